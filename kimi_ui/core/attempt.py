@@ -1,0 +1,214 @@
+"""Attempt: one request of one lane in one turn, as a value and as a fold over its events.
+
+``Attempt`` is the identity, fixed when the request leaves. ``AttemptFold`` is what its events add up to so far; it is
+the only accumulator in the project: the live view, the log, the CLI and the tests all use it (and ``replay`` feeds it
+the stored events again). Pure: no clock, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .events import (
+    CONNECTED,
+    FIRST_CHUNK,
+    FIRST_TRAJECTORY_TOKEN,
+    Answer,
+    End,
+    Event,
+    Failure,
+    Finish,
+    Flag,
+    Meta,
+    Phase,
+    Reasoning,
+    Relabel,
+    Usage,
+)
+
+ROLES = ("single", "trajectory", "aggregator", "heavy")
+STATUSES = ("open", "ok", "length", "no_answer", "incomplete", "stopped", "timeout", "error", "interrupted")
+
+STALL_NS = 1_000_000_000  # a gap between text events longer than this is a stall (reference: metrics §1)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Identity of an attempt. ``sent_ns`` is when it was sent, in ns since the turn's start (the user's click).
+
+    ``k_index`` numbers a trajectory (0-based) and is None for other roles; ``attempt_no`` counts tries of the same
+    request from 1. ``price`` is ``[input, cached_input, output, as_of]`` in USD per million tokens, None if unknown.
+    ``stand_in_for`` names the model this attempt's model stands in for, empty when it is the real one.
+    """
+
+    attempt_id: str
+    turn_id: str
+    lane: str
+    label: str
+    role: str = "single"
+    parent_id: str | None = None
+    k_index: int | None = None
+    attempt_no: int = 1
+    provider: str = ""
+    base_url: str = ""
+    request_model: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    price: tuple[float, float | None, float, str] | None = None
+    started_at_utc: str = ""
+    sent_ns: int = 0
+    stand_in_for: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class AttemptFold:
+    """What the events of an attempt add up to. All ``*_ns`` are ns since the attempt was sent; None: did not happen."""
+
+    headers_ns: int | None = None
+    first_chunk_ns: int | None = None
+    first_token_ns: int | None = None
+    first_reasoning_ns: int | None = None
+    last_reasoning_ns: int | None = None
+    first_answer_ns: int | None = None
+    last_token_ns: int | None = None
+    end_ns: int | None = None
+    n_chunks: int = 0  # text events
+    max_gap_ns: int | None = None  # longest wait between two text events
+    n_stalls: int = 0
+    usage: Usage = field(default_factory=Usage)
+    has_usage: bool = False
+    meta: Meta = field(default_factory=Meta)
+    phase: Phase | None = None
+    finish_reason: str | None = None
+    failure: Failure | None = None
+    flags: dict[str, str] = field(default_factory=dict)
+    status: str = "open"
+    end: End | None = None
+    _reasoning: list[str] = field(default_factory=list)
+    _answer: list[str] = field(default_factory=list)
+
+    @property
+    def reasoning(self) -> str:
+        if len(self._reasoning) > 1:
+            self._reasoning[:] = ["".join(self._reasoning)]
+        return self._reasoning[0] if self._reasoning else ""
+
+    @property
+    def answer(self) -> str:
+        if len(self._answer) > 1:
+            self._answer[:] = ["".join(self._answer)]
+        return self._answer[0] if self._answer else ""
+
+    @property
+    def thinking_ns(self) -> int | None:
+        """First reasoning to first answer token, or to the last token while there is no answer."""
+        if self.first_reasoning_ns is None:
+            return None
+        until = self.first_answer_ns if self.first_answer_ns is not None else self.last_token_ns
+        return None if until is None else until - self.first_reasoning_ns
+
+    def apply(self, t_ns: int, event: Event) -> None:
+        """Add one event. Events after ``End`` are ignored: an attempt ends once."""
+        if self.end is not None:
+            return
+        match event:
+            case Reasoning(text):
+                if not text:
+                    return
+                self._token(t_ns)
+                if self.first_reasoning_ns is None:
+                    self.first_reasoning_ns = t_ns
+                self.last_reasoning_ns = t_ns
+                self._reasoning.append(text)
+            case Answer(text):
+                if not text:
+                    return
+                self._token(t_ns)
+                if self.first_answer_ns is None:
+                    self.first_answer_ns = t_ns
+                self._answer.append(text)
+            case Relabel():
+                if self._answer:
+                    self._reasoning += self._answer
+                    self._answer.clear()
+                    if self.first_reasoning_ns is None:
+                        self.first_reasoning_ns = self.first_answer_ns
+                    self.last_reasoning_ns = self.last_token_ns
+                    self.first_answer_ns = None
+            case Usage():
+                self.has_usage = True
+                for name in Usage.__dataclass_fields__:
+                    value = getattr(event, name)
+                    if value is not None and value != {}:
+                        setattr(self.usage, name, value)
+            case Phase(name):
+                self.phase = event
+                if name == CONNECTED and self.headers_ns is None:
+                    self.headers_ns = t_ns
+                elif name == FIRST_CHUNK and self.first_chunk_ns is None:
+                    self.first_chunk_ns = t_ns
+                elif name == FIRST_TRAJECTORY_TOKEN and self.first_token_ns is None:
+                    self.first_token_ns = t_ns
+            case Meta():
+                for name in Meta.__dataclass_fields__:
+                    value = getattr(event, name)
+                    if value is not None:
+                        setattr(self.meta, name, value)
+            case Flag(name, detail):
+                self.flags[name] = detail
+            case Finish(reason):
+                if self.finish_reason is None and reason:  # the first one counts; a later null or repeat does not
+                    self.finish_reason = reason
+            case Failure():
+                if self.failure is None:
+                    self.failure = event
+            case End(status):
+                self.end, self.end_ns, self.status = event, t_ns, status
+
+    def _token(self, t_ns: int) -> None:
+        if self.first_chunk_ns is None:
+            self.first_chunk_ns = t_ns
+        if self.first_token_ns is None:
+            self.first_token_ns = t_ns
+        if self.last_token_ns is not None:
+            gap = t_ns - self.last_token_ns
+            self.max_gap_ns = gap if self.max_gap_ns is None else max(self.max_gap_ns, gap)
+            self.n_stalls += gap > STALL_NS
+        self.last_token_ns = t_ns
+        self.n_chunks += 1
+
+    def outcome(self) -> str:
+        """The terminal status these events amount to when the stream has ended by itself.
+
+        Only an explicit finish makes an attempt ``ok``. Stops and limits are the engine's to name, not the fold's.
+        """
+        if self.failure is not None:
+            # A stream that broke after text had come is not a failed request: what came is kept and the cut is named.
+            if self.failure.kind.startswith("timeout"):
+                return "timeout"
+            return "incomplete" if self.failure.kind == "network" and self.n_chunks else "error"
+        if self.finish_reason is None:
+            return "incomplete"
+        if self.finish_reason == "length":
+            return "length"
+        if self.finish_reason in ("error", "content_filter"):
+            return "error"
+        return "ok" if self.answer.strip() else "no_answer"
+
+
+def live_phase(fold: AttemptFold) -> str:
+    """The lane's ``data-phase``: connecting | waiting | thinking | answering, or the terminal word of the page.
+
+    ``done`` is the page's word for ``ok``; every other terminal status is shown by its own name.
+    """
+    if fold.status != "open":
+        return "done" if fold.status == "ok" else fold.status
+    if fold.first_answer_ns is not None:
+        return "answering"
+    if fold.first_token_ns is not None:
+        return "thinking"
+    return "connecting" if fold.headers_ns is None and fold.phase is None else "waiting"

@@ -1,0 +1,220 @@
+"""Events: what one attempt's stream is made of.
+
+A turn is an append-only log of stamped events (design §1). Providers yield events without a time; the engine
+stamps each one the moment it is read and appends an ``Entry``. Live view, replay, history, export, steps and
+metrics are folds over entries and know no other source.
+
+This module knows nothing of clocks, storage, providers or pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+@dataclass(slots=True)
+class Reasoning:
+    """Hidden reasoning text, appended to the attempt's reasoning."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class Answer:
+    """Answer text, appended to the attempt's answer."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class Relabel:
+    """All answer text so far was reasoning: a closing think tag came whose opening tag never did."""
+
+
+@dataclass(slots=True)
+class Usage:
+    """Token counts and server timings as the server reported them; None is "not reported".
+
+    Usage may come several times and cumulatively: fields that are not None replace earlier ones, nothing is summed.
+    ``output_tokens`` includes ``reasoning_tokens``; ``input_tokens`` includes ``cached_input_tokens``.
+    ``source`` is ``usage`` (an OpenAI-style usage object) or ``server`` (Ollama counters, llama.cpp timings).
+    ``load_ns``/``prompt_ns``/``eval_ns`` are the server's own durations in ns. ``cost_usd`` is a cost the gateway
+    reported. ``raw`` is the object as it came, kept for the log.
+    """
+
+    input_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost_usd: float | None = None
+    source: str = "usage"
+    load_ns: int | None = None
+    prompt_ns: int | None = None
+    eval_ns: int | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict)
+
+
+# Names of the system phases a provider may report. Anything the model did not do has no name here (design §5.7).
+PREPARING = "preparing"  # before the request: weights being fetched, child process starting; done/total in bytes
+CONNECTED = "connected"  # response headers are in (HTTP 2xx)
+FIRST_CHUNK = "first_chunk"  # any stream event, even one without text; a diagnostic (TTFC)
+LOADING_MODEL = "loading_model"  # cold load on the server
+READING_PROMPT = "reading_prompt"  # prefill; done/total in tokens where the server says
+FIRST_TRAJECTORY_TOKEN = "first_trajectory_token"  # heavy: a child wrote its first token; heavy's TTFT
+TRAJECTORIES = "trajectories"  # heavy: done of total trajectories have ended
+AGGREGATING = "aggregating"  # heavy: the aggregator was sent; done = answers it reads
+
+
+@dataclass(slots=True)
+class Phase:
+    """A system phase began or moved on. ``done``/``total`` measure it where the source gives numbers."""
+
+    name: str
+    detail: str = ""
+    done: int | None = None
+    total: int | None = None
+
+
+@dataclass(slots=True)
+class Meta:
+    """What the response said of itself. ``response_model`` may differ from the model asked for."""
+
+    response_model: str | None = None
+    upstream: str | None = None  # the host behind a gateway (OpenRouter's ``provider``)
+    response_id: str | None = None
+
+
+@dataclass(slots=True)
+class Flag:
+    """Something to know about this attempt that changes no state, e.g. ``late_reasoning``, ``non_streaming``."""
+
+    name: str
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Finish:
+    """The server's explicit finish (finish_reason, Ollama done_reason). Only this can make an attempt ``ok``."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class Failure:
+    """The attempt failed. ``kind`` is a word of ``ERROR_KINDS``; ``message`` one plain sentence, ``remedy`` what to do.
+
+    ``command`` is something to copy (a shell line) where one helps. ``detail`` is the server's own words, already
+    scrubbed of keys and cut short.
+    """
+
+    kind: str
+    message: str
+    remedy: str = ""
+    command: str = ""
+    detail: str = ""
+    http_status: int | None = None
+
+
+ERROR_KINDS = (
+    "auth",
+    "billing",
+    "rate_limit",
+    "capacity",
+    "model_missing",
+    "bad_url",
+    "bad_request",
+    "context",
+    "content_filter",
+    "upstream",
+    "connect",
+    "dns",
+    "tls",
+    "network",
+    "redirect",
+    "protocol",
+    "not_a_stream",
+    "empty",
+    "too_large",
+    "timeout_first_token",
+    "timeout_idle",
+    "timeout_total",
+    "backend_died",
+    "no_survivor",
+    "internal",
+)
+
+
+@dataclass(slots=True)
+class Opened:
+    """First entry of an attempt: its identity (the fields of ``core.attempt.Attempt``), so that the log alone tells all."""
+
+    identity: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class End:
+    """Last entry of an attempt. ``status`` is a terminal status of ``core.attempt.STATUSES``.
+
+    ``retry_in_s``: seconds until the next attempt of the same lane is sent; None where there is none.
+    ``reason``: why, where the status alone does not tell (``user``, ``shutdown``, a limit's name).
+    """
+
+    status: str
+    reason: str = ""
+    retry_in_s: float | None = None
+
+
+Event = Reasoning | Answer | Relabel | Usage | Phase | Meta | Flag | Finish | Failure | Opened | End
+
+
+class Entry(NamedTuple):
+    """One stamped event of a turn log.
+
+    ``t_ns`` counts from the moment the attempt was sent; for an entry without an attempt (``attempt_id`` empty: a
+    lane that is still preparing) from the start of the turn. ``lane`` is the lane's id.
+    """
+
+    lane: str
+    attempt_id: str
+    t_ns: int
+    event: Event
+
+
+_CODES: dict[str, type] = {
+    "r": Reasoning,
+    "a": Answer,
+    "l": Relabel,
+    "u": Usage,
+    "p": Phase,
+    "m": Meta,
+    "g": Flag,
+    "f": Finish,
+    "x": Failure,
+    "o": Opened,
+    "e": End,
+}
+_CODE_OF = {cls: code for code, cls in _CODES.items()}
+
+
+def encode(t_ns: int, event: Event) -> list[Any]:
+    """An event as a JSON-ready list ``[t_ns, code, fields…]``; text deltas stay three items long.
+
+    Fields are positional, in the order of the class, with trailing defaults kept: the stored form is versioned by
+    the log's schema.
+    """
+    code = _CODE_OF[type(event)]
+    if code == "r" or code == "a":
+        return [t_ns, code, event.text]  # type: ignore[union-attr]
+    return [t_ns, code, *(getattr(event, name) for name in type(event).__dataclass_fields__)]
+
+
+def decode(item: list[Any]) -> tuple[int, Event]:
+    """The inverse of ``encode``. Raises ``KeyError`` for a code this version does not know."""
+    t_ns, code, *fields = item
+    return t_ns, _CODES[code](*fields)
+
+
+Reporter = Callable[[Phase], None]
+"""How a provider reports phases while it prepares, before there is an attempt."""

@@ -1,0 +1,108 @@
+"""TurnLog: one prompt sent to some lanes, as the append-only log of what happened. The one idea of the design (§1).
+
+The engine's thread appends; any thread may read: a reader keeps an index and takes ``entries[index:]`` (appending to
+a list is atomic in CPython, and entries never change). A stored turn is read back into the same class, so replay and
+history need no second path. Pure: the clock's reading comes in as ``t0_ns``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from .attempt import Attempt, AttemptFold
+from .events import End, Entry, Opened
+
+
+@dataclass(frozen=True)
+class LaneInfo:
+    """A lane as it was when the turn was sent: what the page and history show in its header."""
+
+    id: str
+    label: str
+    provider: str
+    model: str
+    stand_in_for: str = ""
+    how_to_get_real: str = ""
+    of: str = ""
+    width: int = 0
+
+
+@dataclass
+class TurnLog:
+    """One turn. ``t0_ns`` is ``perf_counter_ns`` at the user's click (0 for a turn read back from the log).
+
+    ``closed`` is set after the last entry: readers that have drained ``entries`` may go.
+    """
+
+    turn_id: str
+    conversation_id: str
+    seq: int
+    prompt: str
+    lanes: tuple[LaneInfo, ...]
+    owner: str = ""
+    system: str = ""
+    started_at_utc: str = ""
+    t0_ns: int = 0
+    entries: list[Entry] = field(default_factory=list)
+    closed: bool = False
+
+    def append(self, entry: Entry) -> None:
+        self.entries.append(entry)
+
+
+@dataclass
+class LaneState:
+    """A lane within a turn: its top-level attempts in order (retries are later ones), each with its children."""
+
+    info: LaneInfo
+    attempts: list[str] = field(default_factory=list)
+    preparing: Entry | None = None  # the newest entry without an attempt
+
+
+@dataclass
+class TurnFold:
+    """The state a turn log adds up to: attempts by id, lanes by id. ``apply`` takes entries in order."""
+
+    lanes: dict[str, LaneState]
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+    folds: dict[str, AttemptFold] = field(default_factory=dict)
+    children: dict[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, turn: TurnLog) -> TurnFold:
+        """An empty fold for this turn's lanes; feed it ``turn.entries``."""
+        return cls(lanes={info.id: LaneState(info) for info in turn.lanes})
+
+    def apply(self, entry: Entry) -> None:
+        lane = self.lanes[entry.lane]
+        if not entry.attempt_id:
+            lane.preparing = entry
+            return
+        if isinstance(entry.event, Opened):
+            attempt = Attempt(**entry.event.identity)
+            self.attempts[attempt.attempt_id] = attempt
+            self.folds[attempt.attempt_id] = AttemptFold()
+            if attempt.parent_id:
+                self.children.setdefault(attempt.parent_id, []).append(attempt.attempt_id)
+            else:
+                lane.attempts.append(attempt.attempt_id)
+                lane.preparing = None
+            return
+        self.folds[entry.attempt_id].apply(entry.t_ns, entry.event)
+
+    def apply_all(self, entries: Iterable[Entry]) -> TurnFold:
+        for entry in entries:
+            self.apply(entry)
+        return self
+
+    def current(self, lane: str) -> str | None:
+        """The lane's newest top-level attempt id; None before its first."""
+        attempts = self.lanes[lane].attempts
+        return attempts[-1] if attempts else None
+
+    def lane_ended(self, lane: str) -> bool:
+        """True once the lane's newest attempt has ended and no further try of it is announced."""
+        attempt_id = self.current(lane)
+        end = self.folds[attempt_id].end if attempt_id else None
+        return isinstance(end, End) and end.retry_in_s is None

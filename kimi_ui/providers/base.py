@@ -1,0 +1,116 @@
+"""The provider seam: one narrow method between the engine and whatever makes tokens.
+
+A provider turns a ``ChatRequest`` into events and knows nothing of turns, storage or pages. It never reads a clock
+for a metric: the engine stamps. To stop, the engine cancels the task that iterates ``stream``; the provider must then
+have closed its connection before it returns (``async with`` around the response does it), within 300 ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from ..core.attempt import AttemptFold
+from ..core.events import Event, Failure, Reporter
+from ..core.lane import LaneSpec
+
+
+class Message(NamedTuple):
+    """One message of a conversation; ``role`` is system | user | assistant. ``reasoning`` is sent only where asked for."""
+
+    role: str
+    content: str
+    reasoning: str = ""
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """What to answer. ``params`` override the lane's own for this request (already merged by the engine)."""
+
+    messages: tuple[Message, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ProviderError(Exception):
+    """A request that failed in a way with a name. ``failure`` is what the person reads.
+
+    ``retryable``: sending the same request again may work (capacity, rate limit, upstream, network), provided no
+    text has come. ``retry_after_s``: what the server asked for, already parsed and capped; None if it did not say.
+    """
+
+    def __init__(self, failure: Failure, retryable: bool = False, retry_after_s: float | None = None) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s
+
+
+class Child(Protocol):
+    """A child attempt that is running or has ended."""
+
+    k_index: int | None
+    fold: AttemptFold
+
+    async def wait(self) -> None:
+        """Return when the child has ended, however it ended. Never raises for the child's own failure."""
+
+    async def wait_first_token(self) -> None:
+        """Return when the child has its first token, or has ended without one."""
+
+    def stop(self, reason: str) -> None:
+        """End the child as ``stopped``; its text so far is kept."""
+
+
+class Children(Protocol):
+    """What heavy needs from the engine: attempts of its own, logged, limited and stopped like any other."""
+
+    def start(self, provider: Provider, request: ChatRequest, role: str, k_index: int | None = None) -> Child: ...
+
+
+@dataclass(frozen=True)
+class Check:
+    """What ``doctor`` found about a lane. None: not known or not asked.
+
+    ``thinking``: whether the model exposes reasoning. ``dialect``: the field it arrives in, e.g. ``reasoning_content``.
+    ``problem``/``remedy``/``command``: one sentence, what to do, and a line to copy, when ``ok`` is False.
+    """
+
+    ok: bool
+    reachable: bool | None = None
+    key_valid: bool | None = None
+    model_present: bool | None = None
+    thinking: bool | None = None
+    dialect: str | None = None
+    latency_ms: float | None = None
+    problem: str = ""
+    remedy: str = ""
+    command: str = ""
+
+
+class Provider(Protocol):
+    """One lane's model. Implementations: ``openai_compatible``, ``ollama``, ``embedded``, ``heavy``."""
+
+    spec: LaneSpec
+
+    async def prepare(self, report: Reporter) -> None:
+        """Whatever must happen before a request can leave and is not the model's time (fetch weights, start a child).
+
+        Reports ``Phase(PREPARING, …)``. Raises ``ProviderError``. Cheap when there is nothing to do.
+        """
+
+    def stream(self, request: ChatRequest, children: Children) -> AsyncIterator[Event]:
+        """Send the request and yield its events in order. Ends after the stream ended; raises ``ProviderError``.
+
+        Yields ``Phase(CONNECTED)`` once headers are in and ``Phase(FIRST_CHUNK)`` at the first stream event.
+        Never yields ``Opened`` or ``End`` (the engine's), never yields inside a TaskGroup or asyncio.timeout.
+        """
+
+    async def check(self, probe: bool = False) -> Check:
+        """Find out what this lane could do. ``probe`` allows one tiny paid request to learn the dialect."""
+
+    async def models(self) -> list[str]:
+        """The model ids the provider lists; empty where it cannot list any. Raises ``ProviderError``."""
+
+    async def aclose(self) -> None:
+        """Release connections and processes."""
