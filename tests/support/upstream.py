@@ -1,0 +1,424 @@
+"""A model server for tests: OpenAI-compatible and Ollama on one port, in its own thread, on raw asyncio.
+
+    with Upstream() as upstream:
+        AsyncOpenAI(base_url=upstream.base_url, api_key="x")   # …/v1
+        ollama.AsyncClient(host=upstream.ollama_url)
+
+The model's name chooses what happens:
+- ``m-RATE-REASONING-ANSWER[-VARIANT…]``, e.g. ``m-100-3000-1500``: tokens/s, reasoning tokens, answer tokens, at
+  absolute times; every tenth token is the wall-clock millisecond it was sent at (``@1795294921283@``); usage at the
+  end. Variants: ``think-tags`` (reasoning inside ``<think>`` in the content), ``reasoning`` and ``details`` (other
+  names of the field), ``no-usage``.
+- ``scenario-NAME``: a fault of ``tests.support.scenarios``.
+- a name given to ``.script(name, pieces_or_behaviour)`` or ``.alias(name, other)``. Any other is a 404.
+
+``.requests`` tells what came in, ``.closed`` which of them the client hung up on before the answer was complete.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import orjson
+
+from .scenarios import SCENARIOS
+from .wire import NDJSON, SSE, Behaviour, Close, Piece, Request, Reset, Stream, plain, stream_of, streamed
+
+SENTENCE = (
+    "Let me weigh the request and test each constraint before drafting code in **bold** with `inline` terms "
+    "so that every step of the argument can be followed without losing the thread"
+)
+WORDS = SENTENCE.split()
+LISTED = ("m-100-3000-1500", "m-100-3000-1501", "m-100-3000-1502", "m-100-30000-500", "m-50-1000-500")
+START_S = 0.02  # from request to the first chunk
+
+
+class Plan(NamedTuple):
+    """What a model name of the form ``m-RATE-REASONING-ANSWER-VARIANT`` asks for."""
+
+    rate: float
+    n_reasoning: int
+    n_answer: int
+    variant: str
+
+
+def plan_of(model: str) -> Plan | None:
+    parts = model.split("-")
+    if len(parts) < 4 or parts[0] != "m":
+        return None
+    try:
+        return Plan(float(parts[1]), int(parts[2]), int(parts[3]), "-".join(parts[4:]))
+    except ValueError:
+        return None
+
+
+def token(i: int, answer: bool) -> str:
+    """The i-th token: a word, a stamp, now and then a paragraph or a code block."""
+    if answer and i % 120 == 119:
+        return "\n\n```python\ndef f(x):\n    return x + 1\n```\n\n"
+    if i % 40 == 39:
+        return "\n\n"
+    if i % 10 == 9:
+        return f" @{int(time.time() * 1000)}@ "
+    return " " + WORDS[i % len(WORDS)]
+
+
+class Upstream:
+    """The server. All attributes may be read from any thread; ``start``/``stop`` or ``with`` run it.
+
+    ``key``: when set, the only bearer token accepted on ``/v1``. ``models``: what is listed and installed.
+    ``loaded``: Ollama models in memory; one that is not there first takes ``load_s``. ``version``: Ollama's version.
+    """
+
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        self.requests: list[Request] = []
+        self.models: list[str] = list(LISTED)
+        self.loaded: set[str] = set(LISTED)
+        self.load_s = 0.0
+        self.key = ""
+        self.version = "0.30.1"
+        self._port, self._tls = port, tls
+        self._scripts: dict[str, Behaviour] = {}
+        self._aliases: dict[str, str] = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread: threading.Thread | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    # -- what a test uses
+
+    @property
+    def origin(self) -> str:
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
+
+    @property
+    def base_url(self) -> str:
+        return f"{self.origin}/v1"
+
+    @property
+    def ollama_url(self) -> str:
+        return self.origin
+
+    @property
+    def closed(self) -> list[Request]:
+        """Requests whose socket the client closed before the answer was complete."""
+        return [request for request in self.requests if request.closed_t is not None]
+
+    def script(self, model: str, body: Sequence[Piece] | Behaviour) -> None:
+        """Answer this model with the given body pieces (bytes; a number waits) or with a behaviour of raw bytes."""
+        self._scripts[model] = body if callable(body) else streamed(body)
+
+    def alias(self, model: str, behaves_as: str) -> None:
+        """Let an ordinary model id, e.g. ``qwen3-coder:30b``, behave as another name and be listed as installed."""
+        self._aliases[model] = behaves_as
+        self.models.append(model)
+        self.loaded.add(model)
+
+    def start(self) -> Upstream:
+        ready: threading.Event = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(ready,), name="upstream", daemon=True)
+        self._thread.start()
+        ready.wait()
+        return self
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        if self._thread:
+            self._thread.join()
+
+    def __enter__(self) -> Upstream:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # -- the server
+
+    def _run(self, ready: threading.Event) -> None:
+        asyncio.set_event_loop(self._loop)
+        server = self._loop.run_until_complete(
+            self._loop.create_server(self._protocol, "127.0.0.1", self._port, ssl=self._tls, backlog=256)
+        )
+        self._port = server.sockets[0].getsockname()[1]
+        ready.set()
+        self._loop.run_forever()
+        server.close()
+        for task in self._connections:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*self._connections, return_exceptions=True))
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
+    def _protocol(self) -> asyncio.StreamReaderProtocol:
+        return asyncio.StreamReaderProtocol(_Reader(limit=1 << 20, loop=self._loop), self._serve, loop=self._loop)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            while (request := await _read_request(reader)) is not None:
+                self.requests.append(request)
+                if not await self._answer(request, reader, writer):
+                    break
+        except (Close, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        except Reset:
+            writer.transport.abort()
+        finally:
+            self._connections.discard(task)
+            writer.close()
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                await writer.wait_closed()
+
+    async def _answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Send the answer while watching for the client's end of file. True: the connection may serve another."""
+        assert isinstance(reader, _Reader)
+        hung_up = asyncio.ensure_future(reader.ended.wait())
+        sending = asyncio.ensure_future(_send(self._route(request), writer))
+        try:
+            await asyncio.wait({hung_up, sending}, return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done():
+                request.closed_t = time.monotonic()
+                return False
+            if isinstance(error := sending.exception(), OSError):
+                request.closed_t = time.monotonic()
+            if error is not None:
+                raise error
+            return request.headers.get("connection", "").lower() != "close"
+        finally:
+            for task in (hung_up, sending):
+                task.cancel()
+            await asyncio.gather(hung_up, sending, return_exceptions=True)
+
+    def _route(self, request: Request) -> Stream:
+        if behaviour := self._scripts.get(f"{request.method} {request.path}"):
+            return behaviour(request)
+        handler = _ROUTES.get((request.method, request.path))
+        if handler is None:
+            return plain(404, "404 page not found", content_type="text/plain")(request)
+        if (
+            request.path.startswith("/v1/")
+            and self.key
+            and request.headers.get("authorization") != f"Bearer {self.key}"
+        ):
+            error = {
+                "message": "Incorrect API key provided.",
+                "type": "invalid_request_error",
+                "code": "invalid_api_key",
+            }
+            return plain(401, {"error": error})(request)
+        return handler(self, request)
+
+    def _behaviour(self, model: str) -> Behaviour | None:
+        if script := self._scripts.get(model):
+            return script
+        if model.startswith("scenario-"):
+            return SCENARIOS.get(model.removeprefix("scenario-"))
+        if plan := plan_of(self._aliases.get(model, model)):
+            return lambda request: self._paced(request, plan)
+        if model in self._aliases:
+            return self._behaviour(self._aliases[model])
+        return None
+
+    def _missing(self, request: Request) -> Stream:
+        if request.is_ollama:
+            return plain(404, {"error": f"model '{request.model}' not found"})(request)
+        error = {"message": f"The model `{request.model}` does not exist", "code": "model_not_found"}
+        return plain(404, {"error": error})(request)
+
+    # -- chat
+
+    def _chat(self, request: Request) -> Stream:
+        behaviour = self._behaviour(request.model)
+        return behaviour(request) if behaviour else self._missing(request)
+
+    def _paced(self, request: Request, plan: Plan) -> Stream:
+        if request.is_ollama:
+            return stream_of(self._ollama_body(request, plan), NDJSON)
+        return stream_of(self._openai_body(request, plan), SSE)
+
+    async def _openai_body(self, request: Request, plan: Plan) -> Stream:
+        def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
+            return _sse(request.model, [{"index": 0, "delta": delta, "finish_reason": finish}])
+
+        def delta(text: str, answer: bool) -> dict[str, Any]:
+            if answer or plan.variant == "think-tags":
+                return {"content": text}
+            if plan.variant == "details":
+                return {"content": "", "reasoning_details": [{"type": "reasoning.text", "text": text, "index": 0}]}
+            return {"reasoning" if plan.variant == "reasoning" else "reasoning_content": text}
+
+        tags = plan.variant == "think-tags"
+        yield chunk({"role": "assistant", "content": "<think>" if tags else ""})
+        async for text, answer in _tokens(plan):
+            if tags and text is None:
+                yield chunk({"content": "</think>\n\n"})
+            elif text is not None:
+                yield chunk(delta(text, answer))
+        yield chunk({}, "stop")
+        usage = {
+            "prompt_tokens": 10,
+            "completion_tokens": plan.n_reasoning + plan.n_answer,
+            "total_tokens": plan.n_reasoning + plan.n_answer + 10,
+            "completion_tokens_details": {"reasoning_tokens": plan.n_reasoning},
+        }
+        if plan.variant != "no-usage":
+            yield _sse(request.model, [], usage=usage)
+        yield b"data: [DONE]\n\n"
+
+    async def _ollama_body(self, request: Request, plan: Plan) -> Stream:
+        def line(message: dict[str, Any], **more: Any) -> bytes:
+            fixed = {"model": request.model, "created_at": "2026-11-21T10:00:00.000000Z"}
+            return orjson.dumps({**fixed, "message": {"role": "assistant", "content": "", **message}, **more}) + b"\n"
+
+        load_s = 0.0 if request.model in self.loaded else self.load_s
+        await asyncio.sleep(load_s)
+        self.loaded.add(request.model)
+        start = time.perf_counter()
+        tags = plan.variant == "think-tags"
+        if tags:
+            yield line({"content": "<think>"}, done=False)
+        async for text, answer in _tokens(plan):
+            if tags and text is None:
+                yield line({"content": "</think>\n\n"}, done=False)
+            elif text is not None:
+                yield line({"content": text} if answer or tags else {"thinking": text}, done=False)
+        spent = int((time.perf_counter() - start) * 1e9)
+        yield line(
+            {},
+            done=True,
+            done_reason="stop",
+            total_duration=spent,
+            load_duration=int(load_s * 1e9) or 1_000_000,
+            prompt_eval_count=10,
+            prompt_eval_duration=int(START_S * 1e9),
+            eval_count=plan.n_reasoning + plan.n_answer,
+            eval_duration=max(1, spent),
+        )
+
+    # -- everything else
+
+    def _list(self, request: Request) -> Stream:
+        data = [{"id": model, "object": "model"} for model in self.models]
+        return plain(200, {"object": "list", "data": data})(request)
+
+    def _tags(self, request: Request) -> Stream:
+        return plain(200, {"models": [{"name": m, "model": m, "size": 1 << 30} for m in self.models]})(request)
+
+    def _ps(self, request: Request) -> Stream:
+        loaded = [{"name": m, "model": m, "size": 1 << 30} for m in sorted(self.loaded)]
+        return plain(200, {"models": loaded})(request)
+
+    def _show(self, request: Request) -> Stream:
+        name = request.model
+        if name not in self.models and self._behaviour(name) is None:
+            return self._missing(request)
+        plan = plan_of(self._aliases.get(name, name))
+        thinks = plan is not None and plan.n_reasoning > 0 and plan.variant != "think-tags"
+        capabilities = ["completion", "thinking"] if thinks else ["completion"]
+        return plain(200, {"details": {"family": "test"}, "model_info": {}, "capabilities": capabilities})(request)
+
+    def _pull(self, request: Request) -> Stream:
+        if script := self._scripts.get(f"pull {request.model}"):
+            return script(request)
+        total, lines = 1000, [{"status": "pulling manifest"}]
+        lines += [{"status": "pulling abc", "digest": "abc", "total": total, "completed": n} for n in (0, 400, 1000)]
+        lines += [{"status": "verifying sha256 digest"}, {"status": "success"}]
+        self.models.append(request.model)
+        return streamed([piece for item in lines for piece in (orjson.dumps(item) + b"\n", 0.005)])(request)
+
+    def _version(self, request: Request) -> Stream:
+        return plain(200, {"version": self.version})(request)
+
+
+_ROUTES: dict[tuple[str, str], Callable[[Upstream, Request], Stream]] = {
+    ("POST", "/v1/chat/completions"): Upstream._chat,
+    ("GET", "/v1/models"): Upstream._list,
+    ("POST", "/api/chat"): Upstream._chat,
+    ("POST", "/api/show"): Upstream._show,
+    ("POST", "/api/pull"): Upstream._pull,
+    ("GET", "/api/tags"): Upstream._tags,
+    ("GET", "/api/ps"): Upstream._ps,
+    ("GET", "/api/version"): Upstream._version,
+}
+
+
+async def _tokens(plan: Plan) -> Any:
+    """``(text, is_answer)`` at absolute times; ``(None, False)`` marks the end of the reasoning, if there was any."""
+    start, sent = time.perf_counter() + START_S, 0
+    for answer, count in ((False, plan.n_reasoning), (True, plan.n_answer)):
+        for i in range(count):
+            sent += 1
+            wait = start + sent / plan.rate - time.perf_counter()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            yield token(i, answer), answer
+        if not answer:
+            yield None, False
+
+
+def _sse(model: str, choices: list[dict[str, Any]], **more: Any) -> bytes:
+    fixed = {"id": "chatcmpl-test", "object": "chat.completion.chunk", "created": 0, "model": model}
+    return b"data: " + orjson.dumps({**fixed, "choices": choices, **more}) + b"\n\n"
+
+
+async def _read_request(reader: asyncio.StreamReader) -> Request | None:
+    """The next request of this connection; None when the client is done with it."""
+    try:
+        raw = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+    first, *lines = raw.split("\r\n")
+    method, path, _ = first.split(" ")
+    headers = {
+        name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines) if name
+    }
+    data = await reader.readexactly(int(headers.get("content-length", 0)))
+    body = orjson.loads(data) if data else None
+    return Request(method, path.partition("?")[0], headers, body, time.monotonic())
+
+
+async def _send(stream: Stream, writer: asyncio.StreamWriter) -> None:
+    async with contextlib.aclosing(stream):  # type: ignore[type-var]
+        async for data in stream:
+            writer.write(data)
+            await writer.drain()
+
+
+class _Reader(asyncio.StreamReader):
+    """A reader that tells when the client has closed its side, without reading."""
+
+    def __init__(self, limit: int, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=limit, loop=loop)
+        self.ended = asyncio.Event()
+
+    def feed_eof(self) -> None:
+        super().feed_eof()
+        self.ended.set()
+
+    def set_exception(self, exc: BaseException) -> None:
+        super().set_exception(exc)
+        self.ended.set()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A local model server with exact pacing, for trying things out.")
+    parser.add_argument("--port", type=int, default=9100)
+    with Upstream(port=parser.parse_args().port) as upstream:
+        print(f"OpenAI-compatible: {upstream.base_url}   Ollama: {upstream.ollama_url}", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
