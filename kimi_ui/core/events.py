@@ -148,7 +148,7 @@ ERROR_KINDS = (
 
 @dataclass(slots=True)
 class Opened:
-    """First entry of an attempt: its identity (the fields of ``core.attempt.Attempt``), so that the log alone tells all."""
+    """First entry of an attempt: its identity (the fields of ``core.attempt.Attempt``): the log alone tells all."""
 
     identity: Mapping[str, Any]
 

@@ -7,7 +7,7 @@ have closed its connection before it returns (``async with`` around the response
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -58,6 +58,9 @@ class Child(Protocol):
     async def wait_first_token(self) -> None:
         """Return when the child has its first token, or has ended without one."""
 
+    def events(self) -> AsyncIterator[Event]:
+        """The child's events from now on, until it has ended. Ask before the first ``await`` to miss none."""
+
     def stop(self, reason: str) -> None:
         """End the child as ``stopped``; its text so far is kept."""
 
@@ -99,7 +102,7 @@ class Provider(Protocol):
         Reports ``Phase(PREPARING, …)``. Raises ``ProviderError``. Cheap when there is nothing to do.
         """
 
-    def stream(self, request: ChatRequest, children: Children) -> AsyncIterator[Event]:
+    def stream(self, request: ChatRequest, children: Children) -> AsyncGenerator[Event, None]:
         """Send the request and yield its events in order. Ends after the stream ended; raises ``ProviderError``.
 
         Yields ``Phase(CONNECTED)`` once headers are in and ``Phase(FIRST_CHUNK)`` at the first stream event.

@@ -1,0 +1,363 @@
+"""Running attempts: stamp, limit, stop, retry. Everything here runs on the engine's loop.
+
+``AttemptRun`` is one request from send to ``End``. ``Tries`` is the same request until it succeeds or gives up: each
+try is an attempt of its own, and the failed one's ``End.retry_in_s`` announces the next. Lanes and heavy's children
+are both ``Tries``; there is no second way to run a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Protocol
+
+from ..core.attempt import Attempt, AttemptFold
+from ..core.events import End, Entry, Event, Failure, Flag, Opened, Phase
+from ..core.lane import LaneSpec, Limits
+from ..core.turn import TurnLog
+from ..providers.base import ChatRequest, Child, Provider, ProviderError
+
+log = logging.getLogger(__name__)
+
+CLOCK_JUMP_NS = 2_000_000_000  # wall and monotonic clock further apart than this over one attempt: flagged
+
+# Stop reasons that are limits, and what the person reads. Other reasons: ``user``, ``quorum``, ``shutdown``.
+LIMIT_FAILURES = {
+    "timeout_first_token": (
+        "No token came within {s:g} s.",
+        "The model may be overloaded or still loading: try again,",
+    ),
+    "timeout_idle": ("The stream went silent for {s:g} s.", "What came so far is kept: try again,"),
+    "timeout_total": ("The answer was not finished after {s:g} s.", "What came so far is kept: ask for less,"),
+}
+LIMIT_FIELDS = {
+    "timeout_first_token": "first_token_s",
+    "timeout_idle": "idle_s",
+    "timeout_total": "total_s",
+}
+
+
+class OpensAttempts(Protocol):
+    """What the engine needs from the log before a request may leave."""
+
+    async def open_attempt(self, attempt: Attempt) -> None: ...
+
+
+@dataclass
+class Context:
+    """What all attempts of a turn share. ``clock_ns`` is monotonic, ``wall_ns`` only looks for clock jumps."""
+
+    turn: TurnLog
+    store: OpensAttempts
+    clock_ns: Callable[[], int]
+    wall_ns: Callable[[], int]
+    running: set[AttemptRun]
+    max_retries: int = 2
+    rng: random.Random = field(default_factory=random.Random)
+
+
+@dataclass
+class Job:
+    """What to run: a request of a lane, in a role. ``parent`` is the heavy attempt it belongs to."""
+
+    lane: str
+    provider: Provider
+    request: ChatRequest
+    role: str = "single"
+    parent_id: str | None = None
+    k_index: int | None = None
+
+
+def identity(job: Job, context: Context, attempt_no: int) -> Attempt:
+    """The attempt as it is about to be sent; ``sent_ns`` is set again at the moment it leaves."""
+    spec: LaneSpec = job.provider.spec
+    price = spec.price
+    return Attempt(
+        attempt_id=uuid.uuid4().hex,
+        turn_id=context.turn.turn_id,
+        lane=job.lane,
+        label=spec.label,
+        role=job.role,
+        parent_id=job.parent_id,
+        k_index=job.k_index,
+        attempt_no=attempt_no,
+        provider=spec.provider,
+        base_url=spec.base_url,
+        request_model=spec.model,
+        params={**spec.params, **job.request.params},
+        price=(price.input, price.cached_input, price.output, price.as_of) if price else None,
+        stand_in_for=spec.stand_in_for,
+    )
+
+
+class AttemptRun:
+    """One attempt from send to ``End``. ``failure_retryable`` and ``retry_after_s`` are for ``Tries``."""
+
+    def __init__(self, attempt: Attempt, job: Job, context: Context, on_event: Callable[[Event], None]) -> None:
+        self.attempt = attempt
+        self.fold = AttemptFold()
+        self.loop_lag_ns = 0
+        self.failure_retryable = False
+        self.retry_after_s: float | None = None
+        self._job = job
+        self._context = context
+        self._on_event = on_event
+        self._sent_ns = 0
+        self._reader: asyncio.Task[None] | None = None
+        self._stop_reason = ""
+        # Heavy's own clock is its children's: only the whole has a limit of its own.
+        limits = job.provider.spec.limits
+        self._limits = Limits(limits.total_s, limits.total_s, limits.total_s) if job.role == "heavy" else limits
+
+    def stop(self, reason: str) -> None:
+        """Close the upstream and end as ``reason`` says. A second call changes nothing."""
+        if not self._stop_reason:
+            self._stop_reason = reason
+            if self._reader:
+                self._reader.cancel()
+
+    async def run(self, retry_s: Callable[[AttemptRun], float | None], unsent: ProviderError | None = None) -> None:
+        """Send, read to the end, append ``End``. ``retry_s`` decides whether a failed attempt announces another.
+
+        ``unsent``: why the request could not even be sent; the attempt then only records that.
+        """
+        context = self._context
+        await context.store.open_attempt(self.attempt)
+        self._sent_ns = context.clock_ns()
+        wall_ns = context.wall_ns()
+        self.attempt = replace(
+            self.attempt,
+            sent_ns=self._sent_ns - context.turn.t0_ns,
+            started_at_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        )
+        self._append(0, Opened(self.attempt.as_dict()))
+        if unsent is not None:
+            self._fail(unsent)
+        elif not self._stop_reason:
+            context.running.add(self)
+            self._reader = asyncio.create_task(self._read())
+            timer = asyncio.get_running_loop().call_later(self._next_check_s(), self._check_limits)
+            self._timer = timer
+            try:
+                await asyncio.wait([self._reader])
+            finally:
+                self._timer.cancel()
+                context.running.discard(self)
+        self._end(retry_s, wall_ns)
+
+    async def _read(self) -> None:
+        """Stamp and append every event the provider yields; what it raises becomes a ``Failure``."""
+        clock_ns, sent_ns = self._context.clock_ns, self._sent_ns
+        children = ChildAttempts(self, self._job, self._context)
+        try:
+            async with aclosing(self._job.provider.stream(self._job.request, children)) as events:
+                async for event in events:
+                    self._append(clock_ns() - sent_ns, event)
+        except ProviderError as error:
+            self._fail(error)
+        except Exception as error:
+            log.exception("attempt %s of lane %s failed inside", self.attempt.attempt_id, self._job.lane)
+            what = type(error).__name__
+            self._fail(
+                ProviderError(Failure("internal", f"Kimi UI itself failed ({what}).", "Try again; the log has it."))
+            )
+        finally:
+            await children.close(self._stop_reason or "parent")
+
+    def _append(self, t_ns: int, event: Event) -> None:
+        self.fold.apply(t_ns, event)
+        self._context.turn.append(Entry(self._job.lane, self.attempt.attempt_id, t_ns, event))
+        self._on_event(event)
+
+    def _now(self) -> int:
+        return self._context.clock_ns() - self._sent_ns
+
+    def _fail(self, error: ProviderError) -> None:
+        self.failure_retryable, self.retry_after_s = error.retryable, error.retry_after_s
+        self._append(self._now(), error.failure)
+
+    def _deadline(self) -> tuple[float, str]:
+        """Seconds since sent at which a limit strikes, and which one."""
+        fold, limits = self.fold, self._limits
+        total = (limits.total_s, "timeout_total")
+        if fold.first_token_ns is None:
+            return min((limits.first_token_s, "timeout_first_token"), total)
+        last_ns = fold.last_token_ns if fold.last_token_ns is not None else fold.first_token_ns
+        return min((last_ns / 1e9 + limits.idle_s, "timeout_idle"), total)
+
+    def _next_check_s(self) -> float:
+        return max(0.001, self._deadline()[0] - self._now() / 1e9)
+
+    def _check_limits(self) -> None:
+        """One timer per attempt: it looks when the limit known so far would strike, and moves on if text has come."""
+        deadline_s, reason = self._deadline()
+        if self._now() / 1e9 >= deadline_s:
+            self.stop(reason)
+        else:
+            self._timer = asyncio.get_running_loop().call_later(self._next_check_s(), self._check_limits)
+
+    def _end(self, retry_s: Callable[[AttemptRun], float | None], wall_ns: int) -> None:
+        fold, reason = self.fold, self._stop_reason
+        if reason in LIMIT_FAILURES:
+            message, remedy = LIMIT_FAILURES[reason]
+            name = LIMIT_FIELDS[reason]
+            limit_s = getattr(self._limits, name)
+            self._append(
+                self._now(), Failure(reason, message.format(s=limit_s), f"{remedy} or raise {name} in the lanes file.")
+            )
+        now_ns = self._now()
+        if self.loop_lag_ns:
+            self._append(now_ns, Flag("loop_lag_ms", f"{self.loop_lag_ns / 1e6:.1f}"))
+        drift_ns = (self._context.wall_ns() - wall_ns) - now_ns
+        if abs(drift_ns) > CLOCK_JUMP_NS:
+            self._append(now_ns, Flag("clock_jump", f"{drift_ns / 1e9:.1f} s"))
+        status = fold.outcome()
+        # A stop that came when the answer was already whole changes nothing about the answer.
+        if reason and reason not in LIMIT_FAILURES and fold.finish_reason is None:
+            status = "interrupted" if reason == "shutdown" else "stopped"
+        retry = retry_s(self) if status == "error" else None
+        self._append(now_ns, End(status, reason, retry))
+
+
+class Tries:
+    """A request and its retries, as a running task. Satisfies ``providers.base.Child``.
+
+    Retries are ours, visible and logged: only before any text, only where the failure says so, at most
+    ``Context.max_retries``, after the server's Retry-After or an exponential back-off with jitter.
+    """
+
+    def __init__(self, job: Job, context: Context) -> None:
+        self.k_index = job.k_index
+        self.fold = AttemptFold()
+        self.attempt_ids: list[str] = []
+        self._job = job
+        self._context = context
+        self._run: AttemptRun | None = None
+        self._stop_reason = ""
+        self._stopped = asyncio.Event()
+        self._first_token = asyncio.Event()
+        self._queues: list[asyncio.Queue[Event | None]] = []
+        self._task = asyncio.create_task(self._tries())
+
+    async def wait(self) -> None:
+        await asyncio.wait([self._task])
+
+    async def wait_first_token(self) -> None:
+        await self._first_token.wait()
+
+    async def events(self) -> AsyncIterator[Event]:
+        queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._queues.append(queue)
+        if self._task.done():
+            queue.put_nowait(None)
+        while (event := await queue.get()) is not None:
+            yield event
+
+    def stop(self, reason: str) -> None:
+        if not self._stop_reason:
+            self._stop_reason = reason
+            self._stopped.set()
+            if self._run:
+                self._run.stop(reason)
+
+    def _seen(self, event: Event) -> None:
+        if self.fold.first_token_ns is not None and not self._first_token.is_set():
+            self._first_token.set()
+        for queue in self._queues:
+            queue.put_nowait(event)
+
+    async def _tries(self) -> None:
+        try:
+            unsent = await self._prepare()
+            attempt_no = 0
+            while True:
+                attempt_no += 1
+                attempt = identity(self._job, self._context, attempt_no)
+                self.attempt_ids.append(attempt.attempt_id)
+                run = self._run = AttemptRun(attempt, self._job, self._context, self._seen)
+                self.fold = run.fold
+                if self._stop_reason:
+                    run.stop(self._stop_reason)
+                await run.run(self._retry_s, unsent)
+                retry_in_s = run.fold.end.retry_in_s if run.fold.end else None
+                if retry_in_s is None:
+                    return
+                await self._sleep(retry_in_s)
+        except Exception:
+            log.exception("lane %s of turn %s broke", self._job.lane, self._context.turn.turn_id)
+        finally:
+            self._first_token.set()
+            for queue in self._queues:
+                queue.put_nowait(None)
+
+    async def _prepare(self) -> ProviderError | None:
+        """Let the provider get ready, telling the lane what it does. A stop ends the wait, not the preparation's use."""
+        turn, lane = self._context.turn, self._job.lane
+
+        def report(phase: Phase) -> None:
+            turn.append(Entry(lane, "", self._context.clock_ns() - turn.t0_ns, phase))
+
+        async def prepare() -> ProviderError | None:
+            try:
+                await self._job.provider.prepare(report)
+            except ProviderError as error:
+                return error
+            except Exception as error:
+                log.exception("preparing lane %s failed inside", lane)
+                failure = Failure("internal", f"Getting this lane ready failed ({type(error).__name__}).", "Try again.")
+                return ProviderError(failure)
+            return None
+
+        preparing = asyncio.create_task(prepare())
+        stopped = asyncio.create_task(self._stopped.wait())
+        try:
+            await asyncio.wait([preparing, stopped], return_when=asyncio.FIRST_COMPLETED)
+            return preparing.result() if preparing.done() else None
+        finally:
+            preparing.cancel()
+            stopped.cancel()
+
+    def _retry_s(self, run: AttemptRun) -> float | None:
+        """Seconds until the next try, or None: only before any text, only for failures a repeat can mend."""
+        if not run.failure_retryable or run.fold.n_chunks or run.attempt.attempt_no > self._context.max_retries:
+            return None
+        if self._stop_reason:
+            return None
+        if run.retry_after_s is not None:
+            return run.retry_after_s
+        return 2.0 ** (run.attempt.attempt_no - 1) * self._context.rng.uniform(0.75, 1.25)
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopped.wait(), seconds)
+        except TimeoutError:
+            pass
+
+
+class ChildAttempts:
+    """The ``Children`` a provider gets: attempts whose parent is the attempt it streams for."""
+
+    def __init__(self, parent: AttemptRun, job: Job, context: Context) -> None:
+        self._parent = parent
+        self._job = job
+        self._context = context
+        self._started: list[Tries] = []
+
+    def start(self, provider: Provider, request: ChatRequest, role: str, k_index: int | None = None) -> Child:
+        job = Job(self._job.lane, provider, request, role, self._parent.attempt.attempt_id, k_index)
+        tries = Tries(job, self._context)
+        self._started.append(tries)
+        return tries
+
+    async def close(self, reason: str) -> None:
+        """End what is still running and wait for it, so that a parent never ends before its children."""
+        for child in self._started:
+            child.stop(reason)
+        if self._started:
+            await asyncio.gather(*(child.wait() for child in self._started))
