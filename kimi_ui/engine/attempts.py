@@ -31,7 +31,7 @@ CLOCK_JUMP_NS = 2_000_000_000  # wall and monotonic clock further apart than thi
 LIMIT_FAILURES = {
     "timeout_first_token": (
         "No token came within {s:g} s.",
-        "The model may be overloaded or still loading: try again,",
+        "The model may be busy or still loading: try again,",
     ),
     "timeout_idle": ("The stream went silent for {s:g} s.", "What came so far is kept: try again,"),
     "timeout_total": ("The answer was not finished after {s:g} s.", "What came so far is kept: ask for less,"),
@@ -165,7 +165,9 @@ class AttemptRun:
             log.exception("attempt %s of lane %s failed inside", self.attempt.attempt_id, self._job.lane)
             what = type(error).__name__
             self._fail(
-                ProviderError(Failure("internal", f"Kimi UI itself failed ({what}).", "Try again; the log has it."))
+                ProviderError(
+                    Failure("internal", f"Kimi UI itself failed ({what}).", "Try again; the server's output says more.")
+                )
             )
         finally:
             await children.close(self._stop_reason or "parent")
@@ -297,7 +299,7 @@ class Tries:
                 queue.put_nowait(None)
 
     async def _prepare(self) -> ProviderError | None:
-        """Let the provider get ready, telling the lane what it does. A stop ends the wait, not the preparation's use."""
+        """Let the provider get ready and tell the lane what it does; a stop ends the wait."""
         turn, lane = self._context.turn, self._job.lane
 
         def report(phase: Phase) -> None:

@@ -17,7 +17,7 @@ from ..core.lane import LaneSpec
 
 
 class Message(NamedTuple):
-    """One message of a conversation; ``role`` is system | user | assistant. ``reasoning`` is sent only where asked for."""
+    """One message; ``role`` is system | user | assistant. ``reasoning`` is sent only where the lane asks for it."""
 
     role: str
     content: str
