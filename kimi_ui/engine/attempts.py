@@ -110,6 +110,7 @@ class AttemptRun:
         self._on_event = on_event
         self._sent_ns = 0
         self._reader: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._stop_reason = ""
         # Heavy's own clock is its children's: only the whole has a limit of its own.
         limits = job.provider.spec.limits
@@ -142,12 +143,11 @@ class AttemptRun:
         elif not self._stop_reason:
             context.running.add(self)
             self._reader = asyncio.create_task(self._read())
-            timer = asyncio.get_running_loop().call_later(self._next_check_s(), self._check_limits)
-            self._timer = timer
+            self._check_limits()
             try:
                 await asyncio.wait([self._reader])
             finally:
-                self._timer.cancel()
+                self._disarm()
                 context.running.discard(self)
         self._end(retry_s, wall_ns)
 
@@ -163,17 +163,16 @@ class AttemptRun:
             self._fail(error)
         except Exception as error:
             log.exception("attempt %s of lane %s failed inside", self.attempt.attempt_id, self._job.lane)
-            what = type(error).__name__
-            self._fail(
-                ProviderError(
-                    Failure("internal", f"Kimi UI itself failed ({what}).", "Try again; the server's output says more.")
-                )
-            )
+            message = f"Kimi UI itself failed ({type(error).__name__})."
+            self._fail(ProviderError(Failure("internal", message, "Try again; the terminal says more.")))
         finally:
             await children.close(self._stop_reason or "parent")
 
     def _append(self, t_ns: int, event: Event) -> None:
+        waiting = self.fold.first_token_ns is None
         self.fold.apply(t_ns, event)
+        if waiting and self.fold.first_token_ns is not None and self._timer:
+            self._check_limits()  # from here on silence is what counts, and its limit may strike sooner
         self._context.turn.append(Entry(self._job.lane, self.attempt.attempt_id, t_ns, event))
         self._on_event(event)
 
@@ -193,16 +192,20 @@ class AttemptRun:
         last_ns = fold.last_token_ns if fold.last_token_ns is not None else fold.first_token_ns
         return min((last_ns / 1e9 + limits.idle_s, "timeout_idle"), total)
 
-    def _next_check_s(self) -> float:
-        return max(0.001, self._deadline()[0] - self._now() / 1e9)
-
     def _check_limits(self) -> None:
         """One timer per attempt: it looks when the limit known so far would strike, and moves on if text has come."""
+        self._disarm()
         deadline_s, reason = self._deadline()
-        if self._now() / 1e9 >= deadline_s:
+        left_s = deadline_s - self._now() / 1e9
+        if left_s <= 0:
             self.stop(reason)
         else:
-            self._timer = asyncio.get_running_loop().call_later(self._next_check_s(), self._check_limits)
+            self._timer = asyncio.get_running_loop().call_later(left_s, self._check_limits)
+
+    def _disarm(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
 
     def _end(self, retry_s: Callable[[AttemptRun], float | None], wall_ns: int) -> None:
         fold, reason = self.fold, self._stop_reason

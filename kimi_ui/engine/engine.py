@@ -17,16 +17,18 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.attempt import Attempt
 from ..core.lane import LaneSpec
 from ..core.turn import LaneInfo, TurnFold, TurnLog
-from ..log.reader import LogReader
-from ..log.writer import LogWriter
 from ..providers.base import ChatRequest, Message
-from ..providers.roster import Roster
 from .attempts import AttemptRun, Context, Job, Tries
+
+if TYPE_CHECKING:
+    from ..log.reader import LogReader
+    from ..log.writer import LogWriter
+    from ..providers.roster import Roster
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +45,16 @@ class UnknownLane(ValueError):
 
 
 class Engine:
-    """Sends turns, stops them, hands out their logs. ``log`` None: nothing is stored (tests, dry runs)."""
+    """Sends turns, stops them, hands out their logs.
+
+    ``log`` None: nothing is stored. ``reader`` None: conversations are known only while they are in memory.
+    """
 
     def __init__(
         self,
         roster: Roster,
         log: LogWriter | None = None,
+        reader: LogReader | None = None,
         *,
         clock_ns: Callable[[], int] = time.perf_counter_ns,
         wall_ns: Callable[[], int] = time.time_ns,
@@ -56,7 +62,7 @@ class Engine:
     ) -> None:
         self._roster = roster
         self._log = log
-        self._reader = LogReader(log.path) if log else None
+        self._reader = reader
         self._clock_ns = clock_ns
         self._wall_ns = wall_ns
         self._max_retries = max_retries
@@ -242,10 +248,8 @@ class Engine:
         """Earlier turns of the conversation as ``(prompt, answer, reasoning)``; memory is newer than the log."""
         by_seq: dict[int, tuple[str, str, str]] = {}
         if self._reader:
-            by_seq = {
-                row.seq: (row.prompt, row.answer, row.reasoning)
-                for row in self._reader.history(turn.conversation_id, lane)
-            }
+            rows = self._reader.history(turn.conversation_id, lane)
+            by_seq = {row.seq: (row.prompt, row.answer, row.reasoning) for row in rows}
         for earlier in self.recent_turns(turn.conversation_id):
             if lane not in {info.id for info in earlier.lanes}:
                 continue

@@ -1,0 +1,87 @@
+"""A provider that does what a script says, for testing what is built on providers. No network, no model.
+
+A script is a list of steps: an event is yielded, a number is slept (seconds), an exception is raised.
+``ScriptedRoster`` gives the engine lanes made of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kimi_ui.core.events import Answer, Event, Finish, Reasoning, Reporter
+from kimi_ui.core.lane import LaneSpec
+from kimi_ui.providers.base import ChatRequest, Check, Children, Provider
+
+Script = Sequence[Any]
+
+
+def thinker(reasoning: str = "Let me think.", answer: str = "42.") -> list[Event]:
+    """A whole, well-behaved answer."""
+    return [Reasoning(reasoning), Answer(answer), Finish("stop")]
+
+
+@dataclass
+class ScriptedProvider:
+    """Plays ``scripts`` one per request (the last one again and again) and keeps what it was asked."""
+
+    spec: LaneSpec
+    scripts: Sequence[Script | Callable[[ChatRequest], Script]]
+    requests: list[ChatRequest] = field(default_factory=list)
+    closed: int = 0  # streams that have been left, however they ended
+    prepare_steps: Script = ()
+
+    async def prepare(self, report: Reporter) -> None:
+        for step in self.prepare_steps:
+            if isinstance(step, int | float):
+                await asyncio.sleep(step)
+            elif isinstance(step, Exception):
+                raise step
+            else:
+                report(step)
+
+    async def stream(self, request: ChatRequest, children: Children) -> AsyncGenerator[Event, None]:
+        script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]
+        self.requests.append(request)
+        try:
+            for step in script(request) if callable(script) else script:
+                if isinstance(step, int | float):
+                    await asyncio.sleep(step)
+                elif isinstance(step, Exception):
+                    raise step
+                else:
+                    yield step
+        finally:
+            self.closed += 1
+
+    async def check(self, probe: bool = False) -> Check:
+        return Check(ok=True)
+
+    async def models(self) -> list[str]:
+        return [self.spec.model]
+
+    async def aclose(self) -> None:
+        pass
+
+
+class ScriptedRoster:
+    """Lanes by id, for the engine."""
+
+    def __init__(self, *providers: Provider) -> None:
+        self._providers = {provider.spec.id: provider for provider in providers}
+
+    @property
+    def specs(self) -> tuple[LaneSpec, ...]:
+        return tuple(provider.spec for provider in self._providers.values())
+
+    def provider(self, lane: str) -> Provider:
+        return self._providers[lane]
+
+    def refresh(self) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        for provider in self._providers.values():
+            await provider.aclose()

@@ -1,0 +1,275 @@
+"""The engine with scripted providers: statuses, limits, retries, stops, isolation of lanes, history."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from kimi_ui.core.events import (
+    PREPARING,
+    Answer,
+    End,
+    Failure,
+    Finish,
+    Opened,
+    Phase,
+    Reasoning,
+    Relabel,
+)
+from kimi_ui.core.lane import LaneSpec, Limits, Price
+from kimi_ui.core.turn import TurnFold, TurnLog
+from kimi_ui.engine import Engine, EngineClosed, UnknownLane
+from kimi_ui.providers.base import Message, ProviderError
+from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
+
+
+def lane(*scripts: Any, id: str = "a", **fields: Any) -> ScriptedProvider:
+    return ScriptedProvider(LaneSpec(id, id.upper(), "openai", model=f"model-{id}", **fields), scripts)
+
+
+@contextmanager
+def running(*providers: Any, **options: Any) -> Iterator[Engine]:
+    engine = Engine(ScriptedRoster(*providers), **options)  # type: ignore[arg-type]
+    engine.start()
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def wait(condition: Any, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.002)
+
+
+def fold_of(turn: TurnLog) -> TurnFold:
+    wait(lambda: turn.closed)
+    return TurnFold.of(turn).apply_all(turn.entries)
+
+
+def last(fold: TurnFold, lane_id: str = "a") -> Any:
+    return fold.folds[fold.current(lane_id) or ""]
+
+
+def test_a_whole_answer_is_ok_and_every_event_is_stamped_in_order() -> None:
+    with running(lane(thinker("hm", "yes"))) as engine:
+        turn = engine.send("?")
+        fold = fold_of(turn)
+    attempt = last(fold)
+    assert (attempt.status, attempt.reasoning, attempt.answer, attempt.finish_reason) == ("ok", "hm", "yes", "stop")
+    stamps = [entry.t_ns for entry in turn.entries if entry.attempt_id]
+    assert stamps == sorted(stamps) and stamps[0] == 0
+    assert isinstance(turn.entries[0].event, Opened) and isinstance(turn.entries[-1].event, End)
+    assert 0 < attempt.first_token_ns <= attempt.first_answer_ns <= attempt.last_token_ns <= attempt.end_ns
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        ([Answer("half")], "incomplete"),
+        ([Answer("long"), Finish("length")], "length"),
+        ([Reasoning("all of it"), Finish("stop")], "no_answer"),
+        ([Finish("stop")], "no_answer"),
+        ([Answer("  \n"), Finish("stop")], "no_answer"),
+        ([Answer("x"), Finish("content_filter")], "error"),
+        ([Answer("x"), ProviderError(Failure("upstream", "The model broke."))], "error"),
+        ([Answer("x"), ProviderError(Failure("network", "Cut off."))], "incomplete"),
+        ([ProviderError(Failure("network", "Refused."))], "error"),
+        ([Answer("x"), RuntimeError("bug")], "error"),
+        ([Answer("was thought"), Relabel(), Answer("y"), Finish("stop")], "ok"),
+        ([], "incomplete"),
+    ],
+)
+def test_every_end_has_its_status_and_keeps_its_text(script: list[Any], status: str) -> None:
+    with running(lane(script)) as engine:
+        attempt = last(fold_of(engine.send("?")))
+    assert attempt.status == status
+    told = "".join(step.text for step in script if isinstance(step, Answer | Reasoning))
+    assert attempt.reasoning + attempt.answer == told
+
+
+def test_an_unknown_exception_is_named_without_its_text() -> None:
+    with running(lane([RuntimeError("secret sk-123")])) as engine:
+        failure = last(fold_of(engine.send("?"))).failure
+    assert failure.kind == "internal" and "RuntimeError" in failure.message and "sk-123" not in failure.message
+
+
+@pytest.mark.parametrize(
+    ("script", "limits", "kind"),
+    [
+        ([5], Limits(first_token_s=0.05), "timeout_first_token"),
+        ([Phase("connected"), 5], Limits(first_token_s=0.05), "timeout_first_token"),
+        ([Answer("x"), 5], Limits(idle_s=0.05), "timeout_idle"),
+        ([Answer("x"), *[0.01, Answer("y")] * 400], Limits(total_s=0.1), "timeout_total"),
+    ],
+)
+def test_limits_end_the_attempt_as_timeout(script: list[Any], limits: Limits, kind: str) -> None:
+    provider = lane(script, limits=limits)
+    with running(provider) as engine:
+        attempt = last(fold_of(engine.send("?")))
+        assert attempt.status == "timeout" and attempt.failure.kind == kind and provider.closed == 1
+        assert attempt.failure.remedy
+
+
+def test_text_moves_the_idle_limit_and_other_events_do_not() -> None:
+    talks = [step for _ in range(12) for step in (0.02, Answer("x"))]
+    pings = [Answer("x"), *[step for _ in range(60) for step in (0.02, Phase("reading_prompt"))]]
+    limits = Limits(idle_s=0.2)
+    with running(lane([*talks, Finish("stop")], limits=limits), lane(pings, id="b", limits=limits)) as engine:
+        fold = fold_of(engine.send("?"))
+    assert last(fold).status == "ok"
+    assert last(fold, "b").status == "timeout"
+
+
+def test_stopping_one_lane_leaves_the_other() -> None:
+    a = lane([Answer("x"), 30])
+    b = lane([Answer("x"), 0.2, Answer("y"), Finish("stop")], id="b")
+    with running(a, b) as engine:
+        turn = engine.send("?")
+        wait(lambda: sum(isinstance(entry.event, Answer) for entry in list(turn.entries)) >= 2)
+        engine.stop(turn.turn_id, "a")
+        engine.stop("no such turn")
+        fold = fold_of(turn)
+    assert (last(fold).status, last(fold).answer, last(fold).end.reason) == ("stopped", "x", "user")
+    assert (last(fold, "b").status, last(fold, "b").answer) == ("ok", "xy")
+
+
+def test_stopping_the_turn_stops_all_its_lanes() -> None:
+    with running(lane([30]), lane([Answer("x"), 30], id="b")) as engine:
+        turn = engine.send("?")
+        wait(lambda: any(isinstance(entry.event, Answer) for entry in list(turn.entries)))
+        engine.stop(turn.turn_id)
+        fold = fold_of(turn)
+    assert {last(fold, name).status for name in "ab"} == {"stopped"}
+
+
+def test_a_failing_lane_and_a_slow_one_do_not_touch_the_others() -> None:
+    slow, broken, fast = lane([0.3, *thinker()]), lane([ValueError("x")], id="b"), lane(thinker(), id="c")
+    with running(slow, broken, fast) as engine:
+        fold = fold_of(engine.send("?"))
+    assert [last(fold, name).status for name in "abc"] == ["ok", "error", "ok"]
+    assert last(fold, "c").end_ns < last(fold, "a").first_token_ns
+
+
+def busy(retry_after_s: float | None = 0.01) -> ProviderError:
+    return ProviderError(Failure("capacity", "All busy.", "Wait."), retryable=True, retry_after_s=retry_after_s)
+
+
+def test_a_retry_is_an_attempt_of_its_own_announced_by_the_failed_one() -> None:
+    with running(lane([busy()], [busy(0.02)], thinker())) as engine:
+        fold = fold_of(engine.send("?"))
+    folds = [fold.folds[attempt_id] for attempt_id in fold.lanes["a"].attempts]
+    assert [f.status for f in folds] == ["error", "error", "ok"]
+    assert [f.end.retry_in_s for f in folds if f.end] == [0.01, 0.02, None]
+    assert [fold.attempts[attempt_id].attempt_no for attempt_id in fold.lanes["a"].attempts] == [1, 2, 3]
+
+
+def test_retries_stop_at_the_limit_and_never_follow_text_or_a_final_failure() -> None:
+    tired, talked = lane([busy()]), lane([Answer("x"), busy()], id="b")
+    billing = lane([ProviderError(Failure("billing", "No money."))], id="c")
+    with running(tired, talked, billing) as engine:
+        fold = fold_of(engine.send("?"))
+    assert [len(fold.lanes[name].attempts) for name in "abc"] == [3, 1, 1]
+
+
+def test_stop_during_the_wait_for_a_retry_ends_the_lane_as_stopped() -> None:
+    provider = lane([busy(60)])
+    with running(provider) as engine:
+        turn = engine.send("?")
+        wait(lambda: any(isinstance(entry.event, End) for entry in list(turn.entries)))
+        engine.stop(turn.turn_id, "a")
+        fold = fold_of(turn)
+    assert [fold.folds[attempt_id].status for attempt_id in fold.lanes["a"].attempts] == ["error", "stopped"]
+    assert len(provider.requests) == 1
+
+
+def test_preparation_is_told_before_the_attempt_and_its_failure_is_a_row() -> None:
+    ready, broken = lane(thinker()), lane(thinker(), id="b")
+    ready.prepare_steps = [Phase(PREPARING, "Fetching", 1, 2), 0.01]
+    broken.prepare_steps = [ProviderError(Failure("network", "No network.", "Connect."))]
+    with running(ready, broken) as engine:
+        turn = engine.send("?")
+        fold = fold_of(turn)
+    first = next(entry for entry in turn.entries if entry.lane == "a")
+    assert first.attempt_id == "" and first.event == Phase(PREPARING, "Fetching", 1, 2)
+    assert last(fold).status == "ok"
+    assert (last(fold, "b").status, last(fold, "b").failure.message) == ("error", "No network.")
+    assert broken.requests == []
+
+
+def test_stop_during_preparation() -> None:
+    provider = lane(thinker())
+    provider.prepare_steps = [Phase(PREPARING), 60]
+    with running(provider) as engine:
+        turn = engine.send("?")
+        wait(lambda: bool(turn.entries))
+        engine.stop(turn.turn_id)
+        assert last(fold_of(turn)).status == "stopped"
+
+
+def test_closing_the_engine_interrupts_what_runs_and_refuses_more() -> None:
+    provider = lane([Answer("x"), 60])
+    engine = Engine(ScriptedRoster(provider))  # type: ignore[arg-type]
+    engine.start()
+    turn = engine.send("?")
+    wait(lambda: any(isinstance(entry.event, Answer) for entry in list(turn.entries)))
+    engine.close()
+    engine.close()
+    fold = fold_of(turn)
+    assert (last(fold).status, last(fold).answer, last(fold).end.reason) == ("interrupted", "x", "shutdown")
+    assert provider.closed == 1
+    with pytest.raises(EngineClosed):
+        engine.send("?")
+
+
+def test_two_turns_stream_at_once_and_lanes_can_be_chosen() -> None:
+    a, b = lane([0.2, *thinker()]), lane(thinker(), id="b")
+    with running(a, b) as engine:
+        one, two = engine.send("1", owner="x"), engine.send("2", lanes=["b"], owner="y")
+        assert [turn.prompt for turn in engine.live_turns("x")] == ["1"]
+        assert last(fold_of(two), "b").status == "ok" and not one.closed
+        assert [info.id for info in two.lanes] == ["b"]
+        assert last(fold_of(one)).status == "ok"
+        assert engine.turn(one.turn_id) is one and engine.live_turns() == []
+        for wrong in (["z"], []):
+            with pytest.raises(UnknownLane):
+                engine.send("?", lanes=wrong)
+
+
+def test_each_lane_keeps_its_own_history_and_reasoning_stays_here() -> None:
+    a = lane(thinker("r1", "a1"), [ProviderError(Failure("auth", "No."))], thinker("r3", "a3"))
+    b = lane(thinker("s1", "b1"), id="b", send_reasoning=True, system="Be brief.")
+    with running(a, b) as engine:
+        first = engine.send("q1")
+        fold_of(first)
+        for prompt in ("q2", "q3"):
+            fold_of(engine.send(prompt, conversation_id=first.conversation_id))
+    assert a.requests[2].messages == (Message("user", "q1"), Message("assistant", "a1"), Message("user", "q3"))
+    assert b.requests[1].messages == (
+        Message("system", "Be brief."),
+        Message("user", "q1"),
+        Message("assistant", "b1", "s1"),
+        Message("user", "q2"),
+    )
+
+
+def test_identity_carries_model_price_and_the_parameters_of_the_request() -> None:
+    provider = lane(thinker(), price=Price(1.0, 2.0, 0.5, "2026-01-01"), params={"max_tokens": 5}, stand_in_for="K2")
+    with running(provider) as engine:
+        fold = fold_of(engine.send("?", params={"temperature": 1}))
+    attempt = fold.attempts[fold.current("a") or ""]
+    assert attempt.price == (1.0, 0.5, 2.0, "2026-01-01") and attempt.stand_in_for == "K2"
+    assert attempt.params == {"max_tokens": 5, "temperature": 1} and attempt.sent_ns > 0 and attempt.started_at_utc
+
+
+def test_a_clock_that_jumps_is_flagged_and_changes_no_stamp() -> None:
+    walls = iter([0, 3_600_000_000_000])
+    with running(lane(thinker()), wall_ns=lambda: next(walls)) as engine:
+        attempt = last(fold_of(engine.send("?")))
+    assert "clock_jump" in attempt.flags and attempt.end_ns < 60_000_000_000
