@@ -1,0 +1,112 @@
+"""Configuration: command line options, environment, ``.env`` and the lanes file, as plain values.
+
+Precedence, highest first: option, environment variable, ``.env`` (working directory, then the app's own directory),
+default. Keys are only ever read from the environment mapping built here; nothing in this module prints a value of it.
+It knows nothing of providers: what a lane is served by is ``providers.roster``'s decision.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import platformdirs
+from dotenv import dotenv_values
+
+from .lanes_file import ConfigError, read_lanes_file
+
+__all__ = ["ConfigError", "Settings", "default_lanes_path", "read_environment", "read_lanes_file", "read_settings"]
+
+APP_DIRECTORY = Path(__file__).resolve().parent.parent
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 7860
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How this process runs. ``lanes`` is None when the shipped lanes are to be used.
+
+    ``env`` holds the environment with ``.env`` beneath it; it contains keys and is therefore kept out of ``repr``.
+    """
+
+    host: str
+    port: int
+    db: Path
+    lanes: Path | None = None
+    browser: bool = True
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def password(self) -> str:
+        """The password people must give before they see anything; empty: none is asked for."""
+        return self.env.get("KIMI_UI_PASSWORD", "")
+
+    @property
+    def is_loopback(self) -> bool:
+        """True if only this machine can reach ``host``."""
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+
+def read_environment() -> dict[str, str]:
+    """The process's environment, with what ``.env`` files add to it. The environment wins over any file.
+
+    Read anew on every call, so a key written to ``.env`` is taken up while the app runs.
+    """
+    merged: dict[str, str] = {}
+    for directory in (APP_DIRECTORY, Path.cwd()):
+        try:
+            values = dotenv_values(directory / ".env", encoding="utf-8", interpolate=False)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{directory / '.env'} cannot be read ({error}); save it as UTF-8 text.") from error
+        merged |= {name: value for name, value in values.items() if value}
+    return merged | dict(os.environ)
+
+
+def default_lanes_path() -> Path:
+    """Where a lanes file is taken up without being named, if there is one."""
+    return platformdirs.user_config_path("kimi-ui", appauthor=False) / "lanes.toml"
+
+
+def read_settings(
+    host: str | None = None,
+    port: int | str | None = None,
+    db: str | None = None,
+    lanes: str | None = None,
+    browser: bool = True,
+    env: Mapping[str, str] | None = None,
+) -> Settings:
+    """Settings from options (None: not given), then ``KIMI_UI_HOST/_PORT/_DB/_LANES``, then the defaults.
+
+    Raises ``ConfigError`` for a port that is none and for a named lanes file that does not exist.
+    """
+    env = read_environment() if env is None else env
+    chosen_db = db or env.get("KIMI_UI_DB")
+    chosen_lanes = lanes or env.get("KIMI_UI_LANES")
+    lanes_path = Path(chosen_lanes).expanduser() if chosen_lanes else None
+    if lanes_path and not lanes_path.is_file():
+        raise ConfigError(f"There is no lanes file at {lanes_path}; check the path given by --lanes or KIMI_UI_LANES.")
+    return Settings(
+        host=host or env.get("KIMI_UI_HOST") or DEFAULT_HOST,
+        port=_port(port if port is not None else env.get("KIMI_UI_PORT") or DEFAULT_PORT),
+        db=Path(chosen_db).expanduser() if chosen_db else default_db_path(),
+        lanes=lanes_path,
+        browser=browser,
+        env=env,
+    )
+
+
+def default_db_path() -> Path:
+    """The log's place under the user's data directory."""
+    return platformdirs.user_data_path("kimi-ui", appauthor=False) / "kimi-ui.sqlite3"
+
+
+def _port(value: int | str) -> int:
+    try:
+        port = int(value)
+    except ValueError:
+        port = -1
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"{value!r} is not a port; give --port (or KIMI_UI_PORT) a number from 0 to 65535.")
+    return port
