@@ -108,10 +108,11 @@ class HeavyProvider:
         yield Phase(AGGREGATING, done=len(candidates), total=self.spec.width)
         aggregator = children.start(self._of, aggregation_request(request, candidates, seed), "aggregator")
         async for event in aggregator.events():
-            if isinstance(event, Reasoning | Answer | Relabel | Finish | Meta):
+            if isinstance(event, Reasoning | Answer | Relabel | Meta):
                 yield event
         fold = aggregator.fold
-        if fold.status in ("ok", "length") and fold.answer.strip():
+        if fold.finish_reason and fold.answer.strip():
+            yield Finish(fold.finish_reason)
             return
         if fold.answer.strip():
             failure = fold.failure or Failure("network", "The aggregation was cut off before it finished.")

@@ -1,0 +1,149 @@
+"""Heavy through the engine: fan-out, aggregation, quorum, survivors, failures, stop. Trajectories are real attempts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from kimi_ui.core.attempt import AttemptFold
+from kimi_ui.core.events import FIRST_TRAJECTORY_TOKEN, TRAJECTORIES, Answer, Failure, Finish, Phase, Reasoning
+from kimi_ui.core.lane import LaneSpec
+from kimi_ui.core.turn import TurnFold
+from kimi_ui.engine import Engine
+from kimi_ui.providers import heavy
+from kimi_ui.providers.base import ChatRequest, Message, ProviderError
+from kimi_ui.providers.heavy import Candidate, HeavyProvider
+from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
+from tests.test_engine import fold_of, wait
+
+
+class Run:
+    """A heavy lane over a scripted model: ``scripts`` are the trajectories' in order, then the aggregator's."""
+
+    def __init__(self, *scripts: Any, quorum: int | None = None) -> None:
+        width = len(scripts) - 1
+        self.model = ScriptedProvider(LaneSpec("kimi", "Kimi", "openai", model="k2"), scripts)
+        spec = LaneSpec("heavy", "Heavy", "heavy", of="kimi", width=width, quorum=quorum or width)
+        self.provider = HeavyProvider(spec, self.model, random.Random(1))
+
+    @contextmanager
+    def engine(self) -> Iterator[Engine]:
+        engine = Engine(ScriptedRoster(self.provider), max_retries=0)  # type: ignore[arg-type]
+        engine.start()
+        try:
+            yield engine
+        finally:
+            engine.close()
+
+    def fold(self) -> TurnFold:
+        with self.engine() as engine:
+            self.turn = engine.send("the question")
+            return fold_of(self.turn)
+
+
+def parent(fold: TurnFold) -> AttemptFold:
+    return fold.folds[fold.current("heavy") or ""]
+
+
+def children(fold: TurnFold) -> list[tuple[str, int | None, str]]:
+    ids = fold.children.get(fold.current("heavy") or "", [])
+    return [(fold.attempts[i].role, fold.attempts[i].k_index, fold.folds[i].status) for i in ids]
+
+
+def test_three_trajectories_are_aggregated_by_the_same_model() -> None:
+    run = Run(thinker("a", "one"), thinker("b", "two"), thinker("c", "three"), thinker("weigh", "the best"))
+    fold = run.fold()
+    assert children(fold) == [("trajectory", k, "ok") for k in range(3)] + [("aggregator", None, "ok")]
+    assert (parent(fold).status, parent(fold).answer, parent(fold).reasoning) == ("ok", "the best", "weigh")
+    assert [r.messages for r in run.model.requests[:3]] == [(Message("user", "the question"),)] * 3
+    prompt = run.model.requests[3].messages[-1].content
+    assert prompt.startswith("the question") and all(f"\n{answer}\n" in prompt for answer in ("one", "two", "three"))
+    assert "\na\n" not in prompt  # reasoning is not shown to the aggregator
+
+
+def test_the_parent_ends_after_its_children_and_its_first_token_is_a_trajectorys() -> None:
+    run = Run([Reasoning("hm"), 0.05, Answer("one"), Finish("stop")], thinker("", "two"), thinker("", "best"))
+    fold = run.fold()
+    told = [entry.event.name for entry in run.turn.entries if isinstance(entry.event, Phase)]
+    assert told.index(FIRST_TRAJECTORY_TOKEN) < told.index(TRAJECTORIES) < told.index("aggregating")
+    top = parent(fold)
+    assert top.first_token_ns and top.first_answer_ns and top.first_token_ns < top.first_answer_ns
+    offset = {i: fold.attempts[i].sent_ns for i in fold.attempts}
+    ends = [offset[i] + (fold.folds[i].end_ns or 0) for i in fold.children[fold.current("heavy") or ""]]
+    assert max(ends) <= offset[fold.current("heavy") or ""] + (top.end_ns or 0)
+
+
+def test_equal_answers_need_no_aggregator() -> None:
+    fold = Run(thinker("", "It is 42."), thinker("", " it  is 42"), thinker("", "never asked")).fold()
+    assert [role for role, _, _ in children(fold)] == ["trajectory"] * 2
+    assert parent(fold).answer == "It is 42." and parent(fold).flags["unanimous"] == "2/2"
+
+
+def test_a_single_survivor_is_the_answer_and_says_so() -> None:
+    dead = [ProviderError(Failure("upstream", "Broke."))]
+    fold = Run(dead, thinker("", "alone"), dead, thinker("", "never asked"), quorum=2).fold()
+    assert parent(fold).status == "ok" and parent(fold).answer == "alone"
+    assert parent(fold).flags["below_quorum"] == "1/3" and "single_survivor" in parent(fold).flags
+
+
+def test_cut_off_trajectories_are_not_candidates() -> None:
+    cut, empty = [Answer("half an")], [Reasoning("only thought"), Finish("stop")]
+    run = Run(cut, thinker("", "x"), empty, thinker("", "y"), thinker("", "best"))
+    fold = run.fold()
+    assert [status for _, _, status in children(fold)] == ["incomplete", "ok", "no_answer", "ok", "ok"]
+    assert "half an" not in run.model.requests[-1].messages[-1].content and parent(fold).answer == "best"
+
+
+def test_no_survivor_names_the_commonest_cause_and_its_remedy() -> None:
+    money = [ProviderError(Failure("billing", "No money.", "Top up."))]
+    fold = Run(money, [ProviderError(Failure("upstream", "Broke."))], money, thinker()).fold()
+    failure = parent(fold).failure
+    assert parent(fold).status == "error" and failure is not None
+    assert failure.kind == "no_survivor" and "No money." in failure.message and failure.remedy == "Top up."
+
+
+def test_an_aggregator_that_fails_falls_back_to_the_most_agreed_trajectory() -> None:
+    odd, near, nearer = thinker("", "zebra"), thinker("", "the cat sat"), thinker("", "the cat sat down")
+    fold = Run(odd, near, nearer, [ProviderError(Failure("upstream", "Broke."))]).fold()
+    assert parent(fold).status == "ok" and parent(fold).answer in ("the cat sat", "the cat sat down")
+    assert "Broke." in parent(fold).flags["aggregator_failed"]
+
+
+def test_an_aggregator_cut_off_in_its_answer_keeps_it_as_incomplete() -> None:
+    fold = Run(thinker("", "x"), thinker("", "y"), [Answer("the be")]).fold()
+    assert (parent(fold).status, parent(fold).answer) == ("incomplete", "the be")
+
+
+def test_stragglers_are_stopped_once_the_quorum_has_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heavy, "STRAGGLER_MIN_S", 0.05)
+    fold = Run(thinker("", "x"), thinker("", "y"), [Reasoning("slow"), 60], thinker("", "best"), quorum=2).fold()
+    assert children(fold)[2] == ("trajectory", 2, "stopped") and parent(fold).answer == "best"
+    straggler = fold.folds[fold.children[fold.current("heavy") or ""][2]]
+    assert straggler.end is not None and straggler.end.reason == "quorum" and straggler.reasoning == "slow"
+
+
+@pytest.mark.parametrize("when", ["trajectories", "aggregator"])
+def test_stop_ends_every_child(when: str) -> None:
+    slow = [Answer("x"), 60]
+    scripts = [slow, slow, slow] if when == "trajectories" else [thinker("", "x"), thinker("", "y"), slow]
+    run = Run(*scripts)
+    with run.engine() as engine:
+        turn = engine.send("?")
+        n_answers = 2 if when == "trajectories" else 3
+        wait(lambda: sum(isinstance(entry.event, Answer) for entry in list(turn.entries)) >= n_answers)
+        engine.stop(turn.turn_id, "heavy")
+        fold = fold_of(turn)
+    assert parent(fold).status == "stopped" and "open" not in {f.status for f in fold.folds.values()}
+    assert run.model.closed == len(run.model.requests)
+
+
+def test_candidates_are_shuffled_by_the_logged_seed_and_long_ones_clipped() -> None:
+    request = ChatRequest((Message("system", "s"), Message("user", "q")))
+    candidates = [Candidate(k, f"answer {k} " + "x" * 30_000) for k in range(8)]
+    one, again, other = (heavy.aggregation_request(request, candidates, seed) for seed in (7, 7, 8))
+    assert one == again and one != other and one.messages[0] == Message("system", "s")
+    assert len(one.messages[-1].content) < 8 * 25_000 and "characters left out" in one.messages[-1].content
