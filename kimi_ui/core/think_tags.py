@@ -1,0 +1,234 @@
+"""Inline think tags: content text in, reasoning and answer events out, for servers that do not separate the two.
+
+Incremental and pure: ``feed`` takes the content as it arrives, cut anywhere, ``flush`` ends it; any cutting of the same
+text folds to the same reasoning and answer. It knows nothing of wire formats: it is given text only.
+
+The rules (each met in the wild):
+- An opening tag counts only before any answer text; a ``<think>`` later on is the answer's own and stays.
+- A closing tag whose opening tag never came (chat templates prefill it) means that all text so far was reasoning:
+  ``Relabel``. Not inside code, not after its own literal opening tag, and not when reasoning came by another field.
+- A tag that is never closed: all reasoning, flagged ``unclosed_think``. Nothing inside: no reasoning at all.
+- Blank lines after an opening tag and after a closing one are dropped; a leaked closing tag there too.
+- Kimi K2's tool-call section ends thinking by itself; it is hidden and flagged ``tool_markers`` with its text. The
+  message markers of Kimi K3 are hidden and flagged ``template_markers``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from .events import Answer, Event, Flag, Reasoning, Relabel
+
+_XML = "think|thinking|reasoning|mm:think"
+_MARKER = re.compile(
+    rf"<(?P<xml_open>{_XML})>"
+    rf"|</(?P<xml_close>{_XML})>"
+    r"|◁(?P<kimi_open>think)▷|◁/(?P<kimi_close>think)▷"
+    r"|<\|open\|> {0,8}(?P<k3_open>think|response|message) {0,8}<\|sep\|>"
+    r"|<\|close\|> {0,8}(?P<k3_close>think|response|message) {0,8}<\|sep\|>"
+    r"|<\|tool_calls_section_(?P<section>begin|end)\|>"
+)
+_WHOLE = tuple(
+    [f"<{slash}{name}>" for slash in ("", "/") for name in _XML.split("|")]
+    + ["◁think▷", "◁/think▷", "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"]
+    + [f"<|{verb}|>{name}<|sep|>" for verb in ("open", "close") for name in ("think", "response", "message")]
+)
+_LONGEST = 48  # characters of the longest marker, its optional spaces included
+_MOST_BLANK = 4096  # blanks held back while deciding what they belong to
+_DETAIL = 2000  # characters of hidden text kept in a flag
+
+_LEAD, _THINK_LEAD, _THINK, _ANSWER, _SECTION = "lead", "think_lead", "think", "answer", "section"
+
+
+def _may_become_marker(tail: str) -> bool:
+    """Whether more text could turn ``tail`` (starting at ``<`` or ``◁``) into a marker."""
+    if len(tail) > _LONGEST:
+        return False
+    if tail.startswith("<|"):
+        tail = tail.replace(" ", "")
+    return any(marker.startswith(tail) for marker in _WHOLE)
+
+
+def _held_from(text: str) -> int:
+    """Index from which ``text`` must wait for more: its longest end that may become a marker."""
+    for i in range(max(0, len(text) - _LONGEST), len(text)):
+        if text[i] in "<◁" and _may_become_marker(text[i:]):
+            return i
+    return len(text)
+
+
+class ThinkTags:
+    """Splits one attempt's content. ``kind`` is the opening (or lone closing) tag met first, None while there is none.
+
+    ``in_field``: the text is a reasoning field's own: all of it is reasoning, and only tool sections are taken out.
+    """
+
+    def __init__(self, in_field: bool = False) -> None:
+        self.kind: str | None = None
+        self._in_field = in_field
+        self._state = _THINK if in_field else _LEAD
+        self._may_relabel = not in_field
+        self._pending = ""  # an unfinished marker
+        self._blank = ""  # leading blanks that may have to go
+        self._after_tag = False  # the blanks follow a tag: their lines are dropped
+        self._in_code = False  # an odd number of backticks so far in this part
+        self._closing = ""  # the name that closes the open tag
+        self._nested = 0
+        self._literal: Counter[str] = Counter()  # opening tags met as literal text
+        self._hidden: list[str] = []
+        self._hidden_size = 0
+        self._resume = self._state  # where a tool section returns to
+        self._events: list[Event] = []
+
+    def separated(self) -> None:
+        """Reasoning came by a field of its own: a closing tag in the content is not a sign of reasoning any more."""
+        self._may_relabel = False
+
+    def feed(self, text: str) -> list[Event]:
+        """The events this piece of content completes. Never raises."""
+        if not self._pending and "<" not in text and "◁" not in text:
+            self._text(text)
+            return self._taken()
+        text = self._pending + text
+        position = 0
+        for match in _MARKER.finditer(text):
+            self._text(text[position : match.start()])
+            self._marker(match)
+            position = match.end()
+        held = _held_from(text[position:]) + position
+        self._text(text[position:held])
+        self._pending = text[held:]
+        return self._taken()
+
+    def flush(self) -> list[Event]:
+        """What was held back, at the end of the stream."""
+        self._text(self._pending)
+        self._pending = ""
+        if self._blank and self._state == _LEAD and not self._after_tag:
+            self._events.append(Answer(self._blank))
+        if self._state == _SECTION:
+            self._end_section("")
+        elif self._state in (_THINK, _THINK_LEAD) and not self._in_field:
+            self._events.append(Flag("unclosed_think", self.kind or ""))
+        self._blank = ""
+        return self._taken()
+
+    def _taken(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+    def _text(self, text: str) -> None:
+        """Text without markers, in the current state."""
+        if not text:
+            return
+        if self._state == _SECTION:
+            self._hide(text)
+            return
+        if self._state in (_LEAD, _THINK_LEAD):
+            text = self._blank + text
+            start = len(text) - len(text.lstrip())
+            if start == len(text) and start <= _MOST_BLANK:
+                self._blank = text
+                return
+            if self._after_tag and start <= _MOST_BLANK:
+                text = text[max(text.rfind("\n", 0, start), text.rfind("\r", 0, start)) + 1 :]
+            self._blank = ""
+            self._state = _ANSWER if self._state == _LEAD else _THINK
+        self._in_code ^= text.count("`") % 2 == 1
+        self._events.append(Answer(text) if self._state == _ANSWER else Reasoning(text))
+
+    def _marker(self, match: re.Match[str]) -> None:
+        found = match.group()
+        if self._state == _SECTION:
+            if match["section"] == "end":
+                self._end_section(found)
+            else:
+                self._hide(found)
+        elif self._in_code:
+            self._text(found)
+        elif match["section"]:
+            self._section(match["section"], found)
+        elif self._in_field:
+            self._text(found)
+        elif (name := match["k3_open"] or match["k3_close"]) and name != "think":
+            self._message_marker(opens=match["k3_open"] is not None)
+        elif match["xml_open"] or match["kimi_open"] or match["k3_open"]:
+            self._opening(_pair(match), found)
+        else:
+            self._closing_tag(_pair(match), found)
+
+    def _opening(self, name: str, found: str) -> None:
+        if self._state == _LEAD:
+            self.kind = self.kind or found
+            self._closing = name
+            self._enter(_THINK_LEAD)
+        elif self._state in (_THINK, _THINK_LEAD) and name == self._closing:
+            self._nested += 1
+        else:
+            self._literal[name] += self._state == _ANSWER
+            self._text(found)
+
+    def _closing_tag(self, name: str, found: str) -> None:
+        if self._state in (_THINK, _THINK_LEAD):
+            if name == self._closing:
+                self._enter(_LEAD)
+                self._may_relabel = False
+            else:
+                self._text(found)
+        elif self._state == _LEAD:  # leaked, or of an empty thought whose opening the template had written
+            self.kind = self.kind or found
+            self._nested = max(0, self._nested - 1)
+            self._enter(_LEAD)
+        elif self._literal[name]:
+            self._literal[name] -= 1
+            self._text(found)
+        elif self._may_relabel or self._nested:
+            self.kind = self.kind or found
+            self._may_relabel = False
+            self._nested = max(0, self._nested - 1)
+            self._events.append(Relabel())
+            self._enter(_LEAD)
+        else:
+            self._text(found)
+
+    def _message_marker(self, opens: bool) -> None:
+        """A Kimi K3 response or message marker: hidden; one that opens an answer ends thinking."""
+        self._events.append(Flag("template_markers"))
+        if opens and self._state in (_THINK, _THINK_LEAD):
+            self._enter(_LEAD)
+
+    def _section(self, which: str, found: str) -> None:
+        if which == "end":  # its beginning was not seen: the marker alone is taken out
+            self._events.append(Flag("tool_markers", found))
+            return
+        if self._state in (_THINK, _THINK_LEAD) and not self._in_field:
+            self._may_relabel = False
+            self._enter(_LEAD)
+        self._resume = self._state
+        self._state = _SECTION
+        self._hide(found)
+
+    def _end_section(self, found: str) -> None:
+        self._hide(found)
+        self._events.append(Flag("tool_markers", "".join(self._hidden)))
+        self._hidden, self._hidden_size = [], 0
+        self._state = self._resume
+
+    def _hide(self, text: str) -> None:
+        kept = text[: max(0, _DETAIL - self._hidden_size)]
+        if kept:
+            self._hidden_size += len(kept)
+            self._hidden.append(kept)
+
+    def _enter(self, state: str) -> None:
+        """Start a part that begins after a tag."""
+        self._state = state
+        self._after_tag, self._blank, self._in_code = True, "", False
+
+
+def _pair(match: re.Match[str]) -> str:
+    """What an opening tag and its closing tag have in common, and the other kinds do not."""
+    if name := match["xml_open"] or match["xml_close"]:
+        return name
+    return "◁think▷" if match["kimi_open"] or match["kimi_close"] else "<|think|>"

@@ -1,0 +1,166 @@
+"""Think tags: every inline dialect and rule, and the same result for any cutting of the text."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kimi_ui.core.attempt import AttemptFold
+from kimi_ui.core.think_tags import ThinkTags
+
+
+class Split(NamedTuple):
+    reasoning: str
+    answer: str
+    flags: dict[str, str]
+
+
+def split(pieces: list[str], *, separated: bool = False, in_field: bool = False) -> Split:
+    tags, fold = ThinkTags(in_field), AttemptFold()
+    if separated:
+        tags.separated()
+    for events in [*map(tags.feed, pieces), tags.flush()]:
+        for event in events:
+            fold.apply(0, event)
+    return Split(fold.reasoning, fold.answer, fold.flags)
+
+
+PAIRS = [
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<mm:think>", "</mm:think>"),
+    ("◁think▷", "◁/think▷"),
+    ("<|open|>think<|sep|>", "<|close|>think<|sep|>"),
+    ("<|open|> think <|sep|>", "<|close|> think  <|sep|>"),
+]
+TOOL = (
+    "<|tool_calls_section_begin|><|tool_call_begin|>functions.get_time:0<|tool_call_argument_begin|>{}"
+    "<|tool_call_end|><|tool_calls_section_end|>"
+)
+
+CASES: dict[str, tuple[str, str, str]] = {  # content → reasoning, answer
+    **{f"pair {o}": (f"{o}plan{c}\n\nanswer", "plan", "answer") for o, c in PAIRS},
+    **{f"opening missing {c}": (f"plan{c}\n\nanswer", "plan", "answer") for _, c in PAIRS},
+    **{f"never closed {o}": (f"{o}plan and more", "plan and more", "") for o, _ in PAIRS},
+    **{f"empty {o}": (f"{o}\n\n{c}\n\nanswer", "", "answer") for o, c in PAIRS},
+    "blanks before the tag": (" \n<think>\nplan\n</think>\n\n    code", "plan\n", "    code"),
+    "plain": ("a < b and c<d, <p>x</p> ◁ <th", "", "a < b and c<d, <p>x</p> ◁ <th"),
+    "leading blanks of a plain answer stay": ("\n  a", "", "\n  a"),
+    "only blanks": (" \n ", "", " \n "),
+    "nothing": ("", "", ""),
+    "later tag is the answer's": ("<think>p</think>Use <think> and </think>.", "p", "Use <think> and </think>."),
+    "tag in prose": ("Write <think>x</think> there.", "", "Write <think>x</think> there."),
+    "tag in inline code": ("Cut at `</think>` please.", "", "Cut at `</think>` please."),
+    "tag in a code block": ("```py\nt.split('</think>')\n```", "", "```py\nt.split('</think>')\n```"),
+    "leaked closing twice": ("<think>p</think></think>\nanswer", "p", "answer"),
+    "two thoughts": ("<think>p</think>\n<think>q</think>\nanswer", "pq", "answer"),
+    "nested": ("<think>a<think>b</think>c</think>answer", "abc", "answer"),
+    "nested, closed together": ("<think>a<think>b</think></think>\nanswer", "ab", "answer"),
+    "another kind inside": ("<think>a</reasoning>b</think>c", "a</reasoning>b", "c"),
+    "tool section ends thinking": (f"<think>plan{TOOL}answer", "plan", "answer"),
+    "tool section in the answer": (f"<think>plan</think>answer{TOOL}", "plan", "answer"),
+    "tool section quoted": (
+        "It is `<|tool_calls_section_begin|>` there.",
+        "",
+        "It is `<|tool_calls_section_begin|>` there.",
+    ),
+    "tool section never ends": ("answer<|tool_calls_section_begin|><|tool_call_begin|>f", "", "answer"),
+    "tool section's end alone": ("answer<|tool_calls_section_end|> more", "", "answer more"),
+    "k3 whole": (
+        "<|open|>think<|sep|>plan<|close|>think<|sep|><|open|>response<|sep|>answer<|close|>response<|sep|>"
+        "<|close|>message<|sep|>",
+        "plan",
+        "answer",
+    ),
+    "k3 response ends thinking": ("<|open|>think<|sep|>plan<|open|> response <|sep|>answer", "plan", "answer"),
+    "unfinished marker at the end": ("<think>p</think>a<|tool_calls_sect", "p", "a<|tool_calls_sect"),
+    "unfinished closing at the end": ("<think>plan</thi", "plan</thi", ""),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_rule(name: str) -> None:
+    content, reasoning, answer = CASES[name]
+    got = split([content])
+    assert (got.reasoning, got.answer) == (reasoning, answer)
+    assert split(list(content)) == got, "one character at a time"
+
+
+def test_reasoning_by_field_turns_the_missing_opening_rule_off() -> None:
+    text = "The tag </think> closes a thought."
+    assert split([text], separated=True).answer == text
+    assert split([text]).reasoning == "The tag "
+
+
+def test_leaked_closing_tag_after_separated_reasoning_is_dropped() -> None:
+    assert split(["</thi", "nk>\n\nHello"], separated=True) == Split("", "Hello", {})
+
+
+def test_flags_say_what_was_hidden_or_missing() -> None:
+    assert split(["<think>plan"]).flags == {"unclosed_think": "<think>"}
+    assert split([f"a{TOOL}b"]).flags == {"tool_markers": TOOL}
+    assert list(split(["<|open|>response<|sep|>a"]).flags) == ["template_markers"]
+    assert len(split(["a<|tool_calls_section_begin|>" + "x" * 10_000]).flags["tool_markers"]) == 2000
+
+
+def test_a_reasoning_field_keeps_its_tags_and_loses_its_tool_section() -> None:
+    got = split(["I close with </think> ", "then", TOOL, " end"], in_field=True)
+    assert (got.reasoning, got.answer) == ("I close with </think> then end", "")
+    assert got.flags == {"tool_markers": TOOL}
+
+
+def test_kind_names_the_dialect() -> None:
+    tags = ThinkTags()
+    tags.feed("◁think▷a◁/think▷b")
+    assert tags.kind == "◁think▷"
+    assert ThinkTags().kind is None
+
+
+def test_text_is_not_held_back_longer_than_needed() -> None:
+    tags = ThinkTags()
+    assert [event.text for event in tags.feed("a < b <th")] == ["a < b "]
+    assert [event.text for event in tags.feed("e>")] == ["<the>"]
+
+
+WORDS = [tag for pair in PAIRS for tag in pair] + [
+    "<|open|>response<|sep|>",
+    "<|close|>message<|sep|>",
+    "<|tool_calls_section_begin|>",
+    "<|tool_calls_section_end|>",
+    "plan",
+    " ",
+    "\n\n",
+    "`",
+    "<",
+    "</",
+    "<|",
+    "◁",
+    "think>",
+    "é𝄞",
+]
+texts = st.lists(st.sampled_from(WORDS), max_size=12).map("".join)
+
+
+@given(text=texts, cuts=st.lists(st.integers(0, 200), max_size=12), separated=st.booleans(), in_field=st.booleans())
+def test_any_cutting_gives_the_same_result(text: str, cuts: list[int], separated: bool, in_field: bool) -> None:
+    places = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
+    pieces = [text[a:b] for a, b in pairwise(places)]
+    whole = split([text], separated=separated, in_field=in_field)
+    assert split(pieces, separated=separated, in_field=in_field) == whole
+    assert split(list(text), separated=separated, in_field=in_field) == whole
+
+
+@given(text=st.text())
+def test_text_without_markers_comes_back_as_it_is(text: str) -> None:
+    plain = text.replace("<", "").replace("◁", "")
+    assert split(list(plain)) == Split("", plain, {})
+
+
+def test_long_leading_blanks_do_not_grow_memory_and_still_agree() -> None:
+    text = "<think>" + "\n" * 9000 + "plan</think>" + " " * 9000 + "answer"
+    assert split([text]) == split(list(text))
