@@ -1,0 +1,135 @@
+"""What the benchmarks share: the app, a paced model server and a peer as separate processes, a browser, quantiles.
+
+Everything runs on this machine and stops by itself. Figures of different runs are not comparable: quote the peer's
+figure of the same run beside ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def quantile(values: Sequence[float], p: float) -> float | None:
+    """The order statistic at ``p`` (0–1); None for no values."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * p))] if ordered else None
+
+
+def wait_for_http(url: str, process: subprocess.Popen[bytes], seconds: float = 60) -> float:
+    """Seconds until ``url`` answers 200. Raises if the process ends or time runs out."""
+    started = time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        if process.poll() is not None:
+            raise RuntimeError(f"the process ended with {process.returncode} before {url} answered")
+        try:
+            with urllib.request.urlopen(url, timeout=2) as response:
+                if response.status == 200:
+                    return time.perf_counter() - started
+        except OSError:
+            time.sleep(0.02)
+    raise RuntimeError(f"{url} did not answer within {seconds} s")
+
+
+@contextlib.contextmanager
+def process(arguments: Sequence[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    child = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env={**os.environ, **environment})
+    try:
+        yield child
+    finally:
+        child.terminate()
+        try:
+            child.wait(10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+@contextlib.contextmanager
+def model_server() -> Iterator[str]:
+    """The paced model server of the tests as a process of its own; yields its OpenAI base URL."""
+    port = free_port()
+    with process(["-m", "tests.support.upstream", "--port", str(port)]) as child:
+        wait_for_http(f"http://127.0.0.1:{port}/v1/models", child)
+        yield f"http://127.0.0.1:{port}/v1"
+
+
+class App:
+    """A running app: its URL, process and log."""
+
+    def __init__(self, url: str, child: subprocess.Popen[bytes], db: Path, ready_s: float) -> None:
+        self.url, self.pid, self.db, self.ready_s = url, child.pid, db, ready_s
+
+
+@contextlib.contextmanager
+def app(base_url: str, models: Sequence[str], heavy_width: int = 0) -> Iterator[App]:
+    """``app.py`` with one lane per model (and a heavy lane of the first, if asked), on a database of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        lanes = Path(folder) / "lanes.toml"
+        tables = [
+            f'[[lane]]\nid = "lane{k}"\nlabel = "Lane {k}"\nprovider = "openai"\nbase_url = "{base_url}"\n'
+            f'model = "{model}"\nprice = {{ input = 0.6, output = 2.5, as_of = 2026-07-01 }}\n'
+            for k, model in enumerate(models)
+        ]
+        if heavy_width:
+            tables.append(
+                f'[[lane]]\nid = "heavy"\nlabel = "Heavy"\nprovider = "heavy"\nof = "lane0"\n'
+                f"width = {heavy_width}\nquorum = {heavy_width}\n"
+            )
+        lanes.write_text("\n".join(tables))
+        db, port = Path(folder) / "log.sqlite3", free_port()
+        started = time.perf_counter()
+        arguments = ["app.py", "--port", str(port), "--db", str(db), "--lanes", str(lanes), "--no-browser"]
+        with process(arguments, PYTHONWARNINGS="ignore") as child:
+            url = f"http://127.0.0.1:{port}"
+            wait_for_http(url, child)
+            yield App(url, child, db, time.perf_counter() - started)
+
+
+def cpu_seconds(processes: Sequence[psutil.Process]) -> float:
+    total = 0.0
+    for one in processes:
+        with contextlib.suppress(psutil.Error):
+            times = one.cpu_times()
+            total += times.user + times.system
+    return total
+
+
+def family(pid: int) -> list[psutil.Process]:
+    parent = psutil.Process(pid)
+    return [parent, *parent.children(recursive=True)]
+
+
+def report(name: str, **figures: Any) -> None:
+    """One benchmark figure as a JSON line on stdout."""
+    print(json.dumps({"benchmark": name, **figures}), flush=True)
