@@ -1,4 +1,6 @@
-"""The peer of the paint-lag benchmark: what most people would write. Three ``gr.Chatbot`` fed by one generator.
+"""The peer of the live view and of the meter: what most people would write. Three ``gr.Chatbot``, one generator.
+
+It stamps where it yields, as such programs do, and prints its stamps as one JSON line when the lanes have ended.
 
 python tests/benchmarks/peer_chatbot.py BASE_URL MODEL PORT HZ      # HZ 0: one yield per token
 """
@@ -6,7 +8,9 @@ python tests/benchmarks/peer_chatbot.py BASE_URL MODEL PORT HZ      # HZ 0: one 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -49,6 +53,7 @@ async def run(prompt: str) -> AsyncIterator[tuple[list[dict[str, Any]], ...]]:
     ]
     changed = asyncio.Event()
     tasks = [asyncio.create_task(one(prompt, lane, changed)) for lane in lanes]
+    stamps: list[dict[str, Any]] = [{"sent_ns": time.perf_counter_ns(), "text": ""} for _ in lanes]
     while not all(task.done() for task in tasks):
         try:
             await asyncio.wait_for(changed.wait(), 1)
@@ -56,9 +61,15 @@ async def run(prompt: str) -> AsyncIterator[tuple[list[dict[str, Any]], ...]]:
             continue
         changed.clear()
         yield tuple(lanes)
+        for lane, stamp in zip(lanes, stamps, strict=True):
+            text = "".join(message["content"] for message in lane[1:])
+            if text != stamp["text"]:
+                stamp["text"], stamp["last_ns"] = text, time.perf_counter_ns()
+                stamp.setdefault("first_ns", stamp["last_ns"])
         if HZ:
             await asyncio.sleep(1 / HZ)
     yield tuple(lanes)
+    print(json.dumps(stamps), flush=True)
 
 
 with gr.Blocks() as demo:

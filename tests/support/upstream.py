@@ -8,7 +8,8 @@ The model's name chooses what happens:
 - ``m-RATE-REASONING-ANSWER[-VARIANT…]``, e.g. ``m-100-3000-1500``: tokens/s, reasoning tokens, answer tokens, at
   absolute times; every tenth token is the wall-clock millisecond it was sent at (``@1795294921283@``); usage at the
   end. Variants: ``think-tags`` (reasoning inside ``<think>`` in the content), ``reasoning`` and ``details`` (other
-  names of the field), ``no-usage``.
+  names of the field), ``no-usage``, ``stampsMS`` (the first token after MS ms; every token is the monotonic ns at
+  which the request was read and at which the token was sent, ``8123:9456``).
 - ``scenario-NAME``: a fault of ``tests.support.scenarios``.
 - a name given to ``.script(name, pieces_or_behaviour)`` or ``.alias(name, other)``. Any other is a 404.
 
@@ -260,7 +261,7 @@ class Upstream:
 
         tags = plan.variant == "think-tags"
         yield chunk({"role": "assistant", "content": "<think>" if tags else ""})
-        async for text, answer in _tokens(plan):
+        async for text, answer in _tokens(plan, request):
             if tags and text is None:
                 yield chunk({"content": "</think>\n\n"})
             elif text is not None:
@@ -288,7 +289,7 @@ class Upstream:
         tags = plan.variant == "think-tags"
         if tags:
             yield line({"content": "<think>"}, done=False)
-        async for text, answer in _tokens(plan):
+        async for text, answer in _tokens(plan, request):
             if tags and text is None:
                 yield line({"content": "</think>\n\n"}, done=False)
             elif text is not None:
@@ -353,16 +354,19 @@ _ROUTES: dict[tuple[str, str], Callable[[Upstream, Request], Stream]] = {
 }
 
 
-async def _tokens(plan: Plan) -> Any:
+async def _tokens(plan: Plan, request: Request) -> Any:
     """``(text, is_answer)`` at absolute times; ``(None, False)`` marks the end of the reasoning, if there was any."""
-    start, sent = time.perf_counter() + START_S, 0
+    stamps = plan.variant.startswith("stamps")
+    start_s = int(plan.variant.removeprefix("stamps") or 20) / 1000 - 1 / plan.rate if stamps else START_S
+    start, sent = time.perf_counter() + start_s, 0
     for answer, count in ((False, plan.n_reasoning), (True, plan.n_answer)):
         for i in range(count):
             sent += 1
             wait = start + sent / plan.rate - time.perf_counter()
             if wait > 0:
                 await asyncio.sleep(wait)
-            yield token(i, answer), answer
+            text = f" {int(request.t * 1e9)}:{time.perf_counter_ns()}" if stamps else token(i, answer)
+            yield text, answer
         if not answer:
             yield None, False
 

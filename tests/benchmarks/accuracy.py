@@ -1,0 +1,185 @@
+"""How far the logged numbers are from the truth, through the whole real app with its page open in Chromium.
+
+The model server writes into every token when it read the request and when it sent the token, by the machine-wide
+monotonic clock. Truth is taken from those stamps, the measurement from the view ``attempt_metrics`` of the app's own
+SQLite file; pacing may jitter without harm, because each token tells its real time.
+
+    python -m tests.benchmarks.accuracy [--only NAME] [--rounds N]
+
+One JSON line per scenario: the error of TTFT and TTFO in ms (median, p99 of |error|), of TPOT in %, how many attempts
+were marked ``suspect``, and the goal. In the same run the naive way: a Gradio generator that stamps where it yields.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import sqlite3
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from playwright.async_api import Page, async_playwright
+
+from .harness import CHROMIUM, CHROMIUM_FLAGS, ROOT, app, free_port, model_server, quantile, report, wait_for_http
+
+STAMP = re.compile(r"(\d{6,}):(\d{6,})")
+
+
+class Scenario(NamedTuple):
+    """``models``: one lane each. ``heavy``: trajectories of a heavy lane over the first model, 0 for none."""
+
+    models: tuple[str, ...]
+    goal: str
+    heavy: int = 0
+    rounds: int = 12
+
+
+SCENARIOS = {
+    "one_ttft_50ms": Scenario(("m-100-30-20-stamps50",), "TTFT, TTFO <= 2 ms median, <= 5 ms p99", rounds=25),
+    "one_ttft_150ms": Scenario(("m-100-30-20-stamps150",), "TTFT, TTFO <= 2 ms median, <= 5 ms p99", rounds=25),
+    "one_ttft_2000ms": Scenario(("m-100-30-20-stamps2000",), "TTFT, TTFO <= 2 ms median, <= 5 ms p99", rounds=6),
+    "one_ttft_10000ms": Scenario(("m-100-30-20-stamps10000",), "TTFT, TTFO <= 2 ms median, <= 5 ms p99", rounds=2),
+    "one_itl_2ms": Scenario(("m-500-300-200-stamps",), "TPOT <= 2 %", rounds=8),
+    "one_itl_10ms": Scenario(("m-100-300-200-stamps",), "TPOT <= 0.5 %", rounds=5),
+    "one_itl_30ms": Scenario(("m-33-300-200-stamps",), "TPOT <= 0.5 %", rounds=2),
+    "three_lanes": Scenario(("m-100-300-200-stamps",) * 3, "TTFT <= 10 ms p99, TPOT <= 1 %", rounds=6),
+    "24_streams": Scenario(
+        ("m-60-150-100-stamps",), "TTFT <= 25 ms p99, TPOT <= 2 % or suspect set", heavy=23, rounds=4
+    ),
+}
+
+
+class Errors(NamedTuple):
+    """One attempt's errors: measured minus true; TPOT's as a share of the truth."""
+
+    ttft_ms: float
+    ttfo_ms: float
+    tpot_percent: float
+    suspect: bool
+
+
+async def send_and_wait(page: Page, n_lanes: int) -> None:
+    await page.locator("#prompt textarea").first.fill("measure")
+    await page.locator("#send").first.click()
+    await page.wait_for_function(
+        "n => { const lanes = [...document.querySelectorAll('[data-lane]')];"
+        " return lanes.length === n && lanes.every(l => !['idle', 'done'].includes(l.dataset.phase)) }",
+        arg=n_lanes,
+        timeout=30_000,
+        polling=10,
+    )
+    await page.wait_for_function(
+        "() => [...document.querySelectorAll('[data-lane]')].every(l => "
+        "['done', 'error', 'timeout', 'incomplete', 'length'].includes(l.dataset.phase))",
+        timeout=120_000,
+    )
+
+
+def read_errors(db: Path) -> list[Errors]:
+    connection = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
+    connection.row_factory = sqlite3.Row
+    rows = connection.execute(
+        "select m.*, a.reasoning, a.answer from attempt_metrics m join attempts a using (attempt_id)"
+        " where m.role in ('single', 'trajectory') and m.status = 'ok'"
+    ).fetchall()
+    connection.close()
+    errors = []
+    for row in rows:
+        reasoning, answer = STAMP.findall(row["reasoning"]), STAMP.findall(row["answer"])
+        stamps = [int(sent) for _, sent in reasoning + answer]
+        received = int(reasoning[0][0])
+        true_tpot_ms = (stamps[-1] - stamps[0]) / (len(stamps) - 1) / 1e6
+        errors.append(
+            Errors(
+                row["ttft_ms"] - (stamps[0] - received) / 1e6,
+                row["ttfo_ms"] - (int(answer[0][1]) - received) / 1e6,
+                100 * (row["tpot_ms"] / true_tpot_ms - 1),
+                bool(row["suspect"]),
+            )
+        )
+    return errors
+
+
+def summary(errors: list[Errors]) -> dict[str, Any]:
+    figures: dict[str, Any] = {"n": len(errors), "suspect": sum(error.suspect for error in errors)}
+    trusted = [error for error in errors if not error.suspect]
+    for name in ("ttft_ms", "ttfo_ms", "tpot_percent"):
+        values = [abs(getattr(error, name)) for error in trusted]
+        if values:
+            figures[f"{name}_error"] = {
+                "median": round(statistics.median(values), 3),
+                "p99": round(quantile(values, 0.99) or 0, 3),
+            }
+    return figures
+
+
+async def ours(base_url: str, scenario: Scenario, rounds: int) -> dict[str, Any]:
+    with app(base_url, scenario.models, scenario.heavy) as running:
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+            page = await browser.new_page(viewport={"width": 1600, "height": 900})
+            await page.goto(running.url)
+            await page.locator("#prompt textarea").first.wait_for(timeout=30_000)
+            for _ in range(rounds):
+                await send_and_wait(page, len(scenario.models) + bool(scenario.heavy))
+            await asyncio.sleep(1.5)  # the log's last checkpoint
+            await browser.close()
+        return summary(read_errors(running.db))
+
+
+async def naive(base_url: str, model: str) -> dict[str, Any]:
+    """Three chatbots fed by one generator; its own stamps against the same truth."""
+    port = free_port()
+    child = subprocess.Popen(
+        [sys.executable, "tests/benchmarks/peer_chatbot.py", base_url, model, str(port), "0"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_for_http(f"http://127.0.0.1:{port}", child)  # type: ignore[arg-type]
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+            page = await browser.new_page()
+            await page.goto(f"http://127.0.0.1:{port}")
+            await page.locator("#prompt textarea").first.fill("measure")
+            await page.locator("#send").first.click()
+            assert child.stdout
+            line = await asyncio.wait_for(asyncio.to_thread(child.stdout.readline), 300)
+            await browser.close()
+    finally:
+        child.terminate()
+        child.wait()
+    errors = []
+    for lane in json.loads(line):
+        pairs = STAMP.findall(lane["text"])
+        stamps = [int(sent) for _, sent in pairs]
+        tpot_ns = (stamps[-1] - stamps[0]) / (len(stamps) - 1)
+        measured_tpot_ns = (lane["last_ns"] - lane["first_ns"]) / (len(stamps) - 1)
+        ttft_ms = (lane["first_ns"] - lane["sent_ns"] - (stamps[0] - int(pairs[0][0]))) / 1e6
+        errors.append(Errors(ttft_ms, ttft_ms, 100 * (measured_tpot_ns / tpot_ns - 1), False))
+    return summary(errors)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--only", choices=[*SCENARIOS, "naive"])
+    parser.add_argument("--rounds", type=int, help="turns per scenario instead of its own number")
+    options = parser.parse_args()
+    with model_server() as base_url:
+        for name, scenario in SCENARIOS.items():
+            if options.only in (None, name):
+                figures = await ours(base_url, scenario, options.rounds or scenario.rounds)
+                report("accuracy", scenario=name, goal=scenario.goal, **figures)
+        if options.only in (None, "naive"):
+            figures = await naive(base_url, "m-100-300-200-stamps")
+            report("accuracy", scenario="naive: stamped where a Gradio generator yields, three lanes", **figures)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
