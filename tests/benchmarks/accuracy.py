@@ -19,13 +19,22 @@ import re
 import sqlite3
 import statistics
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from playwright.async_api import Page, async_playwright
 
-from .harness import CHROMIUM, CHROMIUM_FLAGS, ROOT, app, free_port, model_server, quantile, report, wait_for_http
+from .harness import (
+    CHROMIUM,
+    CHROMIUM_FLAGS,
+    app,
+    free_port,
+    model_server,
+    process,
+    quantile,
+    report,
+    wait_for_http,
+)
 
 STAMP = re.compile(r"(\d{6,}):(\d{6,})")
 
@@ -135,14 +144,9 @@ async def ours(base_url: str, scenario: Scenario, rounds: int) -> dict[str, Any]
 async def naive(base_url: str, model: str) -> dict[str, Any]:
     """Three chatbots fed by one generator; its own stamps against the same truth."""
     port = free_port()
-    child = subprocess.Popen(
-        [sys.executable, "tests/benchmarks/peer_chatbot.py", base_url, model, str(port), "0"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        wait_for_http(f"http://127.0.0.1:{port}", child)  # type: ignore[arg-type]
+    arguments = ["tests/benchmarks/peer_chatbot.py", base_url, model, str(port), "0"]
+    with process(arguments, subprocess.PIPE, GRADIO_ANALYTICS_ENABLED="False") as child:
+        wait_for_http(f"http://127.0.0.1:{port}", child)
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
             page = await browser.new_page()
@@ -152,9 +156,6 @@ async def naive(base_url: str, model: str) -> dict[str, Any]:
             assert child.stdout
             line = await asyncio.wait_for(asyncio.to_thread(child.stdout.readline), 300)
             await browser.close()
-    finally:
-        child.terminate()
-        child.wait()
     errors = []
     for lane in json.loads(line):
         pairs = STAMP.findall(lane["text"])

@@ -62,12 +62,17 @@ def wait_for_http(url: str, process: subprocess.Popen[bytes], seconds: float = 6
 
 
 @contextlib.contextmanager
-def process(arguments: Sequence[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    child = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env={**os.environ, **environment})
+def process(
+    arguments: Sequence[str], stdout: int | None = None, **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, *arguments]
+    child = subprocess.Popen(command, cwd=ROOT, stdout=stdout, env={**os.environ, **environment})
     try:
         yield child
     finally:
         child.terminate()
+        if child.stdout:
+            child.stdout.close()
         try:
             child.wait(10)
         except subprocess.TimeoutExpired:
