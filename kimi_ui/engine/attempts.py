@@ -25,6 +25,7 @@ from ..providers.base import ChatRequest, Child, Provider, ProviderError
 
 log = logging.getLogger(__name__)
 
+MAX_TEXT_EVENTS = 300_000  # more than the tokens of a 262k context; an endless stream must not fill the memory
 CLOCK_JUMP_NS = 2_000_000_000  # wall and monotonic clock further apart than this over one attempt: flagged
 
 # Stop reasons that are limits, and what the person reads. Other reasons: ``user``, ``quorum``, ``shutdown``.
@@ -41,6 +42,13 @@ LIMIT_FIELDS = {
     "timeout_idle": "idle_s",
     "timeout_total": "total_s",
 }
+
+
+ENDLESS = Failure(
+    "too_large",
+    f"The stream was cut after {MAX_TEXT_EVENTS:,} pieces of text: it would not end.",
+    "Ask for less, or set max_tokens in the lanes file.",
+)
 
 
 class OpensAttempts(Protocol):
@@ -93,6 +101,8 @@ def identity(job: Job, context: Context, attempt_no: int) -> Attempt:
         params={**spec.params, **job.request.params},
         price=(price.input, price.cached_input, price.output, price.as_of) if price else None,
         stand_in_for=spec.stand_in_for,
+        input_chars=sum(len(message.content) + len(message.reasoning) for message in job.request.messages),
+        tokenizer=spec.tokenizer,
     )
 
 
@@ -159,6 +169,8 @@ class AttemptRun:
             async with aclosing(self._job.provider.stream(self._job.request, children)) as events:
                 async for event in events:
                     self._append(clock_ns() - sent_ns, event)
+                    if self.fold.n_chunks > MAX_TEXT_EVENTS:
+                        raise ProviderError(ENDLESS)
         except ProviderError as error:
             self._fail(error)
         except Exception as error:
