@@ -22,7 +22,7 @@ from kimi_ui.core.events import (
 )
 from kimi_ui.core.lane import LaneSpec, Limits, Price
 from kimi_ui.core.turn import TurnFold, TurnLog
-from kimi_ui.engine import Engine, EngineClosed, UnknownLane
+from kimi_ui.engine import Engine, EngineClosed, LaneBusy, UnknownLane, UnknownTurn, attempts
 from kimi_ui.providers.base import Message, ProviderError
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
 
@@ -273,3 +273,68 @@ def test_a_clock_that_jumps_is_flagged_and_changes_no_stamp() -> None:
     with running(lane(thinker()), wall_ns=lambda: next(walls)) as engine:
         attempt = last(fold_of(engine.send("?")))
     assert "clock_jump" in attempt.flags and attempt.end_ns < 60_000_000_000
+
+
+def test_one_lane_is_asked_again_in_the_same_turn() -> None:
+    a, b = lane([Answer("bad"), Finish("stop")], thinker("", "good")), lane(thinker(), id="b")
+    with running(a, b) as engine:
+        turn = engine.send("?", owner="me")
+        fold_of(turn)
+        assert engine.retry(turn.turn_id, "a", owner="me") is turn
+        fold = fold_of(turn)
+        first, second = fold.lanes["a"].attempts
+        assert [fold.folds[i].answer for i in (first, second)] == ["bad", "good"]
+        again = fold.attempts[second]
+        assert again.attempt_no == 2 and 0 < again.asked_ns <= again.sent_ns and len(fold.lanes["b"].attempts) == 1
+        with pytest.raises(UnknownLane):
+            engine.retry(turn.turn_id, "z", owner="me")
+        for turn_id, owner in ((turn.turn_id, "you"), ("nothing", "me")):
+            with pytest.raises(UnknownTurn):
+                engine.retry(turn_id, "a", owner=owner)
+
+
+def test_a_streaming_lane_is_not_asked_again_but_a_finished_one_beside_it_is() -> None:
+    slow, fast = lane([Answer("x"), 60]), lane(thinker(), id="b")
+    with running(slow, fast) as engine:
+        turn = engine.send("?")
+        wait(lambda: any(entry.lane == "b" and isinstance(entry.event, End) for entry in list(turn.entries)))
+        with pytest.raises(LaneBusy):
+            engine.retry(turn.turn_id, "a")
+        engine.retry(turn.turn_id, "b")
+        wait(lambda: sum(entry.lane == "b" and isinstance(entry.event, End) for entry in list(turn.entries)) == 2)
+        assert not turn.closed
+        engine.stop(turn.turn_id)
+        assert last(fold_of(turn)).status == "stopped"
+
+
+def test_an_edited_prompt_forks_the_conversation_and_the_old_branch_stays() -> None:
+    provider = lane(*(thinker("", f"a{k}") for k in range(5)))
+    with running(provider) as engine:
+        first = engine.send("q0")
+        fold_of(first)
+        for prompt in ("q1", "q2"):
+            fold_of(engine.send(prompt, conversation_id=first.conversation_id))
+        fork = engine.send("q1 edited", conversation_id=first.conversation_id, fork_at=1)
+        fold_of(fork)
+        then = engine.send("and?", conversation_id=fork.conversation_id)
+        fold_of(then)
+        assert (fork.forked_from, fork.forked_at, fork.seq, then.seq) == (first.conversation_id, 1, 1, 2)
+        assert [turn.prompt for turn in engine.recent_turns(fork.conversation_id)] == ["q0", "q1 edited", "and?"]
+        assert [turn.prompt for turn in engine.recent_turns(first.conversation_id)] == ["q0", "q1", "q2"]
+    said = [message.content for message in provider.requests[4].messages]
+    assert said == ["q0", "a0", "q1 edited", "a3", "and?"]
+
+
+def test_a_conversation_is_its_owners_alone() -> None:
+    with running(lane(thinker())) as engine:
+        turn = engine.send("?", owner="me")
+        for conversation_id in (turn.conversation_id, "made up"):
+            with pytest.raises(UnknownTurn):
+                engine.send("?", conversation_id=conversation_id, owner="you")
+
+
+def test_an_endless_stream_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "MAX_TEXT_EVENTS", 10)
+    with running(lane([Reasoning("x")] * 100)) as engine:
+        attempt = last(fold_of(engine.send("?")))
+    assert attempt.status == "error" and attempt.failure.kind == "too_large" and len(attempt.reasoning) == 11

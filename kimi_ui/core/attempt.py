@@ -7,6 +7,7 @@ the stored events again). Pure: no clock, no I/O.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -38,9 +39,12 @@ STALL_NS = 1_000_000_000  # a gap between text events longer than this is a stal
 class Attempt:
     """Identity of an attempt. ``sent_ns`` is when it was sent, in ns since the turn's start (the user's click).
 
+    ``asked_ns`` is when the person asked for it on the same clock: 0, or the click on "retry" of a lane later on.
     ``k_index`` numbers a trajectory (0-based) and is None for other roles; ``attempt_no`` counts tries of the same
     request from 1. ``price`` is ``[input, cached_input, output, as_of]`` in USD per million tokens, None if unknown.
     ``stand_in_for`` names the model this attempt's model stands in for, empty when it is the real one.
+    ``input_chars`` is the length of all messages sent, for an estimate where the server counts nothing; ``tokenizer``
+    the path of the model's own vocabulary on this machine, used while counting and never stored.
     """
 
     attempt_id: str
@@ -58,7 +62,10 @@ class Attempt:
     price: tuple[float, float | None, float, str] | None = None
     started_at_utc: str = ""
     sent_ns: int = 0
+    asked_ns: int = 0
     stand_in_for: str = ""
+    input_chars: int | None = None
+    tokenizer: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -77,6 +84,8 @@ class AttemptFold:
     last_token_ns: int | None = None
     end_ns: int | None = None
     n_chunks: int = 0  # text events
+    text_ns: array[int] = field(default_factory=lambda: array("q"))  # the stamp of each text event
+    text_chars: array[int] = field(default_factory=lambda: array("q"))  # and its length in characters
     max_gap_ns: int | None = None  # longest wait between two text events
     n_stalls: int = 0
     usage: Usage = field(default_factory=Usage)
@@ -119,7 +128,7 @@ class AttemptFold:
             case Reasoning(text):
                 if not text:
                     return
-                self._token(t_ns)
+                self._token(t_ns, text)
                 if self.first_reasoning_ns is None:
                     self.first_reasoning_ns = t_ns
                 self.last_reasoning_ns = t_ns
@@ -127,7 +136,7 @@ class AttemptFold:
             case Answer(text):
                 if not text:
                     return
-                self._token(t_ns)
+                self._token(t_ns, text)
                 if self.first_answer_ns is None:
                     self.first_answer_ns = t_ns
                 self._answer.append(text)
@@ -169,7 +178,7 @@ class AttemptFold:
             case End(status):
                 self.end, self.end_ns, self.status = event, t_ns, status
 
-    def _token(self, t_ns: int) -> None:
+    def _token(self, t_ns: int, text: str) -> None:
         if self.first_chunk_ns is None:
             self.first_chunk_ns = t_ns
         if self.first_token_ns is None:
@@ -180,6 +189,8 @@ class AttemptFold:
             self.n_stalls += gap > STALL_NS
         self.last_token_ns = t_ns
         self.n_chunks += 1
+        self.text_ns.append(t_ns)
+        self.text_chars.append(len(text))
 
     def outcome(self) -> str:
         """The terminal status these events amount to when the stream has ended by itself.

@@ -32,7 +32,9 @@ class LaneInfo:
 class TurnLog:
     """One turn. ``t0_ns`` is ``perf_counter_ns`` at the user's click (0 for a turn read back from the log).
 
-    ``closed`` is set after the last entry: readers that have drained ``entries`` may go.
+    ``closed`` is set after the last entry: readers that have drained ``entries`` may go. A turn is open again while a
+    lane of it is retried. ``forked_from``/``forked_at``: this turn begins a conversation that shares the turns before
+    number ``forked_at`` with that other conversation.
     """
 
     turn_id: str
@@ -42,8 +44,11 @@ class TurnLog:
     lanes: tuple[LaneInfo, ...]
     owner: str = ""
     system: str = ""
+    kind: str = "chat"  # chat | bench
     started_at_utc: str = ""
     t0_ns: int = 0
+    forked_from: str = ""
+    forked_at: int = 0
     entries: list[Entry] = field(default_factory=list)
     closed: bool = False
 

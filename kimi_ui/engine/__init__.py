@@ -1,5 +1,5 @@
 """The engine: owns turns. Everything else reads what it writes."""
 
-from .engine import Engine, EngineClosed, UnknownLane
+from .engine import Engine, EngineClosed, LaneBusy, UnknownLane, UnknownTurn
 
-__all__ = ["Engine", "EngineClosed", "UnknownLane"]
+__all__ = ["Engine", "EngineClosed", "LaneBusy", "UnknownLane", "UnknownTurn"]

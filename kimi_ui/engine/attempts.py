@@ -8,6 +8,7 @@ are both ``Tries``; there is no second way to run a request.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import random
 import uuid
@@ -72,7 +73,11 @@ class Context:
 
 @dataclass
 class Job:
-    """What to run: a request of a lane, in a role. ``parent`` is the heavy attempt it belongs to."""
+    """What to run: a request of a lane, in a role.
+
+    ``parent_id`` is the heavy attempt it belongs to, ``first_no`` the number of its first try (above 1 when the person
+    asks for a lane again), ``asked_ns`` when that was, ns since the turn's start.
+    """
 
     lane: str
     provider: Provider
@@ -80,6 +85,8 @@ class Job:
     role: str = "single"
     parent_id: str | None = None
     k_index: int | None = None
+    first_no: int = 1
+    asked_ns: int = 0
 
 
 def identity(job: Job, context: Context, attempt_no: int) -> Attempt:
@@ -101,6 +108,7 @@ def identity(job: Job, context: Context, attempt_no: int) -> Attempt:
         params={**spec.params, **job.request.params},
         price=(price.input, price.cached_input, price.output, price.as_of) if price else None,
         stand_in_for=spec.stand_in_for,
+        asked_ns=job.asked_ns,
         input_chars=sum(len(message.content) + len(message.reasoning) for message in job.request.messages),
         tokenizer=spec.tokenizer,
     )
@@ -292,9 +300,7 @@ class Tries:
     async def _tries(self) -> None:
         try:
             unsent = await self._prepare()
-            attempt_no = 0
-            while True:
-                attempt_no += 1
+            for attempt_no in itertools.count(self._job.first_no):
                 attempt = identity(self._job, self._context, attempt_no)
                 self.attempt_ids.append(attempt.attempt_id)
                 run = self._run = AttemptRun(attempt, self._job, self._context, self._seen)
@@ -342,13 +348,14 @@ class Tries:
 
     def _retry_s(self, run: AttemptRun) -> float | None:
         """Seconds until the next try, or None: only before any text, only for failures a repeat can mend."""
-        if not run.failure_retryable or run.fold.n_chunks or run.attempt.attempt_no > self._context.max_retries:
+        n_retries = run.attempt.attempt_no - self._job.first_no
+        if not run.failure_retryable or run.fold.n_chunks or n_retries >= self._context.max_retries:
             return None
         if self._stop_reason:
             return None
         if run.retry_after_s is not None:
             return run.retry_after_s
-        return 2.0 ** (run.attempt.attempt_no - 1) * self._context.rng.uniform(0.75, 1.25)
+        return 2.0**n_retries * self._context.rng.uniform(0.75, 1.25)
 
     async def _sleep(self, seconds: float) -> None:
         try:

@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import math
 import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.attempt import Attempt
 from ..core.lane import LaneSpec
@@ -41,7 +42,23 @@ class EngineClosed(RuntimeError):
 
 
 class UnknownLane(ValueError):
-    """A lane id that is not configured."""
+    """A lane id that is not configured, or not part of the turn."""
+
+
+class UnknownTurn(ValueError):
+    """A turn or conversation that is not here, or not this owner's."""
+
+
+class LaneBusy(ValueError):
+    """The lane is still streaming."""
+
+
+class Again(NamedTuple):
+    """How a lane is to be run: the first try's number, when the person asked, and the request's own parameters."""
+
+    first_no: int
+    asked_ns: int
+    params: dict[str, Any]
 
 
 class Engine:
@@ -67,9 +84,9 @@ class Engine:
         self._wall_ns = wall_ns
         self._max_retries = max_retries
         self._turns: dict[str, TurnLog] = {}
-        self._tries: dict[str, dict[str, Tries]] = {}  # turn id -> lane id -> running tries; the loop's own
-        self._turn_tasks: set[asyncio.Task[None]] = set()
-        self._running: set[AttemptRun] = set()
+        self._running: dict[str, dict[str, Tries]] = {}  # turn id -> lane id -> what runs; the loop's own
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._in_flight: set[AttemptRun] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="engine", daemon=True)
         self._closing = False
@@ -108,28 +125,36 @@ class Engine:
         *,
         lanes: Sequence[str] | None = None,
         conversation_id: str | None = None,
+        fork_at: int | None = None,
         owner: str = "",
         system: str = "",
         params: Mapping[str, Any] | None = None,
     ) -> TurnLog:
         """Send ``prompt`` to the lanes (all, if None) and return the turn's log, which fills by itself.
 
-        ``params`` go to every lane's request. Raises ``UnknownLane`` and ``EngineClosed``.
+        Without ``conversation_id`` a conversation begins. ``fork_at``: begin a new one that shares the turns before
+        that number with ``conversation_id`` and has this prompt next; the old one stays as it is. ``params`` go to
+        every lane's request. Raises ``UnknownLane``, ``UnknownTurn`` (not the owner's conversation), ``EngineClosed``.
         """
         t0_ns = self._clock_ns()
-        if self._closing:
-            raise EngineClosed("Kimi UI is shutting down: start it again to send.")
+        self._check_open()
         specs = {spec.id: spec for spec in self._roster.specs}
         chosen = list(specs) if lanes is None else list(lanes)
         unknown = [lane for lane in chosen if lane not in specs]
         if unknown or not chosen:
             raise UnknownLane(f"No lane named {', '.join(unknown) or '(none)'}: there are {', '.join(specs)}.")
-        conversation_id = conversation_id or uuid.uuid4().hex
+        if conversation_id and self._owner_of(conversation_id) != owner:
+            raise UnknownTurn("This conversation is not here: begin a new one.")
+        forked_from = conversation_id if conversation_id and fork_at is not None else ""
+        if forked_from or not conversation_id:
+            conversation_id = uuid.uuid4().hex
         turn = TurnLog(
             turn_id=uuid.uuid4().hex,
             conversation_id=conversation_id,
-            seq=self._next_seq(conversation_id),
+            seq=(fork_at or 0) if forked_from else self._next_seq(conversation_id),
             prompt=prompt,
+            forked_from=forked_from,
+            forked_at=(fork_at or 0) if forked_from else 0,
             lanes=tuple(lane_info(specs[lane], specs) for lane in chosen),
             owner=owner,
             system=system,
@@ -137,15 +162,41 @@ class Engine:
             t0_ns=t0_ns,
         )
         self._turns[turn.turn_id] = turn
-        request_params = dict(params or {})
-        self._loop.call_soon_threadsafe(self._start_turn, turn, request_params)
+        self._running[turn.turn_id] = {}
+        self._loop.call_soon_threadsafe(self._start, self._run_turn(turn, dict(params or {})))
+        return turn
+
+    def retry(self, turn_id: str, lane: str, *, owner: str = "") -> TurnLog:
+        """Ask one lane of a turn again: a further attempt in the same turn, whose log opens again for it.
+
+        Raises ``UnknownTurn``, ``UnknownLane``, ``LaneBusy`` and ``EngineClosed``.
+        """
+        now_ns = self._clock_ns()
+        self._check_open()
+        turn = self._turns.get(turn_id) or (self._reader.turn(turn_id) if self._reader else None)
+        if turn is None or turn.owner != owner:
+            raise UnknownTurn("This turn is not here any more.")
+        if lane not in {info.id for info in turn.lanes} or lane not in {spec.id for spec in self._roster.specs}:
+            raise UnknownLane(f"This turn has no lane {lane} that is still configured.")
+        if turn.turn_id not in self._turns:  # read back from the log: its clock starts where the wall clock says
+            age_s = (datetime.now(UTC) - datetime.fromisoformat(turn.started_at_utc)).total_seconds()
+            turn.t0_ns = now_ns - int(max(0.0, age_s) * 1e9)
+            self._turns[turn.turn_id] = turn
+        fold = TurnFold.of(turn).apply_all(list(turn.entries))
+        if not fold.lane_ended(lane):
+            raise LaneBusy("This lane is still streaming: stop it first.")
+        last = fold.attempts[fold.current(lane) or ""]
+        again = Again(last.attempt_no + 1, now_ns - turn.t0_ns, dict(last.params))
+        turn.closed = False
+        self._running.setdefault(turn.turn_id, {})
+        self._loop.call_soon_threadsafe(self._start, self._run_again(turn, lane, again))
         return turn
 
     def stop(self, turn_id: str, lane: str | None = None) -> None:
         """Stop one lane of a turn, or all. Unknown or ended ones are left as they are."""
 
         def stop() -> None:
-            for name, tries in self._tries.get(turn_id, {}).items():
+            for name, tries in self._running.get(turn_id, {}).items():
                 if lane in (None, name):
                     tries.stop("user")
 
@@ -161,9 +212,26 @@ class Engine:
         return [turn for turn in list(self._turns.values()) if not turn.closed and owner in (None, turn.owner)]
 
     def recent_turns(self, conversation_id: str) -> list[TurnLog]:
-        """Turns of a conversation that are in memory, in order."""
-        turns = [turn for turn in list(self._turns.values()) if turn.conversation_id == conversation_id]
+        """Turns of a conversation that are in memory, in order; a fork's shared turns included."""
+        in_memory = list(self._turns.values())
+        turns: list[TurnLog] = []
+        before: float = math.inf
+        while conversation_id:
+            own = [turn for turn in in_memory if turn.conversation_id == conversation_id and turn.seq < before]
+            turns += own
+            fork = next((turn for turn in own if turn.forked_from), None)
+            conversation_id, before = (fork.forked_from, fork.forked_at) if fork else ("", 0)
         return sorted(turns, key=lambda turn: turn.seq)
+
+    def _check_open(self) -> None:
+        if self._closing:
+            raise EngineClosed("Kimi UI is shutting down: start it again to send.")
+
+    def _owner_of(self, conversation_id: str) -> str | None:
+        """The conversation's owner; None if there is no such conversation."""
+        for turn in self.recent_turns(conversation_id):
+            return turn.owner
+        return self._reader.owner_of(conversation_id) if self._reader else None
 
     def _next_seq(self, conversation_id: str) -> int:
         seqs = [turn.seq for turn in self.recent_turns(conversation_id)]
@@ -185,41 +253,53 @@ class Engine:
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
             self._loop.close()
 
-    def _start_turn(self, turn: TurnLog, params: dict[str, Any]) -> None:
-        task = self._loop.create_task(self._run_turn(turn, params))
-        self._turn_tasks.add(task)
-        task.add_done_callback(self._turn_tasks.discard)
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _run_turn(self, turn: TurnLog, params: dict[str, Any]) -> None:
+        if self._log:
+            await self._stored(self._log.open_turn(turn))
+            self._log.follow(turn)
+        first = Again(1, 0, params)
+        await asyncio.gather(*(self._run_lane(turn, info.id, first) for info in turn.lanes))
+        self._close_if_done(turn)
+
+    async def _run_again(self, turn: TurnLog, lane: str, again: Again) -> None:
+        if self._log:
+            self._log.follow(turn)
+        await self._run_lane(turn, lane, again)
+        self._close_if_done(turn)
+
+    async def _run_lane(self, turn: TurnLog, lane: str, again: Again) -> None:
+        """Run one lane to its end; whatever breaks in here stays in this lane."""
+        running = self._running[turn.turn_id]
         try:
-            if self._log:
-                await self._stored(self._log.open_turn(turn))
-                self._log.follow(turn)
+            provider = self._roster.provider(lane)
+            spec = provider.spec
+            request = ChatRequest(await self._messages(turn, lane, spec), again.params)
             context = Context(
-                turn=turn,
-                store=self,
-                clock_ns=self._clock_ns,
-                wall_ns=self._wall_ns,
-                running=self._running,
-                max_retries=self._max_retries,
-                rng=random.Random(),
+                turn, self, self._clock_ns, self._wall_ns, self._in_flight, self._max_retries, random.Random()
             )
-            tries = self._tries[turn.turn_id] = {}
-            for info in turn.lanes:
-                provider = self._roster.provider(info.id)
-                request = ChatRequest(await self._messages(turn, info.id, provider.spec), params)
-                role = "heavy" if provider.spec.provider == "heavy" else "single"
-                tries[info.id] = Tries(Job(info.id, provider, request, role), context)
+            role = "heavy" if spec.provider == "heavy" else "single"
+            job = Job(lane, provider, request, role, first_no=again.first_no, asked_ns=again.asked_ns)
+            tries = running[lane] = Tries(job, context)
             if self._closing:
-                for lane_tries in tries.values():
-                    lane_tries.stop("shutdown")
-            await asyncio.gather(*(lane_tries.wait() for lane_tries in tries.values()))
+                tries.stop("shutdown")
+            await tries.wait()
         except Exception:
-            log.exception("turn %s broke", turn.turn_id)
+            log.exception("lane %s of turn %s broke", lane, turn.turn_id)
         finally:
-            self._tries.pop(turn.turn_id, None)
+            running.pop(lane, None)
+
+    def _close_if_done(self, turn: TurnLog) -> None:
+        if not self._running.get(turn.turn_id):
+            self._running.pop(turn.turn_id, None)
             turn.closed = True
-            self._forget_old_turns()
+            closed = [turn_id for turn_id, one in self._turns.items() if one.closed]
+            for turn_id in closed[:-RECENT_TURNS]:
+                del self._turns[turn_id]
 
     async def open_attempt(self, attempt: Attempt) -> None:
         """The row exists before the request leaves."""
@@ -267,20 +347,15 @@ class Engine:
             now_ns = self._clock_ns()
             lag_ns = now_ns - due_ns - int(LAG_SAMPLE_S * 1e9)
             due_ns = now_ns
-            for run in self._running:
+            for run in self._in_flight:
                 run.loop_lag_ns = max(run.loop_lag_ns, lag_ns)
 
-    def _forget_old_turns(self) -> None:
-        closed = [turn_id for turn_id, turn in self._turns.items() if turn.closed]
-        for turn_id in closed[:-RECENT_TURNS]:
-            del self._turns[turn_id]
-
     async def _shut_down(self, grace_s: float) -> None:
-        for lanes in self._tries.values():
+        for lanes in self._running.values():
             for tries in lanes.values():
                 tries.stop("shutdown")
-        if self._turn_tasks:
-            await asyncio.wait(self._turn_tasks, timeout=grace_s)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_s)
         await self._roster.aclose()
 
 
