@@ -1,0 +1,85 @@
+"""Code blocks: a language label, a copy button, Pygments highlighting by CSS classes, and the stylesheet of those.
+
+Only lexers of languages people meet are used (``LANGUAGES``) and only up to ``MAX_HIGHLIGHT_CHARS``: the text is
+hostile and Pygments' rarer lexers are regexes nobody has tried to break. Anything else is shown as plain code.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from html import escape
+
+from pygments import highlight
+from pygments.formatters.html import HtmlFormatter
+from pygments.lexers import get_lexer_by_name
+from pygments.styles import get_style_by_name
+from pygments.token import Error, Token
+
+MAX_HIGHLIGHT_CHARS = 20_000
+MAX_HIGHLIGHT_LINE_CHARS = 1_000
+
+LANGUAGES = frozenset(
+    """
+    awk bash bat c c++ clojure cmake console cpp cs csharp css dart diff docker dockerfile elixir erlang fish fortran fs
+    fsharp go golang graphql groovy haskell hcl hs html http ini java javascript jl js json json5 jsonl jsx julia kotlin
+    kt latex less lisp lua make makefile mysql nginx nix objc objective-c ocaml perl php pl plpgsql postgres postgresql
+    powershell proto protobuf ps1 py py3 pycon python python3 r rb ruby rs rust sass scala scheme scss sh shell
+    shell-session sql sqlite3 svelte swift terraform tex toml ts tsx typescript vim vue xml yaml yml zig zsh
+    """.split()  # noqa: SIM905
+)
+LIGHT, DARK = "xcode", "one-dark"  # every colour of them has a contrast of at least 4.5 on the backgrounds below
+LIGHT_BACKGROUND, DARK_BACKGROUND = "#f6f8fa", "#0d1117"
+
+_LABEL = re.compile(r"[\w+#.-]{1,24}")
+
+
+def language_of(info: str) -> str:
+    """The language a fence names: the first word after it, ``python`` for ``{.python}`` too. Empty if none."""
+    match = _LABEL.search(info.split(maxsplit=1)[0].lstrip("{.")) if info.strip() else None
+    return match[0] if match else ""
+
+
+@lru_cache(maxsize=128)
+def _highlighted(code: str, language: str) -> str:
+    lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)
+    formatter: HtmlFormatter[str] = HtmlFormatter(nowrap=True, classprefix="hl-")
+    return highlight(code, lexer, formatter)
+
+
+def code_html(code: str, info: str, final: bool = True) -> str:
+    """A code block as HTML. ``final`` False: the block still grows, so it is neither highlighted nor cached."""
+    language = language_of(info)
+    small = len(code) <= MAX_HIGHLIGHT_CHARS and all(len(line) <= MAX_HIGHLIGHT_LINE_CHARS for line in code.split("\n"))
+    known = language.lower() if language.lower() in LANGUAGES else ""
+    body = _highlighted(code, known) if final and known and small else escape(code)
+    return (
+        f'<div class="md-code"><div class="md-code-head"><span class="md-language">{escape(language) or "text"}</span>'
+        f'<button class="md-copy" type="button" aria-label="Copy code">Copy</button></div>'
+        f'<pre tabindex="0"><code class="md-source">{body}</code></pre></div>\n'
+    )
+
+
+def highlight_css() -> str:
+    """The stylesheet for ``hl-…`` classes, light and dark (``.dark`` on an ancestor, as Gradio sets it).
+
+    The page serves it as ``assets/highlight.css``; a test compares the file with this.
+    """
+    parts = ["/* Generated from Pygments by kimi_ui/core/markdown/code.py: do not edit. */"]
+    for name, background, prefix in ((LIGHT, LIGHT_BACKGROUND, ""), (DARK, DARK_BACKGROUND, ".dark ")):
+        parts.append(f"{prefix}.md-code {{ background: {background}; color: {_text_colour(name)}; }}")
+        formatter: HtmlFormatter[str] = HtmlFormatter(style=name, classprefix="hl-", nobackground=True)
+        for line in formatter.get_token_style_defs(f"{prefix}.md-code"):
+            if f".hl-{'err'} " not in line:  # a lexer's "error" is a half-written line, not the model's mistake
+                parts.append(line)
+    return "\n".join(parts) + "\n"
+
+
+def _text_colour(style: str) -> str:
+    colour = get_style_by_name(style).style_for_token(Token)["color"]
+    return f"#{colour}" if colour else "#1f2328"
+
+
+def colours(style: str) -> set[str]:
+    """Every text colour (six hex digits) a style uses, but for the lexer's error token, which the stylesheet drops."""
+    return {values["color"] for token, values in get_style_by_name(style) if values["color"] and token is not Error}

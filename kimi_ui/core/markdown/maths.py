@@ -1,0 +1,167 @@
+"""LaTeX in Markdown: ``$…$``, ``$$…$$``, ``\\(…\\)``, ``\\[…\\]`` to MathML (latex2mathml), no script in the browser.
+
+What cannot be converted is shown as its source. Dollars follow Pandoc's rule (no space inside the dollars, no digit
+after the closing one) and a check for prices, so that "$5 and $10" stays text. Display math may span lines, not blank
+lines. All scans are linear in the text, conversion is bounded in length.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from functools import lru_cache
+from html import escape, unescape
+from typing import Any
+from xml.etree.ElementTree import tostring
+
+from latex2mathml.converter import convert_to_element
+from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock
+from markdown_it.rules_inline import StateInline
+from markdown_it.token import Token
+
+MAX_LATEX_CHARS = 4_000  # 25 ms of conversion at the most (measured over pathological inputs)
+MAX_DISPLAY_LINES = 200
+
+_CLOSER = {"$$": "$$", "\\[": "\\]", "\\(": "\\)", "$": "$"}
+_CLOSING = {
+    "$": re.compile(r"(?<![\s\\$])\$(?![\d$])"),
+    "$$": re.compile(r"(?<!\\)\$\$"),
+    "\\)": re.compile(r"(?<!\\)\\\)"),
+    "\\]": re.compile(r"(?<!\\)\\\]"),
+}
+# Macros may expand without bound, and no answer needs to define its own.
+_DEFINITION = re.compile(r"\\(?:(?:re|provide)?new(?:command|environment)|[gex]?def|let|DeclareMathOperator)(?![a-z])")
+_TEXT_COMMAND = re.compile(r"\\[A-Za-z]+\s*\{[^{}]*\}|\\[A-Za-z]+")
+_PRICE = re.compile(r"[\d,.]+\s*(?:[kKmMbB%+]|bn)?(?=[\s,;:.)/–—-]|$)")
+_WORD = re.compile(r"[A-Za-z]{3,}")
+
+
+@lru_cache(maxsize=512)
+def to_mathml(latex: str, display: bool) -> str | None:
+    """MathML of a formula, well-formed and escaped; None if it is too long or cannot be read."""
+    if len(latex) > MAX_LATEX_CHARS or _DEFINITION.search(latex):
+        return None
+    try:
+        element = convert_to_element(latex, display="block" if display else "inline")
+        # The converter writes symbols as character references into the text (and its own serialiser unescapes
+        # everything, markup of the formula's author included): decode here, and let the serialiser escape.
+        for node in element.iter():
+            if node.text:
+                node.text = unescape(node.text)
+        return tostring(element, encoding="unicode", short_empty_elements=False)
+    except Exception:  # the converter raises whatever its walk stumbles over, RecursionError and StopIteration too
+        return None
+
+
+def looks_like_price(latex: str) -> bool:
+    """True for the text between two prices ("5 for tea, 10") that only happens to stand between dollars."""
+    return bool(_PRICE.match(latex)) and bool(_WORD.search(_TEXT_COMMAND.sub("", latex)))
+
+
+def _next_closer(state: StateInline, closer: str, start: int) -> int:
+    """Position of the first ``closer`` at or after ``start``, -1 if none. Found once: many openers stay cheap."""
+    cache = state.env.setdefault("math_closers", {})
+    if cache.get("src") is not state.src:
+        cache.clear()
+        cache["src"] = state.src
+    if closer not in cache:
+        cache[closer] = [match.start() for match in _CLOSING[closer].finditer(state.src)]
+    positions: list[int] = cache[closer]
+    index = bisect_left(positions, start)
+    return positions[index] if index < len(positions) and positions[index] + len(closer) <= state.posMax else -1
+
+
+def _inline(state: StateInline, silent: bool) -> bool:
+    opener = state.src[state.pos : state.pos + 2]
+    if opener[:1] == "$" and opener != "$$":
+        opener = "$"
+    if opener not in _CLOSER:
+        return False
+    start = state.pos + len(opener)
+    before = state.src[state.pos - 1] if state.pos else " "
+    if opener == "$" and (before.isalnum() or state.src[start : start + 1].isspace()):
+        return False
+    end = _next_closer(state, _CLOSER[opener], start + 1)
+    if end < 0:
+        return False
+    latex = state.src[start:end]
+    if not latex.strip() or (opener == "$" and looks_like_price(latex)):
+        return False
+    if not silent:
+        token = state.push("math_inline", "math", 0)
+        token.content, token.markup = latex, opener
+        token.meta = {"display": opener in ("$$", "\\[")}
+    state.pos = end + len(_CLOSER[opener])
+    return True
+
+
+def _block(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
+    position = state.bMarks[start_line] + state.tShift[start_line]
+    opener = state.src[position : position + 2]
+    if opener not in ("$$", "\\[") or state.is_code_block(start_line):
+        return False
+    closer = _CLOSER[opener]
+    # Where an earlier search for this closer gave up, this one will too: without it many openers cost their square.
+    hopeless: dict[str, int] = state.env.setdefault("math_hopeless", {})
+    if start_line < hopeless.get(closer, 0):
+        return False
+    lines: list[str] = []
+    line = start_line
+    while line < min(end_line, start_line + MAX_DISPLAY_LINES) and not state.isEmpty(line):
+        if state.sCount[line] < state.blkIndent:
+            break
+        text = state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
+        text = text[2:] if line == start_line else text
+        closing = _CLOSING[closer].search(text)
+        if closing:
+            if text[closing.end() :].strip(" \t.,;"):
+                break  # text follows on the line: it is inline math that happens to begin a line
+            lines.append(text[: closing.start()])
+            return _push_block(state, start_line, line + 1, "\n".join(lines), opener, silent)
+        lines.append(text)
+        line += 1
+    else:
+        if state.env.get("open_end") and line >= state.lineMax:
+            return _push_block(state, start_line, line, "\n".join(lines), opener, silent, unclosed=True)
+    hopeless[closer] = line
+    return False
+
+
+def _push_block(
+    state: StateBlock, start: int, end: int, latex: str, opener: str, silent: bool, unclosed: bool = False
+) -> bool:
+    if not silent:
+        token = state.push("math_block", "math", 0)
+        token.content, token.markup, token.map = latex, opener, [start, end]
+        token.meta = {"unclosed": unclosed}
+        state.line = end
+    return True
+
+
+def _render_inline(self: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    token = tokens[index]
+    display = token.meta["display"]
+    mathml = to_mathml(token.content.strip(), display)
+    if mathml is None:
+        return f'<code class="md-latex">{escape(token.markup + token.content + _CLOSER[token.markup])}</code>'
+    return f'<span class="md-math{" md-display" if display else ""}">{mathml}</span>'
+
+
+def _render_block(self: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    token = tokens[index]
+    unclosed = token.meta["unclosed"]
+    mathml = None if unclosed else to_mathml(token.content.strip(), True)
+    if mathml is None:
+        source = token.markup + token.content + ("" if unclosed else _CLOSER[token.markup])
+        return f'<p><code class="md-latex">{escape(source)}</code></p>\n'
+    return f'<div class="md-math md-display">{mathml}</div>\n'
+
+
+def math_plugin(md: MarkdownIt) -> None:
+    """Teach a parser the four notations. Inline rules go before ``escape``, which would eat ``\\(``."""
+    md.inline.ruler.before("escape", "math", _inline)
+    md.block.ruler.before("fence", "math", _block, {"alt": ["paragraph", "reference", "blockquote", "list"]})
+    md.add_render_rule("math_inline", _render_inline)
+    md.add_render_rule("math_block", _render_block)

@@ -1,0 +1,157 @@
+"""The Markdown dialect of answers: CommonMark without raw HTML, with tables, ~~strike~~, task lists, bare URLs, math.
+
+Images become links (nothing is ever fetched), links go to http, https and mailto only, headings start at level 3 (the
+page owns 1 and 2), alignment is a class. ``parse`` gives tokens, ``render_tokens`` allow-listed HTML; both take an
+``env``, where markdown-it keeps link reference definitions. ``env["open_end"]`` says that the text still grows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
+from markdown_it.rules_core import StateCore
+from markdown_it.rules_inline import StateInline
+from markdown_it.token import Token
+
+from .code import code_html
+from .maths import math_plugin
+from .safe import LINK, sanitize
+
+MAX_NESTING = 60  # blockquotes and lists, two levels a list; deeper content is dropped by the parser
+MAX_INLINE_CHARS = 50_000  # a longer paragraph or cell is shown as it is, without emphasis and links
+
+_SCHEME = re.compile(r"\s*[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_URL = re.compile(r"://[^\s<>\"`|\\^{}、。，；：！？（）【】《》「」]+")
+_PROTOCOL = re.compile(r"(?<![A-Za-z0-9+.-])https?$", re.IGNORECASE)
+_PAIRS = {")": "(", "]": "["}
+_TASK = re.compile(r"\[([ xX])\]\s+")
+
+
+def _valid_link(url: str) -> bool:
+    """Relative URLs pass (they are shown as text without a target); every other scheme stays Markdown source."""
+    return bool(LINK.match(url)) or not _SCHEME.match(url)
+
+
+def _bare_url(state: StateInline, silent: bool) -> bool:
+    """``https://…`` in running text. Called at every ``:``; final punctuation and unmatched brackets stay out."""
+    if silent or state.linkLevel > 0 or not state.src.startswith("://", state.pos):
+        return False
+    protocol = _PROTOCOL.search(state.pending[-12:])
+    rest = _URL.match(state.src, state.pos, min(state.posMax, state.pos + 2_000))
+    if not protocol or not rest:
+        return False
+    url = protocol[0] + rest[0]
+    while url[-1] in ".,;:!?'*_~" or (url[-1] in _PAIRS and url.count(url[-1]) > url.count(_PAIRS[url[-1]])):
+        url = url[:-1]
+    href = state.md.normalizeLink(url)
+    if len(url) <= len(protocol[0]) + 3 or not LINK.match(href):
+        return False
+    state.pending = state.pending[: -len(protocol[0])]
+    state.push("link_open", "a", 1).attrs = {"href": href}
+    state.push("text", "", 0).content = url
+    state.push("link_close", "a", -1)
+    state.pos += len(url) - len(protocol[0])
+    return True
+
+
+def _task_lists(state: StateCore) -> None:
+    for item, paragraph, inline in zip(state.tokens, state.tokens[1:], state.tokens[2:], strict=False):
+        if item.type != "list_item_open" or paragraph.type != "paragraph_open" or not inline.children:
+            continue
+        first, mark = inline.children[0], _TASK.match(inline.content)
+        if mark and first.type == "text" and first.content.startswith(mark[0].rstrip()):
+            first.content = first.content[len(mark[0].rstrip()) :].lstrip()
+            item.attrSet("class", "md-task")
+            inline.children.insert(0, Token("text", "", 0, content="☐ " if mark[1] == " " else "☑ "))
+
+
+def _presentation(state: StateCore) -> None:
+    for token in state.tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
+        elif token.type in ("th_open", "td_open") and "style" in token.attrs:
+            token.attrs = {"class": "md-" + str(token.attrs["style"]).removeprefix("text-align:")}
+
+
+def _inline(state: StateCore) -> None:
+    """markdown-it's ``inline`` rule with a bound on what one run may cost."""
+    for token in state.tokens:
+        if token.type == "inline":
+            token.children = []
+            if len(token.content) > MAX_INLINE_CHARS:
+                token.children.append(Token("text", "", 0, content=token.content))
+            else:
+                state.md.inline.parse(token.content, state.md, state.env, token.children)
+
+
+def _link_open(self: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    env["in_link"] = True
+    href = str(tokens[index].attrs.get("href", ""))
+    return f'<a href="{escapeHtml(href)}">' if LINK.match(href) else "<a>"
+
+
+def _link_close(self: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    env["in_link"] = False
+    return "</a>"
+
+
+def _image(self: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    token = tokens[index]
+    source = str(token.attrs.get("src", ""))
+    alternative = self.renderInlineAsText(token.children or [], options, env)
+    label = f'<span class="md-image">{escapeHtml(alternative or "image")}</span>'
+    return f'<a href="{escapeHtml(source)}">{label}</a>' if LINK.match(source) and not env.get("in_link") else label
+
+
+def _fence(self: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    token = tokens[index]
+    growing = bool(env.get("open_end")) and token.map is not None and token.map[1] >= env["n_lines"]
+    return code_html(token.content, token.info, final=not growing)
+
+
+def _table_open(self: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    return '<div class="md-table" tabindex="0"><table>\n'
+
+
+def _table_close(self: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    return "</table></div>\n"
+
+
+def _make_parser() -> MarkdownIt:
+    md = MarkdownIt("commonmark", {"html": False, "maxNesting": MAX_NESTING}).enable(["table", "strikethrough"])
+    md.disable(["html_block", "html_inline"])
+    md.validateLink = _valid_link  # type: ignore[method-assign]
+    math_plugin(md)
+    md.inline.ruler.push("bare_url", _bare_url)
+    md.core.ruler.at("inline", _inline)
+    md.core.ruler.push("task_lists", _task_lists)
+    md.core.ruler.push("presentation", _presentation)
+    for name, rule in {
+        "link_open": _link_open,
+        "link_close": _link_close,
+        "image": _image,
+        "fence": _fence,
+        "code_block": _fence,
+        "table_open": _table_open,
+        "table_close": _table_close,
+    }.items():
+        md.add_render_rule(name, rule)
+    return md
+
+
+_MD = _make_parser()  # holds no state of a text: all of it lies in ``env`` and the tokens
+
+
+def parse(text: str, env: dict[str, Any]) -> list[Token]:
+    """Tokens of cleaned text (``safe.clean_text``); top-level blocks have level 0 and a ``map`` of line numbers."""
+    env["n_lines"] = text.count("\n") + (not text.endswith("\n"))
+    return _MD.parse(text, env)
+
+
+def render_tokens(tokens: Sequence[Token], env: dict[str, Any]) -> str:
+    """Allow-listed HTML of whole blocks."""
+    return sanitize(str(_MD.renderer.render(tokens, _MD.options, env)))
