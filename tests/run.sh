@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Everything needed to run all tests: own venv (.venv-tests), a Chromium if none is there, lint, types, tests.
+# Installs only what is missing, so a second run needs no network. Arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '\n== %s\n' "$*"; }
+fail() { printf 'tests/run.sh: %s\n' "$*" >&2; exit 1; }
+
+python="${PYTHON:-python3}"
+command -v "$python" >/dev/null || fail "there is no $python; install Python 3.11 or later, or set PYTHON to one."
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+  || fail "$("$python" --version) is too old; install Python 3.11 or later, or set PYTHON to one."
+
+# The venv belongs to one Python and one set of requirements; when either changes it is made anew.
+wanted="$("$python" -c '
+import hashlib, pathlib, sys
+texts = [pathlib.Path(name).read_bytes() for name in ("requirements.txt", "tests/requirements.txt")]
+print(hashlib.sha256(b"\0".join([sys.version.encode(), sys.executable.encode(), *texts])).hexdigest())')"
+if [[ "$(cat .venv-tests/made-for 2>/dev/null || true)" != "$wanted" ]]; then
+  say "Installing what the tests need into .venv-tests"
+  rm -rf .venv-tests
+  "$python" -m venv .venv-tests
+  .venv-tests/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+  echo "$wanted" > .venv-tests/made-for
+fi
+export PATH="$PWD/.venv-tests/bin:$PATH"
+
+# A Chromium: the system's if there is one, else Debian's package where we may install it, else Playwright's own.
+find_chromium() {
+  local name
+  for name in chromium chromium-browser google-chrome; do
+    command -v "$name" && return
+  done
+  python - <<'PY'
+import pathlib, sys
+from playwright.sync_api import sync_playwright
+with sync_playwright() as playwright:
+    path = playwright.chromium.executable_path
+print(path) if pathlib.Path(path).exists() else sys.exit(1)
+PY
+}
+if [[ -z "${CHROMIUM:-}" ]] && ! CHROMIUM="$(find_chromium)"; then
+  say "Installing Chromium"
+  if command -v apt-get >/dev/null && [[ "$(id -u)" == 0 ]]; then
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null
+  else
+    python -m playwright install chromium
+  fi
+  CHROMIUM="$(find_chromium)" || fail "no Chromium could be installed; install one and set CHROMIUM to its path."
+fi
+export CHROMIUM
+
+say "ruff"
+ruff check .
+ruff format --check .
+say "mypy"
+mypy
+say "pytest, Chromium at $CHROMIUM"
+pytest "$@"

