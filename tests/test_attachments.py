@@ -1,0 +1,99 @@
+"""Attachments: every encoding a person's file may have, folding into the prompt and finding them in it again."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kimi_ui.core.attachments import (
+    MAX_FILE_BYTES,
+    MAX_PROMPT_CHARS,
+    Attachment,
+    AttachmentError,
+    clean_name,
+    fold,
+    read_attachment,
+    split,
+)
+
+TEXT = "Grüße, naïve café\nsecond line – “quoted” €5\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+def test_a_file_is_read_in_every_common_encoding(encoding: str) -> None:
+    assert read_attachment("a.txt", TEXT.encode(encoding)) == Attachment("a.txt", TEXT)
+
+
+def test_latin_1_and_chinese_are_read() -> None:
+    assert read_attachment("a.txt", "café à la crème".encode("latin-1")).text == "café à la crème"
+    assert read_attachment("a.txt", "把这段文字翻译成英文".encode()).text == "把这段文字翻译成英文"
+    assert read_attachment("a.txt", b"\xff\xfe" + "把这段".encode("utf-16-le")).text == "把这段"
+
+
+def test_line_ends_become_line_feeds() -> None:
+    assert read_attachment("a.txt", b"one\r\ntwo\rthree\n").text == "one\ntwo\nthree\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "a PNG image"),
+        (b"%PDF-1.7\nplain looking", "a PDF"),
+        (b"PK\x03\x04" + bytes(range(256)) * 4, "a zip archive"),
+        (b"\x7fELF" + bytes(200) + b"\x90\x12\x88" * 100, "not a text file"),
+        (bytes(range(1, 32)) * 30, "not a text file"),
+        (b"text with a zero\0 in it", "not a text file"),
+    ],
+)
+def test_a_binary_file_is_refused_by_name_with_what_to_do(data: bytes, says: str) -> None:
+    with pytest.raises(AttachmentError, match=says) as error:
+        read_attachment("dir/thing.bin", data)
+    assert str(error.value).startswith("thing.bin is ") and "paste" in str(error.value)
+
+
+def test_too_large_and_empty_files_are_refused() -> None:
+    with pytest.raises(AttachmentError, match=r"notes\.txt has 3\.5 MB; at most 3 MB"):
+        read_attachment("notes.txt", b"a" * (MAX_FILE_BYTES + 500_000))
+    with pytest.raises(AttachmentError, match="empty"):
+        read_attachment("notes.txt", b" \n\n ")
+    with pytest.raises(AttachmentError, match="characters"):
+        fold("?", [Attachment("a", "x" * (MAX_PROMPT_CHARS // 2)), Attachment("b", "x" * (MAX_PROMPT_CHARS // 2))])
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("C:\\Users\\me\\notes.txt", "notes.txt"),
+        ("/home/me/my notes.txt", "my notes.txt"),
+        ("two\nlines`\u202egnp.exe", "twolinesgnp.exe"),
+        ("", ""),
+    ],
+)
+def test_a_name_is_one_plain_line(name: str, shown: str) -> None:
+    assert clean_name(name) == shown
+
+
+def test_a_long_name_keeps_its_beginning_and_its_ending() -> None:
+    shown = clean_name("x" * 500 + ".txt")
+    assert len(shown) == 120 and shown.endswith(".txt")
+
+
+def test_the_fence_is_longer_than_any_inside_and_the_question_stands_last() -> None:
+    prompt = fold("What is wrong?", [Attachment("readme.md", "```py\nx\n```\n`````\n")])
+    assert prompt == "Attached file: readme.md\n``````\n```py\nx\n```\n`````\n\n``````\n\nWhat is wrong?"
+
+
+def test_a_prompt_without_attachments_stays_as_it_is() -> None:
+    assert fold("Hello\n", []) == "Hello\n"
+    assert split("Hello\n") == ("Hello\n", ())
+    assert split("Attached file: not really") == ("Attached file: not really", ())
+
+
+names = st.text(min_size=1, max_size=40).map(clean_name).filter(bool)
+attachments = st.lists(st.builds(Attachment, names, st.text(alphabet="a` \n~#", max_size=60)), max_size=4)
+
+
+@given(st.text(alphabet="a` \n:", max_size=60), attachments)
+def test_splitting_gives_back_what_was_folded(text: str, given_attachments: list[Attachment]) -> None:
+    assert split(fold(text, given_attachments)) == (text, tuple(given_attachments))
