@@ -1,0 +1,33 @@
+"""Is Ollama there, and which models does it have? One quick question, asked before any lane is made of it.
+
+Standard library only and blocking, for use in a thread; everything else about Ollama is ``ollama``'s.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True)
+class OllamaState:
+    """Ollama as last seen at ``url``. ``running`` None: not asked yet. ``models``: names as Ollama lists them."""
+
+    url: str
+    running: bool | None = None
+    models: frozenset[str] = frozenset()
+
+
+def probe(url: str, timeout_s: float) -> OllamaState:
+    """Ask ``/api/tags``. Any failure means that Ollama is not there."""
+    is_local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+    handlers = [urllib.request.ProxyHandler({})] if is_local else []
+    try:
+        with urllib.request.build_opener(*handlers).open(f"{url}/api/tags", timeout=timeout_s) as response:
+            listed = json.loads(response.read(4_000_000))["models"]
+            return OllamaState(url, True, frozenset(str(item["name"]) for item in listed))
+    except (OSError, ValueError, KeyError, TypeError):
+        return OllamaState(url, False)

@@ -1,0 +1,164 @@
+"""The shipped lanes: where Kimi K2 and Qwen3-Coder can be had, with model ids, prices and the day they were read.
+
+Ids and prices drift: every entry is dated, ``doctor`` says when an id has gone, and a lanes file overrides all of it.
+The first host with a key in the environment serves the Kimi lane, in the order of ``HOSTS``. Pure: no network, no
+environment of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..core.lane import LaneSpec, Price
+
+
+@dataclass(frozen=True)
+class Host:
+    """A place that serves Kimi by an OpenAI-compatible API. ``read_on``: the day id and price were read (ISO date)."""
+
+    name: str
+    base_url: str
+    key_name: str
+    model: str
+    price: Price
+    read_on: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def line_to_set(self) -> str:
+        """What to write into ``.env`` to get this host."""
+        return f"{self.key_name}=your-{self.name.lower()}-key"
+
+
+# Kimi K2.6 is the one Kimi K2 model that all three hosts sold when this was written, so numbers stay comparable
+# whichever key there is. No temperature: K2.5 and later answer 400 to any but 1 on Moonshot's own API.
+HOSTS = (
+    Host(
+        name="Chutes",
+        base_url="https://llm.chutes.ai/v1",
+        key_name="CHUTES_API_KEY",
+        model="moonshotai/Kimi-K2.6-TEE",
+        price=Price(input=0.66, cached_input=0.33, output=3.50, as_of="2026-07-01"),
+        read_on="2026-07-01",
+        params={"max_tokens": 32768},
+        extra_body={"chat_template_kwargs": {"thinking": True}},
+    ),
+    Host(
+        name="OpenRouter",
+        base_url="https://openrouter.ai/api/v1",
+        key_name="OPENROUTER_API_KEY",
+        model="moonshotai/kimi-k2.6",
+        price=Price(input=0.55, output=3.20, as_of="2026-07-01"),
+        read_on="2026-07-01",
+        params={"max_tokens": 32768},
+        extra_body={"reasoning": {"enabled": True}},
+    ),
+    Host(
+        name="Moonshot",
+        base_url="https://api.moonshot.ai/v1",
+        key_name="MOONSHOT_API_KEY",
+        model="kimi-k2.6",
+        price=Price(input=0.95, cached_input=0.16, output=4.00, as_of="2026-11-21"),
+        read_on="2026-11-21",
+        params={"max_tokens": 32768},
+        extra_body={"thinking": {"type": "enabled"}},
+    ),
+)
+
+KIMI = "kimi"
+HEAVY = "kimi-heavy"
+QWEN = "qwen"
+
+QWEN_MODEL = "qwen3-coder:30b"
+QWEN_NUM_CTX = 16_384  # Ollama's own default of 4k cuts longer prompts silently
+OLLAMA_DEFAULT = "http://127.0.0.1:11434"
+
+KIMI_NAME = "Kimi K2.6"
+QWEN_NAME = "Qwen3-Coder:30B"
+
+
+def first_host(env: Mapping[str, str]) -> Host | None:
+    """The first host with a key; None if there is no key at all."""
+    return next((host for host in HOSTS if env.get(host.key_name, "").strip()), None)
+
+
+def kimi_hosted(host: Host) -> LaneSpec:
+    return LaneSpec(
+        id=KIMI,
+        label="Kimi K2",
+        provider="openai",
+        model=host.model,
+        base_url=host.base_url,
+        api_key_env=host.key_name,
+        params=host.params,
+        extra_body=host.extra_body,
+        price=host.price,
+    )
+
+
+def kimi_stand_in() -> LaneSpec:
+    return LaneSpec(
+        id=KIMI,
+        label="Kimi K2",
+        provider="embedded",
+        stand_in_for=KIMI_NAME,
+        how_to_get_real=HOSTS[0].line_to_set,
+    )
+
+
+def kimi_heavy(kimi: LaneSpec) -> LaneSpec:
+    return LaneSpec(
+        id=HEAVY,
+        label="Kimi K2 heavy",
+        provider="heavy",
+        of=KIMI,
+        width=8,
+        quorum=6,
+        stand_in_for=f"{kimi.stand_in_for} heavy" if kimi.stand_in_for else "",
+        how_to_get_real=kimi.how_to_get_real,
+    )
+
+
+def qwen_on_ollama(url: str) -> LaneSpec:
+    return LaneSpec(
+        id=QWEN,
+        label=QWEN_NAME,
+        provider="ollama",
+        model=QWEN_MODEL,
+        base_url=url,
+        num_ctx=QWEN_NUM_CTX,
+        price=Price(input=0.0, output=0.0),
+    )
+
+
+def qwen_stand_in(how_to_get_real: str) -> LaneSpec:
+    """Qwen3-Coder does not think, so its stand-in does not either."""
+    return LaneSpec(
+        id=QWEN,
+        label=QWEN_NAME,
+        provider="embedded",
+        think=False,
+        stand_in_for=QWEN_NAME,
+        how_to_get_real=how_to_get_real,
+    )
+
+
+def ollama_url(env: Mapping[str, str]) -> str:
+    """Where Ollama is to be asked: ``OLLAMA_HOST`` in any form Ollama takes (``host``, ``host:port``, a URL).
+
+    0.0.0.0 is an address to listen on, not one to call: it becomes 127.0.0.1.
+    """
+    value = env.get("OLLAMA_HOST", "").strip().rstrip("/")
+    if not value:
+        return OLLAMA_DEFAULT
+    scheme, _, rest = value.rpartition("://")
+    host, slash, path = rest.partition("/")
+    name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
+    if not colon:
+        name, port = host, {"http": "80", "https": "443"}.get(scheme, "11434")
+    if name in ("", "0.0.0.0", "[::]"):
+        name = "127.0.0.1"
+    return f"{scheme or 'http'}://{name}:{port}{slash}{path}"

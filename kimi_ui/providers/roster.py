@@ -1,0 +1,352 @@
+"""The roster: which lanes there are, what serves each of them, why, and why not something better.
+
+Lanes come from the lanes file if there is one, otherwise from the presets, where each lane falls back to the embedded
+stand-in on its own. ``refresh`` takes up changes of the lanes file, of ``.env`` and of Ollama without a restart: it
+swaps in a new, whole state, so readers in any thread see the old or the new one and running turns keep the provider
+they were given. A lanes file that becomes wrong leaves the lanes as they are and shows in ``problem``.
+
+Blocks for a file read at most; Ollama is asked by a thread, ``PROBE_TIMEOUT_S`` long.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from ..config import ConfigError, Settings, default_lanes_path, read_lanes_file
+from ..core.lane import LaneSpec
+from . import presets
+from .base import Check, Provider
+from .embedded import EmbeddedProvider, completed
+from .embedded_backend import EmbeddedBackend
+from .heavy import HeavyProvider
+from .ollama import OllamaProvider
+from .ollama_probe import OllamaState, probe
+from .openai_compatible import OpenAICompatibleProvider
+
+PROBE_TIMEOUT_S = 0.5
+PROBE_EVERY_S = 5.0
+
+
+@dataclass(frozen=True)
+class Route:
+    """What serves a lane. ``via`` names it in a word or two, ``why`` in a sentence; ``why_not_better`` is empty where
+    nothing better is known, else it says why, and ``how_to_get_real`` is the exact line to set or run."""
+
+    lane: str
+    label: str
+    via: str
+    model: str
+    why: str
+    why_not_better: str = ""
+    how_to_get_real: str = ""
+    is_stand_in: bool = False
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What the present lanes were made from; a refresh with an equal source changes nothing."""
+
+    env: Mapping[str, str]
+    file: tuple[str, int, int] | None  # path, mtime in ns, size
+    ollama: OllamaState | None
+    models: Mapping[str, str]
+
+
+class _Served(NamedTuple):
+    """A provider and what it was made of besides its spec: its API key, heavy's inner provider."""
+
+    provider: Provider
+    key: str
+    of: Provider | None
+
+
+@dataclass(frozen=True)
+class _State:
+    source: _Source
+    specs: tuple[LaneSpec, ...] = ()
+    routes: tuple[Route, ...] = ()
+    served: Mapping[str, _Served] = field(default_factory=dict)
+
+
+class Roster:
+    """Lanes and their providers.
+
+    ``environment`` is asked at every refresh (``config.read_environment`` for a running app); by default the
+    environment of ``settings`` stays. Raises ``ConfigError`` for a lanes file that is wrong at the start.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        environment: Callable[[], Mapping[str, str]] | None = None,
+        backend: EmbeddedBackend | None = None,
+    ) -> None:
+        self.settings = settings
+        self.backend = backend or EmbeddedBackend()
+        self.problem = ""  # the lanes file's present mistake, one sentence; empty if there is none
+        self._environment = environment or (lambda: settings.env)
+        self._lock = threading.RLock()
+        self._models: dict[str, str] = {}
+        self._file_specs: tuple[tuple[str, int, int], list[LaneSpec]] | None = None
+        self._ollama = OllamaState(presets.ollama_url(settings.env))
+        self._probe: threading.Thread | None = None
+        self._probed_at = float("-inf")
+        self._retired: list[_Served] = []
+        self._state = _State(_Source({}, None, None, {}))
+        self._take_up(first=True)
+        self._probe_if_due()
+
+    # -- what the engine and the page read, from any thread
+
+    @property
+    def specs(self) -> tuple[LaneSpec, ...]:
+        return self._state.specs
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        return self._state.routes
+
+    def route(self, lane: str) -> Route:
+        return next(route for route in self._state.routes if route.lane == lane)
+
+    def provider(self, lane: str) -> Provider:
+        """The lane's provider as of now; of a lane that has just gone, its last one. ``KeyError`` if never there."""
+        served = self._state.served.get(lane)
+        if served is None:
+            with self._lock:
+                served = next((old for old in reversed(self._retired) if old.provider.spec.id == lane), None)
+        if served is None:
+            raise KeyError(lane)
+        return served.provider
+
+    @property
+    def lanes_path(self) -> Path | None:
+        """The lanes file in use; None while the presets serve."""
+        path = self.settings.lanes or default_lanes_path()
+        return path if self.settings.lanes or path.is_file() else None
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment the present lanes were made with. It holds keys: ask it for names, show no values."""
+        return self._state.source.env
+
+    @property
+    def ollama(self) -> OllamaState:
+        """Ollama as it was last seen."""
+        return self._ollama
+
+    # -- changes
+
+    def refresh(self) -> None:
+        """Take up what has changed. Cheap when nothing has; never raises for a mistake, see ``problem``."""
+        self._take_up()
+        self._probe_if_due()
+
+    def settle(self, timeout_s: float = PROBE_TIMEOUT_S + 0.2) -> None:
+        """Wait for a running question to Ollama, so that what is read next is its answer."""
+        thread = self._probe
+        if thread:
+            thread.join(timeout_s)
+
+    def choose_model(self, lane: str, model: str) -> None:
+        """Let a lane use another model of its provider until the app ends; an empty ``model`` undoes it.
+
+        The price goes with the model: it is not known for another one.
+        """
+        with self._lock:
+            self._models.pop(lane, None)
+            if model:
+                self._models[lane] = model
+            self._take_up()
+
+    def warm_up(self) -> None:
+        """Load the embedded model in the background if a lane is served by it."""
+        if any(spec.provider == "embedded" for spec in self.specs):
+            self.backend.warm_up()
+
+    async def check(self, lane: str, probe: bool = False) -> Check:
+        """What ``doctor`` finds about a lane, on the caller's event loop, by a connection of its own."""
+        async with self._apart(lane) as provider:
+            return await provider.check(probe)
+
+    async def models_of(self, lane: str) -> list[str]:
+        """The models the lane's provider lists, by a connection of its own. Raises ``ProviderError``."""
+        async with self._apart(lane) as provider:
+            return await provider.models()
+
+    @asynccontextmanager
+    async def _apart(self, lane: str) -> AsyncIterator[Provider]:
+        """A lane's provider made anew for the caller's event loop: clients must not be shared between loops."""
+        state = self._state
+        wanted = [spec for spec in state.specs if spec.id == lane]
+        wanted += [spec for spec in state.specs if spec.id == wanted[0].of]
+        made = _make_all(wanted, state.source.env, self.backend, {})
+        try:
+            yield made[lane].provider
+        finally:
+            for served in made.values():
+                await served.provider.aclose()
+
+    async def aclose(self) -> None:
+        """Close every provider ever made, on the loop that used them, and the embedded model."""
+        with self._lock:
+            served = [*self._retired, *self._state.served.values()]
+            self._retired = []
+        for item in served:
+            await item.provider.aclose()
+        self.backend.close()
+
+    # -- inside
+
+    def _take_up(self, first: bool = False) -> None:
+        with self._lock:
+            try:
+                env = dict(self._environment())
+                file = _signature(self.lanes_path)
+                specs = self._read(file)
+            except ConfigError as error:
+                if first:
+                    raise
+                self.problem = str(error)
+                return
+            self.problem = ""
+            source = _Source(env, file, None if specs else self._ollama, dict(self._models))
+            if source == self._state.source:
+                return
+            if specs is None:
+                specs, routes = _preset_lanes(env, self._ollama)
+            else:
+                routes = [_configured_route(spec, env) for spec in specs]
+            specs = [self._with_chosen_model(completed(spec)) for spec in specs]
+            served = _make_all(specs, env, self.backend, self._state.served)
+            self._retired += [old for lane, old in self._state.served.items() if served.get(lane) is not old]
+            models = {spec.id: spec.model or f"{spec.width} × {spec.of}" for spec in specs}
+            routes = [replace(route, model=models[route.lane]) for route in routes]
+            self._state = _State(source, tuple(specs), tuple(routes), served)
+
+    def _read(self, file: tuple[str, int, int] | None) -> list[LaneSpec] | None:
+        """The lanes of the file, read again only if it changed; None for the presets."""
+        if file is None:
+            return None
+        if self._file_specs is None or self._file_specs[0] != file:
+            self._file_specs = (file, read_lanes_file(file[0]))
+        return list(self._file_specs[1])
+
+    def _with_chosen_model(self, spec: LaneSpec) -> LaneSpec:
+        model = self._models.get(spec.id, "")
+        if not model or model == spec.model or spec.provider not in ("openai", "ollama"):
+            return spec
+        return replace(spec, model=model, price=spec.price if spec.provider == "ollama" else None)
+
+    def _probe_if_due(self) -> None:
+        """Ask Ollama in the background, at most every ``PROBE_EVERY_S``; only the presets depend on the answer."""
+        with self._lock:
+            running = self._probe is not None and self._probe.is_alive()
+            if running or self.lanes_path or time.monotonic() - self._probed_at < PROBE_EVERY_S:
+                return
+            self._probed_at = time.monotonic()
+            url = presets.ollama_url(self._state.source.env)
+            self._probe = threading.Thread(target=self._ask_ollama, args=(url,), name="ollama-probe", daemon=True)
+            self._probe.start()
+
+    def _ask_ollama(self, url: str) -> None:
+        self._ollama = probe(url, PROBE_TIMEOUT_S)
+        self._take_up()
+
+
+def _make_all(
+    specs: Sequence[LaneSpec], env: Mapping[str, str], backend: EmbeddedBackend, keep: Mapping[str, _Served]
+) -> dict[str, _Served]:
+    """A provider for each lane, in order; the one in ``keep`` where it would be made the same way again."""
+    made: dict[str, _Served] = {}
+    for spec in sorted(specs, key=lambda spec: spec.provider == "heavy"):  # heavy is made of another lane
+        of = made[spec.of].provider if spec.provider == "heavy" else None
+        key = env.get(spec.api_key_env, "") if spec.api_key_env else ""
+        old = keep.get(spec.id)
+        if old and old.provider.spec == spec and old.key == key and old.of is of:
+            made[spec.id] = old
+        else:
+            made[spec.id] = _Served(_make(spec, env, backend, of), key, of)
+    return {spec.id: made[spec.id] for spec in specs}
+
+
+def _make(spec: LaneSpec, env: Mapping[str, str], backend: EmbeddedBackend, of: Provider | None) -> Provider:
+    match spec.provider:
+        case "heavy":
+            assert of is not None
+            return HeavyProvider(spec, of)
+        case "embedded":
+            return EmbeddedProvider(spec, backend)
+        case "ollama":
+            return OllamaProvider(spec, env)
+        case _:
+            return OpenAICompatibleProvider(spec, env)
+
+
+def _signature(path: Path | None) -> tuple[str, int, int] | None:
+    if path is None:
+        return None
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise ConfigError(
+            f"The lanes file {path} is gone ({error.strerror}); put it back or start without it."
+        ) from None
+    return str(path), stat.st_mtime_ns, stat.st_size
+
+
+def _preset_lanes(env: Mapping[str, str], ollama: OllamaState) -> tuple[list[LaneSpec], list[Route]]:
+    """The three shipped lanes, each by the best route there is."""
+    host = presets.first_host(env)
+    names = ", ".join(host.key_name for host in presets.HOSTS)
+    if host:
+        kimi = presets.kimi_hosted(host)
+        why, why_not = f"{host.key_name} is set, so {host.name} serves it.", ""
+    else:
+        kimi = presets.kimi_stand_in()
+        why = f"A small local model stands in for {presets.KIMI_NAME}."
+        why_not = f"None of {names} is set."
+    via = host.name if host else "embedded stand-in"
+    kimi_route = Route(kimi.id, kimi.label, via, kimi.model, why, why_not, kimi.how_to_get_real, host is None)
+
+    heavy = presets.kimi_heavy(kimi)
+    heavy_why = f"{heavy.width} trajectories of the lane {kimi.label} and one aggregation, by the same model."
+    heavy_route = replace(kimi_route, lane=heavy.id, label=heavy.label, via=f"heavy of {via}", why=heavy_why)
+
+    missing = presets.QWEN_MODEL not in ollama.models
+    if ollama.running and not missing:
+        qwen, how = presets.qwen_on_ollama(ollama.url), ""
+        why, why_not, via = f"Ollama at {ollama.url} has {presets.QWEN_MODEL}.", "", "Ollama"
+    else:
+        how = f"ollama pull {presets.QWEN_MODEL}"
+        why_not = f"Ollama at {ollama.url} runs but has no {presets.QWEN_MODEL}."
+        if not ollama.running:
+            how = f"ollama serve & {how}"
+            why_not = f"No Ollama answers at {ollama.url}."
+        qwen = presets.qwen_stand_in(how)
+        why, via = f"A small local model stands in for {presets.QWEN_NAME}.", "embedded stand-in"
+    qwen_route = Route(qwen.id, qwen.label, via, qwen.model, why, why_not, how, bool(qwen.stand_in_for))
+    return [kimi, heavy, qwen], [kimi_route, heavy_route, qwen_route]
+
+
+def _configured_route(spec: LaneSpec, env: Mapping[str, str]) -> Route:
+    """A lane of the lanes file is served as it says, or not at all."""
+    route = Route(spec.id, spec.label, spec.provider, spec.model, "The lanes file says so.")
+    match spec.provider:
+        case "heavy":
+            return replace(route, via=f"heavy of {spec.of}")
+        case "embedded":
+            return replace(route, via="embedded model")
+        case "ollama":
+            return replace(route, via="Ollama")
+    route = replace(route, via=spec.base_url)
+    if spec.api_key_env and not env.get(spec.api_key_env, "").strip():
+        line = f"{spec.api_key_env}=your-key"
+        return replace(route, why_not_better=f"{spec.api_key_env} is not set.", how_to_get_real=line)
+    return route
