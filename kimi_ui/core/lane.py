@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 PROVIDERS = ("openai", "ollama", "embedded", "heavy")
@@ -60,3 +60,25 @@ class LaneSpec:
     send_reasoning: bool = False
     stand_in_for: str = ""
     how_to_get_real: str = ""
+
+    def asking(self, model: str) -> LaneSpec:
+        """This lane with another model of its provider; the same for an empty ``model``.
+
+        A price and a vocabulary belong to a model, so they go with it; what Ollama runs on this machine stays free.
+        """
+        if not model or model == self.model or self.provider == "embedded":
+            return self
+        return replace(self, model=model, price=self.price if self.provider == "ollama" else None, tokenizer="")
+
+
+@dataclass(frozen=True)
+class LaneChoice:
+    """What a person chose for a lane in a conversation; empty or None: as the lane is configured.
+
+    ``model`` is another one of the lane's provider, ``params`` go over the lane's own, ``send_reasoning`` as in
+    ``LaneSpec``.
+    """
+
+    model: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    send_reasoning: bool | None = None

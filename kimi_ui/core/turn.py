@@ -16,7 +16,11 @@ from .events import End, Entry, Opened
 
 @dataclass(frozen=True)
 class LaneInfo:
-    """A lane as it was when the turn was sent: what the page and history show in its header."""
+    """A lane as it was when the turn was sent: what the page and history show in its header.
+
+    ``chosen_model`` is the model the person chose instead of the lane's own, empty if none; ``model`` is the one
+    asked. ``send_reasoning``: whether the lane's earlier reasoning went back to the model.
+    """
 
     id: str
     label: str
@@ -26,6 +30,8 @@ class LaneInfo:
     how_to_get_real: str = ""
     of: str = ""
     width: int = 0
+    chosen_model: str = ""
+    send_reasoning: bool = False
 
 
 @dataclass

@@ -91,7 +91,7 @@ class Job:
 
 def identity(job: Job, context: Context, attempt_no: int) -> Attempt:
     """The attempt as it is about to be sent; ``sent_ns`` is set again at the moment it leaves."""
-    spec: LaneSpec = job.provider.spec
+    spec: LaneSpec = job.provider.spec.asking(job.request.model)
     price = spec.price
     return Attempt(
         attempt_id=uuid.uuid4().hex,

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.attempt import Attempt
-from ..core.lane import LaneSpec
+from ..core.lane import LaneChoice, LaneSpec
 from ..core.turn import LaneInfo, TurnFold, TurnLog
 from ..providers.base import ChatRequest, Message
 from .attempts import AttemptRun, Context, Job, Tries
@@ -58,7 +58,7 @@ class Again(NamedTuple):
 
     first_no: int
     asked_ns: int
-    params: dict[str, Any]
+    params: Mapping[str, Any]
 
 
 class Engine:
@@ -129,15 +129,18 @@ class Engine:
         owner: str = "",
         system: str = "",
         params: Mapping[str, Any] | None = None,
+        choices: Mapping[str, LaneChoice] | None = None,
     ) -> TurnLog:
         """Send ``prompt`` to the lanes (all, if None) and return the turn's log, which fills by itself.
 
         Without ``conversation_id`` a conversation begins. ``fork_at``: begin a new one that shares the turns before
         that number with ``conversation_id`` and has this prompt next; the old one stays as it is. ``params`` go to
-        every lane's request. Raises ``UnknownLane``, ``UnknownTurn`` (not the owner's conversation), ``EngineClosed``.
+        every lane's request, and over them what ``choices`` says of a lane. Raises ``UnknownLane``, ``UnknownTurn``
+        (not the owner's conversation), ``EngineClosed``.
         """
         t0_ns = self._clock_ns()
         self._check_open()
+        choices, params = choices or {}, params or {}
         specs = {spec.id: spec for spec in self._roster.specs}
         chosen = list(specs) if lanes is None else list(lanes)
         unknown = [lane for lane in chosen if lane not in specs]
@@ -155,7 +158,7 @@ class Engine:
             prompt=prompt,
             forked_from=forked_from,
             forked_at=(fork_at or 0) if forked_from else 0,
-            lanes=tuple(lane_info(specs[lane], specs) for lane in chosen),
+            lanes=tuple(lane_info(specs[lane], specs, choices.get(lane)) for lane in chosen),
             owner=owner,
             system=system,
             started_at_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -163,7 +166,8 @@ class Engine:
         )
         self._turns[turn.turn_id] = turn
         self._running[turn.turn_id] = {}
-        self._loop.call_soon_threadsafe(self._start, self._run_turn(turn, dict(params or {})))
+        firsts = {lane: Again(1, 0, {**params, **choices.get(lane, LaneChoice()).params}) for lane in chosen}
+        self._loop.call_soon_threadsafe(self._start, self._run_turn(turn, firsts))
         return turn
 
     def retry(self, turn_id: str, lane: str, *, owner: str = "") -> TurnLog:
@@ -223,6 +227,24 @@ class Engine:
             conversation_id, before = (fork.forked_from, fork.forked_at) if fork else ("", 0)
         return sorted(turns, key=lambda turn: turn.seq)
 
+    def history(self, conversation_id: str, lane: str, before_seq: float = math.inf) -> list[tuple[str, str, str]]:
+        """The lane's turns of a conversation before that number as ``(prompt, answer, reasoning)``, answered ones only.
+
+        Memory is newer than the log. Reads the log, so it may block for some ms.
+        """
+        by_seq: dict[int, tuple[str, str, str]] = {}
+        if self._reader:
+            rows = self._reader.history(conversation_id, lane)
+            by_seq = {row.seq: (row.prompt, row.answer, row.reasoning) for row in rows}
+        for earlier in self.recent_turns(conversation_id):
+            if lane not in {info.id for info in earlier.lanes}:
+                continue
+            fold = TurnFold.of(earlier).apply_all(list(earlier.entries))
+            attempt_id = fold.current(lane)
+            if attempt_id and fold.folds[attempt_id].answer:
+                by_seq[earlier.seq] = (earlier.prompt, fold.folds[attempt_id].answer, fold.folds[attempt_id].reasoning)
+        return [by_seq[seq] for seq in sorted(by_seq) if seq < before_seq]
+
     def _check_open(self) -> None:
         if self._closing:
             raise EngineClosed("Kimi UI is shutting down: start it again to send.")
@@ -258,27 +280,28 @@ class Engine:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run_turn(self, turn: TurnLog, params: dict[str, Any]) -> None:
+    async def _run_turn(self, turn: TurnLog, firsts: Mapping[str, Again]) -> None:
         if self._log:
             await self._stored(self._log.open_turn(turn))
             self._log.follow(turn)
-        first = Again(1, 0, params)
-        await asyncio.gather(*(self._run_lane(turn, info.id, first) for info in turn.lanes))
+        await asyncio.gather(*(self._run_lane(turn, info, firsts[info.id]) for info in turn.lanes))
         self._close_if_done(turn)
 
     async def _run_again(self, turn: TurnLog, lane: str, again: Again) -> None:
         if self._log:
             self._log.follow(turn)
-        await self._run_lane(turn, lane, again)
+        info = next(info for info in turn.lanes if info.id == lane)
+        await self._run_lane(turn, info, again)
         self._close_if_done(turn)
 
-    async def _run_lane(self, turn: TurnLog, lane: str, again: Again) -> None:
+    async def _run_lane(self, turn: TurnLog, info: LaneInfo, again: Again) -> None:
         """Run one lane to its end; whatever breaks in here stays in this lane."""
+        lane = info.id
         running = self._running[turn.turn_id]
         try:
             provider = self._roster.provider(lane)
             spec = provider.spec
-            request = ChatRequest(await self._messages(turn, lane, spec), again.params)
+            request = ChatRequest(await self._messages(turn, info, spec), again.params, info.chosen_model)
             context = Context(
                 turn, self, self._clock_ns, self._wall_ns, self._in_flight, self._max_retries, random.Random()
             )
@@ -313,31 +336,17 @@ class Engine:
         except Exception:
             log.exception("the log did not take a row")
 
-    async def _messages(self, turn: TurnLog, lane: str, spec: LaneSpec) -> tuple[Message, ...]:
+    async def _messages(self, turn: TurnLog, info: LaneInfo, spec: LaneSpec) -> tuple[Message, ...]:
         """The lane's own history, then this prompt. A turn without an answer in this lane is left out whole."""
         system = turn.system or spec.system
         messages = [Message("system", system)] if system else []
         if turn.seq:
-            for prompt, answer, reasoning in await asyncio.to_thread(self._history, turn, lane):
+            earlier = await asyncio.to_thread(self.history, turn.conversation_id, info.id, turn.seq)
+            for prompt, answer, reasoning in earlier:
                 messages.append(Message("user", prompt))
-                messages.append(Message("assistant", answer, reasoning if spec.send_reasoning else ""))
+                messages.append(Message("assistant", answer, reasoning if info.send_reasoning else ""))
         messages.append(Message("user", turn.prompt))
         return tuple(messages)
-
-    def _history(self, turn: TurnLog, lane: str) -> list[tuple[str, str, str]]:
-        """Earlier turns of the conversation as ``(prompt, answer, reasoning)``; memory is newer than the log."""
-        by_seq: dict[int, tuple[str, str, str]] = {}
-        if self._reader:
-            rows = self._reader.history(turn.conversation_id, lane)
-            by_seq = {row.seq: (row.prompt, row.answer, row.reasoning) for row in rows}
-        for earlier in self.recent_turns(turn.conversation_id):
-            if lane not in {info.id for info in earlier.lanes}:
-                continue
-            fold = TurnFold.of(earlier).apply_all(list(earlier.entries))
-            attempt_id = fold.current(lane)
-            if attempt_id and fold.folds[attempt_id].answer:
-                by_seq[earlier.seq] = (earlier.prompt, fold.folds[attempt_id].answer, fold.folds[attempt_id].reasoning)
-        return [by_seq[seq] for seq in sorted(by_seq) if seq < turn.seq]
 
     async def _sample_lag(self) -> None:
         """How late this loop runs, told to every attempt in flight: a late loop stamps late."""
@@ -359,16 +368,21 @@ class Engine:
         await self._roster.aclose()
 
 
-def lane_info(spec: LaneSpec, specs: Mapping[str, LaneSpec]) -> LaneInfo:
+def lane_info(spec: LaneSpec, specs: Mapping[str, LaneSpec], choice: LaneChoice | None = None) -> LaneInfo:
     """The lane's header as of now; a heavy lane shows the model it is made of."""
     inner = specs.get(spec.of, spec)
+    choice = choice or LaneChoice()
+    own_model = spec.model or inner.model
+    model = inner.asking(choice.model).model or own_model
     return LaneInfo(
         id=spec.id,
         label=spec.label,
         provider=spec.provider,
-        model=spec.model or inner.model,
+        model=model,
         stand_in_for=spec.stand_in_for or inner.stand_in_for,
         how_to_get_real=spec.how_to_get_real or inner.how_to_get_real,
         of=spec.of,
         width=spec.width if spec.provider == "heavy" else 0,
+        chosen_model=model if model != own_model else "",
+        send_reasoning=spec.send_reasoning if choice.send_reasoning is None else choice.send_reasoning,
     )

@@ -26,10 +26,14 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """What to answer. ``params`` override the lane's own for this request (already merged by the engine)."""
+    """What to answer. ``params`` override the lane's own for this request (already merged by the engine).
+
+    ``model`` is asked instead of the lane's own; empty: the lane's.
+    """
 
     messages: tuple[Message, ...]
     params: Mapping[str, Any] = field(default_factory=dict)
+    model: str = ""
 
 
 class ProviderError(Exception):

@@ -15,6 +15,7 @@ import asyncio
 import random
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from ..core.events import (
@@ -207,7 +208,7 @@ def aggregation_request(request: ChatRequest, candidates: Sequence[Candidate], s
     ]
     *before, last = request.messages
     text = f"{last.content}\n\n---\n\n" + AGGREGATE.format(candidates="\n\n".join(blocks))
-    return ChatRequest((*before, Message(last.role, text)), request.params)
+    return replace(request, messages=(*before, Message(last.role, text)))
 
 
 def _clip(text: str, limit: int) -> str:

@@ -1,0 +1,94 @@
+"""What a person chooses for a lane in a conversation: model, parameters, whether reasoning goes back."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from kimi_ui.core.lane import LaneChoice, LaneSpec, Price
+from kimi_ui.core.turn import TurnFold, TurnLog
+from kimi_ui.engine import Engine
+from kimi_ui.providers.base import Message
+from kimi_ui.providers.heavy import HeavyProvider
+from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
+
+PRICE = Price(1.0, 2.0, as_of="2026-01-01")
+
+
+def kimi(**fields: Any) -> ScriptedProvider:
+    spec = LaneSpec("kimi", "Kimi", "openai", model="k2", price=PRICE, tokenizer="/own.model", params={"max_tokens": 9})
+    return ScriptedProvider(spec, [thinker("r", "a")])
+
+
+def ended(turn: TurnLog) -> TurnFold:
+    deadline = time.monotonic() + 10
+    while not turn.closed:
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.002)
+    return TurnFold.of(turn).apply_all(turn.entries)
+
+
+def test_another_model_takes_price_and_vocabulary_with_it() -> None:
+    spec = LaneSpec("q", "Q", "openai", model="a", price=PRICE, tokenizer="/own.model")
+    assert spec.asking("") is spec and spec.asking("a") is spec
+    assert (spec.asking("b").model, spec.asking("b").price, spec.asking("b").tokenizer) == ("b", None, "")
+    free = LaneSpec("q", "Q", "ollama", model="a", price=Price(0, 0))
+    assert free.asking("b").price == Price(0, 0)
+    embedded = LaneSpec("q", "Q", "embedded")
+    assert embedded.asking("b") is embedded
+
+
+def test_a_chosen_model_is_asked_logged_and_asked_again() -> None:
+    a, b = kimi(), ScriptedProvider(LaneSpec("b", "B", "openai", model="m"), [thinker()])
+    engine = Engine(ScriptedRoster(a, b))  # type: ignore[arg-type]
+    engine.start()
+    try:
+        choices = {"kimi": LaneChoice("k3", {"temperature": 1, "max_tokens": 7}, True)}
+        turn = engine.send("q", params={"top_p": 0.5}, choices=choices)
+        fold = ended(turn)
+        attempt = fold.attempts[fold.current("kimi") or ""]
+        assert (attempt.request_model, attempt.price, attempt.tokenizer) == ("k3", None, "")
+        assert attempt.params == {"max_tokens": 7, "temperature": 1, "top_p": 0.5}
+        assert (turn.lanes[0].model, turn.lanes[0].chosen_model, turn.lanes[1].chosen_model) == ("k3", "k3", "")
+        assert a.requests[0].model == "k3" and b.requests[0].model == "" and b.requests[0].params == {"top_p": 0.5}
+        engine.retry(turn.turn_id, "kimi")
+        ended(turn)
+        assert a.requests[1] == a.requests[0]
+    finally:
+        engine.close()
+
+
+def test_reasoning_goes_back_only_where_the_person_says_so() -> None:
+    a, b = kimi(), ScriptedProvider(LaneSpec("b", "B", "openai", model="m", send_reasoning=True), [thinker("r", "a")])
+    engine = Engine(ScriptedRoster(a, b))  # type: ignore[arg-type]
+    engine.start()
+    try:
+        first = engine.send("q1")
+        ended(first)
+        choices = {"kimi": LaneChoice(send_reasoning=True), "b": LaneChoice(send_reasoning=False)}
+        second = engine.send("q2", conversation_id=first.conversation_id, choices=choices)
+        ended(second)
+        assert [info.send_reasoning for info in first.lanes] == [False, True]
+        assert [info.send_reasoning for info in second.lanes] == [True, False]
+        assert a.requests[1].messages[1] == Message("assistant", "a", "r")
+        assert b.requests[1].messages[1] == Message("assistant", "a", "")
+        assert engine.history(first.conversation_id, "b") == [("q1", "a", "r"), ("q2", "a", "r")]
+        assert engine.history(first.conversation_id, "b", 1) == [("q1", "a", "r")]
+    finally:
+        engine.close()
+
+
+def test_heavys_trajectories_and_aggregator_ask_the_chosen_model() -> None:
+    answers = iter(["one", "two", "both"])
+    inner = ScriptedProvider(LaneSpec("kimi", "Kimi", "openai", model="k2"), [lambda _: thinker("", next(answers))])
+    heavy = HeavyProvider(LaneSpec("heavy", "Heavy", "heavy", of="kimi", width=2, quorum=2), inner)
+    engine = Engine(ScriptedRoster(inner, heavy))  # type: ignore[arg-type]
+    engine.start()
+    try:
+        turn = engine.send("q", lanes=["heavy"], choices={"heavy": LaneChoice("k3")})
+        fold = ended(turn)
+        assert [request.model for request in inner.requests] == ["k3"] * 3
+        assert {attempt.request_model for attempt in fold.attempts.values()} == {"k3"}
+        assert (turn.lanes[0].model, turn.lanes[0].width) == ("k3", 2)
+    finally:
+        engine.close()
