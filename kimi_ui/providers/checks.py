@@ -1,0 +1,55 @@
+"""What ``doctor`` asks of any provider: is the model there, what is near it, does it show its reasoning."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from difflib import get_close_matches
+
+from ..core.events import Event, Reasoning
+from .base import ChatRequest, Check, Message, ProviderError
+
+PROBE = ChatRequest(messages=(Message("user", "What is 17 + 25? Answer with the number only."),))
+PROBE_TOKENS = 300
+PROBE_S = 60.0
+
+_UNREACHED = ("connect", "dns", "tls", "network")
+
+
+def near(model: str, ids: list[str], most: int = 3) -> list[str]:
+    """Listed ids that may be meant by ``model``: the same name under another owner or tag, or a close spelling."""
+    name = model.rpartition("/")[2].partition(":")[0].lower()
+    same = [id_ for id_ in ids if name and name in id_.lower()]
+    by_lower = {id_.lower(): id_ for id_ in ids}
+    close = [by_lower[found] for found in get_close_matches(model.lower(), by_lower, most, 0.6)]
+    return list(dict.fromkeys([*same, *close]))[:most]
+
+
+def failed(error: ProviderError, latency_ms: float | None = None) -> Check:
+    """A check that ended with an error, told as far as the error tells it."""
+    failure = error.failure
+    reached = failure.kind not in _UNREACHED
+    return Check(
+        ok=False,
+        reachable=reached,
+        key_valid=False if failure.kind == "auth" else None,
+        model_present=False if failure.kind == "model_missing" else None,
+        latency_ms=latency_ms,
+        problem=failure.message,
+        remedy=failure.remedy,
+        command=failure.command,
+    )
+
+
+async def shows_reasoning(events: AsyncGenerator[Event, None]) -> bool:
+    """Read a probe's events until reasoning shows, or to the end. Raises ``ProviderError``, ``TimeoutError``."""
+
+    async def read() -> bool:
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, Reasoning):
+                    return True
+        return False
+
+    return await asyncio.wait_for(read(), PROBE_S)

@@ -1,0 +1,315 @@
+"""What went wrong, in plain words: statuses, error bodies and exceptions of a model server → ``ProviderError``.
+
+Each failure gets a kind of ``ERROR_KINDS``, one sentence, a remedy and, where one helps, a line to copy. Nothing a
+person reads holds a key: every text passes ``scrub``. ``RULES`` is the table of what gateways are known to say; the
+first row that fits wins, and behind it the status alone decides.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import httpx2
+
+from ..core.events import Failure
+from .base import ProviderError
+from .error_rules import RULES, Rule
+from .ndjson import loads
+
+MOST_DETAIL = 2000  # characters of the server's own words that are kept
+MOST_RETRY_AFTER_S = 60.0
+_KEY_LIKE = re.compile(r"\b(?:sk|cpk|gsk|rk|key|api)[-_][A-Za-z0-9_.\-]{12,}")
+_BEARER = re.compile(r"(?i)\bbearer\s+[^\s\"',}]+")
+_USERINFO = re.compile(r"(://)[^/\s@\"']+@")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who was asked for what: all that a sentence about a failure needs. ``secrets`` are what must never show."""
+
+    provider: str
+    base_url: str
+    model: str = ""
+    key_env: str = ""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def host(self) -> str:
+        """Host and port, without credentials."""
+        return urlsplit(self.base_url).netloc.rpartition("@")[2] or self.base_url
+
+    @property
+    def is_loopback(self) -> bool:
+        return is_loopback(self.base_url)
+
+    @property
+    def gateway(self) -> str:
+        """The service's name where it is known, else its host."""
+        if self.provider == "ollama":
+            return "Ollama"
+        host = self.host.lower()
+        for part, name in (("chutes.ai", "Chutes"), ("openrouter.ai", "OpenRouter"), ("moonshot.", "Moonshot")):
+            if part in host:
+                return name
+        return self.host
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL names this machine, so that no proxy of the environment may see the request."""
+    host = (urlsplit(url).hostname or "").lower()
+    return host in ("localhost", "::1", "0.0.0.0") or host.endswith(".localhost") or host.startswith("127.")
+
+
+def scrub(text: str, secrets: tuple[str, ...] = ()) -> str:
+    """``text`` without keys, bearer tokens and URL credentials, at most ``MOST_DETAIL`` characters."""
+    for secret in secrets:
+        if len(secret) >= 6:  # shorter ones are dummies, and replacing them would tear the text
+            text = text.replace(secret, "[key]")
+    text = _KEY_LIKE.sub("[key]", _BEARER.sub("Bearer [key]", _USERINFO.sub(r"\1", text)))
+    return text if len(text) <= MOST_DETAIL else text[: MOST_DETAIL - 1] + "…"
+
+
+def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds the server asks to wait (``retry-after-ms``, ``retry-after`` in seconds or as an HTTP date).
+
+    At most ``MOST_RETRY_AFTER_S``; None where there is nothing, or nothing that makes sense.
+    """
+    seconds: float | None = None
+    try:
+        if milliseconds := headers.get("retry-after-ms"):
+            seconds = float(milliseconds) / 1000
+        elif value := headers.get("retry-after"):
+            try:
+                seconds = float(value)
+            except ValueError:
+                when = parsedate_to_datetime(value)
+                when = when if when.tzinfo else when.replace(tzinfo=UTC)
+                seconds = max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return None
+    if seconds is None or not seconds >= 0:  # negative, and NaN
+        return None
+    return min(seconds, MOST_RETRY_AFTER_S)
+
+
+def words_of(body: Any) -> str:
+    """The server's own words out of any known error shape, joined: message, type, code, the upstream's raw text."""
+    if isinstance(body, str):
+        return body.strip()
+    if isinstance(body, list):
+        return "; ".join(filter(None, map(words_of, body[:5])))
+    if not isinstance(body, dict):
+        return ""
+    inner = body.get("error", body.get("detail"))
+    if isinstance(inner, dict | list):
+        return words_of(inner)
+    metadata = body.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    place = body.get("loc")  # FastAPI says which field it means only there
+    parts = [inner, body.get("message"), body.get("msg"), body.get("type"), body.get("code")]
+    parts += [".".join(map(str, place))] if isinstance(place, list) else []
+    parts += [metadata.get("provider_name"), metadata.get("raw"), body.get("quota_reset_timestamp")]
+    return " · ".join(dict.fromkeys(str(part) for part in parts if isinstance(part, str | int) and str(part)))
+
+
+def from_status(status: int, headers: Mapping[str, str], body: bytes, asked: Asked) -> ProviderError:
+    """The error an HTTP status other than 2xx stands for. ``body`` may be cut short."""
+    parsed = loads(body)
+    words = words_of(parsed.value) if parsed.ok else _readable(body)
+    if 300 <= status < 400:
+        to = urlsplit(headers.get("location", "")).netloc.rpartition("@")[2]
+        return _error(
+            "redirect",
+            f"{asked.gateway} redirects the request{f' to {to}' if to else ''}, and redirects are not followed.",
+            "Set the lane's base_url to the address that answers by itself.",
+            asked,
+            words,
+            status,
+        )
+    return _by_rule(status, words, asked, retry_after_s(headers))
+
+
+def from_payload(payload: Any, asked: Asked) -> ProviderError:
+    """The error a body or a stream reports with HTTP status 200, in whatever shape."""
+    inner = payload.get("error", payload) if isinstance(payload, dict) else payload
+    code = inner.get("code", inner.get("status")) if isinstance(inner, dict) else None
+    try:
+        status = int(code) if isinstance(code, int | str) else 0
+    except ValueError:
+        status = 0
+    return _by_rule(status if 400 <= status < 600 else 0, words_of(inner), asked, None)
+
+
+def _by_rule(status: int, words: str, asked: Asked, wait_s: float | None) -> ProviderError:
+    lower = words.lower()
+    for rule in RULES:
+        if rule.fits(status, lower, asked.gateway):
+            return _of_rule(rule, status, words, asked, wait_s)
+    raise AssertionError("the last rule fits everything")
+
+
+def _of_rule(rule: Rule, status: int, words: str, asked: Asked, wait_s: float | None) -> ProviderError:
+    names = {
+        "gateway": asked.gateway,
+        "host": asked.host,
+        "model": asked.model or "the model",
+        "key": asked.key_env or "the lane's api_key_env",
+        "status": f"HTTP {status}" if status else "an error in the stream",
+    }
+    message, remedy = rule.message.format(**names), rule.remedy.format(**names)
+    error = _error(rule.kind, message, remedy, asked, words, status or None, rule.command.format(**names))
+    error.retryable, error.retry_after_s = rule.retryable, wait_s
+    return error
+
+
+def _error(
+    kind: str, message: str, remedy: str, asked: Asked, detail: str = "", status: int | None = None, command: str = ""
+) -> ProviderError:
+    detail = scrub(" ".join(detail.split()), asked.secrets)
+    failure = Failure(kind, scrub(message, asked.secrets), remedy, command, detail, status)
+    return ProviderError(failure)
+
+
+def _readable(body: bytes) -> str:
+    """What a person would read of a body that is no JSON: a page's title, or its text."""
+    text = body[:20_000].decode("utf-8", "replace")
+    if title := re.search(r"(?is)<title[^>]*>(.*?)</title>", text):
+        return html.unescape(title[1]).strip()
+    return html.unescape(re.sub(r"(?s)<[^>]*>", " ", text)).strip()[:MOST_DETAIL]
+
+
+# -- what no status tells
+
+
+def simple(kind: str, asked: Asked, detail: str = "", retryable: bool = False) -> ProviderError:
+    """An error of the stream itself; ``kind`` is a key of ``_SENTENCES``."""
+    message, remedy = _SENTENCES[kind]
+    name = "network" if kind in ("cut", "unfinished") else kind
+    error = _error(name, message.format(gateway=asked.gateway, host=asked.host), remedy, asked, detail)
+    error.retryable = retryable
+    return error
+
+
+_SENTENCES = {
+    "cut": ("The connection to {gateway} was cut before the answer was finished.", "Try again."),
+    "unfinished": (
+        "{gateway} closed the stream without saying that the answer is finished.",
+        "What came is kept; it may lack its end. Try again.",
+    ),
+    "empty": ("{gateway} answered with nothing at all.", "Try again; if it stays so, look at base_url and model."),
+    "not_a_stream": (
+        "{host} answered with a web page instead of a model's stream.",
+        "Check base_url (it usually ends in /v1) and whether a login page or a proxy stands in between.",
+    ),
+    "protocol": ("{gateway} sent a stream that cannot be read.", "Try again; if it stays so, try another route."),
+    "too_large": (
+        "{gateway} sent a line or a body larger than any honest answer; reading stopped.",
+        "Try again; if it stays so, do not use this server.",
+    ),
+}
+
+
+def missing_key(key_env: str, gateway: str) -> ProviderError:
+    """No key in the environment for a lane that names one."""
+    message = f"No key for {gateway}: the environment variable {key_env} is not set."
+    remedy = "Set it in the environment or in a .env file beside app.py, then start again."
+    return ProviderError(Failure("auth", message, remedy, f"export {key_env}=…"))
+
+
+def bad_key(key_env: str) -> ProviderError:
+    """The key cannot be a header value."""
+    message = f"The value of {key_env} holds characters that no key has (blanks inside, line ends or non-ASCII)."
+    return ProviderError(Failure("auth", message, f"Set {key_env} again, copying the key alone."))
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """The exception and everything behind it."""
+    found: list[BaseException] = []
+    todo: list[BaseException | None] = [error]
+    while todo and len(found) < 30:
+        current = todo.pop(0)
+        if current is None or current in found:
+            continue
+        found.append(current)
+        todo += [current.__cause__, current.__context__, *getattr(current, "exceptions", ())]
+    return found
+
+
+def from_exception(error: BaseException, asked: Asked) -> ProviderError:
+    """The error a failed connection or a broken body stands for; any exception of the HTTP libraries."""
+    chain = _chain(error)
+    for inner in chain:
+        if isinstance(inner, ssl.SSLError):
+            return _tls(inner, asked)
+        if isinstance(inner, socket.gaierror):
+            made = _error("dns", f"The name {asked.host} cannot be resolved.", _SPELLING, asked, str(inner))
+            made.retryable = inner.errno == socket.EAI_AGAIN
+            return made
+    for inner in chain:
+        if isinstance(inner, httpx.HTTPError | httpx2.HTTPError | httpx.InvalidURL | httpx2.InvalidURL):
+            return _http(inner, asked)
+        if isinstance(inner, ConnectionRefusedError):
+            return _unreachable(asked, "refused the connection", inner)
+    return simple("cut", asked, f"{type(error).__name__}: {error}", retryable=True)
+
+
+_SPELLING = "Check the spelling of base_url and the network connection."
+
+
+def _http(error: Exception, asked: Asked) -> ProviderError:
+    text = f"{type(error).__name__}: {error}"
+    match error:
+        case httpx.ConnectTimeout() | httpx2.ConnectTimeout() | httpx.PoolTimeout() | httpx2.PoolTimeout():
+            return _unreachable(asked, "did not accept a connection in time", error)
+        case httpx.ConnectError() | httpx2.ConnectError():
+            return _unreachable(asked, "refused the connection", error)
+        case httpx.ProxyError() | httpx2.ProxyError():
+            remedy = "Check HTTP_PROXY and HTTPS_PROXY in the environment."
+            return _error("connect", f"The proxy did not let the request through to {asked.host}.", remedy, asked, text)
+        case httpx.ReadTimeout() | httpx2.ReadTimeout():
+            return _error("timeout_idle", f"{asked.gateway} went silent.", "Try again.", asked, text)
+        case httpx.RemoteProtocolError() | httpx2.RemoteProtocolError() if not _is_cut(str(error)):
+            large = "too long" in str(error).lower() or "too many" in str(error).lower()
+            return simple("too_large" if large else "protocol", asked, text)
+        case httpx.LocalProtocolError() | httpx2.LocalProtocolError():
+            return bad_key(asked.key_env)  # nothing of the error is shown: it quotes the header
+        case httpx.UnsupportedProtocol() | httpx2.UnsupportedProtocol() | httpx.InvalidURL() | httpx2.InvalidURL():
+            return _error("bad_url", f"{asked.host} is no usable base_url.", "It starts with https://.", asked, text)
+        case _:
+            return simple("cut", asked, text, retryable=True)
+
+
+def _is_cut(text: str) -> bool:
+    return any(words in text for words in ("disconnected", "peer closed", "incomplete", "without sending"))
+
+
+def _unreachable(asked: Asked, what: str, error: BaseException) -> ProviderError:
+    command = ""
+    remedy = f"Check base_url and whether a server is running at {asked.host}."
+    if asked.provider == "ollama":
+        remedy, command = "Start Ollama (or install it from ollama.com).", "ollama serve"
+    message = f"{asked.gateway} at {asked.host} {what}." if asked.gateway != asked.host else f"{asked.host} {what}."
+    made = _error("connect", message, remedy, asked, f"{type(error).__name__}: {error}", command=command)
+    made.retryable = True
+    return made
+
+
+def _tls(error: ssl.SSLError, asked: Asked) -> ProviderError:
+    text = str(error).lower()
+    why, remedy = "the secure connection failed", "Try again; a proxy in between may be the cause."
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = f"its certificate is not valid ({error.verify_message.strip(' .')})"
+        remedy = "Check base_url and this machine's clock; for a private certificate set SSL_CERT_FILE."
+    elif "wrong_version_number" in text or "http_request" in text or "record layer" in text:
+        why, remedy = "the port does not speak TLS", "The server speaks plain HTTP: write http:// in base_url."
+    return _error("tls", f"No secure connection to {asked.host}: {why}.", remedy, asked, str(error))

@@ -1,0 +1,322 @@
+"""Any OpenAI-compatible server as a provider; the only file that imports ``openai``.
+
+The client library makes the requests; the answer's body is read by ``ChatBody``, because the library's own stream
+decoding ends in silence where a stream breaks off. The client never retries (retries are the engine's, and visible),
+follows no redirect, and keeps the environment's proxies away from loopback addresses.
+
+Keys come from the environment variable the lane names, read anew for every request, and go nowhere but into the
+``Authorization`` header. It knows nothing of turns and stamps nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx2
+import openai
+
+from ..core.events import CONNECTED, Event, Flag, Phase, Reporter
+from ..core.lane import LaneSpec
+from .base import ChatRequest, Check, Children, Message, ProviderError
+from .body import bounded, read_bounded
+from .chat_body import ChatBody
+from .checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning
+from .errors import Asked, bad_key, from_exception, from_payload, from_status, is_loopback, missing_key, simple
+from .ndjson import loads
+from .texts import Texts
+from .transport import Transport
+
+CONNECT_S = 10.0
+SPARE_S = 30.0  # the socket's own timeout lies this far behind the engine's limits: a second net, not the first
+AFTER_DONE_S = 0.25  # how long something may still follow ``[DONE]``
+LIST_S = 15.0
+MOST_LIST = 8 * 1024 * 1024  # bytes of a model list
+
+_Managed = AbstractAsyncContextManager[openai.AsyncAPIResponse[Any]]
+
+
+class OpenAICompatible:
+    """One lane on an OpenAI-compatible server.
+
+    ``api_key``: the key itself, only for a server that this process has started; else the lane's variable is read.
+    """
+
+    def __init__(self, spec: LaneSpec, api_key: str = "") -> None:
+        self.spec = spec
+        self._own_key = api_key
+        self._client: openai.AsyncOpenAI | None = None
+        self._refused: set[str] = set()  # options this server has refused before
+
+    async def prepare(self, report: Reporter) -> None:
+        """Nothing to do: opening the connection is part of the wait a person has."""
+
+    # -- the stream
+
+    def stream(self, request: ChatRequest, children: Children) -> AsyncGenerator[Event, None]:
+        """Send the request and yield its events; raises ``ProviderError`` (see ``base.Provider``)."""
+        return self._events(request, Texts())
+
+    async def _events(self, request: ChatRequest, texts: Texts) -> AsyncGenerator[Event, None]:
+        asked = self._asked()
+        self._client = self._client or _client(self.spec)
+        async with AsyncExitStack() as stack:
+            response, dropped = await self._send(self._client, self._body(request), stack, asked)
+            for name in dropped:
+                yield Flag("dropped_option", name)
+            if response.extensions.get("reconnected"):
+                yield Flag("reconnected")
+            yield Phase(CONNECTED)
+            body = ChatBody(asked, response.headers.get("content-type", ""), texts)
+            pieces = bounded(response.aiter_raw(), response.headers.get("content-encoding", ""), asked)
+            reading = await stack.enter_async_context(aclosing(_until_over(pieces, body)))
+            cut: ProviderError | None = None
+            try:
+                async for data in reading:
+                    for event in body.feed(data):
+                        yield event
+            except (httpx2.HTTPError, OSError) as error:
+                cut = from_exception(error, asked)
+            except ProviderError as error:
+                cut = error
+            for event in body.finish(cut):
+                yield event
+            if body.error:
+                raise body.error
+
+    async def _send(
+        self, client: openai.AsyncOpenAI, body: dict[str, Any], stack: AsyncExitStack, asked: Asked
+    ) -> tuple[httpx2.Response, list[str]]:
+        """The response once its headers are in, and which options had to go.
+
+        One option that the server refuses by name is left out and the request sent again; the next time it is left
+        out at once.
+        """
+        dropped = [name for name in sorted(self._refused) if _drop(body, name)]
+        for again in (True, False):
+            try:
+                return await self._open(_chat(client, body, self._headers(asked)), stack, asked), dropped
+            except ProviderError as error:
+                name = _refused_option(body, error) if again else ""
+                if not name:
+                    raise
+                _drop(body, name)
+                self._refused.add(name)
+                dropped.append(name)
+        raise AssertionError("unreachable")
+
+    async def _open(self, call: _Managed, stack: AsyncExitStack, asked: Asked) -> httpx2.Response:
+        """Enter a request of the client; everything it may raise becomes a ``ProviderError``."""
+        try:
+            response = (await stack.enter_async_context(call)).http_response
+        except openai.APIStatusError as error:
+            raise from_status(error.status_code, error.response.headers, error.response.content, asked) from None
+        except (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            raise from_exception(error, asked) from None
+        assert isinstance(response, httpx2.Response)
+        return response
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        """The request's JSON: the lane's params and extra_body as they are, and streaming with usage."""
+        return {
+            "stream_options": {"include_usage": True},
+            **self.spec.params,
+            **request.params,
+            **self.spec.extra_body,
+            "model": self.spec.model,
+            "messages": [self._message(message) for message in request.messages],
+            "stream": True,
+        }
+
+    def _message(self, message: Message) -> dict[str, str]:
+        """A message of the history; earlier reasoning goes back only where the lane asks for it."""
+        made = {"role": message.role, "content": message.content}
+        if message.reasoning and self.spec.send_reasoning:
+            made["reasoning_content"] = message.reasoning
+        return made
+
+    # -- the key
+
+    def _key(self) -> str:
+        return self._own_key or (os.environ.get(self.spec.api_key_env, "").strip() if self.spec.api_key_env else "")
+
+    def _asked(self) -> Asked:
+        spec, key = self.spec, self._key()
+        return Asked(spec.provider, spec.base_url, spec.model, spec.api_key_env, (key,) if key else ())
+
+    def _headers(self, asked: Asked) -> dict[str, str | openai.Omit]:
+        """The header that carries the key, none for a server without one; and what the library would add, left out.
+
+        Raises ``ProviderError`` where the key is missing or cannot be sent.
+        """
+        key = self._key()
+        if not key and self.spec.api_key_env:
+            raise missing_key(self.spec.api_key_env, asked.gateway)
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise bad_key(self.spec.api_key_env or "api_key")
+        absent = openai.Omit()
+        return {
+            "Authorization": f"Bearer {key}" if key else absent,
+            "OpenAI-Organization": absent,
+            "OpenAI-Project": absent,
+        }
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    # -- what there is; on connections of their own, so that any event loop may ask
+
+    async def models(self) -> list[str]:
+        """The ids of ``GET {base_url}/models``, sorted. Raises ``ProviderError``."""
+        asked = self._asked()
+        headers = self._headers(asked)
+        try:
+            return await asyncio.wait_for(self._listed(asked, headers), LIST_S)
+        except TimeoutError:
+            raise simple("empty", asked, f"no model list within {LIST_S:g} s", retryable=True) from None
+
+    async def _listed(self, asked: Asked, headers: dict[str, str | openai.Omit]) -> list[str]:
+        async with _client(self.spec) as client, AsyncExitStack() as stack:
+            call = client.models.with_streaming_response.list(extra_headers=headers)
+            response = await self._open(call, stack, asked)
+            pieces = bounded(response.aiter_raw(), response.headers.get("content-encoding", ""), asked)
+            try:
+                content = await read_bounded(pieces, MOST_LIST)
+            except (httpx2.HTTPError, OSError) as error:
+                raise from_exception(error, asked) from None
+        parsed = loads(content)
+        listed = parsed.value.get("data") if isinstance(parsed.value, dict) else parsed.value
+        if isinstance(parsed.value, dict) and not isinstance(listed, list):
+            raise from_payload(parsed.value, asked)
+        if not isinstance(listed, list):
+            raise simple("not_a_stream", asked, content[:500].decode("utf-8", "replace"))
+        ids = (item.get("id") for item in listed if isinstance(item, dict))
+        return sorted({id_ for id_ in ids if isinstance(id_, str) and id_})
+
+    async def check(self, probe: bool = False) -> Check:
+        """Reachable, key accepted, model listed; with ``probe`` one small request tells how it shows reasoning."""
+        asked, start = self._asked(), time.perf_counter()
+        ids: list[str] | None
+        try:
+            ids = await self.models()
+        except ProviderError as error:
+            if error.failure.kind not in ("bad_url", "model_missing"):
+                return failed(error)
+            ids = None  # a server without a list may answer all the same
+        found = Check(ok=ids is not None, reachable=True, latency_ms=(time.perf_counter() - start) * 1000)
+        model = self.spec.model
+        if ids is not None:
+            # Ids may carry a suffix that chooses a variant (`:nitro`, `:THINKING`) and is not listed.
+            present = model in ids or model.rpartition(":")[0] in ids
+            found = replace(found, ok=present, model_present=present)
+        if probe:
+            return await self._probed(found)
+        if ids is None:
+            message = f"{asked.gateway} has no list of models at {asked.host}."
+            return replace(found, problem=message, remedy="Check base_url (it usually ends in /v1), or probe the lane.")
+        if not found.ok:
+            likely = near(model, ids)
+            hint = f"Near it: {', '.join(likely)}." if likely else "The Lanes tab lists what there is."
+            found = replace(found, problem=f"{asked.gateway} does not list the model {model}.", remedy=hint)
+        return found
+
+    async def _probed(self, found: Check) -> Check:
+        """``found`` and what one tiny request adds: the model answers, and where its reasoning arrives."""
+        limit = "max_completion_tokens" if "max_completion_tokens" in self.spec.params else "max_tokens"
+        twin, texts = OpenAICompatible(self.spec, self._own_key), Texts()
+        try:
+            thinks = await shows_reasoning(twin._events(replace(PROBE, params={limit: PROBE_TOKENS}), texts))
+        except ProviderError as error:
+            return failed(error, found.latency_ms)
+        except TimeoutError:
+            return failed(simple("empty", self._asked(), "no answer to the probe"), found.latency_ms)
+        finally:
+            await twin.aclose()
+        key_valid = True if self._key() else None
+        return replace(found, ok=True, key_valid=key_valid, model_present=True, thinking=thinks, dialect=texts.dialect)
+
+
+async def _until_over(pieces: AsyncGenerator[bytes, None], body: ChatBody) -> AsyncGenerator[bytes, None]:
+    """The body's pieces until it wants no more; after ``[DONE]`` only what comes at once."""
+    async with aclosing(pieces):
+        while not body.over:
+            try:
+                data = await asyncio.wait_for(anext(pieces), AFTER_DONE_S) if body.done else await anext(pieces)
+            except StopAsyncIteration:
+                return
+            except (TimeoutError, httpx2.HTTPError, OSError):
+                if body.done:
+                    return
+                raise
+            yield data
+
+
+def _chat(client: openai.AsyncOpenAI, body: dict[str, Any], headers: dict[str, str | openai.Omit]) -> _Managed:
+    """The chat request; everything goes in ``extra_body``, so that the library changes nothing of it."""
+    return client.chat.completions.with_streaming_response.create(
+        model=body["model"], messages=body["messages"], stream=True, extra_body=body, extra_headers=headers
+    )
+
+
+def _refused_option(body: dict[str, Any], error: ProviderError) -> str:
+    """The optional part of the request that a 400 or 422 names as the cause, empty if it names none."""
+    failure = error.failure
+    if failure.http_status not in (400, 422):
+        return ""
+    words = failure.detail.lower()
+    if "stream_options" in body and ("stream_options" in words or "include_usage" in words):
+        return "stream_options"
+    if "max_tokens" in body and "max_completion_tokens" in words:
+        return "max_tokens"
+    return ""
+
+
+def _drop(body: dict[str, Any], name: str) -> bool:
+    """Take the option out (``max_tokens`` goes by its newer name). False if it was not there."""
+    if name not in body:
+        return False
+    value = body.pop(name)
+    if name == "max_tokens":
+        body["max_completion_tokens"] = value
+    return True
+
+
+def _client(spec: LaneSpec) -> openai.AsyncOpenAI:
+    """A client that keeps to the lane's server: no retry, no redirect, no compression, no header from elsewhere."""
+    limits, local = spec.limits, is_loopback(spec.base_url)
+    secure = spec.base_url.lower().startswith("https:")
+    transport = Transport(
+        verify=httpx2.create_ssl_context() if secure else False,
+        trust_env=False,
+        proxy=None if local else _environment_proxy(spec.base_url),
+        limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=15),
+    )
+    silence_s = max(limits.first_token_s, limits.idle_s) + SPARE_S
+    timeout = httpx2.Timeout(silence_s, connect=CONNECT_S, pool=CONNECT_S)
+    return openai.AsyncOpenAI(
+        base_url=spec.base_url,
+        api_key="none",  # never sent: the key goes into each request
+        max_retries=0,
+        timeout=timeout,
+        default_headers={"Accept-Encoding": "identity"},
+        http_client=httpx2.AsyncClient(transport=transport, timeout=timeout, follow_redirects=False, trust_env=False),
+    )
+
+
+def _environment_proxy(url: str) -> str | None:
+    """The proxy the environment names for this URL."""
+    parts = urlsplit(url)
+    if not parts.hostname or proxy_bypass(parts.hostname):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
