@@ -1,0 +1,65 @@
+"""Branches of a conversation: which other versions of a prompt there are, and which conversation holds each.
+
+An edited prompt begins a conversation that shares the earlier turns with the one it was edited in (``TurnLog``:
+``forked_from``, ``forked_at``). Seen from any of them, a prompt that was edited has a place among its versions:
+"◂ 1/2 ▸". Pure: works on the forks it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+
+class Fork(NamedTuple):
+    """A conversation and where it comes from; ``forked_from`` empty for one that was not edited out of another."""
+
+    conversation_id: str
+    forked_from: str = ""
+    forked_at: int = 0
+
+
+class Version(NamedTuple):
+    """A prompt's place (0-based) among the conversations that hold its versions, in the order they were made."""
+
+    place: int
+    conversations: tuple[str, ...]
+
+
+def versions(forks: Iterable[Fork], conversation_id: str, seqs: Sequence[int]) -> dict[int, Version]:
+    """The edited prompts of a conversation by turn number. ``forks``: its whole tree (or more), oldest first."""
+    known = {fork.conversation_id: fork for fork in forks}
+    found: dict[int, Version] = {}
+    for seq in seqs:
+        first = _first_version(known, _holder(known, conversation_id, seq), seq)
+        edited = [
+            fork.conversation_id
+            for fork in known.values()
+            if fork.forked_from and fork.forked_at == seq and _first_version(known, fork.conversation_id, seq) == first
+        ]
+        others = (first, *(one for one in edited if one != first))
+        if len(others) > 1:
+            found[seq] = Version(others.index(_holder(known, conversation_id, seq)), others)
+    return found
+
+
+def _holder(known: Mapping[str, Fork], conversation_id: str, seq: int) -> str:
+    """The conversation whose own turn it is that this one shows at ``seq``."""
+    seen = set()
+    while (fork := known.get(conversation_id)) and fork.forked_from and seq < fork.forked_at:
+        if conversation_id in seen:
+            break
+        seen.add(conversation_id)
+        conversation_id = fork.forked_from
+    return conversation_id
+
+
+def _first_version(known: Mapping[str, Fork], conversation_id: str, seq: int) -> str:
+    """The conversation with the prompt that this one's turn ``seq`` was first edited from."""
+    seen = set()
+    while (fork := known.get(conversation_id)) and fork.forked_from and fork.forked_at == seq:
+        if conversation_id in seen:
+            break
+        seen.add(conversation_id)
+        conversation_id = _holder(known, fork.forked_from, seq)
+    return conversation_id

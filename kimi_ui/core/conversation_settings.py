@@ -1,0 +1,131 @@
+"""Settings of one conversation: system prompt, and for each lane whether it takes part, its model, its parameters.
+
+Values only: ``read`` takes what a page or the log says and refuses what no request could carry, in a sentence for the
+person. Empty or None always means "as the lane is configured". Knows nothing of storage and pages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .lane import LaneChoice, LaneSpec
+
+MAX_SYSTEM_CHARS = 100_000
+MAX_MODEL_CHARS = 200
+MAX_OUTPUT_TOKENS = 1_000_000
+MAX_TEMPERATURE = 2.0
+
+# Kimi K2.5 and later answer 400 "invalid temperature: only 1 is allowed for this model" (seen from Moonshot's API).
+_ONE_TEMPERATURE = re.compile(r"kimi[-_ ]?k(?:2[.p-][5-9](?!\d)|[3-9])", re.IGNORECASE)
+ONE_TEMPERATURE_NOTE = "Kimi K2.5 and later refuse every temperature but 1, which is what they use by themselves."
+
+
+class SettingsError(ValueError):
+    """Settings no request could carry. The text is one sentence for the person, with what to do."""
+
+
+@dataclass(frozen=True)
+class LaneSettings:
+    """A lane in this conversation. ``max_tokens`` limits reasoning and answer together."""
+
+    on: bool = True
+    model: str = ""
+    max_tokens: int | None = None
+    temperature: float | None = None
+    send_reasoning: bool | None = None
+
+
+@dataclass(frozen=True)
+class ConversationSettings:
+    """``system`` empty: each lane's own system prompt, if it has one. A lane not named is as configured, and on."""
+
+    system: str = ""
+    lanes: Mapping[str, LaneSettings] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready; only what differs from the lanes' configuration. Empty: nothing does."""
+        lanes = {
+            lane: {name: value for name, value in asdict(one).items() if value != getattr(LaneSettings(), name)}
+            for lane, one in self.lanes.items()
+        }
+        said = {"system": self.system, "lanes": {lane: values for lane, values in lanes.items() if values}}
+        return {name: value for name, value in said.items() if value}
+
+    def lanes_on(self, configured: Iterable[str]) -> list[str]:
+        """The configured lanes that take part, in their order."""
+        return [lane for lane in configured if self.lanes.get(lane, LaneSettings()).on]
+
+    def choices(self, specs: Iterable[LaneSpec]) -> dict[str, LaneChoice]:
+        """What the engine is to do differently in each lane; a temperature the model would refuse is left out."""
+        configured = {spec.id: spec for spec in specs}
+        chosen = {}
+        for lane, one in self.lanes.items():
+            spec = configured.get(lane)
+            if spec is None:
+                continue
+            model = one.model or asked_model(spec, configured)
+            params: dict[str, Any] = {}
+            if one.max_tokens is not None:
+                params["max_tokens"] = one.max_tokens
+            if one.temperature is not None and not has_one_temperature(model):
+                params["temperature"] = one.temperature
+            chosen[lane] = LaneChoice(one.model, params, one.send_reasoning)
+        return chosen
+
+
+def asked_model(spec: LaneSpec, configured: Mapping[str, LaneSpec]) -> str:
+    """The model a lane asks; heavy asks that of the lane it is made of."""
+    return spec.model or configured.get(spec.of, spec).model
+
+
+def has_one_temperature(model: str) -> bool:
+    """Whether the model refuses a temperature of the person's choice."""
+    return bool(_ONE_TEMPERATURE.search(model))
+
+
+def read(value: Any) -> ConversationSettings:
+    """Settings from JSON values. Raises ``SettingsError``; what this version does not know is left out."""
+    if not isinstance(value, Mapping):
+        raise SettingsError("These are no settings: reload the page.")
+    system = value.get("system") or ""
+    lanes = value.get("lanes") or {}
+    if not isinstance(system, str) or not isinstance(lanes, Mapping):
+        raise SettingsError("These are no settings: reload the page.")
+    if len(system) > MAX_SYSTEM_CHARS:
+        raise SettingsError(
+            f"The system prompt has {len(system):,} characters; at most {MAX_SYSTEM_CHARS:,} are sent with every turn. "
+            "Shorten it, or attach the text to a prompt."
+        )
+    made = {str(lane): _read_lane(one) for lane, one in lanes.items() if isinstance(one, Mapping)}
+    return ConversationSettings(system, {lane: one for lane, one in made.items() if one != LaneSettings()})
+
+
+def _read_lane(value: Mapping[str, Any]) -> LaneSettings:
+    model = value.get("model") or ""
+    if not isinstance(model, str) or len(model) > MAX_MODEL_CHARS or not model.isprintable():
+        raise SettingsError("This is no model's id: choose one of the list.")
+    max_tokens = _number(value.get("max_tokens"), "max_tokens")
+    if max_tokens is not None and not (1 <= max_tokens <= MAX_OUTPUT_TOKENS and max_tokens == int(max_tokens)):
+        raise SettingsError(f"max_tokens is a whole number from 1 to {MAX_OUTPUT_TOKENS:,}; empty leaves it as it is.")
+    temperature = _number(value.get("temperature"), "temperature")
+    if temperature is not None and not 0 <= temperature <= MAX_TEMPERATURE:
+        raise SettingsError(f"The temperature is a number from 0 to {MAX_TEMPERATURE:g}; empty leaves it as it is.")
+    send_reasoning = value.get("send_reasoning")
+    return LaneSettings(
+        on=value.get("on") is not False,
+        model=model.strip(),
+        max_tokens=None if max_tokens is None else int(max_tokens),
+        temperature=temperature,
+        send_reasoning=send_reasoning if isinstance(send_reasoning, bool) else None,
+    )
+
+
+def _number(value: Any, name: str) -> float | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SettingsError(f"{name} is a number; empty leaves it as it is.")
+    return value

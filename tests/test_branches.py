@@ -1,0 +1,38 @@
+"""Versions of edited prompts, seen from every branch."""
+
+from __future__ import annotations
+
+from kimi_ui.core.branches import Fork, Version, versions
+
+
+def test_a_conversation_that_was_never_edited_has_no_versions() -> None:
+    assert versions([Fork("a")], "a", [0, 1, 2]) == {}
+    assert versions([], "unknown", [0]) == {}
+
+
+def test_an_edited_prompt_has_its_versions_in_both_branches() -> None:
+    forks = [Fork("a"), Fork("b", "a", 1)]
+    assert versions(forks, "a", [0, 1, 2]) == {1: Version(0, ("a", "b"))}
+    assert versions(forks, "b", [0, 1]) == {1: Version(1, ("a", "b"))}
+
+
+def test_editing_an_edited_prompt_adds_a_version_of_the_same_prompt() -> None:
+    forks = [Fork("a"), Fork("b", "a", 1), Fork("c", "b", 1), Fork("d", "a", 1)]
+    for place, conversation in enumerate("abcd"):
+        assert versions(forks, conversation, [0, 1]) == {1: Version(place, ("a", "b", "c", "d"))}
+
+
+def test_a_branch_of_a_branch_shows_both_edits() -> None:
+    forks = [Fork("a"), Fork("b", "a", 1), Fork("c", "b", 3), Fork("d", "c", 0), Fork("other")]
+    assert versions(forks, "c", [0, 1, 2, 3]) == {
+        0: Version(0, ("a", "d")),
+        1: Version(1, ("a", "b")),
+        3: Version(1, ("b", "c")),
+    }
+    assert versions(forks, "a", [0, 1]) == {0: Version(0, ("a", "d")), 1: Version(0, ("a", "b"))}
+    assert versions(forks, "d", [0]) == {0: Version(1, ("a", "d"))}
+
+
+def test_damaged_forks_end() -> None:
+    forks = [Fork("a", "b", 1), Fork("b", "a", 1)]
+    assert set(versions(forks, "a", [0, 1])) <= {0, 1}

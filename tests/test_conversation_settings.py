@@ -1,0 +1,95 @@
+"""Settings of a conversation: what is kept, what is refused, what reaches a request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kimi_ui.core.conversation_settings import (
+    ConversationSettings,
+    LaneSettings,
+    SettingsError,
+    has_one_temperature,
+    read,
+)
+from kimi_ui.core.lane import LaneChoice, LaneSpec
+
+KIMI = LaneSpec("kimi", "Kimi", "openai", model="kimi-k2.6")
+HEAVY = LaneSpec("heavy", "Heavy", "heavy", of="kimi")
+QWEN = LaneSpec("qwen", "Qwen", "ollama", model="qwen3-coder:30b")
+
+
+def test_what_is_read_is_written_again_without_what_says_nothing() -> None:
+    value = {
+        "system": "Be brief.",
+        "lanes": {"kimi": {"on": False, "model": "k3"}, "qwen": {"max_tokens": 100, "temperature": 0}, "x": {}},
+    }
+    settings = read(value)
+    assert settings.lanes == {
+        "kimi": LaneSettings(on=False, model="k3"),
+        "qwen": LaneSettings(max_tokens=100, temperature=0),
+    }
+    assert settings.as_dict() == {
+        "system": "Be brief.",
+        "lanes": {"kimi": {"on": False, "model": "k3"}, "qwen": {"max_tokens": 100, "temperature": 0}},
+    }
+    assert read(settings.as_dict()) == settings
+    assert read({}).as_dict() == {} and read({"future": 1, "lanes": {"kimi": {"other": 2}}}) == ConversationSettings()
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ([], "reload"),
+        ({"system": 5}, "reload"),
+        ({"lanes": 5}, "reload"),
+        ({"system": "x" * 100_001}, "attach"),
+        ({"lanes": {"kimi": {"model": "a\nb"}}}, "choose one"),
+        ({"lanes": {"kimi": {"model": "x" * 500}}}, "choose one"),
+        ({"lanes": {"kimi": {"max_tokens": 0}}}, "whole number"),
+        ({"lanes": {"kimi": {"max_tokens": 1.5}}}, "whole number"),
+        ({"lanes": {"kimi": {"max_tokens": "many"}}}, "a number"),
+        ({"lanes": {"kimi": {"max_tokens": True}}}, "a number"),
+        ({"lanes": {"kimi": {"temperature": 3}}}, "from 0 to 2"),
+        ({"lanes": {"kimi": {"temperature": float("nan")}}}, "from 0 to 2"),
+        ({"lanes": {"kimi": {"max_tokens": float("inf")}}}, "whole number"),
+    ],
+)
+def test_what_no_request_could_carry_is_refused_in_a_sentence(value: Any, says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        read(value)
+
+
+@pytest.mark.parametrize(
+    ("model", "only_one"),
+    [
+        ("kimi-k2.5", True),
+        ("moonshotai/Kimi-K2.6-TEE", True),
+        ("kimi-k3", True),
+        ("kimi-k2-thinking", False),
+        ("kimi-k2-0905-preview", False),
+        ("moonshotai/Kimi-K2-Instruct", False),
+        ("qwen3-coder:30b", False),
+        ("", False),
+    ],
+)
+def test_which_models_take_a_temperature(model: str, only_one: bool) -> None:
+    assert has_one_temperature(model) is only_one
+
+
+def test_choices_leave_out_a_temperature_the_model_refuses() -> None:
+    lanes = {lane: LaneSettings(temperature=0.5, max_tokens=9) for lane in ("kimi", "heavy", "qwen", "gone")}
+    choices = ConversationSettings(lanes=lanes).choices([KIMI, HEAVY, QWEN])
+    assert choices == {
+        "kimi": LaneChoice(params={"max_tokens": 9}),
+        "heavy": LaneChoice(params={"max_tokens": 9}),
+        "qwen": LaneChoice(params={"max_tokens": 9, "temperature": 0.5}),
+    }
+    older = ConversationSettings(lanes={"kimi": LaneSettings(model="kimi-k2-thinking", temperature=0.5)})
+    assert older.choices([KIMI])["kimi"] == LaneChoice("kimi-k2-thinking", {"temperature": 0.5})
+
+
+def test_lanes_that_are_off_do_not_take_part() -> None:
+    settings = ConversationSettings(lanes={"heavy": LaneSettings(on=False), "gone": LaneSettings(on=False)})
+    assert settings.lanes_on(["kimi", "heavy", "qwen"]) == ["kimi", "qwen"]
