@@ -8,9 +8,11 @@ from typing import Any
 from kimi_ui.core.lane import LaneChoice, LaneSpec, Price
 from kimi_ui.core.turn import TurnFold, TurnLog
 from kimi_ui.engine import Engine
-from kimi_ui.providers.base import Message
+from kimi_ui.providers.base import ChatRequest, Message
 from kimi_ui.providers.heavy import HeavyProvider
+from kimi_ui.providers.openai_compatible import OpenAICompatible
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
+from tests.support.upstream import Upstream
 
 PRICE = Price(1.0, 2.0, as_of="2026-01-01")
 
@@ -92,3 +94,17 @@ def test_heavys_trajectories_and_aggregator_ask_the_chosen_model() -> None:
         assert (turn.lanes[0].model, turn.lanes[0].width) == ("k3", 2)
     finally:
         engine.close()
+
+
+async def test_the_chosen_model_and_the_reasoning_are_in_the_request(upstream: Upstream) -> None:
+    provider = OpenAICompatible(LaneSpec("kimi", "Kimi", "openai", model="none", base_url=upstream.base_url))
+    messages = (Message("user", "q"), Message("assistant", "a", "because"), Message("user", "and?"))
+    request = ChatRequest(messages, {"max_tokens": 7}, "m-1000-0-3")
+    try:
+        async for _ in provider.stream(request, None):  # type: ignore[arg-type]
+            pass
+    finally:
+        await provider.aclose()
+    body = upstream.requests[-1].body
+    assert (body["model"], body["max_tokens"]) == ("m-1000-0-3", 7)
+    assert body["messages"][1] == {"role": "assistant", "content": "a", "reasoning_content": "because"}

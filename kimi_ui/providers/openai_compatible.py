@@ -65,7 +65,7 @@ class OpenAICompatible:
         return self._events(request, Texts())
 
     async def _events(self, request: ChatRequest, texts: Texts) -> AsyncGenerator[Event, None]:
-        asked = self._asked()
+        asked = self._asked(request.model)
         self._client = self._client or _client(self.spec)
         async with AsyncExitStack() as stack:
             response, dropped = await self._send(self._client, self._body(request), stack, asked)
@@ -130,26 +130,19 @@ class OpenAICompatible:
             **self.spec.params,
             **request.params,
             **self.spec.extra_body,
-            "model": self.spec.model,
-            "messages": [self._message(message) for message in request.messages],
+            "model": request.model or self.spec.model,
+            "messages": [_message(message) for message in request.messages],
             "stream": True,
         }
-
-    def _message(self, message: Message) -> dict[str, str]:
-        """A message of the history; earlier reasoning goes back only where the lane asks for it."""
-        made = {"role": message.role, "content": message.content}
-        if message.reasoning and self.spec.send_reasoning:
-            made["reasoning_content"] = message.reasoning
-        return made
 
     # -- the key
 
     def _key(self) -> str:
         return self._own_key or (os.environ.get(self.spec.api_key_env, "").strip() if self.spec.api_key_env else "")
 
-    def _asked(self) -> Asked:
+    def _asked(self, model: str = "") -> Asked:
         spec, key = self.spec, self._key()
-        return Asked(spec.provider, spec.base_url, spec.model, spec.api_key_env, (key,) if key else ())
+        return Asked(spec.provider, spec.base_url, model or spec.model, spec.api_key_env, (key,) if key else ())
 
     def _headers(self, asked: Asked) -> dict[str, str | openai.Omit]:
         """The header that carries the key, none for a server without one; and what the library would add, left out.
@@ -244,6 +237,14 @@ class OpenAICompatible:
             await twin.aclose()
         key_valid = True if self._key() else None
         return replace(found, ok=True, key_valid=key_valid, model_present=True, thinking=thinks, dialect=texts.dialect)
+
+
+def _message(message: Message) -> dict[str, str]:
+    """A message of the history; it has reasoning only where that is to go back to the model."""
+    made = {"role": message.role, "content": message.content}
+    if message.reasoning:
+        made["reasoning_content"] = message.reasoning
+    return made
 
 
 async def _until_over(pieces: AsyncGenerator[bytes, None], body: ChatBody) -> AsyncGenerator[bytes, None]:
