@@ -108,6 +108,7 @@ def identity(job: Job, context: Context, attempt_no: int) -> Attempt:
         params={**spec.params, **job.request.params},
         price=(price.input, price.cached_input, price.output, price.as_of) if price else None,
         stand_in_for=spec.stand_in_for,
+        sent_ns=context.clock_ns() - context.turn.t0_ns,
         asked_ns=job.asked_ns,
         input_chars=sum(len(message.content) + len(message.reasoning) for message in job.request.messages),
         tokenizer=spec.tokenizer,

@@ -153,6 +153,7 @@ def m001_turns_and_attempts(db: Database) -> None:
     db.execute("CREATE INDEX attempts_open ON attempts (boot_id) WHERE status = 'open'")
     db.execute("CREATE INDEX turns_by_conversation ON turns (conversation_id, seq)")
     db.execute("CREATE INDEX turns_by_time ON turns (started_at_utc, turn_id)")
+    db.execute("CREATE INDEX turns_by_owner ON turns (owner, started_at_utc, turn_id)")
 
 
 def unknown_migrations(db: Database) -> list[str]:

@@ -1,0 +1,152 @@
+"""The log's files on disk: where they lie, who holds them, and what to do with one that cannot be read.
+
+Beside ``log.sqlite3`` lie: ``log.sqlite3.lock`` (held around every write, so that two processes never write or
+checkpoint at once: SQLite before 3.51.3 can corrupt a WAL database then), ``log.sqlite3.<boot>.alive`` (held by a
+process as long as it lives: its open turns are not anyone's to sweep), ``log.sqlite3.<boot>.spill.jsonl`` (what that
+process could not write), ``log.sqlite3.rejected.jsonl`` (rows the database refused for good).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+from filelock import FileLock, Timeout
+
+from .records import Op
+
+LOCK_WAIT_S = 1.0  # for another process's write
+START_WAIT_S = 30.0  # for another process's migration
+UNREADABLE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class LogError(Exception):
+    """The log cannot be used. ``message`` says why in one sentence, ``remedy`` what to do."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(f"{message} {remedy}")
+        self.message = message
+        self.remedy = remedy
+
+
+def is_unreadable(error: sqlite3.Error) -> bool:
+    """True if the file is damaged or no SQLite database, as against busy, full or forbidden."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in UNREADABLE
+
+
+class LogFiles:
+    """The files of one log, for the process ``boot_id``."""
+
+    def __init__(self, path: Path, boot_id: str) -> None:
+        self.path = path
+        self.boot_id = boot_id
+        self.write_lock = FileLock(self._beside("lock"))
+        self._alive = FileLock(self._beside(f"{boot_id}.alive"))
+        self.spill = self._beside(f"{boot_id}.spill.jsonl")
+        self.rejected = self._beside("rejected.jsonl")
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(f"{self.path.name}.{suffix}")
+
+    def prepare(self) -> None:
+        """Make the directory and the file, readable by this user alone. Raises ``LogError``."""
+        remedy = "Choose another place with --db."
+        if self.path.is_dir():
+            raise LogError(f"The log {self.path} is a directory.", remedy)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            self.path.chmod(0o600)
+            self.write_lock.acquire(timeout=START_WAIT_S)
+        except Timeout:
+            raise LogError(f"Another process keeps the log {self.path} locked.", "End it, or choose --db.") from None
+        except OSError as error:
+            raise LogError(f"The log {self.path} cannot be written ({error.strerror}).", remedy) from error
+        self.write_lock.release()
+
+    def live(self) -> None:
+        """Tell other processes that this one is running."""
+        self._alive.acquire(timeout=START_WAIT_S)
+
+    def leave(self) -> None:
+        self._alive.release()
+        self._beside(f"{self.boot_id}.alive").unlink(missing_ok=True)
+
+    def is_running(self, boot_id: str) -> bool:
+        """True if the process that wrote as ``boot_id`` is still there."""
+        if boot_id == self.boot_id:
+            return True
+        path = self._beside(f"{boot_id}.alive")
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        lock.release()
+        path.unlink(missing_ok=True)
+        return False
+
+    def others_running(self) -> bool:
+        """True if another process has this log open."""
+        alive = self.path.parent.glob(f"{self.path.name}.*.alive")
+        return any(
+            self.is_running(path.name.removesuffix(".alive").rpartition(".")[2])
+            for path in alive
+            if path != self._beside(f"{self.boot_id}.alive")
+        )
+
+    def set_aside(self, why: str) -> Path:
+        """Rename the database and what belongs to it to ``….<why>-<utc>``; nothing is deleted. Returns the new path."""
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+        target = self._beside(f"{why}-{stamp}")
+        for suffix in ("-wal", "-shm", ""):
+            with contextlib.suppress(FileNotFoundError):
+                self.path.with_name(self.path.name + suffix).rename(target.with_name(target.name + suffix))
+        return target
+
+    def abandoned_spills(self) -> list[Path]:
+        """Spill files of processes that are gone, oldest first; this process's own is not among them."""
+        found = [
+            path
+            for path in self.path.parent.glob(f"{self.path.name}.*.spill.jsonl")
+            if not self.is_running(path.name.removesuffix(".spill.jsonl").rpartition(".")[2])
+        ]
+        return sorted(found, key=lambda path: path.stat().st_mtime_ns)
+
+
+def append_ops(path: Path, ops: Iterable[Op]) -> None:
+    """Write ops as JSON lines and wait until they are on the disk. Raises ``OSError``."""
+    lines = []
+    for op in ops:
+        row = dict(op.row)
+        if isinstance(row.get("payload"), bytes):
+            row["payload"] = {"base64": base64.b64encode(row["payload"]).decode()}
+        lines.append(orjson.dumps({"table": op.table, "row": row}) + b"\n")
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        data = b"".join(lines)
+        while data:
+            data = data[os.write(descriptor, data) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_ops(path: Path) -> Iterator[Op]:
+    """The ops of a spill file; a last line that was cut off by the end of the process is left out."""
+    with path.open("rb") as lines:
+        for line in lines:
+            try:
+                item = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                continue
+            row = item["row"]
+            if isinstance(row.get("payload"), dict):
+                row["payload"] = base64.b64decode(row["payload"]["base64"])
+            yield Op(item["table"], row)

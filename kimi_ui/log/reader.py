@@ -1,0 +1,310 @@
+"""LogReader: everything that is read from the log. Any thread may call it.
+
+Each call opens the database read-only and closes it again, so a reader holds nothing between calls, never blocks the
+writer, and works while the file is being replaced. Where there is no log yet, there is nothing to read: empty answers.
+"""
+
+from __future__ import annotations
+
+import heapq
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from ..core.events import End, Entry, Opened
+from ..core.turn import TurnLog
+from .records import read_attempt, read_lanes, whole_events
+
+BUSY_S = 2.0
+PAGE = 50
+ID_BATCH = 500  # ids per query, below SQLite's limit on parameters
+
+
+class Exchange(NamedTuple):
+    """One earlier turn of a conversation as a lane knows it: what was asked and what it answered."""
+
+    seq: int
+    prompt: str
+    answer: str
+    reasoning: str
+
+
+class TurnHead(NamedTuple):
+    """A turn in a list. ``cursor`` goes on after this turn."""
+
+    turn_id: str
+    conversation_id: str
+    seq: int
+    prompt: str
+    kind: str
+    started_at_utc: str
+
+    @property
+    def cursor(self) -> tuple[str, str]:
+        return (self.started_at_utc, self.turn_id)
+
+
+class ConversationHead(NamedTuple):
+    """A conversation in a list: its first prompt, how many turns of its own, and its last turn."""
+
+    conversation_id: str
+    first_prompt: str
+    n_turns: int
+    last_at_utc: str
+    last_turn_id: str
+
+    @property
+    def cursor(self) -> tuple[str, str]:
+        return (self.last_at_utc, self.last_turn_id)
+
+
+class Spent(NamedTuple):
+    """USD over some attempts. ``n_unknown`` attempts wrote text at a price nobody knows; they are not in ``usd``."""
+
+    usd: float
+    n_attempts: int
+    n_unknown: int
+    n_estimated: int
+
+
+class LogReader:
+    """Reads the log at ``path``. Raises ``sqlite3.Error`` only for a damaged or locked file."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @contextmanager
+    def connect(self) -> Iterator[sqlite3.Connection]:
+        """A read-only connection for one piece of work, rows by column name; an empty database if there is no log."""
+        if self.path.is_file() and self.path.stat().st_size:
+            uri = f"file:{quote(str(self.path.resolve()))}?mode=ro"
+            connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
+        else:
+            connection = _empty_log()
+        with closing(connection):
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA query_only = ON")
+            yield connection
+
+    def turn(self, turn_id: str) -> TurnLog | None:
+        """A turn as it was, closed; None if there is no such turn. Attempts that are still open are there so far."""
+        with self.connect() as db:
+            row = db.execute(
+                "SELECT * FROM turns JOIN conversations USING (conversation_id) WHERE turn_id = ?", (turn_id,)
+            ).fetchone()
+            return None if row is None else _turn(db, row)
+
+    def turns(
+        self, owner: str | None = None, *, before: tuple[str, str] | None = None, limit: int = PAGE
+    ) -> list[TurnHead]:
+        """Turns, newest first, of one owner where given; ``before``: the cursor of the last one of the page before."""
+        query, values = _page(f"SELECT {', '.join(TurnHead._fields)} FROM turns", owner, before)
+        with self.connect() as db:
+            return [TurnHead(*row) for row in db.execute(f"{query} LIMIT ?", (*values, limit))]
+
+    def conversations(
+        self, owner: str | None = None, *, before: tuple[str, str] | None = None, limit: int = PAGE
+    ) -> list[ConversationHead]:
+        """Conversations, the one last written to first; paged like ``turns``."""
+        heads = """
+            SELECT t.conversation_id,
+                   (SELECT prompt FROM turns f WHERE f.conversation_id = t.conversation_id ORDER BY seq LIMIT 1),
+                   (SELECT count(*) FROM turns n WHERE n.conversation_id = t.conversation_id),
+                   started_at_utc, turn_id
+            FROM turns t
+        """
+        # The newest turn of each conversation stands for it: a page reads no more turns than it has to.
+        newest = """NOT EXISTS (SELECT 1 FROM turns u WHERE u.conversation_id = t.conversation_id
+                                AND (u.started_at_utc, u.turn_id) > (t.started_at_utc, t.turn_id))"""
+        query, values = _page(heads, owner, before, newest)
+        with self.connect() as db:
+            return [ConversationHead(*row) for row in db.execute(f"{query} LIMIT ?", (*values, limit))]
+
+    def conversation(self, conversation_id: str) -> list[TurnLog]:
+        """All turns of a conversation in order, the turns a fork shares with its origin first."""
+        with self.connect() as db:
+            turns: list[TurnLog] = []
+            for id, before in _lineage(db, conversation_id):
+                rows = db.execute(
+                    "SELECT * FROM turns JOIN conversations USING (conversation_id)"
+                    " WHERE conversation_id = ? AND seq < ? ORDER BY seq",
+                    (id, before),
+                ).fetchall()
+                turns = [*(_turn(db, row) for row in rows), *turns]
+            return turns
+
+    def owner_of(self, conversation_id: str) -> str | None:
+        """Whose conversation it is; None if there is no such conversation."""
+        with self.connect() as db:
+            row = db.execute("SELECT owner FROM conversations WHERE conversation_id = ?", (conversation_id,)).fetchone()
+            return None if row is None else row["owner"]
+
+    def turn_seqs(self, conversation_id: str) -> list[int]:
+        """The numbers of the conversation's own turns, in order."""
+        with self.connect() as db:
+            rows = db.execute("SELECT seq FROM turns WHERE conversation_id = ? ORDER BY seq", (conversation_id,))
+            return [seq for (seq,) in rows]
+
+    def history(self, conversation_id: str, lane: str) -> list[Exchange]:
+        """What a lane was asked and answered, in order: of each turn its last ended attempt that has an answer."""
+        query = """
+            SELECT t.seq, t.prompt, a.answer, a.reasoning
+            FROM turns t JOIN attempts a USING (turn_id)
+            WHERE t.conversation_id = ? AND t.seq < ? AND a.lane = ? AND a.parent_id IS NULL
+              AND a.status <> 'open' AND a.answer <> ''
+            ORDER BY t.seq, a.attempt_no
+        """
+        exchanges: dict[int, Exchange] = {}
+        with self.connect() as db:
+            for id, before in _lineage(db, conversation_id):
+                for row in db.execute(query, (id, before, lane)):
+                    exchanges[row["seq"]] = Exchange(*row)
+        return [exchanges[seq] for seq in sorted(exchanges)]
+
+    def attempt_metrics(self, attempt_ids: Iterable[str]) -> list[dict[str, Any]]:
+        """Rows of the view ``attempt_metrics``, in the order of the ids; ids without a row are left out."""
+        return self._by_id("SELECT * FROM attempt_metrics WHERE attempt_id", "attempt_id", list(attempt_ids))
+
+    def turn_metrics(self, turn_ids: Iterable[str]) -> list[dict[str, Any]]:
+        """Rows of the view ``turn_metrics`` (one per lane), in the order of the ids."""
+        return self._by_id("SELECT * FROM turn_metrics WHERE turn_id", "turn_id", list(turn_ids))
+
+    def spent(
+        self, *, conversation_id: str | None = None, day_utc: str | None = None, owner: str | None = None
+    ) -> Spent:
+        """What was spent on a conversation, on a day (``2026-11-21``), by an owner: on what fits all that is given."""
+        query = """
+            SELECT coalesce(sum(m.cost_usd), 0.0), count(*),
+                   coalesce(sum(m.cost_usd IS NULL AND m.n_chunks > 0), 0),
+                   coalesce(sum(m.cost_source = 'estimate'), 0)
+            FROM turns t JOIN attempt_metrics m USING (turn_id)
+            WHERE m.parent_id IS NULL
+        """
+        conditions = {
+            "t.conversation_id = ?": conversation_id,
+            "substr(m.started_at_utc, 1, 10) = ?": day_utc,
+            "t.owner = ?": owner,
+        }
+        given = {condition: value for condition, value in conditions.items() if value is not None}
+        with self.connect() as db:
+            row = db.execute(" AND ".join([query, *given]), tuple(given.values())).fetchone()
+            return Spent(*row)
+
+    def copy(self, target: Path, owner: str | None = None) -> None:
+        """A copy of the log as one SQLite file, of one owner's conversations where given; it may be in use meanwhile.
+
+        ``target`` must not exist. Raises ``sqlite3.Error``.
+        """
+        with self.connect() as db:
+            db.execute("PRAGMA query_only = OFF")  # VACUUM INTO writes the copy, never the log
+            db.execute("VACUUM INTO ?", (str(target),))
+        if owner is not None:
+            with closing(sqlite3.connect(target, isolation_level=None)) as db:
+                db.execute("PRAGMA foreign_keys = ON")
+                db.execute("DELETE FROM conversations WHERE owner <> ?", (owner,))
+                db.execute("VACUUM")
+
+    def _by_id(self, query: str, key: str, ids: Sequence[str]) -> list[dict[str, Any]]:
+        found: dict[str, list[dict[str, Any]]] = {}
+        with self.connect() as db:
+            for start in range(0, len(ids), ID_BATCH):
+                batch = ids[start : start + ID_BATCH]
+                for row in db.execute(f"{query} IN ({', '.join('?' * len(batch))})", batch):
+                    found.setdefault(row[key], []).append(dict(row))
+        return [row for id in dict.fromkeys(ids) for row in found.get(id, [])]
+
+
+def _empty_log() -> sqlite3.Connection:
+    from .schema import migrate
+
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(connection)
+    return connection
+
+
+def _page(
+    query: str, owner: str | None, before: tuple[str, str] | None, condition: str = "1"
+) -> tuple[str, tuple[str, ...]]:
+    """A query on turns, newest first, of an owner, after a cursor (keyset paging: deep pages cost no more)."""
+    conditions, values = [condition], []
+    if owner is not None:
+        conditions.append("owner = ?")
+        values.append(owner)
+    if before is not None:
+        conditions.append("(started_at_utc, turn_id) < (?, ?)")
+        values += before
+    return f"{query} WHERE {' AND '.join(conditions)} ORDER BY started_at_utc DESC, turn_id DESC", tuple(values)
+
+
+def _lineage(db: sqlite3.Connection, conversation_id: str) -> list[tuple[str, int]]:
+    """The conversation and those it was forked from: ``(id, its turns before this number belong to it)``."""
+    lineage: list[tuple[str, int]] = []
+    before = 2**62
+    while conversation_id and conversation_id not in (id for id, _ in lineage):
+        lineage.append((conversation_id, before))
+        row = db.execute(
+            "SELECT forked_from, forked_at FROM conversations WHERE conversation_id = ?", (conversation_id,)
+        ).fetchone()
+        if row is None:
+            break
+        conversation_id, before = row["forked_from"], min(before, row["forked_at"])
+    return lineage
+
+
+def _turn(db: sqlite3.Connection, row: sqlite3.Row) -> TurnLog:
+    """A stored turn, read back into the class it was made in. Only a fork's first turn says that it is one."""
+    first = db.execute("SELECT min(seq) FROM turns WHERE conversation_id = ?", (row["conversation_id"],)).fetchone()[0]
+    forks = row["forked_from"] if row["seq"] == first else ""
+    return TurnLog(
+        turn_id=row["turn_id"],
+        conversation_id=row["conversation_id"],
+        seq=row["seq"],
+        prompt=row["prompt"],
+        lanes=read_lanes(row["lanes"]),
+        owner=row["owner"],
+        system=row["system"],
+        kind=row["kind"],
+        started_at_utc=row["started_at_utc"],
+        forked_from=forks,
+        forked_at=row["forked_at"] if forks else 0,
+        entries=_entries(db, row["turn_id"]),
+        closed=True,
+    )
+
+
+class _Stream(NamedTuple):
+    """One attempt's entries (or a lane's before any attempt), each with its time since the click."""
+
+    sent_ns: int
+    status: str
+    items: list[tuple[int, Entry]]
+
+
+def _entries(db: sqlite3.Connection, turn_id: str) -> list[Entry]:
+    """The turn's entries: each attempt's in their order, the attempts merged by time since the click."""
+    streams: dict[tuple[str, str | None], _Stream] = {}
+    attempts = db.execute(
+        "SELECT * FROM attempts WHERE turn_id = ? ORDER BY sent_ns, parent_id IS NOT NULL, rowid", (turn_id,)
+    )
+    for row in attempts.fetchall():
+        attempt = read_attempt(dict(row))
+        opened = Entry(attempt.lane, attempt.attempt_id, 0, Opened(attempt.as_dict()))
+        stream = _Stream(attempt.sent_ns, row["status"], [(attempt.sent_ns, opened)])
+        streams[attempt.lane, attempt.attempt_id] = stream
+    segments = db.execute("SELECT lane, attempt_id, payload FROM events WHERE turn_id = ? ORDER BY seq", (turn_id,))
+    for lane, attempt_id, payload in segments.fetchall():
+        stream = streams.setdefault((lane, attempt_id), _Stream(0, "open", []))
+        for t_ns, event in whole_events(payload):
+            # Stamps of one attempt never run backwards; should they, its order matters more than the time.
+            at_ns = max(stream.sent_ns + t_ns, stream.items[-1][0] if stream.items else 0)
+            stream.items.append((at_ns, Entry(lane, attempt_id or "", t_ns, event)))
+    for (lane, attempt_id), stream in streams.items():
+        last_ns, last = stream.items[-1] if stream.items else (0, None)
+        if last is not None and stream.status != "open" and not isinstance(last.event, End):
+            # Its process died: the end was written by the sweep, not by the stream.
+            stream.items.append((last_ns, Entry(lane, attempt_id or "", last.t_ns, End(stream.status))))
+    numbered = ([(at_ns, i, entry) for at_ns, entry in stream.items] for i, stream in enumerate(streams.values()))
+    return [entry for _, _, entry in heapq.merge(*numbered, key=lambda item: item[:2])]

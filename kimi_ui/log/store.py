@@ -1,0 +1,161 @@
+"""The writing connection: opened safely, brought up to date, swept; then batches of ops, one transaction each.
+
+Used by one thread. Knows nothing of turns in memory and of threads: that is ``writer``'s part.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+from filelock import Timeout
+from sqlite_utils import Database
+
+from ..core.attempt import AttemptFold
+from .files import LOCK_WAIT_S, START_WAIT_S, LogError, LogFiles, append_ops, is_unreadable, read_ops
+from .records import Op, final_op, whole_events
+from .schema import migrate, unknown_migrations
+
+BATCH_OPS = 500
+
+# The database cannot be written now: busy, full, gone, damaged. The ops can be tried again.
+CANNOT_WRITE = (sqlite3.Error, Timeout, OSError)
+# This row will never be taken, whatever the state of the database.
+REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, ValueError)
+
+
+class Store:
+    """The log as its one writer sees it. ``notice`` is a sentence about what the person should know, else empty."""
+
+    def __init__(self, files: LogFiles) -> None:
+        self.notice = ""
+        self._files = files
+        self._connection: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Open, migrate, write what dead processes could not, close what they left open. Raises ``LogError``.
+
+        A database that is damaged, or of a newer version, is set aside under another name and a new one begun.
+        """
+        files = self._files
+        files.prepare()
+        files.live()
+        try:
+            trouble, word = self._try_open()
+            if trouble:
+                if files.others_running():
+                    raise LogError(
+                        f"The log {files.path} {trouble}, and another process uses it.", "End that one first."
+                    )
+                aside = files.set_aside(word)
+                self.notice = f"The log {trouble}: it was kept as {aside.name} and a new one was begun."
+                trouble, _ = self._try_open()
+            if trouble:
+                raise LogError(f"The log {files.path} {trouble}.", "Choose another place with --db.")
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._disconnect()
+        self._files.leave()
+
+    def reconnect(self) -> None:
+        """A fresh connection after a failure. Raises one of ``CANNOT_WRITE``."""
+        self._disconnect()
+        self._connection = _connect(self._files.path)
+
+    def write(self, ops: Iterable[Op]) -> None:
+        """All ops in one transaction, durable on return. Raises one of ``CANNOT_WRITE``: then none is written.
+
+        Rows that the database refuses for what they are go to the rejected file instead.
+        """
+        connection = self._connection
+        if connection is None:
+            raise sqlite3.OperationalError("no connection")
+        refused: list[Op] = []
+        with self._files.write_lock.acquire(timeout=LOCK_WAIT_S, poll_interval=0.01):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                for op in ops:
+                    try:
+                        connection.execute(op.sql, op.row)
+                    except REFUSED:
+                        refused.append(op)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        if refused:
+            append_ops(self._files.rejected, refused)
+            self.notice = f"The log refused {len(refused)} rows; they are kept in {self._files.rejected.name}."
+
+    def replay(self, spill: Path) -> None:
+        """Write what a spill file holds, then remove it. Raises one of ``CANNOT_WRITE``; what was written stays."""
+        ops = read_ops(spill)
+        while batch := list(islice(ops, BATCH_OPS)):
+            self.write(batch)
+        spill.unlink()
+
+    def _try_open(self) -> tuple[str, str]:
+        """Open; ``(what is wrong with the file, a word for its new name)``, empty if nothing is."""
+        files = self._files
+        try:
+            self.reconnect()
+            assert self._connection is not None
+            with files.write_lock.acquire(timeout=START_WAIT_S):
+                if newer := unknown_migrations(Database(self._connection)):
+                    return f"was written by a newer Kimi UI ({', '.join(newer)})", "newer"
+                migrate(self._connection)
+            for spill in files.abandoned_spills():
+                self.replay(spill)
+            self._sweep()
+        except CANNOT_WRITE as error:
+            self._disconnect()
+            if isinstance(error, sqlite3.Error) and is_unreadable(error):
+                return "was damaged", "corrupt"
+            raise LogError(f"The log {files.path} cannot be opened ({error}).", "Choose another with --db.") from error
+        return "", ""
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _sweep(self) -> None:
+        """End the attempts that dead processes left open as ``interrupted``, with the text that was stored of them."""
+        assert self._connection is not None
+        boots = self._connection.execute("SELECT DISTINCT boot_id FROM attempts WHERE status = 'open'").fetchall()
+        for (boot_id,) in boots:
+            if self._files.is_running(boot_id):
+                continue
+            query = "SELECT attempt_id FROM attempts WHERE status = 'open' AND boot_id = ?"
+            left_open = self._connection.execute(query, (boot_id,)).fetchall()
+            finals = (final_op(id, self._stored_fold(id), status="interrupted") for (id,) in left_open)
+            while batch := list(islice(finals, BATCH_OPS)):
+                self.write(batch)
+
+    def _stored_fold(self, attempt_id: str) -> AttemptFold:
+        """What the stored events of an attempt add up to."""
+        assert self._connection is not None
+        fold = AttemptFold()
+        rows = self._connection.execute("SELECT payload FROM events WHERE attempt_id = ? ORDER BY seq", (attempt_id,))
+        for (payload,) in rows:
+            for t_ns, event in whole_events(payload):
+                fold.apply(t_ns, event)
+        return fold
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """A connection that writes durably: a committed row survives a power cut on a disk that honours fsync."""
+    connection = sqlite3.connect(path, timeout=LOCK_WAIT_S, isolation_level=None)
+    try:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection

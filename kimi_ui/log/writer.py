@@ -1,0 +1,259 @@
+"""LogWriter: the one thread that writes the log.
+
+The engine asks for a row before a request leaves (``open_turn``, ``open_attempt``: durable when the future resolves)
+and hands over each turn once (``follow``); the thread then tails the turn's entries by itself and appends them at most
+half a second apart, so that a killed process loses no more than that. When an attempt ends, one update completes it.
+
+A database that cannot be written stops nothing: what should have been written goes to a spill file beside it (fsynced)
+and is written when the database takes writes again, at the latest at the next start. ``problem`` is the sentence for
+the page while that is so. Streaming never waits for this thread longer than for one open row.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+import uuid
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..core.attempt import Attempt, AttemptFold
+from ..core.events import End, Entry, Event, Opened
+from ..core.tokens import counter
+from ..core.turn import TurnLog
+from .files import LogFiles, append_ops
+from .records import Op, attempt_op, conversation_op, events_op, final_op, sent_op, turn_op
+from .store import CANNOT_WRITE, Store
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_S = 0.5
+RETRY_S = 2.0  # between tries to write to a database that failed
+SLICE_ENTRIES = 2000  # entries encoded per transaction: bounded work, and the engine gets the interpreter in between
+
+
+@dataclass
+class _Followed:
+    """A turn being tailed: how far, and the folds of its attempts that have not ended."""
+
+    turn: TurnLog
+    index: int
+    folds: dict[str, AttemptFold] = field(default_factory=dict)
+    tokenizers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class _Job:
+    """Something to write now. Without ops: everything followed so far."""
+
+    future: Future[None]
+    ops: list[Op] = field(default_factory=list)
+    checkpoint: bool = False
+    stop: bool = False
+
+
+class LogWriter:
+    """Writes the log at ``path``. ``start`` raises ``LogError``; nothing else raises for a database that fails."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.boot_id = uuid.uuid4().hex[:16]
+        self._files = LogFiles(self.path, self.boot_id)
+        self._store = Store(self._files)
+        self._jobs: queue.SimpleQueue[_Job | _Followed] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._opened: Future[None] = Future()
+        self._closed = False
+        self._followed: dict[str, _Followed] = {}
+        self._failing = ""  # why the database cannot be written; empty while it can
+        self._unspilled: list[Op] = []  # what neither the database nor the spill file took
+        self._retry_at = 0.0
+
+    @property
+    def problem(self) -> str:
+        """One sentence for the page if the log is not as it should be, else empty."""
+        if not self._failing:
+            return self._store.notice
+        kept = "in memory only" if self._unspilled else f"in {self._files.spill.name}"
+        return f"The log cannot be written ({self._failing}). Nothing is lost: turns are kept {kept} until it can."
+
+    def start(self) -> None:
+        """Open the log: migrate it, take up what earlier processes left. Raises ``LogError``."""
+        self._thread.start()
+        self._opened.result()
+
+    def close(self) -> None:
+        """Write everything that has happened, then end. Further calls fail; closing twice is harmless."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._thread.is_alive():
+            self._jobs.put(_Job(Future(), checkpoint=True, stop=True))
+            self._thread.join()
+
+    def open_turn(self, turn: TurnLog) -> Future[None]:
+        """The turn's row (and its conversation's). The future resolves when it is durable."""
+        return self._submit(_Job(Future(), [conversation_op(turn), turn_op(turn)]))
+
+    def open_attempt(self, attempt: Attempt) -> Future[None]:
+        """The attempt's row, ``open``. The future resolves when it is durable; then the request may leave."""
+        return self._submit(_Job(Future(), [self._attempt_op(attempt)]))
+
+    def follow(self, turn: TurnLog) -> None:
+        """Write the turn's entries from here on as they come, until it is closed. Its row must be open."""
+        self._jobs.put(_Followed(turn, len(turn.entries)))
+
+    def flush(self) -> Future[None]:
+        """Write everything that has happened so far; resolves when it is durable."""
+        return self._submit(_Job(Future(), checkpoint=True))
+
+    def _submit(self, job: _Job) -> Future[None]:
+        job.future.set_running_or_notify_cancel()  # from here on it is written, whether somebody waits or not
+        if self._closed:
+            job.future.set_exception(RuntimeError("the log is closed"))
+        else:
+            self._jobs.put(job)
+        return job.future
+
+    def _attempt_op(self, attempt: Attempt) -> Op:
+        op = attempt_op(attempt, self.boot_id)
+        if not attempt.started_at_utc:  # known exactly once it is sent; until then the time of writing
+            op.row["started_at_utc"] = datetime.now(UTC).isoformat(timespec="milliseconds")
+        return op
+
+    # What follows runs on the writer's thread.
+
+    def _run(self) -> None:
+        try:
+            self._store.open()
+            counter()  # load the vocabulary now: later it would hold up streams
+        except BaseException as error:
+            self._opened.set_exception(error)
+            return
+        self._opened.set_result(None)
+        try:
+            self._serve()
+        finally:
+            self._store.close()
+
+    def _serve(self) -> None:
+        """Take jobs as they come, and follow turns in between, until told to stop."""
+        due = time.monotonic() + CHECKPOINT_S
+        while True:
+            jobs = self._take_jobs(max(0.0, due - time.monotonic()))
+            checkpoint = time.monotonic() >= due or any(job.checkpoint for job in jobs)
+            if stopping := any(job.stop for job in jobs):
+                self._retry_at = 0.0  # a last try to write what the database did not take
+            try:
+                if ops := [op for job in jobs for op in job.ops]:
+                    self._write(ops)  # first: a request waits for it
+                if checkpoint:
+                    self._checkpoint()
+                    due = time.monotonic() + CHECKPOINT_S
+            except Exception:
+                log.exception("the log writer failed inside")
+                due = time.monotonic() + CHECKPOINT_S
+            for job in jobs:
+                job.future.set_result(None)
+            if stopping:
+                return
+
+    def _take_jobs(self, wait_s: float) -> list[_Job]:
+        """All jobs that wait, at least one unless ``wait_s`` passes first. Turns to follow are taken note of."""
+        jobs: list[_Job] = []
+        try:
+            item = self._jobs.get(timeout=wait_s)
+            while True:
+                if isinstance(item, _Job):
+                    jobs.append(item)
+                else:
+                    self._followed.setdefault(item.turn.turn_id, item)
+                item = self._jobs.get_nowait()
+        except queue.Empty:
+            return jobs
+
+    def _checkpoint(self) -> None:
+        """Write the new entries of every followed turn; let go of turns that are closed and drained."""
+        if self._failing and time.monotonic() >= self._retry_at:
+            self._recover()
+        for followed in list(self._followed.values()):
+            closed = followed.turn.closed  # before looking at the entries: after it nothing is appended
+            while ops := self._new_ops(followed):
+                self._write(ops)
+            if closed and followed.index == len(followed.turn.entries):
+                del self._followed[followed.turn.turn_id]
+
+    def _new_ops(self, followed: _Followed) -> list[Op]:
+        """What the next slice of a turn's entries amounts to; empty when there is nothing new."""
+        turn, start = followed.turn, followed.index
+        entries = turn.entries[start : start + SLICE_ENTRIES]
+        followed.index += len(entries)
+        rows: list[Op] = []
+        finals: list[Op] = []
+        segments: dict[tuple[str, str | None], tuple[int, list[tuple[int, Event]]]] = {}
+        for i, entry in enumerate(entries, start):
+            if isinstance(entry.event, Opened):
+                rows += self._opened_ops(followed, entry.event)
+                continue
+            _, items = segments.setdefault((entry.lane, entry.attempt_id or None), (i, []))
+            items.append((entry.t_ns, entry.event))
+            if entry.attempt_id:
+                finals += self._fold(followed, entry)
+        events = [events_op(turn.turn_id, lane, id, seq, items) for (lane, id), (seq, items) in segments.items()]
+        return [*rows, *events, *finals]
+
+    def _opened_ops(self, followed: _Followed, event: Opened) -> list[Op]:
+        attempt = Attempt(**event.identity)
+        followed.folds[attempt.attempt_id] = AttemptFold()
+        followed.tokenizers[attempt.attempt_id] = attempt.tokenizer
+        return [self._attempt_op(attempt), sent_op(attempt)]
+
+    def _fold(self, followed: _Followed, entry: Entry) -> list[Op]:
+        """Apply an entry to its attempt; the final update if it was the last."""
+        fold = followed.folds.get(entry.attempt_id)
+        if fold is None:
+            return []
+        fold.apply(entry.t_ns, entry.event)
+        if not isinstance(entry.event, End):
+            return []
+        del followed.folds[entry.attempt_id]
+        return [final_op(entry.attempt_id, fold, followed.tokenizers.pop(entry.attempt_id))]
+
+    def _write(self, ops: list[Op]) -> None:
+        """To the database, else to the spill file, else keep them here."""
+        if not self._failing:
+            try:
+                self._store.write(ops)
+                return
+            except CANNOT_WRITE as error:
+                self._fail(error)
+        try:
+            append_ops(self._files.spill, [*self._unspilled, *ops])
+            self._unspilled = []
+        except OSError:
+            self._unspilled += ops
+
+    def _fail(self, error: Exception) -> None:
+        self._failing = str(error) or type(error).__name__
+        self._retry_at = time.monotonic() + RETRY_S
+        log.warning("%s", self.problem)
+
+    def _recover(self) -> None:
+        """Try the database again; if it takes writes, give it what it missed."""
+        try:
+            self._store.reconnect()
+            if self._files.spill.exists():
+                self._store.replay(self._files.spill)
+            if self._unspilled:
+                self._store.write(self._unspilled)
+        except CANNOT_WRITE as error:
+            self._failing = str(error) or type(error).__name__
+            self._retry_at = time.monotonic() + RETRY_S
+            return
+        self._unspilled = []
+        self._failing = ""
+        log.warning("the log can be written again")
