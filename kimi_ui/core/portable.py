@@ -1,0 +1,176 @@
+"""Turns as one JSON document that leaves this machine and can be read back: every event with its stamp.
+
+    {"format": "kimi-ui", "version": 1, "title": "…", "reasoning": true,
+     "turns": [{"turn_id", "conversation_id", "seq", "prompt", "system", "kind", "started_at_utc", "forked_from",
+                "forked_at", "lanes": [{id, label, provider, model, …}],
+                "attempts": ["<attempt id>", …],
+                "metrics": {"<attempt id>": {"ttft_ms": …}},
+                "events": [[<number of the lane>, <number of the attempt, -1: none>, t_ns, code, fields…], …]}]}
+
+An event is what ``core.events.encode`` makes of it, ``t_ns`` counts from the moment its attempt was sent. ``metrics``
+are for other readers: reading back computes them again. What belongs to one machine or one person is left out: the
+owner, user info in a base URL, the path of a vocabulary. With ``reasoning`` false the reasoning's text is left out and
+the stamp of every piece is kept. Pure: JSON text is the caller's matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cache
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit, urlunsplit
+
+from .attempt import Attempt
+from .events import Answer, Entry, Event, Opened, Reasoning, Relabel, decode, encode
+from .metrics import measure_turn
+from .tokens import count_text, counter
+from .turn import LaneInfo, TurnFold, TurnLog
+
+FORMAT = "kimi-ui"
+VERSION = 1
+_PLACE = ("turn_id", "conversation_id", "seq", "prompt", "system", "kind", "started_at_utc", "forked_from", "forked_at")
+
+
+class NotAnExport(ValueError):
+    """The document cannot be read back; the message says why in one sentence."""
+
+
+def export_turns(turns: Sequence[TurnLog], title: str, *, reasoning: bool = True) -> dict[str, Any]:
+    """The document of these turns, JSON-ready but for lone surrogates, which stay as they are."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "title": title,
+        "reasoning": reasoning,
+        "turns": [_export_turn(turn, reasoning) for turn in turns],
+    }
+
+
+def import_turns(document: Any) -> list[TurnLog]:
+    """The turns of a document, closed and without an owner. Raises ``NotAnExport``."""
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise NotAnExport("This is not an export of Kimi UI.")
+    if document.get("version") != VERSION:
+        raise NotAnExport(f"This export has version {document.get('version')}, this Kimi UI reads version {VERSION}.")
+    try:
+        turns = [_import_turn(turn) for turn in document["turns"]]
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise NotAnExport(f"The export is damaged ({type(error).__name__}: {error}).") from error
+    if not turns:
+        raise NotAnExport("The export holds no turn.")
+    return turns
+
+
+def metrics_of(turn: TurnLog) -> dict[str, dict[str, Any]]:
+    """The metrics of every attempt of a turn by attempt id, by the columns of ``attempt_metrics``."""
+    fold = TurnFold.of(turn).apply_all(list(turn.entries))
+    local = {
+        attempt_id: count_text(counter(fold.attempts[attempt_id].tokenizer), one.reasoning, one.answer)
+        for attempt_id, one in fold.folds.items()
+    }
+    return {attempt_id: asdict(metrics) for attempt_id, metrics in measure_turn(fold, local).items()}
+
+
+def without_reasoning(entries: Iterable[Entry]) -> list[Entry]:
+    """The entries with the text of all reasoning emptied, an answer that was relabelled as reasoning included."""
+    entries = list(entries)
+    relabelled = {entry.attempt_id: place for place, entry in enumerate(entries) if isinstance(entry.event, Relabel)}
+
+    def strip(place: int, entry: Entry) -> Entry:
+        match entry.event:
+            case Reasoning():
+                return entry._replace(event=Reasoning(""))
+            case Answer() if place < relabelled.get(entry.attempt_id, 0):
+                return entry._replace(event=Answer(""))
+        return entry
+
+    return [strip(place, entry) for place, entry in enumerate(entries)]
+
+
+def public_url(url: str) -> str:
+    """A base URL without user info, query and fragment: only where it leads."""
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        return urlunsplit((parts.scheme, host, parts.path, "", ""))
+    except ValueError:
+        return ""
+
+
+def _export_turn(turn: TurnLog, reasoning: bool) -> dict[str, Any]:
+    entries = list(turn.entries)
+    lanes = [info.id for info in turn.lanes]
+    attempts = list(dict.fromkeys(entry.attempt_id for entry in entries if entry.attempt_id))
+    lane_number = {lane: number for number, lane in enumerate(lanes)}
+    attempt_number = {attempt_id: number for number, attempt_id in enumerate(attempts)} | {"": -1}
+    return {
+        **{name: getattr(turn, name) for name in _PLACE},
+        "lanes": [asdict(info) for info in turn.lanes],
+        "attempts": attempts,
+        "metrics": metrics_of(turn),
+        "events": [
+            [lane_number[entry.lane], attempt_number[entry.attempt_id], *encode(entry.t_ns, _public(entry.event))]
+            for entry in (entries if reasoning else without_reasoning(entries))
+        ],
+    }
+
+
+def _public(event: Event) -> Event:
+    """An event without what belongs to this machine."""
+    if not isinstance(event, Opened):
+        return event
+    identity = {**event.identity, "base_url": public_url(str(event.identity.get("base_url", "")))}
+    identity.pop("tokenizer", None)
+    return replace(event, identity=identity)
+
+
+def _import_turn(data: dict[str, Any]) -> TurnLog:
+    lanes = tuple(_typed(LaneInfo, lane) for lane in data["lanes"])
+    turn: TurnLog = _typed(TurnLog, {name: data[name] for name in _PLACE} | {"lanes": lanes})
+    turn.entries += _entries(data, lanes)
+    turn.closed = True
+    TurnFold.of(turn).apply_all(turn.entries)  # an event of an attempt that was never opened raises here
+    return turn
+
+
+def _entries(data: dict[str, Any], lanes: Sequence[LaneInfo]) -> Iterator[Entry]:
+    attempts = [*data["attempts"], ""]
+    for lane, attempt, *item in data["events"]:
+        t_ns, event = decode(item)
+        if not isinstance(t_ns, int) or min(t_ns, lane, attempt + 1) < 0:
+            raise ValueError(f"{t_ns}, {lane}, {attempt} is no stamp of an attempt of a lane")
+        if isinstance(event, Opened):
+            opened: Attempt = _typed(Attempt, {**event.identity, "attempt_id": attempts[attempt]})
+            event = Opened(opened.as_dict())
+        _check(event)
+        yield Entry(lanes[lane].id, attempts[attempt], t_ns, event)
+
+
+def _typed(cls: type, values: Mapping[str, Any]) -> Any:
+    """A dataclass of the fields this version knows; another version may have written more. Raises ``TypeError``."""
+    made = cls(**{name: value for name, value in values.items() if name in cls.__dataclass_fields__})  # type: ignore[attr-defined]
+    _check(made)
+    return made
+
+
+def _check(value: Any) -> None:
+    """Raise ``TypeError`` if a field holds what its annotation does not allow."""
+    for name, allowed in _field_types(value.__class__):
+        if not isinstance(getattr(value, name), allowed):
+            raise TypeError(f"{name} of {type(value).__name__} is a {type(getattr(value, name)).__name__}")
+
+
+@cache
+def _field_types(cls: type) -> list[tuple[str, tuple[type, ...]]]:
+    """Each field's classes as JSON brings them: a list where there was a tuple, a whole number for a float."""
+    also: dict[type, tuple[type, ...]] = {tuple: (tuple, list), float: (float, int)}
+
+    def classes(hint: Any) -> tuple[type, ...]:
+        if isinstance(hint, UnionType):
+            return tuple(one for part in get_args(hint) for one in classes(part))
+        plain = get_origin(hint) or hint
+        return also.get(plain, (plain,))
+
+    return [(name, classes(hint)) for name, hint in get_type_hints(cls).items()]
