@@ -1,4 +1,4 @@
-"""Response bodies as bounded pieces of identity-coded bytes.
+"""From an HTTP response to events: the body as bounded pieces of plain bytes, read until it wants no more.
 
 We ask for no compression; a server that compresses all the same is decoded here, piece by piece, so that a bomb of
 50 MB in 50 KB is noticed before it is in memory.
@@ -11,16 +11,60 @@ import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
-from .errors import Asked, simple
+import httpx
+import httpx2
+
+from ..core.events import Event
+from .base import ProviderError
+from .errors import Asked, from_exception, simple
+from .stream_body import StreamBody
 
 MOST_INFLATED = 64 * 1024 * 1024  # bytes of a compressed body, decoded
 MOST_PLAIN = 1024 * 1024 * 1024  # bytes of a plain one: text has its own, lower limits
+AFTER_LAST_S = 0.25  # how long something may still follow the end of the answer
 _PIECE = 256 * 1024
 
+HTTP_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx2.HTTPError, httpx2.StreamError, OSError)
+Response = httpx.Response | httpx2.Response
 
-async def bounded(raw: AsyncIterator[bytes], encoding: str, asked: Asked) -> AsyncGenerator[bytes, None]:
-    """``raw`` decoded. Raises ``ProviderError``: too large, cut off inside the compression, an unknown coding."""
-    encoding = encoding.strip().lower()
+
+async def events_of(response: Response, body: StreamBody, asked: Asked) -> AsyncGenerator[Event, None]:
+    """The events of a response's body. Raises the ``ProviderError`` it ended with, after all its text."""
+    cut: ProviderError | None = None
+    try:
+        async with aclosing(_until_over(plain(response, asked), body)) as pieces:
+            async for data in pieces:
+                for event in body.feed(data):
+                    yield event
+    except HTTP_ERRORS as error:
+        cut = from_exception(error, asked)
+    except ProviderError as error:
+        cut = error
+    for event in body.finish(cut):
+        yield event
+    if body.error:
+        raise body.error
+
+
+async def _until_over(pieces: AsyncGenerator[bytes, None], body: StreamBody) -> AsyncGenerator[bytes, None]:
+    """The pieces until the body wants no more; after its last word only what comes at once."""
+    async with aclosing(pieces):
+        while not body.over:
+            try:
+                data = await asyncio.wait_for(anext(pieces), AFTER_LAST_S) if body.closing else await anext(pieces)
+            except StopAsyncIteration:
+                return
+            except (TimeoutError, *HTTP_ERRORS):
+                if body.closing:
+                    return
+                raise
+            yield data
+
+
+async def plain(response: Response, asked: Asked) -> AsyncGenerator[bytes, None]:
+    """The body without its content coding. Raises ``ProviderError``: too large, cut inside a coding, or unknown."""
+    raw = response.aiter_raw()
+    encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding in ("gzip", "x-gzip", "deflate"):
         async with aclosing(_inflated(raw, asked)) as inflated:
             async for data in inflated:
@@ -56,13 +100,14 @@ async def _inflated(raw: AsyncIterator[bytes], asked: Asked) -> AsyncGenerator[b
         raise simple("cut", asked, "the compressed body ends early", retryable=True)
 
 
-async def read_bounded(raw: AsyncIterator[bytes], most: int) -> bytes:
-    """At most ``most`` bytes of a body, for error messages and small documents."""
+async def read_bounded(pieces: AsyncGenerator[bytes, None], most: int) -> bytes:
+    """At most ``most`` bytes, for error messages and small documents."""
     parts: list[bytes] = []
     size = 0
-    async for data in raw:
-        parts.append(data)
-        size += len(data)
-        if size >= most:
-            break
+    async with aclosing(pieces):
+        async for data in pieces:
+            parts.append(data)
+            size += len(data)
+            if size >= most:
+                break
     return b"".join(parts)[:most]

@@ -4,8 +4,8 @@ The client library makes the requests; the answer's body is read by ``ChatBody``
 decoding ends in silence where a stream breaks off. The client never retries (retries are the engine's, and visible),
 follows no redirect, and keeps the environment's proxies away from loopback addresses.
 
-Keys come from the environment variable the lane names, read anew for every request, and go nowhere but into the
-``Authorization`` header. It knows nothing of turns and stamps nothing.
+A key goes nowhere but into the ``Authorization`` header of the lane's own host. This module knows nothing of turns and
+stamps nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import openai
 from ..core.events import CONNECTED, Event, Flag, Phase, Reporter
 from ..core.lane import LaneSpec
 from .base import ChatRequest, Check, Children, Message, ProviderError
-from .body import bounded, read_bounded
+from .body import HTTP_ERRORS, events_of, plain, read_bounded
 from .chat_body import ChatBody
 from .checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning
 from .errors import Asked, bad_key, from_exception, from_payload, from_status, is_loopback, missing_key, simple
@@ -36,7 +36,6 @@ from .transport import Transport
 
 CONNECT_S = 10.0
 SPARE_S = 30.0  # the socket's own timeout lies this far behind the engine's limits: a second net, not the first
-AFTER_DONE_S = 0.25  # how long something may still follow ``[DONE]``
 LIST_S = 15.0
 MOST_LIST = 8 * 1024 * 1024  # bytes of a model list
 
@@ -46,7 +45,8 @@ _Managed = AbstractAsyncContextManager[openai.AsyncAPIResponse[Any]]
 class OpenAICompatible:
     """One lane on an OpenAI-compatible server.
 
-    ``api_key``: the key itself, only for a server that this process has started; else the lane's variable is read.
+    ``api_key``: the key itself, as read from the lane's variable (or made for a server this process has started);
+    without one the variable is read at each request.
     """
 
     def __init__(self, spec: LaneSpec, api_key: str = "") -> None:
@@ -75,21 +75,9 @@ class OpenAICompatible:
                 yield Flag("reconnected")
             yield Phase(CONNECTED)
             body = ChatBody(asked, response.headers.get("content-type", ""), texts)
-            pieces = bounded(response.aiter_raw(), response.headers.get("content-encoding", ""), asked)
-            reading = await stack.enter_async_context(aclosing(_until_over(pieces, body)))
-            cut: ProviderError | None = None
-            try:
-                async for data in reading:
-                    for event in body.feed(data):
-                        yield event
-            except (httpx2.HTTPError, OSError) as error:
-                cut = from_exception(error, asked)
-            except ProviderError as error:
-                cut = error
-            for event in body.finish(cut):
-                yield event
-            if body.error:
-                raise body.error
+            async with aclosing(events_of(response, body, asked)) as events:
+                async for event in events:
+                    yield event
 
     async def _send(
         self, client: openai.AsyncOpenAI, body: dict[str, Any], stack: AsyncExitStack, asked: Asked
@@ -182,10 +170,9 @@ class OpenAICompatible:
         async with _client(self.spec) as client, AsyncExitStack() as stack:
             call = client.models.with_streaming_response.list(extra_headers=headers)
             response = await self._open(call, stack, asked)
-            pieces = bounded(response.aiter_raw(), response.headers.get("content-encoding", ""), asked)
             try:
-                content = await read_bounded(pieces, MOST_LIST)
-            except (httpx2.HTTPError, OSError) as error:
+                content = await read_bounded(plain(response, asked), MOST_LIST)
+            except HTTP_ERRORS as error:
                 raise from_exception(error, asked) from None
         parsed = loads(content)
         listed = parsed.value.get("data") if isinstance(parsed.value, dict) else parsed.value
@@ -245,21 +232,6 @@ def _message(message: Message) -> dict[str, str]:
     if message.reasoning:
         made["reasoning_content"] = message.reasoning
     return made
-
-
-async def _until_over(pieces: AsyncGenerator[bytes, None], body: ChatBody) -> AsyncGenerator[bytes, None]:
-    """The body's pieces until it wants no more; after ``[DONE]`` only what comes at once."""
-    async with aclosing(pieces):
-        while not body.over:
-            try:
-                data = await asyncio.wait_for(anext(pieces), AFTER_DONE_S) if body.done else await anext(pieces)
-            except StopAsyncIteration:
-                return
-            except (TimeoutError, httpx2.HTTPError, OSError):
-                if body.done:
-                    return
-                raise
-            yield data
 
 
 def _chat(client: openai.AsyncOpenAI, body: dict[str, Any], headers: dict[str, str | openai.Omit]) -> _Managed:
