@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from .attempt import Attempt, AttemptFold
 from .events import End, Entry, Opened
+from .vote import Vote
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class TurnLog:
 
     ``closed`` is set after the last entry: readers that have drained ``entries`` may go. A turn is open again while a
     lane of it is retried. ``forked_from``/``forked_at``: this turn begins a conversation that shares the turns before
-    number ``forked_at`` with that other conversation.
+    number ``forked_at`` with that other conversation. ``slots``: a blind turn's lanes in the order they are shown
+    (see ``core.blind``), empty for an open one. ``vote``: the person's last verdict on it.
     """
 
     turn_id: str
@@ -57,6 +59,8 @@ class TurnLog:
     forked_at: int = 0
     entries: list[Entry] = field(default_factory=list)
     closed: bool = False
+    slots: tuple[str, ...] = ()
+    vote: Vote | None = None
 
     def append(self, entry: Entry) -> None:
         self.entries.append(entry)

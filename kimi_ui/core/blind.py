@@ -1,0 +1,115 @@
+"""Blind turns: the same turn, told without anything that gives a lane away, until the vote.
+
+A blind turn's log is written like any other; only what a page gets of it goes through ``BlindView``. Lanes become the
+slots A, B, C … in an order drawn for this turn and kept on the server (``TurnLog.slots``). Names, models, ids,
+reasoning, steps, trajectories, notes, failures' reasons and every stamp stay behind: whether a lane reasons at all, or
+how it fails, tells which one it is.
+
+Pace tells too (a local model is there at once, heavy is last by a minute), so nothing of any answer leaves before the
+last lane has ended; then all are told at the same moment, with equal stamps. Releasing text at the pace of the slowest
+lane was considered: when the slowest ends, the others would speed up, which says which one it was. Until then a reader
+sees only how many are ready. Once there is a vote, or the reader opens the turn without one, the turn is told as it is.
+
+Pure: no clock, no I/O; the order is drawn by the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from string import ascii_uppercase
+
+from .attempt import Attempt, AttemptFold
+from .events import Answer, End, Entry, Failure, Finish, Flag, Opened
+from .turn import LaneInfo, TurnFold, TurnLog
+
+READY = "blind_ready"  # flag: how many lanes have ended
+CUT = "blind_cut"  # flag: the answer was cut off
+NO_ANSWER = Failure("blind", "This lane gave no answer.", "Vote, or open the turn, to see why.")
+
+
+def is_blind(turn: TurnLog) -> bool:
+    """True while the turn must be told through ``BlindView``."""
+    return bool(turn.slots) and turn.vote is None
+
+
+def slot_names(turn: TurnLog) -> dict[str, str]:
+    """Slot to lane id, in the order shown; empty for a turn that was never blind."""
+    return {slot_name(i): lane for i, lane in enumerate(turn.slots)}
+
+
+def slot_name(place: int) -> str:
+    """A … Z, then A1 … Z1 and on."""
+    rounds, letter = divmod(place, len(ascii_uppercase))
+    return f"{ascii_uppercase[letter]}{rounds or ''}"
+
+
+class BlindView:
+    """What may be told of a blind turn: ``told`` is a turn log of its own, brought up to date by ``refresh``.
+
+    The entries are a function of the source's, so that a reader who comes back finds the ones it had.
+    """
+
+    def __init__(self, turn: TurnLog) -> None:
+        self._source = turn
+        self._slots = slot_names(turn)
+        self._fold = TurnFold.of(turn)
+        self._consumed = 0
+        self._ended: set[str] = set()
+        self.told = TurnLog(
+            turn_id=turn.turn_id,
+            conversation_id=turn.conversation_id,
+            seq=turn.seq,
+            prompt=turn.prompt,
+            lanes=tuple(LaneInfo(id=slot, label=slot, provider="", model="") for slot in self._slots),
+            owner=turn.owner,
+            kind=turn.kind,
+            started_at_utc=turn.started_at_utc,
+            t0_ns=turn.t0_ns,
+            slots=tuple(self._slots),
+            entries=[Entry(slot, f"{slot}0", 0, self._opened(slot, 0)) for slot in self._slots],
+        )
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take note of what has happened: more lanes ready, or all, which are then told whole."""
+        if self.told.closed:
+            return
+        closed = self._source.closed  # before the entries: none can come after it was set
+        for entry in self._source.entries[self._consumed :]:
+            self._consumed += 1
+            self._fold.apply(entry)
+            if isinstance(entry.event, End) and entry.lane not in self._ended and self._fold.lane_ended(entry.lane):
+                self._ended.add(entry.lane)
+                ready = Flag(READY, f"{len(self._ended)} of {len(self._slots)}")
+                self.told.entries += [Entry(slot, f"{slot}0", 0, ready) for slot in self._slots]
+        if closed:
+            end_ns = max((self._end_ns(lane) for lane in self._slots.values()), default=0)
+            for slot, lane in self._slots.items():
+                told = [self._opened(slot, 1), *self._answer(lane)]
+                self.told.entries += [Entry(slot, f"{slot}1", end_ns, event) for event in told]
+            self.told.closed = True
+
+    def _opened(self, slot: str, attempt_no: int) -> Opened:
+        attempt = Attempt(
+            attempt_id=f"{slot}{attempt_no}", turn_id=self._source.turn_id, lane=slot, label=slot, attempt_no=1
+        )
+        return Opened(attempt.as_dict())
+
+    def _fold_of(self, lane: str) -> AttemptFold:
+        return self._fold.folds.get(self._fold.current(lane) or "", AttemptFold())
+
+    def _end_ns(self, lane: str) -> int:
+        attempt = self._fold.attempts.get(self._fold.current(lane) or "")
+        return (attempt.sent_ns if attempt else 0) + (self._fold_of(lane).end_ns or 0)
+
+    def _answer(self, lane: str) -> Iterator[Answer | Flag | Failure | Finish | End]:
+        fold = self._fold_of(lane)
+        if not fold.answer.strip():
+            yield NO_ANSWER
+            yield End("error")
+            return
+        yield Answer(fold.answer)
+        if fold.status != "ok":
+            yield Flag(CUT)
+        yield Finish("stop")
+        yield End("ok")
