@@ -1,0 +1,171 @@
+/**
+ * Heavy's trajectories: one row each (state, newest words, tokens, time), open on demand to its reasoning and answer.
+ * Text of a folded trajectory is kept as strings and put into the page when it is opened.
+ */
+import { Answer } from "./answer.js";
+import { failureCard } from "./cards.js";
+import { h, setAttribute, setText } from "./dom.js";
+import { headerFacts } from "./facts.js";
+import { count, seconds } from "./format.js";
+import { LineLog } from "./lines.js";
+import { ReasoningPanel } from "./reasoning.js";
+
+const TAIL_CHARS = 160;
+
+const WORDS = { connecting: "sent", waiting: "waiting", thinking: "thinking", answering: "writing", done: "done" };
+
+export class Board {
+  constructor(name) {
+    this.name = name;
+    this.rows = new Map();
+    this.list = h("ol", { class: "board-list" });
+    this.element = h("div", { class: "board", hidden: true, "aria-label": "Trajectories" }, this.list);
+  }
+
+  clear() {
+    for (const row of this.rows.values()) row.close();
+    this.rows.clear();
+    this.list.replaceChildren();
+    this.element.hidden = true;
+  }
+
+  apply(trajectories) {
+    for (const [k, part] of Object.entries(trajectories)) {
+      if (!this.rows.has(k)) this.#add(k);
+      this.rows.get(k).apply(part);
+    }
+  }
+
+  tick(now) {
+    for (const row of this.rows.values()) row.tick(now);
+  }
+
+  settle() {
+    for (const row of this.rows.values()) row.settle();
+  }
+
+  close() {
+    for (const row of this.rows.values()) row.close();
+  }
+
+  #add(k) {
+    const row = new Trajectory(k, `${this.name}, trajectory ${Number(k) + 1}`);
+    this.rows.set(k, row);
+    const after = [...this.rows.keys()].map(Number).filter((other) => other > Number(k)).sort((a, b) => a - b)[0];
+    this.list.insertBefore(row.element, after === undefined ? null : this.rows.get(String(after)).element);
+    this.element.hidden = false;
+  }
+}
+
+class Trajectory {
+  constructor(k, name) {
+    this.name = name;
+    this.phase = "connecting";
+    this.sent = 0;
+    this.#forget();
+    this.opened = null; // the panel and answer of the opened body
+    this.word = h("span", { class: "trajectory-phase" });
+    this.tail = h("span", { class: "trajectory-tail" });
+    this.figures = h("span", { class: "trajectory-figures" });
+    this.toggle = h("button", { type: "button", class: "trajectory-toggle", "aria-expanded": "false",
+                                onclick: () => this.#toggle() },
+      h("span", { class: "dot", "aria-hidden": "true" }), h("span", { class: "trajectory-name" }, `#${Number(k) + 1}`),
+      this.word, this.tail, this.figures);
+    this.body = h("div", { class: "trajectory-body", hidden: true });
+    this.element = h("li", { class: "trajectory", "data-trajectory": k, "data-phase": "connecting" }, this.toggle, this.body);
+  }
+
+  apply(part) {
+    if (part.attempt) this.#restart(part.attempt);
+    if (part.stamps) Object.assign(this.stamps, part.stamps);
+    if (part.phase) this.#setPhase(part.phase);
+    if (part.clear_answer) this.text = [];
+    if (part.reasoning) this.reasoning.push(part.reasoning);
+    if (part.text) this.text.push(part.text);
+    if (part.answer !== undefined) this.html = part.answer;
+    if (part.failure) this.failure = part.failure;
+    if (part.metrics) this.tokens = part.metrics.output_tokens;
+    this.#writeTail((part.reasoning ?? "") + (part.text ?? ""));
+    if (this.opened) this.#fill(part);
+  }
+
+  tick(now) {
+    const end = this.stamps.end_ms ?? (now === null ? null : now - this.sent);
+    setText(this.figures, `${this.tokens ? `${count(this.tokens)} tok · ` : ""}${seconds(end)}`);
+    if (this.opened) this.#describe(now);
+  }
+
+  settle() {
+    this.opened?.panel.settle();
+  }
+
+  close() {
+    this.opened?.panel.close();
+  }
+
+  #forget() {
+    Object.assign(this, { stamps: {}, reasoning: [], text: [], html: null, failure: null, tokens: null, recent: "" });
+  }
+
+  #restart(attempt) {
+    this.#forget();
+    this.sent = attempt.sent_ms;
+    if (this.opened) this.#open();
+  }
+
+  #setPhase(phase) {
+    this.phase = phase;
+    setAttribute(this.element, "data-phase", phase);
+    setText(this.word, WORDS[phase] ?? phase.replace("_", " "));
+  }
+
+  #writeTail(text) {
+    if (text) this.recent = (this.recent + text).slice(-TAIL_CHARS);
+    const line = this.recent.trimEnd();
+    setText(this.tail, this.failure ? this.failure.message : line.slice(line.lastIndexOf("\n") + 1));
+  }
+
+  #toggle() {
+    const open = this.body.hidden;
+    setAttribute(this.toggle, "aria-expanded", String(open));
+    this.body.hidden = !open;
+    if (open) this.#open();
+    else {
+      this.close();
+      this.opened = null;
+      this.body.replaceChildren();
+    }
+  }
+
+  #open() {
+    this.close();
+    const panel = new ReasoningPanel(this.name);
+    const answer = h("div", { class: "trajectory-answer" });
+    this.opened = { panel, answer, log: new LineLog(answer), failed: false };
+    this.body.replaceChildren(panel.element, answer);
+    this.#fill({ reasoning: this.reasoning.join(""), text: this.text.join(""), answer: this.html ?? undefined });
+    panel.settle();
+  }
+
+  #fill({ reasoning, text, answer: html, clear_answer: cleared }) {
+    const { panel, answer, log } = this.opened;
+    if (cleared) log.clear();
+    if (reasoning) panel.append(reasoning, this.phase === "thinking");
+    if (text && this.html === null) log.append(text);
+    if (html !== undefined) {
+      const rendered = new Answer();
+      rendered.apply({ whole: html });
+      answer.replaceChildren(rendered.element);
+    }
+    if (this.failure && !this.opened.failed) {
+      this.opened.failed = true;
+      this.body.append(failureCard(this.failure));
+    }
+    this.#describe(null);
+  }
+
+  #describe(now) {
+    const answered = this.text.length > 0 || this.html !== null;
+    this.opened.panel.describe(headerFacts(this, now, { answered }));
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * Follower: keeps a scrolling view on its newest line until the reader scrolls up; reaching the end or the pill pins
+ * it again. Programmatic scrolling and content that shrinks never count as the reader's wish.
+ */
+
+const AT_END_PX = 24;
+
+export class Follower {
+  /** `pill` is a button shown while the view is released; `onchange(pinned)` is called when that changes. */
+  constructor(view, pill, onchange = () => {}) {
+    this.view = view;
+    this.pill = pill;
+    this.onchange = onchange;
+    this.pinned = true;
+    this.top = 0;
+    this.height = 0;
+    pill.hidden = true;
+    pill.addEventListener("click", () => this.pin());
+    view.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+  }
+
+  /** Call after the content grew. Costs one layout of the view, none when released. */
+  stick() {
+    if (!this.pinned) return;
+    this.view.scrollTop = 1e9;
+    this.#remember();
+  }
+
+  pin() {
+    this.#set(true);
+    this.stick();
+  }
+
+  release() {
+    this.#set(false);
+  }
+
+  #remember() {
+    this.top = this.view.scrollTop;
+    this.height = this.view.scrollHeight;
+  }
+
+  #scrolled() {
+    const { scrollTop, scrollHeight, clientHeight } = this.view;
+    if (!clientHeight) return; // folded away
+    if (this.pinned && scrollTop < this.top - 1 && scrollHeight >= this.height) this.#set(false);
+    else if (!this.pinned && scrollTop > this.top && scrollHeight - scrollTop - clientHeight < AT_END_PX) this.#set(true);
+    this.top = scrollTop;
+    this.height = scrollHeight;
+  }
+
+  #set(pinned) {
+    if (this.pinned === pinned) return;
+    this.pinned = pinned;
+    this.pill.hidden = pinned;
+    this.onchange(pinned);
+  }
+}

@@ -1,0 +1,237 @@
+/**
+ * One lane of one turn: header, steps, trajectories, reasoning, answer, cards and the metrics strip.
+ *
+ * `apply(part)` takes what a frame says of this lane (the protocol stands in kimi_ui/ui/frames.py) and only ever
+ * appends; `tick(now)` moves the clocks; `settle()` scrolls, once a frame.
+ */
+import { Answer } from "./answer.js";
+import { Board } from "./board.js";
+import { ProgressCard, RetryCard, failureCard, pullOffer, restCard, standInCard } from "./cards.js";
+import { button, copyFrom, h, setAttribute, setText } from "./dom.js";
+import { headerFacts } from "./facts.js";
+import { Follower } from "./follow.js";
+import { seconds } from "./format.js";
+import { MetricsStrip } from "./metrics.js";
+import { ReasoningPanel } from "./reasoning.js";
+import { Steps } from "./steps.js";
+
+const RUNNING = new Set(["connecting", "waiting", "thinking", "answering"]);
+const ENDED = {
+  done: "Done", length: "Cut at the length limit", no_answer: "No answer came", incomplete: "Cut off",
+  stopped: "Stopped", timeout: "Timed out", error: "Failed", interrupted: "Interrupted",
+};
+
+export class Lane {
+  /**
+   * `info`: id, label, model, provider, stand_in_for, how_to_get_real, width, accent (0-based), send_reasoning.
+   * `actions`: stop(laneId), answerText(laneId) → promise of the answer's Markdown, announce(text), refresh().
+   */
+  constructor(info, actions) {
+    this.info = info;
+    this.actions = actions;
+    this.phase = "idle";
+    this.stamps = {};
+    this.sent = 0;
+    this.reasoningTokens = null;
+    this.live = false; // whether this page is watching it happen
+    this.#build();
+    this.#setPhase("idle");
+    this.#describe(null);
+  }
+
+  get running() {
+    return RUNNING.has(this.phase);
+  }
+
+  /** A turn of the past keeps its form but gives up the attribute that marks the current turn. */
+  retire() {
+    this.element.removeAttribute("data-lane");
+    this.element.setAttribute("data-past-lane", this.info.id);
+  }
+
+  apply(part, live) {
+    if (part.attempt) this.#restart(part.attempt);
+    if (part.stamps) Object.assign(this.stamps, part.stamps);
+    if (part.preparing !== undefined) this.#prepare(part.preparing);
+    if (part.clear_answer) this.#clearAnswer();
+    if (part.reasoning) this.reasoning.append(part.reasoning, live && !this.stamps.first_answer_ms);
+    if (part.trajectories) this.board.apply(part.trajectories);
+    if (part.blocks || part.tail !== undefined || part.append || part.whole) this.#answer(part, live);
+    if (part.steps) this.steps.apply(part.steps);
+    if (part.metrics) {
+      this.reasoningTokens = part.metrics.reasoning_tokens;
+      this.metrics.apply(part.metrics);
+    }
+    if (part.notes) this.#notes(part.notes);
+    if (part.failure) this.#fail(part.failure);
+    if (part.retry) this.#retry(part.retry);
+    if (part.phase) this.#setPhase(part.phase, live);
+    this.answerTools.hidden = this.running || !this.answered;
+  }
+
+  tick(now) {
+    const end = this.stamps.end_ms ?? null;
+    this.metrics.elapsed(end !== null ? end : now === null || !this.running ? null : now - this.sent);
+    this.#describe(now);
+    this.board.tick(now);
+    this.retry?.tick(now);
+  }
+
+  settle() {
+    this.reasoning.settle();
+    this.board.settle();
+    this.steps.settle();
+    if (this.grew) this.follower.stick();
+    this.grew = false;
+  }
+
+  close() {
+    this.reasoning.close();
+    this.board.close();
+  }
+
+  #build() {
+    const { info, actions } = this;
+    this.status = h("span", { class: "lane-status", "data-part": "status" });
+    this.model = h("span", { class: "lane-model" });
+    this.badge = h("span", { class: "badge", hidden: !info.stand_in_for, title: `Stand-in for ${info.stand_in_for}` }, "stand-in");
+    this.stop = button(`Stop ${info.label}`, () => actions.stop(info.id), { face: "Stop", class: "quiet lane-stop" });
+    this.header = h(
+      "header", { class: "lane-head" },
+      h("span", { class: "dot", "aria-hidden": "true" }),
+      h("div", { class: "lane-name" }, h("h3", {}, info.label), this.model),
+      this.badge, this.status, this.stop,
+    );
+    this.steps = new Steps((step) => this.#goTo(step));
+    this.board = new Board(info.label);
+    this.reasoning = new ReasoningPanel(info.label, { sentBack: info.send_reasoning });
+    this.answer = new Answer({ "data-part": "answer" });
+    this.copy = button("Copy answer", () => copyFrom(actions.answerText(info.id), this.copy), { face: "Copy answer", class: "quiet" });
+    this.answerTools = h("div", { class: "answer-tools", hidden: true }, this.copy);
+    this.cards = h("div", { class: "cards" });
+    this.noteList = h("ul", { class: "notes", hidden: true });
+    const latest = button("Latest", () => {}, { class: "pill" });
+    this.body = h("div", { class: "lane-body", tabindex: "0", role: "region", "aria-label": info.label },
+      this.steps.element, this.board.element, this.reasoning.element, this.answer.element, this.answerTools, this.noteList, this.cards);
+    this.follower = new Follower(this.body, latest);
+    this.metrics = new MetricsStrip();
+    this.element = h(
+      "section", { class: "lane", "data-lane": info.id, "data-phase": "idle", "aria-label": info.label },
+      this.header, h("div", { class: "lane-frame" }, this.body, latest), this.metrics.element,
+    );
+    this.element.style.setProperty("--lane", `var(--kimi-lane-${info.accent % 6})`);
+    this.#describeModel(info.model, info.provider);
+    if (info.at_rest) this.#rest(info);
+  }
+
+  /** Before the first prompt: what will answer here, and what to set where that is not the real model. */
+  #rest(info) {
+    this.steps.element.hidden = true;
+    this.reasoning.element.hidden = true;
+    this.cards.append(info.stand_in_for ? standInCard(info) : restCard(info));
+    if (info.can_pull) this.cards.append(pullOffer(info.id, info.can_pull, this.actions.refresh));
+  }
+
+  #describeModel(model, provider, host = "") {
+    setText(this.model, this.info.width ? `${this.info.width} × ${model}` : model);
+    setAttribute(this.model, "title", [model, provider, host].filter(Boolean).join(" · "));
+  }
+
+  /** A new attempt begins: what the page shows of the lane is that attempt's. */
+  #restart(attempt) {
+    this.sent = attempt.sent_ms;
+    this.stamps = {};
+    this.reasoningTokens = null;
+    this.retry = null;
+    this.preparing = null;
+    this.steps.clear();
+    this.board.clear();
+    this.reasoning.clear();
+    this.metrics.clear();
+    this.#clearAnswer();
+    this.noteList.hidden = true;
+    this.cards.replaceChildren();
+    this.badge.hidden = !attempt.stand_in_for;
+    setAttribute(this.badge, "title", `Stand-in for ${attempt.stand_in_for}`);
+    this.#describeModel(attempt.model, attempt.provider, attempt.host);
+  }
+
+  #prepare(preparing) {
+    if (!preparing) {
+      this.preparing?.element.remove();
+      this.preparing = null;
+      return;
+    }
+    if (!this.preparing) {
+      this.preparing = new ProgressCard();
+      this.cards.append(this.preparing.element);
+    }
+    this.preparing.show(preparing.label, preparing.done, preparing.total);
+  }
+
+  #clearAnswer() {
+    this.answer.clear();
+    this.answered = false;
+  }
+
+  #answer(part, live) {
+    this.answered = true;
+    this.answer.apply(part);
+    this.grew = true;
+    this.reasoning.answerBegan(live);
+  }
+
+  #notes(notes) {
+    this.noteList.hidden = !notes.length;
+    this.noteList.replaceChildren(...notes.map((note) => h("li", {}, note)));
+    this.grew = true;
+  }
+
+  #fail(failure) {
+    const pull = failure.kind === "model_missing" && failure.provider === "ollama" ? pullOffer(this.info.id, failure.model) : null;
+    this.cards.append(failureCard(failure, pull));
+    this.grew = true;
+  }
+
+  #retry(retry) {
+    this.cards.replaceChildren();
+    this.retry = new RetryCard(retry);
+    this.cards.append(this.retry.element);
+  }
+
+  #goTo(step) {
+    if (step.where === "answer") this.answer.element.scrollIntoView({ block: "nearest" });
+    else this.reasoning.goTo(step.at);
+    this.follower.release();
+  }
+
+  #setPhase(phase, live = false) {
+    const before = this.phase;
+    this.phase = phase;
+    setAttribute(this.element, "data-phase", phase);
+    this.stop.hidden = !this.running;
+    if (!live || before === phase) return;
+    if (before === "thinking" && phase === "answering" && this.stamps.first_reasoning_ms !== undefined) {
+      const thought = this.stamps.first_answer_ms - this.stamps.first_reasoning_ms;
+      this.actions.announce(`${this.info.label} finished thinking after ${seconds(thought)}`);
+    } else if (!this.running) {
+      this.actions.announce(`${this.info.label}: ${ENDED[phase] ?? phase}, ${seconds(this.stamps.end_ms)}`);
+    }
+  }
+
+  #describe(now) {
+    const heavy = this.info.width > 0;
+    const facts = headerFacts(this, now, { answered: this.answered, heavy });
+    this.reasoning.describe(facts);
+    setText(this.status, this.#statusText(facts));
+  }
+
+  #statusText({ waiting, thinking, ended }) {
+    if (this.phase === "idle") return "Ready";
+    if (ENDED[this.phase]) return ended && this.phase === "done" ? `Done · ${seconds(this.stamps.end_ms)}` : ENDED[this.phase];
+    if (this.retry) return "Waiting to try again";
+    if (this.phase === "thinking") return `Thinking ${seconds(thinking)}`;
+    if (this.phase === "answering") return `Answering ${seconds(waiting - (this.stamps.first_answer_ms ?? 0))}`;
+    return `${this.preparing ? "Preparing" : this.phase === "connecting" ? "Connecting" : "Waiting"} ${seconds(waiting)}`;
+  }
+}

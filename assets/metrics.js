@@ -1,0 +1,73 @@
+/**
+ * The metrics strip of one lane: six cells that never move. Every figure comes from the server (core/metrics.py); only
+ * the elapsed time ticks here, on the engine's clock.
+ */
+import { h, setAttribute, setText } from "./dom.js";
+import { UNKNOWN, count, rate, seconds, usd } from "./format.js";
+
+const SOURCES = {
+  usage: "counted by the provider",
+  server: "counted by the model server",
+  tokenizer: "counted here with a tokenizer; the provider's own count may differ",
+  chars: "estimated from the number of characters",
+};
+
+const CELLS = [
+  ["elapsed", "Elapsed", "From sending the request to the end of the answer"],
+  ["ttft", "First token", "Time to the first token of any kind (TTFT)"],
+  ["ttfo", "First answer", "Time to the first token of the answer (TTFO)"],
+  ["tokens", "Tokens", "Output tokens, reasoning included"],
+  ["rate", "Decode", "Output tokens per second after the first one; not shown under 40 tokens or 200 ms"],
+  ["cost", "Cost", "By the price in the lanes file"],
+];
+
+export class MetricsStrip {
+  constructor() {
+    this.cells = {};
+    this.element = h("footer", { class: "metrics", "data-part": "metrics" });
+    for (const [name, label, title] of CELLS) {
+      const value = h("dd", { "data-metric": name }, UNKNOWN);
+      this.cells[name] = value;
+      this.element.append(h("dl", { title }, h("dt", {}, label), value));
+    }
+  }
+
+  clear() {
+    for (const cell of Object.values(this.cells)) setText(cell, UNKNOWN);
+  }
+
+  elapsed(ms) {
+    setText(this.cells.elapsed, seconds(ms));
+  }
+
+  apply(m) {
+    setText(this.cells.ttft, seconds(m.ttft_ms, 2));
+    setText(this.cells.ttfo, seconds(m.ttfo_ms, 2));
+    const estimated = m.token_source === "tokenizer" || m.token_source === "chars";
+    const output = m.output_tokens;
+    setText(this.cells.tokens, output === null ? UNKNOWN : `${estimated ? "~" : ""}${count(output)}`);
+    setAttribute(this.cells.tokens, "title", tokenTitle(m));
+    setAttribute(this.cells.tokens, "data-source", m.token_source ?? "");
+    setText(this.cells.rate, rate(m.decode_tps));
+    setAttribute(this.cells.rate, "title", rateTitle(m));
+    setText(this.cells.cost, usd(m.cost_usd));
+    setAttribute(this.cells.cost, "title", m.cost_note ?? "");
+  }
+}
+
+function tokenTitle(m) {
+  if (m.output_tokens === null) return "No token yet";
+  const parts = [`${count(m.output_tokens)} out`];
+  if (m.reasoning_tokens !== null) parts.push(`${count(m.reasoning_tokens)} of them reasoning`);
+  if (m.input_tokens !== null) parts.push(`${count(m.input_tokens)} in`);
+  if (m.cached_input_tokens) parts.push(`${count(m.cached_input_tokens)} of them cached`);
+  return `${parts.join(", ")}; ${SOURCES[m.token_source] ?? "source unknown"}`;
+}
+
+function rateTitle(m) {
+  if (m.rate_note) return m.rate_note;
+  const parts = [];
+  if (m.e2e_tps !== null && m.e2e_tps !== undefined) parts.push(`${rate(m.e2e_tps)} from sending to the end`);
+  if (m.effective_tps !== null && m.effective_tps !== undefined) parts.push(`${rate(m.effective_tps)} of answer alone`);
+  return parts.join("; ");
+}

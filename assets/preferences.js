@@ -1,0 +1,31 @@
+/** What the reader wants remembered in this browser. Storage that is refused only means nothing is remembered. */
+
+export const PANELS = { auto: "automatic", open: "always open", folded: "always folded" };
+const KEY = "kimi.reasoning-panels";
+const listeners = new Set();
+let fallback = "auto";
+
+export function panels() {
+  try {
+    const stored = localStorage.getItem(KEY);
+    return stored in PANELS ? stored : fallback;
+  } catch {
+    return fallback;
+  }
+}
+
+export function setPanels(value) {
+  fallback = value;
+  try {
+    localStorage.setItem(KEY, value);
+  } catch {
+    // private mode: kept for this page only
+  }
+  listeners.forEach((listener) => listener(value));
+}
+
+/** `listener(value)` on every change; call the returned function to end it. */
+export function onPanels(listener) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}

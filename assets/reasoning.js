@@ -1,0 +1,185 @@
+/**
+ * The reasoning panel of one lane or trajectory.
+ *
+ * It opens at the first reasoning token and folds one second after the first answer token, unless the reader has
+ * opened or folded it, which wins for this lane and turn, or has set "always open" / "always folded". A panel of a
+ * turn that was over when it was loaded starts folded. While live its view has a fixed height and follows the newest
+ * line (see follow.js); its text is plain, never rendered again (see lines.js).
+ */
+import { button, copyFrom, h, setAttribute, setText } from "./dom.js";
+import { Find } from "./find.js";
+import { Follower } from "./follow.js";
+import { seconds, tokens } from "./format.js";
+import { LineLog } from "./lines.js";
+import { PANELS, onPanels, panels, setPanels } from "./preferences.js";
+
+const FOLD_AFTER_MS = 1000;
+export const NO_REASONING = "This model does not expose its reasoning";
+
+let serial = 0;
+
+export class ReasoningPanel {
+  /** `name` is the lane's label; `sentBack` says whether earlier reasoning returns to the model. */
+  constructor(name, { sentBack = false } = {}) {
+    const id = `kimi-reasoning-${++serial}`;
+    this.touched = false;
+    this.open = false;
+    this.foldTimer = 0;
+    this.grew = false;
+    this.text = h("div", { class: "reasoning-text" });
+    this.log = new LineLog(this.text);
+    this.view = h("div", { class: "reasoning-view", tabindex: "0", "aria-live": "off" }, this.text);
+    const latest = button("Latest", () => {}, { class: "pill" });
+    this.follower = new Follower(this.view, latest);
+    this.title = h("span", { class: "reasoning-title" }, "Waiting");
+    this.toggle = h(
+      "button", { type: "button", class: "reasoning-toggle", "aria-expanded": "false", "aria-controls": id,
+                  onclick: () => this.userToggle() },
+      h("span", { class: "chevron", "aria-hidden": "true" }), this.title,
+    );
+    this.find = new Find(this.log, (range) => this.#reveal(range), () => this.view.focus());
+    const copy = button("Copy reasoning", () => copyFrom(this.log.text(), copy), { face: "Copy", class: "quiet" });
+    const search = button("Find in reasoning", () => this.openFind(), { face: "Find", class: "quiet" });
+    this.tools = h("span", { class: "reasoning-tools", hidden: true }, search, copy);
+    this.menu = h(
+      "select", { class: "quiet", "aria-label": "Reasoning panels", title: "Reasoning panels",
+                  onchange: () => setPanels(this.menu.value) },
+      ...Object.entries(PANELS).map(([value, label]) => h("option", { value }, label)),
+    );
+    this.menu.value = panels();
+    this.region = h(
+      "div", { class: "reasoning-region", id, role: "region", "aria-label": `Reasoning of ${name}`, hidden: true },
+      this.find.element,
+      h("div", { class: "reasoning-frame" }, this.view, latest),
+      h("div", { class: "reasoning-foot" },
+        button("Fold reasoning", () => this.userToggle(false), { face: "▴ Fold", class: "quiet fold-foot" }),
+        h("span", { class: "note" }, sentBack ? "Sent back to the model next turn" : "Not sent back to the model"),
+        this.menu),
+    );
+    this.element = h(
+      "section", { class: "reasoning", "data-part": "reasoning", "data-state": "waiting" },
+      h("div", { class: "reasoning-head" }, this.toggle, this.tools), this.region,
+    );
+    this.endPreference = onPanels(() => this.#preferenceChanged());
+  }
+
+  /** Forget everything: the lane begins a new attempt. The reader's own toggle stays. */
+  clear() {
+    clearTimeout(this.foldTimer);
+    this.foldTimer = 0;
+    this.find.close();
+    this.log.clear();
+    this.tools.hidden = true;
+    this.answered = false;
+    if (!this.touched) this.#set(false);
+    this.follower.pin();
+  }
+
+  /** Appended text; `live` false when the lane's answer has begun or the lane has ended before this page looked. */
+  append(text, live) {
+    const first = this.log.length === 0;
+    this.log.append(text);
+    this.grew = true;
+    if (!first) return;
+    this.tools.hidden = false;
+    if (!this.touched && (panels() === "open" || (panels() === "auto" && live))) this.#set(true);
+  }
+
+  /** The first answer token is here. `live`: it came while this page was looking. */
+  answerBegan(live) {
+    if (this.answered) return;
+    this.answered = true;
+    if (this.touched || panels() !== "auto" || !this.open) return;
+    if (!live) this.#set(false);
+    else this.foldTimer = setTimeout(() => !this.touched && panels() === "auto" && this.#set(false), FOLD_AFTER_MS);
+  }
+
+  /** Scroll to the newest line if pinned. Called once a frame after all text is in. */
+  settle() {
+    if (this.grew && this.open) this.follower.stick();
+    this.grew = false;
+  }
+
+  /** The header line, from what is known of the attempt; all times in ms. */
+  describe({ phase, waiting, thinking, thinkingEnded, reasoningTokens, answered, ended, heavy }) {
+    let state = "waiting";
+    let title;
+    const amount = reasoningTokens ? ` · ${tokens(reasoningTokens)}` : "";
+    if (this.log.length) {
+      const done = thinkingEnded !== null;
+      state = done ? "thought" : "thinking";
+      title = done ? `Thought for ${seconds(thinkingEnded)}${amount}` : `Thinking ${seconds(thinking)}${amount}`;
+    } else if (answered) {
+      state = "none";
+      title = heavy ? "The reasoning is in the trajectories" : NO_REASONING;
+    } else if (ended) {
+      state = "none";
+      title = "No reasoning came";
+    } else if (phase === "idle") {
+      state = "none";
+      title = "Reasoning appears here as it is written";
+    } else if (phase === "thinking") {
+      title = `${heavy ? "Trajectories thinking" : "Thinking"} ${seconds(thinking)}`;
+    } else {
+      title = `Waiting ${seconds(waiting)}`;
+    }
+    setText(this.title, title);
+    setAttribute(this.element, "data-state", state);
+    this.toggle.disabled = !this.log.length;
+  }
+
+  userToggle(open = !this.open) {
+    this.touched = true;
+    clearTimeout(this.foldTimer);
+    this.#set(open);
+    this.toggle.focus({ preventScroll: true });
+  }
+
+  openFind() {
+    this.touched = true;
+    this.#set(true);
+    this.find.open();
+  }
+
+  /** Show the place of a step: `offset` is a character of the reasoning. */
+  goTo(offset) {
+    if (!this.log.length) return;
+    this.touched = true;
+    this.#set(true);
+    const end = this.log.text().indexOf("\n", offset);
+    const range = this.log.range(offset, end > offset ? end : this.log.length);
+    CSS.highlights?.set("kimi-found-here", new Highlight(range));
+    this.#reveal(range);
+  }
+
+  close() {
+    clearTimeout(this.foldTimer);
+    this.endPreference();
+  }
+
+  #reveal(range) {
+    this.follower.release();
+    const line = range.startContainer.parentElement;
+    line.scrollIntoView({ block: "nearest" });
+    const place = range.getBoundingClientRect();
+    const view = this.view.getBoundingClientRect();
+    this.view.scrollTop += place.top - view.top - view.height / 3;
+    this.view.scrollIntoView({ block: "nearest" });
+  }
+
+  #preferenceChanged() {
+    this.menu.value = panels();
+    if (this.touched || !this.log.length) return;
+    const value = panels();
+    this.#set(value === "open" || (value === "auto" && !this.answered));
+  }
+
+  #set(open) {
+    if (open === this.open) return;
+    this.open = open;
+    this.region.hidden = !open;
+    setAttribute(this.toggle, "aria-expanded", String(open));
+    if (open) this.follower.stick();
+    else this.find.close();
+  }
+}

@@ -1,0 +1,103 @@
+/**
+ * One turn: the prompt, then its lanes side by side (on a narrow screen one at a time, with tabs and swiping).
+ * `apply(frame)` takes frames of the stream route; see kimi_ui/ui/frames.py for what stands in them.
+ */
+import { Clock } from "./clock.js";
+import { h, reducedMotion, setAttribute, setText } from "./dom.js";
+import { Lane } from "./lane.js";
+
+const TICK_MS = 100;
+const PROMPT_PREVIEW = 600;
+
+export class TurnRow {
+  /** `turn`: turn_id ("" while idle), prompt, lanes (their infos). `actions` as in lane.js, bound to this turn. */
+  constructor(turn, actions) {
+    this.id = turn.turn_id;
+    this.clock = new Clock();
+    this.ticker = 0;
+    this.lanes = new Map();
+    this.tabs = new Map();
+    this.grid = h("div", { class: "lanes", onscroll: () => this.#markTab() });
+    this.tabBar = h("div", { class: "lane-tabs", role: "tablist", "aria-label": "Lanes" });
+    turn.lanes.forEach((info, index) => {
+      const lane = new Lane({ accent: index, ...info }, actions);
+      this.lanes.set(info.id, lane);
+      this.grid.append(lane.element);
+      const tab = h("button", { type: "button", role: "tab", class: "lane-tab", onclick: () => this.#show(lane) },
+        h("span", { class: "dot", "aria-hidden": "true" }), info.label);
+      tab.style.setProperty("--lane", `var(--kimi-lane-${lane.info.accent % 6})`);
+      this.tabs.set(info.id, tab);
+      this.tabBar.append(tab);
+    });
+    this.grid.style.setProperty("--lane-count", String(turn.lanes.length));
+    this.element = h("article", { class: "turn", "data-turn": this.id },
+      turn.prompt === null ? null : promptBlock(turn.prompt), this.tabBar, this.grid);
+    this.#markTab();
+  }
+
+  get running() {
+    return [...this.lanes.values()].some((lane) => lane.running);
+  }
+
+  /** `live` false for the frame that tells everything so far: nothing in it happened before the reader's eyes. */
+  apply(frame, live) {
+    if (frame.now_ms !== null && frame.now_ms !== undefined) this.clock.sync(frame.now_ms);
+    for (const [id, part] of Object.entries(frame.lanes)) {
+      const lane = this.lanes.get(id);
+      if (!lane) continue;
+      lane.apply(part, live);
+      if (part.phase) setAttribute(this.tabs.get(id), "data-phase", part.phase);
+    }
+    for (const lane of this.lanes.values()) lane.settle();
+    if (!live || !this.ticker) this.tick();
+    if (this.running && !this.ticker) this.ticker = setInterval(() => this.tick(), TICK_MS);
+  }
+
+  tick() {
+    const now = this.clock.now();
+    for (const lane of this.lanes.values()) lane.tick(now);
+    if (!this.running && this.ticker) {
+      clearInterval(this.ticker);
+      this.ticker = 0;
+    }
+  }
+
+  /** Another turn is the current one from now on. */
+  retire() {
+    this.element.classList.add("past");
+    for (const lane of this.lanes.values()) lane.retire();
+  }
+
+  close() {
+    clearInterval(this.ticker);
+    this.ticker = 0;
+    for (const lane of this.lanes.values()) lane.close();
+  }
+
+  #show(lane) {
+    lane.element.scrollIntoView({ inline: "start", block: "nearest", behavior: reducedMotion() ? "auto" : "smooth" });
+  }
+
+  #markTab() {
+    const { scrollLeft, clientWidth } = this.grid;
+    const shown = clientWidth ? Math.round(scrollLeft / clientWidth) : 0;
+    [...this.tabs.values()].forEach((tab, i) => setAttribute(tab, "aria-selected", String(i === shown)));
+  }
+}
+
+/** The prompt as plain text, cut to a preview where it is long; all of it on demand. */
+function promptBlock(prompt) {
+  const long = prompt.length > PROMPT_PREVIEW;
+  const text = h("div", { class: "prompt-text" }, long ? `${prompt.slice(0, PROMPT_PREVIEW)}…` : prompt);
+  const block = h("div", { class: "turn-prompt" }, text);
+  if (long) {
+    const more = h("button", { type: "button", class: "quiet", "aria-expanded": "false", onclick: () => {
+      const open = more.getAttribute("aria-expanded") === "false";
+      setAttribute(more, "aria-expanded", String(open));
+      setText(text, open ? prompt : `${prompt.slice(0, PROMPT_PREVIEW)}…`);
+      setText(more, open ? "Show less" : "Show all");
+    } }, "Show all");
+    block.append(more);
+  }
+  return block;
+}

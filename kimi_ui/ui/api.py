@@ -1,0 +1,104 @@
+"""Named endpoints for programs: ``/compare`` sends a prompt and tells of every lane until all have ended, ``/turn``
+reads one turn back.
+
+    from gradio_client import Client
+    for states in Client("http://127.0.0.1:7860").submit("Why is the sky blue?", api_name="/compare"): ...
+
+Each lane's state: ``lane, label, status, phase, answer, reasoning, error, attempt_id`` and the columns of
+``attempt_metrics`` that are known so far. Turns sent this way have no owner: their id is the key to them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from ..core.attempt import live_phase
+from ..core.metrics import measure_turn
+from ..core.tokens import AttemptCount, counter
+from ..core.turn import TurnFold, TurnLog
+from ..engine import Engine
+from .outcomes import failure_of
+from .owner import may_read, owner_of
+
+if TYPE_CHECKING:
+    from ..log.reader import LogReader
+
+EVERY_S = 0.25
+
+
+class LaneStates:
+    """All lanes of a turn as plain values. Each entry of the log is looked at once, however often they are read."""
+
+    def __init__(self, turn: TurnLog) -> None:
+        self._turn = turn
+        self._fold = TurnFold.of(turn)
+        self._counts: dict[str, AttemptCount] = {}
+        self._consumed = 0
+
+    def read(self) -> dict[str, Any]:
+        """``{turn_id, conversation_id, done, lanes: [state, …]}`` as of now."""
+        done = self._turn.closed
+        for entry in self._turn.entries[self._consumed :]:
+            self._fold.apply(entry)
+            self._consumed += 1
+            if entry.attempt_id:
+                attempt = self._fold.attempts[entry.attempt_id]
+                count = self._counts.setdefault(entry.attempt_id, AttemptCount(counter(attempt.tokenizer)))
+                count.apply(entry.event)
+        metrics = measure_turn(self._fold, {key: count.local for key, count in self._counts.items()})
+        states = []
+        for info in self._turn.lanes:
+            attempt_id = self._fold.current(info.id)
+            state: dict[str, Any] = {"lane": info.id, "label": info.label, "attempt_id": attempt_id}
+            if attempt_id is None:
+                states.append(
+                    state | {"status": "open", "phase": "connecting", "answer": "", "reasoning": "", "error": None}
+                )
+                continue
+            fold = self._fold.folds[attempt_id]
+            failure = failure_of(fold) if fold.end is not None else None
+            state |= {
+                "status": fold.status,
+                "phase": live_phase(fold),
+                "answer": fold.answer,
+                "reasoning": fold.reasoning,
+                "error": failure.message if failure else None,
+            }
+            states.append(state | metrics[attempt_id].as_dict())
+        ids = {"turn_id": self._turn.turn_id, "conversation_id": self._turn.conversation_id}
+        return {**ids, "done": done, "lanes": states}
+
+
+def build(engine: Engine, reader: LogReader | None) -> None:
+    """Add the endpoints to the Blocks being built."""
+
+    async def compare(prompt: str, lanes: list[str] | None = None) -> AsyncIterator[dict[str, Any]]:
+        """Send a prompt to all lanes, or to those named, and yield their states until every one has ended."""
+        if not prompt.strip():
+            raise gr.Error("There is no prompt: give some text.")
+        try:
+            turn = await asyncio.to_thread(engine.send, prompt, lanes=lanes or None)
+        except (ValueError, RuntimeError) as error:
+            raise gr.Error(str(error)) from error
+        states = LaneStates(turn)
+        try:
+            while not (state := states.read())["done"]:
+                yield state
+                await asyncio.sleep(EVERY_S)
+            yield state
+        finally:
+            engine.stop(turn.turn_id)  # whoever asked has gone; nothing happens to a turn that has ended
+
+    def turn(turn_id: str, request: gr.Request) -> dict[str, Any]:
+        """One turn by its id, as it is now."""
+        found = engine.turn(turn_id) or (reader.turn(turn_id) if reader else None)
+        if found is None or not may_read(found.owner, owner_of(request.cookies)):
+            raise gr.Error("There is no such turn.")
+        return LaneStates(found).read()
+
+    gr.api(compare, api_name="compare", concurrency_limit=None)
+    gr.api(turn, api_name="turn", concurrency_limit=None)

@@ -1,0 +1,28 @@
+"""The page as Gradio Blocks: its tabs. Each tab is a module of its own with ``build``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from ..engine import Engine
+from . import api, chat
+
+if TYPE_CHECKING:
+    from ..log.reader import LogReader
+    from ..providers.roster import Roster
+
+QUEUE_SIZE = 64
+
+
+def build(engine: Engine, reader: LogReader | None, roster: Roster) -> gr.Blocks:
+    """All tabs and named endpoints over one engine. ``reader`` None: nothing is stored, nothing to review."""
+    with gr.Blocks(
+        title="Kimi UI", analytics_enabled=False, fill_height=True, fill_width=True, delete_cache=(3600, 86400)
+    ) as blocks:
+        with gr.Tabs(elem_id="tabs"), gr.Tab("Chat", elem_id="chat"):
+            chat.build(engine)
+        api.build(engine, reader)
+    blocks.queue(max_size=QUEUE_SIZE, api_open=False, default_concurrency_limit=None)
+    return blocks

@@ -1,0 +1,213 @@
+"""Frames: what a page needs to know of a turn that it does not know yet. Pure: no clock, no I/O, no Gradio.
+
+``TurnView`` folds a ``TurnLog``'s entries and hands out, at most every few tens of milliseconds, one JSON-ready dict
+with only what is new since the last one. Live view, refresh, a second tab and a stored turn all read it. The state
+after n entries is a function of those n entries; ``consumed`` (the SSE id) is that n.
+
+The protocol (all times in ms, ``*_ms`` inside a lane count from the moment its attempt was sent; a key that is absent
+has not changed):
+
+    {"turn": {...},            only in the first frame of a view (the snapshot): see ``describe_turn``
+     "now_ms": 1234.5,         engine's clock since the turn's start when the frame was made; null for a stored turn
+     "lanes": {"<lane id>": {
+        "attempt":   {...}           a new attempt began: forget the lane's earlier one (label, model, provider, host,
+                                     stand_in_for, attempt_no, sent_ms from the turn's start)
+        "preparing": {label, done, total} | null     before the request: weights being fetched (bytes)
+        "phase":     "thinking"      design §4: connecting | waiting | thinking | answering | done | stopped | error …
+        "stamps":    {first_token_ms, first_reasoning_ms, first_answer_ms, last_token_ms, end_ms}, as far as known
+        "reasoning": "…"             plain text to append
+        "clear_answer": true         what the answer showed so far is to be dropped (it was reasoning, or comes again)
+        "blocks": ["<p>…</p>"], "tail": "<p>…", "append": "…", "whole": "<p>…"     see core.markdown.Frame
+        "steps":     [{i, kind: phase|topic, label, t_ms, at, where: reasoning|answer, done, total}]   new or changed
+        "metrics":   {...}           columns of attempt_metrics so far
+        "notes":     ["…"]           all sentences about this attempt that are not failures
+        "failure":   {kind, message, remedy, command, detail, http_status}
+        "retry":     {at_ms from the turn's start, attempt_no, failure}
+        "trajectories": {"<k>": {attempt, phase, stamps, reasoning, clear_answer, text, answer, metrics, failure}}
+     }}}
+
+``text`` is a trajectory's answer as plain text to append; ``answer`` its HTML once it has ended.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from ..core.attempt import Attempt
+from ..core.events import PREPARING, End, Entry, Opened, Phase
+from ..core.metrics import Metrics, measure
+from ..core.turn import LaneInfo, TurnFold, TurnLog
+from .attempt_view import AttemptView
+
+METRICS_EVERY_NS = 200_000_000
+COUNT_COST_NS = 50_000  # metrics wait this much longer for every text event: their cost per token stays flat
+PAGE_METRICS = (
+    *("ttft_ms", "ttfo_ms", "thinking_ms", "e2e_ms", "cold_load_ms"),
+    *("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "answer_tokens", "token_source"),
+    *("decode_tps", "aggregate_tps", "e2e_tps", "effective_tps"),
+    *("cost_usd", "cost_source", "burst", "cold_start", "suspect", "suspect_reason"),
+)
+
+
+def dumps(value: Any) -> bytes:
+    """JSON. Text with half a surrogate pair, which is not UTF-8 and may come in a prompt, goes out escaped."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def describe_lane(info: LaneInfo) -> dict[str, Any]:
+    return asdict(info)
+
+
+def describe_turn(turn: TurnLog) -> dict[str, Any]:
+    """A turn without its content: what a page needs to draw its empty lanes."""
+    return {
+        "turn_id": turn.turn_id,
+        "conversation_id": turn.conversation_id,
+        "seq": turn.seq,
+        "prompt": turn.prompt,
+        "started_at_utc": turn.started_at_utc,
+        "closed": turn.closed,
+        "lanes": [describe_lane(info) for info in turn.lanes],
+    }
+
+
+class TurnView:
+    """One reader's place in a turn. ``apply`` entries in order, then take a ``frame``."""
+
+    def __init__(self, turn: TurnLog) -> None:
+        self.turn = turn
+        self.consumed = 0
+        self._fold = TurnFold.of(turn)
+        self._lanes = {info.id: LaneView(info, self._fold) for info in turn.lanes}
+        self._is_first = True
+
+    def apply(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            self._fold.apply(entry)
+            self._lanes[entry.lane].apply(entry)
+            self.consumed += 1
+
+    def catch_up(self) -> None:
+        """Apply what the log has beyond ``consumed``."""
+        self.apply(self.turn.entries[self.consumed :])
+
+    def resume(self, after: int) -> None:
+        """Take the first ``after`` entries as known to the page; an open answer is shown again from its beginning."""
+        if 0 < after <= len(self.turn.entries):
+            self.apply(self.turn.entries[:after])
+            for lane in self._lanes.values():
+                lane.take(None)
+                lane.show_answer_again()
+            self._is_first = False
+
+    def frame(self, now_ns: int | None) -> dict[str, Any] | None:
+        """What is new, or None. ``now_ns``: the engine's clock since the turn's start; None for a stored turn."""
+        parts = {lane_id: part for lane_id, lane in self._lanes.items() if (part := lane.take(now_ns))}
+        if not parts and not self._is_first:
+            return None
+        frame: dict[str, Any] = {"now_ms": None if now_ns is None else now_ns / 1e6, "lanes": parts}
+        if self._is_first:
+            frame["turn"] = describe_turn(self.turn)
+            self._is_first = False
+        return frame
+
+
+class LaneView:
+    """A lane within a turn: its newest top-level attempt, that attempt's trajectories, and what goes before it."""
+
+    def __init__(self, info: LaneInfo, fold: TurnFold) -> None:
+        self._info = info
+        self._fold = fold
+        self._main: AttemptView | None = None
+        self._children: dict[str, AttemptView] = {}  # by attempt id, aggregators too
+        self._by_k: dict[int, str] = {}  # trajectory number -> newest attempt id
+        self._preparing: Phase | None = None
+        self._said: dict[str, Any] = {}  # what the page knows: phase, preparing, metrics
+        self._metrics_due_ns = 0
+        self._metrics_stale = False
+
+    def apply(self, entry: Entry) -> None:
+        if not entry.attempt_id:
+            if isinstance(entry.event, Phase) and entry.event.name == PREPARING:
+                self._preparing = entry.event
+            return
+        if isinstance(entry.event, Opened):
+            self._open(self._fold.attempts[entry.attempt_id])
+            return
+        self._metrics_stale = True
+        if self._main is not None and entry.attempt_id == self._main.attempt.attempt_id:
+            self._main.apply(entry.t_ns, entry.event)
+            if isinstance(entry.event, End):
+                self._metrics_due_ns = 0
+        elif child := self._children.get(entry.attempt_id):
+            child.apply(entry.t_ns, entry.event)
+
+    def _open(self, attempt: Attempt) -> None:
+        fold = self._fold.folds[attempt.attempt_id]
+        if attempt.parent_id is None:
+            self._main = AttemptView(attempt, fold)
+            self._children, self._by_k = {}, {}
+            self._preparing = None
+            self._said = {}
+        else:
+            self._children[attempt.attempt_id] = AttemptView(attempt, fold, plain=True)
+            if attempt.k_index is not None:
+                self._by_k[attempt.k_index] = attempt.attempt_id
+        self._metrics_due_ns = 0
+
+    def show_answer_again(self) -> None:
+        if self._main is not None:
+            self._main.show_answer_again()
+
+    def take(self, now_ns: int | None) -> dict[str, Any]:
+        """What is new of this lane; empty if nothing is."""
+        part = self._main.take() if self._main is not None else {}
+        preparing = self._preparing_part()
+        if preparing != self._said.get("preparing"):
+            part["preparing"] = self._said["preparing"] = preparing
+        phase = self._main.phase if self._main is not None else "connecting"
+        if phase != self._said.get("phase"):
+            part["phase"] = self._said["phase"] = phase
+        trajectories = {str(k): new for k, child in sorted(self._by_k.items()) if (new := self._children[child].take())}
+        if trajectories:
+            part["trajectories"] = trajectories
+        if self._metrics_stale and (now_ns is None or now_ns >= self._metrics_due_ns):
+            part |= self._metrics_part(now_ns)
+        return part
+
+    def _preparing_part(self) -> dict[str, Any] | None:
+        if (phase := self._preparing) is None:
+            return None
+        return {"label": phase.detail or "Getting ready", "done": phase.done, "total": phase.total}
+
+    def _metrics_part(self, now_ns: int | None) -> dict[str, Any]:
+        self._metrics_stale = False
+        if self._main is None:
+            return {}
+        n_chunks = sum(view.fold.n_chunks for view in (self._main, *self._children.values()))
+        self._metrics_due_ns = (now_ns or 0) + METRICS_EVERY_NS + COUNT_COST_NS * n_chunks
+        numbers = self._measured()
+        metrics = {name: getattr(numbers, name) for name in PAGE_METRICS}
+        metrics["price_as_of"] = self._main.attempt.price[3] if self._main.attempt.price else None
+        if metrics == self._said.get("metrics"):
+            return {}
+        self._said["metrics"] = metrics
+        return {"metrics": metrics}
+
+    def _measured(self) -> Metrics:
+        main = self._main
+        assert main is not None
+        if main.attempt.role != "heavy":
+            return measure(main.attempt, main.fold, main.count.local)
+        children = [
+            (child.attempt, measure(child.attempt, child.fold, child.count.local)) for child in self._children.values()
+        ]
+        return measure(main.attempt, main.fold, main.count.local, children)

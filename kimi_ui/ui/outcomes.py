@@ -1,0 +1,52 @@
+"""What an attempt's end and its flags mean, in sentences a person can act on."""
+
+from __future__ import annotations
+
+from ..core.attempt import AttemptFold
+from ..core.events import Failure
+
+# Ends that carry no failure of their own but must not pass in silence. ``stopped`` is the reader's own doing.
+_SILENT_ENDS = {
+    "length": Failure(
+        "length",
+        "The answer was cut at the length limit.",
+        "Raise max_tokens in this lane's params, or ask for less.",
+    ),
+    "no_answer": Failure(
+        "no_answer",
+        "The model finished without writing an answer.",
+        "Look at its reasoning; raising max_tokens or asking again often helps.",
+    ),
+    "incomplete": Failure(
+        "incomplete",
+        "The stream ended without saying that it was finished.",
+        "What came is kept and may be cut off: compare it with care, or send again.",
+    ),
+    "interrupted": Failure(
+        "interrupted",
+        "Kimi UI was closed while this was being written.",
+        "What had come is kept: send again for a whole answer.",
+    ),
+    "error": Failure("upstream", "The model server ended the answer with an error.", "Send again."),
+}
+
+# Flags worth a sentence; ``{}`` is the flag's detail. Others are for the log.
+_NOTES = {
+    "below_quorum": "Only {} trajectories gave a whole answer: fewer than this lane's quorum.",
+    "single_survivor": "Only one trajectory gave a whole answer; it is shown as it is.",
+    "unanimous": "All trajectories agreed word for word ({}): there was nothing to aggregate.",
+    "aggregator_failed": "The aggregation failed. {}",
+    "non_streaming": "The server sent the whole answer at once: there is no time to the first token.",
+    "late_reasoning": "Some reasoning came after the answer had begun.",
+    "unclosed_think": "The reasoning was never closed: all of the text stands there.",
+}
+
+
+def failure_of(fold: AttemptFold) -> Failure | None:
+    """The failure to show for an attempt that has ended; None if there is nothing to tell."""
+    return fold.failure or _SILENT_ENDS.get(fold.status)
+
+
+def notes_of(fold: AttemptFold) -> list[str]:
+    """Sentences about what was unusual, in the order it happened."""
+    return [_NOTES[name].format(detail) for name, detail in fold.flags.items() if name in _NOTES]

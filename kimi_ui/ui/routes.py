@@ -1,0 +1,168 @@
+"""The page's own routes under ``/kimi/``: what to show, a turn's frames, stopping a lane, pulling a model.
+
+Every turn is checked against its owner (see ``owner``); whatever is not the visitor's is not there: 404.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from ..core.lane import LaneSpec
+from ..core.turn import TurnFold, TurnLog
+from ..engine import Engine
+from ..engine.lane_info import lane_info
+from .frames import TurnView, describe_turn, dumps
+from .owner import give_cookie, may_read, owner_of
+from .pulls import Pulls
+from .stream import TurnStreams, now_ns
+
+if TYPE_CHECKING:
+    from ..log.reader import LogReader
+    from ..providers.roster import Roster
+    from ..providers.roster import Route as Way
+
+ASSETS = Path(__file__).resolve().parent.parent.parent / "assets"
+
+
+class Json(Response):
+    media_type = "application/json"
+
+    def __init__(self, value: Any, status_code: int = 200) -> None:
+        super().__init__(dumps(value), status_code, {"Cache-Control": "no-store"})
+
+
+class PageRoutes:
+    """The routes over one engine and log. ``reader`` None: only what is in memory can be shown."""
+
+    def __init__(self, engine: Engine, reader: LogReader | None, roster: Roster) -> None:
+        self._engine = engine
+        self._reader = reader
+        self._roster = roster
+        self.streams = TurnStreams()
+        self.pulls = Pulls(roster)
+
+    def routes(self) -> list[BaseRoute]:
+        turn = "/kimi/turns/{turn_id}"
+        return [
+            Route("/kimi/state", self.state),
+            Route(f"{turn}/events", self.events),
+            Route(f"{turn}/frame", self.frame),
+            Route(f"{turn}/lanes/{{lane}}/answer", self.answer),
+            Route(f"{turn}/lanes/{{lane}}/stop", self.stop, methods=["POST"]),
+            Route("/kimi/lanes/{lane}/pull", self.pull, methods=["GET", "POST"]),
+            Mount("/kimi/assets", StaticFiles(directory=ASSETS)),
+        ]
+
+    async def state(self, request: Request) -> Response:
+        """What the page is to show: the turn or conversation asked for, else the visitor's running turn."""
+        owner = owner_of(request.cookies)
+        turns: list[TurnLog] = []
+        if turn_id := request.query_params.get("turn"):
+            shown = await self._found(turn_id, owner)
+            turns = await self._conversation(shown.conversation_id, owner) if shown else []
+        elif conversation := request.query_params.get("c"):
+            turns = await self._conversation(conversation, owner)
+        elif owner and (live := self._engine.live_turns(owner)):
+            turns = await self._conversation(live[-1].conversation_id, owner)
+        response = Json(
+            {
+                "lanes": self._lanes(),
+                "conversation": turns[-1].conversation_id if turns else None,
+                "turns": [describe_turn(turn) for turn in turns],
+            }
+        )
+        give_cookie(request, response)
+        return response
+
+    async def events(self, request: Request) -> Response:
+        return self.streams.response(request, await self._turn(request))
+
+    async def frame(self, request: Request) -> Response:
+        """Everything of a turn so far as one frame, for turns that are over."""
+        turn = await self._turn(request)
+
+        def whole() -> dict[str, Any] | None:
+            view = TurnView(turn)
+            view.catch_up()
+            return view.frame(now_ns(turn))
+
+        return Json(await run_in_threadpool(whole))
+
+    async def answer(self, request: Request) -> Response:
+        """A lane's answer as the model wrote it, without its reasoning."""
+        turn = await self._turn(request)
+        lane = request.path_params["lane"]
+        fold = TurnFold.of(turn).apply_all(list(turn.entries))
+        attempt_id = fold.current(lane) if lane in fold.lanes else None
+        if attempt_id is None:
+            raise HTTPException(404)
+        return PlainTextResponse(fold.folds[attempt_id].answer.encode(errors="replace"))
+
+    async def stop(self, request: Request) -> Response:
+        turn = await self._turn(request)
+        self._engine.stop(turn.turn_id, request.path_params["lane"])
+        return Json({"stopping": True}, 202)
+
+    async def pull(self, request: Request) -> Response:
+        """POST begins to fetch the lane's model, GET tells how far it is."""
+        spec = next((spec for spec in self._engine.specs if spec.id == request.path_params["lane"]), None)
+        pull = None
+        if spec is not None:
+            pull = self.pulls.start(spec) if request.method == "POST" else self.pulls.state(spec.id)
+        if pull is None:
+            raise HTTPException(404)
+        return Json(pull.as_dict())
+
+    def _lanes(self) -> list[dict[str, Any]]:
+        specs = {spec.id: spec for spec in self._engine.specs}
+        ways = {way.lane: way for way in getattr(self._roster, "routes", ())}
+        lanes = []
+        for spec in specs.values():
+            offer = self.pulls.offer(spec) if spec.stand_in_for else None
+            lanes.append(_describe_lane(spec, specs, ways.get(spec.id)) | {"can_pull": offer.model if offer else ""})
+        return lanes
+
+    async def _turn(self, request: Request) -> TurnLog:
+        turn = await self._found(request.path_params["turn_id"], owner_of(request.cookies))
+        if turn is None:
+            raise HTTPException(404)
+        return turn
+
+    async def _found(self, turn_id: str, owner: str) -> TurnLog | None:
+        turn = self._engine.turn(turn_id)
+        if turn is None and self._reader is not None:
+            turn = await asyncio.to_thread(self._reader.turn, turn_id)
+        return turn if turn is not None and may_read(turn.owner, owner) else None
+
+    async def _conversation(self, conversation_id: str, owner: str) -> list[TurnLog]:
+        """The conversation's turns in order; memory is newer than the log."""
+        turns: dict[int, TurnLog] = {}
+        if self._reader is not None:
+            turns = {turn.seq: turn for turn in await asyncio.to_thread(self._reader.conversation, conversation_id)}
+        turns |= {turn.seq: turn for turn in self._engine.recent_turns(conversation_id)}
+        return [turns[seq] for seq in sorted(turns) if may_read(turns[seq].owner, owner)]
+
+
+def _describe_lane(spec: LaneSpec, specs: Mapping[str, LaneSpec], way: Way | None) -> dict[str, Any]:
+    """A configured lane as the page shows it at rest. ``served_by`` and ``why`` say by what route, if that is known."""
+    inner = specs.get(spec.of, spec)
+    host = urlsplit(spec.base_url or inner.base_url).hostname
+    price = spec.price or inner.price
+    return {
+        **asdict(lane_info(spec, specs)),
+        "served_by": way.via if way else " · ".join(part for part in (inner.provider, host) if part),
+        "why": " ".join(part for part in (way.why, way.why_not_better) if part) if way else "",
+        "price": asdict(price) if price else None,
+    }

@@ -1,0 +1,163 @@
+"""The server: our own routes, then Gradio mounted at ``/``, in one ASGI app on uvicorn.
+
+Settings that matter here and why: analytics off before Gradio is imported (it would ask its servers for its newest
+version), run history off (it keeps prompts in the browser in clear), API docs, monitoring and direct calls past the
+queue off. Every response passes ``guard``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from ..core.tokens import counter
+from ..engine import Engine
+from .routes import PageRoutes
+
+if TYPE_CHECKING:
+    from ..log.reader import LogReader
+    from ..providers.roster import Roster
+
+# Read by Gradio when it is imported, or when an app is built; a user's own values must not open what is closed here.
+_GRADIO_ENVIRONMENT = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000",  # no pandas summary of past events on every event
+    "GRADIO_RUN_HISTORY": "False",
+    "GRADIO_SSR_MODE": "False",
+    "GRADIO_MCP_SERVER": "False",
+}
+_GRADIO_UNSET = (
+    "GRADIO_SHARE",
+    "GRADIO_ALLOWED_PATHS",
+    "GRADIO_ROOT_PATH",
+    "GRADIO_LOCAL_DEV_MODE",
+    "GRADIO_NUM_WORKERS",
+)
+STOP_GRACE_S = 1.0
+
+
+class PortInUse(OSError):
+    """Somebody else listens there already."""
+
+
+def create_app(engine: Engine, reader: LogReader | None, roster: Roster) -> FastAPI:
+    """The whole ASGI app. Gradio is imported here, not before: it takes seconds."""
+    os.environ.update(_GRADIO_ENVIRONMENT)
+    for name in _GRADIO_UNSET:
+        os.environ.pop(name, None)
+    import gradio as gr
+
+    from . import app as page
+    from .theme import accent_css, theme
+
+    pages = PageRoutes(engine, reader, roster)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        threading.Thread(
+            target=counter, name="vocabulary", daemon=True
+        ).start()  # 0.15 s, before the first token needs it
+        yield
+        await pages.pulls.close()
+        await asyncio.to_thread(engine.close)
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.state.streams = pages.streams
+    app.router.routes.extend(pages.routes())
+    head = f"<style>{accent_css()}</style>" + "".join(
+        f'<link rel="stylesheet" href="/kimi/assets/{name}.css">' for name in ("kimi", "lane", "markdown", "highlight")
+    )
+    return gr.mount_gradio_app(
+        app,
+        page.build(engine, reader, roster),
+        path="/",
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        max_file_size="1mb",
+        enable_monitoring=False,
+        ssr_mode=False,
+        mcp_server=False,
+        pwa=False,
+        theme=theme(),
+        head=head,
+        app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
+    )
+
+
+def serve(
+    engine: Engine,
+    reader: LogReader | None,
+    roster: Roster,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    on_ready: Callable[[str], Any] = lambda url: None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C, then end every stream and close the engine, which ends what runs as interrupted.
+
+    ``on_ready(url)`` is called once requests are answered. ``port`` 0 takes a free one. Raises ``PortInUse`` before
+    anything is started.
+    """
+    with _listening(host, port) as listener:
+        app = create_app(engine, reader, roster)
+        url = _url(host, listener.getsockname()[1])
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=int(STOP_GRACE_S),
+            server_header=False,
+            ws="none",
+        )
+        _Server(config, app, lambda: on_ready(url)).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that tells when it is ready, ends our streams when it is told to stop, and then simply returns."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, on_ready: Callable[[], Any]) -> None:
+        super().__init__(config)
+        self._app = app
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        self._app.state.streams.closing = True
+        super().handle_exit(sig, frame)
+        self._captured_signals.clear()  # else it would raise the signal again and end the process before its caller
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A bound socket, so that a taken port is known before seconds of start-up."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen(2048)
+        except OSError as error:
+            raise PortInUse(
+                f"Port {port} on {host} cannot be used ({error.strerror}): "
+                "stop what runs there, or give another with --port."
+            ) from error
+        listener.setblocking(False)
+        yield listener
+
+
+def _url(host: str, port: int) -> str:
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}"

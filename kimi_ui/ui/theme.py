@@ -1,0 +1,65 @@
+"""Colours and type: Gradio's theme, and one accent per lane that header, race and plots share."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import gradio as gr
+from gradio.themes.utils import fonts
+
+
+class Accent(NamedTuple):
+    """One lane's colour on a light and on a dark page; both have a contrast of at least 4.5 with their page."""
+
+    light: str
+    dark: str
+
+
+LANE_ACCENTS = (
+    Accent("#4655d4", "#95a1ff"),  # indigo
+    Accent("#b4500b", "#f5a15c"),  # amber
+    Accent("#0b7a6b", "#4fd1bd"),  # teal
+    Accent("#b02a6f", "#f58bbd"),  # rose
+    Accent("#7a3fc4", "#c49bfa"),  # violet
+    Accent("#5c7010", "#b9cf5b"),  # olive
+)
+
+
+def accent_css() -> str:
+    """``--kimi-lane-0`` … ``-5`` for both modes; Gradio marks the dark one with the class ``dark``."""
+    light = " ".join(f"--kimi-lane-{i}: {accent.light};" for i, accent in enumerate(LANE_ACCENTS))
+    dark = " ".join(f"--kimi-lane-{i}: {accent.dark};" for i, accent in enumerate(LANE_ACCENTS))
+    return f":root {{ {light} }} .dark {{ {dark} }}"
+
+
+def theme() -> gr.themes.Base:
+    """Neutral greys, indigo for what can be pressed, IBM Plex (comes with Gradio, nothing is fetched elsewhere).
+
+    Regular and Bold: the semi-bold file Gradio ships holds only a few letters.
+    """
+    return gr.themes.Base(
+        primary_hue=gr.themes.colors.indigo,
+        secondary_hue=gr.themes.colors.indigo,
+        neutral_hue=gr.themes.colors.zinc,
+        radius_size=gr.themes.sizes.radius_md,
+        font=[fonts.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"],
+        font_mono=[fonts.LocalFont("IBM Plex Mono", weights=(400, 700)), "ui-monospace", "monospace"],
+    ).set(
+        body_background_fill="*neutral_50",
+        body_background_fill_dark="*neutral_950",
+        body_text_color="*neutral_900",
+        body_text_color_dark="*neutral_100",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        background_fill_primary="white",
+        background_fill_primary_dark="*neutral_900",
+        background_fill_secondary="*neutral_100",
+        background_fill_secondary_dark="*neutral_800",
+        border_color_primary="*neutral_200",
+        border_color_primary_dark="*neutral_800",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_500",
+        button_primary_background_fill_hover_dark="*primary_400",
+        button_primary_text_color="white",
+    )
