@@ -21,11 +21,11 @@ MAX_HIGHLIGHT_LINE_CHARS = 1_000
 
 LANGUAGES = frozenset(
     """
-    awk bash bat c c++ clojure cmake console cpp cs csharp css dart diff docker dockerfile elixir erlang fish fortran fs
-    fsharp go golang graphql groovy haskell hcl hs html http ini java javascript jl js json json5 jsonl jsx julia kotlin
-    kt latex less lisp lua make makefile mysql nginx nix objc objective-c ocaml perl php pl plpgsql postgres postgresql
+    awk bash bat c c++ clojure cmake console cpp cs csharp css dart diff docker dockerfile elixir erlang fish fortran
+    fsharp go golang graphql groovy haskell hcl hs html http ini java javascript jl js json json5 jsx julia kotlin
+    latex less lisp lua make makefile mysql nginx nix objc objective-c ocaml perl php pl plpgsql postgres postgresql
     powershell proto protobuf ps1 py py3 pycon python python3 r rb ruby rs rust sass scala scheme scss sh shell
-    shell-session sql sqlite3 svelte swift terraform tex toml ts tsx typescript vim vue xml yaml yml zig zsh
+    shell-session sql sqlite3 swift terraform tex toml ts tsx typescript vim vue xml yaml yml zig zsh
     """.split()  # noqa: SIM905
 )
 LIGHT, DARK = "xcode", "one-dark"  # every colour of them has a contrast of at least 4.5 on the backgrounds below

@@ -35,7 +35,7 @@ _CLOSING = {
 _DEFINITION = re.compile(r"\\(?:(?:re|provide)?new(?:command|environment)|[gex]?def|let|DeclareMathOperator)(?![a-z])")
 _TEXT_COMMAND = re.compile(r"\\[A-Za-z]+\s*\{[^{}]*\}|\\[A-Za-z]+")
 _PRICE = re.compile(r"[\d,.]+\s*(?:[kKmMbB%+]|bn)?(?=[\s,;:.)/–—-]|$)")
-_WORD = re.compile(r"[A-Za-z]{3,}")
+_WORD = re.compile(r"\s[A-Za-z]{2,}")
 
 
 @lru_cache(maxsize=512)

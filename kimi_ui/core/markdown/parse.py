@@ -23,10 +23,11 @@ from .safe import LINK, sanitize
 
 MAX_NESTING = 60  # blockquotes and lists, two levels a list; deeper content is dropped by the parser
 MAX_INLINE_CHARS = 50_000  # a longer paragraph or cell is shown as it is, without emphasis and links
+MAX_BRACKET_WORK = 20_000_000  # "[" times characters: each may open a link and is looked after to the end (0.05 s)
 
 _SCHEME = re.compile(r"\s*[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _URL = re.compile(r"://[^\s<>\"`|\\^{}、。，；：！？（）【】《》「」]+")
-_PROTOCOL = re.compile(r"(?<![A-Za-z0-9+.-])https?$", re.IGNORECASE)
+_PROTOCOL = re.compile(r"(?<![A-Za-z0-9+.:-])https?$", re.IGNORECASE)
 _PAIRS = {")": "(", "]": "["}
 _TASK = re.compile(r"\[([ xX])\]\s+")
 
@@ -82,7 +83,8 @@ def _inline(state: StateCore) -> None:
     for token in state.tokens:
         if token.type == "inline":
             token.children = []
-            if len(token.content) > MAX_INLINE_CHARS:
+            work = token.content.count("[") * len(token.content)
+            if len(token.content) > MAX_INLINE_CHARS or work > MAX_BRACKET_WORK:
                 token.children.append(Token("text", "", 0, content=token.content))
             else:
                 state.md.inline.parse(token.content, state.md, state.env, token.children)
