@@ -65,7 +65,7 @@ def test_too_large_and_empty_files_are_refused() -> None:
     ("name", "shown"),
     [
         ("C:\\Users\\me\\notes.txt", "notes.txt"),
-        ("/home/me/my notes.txt", "my notes.txt"),
+        ("/docs/my notes.txt", "my notes.txt"),
         ("two\nlines`\u202egnp.exe", "twolinesgnp.exe"),
         ("", ""),
     ],

@@ -21,10 +21,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.attempt import Attempt
+from ..core.branches import Fork
 from ..core.lane import LaneChoice, LaneSpec
 from ..core.turn import LaneInfo, TurnFold, TurnLog
 from ..providers.base import ChatRequest, Message
 from .attempts import AttemptRun, Context, Job, Tries
+from .lane_info import lane_info
 
 if TYPE_CHECKING:
     from ..log.reader import LogReader
@@ -101,6 +103,11 @@ class Engine:
         """The engine's loop, for provider work that is not a turn (checks, pulls)."""
         return self._loop
 
+    @property
+    def log(self) -> LogWriter | None:
+        """Where rows that are no turn's are written."""
+        return self._log
+
     def start(self) -> None:
         self._thread.start()
 
@@ -146,7 +153,7 @@ class Engine:
         unknown = [lane for lane in chosen if lane not in specs]
         if unknown or not chosen:
             raise UnknownLane(f"No lane named {', '.join(unknown) or '(none)'}: there are {', '.join(specs)}.")
-        if conversation_id and self._owner_of(conversation_id) != owner:
+        if conversation_id and self.owner_of(conversation_id) != owner:
             raise UnknownTurn("This conversation is not here: begin a new one.")
         forked_from = conversation_id if conversation_id and fork_at is not None else ""
         if forked_from or not conversation_id:
@@ -227,6 +234,19 @@ class Engine:
             conversation_id, before = (fork.forked_from, fork.forked_at) if fork else ("", 0)
         return sorted(turns, key=lambda turn: turn.seq)
 
+    def owner_of(self, conversation_id: str) -> str | None:
+        """The conversation's owner; None if there is no such conversation."""
+        for turn in self.recent_turns(conversation_id):
+            return turn.owner
+        return self._reader.owner_of(conversation_id) if self._reader else None
+
+    def forks(self, conversation_id: str) -> list[Fork]:
+        """The conversation, those it was edited out of, and their other edits, oldest first. Reads the log."""
+        known = {fork.conversation_id: fork for fork in (self._reader.forks(conversation_id) if self._reader else ())}
+        for turn in list(self._turns.values()):
+            known.setdefault(turn.conversation_id, Fork(turn.conversation_id, turn.forked_from, turn.forked_at))
+        return list(known.values())
+
     def history(self, conversation_id: str, lane: str, before_seq: float = math.inf) -> list[tuple[str, str, str]]:
         """The lane's turns of a conversation before that number as ``(prompt, answer, reasoning)``, answered ones only.
 
@@ -248,12 +268,6 @@ class Engine:
     def _check_open(self) -> None:
         if self._closing:
             raise EngineClosed("Kimi UI is shutting down: start it again to send.")
-
-    def _owner_of(self, conversation_id: str) -> str | None:
-        """The conversation's owner; None if there is no such conversation."""
-        for turn in self.recent_turns(conversation_id):
-            return turn.owner
-        return self._reader.owner_of(conversation_id) if self._reader else None
 
     def _next_seq(self, conversation_id: str) -> int:
         seqs = [turn.seq for turn in self.recent_turns(conversation_id)]
@@ -366,23 +380,3 @@ class Engine:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_s)
         await self._roster.aclose()
-
-
-def lane_info(spec: LaneSpec, specs: Mapping[str, LaneSpec], choice: LaneChoice | None = None) -> LaneInfo:
-    """The lane's header as of now; a heavy lane shows the model it is made of."""
-    inner = specs.get(spec.of, spec)
-    choice = choice or LaneChoice()
-    own_model = spec.model or inner.model
-    model = inner.asking(choice.model).model or own_model
-    return LaneInfo(
-        id=spec.id,
-        label=spec.label,
-        provider=spec.provider,
-        model=model,
-        stand_in_for=spec.stand_in_for or inner.stand_in_for,
-        how_to_get_real=spec.how_to_get_real or inner.how_to_get_real,
-        of=spec.of,
-        width=spec.width if spec.provider == "heavy" else 0,
-        chosen_model=model if model != own_model else "",
-        send_reasoning=spec.send_reasoning if choice.send_reasoning is None else choice.send_reasoning,
-    )

@@ -1,0 +1,7 @@
+"""The log: SQLite, written by one thread. Everything that happened is here, and nothing else is the truth of it.
+
+Tables that are not a turn's own are made by the modules that know them; importing those here registers their
+migrations.
+"""
+
+from . import conversation_settings as conversation_settings

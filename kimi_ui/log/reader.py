@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from ..core.branches import Fork
 from ..core.events import End, Entry, Opened
 from ..core.turn import TurnLog
 from .records import read_attempt, read_lanes, whole_events
@@ -163,6 +164,19 @@ class LogReader:
                 for row in db.execute(query, (id, before, lane)):
                     exchanges[row["seq"]] = Exchange(*row)
         return [exchanges[seq] for seq in sorted(exchanges)]
+
+    def forks(self, conversation_id: str) -> list[Fork]:
+        """All conversations of the tree this one belongs to by edited prompts, in the order they were begun."""
+        query = """
+            WITH RECURSIVE
+                above (id) AS (SELECT ? UNION SELECT forked_from FROM conversations JOIN above ON conversation_id = id),
+                tree (id) AS (SELECT id FROM above WHERE id <> ''
+                              UNION SELECT conversation_id FROM conversations JOIN tree ON forked_from = id)
+            SELECT conversation_id, forked_from, forked_at FROM conversations JOIN tree ON conversation_id = id
+            ORDER BY created_at_utc, conversations.rowid
+        """
+        with self.connect() as db:
+            return [Fork(*row) for row in db.execute(query, (conversation_id,))]
 
     def attempt_metrics(self, attempt_ids: Iterable[str]) -> list[dict[str, Any]]:
         """Rows of the view ``attempt_metrics``, in the order of the ids; ids without a row are left out."""

@@ -16,6 +16,7 @@ import queue
 import threading
 import time
 import uuid
+from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -106,6 +107,10 @@ class LogWriter:
     def follow(self, turn: TurnLog) -> None:
         """Write the turn's entries from here on as they come, until it is closed. Its row must be open."""
         self._jobs.put(_Followed(turn, len(turn.entries)))
+
+    def write(self, ops: Iterable[Op]) -> Future[None]:
+        """Rows that belong to no turn in flight; resolves when they are durable."""
+        return self._submit(_Job(Future(), list(ops)))
 
     def flush(self) -> Future[None]:
         """Write everything that has happened so far; resolves when it is durable."""

@@ -131,7 +131,7 @@ class Ollama:
         given = top.pop("options", None)
         body: dict[str, Any] = {
             "model": model,
-            "messages": [self._message(message) for message in request.messages],
+            "messages": [_message(message) for message in request.messages],
             "stream": True,
             "options": {"num_ctx": self.spec.num_ctx or NUM_CTX, **options, **_dict(given)},
         }
@@ -149,12 +149,6 @@ class Ollama:
         if wish is None and state.thinks and state.switchable:
             return True
         return wish
-
-    def _message(self, message: Message) -> dict[str, str]:
-        made = {"role": message.role, "content": message.content}
-        if message.reasoning and self.spec.send_reasoning:
-            made["thinking"] = message.reasoning
-        return made
 
     async def _state(self, model: str) -> ModelState:
         """Two small questions at once; what cannot be learned stays None, the chat request will say why."""
@@ -283,6 +277,14 @@ class Ollama:
                 return simple("not_a_stream", asked)
             case _:
                 return from_exception(error, asked)
+
+
+def _message(message: Message) -> dict[str, str]:
+    """A message of the history; it has reasoning only where that is to go back to the model."""
+    made = {"role": message.role, "content": message.content}
+    if message.reasoning:
+        made["thinking"] = message.reasoning
+    return made
 
 
 def _is_loaded(model: str, answer: ollama.ProcessResponse | BaseException) -> bool | None:

@@ -1,0 +1,89 @@
+"""Settings of conversations in the log: one row for every change, the newest counts.
+
+Changes are added, never overwritten, so the log tells what was set when; they go with their conversation when that is
+deleted. What was just set is known at once, also before the writer's thread has written it, and without a log.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import OrderedDict
+from datetime import UTC, datetime
+
+import orjson
+from sqlite_utils import Database
+
+from ..core.conversation_settings import ConversationSettings, SettingsError, read
+from .reader import LogReader
+from .records import Op, clean, to_json
+from .schema import migrations
+from .writer import LogWriter
+
+REMEMBERED = 500  # conversations whose settings were changed or read lately
+
+
+@migrations()
+def m_conversation_settings(db: Database) -> None:
+    db.execute(
+        """
+        CREATE TABLE conversation_settings (
+            change_id       TEXT PRIMARY KEY,
+            conversation_id TEXT NOT NULL,     -- no foreign key: this may be written before the conversation is
+            changed_at_utc  TEXT NOT NULL,
+            settings        TEXT NOT NULL      -- JSON: system prompt and what differs in each lane
+        ) STRICT
+        """
+    )
+    db.execute("CREATE INDEX conversation_settings_by_conversation ON conversation_settings (conversation_id)")
+    db.execute(
+        """
+        CREATE TRIGGER conversation_settings_go_with_their_conversation AFTER DELETE ON conversations
+        BEGIN DELETE FROM conversation_settings WHERE conversation_id = OLD.conversation_id; END
+        """
+    )
+
+
+class SettingsLog:
+    """Settings by conversation. ``writer`` or ``reader`` None: known only while this object lives."""
+
+    def __init__(self, writer: LogWriter | None, reader: LogReader | None) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._known: OrderedDict[str, ConversationSettings] = OrderedDict()
+
+    def of(self, conversation_id: str) -> ConversationSettings:
+        """The settings of a conversation, as configured where nothing was set. Reads the log, so it may block."""
+        known = self._known.get(conversation_id)
+        if known is None:
+            known = self._read(conversation_id)
+            self._remember(conversation_id, known)
+        return known
+
+    def keep(self, conversation_id: str, settings: ConversationSettings) -> None:
+        """Set them, from any thread."""
+        self._remember(conversation_id, settings)
+        if self._writer is not None:
+            row = {
+                "change_id": uuid.uuid4().hex,
+                "conversation_id": conversation_id,
+                "changed_at_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "settings": clean(to_json(settings.as_dict())),
+            }
+            self._writer.write([Op("conversation_settings", row)])
+
+    def _remember(self, conversation_id: str, settings: ConversationSettings) -> None:
+        self._known[conversation_id] = settings
+        self._known.move_to_end(conversation_id)
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+
+    def _read(self, conversation_id: str) -> ConversationSettings:
+        if self._reader is None:
+            return ConversationSettings()
+        query = "SELECT settings FROM conversation_settings WHERE conversation_id = ? ORDER BY rowid DESC LIMIT 1"
+        with self._reader.connect() as db:
+            row = db.execute(query, (conversation_id,)).fetchone()
+        try:
+            return read(orjson.loads(row["settings"])) if row else ConversationSettings()
+        except (ValueError, SettingsError):
+            return ConversationSettings()  # written by another version: nothing of it can be used

@@ -1,0 +1,104 @@
+"""Settings of conversations in the log, and the forks an edited prompt leaves there."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from pathlib import Path
+
+import sqlite_utils
+
+from kimi_ui.core.branches import Fork
+from kimi_ui.core.conversation_settings import ConversationSettings, LaneSettings
+from kimi_ui.core.lane import LaneSpec
+from kimi_ui.core.turn import TurnLog
+from kimi_ui.engine import Engine
+from kimi_ui.log.conversation_settings import SettingsLog
+from kimi_ui.log.reader import LogReader
+from kimi_ui.log.writer import LogWriter
+from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
+
+BRIEF = ConversationSettings("Be brief.", {"kimi": LaneSettings(on=False, model="k3", temperature=0.0)})
+
+
+def closed(turn: TurnLog) -> TurnLog:
+    deadline = time.monotonic() + 10
+    while not turn.closed:
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.002)
+    return turn
+
+
+def test_settings_are_known_at_once_and_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    writer = LogWriter(path)
+    writer.start()
+    settings = SettingsLog(writer, LogReader(path))
+    try:
+        assert settings.of("c1") == ConversationSettings()
+        settings.keep("c1", ConversationSettings("First."))
+        settings.keep("c1", BRIEF)
+        settings.keep("c2", ConversationSettings("Other."))
+        assert settings.of("c1") == BRIEF
+        writer.flush().result()
+        assert SettingsLog(None, LogReader(path)).of("c1") == BRIEF
+    finally:
+        writer.close()
+    assert SettingsLog(None, LogReader(path)).of("c2") == ConversationSettings("Other.")
+    assert SettingsLog(None, None).of("c2") == ConversationSettings()
+
+
+def test_settings_go_with_their_conversation(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    writer = LogWriter(path)
+    writer.start()
+    engine = Engine(ScriptedRoster(ScriptedProvider(LaneSpec("a", "A", "openai"), [thinker()])), writer)  # type: ignore[arg-type]
+    engine.start()
+    turn = closed(engine.send("?"))
+    SettingsLog(writer, None).keep(turn.conversation_id, BRIEF)
+    engine.close()
+    writer.close()
+    with closing(sqlite_utils.Database(path).conn) as connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        count = "SELECT count(*) FROM conversation_settings"
+        assert connection.execute(count).fetchone()[0] == 1
+        connection.execute("DELETE FROM conversations")
+        assert connection.execute(count).fetchone()[0] == 0
+
+
+def test_what_cannot_be_read_back_is_as_configured(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    writer = LogWriter(path)
+    writer.start()
+    writer.close()
+    with closing(sqlite_utils.Database(path).conn) as connection:
+        for change, value in (("1", "no json"), ("2", '{"lanes": 5}')):
+            connection.execute("INSERT INTO conversation_settings VALUES (?, ?, '', ?)", (change, change, value))
+        connection.commit()
+    settings = SettingsLog(None, LogReader(path))
+    assert settings.of("1") == settings.of("2") == ConversationSettings()
+
+
+def test_forks_are_found_from_every_branch_in_memory_and_in_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    writer, reader = LogWriter(path), LogReader(path)
+    writer.start()
+    provider = ScriptedProvider(LaneSpec("a", "A", "openai"), [thinker()])
+    engine = Engine(ScriptedRoster(provider), writer, reader)  # type: ignore[arg-type]
+    engine.start()
+    try:
+        first = closed(engine.send("q0"))
+        closed(engine.send("q1", conversation_id=first.conversation_id))
+        second = closed(engine.send("q1!", conversation_id=first.conversation_id, fork_at=1))
+        third = closed(engine.send("q0!", conversation_id=second.conversation_id, fork_at=0))
+        other = closed(engine.send("else"))
+        a, b, c = (turn.conversation_id for turn in (first, second, third))
+        whole = [Fork(a), Fork(b, a, 1), Fork(c, b, 0)]
+        assert [fork for fork in engine.forks(b) if fork.conversation_id != other.conversation_id] == whole
+        assert engine.owner_of(b) == "" and engine.owner_of("nothing") is None
+    finally:
+        engine.close()
+        writer.close()
+    for conversation in (a, b, c):
+        assert reader.forks(conversation) == whole
+    assert reader.forks(other.conversation_id) == [Fork(other.conversation_id)] and reader.forks("nothing") == []
