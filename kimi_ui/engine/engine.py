@@ -137,16 +137,19 @@ class Engine:
         system: str = "",
         params: Mapping[str, Any] | None = None,
         choices: Mapping[str, LaneChoice] | None = None,
+        blind: bool = False,
     ) -> TurnLog:
         """Send ``prompt`` to the lanes (all, if None) and return the turn's log, which fills by itself.
 
         Without ``conversation_id`` a conversation begins. ``fork_at``: begin a new one that shares the turns before
         that number with ``conversation_id`` and has this prompt next; the old one stays as it is. ``params`` go to
-        every lane's request, and over them what ``choices`` says of a lane. Raises ``UnknownLane``, ``UnknownTurn``
-        (not the owner's conversation), ``EngineClosed``.
+        every lane's request, and over them what ``choices`` says of a lane. ``blind``: readers are told of it through
+        ``core.blind``, the lanes in an order drawn here, until there is a vote. Raises ``UnknownLane``,
+        ``UnknownTurn`` (not the owner's conversation), ``EngineClosed``.
         """
         t0_ns = self._clock_ns()
         self._check_open()
+        self._roster.refresh()
         choices, params = choices or {}, params or {}
         specs = {spec.id: spec for spec in self._roster.specs}
         chosen = list(specs) if lanes is None else list(lanes)
@@ -170,6 +173,7 @@ class Engine:
             system=system,
             started_at_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
             t0_ns=t0_ns,
+            slots=tuple(random.SystemRandom().sample(chosen, len(chosen))) if blind else (),
         )
         self._turns[turn.turn_id] = turn
         self._running[turn.turn_id] = {}

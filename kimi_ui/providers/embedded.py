@@ -1,9 +1,9 @@
 """The embedded model as a lane: a small real model that stands in where there is no key and no Ollama.
 
 SmolLM2-135M-Instruct does not think by itself, and forcing ``<think>`` on it gives noise. What works is two real
-generations: a short plan, streamed as reasoning, then the answer, written with that plan as notes. The plan is opened
-with the words ``PLAN_OPENING``, which keep so small a model on the subject; everything after them is the model's.
-Where it stands in for a model that does not think (``think = false``) there is no plan.
+generations: a short plan, streamed as reasoning, then the answer, written with that plan as notes. The model is
+made to begin its plan with ``PLAN_OPENING``, which keeps so small a model on the subject; only what it wrote itself is
+shown. Where it stands in for a model that does not think (``think = false``) there is no plan.
 
 Both generations go through the OpenAI-compatible provider to the child process of ``embedded_backend``: there is no
 second client. Token counts are summed over both requests; the plan's are the reasoning tokens.
@@ -31,16 +31,14 @@ from ..core.events import (
 from ..core.lane import LaneSpec, Price
 from .base import ChatRequest, Check, Children, Message, ProviderError
 from .embedded_backend import ALIAS, EmbeddedBackend, Endpoint
-from .openai_compatible import OpenAICompatibleProvider
+from .openai_compatible import OpenAICompatible
 
 PLAN_SYSTEM = "Before answering, note what is asked and what the answer should contain."
 PLAN_OPENING = "The request is about"
-PLAN_PARAMS = {"max_tokens": 100, "stop": ["```"]}  # notes, not the code itself
+PLAN_PARAMS = {"max_tokens": 80, "stop": ["```"]}  # notes, not the code itself
 ANSWER_SYSTEM = "You are a helpful assistant."
-PARAMS = {"max_tokens": 400, "temperature": 0.7}  # warm enough that eight trajectories differ
+PARAMS = {"max_tokens": 256, "temperature": 0.7}  # warm enough that eight trajectories differ
 EXTRA_BODY = {"repeat_penalty": 1.1, "min_p": 0.05}  # so small a model otherwise falls into loops
-
-_KEY = "KIMI_UI_EMBEDDED_KEY"  # a name in a mapping made here, not in the process's environment
 
 
 def completed(spec: LaneSpec) -> LaneSpec:
@@ -62,7 +60,7 @@ class EmbeddedProvider:
     def __init__(self, spec: LaneSpec, backend: EmbeddedBackend) -> None:
         self.spec = completed(spec)
         self._backend = backend
-        self._client: tuple[Endpoint, OpenAICompatibleProvider] | None = None
+        self._client: tuple[Endpoint, OpenAICompatible] | None = None
 
     @property
     def thinks(self) -> bool:
@@ -90,7 +88,7 @@ class EmbeddedProvider:
             raise ProviderError(failure, retryable=not self._backend.is_unstable) from error
 
     async def _generate(
-        self, client: OpenAICompatibleProvider, request: ChatRequest, children: Children
+        self, client: OpenAICompatible, request: ChatRequest, children: Children
     ) -> AsyncGenerator[Event, None]:
         plan: list[str] = []
         planned: Usage | None = None
@@ -99,6 +97,7 @@ class EmbeddedProvider:
                 async for event in events:
                     match event:
                         case Reasoning(text) | Answer(text):
+                            text = text if plan else text.lstrip()  # it went on from our opening, after a space
                             plan.append(text)
                             yield Reasoning(text)
                         case Usage():
@@ -141,12 +140,12 @@ class EmbeddedProvider:
             await self._client[1].aclose()
             self._client = None
 
-    async def _client_at(self, endpoint: Endpoint) -> OpenAICompatibleProvider:
+    async def _client_at(self, endpoint: Endpoint) -> OpenAICompatible:
         """The client for this child; a restarted child answers elsewhere."""
         if self._client is None or self._client[0] != endpoint:
             await self.aclose()
-            spec = replace(self.spec, base_url=endpoint.base_url, api_key_env=_KEY)
-            self._client = (endpoint, OpenAICompatibleProvider(spec, {_KEY: endpoint.api_key}))
+            spec = replace(self.spec, base_url=endpoint.base_url)
+            self._client = (endpoint, OpenAICompatible(spec, endpoint.api_key))
         return self._client[1]
 
 
@@ -160,10 +159,12 @@ def plan_request(request: ChatRequest) -> ChatRequest:
 def answer_request(request: ChatRequest, plan: str) -> ChatRequest:
     """The conversation with the plan as notes in its system prompt."""
     if not plan.strip():
-        return request
+        return ChatRequest(request.messages, request.params)
     system = [message.content for message in request.messages if message.role == "system"] or [ANSWER_SYSTEM]
     chat = [message for message in request.messages if message.role != "system"]
-    return ChatRequest((Message("system", "\n".join([*system, f"Notes: {plan.strip()}"])), *chat), request.params)
+    return ChatRequest(
+        (Message("system", "\n".join([*system, f"Notes: {PLAN_OPENING} {plan.strip()}"])), *chat), request.params
+    )
 
 
 def total_usage(plan: Usage, answer: Usage) -> Usage:

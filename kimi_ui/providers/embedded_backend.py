@@ -4,8 +4,9 @@ One backend per process, shared by all embedded lanes. Starting takes a thread o
 thread may call ``warm_up``, any event loop may await ``endpoint``, and all of them wait for the same start. It knows
 how to keep the child alive, not how to talk to it: that is ``embedded``.
 
-Measured on 2 cores (SmolLM2-135M, Q4_1): ready 1.8 s after the start on a warm cache, 370 MB resident with the
-settings below, 120 tokens/s for one request and 165 tokens/s in all for eleven (one thread: 62 and 104).
+Measured on 2 cores (SmolLM2-135M, Q4_1): ready 1.6 s after the start on a warm cache, 370 MB resident. With one thread
+113 tokens/s for one request and 96 in all for eleven; with two 105 and 159. Beside two busy processes: with one thread
+42 and 73 tokens/s, with two 13 to 44 and 48, with stalls of many seconds. Hence ``threads``.
 """
 
 from __future__ import annotations
@@ -63,6 +64,11 @@ class EmbeddedBackend:
         """True while the child answers requests."""
         child, starting = self._child, self._starting
         return bool(child and child.poll() is None and starting and starting.done() and not starting.exception())
+
+    @property
+    def is_starting(self) -> bool:
+        """True while weights are fetched or the child comes up."""
+        return self._starting is not None and not self._starting.done()
 
     @property
     def failure(self) -> Failure | None:
@@ -222,9 +228,13 @@ class EmbeddedBackend:
 
 
 def threads() -> int:
-    """Threads for the child: the cores this process may use, up to four; the rest is the browser's and the app's."""
+    """Threads for the child: one core less than this process may use, at most four, at least one.
+
+    llama.cpp's threads wait for each other by spinning, so a busy core stalls them all; the browser and this app need
+    a core anyway.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(4, cores or 1))
+    return max(1, min(4, (cores or 1) - 1))
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

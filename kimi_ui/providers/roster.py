@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..config import ConfigError, Settings, default_lanes_path, read_lanes_file
-from ..core.lane import LaneSpec
+from ..core.lane import LaneSpec, Price
 from . import presets
 from .base import Check, Provider
 from .embedded import EmbeddedProvider, completed
 from .embedded_backend import EmbeddedBackend
 from .heavy import HeavyProvider
-from .ollama import OllamaProvider
+from .ollama import Ollama
 from .ollama_probe import OllamaState, probe
-from .openai_compatible import OpenAICompatibleProvider
+from .openai_compatible import OpenAICompatible
 
 PROBE_TIMEOUT_S = 0.5
 PROBE_EVERY_S = 5.0
@@ -46,6 +46,7 @@ class Route:
     why_not_better: str = ""
     how_to_get_real: str = ""
     is_stand_in: bool = False
+    price: Price | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,6 @@ class _Source:
     env: Mapping[str, str]
     file: tuple[str, int, int] | None  # path, mtime in ns, size
     ollama: OllamaState | None
-    models: Mapping[str, str]
 
 
 class _Served(NamedTuple):
@@ -92,13 +92,12 @@ class Roster:
         self.problem = ""  # the lanes file's present mistake, one sentence; empty if there is none
         self._environment = environment or (lambda: settings.env)
         self._lock = threading.RLock()
-        self._models: dict[str, str] = {}
         self._file_specs: tuple[tuple[str, int, int], list[LaneSpec]] | None = None
         self._ollama = OllamaState(presets.ollama_url(settings.env))
         self._probe: threading.Thread | None = None
         self._probed_at = float("-inf")
         self._retired: list[_Served] = []
-        self._state = _State(_Source({}, None, None, {}))
+        self._state = _State(_Source({}, None, None))
         self._take_up(first=True)
         self._probe_if_due()
 
@@ -154,17 +153,6 @@ class Roster:
         if thread:
             thread.join(timeout_s)
 
-    def choose_model(self, lane: str, model: str) -> None:
-        """Let a lane use another model of its provider until the app ends; an empty ``model`` undoes it.
-
-        The price goes with the model: it is not known for another one.
-        """
-        with self._lock:
-            self._models.pop(lane, None)
-            if model:
-                self._models[lane] = model
-            self._take_up()
-
     def warm_up(self) -> None:
         """Load the embedded model in the background if a lane is served by it."""
         if any(spec.provider == "embedded" for spec in self.specs):
@@ -216,18 +204,18 @@ class Roster:
                 self.problem = str(error)
                 return
             self.problem = ""
-            source = _Source(env, file, None if specs else self._ollama, dict(self._models))
+            source = _Source(env, file, None if specs else self._ollama)
             if source == self._state.source:
                 return
             if specs is None:
                 specs, routes = _preset_lanes(env, self._ollama)
             else:
                 routes = [_configured_route(spec, env) for spec in specs]
-            specs = [self._with_chosen_model(completed(spec)) for spec in specs]
+            specs = [completed(spec) for spec in specs]
             served = _make_all(specs, env, self.backend, self._state.served)
             self._retired += [old for lane, old in self._state.served.items() if served.get(lane) is not old]
-            models = {spec.id: spec.model or f"{spec.width} × {spec.of}" for spec in specs}
-            routes = [replace(route, model=models[route.lane]) for route in routes]
+            by_id = {spec.id: spec for spec in specs}
+            routes = [_with_model(route, by_id) for route in routes]
             self._state = _State(source, tuple(specs), tuple(routes), served)
 
     def _read(self, file: tuple[str, int, int] | None) -> list[LaneSpec] | None:
@@ -237,12 +225,6 @@ class Roster:
         if self._file_specs is None or self._file_specs[0] != file:
             self._file_specs = (file, read_lanes_file(file[0]))
         return list(self._file_specs[1])
-
-    def _with_chosen_model(self, spec: LaneSpec) -> LaneSpec:
-        model = self._models.get(spec.id, "")
-        if not model or model == spec.model or spec.provider not in ("openai", "ollama"):
-            return spec
-        return replace(spec, model=model, price=spec.price if spec.provider == "ollama" else None)
 
     def _probe_if_due(self) -> None:
         """Ask Ollama in the background, at most every ``PROBE_EVERY_S``; only the presets depend on the answer."""
@@ -272,11 +254,11 @@ def _make_all(
         if old and old.provider.spec == spec and old.key == key and old.of is of:
             made[spec.id] = old
         else:
-            made[spec.id] = _Served(_make(spec, env, backend, of), key, of)
+            made[spec.id] = _Served(_make(spec, key, backend, of), key, of)
     return {spec.id: made[spec.id] for spec in specs}
 
 
-def _make(spec: LaneSpec, env: Mapping[str, str], backend: EmbeddedBackend, of: Provider | None) -> Provider:
+def _make(spec: LaneSpec, key: str, backend: EmbeddedBackend, of: Provider | None) -> Provider:
     match spec.provider:
         case "heavy":
             assert of is not None
@@ -284,9 +266,9 @@ def _make(spec: LaneSpec, env: Mapping[str, str], backend: EmbeddedBackend, of: 
         case "embedded":
             return EmbeddedProvider(spec, backend)
         case "ollama":
-            return OllamaProvider(spec, env)
+            return Ollama(spec, key)
         case _:
-            return OpenAICompatibleProvider(spec, env)
+            return OpenAICompatible(spec, key)
 
 
 def _signature(path: Path | None) -> tuple[str, int, int] | None:
@@ -333,6 +315,14 @@ def _preset_lanes(env: Mapping[str, str], ollama: OllamaState) -> tuple[list[Lan
         why, via = f"A small local model stands in for {presets.QWEN_NAME}.", "embedded stand-in"
     qwen_route = Route(qwen.id, qwen.label, via, qwen.model, why, why_not, how, bool(qwen.stand_in_for))
     return [kimi, heavy, qwen], [kimi_route, heavy_route, qwen_route]
+
+
+def _with_model(route: Route, specs: Mapping[str, LaneSpec]) -> Route:
+    """The route with its model and price; heavy's are those of the lane it is made of, ``width`` times."""
+    spec = specs[route.lane]
+    inner = specs.get(spec.of, spec)
+    model = f"{spec.width} × {inner.model}" if spec.of else spec.model
+    return replace(route, model=model, price=inner.price)
 
 
 def _configured_route(spec: LaneSpec, env: Mapping[str, str]) -> Route:

@@ -1,0 +1,60 @@
+"""What the commands share: their common options, opening what they work on, and text that is safe to print."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from typing import Any
+
+from ..config import Settings, read_environment, read_settings
+from ..core.events import Failure
+from ..core.lane import Price
+
+# Model and server text can hold escape sequences that would drive the terminal: C0 and C1 controls except tab and line
+# feed, and the bidirectional overrides that reorder what is read.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+class CommandError(Exception):
+    """The command cannot do its job: one sentence with the remedy."""
+
+
+def printable(text: str) -> str:
+    """Text with nothing in it that a terminal would obey."""
+    return _UNPRINTABLE.sub("\ufffd", text)
+
+
+def complain(sentence: str) -> None:
+    print(f"kimi_ui: {printable(sentence)}", file=sys.stderr)
+
+
+def sentence_of(failure: Failure) -> str:
+    """What failed and what to do, as one line."""
+    return " ".join(part for part in (failure.message, failure.remedy, failure.command) if part)
+
+
+def add_common(command: argparse.ArgumentParser) -> None:
+    """``--lanes`` and ``--db``, which every command that sends or reads has."""
+    command.add_argument("--lanes", metavar="FILE", help="lanes file (TOML) instead of the shipped lanes")
+    command.add_argument(
+        "--db", metavar="FILE", help="the log, an SQLite file, instead of the one in your data directory"
+    )
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The settings these options, the environment and ``.env`` make. Raises ``ConfigError``."""
+    names = ("host", "port", "db", "lanes")
+    given: dict[str, Any] = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    return read_settings(**given, browser=getattr(options, "browser", True), env=read_environment())
+
+
+def price_words(price: Price | None) -> str:
+    """A price as a person reads it, with its day."""
+    if price is None:
+        return "price not known"
+    if not price.input and not price.output:
+        return "free, runs here"
+    cached = f" (cached {price.cached_input:g})" if price.cached_input is not None else ""
+    day = f", {price.as_of}" if price.as_of else ""
+    return f"${price.input:g}{cached} in, ${price.output:g} out per million tokens{day}"

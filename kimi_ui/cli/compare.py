@@ -1,0 +1,102 @@
+"""``compare``: one prompt to all lanes, streamed to the terminal, logged like any other turn."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..core.turn import TurnFold, TurnLog
+from .common import CommandError, add_common, printable, sentence_of, settings_of
+
+if TYPE_CHECKING:
+    from ..engine import Engine
+    from .compare_view import CompareView
+
+POLL_S = 0.05
+STOP_WAIT_S = 2.0
+DONE = ("ok", "length")  # an answer cut at max_tokens is an answer
+
+
+def add(commands: Any) -> None:
+    command = commands.add_parser(
+        "compare",
+        help="send a prompt to all lanes and show them side by side in the terminal",
+        description="Exit code 0 if every lane gave an answer, 1 if any did not.",
+    )
+    command.add_argument("prompt", metavar="PROMPT", help="the prompt; - reads it from standard input")
+    add_common(command)
+    command.add_argument("--lane", metavar="ID", action="append", help="only this lane; may be given several times")
+    command.add_argument("--system", metavar="TEXT", default="", help="a system prompt for all lanes")
+    command.add_argument("--json", action="store_true", help="print one JSON object per lane, nothing else, to stdout")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from ..engine import UnknownLane
+    from ..log.reader import LogReader
+    from .compare_view import CompareView, block
+    from .session import session
+
+    prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
+    if not prompt.strip():
+        raise CommandError("The prompt is empty; give one in quotes, or - and pipe it in.")
+    settings = settings_of(options)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # an orderly end for both
+    with session(settings) as opened:
+        opened.roster.settle()
+        try:
+            turn = opened.engine.send(prompt, lanes=options.lane, system=options.system)
+        except UnknownLane as error:
+            raise CommandError(f"{error} Choose one of these with --lane.") from None
+        live = sys.stdout if sys.stdout.isatty() and not options.json else sys.stderr
+        with CompareView(turn, live) as view:
+            interrupted = follow(turn, opened.engine, view)
+    fold = TurnFold.of(turn).apply_all(list(turn.entries))
+    newest = [attempt_id for info in turn.lanes if (attempt_id := fold.current(info.id))]
+    metrics = {row["attempt_id"]: row for row in LogReader(settings.db).attempt_metrics(newest)}
+    for info in turn.lanes:
+        row = as_row(fold, info.id, metrics)
+        print(json.dumps(row) if options.json else block(info, row))
+    if interrupted:
+        return 130
+    return 0 if all(as_row(fold, info.id, metrics)["status"] in DONE for info in turn.lanes) else 1
+
+
+def follow(turn: TurnLog, engine: Engine, view: CompareView) -> bool:
+    """Show the turn until it is closed. Ctrl-C stops it, keeps what came, and makes this return True."""
+    try:
+        while not turn.closed:
+            view.update()
+            time.sleep(POLL_S)
+    except KeyboardInterrupt:
+        engine.stop(turn.turn_id)
+        deadline = time.monotonic() + STOP_WAIT_S
+        while not turn.closed and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+        return True
+    return False
+
+
+def as_row(fold: TurnFold, lane: str, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A lane's result: its texts, its error in a sentence, and every column of ``attempt_metrics``.
+
+    A lane that was interrupted before its request could leave has no attempt: status ``interrupted``, the rest None.
+    """
+    attempt_id = fold.current(lane)
+    if attempt_id is None:
+        return {"lane": lane, "status": "interrupted", "answer": "", "reasoning": "", "error": None, "attempt_id": None}
+    state = fold.folds[attempt_id]
+    own = {
+        "lane": lane,
+        "status": state.status,
+        "answer": state.answer,
+        "reasoning": state.reasoning,
+        "error": printable(sentence_of(state.failure)) if state.failure else None,
+        "attempt_id": attempt_id,
+    }
+    return {**own, **metrics.get(attempt_id, {}), **own}

@@ -1,0 +1,151 @@
+"""What ``compare`` shows: live panels on a terminal, plain lines elsewhere. Model text is made printable first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.text import Text
+
+from ..core.attempt import AttemptFold, live_phase
+from ..core.events import PREPARING, Phase
+from ..core.turn import LaneInfo, TurnFold, TurnLog
+from .common import printable
+
+FRAMES_PER_S = 12
+TAIL_CHARS = 4000  # more than any panel shows
+
+
+class CompareView:
+    """Follows a turn. ``update`` takes in what is new; on a terminal the panels are drawn from it.
+
+    Off a terminal only preparations that take long are told, one line per tenth.
+    """
+
+    def __init__(self, turn: TurnLog, out: TextIO) -> None:
+        self._turn = turn
+        self._fold = TurnFold.of(turn)
+        self._seen = 0
+        self._told = ""
+        self._console = Console(file=out, highlight=False)
+        self._live: Live | None = None
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, transient=True, auto_refresh=False, vertical_overflow="crop")
+
+    def __enter__(self) -> CompareView:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def update(self) -> None:
+        entries = self._turn.entries[self._seen :]
+        self._seen += len(entries)
+        self._fold.apply_all(entries)
+        if self._live:
+            self._live.update(self._panels(), refresh=True)
+        else:
+            self._tell_preparation()
+
+    def _tell_preparation(self) -> None:
+        for state in self._fold.lanes.values():
+            event = state.preparing.event if state.preparing else None
+            if isinstance(event, Phase) and event.name == PREPARING and (words := tenths(event)) != self._told:
+                self._told = words
+                self._console.print(words, markup=False)
+
+    def _panels(self) -> RenderableType:
+        lines = max(3, (self._console.height - 1) // len(self._turn.lanes) - 2)
+        elapsed_s = (time.perf_counter_ns() - self._turn.t0_ns) / 1e9
+        return Group(*(self._panel(info, lines, elapsed_s) for info in self._turn.lanes))
+
+    def _panel(self, info: LaneInfo, lines: int, elapsed_s: float) -> Panel:
+        attempt_id = self._fold.current(info.id)
+        if attempt_id is None:
+            preparing = self._fold.lanes[info.id].preparing
+            event = preparing.event if preparing else None
+            words = percent(event) if isinstance(event, Phase) else "connecting"
+            return Panel(
+                Text(words, style="dim"), title=title(info, "", elapsed_s), title_align="left", height=lines + 2
+            )
+        fold = self._fold.folds[attempt_id]
+        width = max(10, self._console.width - 4)
+        body = tail(fold, width, lines)
+        end_s = (fold.end_ns + self._fold.attempts[attempt_id].sent_ns) / 1e9 if fold.end_ns is not None else elapsed_s
+        border = {"done": "green", "error": "red", "timeout": "red", "incomplete": "red"}.get(live_phase(fold), "dim")
+        name = title(info, live_phase(fold), end_s)
+        return Panel(body, title=name, title_align="left", height=lines + 2, border_style=border)
+
+
+def title(info: LaneInfo, phase: str, elapsed_s: float) -> Text:
+    text = Text(info.label, style="bold")
+    if info.stand_in_for:
+        text.append(" (stand-in)", style="yellow")
+    return text.append(f" · {phase} · {elapsed_s:.1f} s" if phase else f" · {elapsed_s:.1f} s", style="not bold dim")
+
+
+def tail(fold: AttemptFold, width: int, lines: int) -> Text:
+    """The last lines of the thinking, dim, and of the answer."""
+    text = Text()
+    answer = printable(fold.answer[-TAIL_CHARS:])
+    if not answer:
+        text.append(printable(fold.reasoning[-TAIL_CHARS:]), style="dim italic")
+    text.append(answer)
+    if fold.failure:
+        text.append(f"\n{printable(fold.failure.message)}", style="red")
+    wrapped = text.wrap(Console(width=width, file=None), width)
+    return Text("\n").join(wrapped[-lines:])
+
+
+def percent(phase: Phase) -> str:
+    """A preparation with how far it is."""
+    if phase.done is None or not phase.total:
+        return phase.detail
+    return f"{phase.detail}: {phase.done / 1e6:.0f} of {phase.total / 1e6:.0f} MB"
+
+
+def tenths(phase: Phase) -> str:
+    """As ``percent``, but changing only with each tenth, for output that cannot be overwritten."""
+    if phase.done is None or not phase.total:
+        return phase.detail
+    return f"{phase.detail}: {phase.done * 10 // phase.total * 10} %"
+
+
+def block(info: LaneInfo, row: Mapping[str, Any]) -> str:
+    """A lane's result as plain text: a line of figures, the thinking, the answer."""
+    head = " · ".join(
+        part for part in (info.label, f"stands in for {info.stand_in_for}" * bool(info.stand_in_for)) if part
+    )
+    parts = [f"== {printable(head)}", f"   {' · '.join(figures(row))}"]
+    if row["error"]:
+        parts.append(f"   {row['error']}")
+    if row["reasoning"].strip():
+        parts.append("\n".join(f"  | {line}" for line in printable(row["reasoning"]).strip().splitlines()))
+    if row["answer"].strip():
+        parts.append(printable(row["answer"]).strip())
+    return "\n".join(parts) + "\n"
+
+
+def figures(row: Mapping[str, Any]) -> list[str]:
+    """The numbers that are known, with their units; the others are left out."""
+    found = [str(row["status"])]
+    for name, words in (("ttft_ms", "first token"), ("ttfo_ms", "first answer token"), ("e2e_ms", "total")):
+        if row.get(name) is not None:
+            found.append(f"{words} {row[name] / 1000:.2f} s")
+    if row.get("decode_tps") is not None:
+        found.append(f"{row['decode_tps']:.1f} tok/s")
+    if row.get("output_tokens") is not None:
+        found.append(f"{row['output_tokens']} tokens ({row.get('token_source')})")
+    if row.get("cost_usd") is not None:
+        found.append(f"${row['cost_usd']:.4f}")
+    return found

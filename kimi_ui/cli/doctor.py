@@ -1,0 +1,108 @@
+"""``doctor``: what each lane would use, why not something better, and whether it would answer."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.text import Text
+
+from ..config import read_environment
+from ..core.lane import LaneSpec
+from .common import add_common, price_words, printable, settings_of
+
+if TYPE_CHECKING:
+    from ..providers.base import Check
+    from ..providers.roster import Roster, Route
+
+
+def add(commands: Any) -> None:
+    command = commands.add_parser(
+        "doctor",
+        help="what each lane would use, why not something better, and whether it would answer",
+        description="Exit code 0 if every lane would answer, 1 otherwise.",
+    )
+    add_common(command)
+    command.add_argument(
+        "--probe", action="store_true", help="also send one tiny request per lane (a paid one, if paid)"
+    )
+    command.add_argument("--json", action="store_true", help="one JSON object per lane")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from ..providers.roster import Roster
+
+    settings = settings_of(options)
+    roster = Roster(settings, read_environment)
+    roster.settle()
+    checks = asyncio.run(_examine(roster, options.probe))
+    if options.json:
+        for spec in roster.specs:
+            print(json.dumps(as_row(spec, roster.route(spec.id), checks[spec.id])))
+    else:
+        console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        console.print(f"Lanes: {roster.lanes_path or 'the shipped ones (no lanes file)'}", markup=False)
+        console.print(f"Log:   {settings.db}", markup=False)
+        for spec in roster.specs:
+            console.print(report(roster.route(spec.id), checks[spec.id]))
+    return 0 if all(check.ok for check in checks.values()) else 1
+
+
+async def _examine(roster: Roster, probe: bool) -> dict[str, Check]:
+    """All lanes at once: a slow one does not keep the others waiting."""
+    try:
+        lanes = [spec.id for spec in roster.specs]
+        found = await asyncio.gather(*(roster.check(lane, probe) for lane in lanes))
+        return dict(zip(lanes, found, strict=True))
+    finally:
+        await roster.aclose()
+
+
+def as_row(spec: LaneSpec, route: Route, check: Check) -> dict[str, Any]:
+    """Everything known about a lane, flat, for ``--json``."""
+    return {
+        **asdict(route),
+        "provider": spec.provider,
+        "base_url": spec.base_url,
+        **asdict(check),
+    }
+
+
+def report(route: Route, check: Check) -> Text:
+    """A lane as a short paragraph."""
+    mark, style = ("✓", "green") if check.ok else ("✗", "red")
+    text = Text(f"\n{mark} ", style=style).append(f"{route.label}", style="bold")
+    text.append(f"  {route.lane}", style="dim")
+    lines = [f"{route.via}: {route.model} ({price_words(route.price)})", route.why]
+    if route.why_not_better:
+        lines.append(f"{route.why_not_better} For the real one: {route.how_to_get_real}".strip())
+    lines.append(" · ".join(findings(check)))
+    if check.problem:
+        lines.append(" ".join(part for part in (check.problem, check.remedy, check.command) if part))
+    for line in filter(None, lines):
+        text.append(f"\n  {printable(line)}", style="" if check.ok else style if line == lines[-1] else "")
+    return text
+
+
+def findings(check: Check) -> list[str]:
+    """What was found out, in words; what was not is left out."""
+    words = {
+        "reachable": ("reachable", "not reachable"),
+        "key_valid": ("key valid", "key not accepted"),
+        "model_present": ("model there", "model not there"),
+        "thinking": ("shows its thinking", "does not think"),
+    }
+    found = [
+        yes if getattr(check, name) else no for name, (yes, no) in words.items() if getattr(check, name) is not None
+    ]
+    if check.dialect:
+        found.append(f"thinking arrives as {check.dialect}")
+    if check.latency_ms is not None:
+        found.append(f"answered in {check.latency_ms:.0f} ms")
+    return found

@@ -1,0 +1,51 @@
+"""Options and dispatch. Each command is a module with ``add`` (its options) and ``run`` (its job, an exit code)."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+from .. import __version__
+from ..config import ConfigError
+from . import compare, doctor, serve
+from .common import CommandError, complain
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit code. Expected errors are one sentence on stderr, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character must not end us
+    options = parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except (ConfigError, CommandError) as error:
+        complain(str(error))
+        return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        with suppress(OSError):
+            sys.stdout.close()  # whoever read us has gone; the interpreter's own flush at exit must not complain
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="kimi_ui",
+        description="One prompt, several models side by side, thinking visible, every turn measured.",
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"Kimi UI {__version__}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    for command in (serve, compare, doctor):
+        command.add(commands)
+    return top

@@ -1,0 +1,106 @@
+"""``serve``: the page. Says where it is, where the log is and what serves each lane; ends cleanly on Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+import webbrowser
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..config import Settings
+from ..core.events import Phase
+from .common import CommandError, add_common, printable, settings_of
+
+if TYPE_CHECKING:
+    from ..providers.embedded_backend import EmbeddedBackend
+    from ..providers.roster import Roster
+
+POLL_S = 0.2
+
+
+def add(commands: Any) -> None:
+    command = commands.add_parser("serve", help="open the page (what app.py does)")
+    command.add_argument("--host", help="address to listen on (127.0.0.1: this machine only)")
+    command.add_argument("--port", help="port to listen on (7860; 0 takes a free one)")
+    add_common(command)
+    command.add_argument("--no-browser", dest="browser", action="store_false", help="do not open a browser")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    settings = settings_of(options)
+    refuse_open_door(settings)
+    from ..ui.server import PortInUse
+    from ..ui.server import serve as serve_page
+    from .session import session
+
+    with session(settings) as opened:
+        roster = opened.roster
+
+        def ready(url: str) -> None:
+            roster.settle(0)
+            print(welcome(url, settings, roster), flush=True)
+            roster.warm_up()
+            threading.Thread(target=show_fetching, args=(roster.backend,), name="progress", daemon=True).start()
+            if settings.browser:
+                threading.Thread(target=webbrowser.open, args=(url,), name="browser", daemon=True).start()
+
+        try:
+            serve_page(opened.engine, opened.reader, roster, host=settings.host, port=settings.port, on_ready=ready)
+        except PortInUse as error:
+            raise CommandError(str(error)) from None
+    return 0
+
+
+def refuse_open_door(settings: Settings) -> None:
+    """Others may only reach the page if they must give a password. Raises ``CommandError``."""
+    if not settings.is_loopback and not settings.password:
+        raise CommandError(
+            f"--host {settings.host} would let others use this page and your keys; set KIMI_UI_PASSWORD first "
+            "(in the environment or .env), or leave --host out."
+        )
+
+
+def welcome(url: str, settings: Settings, roster: Roster) -> str:
+    """What stands in the terminal once the page answers."""
+    lines = [f"Kimi UI is at {url}", f"Log: {settings.db}"]
+    if roster.lanes_path:
+        lines.append(f"Lanes: {roster.lanes_path}")
+    for route in roster.routes:
+        line = f"  {route.label}: {route.via}, {route.model}."
+        if route.why_not_better:
+            line += f" {route.why_not_better} For the real one: {route.how_to_get_real}"
+        lines.append(line)
+    return printable("\n".join(lines))
+
+
+def show_fetching(backend: EmbeddedBackend) -> None:
+    """While the weights are fetched, show how far it is: a bar on a terminal, a line at the start elsewhere."""
+    console = Console(file=sys.stdout)
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=console
+    )
+    task = None
+    while backend.is_starting:
+        phase = backend.phase
+        if phase and phase.total:
+            if task is None:
+                task = begin(bar, phase)
+            bar.update(task, completed=phase.done or 0)
+        threading.Event().wait(POLL_S)
+    bar.stop()
+    if backend.failure:
+        print(printable(f"{backend.failure.message} {backend.failure.remedy}"), flush=True)
+
+
+def begin(bar: Progress, phase: Phase) -> Any:
+    """Start showing a fetch; returns the bar's task."""
+    if bar.console.is_terminal:
+        bar.start()
+    else:
+        print(phase.detail, flush=True)
+    return bar.add_task(phase.detail, total=phase.total)

@@ -1,0 +1,41 @@
+"""Roster, log and engine, opened in the right order and closed in the reverse one, whatever happens in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from ..config import Settings, read_environment
+from ..engine import Engine
+from ..log.reader import LogReader
+from ..log.writer import LogWriter
+from ..providers.roster import Roster
+
+
+class Session(NamedTuple):
+    """Everything a command needs to send turns."""
+
+    settings: Settings
+    roster: Roster
+    engine: Engine
+    writer: LogWriter
+    reader: LogReader
+
+
+@contextmanager
+def session(settings: Settings) -> Iterator[Session]:
+    """A running engine with its log. On the way out attempts still running are ended and everything is written."""
+    roster = Roster(settings, read_environment)
+    writer = LogWriter(settings.db)
+    writer.start()
+    try:
+        reader = LogReader(settings.db)
+        engine = Engine(roster, writer, reader)
+        engine.start()
+        try:
+            yield Session(settings, roster, engine, writer, reader)
+        finally:
+            engine.close()
+    finally:
+        writer.close()
