@@ -1,0 +1,395 @@
+"""The numbers of an attempt, on a virtual clock: definitions, what is unknown, what is not believed, heavy's sums."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kimi_ui.core.attempt import Attempt, AttemptFold
+from kimi_ui.core.events import (
+    CONNECTED,
+    FIRST_CHUNK,
+    FIRST_TRAJECTORY_TOKEN,
+    Answer,
+    End,
+    Failure,
+    Finish,
+    Flag,
+    Phase,
+    Reasoning,
+    Usage,
+)
+from kimi_ui.core.metrics import Metrics, is_burst, measure, measure_turn
+from kimi_ui.core.tokens import LocalCount, count_text, counter
+from kimi_ui.core.turn import LaneInfo, TurnFold
+from tests.support.turns import MS, Timed, attempt, ended, tokens, turn
+
+
+def fold_of(events: list[Timed]) -> AttemptFold:
+    fold = AttemptFold()
+    for at_ms, event in events:
+        fold.apply(round(at_ms * MS), event)
+    return fold
+
+
+def metrics(events: list[Timed], **identity: Any) -> Metrics:
+    fold = fold_of(events)
+    return measure(attempt(**identity), fold, count_text(counter(), fold.reasoning, fold.answer))
+
+
+def thought(n_reasoning: int = 30, n_answer: int = 50, *, ttft_ms: float = 100, gap_ms: float = 10) -> list[Timed]:
+    """Reasoning, then an answer, at one pace, with the server's count."""
+    n = n_reasoning + n_answer
+    return [
+        *tokens(n_reasoning, start_ms=ttft_ms, gap_ms=gap_ms, kind=Reasoning),
+        *tokens(n_answer, start_ms=ttft_ms + n_reasoning * gap_ms, gap_ms=gap_ms),
+        (ttft_ms + n * gap_ms, Usage(input_tokens=12, output_tokens=n, reasoning_tokens=n_reasoning)),
+    ]
+
+
+def test_every_number_of_a_whole_answer() -> None:
+    m = metrics([(20, Phase(CONNECTED)), (30, Phase(FIRST_CHUNK)), *ended(thought())])
+    assert (m.connect_ms, m.ttfc_ms, m.ttft_ms, m.ttfo_ms, m.thinking_ms) == (20, 30, 100, 400, 300)
+    assert (m.e2e_ms, m.ended_ms) == (890, 901)
+    assert m.tpot_ms == pytest.approx(790 / 79, rel=1e-12)
+    assert m.decode_tps == pytest.approx(100, rel=1e-12)
+    assert m.answer_decode_tps == pytest.approx(49 / 0.49, rel=1e-12)
+    assert m.e2e_tps == pytest.approx(80 / 0.89, rel=1e-12)
+    assert m.effective_tps == pytest.approx(50 / 0.89, rel=1e-12)
+    assert m.ntpot_ms == pytest.approx(890 / 80, rel=1e-12)
+    assert (m.output_tokens, m.reasoning_tokens, m.answer_tokens, m.input_tokens) == (80, 30, 50, 12)
+    assert (m.token_source, m.reasoning_source, m.input_source) == ("usage", "usage", "usage")
+    assert m.reasoning_share == 30 / 80
+    assert (m.n_chunks, m.tokens_per_chunk, m.coalesced, m.burst) == (80, 1, 0, 0)
+    assert (m.max_stall_ms, m.n_stalls, m.p99_icl_ms) == (10, 0, None)
+    assert (m.suspect, m.suspect_reason, m.cold_start, m.cost_usd) == (0, None, None, None)
+
+
+def test_a_slower_first_token_moves_ttft_and_not_the_pace_and_a_slower_pace_the_reverse() -> None:
+    base = metrics(ended(thought()))
+    late = metrics(ended(thought(ttft_ms=600)))
+    slow = metrics(ended(thought(gap_ms=20)))
+    assert late.ttft_ms == base.ttft_ms + 500 and late.tpot_ms == pytest.approx(base.tpot_ms, rel=1e-12)
+    assert slow.tpot_ms == pytest.approx(2 * base.tpot_ms, rel=1e-12) and slow.ttft_ms == base.ttft_ms
+
+
+@pytest.mark.parametrize("per_event", [4, 16])
+def test_coalesced_events_keep_the_pace_of_their_tokens(per_event: int) -> None:
+    """500 tokens at 10 ms that a proxy delivers in lumps: the first lump's tokens were made before the first stamp."""
+    events = [(100 + (end - 1) * 10.0, Answer(" word" * per_event)) for end in range(per_event, 501, per_event)]
+    n = per_event * len(events)
+    m = metrics(ended([*events, (6000, Usage(output_tokens=n))]))
+    assert m.output_tokens == n and m.n_chunks == len(events)
+    assert m.tpot_ms == pytest.approx(10, rel=0.005)
+    assert m.decode_tps == pytest.approx(100, rel=0.005)
+    assert m.tokens_per_chunk == per_event and m.coalesced == 0
+
+
+def test_all_tokens_in_one_event_have_no_pace() -> None:
+    m = metrics(ended([(500, Answer(" word" * 200)), (501, Usage(output_tokens=200))]))
+    assert (m.coalesced, m.tpot_ms, m.decode_tps, m.answer_decode_tps) == (1, None, None, None)
+    assert m.e2e_tps == pytest.approx(400)
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([], {"output_tokens": None, "ttft_ms": None, "e2e_ms": None, "n_chunks": None, "burst": None}),
+        ([(50, Answer("x"))], {"output_tokens": 1, "ttft_ms": 50, "e2e_ms": 50, "tpot_ms": None, "coalesced": 0}),
+        ([(50, Answer("x")), (90, Answer(" y"))], {"output_tokens": 2, "tpot_ms": 40, "decode_tps": None}),
+        ([(5, Reasoning("")), (7, Answer("")), (50, Answer("x"))], {"ttft_ms": 50, "ttfo_ms": 50, "n_chunks": 1}),
+    ],
+)
+def test_little_or_nothing(events: list[Timed], expected: dict[str, Any]) -> None:
+    got = metrics(ended(events))
+    assert {name: getattr(got, name) for name in expected} == expected
+    assert got.suspect == 0
+
+
+def test_role_only_and_usage_only_chunks_do_not_move_the_first_token() -> None:
+    noisy = [(3, Phase(FIRST_CHUNK)), (4, Usage(input_tokens=1)), *thought()]
+    plain, with_noise = metrics(ended(thought())), metrics(ended(noisy))
+    assert with_noise.ttft_ms == plain.ttft_ms and with_noise.tpot_ms == plain.tpot_ms
+    assert with_noise.ttfc_ms == 3
+
+
+@pytest.mark.parametrize(
+    ("n", "gap_ms", "has_rate"), [(40, 10, True), (39, 10, False), (40, 5, False), (41, 5, True), (400, 0.4, False)]
+)
+def test_a_rate_needs_200_ms_and_40_tokens(n: int, gap_ms: float, has_rate: bool) -> None:
+    m = metrics(ended([*tokens(n, start_ms=5000, gap_ms=gap_ms), (9000, Usage(output_tokens=n))]))
+    assert (m.decode_tps is not None) == has_rate
+    assert m.tpot_ms is not None
+
+
+@pytest.mark.parametrize("status", ["stopped", "timeout", "error", "incomplete", "interrupted"])
+def test_a_cut_attempt_keeps_its_first_times_and_loses_totals_and_rates(status: str) -> None:
+    m = metrics(ended(thought(), status))
+    assert (m.ttft_ms, m.ttfo_ms, m.thinking_ms, m.ended_ms) == (100, 400, 300, 901)
+    assert (m.output_tokens, m.n_chunks) == (80, 80)
+    for name in ("e2e_ms", "user_latency_ms", "tpot_ms", "ntpot_ms", "decode_tps", "answer_decode_tps", "e2e_tps"):
+        assert getattr(m, name) is None, name
+    assert m.effective_tps is None
+
+
+def test_thinking_that_was_cut_is_unknown_and_thinking_that_is_all_there_was_is_not() -> None:
+    only = tokens(50, start_ms=100, gap_ms=10, kind=Reasoning)
+    assert metrics(ended(only, "stopped")).thinking_ms is None
+    assert metrics(ended(only, "no_answer")).thinking_ms == 490
+    assert metrics(ended(only, "length")).thinking_ms == 490
+
+
+def test_an_answer_cut_by_length_keeps_its_numbers() -> None:
+    m = metrics(ended(thought(), "length"))
+    assert m.e2e_ms == 890 and m.decode_tps == pytest.approx(100)
+
+
+def test_reasoning_after_the_answer_is_no_thinking_time() -> None:
+    late = [*tokens(50, start_ms=100, gap_ms=10), *tokens(5, start_ms=700, gap_ms=10, kind=Reasoning)]
+    m = metrics(ended(late))
+    assert (m.ttft_ms, m.ttfo_ms, m.thinking_ms) == (100, 100, None)
+
+
+def test_a_response_that_was_not_streamed_has_no_first_token_time() -> None:
+    m = metrics(ended([(0, Flag("non_streaming")), (800, Reasoning("hm")), (800, Answer("yes " * 60))]))
+    assert (m.ttfc_ms, m.ttft_ms, m.ttfo_ms, m.thinking_ms, m.tpot_ms) == (None, None, None, None, None)
+    assert m.e2e_ms == 800
+
+
+def test_reasoning_that_was_held_back_and_let_go_at_once_is_a_burst() -> None:
+    flushed = [(5000 + i * 0.1, Reasoning(" word")) for i in range(200)]
+    m = metrics(ended([*flushed, *tokens(60, start_ms=5030, gap_ms=20)]))
+    assert m.burst == 1 and m.decode_tps is None and m.tpot_ms is None
+    assert m.answer_decode_tps == pytest.approx(50), "the answer came at its own pace"
+    as_one = metrics(ended([(5000, Reasoning(" word" * 200)), *tokens(60, start_ms=5030, gap_ms=20)]))
+    assert as_one.burst == 1 and as_one.decode_tps is None
+
+
+def test_a_steady_stream_is_no_burst_and_short_texts_are_not_judged() -> None:
+    steady = fold_of(thought(300, 300))
+    assert not is_burst(steady.text_ns, steady.text_chars)
+    short = fold_of([(1, Answer("a" * 90)), (500, Answer("b" * 10))])
+    assert not is_burst(short.text_ns, short.text_chars)
+
+
+def test_stalls_are_counted() -> None:
+    events = [*tokens(60, start_ms=0, gap_ms=10), *tokens(60, start_ms=2000, gap_ms=10)]
+    m = metrics(ended(events))
+    assert m.max_stall_ms == 1410 and m.n_stalls == 1 and m.p99_icl_ms == 10
+
+
+def test_the_numbers_of_an_open_attempt_are_those_so_far() -> None:
+    m = metrics(thought()[:-1])
+    assert (m.ttft_ms, m.ttfo_ms, m.e2e_ms, m.ended_ms) == (100, 400, None, None)
+    assert m.decode_tps == pytest.approx(100) and m.output_tokens == 80 and m.token_source == "tokenizer"
+
+
+def test_user_latency_spans_the_wait_and_earlier_tries_and_a_retry_by_hand_starts_anew() -> None:
+    m = metrics(ended(thought()), sent_ms=5000)
+    assert m.user_latency_ms == 5901 and m.e2e_ms == 890
+    again = metrics(ended(thought()), sent_ms=60_050, asked_ns=60_000 * MS)
+    assert again.user_latency_ms == 951
+    assert metrics(ended(thought()), parent_id="p").user_latency_ms is None
+
+
+def test_a_cold_load_is_told_apart() -> None:
+    load = Usage(output_tokens=80, load_ns=8_000 * MS, prompt_ns=900 * MS, eval_ns=800 * MS, input_tokens=90)
+    m = metrics(ended([*thought(ttft_ms=9000)[:-1], (9999, load)]))
+    assert (m.cold_load_ms, m.ttft_ms, m.ttft_warm_ms, m.cold_start) == (8000, 9000, 1000, 1)
+    assert m.server_decode_tps == pytest.approx(100) and m.prefill_tps == pytest.approx(100)
+    warm = metrics(ended([*thought()[:-1], (999, Usage(output_tokens=80, load_ns=5 * MS))]))
+    assert (warm.cold_start, warm.ttft_warm_ms) == (0, 95)
+
+
+@pytest.mark.parametrize(
+    ("usage", "output", "source", "reasoning", "reasoning_source", "reason"),
+    [
+        (Usage(), 80, "tokenizer", 30, "apportioned", None),
+        (Usage(output_tokens=0), 80, "tokenizer", 30, "apportioned", None),
+        (Usage(output_tokens=160), 160, "usage", 60, "apportioned", None),
+        (Usage(output_tokens=82, reasoning_tokens=31), 82, "usage", 31, "usage", None),
+        (Usage(output_tokens=82, reasoning_tokens=0), 82, "usage", 31, "apportioned", None),
+        (Usage(output_tokens=82, source="server"), 82, "server", 31, "apportioned", None),
+        (Usage(output_tokens=80, reasoning_tokens=90), 80, "usage", 30, "apportioned", "usage_reasoning"),
+        (Usage(output_tokens=-5), 80, "tokenizer", 30, "apportioned", "usage_negative"),
+        (Usage(output_tokens=10**12), 80, "tokenizer", 30, "apportioned", "usage_output"),
+        (Usage(output_tokens=5), 80, "tokenizer", 30, "apportioned", "usage_output"),
+    ],
+)
+def test_which_count_is_believed(
+    usage: Usage, output: int, source: str, reasoning: int, reasoning_source: str, reason: str | None
+) -> None:
+    m = metrics(ended([*thought()[:-1], (950, usage)]))
+    assert (m.output_tokens, m.token_source) == (output, source)
+    assert (m.reasoning_tokens, m.reasoning_source) == (reasoning, reasoning_source)
+    assert (m.suspect_reason, m.suspect) == (reason, int(reason is not None))
+
+
+def test_reasoning_that_is_counted_but_not_shown_is_believed_and_an_answer_called_reasoning_is_not() -> None:
+    answer = tokens(50, start_ms=100, gap_ms=10)
+    hidden = metrics(ended([*answer, (950, Usage(output_tokens=1050, reasoning_tokens=1000))]))
+    assert (hidden.reasoning_tokens, hidden.answer_tokens, hidden.suspect) == (1000, 50, 0)
+    assert hidden.token_discrepancy == 0
+    wrong = metrics(ended([*answer, (950, Usage(output_tokens=50, reasoning_tokens=40))]))
+    assert (wrong.reasoning_tokens, wrong.answer_tokens, wrong.suspect_reason) == (0, 50, "usage_reasoning")
+
+
+def test_counts_of_the_input() -> None:
+    asked = Usage(input_tokens=100, cached_input_tokens=60)
+    m = metrics(ended([*thought()[:-1], (950, asked)]), input_chars=400)
+    assert (m.input_tokens, m.cached_input_tokens, m.input_source) == (100, 60, "usage")
+    estimate = metrics(ended(thought()[:-1]), input_chars=401)
+    assert (estimate.input_tokens, estimate.input_source) == (101, "chars")
+    absurd = metrics(ended([*thought()[:-1], (950, Usage(input_tokens=10**9))]), input_chars=400)
+    assert (absurd.input_tokens, absurd.suspect_reason) == (100, "usage_input")
+    cached = metrics(ended([*thought()[:-1], (950, Usage(input_tokens=10, cached_input_tokens=60))]))
+    assert (cached.cached_input_tokens, cached.suspect_reason) == (None, "usage_cached")
+    assert metrics(ended([], "error"), input_chars=400).input_tokens is None, "nothing says it was ever read"
+
+
+def test_disagreement_of_server_and_local_count_is_kept() -> None:
+    assert metrics(ended([*thought()[:-1], (950, Usage(output_tokens=96))])).token_discrepancy == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(("flag", "reason"), [("20.1", "loop_lag"), ("20.0", None), ("nonsense", None)])
+def test_a_late_loop_makes_an_attempt_suspect(flag: str, reason: str | None) -> None:
+    m = metrics(ended([*thought(), (950, Flag("loop_lag_ms", flag))]))
+    assert m.suspect_reason == reason and m.suspect == int(reason is not None)
+
+
+def test_several_reasons_are_all_told() -> None:
+    flags = [(950.0, Flag("loop_lag_ms", "99")), (950.0, Flag("clock_jump", "3600 s"))]
+    m = metrics(ended([*thought(), *flags, (951, Usage(output_tokens=-1))]))
+    assert m.suspect_reason == "loop_lag clock_jump usage_negative"
+
+
+PRICE = (0.6, 0.15, 2.5, "2026-07-01")
+
+
+@pytest.mark.parametrize(
+    ("price", "usage", "usd", "source"),
+    [
+        (PRICE, Usage(input_tokens=1000, output_tokens=80), (1000 * 0.6 + 80 * 2.5) / 1e6, "usage"),
+        (
+            PRICE,
+            Usage(input_tokens=1000, cached_input_tokens=400, output_tokens=80),
+            (600 * 0.6 + 400 * 0.15 + 80 * 2.5) / 1e6,
+            "usage",
+        ),
+        (
+            (0.6, None, 2.5, ""),
+            Usage(input_tokens=1000, cached_input_tokens=400, output_tokens=80),
+            (1000 * 0.6 + 80 * 2.5) / 1e6,
+            "usage",
+        ),
+        (PRICE, Usage(output_tokens=80), (25 * 0.6 + 80 * 2.5) / 1e6, "estimate"),
+        (PRICE, Usage(input_tokens=1000), (1000 * 0.6 + 80 * 2.5) / 1e6, "estimate"),
+        (PRICE, Usage(input_tokens=1000, output_tokens=80, cost_usd=0.5), 0.5, "reported"),
+        (None, Usage(input_tokens=1000, output_tokens=80), None, None),
+        (None, Usage(cost_usd=0.0), 0.0, "reported"),
+        ((0, None, 0, ""), Usage(), 0.0, "price"),
+    ],
+)
+def test_cost(price: Any, usage: Usage, usd: float | None, source: str | None) -> None:
+    m = metrics(ended([*thought()[:-1], (950, usage)]), price=price, input_chars=100)
+    assert (m.cost_usd, m.cost_source) == (pytest.approx(usd, rel=1e-12) if usd else usd, source)
+
+
+def test_cost_is_unknown_when_a_count_is() -> None:
+    assert metrics(ended(thought()[:-1]), price=PRICE).cost_usd is None, "the input was not counted by anyone"
+    assert metrics(ended([], "error"), price=PRICE, input_chars=100).cost_usd is None
+
+
+# Heavy: eight trajectories of known length and an aggregator.
+
+LANES = (
+    LaneInfo("kimi", "Kimi", "openai", "k2"),
+    LaneInfo("heavy", "Kimi heavy", "heavy", "k2", of="kimi", width=8),
+)
+
+
+def heavy_turn(failing: int | None = None) -> tuple[TurnFold, dict[str, Metrics]]:
+    parent = attempt("heavy", role="heavy", provider="heavy")
+    normal = attempt("kimi", price=PRICE)
+    runs: list[tuple[Attempt, list[Timed]]] = [(normal, ended(thought()))]
+    events: list[Timed] = [(102, Phase(FIRST_TRAJECTORY_TOKEN))]
+    longest_ms = 0.0
+    for k in range(8):
+        child = attempt("heavy", role="trajectory", parent_id=parent.attempt_id, k_index=k, sent_ms=1 + k, price=PRICE)
+        work = thought(30, 50 + 10 * k)
+        if k == failing:
+            runs.append((child, [(50, Failure("upstream", "Broken.")), (51, End("error"))]))
+            continue
+        runs.append((child, ended(work)))
+        longest_ms = max(longest_ms, 1 + k + work[-2][0])
+    start_ms = longest_ms + 20
+    aggregator = attempt("heavy", role="aggregator", parent_id=parent.attempt_id, sent_ms=start_ms, price=PRICE)
+    final = thought(10, 60)
+    runs.append((aggregator, ended(final)))
+    events += [(start_ms + at_ms, event) for at_ms, event in final if not isinstance(event, Usage)]
+    log = turn((parent, ended(events)), *runs, lanes=LANES)
+    fold = TurnFold.of(log).apply_all(log.entries)
+    counts = {id: count_text(counter(), f.reasoning, f.answer) for id, f in fold.folds.items()}
+    return fold, measure_turn(fold, counts)
+
+
+def by_role(fold: TurnFold, measured: dict[str, Metrics], role: str) -> list[Metrics]:
+    return [measured[id] for id, who in fold.attempts.items() if who.role == role]
+
+
+def test_heavy_is_the_sum_of_its_children_and_has_no_pace_of_its_own() -> None:
+    fold, measured = heavy_turn()
+    (heavy,) = by_role(fold, measured, "heavy")
+    (aggregator,) = by_role(fold, measured, "aggregator")
+    (normal,) = by_role(fold, measured, "single")
+    trajectories = by_role(fold, measured, "trajectory")
+    n_out = sum(80 + 10 * k for k in range(8)) + 70
+    aggregated_after_ms = heavy.e2e_ms - aggregator.e2e_ms
+    assert (heavy.ttft_ms, heavy.ttfo_ms) == (102, aggregated_after_ms + aggregator.ttfo_ms)
+    assert (heavy.output_tokens, heavy.input_tokens) == (n_out, 9 * 12)
+    assert heavy.cost_usd == pytest.approx((9 * 12 * 0.6 + n_out * 2.5) / 1e6, rel=1e-12)
+    assert (heavy.decode_tps, heavy.tpot_ms, heavy.e2e_tps, heavy.ntpot_ms) == (None, None, None, None)
+    assert aggregator.decode_tps == pytest.approx(100)
+    assert heavy.aggregate_tps == pytest.approx(n_out / (heavy.e2e_ms / 1000), rel=1e-12)
+    assert heavy.answer_tokens == 60 and heavy.effective_tps == pytest.approx(60 / (heavy.e2e_ms / 1000))
+    assert heavy.token_amplification == pytest.approx(n_out / normal.output_tokens)
+    slowest = max(trajectories, key=lambda m: m.e2e_ms)
+    gap_ms = heavy.e2e_ms - slowest.e2e_ms - aggregator.e2e_ms
+    assert gap_ms == pytest.approx(20 + 8), "the wait for the aggregator and the slowest child's late start"
+    assert (heavy.token_source, heavy.cost_source, heavy.suspect) == ("usage", "usage", 0)
+
+
+def test_heavy_with_a_failed_child_still_counts_the_rest() -> None:
+    fold, measured = heavy_turn(failing=3)
+    (heavy,) = by_role(fold, measured, "heavy")
+    assert heavy.output_tokens == sum(80 + 10 * k for k in range(8) if k != 3) + 70
+    assert heavy.cost_usd is not None
+
+
+def test_heavy_is_unknown_where_a_child_that_wrote_text_is() -> None:
+    parent = attempt(role="heavy")
+    known = (attempt(role="trajectory"), Metrics(n_chunks=3, output_tokens=9, input_tokens=5, cost_usd=0.1))
+    silent = (attempt(role="trajectory"), Metrics())
+    unpriced = (attempt(role="trajectory"), Metrics(n_chunks=3, output_tokens=9, token_source="chars"))
+    fold = fold_of(ended(thought()))
+    whole = measure(parent, fold, LocalCount(30, 50, "tokenizer"), [known, silent])
+    assert (whole.output_tokens, whole.cost_usd, whole.answer_tokens) == (9, 0.1, 50)
+    partly = measure(parent, fold, None, [known, unpriced])
+    assert (partly.output_tokens, partly.cost_usd, partly.input_tokens) == (18, None, None)
+    assert partly.token_source == "chars"
+
+
+def test_heavy_is_suspect_and_cold_when_a_child_is() -> None:
+    child = (attempt(role="trajectory"), Metrics(suspect=1, cold_start=1))
+    heavy = measure(attempt(role="heavy"), fold_of(ended(thought())), None, [child])
+    assert (heavy.suspect, heavy.suspect_reason, heavy.cold_start) == (1, "child", 1)
+
+
+def test_finish_alone_gives_no_numbers() -> None:
+    m = metrics([(10, Finish("stop")), (11, End("no_answer"))])
+    assert {name for name, value in m.as_dict().items() if value is not None} == {
+        "ended_ms",
+        "user_latency_ms",
+        "suspect",
+    }
