@@ -21,6 +21,7 @@ from .texts import Texts
 from .usage import read_timings, read_usage
 
 USAGE_STEP_TOKENS = 8  # where every chunk carries usage (Chutes), it becomes an event only this often
+MOST_STRAY = 4000  # bytes kept of lines that belong to no stream, to say what came instead
 META_CHUNKS = 4  # chunks looked at for the model's and the upstream's name
 _OTHER_PARTS = ("tool_calls", "function_call", "images", "audio")
 _PLAIN_KEYS = frozenset(("role", "content", "reasoning_content", "reasoning", "reasoning_details"))
@@ -127,8 +128,8 @@ class ChatBody(StreamBody):
         if parsed.ok and isinstance(parsed.value, dict) and _is_error(parsed.value):
             self._start(events)
             self.error = from_payload(parsed.value, self._asked)
-        else:
-            self._not_a_stream = self._not_a_stream or line[:4000]
+        elif len(self._not_a_stream) < MOST_STRAY:
+            self._not_a_stream += line[:MOST_STRAY] + b"\n"
 
     def _glued_error(self, data: bytes) -> bool:
         """An event that broke off because an error was written into its middle."""

@@ -1,0 +1,276 @@
+"""OpenAI-compatible bodies: every dialect of reasoning, odd shapes, every way to end."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from kimi_ui.core.events import Phase, Reasoning
+from kimi_ui.providers.chat_body import ChatBody
+from kimi_ui.providers.errors import simple
+from kimi_ui.providers.texts import Texts
+from tests.support.folding import ASKED, STOP, answer, chat, chunk, cut, run_body, sse, thought
+
+# -- dialects
+
+
+@pytest.mark.parametrize(
+    ("delta", "dialect"),
+    [
+        ({"reasoning_content": "r"}, "reasoning_content"),
+        ({"reasoning": "r", "content": ""}, "reasoning"),
+        ({"reasoning_details": [{"type": "reasoning.text", "text": "r", "index": "0"}]}, "reasoning_details"),
+        (
+            {"reasoning_details": [{"type": "reasoning.summary", "summary": "r"}, {"type": "x", "data": "…"}]},
+            "reasoning_details",
+        ),
+        ({"reasoning_content": "r", "reasoning": "r", "reasoning_details": [{"text": "r"}]}, "reasoning_content"),
+        ({"reasoning_content": "", "reasoning": "r"}, "reasoning"),
+        ({"reasoning_content": None, "reasoning": {"x": 1}, "reasoning_details": [{"text": "r"}]}, "reasoning_details"),
+        ({"reasoning": "r", "reasoning_details": [{"type": "reasoning.unknown", "data": "zz"}]}, "reasoning"),
+        ({"content": "<think>r</think>"}, "<think>"),
+        ({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "r"}]}]}, "content parts"),
+    ],
+)
+def test_reasoning_dialects(delta: dict[str, Any], dialect: str) -> None:
+    texts = Texts()
+    got = run_body(ChatBody(ASKED, texts=texts), [sse(chunk(delta), answer("a"), STOP)])
+    assert (got.text, got.status, texts.dialect) == (("r", "a"), "ok", dialect)
+
+
+def test_encrypted_reasoning_has_no_text() -> None:
+    got = chat(sse(chunk({"reasoning_details": [{"type": "reasoning.encrypted", "data": "gAAA"}]}), answer("a"), STOP))
+    assert got.text == ("", "a")
+
+
+def test_reasoning_by_field_then_a_leaked_closing_tag() -> None:
+    got = chat(sse(thought("r"), answer("</think>\n\n"), answer("Use </think> so."), STOP))
+    assert got.text == ("r", "Use </think> so.")
+
+
+def test_reasoning_and_answer_in_one_delta_and_reasoning_after_the_answer() -> None:
+    got = chat(sse(chunk({"content": "a", "reasoning_content": "r"}), thought("s"), answer("b"), STOP))
+    assert got.text == ("rs", "ab") and "late_reasoning" in got.fold.flags
+    assert [type(event) for event in got.events].index(Reasoning) == 2, "reasoning first"
+
+
+def test_the_whole_answer_as_reasoning_is_no_answer() -> None:
+    assert chat(sse(thought("the answer"), STOP)).status == "no_answer"
+    assert chat(sse(thought("cut off"), chunk({"content": None}, "length"))).status == "length"
+
+
+def test_opening_tag_missing_relabels_what_was_shown() -> None:
+    got = chat(sse(answer("I think"), answer(" so</th"), answer("ink>\n\nYes"), STOP))
+    assert got.text == ("I think so", "Yes")
+
+
+# -- shapes that must not harm
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        '{"choices":null}',
+        '{"choices":[]}',
+        '{"choices":{}}',
+        "{}",
+        '{"choices":[null]}',
+        '{"choices":[{"index":0,"delta":null,"finish_reason":null}]}',
+        '{"choices":[{"index":0,"delta":"x"}]}',
+        '{"choices":[{"index":0,"delta":{"content":null}}]}',
+        '{"choices":[{"index":0,"delta":{"content":7,"reasoning_content":[1]}}]}',
+        '{"choices":[{"index":0,"delta":{"content":{"a":1}}}]}',
+        '{"choices":[{"index":1,"delta":{"content":"second choice"}}]}',
+        '{"choices":[{"index":0,"delta":{},"finish_reason":""}]}',
+        '{"choices":[{"index":0,"delta":{},"finish_reason":7}]}',
+        '{"id":7,"model":null,"provider":{},"choices":[]}',
+        '{"usage":"none","timings":[],"prompt_progress":{"total":"x"},"choices":[]}',
+    ],
+)
+def test_odd_shapes_are_ignored(payload: str) -> None:
+    got = chat(sse(payload, answer("a"), STOP))
+    assert (got.status, got.text) == ("ok", ("", "a"))
+
+
+def test_missing_index_is_the_first_choice() -> None:
+    assert chat(sse('{"choices":[{"delta":{"content":"a"}}]}', STOP)).text == ("", "a")
+
+
+def test_content_parts() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "image_url"}, "x", {"type": "text", "text": 7}]
+    assert chat(sse(chunk({"content": parts}), STOP)).text == ("", "a")
+
+
+def test_what_was_not_asked_for_is_said() -> None:
+    delta = {"tool_calls": [{"function": {"name": "f"}}], "images": [1]}
+    got = chat(sse(chunk(delta), chunk({"refusal": "I can"}), chunk({"refusal": "not"}), STOP))
+    assert (
+        got.fold.flags["refusal"] == "I cannot" and "f" in got.fold.flags["tool_calls"] and "images" in got.fold.flags
+    )
+
+
+def test_comments_blank_data_and_fields_are_no_events() -> None:
+    got = chat(b": OPENROUTER PROCESSING\n\ndata:\n\nid: 1\nretry: 10\nevent: message\n" + sse(answer("a"), STOP))
+    assert got.status == "ok" and got.events[0] == Phase("first_chunk")
+
+
+# -- how it ends
+
+
+def test_only_a_finish_makes_it_ok() -> None:
+    cases = {
+        "nothing": (chat(), "error", "empty"),
+        "blank lines only": (chat(b"\n\n\n"), "error", "empty"),
+        "comments only": (chat(b": keep-alive\n\n" * 5), "error", "empty"),
+        "no finish, text": (chat(sse(answer("a"), done=False)), "incomplete", "network"),
+        "no finish, no text": (chat(sse(chunk({"role": "assistant"}), done=False)), "error", "network"),
+        "only [DONE]": (chat(b"data: [DONE]\n\n"), "error", "network"),
+        "[DONE] without finish": (chat(sse(answer("a"))), "incomplete", "network"),
+        "finish without [DONE]": (chat(sse(answer("a"), STOP, done=False)), "ok", ""),
+        "last event without its blank line": (chat(sse(answer("a")) + b"data: " + STOP.encode()), "ok", ""),
+        "empty answer": (chat(sse(STOP)), "no_answer", ""),
+        "blank answer": (chat(sse(answer(" \n"), STOP)), "no_answer", ""),
+        "content filter": (chat(sse(answer("a"), chunk({}, "content_filter"))), "error", "content_filter"),
+        "finish error": (chat(sse(answer("a"), chunk({}, "error"))), "error", "upstream"),
+        "deepseek": (chat(sse(answer("a"), chunk({}, "insufficient_system_resource"))), "error", "capacity"),
+        "length": (chat(sse(answer("a"), chunk({}, "length"))), "length", ""),
+    }
+    assert {name: (got.status, got.kind) for name, (got, _, _) in cases.items()} == {
+        name: (status, kind) for name, (_, status, kind) in cases.items()
+    }
+    assert "no_finish_reason" in cases["[DONE] without finish"][0].fold.flags
+    nothing = cases["no finish, no text"][0].error
+    assert nothing and nothing.retryable
+    text = cases["no finish, text"][0].error
+    assert text and not text.retryable, "text has come: asking again would double it"
+
+
+def test_late_things_are_kept_and_flagged() -> None:
+    got = chat(sse(answer("a"), STOP, answer("b"), chunk({}, "length")), sse(answer("c"), done=False))
+    assert (got.status, got.text[1]) == ("ok", "abc")
+    assert {"text_after_finish", "after_done"} <= got.fold.flags.keys()
+
+
+def test_a_cut_after_the_finish_harms_nothing_and_before_it_is_incomplete() -> None:
+    network = simple("cut", ASKED)
+    whole = run_body(ChatBody(ASKED), [sse(answer("a"), STOP, done=False)], network)
+    assert (whole.status, list(whole.fold.flags)) == ("ok", ["cut_after_finish"])
+    assert run_body(ChatBody(ASKED), [sse(answer("a"), done=False)], network).status == "incomplete"
+    assert run_body(ChatBody(ASKED), [], network).status == "error"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        '{"error":{"message":"boom"}}',
+        '{"error":"boom"}',
+        '{"detail":"boom"}',
+        '{"object":"error","message":"boom"}',
+        '{"message":"boom","type":"server_error"}',
+        '{"error":{"message":"boom"},"choices":[],"usage":{"completion_tokens":3}}',
+    ],
+)
+def test_errors_in_the_stream(payload: str) -> None:
+    got = chat(sse(answer("a"), payload))
+    assert (got.status, got.kind, got.text[1]) == ("error", "upstream", "a")
+    assert got.error and "boom" in got.error.failure.detail
+
+
+def test_error_events_by_name_and_raw_error_lines() -> None:
+    named = chat(sse(answer("a"), done=False) + b'event: error\ndata: {"reason":"x","message":"boom"}\n\n')
+    raw = chat(sse(answer("a"), done=False) + b'{"error": "Unhandled exception during response stream: boom"}')
+    glued = chat(sse(answer("a"), done=False) + b"data: " + answer("b").encode()[:40] + b'{"error": "boom"}')
+    cut_over = chat(sse(answer("a"), done=False) + b"data: " + answer("b").encode() + b'\n{"error": "boom"}')
+    for got in (named, raw, glued, cut_over):
+        assert (got.status, got.kind) == ("error", "upstream")
+        assert got.error and "boom" in got.error.failure.detail
+    assert cut_over.text[1] == "ab" and raw.text[1] == "a"
+
+
+def test_a_status_in_the_stream_chooses_the_kind() -> None:
+    assert chat(sse('{"error":{"code":429,"message":"slow"}}')).kind == "rate_limit"
+    assert chat(sse('{"error":{"code":402,"message":"pay"}}')).kind == "billing"
+
+
+def test_unreadable_events_are_skipped_three_times_and_then_it_ends() -> None:
+    three = chat(sse(answer("a"), "{broken", "[1]", "null", answer("b"), STOP))
+    assert (three.status, three.text[1], three.fold.flags) == ("ok", "ab", {"skipped_pieces": "3"})
+    four = chat(sse(answer("a"), "{broken", "7", '"x"', "{} {}", answer("b"), STOP))
+    assert (four.status, four.kind, four.text[1]) == ("error", "protocol", "a")
+
+
+@pytest.mark.parametrize("content_type", ["text/event-stream", "text/html; charset=utf-8", "application/json", ""])
+def test_a_web_page_is_no_stream(content_type: str) -> None:
+    got = chat(b"<!DOCTYPE html>\n<html><title>Log in</title>\n<body>x</body></html>\n", content_type=content_type)
+    assert (got.kind, got.error and got.error.failure.detail) == ("not_a_stream", "Log in")
+
+
+def test_plain_words_are_no_stream() -> None:
+    got = chat(b"Please log in first.\n", content_type="text/plain")
+    assert (got.kind, got.error and got.error.failure.detail) == ("not_a_stream", "Please log in first.")
+
+
+def test_a_stream_with_the_wrong_content_type_is_still_one() -> None:
+    for content_type in ("application/json", "text/plain", ""):
+        assert chat(b"\n", sse(answer("a"), STOP), content_type=content_type).status == "ok"
+
+
+def test_a_completion_that_was_not_streamed() -> None:
+    message = {"role": "assistant", "content": "a", "reasoning_content": "r"}
+    body = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": {"completion_tokens": 4}}
+    got = chat(*cut(json.dumps(body).encode(), [3, 50]), content_type="application/json")
+    assert (got.status, got.text, got.fold.flags) == ("ok", ("r", "a"), {"non_streaming": ""})
+    assert got.fold.usage.output_tokens == 4
+
+
+def test_an_error_body_with_status_200() -> None:
+    got = chat(b'{"error":{"message":"no such thing","code":404}}', content_type="application/json")
+    assert (got.status, got.kind) == ("error", "bad_url")
+    assert chat(b'{"cut', content_type="application/json").kind == "protocol"
+
+
+# -- text
+
+
+def test_surrogate_halves_in_two_chunks_are_joined_and_lone_ones_replaced() -> None:
+    whole = chat(
+        sse('{"choices":[{"delta":{"content":"x\\ud83d"}}]}', '{"choices":[{"delta":{"content":"\\ude00y"}}]}', STOP)
+    )
+    assert whole.text[1] == "x😀y"
+    lone = chat(sse('{"choices":[{"delta":{"content":"a\\ude00b\\ud83d"}}]}', STOP))
+    assert lone.text[1] == "a\ufffdb\ufffd"
+    lone.text[1].encode()
+    field = chat(
+        sse('{"choices":[{"delta":{"reasoning":"\\ud83d"}}]}', '{"choices":[{"delta":{"reasoning":"\\ude00"}}]}', STOP)
+    )
+    assert field.text[0] == "😀"
+
+
+def test_invalid_utf8_is_replaced_and_flagged() -> None:
+    data = sse(answer("aXb"), STOP).replace(b"X", b"\xff")
+    got = chat(data)
+    assert (got.text[1], got.status, list(got.fold.flags)) == ("a\ufffdb", "ok", ["invalid_utf8"])
+
+
+def test_control_and_bidi_characters_come_through() -> None:
+    text = "\0\x1b[31m\u202eabc\u200b\u0085\u2028"
+    assert chat(sse(answer(text), STOP)).text[1] == text
+
+
+def test_text_limits_end_the_stream_as_length() -> None:
+    many = [sse(answer("x" * 100), done=False)] * 50
+    got = run_body(ChatBody(ASKED, texts=Texts(most_answer=1000)), many)
+    assert (got.status, got.fold.flags) == ("length", {"text_limit": "answer"})
+    assert 1000 < len(got.text[1]) <= 1100
+    many = [sse(thought("x" * 100), done=False)] * 50
+    got = run_body(ChatBody(ASKED, texts=Texts(most_reasoning=1000)), many)
+    assert (got.status, got.fold.flags) == ("length", {"text_limit": "reasoning"})
+
+
+def test_a_line_without_end_is_given_up() -> None:
+    got = run_body(ChatBody(ASKED), (b"data: " + b"x" * 1_000_000 for _ in range(64)))
+    assert (got.kind, got.status) == ("too_large", "error")
+    got = run_body(ChatBody(ASKED, "application/json"), (b"{" + b" " * 1_000_000 for _ in range(64)))
+    assert got.kind == "too_large"

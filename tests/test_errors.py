@@ -1,0 +1,324 @@
+"""Errors in plain words: every known refusal gets its kind, and no text holds a key."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import httpx2
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kimi_ui.core.events import ERROR_KINDS
+from kimi_ui.providers.base import ProviderError
+from kimi_ui.providers.error_rules import RULES
+from kimi_ui.providers.errors import Asked, from_exception, from_payload, from_status, is_loopback, retry_after_s, scrub
+
+CANARY = "cpk_canary.0123456789abcdef"
+CHUTES = Asked("openai", "https://llm.chutes.ai/v1", "moonshotai/Kimi-K2.6-TEE", "CHUTES_API_KEY", (CANARY,))
+MOONSHOT = Asked("openai", "https://api.moonshot.ai/v1", "kimi-k2.6", "MOONSHOT_API_KEY", (CANARY,))
+OPENROUTER = Asked("openai", "https://openrouter.ai/api/v1", "moonshotai/kimi-k2-0905", "OPENROUTER_API_KEY", (CANARY,))
+OLLAMA = Asked("ollama", "http://127.0.0.1:11434", "qwen3-coder:30b")
+
+
+def refused(asked: Asked, status: int, body: Any, **headers: str) -> ProviderError:
+    return from_status(status, headers, body if isinstance(body, bytes) else orjson.dumps(body), asked)
+
+
+def detail(text: Any) -> dict[str, Any]:
+    return {"detail": text}
+
+
+def error(message: str, **more: Any) -> dict[str, Any]:
+    return {"error": {"message": message, **more}}
+
+
+QUOTA = {
+    "message": "Quota exceeded and account balance is $0.0, please pay with fiat or send tao to 5F",
+    "quota_reset_timestamp": "2026-11-22T00:00:00+00:00",
+}
+CASES: list[tuple[Asked, int, Any, str, bool, str]] = [  # asked, status, body, kind, retryable, words that must show
+    # Chutes: FastAPI shape
+    (CHUTES, 429, detail("Infrastructure is at maximum capacity, try again later"), "capacity", True, "at capacity"),
+    (CHUTES, 429, detail("model is under maintenance"), "capacity", False, "maintenance"),
+    (CHUTES, 429, detail("Rate limit exceeded"), "rate_limit", True, "how often"),
+    (CHUTES, 402, detail(QUOTA), "billing", False, "2026-11-22"),
+    (
+        CHUTES,
+        402,
+        detail("Subscription usage cap exceeded. Please add balance to continue."),
+        "billing",
+        False,
+        "4 hours",
+    ),
+    (
+        CHUTES,
+        402,
+        detail("TEE models require an active subscription or positive balance."),
+        "billing",
+        False,
+        "subscrip",
+    ),
+    (CHUTES, 503, detail("No instances available (yet) for chute_id=1"), "capacity", True, "takes minutes"),
+    (CHUTES, 503, detail("This chute is currently disabled."), "capacity", False, "switched off"),
+    (CHUTES, 404, detail("model not found: moonshotai/Kimi-K2-Instruct"), "model_missing", False, "retired"),
+    (CHUTES, 401, detail("Authentication required."), "auth", False, "CHUTES_API_KEY"),
+    (CHUTES, 400, detail("Invalid request: bad things"), "bad_request", False, "bad things"),
+    (CHUTES, 500, detail("exhausted all available targets to no avail"), "upstream", True, "exhausted"),
+    (CHUTES, 426, detail("TEE only"), "bad_request", False, "TEE"),
+    # Moonshot: error without a code
+    (MOONSHOT, 401, error("Invalid Authentication", type="invalid_authentication_error"), "auth", False, "moonshot.cn"),
+    (MOONSHOT, 403, error("no", type="permission_denied_error"), "auth", False, "MOONSHOT_API_KEY"),
+    (
+        MOONSHOT,
+        400,
+        error("invalid temperature: only 1 is allowed for this model", type="invalid_request_error"),
+        "bad_request",
+        False,
+        "Remove `temperature`",
+    ),
+    (MOONSHOT, 400, error("Your request exceeded model token limit : 262144"), "context", False, "too long"),
+    (
+        MOONSHOT,
+        400,
+        error("The request was rejected because it is high risk", type="content_filter"),
+        "content_filter",
+        False,
+        "content",
+    ),
+    (
+        MOONSHOT,
+        404,
+        error("Not found the model kimi-k2-thinking", type="resource_not_found_error"),
+        "model_missing",
+        False,
+        "retired",
+    ),
+    (
+        MOONSHOT,
+        429,
+        error("You exceeded your current token quota", type="exceeded_current_quota_error"),
+        "billing",
+        False,
+        "quota",
+    ),
+    (
+        MOONSHOT,
+        429,
+        error("The engine is currently overloaded", type="engine_overloaded_error"),
+        "capacity",
+        True,
+        "capacity",
+    ),
+    (MOONSHOT, 429, error("max RPM: 3", type="rate_limit_reached_error"), "rate_limit", True, "how often"),
+    (MOONSHOT, 503, error("down", type="server_unavailable"), "capacity", True, "503"),
+    (MOONSHOT, 500, error("?", type="unexpected_output"), "upstream", True, "500"),
+    # OpenRouter: error with the upstream's own words in metadata
+    (
+        OPENROUTER,
+        429,
+        error("Provider returned error", code=429, metadata={"raw": "slow down", "provider_name": "Chutes"}),
+        "rate_limit",
+        True,
+        "Chutes · slow down",
+    ),
+    (OPENROUTER, 402, error("Insufficient credits", code=402), "billing", False, "paid"),
+    (OPENROUTER, 400, error("x/y is not a valid model ID", code=400), "model_missing", False, "does not know"),
+    (OPENROUTER, 404, error("No endpoints found for x/y.", code=404), "model_missing", False, "does not know"),
+    (OPENROUTER, 403, error("Input was flagged by moderation", code=403), "content_filter", False, "content"),
+    (OPENROUTER, 502, error("Provider returned error", code=502), "upstream", True, "502"),
+    (OPENROUTER, 408, error("timed out", code=408), "upstream", True, "408"),
+    # Ollama: error is a string
+    (
+        OLLAMA,
+        404,
+        {"error": "model 'qwen3-coder:30b' not found"},
+        "model_missing",
+        False,
+        "ollama pull qwen3-coder:30b",
+    ),
+    (OLLAMA, 404, b"404 page not found", "bad_url", False, "base_url"),
+    (OLLAMA, 400, {"error": '"qwen3-coder:30b" does not support thinking'}, "bad_request", False, "Remove `think`"),
+    (
+        OLLAMA,
+        503,
+        {"error": "server busy, please try again.  maximum pending requests exceeded"},
+        "capacity",
+        True,
+        "queue",
+    ),
+    (
+        OLLAMA,
+        500,
+        {"error": "model requires more system memory (20 GiB) than is available"},
+        "backend_died",
+        False,
+        "memory",
+    ),
+    (OLLAMA, 500, {"error": "llama runner process has terminated: exit status 2"}, "backend_died", True, "died"),
+    # any
+    (
+        CHUTES,
+        400,
+        error("maximum context length is 8192 tokens", code="context_length_exceeded"),
+        "context",
+        False,
+        "long",
+    ),
+    (CHUTES, 429, error("You exceeded your current quota", code="insufficient_quota"), "billing", False, "used up"),
+    (CHUTES, 404, b"", "bad_url", False, "/v1"),
+    (CHUTES, 413, b"", "too_large", False, "too large"),
+    (CHUTES, 409, b"", "upstream", True, "409"),
+    (CHUTES, 425, b"", "upstream", True, "425"),
+    (
+        CHUTES,
+        504,
+        b"<html><title>504 Gateway &amp; Time-out</title><body>x</body></html>",
+        "upstream",
+        True,
+        "Gateway & Time",
+    ),
+    (CHUTES, 529, b"", "capacity", True, "busy"),
+    (CHUTES, 507, b"", "upstream", True, "507"),
+    (
+        CHUTES,
+        422,
+        detail([{"loc": ["body", "top_q"], "msg": "extra fields not permitted"}]),
+        "bad_request",
+        False,
+        "body.top_q",
+    ),
+    (CHUTES, 302, b"", "redirect", False, "redirects"),
+]
+
+
+@pytest.mark.parametrize(("asked", "status", "body", "kind", "retryable", "words"), CASES)
+def test_refusals(asked: Asked, status: int, body: Any, kind: str, retryable: bool, words: str) -> None:
+    made = refused(asked, status, body)
+    failure = made.failure
+    assert (failure.kind, made.retryable) == (kind, retryable), failure
+    assert words in f"{failure.message} {failure.remedy} {failure.command} {failure.detail}", failure
+    assert failure.http_status == status and failure.remedy
+    assert failure.message.endswith(".") and "{" not in failure.message + failure.remedy + failure.command
+
+
+def test_every_kind_of_the_table_is_one_of_the_closed_list() -> None:
+    assert {rule.kind for rule in RULES} <= set(ERROR_KINDS)
+
+
+def test_errors_inside_a_stream() -> None:
+    midway = {"error": {"code": "server_error", "message": "Provider disconnected unexpectedly"}, "choices": []}
+    assert (from_payload(midway, OPENROUTER).failure.kind, from_payload(midway, OPENROUTER).retryable) == (
+        "upstream",
+        True,
+    )
+    assert from_payload({"error": {"code": 502, "message": "x"}}, OPENROUTER).failure.http_status == 502
+    assert from_payload({"error": {"code": 429, "message": "x"}}, OPENROUTER).failure.kind == "rate_limit"
+    assert (
+        from_payload({"error": "an error was encountered while running the model"}, OLLAMA).failure.kind == "upstream"
+    )
+    for odd in ({"error": {}}, {"error": True}, {"error": [1]}, [], "x", None, 7, {"error": {"code": "²"}}):
+        assert from_payload(odd, CHUTES).failure.kind == "upstream"
+
+
+def test_redirect_names_the_other_host_and_not_its_credentials() -> None:
+    made = refused(CHUTES, 307, b"", location=f"https://me:{CANARY}@evil.example/v1")
+    assert "evil.example" in made.failure.message and CANARY not in repr(made.failure)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after": "1e9"}, 60.0),
+        ({"retry-after": "-5"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": ""}, None),
+        ({}, None),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after": "Sat, 21 Nov 2026 10:00:30 GMT"}, 30.0),
+        ({"retry-after": "Sat, 21 Nov 2026 09:00:00 GMT"}, 0.0),
+        ({"retry-after": "Sat, 21 Nov 2099 10:00:00 GMT"}, 60.0),
+        ({"retry-after": "Sat, 99 Nov 2026 10:00:00 GMT"}, None),
+    ],
+)
+def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after_s(headers, datetime(2026, 11, 21, 10, tzinfo=UTC)) == seconds
+
+
+def test_keys_never_show() -> None:
+    body = error(f"Incorrect API key {CANARY}; sent 'Bearer {CANARY}' and sk-abcdefghijklmnop to http://u:{CANARY}@h/")
+    made = refused(CHUTES, 401, body)
+    assert "canary" not in repr(made.failure) + str(made) and "abcdefghijklmnop" not in made.failure.detail
+    assert "u:" not in made.failure.detail
+    assert CANARY not in repr(CHUTES), "nor in what a traceback would print"
+    assert len(refused(CHUTES, 500, b"y" * 5_000_000).failure.detail) <= 2000
+    assert scrub("the key is short", ("s",)) == "the key is short"
+
+
+@given(status=st.integers(300, 599), body=st.binary(max_size=80))
+def test_any_body_of_any_status_becomes_an_error(status: int, body: bytes) -> None:
+    assert from_status(status, {}, body, CHUTES).failure.kind in ERROR_KINDS
+
+
+def caused(outer: Exception, *causes: BaseException) -> Exception:
+    current: BaseException = outer
+    for cause in causes:
+        current.__cause__ = cause
+        current = cause
+    return outer
+
+
+def verification(message: str) -> ssl.SSLCertVerificationError:
+    made = ssl.SSLCertVerificationError(1, f"[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: {message}")
+    made.verify_message = message
+    return made
+
+
+EXCEPTIONS: list[tuple[Exception, str, bool, str]] = [
+    (caused(httpx2.ConnectError("x"), ConnectionRefusedError(111, "refused")), "connect", True, "running at"),
+    (httpx2.ConnectTimeout("x"), "connect", True, "in time"),
+    (httpx.ConnectError("x"), "connect", True, "refused"),
+    (caused(httpx2.ConnectError("x"), socket.gaierror(socket.EAI_NONAME, "no name")), "dns", False, "resolved"),
+    (caused(httpx2.ConnectError("x"), socket.gaierror(socket.EAI_AGAIN, "again")), "dns", True, "resolved"),
+    (caused(httpx2.ConnectError("x"), verification("self-signed certificate")), "tls", False, "self-signed"),
+    (caused(httpx2.ConnectError("x"), verification("certificate has expired")), "tls", False, "expired"),
+    (caused(httpx2.ConnectError("x"), ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] x")), "tls", False, "http://"),
+    (httpx2.ReadError("x"), "network", True, "cut"),
+    (httpx2.RemoteProtocolError("Server disconnected without sending a response."), "network", True, "cut"),
+    (httpx.RemoteProtocolError("peer closed connection without sending complete message body"), "network", True, "cut"),
+    (httpx2.RemoteProtocolError("illegal status line"), "protocol", False, "cannot be read"),
+    (httpx2.RemoteProtocolError("Receive buffer too long"), "too_large", False, "larger"),
+    (httpx2.ReadTimeout("x"), "timeout_idle", False, "silent"),
+    (httpx2.UnsupportedProtocol("x"), "bad_url", False, "base_url"),
+    (httpx2.ProxyError("x"), "connect", False, "HTTP_PROXY"),
+    (httpx2.LocalProtocolError(f"Illegal header value b'Bearer {CANARY}\\n'"), "auth", False, "CHUTES_API_KEY"),
+    (ConnectionResetError(104, "reset"), "network", True, "cut"),
+]
+
+
+@pytest.mark.parametrize(("raised", "kind", "retryable", "words"), EXCEPTIONS)
+def test_exceptions(raised: Exception, kind: str, retryable: bool, words: str) -> None:
+    made = from_exception(raised, CHUTES)
+    assert (made.failure.kind, made.retryable) == (kind, retryable)
+    assert words in f"{made.failure.message} {made.failure.remedy}" and CANARY not in repr(made.failure)
+
+
+def test_ollama_not_running_says_how_to_start_it() -> None:
+    failure = from_exception(httpx.ConnectError("x"), OLLAMA).failure
+    assert (failure.kind, failure.command) == ("connect", "ollama serve")
+
+
+def test_loopback() -> None:
+    assert all(map(is_loopback, ("http://localhost:1", "http://127.0.0.1/v1", "http://[::1]:2", "http://x.localhost")))
+    assert not any(
+        map(is_loopback, ("https://llm.chutes.ai/v1", "http://10.0.0.1", "", "http://localhost.evil.example"))
+    )
