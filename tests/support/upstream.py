@@ -156,6 +156,7 @@ class Upstream:
         for task in self._connections:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*self._connections, return_exceptions=True))
+        self._loop.run_until_complete(asyncio.sleep(0.01))  # transports close in a turn of the loop of their own
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
 

@@ -1,0 +1,297 @@
+"""Presets and roster: which route a lane gets, why not a better one, and changes taken up while running."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kimi_ui.config import ConfigError, Settings, read_settings
+from kimi_ui.core.lane import Price
+from kimi_ui.providers import presets, roster
+from kimi_ui.providers.embedded_backend import EmbeddedBackend
+from kimi_ui.providers.ollama_probe import probe
+from kimi_ui.providers.roster import Roster
+from tests.support.upstream import Upstream
+
+ALL_KEYS = {host.key_name: f"key-of-{host.name}" for host in presets.HOSTS}
+NO_OLLAMA = {"OLLAMA_HOST": "127.0.0.1:9"}  # the discard port: nothing answers there
+
+LANES = """
+[[lane]]
+id = "one"
+provider = "openai"
+base_url = "{base_url}"
+model = "m-1000-2-2"
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_lanes_file_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the default lanes file would be; there is none unless a test writes it."""
+    path = tmp_path / "default-lanes.toml"
+    monkeypatch.setattr(roster, "default_lanes_path", lambda: path)
+    return path
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Roster]]:
+    """Rosters that are closed at the end."""
+    made: list[Roster] = []
+
+    def make_roster(settings: Settings | None = None, **env: str) -> Roster:
+        made.append(Roster(settings or read_settings(env=NO_OLLAMA | env)))
+        made[-1].settle()
+        return made[-1]
+
+    yield make_roster
+    for each in made:
+        asyncio.run(each.aclose())
+
+
+@pytest.mark.parametrize("host", presets.HOSTS, ids=lambda host: host.name)
+def test_a_key_gets_its_host_and_the_first_of_several_wins(host: presets.Host, make: Callable[..., Roster]) -> None:
+    later = presets.HOSTS[presets.HOSTS.index(host) :]
+    kimi, heavy, qwen = make(**{each.key_name: "x" for each in later}).specs
+    assert (kimi.id, kimi.provider, kimi.base_url, kimi.model) == ("kimi", "openai", host.base_url, host.model)
+    assert kimi.api_key_env == host.key_name and kimi.price == host.price and not kimi.stand_in_for
+    assert (heavy.id, heavy.of, heavy.width, heavy.quorum, heavy.stand_in_for) == ("kimi-heavy", "kimi", 8, 6, "")
+    assert qwen.provider == "embedded"
+
+
+def test_presets_are_dated_priced_and_send_nothing_kimi_refuses() -> None:
+    for host in presets.HOSTS:
+        assert host.price.as_of and host.read_on and host.price.input > 0 and host.price.output > host.price.input
+        assert host.base_url.startswith("https://")
+        assert not {"temperature", "top_p", "n"} & {*host.params, *host.extra_body}
+
+
+def test_without_anything_each_lane_is_a_labelled_stand_in(make: Callable[..., Roster]) -> None:
+    made = make()
+    kimi, heavy, qwen = made.specs
+    assert [spec.provider for spec in made.specs] == ["embedded", "heavy", "embedded"]
+    assert kimi.stand_in_for == "Kimi K2.6" and kimi.how_to_get_real == "CHUTES_API_KEY=your-chutes-key"
+    assert heavy.stand_in_for == "Kimi K2.6 heavy" and heavy.how_to_get_real == kimi.how_to_get_real
+    assert qwen.stand_in_for == "Qwen3-Coder:30B" and "ollama pull qwen3-coder:30b" in qwen.how_to_get_real
+    assert kimi.think is None and qwen.think is False
+    assert kimi.price == Price(0.0, 0.0)
+    kimi_route, _, qwen_route = made.routes
+    assert all(name in kimi_route.why_not_better for name in ALL_KEYS)
+    assert "No Ollama answers at http://127.0.0.1:9" in qwen_route.why_not_better
+    assert all(route.is_stand_in for route in made.routes)
+
+
+def test_ollama_with_the_model_serves_the_qwen_lane(upstream: Upstream, make: Callable[..., Roster]) -> None:
+    upstream.alias("qwen3-coder:30b", "m-1000-0-5")
+    qwen = make(OLLAMA_HOST=upstream.ollama_url, **ALL_KEYS).specs[2]
+    assert (qwen.provider, qwen.base_url, qwen.model) == ("ollama", upstream.ollama_url, "qwen3-coder:30b")
+    assert qwen.price == Price(0.0, 0.0) and not qwen.stand_in_for
+
+
+def test_ollama_without_the_model_is_told_from_no_ollama(upstream: Upstream, make: Callable[..., Roster]) -> None:
+    made = make(OLLAMA_HOST=upstream.ollama_url)
+    route = made.route("qwen")
+    assert route.is_stand_in and route.how_to_get_real == "ollama pull qwen3-coder:30b"
+    assert "runs but has no qwen3-coder:30b" in route.why_not_better
+    assert made.ollama.running and made.ollama.models
+
+
+@pytest.mark.parametrize(
+    ("value", "url"),
+    [
+        ("", "http://127.0.0.1:11434"),
+        ("box", "http://box:11434"),
+        ("box:80", "http://box:80"),
+        (":8080", "http://127.0.0.1:8080"),
+        ("0.0.0.0", "http://127.0.0.1:11434"),
+        ("0.0.0.0:99", "http://127.0.0.1:99"),
+        ("[::1]:99", "http://[::1]:99"),
+        ("[::1]", "http://[::1]:11434"),
+        ("https://box.example", "https://box.example:443"),
+        ("http://box:1/sub/", "http://box:1/sub"),
+    ],
+)
+def test_ollama_host_is_read_as_ollama_reads_it(value: str, url: str) -> None:
+    assert presets.ollama_url({"OLLAMA_HOST": value}) == url
+
+
+def test_a_server_that_is_not_ollama_counts_as_none(upstream: Upstream) -> None:
+    assert probe(upstream.base_url, 0.5).running is False  # /v1/api/tags: a 404
+
+
+def test_a_silent_ollama_delays_nobody(make: Callable[..., Roster], upstream: Upstream) -> None:
+    async def silent(_request: object) -> object:
+        await asyncio.sleep(60)
+        yield b""
+
+    upstream.script("GET /api/tags", silent)  # type: ignore[arg-type]
+    settings = read_settings(env={"OLLAMA_HOST": upstream.ollama_url})
+    made = Roster(settings)
+    assert made.specs[2].provider == "embedded"  # known before Ollama has said anything
+    made.settle()
+    assert made.ollama.running is False
+    asyncio.run(made.aclose())
+
+
+def test_a_pulled_model_and_a_new_key_are_taken_up_without_restart(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = {"OLLAMA_HOST": upstream.ollama_url}
+    made = Roster(read_settings(env=env), lambda: env)
+    made.settle()
+    kimi, qwen = made.provider("kimi"), made.provider("qwen")
+    made.refresh()
+    assert made.provider("kimi") is kimi  # nothing changed, nothing is made anew
+    env["CHUTES_API_KEY"] = "new"
+    upstream.alias("qwen3-coder:30b", "m-1000-0-5")
+    monkeypatch.setattr(roster, "PROBE_EVERY_S", 0.0)
+    made.refresh()
+    made.settle()
+    assert [spec.provider for spec in made.specs] == ["openai", "heavy", "ollama"]
+    assert made.provider("qwen") is not qwen
+    heavy, kimi = made.provider("kimi-heavy"), made.provider("kimi")
+    env["CHUTES_API_KEY"] = "another"
+    made.refresh()
+    assert made.provider("kimi") is not kimi  # a client holds its key, so another key means another client
+    assert made.provider("kimi-heavy") is not heavy
+    asyncio.run(made.aclose())
+
+
+def test_changes_of_the_lanes_file_are_taken_up_and_running_turns_keep_their_provider(
+    tmp_path: Path, upstream: Upstream, make: Callable[..., Roster]
+) -> None:
+    path = tmp_path / "lanes.toml"
+    path.write_text(LANES.format(base_url=upstream.base_url))
+    made = make(read_settings(lanes=str(path), env={}))
+    running = made.provider("one")
+    assert made.route("one").why == "The lanes file says so." and made.lanes_path == path
+    path.write_text(LANES.format(base_url=upstream.base_url).replace("one", "two"))
+    made.refresh()
+    assert [spec.id for spec in made.specs] == ["two"]
+    assert made.provider("one") is running  # for a turn that was sent the moment before
+    with pytest.raises(KeyError):
+        made.provider("never")
+
+
+def test_a_lanes_file_that_becomes_wrong_leaves_the_lanes_as_they_are(
+    tmp_path: Path, make: Callable[..., Roster]
+) -> None:
+    path = tmp_path / "lanes.toml"
+    good = LANES.format(base_url="http://127.0.0.1:9/v1")
+    path.write_text(good)
+    made = make(read_settings(lanes=str(path), env={}))
+    path.write_text(good + "modle = 1\n")
+    made.refresh()
+    assert "unknown key 'modle'" in made.problem and [spec.id for spec in made.specs] == ["one"]
+    path.unlink()
+    made.refresh()
+    assert "is gone" in made.problem and [spec.id for spec in made.specs] == ["one"]
+    path.write_text(good.replace('"one"', '"back"'))
+    made.refresh()
+    assert made.problem == "" and [spec.id for spec in made.specs] == ["back"]
+
+
+def test_a_wrong_lanes_file_at_the_start_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "lanes.toml"
+    path.write_text("[[lane]]\n")
+    with pytest.raises(ConfigError, match="every lane needs provider"):
+        Roster(read_settings(lanes=str(path), env={}))
+
+
+def test_the_default_lanes_file_is_taken_up_when_it_appears(
+    no_lanes_file_of_the_user: Path, make: Callable[..., Roster]
+) -> None:
+    made = make()
+    assert made.lanes_path is None and len(made.specs) == 3
+    no_lanes_file_of_the_user.write_text(LANES.format(base_url="http://127.0.0.1:9/v1"))
+    made.refresh()
+    assert [spec.id for spec in made.specs] == ["one"]
+    no_lanes_file_of_the_user.unlink()
+    made.refresh()
+    assert len(made.specs) == 3
+
+
+def test_a_configured_lane_without_its_key_says_which_line_to_set(tmp_path: Path, make: Callable[..., Roster]) -> None:
+    path = tmp_path / "lanes.toml"
+    path.write_text(LANES.format(base_url="http://127.0.0.1:9/v1") + 'api_key_env = "SOME_KEY"\n')
+    made = make(read_settings(lanes=str(path), env={}))
+    route = made.route("one")
+    assert (route.why_not_better, route.how_to_get_real) == ("SOME_KEY is not set.", "SOME_KEY=your-key")
+    assert not route.is_stand_in and made.specs[0].provider == "openai"
+    check = asyncio.run(made.check("one"))
+    assert not check.ok and "SOME_KEY" in check.problem
+
+
+def test_a_key_from_the_roster_s_environment_reaches_the_server_and_no_repr(
+    tmp_path: Path, upstream: Upstream, make: Callable[..., Roster]
+) -> None:
+    upstream.key = "canary-key"
+    path = tmp_path / "lanes.toml"
+    path.write_text(LANES.format(base_url=upstream.base_url) + 'api_key_env = "SOME_KEY"\n')
+    assert "SOME_KEY" not in os.environ
+    made = make(read_settings(lanes=str(path), env={"SOME_KEY": "canary-key"}))
+    check = asyncio.run(made.check("one", probe=True))
+    assert check.ok and check.key_valid and check.dialect == "reasoning_content"
+    assert asyncio.run(made.models_of("one")) == sorted(upstream.models)
+    assert "canary" not in repr(made.routes) + repr(made.specs) + repr(made.settings) + repr(made.provider("one"))
+
+
+def test_checking_heavy_checks_what_it_is_made_of(
+    upstream: Upstream, tmp_path: Path, make: Callable[..., Roster]
+) -> None:
+    path = tmp_path / "lanes.toml"
+    path.write_text(
+        LANES.format(base_url=upstream.base_url) + '[[lane]]\nid = "h"\nprovider = "heavy"\nof = "one"\nwidth = 2\n'
+    )
+    made = make(read_settings(lanes=str(path), env={}))
+    assert made.route("h").model == "2 × m-1000-2-2"
+    assert asyncio.run(made.check("h")).reachable
+
+
+def test_a_refresh_that_finds_nothing_new_is_cheap_and_asks_nobody(
+    upstream: Upstream, make: Callable[..., Roster]
+) -> None:
+    made = make(OLLAMA_HOST=upstream.ollama_url)
+    asked = len(upstream.requests)
+    specs = made.specs
+    for _ in range(50):
+        made.refresh()
+    assert made.specs is specs and len(upstream.requests) == asked
+
+
+def test_warming_up_starts_the_model_only_where_a_lane_needs_it(tmp_path: Path, upstream: Upstream) -> None:
+    class Counted(EmbeddedBackend):
+        starts = 0
+
+        def warm_up(self) -> None:
+            self.starts += 1
+
+    path = tmp_path / "lanes.toml"
+    path.write_text(LANES.format(base_url=upstream.base_url))
+    for settings, starts in ((read_settings(lanes=str(path), env={}), 0), (read_settings(env=NO_OLLAMA), 1)):
+        backend = Counted()
+        made = Roster(settings, backend=backend)
+        made.warm_up()
+        assert backend.starts == starts
+        asyncio.run(made.aclose())
+
+
+def test_start_up_does_not_wait_for_a_slow_ollama(upstream: Upstream) -> None:
+    """The probe runs in its own thread: the constructor returns while it is still asking."""
+    asked = []
+
+    async def slow(request: object) -> object:
+        asked.append(time.monotonic())
+        await asyncio.sleep(0.3)
+        yield b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+
+    upstream.script("GET /api/tags", slow)  # type: ignore[arg-type]
+    made = Roster(read_settings(env={"OLLAMA_HOST": upstream.ollama_url}))
+    assert made.ollama.running is None
+    made.settle()
+    assert asked and made.ollama.running is False
+    asyncio.run(made.aclose())
