@@ -43,6 +43,11 @@ export class Lane {
     return RUNNING.has(this.phase);
   }
 
+  /** Whether reasoning is still being written, by the stamps. */
+  get #thinking() {
+    return this.stamps.first_answer_ms === undefined && this.stamps.end_ms === undefined;
+  }
+
   /** A turn of the past keeps its form but gives up the attribute that marks the current turn. */
   retire() {
     this.element.removeAttribute("data-lane");
@@ -54,7 +59,7 @@ export class Lane {
     if (part.stamps) Object.assign(this.stamps, part.stamps);
     if (part.preparing !== undefined) this.#prepare(part.preparing);
     if (part.clear_answer) this.#clearAnswer();
-    if (part.reasoning) this.reasoning.append(part.reasoning, live && !this.stamps.first_answer_ms);
+    if (part.reasoning) this.reasoning.append(part.reasoning, this.#thinking);
     if (part.trajectories) this.board.apply(part.trajectories);
     if (part.blocks || part.tail !== undefined || part.append || part.whole) this.#answer(part, live);
     if (part.steps) this.steps.apply(part.steps);

@@ -75,14 +75,14 @@ export class ReasoningPanel {
     this.follower.pin();
   }
 
-  /** Appended text; `live` false when the lane's answer has begun or the lane has ended before this page looked. */
-  append(text, live) {
+  /** Appended text. `thinking` false: the answer has begun or the lane has ended, so the panel does not open by itself. */
+  append(text, thinking) {
     const first = this.log.length === 0;
     this.log.append(text);
     this.grew = true;
     if (!first) return;
     this.tools.hidden = false;
-    if (!this.touched && (panels() === "open" || (panels() === "auto" && live))) this.#set(true);
+    if (!this.touched && (panels() === "open" || (panels() === "auto" && thinking))) this.#set(true);
   }
 
   /** The first answer token is here. `live`: it came while this page was looking. */

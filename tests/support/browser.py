@@ -1,0 +1,106 @@
+"""The page under test: the real ASGI app on a free port, and a real Chromium that looks at it.
+
+    with Page server → ``served(engine)`` gives a URL; ``chromium`` is a browser for the session; ``open_page`` a tab.
+
+Every console error and page error of a tab fails the test that opened it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from kimi_ui.engine import Engine
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SLOW_MS = 20_000  # how long a test waits for what must happen; generous, since the machine may be busy
+
+
+@contextmanager
+def served(engine: Engine, roster: Any, reader: Any = None) -> Iterator[str]:
+    """The app over a started engine, on a port of its own, in a thread; yields its URL."""
+    from kimi_ui.ui.server import create_app
+
+    app = create_app(engine, reader, roster)
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", ws="none", timeout_graceful_shutdown=1)
+    )
+    thread = threading.Thread(target=server.run, name="page-server")
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            thread.join(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        app.state.streams.closing = True
+        server.should_exit = True
+        thread.join(10)
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Visitor:
+    """One person's browser: own cookies, any number of tabs. ``problems`` holds what the console complained about."""
+
+    def __init__(self, browser: Browser, url: str, **options: Any) -> None:
+        self.url = url
+        self.problems: list[str] = []
+        self.context: BrowserContext = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **options})
+        self.context.set_default_timeout(SLOW_MS)
+
+    def open(self, query: str = "") -> Page:
+        """A new tab with the page, once its lanes stand there."""
+        page = self.context.new_page()
+        page.on("pageerror", lambda error: self.problems.append(f"page error: {error}"))
+        page.on("console", lambda message: self._heard(message.type, message.text))
+        page.goto(f"{self.url}/{query}")
+        page.locator("#prompt textarea").wait_for()
+        page.locator("[data-lane]").first.wait_for()
+        return page
+
+    def close(self) -> None:
+        self.context.close()
+
+    def _heard(self, kind: str, text: str) -> None:
+        if kind == "error":
+            self.problems.append(text)
+
+
+def send(page: Page, prompt: str = "Why is the sky blue?") -> None:
+    page.locator("#prompt textarea").fill(prompt)
+    page.locator("#send").click()
+
+
+def lane(page: Page, lane_id: str, part: str = "") -> Any:
+    """A lane of the current turn, or one of its parts."""
+    return page.locator(f'[data-lane="{lane_id}"]' + (f" [data-part={part}]" if part else ""))
+
+
+def wait_phase(page: Page, lane_id: str, *phases: str) -> None:
+    """Wait until the lane is in one of these phases."""
+    selector = ", ".join(f'[data-lane="{lane_id}"][data-phase="{phase}"]' for phase in phases)
+    page.locator(selector).first.wait_for(state="attached")
