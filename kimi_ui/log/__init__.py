@@ -5,3 +5,4 @@ migrations.
 """
 
 from . import conversation_settings as conversation_settings
+from . import votes as votes

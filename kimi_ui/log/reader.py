@@ -18,6 +18,7 @@ from ..core.branches import Fork
 from ..core.events import End, Entry, Opened
 from ..core.turn import TurnLog
 from .records import read_attempt, read_lanes, whole_events
+from .votes import last_vote, read_slots
 
 BUSY_S = 2.0
 PAGE = 50
@@ -286,6 +287,8 @@ def _turn(db: sqlite3.Connection, row: sqlite3.Row) -> TurnLog:
         forked_at=row["forked_at"] if forks else 0,
         entries=_entries(db, row["turn_id"]),
         closed=True,
+        slots=read_slots(row["slots"]),
+        vote=last_vote(db, row["turn_id"]),
     )
 
 

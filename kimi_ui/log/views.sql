@@ -320,3 +320,38 @@ FROM attempt_metrics m
 LEFT JOIN used s ON s.attempt_id = m.attempt_id AND s.place_from_end = 1
 LEFT JOIN attempt_metrics g ON g.parent_id = m.attempt_id AND g.role = 'aggregator' AND g.status IN ('ok', 'length')
 WHERE m.role = 'heavy';
+
+
+-- What a turn's last vote says of each lane that had an answer then: win, tie, loss (another lane was called the best) or
+-- all_bad. A lane that had failed or was not there yet takes no part.
+CREATE VIEW vote_outcomes AS
+WITH last AS (SELECT turn_id, max(rowid) AS vote FROM votes GROUP BY turn_id)
+SELECT
+    v.turn_id, t.conversation_id, t.owner, v.voted_at_utc, v.blind, v.speed_visible,
+    f.value AS lane, v.lane AS best_lane,
+    CASE WHEN v.choice <> 'lane' THEN v.choice WHEN f.value = v.lane THEN 'win' ELSE 'loss' END AS outcome
+FROM last
+JOIN votes v ON v.rowid = last.vote
+JOIN turns t ON t.turn_id = v.turn_id
+JOIN json_each(v.field) f
+WHERE v.choice <> 'none';
+
+
+-- Votes per lane; blind ones and open ones apart, since a known name or pace sways the verdict.
+CREATE VIEW lane_votes AS
+SELECT
+    lane, blind, speed_visible, count(*) AS n_votes,
+    sum(outcome = 'win') AS wins, sum(outcome = 'tie') AS ties,
+    sum(outcome = 'loss') AS losses, sum(outcome = 'all_bad') AS all_bad
+FROM vote_outcomes GROUP BY lane, blind, speed_visible;
+
+
+-- One lane against another, by what the votes say themselves: the best lane stands above each of the others, a tie is a
+-- tie of all. Between two lanes neither of which was called the best nothing is said, so nothing is counted.
+CREATE VIEW vote_pairs AS
+SELECT
+    a.lane, b.lane AS other, a.blind, a.speed_visible, count(*) AS n_votes,
+    sum(a.outcome = 'win') AS wins, sum(a.outcome = 'tie') AS ties, sum(b.outcome = 'win') AS losses
+FROM vote_outcomes a JOIN vote_outcomes b ON b.turn_id = a.turn_id AND b.lane <> a.lane
+WHERE a.outcome IN ('win', 'tie') OR b.outcome = 'win'
+GROUP BY a.lane, b.lane, a.blind, a.speed_visible;

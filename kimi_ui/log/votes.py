@@ -1,0 +1,75 @@
+"""Votes in the log: one row for every verdict, the last of a turn counts; and which turns were sent blind.
+
+Every verdict is kept, since one that was changed after the names were known is another thing than the blind one before
+it. Votes go with their turn when that is deleted. What follows from them are the views ``vote_outcomes``,
+``lane_votes`` and ``vote_pairs``.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from typing import Any
+
+import orjson
+from sqlite_utils import Database
+
+from ..core.vote import Vote
+from .records import Op
+from .schema import migrations
+
+
+@migrations()
+def m_votes(db: Database) -> None:
+    db.execute(
+        """
+        CREATE TABLE votes (
+            vote_id       TEXT PRIMARY KEY,
+            turn_id       TEXT NOT NULL REFERENCES turns ON DELETE CASCADE,
+            choice        TEXT NOT NULL,     -- lane | tie | all_bad | none (taken back, or opened without one)
+            lane          TEXT,              -- the best one, where the choice is a lane
+            field         TEXT NOT NULL,     -- JSON: lanes that had an answer then; only they were compared
+            blind         INTEGER NOT NULL,  -- 1: names, models and metrics were hidden
+            speed_visible INTEGER NOT NULL,  -- 0: the pace was hidden too
+            voted_at_utc  TEXT NOT NULL
+        ) STRICT
+        """
+    )
+    db.execute("CREATE INDEX votes_by_turn ON votes (turn_id)")
+    db.execute(  # JSON: a blind turn's lanes in the order they are shown; '' for an open turn
+        "ALTER TABLE turns ADD COLUMN slots TEXT NOT NULL DEFAULT ''"
+    )
+
+
+def vote_op(turn_id: str, vote: Vote) -> Op:
+    row: dict[str, Any] = {
+        "vote_id": uuid.uuid4().hex,
+        "turn_id": turn_id,
+        "choice": vote.choice,
+        "lane": vote.lane or None,
+        "field": orjson.dumps(vote.field).decode(),
+        "blind": int(vote.blind),
+        "speed_visible": int(vote.speed_visible),
+        "voted_at_utc": vote.voted_at_utc,
+    }
+    return Op("votes", row)
+
+
+def last_vote(db: sqlite3.Connection, turn_id: str) -> Vote | None:
+    """The verdict that counts; None if there was none."""
+    row = db.execute("SELECT * FROM votes WHERE turn_id = ? ORDER BY rowid DESC LIMIT 1", (turn_id,)).fetchone()
+    if row is None:
+        return None
+    return Vote(
+        choice=row["choice"],
+        lane=row["lane"] or "",
+        field=tuple(orjson.loads(row["field"])),
+        blind=bool(row["blind"]),
+        speed_visible=bool(row["speed_visible"]),
+        voted_at_utc=row["voted_at_utc"],
+    )
+
+
+def read_slots(slots: str) -> tuple[str, ...]:
+    """A blind turn's lanes in the order they are shown, from the column of ``turns``."""
+    return tuple(orjson.loads(slots)) if slots else ()

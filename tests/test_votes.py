@@ -1,0 +1,142 @@
+"""Votes in the log: every one is kept, the last counts; what the views make of them; blind turns after a restart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kimi_ui.core.blind import is_blind
+from kimi_ui.core.lane import LaneSpec
+from kimi_ui.core.turn import TurnLog
+from kimi_ui.core.vote import ALL_BAD, LANE, NONE, TIE, Vote
+from kimi_ui.engine import Engine
+from kimi_ui.log.reader import LogReader
+from kimi_ui.log.votes import vote_op
+from kimi_ui.log.writer import LogWriter
+from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
+
+ALL = ("a", "b", "c")
+
+
+class Setting:
+    """An engine with three lanes over a real log."""
+
+    def __init__(self, path: Path) -> None:
+        self.writer = LogWriter(path)
+        self.writer.start()
+        self.reader = LogReader(path)
+        lanes = [ScriptedProvider(LaneSpec(lane, lane.upper(), "openai"), [thinker()]) for lane in ALL]
+        self.engine = Engine(ScriptedRoster(*lanes), self.writer, self.reader)  # type: ignore[arg-type]
+        self.engine.start()
+
+    def turn(self, **options: Any) -> TurnLog:
+        turn = self.engine.send("?", **options)
+        deadline = time.monotonic() + 10
+        while not turn.closed:
+            assert time.monotonic() < deadline, "waited too long"
+            time.sleep(0.002)
+        return turn
+
+    def vote(self, turn: TurnLog, choice: str, lane: str = "", **fields: Any) -> Vote:
+        vote = Vote(choice, lane, **{"field": ALL, "voted_at_utc": "2026-11-21T12:00:00+00:00"} | fields)
+        self.writer.write([vote_op(turn.turn_id, vote)]).result()
+        return vote
+
+    def rows(self, view: str) -> list[tuple[Any, ...]]:
+        with self.reader.connect() as db:
+            return [tuple(row) for row in db.execute(f"SELECT * FROM {view}")]
+
+    def close(self) -> None:
+        self.engine.close()
+        self.writer.close()
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Iterator[Setting]:
+    with closing(Setting(tmp_path / "log.sqlite3")) as setting:
+        yield setting
+
+
+def test_every_vote_is_kept_and_the_last_counts(setting: Setting) -> None:
+    turn = setting.turn()
+    blind = setting.vote(turn, LANE, "b", blind=True, speed_visible=False)
+    assert (found := setting.reader.turn(turn.turn_id)) and found.vote == blind
+    changed = setting.vote(turn, TIE, field=("a", "b"))
+    assert (found := setting.reader.turn(turn.turn_id)) and found.vote == changed
+    assert len(setting.rows("votes")) == 2
+    assert setting.rows("lane_votes") == [("a", 0, 1, 1, 0, 1, 0, 0), ("b", 0, 1, 1, 0, 1, 0, 0)]
+
+
+def test_a_vote_taken_back_counts_for_nothing(setting: Setting) -> None:
+    turn = setting.turn()
+    setting.vote(turn, LANE, "a")
+    setting.vote(turn, NONE, field=())
+    assert setting.rows("lane_votes") == []
+    assert (found := setting.reader.turn(turn.turn_id)) and found.vote and found.vote.choice == NONE
+
+
+def test_lanes_are_counted_only_by_what_was_said(setting: Setting) -> None:
+    for choice, lane, fields in [
+        (LANE, "a", {}),
+        (LANE, "a", {"field": ("a", "b")}),  # c had failed: nothing is said of it
+        (LANE, "b", {}),
+        (TIE, "", {}),
+        (ALL_BAD, "", {}),
+        (LANE, "c", {"blind": True, "speed_visible": False}),
+    ]:
+        setting.vote(setting.turn(), choice, lane, **fields)
+    # lane, blind, speed_visible, n_votes, wins, ties, losses, all_bad
+    assert setting.rows("lane_votes WHERE blind = 0") == [
+        ("a", 0, 1, 5, 2, 1, 1, 1),
+        ("b", 0, 1, 5, 1, 1, 2, 1),
+        ("c", 0, 1, 4, 0, 1, 2, 1),
+    ]
+    assert setting.rows("lane_votes WHERE lane = 'c' AND blind = 1") == [("c", 1, 0, 1, 1, 0, 0, 0)]
+    # lane, other, blind, speed_visible, n_votes, wins, ties, losses
+    assert setting.rows("vote_pairs WHERE blind = 0 AND lane = 'a'") == [
+        ("a", "b", 0, 1, 4, 2, 1, 1),
+        ("a", "c", 0, 1, 2, 1, 1, 0),
+    ]
+    # When b was called the best, nothing was said of a against c.
+    assert setting.rows("vote_pairs WHERE blind = 0 AND lane = 'c'") == [
+        ("c", "a", 0, 1, 2, 0, 1, 1),
+        ("c", "b", 0, 1, 2, 0, 1, 1),
+    ]
+
+
+def test_a_lane_called_tie_is_not_a_tie(setting: Setting) -> None:
+    setting.vote(setting.turn(), LANE, "tie", field=("tie", "a"))
+    assert [(row[0], *row[4:6]) for row in setting.rows("lane_votes")] == [("a", 0, 0), ("tie", 1, 0)]
+
+
+def test_votes_go_with_their_turn(setting: Setting) -> None:
+    turn = setting.turn()
+    setting.vote(turn, TIE)
+    setting.vote(TurnLog("missing", "c", 0, "", ()), TIE)  # kept in the rejected file, not in the log
+    setting.engine.close()
+    setting.writer.close()
+    copy = setting.reader.path.with_name("copy.sqlite3")
+    setting.reader.copy(copy, owner="somebody else")
+    with LogReader(copy).connect() as db:
+        assert db.execute("SELECT count(*) FROM votes").fetchone()[0] == 0
+    assert len(setting.rows("votes")) == 1
+
+
+def test_a_blind_turn_stays_blind_until_its_vote_also_when_read_back(setting: Setting) -> None:
+    assert setting.turn().slots == ()
+    turn = setting.turn(blind=True)
+    assert sorted(turn.slots) == list(ALL)
+    found = setting.reader.turn(turn.turn_id)
+    assert found is not None and found.slots == turn.slots and is_blind(found)
+    setting.vote(turn, NONE, field=())
+    found = setting.reader.turn(turn.turn_id)
+    assert found is not None and found.slots == turn.slots and not is_blind(found)
+
+
+def test_each_blind_turn_draws_its_own_order(setting: Setting) -> None:
+    assert len({setting.turn(blind=True).slots for _ in range(40)}) > 1
