@@ -7,7 +7,8 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..core.turn import TurnFold, TurnLog
@@ -46,8 +47,7 @@ def run(options: argparse.Namespace) -> int:
     if not prompt.strip():
         raise CommandError("The prompt is empty; give one in quotes, or - and pipe it in.")
     settings = settings_of(options)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # an orderly end for both
-    with session(settings) as opened:
+    with orderly_sigterm(), session(settings) as opened:
         opened.roster.settle()
         try:
             turn = opened.engine.send(prompt, lanes=options.lane, system=options.system)
@@ -65,6 +65,16 @@ def run(options: argparse.Namespace) -> int:
     if interrupted:
         return 130
     return 0 if all(as_row(fold, info.id, metrics)["status"] in DONE for info in turn.lanes) else 1
+
+
+@contextmanager
+def orderly_sigterm() -> Iterator[None]:
+    """SIGTERM ends as orderly as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def follow(turn: TurnLog, engine: Engine, view: CompareView) -> bool:

