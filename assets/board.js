@@ -84,7 +84,7 @@ class Trajectory {
     if (part.text) this.text.push(part.text);
     if (part.answer !== undefined) this.html = part.answer;
     if (part.failure) this.failure = part.failure;
-    if (part.metrics) this.tokens = part.metrics.output_tokens;
+    if (part.tokens) this.tokens = part.tokens;
     this.#writeTail((part.reasoning ?? "") + (part.text ?? ""));
     if (this.opened) this.#fill(part);
   }

@@ -14,6 +14,7 @@ from ..core.attempt import Attempt, AttemptFold, live_phase
 from ..core.events import Answer, End, Event, Failure, Reasoning, Relabel
 from ..core.markdown import StreamingMarkdown, render
 from ..core.markdown.safe import clean_text
+from ..core.race import RaceLine
 from ..core.tokens import AttemptCount, counter
 from .outcomes import failure_of, notes_of
 from .step_list import StepList
@@ -34,6 +35,7 @@ class AttemptView:
         self._answer_chars = 0
         self._markdown = StreamingMarkdown()
         self._steps = StepList()
+        self._race = RaceLine()
         self._clear_answer = False
         self._ended = False
         self._told: dict[str, Any] = {}  # what the page knows: identity, stamps, notes, tokens
@@ -52,6 +54,7 @@ class AttemptView:
         if self._ended:
             return
         self.count.apply(event)
+        self._race.apply(t_ns, event)
         match event:
             case Reasoning(text):
                 self._reasoning.add(text)
@@ -88,7 +91,7 @@ class AttemptView:
         part: dict[str, Any] = {}
         if "attempt" not in self._told:
             part["attempt"] = self._told["attempt"] = self._identity()
-        for name, value in (("stamps", self._stamps()), ("notes", notes_of(self.fold))):
+        for name, value in (("phase", self.phase), ("stamps", self._stamps()), ("notes", notes_of(self.fold))):
             if value != self._told.get(name, type(value)()):
                 part[name] = self._told[name] = value
         if self._clear_answer:
@@ -99,10 +102,21 @@ class AttemptView:
         part |= self._plain_answer() if self._plain else self._rendered_answer()
         if steps := self._steps.take():
             part["steps"] = steps
+        if race := self._race.take(self.fold):
+            part["race"] = race
         if self._ended and "end" not in self._told:
             self._told["end"] = True
             part |= self._outcome()
         return part
+
+    def take_tokens(self) -> int | None:
+        """How many tokens it has written, as far as is known by now; None if that is what the page knows."""
+        counted = self.count.local
+        tokens = self.fold.usage.output_tokens or (counted.output_tokens if counted else None)
+        if tokens == self._told.get("tokens"):
+            return None
+        self._told["tokens"] = tokens
+        return tokens
 
     def _identity(self) -> dict[str, Any]:
         attempt = self.attempt

@@ -18,12 +18,13 @@ has not changed):
         "reasoning": "…"             plain text to append
         "clear_answer": true         what the answer showed so far is to be dropped (it was reasoning, or comes again)
         "blocks": ["<p>…</p>"], "tail": "<p>…", "append": "…", "whole": "<p>…"     see core.markdown.Frame
+        "race":      {points: [t_ms, chars, …] to append, connect_ms, load_ms, prompt_ms, aggregating_ms}   core.race
         "steps":     [{i, kind: phase|topic, label, t_ms, at, where: reasoning|answer, done, total}]   new or changed
         "metrics":   {...}           columns of attempt_metrics so far
         "notes":     ["…"]           all sentences about this attempt that are not failures
         "failure":   {kind, message, remedy, command, detail, http_status}
         "retry":     {at_ms from the turn's start, attempt_no, failure}
-        "trajectories": {"<k>": {attempt, phase, stamps, reasoning, clear_answer, text, answer, metrics, failure}}
+        "trajectories": {"<k>": {attempt, phase, stamps, race, reasoning, clear_answer, text, answer, metrics, failure}}
      }}}
 
 ``text`` is a trajectory's answer as plain text to append; ``answer`` its HTML once it has ended.
@@ -38,6 +39,7 @@ from typing import Any
 
 import orjson
 
+from ..core.attachments import split
 from ..core.attempt import Attempt
 from ..core.events import PREPARING, End, Entry, Opened, Phase
 from ..core.metrics import Metrics, measure
@@ -67,12 +69,14 @@ def describe_lane(info: LaneInfo) -> dict[str, Any]:
 
 
 def describe_turn(turn: TurnLog) -> dict[str, Any]:
-    """A turn without its content: what a page needs to draw its empty lanes."""
+    """A turn without its content: what a page needs to draw its empty lanes. Attachments by name and length only."""
+    prompt = split(turn.prompt)
     return {
         "turn_id": turn.turn_id,
         "conversation_id": turn.conversation_id,
         "seq": turn.seq,
-        "prompt": turn.prompt,
+        "prompt": prompt.text,
+        "attachments": [{"name": one.name, "chars": len(one.text)} for one in prompt.attachments],
         "started_at_utc": turn.started_at_utc,
         "closed": turn.closed,
         "lanes": [describe_lane(info) for info in turn.lanes],
@@ -130,7 +134,7 @@ class LaneView:
         self._children: dict[str, AttemptView] = {}  # by attempt id, aggregators too
         self._by_k: dict[int, str] = {}  # trajectory number -> newest attempt id
         self._preparing: Phase | None = None
-        self._said: dict[str, Any] = {}  # what the page knows: phase, preparing, metrics
+        self._said: dict[str, Any] = {}  # what the page knows: preparing, metrics
         self._metrics_due_ns = 0
         self._metrics_stale = False
 
@@ -173,15 +177,24 @@ class LaneView:
         preparing = self._preparing_part()
         if preparing != self._said.get("preparing"):
             part["preparing"] = self._said["preparing"] = preparing
-        phase = self._main.phase if self._main is not None else "connecting"
-        if phase != self._said.get("phase"):
-            part["phase"] = self._said["phase"] = phase
-        trajectories = {str(k): new for k, child in sorted(self._by_k.items()) if (new := self._children[child].take())}
-        if trajectories:
+        if self._main is None and "phase" not in self._said:
+            part["phase"] = self._said["phase"] = "connecting"
+        metrics_due = self._metrics_stale and (now_ns is None or now_ns >= self._metrics_due_ns)
+        if trajectories := self._trajectory_parts(metrics_due):
             part["trajectories"] = trajectories
-        if self._metrics_stale and (now_ns is None or now_ns >= self._metrics_due_ns):
+        if metrics_due:
             part |= self._metrics_part(now_ns)
         return part
+
+    def _trajectory_parts(self, with_tokens: bool) -> dict[str, dict[str, Any]]:
+        parts = {}
+        for k, attempt_id in sorted(self._by_k.items()):
+            part = self._children[attempt_id].take()
+            if with_tokens and (tokens := self._children[attempt_id].take_tokens()) is not None:
+                part["tokens"] = tokens
+            if part:
+                parts[str(k)] = part
+        return parts
 
     def _preparing_part(self) -> dict[str, Any] | None:
         if (phase := self._preparing) is None:

@@ -1,0 +1,366 @@
+"""Frames: everything once, in order, the same whether watched from the start, joined late or resumed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kimi_ui.core.attempt import Attempt
+from kimi_ui.core.events import (
+    AGGREGATING,
+    CONNECTED,
+    PREPARING,
+    TRAJECTORIES,
+    Answer,
+    End,
+    Entry,
+    Event,
+    Failure,
+    Finish,
+    Flag,
+    Opened,
+    Phase,
+    Reasoning,
+    Relabel,
+    Usage,
+)
+from kimi_ui.core.markdown import render
+from kimi_ui.core.turn import LaneInfo, TurnLog
+from kimi_ui.ui.frames import TurnView, dumps
+
+MS = 1_000_000
+
+
+def turn_of(*entries: Entry, lanes: tuple[str, ...] = ("a",)) -> TurnLog:
+    infos = tuple(LaneInfo(id, id.upper(), "openai", f"model-{id}") for id in lanes)
+    return TurnLog("t", "c", 0, "Why?", infos, t0_ns=1, entries=list(entries))
+
+
+def opened(id: str = "x", lane: str = "a", sent_ms: float = 0, **fields: Any) -> Entry:
+    attempt = Attempt(
+        id, "t", lane, lane.upper(), sent_ns=int(sent_ms * MS), provider="openai", request_model="m", **fields
+    )
+    return Entry(lane, id, 0, Opened(attempt.as_dict()))
+
+
+def at(ms: float, event: Event, id: str = "x", lane: str = "a") -> Entry:
+    return Entry(lane, id, int(ms * MS), event)
+
+
+def whole() -> list[Entry]:
+    return [
+        opened(),
+        at(10, Phase(CONNECTED)),
+        at(100, Reasoning("Let me ")),
+        at(200, Reasoning("think.\n")),
+        at(500, Answer("**Yes**")),
+        at(600, Answer(", it is.\n\nSecond")),
+        at(700, Answer(" block.")),
+        at(710, Finish("stop")),
+        at(720, Usage(input_tokens=5, output_tokens=60, reasoning_tokens=40)),
+        at(730, End("ok")),
+    ]
+
+
+class Shown:
+    """What a page would show after some frames: the protocol's reading side, as short as it can be."""
+
+    def __init__(self) -> None:
+        self.lanes: dict[str, dict[str, Any]] = {}
+
+    def take(self, frame: dict[str, Any] | None) -> Shown:
+        if frame is None:
+            return self
+        if "turn" in frame:
+            self.lanes = {}
+        for lane_id, part in frame["lanes"].items():
+            self._lane(self.lanes.setdefault(lane_id, _empty()), part)
+        return self
+
+    def _lane(self, lane: dict[str, Any], part: dict[str, Any]) -> None:
+        if "attempt" in part:
+            lane.clear()
+            lane |= _empty() | {"attempt": part["attempt"]}
+        for name in ("stamps", "metrics", "failure", "retry", "notes", "preparing", "phase"):
+            if name in part:
+                lane[name] = part[name]
+        if part.get("clear_answer"):
+            lane |= {"blocks": "", "tail": ""}
+        lane["reasoning"] += part.get("reasoning", "")
+        lane["blocks"] += "".join(part.get("blocks", []))
+        lane["tail"] = part.get("tail", lane["tail"]) + part.get("append", "")
+        if part.get("whole"):
+            lane |= {"blocks": part["whole"], "tail": ""}
+        for step in part.get("steps", []):
+            lane["steps"][step["i"]] = step
+        for k, child in part.get("trajectories", {}).items():
+            row = lane["trajectories"].setdefault(k, {"reasoning": "", "text": ""})
+            if "attempt" in child:
+                row |= {"reasoning": "", "text": ""}
+            row["reasoning"] += child.get("reasoning", "")
+            row["text"] += child.get("text", "")
+            row |= {name: child[name] for name in ("answer", "phase", "tokens", "failure") if name in child}
+
+
+def _empty() -> dict[str, Any]:
+    return {"reasoning": "", "blocks": "", "tail": "", "steps": {}, "trajectories": {}, "phase": None}
+
+
+def watched(turn: TurnLog, cuts: list[int]) -> Shown:
+    """The page after frames taken whenever that many entries had come."""
+    view, shown = TurnView(turn), Shown()
+    for n in [*cuts, len(turn.entries)]:
+        view.apply(turn.entries[view.consumed : n])
+        shown.take(view.frame(None))
+    return shown
+
+
+def test_the_first_frame_says_which_turn_it_is_and_later_ones_only_what_is_new() -> None:
+    turn = turn_of(*whole())
+    view = TurnView(turn)
+    view.apply(turn.entries[:3])
+    first = view.frame(150 * MS)
+    assert first and first["turn"]["prompt"] == "Why?" and first["now_ms"] == 150
+    assert first["lanes"]["a"]["reasoning"] == "Let me " and first["lanes"]["a"]["phase"] == "thinking"
+    assert view.frame(151 * MS) is None
+    view.apply(turn.entries[3:4])
+    second = view.frame(10_000 * MS)
+    assert second and "turn" not in second
+    assert second["lanes"]["a"]["reasoning"] == "think.\n" and "phase" not in second["lanes"]["a"]
+
+
+def test_an_untouched_turn_still_gets_a_first_frame() -> None:
+    frame = TurnView(turn_of()).frame(0)
+    assert frame and frame["lanes"] == {"a": {"phase": "connecting"}}
+
+
+def test_a_whole_attempt_ends_with_everything_known() -> None:
+    lane = watched(turn_of(*whole()), []).lanes["a"]
+    assert lane["phase"] == "done" and lane["reasoning"] == "Let me think.\n"
+    assert lane["blocks"] + lane["tail"] == render("**Yes**, it is.\n\nSecond block.")
+    assert lane["stamps"] == {
+        "first_token_ms": 100,
+        "first_reasoning_ms": 100,
+        "first_answer_ms": 500,
+        "last_token_ms": 700,
+        "end_ms": 730,
+    }
+    assert lane["metrics"]["output_tokens"] == 60 and lane["metrics"]["token_source"] == "usage"
+    assert lane["metrics"]["ttft_ms"] == 100 and lane["metrics"]["ttfo_ms"] == 500
+    assert [(step["kind"], step["label"], step["t_ms"]) for step in lane["steps"].values()] == [
+        ("phase", "Connected", 10),
+        ("phase", "Thinking", 100),
+        ("phase", "Writing the answer", 500),
+        ("phase", "Finished", 730),
+    ]
+    assert "failure" not in lane
+
+
+@given(st.lists(st.integers(0, 10), max_size=8).map(sorted))
+def test_it_does_not_matter_when_frames_are_taken(cuts: list[int]) -> None:
+    turn = turn_of(*whole())
+    assert watched(turn, cuts).lanes == watched(turn, []).lanes
+
+
+@given(st.integers(1, 10))
+def test_a_page_that_comes_back_is_told_the_rest(after: int) -> None:
+    turn = turn_of(*whole())
+    shown = Shown()
+    before = TurnView(turn)
+    before.apply(turn.entries[:after])
+    shown.take(before.frame(None))
+    again = TurnView(turn)
+    again.resume(after)
+    assert again.consumed == after
+    again.catch_up()
+    frame = again.frame(None)
+    assert frame is None or "turn" not in frame
+    assert shown.take(frame).lanes == watched(turn, []).lanes
+
+
+@pytest.mark.parametrize("after", [0, 99, -1])
+def test_a_place_the_log_does_not_have_is_answered_with_everything(after: int) -> None:
+    view = TurnView(turn_of(*whole()))
+    view.resume(after)
+    view.catch_up()
+    frame = view.frame(None)
+    assert frame and frame["turn"]["turn_id"] == "t"
+
+
+@settings(max_examples=30)
+@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=200), st.lists(st.integers(1, 7), min_size=1))
+def test_text_arrives_whole_however_it_was_cut(text: str, sizes: list[int]) -> None:
+    pieces: list[str] = []
+    rest = text
+    while rest:
+        size = sizes[len(pieces) % len(sizes)]
+        pieces.append(rest[:size])
+        rest = rest[size:]
+    turn = turn_of(
+        opened(),
+        *(at(i, Reasoning(piece)) for i, piece in enumerate(pieces)),
+        at(999, Finish("stop")),
+        at(1000, End("ok")),
+    )
+    once = watched(turn, []).lanes["a"]["reasoning"]
+    assert watched(turn, list(range(len(turn.entries)))).lanes["a"]["reasoning"] == once
+
+
+def test_a_relabel_moves_the_answer_into_the_reasoning() -> None:
+    turn = turn_of(
+        opened(),
+        at(1, Answer("thinking aloud")),
+        at(2, Relabel()),
+        at(3, Answer("Real.")),
+        at(4, Finish("stop")),
+        at(5, End("ok")),
+    )
+    for cuts in ([], [2], [2, 3]):
+        lane = watched(turn, cuts).lanes["a"]
+        assert lane["reasoning"] == "thinking aloud"
+        assert lane["blocks"] + lane["tail"] == render("Real.")
+
+
+def test_a_new_attempt_replaces_the_one_before() -> None:
+    failure = Failure("capacity", "Full.", "Wait.")
+    turn = turn_of(
+        opened(),
+        at(50, failure),
+        at(60, End("error", "", 2.0)),
+        opened("y", sent_ms=2060, attempt_no=2),
+        at(10, Answer("Here."), "y"),
+        at(20, Finish("stop"), "y"),
+        at(30, End("ok"), "y"),
+    )
+    view, shown = TurnView(turn), Shown()
+    view.apply(turn.entries[:3])
+    shown.take(view.frame(None))
+    lane = shown.lanes["a"]
+    assert lane["phase"] == "waiting" and "failure" not in lane
+    assert lane["retry"]["at_ms"] == 2060 and lane["retry"]["attempt_no"] == 2
+    assert lane["retry"]["failure"]["message"] == "Full."
+    view.catch_up()
+    lane = shown.take(view.frame(None)).lanes["a"]
+    assert lane["attempt"]["attempt_no"] == 2 and lane["attempt"]["sent_ms"] == 2060
+    assert lane["phase"] == "done" and "retry" not in lane and lane["blocks"] == render("Here.")
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ("length", "length limit"),
+        ("no_answer", "without writing an answer"),
+        ("incomplete", "without saying that it was finished"),
+        ("interrupted", "closed while this was being written"),
+    ],
+)
+def test_an_end_that_is_not_whole_is_told_even_without_a_failure(status: str, words: str) -> None:
+    lane = watched(turn_of(opened(), at(1, Answer("ha")), at(2, End(status))), []).lanes["a"]
+    assert words in lane["failure"]["message"] and lane["failure"]["remedy"] and lane["phase"] == status
+
+
+def test_a_stop_is_no_failure() -> None:
+    lane = watched(turn_of(opened(), at(1, Answer("ha")), at(2, End("stopped", "user"))), []).lanes["a"]
+    assert lane["phase"] == "stopped" and "failure" not in lane and "ha" in lane["blocks"]
+
+
+def test_preparing_shows_how_far_it_is_and_goes_with_the_attempt() -> None:
+    turn = turn_of(Entry("a", "", 5 * MS, Phase(PREPARING, "Fetching weights", 10, 98)))
+    view, shown = TurnView(turn), Shown()
+    view.catch_up()
+    lane = shown.take(view.frame(6 * MS)).lanes["a"]
+    assert lane["preparing"] == {"label": "Fetching weights", "done": 10, "total": 98} and lane["phase"] == "connecting"
+    turn.entries.append(opened())
+    view.catch_up()
+    assert "preparing" not in shown.take(view.frame(7 * MS)).lanes["a"]
+
+
+def test_lanes_are_told_apart() -> None:
+    turn = turn_of(
+        opened("x", "a"),
+        opened("y", "b"),
+        at(1, Reasoning("A"), "x", "a"),
+        at(2, Reasoning("B"), "y", "b"),
+        lanes=("a", "b"),
+    )
+    lanes = watched(turn, [1, 2, 3]).lanes
+    assert lanes["a"]["reasoning"] == "A" and lanes["b"]["reasoning"] == "B"
+
+
+def test_heavy_shows_its_trajectories_and_what_became_of_them() -> None:
+    turn = turn_of(
+        opened("h", role="heavy"),
+        opened("t0", role="trajectory", parent_id="h", k_index=0),
+        opened("t1", role="trajectory", parent_id="h", k_index=1),
+        at(1, Reasoning("hm"), "t0"),
+        at(2, Answer("*one*"), "t0"),
+        at(3, Finish("stop"), "t0"),
+        at(4, End("ok"), "t0"),
+        at(4, Phase(TRAJECTORIES, done=1, total=2), "h"),
+        at(5, Failure("upstream", "It broke."), "t1"),
+        at(6, End("error"), "t1"),
+        at(7, Phase(TRAJECTORIES, done=2, total=2), "h"),
+        at(8, Flag("below_quorum", "1/2"), "h"),
+        at(9, Phase(AGGREGATING, done=1, total=2), "h"),
+        opened("g", role="aggregator", parent_id="h"),
+        at(1, Answer("the whole"), "g"),
+        at(12, Answer("the whole"), "h"),
+        at(13, Finish("stop"), "h"),
+        at(14, End("ok"), "h"),
+    )
+    lane = watched(turn, [4, 5, 9]).lanes["a"]
+    first, second = lane["trajectories"]["0"], lane["trajectories"]["1"]
+    assert first == {"reasoning": "hm", "text": "*one*", "answer": render("*one*"), "phase": "done", "tokens": 4}
+    assert second["phase"] == "error" and second["failure"]["message"] == "It broke."
+    assert lane["blocks"] == render("the whole") and lane["reasoning"] == ""
+    assert lane["notes"] == ["Only 1/2 trajectories gave a whole answer: fewer than this lane's quorum."]
+    labels = {step["label"]: (step["done"], step["total"]) for step in lane["steps"].values() if step.get("total")}
+    assert labels == {"Trajectories done": (2, 2), "Hybridizing": (1, 2)}
+    assert lane["metrics"]["output_tokens"] == 6  # of all children: hm, *one*, the whole
+
+
+def test_metrics_come_at_most_every_so_often_and_always_at_the_end() -> None:
+    turn = turn_of(opened(), at(100, Reasoning("one")))
+    view = TurnView(turn)
+    view.catch_up()
+    first = view.frame(100 * MS)
+    assert first and first["lanes"]["a"]["metrics"]["ttft_ms"] == 100
+    turn.entries.append(at(130, Reasoning(" two")))
+    view.catch_up()
+    second = view.frame(133 * MS)
+    assert second and "metrics" not in second["lanes"]["a"]
+    assert view.frame(200 * MS) is None
+    late = view.frame(400 * MS)  # nothing has come, but the last figures are still owed
+    assert late and late["lanes"]["a"]["metrics"]["output_tokens"] == 2
+    turn.entries += [at(410, Finish("stop")), at(411, End("no_answer"))]
+    view.catch_up()
+    last = view.frame(412 * MS)
+    assert last and last["lanes"]["a"]["metrics"]["e2e_ms"] == 130
+
+
+def test_text_that_is_not_unicode_goes_out_all_the_same() -> None:
+    turn = turn_of(opened(), at(1, Reasoning("\ud83d")), at(2, Answer("\udc00")), at(3, End("stopped")))
+    turn.prompt = "half \ud83d"
+    view = TurnView(turn)
+    view.catch_up()
+    frame = orjson.loads(dumps(view.frame(None)).replace(b"\\ud83d", b"?"))
+    assert frame["lanes"]["a"]["reasoning"] == "\ufffd"
+
+
+def test_a_token_costs_the_same_in_a_long_text_as_in_a_short_one() -> None:
+    """Frames of a long trace hold only its new words: their size does not grow."""
+    turn = turn_of(opened())
+    view = TurnView(turn)
+    sizes = []
+    for i in range(3000):
+        turn.entries.append(
+            at(i, Reasoning(f"word{i % 10} ") if i < 2000 else Answer("same " * 2 + "\n\n" * (i % 30 == 0)))
+        )
+        view.catch_up()
+        sizes.append(len(dumps(view.frame(i * MS))))
+    assert sum(sizes[1000:1500]) < 1.3 * sum(sizes[500:1000])
+    assert sum(sizes[2500:3000]) < 1.3 * sum(sizes[2000:2500])
