@@ -5,4 +5,5 @@ migrations.
 """
 
 from . import conversation_settings as conversation_settings
+from . import search_schema as search_schema
 from . import votes as votes

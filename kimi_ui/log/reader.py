@@ -49,20 +49,6 @@ class TurnHead(NamedTuple):
         return (self.started_at_utc, self.turn_id)
 
 
-class ConversationHead(NamedTuple):
-    """A conversation in a list: its first prompt, how many turns of its own, and its last turn."""
-
-    conversation_id: str
-    first_prompt: str
-    n_turns: int
-    last_at_utc: str
-    last_turn_id: str
-
-    @property
-    def cursor(self) -> tuple[str, str]:
-        return (self.last_at_utc, self.last_turn_id)
-
-
 class Spent(NamedTuple):
     """USD over some attempts. ``n_unknown`` attempts wrote text at a price nobody knows; they are not in ``usd``."""
 
@@ -106,24 +92,6 @@ class LogReader:
         query, values = _page(f"SELECT {', '.join(TurnHead._fields)} FROM turns", owner, before)
         with self.connect() as db:
             return [TurnHead(*row) for row in db.execute(f"{query} LIMIT ?", (*values, limit))]
-
-    def conversations(
-        self, owner: str | None = None, *, before: tuple[str, str] | None = None, limit: int = PAGE
-    ) -> list[ConversationHead]:
-        """Conversations, the one last written to first; paged like ``turns``."""
-        heads = """
-            SELECT t.conversation_id,
-                   (SELECT prompt FROM turns f WHERE f.conversation_id = t.conversation_id ORDER BY seq LIMIT 1),
-                   (SELECT count(*) FROM turns n WHERE n.conversation_id = t.conversation_id),
-                   started_at_utc, turn_id
-            FROM turns t
-        """
-        # The newest turn of each conversation stands for it: a page reads no more turns than it has to.
-        newest = """NOT EXISTS (SELECT 1 FROM turns u WHERE u.conversation_id = t.conversation_id
-                                AND (u.started_at_utc, u.turn_id) > (t.started_at_utc, t.turn_id))"""
-        query, values = _page(heads, owner, before, newest)
-        with self.connect() as db:
-            return [ConversationHead(*row) for row in db.execute(f"{query} LIMIT ?", (*values, limit))]
 
     def conversation(self, conversation_id: str) -> list[TurnLog]:
         """All turns of a conversation in order, the turns a fork shares with its origin first."""
@@ -220,6 +188,7 @@ class LogReader:
             with closing(sqlite3.connect(target, isolation_level=None)) as db:
                 db.execute("PRAGMA foreign_keys = ON")
                 db.execute("DELETE FROM conversations WHERE owner <> ?", (owner,))
+                db.execute("INSERT INTO search (search) VALUES ('rebuild')")  # or the others' words stay in the index
                 db.execute("VACUUM")
 
     def _by_id(self, query: str, key: str, ids: Sequence[str]) -> list[dict[str, Any]]:
@@ -240,11 +209,9 @@ def _empty_log() -> sqlite3.Connection:
     return connection
 
 
-def _page(
-    query: str, owner: str | None, before: tuple[str, str] | None, condition: str = "1"
-) -> tuple[str, tuple[str, ...]]:
+def _page(query: str, owner: str | None, before: tuple[str, str] | None) -> tuple[str, tuple[str, ...]]:
     """A query on turns, newest first, of an owner, after a cursor (keyset paging: deep pages cost no more)."""
-    conditions, values = [condition], []
+    conditions, values = ["1"], []
     if owner is not None:
         conditions.append("owner = ?")
         values.append(owner)

@@ -17,6 +17,7 @@ from .. import __version__
 from ..core.attempt import Attempt, AttemptFold
 from ..core.events import Event, decode, encode
 from ..core.metrics import burst_flags, loop_lag_ms, p99_gap_ns
+from ..core.title import title_of
 from ..core.tokens import count_text, counter
 from ..core.turn import LaneInfo, TurnLog
 
@@ -55,11 +56,11 @@ def _op(table: str, row: dict[str, Any]) -> Op:
 
 
 def _storable(value: Any) -> Any:
-    """A value as SQLite takes it: clean text, and no integer beyond 64 bits (an absurd count is not a count)."""
+    """A value as SQLite takes it: clean text, integers of at most 64 bits (an absurd count stays an absurd count)."""
     if isinstance(value, str):
         return clean(value)
-    if isinstance(value, int) and abs(value) > MAX_SQL_INTEGER:
-        return None
+    if isinstance(value, int):
+        return max(-MAX_SQL_INTEGER, min(value, MAX_SQL_INTEGER))
     return value
 
 
@@ -76,8 +77,7 @@ def _plain(value: Any) -> Any:
         return {clean(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    small = isinstance(value, int) and abs(value) <= MAX_SQL_INTEGER
-    return value if value is None or small or isinstance(value, float) else clean(str(value))
+    return _storable(value) if value is None or isinstance(value, str | int | float) else clean(str(value))
 
 
 def conversation_op(turn: TurnLog) -> Op:
@@ -87,6 +87,7 @@ def conversation_op(turn: TurnLog) -> Op:
         {
             "conversation_id": turn.conversation_id,
             "owner": turn.owner,
+            "title": title_of(turn.prompt),
             "created_at_utc": turn.started_at_utc,
             "forked_from": turn.forked_from,
             "forked_at": turn.forked_at,

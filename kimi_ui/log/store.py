@@ -6,19 +6,22 @@ Used by one thread. Knows nothing of turns in memory and of threads: that is ``w
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import Timeout
 from sqlite_utils import Database
 
 from ..core.attempt import AttemptFold
+from .erase import erase_step
 from .files import LOCK_WAIT_S, START_WAIT_S, LogError, LogFiles, append_ops, is_unreadable, read_ops
 from .records import Op, final_op, whole_events
 from .schema import migrate, unknown_migrations
 
 BATCH_OPS = 500
+Result = TypeVar("Result")
 
 # The database cannot be written now: busy, full, gone, damaged. The ops can be tried again.
 CANNOT_WRITE = (sqlite3.Error, Timeout, OSError)
@@ -72,26 +75,42 @@ class Store:
 
         Rows that the database refuses for what they are go to the rejected file instead.
         """
+        refused: list[Op] = []
+
+        def insert(connection: sqlite3.Connection) -> None:
+            for op in ops:
+                try:
+                    connection.execute(op.sql, op.row)
+                except REFUSED:
+                    refused.append(op)
+
+        self.change(insert)
+        if refused:
+            append_ops(self._files.rejected, refused)
+            self.notice = f"The log refused {len(refused)} rows; they are kept in {self._files.rejected.name}."
+
+    def change(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """``work`` in one transaction, durable on return; what it raises undoes it. Raises one of ``CANNOT_WRITE``."""
         connection = self._connection
         if connection is None:
             raise sqlite3.OperationalError("no connection")
-        refused: list[Op] = []
         with self._files.write_lock.acquire(timeout=LOCK_WAIT_S, poll_interval=0.01):
             connection.execute("BEGIN IMMEDIATE")
             try:
-                for op in ops:
-                    try:
-                        connection.execute(op.sql, op.row)
-                    except REFUSED:
-                        refused.append(op)
+                result = work(connection)
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-        if refused:
-            append_ops(self._files.rejected, refused)
-            self.notice = f"The log refused {len(refused)} rows; they are kept in {self._files.rejected.name}."
+            return result
+
+    def erase_step(self) -> bool:
+        """One step of overwriting deleted text (see ``erase``); True when done. Raises one of ``CANNOT_WRITE``."""
+        if self._connection is None:
+            raise sqlite3.OperationalError("no connection")
+        with self._files.write_lock.acquire(timeout=LOCK_WAIT_S, poll_interval=0.01):
+            return erase_step(self._connection)
 
     def replay(self, spill: Path) -> None:
         """Write what a spill file holds, then remove it. Raises one of ``CANNOT_WRITE``; what was written stays."""
@@ -153,7 +172,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     """A connection that writes durably: a committed row survives a power cut on a disk that honours fsync."""
     connection = sqlite3.connect(path, timeout=LOCK_WAIT_S, isolation_level=None)
     try:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
             connection.execute(f"PRAGMA {pragma}")
     except BaseException:
         connection.close()

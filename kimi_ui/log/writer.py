@@ -12,27 +12,33 @@ the page while that is so. Streaming never waits for this thread longer than for
 from __future__ import annotations
 
 import logging
+import math
 import queue
+import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from ..core.attempt import Attempt, AttemptFold
 from ..core.events import End, Entry, Event, Opened
 from ..core.tokens import counter
 from ..core.turn import TurnLog
-from .files import LogFiles, append_ops
+from .erase import delete_conversation, rename_conversation
+from .files import LogError, LogFiles, append_ops
 from .records import Op, attempt_op, conversation_op, events_op, final_op, sent_op, turn_op
 from .store import CANNOT_WRITE, Store
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_S = 0.5
+ERASE_PAUSE_S = 0.02  # between steps of overwriting deleted text: whatever waits is written first
+ERASE_AT_END_S = 2.0  # of closing; what is left then is done at the next start
 RETRY_S = 2.0  # between tries to write to a database that failed
 SLICE_ENTRIES = 2000  # entries encoded per transaction: bounded work, and the engine gets the interpreter in between
 
@@ -49,12 +55,13 @@ class _Followed:
 
 @dataclass
 class _Job:
-    """Something to write now. Without ops: everything followed so far."""
+    """Something to write now. Without ops: everything followed so far; ``change``: what is not a row to add."""
 
     future: Future[None]
     ops: list[Op] = field(default_factory=list)
     checkpoint: bool = False
     stop: bool = False
+    change: Callable[[sqlite3.Connection], set[str]] | None = None  # returns the ids of what it deleted
 
 
 class LogWriter:
@@ -73,6 +80,8 @@ class LogWriter:
         self._failing = ""  # why the database cannot be written; empty while it can
         self._unspilled: list[Op] = []  # what neither the database nor the spill file took
         self._retry_at = 0.0
+        self._gone: set[str] = set()  # ids of deleted conversations and their turns: nothing is written to them again
+        self._erase_at = 0.0  # when the next step of overwriting deleted text is due; one looks at the start, too
 
     @property
     def problem(self) -> str:
@@ -112,6 +121,21 @@ class LogWriter:
         """Rows that belong to no turn in flight; resolves when they are durable."""
         return self._submit(_Job(Future(), list(ops)))
 
+    def rename_conversation(self, conversation_id: str, owner: str, title: str) -> Future[None]:
+        """Another title. The future raises ``ConversationGone``, or ``LogError`` while the log cannot be written."""
+        change = partial(rename_conversation, conversation_id=conversation_id, owner=owner, title=title)
+        return self._submit(_Job(Future(), change=change))
+
+    def delete_conversation(self, conversation_id: str, owner: str) -> Future[None]:
+        """Delete its turns and all that belongs to them; its running turns must have been stopped.
+
+        When the future resolves nothing of it can be read; its bytes are overwritten in the moments after (``erase``).
+        The future raises as ``rename_conversation`` does.
+        """
+
+        change = partial(delete_conversation, conversation_id=conversation_id, owner=owner)
+        return self._submit(_Job(Future(), checkpoint=True, change=change))
+
     def flush(self) -> Future[None]:
         """Write everything that has happened so far; resolves when it is durable."""
         return self._submit(_Job(Future(), checkpoint=True))
@@ -149,7 +173,7 @@ class LogWriter:
         """Take jobs as they come, and follow turns in between, until told to stop."""
         due = time.monotonic() + CHECKPOINT_S
         while True:
-            jobs = self._take_jobs(max(0.0, due - time.monotonic()))
+            jobs = self._take_jobs(max(0.0, min(due, self._erase_at) - time.monotonic()))
             checkpoint = time.monotonic() >= due or any(job.checkpoint for job in jobs)
             if stopping := any(job.stop for job in jobs):
                 self._retry_at = 0.0  # a last try to write what the database did not take
@@ -163,9 +187,42 @@ class LogWriter:
                 log.exception("the log writer failed inside")
                 due = time.monotonic() + CHECKPOINT_S
             for job in jobs:
-                job.future.set_result(None)
+                self._finish(job)
+            if time.monotonic() >= self._erase_at:
+                self._erase()
             if stopping:
+                until = time.monotonic() + ERASE_AT_END_S
+                while self._erase_at < until:
+                    time.sleep(max(0.0, self._erase_at - time.monotonic()))
+                    self._erase()
                 return
+
+    def _finish(self, job: _Job) -> None:
+        """Make a job's change and resolve its future."""
+        if job.change is None:
+            job.future.set_result(None)
+            return
+        try:
+            if self._failing:
+                raise LogError(f"The log cannot be written ({self._failing}).", "Try again once it can.")
+            if deleted := self._store.change(job.change):
+                self._gone |= deleted
+                self._erase_at = 0.0
+        except CANNOT_WRITE as error:
+            self._fail(error)
+            job.future.set_exception(LogError(f"The log cannot be written ({error}).", "Try again once it can."))
+        except Exception as error:
+            job.future.set_exception(error)
+        else:
+            job.future.set_result(None)
+
+    def _erase(self) -> None:
+        """One step of overwriting deleted text; ``_erase_at`` says when to take the next."""
+        try:
+            done = self._store.erase_step()
+            self._erase_at = math.inf if done else time.monotonic() + ERASE_PAUSE_S
+        except CANNOT_WRITE:
+            self._erase_at = time.monotonic() + RETRY_S
 
     def _take_jobs(self, wait_s: float) -> list[_Job]:
         """All jobs that wait, at least one unless ``wait_s`` passes first. Turns to follow are taken note of."""
@@ -186,6 +243,9 @@ class LogWriter:
         if self._failing and time.monotonic() >= self._retry_at:
             self._recover()
         for followed in list(self._followed.values()):
+            if self._gone and not self._gone.isdisjoint((followed.turn.turn_id, followed.turn.conversation_id)):
+                del self._followed[followed.turn.turn_id]
+                continue
             closed = followed.turn.closed  # before looking at the entries: after it nothing is appended
             while ops := self._new_ops(followed):
                 self._write(ops)
@@ -230,6 +290,8 @@ class LogWriter:
 
     def _write(self, ops: list[Op]) -> None:
         """To the database, else to the spill file, else keep them here."""
+        if self._gone:
+            ops = [op for op in ops if not self._is_gone(op)]
         if not self._failing:
             try:
                 self._store.write(ops)
@@ -241,6 +303,12 @@ class LogWriter:
             self._unspilled = []
         except OSError:
             self._unspilled += ops
+
+    def _is_gone(self, op: Op) -> bool:
+        """True for a row of a conversation that was deleted meanwhile."""
+        if op.row.get("conversation_id") in self._gone and "turn_id" in op.row:
+            self._gone.add(op.row["turn_id"])
+        return not self._gone.isdisjoint((op.row.get("turn_id"), op.row.get("conversation_id")))
 
     def _fail(self, error: Exception) -> None:
         self._failing = str(error) or type(error).__name__

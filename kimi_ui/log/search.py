@@ -1,0 +1,151 @@
+"""Full-text search over a person's conversations: prompts, answers, reasoning and titles, newest first.
+
+Text is matched by whole words, the last one by its beginning, so results can follow the typing; "quoted words" stand
+together. Whatever is typed is text: nothing in it is query syntax and nothing raises. Writing without spaces between
+words (Chinese, Japanese, Thai …) has no word boundaries the index knows: it is looked for in the texts themselves.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from .reader import LogReader
+
+MAX_QUERY_CHARS = 200
+MAX_TERMS = 12
+SNIPPET_WORDS = 20
+SNIPPET_CHARS = 120
+_OPEN, _CLOSE = "\x02", "\x03"  # around a match; taken out of the text itself
+
+_TERM = re.compile(r'"([^"]*)"?|([^\s"]+)')
+_NO_SPACES = re.compile(  # Thai, Lao, Myanmar, Khmer, Kana, Han
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+
+
+class Piece(NamedTuple):
+    """A run of a snippet's text; ``hit``: it is what was looked for."""
+
+    text: str
+    hit: bool
+
+
+class Match(NamedTuple):
+    """A conversation that matches, with its newest place. ``part``: title | prompt | answer | reasoning.
+
+    ``turn_id`` is empty for a title; ``label`` names the lane of an answer or reasoning.
+    """
+
+    conversation_id: str
+    title: str
+    part: str
+    turn_id: str
+    label: str
+    snippet: tuple[Piece, ...]
+
+
+def terms_of(text: str) -> list[str]:
+    """The words and quoted phrases of what was typed; those without a letter or digit match nothing: left out."""
+    found = (quoted or plain for quoted, plain in _TERM.findall(text[:MAX_QUERY_CHARS].replace("\0", " ")))
+    return [term for term in found if any(char.isalnum() for char in term)][:MAX_TERMS]
+
+
+def search(reader: LogReader, owner: str, text: str, limit: int = 30) -> list[Match]:
+    """The owner's conversations that hold all terms in one text or in their title; empty for a text without terms."""
+    terms = [term.encode(errors="replace").decode() for term in terms_of(text)]
+    if not terms:
+        return []
+    matches: dict[str, Match] = {}
+    with reader.connect() as db:
+        find = _in_texts if any(_NO_SPACES.search(term) for term in terms) else _in_index
+        for match in (*_in_titles(db, owner, terms, limit), *find(db, owner, terms, limit)):
+            matches.setdefault(match.conversation_id, match)
+    return list(matches.values())[:limit]
+
+
+def _in_titles(db: sqlite3.Connection, owner: str, terms: list[str], limit: int) -> Iterator[Match]:
+    query = f"""
+        SELECT conversation_id, title FROM conversations
+        WHERE owner = ? AND {_all_like("title", terms)} ORDER BY created_at_utc DESC LIMIT ?
+    """
+    for conversation_id, title in db.execute(query, (owner, *map(_like, terms), limit)).fetchall():
+        yield Match(conversation_id, title, "title", "", "", _marked(title, terms))
+
+
+_DOCUMENTS = """
+    SELECT d.document_id, d.part, d.turn_id, c.conversation_id, c.title, coalesce(a.label, '') AS label {more}
+    FROM {source}
+    JOIN turns t ON t.turn_id = d.turn_id
+    JOIN conversations c ON c.conversation_id = t.conversation_id
+    LEFT JOIN attempts a ON a.attempt_id = d.attempt_id
+    WHERE {condition} AND t.owner = ? ORDER BY d.document_id DESC
+"""
+
+
+def _in_index(db: sqlite3.Connection, owner: str, terms: list[str], limit: int) -> Iterator[Match]:
+    match = " ".join('"' + term.replace('"', '""') + '"' for term in terms) + " *"
+    source = "search s CROSS JOIN search_documents d ON d.document_id = s.rowid"
+    query = _DOCUMENTS.format(more="", source=source, condition="search MATCH ?")
+    query = query.replace("ORDER BY d.document_id DESC", "ORDER BY s.rowid DESC")  # as the index yields them: no sort
+    for row in _newest_of_each(db.execute(query, (match, owner)), limit):
+        snippet = db.execute(
+            "SELECT snippet(search, 0, ?, ?, '…', ?) FROM search WHERE search MATCH ? AND rowid = ?",
+            (_OPEN, _CLOSE, SNIPPET_WORDS, match, row["document_id"]),
+        ).fetchone()[0]
+        yield _match(row, _pieces(snippet))
+
+
+def _in_texts(db: sqlite3.Connection, owner: str, terms: list[str], limit: int) -> Iterator[Match]:
+    query = _DOCUMENTS.format(more=", d.text", source="search_texts d", condition=_all_like("d.text", terms))
+    for row in _newest_of_each(db.execute(query, (*map(_like, terms), owner)), limit):
+        yield _match(row, _marked(row["text"], terms))
+
+
+def _newest_of_each(rows: sqlite3.Cursor, limit: int) -> list[sqlite3.Row]:
+    """The first row of each conversation, of so many conversations; the rest is not even looked at."""
+    found: dict[str, sqlite3.Row] = {}
+    for row in rows:
+        found.setdefault(row["conversation_id"], row)
+        if len(found) == limit:
+            break
+    rows.close()
+    return list(found.values())
+
+
+def _match(row: sqlite3.Row, snippet: tuple[Piece, ...]) -> Match:
+    return Match(row["conversation_id"], row["title"], row["part"], row["turn_id"], row["label"], snippet)
+
+
+def _all_like(column: str, terms: list[str]) -> str:
+    return " AND ".join([rf"{column} LIKE ? ESCAPE '\'"] * len(terms))
+
+
+def _like(term: str) -> str:
+    return "%" + re.sub(r"([\\%_])", r"\\\1", term) + "%"
+
+
+def _pieces(snippet: str) -> tuple[Piece, ...]:
+    """A snippet of the index, at its marks; a stray mark of the text's own changes only what is highlighted."""
+    pieces = []
+    for number, part in enumerate(re.split(f"[{_OPEN}{_CLOSE}]", _one_line(snippet))):
+        if part:
+            pieces.append(Piece(part, number % 2 == 1))
+    return tuple(pieces)
+
+
+def _marked(text: str, terms: list[str]) -> tuple[Piece, ...]:
+    """The surroundings of the first match of a term in ``text``, at its matches."""
+    pattern = re.compile("(" + "|".join(re.escape(term) for term in terms) + ")", re.IGNORECASE)
+    first = pattern.search(text)
+    start = max(0, first.start() - SNIPPET_CHARS // 3) if first else 0
+    shown = text[start : start + SNIPPET_CHARS]
+    cut = ("…" if start else "") + shown + ("…" if start + SNIPPET_CHARS < len(text) else "")
+    parts = enumerate(pattern.split(_one_line(cut)))
+    return tuple(Piece(part, number % 2 == 1) for number, part in parts if part)
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text)

@@ -1,0 +1,303 @@
+"""Conversations in the log: titles, the list, full-text search, renaming, deleting for real."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kimi_ui.core.events import Answer, Event, Reasoning
+from kimi_ui.core.turn import TurnLog
+from kimi_ui.log.erase import ConversationGone
+from kimi_ui.log.files import LogError
+from kimi_ui.log.history import head_of, list_conversations
+from kimi_ui.log.reader import LogReader
+from kimi_ui.log.search import Match, search
+from kimi_ui.log.writer import LogWriter
+from tests.support.turns import attempt, ended, turn
+
+ME, YOU = "owner-me", "owner-you"
+
+
+class Log:
+    """A real log file, its writer and its reader."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.writer = LogWriter(path)
+        self.reader = LogReader(path)
+        self.writer.start()
+
+    def keep(self, prompt: str, answer: str = "", reasoning: str = "", **fields: Any) -> TurnLog:
+        """Write a finished turn as the engine does: rows first, then its entries."""
+        fields = {"owner": ME, **fields}
+        texts: list[tuple[float, Event]] = [(10, Reasoning(reasoning)), (20, Answer(answer))]
+        made = turn((attempt(), ended([item for item in texts if item[1].text])), prompt=prompt, **fields)  # type: ignore[union-attr]
+        entries, made.entries, made.closed = made.entries, [], False
+        self.writer.open_turn(made).result()
+        self.writer.follow(made)
+        made.entries += entries
+        made.closed = True
+        self.writer.flush().result()
+        return made
+
+    def delete(self, conversation_id: str, owner: str = ME) -> None:
+        self.writer.delete_conversation(conversation_id, owner).result()
+
+    def rows(self) -> dict[str, list[str]]:
+        """Every row of every ordinary table, as text."""
+        with self.reader.connect() as db:
+            names = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            tables = [name for name in names if not name.startswith(("search_data", "search_idx", "sqlite_"))]
+            return {name: [str(tuple(row)) for row in db.execute(f'SELECT * FROM "{name}"')] for name in tables}
+
+    def bytes_holding(self, word: str) -> list[str]:
+        """The log's files in which the word can be found."""
+        return [path.name for path in self.path.parent.iterdir() if word.encode() in path.read_bytes()]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Log]:
+    log = Log(tmp_path / "log.sqlite3")
+    yield log
+    log.writer.close()
+
+
+def found(log: Log, text: str, owner: str = ME) -> list[tuple[str, str]]:
+    return [(match.part, match.conversation_id) for match in search(log.reader, owner, text)]
+
+
+def marked(match: Match) -> str:
+    return "".join(f"[{piece.text}]" if piece.hit else piece.text for piece in match.snippet)
+
+
+def test_the_title_is_the_first_sentence_of_the_first_prompt_until_it_is_renamed(log: Log) -> None:
+    first = log.keep("# Why is **grass** green? Explain.")
+    log.keep("And the sky?", conversation_id=first.conversation_id, seq=1)
+    assert [head.title for head in list_conversations(log.reader, ME)] == ["Why is grass green?"]
+    log.writer.rename_conversation(first.conversation_id, ME, "Colours").result()
+    head = head_of(log.reader, first.conversation_id)
+    assert head is not None and (head.title, head.n_turns, head.n_lanes) == ("Colours", 2, 1)
+    with pytest.raises(ConversationGone):
+        log.writer.rename_conversation(first.conversation_id, YOU, "Mine now").result()
+    assert list_conversations(log.reader, ME)[0].title == "Colours"
+
+
+def test_the_list_is_paged_newest_first_and_only_the_owners(log: Log) -> None:
+    made = [log.keep(f"Number {i}.", started_at_utc=f"2026-11-21T12:00:{i // 3:02}.000+00:00") for i in range(12)]
+    log.keep("Yours.", owner=YOU)
+    log.keep("A benchmark.", kind="bench")
+    again = log.keep("More.", conversation_id=made[0].conversation_id, seq=1, started_at_utc="2026-11-22T00:00:00")
+    seen: list[str] = []
+    before = None
+    while page := list_conversations(log.reader, ME, before=before, limit=5):
+        seen += [head.conversation_id for head in page]
+        before = page[-1].cursor
+        log.keep("Begun while paging.", started_at_utc="2026-12-01T00:00:00")
+    newest_first = sorted(made[1:], key=lambda one: (one.started_at_utc, one.turn_id), reverse=True)
+    assert seen == [again.conversation_id, *(one.conversation_id for one in newest_first)]
+    assert [head.title for head in list_conversations(log.reader, YOU)] == ["Yours."]
+    assert list_conversations(log.reader, "nobody") == []
+
+
+def test_words_are_found_in_prompts_answers_reasoning_and_titles(log: Log) -> None:
+    one = log.keep("A question on lighthouses", "It blinks twice.", "Let me recall the harbour lamp.")
+    assert found(log, "lighthouses") == [("title", one.conversation_id)]
+    log.writer.rename_conversation(one.conversation_id, ME, "Sea").result()
+    assert found(log, "lighthouses") == [("prompt", one.conversation_id)]
+    assert found(log, "blinks") == [("answer", one.conversation_id)]
+    assert found(log, "HARBOUR lam") == [("reasoning", one.conversation_id)]  # any case, the last word begun
+    assert found(log, "harb lamp") == []  # only the last word may be a beginning
+    assert found(log, '"harbour lamp"') == [("reasoning", one.conversation_id)]
+    assert found(log, '"lamp harbour"') == []
+    assert found(log, "blinks harbour") == []  # two texts
+    (match,) = search(log.reader, ME, "twi")
+    assert (marked(match), match.title, match.turn_id, match.label) == ("It blinks [twice].", "Sea", one.turn_id, "A")
+
+
+def test_the_newest_place_stands_for_a_conversation(log: Log) -> None:
+    first = log.keep("apple", "an apple a day")
+    log.keep("pear", "no apple here", conversation_id=first.conversation_id, seq=1)
+    other = log.keep("cherry and apple")
+    log.writer.rename_conversation(first.conversation_id, ME, "x").result()
+    log.writer.rename_conversation(other.conversation_id, ME, "y").result()
+    assert [(match.part, marked(match)) for match in search(log.reader, ME, "apple")] == [
+        ("prompt", "cherry and [apple]"),
+        ("answer", "no [apple] here"),
+    ]
+    assert len(search(log.reader, ME, "apple", limit=1)) == 1
+
+
+def test_accents_and_writing_without_spaces(log: Log) -> None:
+    log.keep("Un café s'il vous plaît", owner=ME)
+    log.keep("x", "我喜欢喝绿茶，也喜欢咖啡。", owner=ME)
+    assert [match.part for match in search(log.reader, ME, "cafe")] == ["prompt"]
+    (match,) = search(log.reader, ME, "绿茶")
+    assert (match.part, marked(match)) == ("answer", "我喜欢喝[绿茶]，也喜欢咖啡。")
+    assert search(log.reader, ME, "绿茶 100%_\\") == []
+
+
+def test_nobody_finds_what_is_not_theirs(log: Log) -> None:
+    log.keep("my secret plan", "the secret answer")
+    for text in ("secret", "my secret plan", "秘密", "answer"):
+        assert found(log, text, YOU) == []
+        assert found(log, text, "") == []
+
+
+HOSTILE = [
+    '"', '""', '"""', "*", "a*", "^a", "a OR b", "NOT", "NOT a", "AND", "NEAR(a b)", "text:a", "-a", "a:b", "(",
+    "a + b", "'; DROP TABLE turns; --", "%", "_", "\\", "\0", "a\0b", "\ud800", "𐄁", "🦊", "a\x02b\x03", " ", "", "??",
+    "?1", ":owner", "x" * 100_000, "a " * 5000, '"' * 999, "绿%' OR 1=1 --", "<script>alert(1)</script>", "\u202e", ")",
+    "{a b}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_whatever_is_typed_is_text(log: Log, text: str) -> None:
+    log.keep("a b and a script: alert")
+    log.keep("yours a b", owner=YOU)
+    assert {match.title for match in search(log.reader, ME, text)} <= {"a b and a script: alert"}
+    assert len(list_conversations(log.reader, ME)) == 1
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(st.text(max_size=40) | st.text(alphabet="\"*()^:-+{} aANDORNET%_\\'绿", max_size=40))
+def test_nothing_typed_ever_raises(log: Log, text: str) -> None:
+    search(log.reader, ME, text)
+
+
+def test_marks_in_the_text_itself_change_no_more_than_what_is_highlighted(log: Log) -> None:
+    log.keep("x", "\x02fake\x03 and real")
+    log.writer.rename_conversation(list_conversations(log.reader, ME)[0].conversation_id, ME, "t").result()
+    (match,) = search(log.reader, ME, "real")
+    assert "".join(piece.text for piece in match.snippet) == "fake and real"
+
+
+def test_a_deleted_conversation_leaves_no_row_and_no_byte(log: Log) -> None:
+    word = "zanzibarcanary"
+    gone = log.keep(f"Tell me of {word}.", f"It is {word}. " * 200, f"hm {word} " * 50, system=f"On {word}.")
+    log.keep(f"Again {word}", conversation_id=gone.conversation_id, seq=1)
+    kept = log.keep("Something else entirely", "harmless")
+    assert log.bytes_holding(word)
+    log.delete(gone.conversation_id)
+    ids = {gone.conversation_id, gone.turn_id, *(entry.attempt_id for entry in gone.entries)}
+    assert not [row for rows in log.rows().values() for row in rows if any(one in row for one in ids)]
+    assert (found(log, word), log.reader.turn(gone.turn_id)) == ([], None)
+    assert [head.conversation_id for head in list_conversations(log.reader, ME)] == [kept.conversation_id]
+    log.writer.close()  # finishes what overwriting is left
+    assert log.bytes_holding(word) == []
+    assert found(log, "harmless") == [("answer", kept.conversation_id)]
+    with log.reader.connect() as db:
+        assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_bytes_are_overwritten_while_the_app_runs_and_others_read(log: Log) -> None:
+    word = "quokkacanary"
+    gone = log.keep(f"A {word}", f"{word} " * 500)
+    with log.reader.connect() as db:
+        db.execute("BEGIN")
+        assert db.execute("SELECT count(*) FROM turns").fetchone()[0] == 1  # a reader that keeps the old state alive
+        log.delete(gone.conversation_id)
+        assert log.keep("Written meanwhile").turn_id
+    while log.bytes_holding(word):  # ended by the test's own time limit
+        log.writer.flush().result()
+    assert len(list_conversations(log.reader, ME)) == 1
+
+
+def test_overwriting_is_finished_by_the_next_start(log: Log) -> None:
+    word = "narwhalcanary"
+    gone = log.keep(f"A {word}", f"{word} " * 500)
+    log.writer.close()
+    with closing(sqlite3.connect(log.path, isolation_level=None)) as db:  # a process killed right after its commit
+        for statement in ("PRAGMA foreign_keys = ON", "BEGIN", "PRAGMA user_version = 1"):
+            db.execute(statement)
+        db.execute("DELETE FROM conversations WHERE conversation_id = ?", (gone.conversation_id,))
+        db.execute("COMMIT")
+    assert log.bytes_holding(word)
+    again = LogWriter(log.path)
+    again.start()
+    again.close()
+    with closing(sqlite3.connect(log.path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone()[0] == 0
+        words = db.execute("SELECT count(*) FROM search WHERE search MATCH ?", (word,)).fetchone()[0]
+    assert words == 0
+
+
+def test_only_the_owner_deletes_and_only_once(log: Log) -> None:
+    mine = log.keep("Mine")
+    for owner in (YOU, ""):
+        with pytest.raises(ConversationGone):
+            log.delete(mine.conversation_id, owner)
+    assert log.reader.turn(mine.turn_id) is not None
+    log.delete(mine.conversation_id)
+    with pytest.raises(ConversationGone):
+        log.delete(mine.conversation_id)
+
+
+def test_nothing_is_written_to_a_deleted_conversation_again(log: Log) -> None:
+    gone = log.keep("Gone")
+    log.delete(gone.conversation_id)
+    log.keep("A late turn", "late", conversation_id=gone.conversation_id, seq=1)  # was on its way
+    assert list_conversations(log.reader, ME) == []
+    assert not list(log.path.parent.glob("*.rejected.jsonl"))
+    assert log.keep("Another").turn_id
+    assert len(list_conversations(log.reader, ME)) == 1
+
+
+def test_a_log_that_cannot_be_written_says_so_and_deletes_nothing(log: Log) -> None:
+    mine = log.keep("Mine")
+    with closing(sqlite3.connect(log.path, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")  # another program holds the database for longer than anyone waits
+        with pytest.raises(LogError, match="cannot be written"):
+            log.delete(mine.conversation_id)
+        db.execute("ROLLBACK")
+    assert log.reader.turn(mine.turn_id) is not None
+
+
+def fork(log: Log, of: TurnLog, at: int, prompt: str) -> TurnLog:
+    return log.keep(prompt, "answer to " + prompt, forked_from=of.conversation_id, forked_at=at, seq=at)
+
+
+def prompts(log: Log, conversation_id: str) -> list[str]:
+    return [turn.prompt for turn in log.reader.conversation(conversation_id)]
+
+
+def test_turns_that_forks_share_outlive_the_conversation_they_came_from(log: Log) -> None:
+    root = log.keep("r0", "a0")
+    for seq in (1, 2):
+        log.keep(f"r{seq}", f"a{seq}", conversation_id=root.conversation_id, seq=seq)
+    early, late = fork(log, root, 1, "early"), fork(log, root, 2, "late")
+    of_late = fork(log, late, 1, "of late")
+    own = log.keep("late too", conversation_id=late.conversation_id, seq=3)
+    log.delete(root.conversation_id)
+    assert prompts(log, root.conversation_id) == []
+    assert prompts(log, late.conversation_id) == ["r0", "r1", "late", "late too"]
+    assert prompts(log, early.conversation_id) == ["r0", "early"]
+    assert prompts(log, of_late.conversation_id) == ["r0", "of late"]
+    assert found(log, "r2") == []
+    assert [one.prompt for one in log.reader.history(late.conversation_id, "a")] == ["r0", "r1", "late"]
+    log.delete(late.conversation_id)
+    assert prompts(log, early.conversation_id) == ["r0", "early"]
+    assert prompts(log, of_late.conversation_id) == ["r0", "of late"]
+    assert log.reader.turn(own.turn_id) is None
+    log.delete(early.conversation_id)
+    log.delete(of_late.conversation_id)
+    assert [rows for name, rows in log.rows().items() if name in ("turns", "attempts", "events") and rows] == []
+
+
+def test_a_copy_for_one_owner_holds_no_word_of_another(log: Log, tmp_path: Path) -> None:
+    log.keep("Mine", "walnutcanary")
+    log.keep("Yours", "peanutcanary " * 50, owner=YOU)
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    log.reader.copy(copies / "mine.sqlite3", ME)
+    assert b"peanutcanary" not in (copies / "mine.sqlite3").read_bytes()
+    assert [match.part for match in search(LogReader(copies / "mine.sqlite3"), ME, "walnutcanary")] == ["answer"]
+    assert search(LogReader(copies / "mine.sqlite3"), YOU, "peanutcanary") == []
