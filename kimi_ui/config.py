@@ -90,7 +90,7 @@ def read_settings(
     return Settings(
         host=host or env.get("KIMI_UI_HOST") or DEFAULT_HOST,
         port=_port(port if port is not None else env.get("KIMI_UI_PORT") or DEFAULT_PORT),
-        db=Path(chosen_db).expanduser() if chosen_db else default_db_path(),
+        db=Path(chosen_db).expanduser().absolute() if chosen_db else default_db_path(),
         lanes=lanes_path,
         browser=browser,
         env=env,

@@ -192,7 +192,7 @@ def test_options_win_over_variables_and_those_over_defaults(tmp_path: Path) -> N
     assert (settings.host, settings.port, settings.db) == ("10.0.0.1", 9, Path.home() / "x.db")
     assert settings.lanes == lanes and not settings.is_loopback
     settings = read_settings(host="localhost", port="80", db="y.db", browser=False, env=env)
-    assert (settings.host, settings.port, settings.db, settings.browser) == ("localhost", 80, Path("y.db"), False)
+    assert (settings.host, settings.port, settings.db, settings.browser) == ("localhost", 80, Path("y.db").absolute(), False)
     defaults = read_settings(env={})
     assert (defaults.host, defaults.port, defaults.lanes, defaults.is_loopback) == ("127.0.0.1", 7860, None, True)
     assert defaults.db.is_absolute() and defaults.db.name == "kimi-ui.sqlite3"

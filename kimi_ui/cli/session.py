@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 from ..config import Settings, read_environment
 from ..engine import Engine
+from ..log.files import LogError
 from ..log.reader import LogReader
 from ..log.writer import LogWriter
 from ..providers.roster import Roster
+from .common import CommandError
 
 
 class Session(NamedTuple):
@@ -25,10 +27,16 @@ class Session(NamedTuple):
 
 @contextmanager
 def session(settings: Settings) -> Iterator[Session]:
-    """A running engine with its log. On the way out attempts still running are ended and everything is written."""
+    """A running engine with its log. On the way out attempts still running are ended and everything is written.
+
+    Raises ``ConfigError``, and ``CommandError`` for a log that cannot be used.
+    """
     roster = Roster(settings, read_environment)
     writer = LogWriter(settings.db)
-    writer.start()
+    try:
+        writer.start()
+    except LogError as error:
+        raise CommandError(str(error)) from None
     try:
         reader = LogReader(settings.db)
         engine = Engine(roster, writer, reader)

@@ -1,0 +1,309 @@
+"""The command line against a local model server and the real log: results, exit codes, one sentence per mistake."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kimi_ui import __main__, __version__, config
+from kimi_ui.cli import main
+from kimi_ui.cli.common import printable
+from kimi_ui.providers import roster
+from tests.support.upstream import Upstream
+
+ROOT = Path(__file__).resolve().parent.parent
+
+LANES = """
+[[lane]]
+id = "fast"
+label = "Fast"
+provider = "openai"
+base_url = "{base_url}"
+model = "m-2000-3-5"
+price = {{ input = 1, output = 2 }}
+[[lane]]
+id = "second"
+provider = "openai"
+base_url = "{base_url}"
+model = "{second}"
+"""
+
+
+@pytest.fixture(autouse=True)
+def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the user's own: no keys, no .env, no lanes file, no log."""
+    for name in ("CHUTES_API_KEY", "OPENROUTER_API_KEY", "MOONSHOT_API_KEY", "KIMI_UI_PASSWORD", "KIMI_UI_LANES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("KIMI_UI_DB", str(tmp_path / "log.sqlite3"))
+    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
+    monkeypatch.setattr(config, "APP_DIRECTORY", tmp_path)
+    monkeypatch.setattr(roster, "default_lanes_path", lambda: tmp_path / "no-lanes.toml")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def lanes(upstream: Upstream, tmp_path: Path) -> Iterator[str]:
+    path = tmp_path / "lanes.toml"
+    path.write_text(LANES.format(base_url=upstream.base_url, second="m-2000-0-4"))
+    yield str(path)
+
+
+def objects(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def columns_of_attempt_metrics(db: Path) -> list[str]:
+    with closing(sqlite3.connect(db)) as connection:
+        return [row[1] for row in connection.execute("PRAGMA table_info(attempt_metrics)")]
+
+
+def test_compare_json_gives_one_object_per_lane_with_every_column(
+    lanes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", "What is six times seven?", "--lanes", lanes, "--json"]) == 0
+    fast, second = objects(capsys.readouterr().out)
+    assert (fast["lane"], fast["status"], fast["error"], second["lane"]) == ("fast", "ok", None, "second")
+    assert fast["reasoning"] and fast["answer"] and second["reasoning"] == ""
+    assert (fast["output_tokens"], fast["reasoning_tokens"], fast["input_tokens"]) == (8, 3, 10)
+    assert fast["token_source"] == "usage" and fast["cost_usd"] == pytest.approx((10 * 1 + 8 * 2) / 1e6)
+    assert second["cost_usd"] is None
+    columns = columns_of_attempt_metrics(tmp_path / "log.sqlite3")
+    assert set(columns) <= set(fast) and {"ttft_ms", "ttfo_ms", "decode_tps", "suspect"} <= set(columns)
+    with closing(sqlite3.connect(tmp_path / "log.sqlite3")) as connection:
+        rows = connection.execute("SELECT attempt_id, status, answer FROM attempts ORDER BY lane").fetchall()
+    assert rows == [(row["attempt_id"], "ok", row["answer"]) for row in (fast, second)]
+
+
+def test_compare_off_a_terminal_is_compact_plain_text(lanes: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "Hi", "--lanes", lanes, "--lane", "fast"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("== Fast\n   ok · first token ") and "8 tokens (usage) · $0.0000" in out
+    assert "\n  | " in out and "\x1b" not in out and "second" not in out
+
+
+def test_compare_reads_the_prompt_from_standard_input(
+    lanes: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("from the pipe\n"))
+    assert main(["compare", "-", "--lanes", lanes, "--lane", "fast", "--system", "Be brief."]) == 0
+    messages = upstream.requests[-1].body["messages"]
+    assert [message["content"] for message in messages] == ["Be brief.", "from the pipe\n"]
+    capsys.readouterr()
+
+
+def test_one_failing_lane_makes_compare_fail_and_leaves_the_other_alone(
+    upstream: Upstream, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "lanes.toml"
+    path.write_text(LANES.format(base_url=upstream.base_url, second="gone"))
+    assert main(["compare", "Hi", "--lanes", str(path), "--json"]) == 1
+    fast, gone = objects(capsys.readouterr().out)
+    assert fast["status"] == "ok" and gone["status"] == "error" and gone["error_type"] == "model_missing"
+    assert gone["error"].endswith(".") or "doctor" in gone["error"]
+    assert main(["compare", "Hi", "--lanes", str(path)]) == 1
+    assert f"   {gone['error']}\n" in capsys.readouterr().out
+
+
+MISTAKES = {
+    "no such lane": (["compare", "Hi", "--lane", "fats"], "--lane"),
+    "empty prompt": (["compare", "  "], "The prompt is empty"),
+    "lanes file gone": (["doctor", "--lanes", "nowhere.toml"], "no lanes file at nowhere.toml"),
+    "wrong lanes file": (["compare", "Hi", "--lanes", "wrong.toml"], "wrong.toml line 1"),
+    "bad port": (["serve", "--port", "eighty"], "give --port"),
+    "open door": (["serve", "--host", "0.0.0.0", "--no-browser"], "KIMI_UI_PASSWORD"),
+    "log is a folder": (["compare", "Hi", "--db", "."], "is a directory"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_sentence_on_stderr_and_exit_code_2(
+    mistake: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "wrong.toml").write_text("[[lane]]\n")
+    arguments, expected = MISTAKES[mistake]
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and expected in captured.err
+    assert captured.err.startswith("kimi_ui: ") and captured.err.count("\n") == 1
+
+
+def test_a_taken_port_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert main(["serve", "--no-browser", "--port", str(taken.getsockname()[1])]) == 2
+    assert "give another with --port" in capsys.readouterr().err
+
+
+def test_doctor_tells_routes_and_findings(lanes: str, upstream: Upstream, capsys: pytest.CaptureFixture[str]) -> None:
+    upstream.models += ["m-2000-3-5", "m-2000-0-4"]
+    assert main(["doctor", "--lanes", lanes, "--probe"]) == 0
+    out = capsys.readouterr().out
+    assert "✓ Fast  fast" in out and "reachable · model there · shows its thinking" in out
+    assert "thinking arrives as reasoning_content" in out and "$1 in, $2 out per million tokens" in out
+    assert main(["doctor", "--lanes", lanes, "--json"]) == 0
+    fast, second = objects(capsys.readouterr().out)
+    assert fast["ok"] and fast["reachable"] and fast["via"].endswith("/v1") and second["lane"] == "second"
+
+
+def test_doctor_names_what_is_wrong_with_a_lane_and_fails(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upstream.key = "right"
+    monkeypatch.setenv("TEST_KEY", "canary-wrong")
+    path = tmp_path / "lanes.toml"
+    text = LANES.format(base_url=upstream.base_url, second="gone")
+    path.write_text(text.replace('label = "Fast"', 'api_key_env = "TEST_KEY"'))
+    assert main(["doctor", "--lanes", str(path), "--json", "--probe"]) == 1
+    captured = capsys.readouterr()
+    wrong_key, missing = objects(captured.out)
+    assert not wrong_key["ok"] and wrong_key["key_valid"] is False and wrong_key["remedy"]
+    assert not missing["ok"]
+    assert main(["doctor", "--lanes", str(path)]) == 1
+    captured_text = capsys.readouterr()
+    assert "✗" in captured_text.out and wrong_key["problem"] in captured_text.out
+    assert "canary" not in captured.out + captured.err + captured_text.out + captured_text.err
+
+
+def test_doctor_without_anything_says_what_to_set(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "For the real one: CHUTES_API_KEY=your-chutes-key" in out
+    assert "No Ollama answers at http://127.0.0.1:9" in out and "the shipped ones" in out
+
+
+def test_doctor_on_ollama_knows_the_model_and_that_it_does_not_think(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upstream.alias("qwen3-coder:30b", "m-1000-0-5")
+    monkeypatch.setenv("OLLAMA_HOST", upstream.ollama_url)
+    monkeypatch.setenv("CHUTES_API_KEY", "x")
+    main(["doctor", "--json"])
+    qwen = objects(capsys.readouterr().out)[2]
+    assert (qwen["via"], qwen["ok"], qwen["model_present"], qwen["thinking"]) == ("Ollama", True, True, False)
+
+
+def test_terminal_controls_in_model_text_are_made_visible() -> None:
+    assert printable("a\x1b[2Jb\x07\x9bc\u202ed\r\te\n") == "a\ufffd[2Jb\ufffd\ufffdc\ufffdd\ufffd\te\n"
+
+
+def test_hostile_model_text_reaches_no_terminal(
+    upstream: Upstream, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    delta = {"choices": [{"index": 0, "delta": {"content": "\x1b]0;owned\x07\u202eok"}, "finish_reason": "stop"}]}
+    upstream.script("hostile", [b"data: " + json.dumps(delta).encode() + b"\n\n", b"data: [DONE]\n\n"])
+    path = tmp_path / "lanes.toml"
+    path.write_text(LANES.format(base_url=upstream.base_url, second="hostile"))
+    assert main(["compare", "Hi", "--lanes", str(path), "--lane", "second"]) == 0
+    captured = capsys.readouterr()
+    assert "owned" in captured.out and not set("\x1b\x07\u202e") & set(captured.out + captured.err)
+
+
+# -- as programs of their own
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False, **options
+    )
+
+
+def test_both_entry_points_show_help_and_version() -> None:
+    assert run("-m", "kimi_ui", "--version").stdout == f"Kimi UI {__version__}\n"
+    helped = run("app.py", "--help")
+    assert helped.returncode == 0
+    assert all(option in helped.stdout for option in ("--host", "--port", "--db", "--lanes", "--no-browser"))
+    nothing = run("-m", "kimi_ui")
+    assert nothing.returncode == 2 and "COMMAND" in nothing.stderr and "Traceback" not in nothing.stderr
+
+
+def test_an_old_python_and_a_missing_package_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(__main__, "OLDEST", (99, 1))
+    assert __main__.start([]) == 2
+    assert "needs Python 99.1 or later" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "rich.console", None)  # importing it now fails as if it were not installed
+    for name in [name for name in sys.modules if name.startswith("kimi_ui.cli")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert __main__.start([]) == 2
+    assert "rich.console is not installed; run: " in capsys.readouterr().err
+
+
+def test_ctrl_c_stops_the_lanes_keeps_what_came_and_says_130(upstream: Upstream, tmp_path: Path) -> None:
+    path = tmp_path / "lanes.toml"
+    path.write_text(LANES.format(base_url=upstream.base_url, second="m-50-2000-2000"))
+    command = [sys.executable, "-m", "kimi_ui", "compare", "Hi", "--json", "--lanes", str(path), "--lane", "second"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not upstream.requests and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    (row,) = objects(out)
+    assert process.returncode == 130 and row["status"] == "stopped" and row["reasoning"]
+    assert "Traceback" not in err
+    assert upstream.closed
+
+
+def test_the_whole_way_with_the_real_embedded_model(tmp_path: Path) -> None:
+    """No key, no Ollama: from the command line through the child process to the row in SQLite."""
+    path = tmp_path / "lanes.toml"
+    path.write_text(
+        '[[lane]]\nid = "small"\nprovider = "embedded"\nparams = { max_tokens = 24 }\n'
+        '[[lane]]\nid = "h"\nprovider = "heavy"\nof = "small"\nwidth = 2\nquorum = 2\n'
+    )
+    db = tmp_path / "whole.sqlite3"
+    done = run("-m", "kimi_ui", "compare", "Why is the sky blue?", "--json", "--lanes", str(path), "--db", str(db))
+    rows = {row["lane"]: row for row in objects(done.stdout)}
+    small = rows["small"]
+    assert small["status"] in ("ok", "length") and small["reasoning"].strip() and small["answer"].strip()
+    assert small["token_source"] == "usage" and 0 < small["reasoning_tokens"] < small["output_tokens"]
+    assert small["ttft_ms"] < small["ttfo_ms"] < small["e2e_ms"] and small["cost_usd"] == 0
+    with closing(sqlite3.connect(db)) as connection:
+        stored = connection.execute("SELECT status, reasoning, answer FROM attempts WHERE lane = 'small'").fetchall()
+        roles = [role for (role,) in connection.execute("SELECT role FROM attempts WHERE lane = 'h' ORDER BY role")]
+    assert stored == [(small["status"], small["reasoning"], small["answer"])]
+    assert roles[-2:] == ["trajectory", "trajectory"]
+    assert done.returncode == (0 if rows["h"]["status"] in ("ok", "length") else 1)
+
+
+def test_serve_says_where_it_is_and_what_serves_each_lane_and_ends_on_sigterm(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    path = tmp_path / "lanes.toml"
+    path.write_text(LANES.format(base_url=upstream.base_url, second="m-50-20-20"))
+    command = [
+        sys.executable,
+        "app.py",
+        "--no-browser",
+        "--port",
+        "0",
+        "--lanes",
+        str(path),
+        "--db",
+        str(tmp_path / "s.db"),
+    ]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "80"}
+    ) as process:
+        assert process.stdout
+        lines = [process.stdout.readline() for _ in range(5)]
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+    assert lines[0].startswith("Kimi UI is at http://127.0.0.1:") and str(tmp_path / "s.db") in lines[1]
+    assert str(path) in lines[2] and lines[3].startswith("  Fast: ")
+    assert process.returncode == 0 and "Traceback" not in err
