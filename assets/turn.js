@@ -5,6 +5,7 @@
 import { Clock } from "./clock.js";
 import { h, reducedMotion, setAttribute, setText } from "./dom.js";
 import { Lane } from "./lane.js";
+import { Race } from "./race.js";
 
 const TICK_MS = 100;
 const PROMPT_PREVIEW = 600;
@@ -30,8 +31,9 @@ export class TurnRow {
       this.tabBar.append(tab);
     });
     this.grid.style.setProperty("--lane-count", String(turn.lanes.length));
+    this.race = this.id ? new Race([...this.lanes.values()].map((lane) => lane.info)) : null;
     this.element = h("article", { class: "turn", "data-turn": this.id },
-      turn.prompt === null ? null : promptBlock(turn.prompt), this.tabBar, this.grid);
+      turn.prompt === null ? null : promptBlock(turn.prompt), this.race?.element, this.tabBar, this.grid);
     this.#markTab();
   }
 
@@ -49,6 +51,7 @@ export class TurnRow {
       if (part.phase) setAttribute(this.tabs.get(id), "data-phase", part.phase);
     }
     for (const lane of this.lanes.values()) lane.settle();
+    this.race?.apply(frame.lanes);
     if (!live || !this.ticker) this.tick();
     if (this.running && !this.ticker) this.ticker = setInterval(() => this.tick(), TICK_MS);
   }
@@ -56,6 +59,7 @@ export class TurnRow {
   tick() {
     const now = this.clock.now();
     for (const lane of this.lanes.values()) lane.tick(now);
+    this.race?.tick(now, this.running);
     if (!this.running && this.ticker) {
       clearInterval(this.ticker);
       this.ticker = 0;
