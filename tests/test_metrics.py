@@ -212,8 +212,9 @@ def test_a_cold_load_is_told_apart() -> None:
         (Usage(output_tokens=82, reasoning_tokens=0), 82, "usage", 31, "apportioned", None),
         (Usage(output_tokens=82, source="server"), 82, "server", 31, "apportioned", None),
         (Usage(output_tokens=80, reasoning_tokens=90), 80, "usage", 30, "apportioned", "usage_reasoning"),
-        (Usage(output_tokens=-5), 80, "tokenizer", 30, "apportioned", "usage_negative"),
-        (Usage(output_tokens=10**12), 80, "tokenizer", 30, "apportioned", "usage_output"),
+        (Usage(output_tokens=-5), 80, "tokenizer", 30, "apportioned", "usage_absurd"),
+        (Usage(output_tokens=10**12), 80, "tokenizer", 30, "apportioned", "usage_absurd"),
+        (Usage(output_tokens=10**6), 80, "tokenizer", 30, "apportioned", "usage_output"),
         (Usage(output_tokens=5), 80, "tokenizer", 30, "apportioned", "usage_output"),
     ],
 )
@@ -261,7 +262,7 @@ def test_a_late_loop_makes_an_attempt_suspect(flag: str, reason: str | None) -> 
 def test_several_reasons_are_all_told() -> None:
     flags = [(950.0, Flag("loop_lag_ms", "99")), (950.0, Flag("clock_jump", "3600 s"))]
     m = metrics(ended([*thought(), *flags, (951, Usage(output_tokens=-1))]))
-    assert m.suspect_reason == "loop_lag clock_jump usage_negative"
+    assert m.suspect_reason == "loop_lag clock_jump usage_absurd"
 
 
 PRICE = (0.6, 0.15, 2.5, "2026-07-01")

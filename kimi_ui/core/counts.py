@@ -18,6 +18,7 @@ COST_SOURCES = ("price", "reported", "usage", "estimate")  # best first; ``price
 
 CONTRADICTION = 10  # server and local count further apart than this factor …
 CONTRADICTION_TOKENS = 40  # … and this many tokens cannot both be right
+MAX_COUNT = 10**9  # no attempt has more tokens; a larger count is no count
 ABSURD_INPUT_TOKENS = 1000  # a template may add tokens to the text sent, but not ten times it and this many
 
 
@@ -37,7 +38,7 @@ class Counts(NamedTuple):
 
 def reported(count: int | None) -> int | None:
     """A count the server really made: gateways that count nothing send 0."""
-    return count if count is not None and count > 0 else None
+    return count if count is not None and 0 < count <= MAX_COUNT else None
 
 
 def believed_counts(usage: Usage, local: LocalCount | None, input_chars: int | None, has_text: bool) -> Counts:
@@ -47,8 +48,8 @@ def believed_counts(usage: Usage, local: LocalCount | None, input_chars: int | N
     """
     problems: list[str] = []
     told = (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.reasoning_tokens)
-    if any(count is not None and count < 0 for count in told):
-        problems.append("usage_negative")
+    if any(count is not None and not 0 <= count <= MAX_COUNT for count in told):
+        problems.append("usage_absurd")
 
     output, source = reported(usage.output_tokens), usage.source
     reasoning: int | None = usage.reasoning_tokens

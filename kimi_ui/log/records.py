@@ -6,6 +6,7 @@ is there already stays as it is), so a batch may be repeated after a failure, fr
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -163,14 +164,27 @@ def events_op(turn_id: str, lane: str, attempt_id: str | None, seq: int, items: 
 
 
 def pack(items: Iterable[tuple[int, Event]]) -> bytes:
-    return zlib.compress("\n".join(to_json(encode(t_ns, event)) for t_ns, event in items).encode())
+    """Events as one compressed block, a JSON line each. Halves of a surrogate pair stay as they came: they may meet."""
+    return zlib.compress(b"\n".join(_line(t_ns, event) for t_ns, event in items))
+
+
+def _line(t_ns: int, event: Event) -> bytes:
+    item = encode(t_ns, event)
+    try:
+        return orjson.dumps(item, default=str)
+    except TypeError:  # what UTF-8 or 64 bits cannot hold, the standard library writes with escapes
+        return json.dumps(item, default=str).encode()
 
 
 def whole_events(payload: bytes) -> Iterator[tuple[int, Event]]:
     """The inverse of ``pack``. From the first event that cannot be read on (damage, another version) none is given."""
     try:
         for line in zlib.decompress(payload).split(b"\n"):
-            yield decode(orjson.loads(line))
+            try:
+                item = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                item = json.loads(line)
+            yield decode(item)
     except (zlib.error, ValueError, KeyError, TypeError):
         return
 

@@ -9,8 +9,8 @@ CREATE VIEW attempt_counts AS
 WITH
 told AS (  -- what the server said, without zeros (gateways that count nothing send 0), and what was counted here
     SELECT *,
-        CASE WHEN usage_output_tokens > 0 THEN usage_output_tokens END AS told_output,
-        CASE WHEN usage_input_tokens > 0 THEN usage_input_tokens END AS told_input,
+        CASE WHEN usage_output_tokens BETWEEN 1 AND 1000000000 THEN usage_output_tokens END AS told_output,
+        CASE WHEN usage_input_tokens BETWEEN 1 AND 1000000000 THEN usage_input_tokens END AS told_input,
         local_reasoning_tokens + local_answer_tokens AS local_output_tokens,
         (input_chars + 3) / 4 AS estimated_input
     FROM attempts
@@ -87,7 +87,9 @@ SELECT *,
     -- Words for how the server's counts contradict themselves or the text, each after a space; '' if they do not.
     CASE WHEN min(coalesce(usage_input_tokens, 0), coalesce(usage_cached_input_tokens, 0),
                   coalesce(usage_output_tokens, 0), coalesce(usage_reasoning_tokens, 0)) < 0
-         THEN ' usage_negative' ELSE '' END
+           OR max(coalesce(usage_input_tokens, 0), coalesce(usage_cached_input_tokens, 0),
+                  coalesce(usage_output_tokens, 0), coalesce(usage_reasoning_tokens, 0)) > 1000000000
+         THEN ' usage_absurd' ELSE '' END
     || CASE WHEN usage_reasoning_tokens > told_output OR false_reasoning THEN ' usage_reasoning' ELSE '' END
     || CASE WHEN false_output THEN ' usage_output' ELSE '' END
     || CASE WHEN false_input THEN ' usage_input' ELSE '' END
