@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from kimi_ui.core.events import Answer, Event, Reasoning
 from kimi_ui.core.turn import TurnLog
+from kimi_ui.core.vote import Vote
 from kimi_ui.log.erase import ConversationGone
 from kimi_ui.log.files import LogError
 from kimi_ui.log.history import head_of, list_conversations
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.search import Match, search
+from kimi_ui.log.votes import vote_op
 from kimi_ui.log.writer import LogWriter
 from tests.support.turns import attempt, ended, turn
 
@@ -148,6 +150,15 @@ def test_nobody_finds_what_is_not_theirs(log: Log) -> None:
     for text in ("secret", "my secret plan", "秘密", "answer"):
         assert found(log, text, YOU) == []
         assert found(log, text, "") == []
+
+
+def test_what_blind_lanes_wrote_is_found_after_the_vote_only(log: Log) -> None:
+    blind = log.keep("who was it", "it was the gardener", "the butler thought", slots=("a",))
+    assert [found(log, text) for text in ("gardener", "butler", "园丁")] == [[], [], []]
+    assert found(log, "was it")[0][0] == "title"
+    vote = Vote("lane", "a", ("a",), blind=True, speed_visible=False, voted_at_utc="2026-11-21T12:00:00+00:00")
+    log.writer.write([vote_op(blind.turn_id, vote)]).result()
+    assert found(log, "gardener") == [("answer", blind.conversation_id)]
 
 
 HOSTILE = [

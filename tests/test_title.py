@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kimi_ui.core.attachments import Attachment, fold
 from kimi_ui.core.title import MAX_CHARS, UNTITLED, clean_title, title_of
 
 
@@ -36,6 +37,12 @@ from kimi_ui.core.title import MAX_CHARS, UNTITLED, clean_title, title_of
 )
 def test_the_first_sentence_becomes_the_title(prompt: str, title: str) -> None:
     assert title_of(prompt) == title
+
+
+def test_attachments_are_not_the_title_unless_nothing_else_was_typed() -> None:
+    notes = Attachment("notes.txt", "Chapter one. ```` Whatever.")
+    assert title_of(fold("Sum this up. Please.", [notes])) == "Sum this up."
+    assert title_of(fold("", [notes])) == "notes.txt"
 
 
 @given(st.text(alphabet=st.characters(), max_size=300) | st.text(alphabet="[]()<>*_`#.-! a\n\u202e", max_size=300))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from .attachments import split
+
 MAX_CHARS = 60
 UNTITLED = "Untitled"
 _JOINERS = "\u200c\u200d"
@@ -25,15 +27,19 @@ _ABBREVIATION = re.compile(r"(?:^|\s)(?:e\.g|i\.e|cf|vs|etc|Dr|Mr|Mrs|Ms|St|No|F
 
 
 def title_of(prompt: str) -> str:
-    """The first sentence of ``prompt`` as plain text of at most ``MAX_CHARS`` characters, cut at a word with "…"."""
-    for whole_line in prompt[:20_000].splitlines():
+    """The first sentence of ``prompt`` as plain text of at most ``MAX_CHARS`` characters, cut at a word with "…".
+
+    Attachments are not part of it, unless nothing else was typed: then it is the first one's name.
+    """
+    typed, attachments = split(prompt)
+    for whole_line in typed[:20_000].splitlines():
         line = whole_line[:1000]
         if _FENCE.match(line) or _RULE.match(line):
             continue
         text = clean_title(_MARKS.sub("", _TAG.sub("", _LINK.sub(r"\1", _LINE_MARKS.sub("", line)))))
         if text:
             return _cut(_first_sentence(text))
-    return UNTITLED
+    return _cut(clean_title(attachments[0].name)) or UNTITLED if attachments else UNTITLED
 
 
 def clean_title(text: str) -> str:

@@ -238,6 +238,12 @@ class Engine:
             conversation_id, before = (fork.forked_from, fork.forked_at) if fork else ("", 0)
         return sorted(turns, key=lambda turn: turn.seq)
 
+    def forget(self, conversation_id: str) -> None:
+        """Drop a conversation's ended turns from memory: it was deleted."""
+        for turn in list(self._turns.values()):
+            if turn.closed and turn.conversation_id == conversation_id:
+                self._turns.pop(turn.turn_id, None)
+
     def owner_of(self, conversation_id: str) -> str | None:
         """The conversation's owner; None if there is no such conversation."""
         for turn in self.recent_turns(conversation_id):
@@ -338,9 +344,9 @@ class Engine:
         if not self._running.get(turn.turn_id):
             self._running.pop(turn.turn_id, None)
             turn.closed = True
-            closed = [turn_id for turn_id, one in self._turns.items() if one.closed]
+            closed = [turn_id for turn_id, one in list(self._turns.items()) if one.closed]
             for turn_id in closed[:-RECENT_TURNS]:
-                del self._turns[turn_id]
+                self._turns.pop(turn_id, None)
 
     async def open_attempt(self, attempt: Attempt) -> None:
         """The row exists before the request leaves."""

@@ -3,6 +3,7 @@
 Text is matched by whole words, the last one by its beginning, so results can follow the typing; "quoted words" stand
 together. Whatever is typed is text: nothing in it is query syntax and nothing raises. Writing without spaces between
 words (Chinese, Japanese, Thai …) has no word boundaries the index knows: it is looked for in the texts themselves.
+What the lanes of a blind turn wrote is not found before its vote.
 """
 
 from __future__ import annotations
@@ -81,7 +82,9 @@ _DOCUMENTS = """
     JOIN turns t ON t.turn_id = d.turn_id
     JOIN conversations c ON c.conversation_id = t.conversation_id
     LEFT JOIN attempts a ON a.attempt_id = d.attempt_id
-    WHERE {condition} AND t.owner = ? ORDER BY d.document_id DESC
+    WHERE {condition} AND t.owner = ?
+      AND (d.attempt_id IS NULL OR t.slots = '' OR EXISTS (SELECT 1 FROM votes v WHERE v.turn_id = t.turn_id))
+    ORDER BY d.document_id DESC
 """
 
 
