@@ -6,6 +6,8 @@
  * it has found out what it shows (after a refresh, in a second tab), so that Send and Stop know what they are about.
  * What happened is always read from the server; nothing of a turn is kept here alone.
  */
+import { chat } from "./chat.js";
+import { composer } from "./composer.js";
 import { copyFrom, h, reducedMotion, setText } from "./dom.js";
 import { copyCodeOnClick } from "./markdown.js";
 import { startBlock } from "./start.js";
@@ -119,7 +121,7 @@ class Page {
     this.#drop();
     const lanes = this.laneInfos.map((info) => ({ ...info, at_rest: true }));
     this.row = new TurnRow({ turn_id: "", prompt: null, lanes }, this.#actions(""));
-    this.row.element.prepend(startBlock((prompt) => this.#fill(prompt)));
+    this.row.element.prepend(startBlock((prompt) => composer()?.fill(prompt)));
     this.current.replaceChildren(this.row.element);
     this.#running(false);
   }
@@ -178,20 +180,16 @@ class Page {
     };
   }
 
-  #fill(prompt) {
-    const box = document.querySelector("#prompt textarea");
-    if (!box) return;
-    box.value = prompt;
-    box.dispatchEvent(new Event("input", { bubbles: true }));
-    box.focus();
-  }
-
   #running(running) {
+    const ended = !running && document.documentElement.hasAttribute("data-kimi-running");
     document.documentElement.toggleAttribute("data-kimi-running", running);
+    if (ended) chat.tell("ended");
   }
 
+  /** Let Send, Stop and the composer know what is shown. */
   #tellPython() {
     this.props.value = { conversation: this.conversation, turn: this.row?.id ?? "" };
+    chat.show(this.conversation);
   }
 
   #address() {

@@ -59,14 +59,19 @@ def read_attachment(name: str, data: bytes) -> Attachment:
     """
     name = clean_name(name)
     if len(data) > MAX_FILE_BYTES:
-        raise AttachmentError(
-            f"{name} has {len(data) / 1e6:.1f} MB; at most {MAX_FILE_BYTES / 1e6:.0f} MB can be attached, "
-            "which is more than these models read at once. Attach the part that matters."
-        )
+        raise too_large(name, len(data))
     text = _decode(name, data).replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise AttachmentError(f"{name} is empty. Attach a file with text in it.")
     return Attachment(name, text)
+
+
+def too_large(name: str, n_bytes: int) -> AttachmentError:
+    """What to say of a file with more than ``MAX_FILE_BYTES``."""
+    return AttachmentError(
+        f"{name} has {n_bytes / 1e6:.1f} MB; at most {MAX_FILE_BYTES / 1e6:.0f} MB can be attached, "
+        "which is more than these models read at once. Attach the part that matters."
+    )
 
 
 def clean_name(name: str) -> str:

@@ -8,6 +8,7 @@ import gradio as gr
 
 from ..engine import Engine
 from . import api, chat
+from .chat_routes import ChatRoutes
 
 if TYPE_CHECKING:
     from ..log.reader import LogReader
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
 QUEUE_SIZE = 64
 
 
-def build(engine: Engine, reader: LogReader | None, roster: Roster) -> gr.Blocks:
+def build(engine: Engine, reader: LogReader | None, roster: Roster, routes: ChatRoutes) -> gr.Blocks:
     """All tabs and named endpoints over one engine. ``reader`` None: nothing is stored, nothing to review."""
     with gr.Blocks(
         title="Kimi UI", analytics_enabled=False, fill_height=True, fill_width=True, delete_cache=(3600, 86400)
     ) as blocks:
         with gr.Tabs(elem_id="tabs"), gr.Tab("Chat", elem_id="chat"):
-            chat.build(engine)
+            chat.build(engine, routes)
         api.build(engine, reader)
     blocks.queue(max_size=QUEUE_SIZE, api_open=False, default_concurrency_limit=None)
     return blocks

@@ -19,6 +19,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from ..core.attachments import split
+from ..core.blind import told
 from ..core.lane import LaneSpec
 from ..core.turn import TurnFold, TurnLog
 from ..engine import Engine
@@ -27,6 +29,7 @@ from .frames import TurnView, describe_turn, dumps
 from .owner import give_cookie, may_read, owner_of
 from .pulls import Pulls
 from .stream import TurnStreams, now_ns
+from .token_counts import TokenCounts
 
 if TYPE_CHECKING:
     from ..log.reader import LogReader
@@ -52,6 +55,7 @@ class PageRoutes:
         self._roster = roster
         self.streams = TurnStreams()
         self.pulls = Pulls(roster)
+        self.counts = TokenCounts()
 
     def routes(self) -> list[BaseRoute]:
         turn = "/kimi/turns/{turn_id}"
@@ -80,18 +84,18 @@ class PageRoutes:
             {
                 "lanes": self._lanes(),
                 "conversation": turns[-1].conversation_id if turns else None,
-                "turns": [describe_turn(turn) for turn in turns],
+                "turns": await run_in_threadpool(lambda: [self._described(turn) for turn in turns]),
             }
         )
         give_cookie(request, response)
         return response
 
     async def events(self, request: Request) -> Response:
-        return self.streams.response(request, await self._turn(request))
+        return self.streams.response(request, await self.own_turn(request))
 
     async def frame(self, request: Request) -> Response:
         """Everything of a turn so far as one frame, for turns that are over."""
-        turn = await self._turn(request)
+        turn = await self.turn_of(request)
 
         def whole() -> dict[str, Any] | None:
             view = TurnView(turn)
@@ -102,7 +106,7 @@ class PageRoutes:
 
     async def answer(self, request: Request) -> Response:
         """A lane's answer as the model wrote it, without its reasoning."""
-        turn = await self._turn(request)
+        turn = await self.turn_of(request)
         lane = request.path_params["lane"]
         fold = TurnFold.of(turn).apply_all(list(turn.entries))
         attempt_id = fold.current(lane) if lane in fold.lanes else None
@@ -111,7 +115,7 @@ class PageRoutes:
         return PlainTextResponse(fold.folds[attempt_id].answer.encode(errors="replace"))
 
     async def stop(self, request: Request) -> Response:
-        turn = await self._turn(request)
+        turn = await self.turn_of(request)
         self._engine.stop(turn.turn_id, request.path_params["lane"])
         return Json({"stopping": True}, 202)
 
@@ -125,6 +129,13 @@ class PageRoutes:
             raise HTTPException(404)
         return Json(pull.as_dict())
 
+    def _described(self, turn: TurnLog) -> dict[str, Any]:
+        """A turn and, where its prompt has attachments, their tokens. Counts long texts: for a thread."""
+        described = describe_turn(told(turn))
+        for shown, attachment in zip(described["attachments"], split(turn.prompt).attachments, strict=True):
+            shown["tokens"] = self.counts.count(attachment.text)
+        return described
+
     def _lanes(self) -> list[dict[str, Any]]:
         specs = {spec.id: spec for spec in self._engine.specs}
         ways = {way.lane: way for way in getattr(self._roster, "routes", ())}
@@ -134,7 +145,12 @@ class PageRoutes:
             lanes.append(_describe_lane(spec, specs, ways.get(spec.id)) | {"can_pull": offer.model if offer else ""})
         return lanes
 
-    async def _turn(self, request: Request) -> TurnLog:
+    async def turn_of(self, request: Request) -> TurnLog:
+        """The visitor's turn the path names, as it may be told; 404 if it is not there."""
+        return await asyncio.to_thread(told, await self.own_turn(request))
+
+    async def own_turn(self, request: Request) -> TurnLog:
+        """The same as it is, also while it is blind: for what stays on this side."""
         turn = await self._found(request.path_params["turn_id"], owner_of(request.cookies))
         if turn is None:
             raise HTTPException(404)

@@ -20,6 +20,7 @@ from fastapi import FastAPI
 
 from ..core.tokens import counter
 from ..engine import Engine
+from .chat_routes import ChatRoutes
 from .routes import PageRoutes
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _GRADIO_UNSET = (
     "GRADIO_NUM_WORKERS",
 )
 STOP_GRACE_S = 1.0
+STYLES = ("kimi", "lane", "chat", "race", "markdown", "highlight")
 
 
 class PortInUse(OSError):
@@ -59,6 +61,7 @@ def create_app(engine: Engine, reader: LogReader | None, roster: Roster) -> Fast
     from .theme import accent_css, theme
 
     pages = PageRoutes(engine, reader, roster)
+    chat = ChatRoutes(engine, reader, roster, pages)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -71,13 +74,13 @@ def create_app(engine: Engine, reader: LogReader | None, roster: Roster) -> Fast
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.streams = pages.streams
-    app.router.routes.extend(pages.routes())
+    app.router.routes.extend([*chat.routes(), *pages.routes()])
     head = f"<style>{accent_css()}</style>" + "".join(
-        f'<link rel="stylesheet" href="/kimi/assets/{name}.css">' for name in ("kimi", "lane", "markdown", "highlight")
+        f'<link rel="stylesheet" href="/kimi/assets/{name}.css">' for name in STYLES
     )
     return gr.mount_gradio_app(
         app,
-        page.build(engine, reader, roster),
+        page.build(engine, reader, roster, chat),
         path="/",
         footer_links=[],
         run_history=False,

@@ -1,0 +1,42 @@
+/**
+ * What the parts of the chat tell each other. Events: `conversation` (another one is shown, or it has grown by a turn),
+ * `ended` (no lane is answering any more), `settings` (of the shown conversation).
+ */
+class Chat extends EventTarget {
+  conversation = ""; // id of the shown conversation, "" before its first prompt
+
+  show(conversation) {
+    this.conversation = conversation ?? "";
+    this.tell("conversation");
+  }
+
+  tell(name) {
+    this.dispatchEvent(new Event(name));
+  }
+
+  on(name, listener) {
+    this.addEventListener(name, listener);
+    return () => this.removeEventListener(name, listener);
+  }
+}
+
+export const chat = new Chat();
+
+/**
+ * A request to one of the page's own routes. Resolves to its JSON; throws an `Error` whose message is a sentence for the
+ * person: the server's own, or that it did not answer.
+ */
+export async function ask(url, { method = "GET", json, body, signal } = {}) {
+  const options = { method, body: json === undefined ? body : JSON.stringify(json), signal };
+  if (json !== undefined) options.headers = { "Content-Type": "application/json" };
+  let response;
+  try {
+    response = await fetch(url, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error("The server did not answer. Try again once it runs.");
+  }
+  const said = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(said.error ?? `The server refused (HTTP ${response.status}). Reload the page.`);
+  return said;
+}

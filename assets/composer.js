@@ -1,0 +1,216 @@
+/**
+ * The composer beside its text: attachments, what the next prompt will cost, drafts, editing an earlier prompt.
+ *
+ * The text itself is Gradio's textbox (`#prompt`), Send and Stop are its buttons; this element's value tells Python
+ * what the text does not: `{attachments: [ids], edits: {conversation, seq} | null}`. After a send Python sets it back,
+ * with `sent`. Nothing here works through the text at a keystroke: it is looked at when the typing pauses.
+ */
+import { Attachments } from "./attachments.js";
+import { ask, chat } from "./chat.js";
+import { button, h, setText } from "./dom.js";
+import { EstimateLine } from "./estimate.js";
+import { openSettings } from "./settings.js";
+import { openShortcuts } from "./shortcuts.js";
+
+const DRAFT = "kimi.draft";
+const DRAFT_PAUSE_MS = 250;
+const MAX_DRAFT_CHARS = 1_000_000;
+
+let mounted = null;
+
+/** Called by the component's js_on_load with what Gradio gives it. */
+export function mount(element, props, watch) {
+  mounted?.close();
+  mounted = new Composer(element, props);
+  watch("value", () => mounted.valueChanged());
+}
+
+/** The composer, once it is there. */
+export const composer = () => mounted;
+
+class Composer {
+  constructor(element, props) {
+    this.props = props;
+    this.edits = null; // {conversation, seq, before: the text that was there}
+    this.ends = new AbortController();
+    this.attachments = new Attachments(Number(element.dataset.maxBytes), () => this.#changed());
+    this.estimate = new EstimateLine(() => this.#next());
+    this.banner = h("p", { class: "composer-banner", hidden: true },
+      h("span", {}, "Editing an earlier prompt. Sending begins a new branch; the old one stays."),
+      button("Cancel editing", () => this.cancelEdit(), { face: "Cancel", class: "quiet" }));
+    this.note = h("p", { class: "composer-note", role: "alert", hidden: true });
+    this.settings = button("Settings for this conversation", () => openSettings(), { face: "Settings", class: "quiet", id: "settings" });
+    element.replaceChildren(
+      this.banner, this.attachments.element, this.note,
+      h("div", { class: "composer-tools" },
+        button("Attach text files", () => this.attachments.pick(), { face: "Attach", class: "quiet", id: "attach" }),
+        this.settings,
+        button("Keyboard shortcuts", () => openShortcuts(), { face: "?", class: "quiet", id: "shortcuts" }),
+        this.estimate.element),
+    );
+    this.#listen();
+    this.#restoreDraft();
+    this.#describeSettings();
+  }
+
+  get box() {
+    return document.querySelector("#prompt textarea");
+  }
+
+  close() {
+    this.ends.abort();
+    this.attachments.close();
+    this.estimate.close();
+  }
+
+  /** Put a text into the prompt, as if it had been typed. */
+  fill(text) {
+    const { box } = this;
+    if (!box) return;
+    box.value = text;
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+    box.focus();
+  }
+
+  /** Take an earlier prompt up again: what is sent next replaces it, in a branch of its own. */
+  async edit(turnId) {
+    try {
+      const { text, attachments, seq } = await ask(`/kimi/turns/${turnId}/edit`, { method: "POST" });
+      const before = this.edits ? this.edits.before : this.box?.value ?? "";
+      this.edits = { conversation: chat.conversation, seq, before };
+      this.attachments.replace(attachments);
+      this.banner.hidden = false;
+      this.fill(text);
+      this.#changed();
+    } catch (error) {
+      this.#say(error.message);
+    }
+  }
+
+  get editing() {
+    return this.edits !== null;
+  }
+
+  cancelEdit() {
+    const { before } = this.edits;
+    this.#endEdit();
+    this.attachments.replace([]);
+    this.fill(before);
+    this.#changed();
+  }
+
+  /** Python has set the value: something was sent. */
+  valueChanged() {
+    if (!this.props.value?.sent) return;
+    this.#endEdit();
+    this.attachments.replace([]);
+    clearTimeout(this.draftTimer);
+    storage((drafts) => drafts.removeItem(DRAFT));
+    this.#changed();
+  }
+
+  #endEdit() {
+    this.edits = null;
+    this.banner.hidden = true;
+  }
+
+  #listen() {
+    const { signal } = this.ends;
+    const inPrompt = (event) => event.target.closest?.("#prompt") !== null && event.target.tagName === "TEXTAREA";
+    document.addEventListener("input", (event) => inPrompt(event) && this.#typed(), { signal });
+    document.addEventListener("keydown", (event) => inPrompt(event) && this.#key(event), { signal, capture: true });
+    document.addEventListener("click", (event) => event.target.closest?.("#send") && this.#hold(event), { signal, capture: true });
+    document.addEventListener("paste", (event) => inPrompt(event) && this.attachments.paste(event), { signal, capture: true });
+    window.addEventListener("pagehide", () => this.#saveDraft(), { signal });
+    this.attachments.catchDrops(document.querySelector("#chat") ?? document.body, signal);
+    for (const name of ["conversation", "ended"]) chat.on(name, () => this.estimate.soon());
+    chat.on("conversation", () => this.#describeSettings());
+    chat.on("settings", () => {
+      this.#describeSettings();
+      this.estimate.soon();
+    });
+  }
+
+  /** A letter that an input method is still composing is not a letter yet: its Enter chooses, it does not send. */
+  #key(event) {
+    if (event.key !== "Enter") return;
+    if (event.isComposing || event.keyCode === 229) event.stopPropagation();
+    else if (!event.shiftKey) this.#hold(event);
+  }
+
+  /** Sending waits for files that are still being read. */
+  #hold(event) {
+    if (!this.attachments.reading) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    this.#say("A file is still being read. Send once it is there.");
+  }
+
+  #typed() {
+    this.#say("");
+    this.estimate.soon();
+    clearTimeout(this.draftTimer);
+    this.draftTimer = setTimeout(() => this.#saveDraft(), DRAFT_PAUSE_MS);
+  }
+
+  #changed() {
+    this.#say("");
+    const { edits } = this;
+    this.props.value = {
+      attachments: this.attachments.ids,
+      edits: edits && { conversation: edits.conversation, seq: edits.seq },
+    };
+    this.estimate.soon();
+  }
+
+  /** What would be sent now; null if that is nothing. */
+  #next() {
+    const text = this.box?.value ?? "";
+    const attachments = this.attachments.ids;
+    if (!text.trim() && !attachments.length) return null;
+    return { conversation: chat.conversation, before: this.edits?.seq ?? null, text, attachments };
+  }
+
+  #saveDraft() {
+    const { box } = this;
+    if (!box || this.edits || box.textLength > MAX_DRAFT_CHARS) return;
+    storage((drafts) => (box.value ? drafts.setItem(DRAFT, box.value) : drafts.removeItem(DRAFT)));
+  }
+
+  /** The textbox may be drawn later than this element. */
+  #restoreDraft(tries = 100) {
+    const draft = storage((drafts) => drafts.getItem(DRAFT));
+    if (!draft) return;
+    if (this.box) {
+      if (!this.box.value) this.fill(draft);
+    } else if (tries) {
+      setTimeout(() => this.#restoreDraft(tries - 1), 50);
+    }
+  }
+
+  /** Settings that differ from the lanes' configuration show on their button. */
+  async #describeSettings() {
+    try {
+      const { settings, lanes } = await ask(`/kimi/settings?c=${encodeURIComponent(chat.conversation)}`);
+      const off = lanes.filter((lane) => settings.lanes?.[lane.id]?.on === false).length;
+      const changed = Object.keys(settings).length > 0;
+      setText(this.settings, off ? `Settings · ${lanes.length - off} of ${lanes.length} lanes` : changed ? "Settings · changed" : "Settings");
+    } catch {
+      setText(this.settings, "Settings"); // the server is away; the page says so elsewhere
+    }
+  }
+
+  #say(sentence) {
+    this.note.hidden = !sentence;
+    setText(this.note, sentence);
+  }
+}
+
+/** sessionStorage, which a browser may refuse; then drafts are not kept. */
+function storage(use) {
+  try {
+    return use(sessionStorage);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,36 @@
+"""One attempt of a lane by itself: what the page shows when somebody looks back at an earlier try."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ..core.events import End
+from ..core.turn import TurnFold, TurnLog
+from .frames import TurnView
+
+
+def attempt_part(turn: TurnLog, lane: str, number: int) -> dict[str, Any] | None:
+    """The lane's ``number``-th attempt (from 1) as a frame's part of that lane; None if there is none.
+
+    The part tells that attempt and its children alone; that another try followed is left out.
+    """
+    entries = list(turn.entries)
+    fold = TurnFold.of(turn).apply_all(entries)
+    attempts = fold.lanes[lane].attempts if lane in fold.lanes else []
+    if not 1 <= number <= len(attempts):
+        return None
+    attempt_id = attempts[number - 1]
+    family = {attempt_id, *fold.children.get(attempt_id, ())}
+    only = replace(turn, entries=[_last(entry) for entry in entries if entry.attempt_id in family])
+    view = TurnView(only)
+    view.catch_up()
+    frame = view.frame(None)
+    part: dict[str, Any] = frame["lanes"][lane] if frame else {}
+    return part
+
+
+def _last(entry: Any) -> Any:
+    if isinstance(entry.event, End) and entry.event.retry_in_s is not None:
+        return entry._replace(event=replace(entry.event, retry_in_s=None))
+    return entry

@@ -1,0 +1,285 @@
+"""The composer's and the turn actions' routes: attachments, estimate, settings, model lists, retry, edit, versions.
+
+Everything is checked against the visitor (see ``owner``): what is not theirs is not there. A request that cannot be
+done is answered with ``{"error": sentence}`` for the person.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from ..core.attachments import MAX_FILE_BYTES, AttachmentError, clean_name, read_attachment, split, too_large
+from ..core.branches import versions
+from ..core.conversation_settings import (
+    ONE_TEMPERATURE_NOTE,
+    ConversationSettings,
+    SettingsError,
+    asked_model,
+    has_one_temperature,
+    read,
+)
+from ..engine import Engine, EngineClosed, LaneBusy, UnknownLane, UnknownTurn
+from ..log.conversation_settings import SettingsLog
+from ..providers.base import ProviderError
+from .attempt_history import attempt_part
+from .estimates import Estimates
+from .owner import owner_of
+from .routes import Json, PageRoutes
+from .uploads import Uploads
+
+if TYPE_CHECKING:
+    from ..log.reader import LogReader
+    from ..providers.roster import Roster
+
+MODELS_FOR_S = 60.0  # a provider's list is asked for again after this
+MODELS_WAIT_S = 20.0
+MAX_JSON_BYTES = 4_000_000
+
+
+class ChatRoutes:
+    """What a person does in the chat, over one engine, log and roster."""
+
+    def __init__(self, engine: Engine, reader: LogReader | None, roster: Roster, pages: PageRoutes) -> None:
+        self._engine = engine
+        self._roster = roster
+        self._pages = pages
+        self._counts = pages.counts
+        self._estimates = Estimates(engine, reader, self._counts)
+        self._drafts: dict[str, ConversationSettings] = {}  # by owner: set before the first prompt
+        self._models: dict[str, tuple[float, list[str]]] = {}
+        self.uploads = Uploads()
+        self.settings_log = SettingsLog(engine.log, reader)
+
+    def routes(self) -> list[BaseRoute]:
+        turn = "/kimi/turns/{turn_id}"
+        lane = f"{turn}/lanes/{{lane}}"
+        return [
+            Route("/kimi/attachments", self.attach, methods=["POST"]),
+            Route("/kimi/attachments/{key}", self.detach, methods=["DELETE"]),
+            Route("/kimi/estimate", self.estimate, methods=["POST"]),
+            Route("/kimi/settings", self.settings, methods=["GET", "PUT"]),
+            Route("/kimi/versions", self.versions),
+            Route("/kimi/lanes/{lane}/models", self.models),
+            Route(f"{turn}/prompt", self.prompt),
+            Route(f"{turn}/attachments/{{place:int}}", self.attachment),
+            Route(f"{turn}/edit", self.edit, methods=["POST"]),
+            Route(f"{lane}/retry", self.retry, methods=["POST"]),
+            Route(f"{lane}/attempts/{{number:int}}", self.attempt),
+        ]
+
+    # -- attachments
+
+    async def attach(self, request: Request) -> Response:
+        """The file's bytes are the body, its name the query's ``name``."""
+        name = request.query_params.get("name", "file")
+        size = request.headers.get("content-length", "")
+        if size.isdigit() and int(size) > MAX_FILE_BYTES:
+            return refusal(str(too_large(clean_name(name), int(size))), 413)
+        data = await body_of(request, MAX_FILE_BYTES + 1)
+        try:
+            attachment = await asyncio.to_thread(read_attachment, name, data)
+        except AttachmentError as error:
+            return refusal(str(error), 422)
+        n_tokens = await asyncio.to_thread(self._counts.count, attachment.text)
+        key = self.uploads.add(owner_of(request.cookies), attachment)
+        return Json({"id": key, "name": attachment.name, "tokens": n_tokens})
+
+    async def detach(self, request: Request) -> Response:
+        self.uploads.drop(owner_of(request.cookies), [request.path_params["key"]])
+        return Json({})
+
+    async def attachment(self, request: Request) -> Response:
+        """The text of one attachment of a sent prompt."""
+        turn = await self._pages.turn_of(request)
+        attachments = split(turn.prompt).attachments
+        place = request.path_params["place"]
+        if place >= len(attachments):
+            raise HTTPException(404)
+        return plain_text(attachments[place].text)
+
+    # -- before sending
+
+    async def estimate(self, request: Request) -> Response:
+        """Body: ``{conversation, before, text, attachments}``; see ``Estimates.of``."""
+        asked = await json_of(request)
+        owner = owner_of(request.cookies)
+        conversation = await self._own(str(asked.get("conversation") or ""), owner)
+        before = asked.get("before")
+        before_seq = before if isinstance(before, int) else math.inf
+        try:
+            attachments = self.uploads.of(owner, [str(key) for key in asked.get("attachments") or []])
+            settings = await asyncio.to_thread(self.settings_of, owner, conversation)
+            text = str(asked.get("text") or "")
+            return Json(
+                await asyncio.to_thread(self._estimates.of, conversation, before_seq, text, attachments, settings)
+            )
+        except AttachmentError as error:
+            return refusal(str(error), 422)
+
+    # -- settings
+
+    def settings_of(self, owner: str, conversation_id: str) -> ConversationSettings:
+        """The settings the next prompt is sent with; of a conversation that has not begun where the id is empty."""
+        if conversation_id:
+            return self.settings_log.of(conversation_id)
+        return self._drafts.get(owner, ConversationSettings())
+
+    def sent_with(self, owner: str, conversation_id: str, settings: ConversationSettings, is_new: bool) -> None:
+        """A conversation has begun (or forked) with these settings: they are its own from now on."""
+        if is_new:
+            self._drafts.pop(owner, None)
+        if settings != ConversationSettings():
+            self.settings_log.keep(conversation_id, settings)
+
+    async def settings(self, request: Request) -> Response:
+        """GET or PUT the settings of the conversation ``c`` (of the one to begin, without); both answer all of it."""
+        owner = owner_of(request.cookies)
+        conversation = await self._own(request.query_params.get("c", ""), owner)
+        if request.method == "PUT":
+            try:
+                wanted = read(await json_of(request))
+            except SettingsError as error:
+                return refusal(str(error), 422)
+            if not wanted.lanes_on(spec.id for spec in self._engine.specs):
+                return refusal("At least one lane has to take part. Leave one on.", 422)
+            if conversation:
+                self.settings_log.keep(conversation, wanted)
+            else:
+                self._drafts[owner] = wanted
+        settings = await asyncio.to_thread(self.settings_of, owner, conversation)
+        return Json({"settings": settings.as_dict(), "lanes": self._lanes(settings), "note": ONE_TEMPERATURE_NOTE})
+
+    def _lanes(self, settings: ConversationSettings) -> list[dict[str, Any]]:
+        """The lanes as configured, so that the drawer can say what an empty field means."""
+        specs = {spec.id: spec for spec in self._engine.specs}
+        lanes = []
+        for spec in specs.values():
+            own = asked_model(spec, specs)
+            chosen = settings.lanes[spec.id].model if spec.id in settings.lanes else ""
+            params = {**specs.get(spec.of, spec).params, **spec.params}
+            lanes.append(
+                {
+                    "id": spec.id,
+                    "label": spec.label,
+                    "model": own,
+                    "has_models": specs.get(spec.of, spec).provider != "embedded",
+                    "width": spec.width if spec.provider == "heavy" else 0,
+                    "max_tokens": params.get("max_tokens"),
+                    "temperature": params.get("temperature"),
+                    "one_temperature": has_one_temperature(chosen or own),
+                    "send_reasoning": spec.send_reasoning,
+                    "system": spec.system,
+                }
+            )
+        return lanes
+
+    async def models(self, request: Request) -> Response:
+        """The models the lane's provider lists."""
+        lane = request.path_params["lane"]
+        if lane not in {spec.id for spec in self._engine.specs}:
+            raise HTTPException(404)
+        known = self._models.get(lane)
+        if known is None or time.monotonic() - known[0] > MODELS_FOR_S:
+            try:
+                async with asyncio.timeout(MODELS_WAIT_S):
+                    listed = await self._roster.models_of(lane)
+            except ProviderError as error:
+                failure = error.failure
+                return refusal(" ".join(part for part in (failure.message, failure.remedy) if part), 502)
+            except TimeoutError:
+                return refusal("The provider did not send its list of models in time. Try again.", 504)
+            known = self._models[lane] = (time.monotonic(), listed)
+        return Json({"models": known[1]})
+
+    # -- turns
+
+    async def prompt(self, request: Request) -> Response:
+        """The whole prompt as it was sent, attachments included."""
+        return plain_text((await self._pages.turn_of(request)).prompt)
+
+    async def edit(self, request: Request) -> Response:
+        """Take a sent prompt apart for editing: its text, and its attachments attached again."""
+        turn = await self._pages.turn_of(request)
+        parts = await asyncio.to_thread(split, turn.prompt)
+        owner = owner_of(request.cookies)
+        attachments = []
+        for attachment in parts.attachments:
+            n_tokens = await asyncio.to_thread(self._counts.count, attachment.text)
+            key = self.uploads.add(owner, attachment)
+            attachments.append({"id": key, "name": attachment.name, "tokens": n_tokens})
+        return Json({"text": parts.text, "attachments": attachments, "seq": turn.seq})
+
+    async def retry(self, request: Request) -> Response:
+        turn_id, lane = request.path_params["turn_id"], request.path_params["lane"]
+        try:
+            await asyncio.to_thread(self._engine.retry, turn_id, lane, owner=owner_of(request.cookies))
+        except UnknownTurn:
+            raise HTTPException(404) from None
+        except (UnknownLane, LaneBusy) as error:
+            return refusal(str(error), 409)
+        except EngineClosed as error:
+            return refusal(str(error), 503)
+        return Json({}, 202)
+
+    async def attempt(self, request: Request) -> Response:
+        """One of a lane's attempts by its number from 1, as a frame's part of the lane."""
+        turn = await self._pages.turn_of(request)
+        lane, number = request.path_params["lane"], request.path_params["number"]
+        part = await asyncio.to_thread(attempt_part, turn, lane, number)
+        if part is None:
+            raise HTTPException(404)
+        return Json(part)
+
+    async def versions(self, request: Request) -> Response:
+        """The edited prompts of the conversation ``c``: by turn number its place and the conversations."""
+        conversation = await self._own(request.query_params.get("c", ""), owner_of(request.cookies))
+        if not conversation:
+            return Json({})
+        forks = await asyncio.to_thread(self._engine.forks, conversation)
+        found = versions(forks, conversation, sorted({fork.forked_at for fork in forks if fork.forked_from}))
+        return Json({str(seq): version._asdict() for seq, version in found.items()})
+
+    async def _own(self, conversation_id: str, owner: str) -> str:
+        """The id, if the conversation is this visitor's; 404 else."""
+        if conversation_id and await asyncio.to_thread(self._engine.owner_of, conversation_id) != owner:
+            raise HTTPException(404)
+        return conversation_id
+
+
+def refusal(sentence: str, status: int) -> Response:
+    return Json({"error": sentence}, status)
+
+
+def plain_text(text: str) -> Response:
+    return PlainTextResponse(text.encode(errors="replace"), headers={"Cache-Control": "no-store"})
+
+
+async def body_of(request: Request, limit: int) -> bytes:
+    """The body up to ``limit`` bytes: reading stops there."""
+    data = bytearray()
+    async for piece in request.stream():
+        data += piece
+        if len(data) >= limit:
+            break
+    return bytes(data[:limit])
+
+
+async def json_of(request: Request) -> dict[str, Any]:
+    """The body as a JSON object; 400 for anything else."""
+    data = await body_of(request, MAX_JSON_BYTES)
+    try:
+        value = orjson.loads(data)
+    except ValueError:
+        raise HTTPException(400) from None
+    if not isinstance(value, dict):
+        raise HTTPException(400)
+    return value

@@ -1,0 +1,130 @@
+"""The composer: the prompt, its attachments and settings, Send and Stop. Its events only start and stop.
+
+Beside the text there is one element drawn by ``assets/composer.js`` (attachments, estimate, buttons); its value says
+what the text alone does not: ``{attachments: [ids], edits: {conversation, seq} | null}``. After a send Python sets it
+back, and the script empties what it keeps.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from ..core.attachments import MAX_FILE_BYTES, AttachmentError, fold
+from ..core.turn import TurnLog
+from ..engine import Engine, EngineClosed, UnknownLane, UnknownTurn
+from .chat_routes import ChatRoutes
+from .owner import owner_of
+
+TEMPLATE = '<div class="kimi" data-kimi="composer" data-max-bytes="%d"></div>' % MAX_FILE_BYTES
+MOUNT = """\
+import("/kimi/assets/composer.js").then((composer) => composer.mount(element.querySelector(".kimi"), props, watch));
+"""
+MAX_LINES = 10
+EMPTY: dict[str, Any] = {"attachments": [], "edits": None}
+
+
+class Edit(NamedTuple):
+    """The earlier prompt that the next one replaces: a conversation and the turn's number in it."""
+
+    conversation: str
+    seq: int
+
+
+def build(engine: Engine, routes: ChatRoutes, lanes: gr.HTML) -> None:
+    """Add the composer to the Blocks being built; ``lanes`` shows what is sent."""
+    with gr.Column(elem_id="composer"):
+        prompt = gr.Textbox(
+            elem_id="prompt",
+            placeholder="Ask every model at once",
+            lines=1,
+            max_lines=MAX_LINES,
+            autofocus=True,
+            show_label=False,
+            label="Prompt",
+            container=False,
+        )
+        with gr.Row(elem_id="composer-foot"):
+            extras = gr.HTML(
+                value=EMPTY, html_template=TEMPLATE, js_on_load=MOUNT, apply_default_css=False, elem_id="extras"
+            )
+            stop = gr.Button("Stop", elem_id="stop", scale=0, min_width=72)
+            send = gr.Button("Send", elem_id="send", variant="primary", scale=0, min_width=72)
+
+    def on_send(
+        text: str, shown: dict[str, Any] | None, more: dict[str, Any] | None, request: gr.Request
+    ) -> tuple[Any, Any, Any]:
+        """Send to the conversation's lanes. The page follows the turn it is told of; a refusal changes nothing."""
+        conversation = (shown or {}).get("conversation") or ""
+        try:
+            turn = send_prompt(engine, routes, text or "", conversation, more or EMPTY, owner_of(request.cookies))
+        except (AttachmentError, UnknownLane, EngineClosed, Busy) as refusal:
+            gr.Warning(str(refusal), title="Not sent")
+            turn = None
+        if turn is None:
+            return gr.skip(), gr.skip(), gr.skip()
+        return "", {"conversation": turn.conversation_id, "turn": turn.turn_id}, {**EMPTY, "sent": turn.turn_id}
+
+    def on_stop(shown: dict[str, Any] | None, request: gr.Request) -> None:
+        turn = engine.turn((shown or {}).get("turn") or "")
+        if turn is not None and turn.owner == owner_of(request.cookies):
+            engine.stop(turn.turn_id)
+
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+    gr.on(
+        [send.click, prompt.submit],
+        on_send,
+        [prompt, lanes, extras],
+        [prompt, lanes, extras],
+        trigger_mode="once",
+        **quiet,
+    )
+    stop.click(on_stop, [lanes], None, **quiet)
+
+
+class Busy(ValueError):
+    """A turn of the conversation is still running."""
+
+
+def send_prompt(
+    engine: Engine, routes: ChatRoutes, text: str, conversation: str, more: dict[str, Any], owner: str
+) -> TurnLog | None:
+    """Send a prompt with its attachments and the conversation's settings; None if there is nothing to send.
+
+    Raises what the person has to be told: ``AttachmentError``, ``Busy``, ``UnknownLane``, ``EngineClosed``.
+    """
+    keys = [str(key) for key in more.get("attachments") or []]
+    if not text.strip() and not keys:
+        return None
+    if conversation and any(not turn.closed for turn in engine.recent_turns(conversation)):
+        raise Busy("The lanes are still answering: wait for them, or stop them.")
+    if conversation and engine.owner_of(conversation) != owner:
+        conversation = ""  # deleted meanwhile, or never there: begin a new one rather than lose the prompt
+    prompt = fold(text, routes.uploads.of(owner, keys))
+    settings = routes.settings_of(owner, conversation)
+    edit = _edit(more.get("edits"), conversation)
+    try:
+        turn = engine.send(
+            prompt,
+            lanes=settings.lanes_on(spec.id for spec in engine.specs),
+            conversation_id=conversation or None,
+            fork_at=edit.seq if edit else None,
+            owner=owner,
+            system=settings.system,
+            choices=settings.choices(engine.specs),
+        )
+    except UnknownTurn as error:
+        raise Busy(str(error)) from error
+    if turn.conversation_id != conversation:
+        routes.sent_with(owner, turn.conversation_id, settings, is_new=not conversation)
+    routes.uploads.drop(owner, keys)
+    return turn
+
+
+def _edit(value: Any, conversation: str) -> Edit | None:
+    """The edit the page asks for, if it is one of the conversation it shows."""
+    if not isinstance(value, dict) or not conversation or value.get("conversation") != conversation:
+        return None
+    seq = value.get("seq")
+    return Edit(conversation, seq) if isinstance(seq, int) and seq >= 0 else None

@@ -1,0 +1,84 @@
+"""The composer's estimate: how many tokens the next prompt is in each lane, history included, and what it will cost.
+
+Everything here may read the log and count long texts, so it belongs on a thread, not on a loop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..core.attachments import Attachment, fold
+from ..core.conversation_settings import ConversationSettings, LaneSettings, asked_model
+from ..core.estimate import Estimate, Typical, estimate, total
+from ..core.lane import LaneSpec
+from ..engine import Engine
+from ..log.typical import typical
+from .token_counts import TokenCounts
+
+if TYPE_CHECKING:
+    from ..log.reader import LogReader
+
+TYPICAL_FOR_S = 60.0  # what was typical a minute ago still is
+PER_MESSAGE = 4  # tokens a chat template adds to a message, about
+
+
+class Estimates:
+    """Estimates over one engine and log. ``reader`` None: nothing is known of earlier answers' lengths."""
+
+    def __init__(self, engine: Engine, reader: LogReader | None, counts: TokenCounts) -> None:
+        self._engine = engine
+        self._reader = reader
+        self._counts = counts
+        self._typical: dict[str, tuple[float, Typical | None]] = {}
+
+    def of(
+        self,
+        conversation_id: str,
+        before_seq: float,
+        text: str,
+        attachments: Sequence[Attachment],
+        settings: ConversationSettings,
+    ) -> dict[str, Any]:
+        """JSON-ready: ``lanes`` (id, label, prompt_tokens, requests, usd, is_floor, output_tokens) and the total.
+
+        ``conversation_id`` empty: a new conversation. ``before_seq``: the turn that is about to be edited, or infinity.
+        """
+        specs = {spec.id: spec for spec in self._engine.specs}
+        prompt = fold(text, attachments)
+        lanes: dict[str, Estimate] = {}
+        outputs: dict[str, int | None] = {}
+        for lane in settings.lanes_on(specs):
+            spec = specs[lane]
+            chosen = settings.lanes.get(lane, LaneSettings())
+            asked = specs.get(spec.of, spec).asking(chosen.model)
+            texts = [settings.system or spec.system, prompt]
+            if conversation_id:
+                texts += self._history(conversation_id, before_seq, spec, chosen)
+            tokens = sum(self._counts.count(text, asked.tokenizer) + PER_MESSAGE for text in texts if text)
+            usual = self._usual(chosen.model or asked_model(spec, specs))
+            lanes[lane] = estimate(tokens, asked.price, usual, spec.width if spec.provider == "heavy" else 0)
+            outputs[lane] = usual.output_tokens if usual else None
+        described = [
+            {"id": lane, "label": specs[lane].label, **one._asdict(), "output_tokens": outputs[lane]}
+            for lane, one in lanes.items()
+        ]
+        return {"lanes": described, **total(lanes.values())._asdict()}
+
+    def _history(self, conversation_id: str, before_seq: float, spec: LaneSpec, chosen: LaneSettings) -> list[str]:
+        """Everything of earlier turns that goes to the lane again."""
+        sends_reasoning = spec.send_reasoning if chosen.send_reasoning is None else chosen.send_reasoning
+        texts: list[str] = []
+        for asked, answer, reasoning in self._engine.history(conversation_id, spec.id, before_seq):
+            texts += [asked, answer, reasoning if sends_reasoning else ""]
+        return texts
+
+    def _usual(self, model: str) -> Typical | None:
+        if self._reader is None:
+            return None
+        now = time.monotonic()
+        known = self._typical.get(model)
+        if known is None or now - known[0] > TYPICAL_FOR_S:
+            known = self._typical[model] = (now, typical(self._reader, model))
+        return known[1]

@@ -1,0 +1,64 @@
+"""Files on their way into a prompt: read when they are attached, kept in memory until the prompt is sent.
+
+They belong to the visitor who attached them; their ids cannot be guessed. Memory is bounded: where too much waits, the
+oldest go first, and sending then asks for the file again. Thread-safe; knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ..core.attachments import Attachment, AttachmentError
+
+MAX_CHARS = 60_000_000  # of all visitors together
+MAX_IN_PROMPT = 20
+
+
+class _Waiting(NamedTuple):
+    owner: str
+    attachment: Attachment
+
+
+class Uploads:
+    """Attachments by id."""
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[str, _Waiting] = OrderedDict()
+        self._chars = 0
+        self._lock = threading.Lock()
+
+    def add(self, owner: str, attachment: Attachment) -> str:
+        """Keep an attachment; returns its id."""
+        key = secrets.token_urlsafe(16)
+        with self._lock:
+            self._waiting[key] = _Waiting(owner, attachment)
+            self._chars += len(attachment.text)
+            while self._chars > MAX_CHARS and len(self._waiting) > 1:
+                _, gone = self._waiting.popitem(last=False)
+                self._chars -= len(gone.attachment.text)
+        return key
+
+    def of(self, owner: str, keys: Iterable[str]) -> list[Attachment]:
+        """The visitor's attachments in this order. Raises ``AttachmentError`` for one that is not here (any more)."""
+        wanted = list(keys)
+        if len(wanted) > MAX_IN_PROMPT:
+            raise AttachmentError(f"{len(wanted)} files are attached; at most {MAX_IN_PROMPT} can be. Take some out.")
+        with self._lock:
+            found = [self._waiting.get(key) for key in wanted]
+        attachments = [one.attachment for one in found if one is not None and one.owner == owner]
+        if len(attachments) < len(wanted):
+            raise AttachmentError("An attached file is not here any more. Take it out and attach it again.")
+        return attachments
+
+    def drop(self, owner: str, keys: Iterable[str]) -> None:
+        """Forget what was sent or taken out; ids of others are left alone."""
+        with self._lock:
+            for key in keys:
+                waiting = self._waiting.get(key)
+                if waiting is not None and waiting.owner == owner:
+                    del self._waiting[key]
+                    self._chars -= len(waiting.attachment.text)
