@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_ui.core.markdown import highlight_css, render
-from kimi_ui.core.markdown.code import DARK, DARK_BACKGROUND, LANGUAGES, LIGHT, LIGHT_BACKGROUND, colours
+from kimi_ui.core.markdown.code import DARK, DARK_BACKGROUND, LANGUAGES, LIGHT, LIGHT_BACKGROUND, code_html, colours
 from kimi_ui.core.markdown.maths import to_mathml
 from kimi_ui.core.markdown.safe import TAGS, clean_text, sanitize
 from tests.support.hostile_html import read, violations, visible_text
@@ -78,6 +78,21 @@ def test_every_language_has_a_lexer() -> None:
 def test_large_code_is_shown_without_highlighting() -> None:
     html = render("```python\n" + "x = 1\n" * 5_000 + "```")
     assert "hl-" not in html and html.count("x = 1") == 5_000
+
+
+@pytest.mark.parametrize(
+    ("language", "code"),
+    [
+        ("csharp", "a\n" * 9_000),
+        ("java", ("a " * 400 + "\n") * 20),
+        ("c", "\n" * 19_000),
+        ("python", " \n" * 9_000),
+        ("hcl", "<<A\n" * 4_000),
+    ],
+)
+def test_code_made_to_stall_a_lexer_is_cut_short_and_shown_whole(language: str, code: str) -> None:
+    """Without the budget each of these takes 4 to 60 s."""
+    assert visible_text(code_html(code, language)).removeprefix(f"{language}Copy") == code + "\n"
 
 
 @pytest.mark.parametrize(
