@@ -33,7 +33,7 @@ export function restCard({ served_by: servedBy, why, price, width, send_reasonin
     why ? h("p", { class: "note" }, why) : null);
 }
 
-function priceLine(price) {
+export function priceLine(price) {
   if (!price) return "not known: no cost will be shown";
   if (!price.input && !price.output) return "free, runs here";
   return `$${price.input} in, $${price.output} out per million tokens${price.as_of ? ` (${price.as_of})` : ""}`;

@@ -1,4 +1,4 @@
-"""The lanes file: TOML in, ``LaneSpec`` values out, every mistake named in one sentence with its place and remedy.
+"""The lanes file: TOML to ``LaneSpec`` values and back, every mistake named in a sentence with place and remedy.
 
 The format is the README's "Lanes file". A value that could be a key is never repeated in an error message. Checks are
 of form only: whether a server answers or a model exists is found out by ``doctor``.
@@ -11,7 +11,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn
@@ -328,3 +328,46 @@ def _line(text: str, pattern: str) -> int:
 
 def _lower_first(text: str) -> str:
     return text[:1].lower() + text[1:]
+
+
+def write_lanes(specs: Iterable[LaneSpec]) -> str:
+    """The text of a lanes file with these lanes; ``parse_lanes`` reads it back into the same ones.
+
+    What a stand-in stands in for is not written: a lanes file names what really answers.
+    """
+    return "\n".join(_table(spec) for spec in specs)
+
+
+def _table(spec: LaneSpec) -> str:
+    values: dict[str, Any] = {}
+    for item in fields(LaneSpec):
+        value = getattr(spec, item.name)
+        is_default = item.default == value or (item.default_factory is not MISSING and item.default_factory() == value)
+        if item.name in KEYS[spec.provider] and (not is_default or item.name in ("width", "quorum")):
+            values[item.name] = value
+    values.pop("limits", None)
+    if spec.price and "price" in values:
+        values["price"] = {key: value for key, value in asdict(spec.price).items() if value not in (None, "")}
+    lines = ["[[lane]]", *(f"{key} = {_toml(value)}" for key, value in values.items())]
+    if spec.limits != Limits():
+        lines += ["[lane.limits]", *(f"{key} = {_toml(value)}" for key, value in asdict(spec.limits).items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML writes it; JSON's strings are TOML's, but for the one control character JSON leaves as it is."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case Mapping():
+            return "{ " + ", ".join(f"{_key(key)} = {_toml(inner)}" for key, inner in value.items()) + " }"
+        case list() | tuple():
+            return "[" + ", ".join(map(_toml, value)) + "]"
+        case _:
+            return repr(value)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)

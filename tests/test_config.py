@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from kimi_ui import config
 from kimi_ui.config import ConfigError, read_environment, read_lanes_file, read_settings
 from kimi_ui.core.lane import LaneSpec, Limits, Price
-from kimi_ui.lanes_file import parse_lanes
+from kimi_ui.lanes_file import parse_lanes, write_lanes
+from kimi_ui.providers import presets
 
 DESIGN_EXAMPLE = """
 [[lane]]
@@ -176,6 +178,27 @@ def test_any_text_reads_or_fails_with_a_config_error(text: str) -> None:
         assert "\n" not in str(error)
 
 
+def test_lanes_are_written_as_a_file_that_reads_back_the_same() -> None:
+    awkward = {"stop": ['"', "\n", "\x7f", "ü"], "deep": {"a key": 1.5, "b": False}}
+    specs = [
+        *parse_lanes(DESIGN_EXAMPLE),
+        LaneSpec("local", 'The "local" one', "ollama", "qwen3-coder:30b", "http://h:1", think="high", num_ctx=9000),
+        LaneSpec("odd", "odd", "openai", "m", "http://h/v1", params=awkward, limits=Limits(1, 2.5, 3), system="a\nb"),
+        LaneSpec("h", "H", "heavy", of="odd", width=12, quorum=6),
+        LaneSpec("small", "Small", "embedded", think=False, price=Price(0.0, 0.0)),
+    ]
+    read = parse_lanes(write_lanes(specs))
+    assert read == [*specs[:-1], replace(specs[-1], price=None)]  # an embedded lane's price is not the file's to say
+    stand_in = replace(specs[-1], stand_in_for="Kimi", how_to_get_real="KEY=x")
+    assert "Kimi" not in write_lanes([stand_in])
+
+
+def test_the_shipped_lanes_can_be_written_as_a_lanes_file() -> None:
+    kimi = presets.kimi_hosted(presets.HOSTS[0])
+    specs = [kimi, presets.kimi_heavy(kimi), presets.qwen_on_ollama(presets.OLLAMA_DEFAULT)]
+    assert parse_lanes(write_lanes(specs)) == specs
+
+
 def test_a_missing_or_unreadable_lanes_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no lanes file at .*none\.toml; check"):
         read_lanes_file(tmp_path / "none.toml")
@@ -192,7 +215,12 @@ def test_options_win_over_variables_and_those_over_defaults(tmp_path: Path) -> N
     assert (settings.host, settings.port, settings.db) == ("10.0.0.1", 9, Path.home() / "x.db")
     assert settings.lanes == lanes and not settings.is_loopback
     settings = read_settings(host="localhost", port="80", db="y.db", browser=False, env=env)
-    assert (settings.host, settings.port, settings.db, settings.browser) == ("localhost", 80, Path("y.db").absolute(), False)
+    assert (settings.host, settings.port, settings.db, settings.browser) == (
+        "localhost",
+        80,
+        Path("y.db").absolute(),
+        False,
+    )
     defaults = read_settings(env={})
     assert (defaults.host, defaults.port, defaults.lanes, defaults.is_loopback) == ("127.0.0.1", 7860, None, True)
     assert defaults.db.is_absolute() and defaults.db.name == "kimi-ui.sqlite3"

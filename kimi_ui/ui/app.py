@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from ..engine import Engine
-from . import api, chat
+from . import api, chat, lanes_tab
 from .chat_routes import ChatRoutes
 
 if TYPE_CHECKING:
@@ -22,8 +22,11 @@ def build(engine: Engine, reader: LogReader | None, roster: Roster, routes: Chat
     with gr.Blocks(
         title="Kimi UI", analytics_enabled=False, fill_height=True, fill_width=True, delete_cache=(3600, 86400)
     ) as blocks:
-        with gr.Tabs(elem_id="tabs"), gr.Tab("Chat", elem_id="chat"):
-            chat.build(engine, routes)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Chat", elem_id="chat"):
+                chat.build(engine, routes)
+            with gr.Tab("Lanes"):
+                lanes_tab.build()
         api.build(engine, reader)
     blocks.queue(max_size=QUEUE_SIZE, api_open=False, default_concurrency_limit=None)
     return blocks
