@@ -2,10 +2,11 @@
  * The composer beside its text: attachments, what the next prompt will cost, drafts, editing an earlier prompt.
  *
  * The text itself is Gradio's textbox (`#prompt`), Send and Stop are its buttons; this element's value tells Python
- * what the text does not: `{attachments: [ids], edits: {conversation, seq} | null}`. After a send Python sets it back,
- * with `sent`. Nothing here works through the text at a keystroke: it is looked at when the typing pauses.
+ * what the text does not: `{attachments: [ids], edits: {conversation, seq} | null, blind}`. After a send Python sets it
+ * back, with `sent`. Nothing here works through the text at a keystroke: it is looked at when the typing pauses.
  */
 import { Attachments } from "./attachments.js";
+import { blindSwitch, isBlind } from "./blind.js";
 import { ask, chat } from "./chat.js";
 import { button, h, setText } from "./dom.js";
 import { EstimateLine } from "./estimate.js";
@@ -45,10 +46,13 @@ class Composer {
       h("div", { class: "composer-tools" },
         button("Attach text files", () => this.attachments.pick(), { face: "Attach", class: "quiet", id: "attach" }),
         this.settings,
+        blindSwitch(() => this.#changed()),
+        button("New conversation", () => this.#begin(), { face: "New", class: "quiet", id: "new-conversation" }),
         button("Keyboard shortcuts", () => openShortcuts(), { face: "?", class: "quiet", id: "shortcuts" }),
         this.estimate.element),
     );
     this.#listen();
+    if (isBlind()) this.#changed();
     this.#restoreDraft();
     this.#describeSettings();
   }
@@ -87,6 +91,11 @@ class Composer {
     }
   }
 
+  /** Fold what is open here; true if something was. */
+  closeEstimate() {
+    return this.estimate.fold();
+  }
+
   get editing() {
     return this.edits !== null;
   }
@@ -107,6 +116,12 @@ class Composer {
     clearTimeout(this.draftTimer);
     storage((drafts) => drafts.removeItem(DRAFT));
     this.#changed();
+  }
+
+  #begin() {
+    if (this.edits) this.cancelEdit();
+    chat.tell("open", "");
+    this.box?.focus();
   }
 
   #endEdit() {
@@ -159,6 +174,7 @@ class Composer {
     this.props.value = {
       attachments: this.attachments.ids,
       edits: edits && { conversation: edits.conversation, seq: edits.seq },
+      blind: isBlind(),
     };
     this.estimate.soon();
   }

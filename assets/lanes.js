@@ -6,13 +6,19 @@
  * it has found out what it shows (after a refresh, in a second tab), so that Send and Stop know what they are about.
  * What happened is always read from the server; nothing of a turn is kept here alone.
  */
+import { Announcer } from "./announce.js";
+import { attemptPart, retryLane } from "./attempts.js";
 import { chat } from "./chat.js";
 import { composer } from "./composer.js";
 import { copyFrom, h, reducedMotion, setText } from "./dom.js";
+import { listenToKeys } from "./keys.js";
 import { copyCodeOnClick } from "./markdown.js";
+import { versionsOf } from "./prompt.js";
 import { startBlock } from "./start.js";
 import { TurnStream } from "./stream.js";
 import { TurnRow } from "./turn.js";
+
+const NARROW = matchMedia("(max-width: 760px)");
 
 let mounted = null;
 
@@ -33,19 +39,44 @@ class Page {
     this.pastRows = [];
     this.past = h("div", { class: "turns-past" });
     this.current = h("div", { class: "turn-current" });
-    this.live = h("div", { class: "kimi-offscreen", role: "status", "aria-live": "polite" });
+    this.focusedLane = null; // id of the lane that has the width
+    this.announcer = new Announcer();
     this.notice = h("div", { class: "page-notice", role: "alert", hidden: true });
     this.scroller = h("div", { class: "turns" }, this.notice, this.past, this.current);
     this.channel = "BroadcastChannel" in window ? new BroadcastChannel("kimi") : null;
     if (this.channel) this.channel.onmessage = ({ data }) => this.#heard(data);
     copyCodeOnClick(this.scroller, copyFrom);
-    element.replaceChildren(this.scroller, this.live);
+    this.ends = [listenToKeys(this), chat.on("open", ({ detail }) => this.open(detail))];
+    this.onpopstate = () => this.load();
+    window.addEventListener("popstate", this.onpopstate);
+    element.replaceChildren(this.scroller, this.announcer.element);
   }
 
   close() {
     this.#drop();
     this.#dropPast();
     this.channel?.close();
+    for (const end of this.ends) end();
+    window.removeEventListener("popstate", this.onpopstate);
+  }
+
+  get visible() {
+    return this.scroller.clientHeight > 0;
+  }
+
+  get running() {
+    return document.documentElement.hasAttribute("data-kimi-running");
+  }
+
+  /** Show another conversation; an empty id begins a new one. */
+  async open(conversation) {
+    const url = new URL(location.href);
+    url.searchParams.delete("turn");
+    if (conversation) url.searchParams.set("c", conversation);
+    else url.searchParams.delete("c");
+    history.pushState(null, "", url);
+    if (conversation) await this.load();
+    else await this.show({ lanes: this.laneInfos, conversation: null, turns: [] });
   }
 
   /** Find out what to show: the turn or conversation named in the address, else this visitor's running turn. */
@@ -65,6 +96,8 @@ class Page {
   async show(state) {
     this.laneInfos = state.lanes;
     this.conversation = state.conversation;
+    this.notice.hidden = true;
+    this.#dropPast();
     const turns = state.turns;
     for (const turn of turns.slice(0, -1)) this.#addPast(turn);
     if (turns.length) this.#follow(turns.at(-1));
@@ -80,13 +113,52 @@ class Page {
     this.channel?.postMessage({ conversation: this.conversation, turn: value.turn });
   }
 
+  /** Give a lane the whole width, on a narrow screen show it; the same lane again or null: all side by side. */
+  focusLane(id) {
+    if (id && NARROW.matches) return this.row?.showLane(id);
+    this.focusedLane = id === this.focusedLane ? null : id;
+    for (const row of [...this.pastRows, this.row]) row?.focusLane(this.focusedLane);
+    return undefined;
+  }
+
+  focusNth(index) {
+    const id = this.row && [...this.row.lanes.keys()][index];
+    if (id) this.focusLane(id);
+  }
+
+  /** The lane a key means: the one with the width, the one the keyboard is in, on a narrow screen the one shown. */
+  get #keyLane() {
+    if (!this.row) return null;
+    const { lanes } = this.row;
+    if (NARROW.matches) return this.row.shownLane;
+    return lanes.get(this.focusedLane) ?? [...lanes.values()].find((lane) => lane.element.contains(document.activeElement)) ?? null;
+  }
+
+  toggleThinking() {
+    const lanes = this.#keyLane ? [this.#keyLane] : [...(this.row?.lanes.values() ?? [])];
+    const open = !lanes.some((lane) => lane.reasoning.open);
+    for (const lane of lanes) lane.toggleThinking(open);
+  }
+
+  stopFocused() {
+    const lane = this.#keyLane;
+    if (lane?.running) lane.stop.click();
+  }
+
+  replay() {
+    this.row?.element.querySelector('[data-action="replay"]')?.click();
+  }
+
   async #openTurn(turnId) {
     const response = await fetch(`/kimi/state?turn=${encodeURIComponent(turnId)}`);
     if (!response.ok) return this.#say("This turn is not there any more. Reload the page.");
     const state = await response.json();
     if (this.row?.id === turnId) return;
     if (this.row?.id && state.conversation === this.conversation) this.#retire();
-    else this.#dropPast();
+    else {
+      this.#dropPast();
+      for (const turn of state.turns.slice(0, -1)) this.#addPast(turn);
+    }
     this.conversation = state.conversation;
     this.#follow(state.turns.at(-1));
     this.#address();
@@ -94,21 +166,41 @@ class Page {
   }
 
   /** Another tab of this browser has sent: follow if it is the same conversation. */
-  #heard({ conversation, turn }) {
-    if (conversation === this.conversation && turn !== this.row?.id) this.#openTurn(turn);
+  #heard({ conversation, turn, again }) {
+    if (again && turn === this.row?.id) this.#watch(this.stream?.consumed ?? null);
+    else if (!again && conversation === this.conversation && turn !== this.row?.id) this.#openTurn(turn);
   }
 
   #follow(turn) {
     this.#drop();
     this.row = new TurnRow({ ...turn, lanes: this.#infos(turn.lanes) }, this.#actions(turn.turn_id));
+    this.row.focusLane(this.focusedLane);
     this.current.replaceChildren(this.row.element);
     this.#running(!turn.closed);
-    this.stream = new TurnStream(turn.turn_id, {
+    this.#watch();
+    this.row.element.scrollIntoView({ block: "start", behavior: reducedMotion() ? "auto" : "smooth" });
+  }
+
+  /** Follow the current turn from where the page is. */
+  #watch(consumed = null) {
+    this.stream?.close();
+    this.stream = new TurnStream(this.row.id, {
       onframe: (frame, snapshot) => this.#frame(frame, snapshot),
       onend: () => this.#running(false),
       onlost: () => this.#say("The view of this turn was lost. Reload the page; the turn itself goes on and is stored."),
-    });
-    this.row.element.scrollIntoView({ block: "start", behavior: reducedMotion() ? "auto" : "smooth" });
+    }, consumed);
+  }
+
+  async #retry(lane) {
+    const { id } = this.row;
+    try {
+      await retryLane(id, lane);
+      if (id !== this.row?.id) return;
+      this.#watch(this.stream?.consumed ?? null);
+      this.channel?.postMessage({ conversation: this.conversation, turn: id, again: true });
+    } catch (error) {
+      this.#say(error.message);
+    }
   }
 
   #frame(frame, snapshot) {
@@ -122,6 +214,7 @@ class Page {
     const lanes = this.laneInfos.map((info) => ({ ...info, at_rest: true }));
     this.row = new TurnRow({ turn_id: "", prompt: null, lanes }, this.#actions(""));
     this.row.element.prepend(startBlock((prompt) => composer()?.fill(prompt)));
+    this.row.focusLane(this.focusedLane);
     this.current.replaceChildren(this.row.element);
     this.#running(false);
   }
@@ -135,6 +228,7 @@ class Page {
 
   #keepPast(row) {
     row.retire();
+    row.focusLane(this.focusedLane);
     this.pastRows.push(row);
     this.past.append(row.element);
   }
@@ -156,13 +250,30 @@ class Page {
   #addPast(turn) {
     const row = new TurnRow({ ...turn, lanes: this.#infos(turn.lanes) }, this.#actions(turn.turn_id));
     this.#keepPast(row);
-    const near = new IntersectionObserver(async ([entry]) => {
+    const near = new IntersectionObserver(([entry]) => {
       if (!entry.isIntersecting) return;
       near.disconnect();
-      const response = await fetch(`/kimi/turns/${turn.turn_id}/frame`);
-      if (response.ok) row.apply(await response.json(), false);
+      this.#fetchFrame(row);
     }, { root: this.scroller, rootMargin: "600px" });
     near.observe(row.element);
+  }
+
+  async #fetchFrame(row) {
+    const response = await fetch(`/kimi/turns/${row.id}/frame`);
+    if (response.ok) row.apply(await response.json(), false);
+  }
+
+  /** A blind turn has been opened: draw it anew, as it is. */
+  #reopen(turn) {
+    if (turn.turn_id === this.row?.id) return this.#follow(turn);
+    const place = this.pastRows.findIndex((row) => row.id === turn.turn_id);
+    if (place < 0) return undefined;
+    const row = new TurnRow({ ...turn, lanes: this.#infos(turn.lanes) }, this.#actions(turn.turn_id));
+    row.retire();
+    this.pastRows[place].close();
+    this.pastRows[place].element.replaceWith(row.element);
+    this.pastRows[place] = row;
+    return this.#fetchFrame(row);
   }
 
   #infos(lanes) {
@@ -174,9 +285,13 @@ class Page {
     const of = (lane) => `/kimi/turns/${turnId}/lanes/${encodeURIComponent(lane)}`;
     return {
       stop: (lane) => fetch(`${of(lane)}/stop`, { method: "POST" }),
-      answerText: (lane) => fetch(`${of(lane)}/answer`).then((response) => (response.ok ? response.text() : "")),
-      announce: (text) => setText(this.live, text),
+      retry: (lane) => this.#retry(lane),
+      focus: (lane) => this.focusLane(lane),
+      attempt: (lane, number) => attemptPart(turnId, lane, number),
+      answerText: (lane, attempt) => fetch(`${of(lane)}/answer?attempt=${attempt}`).then((response) => (response.ok ? response.text() : "")),
+      announce: (text) => this.announcer.say(text),
       refresh: () => this.load(),
+      opened: (turn) => this.#reopen(turn),
     };
   }
 
@@ -190,6 +305,15 @@ class Page {
   #tellPython() {
     this.props.value = { conversation: this.conversation, turn: this.row?.id ?? "" };
     chat.show(this.conversation);
+    this.#showVersions();
+  }
+
+  /** Where a prompt was edited, its other versions are in other conversations: the way to them. */
+  async #showVersions() {
+    const { conversation } = this;
+    const versions = await versionsOf(conversation);
+    if (conversation !== this.conversation) return;
+    for (const row of [...this.pastRows, this.row]) row?.prompt?.showVersions(versions[row.seq]);
   }
 
   #address() {

@@ -97,7 +97,7 @@ class Row {
     this.segments = new Map();
     this.marks = { first: h("span", { class: "race-mark race-first", hidden: true }), answered: h("span", { class: "race-mark race-answered", hidden: true }) };
     this.track = h("div", { class: "race-track" }, this.marks.first, this.marks.answered);
-    this.figure = h("span", { class: "race-figure" });
+    this.figure = h("span", { class: "race-figure", title: "Since the prompt was sent" });
     this.element = h("div", { class: "race-row" }, h("span", { class: "race-name", title: info.label }, info.label), this.track, this.figure);
     this.element.style.setProperty("--lane", this.color);
     this.cells = ["first", "answered", "end", "tokens"].map(() => h("td", {}, UNKNOWN));

@@ -8,6 +8,7 @@
 
 export const PHASES = {
   earlier: "Earlier tries",
+  ready: "Getting ready to send",
   connect: "Connecting",
   load: "Loading the model",
   prompt: "Reading the prompt",
@@ -50,6 +51,7 @@ export class Runner {
     if (part.attempt) {
       this.#forget();
       this.sent = part.attempt.sent_ms;
+      this.attemptNo = part.attempt.attempt_no;
     }
     if (part.stamps) this.stamps = part.stamps;
     if (part.metrics) this.metrics = part.metrics;
@@ -73,7 +75,7 @@ export class Runner {
     const first = stamps.first_token_ms ?? until;
     const found = [];
     const add = (kind, from, to) => to > from && found.push({ kind, from: this.sent + from, to: this.sent + to });
-    add("earlier", -this.sent, this.sent > 100 ? 0 : -this.sent);
+    add(this.attemptNo > 1 ? "earlier" : "ready", -this.sent, 0);
     if (this.children.size) {
       const drafted = moments.aggregating_ms ?? stamps.first_answer_ms ?? until;
       const aggregated = stamps.first_reasoning_ms ?? stamps.first_answer_ms ?? until;

@@ -5,15 +5,18 @@
 import { Clock } from "./clock.js";
 import { h, reducedMotion, setAttribute, setText } from "./dom.js";
 import { Lane } from "./lane.js";
+import { PromptBlock } from "./prompt.js";
 import { Race } from "./race.js";
+import { Verdict } from "./verdict.js";
 
 const TICK_MS = 100;
-const PROMPT_PREVIEW = 600;
 
 export class TurnRow {
   /** `turn`: turn_id ("" while idle), prompt, lanes (their infos). `actions` as in lane.js, bound to this turn. */
   constructor(turn, actions) {
     this.id = turn.turn_id;
+    this.seq = turn.seq;
+    this.prompt = turn.prompt === null ? null : new PromptBlock(turn);
     this.clock = new Clock();
     this.ticker = 0;
     this.lanes = new Map();
@@ -23,6 +26,7 @@ export class TurnRow {
     turn.lanes.forEach((info, index) => {
       const lane = new Lane({ accent: index, ...info }, actions);
       this.lanes.set(info.id, lane);
+      if (turn.blind) lane.follower.release(); // answers come whole, to be read from their beginning
       this.grid.append(lane.element);
       const tab = h("button", { type: "button", role: "tab", class: "lane-tab", onclick: () => this.#show(lane) },
         h("span", { class: "dot", "aria-hidden": "true" }), info.label);
@@ -31,9 +35,11 @@ export class TurnRow {
       this.tabBar.append(tab);
     });
     this.grid.style.setProperty("--lane-count", String(turn.lanes.length));
-    this.race = this.id ? new Race([...this.lanes.values()].map((lane) => lane.info)) : null;
-    this.element = h("article", { class: "turn", "data-turn": this.id },
-      turn.prompt === null ? null : promptBlock(turn.prompt), this.race?.element, this.tabBar, this.grid);
+    const infos = [...this.lanes.values()].map((lane) => lane.info);
+    this.race = this.id && !turn.blind ? new Race(infos) : null;
+    this.verdict = this.id ? new Verdict(turn, infos, actions.opened) : null;
+    this.element = h("article", { class: turn.blind ? "turn blind" : "turn", "data-turn": this.id },
+      this.prompt?.element, this.race?.element, this.tabBar, this.grid, this.verdict?.element);
     this.#markTab();
   }
 
@@ -78,30 +84,33 @@ export class TurnRow {
     for (const lane of this.lanes.values()) lane.close();
   }
 
+  /** Give one lane the width and shrink the others to strips; null: all side by side. */
+  focusLane(id) {
+    const focused = this.lanes.has(id) ? id : null;
+    this.grid.toggleAttribute("data-focused", focused !== null);
+    for (const [name, lane] of this.lanes) lane.setWidth(focused === null ? "" : name === focused ? "focused" : "strip");
+  }
+
+  /** The lane a narrow screen shows. */
+  get shownLane() {
+    return [...this.lanes.values()][this.#shownIndex];
+  }
+
+  showLane(id) {
+    this.#show(this.lanes.get(id));
+  }
+
+  get #shownIndex() {
+    const { scrollLeft, clientWidth } = this.grid;
+    return clientWidth ? Math.round(scrollLeft / clientWidth) : 0;
+  }
+
   #show(lane) {
     lane.element.scrollIntoView({ inline: "start", block: "nearest", behavior: reducedMotion() ? "auto" : "smooth" });
   }
 
   #markTab() {
-    const { scrollLeft, clientWidth } = this.grid;
-    const shown = clientWidth ? Math.round(scrollLeft / clientWidth) : 0;
+    const shown = this.#shownIndex;
     [...this.tabs.values()].forEach((tab, i) => setAttribute(tab, "aria-selected", String(i === shown)));
   }
-}
-
-/** The prompt as plain text, cut to a preview where it is long; all of it on demand. */
-function promptBlock(prompt) {
-  const long = prompt.length > PROMPT_PREVIEW;
-  const text = h("div", { class: "prompt-text" }, long ? `${prompt.slice(0, PROMPT_PREVIEW)}…` : prompt);
-  const block = h("div", { class: "turn-prompt" }, text);
-  if (long) {
-    const more = h("button", { type: "button", class: "quiet", "aria-expanded": "false", onclick: () => {
-      const open = more.getAttribute("aria-expanded") === "false";
-      setAttribute(more, "aria-expanded", String(open));
-      setText(text, open ? prompt : `${prompt.slice(0, PROMPT_PREVIEW)}…`);
-      setText(more, open ? "Show less" : "Show all");
-    } }, "Show all");
-    block.append(more);
-  }
-  return block;
 }

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from string import ascii_uppercase
 
 from .attempt import Attempt, AttemptFold
-from .events import Answer, End, Entry, Failure, Finish, Flag, Opened
+from .events import CONNECTED, Answer, End, Entry, Failure, Finish, Flag, Opened, Phase
 from .turn import LaneInfo, TurnFold, TurnLog
 
 READY = "blind_ready"  # flag: how many lanes have ended
@@ -41,6 +41,11 @@ def slot_name(place: int) -> str:
     """A … Z, then A1 … Z1 and on."""
     rounds, letter = divmod(place, len(ascii_uppercase))
     return f"{ascii_uppercase[letter]}{rounds or ''}"
+
+
+def told(turn: TurnLog) -> TurnLog:
+    """The turn as it may be told now: itself, or what ``BlindView`` leaves of it. For one look; it does not follow."""
+    return BlindView(turn).told if is_blind(turn) else turn
 
 
 class BlindView:
@@ -66,8 +71,13 @@ class BlindView:
             started_at_utc=turn.started_at_utc,
             t0_ns=turn.t0_ns,
             slots=tuple(self._slots),
-            entries=[Entry(slot, f"{slot}0", 0, self._opened(slot, 0)) for slot in self._slots],
+            entries=[
+                Entry(slot, f"{slot}0", 0, event)
+                for slot in self._slots
+                for event in (self._opened(slot, 0), Phase(CONNECTED))
+            ],
         )
+        self._tell_ready()
         self.refresh()
 
     def refresh(self) -> None:
@@ -80,14 +90,17 @@ class BlindView:
             self._fold.apply(entry)
             if isinstance(entry.event, End) and entry.lane not in self._ended and self._fold.lane_ended(entry.lane):
                 self._ended.add(entry.lane)
-                ready = Flag(READY, f"{len(self._ended)} of {len(self._slots)}")
-                self.told.entries += [Entry(slot, f"{slot}0", 0, ready) for slot in self._slots]
+                self._tell_ready()
         if closed:
             end_ns = max((self._end_ns(lane) for lane in self._slots.values()), default=0)
             for slot, lane in self._slots.items():
                 told = [self._opened(slot, 1), *self._answer(lane)]
                 self.told.entries += [Entry(slot, f"{slot}1", end_ns, event) for event in told]
             self.told.closed = True
+
+    def _tell_ready(self) -> None:
+        ready = Flag(READY, f"{len(self._ended)} of {len(self._slots)}")
+        self.told.entries += [Entry(slot, f"{slot}0", 0, ready) for slot in self._slots]
 
     def _opened(self, slot: str, attempt_no: int) -> Opened:
         attempt = Attempt(

@@ -1,7 +1,7 @@
 """Whether two answers end in the same result, where that can be told without a model.
 
 Looked for in this order, and only where both answers have it: a ``\\boxed{}`` formula, a sentence that says it is the
-answer ("the answer is …", "Answer: …"), the last code block, the last number of the last paragraph. Each finding says
+answer ("the answer is …", "Answer: …"), the last code block, the last number of the last sentence. Each finding says
 what it rests on: a text's last number need not be its conclusion, so nothing more than that is claimed of it. Equal
 means equal after white space, emphasis and digit grouping are folded away; 0.5 and 1/2 are not recognised as equal.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from .units import blocks
+from .units import blocks, units
 
 MAX_SHOWN = 80  # characters of a result quoted in a sentence
 
@@ -84,9 +84,11 @@ def last_code(text: str) -> str | None:
 
 
 def last_number(text: str) -> str | None:
-    """The last number of the last paragraph of prose, list numbering aside."""
-    prose = re.sub(r"^\s*\d{1,9}[.)]\s", "", _prose(text).strip(), flags=re.MULTILINE)
-    numbers = NUMBER.findall(re.split(r"\n\s*\n", prose)[-1])
+    """The last number of the last sentence, list numbering aside; None for an answer that ends in code."""
+    last = units(text.rstrip())[-1:]
+    if not last or last[0].code:
+        return None
+    numbers = NUMBER.findall(re.sub(r"^\s*\d{1,9}[.)]\s", "", last[0].text))
     return numbers[-1].strip() if numbers else None
 
 

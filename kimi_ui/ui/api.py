@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from ..core.attempt import live_phase
+from ..core.blind import told
 from ..core.metrics import measure_turn
 from ..core.tokens import AttemptCount, counter
 from ..core.turn import TurnFold, TurnLog
@@ -98,7 +99,7 @@ def build(engine: Engine, reader: LogReader | None) -> None:
         found = engine.turn(turn_id) or (reader.turn(turn_id) if reader else None)
         if found is None or not may_read(found.owner, owner_of(request.cookies)):
             raise gr.Error("There is no such turn.")
-        return LaneStates(found).read()
+        return LaneStates(told(found)).read()
 
     gr.api(compare, api_name="compare", concurrency_limit=None)
     gr.api(turn, api_name="turn", concurrency_limit=None)

@@ -1,8 +1,8 @@
 """The composer: the prompt, its attachments and settings, Send and Stop. Its events only start and stop.
 
 Beside the text there is one element drawn by ``assets/composer.js`` (attachments, estimate, buttons); its value says
-what the text alone does not: ``{attachments: [ids], edits: {conversation, seq} | null}``. After a send Python sets it
-back, and the script empties what it keeps.
+what the text alone does not: ``{attachments: [ids], edits: {conversation, seq} | null, blind}``. After a send Python
+sets it back, and the script empties what it keeps.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..engine import Engine, EngineClosed, UnknownLane, UnknownTurn
 from .chat_routes import ChatRoutes
 from .owner import owner_of
 
-TEMPLATE = '<div class="kimi" data-kimi="composer" data-max-bytes="%d"></div>' % MAX_FILE_BYTES
+TEMPLATE = f'<div class="kimi" data-kimi="composer" data-max-bytes="{MAX_FILE_BYTES}"></div>'
 MOUNT = """\
 import("/kimi/assets/composer.js").then((composer) => composer.mount(element.querySelector(".kimi"), props, watch));
 """
@@ -113,6 +113,7 @@ def send_prompt(
             owner=owner,
             system=settings.system,
             choices=settings.choices(engine.specs),
+            blind=more.get("blind") is True,
         )
     except UnknownTurn as error:
         raise Busy(str(error)) from error

@@ -41,6 +41,7 @@ import orjson
 
 from ..core.attachments import split
 from ..core.attempt import Attempt
+from ..core.blind import is_blind, slot_names
 from ..core.events import PREPARING, End, Entry, Opened, Phase
 from ..core.metrics import Metrics, measure
 from ..core.turn import LaneInfo, TurnFold, TurnLog
@@ -69,7 +70,10 @@ def describe_lane(info: LaneInfo) -> dict[str, Any]:
 
 
 def describe_turn(turn: TurnLog) -> dict[str, Any]:
-    """A turn without its content: what a page needs to draw its empty lanes. Attachments by name and length only."""
+    """A turn without its content: what a page needs to draw its empty lanes. Attachments by name and length only.
+
+    ``slots``: of a turn that was blind, which lane each slot was. A turn that still is must come from ``core.blind``.
+    """
     prompt = split(turn.prompt)
     return {
         "turn_id": turn.turn_id,
@@ -80,6 +84,9 @@ def describe_turn(turn: TurnLog) -> dict[str, Any]:
         "started_at_utc": turn.started_at_utc,
         "closed": turn.closed,
         "lanes": [describe_lane(info) for info in turn.lanes],
+        "blind": is_blind(turn),
+        "slots": {} if is_blind(turn) else slot_names(turn),
+        "vote": None if turn.vote is None else asdict(turn.vote),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..core import blind
 from ..core.attempt import AttemptFold
 from ..core.events import Failure
 
@@ -38,6 +39,8 @@ _NOTES = {
     "aggregator_failed": "The aggregation failed. {}",
     "non_streaming": "The server sent the whole answer at once: there is no time to the first token.",
     "late_reasoning": "Some reasoning came after the answer had begun.",
+    blind.READY: "{} answers are ready. All are shown together, so that no pace tells a lane.",
+    blind.CUT: "This answer was cut off.",
     "unclosed_think": "The reasoning was never closed: all of the text stands there.",
 }
 

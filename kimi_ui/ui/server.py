@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from ..core.tokens import counter
 from ..engine import Engine
 from .chat_routes import ChatRoutes
+from .compare_routes import CompareRoutes
 from .routes import PageRoutes
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _GRADIO_UNSET = (
     "GRADIO_NUM_WORKERS",
 )
 STOP_GRACE_S = 1.0
-STYLES = ("kimi", "lane", "chat", "race", "markdown", "highlight")
+STYLES = ("kimi", "lane", "chat", "race", "compare", "markdown", "highlight", "lanes_tab")
 
 
 class PortInUse(OSError):
@@ -51,13 +52,23 @@ class PortInUse(OSError):
 
 
 def create_app(engine: Engine, reader: LogReader | None, roster: Roster) -> FastAPI:
-    """The whole ASGI app. Gradio is imported here, not before: it takes seconds."""
+    """The whole ASGI app. Made inside an event loop: outside of one Gradio opens one for every lock and leaves it open."""
+
+    async def make() -> FastAPI:
+        return _create(engine, reader, roster)
+
+    return asyncio.run(make())
+
+
+def _create(engine: Engine, reader: LogReader | None, roster: Roster) -> FastAPI:
+    """Gradio is imported here, not before: it takes seconds."""
     os.environ.update(_GRADIO_ENVIRONMENT)
     for name in _GRADIO_UNSET:
         os.environ.pop(name, None)
     import gradio as gr
 
     from . import app as page
+    from .lanes_tab import LanesRoutes
     from .theme import accent_css, theme
 
     pages = PageRoutes(engine, reader, roster)
@@ -65,16 +76,16 @@ def create_app(engine: Engine, reader: LogReader | None, roster: Roster) -> Fast
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        threading.Thread(
-            target=counter, name="vocabulary", daemon=True
-        ).start()  # 0.15 s, before the first token needs it
+        # 0.15 s, which the first token should not wait for
+        threading.Thread(target=counter, name="vocabulary", daemon=True).start()
         yield
         await pages.pulls.close()
         await asyncio.to_thread(engine.close)
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.streams = pages.streams
-    app.router.routes.extend([*chat.routes(), *pages.routes()])
+    app.router.routes.extend(CompareRoutes(engine, pages).routes())
+    app.router.routes.extend([*chat.routes(), *LanesRoutes(roster, pages.pulls).routes(), *pages.routes()])
     head = f"<style>{accent_css()}</style>" + "".join(
         f'<link rel="stylesheet" href="/kimi/assets/{name}.css">' for name in STYLES
     )

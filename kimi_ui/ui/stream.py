@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from ..core.blind import BlindView, is_blind
 from ..core.turn import TurnLog
 from .frames import TurnView, dumps
 
@@ -40,7 +41,7 @@ class TurnStreams:
         return FRAME_S * max(1.0, math.sqrt(self.n_open / MANY_VIEWERS))
 
     def response(self, request: Request, turn: TurnLog) -> Response:
-        """The endless response to a request for this turn's events."""
+        """The endless response to a request for this turn's events; a blind turn's through ``core.blind``."""
         after = _number(request.headers.get("last-event-id") or request.query_params.get("after"))
         once = "once" in request.query_params
         return EventStream(lambda write, gone: self._run(turn, after, once, write, gone))
@@ -48,12 +49,17 @@ class TurnStreams:
     async def _run(self, turn: TurnLog, after: int, once: bool, write: Write, gone: asyncio.Future[None]) -> None:
         self.n_open += 1
         try:
+            blind = BlindView(turn) if is_blind(turn) else None
+            if blind is not None:
+                turn = blind.told
             view = TurnView(turn)
             # A long turn takes a while to fold from its start; others' frames must not wait for that.
             await asyncio.to_thread(view.resume, after if t0_is_known(turn) else 0)
             await asyncio.to_thread(view.catch_up)
             written_s = time.monotonic()
             while not gone.done():
+                if blind is not None:
+                    blind.refresh()
                 closed = turn.closed  # read before the entries: none can come after it was set
                 view.catch_up()
                 frame = view.frame(now_ns(turn))
