@@ -4,7 +4,7 @@
  */
 import { ask } from "./chat.js";
 import { button, h } from "./dom.js";
-import { count } from "./format.js";
+import { about } from "./format.js";
 
 const LONG_PASTE_CHARS = 8000;
 
@@ -115,7 +115,7 @@ export class Attachments {
 }
 
 function size(entry) {
-  return entry.id ? `~${count(entry.tokens)} tokens` : "reading…";
+  return entry.id ? `${about(entry.tokens)} tokens` : "reading…";
 }
 
 function tooLarge(file, maxBytes) {

@@ -1,6 +1,7 @@
 /**
  * What the parts of the chat tell each other. Events: `conversation` (another one is shown, or it has grown by a turn),
- * `ended` (no lane is answering any more), `settings` (of the shown conversation).
+ * `ended` (no lane is answering any more), `settings` (of the shown conversation), `open` (show the conversation whose id
+ * is the event's `detail`; empty: begin a new one).
  */
 class Chat extends EventTarget {
   conversation = ""; // id of the shown conversation, "" before its first prompt
@@ -10,8 +11,8 @@ class Chat extends EventTarget {
     this.tell("conversation");
   }
 
-  tell(name) {
-    this.dispatchEvent(new Event(name));
+  tell(name, detail = null) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 
   on(name, listener) {

@@ -4,7 +4,7 @@
  */
 import { ask } from "./chat.js";
 import { h, setAttribute, setText } from "./dom.js";
-import { UNKNOWN, count, usd } from "./format.js";
+import { UNKNOWN, about, usd } from "./format.js";
 
 const PAUSE_MS = 300;
 const PAUSE_MS_PER_CHAR = 0.002; // longer texts are looked at less often
@@ -26,6 +26,13 @@ export class EstimateLine {
   close() {
     clearTimeout(this.timer);
     this.asking?.abort();
+  }
+
+  /** Fold the table; true if it was open. */
+  fold() {
+    const wasOpen = !this.table.hidden;
+    this.#open(false);
+    return wasOpen;
   }
 
   /** Something has changed: ask again when it rests. */
@@ -62,11 +69,11 @@ export class EstimateLine {
     const requests = Math.max(...lanes.map((lane) => lane.requests));
     const cost = money(estimate.usd, estimate.is_floor);
     const fold = requests > 1 ? `${requests}×` : "";
-    const tokens = fewest === most ? `~${count(most)} tokens` : `~${count(fewest)}–${count(most)} tokens`;
+    const tokens = about(fewest) === about(most) ? `${about(most)} tokens` : `${about(fewest)}–${about(most).slice(1)} tokens`;
     setText(this.line, [tokens, [cost, fold].filter(Boolean).join(", ")].filter(Boolean).join(" · "));
     setAttribute(this.line, "title", "What the next prompt is in each lane, with its history. Open for the lanes.");
     this.rows.replaceChildren(...lanes.map((lane) => h("tr", {},
-      h("th", { scope: "row" }, lane.label), h("td", {}, `~${count(lane.prompt_tokens)}`),
+      h("th", { scope: "row" }, lane.label), h("td", {}, about(lane.prompt_tokens)),
       h("td", {}, lane.requests > 1 ? `${lane.requests}×` : "1"), h("td", {}, money(lane.usd, lane.is_floor) || UNKNOWN))));
     setText(this.footnote, footnote(estimate));
   }

@@ -17,6 +17,11 @@ export function count(n) {
   return n === null || n === undefined ? UNKNOWN : whole.format(n);
 }
 
+/** A number that was only estimated, to three figures: "~98,400". */
+export function about(n) {
+  return n === null || n === undefined ? UNKNOWN : `~${whole.format(Number(n.toPrecision(3)))}`;
+}
+
 /** "1 token", "412 tokens". */
 export function tokens(n) {
   return `${count(n)} ${n === 1 ? "token" : "tokens"}`;

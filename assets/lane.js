@@ -5,6 +5,7 @@
  * appends; `tick(now)` moves the clocks; `settle()` scrolls, once a frame.
  */
 import { Answer } from "./answer.js";
+import { Attempts } from "./attempts.js";
 import { Board } from "./board.js";
 import { ProgressCard, RetryCard, failureCard, pullOffer, restCard, standInCard } from "./cards.js";
 import { button, copyFrom, h, setAttribute, setText } from "./dom.js";
@@ -24,7 +25,8 @@ const ENDED = {
 export class Lane {
   /**
    * `info`: id, label, model, provider, stand_in_for, how_to_get_real, width, accent (0-based), send_reasoning.
-   * `actions`: stop(laneId), answerText(laneId) → promise of the answer's Markdown, announce(text), refresh().
+   * `actions`: stop(laneId), retry(laneId), focus(laneId), answerText(laneId, attempt) → promise of the answer's Markdown,
+   * attempt(laneId, number) → promise of an earlier attempt's part, announce(text), refresh().
    */
   constructor(info, actions) {
     this.info = info;
@@ -93,6 +95,30 @@ export class Lane {
   close() {
     this.reasoning.close();
     this.board.close();
+    this.attempts.close();
+  }
+
+  /** `width`: "focused", "strip", or "" for an equal share. */
+  setWidth(width) {
+    for (const element of [this.element, this.attempts.earlier?.element]) {
+      element?.classList.toggle("focused", width === "focused");
+      element?.classList.toggle("strip", width === "strip");
+    }
+    setAttribute(this.wide, "aria-pressed", String(width === "focused"));
+  }
+
+  /** Open or fold the reasoning, if there is any. */
+  toggleThinking(open = !this.reasoning.open) {
+    if (this.reasoning.log.length) this.reasoning.userToggle(open);
+  }
+
+  /** A lane like this one that shows an attempt of the past. */
+  #another() {
+    const lane = new Lane(this.info, { ...this.actions, announce: () => {} });
+    lane.retire();
+    lane.element.classList.add("earlier");
+    lane.element.classList.toggle("focused", this.element.classList.contains("focused"));
+    return lane;
   }
 
   #build() {
@@ -101,17 +127,20 @@ export class Lane {
     this.model = h("span", { class: "lane-model" });
     this.badge = h("span", { class: "badge", hidden: !info.stand_in_for, title: `Stand-in for ${info.stand_in_for}` }, "stand-in");
     this.stop = button(`Stop ${info.label}`, () => actions.stop(info.id), { face: "Stop", class: "quiet lane-stop" });
+    this.again = button(`Ask ${info.label} again`, () => actions.retry(info.id), { face: "Retry", class: "quiet lane-retry", hidden: true });
+    this.wide = button(`Give ${info.label} the whole width`, () => actions.focus(info.id), { face: "⤢", class: "icon lane-wide", "aria-pressed": "false" });
     this.header = h(
       "header", { class: "lane-head" },
       h("span", { class: "dot", "aria-hidden": "true" }),
       h("div", { class: "lane-name" }, h("h3", {}, info.label), this.model),
-      this.badge, this.status, this.stop,
+      this.badge, this.status, this.stop, this.again, this.wide,
     );
+    this.attempts = new Attempts(this, () => this.#another(), (number) => actions.attempt(info.id, number));
     this.steps = new Steps((step) => this.#goTo(step));
     this.board = new Board(info.label);
     this.reasoning = new ReasoningPanel(info.label, { sentBack: info.send_reasoning });
     this.answer = new Answer({ "data-part": "answer" });
-    this.copy = button("Copy answer", () => copyFrom(actions.answerText(info.id), this.copy), { face: "Copy answer", class: "quiet" });
+    this.copy = button("Copy answer", () => copyFrom(actions.answerText(info.id, this.attempts.shown), this.copy), { face: "Copy answer", class: "quiet" });
     this.answerTools = h("div", { class: "answer-tools", hidden: true }, this.copy);
     this.cards = h("div", { class: "cards" });
     this.noteList = h("ul", { class: "notes", hidden: true });
@@ -122,7 +151,7 @@ export class Lane {
     this.metrics = new MetricsStrip();
     this.element = h(
       "section", { class: "lane", "data-lane": info.id, "data-phase": "idle", "aria-label": info.label },
-      this.header, h("div", { class: "lane-frame" }, this.body, latest), this.metrics.element,
+      this.header, this.attempts.bar, h("div", { class: "lane-frame" }, this.body, latest), this.metrics.element,
     );
     this.element.style.setProperty("--lane", `var(--kimi-lane-${info.accent % 6})`);
     this.#describeModel(info.model, info.provider);
@@ -145,6 +174,7 @@ export class Lane {
   /** A new attempt begins: what the page shows of the lane is that attempt's. */
   #restart(attempt) {
     this.sent = attempt.sent_ms;
+    this.attempts.begin(attempt.attempt_no);
     this.stamps = {};
     this.reasoningTokens = null;
     this.retry = null;
@@ -158,7 +188,7 @@ export class Lane {
     this.cards.replaceChildren();
     this.badge.hidden = !attempt.stand_in_for;
     setAttribute(this.badge, "title", `Stand-in for ${attempt.stand_in_for}`);
-    this.#describeModel(attempt.model, attempt.provider, attempt.host);
+    this.#describeModel(attempt.model || this.info.model, attempt.provider, attempt.host);
   }
 
   #prepare(preparing) {
@@ -180,10 +210,10 @@ export class Lane {
   }
 
   #answer(part, live) {
-    this.answered = true;
     this.answer.apply(part);
     this.grew = true;
-    this.reasoning.answerBegan(live);
+    this.answered = !this.answer.empty;
+    if (this.answered) this.reasoning.answerBegan(live);
   }
 
   #notes(notes) {
@@ -215,6 +245,7 @@ export class Lane {
     this.phase = phase;
     setAttribute(this.element, "data-phase", phase);
     this.stop.hidden = !this.running;
+    this.again.hidden = this.running || phase === "idle";
     if (!live || before === phase) return;
     if (before === "thinking" && phase === "answering" && this.stamps.first_reasoning_ms !== undefined) {
       const thought = this.stamps.first_answer_ms - this.stamps.first_reasoning_ms;

@@ -11,11 +11,14 @@ const STREAMING_TABS = 3;
 const POLL_MS = 900;
 
 export class TurnStream {
-  /** `onframe(frame, isSnapshot)` gets each frame in order, `onend()` the end of the turn, `onlost(status)` a refusal. */
-  constructor(turnId, { onframe, onend, onlost }) {
+  /**
+   * `onframe(frame, isSnapshot)` gets each frame in order, `onend()` the end of the turn, `onlost(status)` a refusal.
+   * `consumed`: entries the page has seen already, null for none.
+   */
+  constructor(turnId, { onframe, onend, onlost }, consumed = null) {
     this.url = `/kimi/turns/${encodeURIComponent(turnId)}/events`;
     this.handlers = { onframe, onend, onlost };
-    this.consumed = null; // entries the page has seen; null before the first frame
+    this.consumed = consumed; // entries the page has seen; null before the first frame
     this.queue = [];
     this.painting = 0;
     this.source = null;

@@ -105,13 +105,16 @@ class PageRoutes:
         return Json(await run_in_threadpool(whole))
 
     async def answer(self, request: Request) -> Response:
-        """A lane's answer as the model wrote it, without its reasoning."""
+        """A lane's answer as the model wrote it, without its reasoning: of attempt ``attempt``, or the newest."""
         turn = await self.turn_of(request)
         lane = request.path_params["lane"]
         fold = TurnFold.of(turn).apply_all(list(turn.entries))
-        attempt_id = fold.current(lane) if lane in fold.lanes else None
-        if attempt_id is None:
+        attempts = fold.lanes[lane].attempts if lane in fold.lanes else []
+        number = request.query_params.get("attempt", "")
+        place = int(number) if number.isdecimal() and len(number) < 6 else len(attempts)
+        if not 1 <= place <= len(attempts):
             raise HTTPException(404)
+        attempt_id = attempts[place - 1]
         return PlainTextResponse(fold.folds[attempt_id].answer.encode(errors="replace"))
 
     async def stop(self, request: Request) -> Response:
