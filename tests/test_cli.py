@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
+import pty
 import signal
 import socket
 import sqlite3
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -257,6 +261,31 @@ def test_ctrl_c_stops_the_lanes_keeps_what_came_and_says_130(upstream: Upstream,
     assert process.returncode == 130 and row["status"] == "stopped" and row["reasoning"]
     assert "Traceback" not in err
     assert upstream.closed
+
+
+def test_on_a_terminal_the_lanes_are_live_panels_and_the_answers_stay(upstream: Upstream, tmp_path: Path) -> None:
+    path = tmp_path / "lanes.toml"
+    path.write_text(LANES.format(base_url=upstream.base_url, second="m-100-20-40"))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    command = [sys.executable, "-m", "kimi_ui", "compare", "Hi", "--lanes", str(path)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                data = os.read(ours, 65536)
+            except OSError:  # how a terminal's end is told here
+                break
+            if not data:
+                break
+            shown += data
+        os.close(ours)
+    assert process.returncode == 0
+    text = shown.decode()
+    assert "╭─" in text and "thinking" in text  # panels while it streams …
+    end = text[text.rindex("╰") :]
+    assert "== Fast" in end and "== second" in end and "60 tokens (usage)" in end  # … and plain text that stays
 
 
 def test_the_whole_way_with_the_real_embedded_model(tmp_path: Path) -> None:

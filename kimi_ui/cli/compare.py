@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..engine import Engine
     from .compare_view import CompareView
 
-POLL_S = 0.05
+POLL_S = 0.08  # of what the terminal shows; nothing is measured here
 STOP_WAIT_S = 2.0
 DONE = ("ok", "length")  # an answer cut at max_tokens is an answer
 

@@ -13,11 +13,10 @@ from rich.panel import Panel
 from rich.text import Text
 
 from ..core.attempt import AttemptFold, live_phase
-from ..core.events import PREPARING, Phase
+from ..core.events import CONNECTED, FIRST_CHUNK, PREPARING, Phase
 from ..core.turn import LaneInfo, TurnFold, TurnLog
 from .common import printable
 
-FRAMES_PER_S = 12
 TAIL_CHARS = 4000  # more than any panel shows
 
 
@@ -80,7 +79,7 @@ class CompareView:
             )
         fold = self._fold.folds[attempt_id]
         width = max(10, self._console.width - 4)
-        body = tail(fold, width, lines)
+        body = tail(fold, width, lines) or Text(progress(fold.phase), style="dim")
         end_s = (fold.end_ns + self._fold.attempts[attempt_id].sent_ns) / 1e9 if fold.end_ns is not None else elapsed_s
         border = {"done": "green", "error": "red", "timeout": "red", "incomplete": "red"}.get(live_phase(fold), "dim")
         name = title(info, live_phase(fold), end_s)
@@ -105,6 +104,14 @@ def tail(fold: AttemptFold, width: int, lines: int) -> Text:
         text.append(f"\n{printable(fold.failure.message)}", style="red")
     wrapped = text.wrap(Console(width=width, file=None), width)
     return Text("\n").join(wrapped[-lines:])
+
+
+def progress(phase: Phase | None) -> str:
+    """What a request without text of its own is doing: heavy at its trajectories, a server loading its model."""
+    if phase is None or phase.name in (CONNECTED, FIRST_CHUNK):
+        return ""
+    words = phase.detail or phase.name.replace("_", " ")
+    return f"{words}: {phase.done} of {phase.total}" if phase.done is not None and phase.total else words
 
 
 def percent(phase: Phase) -> str:

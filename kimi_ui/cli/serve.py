@@ -44,6 +44,8 @@ def run(options: argparse.Namespace) -> int:
         def ready(url: str) -> None:
             roster.settle(0)
             print(welcome(url, settings, roster), flush=True)
+            if opened.writer.problem:
+                print(printable(opened.writer.problem), flush=True)
             roster.warm_up()
             threading.Thread(target=show_fetching, args=(roster.backend,), name="progress", daemon=True).start()
             if settings.browser:
