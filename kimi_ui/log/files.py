@@ -93,13 +93,11 @@ class LogFiles:
         return False
 
     def others_running(self) -> bool:
-        """True if another process has this log open."""
-        alive = self.path.parent.glob(f"{self.path.name}.*.alive")
-        return any(
-            self.is_running(path.name.removesuffix(".alive").rpartition(".")[2])
-            for path in alive
-            if path != self._beside(f"{self.boot_id}.alive")
-        )
+        """True if another process has this log open. What dead ones left to say so is removed."""
+        names = [path.name for path in self.path.parent.glob(f"{self.path.name}.*.alive")]
+        boots = {name.removesuffix(".alive").rpartition(".")[2] for name in names} - {self.boot_id}
+        running = {boot_id for boot_id in boots if self.is_running(boot_id)}
+        return bool(running)
 
     def set_aside(self, why: str) -> Path:
         """Rename the database and what belongs to it to ``….<why>-<utc>``; nothing is deleted. Returns the new path."""
@@ -121,7 +119,7 @@ class LogFiles:
 
 
 def append_ops(path: Path, ops: Iterable[Op]) -> None:
-    """Write ops as JSON lines and wait until they are on the disk. Raises ``OSError``."""
+    """Write ops as JSON lines and wait until they are on the disk. Raises ``OSError``: then none is written."""
     lines = []
     for op in ops:
         row = dict(op.row)
@@ -129,11 +127,15 @@ def append_ops(path: Path, ops: Iterable[Op]) -> None:
             row["payload"] = {"base64": base64.b64encode(row["payload"]).decode()}
         lines.append(orjson.dumps({"table": op.table, "row": row}) + b"\n")
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    size = os.fstat(descriptor).st_size
     try:
         data = b"".join(lines)
         while data:
             data = data[os.write(descriptor, data) :]
         os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, size)  # half a line would spoil the next one
+        raise
     finally:
         os.close(descriptor)
 

@@ -166,14 +166,15 @@ class LogReader:
             FROM turns t JOIN attempt_metrics m USING (turn_id)
             WHERE m.parent_id IS NULL
         """
+        values = {"conversation": conversation_id, "day": day_utc, "owner": owner}
         conditions = {
-            "t.conversation_id = ?": conversation_id,
-            "substr(m.started_at_utc, 1, 10) = ?": day_utc,
-            "t.owner = ?": owner,
+            "conversation": "t.conversation_id = :conversation",
+            "day": "t.started_at_utc BETWEEN :day AND :day || '~'",  # a text that starts with the day
+            "owner": "t.owner = :owner",
         }
-        given = {condition: value for condition, value in conditions.items() if value is not None}
+        given = [condition for name, condition in conditions.items() if values[name] is not None]
         with self.connect() as db:
-            row = db.execute(" AND ".join([query, *given]), tuple(given.values())).fetchone()
+            row = db.execute(" AND ".join([query, *given]), values).fetchone()
             return Spent(*row)
 
     def copy(self, target: Path, owner: str | None = None) -> None:

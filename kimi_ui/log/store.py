@@ -127,11 +127,13 @@ class Store:
             assert self._connection is not None
             with files.write_lock.acquire(timeout=START_WAIT_S):
                 if newer := unknown_migrations(Database(self._connection)):
+                    self._disconnect()  # before the file gets another name
                     return f"was written by a newer Kimi UI ({', '.join(newer)})", "newer"
                 migrate(self._connection)
             for spill in files.abandoned_spills():
                 self.replay(spill)
             self._sweep()
+            files.others_running()  # clears away what dead processes left
         except CANNOT_WRITE as error:
             self._disconnect()
             if isinstance(error, sqlite3.Error) and is_unreadable(error):

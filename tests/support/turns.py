@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,11 +13,9 @@ from kimi_ui.core.turn import LaneInfo, TurnLog
 MS = 1_000_000
 Timed = tuple[float, Event]  # (ms since sent, event)
 
-_ids = itertools.count(1)
-
 
 def unique(prefix: str) -> str:
-    return f"{prefix}{next(_ids)}"
+    return f"{prefix}-{uuid.uuid4().hex[:12]}"
 
 
 def attempt(lane: str = "a", *, sent_ms: float = 0, **fields: Any) -> Attempt:

@@ -1,0 +1,362 @@
+"""The log: what is written is read back as it was, rows exist before requests leave, totals and copies are right."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from kimi_ui.core.events import (
+    CONNECTED,
+    PREPARING,
+    Answer,
+    End,
+    Entry,
+    Event,
+    Failure,
+    Flag,
+    Meta,
+    Phase,
+    Reasoning,
+    Relabel,
+    Usage,
+)
+from kimi_ui.core.lane import LaneSpec, Price
+from kimi_ui.core.turn import LaneInfo, TurnFold, TurnLog
+from kimi_ui.engine import Engine
+from kimi_ui.log.reader import Exchange, LogReader, Spent
+from kimi_ui.log.records import Op
+from tests.support.log import store, writing
+from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
+from tests.support.turns import Timed, attempt, ended, tokens, turn
+
+EVERYTHING: list[Timed] = [
+    (1, Phase(CONNECTED)),
+    (2, Meta("model-x", "host", "id-1")),
+    (3, Answer("was reasoning\x00 ")),
+    (4, Relabel()),
+    (5, Reasoning("hm 漢字 \u202e\u2028")),
+    (6, Answer("yes 😀")),
+    (7, Flag("late_reasoning", "x")),
+    (8, Usage(5, 2, 9, 4, 0.25, "usage", 1, 2, 3, {"completion_tokens": 9, "nested": [1, None]})),
+]
+
+
+def rows(path: Path, query: str, *values: object) -> list[sqlite3.Row]:
+    with closing(sqlite3.connect(path)) as db:
+        db.row_factory = sqlite3.Row
+        return db.execute(query, values).fetchall()
+
+
+def test_a_turn_is_read_back_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "log.sqlite3"
+    who = attempt(
+        sent_ms=12, params={"temperature": 1.0}, price=(0.6, None, 2.5, "2026-07-01"), stand_in_for="k2", input_chars=9
+    )
+    log = turn(
+        (who, ended(EVERYTHING)),
+        lanes=[LaneInfo("a", "A", "openai", "m", how_to_get_real="set KEY=…", width=8)],
+        owner="me",
+        system="Be brief.",
+        kind="bench",
+        seq=3,
+        prompt="Wie viele?\n",
+    )
+    log.entries.insert(0, Entry("a", "", 5_000_000, Phase(PREPARING, "weights", 10, 98)))
+    with writing(path) as writer:
+        store(writer, log)
+        back = LogReader(path).turn(log.turn_id)
+    assert back == log
+    assert LogReader(path).turn("nothing") is None
+
+
+def test_the_row_of_an_ended_attempt_holds_everything(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    failure = Failure("upstream", "It broke.", "Try again.", "curl x", "500 <html>", 500)
+    log = turn((attempt(), [*EVERYTHING, (9, failure), (10, End("error", "user", 1.5))]))
+    with writing(path) as writer:
+        store(writer, log)
+    (row,) = rows(path, "SELECT * FROM attempts")
+    assert (row["status"], row["end_reason"], row["retry_in_s"]) == ("error", "user", 1.5)
+    assert (row["reasoning"], row["answer"]) == ("was reasoning\x00 hm 漢字 \u202e\u2028", "yes 😀")
+    told = ("error_type", "error_message", "error_remedy", "error_command", "error_detail", "http_status")
+    assert [row[name] for name in told] == ["upstream", "It broke.", "Try again.", "curl x", "500 <html>", 500]
+    assert (row["response_model"], row["upstream"], row["response_id"]) == ("model-x", "host", "id-1")
+    assert row["usage_raw"] == '{"completion_tokens":9,"nested":[1,null]}' and row["flags"] == '{"late_reasoning":"x"}'
+    assert (row["headers_ns"], row["first_answer_ns"], row["end_ns"]) == (1_000_000, 6_000_000, 10_000_000)
+    assert (row["local_source"], row["local_exact"], row["app_version"]) == ("tokenizer", 0, "0.1.0")
+
+
+def test_half_a_surrogate_pair_becomes_a_replacement_character_and_two_halves_meet(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    log = turn((attempt(), ended([(1, Answer("a\ud83d")), (2, Answer("\ude00b \udc00"))])), prompt="p\ud800")
+    with writing(path) as writer:
+        store(writer, log)
+    (row,) = rows(path, "SELECT answer, prompt FROM attempts JOIN turns USING (turn_id)")
+    assert (row["answer"], row["prompt"]) == ("a😀b \ufffd", "p\ufffd")
+
+
+def test_rows_are_there_and_open_before_the_futures_resolve(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    log = turn(closed=False)
+    who = attempt(attempt_no=2, sent_ms=40)
+    with writing(path) as writer:
+        writer.open_turn(log).result(10)
+        assert [row["prompt"] for row in rows(path, "SELECT prompt FROM turns")] == ["How many?"]
+        object.__setattr__(who, "turn_id", log.turn_id)
+        writer.open_attempt(who).result(10)
+        (row,) = rows(path, "SELECT * FROM attempt_metrics")
+        assert (row["status"], row["ttft_ms"], row["output_tokens"], row["suspect"]) == ("open", None, None, 0)
+
+
+def test_text_is_stored_while_it_streams_and_a_turn_in_flight_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    whole = turn((attempt(), ended(tokens(20, start_ms=1, gap_ms=1))))
+    entries, whole.entries, whole.closed = whole.entries, [], False
+    with writing(path) as writer:
+        writer.open_turn(whole)
+        writer.follow(whole)
+        for entry in entries[:11]:
+            whole.append(entry)
+        writer.flush().result(10)
+        partly = LogReader(path).turn(whole.turn_id)
+        assert partly is not None and partly.entries == entries[:11]
+        for entry in entries[11:]:
+            whole.append(entry)
+        whole.closed = True
+    assert LogReader(path).turn(whole.turn_id) == whole
+
+
+def test_entries_of_many_attempts_come_back_in_the_order_of_time(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    parent = attempt("h", role="heavy")
+    children = [
+        (
+            attempt("h", role="trajectory", parent_id=parent.attempt_id, k_index=k, sent_ms=k + 1.0),
+            ended(tokens(9, start_ms=k, gap_ms=3)),
+        )
+        for k in range(4)
+    ]
+    log = turn((parent, ended([(60, Answer("x"))])), *children, (attempt("b"), ended([(7, Answer("y"))])))
+    with writing(path) as writer:
+        store(writer, log)
+    back = LogReader(path).turn(log.turn_id)
+    assert back is not None and sorted(map(repr, back.entries)) == sorted(map(repr, log.entries))
+    fold, again = (TurnFold.of(t).apply_all(t.entries) for t in (log, back))
+    assert again == fold
+
+
+def test_the_engine_and_the_log_together(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    reader = LogReader(path)
+    lane = ScriptedProvider(
+        LaneSpec("a", "A", "openai", model="m", price=Price(1, 2)), [thinker("hm", "one"), thinker("ho", "two")]
+    )
+    with writing(path) as writer:
+        engine = Engine(ScriptedRoster(lane), writer, reader)
+        engine.start()
+        first = engine.send("1?", owner="me")
+        while not first.closed:
+            writer.flush().result(10)
+        second = engine.send("2?", owner="me", conversation_id=first.conversation_id)
+        while not second.closed:
+            writer.flush().result(10)
+        engine.close()
+        writer.flush().result(10)
+        for log in (first, second):
+            back = reader.turn(log.turn_id)
+            assert back is not None and back.entries == log.entries and back.lanes == log.lanes
+    assert reader.history(first.conversation_id, "a") == [
+        Exchange(0, "1?", "one", "hm"),
+        Exchange(1, "2?", "two", "ho"),
+    ]
+    assert reader.turn_seqs(first.conversation_id) == [0, 1] and reader.owner_of(first.conversation_id) == "me"
+    assert [head.prompt for head in reader.turns("me")] == ["2?", "1?"] and reader.turns("you") == []
+
+
+def test_history_takes_the_last_ended_try_that_has_an_answer(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    child = attempt("a", role="trajectory", parent_id=None)
+    first = turn(
+        (attempt("a"), ended([(1, Answer("early"))], "stopped")),
+        (attempt("a", attempt_no=2, sent_ms=50), ended([(1, Reasoning("only"))], "no_answer")),
+        (attempt("b"), ended([(1, Answer("other lane"))])),
+        conversation_id="c",
+        prompt="one",
+    )
+    failed = turn((child, ended([], "error")), conversation_id="c", seq=1, prompt="two")
+    third = turn((attempt("a"), ended([(1, Answer("last"))])), conversation_id="c", seq=2, prompt="three")
+    fork = turn(
+        (attempt("a"), ended([(1, Answer("other way"))])),
+        conversation_id="d",
+        seq=2,
+        forked_from="c",
+        forked_at=2,
+        prompt="3'",
+    )
+    with writing(path) as writer:
+        store(writer, first, failed, third, fork)
+    reader = LogReader(path)
+    assert [(e.seq, e.answer) for e in reader.history("c", "a")] == [(0, "early"), (2, "last")]
+    assert [(e.seq, e.answer) for e in reader.history("d", "a")] == [(0, "early"), (2, "other way")]
+    assert [log.prompt for log in reader.conversation("d")] == ["one", "two", "3'"]
+    assert reader.conversation("d")[-1] == fork and reader.history("nothing", "a") == []
+
+
+def test_turns_are_paged_by_key(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    logs = [turn(owner="me", started_at_utc=f"2026-11-21T12:00:{i // 2:02}") for i in range(9)]
+    with writing(path) as writer:
+        store(writer, *logs)
+    reader = LogReader(path)
+    seen, cursor = [], None
+    while page := reader.turns("me", before=cursor, limit=4):
+        seen += [head.turn_id for head in page]
+        cursor = page[-1].cursor
+    assert len(seen) == 9 and set(seen) == {log.turn_id for log in logs}
+    assert reader.turns("me", limit=1)[0].started_at_utc == "2026-11-21T12:00:04"
+
+
+def test_what_was_spent(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    price = (1.0, None, 2.0, "2026")
+
+    def run(lane: str, *events: Event, **fields: object) -> tuple[object, list[Timed]]:
+        return attempt(lane, **fields), ended([(1, Answer("a word")), *((2.0, event) for event in events)])
+
+    counted = Usage(input_tokens=1_000_000, output_tokens=10)
+    heavy = attempt("h", role="heavy")
+    child = run("h", counted, role="trajectory", parent_id=heavy.attempt_id, price=price)
+    logs = [
+        turn(run("a", counted, price=price), run("b"), conversation_id="c", owner="me"),
+        turn((heavy, ended([(9, Answer("x"))])), child, conversation_id="c", owner="me"),
+        turn(run("a", price=price, input_chars=4), started_at_utc="2026-11-22T00:00:00", owner="you"),
+    ]
+    with writing(path) as writer:
+        store(writer, *logs)
+    reader = LogReader(path)
+    each = 1.0 + 10 * 2.0 / 1e6
+    spent = reader.spent(conversation_id="c")
+    assert spent.usd == pytest.approx(2 * each) and (spent.n_attempts, spent.n_unknown, spent.n_estimated) == (3, 1, 0)
+    tomorrow = reader.spent(day_utc="2026-11-22", owner="you")
+    assert tomorrow.usd == pytest.approx((1 + 2 * 2.0) / 1e6) and tomorrow.n_estimated == 1
+    assert reader.spent(day_utc="2026-11-23") == Spent(0.0, 0, 0, 0)
+
+
+def test_metrics_by_id_keep_the_order_of_the_ids(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    logs = [turn((attempt(), ended(tokens(3, start_ms=1, gap_ms=1)))) for _ in range(3)]
+    with writing(path) as writer:
+        store(writer, *logs)
+    reader = LogReader(path)
+    ids = [log.entries[0].attempt_id for log in reversed(logs)]
+    assert [row["attempt_id"] for row in reader.attempt_metrics([*ids, "nothing", ids[0]])] == ids
+    assert [row["turn_id"] for row in reader.turn_metrics([logs[1].turn_id])] == [logs[1].turn_id]
+
+
+def test_a_turns_metrics_are_of_the_last_try_and_cost_all_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    price = (0.0, None, 1e6, "2026")
+    usage = Usage(input_tokens=1, output_tokens=7)
+    log = turn(
+        (attempt(price=price), ended([(1, Answer("x")), (2, usage)], "error")),
+        (attempt(price=price, attempt_no=2, sent_ms=3000), ended([(10, Answer("y")), (20, usage)])),
+    )
+    with writing(path) as writer:
+        store(writer, log)
+    (row,) = LogReader(path).turn_metrics([log.turn_id])
+    assert (row["status"], row["n_attempts"], row["cost_usd"]) == ("ok", 2, 14.0)
+    assert (row["user_latency_ms"], row["user_ttfo_ms"], row["e2e_ms"]) == (3021, 3010, 10)
+
+
+def test_how_a_heavy_run_spent_its_time(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    parent = attempt("h", role="heavy")
+    runs = [
+        (
+            attempt("h", role="trajectory", parent_id=parent.attempt_id, k_index=k, sent_ms=1),
+            ended([(1, Answer("a")), (ms, Answer("b"))], status),
+        )
+        for k, (ms, status) in enumerate([(100, "ok"), (300, "ok"), (900, "ok"), (5000, "error")])
+    ]
+    aggregator = attempt("h", role="aggregator", parent_id=parent.attempt_id, sent_ms=921)
+    runs.append((aggregator, ended([(30, Answer("x")), (80, Answer("y"))])))
+    log = turn((parent, ended([(951, Answer("x")), (1001, Answer("y"))])), *runs)
+    with writing(path) as writer:
+        store(writer, log)
+    (row,) = rows(path, "SELECT * FROM heavy_metrics")
+    assert (row["k_ok"], row["k_total"], row["slowest_k"], row["slowest_e2e_ms"]) == (3, 4, 2, 900)
+    assert (row["straggler_ms"], row["aggregator_e2e_ms"], row["gap_ms"]) == (600, 80, 21)
+    assert row["e2e_ms"] == row["slowest_e2e_ms"] + row["gap_ms"] + row["aggregator_e2e_ms"]
+    assert row["parallel_efficiency"] == pytest.approx((100 + 300 + 900) / (3 * 900))
+    (lane,) = LogReader(path).turn_metrics([log.turn_id])
+    assert (lane["k_ok"], lane["k_total"]) == (3, 4)
+
+
+def test_where_there_is_no_log_there_is_nothing_to_read(tmp_path: Path) -> None:
+    reader = LogReader(tmp_path / "none.sqlite3")
+    assert (reader.turns(), reader.history("c", "a"), reader.attempt_metrics(["x"])) == ([], [], [])
+    assert reader.turn("x") is None and reader.owner_of("c") is None and reader.spent() == Spent(0.0, 0, 0, 0)
+    assert not (tmp_path / "none.sqlite3").exists()
+
+
+def test_a_reader_cannot_write(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    with writing(path), LogReader(path).connect() as db, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        db.execute("DELETE FROM turns")
+
+
+def test_a_copy_is_one_whole_file_made_while_the_log_is_in_use(tmp_path: Path) -> None:
+    path, target = tmp_path / "log.sqlite3", tmp_path / "copy.sqlite3"
+    log = turn((attempt(), ended(EVERYTHING)))
+    with writing(path) as writer:
+        store(writer, log)
+        LogReader(path).copy(target)
+    assert LogReader(target).turn(log.turn_id) == log
+    assert [row[0] for row in rows(target, "PRAGMA integrity_check")] == ["ok"]
+
+
+def test_the_log_is_private_to_its_user(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    with writing(path) as writer:
+        store(writer, turn())
+        found = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir() if "sqlite3-" in file.name}
+        assert path.stat().st_mode & 0o777 == 0o600 and set(found.values()) == {0o600}
+
+
+def test_a_users_own_views_stay(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    with writing(path):
+        pass
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE VIEW mine AS SELECT 1 AS one")
+        db.execute("DROP VIEW turn_metrics")
+        db.commit()
+    with writing(path):
+        pass
+    assert rows(path, "SELECT one FROM mine")[0]["one"] == 1
+    assert rows(path, "SELECT * FROM turn_metrics") == [], "a view that is missing or old is made anew"
+
+
+def test_a_row_that_can_never_be_written_is_kept_apart(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    good = turn()
+    with writing(path) as writer:
+        orphan = Op(
+            "events", {"turn_id": "none", "lane": "a", "attempt_id": None, "seq": 0, "n_events": 1, "payload": b"x"}
+        )
+        writer.write([orphan]).result(10)
+        store(writer, good)
+        assert "refused 1 rows" in writer.problem
+    assert LogReader(path).turn(good.turn_id) is not None
+    assert b'"base64":"eA=="' in (tmp_path / "log.sqlite3.rejected.jsonl").read_bytes()
+
+
+def test_a_closed_log_takes_nothing_more(tmp_path: Path) -> None:
+    with writing(tmp_path / "log.sqlite3") as writer:
+        pass
+    writer.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        writer.open_turn(TurnLog("t", "c", 0, "p", ())).result(1)

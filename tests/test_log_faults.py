@@ -1,0 +1,375 @@
+"""The log when things go wrong: a database that is busy, full, damaged, foreign or newer, a process that is killed.
+
+Child processes run ``tests/support/log_child.py``; what they acknowledged must be there afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from kimi_ui.core.events import Answer, End
+from kimi_ui.core.turn import TurnFold
+from kimi_ui.log import store as store_module
+from kimi_ui.log import writer as writer_module
+from kimi_ui.log.files import LogError, append_ops, read_ops
+from kimi_ui.log.reader import LogReader
+from kimi_ui.log.records import Op, conversation_op, turn_op
+from kimi_ui.log.writer import LogWriter
+from tests.support.log import store, writing
+from tests.support.turns import attempt, ended, tokens, turn
+
+CHILD = Path(__file__).parent / "support" / "log_child.py"
+
+
+@contextmanager
+def child(path: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that writes to the log; killed at the end if it still runs."""
+    process = subprocess.Popen(
+        [sys.executable, str(CHILD), str(path), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(CHILD.parents[2])},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.close()
+        process.stdout.close()
+
+
+def said(process: subprocess.Popen[str], word: str) -> str:
+    """Read the child's lines up to the first that starts with ``word``; what follows it."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(word):
+            return line.removeprefix(word).strip()
+    raise AssertionError(f"the child ended without saying {word}")
+
+
+def check(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def attempts(path: Path) -> list[tuple[str, str, str]]:
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute("SELECT status, reasoning, answer FROM attempts ORDER BY sent_ns").fetchall()
+
+
+@pytest.mark.parametrize(
+    ("moment", "expected"),
+    [
+        ("turn", []),
+        ("attempt", [("interrupted", "", "")]),
+        ("stored", [("interrupted", "hm hm", " 0 1 2 3 4 5 6 7 8 9")]),
+        ("ended", [("ok", "hm hm", " 0 1 2 3 4 5 6 7 8 9")]),
+    ],
+)
+def test_killed_at_a_named_moment(tmp_path: Path, moment: str, expected: list[tuple[str, str, str]]) -> None:
+    path = tmp_path / "log.sqlite3"
+    with child(path, "until", moment) as process:
+        turn_id = said(process, "turn")
+        said(process, "reached")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with writing(path) as writer:
+        assert writer.problem == ""
+        assert attempts(path) == expected
+        back = LogReader(path).turn(turn_id)
+        assert back is not None and back.prompt == "Count."
+        fold = TurnFold.of(back).apply_all(back.entries)
+        if expected:
+            assert fold.lane_ended("a"), "nobody waits for a dead attempt"
+    check(path)
+    assert not list(tmp_path.glob("*.alive")) and not list(tmp_path.glob("*.spill.jsonl"))
+
+
+def test_killed_at_any_moment_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    rng = random.Random(20261121)
+    acknowledged: dict[str, int] = {}
+    with child(path, "streams") as parent:
+        assert parent.stdin is not None
+        for _ in range(15):
+            parent.stdin.write("\n")
+            parent.stdin.flush()
+            pid, turn_id, n = int(said(parent, "pid")), said(parent, "turn"), 0
+            for _ in range(rng.randrange(12)):
+                n = int(said(parent, "stored"))
+            time.sleep(rng.random() * 0.01)
+            os.kill(pid, signal.SIGKILL)
+            acknowledged[turn_id] = n
+    with writing(path) as writer:
+        assert writer.problem == ""
+    check(path)
+    with closing(sqlite3.connect(path)) as db:
+        rows = db.execute("SELECT turn_id, status, answer FROM turns LEFT JOIN attempts USING (turn_id)").fetchall()
+    assert {turn_id for turn_id, _, _ in rows} == set(acknowledged)
+    for turn_id, status, answer in rows:
+        numbers = [int(word) for word in (answer or "").split()]
+        assert status in ("interrupted", None) and numbers == list(range(len(numbers)))
+        assert len(numbers) >= acknowledged[turn_id]
+
+
+def test_a_second_live_process_is_not_swept(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    with child(path, "until", "stored") as process:
+        said(process, "reached")
+        with writing(path) as writer:
+            assert [status for status, _, _ in attempts(path)] == ["open"]
+            store(writer, turn((attempt(), ended([(1, Answer("mine"))]))))
+        assert sorted(status for status, _, _ in attempts(path)) == ["ok", "open"]
+        process.kill()
+        process.wait()
+        with writing(path):
+            assert sorted(status for status, _, _ in attempts(path)) == ["interrupted", "ok"]
+    check(path)
+
+
+def test_two_processes_write_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    with child(path, "stream") as first, child(path, "stream") as second:
+        for _ in range(15):
+            said(first, "stored")
+            said(second, "stored")
+    with writing(path):
+        assert [status for status, _, _ in attempts(path)] == ["interrupted", "interrupted"]
+    check(path)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Another program keeps the database locked."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("BEGIN EXCLUSIVE")
+        yield
+        db.execute("ROLLBACK")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up on locks and retry at once, so that no test waits."""
+    monkeypatch.setattr(store_module, "LOCK_WAIT_S", 0.05)
+    monkeypatch.setattr(writer_module, "RETRY_S", 0.0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_locked_database_stops_nothing_and_gets_everything_later(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    logs = [turn((attempt(), ended(tokens(5, start_ms=1, gap_ms=1)))) for _ in range(3)]
+    with writing(path) as writer:
+        store(writer, logs[0])
+        with locked(path):
+            store(writer, logs[1], logs[2])
+            assert "database is locked" in writer.problem and "Nothing is lost" in writer.problem
+            (spill,) = tmp_path.glob("*.spill.jsonl")
+            assert spill.stat().st_mode & 0o777 == 0o600
+        writer.flush().result(10)
+        assert writer.problem == "" and not spill.exists()
+    for log in logs:
+        assert LogReader(path).turn(log.turn_id) == log
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_could_not_be_written_is_written_at_the_next_start(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    log = turn((attempt(), ended(tokens(5, start_ms=1, gap_ms=1))))
+    with writing(path) as writer, locked(path):
+        store(writer, log)
+        writer.close()
+    assert LogReader(path).turn(log.turn_id) is None and list(tmp_path.glob("*.spill.jsonl"))
+    with writing(path) as writer:
+        assert writer.problem == ""
+    assert LogReader(path).turn(log.turn_id) == log and not list(tmp_path.glob("*.spill.jsonl"))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_with_no_place_to_spill_it_is_kept_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    log = turn((attempt(), ended(tokens(5, start_ms=1, gap_ms=1))))
+    with writing(path) as writer:
+        obstacle = tmp_path / f"log.sqlite3.{writer.boot_id}.spill.jsonl"
+        with locked(path):
+            obstacle.mkdir()
+            store(writer, log)
+            assert "in memory only" in writer.problem
+            obstacle.rmdir()
+        writer.flush().result(10)
+        assert writer.problem == ""
+    assert LogReader(path).turn(log.turn_id) == log
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    with writing(path):
+        pass
+    with child(path, "full") as process:
+        assert "Nothing is lost" in said(process, "problem")
+        process.wait()
+    assert list(tmp_path.glob("*.spill.jsonl"))
+    with writing(path) as writer:
+        assert writer.problem == ""
+    assert [len(answer) for _, _, answer in attempts(path)] == [29_249] * 8
+    check(path)
+
+
+@pytest.mark.parametrize("damage", ["header", "garbage", "truncated", "pages"])
+def test_a_damaged_database_is_set_aside_and_a_new_one_begun(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "log.sqlite3"
+    with writing(path) as writer:
+        store(writer, *(turn((attempt(), ended(tokens(50, start_ms=1, gap_ms=1)))) for _ in range(20)))
+    content = path.read_bytes()
+    damaged = {
+        "header": b"X" * 100 + content[100:],
+        "garbage": random.Random(1).randbytes(20_000),
+        "truncated": content[: len(content) // 2],
+        "pages": content[:4096] + b"\xff" * (len(content) - 4096),
+    }[damage]
+    path.write_bytes(damaged)
+    log = turn()
+    with writing(path) as writer:
+        (aside,) = tmp_path.glob("log.sqlite3.corrupt-*")
+        assert writer.problem == f"The log was damaged: it was kept as {aside.name} and a new one was begun."
+        store(writer, log)
+    assert aside.read_bytes() == damaged and LogReader(path).turn(log.turn_id) == log
+
+
+def test_an_empty_file_becomes_a_log(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    path.touch()
+    with writing(path) as writer:
+        assert writer.problem == ""
+        store(writer, turn())
+    assert len(LogReader(path).turns()) == 1
+
+
+def mark_newer(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('kimi_ui', 'm999_x', '')")
+        db.commit()
+
+
+def test_a_log_of_a_newer_version_is_kept_and_a_new_one_begun(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    with writing(path) as writer:
+        store(writer, turn())
+    mark_newer(path)
+    with writing(path) as writer:
+        (aside,) = tmp_path.glob("log.sqlite3.newer-*")
+        assert "newer Kimi UI (m999_x)" in writer.problem and aside.name in writer.problem
+    assert len(LogReader(aside).turns()) == 1 and LogReader(path).turns() == []
+
+
+def test_a_log_that_another_process_uses_is_never_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    with child(path, "until", "stored") as process:
+        said(process, "reached")
+        mark_newer(path)
+        with pytest.raises(LogError, match="another process uses it"):
+            LogWriter(path).start()
+        assert not list(tmp_path.glob("*newer*")) and len(LogReader(path).turns()) == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.mkdir(), "is a directory"),
+        (lambda path: (path.parent.rmdir(), path.parent.touch()), "cannot be written"),
+        (lambda path: path.symlink_to("/dev/full"), "cannot be opened"),
+    ],
+)
+def test_a_place_that_cannot_hold_a_log_is_named_with_a_remedy(tmp_path: Path, make: object, message: str) -> None:
+    path = tmp_path / "data" / "log.sqlite3"
+    path.parent.mkdir()
+    make(path)  # type: ignore[operator]
+    writer = LogWriter(path)
+    with pytest.raises(LogError, match=message) as raised:
+        writer.start()
+    assert "--db" in raised.value.remedy and str(path) in raised.value.message
+    writer.close()
+
+
+def test_another_programs_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.sqlite3"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE turns (x)")
+        db.commit()
+    with pytest.raises(LogError, match="cannot be opened"):
+        LogWriter(path).start()
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT sql FROM sqlite_master WHERE name = 'turns'").fetchall() == [
+            ("CREATE TABLE turns (x)",)
+        ]
+
+
+def test_a_spill_file_cut_in_the_middle_of_a_line_gives_its_whole_lines(tmp_path: Path) -> None:
+    log = turn()
+    spill = tmp_path / "log.sqlite3.0123456789abcdef.spill.jsonl"
+    append_ops(spill, [conversation_op(log), turn_op(log), Op("events", {"payload": b"\x00\xff"})])
+    spill.write_bytes(spill.read_bytes()[:-9])
+    assert [op.table for op in read_ops(spill)] == ["conversations", "turns"]
+    with writing(tmp_path / "log.sqlite3") as writer:
+        assert writer.problem == ""
+    assert [head.turn_id for head in LogReader(tmp_path / "log.sqlite3").turns()] == [log.turn_id]
+
+
+def test_ops_survive_the_spill_file_bit_by_bit(tmp_path: Path) -> None:
+    ops = [
+        Op("events", {"payload": bytes(range(256)), "seq": 3}),
+        Op("update attempts", {"attempt_id": "é", "x": None}),
+    ]
+    append_ops(tmp_path / "spill", ops[:1])
+    append_ops(tmp_path / "spill", ops[1:])
+    assert list(read_ops(tmp_path / "spill")) == ops
+
+
+def test_a_spill_that_fails_in_the_middle_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spill, write = tmp_path / "spill", os.write
+    first, second = Op("turns", {"a": 1}), Op("turns", {"b": 2})
+    append_ops(spill, [first])
+
+    def full(descriptor: int, data: bytes) -> int:
+        if len(data) < 20:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, data[:10])
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        patched.setattr(os, "write", full)
+        append_ops(spill, [second])
+    append_ops(spill, [second])
+    assert list(read_ops(spill)) == [first, second]
+
+
+def test_a_spill_file_cannot_smuggle_sql() -> None:
+    for op in (Op("turns; DROP TABLE turns", {"a": 1}), Op("turns", {"a) --": 1})):
+        with pytest.raises(ValueError, match="not a write"):
+            _ = op.sql
+
+
+def test_a_damaged_segment_costs_only_what_follows_it_in_its_segment(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    log = turn((attempt(), ended(tokens(5, start_ms=1, gap_ms=1))))
+    with writing(path) as writer:
+        store(writer, log)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE events SET payload = x'00'")
+        db.commit()
+    back = LogReader(path).turn(log.turn_id)
+    assert back is not None and [type(entry.event).__name__ for entry in back.entries] == ["Opened", "End"]
+    assert isinstance(back.entries[-1].event, End) and back.entries[-1].event.status == "ok"
