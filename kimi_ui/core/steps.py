@@ -1,0 +1,210 @@
+"""The steps of one attempt, folded from its events: what the machinery did, and what the trace says it is doing.
+
+System steps come from phases and from the stream itself; topics are the trace's own words (``topics``). Only what
+happened is a step. Topics keep a minimum distance in stream time so that the list can be read, and a cap: when it is
+reached every second topic goes and the distance doubles, so a trace of any length keeps an even selection. Times are
+ns since the attempt was sent. Pure: no clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from .events import (
+    AGGREGATING,
+    CONNECTED,
+    FIRST_TRAJECTORY_TOKEN,
+    LOADING_MODEL,
+    READING_PROMPT,
+    TRAJECTORIES,
+    Answer,
+    End,
+    Event,
+    Phase,
+    Reasoning,
+    Relabel,
+)
+from .topics import TopicReader
+
+DWELL_NS = 2_500_000_000  # the shortest time between two topics
+MAX_TOPICS = 40
+
+PHASE_LABELS = {
+    CONNECTED: "Connected",
+    LOADING_MODEL: "Loading model",
+    READING_PROMPT: "Reading prompt",
+    FIRST_TRAJECTORY_TOKEN: "Trajectories writing",
+    TRAJECTORIES: "Trajectories done",
+    AGGREGATING: "Hybridizing",
+}
+THINKING, DRAFTING, ENDED = "thinking", "drafting", "ended"
+END_LABELS = {
+    "ok": "Finished",
+    "length": "Cut at the length limit",
+    "no_answer": "Finished without an answer",
+    "incomplete": "Cut off",
+    "stopped": "Stopped",
+    "timeout": "Timed out",
+    "error": "Failed",
+    "interrupted": "Interrupted",
+}
+
+
+@dataclass
+class Step:
+    """One step. ``index`` is its place in the order for good; ``kept`` turns False when thinning drops it.
+
+    ``at_char``: where it belongs in the reasoning or the answer (``where``); None for a step with no place in the text.
+    ``until_ns``: when the next step of its kind began or the attempt ended; None while it lasts.
+    ``done``/``total``: how far a system step has come, where its source gives numbers.
+    """
+
+    index: int
+    kind: str  # system | topic
+    label: str
+    at_ns: int
+    until_ns: int | None = None
+    at_char: int | None = None
+    where: str | None = None  # reasoning | answer
+    done: int | None = None
+    total: int | None = None
+    kept: bool = True
+
+
+class Steps:
+    """Feed it an attempt's events in order; read ``steps`` and ``headline``, or ``take`` what is new."""
+
+    def __init__(self, dwell_ns: int = DWELL_NS, max_topics: int = MAX_TOPICS) -> None:
+        self._dwell_ns = dwell_ns
+        self._max_topics = max_topics
+        self._all: list[Step] = []
+        self._phases: dict[str, Step] = {}
+        self._topics: list[Step] = []  # kept ones
+        self._changed: set[int] = set()
+        self._reader = TopicReader()
+        self._sentence_at: list[tuple[int, int]] = []  # (character, ns) of the pieces the open sentence lies in
+        self._answer: list[tuple[int, str]] = []  # in case it turns out to have been reasoning
+
+    @property
+    def steps(self) -> list[Step]:
+        """Kept steps in order of their times."""
+        return [step for step in self._all if step.kept]
+
+    @property
+    def headline(self) -> str:
+        """The newest topic; empty before the first."""
+        return self._topics[-1].label if self._topics else ""
+
+    def take(self) -> list[Step]:
+        """Steps that are new or changed since the last call, dropped ones included."""
+        changed = [self._all[index] for index in sorted(self._changed)]
+        self._changed.clear()
+        return changed
+
+    def apply(self, t_ns: int, event: Event) -> None:
+        match event:
+            case Phase(name, _, done, total) if name in PHASE_LABELS:
+                self._phase(name, PHASE_LABELS[name], t_ns, done=done, total=total)
+            case Reasoning(text) if text:
+                self._reasoning(t_ns, text)
+            case Answer(text) if text:
+                self._answer.append((t_ns, text))
+                if DRAFTING not in self._phases:
+                    self._end_trace(t_ns)
+                    self._phase(DRAFTING, "Writing the answer", t_ns, "answer")
+            case Relabel():
+                self._relabel()
+            case End(status):
+                self._end_trace(t_ns)
+                self._phase(ENDED, END_LABELS.get(status, status), t_ns)
+                self._answer.clear()
+
+    def _reasoning(self, t_ns: int, text: str) -> None:
+        if THINKING not in self._phases:
+            self._phase(THINKING, "Thinking", t_ns, "reasoning")
+        self._sentence_at.append((self._reader.n_chars, t_ns))
+        for topic in self._reader.feed(text):
+            self._topic(topic.label, topic.at_char)
+        self._forget_finished_sentences()
+
+    def _end_trace(self, t_ns: int) -> None:
+        for topic in self._reader.close():
+            self._topic(topic.label, topic.at_char)
+        if self._topics and self._topics[-1].until_ns is None:
+            self._close(self._topics[-1], t_ns)
+
+    def _relabel(self) -> None:
+        """What had come as answer was reasoning all along: it has its topics, and no draft was begun."""
+        draft = self._phases.pop(DRAFTING, None)
+        if draft is not None:
+            draft.kept = False
+            self._changed.add(draft.index)
+        pieces, self._answer = self._answer, []
+        for t_ns, text in pieces:
+            self._reasoning(t_ns, text)
+
+    def _topic(self, label: str, at_char: int) -> None:
+        at_ns = max(ns for char, ns in self._sentence_at if char <= at_char)
+        last = self._topics[-1] if self._topics else None
+        if last is not None and (at_ns - last.at_ns < self._dwell_ns or label.casefold() == last.label.casefold()):
+            return
+        self._close(last, at_ns)
+        self._topics.append(self._add("topic", label, at_ns, at_char=at_char, where="reasoning"))
+        if len(self._topics) > self._max_topics:
+            self._thin()
+
+    def _thin(self) -> None:
+        for step in self._topics[1::2]:
+            step.kept = False
+            self._changed.add(step.index)
+        self._topics = self._topics[::2]
+        self._dwell_ns *= 2
+        for step, following in pairwise(self._topics):
+            self._close(step, following.at_ns)
+
+    def _forget_finished_sentences(self) -> None:
+        """Keep the newest piece that begins at or before the open sentence, and those after it."""
+        start = self._reader.sentence_start
+        index = next((i for i, (char, _) in enumerate(self._sentence_at) if char > start), len(self._sentence_at))
+        del self._sentence_at[: index - 1]
+
+    def _phase(
+        self,
+        name: str,
+        label: str,
+        t_ns: int,
+        where: str | None = None,
+        done: int | None = None,
+        total: int | None = None,
+    ) -> None:
+        """A phase began, or moved on: then it keeps the time it began."""
+        known = self._phases.get(name)
+        if known is None:
+            self._close(next(reversed(self._phases.values()), None), t_ns)
+            at_char = 0 if where else None
+            self._phases[name] = self._add("system", label, t_ns, at_char=at_char, where=where, done=done, total=total)
+        else:
+            known.done, known.total = done, total
+            self._changed.add(known.index)
+
+    def _close(self, step: Step | None, t_ns: int) -> None:
+        if step is not None and step.until_ns != t_ns:
+            step.until_ns = t_ns
+            self._changed.add(step.index)
+
+    def _add(
+        self,
+        kind: str,
+        label: str,
+        at_ns: int,
+        *,
+        at_char: int | None,
+        where: str | None,
+        done: int | None = None,
+        total: int | None = None,
+    ) -> Step:
+        step = Step(len(self._all), kind, label, at_ns, None, at_char, where, done, total)
+        self._changed.add(step.index)
+        self._all.append(step)
+        return step

@@ -1,0 +1,167 @@
+"""Topics of a reasoning trace: the trace's own words at the places where it announces what comes next.
+
+A topic is a Markdown heading, a bold lead, a numbered or named list lead ("2. …", "Step 2: …", "First, …") or a
+sentence that opens with a cue ("let me check…", "wait, …", "alternatively, …"), English or Chinese, cut to the length
+of a chip at a word boundary. No label is ever made up: it is what stands there, without its markup. Incremental at a
+flat cost per character; the result does not depend on how the text was cut into pieces. Knows no time.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from .markdown.safe import clean_text
+
+MAX_LABEL_CHARS = 56
+_HEAD_CHARS = 240  # what is read of a sentence: more than a label needs
+_LOOK_BACK_CHARS = 16  # more than the end of a sentence can be long
+_MIN_CUE_WORDS = 3  # "Hmm, wait." announces nothing
+
+_LEAD = re.compile(r"[ \t>]*(?:[-*+•][ \t]+)?(?:\(?\d{1,2}[.)、][ \t]*)?")
+_FENCE = re.compile(r"[ \t]*(?:```|~~~)")
+# A sentence ends at closing punctuation before a space (not after one letter: "e.g.", "i.e."), or at CJK punctuation.
+_SENTENCE_END = re.compile(r"(?<=[A-Za-z0-9)\]'\"*`][A-Za-z0-9)\]'\"*`])[.!?…]{1,4}[\"')\]*]{0,4}(?=\s)|[。！？]+")
+
+_HEADING = re.compile(r"[ \t]{0,3}#{1,6}[ \t]+(.+)")
+_BOLD = re.compile(r"(?:\*\*|__)(?=\S)(.{3,120}?)(?:\*\*|__)")
+_NUMBERED = re.compile(r"[ \t>]*(?:[-*+•][ \t]+)?\(?\d{1,2}[.)、][ \t]*(?=[^\W\d_]|\*\*|[`\"'$(\\])")
+_CUE = re.compile(
+    r"""(?:(?:ok(?:ay)?|so|but|and|well|now|hmm+|right|alright)[,.]?\s+)?(?:
+      let(?:'|’)?s\b | let\ me\b | wait\b | hold\ on\b | hmm+\b | actually\b | alternatively\b | however\b
+    | another\ (?:way|approach|option|idea|possibility|thought|method|case|question)\b
+    | (?:so\ )?the\ (?:final\ )?answer\b | therefore\b | thus\b
+    | (?:i|we)(?:\ (?:need|have|should|want|must|can|could|will|might)|(?:'|’)ll)\b
+    | (?:now|next|then),?\ (?:i|we|let|for|check|compute|consider|the|what)\b
+    | (?:first|second|third|fourth|fifth|next|finally|last)(?:ly)?\b(?=,|\ (?:of\ all|i|we|let|the|step|thing|check)\b)
+    | step\ \d+\b | (?:case|part|option|approach|method|plan|attempt|idea)\ (?:\d+|[a-d])\b | plan:
+    | the\ user\b | what\ (?:about|if)\b | how\ about\b | maybe\b | perhaps\b | suppose\b | consider\b | recall\b
+    | to\ (?:check|verify|solve|answer|find|compute|be\ (?:sure|safe)|do|prove|show|test)\b
+    | (?:double[- ]?)?check(?:ing)?\b | verify(?:ing)?\b | in\ (?:summary|conclusion|short)\b
+    | to\ (?:summari[sz]e|sum\ up)\b | on\ (?:the\ other\ hand|second\ thought)\b
+    )
+    | (?:那么|好的|嗯|所以|现在|但是|不过|另外)?[,，]?\s*(?:
+      首先|其次|然后|接下来|接着|最后|第[一二三四五六七八九十\d]+[步点个种]?|步骤|让我|我们|我需要|我应该|我想|等等|等一下
+    | 不对|其实|另一|或者|换个|答案|因此|综上|总结|用户|考虑|检查|验证|假设 )
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_MARKUP = re.compile(r"\*\*|__|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)|`+|~~|^#+|^[>\-*+•\s]+")
+_SPACE = re.compile(r"\s+")
+_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+
+
+class Topic(NamedTuple):
+    """``label``: words of the trace. ``at_char``: where in the trace the sentence they come from begins."""
+
+    label: str
+    at_char: int
+
+
+class TopicReader:
+    """Feed it the trace in any pieces; each piece may complete topics. ``close`` at its end for the last sentence."""
+
+    def __init__(self) -> None:
+        self._text = ""  # the sentence being written, at most _HEAD_CHARS and a little
+        self._start = 0  # where in the trace it begins
+        self._line_start = True
+        self._judged = False  # enough of this sentence was seen; the rest is skipped
+        self._by_line = False  # a judged sentence's line is one piece
+        self._in_fence = False
+
+    @property
+    def sentence_start(self) -> int:
+        """Where the sentence that is being written begins; topics to come are not before it."""
+        return self._start
+
+    @property
+    def n_chars(self) -> int:
+        """How much of the trace has been read."""
+        return self._start + len(self._text)
+
+    def feed(self, text: str) -> list[Topic]:
+        self._text += text
+        topics: list[Topic] = []
+        while (end := self._end_of_sentence()) is not None:
+            self._judge(self._text[:end], topics)
+            self._line_start = self._text[end - 1] == "\n"
+            self._drop(end)
+            self._judged = False
+        if len(self._text) > _HEAD_CHARS:
+            if not self._judged:
+                self._by_line = self._is_by_line()
+                self._judge(self._text, topics)
+                self._judged = True
+            self._drop(len(self._text) - _LOOK_BACK_CHARS)
+        return topics
+
+    def close(self) -> list[Topic]:
+        """No more text will come: judge what is there."""
+        topics: list[Topic] = []
+        if self._text:
+            self._judge(self._text, topics)
+            self._drop(len(self._text))
+        self._line_start, self._judged = True, False
+        return topics
+
+    def _end_of_sentence(self) -> int | None:
+        line_end = self._text.find("\n")
+        limit = len(self._text) if line_end < 0 else line_end + 1
+        lead = _LEAD.match(self._text) if self._line_start and not self._judged else None
+        match = _SENTENCE_END.search(self._text, lead.end() if lead else 0, limit)
+        by_line = self._by_line if self._judged else self._is_by_line()
+        if match and not by_line and match.end() < len(self._text):
+            return match.end()
+        return None if line_end < 0 else limit
+
+    def _is_by_line(self) -> bool:
+        """Headings, fences and the code between them are read by the line."""
+        return self._line_start and bool(self._in_fence or _FENCE.match(self._text) or _HEADING.match(self._text))
+
+    def _drop(self, n: int) -> None:
+        self._start += n
+        self._text = self._text[n:]
+
+    def _judge(self, sentence: str, topics: list[Topic]) -> None:
+        if self._judged:
+            return
+        if self._line_start and _FENCE.match(sentence):
+            self._in_fence = not self._in_fence
+            return
+        if self._in_fence:
+            return
+        label = label_of(sentence[:_HEAD_CHARS], self._line_start)
+        if label:
+            topics.append(Topic(label, self._start + len(sentence) - len(sentence.lstrip())))
+
+
+def label_of(sentence: str, line_start: bool) -> str:
+    """The topic a sentence announces, shortened; empty if it announces none. ``line_start``: it begins its line."""
+    words = sentence.strip()
+    if line_start:
+        heading = _HEADING.match(sentence)
+        if heading:
+            return shortened(heading[1].rstrip("# "), 3)
+        lead = _LEAD.match(sentence)
+        bold = _BOLD.match(sentence, lead.end() if lead else 0)
+        if bold:
+            return shortened(bold[1], 3)
+        numbered = _NUMBERED.match(sentence)
+        if numbered:
+            return shortened(sentence[numbered.end() :], 6)
+        words = sentence[lead.end() if lead else 0 :].strip()
+    if not _CUE.match(words.lstrip("*_\"'“(")):
+        return ""
+    return shortened(words, 4) if _CJK.search(words) or len(words.split()) >= _MIN_CUE_WORDS else ""
+
+
+def shortened(words: str, min_chars: int) -> str:
+    """Words without markup, ended at a word boundary within ``MAX_LABEL_CHARS`` ("…" where cut). Empty if too short."""
+    plain = _SPACE.sub(" ", _MARKUP.sub("", clean_text(words))).strip()
+    if len(plain) > MAX_LABEL_CHARS:
+        cut = plain[:MAX_LABEL_CHARS]
+        space = cut.rfind(" ")
+        plain = (cut[:space] if space > MAX_LABEL_CHARS // 2 else cut).rstrip(" ,;:.—–-(") + "…"
+    else:
+        plain = plain.rstrip(" ,;:.。，：—–-")
+    return plain if len(plain) >= min_chars else ""

@@ -1,0 +1,247 @@
+"""Steps and topics: only what happened, only the trace's own words, whatever the pieces it came in."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kimi_ui.core.events import AGGREGATING, CONNECTED, LOADING_MODEL, Answer, End, Phase, Reasoning, Relabel
+from kimi_ui.core.steps import Step, Steps
+from kimi_ui.core.topics import MAX_LABEL_CHARS, Topic, TopicReader
+
+S = 1_000_000_000
+
+TRACE = """Okay, the user wants me to write a SQL query. The table has e.g. an id. Hmm, wait.
+Actually, the join could be expensive, so I should check the index on user_id before anything else.
+
+## Plan
+**Approach:** use a *window* function.
+1. Parse the `input`. Then more.
+- a bullet says nothing
+- **Edge cases**: empty tables
+Step 2: compute the sum. Alternatively, use recursion here. So the answer is 42.
+```python
+# Let me be code, not a topic
+```
+首先，我们需要考虑边界条件。结果很好。
+$5 and more. let me double-check it"""
+
+TOPICS = [
+    "Okay, the user wants me to write a SQL query",
+    "Actually, the join could be expensive, so I should…",
+    "Plan",
+    "Approach",
+    "Parse the input",
+    "Edge cases",
+    "Step 2: compute the sum",
+    "Alternatively, use recursion here",
+    "So the answer is 42",
+    "首先，我们需要考虑边界条件",
+    "let me double-check it",
+]
+
+
+def topics(*pieces: str) -> list[Topic]:
+    reader = TopicReader()
+    found = [topic for piece in pieces for topic in reader.feed(piece)]
+    return found + reader.close()
+
+
+def test_topics_are_headings_leads_and_cues() -> None:
+    assert [topic.label for topic in topics(TRACE)] == TOPICS
+
+
+def test_a_topic_leads_to_its_place() -> None:
+    for label, at_char in topics(TRACE):
+        first_word = re.split(r"\W+", label)[0]
+        assert first_word in TRACE[at_char : at_char + 20]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The function returns x.\nIt is small.",
+        "- one\n- two\n- three",
+        "Hmm. Wait. OK.\n",
+        "x = 1. y = 2. z = 3.",
+        "```\n# Heading\nFirst, do this thing\nStep 1: code here\n```",
+        "1. 2. 3.\n4)\n",
+        "",
+        "****\n## \n__ __\n",
+    ],
+)
+def test_ordinary_text_announces_nothing(text: str) -> None:
+    assert topics(text) == []
+
+
+LINES = st.sampled_from(
+    [*TRACE.split("\n"), *(f"{t}. " for t in TRACE.split(". ")), "```", "Let me " + "x" * 300 + ". Now, let me see it."]
+)
+traces = st.lists(LINES | st.text(st.sampled_from("aB1 .!?\n#*`-)(:。，\"'"), max_size=20), max_size=14).map("\n".join)
+
+
+def cut(text: str, places: list[int]) -> list[str]:
+    edges = [0, *sorted(min(place, len(text)) for place in places), len(text)]
+    return [text[a:b] for a, b in pairwise(edges)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(traces, st.lists(st.integers(0, 600), max_size=40))
+def test_topics_do_not_depend_on_the_pieces(text: str, places: list[int]) -> None:
+    assert topics(*cut(text, places)) == topics(text) == topics(*text)
+
+
+def bare(text: str) -> str:
+    """Text without anything a label may leave out: markup and white space."""
+    return re.sub(r"[\s*_`#~>•+\-]", "", text)
+
+
+@settings(max_examples=300, deadline=None)
+@given(traces | st.text(max_size=80))
+def test_a_label_is_made_of_the_traces_own_words(text: str) -> None:
+    found = topics(text)
+    assert [topic.at_char for topic in found] == sorted(topic.at_char for topic in found)
+    for label, at_char in found:
+        assert 0 < len(label) <= MAX_LABEL_CHARS + 1
+        assert bare(label.rstrip("…")) in bare(text[at_char:])
+
+
+def test_labels_carry_no_markup_controls_or_direction_overrides() -> None:
+    label = topics("Let me **check** `x` \u202eevil\u202c <b>and</b> \x1b[31mred\x1b[0m now.\n")[0].label
+    assert label == "Let me check x evil <b>and</b> [31mred[0m now"
+
+
+# The fold
+
+
+def fold(*events: tuple[float, object], **options: int) -> Steps:
+    steps = Steps(**options)
+    for at_s, event in events:
+        steps.apply(int(at_s * S), event)  # type: ignore[arg-type]
+    return steps
+
+
+def shape(steps: Steps) -> list[tuple[str, str, float]]:
+    return [(step.kind, step.label, step.at_ns / S) for step in steps.steps]
+
+
+def test_system_steps_come_from_phases_and_from_the_stream() -> None:
+    steps = fold(
+        (0.1, Phase(CONNECTED)),
+        (0.2, Phase(LOADING_MODEL)),
+        (3.0, Reasoning("quiet words")),
+        (5.0, Answer("The ")),
+        (5.1, Answer("end")),
+        (6.0, End("ok")),
+    )
+    assert shape(steps) == [
+        ("system", "Connected", 0.1),
+        ("system", "Loading model", 0.2),
+        ("system", "Thinking", 3.0),
+        ("system", "Writing the answer", 5.0),
+        ("system", "Finished", 6.0),
+    ]
+    assert [step.until_ns for step in steps.steps] == [0.2 * S, 3 * S, 5 * S, 6 * S, None]
+
+
+def test_a_phase_that_moves_on_is_one_step() -> None:
+    steps = fold((1, Phase(AGGREGATING, done=3, total=8)), (2, Phase(AGGREGATING, done=5, total=8)))
+    (step,) = steps.steps
+    assert (step.label, step.done, step.total, step.at_ns) == ("Hybridizing", 5, 8, 1 * S)
+
+
+def test_unknown_phases_and_empty_text_are_no_steps() -> None:
+    assert fold((1, Phase("first_chunk")), (2, Reasoning("")), (3, Answer(""))).steps == []
+
+
+def test_topics_have_the_time_their_sentence_began_and_the_next_ends_them() -> None:
+    steps = fold(
+        (1, Reasoning("Let me read ")),
+        (2, Reasoning("the question.\n")),
+        (9, Reasoning("Alternatively, count ")),
+        (10, Reasoning("by hand.\n")),
+        (12, Answer("42")),
+    )
+    found = [step for step in steps.steps if step.kind == "topic"]
+    assert [(step.label, step.at_ns / S, (step.until_ns or 0) / S, step.at_char) for step in found] == [
+        ("Let me read the question", 1, 9, 0),
+        ("Alternatively, count by hand", 9, 12, 26),
+    ]
+    assert steps.headline == "Alternatively, count by hand"
+
+
+def test_topics_keep_their_distance_and_do_not_repeat() -> None:
+    steps = fold(
+        (0, Reasoning("Let me check the units.\n")),
+        (1, Reasoning("Now let me check the signs.\n")),
+        (5, Reasoning("LET ME CHECK THE UNITS.\n")),
+        (9, Reasoning("Next, I add them all up.\n")),
+        (9.5, End("ok")),
+    )
+    assert [step.label for step in steps.steps if step.kind == "topic"] == [
+        "Let me check the units",
+        "Next, I add them all up",
+    ]
+
+
+def long_trace(n: int) -> list[tuple[float, object]]:
+    return [(3.0 * i, Reasoning(f"Let me look at part {i} of it.\nSome words follow. ")) for i in range(n)]
+
+
+def test_a_long_trace_keeps_an_even_selection() -> None:
+    steps = fold(*long_trace(3_000), max_topics=40)
+    kept = [step for step in steps.steps if step.kind == "topic"]
+    assert 15 <= len(kept) <= 41
+    gaps = [b.at_ns - a.at_ns for a, b in pairwise(kept)]
+    assert max(gaps) <= 2.2 * min(gaps)
+    assert kept[0].at_ns == 0 and all(a.until_ns == b.at_ns for a, b in pairwise(kept))
+
+
+def test_what_is_taken_adds_up_to_the_steps() -> None:
+    steps, seen = Steps(max_topics=10), {}
+    for at_s, event in [*long_trace(200), (700.0, Answer("x")), (701.0, End("ok"))]:
+        steps.apply(int(at_s * S), event)  # type: ignore[arg-type]
+        for step in steps.take():
+            seen[step.index] = Step(**{name: getattr(step, name) for name in Step.__dataclass_fields__})
+    assert [seen[index] for index in sorted(seen) if seen[index].kept] == steps.steps
+    assert steps.take() == []
+
+
+def test_relabelled_answer_gives_its_topics_and_no_draft() -> None:
+    steps = fold(
+        (1, Answer("Let me read the question.\n")),
+        (5, Answer("Then I count")),
+        (6, Relabel()),
+        (7, Reasoning(" them all.\n")),
+        (9, Answer("42")),
+        (10, End("ok")),
+    )
+    assert shape(steps) == [
+        ("system", "Thinking", 1),
+        ("topic", "Let me read the question", 1),
+        ("topic", "Then I count them all", 5),
+        ("system", "Writing the answer", 9),
+        ("system", "Finished", 10),
+    ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(traces, st.lists(st.integers(0, 600), max_size=40))
+def test_the_fold_does_not_depend_on_the_pieces(text: str, places: list[int]) -> None:
+    """Every piece at the same time: what differs could only come from the cutting."""
+    whole = fold((1, Reasoning(text)), (2, End("ok")), dwell_ns=0)
+    pieces = fold(*((1, Reasoning(piece)) for piece in cut(text, places)), (2, End("ok")), dwell_ns=0)
+    assert whole.steps == pieces.steps
+
+
+def test_a_very_long_trace_is_read_at_a_flat_cost() -> None:
+    """Two million characters in pieces of three: quadratic work would not end within the suite's limit."""
+    steps = Steps()
+    text = "Let me think about it. " * 40 + "w" * 100_000 + "\n" + "no end of this line " * 90_000
+    for at in range(0, len(text), 3):
+        steps.apply(at * 1_000, Reasoning(text[at : at + 3]))
+    assert steps.headline == "Let me think about it"
