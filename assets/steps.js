@@ -1,7 +1,7 @@
 /**
- * Steps of one attempt: system phases (what the machinery did) and topics (words found in the trace itself), each with
- * its time. One quiet line of chips that follows the newest; a switch turns it into a timeline. The two kinds look
- * different, and nothing stands here that did not happen.
+ * Steps of one attempt: system steps (what the machinery did) and topics (words found in the trace itself), each with its
+ * time. One quiet line of chips that follows the newest; a switch turns it into a timeline. The two kinds look different,
+ * and nothing stands here that did not happen.
  */
 import { h, setAttribute, setText } from "./dom.js";
 import { count, seconds } from "./format.js";
@@ -10,7 +10,7 @@ export class Steps {
   /** `onplace(step)` is called when the reader asks for a step's place in the trace. */
   constructor(onplace) {
     this.onplace = onplace;
-    this.items = [];
+    this.items = new Map(); // by number
     this.grew = false;
     this.list = h("ol", { class: "steps-list" });
     this.switch = h("button", {
@@ -21,7 +21,7 @@ export class Steps {
   }
 
   clear() {
-    this.items = [];
+    this.items.clear();
     this.list.replaceChildren();
     this.switch.hidden = true;
   }
@@ -29,13 +29,18 @@ export class Steps {
   /** New and changed steps; `i` is a step's place in the order. */
   apply(steps) {
     for (const step of steps) {
-      const known = this.items[step.i];
+      const known = this.items.get(step.i);
+      if (step.dropped) {
+        known?.row.remove();
+        this.items.delete(step.i);
+        continue;
+      }
       if (known) Object.assign(known.step, step);
       else this.#add(step);
-      this.#write(this.items[step.i]);
+      this.#write(this.items.get(step.i));
     }
-    this.switch.hidden = this.items.length < 2;
-    setText(this.switch, this.expanded ? "Fewer" : `${count(this.items.length)} steps`);
+    this.switch.hidden = this.items.size < 2;
+    this.#writeSwitch();
     this.grew = true;
   }
 
@@ -53,9 +58,9 @@ export class Steps {
     const face = h("button", {
       type: "button", class: `step step-${step.kind}`, onclick: () => this.onplace(item.step),
     }, time, label);
-    const item = { step, time, label, face };
-    this.items[step.i] = item;
-    this.list.append(h("li", {}, face));
+    const item = { step, time, label, face, row: h("li", {}, face) };
+    this.items.set(step.i, item);
+    this.list.append(item.row);
   }
 
   #write({ step, time, label, face }) {
@@ -63,16 +68,21 @@ export class Steps {
     setText(time, seconds(step.t_ms));
     setText(label, step.label + measure);
     face.disabled = step.at === null || step.at === undefined;
-    const what = step.kind === "topic" ? "Topic in the reasoning" : "System phase";
-    setAttribute(face, "title", `${what} at ${seconds(step.t_ms)}: ${step.label}${measure}`);
+    const what = step.kind === "topic" ? "Words of the reasoning" : "System step";
+    const lasted = step.until_ms === null ? "" : `, lasted ${seconds(step.until_ms - step.t_ms)}`;
+    setAttribute(face, "title", `${what} at ${seconds(step.t_ms)}${lasted}: ${step.label}${measure}`);
   }
 
   #expand() {
     this.expanded = !this.expanded;
     setAttribute(this.switch, "aria-expanded", String(this.expanded));
     this.element.classList.toggle("expanded", this.expanded);
-    setText(this.switch, this.expanded ? "Fewer" : `${count(this.items.length)} steps`);
+    this.#writeSwitch();
     this.grew = true;
     this.settle();
+  }
+
+  #writeSwitch() {
+    setText(this.switch, this.expanded ? "Fewer" : `${count(this.items.size)} steps`);
   }
 }

@@ -96,7 +96,9 @@ class Shown:
         if part.get("whole"):
             lane |= {"blocks": part["whole"], "tail": ""}
         for step in part.get("steps", []):
-            lane["steps"][step["i"]] = step
+            lane["steps"].pop(step["i"], None)
+            if "dropped" not in step:
+                lane["steps"][step["i"]] = step
         for k, child in part.get("trajectories", {}).items():
             row = lane["trajectories"].setdefault(k, {"reasoning": "", "text": ""})
             if "attempt" in child:
@@ -152,10 +154,11 @@ def test_a_whole_attempt_ends_with_everything_known() -> None:
     assert lane["metrics"]["output_tokens"] == 60 and lane["metrics"]["token_source"] == "usage"
     assert lane["metrics"]["ttft_ms"] == 100 and lane["metrics"]["ttfo_ms"] == 500
     assert [(step["kind"], step["label"], step["t_ms"]) for step in lane["steps"].values()] == [
-        ("phase", "Connected", 10),
-        ("phase", "Thinking", 100),
-        ("phase", "Writing the answer", 500),
-        ("phase", "Finished", 730),
+        ("system", "Connected", 10),
+        ("system", "Thinking", 100),
+        ("topic", "Let me think", 100),
+        ("system", "Writing the answer", 500),
+        ("system", "Finished", 730),
     ]
     assert "failure" not in lane
 

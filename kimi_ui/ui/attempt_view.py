@@ -15,9 +15,9 @@ from ..core.events import Answer, End, Event, Failure, Reasoning, Relabel
 from ..core.markdown import StreamingMarkdown, render
 from ..core.markdown.safe import clean_text
 from ..core.race import RaceLine
+from ..core.steps import Step, Steps
 from ..core.tokens import AttemptCount, counter
 from .outcomes import failure_of, notes_of
-from .step_list import StepList
 
 STAMPS = ("first_token", "first_reasoning", "first_answer")
 
@@ -34,7 +34,7 @@ class AttemptView:
         self._answer = TextPieces()
         self._answer_chars = 0
         self._markdown = StreamingMarkdown()
-        self._steps = StepList()
+        self._steps = Steps()
         self._race = RaceLine()
         self._clear_answer = False
         self._ended = False
@@ -65,8 +65,9 @@ class AttemptView:
                 self._relabel()
             case End():
                 self._ended = True
-        if not self._plain:
-            self._steps.apply(t_ns, event)
+        if not self._plain:  # a step's place counts characters as the page shows them
+            shown = Reasoning(clean_text(event.text)) if isinstance(event, Reasoning) else event
+            self._steps.apply(t_ns, shown)
 
     def _relabel(self) -> None:
         """All answer text so far was reasoning; the fold has it at the end of its reasoning already."""
@@ -101,7 +102,7 @@ class AttemptView:
             part["reasoning"] = reasoning
         part |= self._plain_answer() if self._plain else self._rendered_answer()
         if steps := self._steps.take():
-            part["steps"] = steps
+            part["steps"] = [_step_part(step) for step in steps]
         if race := self._race.take(self.fold):
             part["race"] = race
         if self._ended and "end" not in self._told:
@@ -165,6 +166,22 @@ class AttemptView:
             at_ms = (self.attempt.sent_ns + (self.fold.end_ns or 0)) / 1e6 + self._retry_in_s * 1000
             return {"retry": {"at_ms": at_ms, "attempt_no": self.attempt.attempt_no + 1, "failure": told}}
         return {"failure": told} if told else {}
+
+
+def _step_part(step: Step) -> dict[str, Any]:
+    if not step.kept:
+        return {"i": step.index, "dropped": True}
+    return {
+        "i": step.index,
+        "kind": step.kind,
+        "label": step.label,
+        "t_ms": step.at_ns / 1e6,
+        "until_ms": None if step.until_ns is None else step.until_ns / 1e6,
+        "at": step.at_char,
+        "where": step.where,
+        "done": step.done,
+        "total": step.total,
+    }
 
 
 def _failure_part(failure: Failure, attempt: Attempt) -> dict[str, Any]:

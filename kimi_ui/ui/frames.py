@@ -19,7 +19,8 @@ has not changed):
         "clear_answer": true         what the answer showed so far is to be dropped (it was reasoning, or comes again)
         "blocks": ["<p>…</p>"], "tail": "<p>…", "append": "…", "whole": "<p>…"     see core.markdown.Frame
         "race":      {points: [t_ms, chars, …] to append, connect_ms, load_ms, prompt_ms, aggregating_ms}   core.race
-        "steps":     [{i, kind: phase|topic, label, t_ms, at, where: reasoning|answer, done, total}]   new or changed
+        "steps":     [{i, kind: system|topic, label, t_ms, until_ms, at, where: reasoning|answer, done, total}]    new
+                                     or changed ones by their number ``i``, see core.steps; {i, dropped} takes one away
         "metrics":   {...}           columns of attempt_metrics so far
         "notes":     ["…"]           all sentences about this attempt that are not failures
         "failure":   {kind, message, remedy, command, detail, http_status}

@@ -52,7 +52,7 @@ class PortInUse(OSError):
 
 
 def create_app(engine: Engine, reader: LogReader | None, roster: Roster) -> FastAPI:
-    """The whole ASGI app. Made inside an event loop: outside of one Gradio opens one for every lock and leaves it open."""
+    """The whole ASGI app. Made inside an event loop: outside of one Gradio opens one for every lock and forgets it."""
 
     async def make() -> FastAPI:
         return _create(engine, reader, roster)

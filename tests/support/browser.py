@@ -1,8 +1,10 @@
 """The page under test: the real ASGI app on a free port, and a real Chromium that looks at it.
 
-    with Page server → ``served(engine)`` gives a URL; ``chromium`` is a browser for the session; ``open_page`` a tab.
-
-Every console error and page error of a tab fails the test that opened it.
+with served(engine, roster) as url, launched() as browser:
+    visitor = Visitor(browser, url)          # one person: own cookies, any number of tabs
+    page = visitor.open()
+    send(page, "Why?"); wait_phase(page, "kimi", "done")
+    visitor.close(); assert visitor.problems == []      # what the console complained about
 """
 
 from __future__ import annotations
@@ -36,7 +38,13 @@ def served(engine: Engine, roster: Any, reader: Any = None) -> Iterator[str]:
     """The app over a started engine, on a port of its own, in a thread; yields its URL."""
     from kimi_ui.ui.server import create_app
 
-    app = create_app(engine, reader, roster)
+    with listening(create_app(engine, reader, roster)) as url:
+        yield url
+
+
+@contextmanager
+def listening(app: Any) -> Iterator[str]:
+    """An app made by ``create_app``, on a port of its own, in a thread; yields its URL."""
     server = uvicorn.Server(
         uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", ws="none", timeout_graceful_shutdown=1)
     )

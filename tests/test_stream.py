@@ -1,0 +1,258 @@
+"""The stream route over real HTTP: frames, places, ends, owners, readers that leave."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning
+from kimi_ui.core.lane import LaneSpec
+from kimi_ui.core.turn import TurnLog
+from kimi_ui.engine import Engine
+from kimi_ui.ui import stream
+from kimi_ui.ui.owner import COOKIE, owner_of
+from kimi_ui.ui.server import create_app
+from tests.support.browser import listening
+from tests.support.scripted import ScriptedProvider, ScriptedRoster
+
+OURS = {COOKIE: "a" * 40}
+OWNER = owner_of(OURS)
+WORDS = [
+    Phase(CONNECTED),
+    *(part for i in range(40) for part in (Reasoning(f"w{i} "), 0.01)),
+    Answer("A."),
+    Finish("stop"),
+]
+
+
+class Stored:
+    """A log reader with one turn."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, TurnLog] = {}
+
+    def turn(self, turn_id: str) -> TurnLog | None:
+        return self.kept.get(turn_id)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"these tests do not read {name} from the log")
+
+
+class Site:
+    def __init__(self, url: str, engine: Engine, provider: ScriptedProvider, app: Any, stored: Stored) -> None:
+        self.url, self.engine, self.provider, self.app, self.stored = url, engine, provider, app, stored
+
+    def send(self, script: list[Any], owner: str = OWNER) -> TurnLog:
+        self.provider.scripts = [script]
+        return self.engine.send("?", owner=owner)
+
+    @property
+    def n_open(self) -> int:
+        return self.app.state.streams.n_open
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    provider, stored = ScriptedProvider(LaneSpec("a", "A", "openai", model="m"), [[]]), Stored()
+    roster = ScriptedRoster(provider)
+    engine = Engine(roster)  # type: ignore[arg-type]
+    engine.start()
+    app = create_app(engine, stored, roster)  # type: ignore[arg-type]
+    with listening(app) as url:
+        yield Site(url, engine, provider, app, stored)
+    engine.close()
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.005)
+
+
+class Event:
+    """One server-sent event; ``name`` empty for a frame, ``comment`` for a comment."""
+
+    def __init__(self, block: str) -> None:
+        fields = dict(line.split(": ", 1) if ": " in line else (line, "") for line in block.split("\n"))
+        self.name = "comment" if block.startswith(":") else fields.get("event", "")
+        self.id = int(fields["id"]) if "id" in fields else None
+        self.data = orjson.loads(fields["data"]) if "data" in fields else None
+
+
+@contextmanager
+def listened(site: Site, turn: TurnLog, query: str = "", **headers: str) -> Iterator[Iterator[Event]]:
+    """The events of a turn as they come."""
+    with (
+        httpx.Client(cookies=OURS, trust_env=False, timeout=10) as client,
+        client.stream("GET", f"{site.url}/kimi/turns/{turn.turn_id}/events{query}", headers=headers) as response,
+    ):
+        assert response.status_code == 200 and response.headers["content-type"].startswith("text/event-stream")
+        assert response.headers["cache-control"] == "no-store"
+
+        def events() -> Iterator[Event]:
+            text = ""
+            for piece in response.iter_text():
+                *blocks, text = (text + piece).split("\n\n")
+                yield from (Event(block) for block in blocks if not block.startswith("retry"))
+
+        yield events()
+
+
+def reasoning(events: list[Event]) -> str:
+    return "".join(event.data["lanes"].get("a", {}).get("reasoning", "") for event in events if event.id is not None)
+
+
+def test_a_turn_is_told_in_frames_until_its_end(site: Site) -> None:
+    turn = site.send(WORDS)
+    with listened(site, turn) as incoming:
+        events = list(incoming)
+    assert events[0].data["turn"]["turn_id"] == turn.turn_id and events[-1].name == "end"
+    assert reasoning(events) == "".join(f"w{i} " for i in range(40))
+    ids = [event.id for event in events[:-1]]
+    assert ids == sorted(ids) and ids[-1] == len(turn.entries)
+    assert 3 <= len(ids) <= 40  # 0.4 s of stream: frames, not tokens
+
+
+def test_a_turn_that_is_over_is_told_in_one_frame(site: Site) -> None:
+    turn = site.send(WORDS)
+    eventually(lambda: turn.closed)
+    with listened(site, turn) as incoming:
+        events = list(incoming)
+    assert [event.name for event in events] == ["", "end"] and events[0].data["lanes"]["a"]["phase"] == "done"
+
+
+@pytest.mark.parametrize("by_header", [True, False])
+def test_a_reader_that_comes_back_gets_the_rest(site: Site, by_header: bool) -> None:
+    turn = site.send(WORDS)
+    with listened(site, turn) as incoming:
+        first = [next(incoming)]
+        while not reasoning(first):
+            first.append(next(incoming))
+    place = str(first[-1].id)
+    headers = {"Last-Event-ID": place} if by_header else {}
+    with listened(site, turn, "" if by_header else f"?after={place}", **headers) as incoming:
+        rest = list(incoming)
+    assert "turn" not in rest[0].data
+    assert reasoning(first) + reasoning(rest) == "".join(f"w{i} " for i in range(40))
+
+
+def test_one_frame_at_a_time_for_a_tab_that_has_to_ask(site: Site) -> None:
+    turn = site.send([Phase(CONNECTED), Reasoning("so "), 30.0])
+    eventually(lambda: len(turn.entries) == 3)
+    with listened(site, turn, "?once=1") as incoming:
+        events = list(incoming)
+    assert [event.name for event in events] == ["", "more"]
+    with listened(site, turn, f"?once=1&after={events[0].id}") as incoming:
+        assert [event.name for event in incoming] == ["more"]
+    site.engine.stop(turn.turn_id)
+
+
+@pytest.mark.parametrize("place", ["99999", "-3", "x", "1e3", "٣"])
+def test_a_place_that_makes_no_sense_is_answered_with_everything(site: Site, place: str) -> None:
+    turn = site.send(WORDS)
+    eventually(lambda: turn.closed)
+    with listened(site, turn, f"?after={place}") as incoming:
+        assert "turn" in next(incoming).data
+
+
+def test_what_is_not_the_visitors_is_not_there(site: Site) -> None:
+    turn = site.send(WORDS)
+    theirs = {COOKIE: "b" * 40}
+    for cookies in ({}, theirs):
+        for turn_id in (turn.turn_id, "no-such-turn"):
+            for path in ("events", "frame", "lanes/a/answer"):
+                url = f"{site.url}/kimi/turns/{turn_id}/{path}"
+                assert httpx.get(url, cookies=cookies, trust_env=False).status_code == 404
+            url = f"{site.url}/kimi/turns/{turn_id}/lanes/a/stop"
+            assert httpx.post(url, cookies=cookies, trust_env=False).status_code == 404
+        state = httpx.get(f"{site.url}/kimi/state?turn={turn.turn_id}", cookies=cookies, trust_env=False).json()
+        assert state["turns"] == []
+    assert not turn.closed or turn.entries[-1].event.status == "ok"  # type: ignore[union-attr]
+    eventually(lambda: turn.closed)
+
+
+def test_a_turn_without_an_owner_is_open_to_whoever_has_its_id(site: Site) -> None:
+    turn = site.send(WORDS, owner="")
+    eventually(lambda: turn.closed)
+    with listened(site, turn) as incoming:
+        assert next(incoming).data["turn"]["turn_id"] == turn.turn_id
+
+
+def test_a_stored_turn_is_told_like_a_live_one(site: Site) -> None:
+    turn = site.send(WORDS)
+    eventually(lambda: turn.closed)
+    with listened(site, turn) as incoming:
+        live = next(incoming).data
+    stored = TurnLog("stored", "c", 0, "?", turn.lanes, OWNER, entries=list(turn.entries), closed=True)
+    site.stored.kept["stored"] = stored
+    with listened(site, stored, "?after=5") as incoming:  # its entries may lie in another order: no place in it
+        events = list(incoming)
+    assert events[0].data["now_ms"] is None and events[0].data["lanes"] == live["lanes"]
+    assert [event.name for event in events] == ["", "end"]
+
+
+def test_a_reader_that_leaves_a_silent_stream_is_noticed_at_once(site: Site) -> None:
+    turn = site.send([Phase(CONNECTED), Reasoning("so "), 30.0])
+    eventually(lambda: site.n_open == 0)
+    with listened(site, turn) as incoming:
+        next(incoming)
+        assert site.n_open == 1
+    started = time.monotonic()
+    eventually(lambda: site.n_open == 0)
+    assert time.monotonic() - started < stream.KEEPALIVE_S / 2
+    site.engine.stop(turn.turn_id)
+
+
+def test_nothing_is_sent_while_nothing_changes_but_a_sign_of_life(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "KEEPALIVE_S", 0.3)
+    turn = site.send([Phase(CONNECTED), Reasoning("so "), 30.0])
+    seen: list[Event] = []
+    with listened(site, turn) as incoming:
+        for event in incoming:
+            seen.append(event)
+            if [one.name for one in seen].count("comment") == 2:
+                break
+    names = [event.name for event in seen]
+    assert names[-1] == "comment" and names.count("") <= 3
+    site.engine.stop(turn.turn_id)
+
+
+def test_many_readers_of_one_turn_all_get_all_of_it(site: Site) -> None:
+    turn = site.send(WORDS)
+    told: list[str] = []
+
+    def read() -> None:
+        with listened(site, turn) as incoming:
+            told.append(reasoning(list(incoming)))
+
+    readers = [threading.Thread(target=read) for _ in range(12)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert told == ["".join(f"w{i} " for i in range(40))] * 12
+
+
+def test_the_answer_can_be_had_as_it_was_written(site: Site) -> None:
+    turn = site.send([Reasoning("hm"), Answer("**bold** <b>"), Finish("stop")])
+    eventually(lambda: turn.closed)
+    url = f"{site.url}/kimi/turns/{turn.turn_id}/lanes"
+    answer = httpx.get(f"{url}/a/answer", cookies=OURS, trust_env=False)
+    assert answer.text == "**bold** <b>" and answer.headers["content-type"].startswith("text/plain")
+    assert httpx.get(f"{url}/b/answer", cookies=OURS, trust_env=False).status_code == 404
+
+
+def test_the_cookie_is_given_once_to_the_page_itself_and_never_to_a_visit(site: Site) -> None:
+    with httpx.Client(trust_env=False) as client:
+        assert "set-cookie" not in client.get(site.url).headers
+        given = client.get(f"{site.url}/kimi/state").headers["set-cookie"]
+        assert "HttpOnly" in given and "samesite=strict" in given.lower() and len(client.cookies[COOKIE]) >= 40
+        assert "set-cookie" not in client.get(f"{site.url}/kimi/state").headers
