@@ -44,6 +44,11 @@ class Settings:
         return self.env.get("KIMI_UI_PASSWORD", "")
 
     @property
+    def more_hosts(self) -> tuple[str, ...]:
+        """Names this server also goes by, e.g. a proxy's: ``KIMI_UI_HOSTS``, separated by commas."""
+        return tuple(name.strip() for name in self.env.get("KIMI_UI_HOSTS", "").split(",") if name.strip())
+
+    @property
     def is_loopback(self) -> bool:
         """True if only this machine can reach ``host``."""
         return self.host in ("localhost", "::1") or self.host.startswith("127.")

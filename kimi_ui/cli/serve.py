@@ -52,7 +52,16 @@ def run(options: argparse.Namespace) -> int:
                 threading.Thread(target=webbrowser.open, args=(url,), name="browser", daemon=True).start()
 
         try:
-            serve_page(opened.engine, opened.reader, roster, host=settings.host, port=settings.port, on_ready=ready)
+            serve_page(
+                opened.engine,
+                opened.reader,
+                roster,
+                host=settings.host,
+                port=settings.port,
+                password=settings.password,
+                more_hosts=settings.more_hosts,
+                on_ready=ready,
+            )
         except PortInUse as error:
             raise CommandError(str(error)) from None
     return 0

@@ -12,7 +12,7 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -22,6 +22,8 @@ from ..core.tokens import counter
 from ..engine import Engine
 from .chat_routes import ChatRoutes
 from .compare_routes import CompareRoutes
+from .guard import Guard, Hosts, known_hosts
+from .login import Login
 from .routes import PageRoutes
 
 if TYPE_CHECKING:
@@ -51,11 +53,20 @@ class PortInUse(OSError):
     """Somebody else listens there already."""
 
 
-def create_app(engine: Engine, reader: LogReader | None, roster: Roster) -> FastAPI:
-    """The whole ASGI app. Made inside an event loop: outside of one Gradio opens one for every lock and forgets it."""
+def create_app(
+    engine: Engine, reader: LogReader | None, roster: Roster, *, hosts: Hosts | None = None, password: str = ""
+) -> FastAPI:
+    """The whole ASGI app. ``hosts``: the names it answers to (loopback's, if None); ``password``: asked of everybody.
+
+    Made inside an event loop: outside of one Gradio opens one for every lock and forgets it.
+    """
 
     async def make() -> FastAPI:
-        return _create(engine, reader, roster)
+        app = _create(engine, reader, roster)
+        if password:
+            app.add_middleware(Login, password=password)
+        app.add_middleware(Guard, hosts=hosts or known_hosts("127.0.0.1"))  # added last: outermost
+        return app
 
     return asyncio.run(make())
 
@@ -114,15 +125,18 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 7860,
+    password: str = "",
+    more_hosts: Sequence[str] = (),
     on_ready: Callable[[str], Any] = lambda url: None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C, then end every stream and close the engine, which ends what runs as interrupted.
 
+    ``password`` is asked of everybody; ``more_hosts`` are names this server also goes by (a proxy's).
     ``on_ready(url)`` is called once requests are answered. ``port`` 0 takes a free one. Raises ``PortInUse`` before
     anything is started.
     """
     with _listening(host, port) as listener:
-        app = create_app(engine, reader, roster)
+        app = create_app(engine, reader, roster, hosts=known_hosts(host, more_hosts), password=password)
         url = _url(host, listener.getsockname()[1])
         config = uvicorn.Config(
             app,

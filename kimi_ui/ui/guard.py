@@ -1,0 +1,218 @@
+"""The guard: every request and response passes here, before our routes and Gradio's.
+
+Why it is needed: Gradio never checks the Host header, echoes CORS to a page that got here by DNS rebinding, accepts
+cross-site uploads, and has routes that fetch foreign URLs. Pure ASGI, so that event streams pass unbuffered.
+
+- Host must be a name this server is known by; writes must come from our own origin; cross-site reads only as a visit.
+- Routes of Gradio that this page does not use are closed; request bodies are limited.
+- Responses lose any CORS header and get a Content-Security-Policy. Because Gradio needs ``unsafe-inline`` and
+  ``unsafe-eval`` the policy is a barrier against data leaving, not against scripts: escaping is (``core.markdown``).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_BODY_BYTES = 4_000_000  # the largest attachment (3 MB) and what travels with it
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+# Gradio routes that fetch foreign addresses, take files, report on visitors, or pass by the queue.
+CLOSED = (
+    "/gradio_api/file=http",
+    "/gradio_api/file=//",
+    "/gradio_api/proxy=",
+    "/gradio_api/upload",
+    "/gradio_api/runs",
+    "/gradio_api/run-history",
+    "/gradio_api/run/",
+    "/gradio_api/api/",
+    "/gradio_api/component_server",
+    "/gradio_api/monitoring",
+    "/file=http",
+    "/proxy=",
+    "/upload",
+    "/monitoring",
+)
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "media-src 'self' blob:",
+        "font-src 'self' data:",
+        "connect-src 'self'",
+        "worker-src 'self' blob:",
+        "frame-src 'none'",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+}
+
+
+class Hosts(NamedTuple):
+    """The names this server answers to. ``any_address``: every IP literal too (rebinding needs a name)."""
+
+    names: frozenset[str]
+    any_address: bool
+
+    def allow(self, host: str) -> bool:
+        name = host_name(host)
+        return bool(name) and (name in self.names or (self.any_address and is_address(name)))
+
+
+def known_hosts(bound: str, extra: Iterable[str] = ()) -> Hosts:
+    """The names for an address the server is bound to, with the configured ``extra`` ones.
+
+    A loopback server is ``localhost`` and the address itself. One that others can reach is any IP literal and the
+    machine's own name; a public name in front of it must be configured.
+    """
+    names = {bound.strip("[]").lower(), *(name.strip().lower() for name in extra if name.strip())}
+    loopback = bound in ("localhost", "::1") or bound.startswith("127.")
+    names |= {"localhost", "127.0.0.1"} if loopback else {"localhost", socket.gethostname().lower()}
+    return Hosts(frozenset(names), not loopback)
+
+
+def host_name(host: str) -> str:
+    """The name in a Host header, without port and brackets, in lower case; empty if it is none."""
+    if host.startswith("["):
+        name, bracket, port = host[1:].partition("]")
+        return name.lower() if bracket and (not port or port[1:].isdigit()) else ""
+    name, _, port = host.partition(":")
+    return name.lower() if not port or port.isdigit() else ""
+
+
+def is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+class Guard:
+    """ASGI middleware. ``hosts`` as from ``known_hosts``."""
+
+    def __init__(self, app: ASGIApp, hosts: Hosts, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+        self._app = app
+        self._hosts = hosts
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # no WebSocket is served
+            return
+        send = with_headers(scope, send)
+        refusal = self._refusal(scope)
+        if refusal is None:
+            body = _CountedBody(receive, self._max_body_bytes)
+            try:
+                await self._app(scope, body.receive, body.sender(send))
+                return
+            except BodyTooLarge:
+                if body.answered:
+                    raise
+                refusal = too_large(self._max_body_bytes)
+        await refusal(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if len(headers.getlist("host")) != 1 or not self._hosts.allow(host):
+            return PlainTextResponse(
+                "This server does not go by that name. If it should, add the name to KIMI_UI_HOSTS.\n", 400
+            )
+        if not same_origin(scope, headers, host):
+            return PlainTextResponse("Requests from other sites are refused.\n", 403)
+        if is_closed(scope["path"]):
+            return PlainTextResponse("This route is closed.\n", 403)
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > self._max_body_bytes:
+            return too_large(self._max_body_bytes)
+        return None
+
+
+def same_origin(scope: Scope, headers: Headers, host: str) -> bool:
+    """Writes come from our own pages or from a program (no Origin, no Sec-Fetch-Site); reads may also be visits."""
+    site = headers.get("sec-fetch-site", "none")
+    if scope["method"] in SAFE_METHODS and headers.get("sec-fetch-mode") == "navigate":
+        return True
+    if site not in ("same-origin", "none"):
+        return False
+    origin = headers.get("origin")
+    return origin is None or origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
+
+
+def is_closed(path: str) -> bool:
+    """True for Gradio's routes that are not ours to offer, however the path is written."""
+    plain = "/" + "/".join(part for part in path.replace("\\", "/").split("/") if part not in ("", ".")).lower()
+    return any(plain.startswith(prefix) or path.lower().startswith(prefix) for prefix in CLOSED)
+
+
+def with_headers(scope: Scope, send: Send) -> Send:
+    """Every response loses its CORS headers, gets ours, and is not cached unless it says so itself."""
+
+    async def guarded(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name in [name for name in headers if name.lower().startswith("access-control-")]:
+                del headers[name]
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+            if not scope["path"].startswith(("/assets/", "/static/", "/kimi/assets/")):
+                headers.setdefault("Cache-Control", "no-store")
+        await send(message)
+
+    return guarded
+
+
+def too_large(limit_bytes: int) -> PlainTextResponse:
+    return PlainTextResponse(f"The request is too large: at most {limit_bytes / 1e6:g} MB are taken.\n", 413)
+
+
+class BodyTooLarge(Exception):
+    """More came than was announced or allowed."""
+
+
+class _CountedBody:
+    """Counts what is read of a request's body, whatever its Content-Length said."""
+
+    def __init__(self, receive: Receive, limit_bytes: int) -> None:
+        self._receive = receive
+        self._left = limit_bytes
+        self.answered = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._left -= len(message.get("body", b""))
+            if self._left < 0:
+                raise BodyTooLarge
+        return message
+
+    def sender(self, send: Send) -> Send:
+        async def counted(message: Message) -> None:
+            self.answered = True
+            await send(message)
+
+        return counted

@@ -1,0 +1,135 @@
+"""The password, where one is set: nothing is served before it was given.
+
+A browser gets a form and, for the right password, a random session cookie (HttpOnly, SameSite=Strict) known only to
+this process. A program sends ``Authorization: Bearer PASSWORD``. Wrong tries are limited per address. Pure ASGI.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import html
+import secrets
+import time
+from collections.abc import Callable
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+COOKIE = "kimi_session"
+LOGIN, LOGOUT = "/kimi/login", "/kimi/logout"
+SESSION_S = 30 * 24 * 3600
+MAX_TRIES, TRIES_S = 5, 60.0  # wrong tries of one address within that time
+MAX_FORM_BYTES = 10_000
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Kimi UI</title><style>
+:root {{ color-scheme: light dark }}
+body {{ font: 16px/1.5 system-ui, sans-serif; display: grid; place-items: center; min-height: 90vh; margin: 0 }}
+form {{ display: grid; gap: .75rem; width: min(20rem, 90vw) }} h1 {{ font-size: 1.25rem; margin: 0 }}
+input, button {{ font: inherit; padding: .6rem .75rem; border-radius: .5rem; border: 1px solid #8888 }}
+button {{ background: #4f46e5; color: #fff; border: 0; cursor: pointer }}
+[role=alert] {{ margin: 0; min-height: 1.5em }}
+</style></head><body><form method="post" action="/kimi/login"><h1>Kimi UI</h1>
+<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password" required autofocus>
+<button>Enter</button><p role="alert">{message}</p></form></body></html>"""
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "same-origin",  # with no-referrer a browser posts the form with "Origin: null"
+    "Cache-Control": "no-store",
+}
+
+
+class Login:
+    """ASGI middleware: lets pass who gave ``password``. ``now`` is a monotonic clock in seconds."""
+
+    def __init__(self, app: ASGIApp, password: str, now: Callable[[], float] = time.monotonic) -> None:
+        self._app = app
+        self._password = password
+        self._now = now
+        self._sessions: dict[str, float] = {}  # hash of the cookie -> when it ends
+        self._wrong: dict[str, list[float]] = {}  # address -> when it gave a wrong password
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        if scope["path"] == LOGIN:
+            response = await self._log_in(request)
+        elif self._is_in(request):
+            if scope["path"] != LOGOUT or scope["method"] != "POST":
+                await self._app(scope, receive, send)
+                return
+            self._sessions.pop(_hashed(request.cookies.get(COOKIE, "")), None)
+            response = RedirectResponse(LOGIN, 303)
+            response.delete_cookie(COOKIE)
+        elif scope["method"] == "GET" and "text/html" in request.headers.get("accept", ""):
+            response = RedirectResponse(LOGIN, 303)
+        else:
+            response = JSONResponse({"detail": f"A password is needed: log in at {LOGIN}."}, 401)
+        await response(scope, receive, send)
+
+    def _is_in(self, request: Request) -> bool:
+        ends = self._sessions.get(_hashed(request.cookies.get(COOKIE, "")))
+        if ends is not None and ends > self._now():
+            return True
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and self._right(given, _address(request))
+
+    async def _log_in(self, request: Request) -> Response:
+        if request.method != "POST":
+            return _page("")
+        if self._seconds_to_wait(_address(request)):
+            return _page(f"Too many wrong tries. Wait {self._seconds_to_wait(_address(request))} s.", 429)
+        body = b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) > MAX_FORM_BYTES:
+                return _page("That is too long for a password.", 413)
+        given = parse_qs(body.decode(errors="replace")).get("password", [""])[0]
+        if not self._right(given, _address(request)):
+            return _page("That is not the password.", 401)
+        token = secrets.token_urlsafe(32)
+        now = self._now()
+        self._sessions = {key: ends for key, ends in self._sessions.items() if ends > now}
+        self._sessions[_hashed(token)] = now + SESSION_S
+        response = RedirectResponse("/", 303)
+        secure = request.url.scheme == "https"
+        response.set_cookie(COOKIE, token, max_age=SESSION_S, httponly=True, samesite="strict", secure=secure)
+        return response
+
+    def _right(self, given: str, address: str) -> bool:
+        """Compare in constant time; count what is wrong. While an address must wait, nothing it gives is right."""
+        if self._seconds_to_wait(address):
+            return False
+        if hmac.compare_digest(_hashed(given), _hashed(self._password)):
+            self._wrong.pop(address, None)
+            return True
+        self._wrong.setdefault(address, []).append(self._now())
+        return False
+
+    def _seconds_to_wait(self, address: str) -> int:
+        now = self._now()
+        self._wrong = {
+            key: recent for key, tries in self._wrong.items() if (recent := [t for t in tries if t > now - TRIES_S])
+        }
+        tries = self._wrong.get(address, [])
+        return 0 if len(tries) < MAX_TRIES else int(tries[-MAX_TRIES] + TRIES_S - now) + 1
+
+
+def _page(message: str, status: int = 200) -> HTMLResponse:
+    return HTMLResponse(PAGE.format(message=html.escape(message)), status, PAGE_HEADERS)
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""

@@ -1,0 +1,272 @@
+"""The guard and the login over real HTTP: who is refused, what is closed, what every response carries."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from kimi_ui.ui.guard import Guard, host_name, is_closed, known_hosts
+from kimi_ui.ui.login import MAX_TRIES, TRIES_S, Login
+
+CROSS = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
+
+
+async def echo(request: Request) -> Response:
+    body = await request.body()
+    headers = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Credentials": "true"}
+    return JSONResponse({"path": request.url.path, "n": len(body)}, headers=headers)
+
+
+async def slow_events(request: Request) -> Response:
+    async def events() -> AsyncIterator[bytes]:
+        yield b"data: 1\n\n"
+        await asyncio.sleep(0.5)
+        yield b"data: 2\n\n"
+
+    return StreamingResponse(events(), media_type="text/event-stream")
+
+
+@contextmanager
+def served(*middleware: Middleware) -> Iterator[int]:
+    routes = [
+        Route("/kimi/turns/1/events", slow_events),
+        Route("/{rest:path}", echo, methods=["GET", "POST", "PUT", "DELETE"]),
+    ]
+    app = Starlette(routes=routes, middleware=list(middleware))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", ws="none"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.005)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with served(Middleware(Guard, hosts=known_hosts("127.0.0.1", ["kimi.example"]), max_body_bytes=1000)) as port:
+        yield port
+
+
+class Answer:
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status, self.headers, self.body = response.status, response.headers, response.read().decode()
+
+
+def ask(port: int, path: str = "/", method: str = "GET", body: Any = None, **headers: str) -> Answer:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body, {"Host": f"127.0.0.1:{port}", **named})
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST:7860", "127.0.0.1:1", "kimi.example:443"])
+def test_known_names_are_answered(port: int, host: str) -> None:
+    assert ask(port, Host=host).status == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "x.localhost",
+        "localhost.evil.example:7860",
+        "[::1]",
+        "[::1]:7860",
+        "192.168.1.7",
+        "10.0.0.1:7860",
+        "0.0.0.0",
+        "127.0.0.1@evil.example",
+        "evil.example#127.0.0.1",
+        "",
+        "127.0.0.1:x",
+        "[127.0.0.1",
+    ],
+)
+def test_other_names_are_refused_with_the_remedy(port: int, host: str) -> None:
+    answer = ask(port, Host=host)
+    assert answer.status == 400 and "KIMI_UI_HOSTS" in answer.body
+
+
+def test_a_server_others_can_reach_takes_addresses_but_not_foreign_names() -> None:
+    hosts = known_hosts("0.0.0.0")
+    assert hosts.allow("192.168.1.7:7860") and hosts.allow("[fe80::1]:7860") and hosts.allow("localhost")
+    assert not hosts.allow("evil.example") and known_hosts("::1").allow("[::1]:7860")
+    assert (host_name("[::1]:80"), host_name("A:1"), host_name("[::1]x")) == ("::1", "a", "")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1"},  # another port is another origin
+        {"Origin": "http://localhost:7860"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},  # a form on another site
+        CROSS,
+    ],
+)
+def test_writes_from_elsewhere_are_refused(port: int, method: str, headers: dict[str, str]) -> None:
+    for path in ("/gradio_api/queue/join", "/kimi/turns/1/stop"):
+        assert ask(port, path, method, b"{}", **headers).status == 403
+
+
+def test_our_own_page_a_program_and_a_visit_are_let_in(port: int) -> None:
+    own = {"Origin": f"http://127.0.0.1:{port}", "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}
+    assert ask(port, "/x", "POST", b"{}", **own).status == 200
+    assert ask(port, "/x", "POST", b"{}").status == 200
+    assert ask(port, "/", **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}).status == 200
+
+
+def test_reads_by_other_sites_are_refused(port: int) -> None:
+    for mode in ("no-cors", "cors"):
+        assert ask(port, "/config", **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode}).status == 403
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/file=http://127.0.0.1/",
+        "/gradio_api/file=HTTPS://evil.example/a.png",
+        "/gradio_api/file=%68ttp://evil.example/",
+        "//gradio_api/file=http://evil.example/",
+        "/./gradio_api/proxy=https://evil.example/",
+        "/gradio_api/upload",
+        "/gradio_api/runs",
+        "/gradio_api/run/predict",
+        "/gradio_api/api/predict",
+        "/gradio_api/run-history",
+        "/gradio_api/component_server",
+        "/gradio_api/monitoring",
+        "/monitoring/summary",
+        "/proxy=https://evil.example/",
+    ],
+)
+def test_routes_the_page_does_not_use_are_closed(port: int, path: str) -> None:
+    for method in ("GET", "POST"):
+        assert ask(port, path, method).status == 403
+    assert not is_closed("/gradio_api/file=/tmp/x.csv") and not is_closed("/gradio_api/queue/join")
+
+
+def test_bodies_are_limited_whatever_they_announce(port: int) -> None:
+    assert ask(port, "/x", "POST", b"x" * 1000).status == 200
+    assert ask(port, "/x", "POST", b"x" * 1001).status == 413
+    chunks = iter([b"x" * 600, b"x" * 600])
+    assert ask(port, "/x", "POST", chunks, **{"Transfer-Encoding": "chunked"}).status == 413
+    assert ask(port, "/x", "POST", b"", **{"Content-Length": "-1"}).status in (400, 413)
+
+
+def test_every_response_carries_the_headers_and_no_cors(port: int) -> None:
+    for answer in (ask(port, "/"), ask(port, "/", Host="evil.example"), ask(port, "/gradio_api/upload")):
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        assert not [name for name in headers if name.startswith("access-control-")]
+        assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+        assert headers["cross-origin-resource-policy"] == headers["cross-origin-opener-policy"] == "same-origin"
+        policy = headers["content-security-policy"]
+        assert (
+            "connect-src 'self'" in policy and "img-src 'self' data: blob:" in policy and "form-action 'none'" in policy
+        )
+        assert headers["cache-control"] == "no-store"
+
+
+def test_event_streams_pass_as_they_come(port: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/kimi/turns/1/events")
+    response = connection.getresponse()
+    first = response.fp.readline() + response.fp.readline()
+    assert b"data: 1" in first + response.fp.readline()  # it came while the second was still 500 ms away
+    assert b"data: 2" in response.read()
+    connection.close()
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def locked() -> Iterator[tuple[int, Clock]]:
+    clock = Clock()
+    guard = Middleware(Guard, hosts=known_hosts("127.0.0.1"))
+    with served(guard, Middleware(Login, password="open sesame", now=clock)) as port:
+        yield port, clock
+
+
+def log_in(port: int, password: str) -> Answer:
+    form = f"password={password.replace(' ', '+')}"
+    return ask(port, "/kimi/login", "POST", form, **{"Content-Type": "application/x-www-form-urlencoded"})
+
+
+def test_nothing_is_served_without_the_password(locked: tuple[int, Clock]) -> None:
+    port, _ = locked
+    for path in ("/config", "/kimi/turns/1/events", "/gradio_api/info", "/kimi/assets/lanes.js", "/kimi/logout"):
+        answer = ask(port, path)
+        assert answer.status == 401 and "password" in answer.body
+    visit = ask(port, "/", Accept="text/html")
+    assert visit.status == 303 and visit.headers["location"] == "/kimi/login"
+    assert 'type="password"' in ask(port, "/kimi/login").body
+
+
+def test_login_session_and_logout(locked: tuple[int, Clock]) -> None:
+    port, clock = locked
+    answer = log_in(port, "open sesame")
+    cookie = answer.headers["set-cookie"]
+    assert answer.status == 303 and "HttpOnly" in cookie and "SameSite=strict" in cookie
+    session = {"Cookie": cookie.split(";")[0]}
+    assert json.loads(ask(port, "/config", **session).body)["path"] == "/config"
+    assert ask(port, "/config", Cookie="kimi_session=made-up").status == 401
+    assert ask(port, "/kimi/logout", "POST", **session).status == 303
+    assert ask(port, "/config", **session).status == 401
+    again = {"Cookie": log_in(port, "open sesame").headers["set-cookie"].split(";")[0]}
+    clock.now += 31 * 24 * 3600
+    assert ask(port, "/config", **again).status == 401
+
+
+def test_wrong_passwords_are_counted_and_even_the_right_one_must_then_wait(locked: tuple[int, Clock]) -> None:
+    port, clock = locked
+    for _ in range(MAX_TRIES):
+        assert log_in(port, "guess").status == 401
+    answer = log_in(port, "open sesame")
+    assert answer.status == 429 and "Wait" in answer.body
+    assert ask(port, "/config", Authorization="Bearer open sesame").status == 401
+    clock.now += TRIES_S + 1
+    assert log_in(port, "open sesame").status == 303
+
+
+def test_a_program_gives_the_password_as_bearer(locked: tuple[int, Clock]) -> None:
+    port, _ = locked
+    assert ask(port, "/config", Authorization="Bearer open sesame").status == 200
+    assert ask(port, "/config", Authorization="Bearer guess").status == 401
+
+
+def test_the_login_form_says_nothing_it_was_given(locked: tuple[int, Clock]) -> None:
+    port, _ = locked
+    answer = log_in(port, "<img src=x onerror=alert(1)>")
+    assert "onerror" not in answer.body and "script-src" not in answer.headers["content-security-policy"]
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
