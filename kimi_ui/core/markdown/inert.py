@@ -1,0 +1,113 @@
+"""Markdown that can do nothing in any viewer: images and HTML are shown as they were written, code stays as it is.
+
+For Markdown that leaves the app. A viewer fetches an image when the file is opened, and many run HTML; so outside of
+code ``<`` before a tag becomes ``&lt;`` and ``![`` becomes ``!\\[``. What is code is decided as CommonMark decides it,
+with and without the usual extensions: only what is code to all of them is left alone, and within a paragraph only code
+spans on one line. In doubt (a table's cells, blocks nested too deep) nothing counts as code.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from .maths import math_plugin
+
+_DIALECTS = [MarkdownIt("commonmark", {"html": False}) for _ in range(3)]
+_DIALECTS[1].enable(["table", "strikethrough"])
+math_plugin(_DIALECTS[2].enable(["table", "strikethrough"]))
+for _dialect in _DIALECTS:
+    _dialect.disable("inline")  # blocks only
+
+_RUN = re.compile(r"`+")
+_ACTIVE = re.compile(r"<(?=[A-Za-z/!?])|!(?=\[)")
+_INERT = {"<": "&lt;", "!": "!\\"}
+
+
+def inert(markdown: str) -> str:
+    """The text with images and HTML made visible instead of active; line for line the same otherwise."""
+    lines = markdown.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return "\n".join(_blocks(lines))
+
+
+def _blocks(lines: list[str]) -> Iterator[str]:
+    """Each run of lines that belongs together, made inert by what it is."""
+    kinds = _kinds(lines)
+    start = 0
+    for end in range(1, len(lines) + 1):
+        if end < len(lines) and kinds[end] == kinds[start]:
+            continue
+        text = "\n".join(lines[start:end])
+        kind = kinds[start].name
+        yield text if kind == "code" else _paragraph(text) if kind == "inline" else _text(text)
+        start = end
+
+
+class _Kind(NamedTuple):
+    """What a line is part of: ``code``, a paragraph or the like (``inline``), or nothing sure; from line to line."""
+
+    name: str = ""
+    first: int = 0
+    last: int = 0
+
+
+def _kinds(lines: list[str]) -> list[_Kind]:
+    """The kind of each line, where all dialects agree on it."""
+    text = "\n".join(lines)
+    found = [_kinds_in(dialect.parse(text), len(lines)) for dialect in _DIALECTS]
+    return [kinds[0] if len(set(kinds)) == 1 else _Kind() for kinds in zip(*found, strict=True)]
+
+
+def _kinds_in(tokens: Sequence[Token], n_lines: int) -> list[_Kind]:
+    kinds = [_Kind()] * n_lines
+    tables = []
+    for token in tokens:
+        if not token.map:
+            continue
+        first, last = token.map[0], min(token.map[1], n_lines)
+        if token.type == "table_open":
+            tables.append((first, last))
+        elif token.type in ("inline", "fence", "code_block"):
+            kinds[first:last] = [_Kind("inline" if token.type == "inline" else "code", first, last)] * (last - first)
+    for first, last in tables:
+        kinds[first:last] = [_Kind()] * (last - first)
+    return kinds
+
+
+def _paragraph(text: str) -> str:
+    """Text with code spans: a run of backticks up to the next run of the same length."""
+    closers: dict[int, list[int]] = {}
+    for run in _RUN.finditer(text):
+        closers.setdefault(len(run[0]), []).append(run.start())
+    done: list[str] = []
+    position = plain_from = 0
+    while run := _RUN.search(text, position):
+        if _is_escaped(text, run.start()):
+            position = run.start() + 1  # only its first backtick is text; the others may still open a span
+            continue
+        position = run.end()
+        same = closers.get(len(run[0]), [])
+        place = bisect_left(same, position)
+        if place < len(same):
+            position = same[place] + len(run[0])
+            code = text[run.start() : position]
+            if "\n" not in code:  # a line of it could begin a block of HTML
+                done += [_text(text[plain_from : run.start()]), code]
+                plain_from = position
+    return "".join([*done, _text(text[plain_from:])])
+
+
+def _is_escaped(text: str, at: int) -> bool:
+    first = at
+    while first and text[first - 1] == "\\":
+        first -= 1
+    return (at - first) % 2 == 1
+
+
+def _text(text: str) -> str:
+    return _ACTIVE.sub(lambda match: _INERT[match[0]], text)
