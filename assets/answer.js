@@ -8,7 +8,7 @@ import { appendToTail } from "./markdown.js";
 
 export class Answer {
   constructor(props = {}) {
-    this.element = h("div", { class: "answer prose", "aria-live": "off", ...props });
+    this.element = h("div", { class: "answer markdown", "aria-live": "off", ...props });
     this.clear();
   }
 
