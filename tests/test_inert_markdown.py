@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,8 +69,8 @@ def test_nothing_is_fetched_and_nothing_runs(markdown: str) -> None:
 
 
 PIECES = [
-    "`", "``", "```", "\n", "\n\n", "    ", "\t", "- ", "1. ", "> ", "|", "| a | b |\n|---|---|\n", "\\", "~~~", "# ", "***",
-    "a", "$", "$$", "[", "]", "(x)", "<img src=x>", "![x](y)", "<b", "<!--", "-->", "<a title='`'>",
+    "`", "``", "```", "\n", "\n\n", "    ", "\t", "- ", "1. ", "> ", "|", "| a | b |\n|---|---|\n", "\\", "~~~", "# ",
+    "a", "$", "$$", "[", "]", "(x)", "<img src=x>", "![x](y)", "<b", "<!--", "-->", "<a title='`'>", "***",
 ]  # fmt: skip
 
 

@@ -82,8 +82,8 @@ def _kinds_in(tokens: Sequence[Token], n_lines: int) -> list[_Kind]:
 def _paragraph(text: str) -> str:
     """Text with code spans: a run of backticks up to the next run of the same length."""
     closers: dict[int, list[int]] = {}
-    for run in _RUN.finditer(text):
-        closers.setdefault(len(run[0]), []).append(run.start())
+    for closer in _RUN.finditer(text):
+        closers.setdefault(len(closer[0]), []).append(closer.start())
     done: list[str] = []
     position = plain_from = 0
     while run := _RUN.search(text, position):
