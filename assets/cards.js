@@ -44,7 +44,7 @@ export function standInCard({ model, stand_in_for: standInFor, how_to_get_real: 
   return h(
     "div", { class: "card card-stand-in" },
     h("p", {}, h("strong", {}, "Stand-in. "),
-      `${model || "A small embedded model"} runs on this machine in place of ${standInFor}. It is far weaker: use it to see how the page works, not to judge the model.`),
+      `${model || "A small embedded model"}, small and far weaker, answers here in place of ${standInFor}: to try the page, not to judge the model.`),
     line ? h("p", { class: "card-label" }, `To get ${standInFor}, set:`) : null,
     line ? commandLine(line) : null,
   );

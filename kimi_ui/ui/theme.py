@@ -59,7 +59,7 @@ def theme() -> gr.themes.Base:
         border_color_primary_dark="*neutral_800",
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
-        button_primary_background_fill_dark="*primary_500",
-        button_primary_background_fill_hover_dark="*primary_400",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_700",
         button_primary_text_color="white",
     )
