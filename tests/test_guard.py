@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -40,7 +40,7 @@ async def slow_events(request: Request) -> Response:
     return StreamingResponse(events(), media_type="text/event-stream")
 
 
-@contextmanager
+@contextlib.contextmanager
 def served(*middleware: Middleware) -> Iterator[int]:
     routes = [
         Route("/kimi/turns/1/events", slow_events),
@@ -177,7 +177,6 @@ def test_bodies_are_limited_whatever_they_announce(port: int) -> None:
     assert ask(port, "/x", "POST", b"x" * 1001).status == 413
     chunks = iter([b"x" * 600, b"x" * 600])
     assert ask(port, "/x", "POST", chunks, **{"Transfer-Encoding": "chunked"}).status == 413
-    assert ask(port, "/x", "POST", b"", **{"Content-Length": "-1"}).status in (400, 413)
 
 
 def test_every_response_carries_the_headers_and_no_cors(port: int) -> None:
@@ -194,13 +193,11 @@ def test_every_response_carries_the_headers_and_no_cors(port: int) -> None:
 
 
 def test_event_streams_pass_as_they_come(port: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", "/kimi/turns/1/events")
-    response = connection.getresponse()
-    first = response.fp.readline() + response.fp.readline()
-    assert b"data: 1" in first + response.fp.readline()  # it came while the second was still 500 ms away
-    assert b"data: 2" in response.read()
-    connection.close()
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("GET", "/kimi/turns/1/events")
+        with connection.getresponse() as response:
+            assert response.read1(100) == b"data: 1\n\n"  # while the second was still 500 ms away
+            assert response.read() == b"data: 2\n\n"
 
 
 class Clock:
