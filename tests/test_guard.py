@@ -74,7 +74,8 @@ def ask(port: int, path: str = "/", method: str = "GET", body: Any = None, **hea
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, body, {"Host": f"127.0.0.1:{port}", **named})
+        chunked = "Transfer-Encoding" in named
+        connection.request(method, path, body, {"Host": f"127.0.0.1:{port}", **named}, encode_chunked=chunked)
         return Answer(connection.getresponse())
     finally:
         connection.close()

@@ -125,14 +125,14 @@ class Guard:
         send = with_headers(scope, send)
         refusal = self._refusal(scope)
         if refusal is None:
-            body = _CountedBody(receive, self._max_body_bytes)
+            body = _CountedBody(receive, send, self._max_body_bytes)
             try:
-                await self._app(scope, body.receive, body.sender(send))
-                return
+                await self._app(scope, body.receive, body.send)
             except BodyTooLarge:
-                if body.answered:
-                    raise
-                refusal = too_large(self._max_body_bytes)
+                pass
+            if not body.too_large or body.answered:
+                return
+            refusal = too_large(self._max_body_bytes)
         await refusal(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
@@ -195,11 +195,16 @@ class BodyTooLarge(Exception):
 
 
 class _CountedBody:
-    """Counts what is read of a request's body, whatever its Content-Length said."""
+    """Counts what is read of a request's body, whatever its Content-Length said.
 
-    def __init__(self, receive: Receive, limit_bytes: int) -> None:
+    Once it is too large, what the app would answer to that (a 500) is held back.
+    """
+
+    def __init__(self, receive: Receive, send: Send, limit_bytes: int) -> None:
         self._receive = receive
+        self._send = send
         self._left = limit_bytes
+        self.too_large = False
         self.answered = False
 
     async def receive(self) -> Message:
@@ -207,12 +212,11 @@ class _CountedBody:
         if message["type"] == "http.request":
             self._left -= len(message.get("body", b""))
             if self._left < 0:
+                self.too_large = True
                 raise BodyTooLarge
         return message
 
-    def sender(self, send: Send) -> Send:
-        async def counted(message: Message) -> None:
+    async def send(self, message: Message) -> None:
+        if not self.too_large or self.answered:
             self.answered = True
-            await send(message)
-
-        return counted
+            await self._send(message)
