@@ -5,5 +5,6 @@ migrations.
 """
 
 from . import conversation_settings as conversation_settings
+from . import measured as measured
 from . import search_schema as search_schema
 from . import votes as votes

@@ -11,6 +11,7 @@ Stamps ``*_ns`` of an attempt count from the moment it was sent, ``sent_ns`` fro
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -20,6 +21,13 @@ MIGRATION_SET = "kimi_ui"
 migrations = Migrations(MIGRATION_SET)
 
 VIEWS = Path(__file__).with_name("views.sql")
+_copies: list[Callable[[sqlite3.Connection], None]] = []
+
+
+def after_view_changes(renew: Callable[[sqlite3.Connection], None]) -> Callable[[sqlite3.Connection], None]:
+    """Decorator: ``renew`` makes a copy of a view; it is called, in a transaction, whenever the views have changed."""
+    _copies.append(renew)
+    return renew
 
 
 @migrations()
@@ -167,23 +175,26 @@ def unknown_migrations(db: Database) -> list[str]:
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the database up to date. The caller holds the file lock: two processes must not migrate at once."""
     db = Database(connection)
-    if migrations.pending(db):
+    migrated = bool(migrations.pending(db))
+    if migrated:
         migrations.apply(db)
-    _renew_views(connection)
+    _renew_views(connection, migrated)
 
 
-def _renew_views(connection: sqlite3.Connection) -> None:
-    """Make the views those of ``views.sql``, if they are not already."""
+def _renew_views(connection: sqlite3.Connection, migrated: bool) -> None:
+    """Make the views those of ``views.sql``, if they are not already, and their copies with them."""
     wanted = view_statements()
     rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'view'").fetchall()
     existing = {cast(str, name): cast(str, sql) for name, sql in rows if name in wanted}  # others are the user's own
-    if existing == wanted:
+    if existing == wanted and not migrated:
         return
     connection.execute("BEGIN IMMEDIATE")
     for name in existing:
         connection.execute(f'DROP VIEW "{name}"')
     for statement in wanted.values():
         connection.execute(statement)
+    for renew in _copies:
+        renew(connection)
     connection.execute("COMMIT")
 
 

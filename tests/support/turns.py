@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -14,8 +15,12 @@ MS = 1_000_000
 Timed = tuple[float, Event]  # (ms since sent, event)
 
 
+_numbers = itertools.count(1)
+
+
 def unique(prefix: str) -> str:
-    return f"{prefix}-{uuid.uuid4().hex[:12]}"
+    """An id of its own in every process; later ones sort after earlier ones."""
+    return f"{prefix}-{next(_numbers):06}-{uuid.uuid4().hex[:8]}"
 
 
 def attempt(lane: str = "a", *, sent_ms: float = 0, **fields: Any) -> Attempt:
