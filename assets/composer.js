@@ -133,7 +133,9 @@ class Composer {
     const { signal } = this.ends;
     const inPrompt = (event) => event.target.closest?.("#prompt") !== null && event.target.tagName === "TEXTAREA";
     document.addEventListener("input", (event) => inPrompt(event) && this.#typed(), { signal });
-    document.addEventListener("keydown", (event) => inPrompt(event) && this.#key(event), { signal, capture: true });
+    for (const key of ["keydown", "keypress"]) {
+      document.addEventListener(key, (event) => inPrompt(event) && this.#key(event), { signal, capture: true });
+    }
     document.addEventListener("click", (event) => event.target.closest?.("#send") && this.#hold(event), { signal, capture: true });
     document.addEventListener("paste", (event) => inPrompt(event) && this.attachments.paste(event), { signal, capture: true });
     window.addEventListener("pagehide", () => this.#saveDraft(), { signal });

@@ -109,7 +109,7 @@ class ChatRoutes:
     # -- before sending
 
     async def estimate(self, request: Request) -> Response:
-        """Body: ``{conversation, before, text, attachments}``; see ``Estimates.of``."""
+        """Body: ``{conversation, before, text, attachments}``; see ``Estimates.of``. No lanes: nothing to estimate."""
         asked = await json_of(request)
         owner = owner_of(request.cookies)
         conversation = await self._own(str(asked.get("conversation") or ""), owner)
@@ -123,7 +123,7 @@ class ChatRoutes:
                 await asyncio.to_thread(self._estimates.of, conversation, before_seq, text, attachments, settings)
             )
         except AttachmentError as error:
-            return refusal(str(error), 422)
+            return Json({"lanes": [], "error": str(error)})  # to be refused when it is sent, not while it is written
 
     # -- settings
 
