@@ -28,6 +28,11 @@ export function setAttribute(node, name, value) {
   else if (node.getAttribute(name) !== value) node.setAttribute(name, value);
 }
 
+/** Set a boolean property (`hidden`, `disabled`) only where it differs: setting it again would restyle the element. */
+export function setFlag(node, name, value) {
+  if (node[name] !== value) node[name] = value;
+}
+
 /** A button with a text or icon face and a name for assistive tools. */
 export function button(label, onclick, props = {}) {
   const { face = label, ...rest } = props;

@@ -19,11 +19,9 @@ export class Follower {
     view.addEventListener("scroll", () => this.#scrolled(), { passive: true });
   }
 
-  /** Call after the content grew. Costs one layout of the view, none when released. */
+  /** Call after the content grew. Asks for no measure: what the view then is, its scroll event tells. */
   stick() {
-    if (!this.pinned) return;
-    this.view.scrollTop = 1e9;
-    this.#remember();
+    if (this.pinned) this.view.scrollTop = 1e9;
   }
 
   pin() {
@@ -33,11 +31,6 @@ export class Follower {
 
   release() {
     this.#set(false);
-  }
-
-  #remember() {
-    this.top = this.view.scrollTop;
-    this.height = this.view.scrollHeight;
   }
 
   #scrolled() {

@@ -8,7 +8,7 @@ import { Answer } from "./answer.js";
 import { Attempts } from "./attempts.js";
 import { Board } from "./board.js";
 import { ProgressCard, RetryCard, failureCard, pullOffer, restCard, standInCard } from "./cards.js";
-import { button, copyFrom, h, setAttribute, setText } from "./dom.js";
+import { button, copyFrom, h, setAttribute, setFlag, setText } from "./dom.js";
 import { headerFacts } from "./facts.js";
 import { Follower } from "./follow.js";
 import { seconds } from "./format.js";
@@ -73,7 +73,7 @@ export class Lane {
     if (part.failure) this.#fail(part.failure);
     if (part.retry) this.#retry(part.retry);
     if (part.phase) this.#setPhase(part.phase, live);
-    this.answerTools.hidden = this.running || !this.answered;
+    setFlag(this.answerTools, "hidden", this.running || !this.answered);
   }
 
   tick(now) {

@@ -22,12 +22,13 @@ export class RaceChart {
     this.top = h("span", { class: "race-top" });
     this.id = `kimi-race-${++serial}`;
     this.element = h("div", { class: "race-chart", "aria-hidden": "true" }, this.top, this.svg);
+    this.size = { width: 0, height: 0 }; // told, not asked for: asking would force a layout at every drawing
+    new ResizeObserver(([entry]) => (this.size = entry.contentRect)).observe(this.svg);
   }
 
   /** `rows`: of race.js, each with `runner` and `color`. `span`: the axis in ms. `now`: null once nothing runs. */
   draw(rows, span, now) {
-    const width = this.svg.clientWidth;
-    const height = this.svg.clientHeight;
+    const { width, height } = this.size;
     if (!width || !height) return;
     const lanes = rows.map((row) => ({ row, curves: row.runner.curves() }));
     const highest = Math.max(1, ...lanes.flatMap(({ curves }) => curves.map((curve) => top(curve))));
