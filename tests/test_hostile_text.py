@@ -1,0 +1,198 @@
+"""A hostile model, in the real page in real Chromium: nothing runs, nothing is fetched, nothing leaves its panel."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Meta, Phase, Reasoning
+from kimi_ui.providers.base import ProviderError
+from tests.support.browser import Visitor, lane, launched, send, wait_phase
+from tests.support.chat_site import ChatSite, open_site
+from tests.support.hostile_html import violations
+from tests.support.hostile_payloads import PAYLOADS, payloads
+
+# What no text of a model may turn into, whatever panel it stands in.
+FORBIDDEN = ", ".join(
+    (
+        "script, style, link, meta, base, iframe, frame, object, embed, img, image, svg, video, audio, source, picture",
+        "form, input:not(.find-input), select:not([aria-label='Reasoning panels'])",
+        "use, foreignObject, annotation-xml, mglyph",
+        "[onerror], [onload], [onclick], [onmouseover], [ontoggle], [ping], [srcset], [srcdoc], [formaction], [action]",
+        "[style*=url], [style*=fixed], [style*=absolute]",
+    )
+)
+
+AUDIT = """(forbidden) => {
+  const text = [...document.querySelectorAll("[data-part], .prompt-text, .card, .trajectory")];
+  const inside = text.flatMap((panel) => [...panel.querySelectorAll("*")]);
+  const answers = [...document.querySelectorAll("[data-part=answer] *")];
+  return {
+    ran: window.ran,
+    forbidden: inside.filter((node) => node.matches(forbidden)).map((node) => node.outerHTML.slice(0, 200)),
+    placed: answers.filter((node) => !["static", "relative"].includes(getComputedStyle(node).position)).length,
+    html: [...document.querySelectorAll(".answer-done, .answer-tail")].map((node) => node.innerHTML),
+    lanes: [...document.querySelectorAll("[data-lane]")].map((node) => node.dataset.lane),
+    unique: ["prompt", "send", "stop"].map((id) => document.querySelectorAll(`[id="${id}"]`).length),
+    title: document.title,
+    wider: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    covered: ["send", "prompt"].filter((id) => {
+      const box = document.getElementById(id).getBoundingClientRect();
+      const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+      return !document.getElementById(id).contains(top) && !top?.contains(document.getElementById(id));
+    }),
+  };
+}"""
+
+
+class Evil(http.server.BaseHTTPRequestHandler):
+    """The attacker's server: it only counts who comes."""
+
+    heard: list[str]
+
+    def do_GET(self) -> None:
+        self.heard.append(f"{self.command} {self.path}")
+        self.send_response(204)
+        self.end_headers()
+
+    do_POST = do_HEAD = do_OPTIONS = do_GET
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def evil() -> Iterator[tuple[str, list[str]]]:
+    heard: list[str] = []
+    handler = type("Handler", (Evil,), {"heard": heard})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", heard
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def site_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatSite]:
+    with open_site(tmp_path_factory.mktemp("hostile")) as site:
+        yield site
+
+
+@pytest.fixture
+def site(site_once: ChatSite) -> Iterator[ChatSite]:
+    site_once.settle()
+    yield site_once
+    site_once.settle()
+
+
+class Watched:
+    """A visitor whose every request, dialog and complaint is written down."""
+
+    def __init__(self, browser: Browser, url: str) -> None:
+        self.url = url
+        self.requests: list[str] = []
+        self.dialogs: list[str] = []
+        self.visitor = Visitor(browser, url)
+        self.visitor.context.on("request", lambda request: self.requests.append(request.url))
+        self.visitor.context.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
+
+    def page(self) -> Page:
+        """The page, anew, and nothing written down yet."""
+        if self.visitor.context.pages:
+            page = self.visitor.context.pages[0]
+            page.goto("about:blank")
+            page.goto(self.url)
+            page.locator("[data-lane]").first.wait_for()
+        else:
+            page = self.visitor.open()
+        self.requests.clear()
+        return page
+
+    def strangers(self) -> list[str]:
+        """Requests that left our origin, or that asked our server to leave it."""
+        away = [url for url in self.requests if not url.startswith((self.url + "/", "data:", "blob:", "about:"))]
+        return away + [url for url in self.requests if "file=" in url or "proxy=" in url]
+
+
+@pytest.fixture(scope="module")
+def watched(browser: Browser, site_once: ChatSite) -> Iterator[Watched]:
+    watched = Watched(browser, site_once.url)
+    yield watched
+    watched.visitor.close()
+    assert [problem for problem in watched.visitor.problems if "Content Security Policy" in problem] == []
+
+
+def pieces(text: str, kind: type, size: int = 7) -> list[Any]:
+    return [kind(text[start : start + size]) for start in range(0, len(text), size)]
+
+
+def spoken(text: str) -> list[Any]:
+    """The payload as reasoning, as a topic of it, and as the answer, in small pieces and over several frames."""
+    reasoning = pieces(f"Let me check {text}\n\n## {text}\n", Reasoning)
+    answer = pieces(f"{text}\n\nMiddle.\n\n{text}", Answer)
+    half = len(answer) // 2
+    return [Phase(CONNECTED), *reasoning, 0.05, *answer[:half], 0.05, *answer[half:], Finish("stop")]
+
+
+def assert_harmless(page: Page, watched: Watched, heard: list[str]) -> None:
+    seen = page.evaluate(AUDIT, FORBIDDEN)
+    assert seen["ran"] is None and watched.dialogs == []
+    assert seen["forbidden"] == [] and seen["placed"] == 0
+    for html in seen["html"]:
+        assert violations(html) == []
+    assert sorted(seen["lanes"]) == ["heavy", "kimi", "qwen"] and seen["unique"] == [1, 1, 1]
+    assert seen["covered"] == [] and seen["wider"] <= 0
+    assert heard == [] and watched.strangers() == []
+
+
+@pytest.mark.parametrize("batch", range(0, len(PAYLOADS), 2))
+def test_no_text_runs_fetches_or_leaves_its_panel(
+    site: ChatSite, watched: Watched, evil: tuple[str, list[str]], batch: int
+) -> None:
+    url, heard = evil
+    texts = list(payloads(url).values())[batch : batch + 2]
+    site.say(spoken(texts[0]), spoken(texts[-1]))
+    page = watched.page()
+    send(page, f"Say {texts[0]}")
+    for lane_id in ("kimi", "heavy", "qwen"):
+        wait_phase(page, lane_id, "done")
+    for lane_id in ("kimi", "qwen"):
+        expect(lane(page, lane_id, "answer")).to_contain_text("Middle.")
+    for link in page.locator("[data-part=answer] a").all():
+        link.hover()
+    assert_harmless(page, watched, heard)
+
+
+def test_failures_and_names_are_text_too(site: ChatSite, watched: Watched, evil: tuple[str, list[str]]) -> None:
+    url, heard = evil
+    text = " ".join(
+        payloads(url)[name] for name in ("script", "image handler", "image", "overlay", "form", "template literal")
+    )
+    failure = Failure("upstream", text, remedy=text, command=text, detail=text, http_status=500)
+    site.say(
+        [
+            Phase(CONNECTED),
+            Meta(response_model=text, upstream=text, response_id=text),
+            Answer("Partly"),
+            ProviderError(failure),
+        ],
+        [Phase(CONNECTED, text), ProviderError(failure)],
+    )
+    page = watched.page()
+    send(page)
+    for lane_id in ("kimi", "heavy", "qwen"):
+        wait_phase(page, lane_id, "error", "incomplete")
+    expect(lane(page, "qwen")).to_contain_text("<script>")
+    assert_harmless(page, watched, heard)
