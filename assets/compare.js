@@ -91,7 +91,7 @@ function rows(segments, names) {
     } else if (segment.kind === "left") made.push(row("left", only(segment, "left", names.left), cell(segment, "right")));
     else if (segment.kind === "right") made.push(row("right", cell(segment, "left"), only(segment, "right", names.right)));
     else if (segment.kind === "same") made.push(row("same", cell(segment, "both", ...folded(segment.left))));
-    else made.push(row("changed", cell(segment, "left", ...marked(segment.words, "left", "del")), cell(segment, "right", ...marked(segment.words, "right", "ins"))));
+    else made.push(row("changed", cell(segment, "left", ...marked(segment, "left", "del")), cell(segment, "right", ...marked(segment, "right", "ins"))));
   }
   return made;
 }
@@ -109,10 +109,10 @@ function only(segment, side, name) {
   return cell(segment, side, h(side === "left" ? "del" : "ins", {}, note, segment[side]));
 }
 
-/** One side of a changed pair. White space alone is not marked in prose: it would only be noise. */
-function marked(words, side, tag) {
+/** One side of a changed pair. White space alone is marked in code only: in prose it would be noise. */
+function marked({ words, code }, side, tag) {
   return words.filter(([kind]) => kind === "same" || kind === side)
-    .map(([kind, text]) => (kind === side && text.trim() ? h(tag, {}, text) : text));
+    .map(([kind, text]) => (kind === side && (code || text.trim()) ? h(tag, {}, text) : text));
 }
 
 /** An equal stretch: whole if short, else its ends, with all of it one click away. */

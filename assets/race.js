@@ -131,7 +131,7 @@ class Row {
     }
     const to = phases.at(-1)?.to ?? null;
     setText(this.figure, seconds(to));
-    const figures = [seconds(runner.firstToken, 2), seconds(runner.firstAnswer, 2), seconds(runner.end, 2), count(runner.tokens)];
+    const figures = [seconds(runner.firstToken, 2), seconds(runner.firstAnswer, 2), seconds(runner.end, 2), `${runner.estimated ? "~" : ""}${count(runner.tokens)}`];
     figures.forEach((figure, i) => setText(this.cells[i], figure));
   }
 

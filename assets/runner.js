@@ -46,6 +46,11 @@ export class Runner {
     return this.metrics?.output_tokens ?? null;
   }
 
+  /** Whether the tokens were counted by this app, not by the server. */
+  get estimated() {
+    return ["tokenizer", "chars"].includes(this.metrics?.token_source);
+  }
+
   /** What a frame says of the lane or trajectory; false if nothing of it is of interest here. */
   apply(part) {
     if (part.attempt) {

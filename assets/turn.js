@@ -58,6 +58,7 @@ export class TurnRow {
     }
     for (const lane of this.lanes.values()) lane.settle();
     this.race?.apply(frame.lanes);
+    this.verdict?.answered(new Set([...this.lanes].filter(([, lane]) => lane.answered).map(([id]) => id)));
     if (!live || !this.ticker) this.tick();
     if (this.running && !this.ticker) this.ticker = setInterval(() => this.tick(), TICK_MS);
   }

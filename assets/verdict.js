@@ -4,7 +4,7 @@
  */
 import { ask } from "./chat.js";
 import { openCompare } from "./compare.js";
-import { button, h, setAttribute, setText } from "./dom.js";
+import { button, h, setAttribute, setFlag, setText } from "./dom.js";
 
 const LANE = "lane";
 const NONE = "none";
@@ -29,6 +29,12 @@ export class Verdict {
     this.compare = button("Compare two answers", () => openCompare(this.element, turn.turn_id), { face: "Compare answers", class: "quiet" });
     this.element = h("footer", { class: "verdict", "data-verdict": "" }, label, this.group, this.note, this.open, this.compare);
     this.#show(turn);
+  }
+
+  /** Which lanes have an answer on the page by now: only those can be the best. */
+  answered(lanes) {
+    for (const [face, [choice, lane]] of this.choices) setFlag(face, "disabled", choice === LANE ? !lanes.has(lane) : !lanes.size);
+    setFlag(this.compare, "disabled", lanes.size < 1);
   }
 
   #choice(choice, lane, label) {

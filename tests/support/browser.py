@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,7 +39,10 @@ def served(engine: Engine, roster: Any, reader: Any = None) -> Iterator[str]:
     """The app over a started engine, on a port of its own, in a thread; yields its URL."""
     from kimi_ui.ui.server import create_app
 
-    with listening(create_app(engine, reader, roster)) as url:
+    # In a thread of its own: the app is made inside a loop, and Playwright keeps one running in the test's thread.
+    with ThreadPoolExecutor(1) as thread:
+        app = thread.submit(create_app, engine, reader, roster).result()
+    with listening(app) as url:
         yield url
 
 

@@ -1,0 +1,576 @@
+"""Comparing in real Chromium: the race and its waterfall, votes, blind turns, the diff of two answers."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Phase, Reasoning, Usage
+from kimi_ui.core.lane import LaneSpec
+from kimi_ui.engine import Engine
+from kimi_ui.log.reader import LogReader
+from kimi_ui.log.writer import LogWriter
+from kimi_ui.providers.base import ProviderError
+from kimi_ui.providers.heavy import HeavyProvider
+from tests.support.browser import SLOW_MS, Visitor, lane, launched, send, served, wait_phase
+from tests.support.scripted import ScriptedProvider, ScriptedRoster
+
+LANES = ("luna", "luna-heavy", "coder")
+# Whatever of these a blind turn's page holds before the vote would tell a lane.
+TELLING = ("luna", "coder", "moonlight", "quill", "pondering")
+
+
+@dataclass
+class Site:
+    """The app with three lanes over a real log: a thinker, heavy made of it, and one that never thinks."""
+
+    url: str
+    thinker: ScriptedProvider
+    drafter: ScriptedProvider
+    coder: ScriptedProvider
+    engine: Engine
+    reader: LogReader
+
+    def say(self, **scripts: Sequence[Any]) -> None:
+        """What thinker, drafter or coder say from now on."""
+        for name, script in scripts.items():
+            getattr(self, name).scripts = [list(script)]
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self.reader.connect() as db:
+            return [tuple(row) for row in db.execute(query, values)]
+
+
+def spoken(reasoning: str, answer: str, pause: float = 0.02) -> list[Any]:
+    parts: list[Any] = [Phase(CONNECTED), pause]
+    parts += [Reasoning(reasoning), pause] if reasoning else []
+    usage = Usage(input_tokens=9, output_tokens=120, reasoning_tokens=80 if reasoning else 0)
+    return [*parts, Answer(answer), pause, Answer(" End."), Finish("stop"), usage]
+
+
+def endless(kind: type, pause: float = 0.01) -> list[Any]:
+    return [Phase(CONNECTED), *(part for i in range(4000) for part in (kind(f"word{i} "), pause))]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def site_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    path = Path(tmp_path_factory.mktemp("log")) / "log.sqlite3"
+    writer, reader = LogWriter(path), LogReader(path)
+    writer.start()
+    thinker = ScriptedProvider(LaneSpec("luna", "Luna Large", "openai", model="moonlight-2"), [[]])
+    drafter = ScriptedProvider(LaneSpec("drafter", "Drafter", "openai", model="moonlight-2"), [[]])
+    heavy = HeavyProvider(LaneSpec("luna-heavy", "Luna Heavy", "heavy", of="luna", width=3, quorum=3), drafter)
+    coder = ScriptedProvider(LaneSpec("coder", "Coder Quill", "ollama", model="quill:30b"), [[]])
+    roster = ScriptedRoster(thinker, heavy, coder)
+    engine = Engine(roster, writer, reader)  # type: ignore[arg-type]
+    engine.start()
+    with served(engine, roster, reader) as url:
+        yield Site(url, thinker, drafter, coder, engine, reader)
+    engine.close()
+    writer.close()
+
+
+@pytest.fixture
+def site(site_once: Site) -> Iterator[Site]:
+    drafts = iter(range(10_000))
+    site_once.say(thinker=spoken("pondering hard", "First it is **7**."), coder=spoken("", "Second it is 8."))
+    site_once.drafter.scripts = [lambda request: spoken("pondering a draft", f"Draft {next(drafts)}.")]
+    yield site_once
+    for turn in site_once.engine.live_turns():
+        site_once.engine.stop(turn.turn_id)
+
+
+@pytest.fixture
+def visitor(browser: Browser, site: Site) -> Iterator[Visitor]:
+    visitor = Visitor(browser, site.url)
+    yield visitor
+    visitor.close()
+    assert visitor.problems == []
+
+
+@pytest.fixture
+def page(visitor: Visitor) -> Page:
+    return visitor.open()
+
+
+def eventually(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + SLOW_MS / 1000
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+    return value
+
+
+def answered(page: Page, prompt: str = "How much is it?") -> None:
+    send(page, prompt)
+    for lane_id in LANES:
+        wait_phase(page, lane_id, "done")
+    eventually(lambda: "–" not in str(figures(page)))  # the race is drawn a few times a second
+
+
+def turn_id(page: Page) -> str:
+    return page.locator(".turn-current [data-turn]").get_attribute("data-turn") or ""
+
+
+def kinds(page: Page, row: int, where: str = ".turn-current") -> list[str]:
+    """The phases of a lane's bar, left to right."""
+    track = page.locator(f"{where} .race-row").nth(row).locator(".race-segment")
+    found = track.evaluate_all("all => all.map((one) => [parseFloat(one.style.left), one.dataset.kind])")
+    return [kind for _, kind in sorted(found)]
+
+
+def figures(page: Page, where: str = ".turn-current") -> list[list[str]]:
+    rows = page.locator(f"{where} .race tbody tr")
+    return [rows.nth(i).locator("th, td").all_text_contents() for i in range(rows.count())]
+
+
+# -- the race
+
+
+def test_the_race_grows_while_the_lanes_stream(site: Site, page: Page) -> None:
+    site.say(thinker=endless(Reasoning), drafter=endless(Reasoning), coder=endless(Answer))
+    send(page)
+    race = page.locator(".turn-current .race")
+    thinking = race.locator(".race-row").nth(0).locator("[data-kind=think]")
+    thinking.wait_for()
+    race.locator(".race-row").nth(2).locator("[data-kind=answer]").wait_for()
+    race.locator(".race-row").nth(1).locator("[data-kind=drafts]").wait_for()
+    line = race.locator("path.race-line-think:not(.race-thin)").first
+    line.wait_for(state="attached")
+    before = line.get_attribute("d")
+    eventually(lambda: line.get_attribute("d") != before)
+    expect(race.locator("path.race-thin")).to_have_count(3)
+    expect(race.locator(".race-row").nth(2).locator(".race-answered")).to_be_visible()
+    expect(race.locator(".race-row").nth(0).locator(".race-first")).to_be_visible()
+    expect(race.locator(".race-row").nth(0).locator(".race-answered")).to_be_hidden()
+
+
+def test_the_end_is_a_waterfall_and_stays_one_over_a_reload(site: Site, page: Page) -> None:
+    answered(page)
+    for row, expected in enumerate((["think", "answer"], ["drafts", "think", "answer"], ["answer"])):
+        assert [kind for kind in kinds(page, row) if kind in ("drafts", "think", "answer")] == expected
+    assert "fan" in kinds(page, 1)
+    before = figures(page)
+    assert [row[0] for row in before] == ["Luna Large", "Luna Heavy", "Coder Quill"]
+    strips = [lane(page, lane_id, "metrics").locator("[data-metric=tokens]").inner_text() for lane_id in LANES]
+    assert [row[4] for row in before] == strips
+    bars = [kinds(page, row) for row in range(3)]
+    page.reload()
+    eventually(lambda: figures(page) == before)
+    assert [kinds(page, row) for row in range(3)] == bars
+
+
+def test_an_earlier_turn_keeps_its_waterfall(site: Site, page: Page) -> None:
+    answered(page)
+    before = figures(page)
+    answered(page, "And now?")
+    assert figures(page, ".turns-past") == before
+    page.reload()
+    eventually(lambda: page.locator(".turns-past .race tbody tr").count() and figures(page, ".turns-past") == before)
+    expect(page.locator(".turns-past .race-chart")).to_be_hidden()
+
+
+def test_the_token_curves_are_shown_or_not_as_the_reader_left_it(site: Site, page: Page) -> None:
+    answered(page)
+    chart, toggle = page.locator(".turn-current .race-chart"), page.locator(".turn-current .race-toggle")
+    expect(chart).to_be_visible()
+    toggle.click()
+    expect(chart).to_be_hidden()
+    expect(toggle).to_have_attribute("aria-expanded", "false")
+    page.reload()
+    page.locator(".turn-current .race").wait_for()
+    expect(chart).to_be_hidden()
+    toggle.click()
+    expect(chart.locator("path.race-line-answer").first).to_be_attached()
+
+
+def test_on_a_phone_a_slim_race_stays_in_sight(browser: Browser, site: Site) -> None:
+    site.say(thinker=endless(Reasoning), drafter=endless(Reasoning), coder=endless(Answer))
+    visitor = Visitor(browser, site.url, viewport={"width": 390, "height": 844}, reduced_motion="reduce")
+    page = visitor.open()
+    send(page)
+    page.locator(".race-row [data-kind=answer]").wait_for()
+    expect(page.locator(".race")).to_be_in_viewport()
+    box = page.locator(".race").bounding_box()
+    assert box is not None and box["height"] < 70 and box["width"] <= 390
+    expect(page.locator(".race-chart")).to_be_hidden()
+    visitor.close()
+    assert visitor.problems == []
+
+
+RUN = """async (parts) => {
+    const { Runner } = await import("/kimi/assets/runner.js");
+    const runner = new Runner();
+    for (const part of parts) runner.apply(part);
+    return { phases: runner.phases(null).map(({ kind, from, to }) => [kind, from, to]),
+             curves: runner.curves(), slowest: runner.slowest() };
+}"""
+
+
+def run(page: Page, *parts: dict[str, Any]) -> dict[str, Any]:
+    return page.evaluate(RUN, list(parts))
+
+
+def test_phases_follow_from_the_stamps(page: Page) -> None:
+    attempt = {"sent_ms": 10, "attempt_no": 1}
+    stamps = {"first_token_ms": 1000, "first_answer_ms": 1000, "last_token_ms": 3000, "end_ms": 3010}
+    race = {"connect_ms": 990, "load_ms": 600, "prompt_ms": 300}  # headers come with the first token there
+    assert run(page, {"attempt": attempt, "stamps": stamps, "race": race})["phases"] == [
+        ["ready", 0, 10],
+        ["connect", 10, 110],
+        ["load", 110, 710],
+        ["prompt", 710, 1010],
+        ["answer", 1010, 3010],
+    ]
+    stamps = {"first_token_ms": 400, "first_reasoning_ms": 400, "end_ms": 900, "last_token_ms": 850}
+    again = {"sent_ms": 5000, "attempt_no": 2}
+    found = run(page, {"attempt": attempt}, {"attempt": again, "stamps": stamps, "race": {"connect_ms": 100}})
+    assert found["phases"] == [
+        ["earlier", 0, 5000],
+        ["connect", 5000, 5100],
+        ["wait", 5100, 5400],
+        ["think", 5400, 5850],
+    ]
+    drafts = {
+        str(k): {"attempt": {"sent_ms": 2, "attempt_no": 1}, "stamps": {"end_ms": 500 + 100 * k}} for k in range(3)
+    }
+    stamps = {"first_token_ms": 50, "first_reasoning_ms": 800, "first_answer_ms": 900, "last_token_ms": 950}
+    heavy = {"attempt": {"sent_ms": 0, "attempt_no": 1}, "stamps": stamps, "race": {"aggregating_ms": 720}}
+    found = run(page, heavy | {"trajectories": drafts})
+    assert found["phases"] == [
+        ["fan", 0, 50],
+        ["drafts", 50, 720],
+        ["wait", 720, 800],
+        ["think", 800, 900],
+        ["answer", 900, 950],
+    ]
+    assert found["slowest"] == "2"
+
+
+def test_curves_end_at_the_lane_s_tokens(page: Page) -> None:
+    stamps = {"first_token_ms": 100, "first_reasoning_ms": 100, "first_answer_ms": 500.04}
+    points = {"points": [100, 0, 300, 40, 499, 80, 500, 90, 900, 180]}
+    part = {"attempt": {"sent_ms": 0, "attempt_no": 1}, "stamps": stamps, "race": points}
+    metrics = {"output_tokens": 60, "reasoning_tokens": 40}
+    [curve] = run(page, part | {"metrics": metrics})["curves"]
+    assert curve["think"] == [[100, 0], [300, 20], [499, 40], [500.04, 40]]
+    assert curve["answer"] == [[500.04, 40], [500, 42], [900, 60]]
+    # Reasoning that was counted but never shown stands at the beginning, not in the answer's slope.
+    hidden = part | {"stamps": {"first_token_ms": 100, "first_answer_ms": 100}, "metrics": metrics}
+    [curve] = run(page, hidden)["curves"]
+    assert (curve["think"], curve["answer"][0], curve["answer"][-1]) == ([], [100, 40], [900, 60])
+    # Heavy's number is that of all its streams.
+    draft = {
+        "attempt": {"sent_ms": 0, "attempt_no": 1},
+        "stamps": {"first_token_ms": 1},
+        "race": {"points": [1, 0, 9, 20]},
+    }
+    heavy = part | {"metrics": {"output_tokens": 100}, "trajectories": {"0": draft}}
+    curves = run(page, heavy)["curves"]
+    assert [curve["k"] for curve in curves] == ["0", None]
+    assert curves[0]["think"][-1][1] + curves[1]["answer"][-1][1] == pytest.approx(100)
+
+
+# -- votes
+
+
+def test_a_vote_is_kept_shown_after_a_reload_changed_and_taken_back(site: Site, page: Page) -> None:
+    answered(page)
+    votes = "SELECT choice, lane, field, blind, speed_visible FROM votes WHERE turn_id = ? ORDER BY rowid"
+    turn = turn_id(page)
+    choice = page.locator(".turn-current .verdict-choice")
+    assert choice.all_text_contents() == ["Luna Large", "Luna Heavy", "Coder Quill", "Tie", "All bad"]
+    choice.nth(2).click()
+    expect(choice.nth(2)).to_have_attribute("aria-pressed", "true")
+    assert site.rows(votes, turn) == [("lane", "coder", json.dumps(LANES).replace(" ", ""), 0, 1)]
+    page.reload()
+    expect(choice.nth(2)).to_have_attribute("aria-pressed", "true")
+    choice.nth(3).click()
+    expect(choice.nth(2)).to_have_attribute("aria-pressed", "false")
+    expect(choice.nth(3)).to_have_attribute("aria-pressed", "true")
+    choice.nth(3).click()
+    expect(choice.nth(3)).to_have_attribute("aria-pressed", "false")
+    assert [row[0] for row in site.rows(votes, turn)] == ["lane", "tie", "none"]
+    assert site.rows("SELECT * FROM vote_outcomes WHERE turn_id = ?", turn) == []
+
+
+def test_a_lane_without_an_answer_takes_no_part_in_the_vote(site: Site, page: Page) -> None:
+    failing = [ProviderError(Failure("connect", "Nobody listens there."))]
+    site.say(thinker=failing, drafter=failing, coder=spoken("", "Eight."))
+    send(page)
+    wait_phase(page, "coder", "done")
+    wait_phase(page, "luna", "error")
+    expect(page.locator(".verdict-choice").nth(0)).to_be_disabled()
+    page.locator(".verdict-choice").nth(2).click()
+    expect(page.locator(".verdict-choice").nth(2)).to_have_attribute("aria-pressed", "true")
+    assert site.rows("SELECT field FROM votes WHERE turn_id = ?", turn_id(page)) == [('["coder"]',)]
+
+
+def test_an_earlier_turn_can_be_voted_on(site: Site, page: Page) -> None:
+    answered(page)
+    answered(page, "And now?")
+    page.locator(".turns-past .verdict-choice").nth(1).click()
+    expect(page.locator(".turns-past .verdict-choice").nth(1)).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".turn-current .verdict-choice").nth(1)).to_have_attribute("aria-pressed", "false")
+
+
+# -- blind
+
+
+class Wire:
+    """Everything the server tells a page from now on: bodies of its own routes and messages of event streams."""
+
+    def __init__(self, page: Page) -> None:
+        self._responses: list[Any] = []
+        self._messages: list[str] = []
+        page.on("response", lambda response: self._responses.append(response) if "/kimi/" in response.url else None)
+        session = page.context.new_cdp_session(page)
+        session.send("Network.enable")
+        session.on("Network.eventSourceMessageReceived", lambda event: self._messages.append(event["data"]))
+
+    def about_turns(self) -> str:
+        """What was said of turns; what the lanes are called as such is no secret."""
+        said = list(self._messages)
+        for response in self._responses:
+            if "/turns/" in response.url and not response.url.endswith("/events") and "/events?" not in response.url:
+                said.append(response.text())
+            elif "/kimi/state" in response.url:
+                said.append(json.dumps(response.json()["turns"]))
+        return "\n".join(said)
+
+
+def told(page: Page) -> str:
+    return page.locator(".turns").evaluate("all => all.outerHTML")
+
+
+def telling(text: str) -> list[str]:
+    return [word for word in TELLING if word in text.lower()]
+
+
+def send_blind(page: Page) -> None:
+    switch = page.locator("#blind")
+    switch.wait_for()
+    if switch.get_attribute("aria-pressed") == "false":
+        switch.click()
+    send(page)
+    page.locator(".turn-current .turn.blind").wait_for()
+
+
+def test_a_blind_turn_tells_nothing_before_the_vote_and_all_after_it(site: Site, page: Page) -> None:
+    site.say(thinker=spoken("pondering", "It is seven.", 0.2), coder=spoken("", "It is eight."))
+    wire = Wire(page)
+    send_blind(page)
+    expect(page.locator(".turn-current .lane").first).to_contain_text("of 3 answers are ready")
+    for slot in "ABC":
+        wait_phase(page, slot, "done")
+    turn = site.reader.turn(turn_id(page))
+    assert turn is not None and sorted(turn.slots) == sorted(LANES)
+    shown = {slot: lane(page, slot, "answer").inner_text() for slot in "ABC"}
+    expected = {"luna": "It is seven. End.", "coder": "It is eight. End."}
+    for slot, lane_id in zip("ABC", turn.slots, strict=True):
+        assert lane_id not in expected or shown[slot].strip() == expected[lane_id]
+    assert telling(told(page)) == []
+    assert telling(wire.about_turns()) == []
+    assert "seven" in wire.about_turns()
+    for part in ("metrics", "steps", "reasoning"):
+        expect(lane(page, "A", part)).to_be_hidden()
+    page.reload()
+    wait_phase(page, "A", "done")
+    assert telling(told(page)) == []
+
+    page.locator(".verdict-choice").nth("ABC".index("B")).click()
+    wait_phase(page, "luna", "done")
+    expect(page.locator(".verdict-note")).to_have_text(re.compile("^Voted blind: A was "))
+    expect(lane(page, "luna", "metrics")).to_be_visible()
+    expect(page.locator(".turn-current .race")).to_be_visible()
+    votes = "SELECT choice, lane, blind, speed_visible FROM votes WHERE turn_id = ?"
+    assert site.rows(votes, turn.turn_id) == [("lane", turn.slots[1], 1, 0)]
+    expect(page.locator(".verdict-choice[aria-pressed=true]")).to_have_count(1)
+
+
+def test_no_word_of_a_blind_answer_leaves_before_the_last_lane_has_ended(site: Site, page: Page) -> None:
+    site.say(thinker=endless(Reasoning), coder=spoken("", "It is eight."))
+    wire = Wire(page)
+    send_blind(page)
+    expect(lane(page, "A")).to_contain_text("2 of 3 answers are ready")
+    assert "eight" not in wire.about_turns() and "eight" not in told(page)
+    assert telling(wire.about_turns() + told(page)) == []
+    ready = {lane(page, slot, "status").inner_text().split()[0] for slot in "ABC"}
+    assert ready == {"Waiting"}
+    for i in range(5):
+        expect(page.locator(".verdict-choice").nth(i)).to_be_disabled()
+    page.locator("#stop").click()
+    wait_phase(page, "A", "done", "error")
+    assert "eight" in told(page)
+
+
+def test_a_blind_turn_can_be_opened_without_a_vote_also_when_it_is_past(site: Site, page: Page) -> None:
+    send_blind(page)
+    wait_phase(page, "A", "done")
+    first = turn_id(page)
+    page.locator("#blind").click()
+    answered(page, "And now?")
+    past = page.locator(".turns-past")
+    assert telling(past.evaluate("all => all.outerHTML")) == []
+    past.locator(".verdict-open").click()
+    expect(past.locator(".lane h3")).to_have_text(["Luna Large", "Luna Heavy", "Coder Quill"])
+    expect(past.locator(".answer").first).to_contain_text("First it is 7.")
+    expect(past.locator(".verdict-open")).to_be_hidden()
+    assert site.rows("SELECT choice, blind FROM votes WHERE turn_id = ?", first) == [("none", 1)]
+    # A vote from now on is an open one.
+    past.locator(".verdict-choice").nth(0).click()
+    eventually(lambda: len(site.rows("SELECT 1 FROM votes WHERE turn_id = ?", first)) == 2)
+    query = "SELECT choice, blind, speed_visible FROM votes WHERE turn_id = ? ORDER BY rowid DESC LIMIT 1"
+    assert site.rows(query, first) == [("lane", 0, 1)]
+
+
+def test_the_api_does_not_open_a_blind_turn(site: Site, page: Page) -> None:
+    send_blind(page)
+    wait_phase(page, "A", "done")
+    cookies = {cookie["name"]: cookie["value"] for cookie in page.context.cookies()}
+    base = f"{site.url}/kimi/turns/{turn_id(page)}"
+    with httpx.Client(cookies=cookies) as client:
+        for path in ("frame", "answers", "diff?left=A&right=B", "lanes/A/answer"):
+            response = client.get(f"{base}/{path}")
+            assert response.status_code == 200
+            assert telling(response.text) == []
+        for lane_id in LANES:
+            assert client.get(f"{base}/lanes/{lane_id}/answer").status_code == 404
+        assert client.get(f"{base}/diff?left=luna&right=coder").status_code == 404
+
+
+# -- the diff
+
+HOSTILE = '<img src=x onerror="window.hacked=1"> ${window.hacked=2} <script>window.hacked=3</script>'
+
+
+def test_two_answers_are_compared_piece_by_piece(site: Site, page: Page) -> None:
+    same = "The total is a sum over all parts. "
+    site.say(
+        thinker=spoken(
+            "hm", f"{same}The shop earned 120 dollars in March.\n```python\nx = 1\ny = 2\n```\nThe answer is 7."
+        ),
+        coder=spoken(
+            "", f"{same}The shop earned 125 dollars in March.\n```python\nx = 1\n  y = 2\n```\nThe answer is 7."
+        ),
+    )
+    answered(page)
+    page.get_by_role("button", name="Compare two answers").click()
+    dialog = page.get_by_role("dialog", name="Compare two answers")
+    expect(dialog.locator(".compare-summary p").first).to_be_visible()
+    dialog.get_by_label("Right answer").select_option("coder")
+    expect(dialog.locator(".compare-summary p").first).to_have_text("Both conclude 7.")
+    changed = dialog.locator("[data-kind=changed]")
+    expect(changed.first.locator("del")).to_have_text("120")
+    expect(changed.first.locator("ins")).to_have_text("125")
+    expect(dialog.locator(".compare-code ins")).not_to_have_count(0)
+    expect(dialog.locator("[data-kind=same]").first).to_have_text(same)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+
+
+def test_a_trajectory_can_be_compared_with_the_hybrid(site: Site, page: Page) -> None:
+    answered(page)
+    page.get_by_role("button", name="Compare two answers").click()
+    dialog = page.get_by_role("dialog", name="Compare two answers")
+    options = dialog.get_by_label("Left answer").locator("option")
+    expect(options).to_have_count(6)
+    assert [text.split(" · ")[0] for text in options.all_text_contents()] == [
+        "Luna Large",
+        "Luna Heavy",
+        *(f"Luna Heavy #{k}" for k in (1, 2, 3)),
+        "Coder Quill",
+    ]
+    dialog.get_by_label("Left answer").select_option("luna-heavy/1")
+    dialog.get_by_label("Right answer").select_option("luna-heavy")
+    expect(dialog.locator(".compare-names")).to_have_text("Luna Heavy #2Luna Heavy")
+    expect(dialog.locator(".compare-row[data-kind]")).not_to_have_count(0)
+
+
+def test_hostile_answers_stay_text_in_the_diff(site: Site, page: Page) -> None:
+    site.say(
+        thinker=spoken("hm", f"A first line. {HOSTILE} alike."),
+        coder=spoken("", f"A first line. {HOSTILE} alike, nearly."),
+    )
+    answered(page)
+    page.get_by_role("button", name="Compare two answers").click()
+    dialog = page.get_by_role("dialog", name="Compare two answers")
+    dialog.get_by_label("Right answer").select_option("coder")
+    expect(dialog.locator(".compare-rows")).to_contain_text("onerror=")
+    expect(dialog.locator(".compare-rows")).to_contain_text("<script>")
+    names = dialog.locator(".compare-rows").evaluate(
+        "all => [...all.querySelectorAll('*')].map((one) => one.localName)"
+    )
+    assert set(names) <= {"div", "span", "del", "ins", "button"}
+    assert page.evaluate("window.hacked") is None
+
+
+def test_one_answer_alone_cannot_be_compared(site: Site, page: Page) -> None:
+    failing = [ProviderError(Failure("connect", "Nobody listens there."))]
+    site.say(thinker=failing, drafter=failing, coder=spoken("", "Eight."))
+    send(page)
+    wait_phase(page, "coder", "done")
+    wait_phase(page, "luna-heavy", "error")
+    page.get_by_role("button", name="Compare two answers").click()
+    expect(page.locator(".compare-summary")).to_have_text("There are not yet two answers to compare.")
+
+
+# -- who may
+
+
+def test_turns_of_others_are_not_there(site: Site, page: Page) -> None:
+    answered(page)
+    base = f"{site.url}/kimi/turns/{turn_id(page)}"
+    with httpx.Client() as stranger:
+        assert stranger.post(f"{base}/vote", json={"choice": "tie"}).status_code == 404
+        assert stranger.get(f"{base}/answers").status_code == 404
+        assert stranger.get(f"{base}/diff?left=luna&right=coder").status_code == 404
+
+
+def test_a_blind_turn_is_not_voted_on_before_its_answers_are_shown(site: Site) -> None:
+    site.say(coder=endless(Answer))
+    turn = site.engine.send("?", blind=True)
+    url = f"{site.url}/kimi/turns/{turn.turn_id}/vote"
+    response = httpx.post(url, json={"choice": "lane", "lane": "A"})
+    assert (response.status_code, response.json()["error"]) == (
+        409,
+        "The answers are not shown yet: vote once they are.",
+    )
+    assert turn.vote is None
+    site.engine.stop(turn.turn_id)
+    eventually(lambda: turn.closed)
+    assert httpx.post(url, json={"choice": "lane", "lane": "luna"}).status_code == 422  # it is a slot that is voted for
+    assert httpx.post(url, json={"choice": "all_bad"}).json()["slots"] == dict(zip("ABC", turn.slots, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"choice": "best"}, 422),
+        ({"choice": "lane"}, 422),
+        ({"choice": "lane", "lane": "drafter"}, 422),
+        ({"choice": "tie", "lane": "luna"}, 422),
+        ([], 400),
+    ],
+)
+def test_votes_that_make_no_sense_are_refused(site: Site, body: Any, status: int) -> None:
+    turn = site.engine.send("?")
+    eventually(lambda: turn.closed)
+    response = httpx.post(f"{site.url}/kimi/turns/{turn.turn_id}/vote", json=body)
+    assert response.status_code == status
+    assert turn.vote is None
