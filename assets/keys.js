@@ -41,6 +41,7 @@ function escape(page, field) {
   if (composer()?.editing) composer().cancelEdit();
   else if (composer()?.closeEstimate()) return;
   else if (page.focusedLane) page.focusLane(null);
+  else if (page.endReplay()) return;
   else if (page.running) document.querySelector("#stop")?.click();
   else field?.blur();
 }

@@ -14,6 +14,7 @@ import { copyFrom, h, reducedMotion, setText } from "./dom.js";
 import { listenToKeys } from "./keys.js";
 import { copyCodeOnClick } from "./markdown.js";
 import { versionsOf } from "./prompt.js";
+import { Replays } from "./replays.js";
 import { startBlock } from "./start.js";
 import { TurnStream } from "./stream.js";
 import { TurnRow } from "./turn.js";
@@ -37,6 +38,12 @@ class Page {
     this.row = null; // the current turn's row
     this.stream = null;
     this.pastRows = [];
+    this.replays = new Replays({
+      rows: () => [...this.pastRows, this.row].filter(Boolean),
+      actions: (turnId) => this.#actions(turnId),
+      focusedLane: () => this.focusedLane,
+      say: (text) => this.#say(text),
+    });
     this.past = h("div", { class: "turns-past" });
     this.current = h("div", { class: "turn-current" });
     this.focusedLane = null; // id of the lane that has the width
@@ -115,27 +122,27 @@ class Page {
 
   /** Give a lane the whole width, on a narrow screen show it; the same lane again or null: all side by side. */
   focusLane(id) {
-    if (id && NARROW.matches) return this.row?.showLane(id);
+    if (id && NARROW.matches) return this.#shown?.showLane(id);
     this.focusedLane = id === this.focusedLane ? null : id;
-    for (const row of [...this.pastRows, this.row]) row?.focusLane(this.focusedLane);
+    for (const row of [...this.pastRows, this.row, ...this.replays.shown]) row?.focusLane(this.focusedLane);
     return undefined;
   }
 
   focusNth(index) {
-    const id = this.row && [...this.row.lanes.keys()][index];
+    const id = this.#shown && [...this.#shown.lanes.keys()][index];
     if (id) this.focusLane(id);
   }
 
   /** The lane a key means: the one with the width, the one the keyboard is in, on a narrow screen the one shown. */
   get #keyLane() {
-    if (!this.row) return null;
-    const { lanes } = this.row;
-    if (NARROW.matches) return this.row.shownLane;
+    if (!this.#shown) return null;
+    const { lanes } = this.#shown;
+    if (NARROW.matches) return this.#shown.shownLane;
     return lanes.get(this.focusedLane) ?? [...lanes.values()].find((lane) => lane.element.contains(document.activeElement)) ?? null;
   }
 
   toggleThinking() {
-    const lanes = this.#keyLane ? [this.#keyLane] : [...(this.row?.lanes.values() ?? [])];
+    const lanes = this.#keyLane ? [this.#keyLane] : [...(this.#shown?.lanes.values() ?? [])];
     const open = !lanes.some((lane) => lane.reasoning.open);
     for (const lane of lanes) lane.toggleThinking(open);
   }
@@ -145,8 +152,19 @@ class Page {
     if (lane?.running) lane.stop.click();
   }
 
+  /** Begin the current turn's replay, or let it run and rest. */
   replay() {
-    this.row?.element.querySelector('[data-action="replay"]')?.click();
+    this.#shown?.element.parentElement.querySelector('[data-action="replay"]')?.click();
+  }
+
+  /** End the replay the reader is at; false if there is none. */
+  endReplay() {
+    return this.replays.endNewest();
+  }
+
+  /** The row the reader sees of the current turn: its own, or a replay's. */
+  get #shown() {
+    return this.replays.rowOf(this.row?.id) ?? this.row;
   }
 
   async #openTurn(turnId) {
@@ -213,13 +231,14 @@ class Page {
     this.#drop();
     const lanes = this.laneInfos.map((info) => ({ ...info, at_rest: true }));
     this.row = new TurnRow({ turn_id: "", prompt: null, lanes }, this.#actions(""));
-    this.row.element.prepend(startBlock((prompt) => composer()?.fill(prompt)));
+    this.row.element.prepend(startBlock((prompt) => composer()?.fill(prompt), (name) => this.replays.watchExample(name)));
     this.row.focusLane(this.focusedLane);
     this.current.replaceChildren(this.row.element);
     this.#running(false);
   }
 
   #retire() {
+    this.replays.end(this.row.id);
     this.stream?.close();
     this.stream = null;
     this.#keepPast(this.row);
@@ -234,12 +253,14 @@ class Page {
   }
 
   #dropPast() {
+    for (const row of this.pastRows) this.replays.end(row.id);
     for (const row of this.pastRows) row.close();
     this.pastRows = [];
     this.past.replaceChildren();
   }
 
   #drop() {
+    if (this.row) this.replays.end(this.row.id);
     this.stream?.close();
     this.stream = null;
     this.row?.close();
@@ -292,6 +313,7 @@ class Page {
       announce: (text) => this.announcer.say(text),
       refresh: () => this.load(),
       opened: (turn) => this.#reopen(turn),
+      replay: () => this.replays.watch(turnId),
     };
   }
 

@@ -6,7 +6,7 @@
  * turn that was over when it was loaded starts folded. While live its view has a fixed height and follows the newest
  * line (see follow.js); its text is plain, never rendered again (see lines.js).
  */
-import { button, copyFrom, h, setAttribute, setText } from "./dom.js";
+import { button, copyFrom, h, setAttribute, setFlag, setText } from "./dom.js";
 import { Find } from "./find.js";
 import { Follower } from "./follow.js";
 import { seconds, tokens } from "./format.js";
@@ -125,7 +125,7 @@ export class ReasoningPanel {
     }
     setText(this.title, title);
     setAttribute(this.element, "data-state", state);
-    this.toggle.disabled = !this.log.length;
+    setFlag(this.toggle, "disabled", !this.log.length);
   }
 
   userToggle(open = !this.open) {
@@ -133,6 +133,13 @@ export class ReasoningPanel {
     clearTimeout(this.foldTimer);
     this.#set(open);
     this.toggle.focus({ preventScroll: true });
+  }
+
+  /** Be open or folded as the reader has set another panel of this lane. */
+  likeBefore(panel) {
+    if (!panel.touched) return;
+    this.touched = true;
+    this.#set(panel.open);
   }
 
   openFind() {

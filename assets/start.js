@@ -1,4 +1,5 @@
 /** What the page shows before the first prompt: what this is, prompts to start from, the lanes at rest. */
+import { ask } from "./chat.js";
 import { h } from "./dom.js";
 
 const STARTERS = [
@@ -8,8 +9,10 @@ const STARTERS = [
   ["Math", "Find the sum of all positive divisors of 360, and show how it follows from the prime factorisation."],
 ];
 
-/** `onpick(prompt)` puts a prompt into the composer. */
-export function startBlock(onpick) {
+/** `onpick(prompt)` puts a prompt into the composer, `onwatch(name)` replays a recorded turn. */
+export function startBlock(onpick, onwatch) {
+  const examples = h("p", { class: "start-examples", hidden: true }, "Watch an example:");
+  offer(examples, onwatch);
   return h(
     "div", { class: "start" },
     h("h2", {}, "One prompt, every model at once"),
@@ -18,5 +21,14 @@ export function startBlock(onpick) {
       ...STARTERS.map(([kind, prompt]) =>
         h("button", { type: "button", class: "starter", onclick: () => onpick(prompt) },
           h("span", { class: "starter-kind" }, kind), h("span", { class: "starter-text" }, prompt)))),
+    examples,
   );
+}
+
+/** The recorded turns that come with the app: they replay without any model. */
+async function offer(place, onwatch) {
+  const { examples } = await ask("/kimi/examples").catch(() => ({ examples: [] }));
+  place.append(...examples.map(({ name, title }) =>
+    h("button", { type: "button", class: "quiet start-example", onclick: () => onwatch(name) }, `▶ ${title}`)));
+  place.hidden = !examples.length;
 }

@@ -3,21 +3,25 @@
  * `apply(frame)` takes frames of the stream route; see kimi_ui/ui/frames.py for what stands in them.
  */
 import { Clock } from "./clock.js";
-import { h, reducedMotion, setAttribute, setText } from "./dom.js";
+import { h, reducedMotion, setAttribute, setFlag, setText } from "./dom.js";
 import { Lane } from "./lane.js";
 import { PromptBlock } from "./prompt.js";
 import { Race } from "./race.js";
+import { TurnTools } from "./turn_tools.js";
 import { Verdict } from "./verdict.js";
 
 const TICK_MS = 100;
 
 export class TurnRow {
-  /** `turn`: turn_id ("" while idle), prompt, lanes (their infos). `actions` as in lane.js, bound to this turn. */
-  constructor(turn, actions) {
+  /**
+   * `turn`: turn_id ("" while idle), prompt, lanes (their infos). `actions` as in lane.js and turn_tools.js, bound to
+   * this turn. `clock` gives the turn's time; a replay brings its own.
+   */
+  constructor(turn, actions, clock = new Clock()) {
     this.id = turn.turn_id;
     this.seq = turn.seq;
     this.prompt = turn.prompt === null ? null : new PromptBlock(turn);
-    this.clock = new Clock();
+    this.clock = clock;
     this.ticker = 0;
     this.lanes = new Map();
     this.tabs = new Map();
@@ -38,6 +42,8 @@ export class TurnRow {
     const infos = [...this.lanes.values()].map((lane) => lane.info);
     this.race = this.id && !turn.blind ? new Race(infos) : null;
     this.verdict = this.id ? new Verdict(turn, infos, actions.opened) : null;
+    this.tools = this.id && !turn.blind ? new TurnTools(turn.turn_id, actions) : null;
+    if (this.tools) this.verdict.element.append(this.tools.element);
     this.element = h("article", { class: turn.blind ? "turn blind" : "turn", "data-turn": this.id },
       this.prompt?.element, this.race?.element, this.tabBar, this.grid, this.verdict?.element);
     this.#markTab();
@@ -47,20 +53,32 @@ export class TurnRow {
     return [...this.lanes.values()].some((lane) => lane.running);
   }
 
-  /** `live` false for the frame that tells everything so far: nothing in it happened before the reader's eyes. */
   apply(frame, live) {
-    if (frame.now_ms !== null && frame.now_ms !== undefined) this.clock.sync(frame.now_ms);
-    for (const [id, part] of Object.entries(frame.lanes)) {
-      const lane = this.lanes.get(id);
-      if (!lane) continue;
-      lane.apply(part, live);
-      if (part.phase) setAttribute(this.tabs.get(id), "data-phase", part.phase);
+    this.applyAll([frame], live);
+  }
+
+  /** `live` false for frames that tell what has been: nothing in them happened before the reader's eyes. */
+  applyAll(frames, live) {
+    for (const frame of frames) {
+      if (frame.now_ms !== null && frame.now_ms !== undefined) this.clock.sync(frame.now_ms);
+      for (const [id, part] of Object.entries(frame.lanes)) {
+        const lane = this.lanes.get(id);
+        if (!lane) continue;
+        lane.apply(part, live);
+        if (part.phase) setAttribute(this.tabs.get(id), "data-phase", part.phase);
+      }
+      this.race?.apply(frame.lanes);
     }
     for (const lane of this.lanes.values()) lane.settle();
-    this.race?.apply(frame.lanes);
     this.verdict?.answered(new Set([...this.lanes].filter(([, lane]) => lane.answered).map(([id]) => id)));
+    if (this.tools) setFlag(this.tools.element, "hidden", this.running);
     if (!live || !this.ticker) this.tick();
     if (this.running && !this.ticker) this.ticker = setInterval(() => this.tick(), TICK_MS);
+  }
+
+  /** Take over what the reader has set in another row of this turn. */
+  likeBefore(row) {
+    for (const [id, lane] of this.lanes) lane.reasoning.likeBefore(row.lanes.get(id).reasoning);
   }
 
   tick() {

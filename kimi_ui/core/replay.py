@@ -26,13 +26,16 @@ class Moment(NamedTuple):
     until: int
 
 
-def moments(turn: TurnLog) -> list[Moment]:
-    """The moments of a turn that has ended, in order. Empty for a turn without entries."""
+def moments(turn: TurnLog, every_ns: int = MOMENT_NS) -> list[Moment]:
+    """The moments of a turn that has ended, in order; text that flows is shown at most ``every_ns`` late.
+
+    Empty for a turn without entries.
+    """
     found: list[Moment] = []
     begun_ns: int | None = None  # play time of the first entry that is not in a moment yet
     last = Moment(0, 0, 0)
     for number, (play_ns, turn_ns, changes) in enumerate(_stamped(turn), start=1):
-        if begun_ns is not None and play_ns - begun_ns > MOMENT_NS:
+        if begun_ns is not None and play_ns - begun_ns > every_ns:
             found.append(last)
             begun_ns = None
         last = Moment(play_ns, turn_ns, number)

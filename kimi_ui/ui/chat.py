@@ -1,13 +1,19 @@
-"""The Chat tab: the lanes, and the composer beneath them."""
+"""The Chat tab: the conversations, beside them the lanes, and the composer beneath those."""
 
 from __future__ import annotations
+
+import gradio as gr
 
 from ..engine import Engine
 from . import composer
 from .chat_routes import ChatRoutes
 from .lanes import lanes_view
+from .sidebar import sidebar_view
 
 
 def build(engine: Engine, routes: ChatRoutes) -> None:
     """Add the tab's components and events to the Blocks being built."""
-    composer.build(engine, routes, lanes_view("lanes"))
+    with gr.Row(elem_id="chat-row"):
+        sidebar_view("history")
+        with gr.Column(elem_id="chat-main"):
+            composer.build(engine, routes, lanes_view("lanes"))

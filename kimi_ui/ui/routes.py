@@ -75,11 +75,11 @@ class PageRoutes:
         turns: list[TurnLog] = []
         if turn_id := request.query_params.get("turn"):
             shown = await self._found(turn_id, owner)
-            turns = await self._conversation(shown.conversation_id, owner) if shown else []
+            turns = await self.conversation(shown.conversation_id, owner) if shown else []
         elif conversation := request.query_params.get("c"):
-            turns = await self._conversation(conversation, owner)
+            turns = await self.conversation(conversation, owner)
         elif owner and (live := self._engine.live_turns(owner)):
-            turns = await self._conversation(live[-1].conversation_id, owner)
+            turns = await self.conversation(live[-1].conversation_id, owner)
         response = Json(
             {
                 "lanes": self._lanes(),
@@ -165,7 +165,7 @@ class PageRoutes:
             turn = await asyncio.to_thread(self._reader.turn, turn_id)
         return turn if turn is not None and may_read(turn.owner, owner) else None
 
-    async def _conversation(self, conversation_id: str, owner: str) -> list[TurnLog]:
+    async def conversation(self, conversation_id: str, owner: str) -> list[TurnLog]:
         """The conversation's turns in order; memory is newer than the log."""
         turns: dict[int, TurnLog] = {}
         if self._reader is not None:

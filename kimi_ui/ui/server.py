@@ -20,9 +20,11 @@ from fastapi import FastAPI
 
 from ..core.tokens import counter
 from ..engine import Engine
+from .accents import accent_css
 from .chat_routes import ChatRoutes
 from .compare_routes import CompareRoutes
 from .guard import Guard, Hosts, known_hosts
+from .history_routes import HistoryRoutes
 from .login import Login
 from .routes import PageRoutes
 
@@ -46,7 +48,7 @@ _GRADIO_UNSET = (
     "GRADIO_NUM_WORKERS",
 )
 STOP_GRACE_S = 1.0
-STYLES = ("kimi", "lane", "chat", "race", "compare", "markdown", "highlight", "lanes_tab")
+STYLES = ("kimi", "lane", "chat", "race", "compare", "markdown", "highlight", "lanes_tab", "sidebar", "replay")
 
 
 class PortInUse(OSError):
@@ -80,7 +82,7 @@ def _create(engine: Engine, reader: LogReader | None, roster: Roster) -> FastAPI
 
     from . import app as page
     from .lanes_tab import LanesRoutes
-    from .theme import accent_css, theme
+    from .theme import theme
 
     pages = PageRoutes(engine, reader, roster)
     chat = ChatRoutes(engine, reader, roster, pages)
@@ -96,6 +98,7 @@ def _create(engine: Engine, reader: LogReader | None, roster: Roster) -> FastAPI
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.streams = pages.streams
     app.router.routes.extend(CompareRoutes(engine, pages).routes())
+    app.router.routes.extend(HistoryRoutes(engine, reader, pages).routes())
     app.router.routes.extend([*chat.routes(), *LanesRoutes(roster, pages.pulls).routes(), *pages.routes()])
     head = f"<style>{accent_css()}</style>" + "".join(
         f'<link rel="stylesheet" href="/kimi/assets/{name}.css">' for name in STYLES

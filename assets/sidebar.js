@@ -1,0 +1,259 @@
+/**
+ * The sidebar: the visitor's conversations with search, new, rename, export and delete. On a wide window it stands
+ * beside the chat and can be folded; on a narrow one it is a drawer. What it shows is always read from the server.
+ */
+import { ask, chat } from "./chat.js";
+import { button, h, setAttribute, setText } from "./dom.js";
+import { ConversationItem } from "./sidebar_item.js";
+import { Results } from "./sidebar_results.js";
+
+const DRAWER = matchMedia("(max-width: 1100px)");
+const OPEN_KEY = "kimi.history";
+const TYPING_MS = 160;
+const SETTLE_MS = 250; // what happens in the chat is asked for once, not at every event of it
+
+let mounted = null;
+
+/** Called by the component's js_on_load. */
+export function mount(element) {
+  mounted?.close();
+  mounted = new Sidebar(element);
+}
+
+class Sidebar {
+  constructor(element) {
+    this.items = new Map(); // id -> ConversationItem, in the order shown
+    this.more = null;
+    this.#build(element);
+    this.channel = "BroadcastChannel" in window ? new BroadcastChannel("kimi") : null;
+    this.channel?.addEventListener("message", () => this.#soon());
+    this.ends = [
+      chat.on("conversation", () => this.#chatChanged()), chat.on("ended", () => this.#soon()),
+      listen(DRAWER, "change", () => this.#setOpen(wantedOpen())),
+      listen(document, "keydown", (event) => this.#escape(event)),
+    ];
+    this.#setOpen(wantedOpen());
+    this.refresh();
+  }
+
+  close() {
+    clearTimeout(this.timer);
+    this.nearEnd.disconnect();
+    this.channel?.close();
+    for (const end of this.ends) end();
+  }
+
+  /** Ask for the newest conversations again; older ones that were loaded stay. */
+  async refresh() {
+    clearTimeout(this.timer);
+    try {
+      const { conversations, more, stored } = await ask("/kimi/conversations");
+      const oldest = conversations.at(-1)?.at_utc ?? "";
+      const ids = new Set(conversations.map(({ id }) => id));
+      const older = more === null ? [] : [...this.items.values()].map((item) => item.head).filter(({ id, at_utc: at }) => !ids.has(id) && at < oldest);
+      if (!older.length) this.more = more;
+      this.stored = stored;
+      this.#say("");
+      this.#show([...conversations, ...older]);
+    } catch (error) {
+      this.#say(error.message);
+    }
+  }
+
+  #build(element) {
+    this.toggle = button("Conversations", () => this.#setOpen(!this.open, true), {
+      face: "", class: "history-toggle", "aria-expanded": "false", "aria-controls": "kimi-history" });
+    this.toggle.append(h("span", { class: "history-icon", "aria-hidden": "true" }));
+    const fresh = button("New conversation", () => this.#go(""), { face: "New", class: "quiet history-new" });
+    this.search = h("input", { type: "search", class: "history-search", placeholder: "Search", "aria-label": "Search conversations",
+                               autocomplete: "off", spellcheck: "false", oninput: () => this.#typed() });
+    this.list = h("div", { class: "history-list" });
+    this.moreButton = h("button", { type: "button", class: "quiet history-more", hidden: true, onclick: () => this.#loadMore() }, "Show older");
+    this.results = new Results((match) => this.#go(match.id, match.turn));
+    this.note = h("p", { class: "history-note", role: "status", hidden: true });
+    this.scroller = h("div", { class: "history-scroller", onkeydown: (event) => this.#moved(event) },
+      this.list, this.moreButton, this.results.element, this.note);
+    this.panel = h("aside", { class: "history", id: "kimi-history", "aria-label": "Conversations" },
+      h("div", { class: "history-head" }, h("h2", {}, "Conversations"), fresh), this.search, this.scroller);
+    this.search.addEventListener("keydown", (event) => event.key === "ArrowDown" && this.#focusFirst(event));
+    this.shade = h("div", { class: "history-shade", hidden: true, onclick: () => this.#setOpen(false) });
+    element.replaceChildren(this.toggle, this.shade, this.panel);
+    this.nearEnd = new IntersectionObserver(([entry]) => entry.isIntersecting && this.#loadMore(), { root: this.scroller, rootMargin: "300px" });
+    this.nearEnd.observe(this.moreButton);
+  }
+
+  #show(heads) {
+    if ([...this.items.values()].some((item) => item.busy)) return this.#soon();
+    const before = this.items;
+    this.items = new Map(heads.map((head) => {
+      const item = before.get(head.id) ?? new ConversationItem(head.id, this.#itemActions());
+      item.show(head, head.id === chat.conversation);
+      return [head.id, item];
+    }));
+    const groups = Object.entries(Object.groupBy(heads, ({ at_utc: at }) => period(at)));
+    const focused = document.activeElement;
+    this.list.replaceChildren(...groups.map(([name, members]) => h("section", { "aria-label": name },
+      h("h3", { class: "history-period" }, name),
+      h("ul", {}, ...members.map(({ id }) => this.items.get(id).element)))));
+    if (this.list.contains(focused)) focused.focus({ preventScroll: true });
+    this.moreButton.hidden = this.more === null;
+    if (!heads.length) this.#say(this.stored ? "Your conversations will stand here." : "Nothing is stored here, so there is no history.");
+    return undefined;
+  }
+
+  #itemActions() {
+    return {
+      open: (id) => this.#go(id),
+      changed: () => this.channel?.postMessage({ history: true }),
+      deleted: (id) => this.#deleted(id),
+    };
+  }
+
+  #deleted(id) {
+    const places = [...this.items.keys()];
+    const next = places[places.indexOf(id) + 1] ?? places[places.indexOf(id) - 1];
+    this.items.delete(id);
+    this.#show([...this.items.values()].map((item) => item.head));
+    (this.items.get(next)?.face ?? this.search).focus({ preventScroll: true });
+    this.channel?.postMessage({ history: true });
+    if (id === chat.conversation) chat.tell("open", "");
+    this.refresh();
+  }
+
+  async #loadMore() {
+    if (this.more === null || this.loading) return;
+    this.loading = true;
+    try {
+      const { conversations, more } = await ask(`/kimi/conversations?before=${encodeURIComponent(this.more)}`);
+      this.more = more;
+      this.#show([...[...this.items.values()].map((item) => item.head), ...conversations.filter(({ id }) => !this.items.has(id))]);
+    } catch (error) {
+      this.#say(error.message);
+    } finally {
+      this.loading = false;
+    }
+  }
+
+  #typed() {
+    clearTimeout(this.typing);
+    this.typing = setTimeout(() => this.#find(), TYPING_MS);
+  }
+
+  async #find() {
+    const query = this.search.value.trim();
+    this.asked?.abort();
+    this.list.hidden = query !== "";
+    this.moreButton.hidden = query !== "" || this.more === null;
+    this.#say("");
+    if (!query) return this.results.clear();
+    this.asked = new AbortController();
+    try {
+      const { matches } = await ask(`/kimi/search?q=${encodeURIComponent(query)}`, { signal: this.asked.signal });
+      this.results.show(matches, chat.conversation);
+      if (!matches.length) this.#say("Nothing found.");
+    } catch (error) {
+      if (error.name !== "AbortError") this.#say(error.message);
+    }
+    return undefined;
+  }
+
+  /** Show a conversation in the chat, at one of its turns if one is named. */
+  #go(id, turn = "") {
+    if (DRAWER.matches) this.#setOpen(false);
+    if (turn) {
+      const end = chat.on("conversation", () => {
+        end();
+        document.querySelector(`[data-turn="${CSS.escape(turn)}"]`)?.scrollIntoView({ block: "start" });
+      });
+    }
+    chat.tell("open", id);
+    if (!id) document.querySelector("#prompt textarea")?.focus();
+  }
+
+  #chatChanged() {
+    for (const [id, item] of this.items) item.mark(id === chat.conversation);
+    this.results.mark(chat.conversation);
+    this.#soon();
+  }
+
+  #soon() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.refresh(), SETTLE_MS);
+  }
+
+  /** Up and down go through what can be opened; above the first is the search. */
+  #moved(event) {
+    const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!by || event.target.matches("input")) return;
+    const faces = this.#faces();
+    const at = faces.indexOf(event.target.closest("li")?.querySelector(".history-open"));
+    if (at < 0) return;
+    event.preventDefault();
+    (faces[at + by] ?? (by < 0 ? this.search : faces[at])).focus();
+  }
+
+  #focusFirst(event) {
+    event.preventDefault();
+    this.#faces()[0]?.focus();
+  }
+
+  #faces() {
+    return [...this.scroller.querySelectorAll(".history-open")].filter((face) => face.offsetParent !== null);
+  }
+
+  #escape(event) {
+    if (event.key !== "Escape" || !this.open || event.defaultPrevented) return;
+    if (this.search.value && event.target === this.search) return void setTimeout(() => this.#typed());
+    if (!DRAWER.matches) return;
+    event.preventDefault();
+    this.#setOpen(false);
+    this.toggle.focus();
+  }
+
+  #setOpen(open, remember = false) {
+    this.open = open;
+    this.panel.inert = !open;
+    this.shade.hidden = !open || !DRAWER.matches;
+    setAttribute(this.toggle, "aria-expanded", String(open));
+    document.documentElement.toggleAttribute("data-history-open", open);
+    if (!remember) return;
+    if (!DRAWER.matches) keep(open);
+    else if (open) this.search.focus();
+  }
+
+  #say(text) {
+    setText(this.note, text);
+    this.note.hidden = !text;
+  }
+}
+
+function listen(target, name, listener) {
+  target.addEventListener(name, listener);
+  return () => target.removeEventListener(name, listener);
+}
+
+/** Which part of the list a conversation stands in, by this browser's calendar. */
+function period(utc) {
+  const day = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
+  const days = Math.round((day(new Date()) - day(new Date(utc))) / 86_400_000);
+  if (days <= 0) return "Today";
+  if (days === 1) return "Yesterday";
+  return days < 7 ? "Last 7 days" : "Earlier";
+}
+
+function wantedOpen() {
+  if (DRAWER.matches) return false;
+  try {
+    return localStorage.getItem(OPEN_KEY) !== "0";
+  } catch {
+    return true;
+  }
+}
+
+function keep(open) {
+  try {
+    localStorage.setItem(OPEN_KEY, open ? "1" : "0");
+  } catch {
+    // private mode: kept for this page only
+  }
+}

@@ -1,0 +1,40 @@
+/** What a search found: a conversation each, with the place and the words that were looked for. All of it as text. */
+import { h, setAttribute } from "./dom.js";
+
+const PARTS = { title: "Title", prompt: "Prompt", answer: "Answer", reasoning: "Reasoning" };
+
+export class Results {
+  /** `onopen(match)` is called for the match the reader chooses. */
+  constructor(onopen) {
+    this.onopen = onopen;
+    this.element = h("ul", { class: "history-results", "aria-label": "Found", hidden: true });
+  }
+
+  clear() {
+    this.element.replaceChildren();
+    this.element.hidden = true;
+  }
+
+  show(matches, current) {
+    this.element.replaceChildren(...matches.map((match) => this.#item(match)));
+    this.element.hidden = false;
+    this.mark(current);
+  }
+
+  mark(current) {
+    for (const item of this.element.children) {
+      setAttribute(item.firstChild, "aria-current", item.dataset.conversation === current ? "page" : null);
+    }
+  }
+
+  #item(match) {
+    const place = [PARTS[match.part], match.label].filter(Boolean).join(" · ");
+    const snippet = match.snippet.map(({ text, hit }) => (hit ? h("mark", {}, text) : text));
+    return h("li", { class: "history-item", "data-conversation": match.id },
+      h("button", { type: "button", class: "history-open", onclick: () => this.onopen(match) },
+        h("span", { class: "history-words" },
+          match.part === "title" ? null : h("span", { class: "history-title", dir: "auto" }, match.title),
+          h("span", { class: match.part === "title" ? "history-title" : "history-snippet", dir: "auto" }, ...snippet),
+          h("span", { class: "history-meta" }, place))));
+  }
+}

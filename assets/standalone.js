@@ -1,0 +1,61 @@
+/**
+ * The exported page: its turns as they ended, each with its replay. Opened from a file, without a server: whatever the
+ * page's parts would ask a server for stands in the document (kimi_ui/ui/export_page.py).
+ */
+import { copyFrom, h } from "./dom.js";
+import { copyCodeOnClick } from "./markdown.js";
+import { Replay } from "./replay.js";
+import { TurnRow } from "./turn.js";
+
+const held = JSON.parse(document.getElementById("kimi-export").textContent);
+window.fetch = async (url) => new Response(held.routes[url] ?? "", { status: url in held.routes ? 200 : 404 });
+
+const page = h("div", { class: "kimi standalone-turns" });
+copyCodeOnClick(page, copyFrom);
+document.querySelector("main").append(page);
+held.replays.forEach((turn, place) => show(turn, place < held.replays.length - 1));
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const follow = () => document.documentElement.classList.toggle("dark", dark.matches);
+dark.addEventListener("change", follow);
+follow();
+
+/** A turn as it ended; its replay takes its place while it is watched. `past`: others come after it. */
+function show(document, past) {
+  let focused = null;
+  const drawn = (next) => {
+    if (past) next.retire();
+    next.focusLane(focused);
+    row = next;
+  };
+  const actions = {
+    stop: () => {}, retry: () => {}, refresh: () => {}, opened: () => {}, announce: () => {},
+    focus: (lane) => row.focusLane((focused = focused === lane ? null : lane)),
+    attempt: () => Promise.resolve(null),
+    answerText: (lane) => Promise.resolve(document.answers[lane] ?? ""),
+    replay: () => watch(),
+  };
+  let row = null;
+  const ended = new TurnRow(document.turn, actions);
+  drawn(ended);
+  page.append(ended.element);
+  const whole = document.wholes.at(-1) ?? { after: 0, frame: { lanes: {} } };
+  const rest = document.frames.slice(whole.after).map(({ frame }) => frame);
+  ended.applyAll([whole.frame, ...rest].map((frame) => ({ ...frame, now_ms: null })), false);
+
+  function watch() {
+    const replay = new Replay(document, { ...actions, replay: null }, {
+      drawn,
+      onclose: () => {
+        replay.close();
+        replay.element.replaceWith(ended.element);
+        row = ended;
+        row.focusLane(focused);
+        row.element.querySelector('[data-action="replay"]').focus();
+      },
+    });
+    ended.element.replaceWith(replay.element);
+    replay.playButton.focus();
+    replay.play();
+  }
+}

@@ -1,0 +1,60 @@
+"""The page's scripts and styles as one text each, for a page that must stand alone.
+
+A browser does not load ES modules from a file on disk, so each module becomes a function that returns what it exports,
+in the order of their imports. This understands the modules of ``assets/`` and no more: imports and exports stand at the
+beginning of a line, with names in braces, ``export`` in front of a declaration; anything else raises.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+_IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w.-]+)";$', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?:async )?(?:const|let|class|function\*?) (\w+)", re.MULTILINE)
+_EXPORT_WORD = re.compile(r"^export (?=(?:async )?(?:const|let|class|function))", re.MULTILINE)
+_LEFT = re.compile(r"^(?:import|export)\b.*|\bimport\(|\bimport\.meta|</?script|<!--", re.MULTILINE | re.IGNORECASE)
+
+
+class CannotBundle(ValueError):
+    """A module is written in a way the bundle does not understand."""
+
+
+def bundle_scripts(assets: Path, entry: str, replaced: dict[str, str]) -> str:
+    """One script that runs module ``entry`` and all it imports; ``replaced``: module names and what stands for them."""
+    order: list[str] = []
+
+    def visit(name: str, above: tuple[str, ...] = ()) -> None:
+        if name in above:
+            raise CannotBundle(f"{name} imports itself by way of {', '.join(above)}.")
+        if name not in order:
+            for _, imported in _IMPORT.findall(_source(assets, name, replaced)):
+                visit(imported, (*above, name))
+            order.append(name)
+
+    visit(entry)
+    modules = "".join(_module(name, _source(assets, name, replaced)) for name in order)
+    return f'"use strict";\nconst modules = {{}};\n{modules}'
+
+
+def bundle_styles(assets: Path, names: Iterable[str]) -> str:
+    return "\n".join((assets / f"{name}.css").read_text(encoding="utf-8") for name in names)
+
+
+def _source(assets: Path, name: str, replaced: dict[str, str]) -> str:
+    return replaced[name] if name in replaced else (assets / name).read_text(encoding="utf-8")
+
+
+def _module(name: str, source: str) -> str:
+    """A module as a function: its imports become constants, its exports what it returns."""
+    exports = _EXPORT.findall(source)
+    body = _IMPORT.sub(lambda found: f'const {{{_renamed(found[1])}}} = modules["{found[2]}"];', source)
+    body = _EXPORT_WORD.sub("", body)
+    if left := _LEFT.search(body):
+        raise CannotBundle(f"{name}: {left[0].strip()!r} cannot be bundled.")
+    return f'modules["{name}"] = (() => {{\n{body}\nreturn {{ {", ".join(exports)} }};\n}})();\n'
+
+
+def _renamed(names: str) -> str:
+    return re.sub(r"(\w+) as (\w+)", r"\1: \2", names)

@@ -1,0 +1,110 @@
+"""A turn to be watched again: its frames with their times, as one JSON-ready document. Pure: no clock, no I/O.
+
+    {"turn": {...}, "duration_ms": 8123.4,           the turn as ``frames.describe_turn`` tells it; times are play time
+     "frames": [{"t_ms": 12.0, "frame": {...}}, …],  what the live page got, frame by frame (``core.replay.Moment``)
+     "wholes": [{"t_ms", "after", "frame"}, …],      all that the first ``after`` frames told, in one: places to jump to
+     "marks":  [{"t_ms", "lane", "kind"}, …],        first_token | first_answer | end of each lane's attempts
+     "answers": {"<lane>": "…"}}                     each lane's answer as the model wrote it
+
+The frames are made by the very fold that serves the live view, so a replay shows what was shown.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from typing import Any
+
+from ..core.replay import MOMENT_NS, Moment, moments
+from ..core.turn import TurnFold, TurnLog
+from .frames import TurnView, describe_turn
+
+MAX_TEXT_MOMENTS = 1500  # longer turns flow in larger pieces
+N_WHOLES = 8
+FRAMES_PER_WHOLE = 60  # at least: a shorter way is as quick to go from the start
+
+_ANSWER = ("blocks", "tail", "append", "whole", "text", "answer")
+
+
+def replay_document(turn: TurnLog, *, reasoning: bool = True) -> dict[str, Any]:
+    """The document of a turn that has ended. Without ``reasoning`` no word of it is left in, only its times."""
+    last = moments(turn)[-1:]
+    every_ns = max(MOMENT_NS, last[0].play_ns // MAX_TEXT_MOMENTS) if last else MOMENT_NS
+    times = moments(turn, every_ns)
+    fold = TurnFold.of(turn).apply_all(turn.entries)
+    newest = {info.id: fold.current(info.id) for info in turn.lanes}
+    document = {
+        "turn": describe_turn(turn),
+        "duration_ms": times[-1].play_ns / 1e6 if times else 0.0,
+        "frames": _frames(turn, times),
+        "wholes": [_whole(turn, times, after) for after in _places(len(times))],
+        "marks": list(_marks(fold, times)),
+        "answers": {lane: fold.folds[attempt_id].answer for lane, attempt_id in newest.items() if attempt_id},
+    }
+    if not reasoning:
+        _leave_out_reasoning(document)
+    return document
+
+
+def _frames(turn: TurnLog, times: Sequence[Moment]) -> list[dict[str, Any]]:
+    view = TurnView(turn)
+    frames = []
+    for moment in times:
+        view.apply(turn.entries[view.consumed : moment.until])
+        # A moment in which nothing changed for the page keeps its place: frames and moments stay in step.
+        frame = view.frame(moment.turn_ns) or {"now_ms": moment.turn_ns / 1e6, "lanes": {}}
+        frames.append({"t_ms": moment.play_ns / 1e6, "frame": deepcopy(frame)})  # the view goes on using its parts
+    return frames
+
+
+def _places(n_frames: int) -> list[int]:
+    """After which frames there is a whole, evenly spread."""
+    step = max(FRAMES_PER_WHOLE, -(-n_frames // (N_WHOLES + 1)))
+    return list(range(step, n_frames, step))
+
+
+def _whole(turn: TurnLog, times: Sequence[Moment], after: int) -> dict[str, Any]:
+    moment = times[after - 1]
+    view = TurnView(turn)
+    view.apply(turn.entries[: moment.until])
+    return {"t_ms": moment.play_ns / 1e6, "after": after, "frame": view.frame(moment.turn_ns)}
+
+
+def _marks(fold: TurnFold, times: Sequence[Moment]) -> Iterator[dict[str, Any]]:
+    """Where each lane's attempts had their first token, their first answer token and their end."""
+    turn_ns = [moment.turn_ns for moment in times]
+    for lane, state in fold.lanes.items():
+        for attempt_id in state.attempts:
+            one, sent_ns = fold.folds[attempt_id], fold.attempts[attempt_id].sent_ns
+            stamps = {"first_token": one.first_token_ns, "first_answer": one.first_answer_ns, "end": one.end_ns}
+            for kind, at_ns in stamps.items():
+                place = bisect_left(turn_ns, sent_ns + at_ns) if at_ns is not None else len(times)
+                if place < len(times):
+                    yield {"t_ms": times[place].play_ns / 1e6, "lane": lane, "kind": kind}
+
+
+def _leave_out_reasoning(document: dict[str, Any]) -> None:
+    """Take the words of the reasoning out of all frames, also those of an answer that was called reasoning later."""
+    in_order = [(item["t_ms"], place, 0, item["frame"]) for place, item in enumerate(document["frames"], start=1)]
+    in_order += [(item["t_ms"], item["after"], 1, item["frame"]) for item in document["wholes"]]
+    called_reasoning: set[tuple[str, str]] = set()  # lanes and trajectories whose answer is dropped further on
+    for _, _, is_whole, frame in sorted(in_order, key=lambda item: item[1:3], reverse=True):
+        for lane, part in frame["lanes"].items():
+            for k, one in {"": part, **part.get("trajectories", {})}.items():
+                _strip(one, drop_answer=(lane, k) in called_reasoning)
+                if is_whole:
+                    continue
+                if one.get("clear_answer"):
+                    called_reasoning.add((lane, k))
+                if "attempt" in one:
+                    called_reasoning -= {(lane, k)} if k else {place for place in called_reasoning if place[0] == lane}
+
+
+def _strip(part: dict[str, Any], *, drop_answer: bool) -> None:
+    part.pop("reasoning", None)
+    for name in _ANSWER if drop_answer else ():
+        part.pop(name, None)
+    for step in part.get("steps", ()):
+        if step["kind"] == "topic" and step.get("where") == "reasoning":
+            step["label"] = "…"

@@ -1,0 +1,18 @@
+"""The sidebar component: an element Gradio renders once, in which ``assets/sidebar.js`` lists the conversations.
+
+Its value is nothing: what it shows comes from the routes of ``history_routes``.
+"""
+
+from __future__ import annotations
+
+import gradio as gr
+
+TEMPLATE = '<div class="kimi" data-kimi="history"></div>'
+MOUNT = """\
+import("/kimi/assets/sidebar.js").then((sidebar) => sidebar.mount(element.querySelector(".kimi")));
+"""
+
+
+def sidebar_view(elem_id: str) -> gr.HTML:
+    """The visitor's conversations, to open, search, rename, save and delete."""
+    return gr.HTML(value="", html_template=TEMPLATE, js_on_load=MOUNT, apply_default_css=False, elem_id=elem_id)
