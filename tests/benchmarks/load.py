@@ -1,0 +1,70 @@
+"""Many visitors at once: 20 sessions of three lanes at 30 tokens/s each, as stream clients see them.
+
+    python -m tests.benchmarks.load [--sessions 20]
+
+Prints one JSON line: p50/p95 of the paint lag (a token's way from the model server into a frame the client has
+parsed), and from the log how far decode tok/s is from what the stamps in the stream say, with ``suspect`` attempts.
+Goal: p95 <= 150 ms and no wrong number. The clients share the two cores with the app and the model server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sqlite3
+import statistics
+import time
+
+import psutil
+
+from .harness import app, cpu_seconds, family, model_server, quantile, report
+from .visitors import Visitor, lags_ms
+
+MODEL = "m-30-600-300"
+RATE = 30.0
+
+
+async def visit(url: str, lags: list[float]) -> None:
+    visitor = Visitor(url)
+    try:
+        await visitor.open()
+        turn_id = await visitor.send("load")
+        async for frame in visitor.follow(turn_id):
+            lags += lags_ms(frame)
+    finally:
+        await visitor.close()
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--sessions", type=int, default=20)
+    sessions = parser.parse_args().sessions
+    with model_server() as base_url, app(base_url, [MODEL] * 3) as running:
+        lags: list[float] = []
+        server, cpu, started = family(running.pid), 0.0, time.perf_counter()
+        cpu = cpu_seconds(server)
+        await asyncio.gather(*(visit(running.url, lags) for _ in range(sessions)))
+        elapsed = time.perf_counter() - started
+        cores = (cpu_seconds(server) - cpu) / elapsed
+        rss_mb = psutil.Process(running.pid).memory_info().rss / 1e6
+        await asyncio.sleep(1.5)
+        connection = sqlite3.connect(f"file:{running.db}?mode=ro", uri=True)
+        rows = connection.execute("select status, decode_tps, suspect from attempt_metrics").fetchall()
+        connection.close()
+    errors = [abs(tps / RATE - 1) * 100 for status, tps, suspect in rows if status == "ok" and tps and not suspect]
+    report(
+        "load",
+        goal="p95 <= 150 ms, no wrong numbers",
+        sessions=sessions,
+        streams=len(rows),
+        ok=sum(status == "ok" for status, _, _ in rows),
+        lag_ms={"n": len(lags), "p50": quantile(lags, 0.5), "p95": quantile(lags, 0.95)},
+        decode_tps_error_percent={"median": statistics.median(errors), "max": max(errors)} if errors else None,
+        suspect=sum(bool(suspect) for _, _, suspect in rows),
+        server_cores=round(cores, 2),
+        rss_mb=round(rss_mb),
+    )
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

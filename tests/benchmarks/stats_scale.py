@@ -1,0 +1,103 @@
+"""How long the Stats tab's numbers take over a log of 100,000 attempts. Prints one JSON line; asserts nothing.
+
+    python -m tests.benchmarks.stats_scale [N_ATTEMPTS]
+
+The log is real (schema, views, indexes as the app makes them), its rows are drawn from a seeded generator: three lanes,
+two models in one of them, 3 % failed or stopped, 2 % suspect, answers of about 4,000 characters.
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from kimi_ui.log.records import attempt_op, final_op
+from kimi_ui.log.writer import LogWriter
+from tests.support.turns import attempt, unique
+
+LANES = (("kimi", 9.0, 83, 0.6, 2.5), ("heavy", 12.0, 92, 0.6, 2.5), ("qwen", 2.0, 118, 0.0, 0.0))
+N_TURNS_PER_CONVERSATION = 5
+
+
+def fill(path: Path, n_attempts: int, seed: int = 1) -> None:
+    """A log of ``n_attempts`` in turns of three lanes."""
+    writer = LogWriter(path)
+    writer.start()
+    writer.close()
+    rng = random.Random(seed)
+    with closing(sqlite3.connect(path)) as db:
+        template = _template()
+        names = list(template)
+        insert = f"INSERT INTO attempts ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+        for number in range(n_attempts // len(LANES)):
+            conversation = f"conversation-{number // N_TURNS_PER_CONVERSATION}"
+            seq = number % N_TURNS_PER_CONVERSATION
+            at = time.strftime("%Y-%m-%dT%H:%M:%S.000+00:00", time.gmtime(1_790_000_000 + number * 60))
+            if seq == 0:
+                db.execute(
+                    "INSERT INTO conversations (conversation_id, owner, created_at_utc, forked_from, forked_at)"
+                    " VALUES (?, 'me', ?, '', 0)",
+                    (conversation, at),
+                )
+            turn_id, chars = unique("turn"), rng.randrange(20, 4000)
+            db.execute(
+                "INSERT INTO turns (turn_id, conversation_id, seq, owner, kind, prompt, system, lanes, prompt_chars,"
+                " started_at_utc) VALUES (?, ?, ?, 'me', 'chat', ?, '', '[]', ?, ?)",
+                (turn_id, conversation, seq, "x" * 60, chars, at),
+            )
+            for lane in LANES:
+                row = template | _draw(rng, lane) | {"turn_id": turn_id, "started_at_utc": at}
+                db.execute(insert, [row[name] for name in names])
+        db.commit()
+
+
+def _template() -> dict[str, Any]:
+    from kimi_ui.core.attempt import AttemptFold
+
+    final = final_op("", AttemptFold())
+    return attempt_op(attempt(), "boot").row | final.row | {"status": "ok"}
+
+
+def _draw(rng: random.Random, lane: tuple[str, float, int, float, float]) -> dict[str, Any]:
+    name, thinking_s, tps, price_input, price_output = lane
+    n = rng.randrange(200, 2400)
+    first_ns = int(rng.lognormvariate(0, 0.4) * 0.4e9)
+    answer_ns = first_ns + int(rng.lognormvariate(0, 0.5) * thinking_s * 1e9)
+    last_ns = answer_ns + int(n / tps * 1e9)
+    status = rng.choices(("ok", "stopped", "error", "length"), (96, 1, 1, 2))[0]
+    return {
+        "attempt_id": unique("attempt"),
+        "lane": name,
+        "label": name.title(),
+        "request_model": "k2.6" if name == "kimi" and rng.random() < 0.2 else f"model-{name}",
+        "price_input": price_input,
+        "price_output": price_output,
+        "sent_ns": 1_000_000,
+        "status": status,
+        "headers_ns": first_ns // 2,
+        "first_chunk_ns": first_ns,
+        "first_token_ns": first_ns,
+        "first_reasoning_ns": first_ns,
+        "first_answer_ns": answer_ns,
+        "last_token_ns": last_ns,
+        "end_ns": last_ns + 10**6,
+        "n_chunks": n,
+        "max_gap_ns": 10**7,
+        "first_event_chars": 4,
+        "text_chars": 4 * n,
+        "burst": 0,
+        "answer_burst": 0,
+        "usage_source": "usage",
+        "usage_input_tokens": rng.randrange(20, 3000),
+        "usage_output_tokens": n,
+        "local_reasoning_tokens": n // 2,
+        "local_answer_tokens": n - n // 2,
+        "local_source": "tokenizer",
+        "loop_lag_ms": 30.0 if rng.random() < 0.02 else 3.0,
+        "reasoning": "r" * (2 * n),
+        "answer": "a" * (2 * n),
+    }

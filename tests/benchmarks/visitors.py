@@ -1,0 +1,75 @@
+"""A visitor without a browser: sends prompts through the page's own Gradio event and follows the stream route.
+
+Speaks plain HTTP as the page does: cookie, ``/config`` for the event's number, queue, then server-sent events.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+
+STAMP = re.compile(r"@(\d{13})@")
+
+
+class Visitor:
+    """One browser session. ``client`` keeps its cookie."""
+
+    def __init__(self, url: str) -> None:
+        self.client = httpx.AsyncClient(base_url=url, timeout=httpx.Timeout(60, read=120))
+        self._session = uuid.uuid4().hex
+        self._send_event = -1
+
+    async def open(self) -> None:
+        """Load what the page loads first: the cookie and the app's config."""
+        (await self.client.get("/kimi/state")).raise_for_status()
+        config = (await self.client.get("/config")).json()
+        send = next(part["id"] for part in config["components"] if part["props"].get("elem_id") == "send")
+        self._send_event = next(
+            event["id"] for event in config["dependencies"] if [send, "click"] in [list(t) for t in event["targets"]]
+        )
+
+    async def send(self, prompt: str) -> str:
+        """Send a prompt as a new conversation; returns the turn's id."""
+        data = [prompt, None, {"attachments": [], "edits": None}]
+        body = {"data": data, "fn_index": self._send_event, "session_hash": self._session}
+        (await self.client.post("/gradio_api/queue/join", json=body)).raise_for_status()
+        async for message in self._events("/gradio_api/queue/data", session_hash=self._session):
+            if message.get("msg") == "process_completed":
+                return str(message["output"]["data"][1]["turn"])
+        raise RuntimeError("the app did not take the prompt")
+
+    async def follow(self, turn_id: str, after: int | None = None) -> AsyncIterator[dict[str, Any]]:
+        """The turn's frames, as they come, until it has ended. ``after``: continue behind so many log entries."""
+        query = {} if after is None else {"after": after}
+        async for frame in self._events(f"/kimi/turns/{turn_id}/events", **query):
+            yield frame
+
+    async def stop(self, turn_id: str, lane: str) -> None:
+        (await self.client.post(f"/kimi/turns/{turn_id}/lanes/{lane}/stop")).raise_for_status()
+
+    async def close(self) -> None:
+        await self.client.aclose()
+
+    async def _events(self, path: str, **query: Any) -> AsyncIterator[dict[str, Any]]:
+        async with self.client.stream("GET", path, params=query) as response:
+            response.raise_for_status()
+            async for line in response.aiter_lines():
+                if line.startswith("event: end"):
+                    return
+                if line.startswith("data: "):
+                    yield json.loads(line[6:])
+
+
+def lags_ms(frame: dict[str, Any]) -> list[float]:
+    """How long ago each stamp in this frame's new text was sent, ms, by the wall clock the stamps were made with."""
+    now_ms = time.time() * 1000
+    texts = [
+        str(lane.get(name, "")) for lane in frame.get("lanes", {}).values() for name in ("reasoning", "tail", "append")
+    ]
+    return [now_ms - int(stamp) for text in texts for stamp in STAMP.findall(text)[-1:]]
