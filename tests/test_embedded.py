@@ -139,6 +139,8 @@ def test_the_plan_is_opened_for_the_model_and_reaches_the_answer_as_notes() -> N
     assert answer.messages[0].content == "Be brief.\nNotes: The request is about a greeting."
     assert answer.messages[1:] == request.messages[1:] and answer.params == request.params
     assert answer_request(request, "  ").messages == request.messages
+    bare = answer_request(ChatRequest((Message("user", "Hi"),)), "")
+    assert [message.role for message in bare.messages] == ["system", "user"]
     assert plan.model == answer.model == ""
 
 
@@ -212,6 +214,13 @@ async def test_a_model_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatc
 # -- death and restart, through the engine
 
 
+def kill(child: Endpoint) -> None:
+    """Kill -9, and wait until the process is a corpse."""
+    os.kill(child.pid, signal.SIGKILL)
+    while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.005)
+
+
 async def until(turn: TurnLog, condition: str) -> TurnFold:
     """Wait until the turn's lane was ``sent``, has an ``answer`` or has come to its ``end``, and give the fold."""
     while True:
@@ -264,7 +273,7 @@ async def test_killed_before_any_text_the_request_is_tried_again(own_backend: Em
 async def test_a_second_death_in_a_row_is_not_repaired_unasked(own_backend: EmbeddedBackend) -> None:
     for death in (1, 2):
         child = await endpoint_of(own_backend)
-        os.kill(child.pid, signal.SIGKILL)
+        kill(child)
         assert await own_backend.has_died(child)
         assert own_backend.is_unstable is (death == 2)
     assert not own_backend.is_starting and not own_backend.is_ready

@@ -33,6 +33,7 @@ CONTEXT_TOKENS = 16_384  # shared by all slots; one request gets at most the 8,1
 UNSTABLE_S = 60.0
 START_TIMEOUT_S = 60.0
 POLL_S = 0.05
+DEATH_POLLS = 20  # on a busy machine a killed process takes a while to be gone
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
 ALIAS = "SmolLM2-135M-Instruct"
@@ -101,7 +102,7 @@ class EmbeddedBackend:
 
         A connection breaks a moment before the process can be reaped, hence the short wait.
         """
-        for _ in range(4):
+        for _ in range(DEATH_POLLS):
             if self._closed:
                 return False
             child = self._child
