@@ -123,6 +123,13 @@ RULES: tuple[Rule, ...] = (
     ),
     # -- the request
     Rule(
+        (400,),
+        r"https (port|server)",
+        "tls",
+        "{host} speaks TLS on this port, and base_url says http://.",
+        "Write https:// in base_url.",
+    ),
+    Rule(
         (0, 400, 413, 422),
         r"context.?(length|window|size)|maximum context|model token limit|too many tokens|prompt is too long"
         r"|input length|exceeds? the available context",

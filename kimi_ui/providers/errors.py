@@ -249,7 +249,7 @@ def from_exception(error: BaseException, asked: Asked) -> ProviderError:
     """The error a failed connection or a broken body stands for; any exception of the HTTP libraries."""
     chain = _chain(error)
     for inner in chain:
-        if isinstance(inner, ssl.SSLError):
+        if isinstance(inner, ssl.SSLError) and not isinstance(inner, ssl.SSLWantReadError | ssl.SSLWantWriteError):
             return _tls(inner, asked)
         if isinstance(inner, socket.gaierror):
             made = _error("dns", f"The name {asked.host} cannot be resolved.", _SPELLING, asked, str(inner))
@@ -279,6 +279,8 @@ def _http(error: Exception, asked: Asked) -> ProviderError:
         case httpx.ReadTimeout() | httpx2.ReadTimeout():
             return _error("timeout_idle", f"{asked.gateway} went silent.", "Try again.", asked, text)
         case httpx.RemoteProtocolError() | httpx2.RemoteProtocolError() if not _is_cut(str(error)):
+            if "\\x15\\x03" in str(error):  # a TLS alert where a status line should be
+                return from_status(400, {}, b"HTTP request sent to an HTTPS port", asked)
             large = "too long" in str(error).lower() or "too many" in str(error).lower()
             return simple("too_large" if large else "protocol", asked, text)
         case httpx.LocalProtocolError() | httpx2.LocalProtocolError():

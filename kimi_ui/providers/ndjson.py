@@ -56,7 +56,7 @@ class JsonLines:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines these bytes complete. Never raises."""
-        return [line for line in map(self._clean, self._lines.feed(data)) if line]
+        return [line for line in map(self._clean, filter(None, self._lines.feed(data))) if line]
 
     def finish(self) -> list[bytes]:
         """The last line, if the stream ended without a line feed."""

@@ -25,17 +25,17 @@ from ..core.lane import LaneSpec
 from .base import ChatRequest, Check, Children, Message, ProviderError
 from .body import HTTP_ERRORS, events_of, plain, read_bounded
 from .checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning
-from .errors import Asked, from_exception, from_payload, from_status, is_loopback, simple
+from .errors import Asked, from_exception, from_payload, from_status, simple
 from .ndjson import JsonLines, loads
 from .ollama_body import OllamaBody
 from .texts import Texts
+from .transport import MOST_ERROR_BODY, OllamaTransport, proxy_for
 
 NUM_CTX = 32768  # tokens of context where the lane says nothing
 CONNECT_S = 5.0
 ASK_S = 3.0  # for the small questions: what they tell is worth little waiting
 SPARE_S = 30.0  # the socket's own timeout lies this far behind the engine's limits
 PULL_SILENCE_S = 300.0
-MOST_ERROR_BODY = 64 * 1024  # bytes
 
 _TOP_LEVEL = frozenset(("format", "keep_alive", "think", "options", "template", "truncate", "shift", "logprobs"))
 _OPTION_NAMES = {"max_tokens": "num_predict", "max_completion_tokens": "num_predict"}
@@ -61,9 +61,12 @@ class _Client(ollama.AsyncClient):
             base_url,
             timeout=httpx.Timeout(silence_s, connect=CONNECT_S),
             follow_redirects=False,
-            trust_env=not is_loopback(base_url),
-            verify=base_url.lower().startswith("https:"),  # reading certificates takes 25 ms; plain HTTP has none
-            limits=httpx.Limits(max_keepalive_connections=0),  # a new local connection costs nothing, a stale one does
+            transport=OllamaTransport(
+                verify=httpx.create_ssl_context() if base_url.lower().startswith("https:") else False,
+                proxy=proxy_for(base_url),
+                limits=httpx.Limits(max_keepalive_connections=0),  # a new one costs nothing here, a stale one does
+            ),
+            trust_env=False,
             headers={"accept-encoding": "identity", **({"authorization": f"Bearer {key}"} if key else {})},
         )
         if not key:  # the library would send OLLAMA_API_KEY to whatever host this is

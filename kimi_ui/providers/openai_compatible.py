@@ -17,8 +17,6 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 import openai
@@ -29,10 +27,10 @@ from .base import ChatRequest, Check, Children, Message, ProviderError
 from .body import HTTP_ERRORS, events_of, plain, read_bounded
 from .chat_body import ChatBody
 from .checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning
-from .errors import Asked, bad_key, from_exception, from_payload, from_status, is_loopback, missing_key, simple
+from .errors import Asked, bad_key, from_exception, from_payload, from_status, missing_key, simple
 from .ndjson import loads
 from .texts import Texts
-from .transport import Transport
+from .transport import OpenAITransport, proxy_for
 
 CONNECT_S = 10.0
 SPARE_S = 30.0  # the socket's own timeout lies this far behind the engine's limits: a second net, not the first
@@ -266,12 +264,10 @@ def _drop(body: dict[str, Any], name: str) -> bool:
 
 def _client(spec: LaneSpec) -> openai.AsyncOpenAI:
     """A client that keeps to the lane's server: no retry, no redirect, no compression, no header from elsewhere."""
-    limits, local = spec.limits, is_loopback(spec.base_url)
-    secure = spec.base_url.lower().startswith("https:")
-    transport = Transport(
-        verify=httpx2.create_ssl_context() if secure else False,
-        trust_env=False,
-        proxy=None if local else _environment_proxy(spec.base_url),
+    limits = spec.limits
+    transport = OpenAITransport(
+        verify=httpx2.create_ssl_context() if spec.base_url.lower().startswith("https:") else False,
+        proxy=proxy_for(spec.base_url),
         limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=15),
     )
     silence_s = max(limits.first_token_s, limits.idle_s) + SPARE_S
@@ -284,12 +280,3 @@ def _client(spec: LaneSpec) -> openai.AsyncOpenAI:
         default_headers={"Accept-Encoding": "identity"},
         http_client=httpx2.AsyncClient(transport=transport, timeout=timeout, follow_redirects=False, trust_env=False),
     )
-
-
-def _environment_proxy(url: str) -> str | None:
-    """The proxy the environment names for this URL."""
-    parts = urlsplit(url)
-    if not parts.hostname or proxy_bypass(parts.hostname):
-        return None
-    proxies = getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")

@@ -1,18 +1,68 @@
-"""The HTTP transport under the openai client: two things it does not do by itself.
+"""What the HTTP libraries under both clients leave undone, added around each request.
 
-A pooled connection that the server closed while it lay idle is replaced once, without the caller seeing a failure: not
-a byte of an answer had come. And the body of an error is cut at ``MOST_ERROR_BODY``, because the client reads such
-bodies whole. The response's ``reconnected`` extension says when the first has happened.
+A stop during the TLS handshake would leave the socket open until the garbage collector finds it: it is closed here.
+``OpenAITransport`` does two things more. A pooled connection that the server closed while it lay idle is replaced once,
+without the caller seeing a failure (not a byte of an answer had come; the response's ``reconnected`` extension says
+so). And the body of an error is cut at ``MOST_ERROR_BODY``, because the openai client reads such bodies whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
+import httpx
 import httpx2
 
+from .errors import is_loopback
+
 MOST_ERROR_BODY = 64 * 1024  # bytes
+
+
+_Request = TypeVar("_Request", httpx.Request, httpx2.Request)
+_Response = TypeVar("_Response")
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy the environment names for this URL; none for this machine's own addresses."""
+    parts = urlsplit(url)
+    if not parts.hostname or is_loopback(url) or proxy_bypass(parts.hostname):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+class _Connecting:
+    """Watches one request's connection being made, as the ``trace`` extension of both libraries."""
+
+    def __init__(self) -> None:
+        self.is_new = False
+        self._stream: Any = None
+
+    async def send(self, send: Callable[[_Request], Awaitable[_Response]], request: _Request) -> _Response:
+        """The response; where there is none, a connection that was opened for it is closed."""
+        request.extensions = {**request.extensions, "trace": self._trace}
+        try:
+            return await send(request)
+        except BaseException:
+            if self._stream is not None:
+                await self._stream.aclose()
+            raise
+
+    async def _trace(self, event: str, info: dict[str, Any]) -> None:
+        if event == "connection.connect_tcp.started":
+            self.is_new = True
+        elif event == "connection.connect_tcp.complete":
+            self._stream = info["return_value"]
+
+
+class OllamaTransport(httpx.AsyncHTTPTransport):
+    """HTTP/1.1 for the ollama client."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await _Connecting().send(super().handle_async_request, request)
 
 
 class _CutShort(httpx2.AsyncByteStream):
@@ -33,23 +83,18 @@ class _CutShort(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
-class Transport(httpx2.AsyncHTTPTransport):
-    """HTTP/1.1 with connection reuse, as the module says."""
+class OpenAITransport(httpx2.AsyncHTTPTransport):
+    """HTTP/1.1 for the openai client."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        connected = False
-
-        async def trace(event: str, _info: dict[str, Any]) -> None:
-            nonlocal connected
-            connected = connected or event == "connection.connect_tcp.started"
-
-        request.extensions = {**request.extensions, "trace": trace}
+        connecting = _Connecting()
+        send = super().handle_async_request
         try:
-            response = await super().handle_async_request(request)
+            response = await connecting.send(send, request)
         except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
-            if connected:
+            if connecting.is_new:
                 raise
-            response = await super().handle_async_request(request)
+            response = await _Connecting().send(send, request)
             response.extensions["reconnected"] = True
         if not response.is_success:
             assert isinstance(response.stream, httpx2.AsyncByteStream)

@@ -42,6 +42,10 @@ LISTED = ("m-100-3000-1500", "m-100-3000-1501", "m-100-3000-1502", "m-100-30000-
 START_S = 0.02  # from request to the first chunk
 
 
+class BadRequest(Exception):
+    """What came is no HTTP."""
+
+
 class Plan(NamedTuple):
     """What a model name of the form ``m-RATE-REASONING-ANSWER-VARIANT`` asks for."""
 
@@ -168,12 +172,16 @@ class Upstream:
         assert task is not None
         self._connections.add(task)
         try:
+            nth = 0
             while (request := await _read_request(reader)) is not None:
+                request.nth = nth = nth + 1
                 self.requests.append(request)
                 if not await self._answer(request, reader, writer):
                     break
         except (Close, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
+        except BadRequest:
+            writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         except Reset:
             writer.transport.abort()
         finally:
@@ -380,7 +388,10 @@ def _sse(model: str, choices: list[dict[str, Any]], **more: Any) -> bytes:
 async def _read_request(reader: asyncio.StreamReader) -> Request | None:
     """The next request of this connection; None when the client is done with it."""
     try:
-        raw = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        first_byte = await reader.readexactly(1)
+        if first_byte == b"\x16":  # a TLS handshake on a plain port
+            raise BadRequest
+        raw = (first_byte + await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
     first, *lines = raw.split("\r\n")

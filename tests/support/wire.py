@@ -25,7 +25,8 @@ JSON = "application/json"
 class Request:
     """A request as the server saw it. ``t``/``closed_t`` are ``time.monotonic`` seconds.
 
-    ``closed_t`` is set when the client closed the socket before the answer was complete; None otherwise.
+    ``closed_t`` is set when the client closed the socket before the answer was complete; None otherwise. ``nth`` counts
+    the requests of this connection from 1.
     """
 
     method: str
@@ -33,6 +34,7 @@ class Request:
     headers: dict[str, str]  # names in lower case
     body: Any  # decoded JSON, None if there is none
     t: float
+    nth: int = 1
     closed_t: float | None = None
 
     @property
@@ -108,6 +110,18 @@ def streamed(items: Sequence[Piece], *fields: str, content_type: str = "", statu
     def behave(request: Request) -> Stream:
         kind = content_type or (NDJSON if request.is_ollama else SSE)
         return stream_of(pieces(items), kind, *fields, status=status)
+
+    return behave
+
+
+def raw(*items: Piece, then: type[Exception] = Close) -> Behaviour:
+    """Exactly these bytes, head and all, then the end of the connection."""
+
+    async def behave(_request: Request) -> Stream:
+        async for data in pieces(items):
+            yield data
+        await asyncio.sleep(0.02)
+        raise then
 
     return behave
 

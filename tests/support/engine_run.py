@@ -1,0 +1,69 @@
+"""The whole way a turn goes, from a provider on the wire to the row in SQLite, for tests of what may happen to it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kimi_ui.core.attempt import AttemptFold
+from kimi_ui.core.turn import TurnFold, TurnLog
+from kimi_ui.engine import Engine
+from kimi_ui.log.reader import LogReader
+from kimi_ui.log.writer import LogWriter
+from kimi_ui.providers.base import Provider
+
+from .scripted import ScriptedRoster
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> None:
+    """Wait until it holds; a test that waits in vain fails."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+@dataclass
+class Run:
+    """A running engine with a real log."""
+
+    engine: Engine
+    writer: LogWriter
+    reader: LogReader
+
+    def folds(self, turn: TurnLog) -> dict[str, AttemptFold]:
+        """Each lane's newest attempt once the turn has ended."""
+        until(lambda: turn.closed)
+        fold = TurnFold.of(turn).apply_all(turn.entries)
+        return {lane: fold.folds[fold.current(lane) or ""] for lane in fold.lanes}
+
+    def rows(self, turn: TurnLog) -> dict[str, list[dict[str, Any]]]:
+        """The rows of ``attempt_metrics`` by lane, in order of attempts, once all are final."""
+        until(lambda: turn.closed)
+        ids = list(TurnFold.of(turn).apply_all(turn.entries).attempts)
+        until(lambda: all(row["status"] != "open" for row in self.reader.attempt_metrics(ids)))
+        rows: dict[str, list[dict[str, Any]]] = {}
+        for row in self.reader.attempt_metrics(ids):
+            rows.setdefault(row["lane"], []).append(row)
+        return rows
+
+
+@contextmanager
+def running(path: Path, *providers: Provider, **options: Any) -> Iterator[Run]:
+    """An engine with these lanes and a log at ``path``; everything is closed at the end."""
+    roster = ScriptedRoster(*providers)
+    writer = LogWriter(path)
+    writer.start()
+    engine = Engine(roster, writer, LogReader(path), **options)  # type: ignore[arg-type]
+    engine.start()
+    try:
+        yield Run(engine, writer, LogReader(path))
+    finally:
+        asyncio.run_coroutine_threadsafe(roster.aclose(), engine.loop).result(10)
+        engine.close()
+        writer.close()
