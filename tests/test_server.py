@@ -1,0 +1,123 @@
+"""The server as a process, with the real command, log and wire: programs that ask it, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from gradio_client import Client
+
+from tests.support.upstream import Upstream
+
+ROOT = Path(__file__).resolve().parent.parent
+LANE = """
+[[lane]]
+id = "{id}"
+label = "Lane {id}"
+provider = "openai"
+base_url = "{base_url}"
+model = "{model}"
+"""
+
+
+class Served:
+    """A running ``app.py``: its process, URL and log."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str, db: Path) -> None:
+        self.process, self.url, self.db = process, url, db
+
+    def statuses(self) -> list[tuple[str, str, str]]:
+        """``(lane, status, reasoning)`` of every attempt in the log."""
+        if not self.db.exists():
+            return []
+        with closing(sqlite3.connect(f"file:{self.db}?mode=ro", uri=True, timeout=10)) as log:
+            return log.execute("SELECT lane, status, reasoning FROM attempts ORDER BY lane").fetchall()
+
+
+@contextmanager
+def app(folder: Path, upstream: Upstream, **models: str) -> Iterator[Served]:
+    """``app.py`` with one lane per model, from its first line to its end."""
+    lanes, db = folder / "lanes.toml", folder / "log.sqlite3"
+    lanes.write_text(
+        "".join(LANE.format(id=id, base_url=upstream.base_url, model=model) for id, model in models.items())
+    )
+    arguments = [sys.executable, "app.py", "--port", "0", "--no-browser", "--db", str(db), "--lanes", str(lanes)]
+    environment = {**os.environ, "HOME": str(folder), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = next((line for line in process.stdout if "http://" in line), "")
+            assert line, "it ended before it was ready"
+            yield Served(process, "http://" + line.split("http://")[1].split()[0], db)
+        finally:
+            process.kill()
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+def test_a_program_compares_and_reads_a_turn_back(tmp_path: Path, upstream: Upstream) -> None:
+    with app(tmp_path, upstream, fast="m-2000-40-60", plain="m-2000-0-30") as served:
+        client = Client(served.url, verbose=False)
+        states: list[dict[str, Any]] = list(client.submit("Why?", None, api_name="/compare"))
+        last = states[-1]
+        assert last["done"] and not states[0]["done"]
+        fast, plain = last["lanes"]
+        assert (fast["lane"], fast["status"], fast["error"]) == ("fast", "ok", None)
+        assert fast["reasoning"].count("@") and fast["answer"].count("@") and plain["reasoning"] == ""
+        assert (fast["output_tokens"], fast["reasoning_tokens"], fast["token_source"]) == (100, 40, "usage")
+        assert fast["ttft_ms"] > 0 and fast["attempt_id"]
+        again = client.predict(last["turn_id"], api_name="/turn")
+        assert [lane["answer"] for lane in again["lanes"]] == [fast["answer"], plain["answer"]]
+        only = list(client.submit("Why?", ["plain"], api_name="/compare"))[-1]
+        assert [lane["lane"] for lane in only["lanes"]] == ["plain"]
+        for arguments, name in ((("  ", None), "/compare"), (("Why?", ["none"]), "/compare"), (("no",), "/turn")):
+            with pytest.raises(Exception, match=r"prompt|No lane named|no such turn|error"):
+                client.predict(*arguments, api_name=name)
+        client.close()
+        endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+        assert {"/compare", "/turn"} <= set(endpoints) <= {"/compare", "/turn", "/stats"}
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_what_runs_and_then_the_process(tmp_path: Path, upstream: Upstream, how: signal.Signals) -> None:
+    with app(tmp_path, upstream, slow="m-100-5000-10") as served:
+        client = Client(served.url, verbose=False)
+        job = client.submit("Why?", ["slow"], api_name="/compare")
+        eventually(lambda: job.outputs() and job.outputs()[-1]["lanes"][0]["reasoning"])
+        turn_id = job.outputs()[-1]["turn_id"]
+        told: list[bytes] = []
+
+        def follow() -> None:
+            with (
+                httpx.Client(trust_env=False, timeout=30) as browser,
+                browser.stream("GET", f"{served.url}/kimi/turns/{turn_id}/events") as stream,
+            ):
+                told.extend(stream.iter_raw())
+
+        follower = threading.Thread(target=follow)
+        follower.start()
+        eventually(lambda: any(b"reasoning" in piece for piece in told))
+        served.process.send_signal(how)
+        assert served.process.wait(20) == 0
+        follower.join(10)
+        assert not follower.is_alive()
+        ((lane, status, reasoning),) = served.statuses()
+        assert (lane, status) == ("slow", "interrupted") and "Let me weigh" in reasoning
+        eventually(lambda: upstream.closed)
+        client.close()
