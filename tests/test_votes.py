@@ -18,6 +18,9 @@ from kimi_ui.engine import Engine
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.votes import vote_op
 from kimi_ui.log.writer import LogWriter
+from kimi_ui.stats.sample import Filters
+from kimi_ui.stats.statistics import wilson
+from kimi_ui.stats.votes import Votes, votes
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
 
 ALL = ("a", "b", "c")
@@ -107,6 +110,34 @@ def test_lanes_are_counted_only_by_what_was_said(setting: Setting) -> None:
         ("c", "a", 0, 1, 2, 0, 1, 1),
         ("c", "b", 0, 1, 2, 0, 1, 1),
     ]
+
+
+def test_statistics_agree_with_the_views(setting: Setting) -> None:
+    assert votes(setting.reader) == Votes(0, [], [])
+    for choice, lane, fields in [
+        (LANE, "a", {}),
+        (LANE, "a", {"field": ("a", "b")}),
+        (LANE, "b", {}),
+        (TIE, "", {}),
+        (ALL_BAD, "", {}),
+        (NONE, "", {"field": ()}),
+        *[(LANE, "c", {"blind": True, "speed_visible": False})] * 3,
+    ]:
+        setting.vote(setting.turn(), choice, lane, **fields)
+    setting.writer.flush().result()
+    found = votes(setting.reader)
+    assert found.n_turns == 8
+    assert {(one.lane, int(one.blind), one.n, one.wins, one.ties, one.losses, one.all_bad) for one in found.lanes} == {
+        (row[0], row[1], *row[3:]) for row in setting.rows("lane_votes")
+    }
+    rows = {(row[0], row[1], row[2]): row[5:] for row in setting.rows("vote_pairs")}
+    for pair in found.pairs:
+        assert rows[pair.lane, pair.other, int(pair.blind)] == (pair.wins, pair.ties, pair.losses)
+    assert [(pair.lane, pair.other) for pair in found.pairs if not pair.blind] == [("a", "b"), ("a", "c"), ("b", "c")]
+    best = next(one for one in found.lanes if one.blind and one.lane == "c")
+    assert (best.name, best.share, best.interval) == ("C", 1.0, wilson(3, 3))
+    nobody = votes(setting.reader, Filters(owner="somebody else"))
+    assert nobody == Votes(0, [], [])
 
 
 def test_a_lane_called_tie_is_not_a_tie(setting: Setting) -> None:
