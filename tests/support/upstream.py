@@ -26,54 +26,18 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple
 
 import orjson
 
+from .paced import Plan, ollama_body, openai_body, plan_of
 from .scenarios import SCENARIOS
 from .wire import NDJSON, SSE, Behaviour, Close, Piece, Request, Reset, Stream, plain, stream_of, streamed
 
-SENTENCE = (
-    "Let me weigh the request and test each constraint before drafting code in **bold** with `inline` terms "
-    "so that every step of the argument can be followed without losing the thread"
-)
-WORDS = SENTENCE.split()
 LISTED = ("m-100-3000-1500", "m-100-3000-1501", "m-100-3000-1502", "m-100-30000-500", "m-50-1000-500")
-START_S = 0.02  # from request to the first chunk
 
 
 class BadRequest(Exception):
     """What came is no HTTP."""
-
-
-class Plan(NamedTuple):
-    """What a model name of the form ``m-RATE-REASONING-ANSWER-VARIANT`` asks for."""
-
-    rate: float
-    n_reasoning: int
-    n_answer: int
-    variant: str
-
-
-def plan_of(model: str) -> Plan | None:
-    parts = model.split("-")
-    if len(parts) < 4 or parts[0] != "m":
-        return None
-    try:
-        return Plan(float(parts[1]), int(parts[2]), int(parts[3]), "-".join(parts[4:]))
-    except ValueError:
-        return None
-
-
-def token(i: int, answer: bool) -> str:
-    """The i-th token: a word, a stamp, now and then a paragraph or a code block."""
-    if answer and i % 120 == 119:
-        return "\n\n```python\ndef f(x):\n    return x + 1\n```\n\n"
-    if i % 40 == 39:
-        return "\n\n"
-    if i % 10 == 9:
-        return f" @{int(time.time() * 1000)}@ "
-    return " " + WORDS[i % len(WORDS)]
 
 
 class Upstream:
@@ -253,68 +217,15 @@ class Upstream:
         return behaviour(request) if behaviour else self._missing(request)
 
     def _paced(self, request: Request, plan: Plan) -> Stream:
-        if request.is_ollama:
-            return stream_of(self._ollama_body(request, plan), NDJSON)
-        return stream_of(self._openai_body(request, plan), SSE)
-
-    async def _openai_body(self, request: Request, plan: Plan) -> Stream:
-        def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
-            return _sse(request.model, [{"index": 0, "delta": delta, "finish_reason": finish}])
-
-        def delta(text: str, answer: bool) -> dict[str, Any]:
-            if answer or plan.variant == "think-tags":
-                return {"content": text}
-            if plan.variant == "details":
-                return {"content": "", "reasoning_details": [{"type": "reasoning.text", "text": text, "index": 0}]}
-            return {"reasoning" if plan.variant == "reasoning" else "reasoning_content": text}
-
-        tags = plan.variant == "think-tags"
-        yield chunk({"role": "assistant", "content": "<think>" if tags else ""})
-        async for text, answer in _tokens(plan, request):
-            if tags and text is None:
-                yield chunk({"content": "</think>\n\n"})
-            elif text is not None:
-                yield chunk(delta(text, answer))
-        yield chunk({}, "stop")
-        usage = {
-            "prompt_tokens": 10,
-            "completion_tokens": plan.n_reasoning + plan.n_answer,
-            "total_tokens": plan.n_reasoning + plan.n_answer + 10,
-            "completion_tokens_details": {"reasoning_tokens": plan.n_reasoning},
-        }
-        if plan.variant != "no-usage":
-            yield _sse(request.model, [], usage=usage)
-        yield b"data: [DONE]\n\n"
-
-    async def _ollama_body(self, request: Request, plan: Plan) -> Stream:
-        def line(message: dict[str, Any], **more: Any) -> bytes:
-            fixed = {"model": request.model, "created_at": "2026-11-21T10:00:00.000000Z"}
-            return orjson.dumps({**fixed, "message": {"role": "assistant", "content": "", **message}, **more}) + b"\n"
-
+        if not request.is_ollama:
+            return stream_of(openai_body(request, plan), SSE)
         load_s = 0.0 if request.model in self.loaded else self.load_s
-        await asyncio.sleep(load_s)
-        self.loaded.add(request.model)
-        start = time.perf_counter()
-        tags = plan.variant == "think-tags"
-        if tags:
-            yield line({"content": "<think>"}, done=False)
-        async for text, answer in _tokens(plan, request):
-            if tags and text is None:
-                yield line({"content": "</think>\n\n"}, done=False)
-            elif text is not None:
-                yield line({"content": text} if answer or tags else {"thinking": text}, done=False)
-        spent = int((time.perf_counter() - start) * 1e9)
-        yield line(
-            {},
-            done=True,
-            done_reason="stop",
-            total_duration=spent,
-            load_duration=int(load_s * 1e9) or 1_000_000,
-            prompt_eval_count=10,
-            prompt_eval_duration=int(START_S * 1e9),
-            eval_count=plan.n_reasoning + plan.n_answer,
-            eval_duration=max(1, spent),
-        )
+        return stream_of(self._loaded(request.model, ollama_body(request, plan, load_s)), NDJSON)
+
+    async def _loaded(self, model: str, body: Stream) -> Stream:
+        async for data in body:
+            self.loaded.add(model)
+            yield data
 
     # -- everything else
 
@@ -361,28 +272,6 @@ _ROUTES: dict[tuple[str, str], Callable[[Upstream, Request], Stream]] = {
     ("GET", "/api/ps"): Upstream._ps,
     ("GET", "/api/version"): Upstream._version,
 }
-
-
-async def _tokens(plan: Plan, request: Request) -> Any:
-    """``(text, is_answer)`` at absolute times; ``(None, False)`` marks the end of the reasoning, if there was any."""
-    stamps = plan.variant.startswith("stamps")
-    start_s = int(plan.variant.removeprefix("stamps") or 20) / 1000 - 1 / plan.rate if stamps else START_S
-    start, sent = time.perf_counter() + start_s, 0
-    for answer, count in ((False, plan.n_reasoning), (True, plan.n_answer)):
-        for i in range(count):
-            sent += 1
-            wait = start + sent / plan.rate - time.perf_counter()
-            if wait > 0:
-                await asyncio.sleep(wait)
-            text = f" {int(request.t * 1e9)}:{time.perf_counter_ns()}" if stamps else token(i, answer)
-            yield text, answer
-        if not answer:
-            yield None, False
-
-
-def _sse(model: str, choices: list[dict[str, Any]], **more: Any) -> bytes:
-    fixed = {"id": "chatcmpl-test", "object": "chat.completion.chunk", "created": 0, "model": model}
-    return b"data: " + orjson.dumps({**fixed, "choices": choices, **more}) + b"\n\n"
 
 
 async def _read_request(reader: asyncio.StreamReader) -> Request | None:
