@@ -1,0 +1,60 @@
+"""The measured attempts as files: CSV and JSON lines of the view ``attempt_metrics``, written as they are read.
+
+Every column of the view, preceded by ``left_out`` (why the figures do without this attempt, else empty). Attempts of
+blind turns that are not voted on yet are not written: they would tell which lane is which.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+import orjson
+
+from ..log.reader import LogReader
+from .sample import ALWAYS_OUT, Filters
+
+_ROWS = 500
+
+
+def csv_lines(reader: LogReader, filters: Filters) -> Iterator[str]:
+    """CSV with a header, some hundred lines at a time. Text a spreadsheet would take for a formula is made harmless."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    for names, rows in _batches(reader, filters):
+        if names:
+            writer.writerow(names)
+        writer.writerows([_harmless(value) for value in row] for row in rows)
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+
+
+def json_lines(reader: LogReader, filters: Filters) -> Iterator[bytes]:
+    """One JSON object a line, some hundred at a time."""
+    header: list[str] = []
+    for names, rows in _batches(reader, filters):
+        header = names or header
+        yield b"".join(orjson.dumps(dict(zip(header, row, strict=True))) + b"\n" for row in rows)
+
+
+def _batches(reader: LogReader, filters: Filters) -> Iterator[tuple[list[str], list[tuple[object, ...]]]]:
+    """The rows in batches; the column names with the first."""
+    chosen, values = filters.chosen()
+    query = f"""
+        SELECT c.reason AS left_out, m.* FROM ({chosen}) c JOIN attempt_metrics m ON m.attempt_id = c.attempt_id
+        WHERE c.reason IS NOT '{ALWAYS_OUT}' ORDER BY c.number
+    """
+    with reader.connect() as db:
+        db.row_factory = None
+        cursor = db.execute(query, values)
+        names = [column[0] for column in cursor.description]
+        yield names, cursor.fetchmany(_ROWS)
+        while rows := cursor.fetchmany(_ROWS):
+            yield [], rows
+
+
+def _harmless(value: object) -> object:
+    """A model's name comes from a server: as ``=HYPERLINK(…)`` it would run in a spreadsheet."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -1,0 +1,32 @@
+"""Figures somebody else published of the same comparison, to be shown beside one's own and never mixed with them.
+
+From "Deep Analysis: Kimi K2 Heavy Mode vs Normal vs Qwen3-Coder:30B" (16 November 2025): means over 5 prompts, without
+intervals. How its tokens per second were counted is not said: it fits tokens / total time, so it is no decode speed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+SOURCE = "report of 16 Nov 2025: means over 5 prompts, definition of tokens/s unknown"
+
+
+class Reported(NamedTuple):
+    """One model's published figures."""
+
+    name: str
+    lanes: tuple[str, ...]  # ids of the shipped lanes it is about
+    latency_s: float
+    tokens_per_s: float
+
+
+REPORTED = (
+    Reported("Kimi K2", ("kimi",), 22.66, 82.8),
+    Reported("Kimi K2 heavy", ("kimi-heavy",), 28.22, 92.2),
+    Reported("Qwen3-Coder:30B", ("qwen",), 6.21, 117.7),
+)
+
+
+def reported_value(reported: Reported, metric: str) -> float | None:
+    """The published figure that stands nearest to a metric of ours, in its unit; None if there is none."""
+    return {"e2e_ms": reported.latency_s * 1000, "decode_tps": reported.tokens_per_s}.get(metric)

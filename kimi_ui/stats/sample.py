@@ -1,0 +1,308 @@
+"""The attempts a statistic is about: filtered, sorted out, and as columns per series.
+
+Only top-level attempts that have ended (a heavy run is one). They come from ``measured``, the log's copy of the view
+``attempt_metrics``, so a figure here is the figure of the view. Attempts that would spoil a distribution are left out
+and counted by reason; each reason but one can be taken back in. Times are ms, rates tokens/s, cost USD; NaN is "not
+known".
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.metrics import CENSORED
+from ..log.reader import LogReader
+from .statistics import Floats
+
+NUMBERS = (
+    "ttft_ms",
+    "ttfo_ms",
+    "e2e_ms",
+    "decode_tps",
+    "cost_usd",
+    "output_tokens",
+    "connect_ms",
+    "cold_load_ms",
+)
+
+# Why an attempt is left out, in the order that decides: the SQL that tells, and the words for the reader.
+REASONS = {
+    "blind": (
+        "turn_id IN (SELECT turn_id FROM turns WHERE slots <> '' AND turn_id NOT IN (SELECT turn_id FROM votes))",
+        "of blind turns that are not voted on yet",
+    ),
+    "superseded": (
+        "turn_id IN (SELECT turn_id FROM measured WHERE attempt_no > 1) AND EXISTS (SELECT 1 FROM measured later"
+        " WHERE later.turn_id = m.turn_id AND later.lane = m.lane AND later.attempt_no > m.attempt_no)",
+        "that were asked again in the same turn",
+    ),
+    "suspect": ("suspect", "with numbers that cannot be trusted"),
+    "cold": ("cold_start", "that had to load the model first"),
+}
+ALWAYS_OUT = "blind"  # its numbers would tell which lane is which
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What to look at; an empty field sets no limit. Periods are UTC texts, lengths characters of the prompt.
+
+    ``owner`` None: everybody's. ``include``: reasons of ``REASONS`` whose attempts are to be counted in.
+    """
+
+    lanes: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ()
+    since_utc: str = ""
+    until_utc: str = ""
+    prompt_chars_from: int | None = None
+    prompt_chars_to: int | None = None
+    conversation_id: str = ""
+    kind: str = ""
+    owner: str | None = None
+    include: frozenset[str] = frozenset()
+
+    def chosen(self) -> tuple[str, list[Any]]:
+        """SQL of the rows of ``measured`` that fit, with the ``reason`` to leave each out (NULL: none); and values."""
+        conditions = ["1"]
+        values: list[Any] = []
+        several = {"lane": self.lanes, "request_model": self.models, "provider": self.providers}
+        for column, wanted in several.items():
+            if wanted:
+                conditions.append(f"{column} IN ({', '.join('?' * len(wanted))})")
+                values += wanted
+        single: dict[str, Any] = {
+            "started_at_utc >= ?": self.since_utc or None,
+            "started_at_utc < ?": self.until_utc or None,
+            "kind = ?": self.kind or None,
+            "turn_id IN (SELECT turn_id FROM turns WHERE conversation_id = ?)": self.conversation_id or None,
+            "prompt_chars >= ?": self.prompt_chars_from,
+            "prompt_chars < ?": self.prompt_chars_to,
+            "owner = ?": self.owner,
+        }
+        given = {condition: value for condition, value in single.items() if value is not None}
+        cases = [
+            f"WHEN {test} THEN '{reason}'"
+            for reason, (test, _) in REASONS.items()
+            if reason == ALWAYS_OUT or reason not in self.include
+        ]
+        sql = f"SELECT m.*, m.rowid AS number, CASE {' '.join(cases)} END AS reason FROM measured m"
+        return f"{sql} WHERE {' AND '.join([*conditions, *given])}", [*values, *given.values()]
+
+
+class Key(NamedTuple):
+    """What is compared: a lane as served by one model. ``stand_in_for``: the model it stood in for, else empty."""
+
+    lane: str
+    model: str
+    stand_in_for: str
+
+
+@dataclass
+class Series:
+    """The attempts of one key, oldest first. ``turns`` are hashes of their turn ids, for pairing.
+
+    ``usd`` is over all attempts, those left out of the distributions too; ``n_unpriced`` of them wrote text at a price
+    nobody knows, ``n_estimated`` were priced by an estimate.
+    """
+
+    key: Key
+    name: str
+    statuses: Counter[str] = field(default_factory=Counter)
+    usd: float = 0.0
+    n_unpriced: int = 0
+    n_estimated: int = 0
+    turns: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    numbers: dict[str, Floats] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        return self.statuses.total()
+
+    @property
+    def n_censored(self) -> int:
+        """Attempts that were cut: their first-token times count, their totals are unknown."""
+        return sum(n for status, n in self.statuses.items() if status in CENSORED)
+
+
+@dataclass
+class Sample:
+    """All series, in the order their lanes first came; ``excluded`` counts what was left out, by reason."""
+
+    series: list[Series]
+    excluded: Counter[str]
+
+    @property
+    def n(self) -> int:
+        return sum(series.n for series in self.series)
+
+    def pairs(self) -> Iterator[tuple[Series, Series]]:
+        """Every two series of different lanes, each once."""
+        for first, second in combinations(self.series, 2):
+            if first.key.lane != second.key.lane:
+                yield first, second
+
+
+def load(reader: LogReader, filters: Filters | None = None) -> Sample:
+    """The attempts that fit. Raises ``sqlite3.Error`` for a log that cannot be read."""
+    chosen, values = (filters or Filters()).chosen()
+    with _rows(reader) as db:
+        sample = _counted(db, chosen, values)
+        columns = ", ".join(("turn_id", *NUMBERS))
+        query = f"""
+            SELECT {columns} FROM ({chosen})
+            WHERE reason IS NULL AND lane = ? AND request_model = ? AND stand_in_for = ? ORDER BY number
+        """
+        for series in sample.series:
+            rows = db.execute(query, [*values, *series.key]).fetchall()
+            turn_ids, *numbers = zip(*rows, strict=True) if rows else [()] * (1 + len(NUMBERS))
+            series.turns = np.fromiter(map(hash, turn_ids), dtype=np.int64, count=len(rows))
+            arrays = (np.array(column, dtype=np.float64) for column in numbers)
+            series.numbers = dict(zip(NUMBERS, arrays, strict=True))
+    return sample
+
+
+def _counted(db: sqlite3.Connection, chosen: str, values: Sequence[Any]) -> Sample:
+    """The series with their counts and costs, without their numbers."""
+    query = f"""
+        SELECT lane, request_model, stand_in_for, reason, status, count(*), coalesce(sum(cost_usd), 0.0),
+               sum(cost_usd IS NULL AND output_tokens IS NOT NULL), sum(cost_source IS 'estimate'),
+               max(number), label
+        FROM ({chosen}) GROUP BY 1, 2, 3, 4, 5 ORDER BY min(number)
+    """
+    by_key: dict[Key, Series] = {}
+    newest: dict[Key, int] = {}
+    excluded: Counter[str] = Counter()
+    for *key_fields, reason, status, n, usd, n_unpriced, n_estimated, number, label in db.execute(query, values):
+        key = Key(*key_fields)
+        series = by_key.setdefault(key, Series(key, label))
+        if reason is None:
+            series.statuses[status] += n
+        else:
+            excluded[reason] += n
+        if reason != ALWAYS_OUT:
+            series.usd += usd
+            series.n_unpriced += n_unpriced
+            series.n_estimated += n_estimated
+        if number > newest.get(key, 0):
+            newest[key], series.name = number, label
+    per_lane = Counter(key.lane for key in by_key)
+    for key, series in by_key.items():
+        if key.stand_in_for:
+            series.name += " (stand-in)"
+        elif per_lane[key.lane] > 1:
+            series.name += f" · {key.model}"
+    lanes = list(dict.fromkeys(key.lane for key in by_key))
+    return Sample(sorted(by_key.values(), key=lambda series: lanes.index(series.key.lane)), excluded)
+
+
+class Point(NamedTuple):
+    """One attempt as a dot in a plot. Numbers are None where they are not known."""
+
+    turn_id: str
+    key: Key
+    status: str
+    started_at_utc: str
+    ttft_ms: float | None
+    ttfo_ms: float | None
+    e2e_ms: float | None
+    decode_tps: float | None
+    cost_usd: float | None
+    output_tokens: int | None
+
+
+def points(reader: LogReader, filters: Filters | None = None, limit: int = 2000) -> list[Point]:
+    """The newest attempts that fit and are not left out, oldest first."""
+    chosen, values = (filters or Filters()).chosen()
+    query = f"""
+        SELECT turn_id, lane, request_model, stand_in_for, status, started_at_utc,
+               ttft_ms, ttfo_ms, e2e_ms, decode_tps, cost_usd, output_tokens
+        FROM ({chosen}) WHERE reason IS NULL ORDER BY started_at_utc DESC, number DESC LIMIT ?
+    """
+    with _rows(reader) as db:
+        rows = db.execute(query, [*values, limit]).fetchall()
+    return [Point(row[0], Key(*row[1:4]), *row[4:]) for row in reversed(rows)]
+
+
+class TurnRow(NamedTuple):
+    """A turn with its attempts. ``prompt`` is one line of text; None if it is not the viewer's to read."""
+
+    turn_id: str
+    started_at_utc: str
+    prompt: str | None
+    points: list[Point]
+
+
+def turns(reader: LogReader, filters: Filters | None = None, viewer: str = "", limit: int = 40) -> list[TurnRow]:
+    """The newest turns with attempts that fit, newest first. ``viewer``: the owner whose prompts may be shown."""
+    by_turn: dict[str, list[Point]] = {}
+    for point in points(reader, filters, limit * 6):
+        by_turn.setdefault(point.turn_id, []).append(point)
+    newest = list(by_turn)[::-1][:limit]
+    query = f"""
+        SELECT turn_id, started_at_utc, owner, substr(prompt, 1, 400) FROM turns
+        WHERE turn_id IN ({", ".join("?" * len(newest))})
+    """
+    with _rows(reader) as db:
+        heads = {row[0]: row[1:] for row in db.execute(query, newest)}
+    found = []
+    for turn_id in newest:
+        if head := heads.get(turn_id):
+            started_at_utc, owner, prompt = head
+            shown = " ".join(prompt.split()) if owner in ("", viewer) else None
+            found.append(TurnRow(turn_id, started_at_utc, shown, by_turn[turn_id]))
+    return found
+
+
+def cost_by_day(reader: LogReader, filters: Filters | None = None) -> list[tuple[str, Key, float]]:
+    """``(UTC day, series, USD)`` over all attempts that fit, those left out of distributions too."""
+    chosen, values = (filters or Filters()).chosen()
+    query = f"""
+        SELECT substr(started_at_utc, 1, 10), lane, request_model, stand_in_for, sum(cost_usd)
+        FROM ({chosen}) WHERE cost_usd > 0 AND reason IS NOT '{ALWAYS_OUT}' GROUP BY 1, 2, 3, 4 ORDER BY 1
+    """
+    with _rows(reader) as db:
+        return [(row[0], Key(*row[1:4]), row[4]) for row in db.execute(query, values)]
+
+
+class Choices(NamedTuple):
+    """What the filters can be set to, as ``(shown, value)``."""
+
+    lanes: list[tuple[str, str]]
+    models: list[tuple[str, str]]
+    providers: list[tuple[str, str]]
+    conversations: list[tuple[str, str]]
+
+
+def choices(reader: LogReader, owner: str | None = None) -> Choices:
+    """Lanes, models and providers that were measured, and the newest 200 conversations."""
+    condition, values = ("owner = ?", [owner]) if owner is not None else ("1", [])
+    queries = {
+        "lanes": "SELECT label, lane, max(rowid) FROM measured WHERE {} GROUP BY lane ORDER BY min(rowid)",
+        "models": "SELECT DISTINCT request_model, request_model FROM measured WHERE {} ORDER BY 1",
+        "providers": "SELECT DISTINCT provider, provider FROM measured WHERE {} ORDER BY 1",
+        "conversations": "SELECT title, conversation_id FROM conversations WHERE {}"
+        " ORDER BY created_at_utc DESC LIMIT 200",
+    }
+    with _rows(reader) as db:
+        found = {
+            name: [(row[0] or "(none)", row[1]) for row in db.execute(query.format(condition), values)]
+            for name, query in queries.items()
+        }
+    return Choices(**found)
+
+
+@contextmanager
+def _rows(reader: LogReader) -> Iterator[sqlite3.Connection]:
+    """A connection whose rows are plain tuples: 100,000 of them are read in half the time."""
+    with reader.connect() as db:
+        db.row_factory = None
+        yield db

@@ -1,0 +1,226 @@
+"""A sample in numbers and sentences: per series, paired by prompt, and what was left out.
+
+Every number carries its n, and its interval where one can be had. Comparisons are paired by prompt (the same turn, two
+lanes), because prompts differ more than lanes do. Sentences say what the data show, not what one would like to read.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .sample import REASONS, Sample, Series
+from .statistics import Difference, Estimate, enough_for, known, median, paired_difference, percentile
+
+
+class Metric(NamedTuple):
+    """A measured quantity: its column, its name for people, its unit, and by how much to divide for that unit."""
+
+    column: str
+    name: str
+    unit: str
+    scale: float
+    higher: str  # what "more of it" means in a sentence
+
+
+METRICS = (
+    Metric("ttft_ms", "First token", "s", 1000, "later"),
+    Metric("ttfo_ms", "First answer word", "s", 1000, "later"),
+    Metric("e2e_ms", "Total time", "s", 1000, "slower"),
+    Metric("decode_tps", "Decode speed", "tok/s", 1, "faster"),
+    Metric("cost_usd", "Cost", "$", 1, "dearer"),
+)
+BY_COLUMN = {metric.column: metric for metric in METRICS}
+TIMED = METRICS[:4]
+
+
+class Line(NamedTuple):
+    """One metric of one series. ``p95``/``p99`` None: ``n`` is not enough for them."""
+
+    metric: Metric
+    estimate: Estimate
+    p95: float | None
+    p99: float | None
+
+
+class Comparison(NamedTuple):
+    """One metric of two series on the prompts both answered, second minus first."""
+
+    metric: Metric
+    first: str
+    second: str
+    difference: Difference
+
+    @property
+    def sentence(self) -> str:
+        """The comparison in words, e.g. ``Heavy is +12.4 s [9.8, 15.1] slower than Kimi on 41 prompts.``"""
+        n, value, interval = self.difference
+        prompts = "1 prompt" if n == 1 else f"{n:,} prompts"
+        if value is None:
+            return f"{self.second} and {self.first} have no prompt in common."
+        amount = signed(value, self.metric)
+        if interval is None:
+            return f"{self.second} − {self.first}: {amount} on {prompts}, not enough for an interval (6 are)."
+        limits = f"[{bare(interval.low, self.metric)}, {bare(interval.high, self.metric)}]"
+        if not self.difference.shown:
+            return f"{self.second} − {self.first}: {amount} {limits} on {prompts}; no difference shown."
+        return f"{self.second} is {amount} {limits} against {self.first} on {prompts}: {self.verdict}."
+
+    @property
+    def verdict(self) -> str:
+        lower = {"later": "earlier", "slower": "faster", "faster": "slower", "dearer": "cheaper"}
+        value = self.difference.value or 0.0
+        return self.metric.higher if value > 0 else lower[self.metric.higher]
+
+
+class Split(NamedTuple):
+    """Where the time of a series' finished attempts goes, mean ms per part over ``n`` of them.
+
+    ``wait`` is from the response headers (or the load's end) to the first token; a part that is not told apart by the
+    server (``connect``, ``load``) is 0 and lies in the next one.
+    """
+
+    name: str
+    n: int
+    connect: float
+    load: float
+    wait: float
+    think: float
+    answer: float
+
+
+def lines(series: Series) -> list[Line]:
+    """Every metric of a series."""
+    return [
+        Line(
+            metric,
+            median(series.numbers[metric.column]),
+            percentile(series.numbers[metric.column], 0.95),
+            percentile(series.numbers[metric.column], 0.99),
+        )
+        for metric in METRICS
+    ]
+
+
+def comparisons(sample: Sample, metric: Metric) -> list[Comparison]:
+    """All pairs of series of different lanes that share a prompt."""
+    found = []
+    for first, second in sample.pairs():
+        a, b = _paired(first, second, metric.column)
+        difference = paired_difference(a, b)
+        if difference.n:
+            found.append(Comparison(metric, first.name, second.name, difference))
+    return found
+
+
+def _paired(first: Series, second: Series, column: str) -> tuple[Any, Any]:
+    """The two series' values on the turns both have. A turn counts once per series: its newest attempt."""
+    (turns_a, at_a), (turns_b, at_b) = _newest(first), _newest(second)
+    _, in_a, in_b = np.intersect1d(turns_a, turns_b, assume_unique=True, return_indices=True)
+    return first.numbers[column][at_a[in_a]], second.numbers[column][at_b[in_b]]
+
+
+def _newest(series: Series) -> tuple[Any, Any]:
+    """The series' turns, each once, and the row of its newest attempt."""
+    turns, from_end = np.unique(series.turns[::-1], return_index=True)
+    return turns, len(series.turns) - 1 - from_end
+
+
+def splits(sample: Sample) -> list[Split]:
+    """The time split of every series that has finished attempts."""
+    found = []
+    for series in sample.series:
+        numbers = series.numbers
+        e2e, ttft, ttfo = numbers["e2e_ms"], numbers["ttft_ms"], numbers["ttfo_ms"]
+        whole = ~np.isnan(e2e) & ~np.isnan(ttft)
+        if not whole.any():
+            continue
+        first = ttft[whole]
+        answered = np.where(np.isnan(ttfo[whole]), e2e[whole], ttfo[whole])
+        connect = np.minimum(np.nan_to_num(numbers["connect_ms"][whole]), first)
+        load = np.minimum(np.nan_to_num(numbers["cold_load_ms"][whole]), first - connect)
+        parts = (connect, load, first - connect - load, answered - first, e2e[whole] - answered)
+        found.append(Split(series.name, int(whole.sum()), *(float(part.mean()) for part in parts)))
+    return found
+
+
+def left_out(sample: Sample) -> str:
+    """What is not in the figures, in one sentence; empty if nothing is left out."""
+    parts = [
+        f"{sample.excluded[reason]:,} {words}" for reason, (_, words) in REASONS.items() if sample.excluded[reason]
+    ]
+    return f"Left out: {', '.join(parts)}." if parts else ""
+
+
+def not_enough(line: Line, p: float) -> str:
+    """Why a percentile is not given."""
+    return f"n = {line.estimate.n:,}, not enough (needs {enough_for(p)})"
+
+
+def bare(value: float, metric: Metric) -> str:
+    """A number in the metric's unit, without it: three significant digits, but no more than the unit deserves."""
+    scaled = value / metric.scale
+    if metric.unit == "$":
+        return f"{scaled:.4f}" if abs(scaled) < 0.1 else f"{scaled:.2f}"
+    size = abs(scaled)
+    return f"{scaled:.2f}" if size < 1 else f"{scaled:.1f}" if size < 100 else f"{scaled:,.0f}"
+
+
+def amount(value: float, metric: Metric) -> str:
+    """A number with its unit."""
+    text = bare(value, metric)
+    return f"${text}" if metric.unit == "$" else f"{text} {metric.unit}"
+
+
+def signed(value: float, metric: Metric) -> str:
+    """A difference with its sign and unit."""
+    return ("+" if value >= 0 else "−") + amount(abs(value), metric)
+
+
+def as_dict(sample: Sample) -> dict[str, Any]:
+    """The whole summary as plain values, for ``--json`` and the API. Times in ms, rates in tokens/s, cost in USD."""
+    return {
+        "n_attempts": sample.n,
+        "excluded": dict(sample.excluded),
+        "series": [_series_dict(series) for series in sample.series],
+        "paired": [
+            {
+                "metric": metric.column,
+                "first": comparison.first,
+                "second": comparison.second,
+                **_estimate_dict(comparison.difference),
+                "shown": comparison.difference.shown,
+                "sentence": comparison.sentence,
+            }
+            for metric in METRICS
+            for comparison in comparisons(sample, metric)
+        ],
+    }
+
+
+def _series_dict(series: Series) -> dict[str, Any]:
+    return {
+        **series.key._asdict(),
+        "name": series.name,
+        "n": series.n,
+        "n_censored": series.n_censored,
+        "statuses": dict(series.statuses),
+        "total_cost_usd": series.usd,
+        "n_unpriced": series.n_unpriced,
+        "n_estimated": series.n_estimated,
+        **{
+            line.metric.column: _estimate_dict(line.estimate) | {"p95": line.p95, "p99": line.p99}
+            for line in lines(series)
+        },
+    }
+
+
+def _estimate_dict(estimate: Estimate | Difference) -> dict[str, Any]:
+    low, high = estimate.interval or (None, None)
+    return {"n": estimate.n, "median": estimate.value, "low": low, "high": high}
+
+
+def n_known(series: Series, metric: Metric) -> int:
+    """Attempts of a series with a known value."""
+    return len(known(series.numbers[metric.column]))

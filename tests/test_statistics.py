@@ -1,0 +1,151 @@
+"""Statistics against published tables and values computed with SciPy, and by simulation of their coverage."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kimi_ui.stats.statistics import (
+    Interval,
+    ecdf,
+    enough_for,
+    mcnemar,
+    median,
+    median_interval,
+    paired_difference,
+    percentile,
+    wilson,
+)
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "low", "high"),
+    [
+        (4, 5, 0.3755, 0.9638),  # scipy.stats.binomtest(4, 5).proportion_ci(method="wilson")
+        (0, 1, 0.0, 0.7935),
+        (1, 1, 0.2065, 1.0),
+        (40, 50, 0.6696, 0.8876),
+        (96, 120, 0.7196, 0.8618),
+        (0, 10, 0.0, 0.2775),
+        (81, 263, 0.2553, 0.3662),  # Newcombe 1998, table I
+        (15, 148, 0.0624, 0.1605),
+    ],
+)
+def test_wilson(k: int, n: int, low: float, high: float) -> None:
+    assert wilson(k, n) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_wilson_of_nothing() -> None:
+    with pytest.raises(ValueError, match="nothing"):
+        wilson(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("b", "c", "p"),
+    [
+        (0, 5, 0.0625),
+        (0, 6, 0.03125),
+        (6, 0, 0.03125),
+        (0, 0, 1.0),
+        (3, 3, 1.0),
+        (10, 2, 0.03857421875),  # scipy.stats.binomtest(2, 12).pvalue
+        (25, 15, 0.1538599441628321),
+        (1, 9, 0.021484375),
+    ],
+)
+def test_mcnemar(b: int, c: int, p: float) -> None:
+    assert mcnemar(b, c) == pytest.approx(p, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("n", "rank"),
+    # scipy.stats.binom.ppf(0.025, n, 0.5)
+    [(6, 1), (8, 1), (9, 2), (10, 2), (15, 4), (20, 6), (25, 8), (30, 10), (50, 18), (100, 40), (1000, 469)],
+)
+def test_ranks_of_the_medians_interval(n: int, rank: int) -> None:
+    assert median_interval(np.arange(1.0, n + 1)) == Interval(rank, n + 1 - rank)
+
+
+def test_the_large_sample_rank_is_next_to_the_exact_one() -> None:
+    interval = median_interval(np.arange(1.0, 1002))
+    assert interval is not None and abs(interval.low - 470) <= 1  # exact: binom.ppf(0.025, 1001, 0.5) = 470
+
+
+@pytest.mark.parametrize("n", range(6))
+def test_too_few_values_have_no_interval(n: int) -> None:
+    estimate = median(np.arange(float(n)))
+    assert estimate.n == n and estimate.interval is None and (estimate.value is None) == (n == 0)
+
+
+def test_unknown_values_do_not_count() -> None:
+    values = np.array([3.0, np.nan, 1.0, 2.0, np.nan])
+    assert median(values) == (3, 2.0, None)
+    assert ecdf(values) == [(1.0, 1 / 3), (2.0, 2 / 3), (3.0, 1.0)]
+
+
+@pytest.mark.parametrize(("p", "n"), [(0.9, 29), (0.95, 59), (0.99, 299)])
+def test_a_percentile_needs_a_sample_that_bounds_it(p: float, n: int) -> None:
+    assert enough_for(p) == n
+    values = np.arange(1.0, n + 1)
+    assert percentile(values[:-1], p) is None
+    assert percentile(values, p) == np.ceil(p * n)
+
+
+def test_paired_differences() -> None:
+    rng = np.random.default_rng(7)
+    first = rng.lognormal(3, 0.3, 41)
+    second = first + 12.4 + rng.normal(0, 3, 41)
+    second[3], first[5] = np.nan, np.nan
+    difference = paired_difference(first, second)
+    assert difference.n == 39 and difference.shown
+    assert difference.interval is not None and difference.interval.low < 12.4 < difference.interval.high
+    assert paired_difference(first, second) == difference, "the same data give the same numbers"
+    back = paired_difference(second, first)
+    assert back.value == pytest.approx(-difference.value)
+
+
+def test_few_or_no_pairs() -> None:
+    assert paired_difference(np.array([np.nan]), np.array([1.0])) == (0, None, None)
+    few = paired_difference(np.zeros(5), np.ones(5))
+    assert (few.n, few.value, few.interval, few.shown) == (5, 1.0, None, False)
+    assert paired_difference(np.zeros(6), np.ones(6)).shown
+
+
+def test_many_pairs_take_the_order_statistic_interval() -> None:
+    rng = np.random.default_rng(3)
+    differences = rng.normal(1, 1, 4000)
+    many = paired_difference(np.zeros(4000), differences)
+    few = paired_difference(np.zeros(2000), differences[:2000])
+    assert many.interval == median_interval(np.sort(differences))
+    assert few.interval is not None and few.interval.low == pytest.approx(np.sort(differences[:2000])[955], abs=0.03), (
+        "the bootstrap and the order statistic agree where they meet"
+    )
+
+
+def coverage(n: int, of: str, rounds: int = 600) -> float:
+    """The share of samples whose interval holds the true median (1 of a shifted, skewed distribution)."""
+    rng = np.random.default_rng(n)
+    hits = 0
+    for _ in range(rounds):
+        sample = rng.lognormal(0, 1, n)
+        interval = median(sample).interval if of == "median" else paired_difference(np.zeros(n), sample).interval
+        hits += interval is not None and interval.low <= 1 <= interval.high
+    return hits / rounds
+
+
+@pytest.mark.parametrize("n", [20, 60, 200])
+def test_the_medians_interval_covers_at_least_as_often_as_it_says(n: int) -> None:
+    assert 0.93 <= coverage(n, "median") <= 0.99  # discrete: exact coverage is 95.9, 97.3 and 95.6 %
+
+
+@pytest.mark.parametrize("n", [41])
+def test_the_bootstraps_interval_covers_about_as_often_as_it_says(n: int) -> None:
+    assert 0.92 <= coverage(n, "difference", rounds=200) <= 0.98
+
+
+def test_an_ecdf_is_thinned_by_quantile_and_keeps_its_ends() -> None:
+    values = np.arange(1.0, 100_001)
+    steps = ecdf(values, points=100)
+    assert len(steps) == 100 and steps[0] == (1.0, 1e-5) and steps[-1] == (100_000.0, 1.0)
+    assert all(share == pytest.approx(x / 100_000) for x, share in steps)
+    assert ecdf(np.array([])) == []

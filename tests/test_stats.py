@@ -1,0 +1,325 @@
+"""Statistics over a real log: what is counted and what is left out, filters, pairs, sentences, export, terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from kimi_ui.core.events import Answer, End, Flag, Meta, Usage
+from kimi_ui.core.turn import TurnLog
+from kimi_ui.core.vote import Vote
+from kimi_ui.log.reader import LogReader
+from kimi_ui.log.votes import vote_op
+from kimi_ui.log.writer import LogWriter
+from kimi_ui.stats.export import csv_lines, json_lines
+from kimi_ui.stats.reported import REPORTED, reported_value
+from kimi_ui.stats.sample import Filters, Key, choices, cost_by_day, load, points, turns
+from kimi_ui.stats.statistics import Difference, Interval
+from kimi_ui.stats.summary import BY_COLUMN, Comparison, as_dict, bare, comparisons, left_out, lines, not_enough, splits
+from kimi_ui.stats.terminal import EMPTY, NO_MATCH, Report
+from tests.support.log import store, writing
+from tests.support.turns import Timed, attempt, ended, tokens, turn
+
+PRICE = (1.0, None, 2.0, "2026-07-01")
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[tuple[LogWriter, LogReader]]:
+    path = tmp_path / "log.sqlite3"
+    with writing(path) as writer:
+        yield writer, LogReader(path)
+
+
+def stream(ttft_ms: float = 100, gap_ms: float = 10, n: int = 60) -> list[Timed]:
+    return [*tokens(n, start_ms=ttft_ms, gap_ms=gap_ms), (ttft_ms + n * gap_ms, Usage(1000, output_tokens=n))]
+
+
+def race(*, kimi_ms: float = 100, heavy_ms: float = 500, minute: int = 0, **fields: Any) -> TurnLog:
+    """A turn of two lanes that differ in their time to the first token."""
+    fields = {"started_at_utc": f"2026-11-21T12:{minute:02}:00.000+00:00"} | fields
+    at = {"started_at_utc": fields["started_at_utc"]}
+    return turn(
+        (attempt("kimi", label="Kimi", price=PRICE, **at), ended(stream(kimi_ms))),
+        (attempt("heavy", label="Heavy", provider="heavy", **at), ended(stream(heavy_ms))),
+        **fields,
+    )
+
+
+def by_name(sample: Any) -> dict[str, Any]:
+    return {series.name: series for series in sample.series}
+
+
+def test_an_empty_log_has_no_series(tmp_path: Path) -> None:
+    reader = LogReader(tmp_path / "none.sqlite3")
+    sample = load(reader)
+    assert (sample.series, sample.n, left_out(sample)) == ([], 0, "")
+    assert (points(reader), cost_by_day(reader), turns(reader)) == ([], [], [])
+    assert choices(reader) == ([], [], [], [])
+
+
+def test_series_carry_the_numbers_of_the_view(log: tuple[LogWriter, LogReader]) -> None:
+    writer, reader = log
+    logs = [race(kimi_ms=100 + i, heavy_ms=500 + 3 * i, minute=i) for i in range(8)]
+    store(writer, *logs)
+    sample = load(reader)
+    assert [series.key for series in sample.series] == [Key("kimi", "model-kimi", ""), Key("heavy", "model-heavy", "")]
+    kimi = by_name(sample)["Kimi"]
+    rows = reader.attempt_metrics([log.entries[0].attempt_id for log in logs])
+    for column in ("ttft_ms", "e2e_ms", "decode_tps", "cost_usd"):
+        assert kimi.numbers[column].tolist() == [row[column] for row in rows]
+    ttft = lines(kimi)[0]
+    assert (ttft.estimate.n, ttft.estimate.value, ttft.estimate.interval) == (8, 103.5, Interval(100, 107))
+    assert ttft.p95 is None and not_enough(ttft, 0.95) == "n = 8, not enough (needs 59)"
+    each = (1000 * 1.0 + 60 * 2.0) / 1e6
+    assert kimi.usd == pytest.approx(8 * each) and (kimi.n_unpriced, kimi.n_estimated) == (0, 0)
+    heavy = by_name(sample)["Heavy"]
+    assert (heavy.usd, heavy.n_unpriced) == (0.0, 8)
+
+
+def test_differences_are_paired_by_prompt_and_told_in_a_sentence(log: tuple[LogWriter, LogReader]) -> None:
+    writer, reader = log
+    store(writer, *(race(kimi_ms=100 + 40 * i, heavy_ms=12_500 + 40 * i + i % 3, minute=i) for i in range(41)))
+    alone = turn((attempt("kimi", label="Kimi"), ended(stream(1))))
+    store(writer, alone)
+    (found,) = comparisons(load(reader), BY_COLUMN["ttft_ms"])
+    assert found.difference.n == 41 and found.difference.value == pytest.approx(12_401)
+    assert found.sentence == "Heavy is +12.4 s [12.4, 12.4] against Kimi on 41 prompts: later."
+
+
+@pytest.mark.parametrize(
+    ("difference", "sentence"),
+    [
+        (Difference(0, None, None), "B and A have no prompt in common."),
+        (Difference(1, 2500, None), "B − A: +2.5 s on 1 prompt, not enough for an interval (6 are)."),
+        (
+            Difference(41, 12_400, Interval(9_800, 15_100)),
+            "B is +12.4 s [9.8, 15.1] against A on 41 prompts: slower.",
+        ),
+        (
+            Difference(1234, -400, Interval(-900, -100)),
+            "B is −0.40 s [-0.90, -0.10] against A on 1,234 prompts: faster.",
+        ),
+        (Difference(8, 300, Interval(-200, 800)), "B − A: +0.30 s [-0.20, 0.80] on 8 prompts; no difference shown."),
+    ],
+)
+def test_sentences(difference: Difference, sentence: str) -> None:
+    assert Comparison(BY_COLUMN["e2e_ms"], "A", "B", difference).sentence == sentence
+
+
+def test_a_lane_with_two_models_is_two_series_and_is_not_paired_with_itself(log: tuple[LogWriter, LogReader]) -> None:
+    writer, reader = log
+    models = ["k2", "k3"]
+    store(writer, *(turn((attempt("kimi", label="Kimi", request_model=model), ended(stream()))) for model in models))
+    store(
+        writer,
+        turn((attempt("qwen", label="Qwen", request_model="smol", stand_in_for="qwen3"), ended(stream()))),
+    )
+    sample = load(reader)
+    assert [series.name for series in sample.series] == ["Kimi · k2", "Kimi · k3", "Qwen (stand-in)"]
+    assert not list(comparisons(sample, BY_COLUMN["e2e_ms"]))
+
+
+def test_what_would_spoil_a_distribution_is_left_out_counted_and_can_be_taken_in(
+    log: tuple[LogWriter, LogReader],
+) -> None:
+    writer, reader = log
+    cold = Usage(output_tokens=60, load_ns=9 * 10**9)
+    store(
+        writer,
+        race(),
+        turn((attempt("kimi"), ended([*stream(9000), (9900, Flag("loop_lag_ms", "80"))]))),
+        turn((attempt("kimi"), ended([*stream(9000), (9900, cold)]))),
+        turn(
+            (attempt("kimi"), ended(stream(7000), "error")),
+            (attempt("kimi", attempt_no=2, sent_ms=9000), ended(stream(120))),
+        ),
+    )
+    sample = load(reader)
+    kimi = next(series for series in sample.series if series.key.lane == "kimi")
+    assert sorted(kimi.numbers["ttft_ms"]) == [100, 120]
+    assert sample.excluded == {"suspect": 1, "cold": 1, "superseded": 1}
+    assert left_out(sample) == (
+        "Left out: 1 that were asked again in the same turn, 1 with numbers that cannot be trusted, "
+        "1 that had to load the model first."
+    )
+    everything = load(reader, Filters(include=frozenset({"suspect", "cold", "superseded"})))
+    assert everything.n == sample.n + 3 and not everything.excluded
+    assert kimi.usd == next(s for s in everything.series if s.key.lane == "kimi").usd, "money is spent either way"
+
+
+def test_blind_turns_stay_out_until_the_vote(log: tuple[LogWriter, LogReader]) -> None:
+    writer, reader = log
+    blind = race(slots=("heavy", "kimi"))
+    store(writer, blind)
+    wanting = Filters(include=frozenset({"blind"}))
+    assert load(reader, wanting).n == 0 and load(reader).excluded == {"blind": 2}
+    assert points(reader) == [] and turns(reader) == [] and cost_by_day(reader) == []
+    assert len("".join(csv_lines(reader, Filters())).splitlines()) == 1
+    writer.write([vote_op(blind.turn_id, Vote("tie", "", ("kimi", "heavy"), True, False, "2026"))]).result(10)
+    assert load(reader).n == 2 and len(points(reader)) == 2
+
+
+def test_cut_attempts_keep_their_first_token_and_are_counted_as_censored(log: tuple[LogWriter, LogReader]) -> None:
+    writer, reader = log
+    store(writer, race(), turn((attempt("kimi", label="Kimi"), ended(stream(300), "stopped"))))
+    kimi = by_name(load(reader))["Kimi"]
+    assert kimi.statuses == {"ok": 1, "stopped": 1} and kimi.n_censored == 1
+    assert sorted(kimi.numbers["ttft_ms"]) == [100, 300]
+    assert np.isnan(kimi.numbers["e2e_ms"]).sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("filters", "n"),
+    [
+        (Filters(), 6),
+        (Filters(lanes=("kimi",)), 3),
+        (Filters(lanes=("kimi", "heavy")), 6),
+        (Filters(models=("model-heavy",)), 3),
+        (Filters(providers=("heavy",)), 3),
+        (Filters(since_utc="2026-11-21T12:01"), 4),
+        (Filters(until_utc="2026-11-21T12:01"), 2),
+        (Filters(prompt_chars_from=100), 2),
+        (Filters(prompt_chars_to=100), 4),
+        (Filters(kind="bench"), 2),
+        (Filters(owner="me"), 2),
+        (Filters(owner=""), 4),
+        (Filters(conversation_id="c"), 2),
+        (Filters(lanes=("kimi",), kind="bench", owner="nobody"), 0),
+        (Filters(lanes=("'; DROP TABLE measured; --",)), 0),
+    ],
+)
+def test_filters(log: tuple[LogWriter, LogReader], filters: Filters, n: int) -> None:
+    writer, reader = log
+    store(
+        writer,
+        race(minute=0, owner="me"),
+        race(minute=1, prompt="x" * 100, conversation_id="c"),
+        race(minute=2, kind="bench"),
+    )
+    assert load(reader, filters).n == n == len(points(reader, filters))
+
+
+def test_points_are_the_newest_and_carry_their_turn(log: tuple[LogWriter, LogReader]) -> None:
+    writer, reader = log
+    logs = [race(minute=i) for i in range(4)]
+    store(writer, *logs)
+    assert [point.turn_id for point in points(reader, limit=4)] == [logs[i].turn_id for i in (2, 2, 3, 3)]
+    assert points(reader)[0].key == Key("kimi", "model-kimi", "") and points(reader)[0].output_tokens == 60
+
+
+def test_choices(log: tuple[LogWriter, LogReader]) -> None:
+    writer, reader = log
+    store(
+        writer, race(owner="me"), turn((attempt("z", label="Zed"), ended(stream())), owner="you", prompt="Mine only.")
+    )
+    assert choices(reader).lanes == [("Kimi", "kimi"), ("Heavy", "heavy"), ("Zed", "z")]
+    assert choices(reader, "you").models == [("model-z", "model-z")]
+    assert [title for title, _ in choices(reader, "you").conversations] == ["Mine only."]
+
+
+def test_recent_turns_show_only_prompts_the_viewer_may_read(log: tuple[LogWriter, LogReader]) -> None:
+    writer, reader = log
+    store(
+        writer,
+        race(minute=0, owner="me", prompt="My  secret\nquestion"),
+        race(minute=1, owner="you", prompt="Your secret"),
+        race(minute=2, prompt="From the terminal"),
+    )
+    found = turns(reader, viewer="me")
+    assert [row.prompt for row in found] == ["From the terminal", None, "My secret question"]
+    assert [point.key.lane for point in found[0].points] == ["kimi", "heavy"]
+
+
+def test_the_time_split_adds_up(log: tuple[LogWriter, LogReader]) -> None:
+    writer, reader = log
+    store(writer, race(), race(kimi_ms=300))
+    kimi = splits(load(reader))[0]
+    assert kimi.n == 2 and kimi.connect == 0 and kimi.load == 0 and kimi.wait == 200 and kimi.think == 0
+    assert kimi.answer == 590
+
+
+def test_cost_by_day(log: tuple[LogWriter, LogReader]) -> None:
+    writer, reader = log
+    days = ["2026-11-20T23:59:59.000+00:00", "2026-11-21T00:00:00.000+00:00", "2026-11-21T09:00:00.000+00:00"]
+    store(writer, *(race(started_at_utc=day) for day in days))
+    each = (1000 * 1.0 + 60 * 2.0) / 1e6
+    assert [(day, key.lane, round(usd / each)) for day, key, usd in cost_by_day(reader)] == [
+        ("2026-11-20", "kimi", 1),
+        ("2026-11-21", "kimi", 2),
+    ]
+
+
+def test_the_summary_is_plain_json(log: tuple[LogWriter, LogReader]) -> None:
+    writer, reader = log
+    store(writer, *(race(minute=i) for i in range(7)))
+    summary = json.loads(json.dumps(as_dict(load(reader))))
+    assert summary["n_attempts"] == 14 and [series["lane"] for series in summary["series"]] == ["kimi", "heavy"]
+    ttft = summary["series"][1]["ttft_ms"]
+    assert ttft == {"n": 7, "median": 500, "low": 500, "high": 500, "p95": None, "p99": None}
+    paired = {row["metric"]: row for row in summary["paired"]}
+    assert paired["ttft_ms"]["median"] == 400 and paired["ttft_ms"]["shown"]
+    assert "cost_usd" not in paired, "one of the two has no price"
+
+
+def test_export_has_every_column_and_says_what_was_left_out(log: tuple[LogWriter, LogReader]) -> None:
+    writer, reader = log
+    lag = [(900.0, Flag("loop_lag_ms", "80")), (901.0, Meta(response_model='=HYPERLINK("http://x")'))]
+    store(writer, race(), turn((attempt("kimi"), ended([*stream(), *lag]))))
+    rows = list(csv.DictReader(io.StringIO("".join(csv_lines(reader, Filters())))))
+    assert [row["left_out"] for row in rows] == ["", "", "suspect"] and float(rows[0]["ttft_ms"]) == 100
+    assert rows[2]["response_model"] == '\'=HYPERLINK("http://x")', "no formula for a spreadsheet to run"
+    objects = [json.loads(line) for line in b"".join(json_lines(reader, Filters(lanes=("kimi",)))).splitlines()]
+    assert [row["left_out"] for row in objects] == [None, "suspect"]
+    assert objects[0] == {"left_out": None} | reader.attempt_metrics([objects[0]["attempt_id"]])[0]
+    assert b"".join(json_lines(reader, Filters(lanes=("none",)))) == b""
+
+
+def printed(report: Report) -> str:
+    console = Console(width=160, file=io.StringIO(), record=True)
+    console.print(report)
+    return console.export_text()
+
+
+def test_the_terminal_table(log: tuple[LogWriter, LogReader]) -> None:
+    writer, reader = log
+    assert printed(Report(load(reader))).strip() == EMPTY
+    store(writer, *(race(minute=i, heavy_ms=500 + i) for i in range(60)), race(minute=59))
+    store(writer, turn((attempt("kimi", label="Kimi"), [(5, Answer("x")), (6, End("stopped"))])))
+    text = printed(Report(load(reader)))
+    assert "Kimi" in text and "1 stopped" in text and "p95 0.56" in text and "+ 61 ?" in text
+    assert "First token: Heavy is +0.43 s [0.42, 0.44] against Kimi on 61 prompts: later." in text
+    assert NO_MATCH in printed(Report(load(reader, Filters(lanes=("none",))), filtered=True))
+
+
+@pytest.mark.parametrize(
+    ("value", "column", "text"),
+    [
+        (0, "e2e_ms", "0.00"),
+        (940, "e2e_ms", "0.94"),
+        (12_400, "e2e_ms", "12.4"),
+        (123_400, "e2e_ms", "123"),
+        (1_234_000, "e2e_ms", "1,234"),
+        (82.84, "decode_tps", "82.8"),
+        (0.00123, "cost_usd", "0.0012"),
+        (12.345, "cost_usd", "12.35"),
+    ],
+)
+def test_numbers_are_no_more_precise_than_they_deserve(value: float, column: str, text: str) -> None:
+    assert bare(value, BY_COLUMN[column]) == text
+
+
+def test_published_figures_stand_apart() -> None:
+    assert [(figure.latency_s, figure.tokens_per_s) for figure in REPORTED] == [
+        (22.66, 82.8),
+        (28.22, 92.2),
+        (6.21, 117.7),
+    ]
+    assert reported_value(REPORTED[0], "e2e_ms") == 22_660 and reported_value(REPORTED[0], "ttft_ms") is None
