@@ -107,6 +107,14 @@ RULES: tuple[Rule, ...] = (
         gateway="Ollama",
     ),
     Rule(
+        (0, 400, 500),
+        r"pull model manifest",
+        "model_missing",
+        "Ollama's library has no model named {model}.",
+        "Check the spelling at ollama.com/library.",
+        gateway="Ollama",
+    ),
+    Rule(
         (0, 400, 404, 410, 422),
         r"model[ _]?not[ _]?found|resource_not_found|no endpoints found|not a valid model|model .*(not exist|not found)"
         r"|(unknown|invalid|no such|unsupported) model|model .*(retired|deprecated|no longer)|not found the model",
