@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
 import http.client
 import json
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pytest
 import uvicorn
@@ -20,7 +23,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from kimi_ui.ui.guard import Guard, host_name, is_closed, known_hosts
-from kimi_ui.ui.login import MAX_TRIES, TRIES_S, Login
+from kimi_ui.ui.login import MAX_TRIES, TRIES_S, Login, _address
 
 CROSS = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
 
@@ -28,7 +31,8 @@ CROSS = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site", "Sec-
 async def echo(request: Request) -> Response:
     body = await request.body()
     headers = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Credentials": "true"}
-    return JSONResponse({"path": request.url.path, "n": len(body)}, headers=headers)
+    kind = request.query_params.get("kind")
+    return JSONResponse({"path": request.url.path, "n": len(body)}, headers=headers, media_type=kind)
 
 
 async def slow_events(request: Request) -> Response:
@@ -190,7 +194,17 @@ def test_every_response_carries_the_headers_and_no_cors(port: int) -> None:
         assert (
             "connect-src 'self'" in policy and "img-src 'self' data: blob:" in policy and "form-action 'none'" in policy
         )
-        assert headers["cache-control"] == "no-store"
+        assert headers["cache-control"] == "no-store" and headers["x-frame-options"] == "DENY"
+        assert headers["x-dns-prefetch-control"] == "off"  # else the names in an answer's links are looked up unclicked
+
+
+@pytest.mark.parametrize("kind", ["text/html", "image/svg+xml", "application/xhtml+xml; charset=utf-8"])
+def test_documents_that_are_not_the_page_have_no_rights(port: int, kind: str) -> None:
+    for path in ("/kimi/turns/1/export", "/gradio_api/file=/tmp/x.svg"):
+        policy = ask(port, f"{path}?kind={quote(kind)}").headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "sandbox" in policy and "script-src" not in policy
+    assert "script-src" in ask(port, f"/?kind={quote(kind)}").headers["content-security-policy"]
+    assert ask(port, "/kimi/assets/lanes.js").headers["cache-control"] == "no-cache"
 
 
 def test_event_streams_pass_as_they_come(port: int) -> None:
@@ -216,8 +230,8 @@ def locked() -> Iterator[tuple[int, Clock]]:
         yield port, clock
 
 
-def log_in(port: int, password: str) -> Answer:
-    form = f"password={password.replace(' ', '+')}"
+def log_in(port: int, password: str, **more: str) -> Answer:
+    form = urlencode({"password": password, **more})
     return ask(port, "/kimi/login", "POST", form, **{"Content-Type": "application/x-www-form-urlencoded"})
 
 
@@ -231,6 +245,35 @@ def test_nothing_is_served_without_the_password(locked: tuple[int, Clock]) -> No
     assert 'type="password"' in ask(port, "/kimi/login").body
 
 
+def test_after_the_login_the_visit_goes_where_it_was_going(locked: tuple[int, Clock]) -> None:
+    port, _ = locked
+    visit = ask(port, "/?turn=a%26b&x=1", Accept="text/html")
+    form = ask(port, visit.headers["location"])
+    wanted = re.search(r'name="next" type="hidden" value="([^"]*)"', form.body)
+    assert wanted and html.unescape(wanted[1]) == "/?turn=a%26b&x=1"
+    answer = log_in(port, "open sesame", next=html.unescape(wanted[1]))
+    assert answer.headers["location"] == "/?turn=a%26b&x=1"
+    session = {"Cookie": answer.headers["set-cookie"].split(";")[0]}
+    assert ask(port, visit.headers["location"], **session).headers["location"] == "/?turn=a%26b&x=1"
+
+
+@pytest.mark.parametrize(
+    "path", ["//evil.example", "/\\evil.example", "https://evil.example", "x", "/a\r\nSet-Cookie: a=b", ""]
+)
+def test_the_login_leads_nowhere_else(locked: tuple[int, Clock], path: str) -> None:
+    port, _ = locked
+    assert log_in(port, "open sesame", next=path).headers["location"] == "/"
+
+
+def test_a_link_on_another_site_is_followed_again_from_here(locked: tuple[int, Clock]) -> None:
+    port, _ = locked
+    visit = {"Accept": "text/html", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    again = ask(port, '/?turn=1"><script>', **visit)
+    assert again.status == 200 and 'content="0; url=/"' in again.body
+    assert 'content="0; url=/?turn=1"' in ask(port, "/?turn=1", **visit).body
+    assert "script-src" not in again.headers["content-security-policy"]
+
+
 def test_login_session_and_logout(locked: tuple[int, Clock]) -> None:
     port, clock = locked
     answer = log_in(port, "open sesame")
@@ -239,6 +282,7 @@ def test_login_session_and_logout(locked: tuple[int, Clock]) -> None:
     session = {"Cookie": cookie.split(";")[0]}
     assert json.loads(ask(port, "/config", **session).body)["path"] == "/config"
     assert ask(port, "/config", Cookie="kimi_session=made-up").status == 401
+    assert 'action="/kimi/logout"' in ask(port, "/kimi/logout", **session).body
     assert ask(port, "/kimi/logout", "POST", **session).status == 303
     assert ask(port, "/config", **session).status == 401
     again = {"Cookie": log_in(port, "open sesame").headers["set-cookie"].split(";")[0]}
@@ -255,6 +299,14 @@ def test_wrong_passwords_are_counted_and_even_the_right_one_must_then_wait(locke
     assert ask(port, "/config", Authorization="Bearer open sesame").status == 401
     clock.now += TRIES_S + 1
     assert log_in(port, "open sesame").status == 303
+
+
+def test_an_ipv6_network_counts_as_one_address() -> None:
+    def address(host: str) -> str:
+        return _address(Request({"type": "http", "headers": [], "client": (host, 1)}))
+
+    assert address("2001:db8::1") == address("2001:db8::ffff:1") != address("2001:db8:0:1::1")
+    assert address("192.168.1.7") == "192.168.1.7"
 
 
 def test_a_program_gives_the_password_as_bearer(locked: tuple[int, Clock]) -> None:

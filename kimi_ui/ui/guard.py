@@ -7,6 +7,8 @@ cross-site uploads, and has routes that fetch foreign URLs. Pure ASGI, so that e
 - Routes of Gradio that this page does not use are closed; request bodies are limited.
 - Responses lose any CORS header and get a Content-Security-Policy. Because Gradio needs ``unsafe-inline`` and
   ``unsafe-eval`` the policy is a barrier against data leaving, not against scripts: escaping is (``core.markdown``).
+  Documents that are not the page itself (a file somebody opens) may do nothing at all. No name in a link is looked up
+  before it is clicked: a lookup would carry the name to whoever answers for it.
 """
 
 from __future__ import annotations
@@ -59,8 +61,14 @@ CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 
+NO_RIGHTS = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'none'"
+NOT_THE_PAGE = ("/kimi/", "/gradio_api/")
+DOCUMENTS = ("text/html", "image/svg+xml", "application/xhtml+xml", "application/xml", "text/xml")
+
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
+    "X-DNS-Prefetch-Control": "off",
+    "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -177,9 +185,14 @@ def with_headers(scope: Scope, send: Send) -> Send:
             headers = MutableHeaders(scope=message)
             for name in [name for name in headers if name.lower().startswith("access-control-")]:
                 del headers[name]
+            kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+            if scope["path"].startswith(NOT_THE_PAGE) and kind in DOCUMENTS:
+                headers.setdefault("Content-Security-Policy", NO_RIGHTS)
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
-            if not scope["path"].startswith(("/assets/", "/static/", "/kimi/assets/")):
+            if scope["path"].startswith("/kimi/assets/"):
+                headers.setdefault("Cache-Control", "no-cache")  # asked for again each time: they change with the app
+            elif not scope["path"].startswith(("/assets/", "/static/")):
                 headers.setdefault("Cache-Control", "no-store")
         await send(message)
 

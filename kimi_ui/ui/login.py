@@ -2,6 +2,9 @@
 
 A browser gets a form and, for the right password, a random session cookie (HttpOnly, SameSite=Strict) known only to
 this process. A program sends ``Authorization: Bearer PASSWORD``. Wrong tries are limited per address. Pure ASGI.
+
+A link on another site brings no strict cookie along, so such a visit is sent to the same address once more, now from
+here. ``GET /kimi/logout`` is a page with the button that logs out.
 """
 
 from __future__ import annotations
@@ -9,10 +12,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import html
+import ipaddress
+import re
 import secrets
 import time
 from collections.abc import Callable
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -33,10 +38,13 @@ form {{ display: grid; gap: .75rem; width: min(20rem, 90vw) }} h1 {{ font-size: 
 input, button {{ font: inherit; padding: .6rem .75rem; border-radius: .5rem; border: 1px solid #8888 }}
 button {{ background: #4f46e5; color: #fff; border: 0; cursor: pointer }}
 [role=alert] {{ margin: 0; min-height: 1.5em }}
-</style></head><body><form method="post" action="/kimi/login"><h1>Kimi UI</h1>
-<label for="password">Password</label>
+</style></head><body><main><form method="post" action="{action}"><h1>Kimi UI</h1>{form}</form></main></body></html>"""
+ASK = """<label for="password">Password</label>
 <input id="password" name="password" type="password" autocomplete="current-password" required autofocus>
-<button>Enter</button><p role="alert">{message}</p></form></body></html>"""
+<input name="next" type="hidden" value="{next}">
+<button>Enter</button><p role="alert">{message}</p>"""
+LEAVE = """<p>Your conversations stay: this browser finds them again.</p><button>Log out</button><a href="/">Stay</a>"""
+AGAIN = """<!doctype html><html lang="en"><meta http-equiv="refresh" content="0; url={next}"><title>Kimi UI</title>"""
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'",
@@ -63,14 +71,12 @@ class Login:
         if scope["path"] == LOGIN:
             response = await self._log_in(request)
         elif self._is_in(request):
-            if scope["path"] != LOGOUT or scope["method"] != "POST":
+            if scope["path"] != LOGOUT:
                 await self._app(scope, receive, send)
                 return
-            self._sessions.pop(_hashed(request.cookies.get(COOKIE, "")), None)
-            response = RedirectResponse(LOGIN, 303)
-            response.delete_cookie(COOKIE)
+            response = self._log_out(request)
         elif scope["method"] == "GET" and "text/html" in request.headers.get("accept", ""):
-            response = RedirectResponse(LOGIN, 303)
+            response = self._send_to_form(request)
         else:
             response = JSONResponse({"detail": f"A password is needed: log in at {LOGIN}."}, 401)
         await response(scope, receive, send)
@@ -82,24 +88,40 @@ class Login:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         return scheme.lower() == "bearer" and self._right(given, _address(request))
 
-    async def _log_in(self, request: Request) -> Response:
+    def _send_to_form(self, request: Request) -> Response:
+        wanted = own_path(f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path)
+        if request.headers.get("sec-fetch-site") == "cross-site":
+            return HTMLResponse(AGAIN.format(next=html.escape(wanted)), headers=PAGE_HEADERS)
+        return RedirectResponse(LOGIN if wanted == "/" else f"{LOGIN}?next={quote(wanted, safe='')}", 303)
+
+    def _log_out(self, request: Request) -> Response:
         if request.method != "POST":
-            return _page("")
+            return _page(LOGOUT, LEAVE)
+        self._sessions.pop(_hashed(request.cookies.get(COOKIE, "")), None)
+        response = RedirectResponse(LOGIN, 303)
+        response.delete_cookie(COOKIE)
+        return response
+
+    async def _log_in(self, request: Request) -> Response:
+        wanted = own_path(request.query_params.get("next", "/"))
+        if request.method != "POST":
+            return RedirectResponse(wanted, 303) if self._is_in(request) else _form("", wanted)
         if self._seconds_to_wait(_address(request)):
-            return _page(f"Too many wrong tries. Wait {self._seconds_to_wait(_address(request))} s.", 429)
+            return _form(f"Too many wrong tries. Wait {self._seconds_to_wait(_address(request))} s.", wanted, 429)
         body = b""
         async for piece in request.stream():
             body += piece
             if len(body) > MAX_FORM_BYTES:
-                return _page("That is too long for a password.", 413)
-        given = parse_qs(body.decode(errors="replace")).get("password", [""])[0]
-        if not self._right(given, _address(request)):
-            return _page("That is not the password.", 401)
+                return _form("That is too long for a password.", wanted, 413)
+        form = parse_qs(body.decode(errors="replace"))
+        wanted = own_path(form.get("next", ["/"])[0])
+        if not self._right(form.get("password", [""])[0], _address(request)):
+            return _form("That is not the password.", wanted, 401)
         token = secrets.token_urlsafe(32)
         now = self._now()
         self._sessions = {key: ends for key, ends in self._sessions.items() if ends > now}
         self._sessions[_hashed(token)] = now + SESSION_S
-        response = RedirectResponse("/", 303)
+        response = RedirectResponse(wanted, 303)
         secure = request.url.scheme == "https"
         response.set_cookie(COOKIE, token, max_age=SESSION_S, httponly=True, samesite="strict", secure=secure)
         return response
@@ -123,8 +145,17 @@ class Login:
         return 0 if len(tries) < MAX_TRIES else int(tries[-MAX_TRIES] + TRIES_S - now) + 1
 
 
-def _page(message: str, status: int = 200) -> HTMLResponse:
-    return HTMLResponse(PAGE.format(message=html.escape(message)), status, PAGE_HEADERS)
+def own_path(path: str) -> str:
+    """The path if it leads to a page of this server and nowhere else, else the front page."""
+    return path if re.fullmatch(r"/(?!/)[!#-;=?-\[\]_a-z~]{0,500}", path) else "/"
+
+
+def _form(message: str, wanted: str, status: int = 200) -> HTMLResponse:
+    return _page(LOGIN, ASK.format(message=html.escape(message), next=html.escape(wanted)), status)
+
+
+def _page(action: str, form: str, status: int = 200) -> HTMLResponse:
+    return HTMLResponse(PAGE.format(action=action, form=form), status, PAGE_HEADERS)
 
 
 def _hashed(text: str) -> str:
@@ -132,4 +163,6 @@ def _hashed(text: str) -> str:
 
 
 def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
+    """Who asks, for counting: an IPv6 network as a whole, since whoever has one address of it has them all."""
+    host = request.client.host if request.client else ""
+    return str(ipaddress.ip_network(f"{host}/64", strict=False)) if ":" in host and "%" not in host else host
