@@ -1,0 +1,131 @@
+"""The chat under test: three scripted lanes (one of them heavy) with a log on disk, served to a real Chromium.
+
+``open_site`` is a whole app; ``say`` sets what the models answer next; ``asked`` is what they were asked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning, Usage
+from kimi_ui.core.lane import LaneSpec, Price
+from kimi_ui.engine import Engine
+from kimi_ui.log.reader import LogReader
+from kimi_ui.log.writer import LogWriter
+from kimi_ui.providers.base import ChatRequest
+from kimi_ui.providers.heavy import HeavyProvider
+from tests.support.browser import SLOW_MS, send, served
+from tests.support.scripted import ScriptedProvider, ScriptedRoster
+
+LANES = ("kimi", "heavy", "qwen")
+PRICE = Price(input=1.0, output=4.0, as_of="2026-07-01")
+
+
+class Listing(ScriptedProvider):
+    """Lists models, or raises what it is told to."""
+
+    listed: Sequence[str] | Exception = ()
+
+    async def models(self) -> list[str]:
+        if isinstance(self.listed, Exception):
+            raise self.listed
+        return list(self.listed)
+
+
+class Roster(ScriptedRoster):
+    async def models_of(self, lane: str) -> list[str]:
+        return await self.provider(lane).models()
+
+
+@dataclass
+class ChatSite:
+    """The app: ``kimi`` and ``qwen`` are scripted, ``heavy`` is made of ``kimi`` with three trajectories."""
+
+    url: str
+    engine: Engine
+    reader: LogReader
+    writer: LogWriter
+    kimi: Listing
+    qwen: Listing
+
+    def say(self, kimi: Sequence[Any] | Callable[[ChatRequest], Any], qwen: Sequence[Any] | None = None) -> None:
+        """What the models answer from now on."""
+        self.kimi.scripts = [kimi if callable(kimi) else list(kimi)]
+        self.qwen.scripts = [list(qwen) if qwen is not None else spoken()]
+
+    def settle(self) -> None:
+        """End what runs, forget what was asked, answer as usual again."""
+        for turn in self.engine.live_turns():
+            self.engine.stop(turn.turn_id)
+        eventually(lambda: not self.engine.live_turns())
+        self.kimi.requests.clear()
+        self.qwen.requests.clear()
+        self.kimi.listed, self.qwen.listed = (), ()
+        self.say(spoken())
+
+
+def spoken(reasoning: str = "Let me think.", answer: str = "Because of **Rayleigh** scattering.") -> list[Any]:
+    parts: list[Any] = [Phase(CONNECTED)]
+    parts += [Reasoning(reasoning)] if reasoning else []
+    return [*parts, 0.01, Answer(answer), Finish("stop"), Usage(input_tokens=9, output_tokens=50, reasoning_tokens=20)]
+
+
+def endless(kind: type = Reasoning, n: int = 4000, pause: float = 0.02) -> list[Any]:
+    """A stream that goes on for far longer than a test."""
+    return [Phase(CONNECTED), *(part for i in range(n) for part in (kind(f"word{i} "), pause))]
+
+
+@contextmanager
+def open_site(folder: Path, kimi_model: str = "kimi-k2-thinking") -> Iterator[ChatSite]:
+    path = folder / "log.sqlite3"
+    writer, reader = LogWriter(path), LogReader(path)
+    writer.start()
+    params = {"max_tokens": 32768}
+    kimi = Listing(LaneSpec("kimi", "Kimi K2", "openai", model=kimi_model, price=PRICE, params=params), [spoken()])
+    qwen = Listing(LaneSpec("qwen", "Qwen3-Coder", "ollama", model="qwen3-coder:30b", price=Price(0, 0)), [spoken()])
+    heavy = HeavyProvider(LaneSpec("heavy", "Kimi K2 heavy", "heavy", of="kimi", width=3, quorum=3), kimi)
+    roster = Roster(kimi, heavy, qwen)
+    engine = Engine(roster, writer, reader)  # type: ignore[arg-type]
+    engine.start()
+    try:
+        with served(engine, roster, reader) as url:
+            yield ChatSite(url, engine, reader, writer, kimi, qwen)
+    finally:
+        engine.close()
+        writer.close()
+
+
+def eventually(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + SLOW_MS / 1000
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.01)
+
+
+def ask(page: Page, prompt: str = "Why?") -> str:
+    """Send a prompt and wait until every lane of its turn has answered; the turn's id."""
+    before = page.locator(".turn-current [data-turn]").get_attribute("data-turn")
+    send(page, prompt)
+    return answered(page, before)
+
+
+def answered(page: Page, before: str | None = None) -> str:
+    """Wait until a turn other than ``before`` is shown and all its lanes are done; its id."""
+    turn = page.locator(f'.turn-current [data-turn]:not([data-turn="{before or ""}"])')
+    for lane_id in LANES:
+        turn.locator(f'[data-lane="{lane_id}"][data-phase="done"]').wait_for(state="attached")
+    return turn.get_attribute("data-turn") or ""
+
+
+def attach(page: Page, name: str, data: bytes) -> None:
+    """Pick a file, and wait until the page has shown what became of it."""
+    shown = page.locator(".attachment").count()
+    page.locator("input[type=file]").set_input_files([{"name": name, "mimeType": "text/plain", "buffer": data}])
+    expect(page.locator(".attachment").nth(shown)).not_to_contain_text("reading…")

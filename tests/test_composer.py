@@ -1,0 +1,302 @@
+"""The composer in real Chromium: keys, growth, drafts, attachments, estimate, and prompts of 100,000 tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from kimi_ui.core.attachments import Attachment, fold
+from tests.support.browser import Visitor, lane, launched, send, wait_phase
+from tests.support.chat_site import ChatSite, answered, attach, endless, eventually, open_site
+
+BOX = "#prompt textarea"
+LONG = "".join(f"Line {i}: the quick brown fox jumps over the lazy dog.\n" for i in range(7000))  # ~100,000 tokens
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatSite]:
+    with open_site(tmp_path_factory.mktemp("composer")) as site:
+        yield site
+
+
+@pytest.fixture
+def site(app: ChatSite) -> Iterator[ChatSite]:
+    app.settle()
+    yield app
+
+
+@pytest.fixture
+def visitor(browser: Browser, site: ChatSite) -> Iterator[Visitor]:
+    visitor = Visitor(browser, site.url)
+    yield visitor
+    visitor.close()
+    assert visitor.problems == []
+
+
+@pytest.fixture
+def page(visitor: Visitor) -> Page:
+    return visitor.open()
+
+
+def sent(site: ChatSite) -> list[str]:
+    """What Qwen's lane was asked, newest messages only."""
+    return [request.messages[-1].content for request in site.qwen.requests]
+
+
+def put(page: Page, text: str) -> None:
+    """A long text into the box at once; inserted line by line, a browser alone takes minutes for it."""
+    page.locator(BOX).evaluate(
+        "(box, text) => { box.value = text; box.dispatchEvent(new Event('input', {bubbles: true})) }", text
+    )
+
+
+def test_enter_sends_shift_enter_breaks_the_line_and_an_input_method_keeps_its_enter(
+    site: ChatSite, page: Page
+) -> None:
+    box = page.locator(BOX)
+    box.click()
+    page.keyboard.type("one")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("two")
+    expect(box).to_have_value("one\ntwo")
+    ime = page.context.new_cdp_session(page)
+    ime.send("Input.imeSetComposition", {"text": "ni", "selectionStart": 2, "selectionEnd": 2})
+    key = {"key": "Process", "code": "Enter", "windowsVirtualKeyCode": 229}
+    ime.send("Input.dispatchKeyEvent", {"type": "rawKeyDown", **key})
+    ime.send("Input.dispatchKeyEvent", {"type": "keyUp", **key})
+    ime.send("Input.insertText", {"text": "你"})
+    expect(box).to_have_value("one\ntwo你")
+    assert site.qwen.requests == []
+    page.keyboard.press("Enter")
+    answered(page)
+    expect(box).to_have_value("")
+    assert sent(site) == ["one\ntwo你"]
+
+
+def test_an_enter_event_of_a_composition_is_kept_from_the_textbox(site: ChatSite, page: Page) -> None:
+    page.locator(BOX).fill("ni hao")
+    page.locator(BOX).evaluate(
+        """box => { for (const type of ["keydown", "keypress", "keyup"])
+             box.dispatchEvent(new KeyboardEvent(type, {key: "Enter", isComposing: true, bubbles: true})) }"""
+    )
+    page.wait_for_timeout(150)
+    assert site.qwen.requests == []
+    expect(page.locator(BOX)).to_have_value("ni hao")
+
+
+def test_it_grows_with_its_text_up_to_a_limit(page: Page) -> None:
+    box = page.locator(BOX)
+    heights = []
+    for n_lines in (1, 4, 9, 200):
+        box.fill("\n".join(["x"] * n_lines))
+        page.wait_for_timeout(60)
+        heights.append(box.evaluate("box => box.clientHeight"))
+    assert heights == sorted(heights) and heights[0] < heights[1] < heights[2] <= heights[3]
+    assert heights[0] < 45 and heights[3] <= 400
+    expect(lane(page, "kimi", "status")).to_be_in_viewport()
+
+
+def test_a_draft_survives_a_refresh_and_ends_with_the_send(site: ChatSite, page: Page) -> None:
+    page.locator(BOX).fill("half a thou")
+    page.reload()
+    expect(page.locator(BOX)).to_have_value("half a thou")
+    page.locator(BOX).press("End")
+    page.keyboard.type("ght")
+    page.locator("#send").click()
+    answered(page)
+    assert sent(site) == ["half a thought"]
+    page.reload()
+    lane(page, "kimi").wait_for()
+    expect(page.locator(BOX)).to_have_value("")
+    assert page.evaluate("Object.keys(sessionStorage).filter(key => sessionStorage[key].includes('thou'))") == []
+
+
+def test_a_file_goes_into_the_prompt_and_shows_as_its_name_and_size(site: ChatSite, page: Page) -> None:
+    attach(page, "notes.txt", b"The answer is 42.\r\n" * 100)
+    expect(page.locator(".attachment")).to_contain_text("notes.txt · ~")
+    send(page, "What is the answer?")
+    answered(page)
+    assert sent(site) == [fold("What is the answer?", [Attachment("notes.txt", "The answer is 42.\n" * 100)])]
+    expect(page.locator(".attachment")).to_have_count(0)
+    prompt = page.locator(".turn-prompt")
+    expect(prompt.locator(".prompt-text")).to_have_text("What is the answer?")
+    file = prompt.locator(".prompt-file")
+    expect(file).to_contain_text("notes.txt· ~")
+    expect(file).to_have_attribute("aria-expanded", "false")
+    file.click()
+    expect(prompt.locator(".prompt-file-text")).to_contain_text("The answer is 42.")
+    page.reload()
+    expect(page.locator(".turn-prompt .prompt-file")).to_contain_text("notes.txt")
+
+
+def test_an_attachment_alone_is_a_prompt(site: ChatSite, page: Page) -> None:
+    attach(page, "task.md", b"# Do this")
+    page.locator("#send").click()
+    answered(page)
+    assert sent(site) == [fold("", [Attachment("task.md", "# Do this")])]
+
+
+def test_a_binary_file_is_refused_in_a_sentence_and_nothing_else_is_lost(
+    site: ChatSite, visitor: Visitor, page: Page
+) -> None:
+    attach(page, "notes.txt", b"some text")
+    attach(page, "photo.png", b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
+    refused = page.locator(".attachment.refused")
+    expect(refused).to_contain_text("photo.png is a PNG image. Only text can be attached")
+    page.get_by_role("button", name="Remove photo.png").click()
+    expect(refused).to_have_count(0)
+    send(page, "Summarise")
+    answered(page)
+    assert sent(site) == [fold("Summarise", [Attachment("notes.txt", "some text")])]
+    assert all("422" in problem for problem in visitor.problems)
+    visitor.problems.clear()
+
+
+def test_a_file_that_is_too_large_never_leaves_the_browser(site: ChatSite, page: Page) -> None:
+    uploads = []
+    page.on("request", lambda request: uploads.append(request.url) if "/kimi/attachments" in request.url else None)
+    attach(page, "huge.txt", b"x" * 3_500_000)
+    expect(page.locator(".attachment.refused")).to_contain_text("huge.txt has 3.5 MB; at most 3 MB can be attached")
+    assert uploads == []
+
+
+def test_dropped_files_and_long_pastes_become_attachments(site: ChatSite, page: Page) -> None:
+    drop = """text => {
+        const data = new DataTransfer();
+        data.items.add(new File([text], "dropped.txt"));
+        const chat = document.querySelector("#lanes");
+        const fire = type => chat.dispatchEvent(
+            new DragEvent(type, {dataTransfer: data, bubbles: true, cancelable: true}));
+        fire("dragenter");
+        const hinted = !document.querySelector(".drop-hint").hidden;
+        fire("dragover"); fire("drop");
+        return hinted;
+    }"""
+    assert page.evaluate(drop, "dropped text")
+    expect(page.locator(".attachment b")).to_have_text(["dropped.txt"])
+    expect(page.locator(".drop-hint")).to_be_hidden()
+    paste = """([text, box]) => {
+        const data = new DataTransfer();
+        data.setData("text/plain", text);
+        return document.querySelector(box).dispatchEvent(
+            new ClipboardEvent("paste", {clipboardData: data, bubbles: true, cancelable: true}));
+    }"""
+    assert page.evaluate(paste, ["short", BOX]), "a short paste is the textbox's own business"
+    assert not page.evaluate(paste, ["x" * 9000, BOX])
+    expect(page.locator(".attachment b")).to_have_text(["dropped.txt", "pasted-1.txt"])
+    expect(page.locator(BOX)).to_have_value("")
+
+
+def test_sending_waits_for_a_file_that_is_still_being_read(site: ChatSite, page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/kimi/attachments?*", lambda route: held.append(route))
+    page.locator("input[type=file]").set_input_files([{"name": "a.txt", "mimeType": "text/plain", "buffer": b"text"}])
+    expect(page.locator(".attachment")).to_contain_text("reading")
+    page.locator(BOX).fill("Now")
+    page.locator("#send").click()
+    expect(page.locator(".composer-note")).to_contain_text("still being read")
+    page.locator(BOX).press("Enter")
+    assert site.qwen.requests == []
+    expect(page.locator(BOX)).to_have_value("Now")
+    held[0].continue_()
+    expect(page.locator(".attachment")).to_contain_text("tokens")
+    page.locator(BOX).press("Enter")
+    answered(page)
+    assert sent(site) == [fold("Now", [Attachment("a.txt", "text")])]
+
+
+def test_the_estimate_counts_history_and_the_n_fold_price(site: ChatSite, page: Page) -> None:
+    expect(page.locator("#estimate")).to_be_hidden()
+    attach(page, "notes.txt", b"one two three four five six seven " * 1000)
+    line = page.locator(".estimate-line")
+    expect(line).to_contain_text("tokens")
+    expect(line).to_contain_text("4×")  # three trajectories and an aggregation
+    line.click()
+    rows = page.locator("#estimate-table tbody tr")
+    expect(rows).to_have_count(3)
+    expect(rows.nth(0)).to_contain_text("Kimi K2")
+    expect(rows.nth(2)).to_contain_text("$0")
+    page.locator(BOX).press("Escape")
+    expect(page.locator("#estimate-table")).to_be_hidden()
+    send(page, "Count")
+    answered(page)
+    expect(page.locator("#estimate")).to_be_hidden()
+    page.locator(BOX).fill("and?")
+    expect(line).to_contain_text("~7,0")  # the file is in the history now
+
+
+def test_the_composer_asks_for_an_estimate_when_typing_rests_not_at_every_key(page: Page) -> None:
+    asked = []
+    page.on("request", lambda request: asked.append(request.url) if "/kimi/estimate" in request.url else None)
+    put(page, LONG)
+    expect(page.locator(".estimate-line")).to_contain_text("tokens")
+    before = len(asked)
+    page.locator(BOX).press("Control+End")
+    page.keyboard.type("thirty keystrokes, one question")
+    page.wait_for_timeout(100)
+    assert len(asked) - before <= 1
+    eventually(lambda: page.wait_for_timeout(50) or len(asked) > before)
+
+
+def test_a_hundred_thousand_tokens_from_a_file_to_the_log(site: ChatSite, page: Page) -> None:
+    site.say(endless(n=40))
+    attach(page, "book.txt", LONG.encode())
+    size = page.locator(".attachment").inner_text()
+    n_tokens = int(size.split("~")[1].split(" ")[0].replace(",", ""))
+    assert 90_000 < n_tokens < 120_000
+    send(page, "Summarise the book.")
+    wait_phase(page, "kimi", "thinking")
+    expect(page.locator(".prompt-file")).to_contain_text(f"book.txt· ~{n_tokens:,} tokens")
+    expect(page.locator(".prompt-text")).to_have_text("Summarise the book.")
+    assert page.locator(".turn-prompt").inner_text().count("quick brown fox") == 0
+    wait_phase(page, "qwen", "done")
+    prompt = fold("Summarise the book.", [Attachment("book.txt", LONG)])
+    assert sent(site) == [prompt]
+    site.writer.flush().result()
+    stored = site.reader.turns(limit=1)[0]
+    assert stored.prompt == prompt
+
+
+def test_a_hundred_thousand_tokens_typed_into_the_box(site: ChatSite, page: Page) -> None:
+    put(page, LONG.strip())
+    page.locator("#send").click()
+    answered(page)
+    assert sent(site) == [LONG.strip()]
+    more = page.get_by_role("button", name="Show all")
+    assert page.locator(".prompt-text").inner_text().count("\n") < 20
+    more.click()
+    expect(page.locator(".prompt-text")).to_contain_text("Line 6999")
+
+
+def test_what_somebody_attached_is_nobody_elses(site: ChatSite, browser: Browser, page: Page) -> None:
+    attach(page, "secret.txt", b"secret")
+    key = (
+        page.evaluate("document.querySelector('.attachment') && 1")
+        and page.request.post(f"{site.url}/kimi/attachments?name=mine.txt", data=b"mine").json()["id"]
+    )
+    send(page, "Keep it")
+    answered(page)
+    turn_id = page.locator("[data-turn]").last.get_attribute("data-turn")
+    other = browser.new_context()
+    try:
+        stranger = other.request
+        stranger.get(f"{site.url}/kimi/state")
+        answer = stranger.post(f"{site.url}/kimi/estimate", data={"text": "?", "attachments": [key]})
+        assert answer.json()["lanes"] == [] and "attach it again" in answer.json()["error"]
+        for path in ("prompt", "attachments/0", "lanes/kimi/attempts/1", "lanes/kimi/answer"):
+            assert stranger.get(f"{site.url}/kimi/turns/{turn_id}/{path}").status == 404
+        for path in ("edit", "lanes/kimi/retry"):
+            assert stranger.post(f"{site.url}/kimi/turns/{turn_id}/{path}").status == 404
+        conversation = site.engine.turn(turn_id or "").conversation_id  # type: ignore[union-attr]
+        for path in (f"settings?c={conversation}", f"versions?c={conversation}"):
+            assert stranger.get(f"{site.url}/kimi/{path}").status == 404
+    finally:
+        other.close()

@@ -1,0 +1,206 @@
+"""The drawer "Settings for this conversation" in real Chromium: what it changes in the next request, and for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from kimi_ui.core.events import Failure
+from kimi_ui.providers.base import Message, ProviderError
+from tests.support.browser import Visitor, lane, launched, send, wait_phase
+from tests.support.chat_site import ChatSite, ask, eventually, open_site
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatSite]:
+    with open_site(tmp_path_factory.mktemp("settings")) as site:
+        yield site
+
+
+@pytest.fixture
+def site(app: ChatSite) -> Iterator[ChatSite]:
+    app.settle()
+    yield app
+
+
+@pytest.fixture
+def visitor(browser: Browser, site: ChatSite) -> Iterator[Visitor]:
+    visitor = Visitor(browser, site.url)
+    yield visitor
+    visitor.close()
+    assert visitor.problems == []
+
+
+@pytest.fixture
+def page(visitor: Visitor) -> Page:
+    return visitor.open()
+
+
+def drawer(page: Page) -> Locator:
+    """The drawer, opened and filled."""
+    page.locator("#settings").click()
+    shown = page.get_by_role("dialog", name="Settings for this conversation")
+    shown.locator(".lane-settings").nth(2).wait_for()
+    return shown
+
+
+def fields(shown: Locator, label: str) -> Locator:
+    return shown.locator("fieldset", has=shown.page.locator("legend", has_text=label)).first
+
+
+def saved(shown: Locator) -> None:
+    expect(shown.locator(".drawer-foot")).to_contain_text("Saved")
+
+
+def test_system_prompt_and_parameters_reach_the_request_and_stay_with_the_conversation(
+    site: ChatSite, visitor: Visitor, page: Page
+) -> None:
+    shown = drawer(page)
+    shown.get_by_label("System prompt").fill("Be brief.")
+    qwen = fields(shown, "Qwen3-Coder")
+    qwen.get_by_label("Max tokens").fill("500")
+    qwen.get_by_label("Temperature").fill("0.3")
+    qwen.get_by_label("Temperature").press("Tab")
+    saved(shown)
+    page.keyboard.press("Escape")
+    expect(shown).to_have_count(0)
+    expect(page.locator("#settings")).to_have_text("Settings · changed")
+    page.reload()  # nothing is sent yet: the settings wait for the conversation to begin
+    expect(page.locator("#settings")).to_have_text("Settings · changed")
+    ask(page)
+    request = site.qwen.requests[-1]
+    assert request.messages[0] == Message("system", "Be brief.")
+    assert request.params == {"max_tokens": 500, "temperature": 0.3}
+    assert site.kimi.requests[-1].params == {}
+    expect(page.locator("#settings")).to_have_text("Settings · changed")
+
+    second = visitor.open(f"?{page.url.partition('?')[2]}")
+    other = drawer(second)
+    expect(other.get_by_label("System prompt")).to_have_value("Be brief.")
+    expect(fields(other, "Qwen3-Coder").get_by_label("Temperature")).to_have_value("0.3")
+    other.get_by_role("button", name="Set everything back").click()
+    saved(other)
+    expect(second.locator("#settings")).to_have_text("Settings")
+    ask(page, "And now?")
+    assert site.qwen.requests[-1].messages[0].role == "user" and site.qwen.requests[-1].params == {}
+
+    page.locator("#new-conversation").click()
+    expect(page.locator("#settings")).to_have_text("Settings")
+
+
+def test_a_lane_that_is_off_is_not_asked_and_one_has_to_stay(site: ChatSite, visitor: Visitor, page: Page) -> None:
+    shown = drawer(page)
+    for label in ("Kimi K2 heavy", "Qwen3-Coder"):
+        fields(shown, label).get_by_role("switch").uncheck()
+        saved(shown)
+    fields(shown, "Kimi K2").get_by_role("switch").uncheck()
+    expect(shown.get_by_role("alert")).to_have_text("At least one lane has to take part. Leave one on.")
+    fields(shown, "Kimi K2").get_by_role("switch").check()
+    expect(shown.get_by_role("alert")).to_have_count(0)
+    shown.get_by_role("button", name="Close settings").click()
+    expect(page.locator("#settings")).to_have_text("Settings · 1 of 3 lanes")
+    send(page)
+    wait_phase(page, "kimi", "done")
+    expect(page.locator("[data-lane]")).to_have_count(1)
+    assert site.qwen.requests == [] and len(site.kimi.requests) == 1
+    assert any("422" in problem for problem in visitor.problems)
+    visitor.problems.clear()
+
+
+def test_a_model_is_chosen_from_the_providers_own_list(site: ChatSite, page: Page) -> None:
+    site.qwen.listed = [f"model-{i}" for i in range(300)] + ["qwen3-coder:480b", "qwen3-coder:30b"]
+    shown = drawer(page)
+    qwen = fields(shown, "Qwen3-Coder")
+    toggle = qwen.get_by_label("Model", exact=True)
+    expect(toggle).to_have_text("qwen3-coder:30b (as configured)")
+    toggle.click()
+    expect(qwen.locator(".model-list button")).to_have_count(100)
+    expect(qwen.locator(".model-panel")).to_contain_text("202 more: search to find them.")
+    qwen.get_by_role("searchbox").fill("coder 480")
+    expect(qwen.locator(".model-list button")).to_have_text(["qwen3-coder:480b"])
+    qwen.get_by_role("searchbox").press("Enter")
+    expect(toggle).to_have_text("qwen3-coder:480b")
+    saved(shown)
+    page.keyboard.press("Escape")
+    ask(page)
+    assert site.qwen.requests[-1].model == "qwen3-coder:480b" and site.kimi.requests[-1].model == ""
+    expect(lane(page, "qwen").locator(".lane-model")).to_have_text("qwen3-coder:480b")
+    turn = site.engine.turn(page.locator("[data-turn]").last.get_attribute("data-turn") or "")
+    assert turn is not None and turn.lanes[2].chosen_model == "qwen3-coder:480b"
+
+
+def test_a_list_that_cannot_be_had_says_why(site: ChatSite, visitor: Visitor, page: Page) -> None:
+    site.kimi.listed = ProviderError(Failure("auth", "The key was refused.", "Check CHUTES_API_KEY."))
+    kimi = fields(drawer(page), "Kimi K2")
+    kimi.get_by_label("Model", exact=True).click()
+    expect(kimi.locator(".model-panel")).to_contain_text("The key was refused. Check CHUTES_API_KEY.")
+    visitor.problems.clear()
+
+
+def test_a_temperature_the_model_refuses_cannot_be_set(site: ChatSite, page: Page) -> None:
+    site.kimi.listed = ["kimi-k2.6", "kimi-k2-thinking"]
+    shown = drawer(page)
+    kimi = fields(shown, "Kimi K2")
+    temperature = kimi.get_by_label("Temperature")
+    expect(temperature).to_be_enabled()
+    temperature.fill("0.5")
+    temperature.press("Tab")
+    saved(shown)
+    kimi.get_by_label("Model", exact=True).click()
+    kimi.get_by_role("button", name="kimi-k2.6").click()
+    expect(temperature).to_be_disabled()
+    expect(kimi).to_contain_text("Kimi K2.5 and later refuse every temperature but 1")
+    page.keyboard.press("Escape")
+    ask(page)
+    assert site.kimi.requests[-1].params == {} and {request.model for request in site.kimi.requests} == {
+        "",
+        "kimi-k2.6",
+    }
+
+
+def test_what_is_no_number_is_refused_and_stays_in_its_field(site: ChatSite, visitor: Visitor, page: Page) -> None:
+    shown = drawer(page)
+    field = fields(shown, "Qwen3-Coder").get_by_label("Max tokens")
+    field.fill("-5")
+    field.press("Tab")
+    expect(shown.get_by_role("alert")).to_contain_text("max_tokens is a whole number from 1")
+    expect(field).to_have_value("-5")
+    visitor.problems.clear()
+
+
+def test_earlier_reasoning_goes_back_where_it_is_switched_on(site: ChatSite, page: Page) -> None:
+    ask(page)
+    shown = drawer(page)
+    fields(shown, "Qwen3-Coder").get_by_label("Send its earlier reasoning back").check()
+    saved(shown)
+    page.keyboard.press("Escape")
+    ask(page, "And?")
+    assert site.qwen.requests[-1].messages[1].reasoning == "Let me think."
+    assert {message.reasoning for request in site.kimi.requests for message in request.messages} == {""}
+    expect(lane(page, "qwen", "reasoning").locator(".reasoning-foot")).to_contain_text("Sent back to the model")
+    expect(lane(page, "kimi", "reasoning").locator(".reasoning-foot")).to_contain_text("Not sent back")
+
+
+def test_a_fork_takes_the_settings_along(site: ChatSite, page: Page) -> None:
+    ask(page)
+    shown = drawer(page)
+    shown.get_by_label("System prompt").fill("Rhyme.")
+    shown.get_by_label("System prompt").press("Tab")
+    saved(shown)
+    page.keyboard.press("Escape")
+    page.locator(".prompt-edit").last.click()
+    expect(page.locator("#prompt textarea")).to_have_value("Why?")
+    n_requests = len(site.qwen.requests)
+    page.locator("#send").click()
+    eventually(lambda: len(site.qwen.requests) > n_requests)
+    assert site.qwen.requests[-1].messages[0] == Message("system", "Rhyme.")
+    page.locator(".prompt-versions").wait_for()
+    expect(drawer(page).get_by_label("System prompt")).to_have_value("Rhyme.")
