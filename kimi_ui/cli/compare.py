@@ -16,6 +16,7 @@ from .common import CommandError, add_common, printable, sentence_of, settings_o
 
 if TYPE_CHECKING:
     from ..engine import Engine
+    from ..log.reader import LogReader
     from .compare_view import CompareView
 
 POLL_S = 0.08  # of what the terminal shows; nothing is measured here
@@ -40,7 +41,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     from ..engine import UnknownLane
     from ..log.reader import LogReader
-    from .compare_view import CompareView, block
+    from .compare_view import CompareView
     from .session import session
 
     prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
@@ -56,15 +57,23 @@ def run(options: argparse.Namespace) -> int:
         live = sys.stdout if sys.stdout.isatty() and not options.json else sys.stderr
         with CompareView(turn, live) as view:
             interrupted = follow(turn, opened.engine, view)
-    fold = TurnFold.of(turn).apply_all(list(turn.entries))
-    newest = [attempt_id for info in turn.lanes if (attempt_id := fold.current(info.id))]
-    metrics = {row["attempt_id"]: row for row in LogReader(settings.db).attempt_metrics(newest)}
-    for info in turn.lanes:
-        row = as_row(fold, info.id, metrics)
-        print(json.dumps(row) if options.json else block(info, row))
+    rows = print_result(turn, LogReader(settings.db), as_json=options.json)
     if interrupted:
         return 130
-    return 0 if all(as_row(fold, info.id, metrics)["status"] in DONE for info in turn.lanes) else 1
+    return 0 if all(row["status"] in DONE for row in rows) else 1
+
+
+def print_result(turn: TurnLog, reader: LogReader, as_json: bool = False) -> list[dict[str, Any]]:
+    """Print every lane's result, in lanes' order, and return the rows."""
+    from .compare_view import block
+
+    fold = TurnFold.of(turn).apply_all(list(turn.entries))
+    newest = [attempt_id for info in turn.lanes if (attempt_id := fold.current(info.id))]
+    metrics = {row["attempt_id"]: row for row in reader.attempt_metrics(newest)}
+    rows = [as_row(fold, info.id, metrics) for info in turn.lanes]
+    for info, row in zip(turn.lanes, rows, strict=True):
+        print(json.dumps(row) if as_json else block(info, row))
+    return rows
 
 
 @contextmanager

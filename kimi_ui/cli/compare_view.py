@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -23,11 +23,13 @@ TAIL_CHARS = 4000  # more than any panel shows
 class CompareView:
     """Follows a turn. ``update`` takes in what is new; on a terminal the panels are drawn from it.
 
-    Off a terminal only preparations that take long are told, one line per tenth.
+    ``clock_ns``: the clock the turn's ``t0_ns`` is of. Off a terminal only preparations that take long are told, one
+    line per tenth.
     """
 
-    def __init__(self, turn: TurnLog, out: TextIO) -> None:
+    def __init__(self, turn: TurnLog, out: TextIO, clock_ns: Callable[[], int] = time.perf_counter_ns) -> None:
         self._turn = turn
+        self._clock_ns = clock_ns
         self._fold = TurnFold.of(turn)
         self._seen = 0
         self._told = ""
@@ -65,7 +67,7 @@ class CompareView:
 
     def _panels(self) -> RenderableType:
         lines = max(3, (self._console.height - 1) // len(self._turn.lanes) - 2)
-        elapsed_s = (time.perf_counter_ns() - self._turn.t0_ns) / 1e9
+        elapsed_s = (self._clock_ns() - self._turn.t0_ns) / 1e9
         return Group(*(self._panel(info, lines, elapsed_s) for info in self._turn.lanes))
 
     def _panel(self, info: LaneInfo, lines: int, elapsed_s: float) -> Panel:

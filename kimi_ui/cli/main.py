@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from .. import __version__
 from ..config import ConfigError
-from . import compare, doctor, serve
+from . import compare, doctor, export, replay, serve, stats
 from .common import CommandError, complain
 
 INTERRUPTED = 130
@@ -46,6 +46,6 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"Kimi UI {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for command in (serve, compare, doctor):
+    for command in (serve, compare, stats, replay, export, doctor):
         command.add(commands)
     return top

@@ -1,4 +1,4 @@
-"""Roster, log and engine, opened in the right order and closed in the reverse one, whatever happens in between."""
+"""What commands work on: the log alone, or roster, log and engine, opened in the right order and closed in reverse."""
 
 from __future__ import annotations
 
@@ -32,11 +32,7 @@ def session(settings: Settings) -> Iterator[Session]:
     Raises ``ConfigError``, and ``CommandError`` for a log that cannot be used.
     """
     roster = Roster(settings, read_environment)
-    writer = LogWriter(settings.db)
-    try:
-        writer.start()
-    except LogError as error:
-        raise CommandError(str(error)) from None
+    writer = _started_writer(settings)
     try:
         reader = LogReader(settings.db)
         engine = Engine(roster, writer, reader)
@@ -47,3 +43,19 @@ def session(settings: Settings) -> Iterator[Session]:
             engine.close()
     finally:
         writer.close()
+
+
+def log_reader(settings: Settings) -> LogReader:
+    """The log for reading, brought up to date first if an older version wrote it. Raises ``CommandError``."""
+    if settings.db.exists():
+        _started_writer(settings).close()
+    return LogReader(settings.db)
+
+
+def _started_writer(settings: Settings) -> LogWriter:
+    writer = LogWriter(settings.db)
+    try:
+        writer.start()
+    except LogError as error:
+        raise CommandError(str(error)) from None
+    return writer

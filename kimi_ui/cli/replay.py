@@ -1,0 +1,76 @@
+"""``replay``: watch a logged turn again in the terminal, at its own pace or faster, from the same view as live."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..core.blind import is_blind
+from ..core.turn import TurnLog
+from .common import CommandError, add_common, printable, settings_of
+from .compare import print_result
+
+if TYPE_CHECKING:
+    from ..log.reader import LogReader
+
+FRAME_S = 0.08
+
+
+def add(commands: Any) -> None:
+    command = commands.add_parser("replay", help="watch a logged turn again in the terminal")
+    command.add_argument("turn", metavar="TURN_ID", nargs="?", help="the turn's id; the newest turn if left out")
+    command.add_argument("--speed", type=float, default=1.0, help="times the turn's own pace; 0 shows the end at once")
+    add_common(command)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from .session import log_reader
+
+    if not 0 <= options.speed <= 1000:
+        raise CommandError("--speed is how many times as fast as it was, from 0 (at once) to 1000.")
+    reader = log_reader(settings_of(options))
+    turn = found_turn(reader, options.turn)
+    if options.speed and sys.stdout.isatty():
+        play(turn, options.speed)
+    print(f"> {printable(' '.join(turn.prompt.split())[:500])}\n")
+    print_result(turn, reader)
+    return 0
+
+
+def found_turn(reader: LogReader, turn_id: str | None) -> TurnLog:
+    """The turn, ended and open to be seen. Raises ``CommandError``."""
+    if turn_id is None:
+        heads = reader.turns(limit=1)
+        if not heads:
+            raise CommandError("The log holds no turn yet; send one with compare or on the page.")
+        turn_id = heads[0].turn_id
+    turn = reader.turn(turn_id)
+    if turn is None:
+        raise CommandError(f"There is no turn {turn_id} in this log; compare --json and the page's address name them.")
+    if is_blind(turn):
+        raise CommandError("This turn is blind and not voted on yet; vote on the page first.")
+    return turn
+
+
+def play(turn: TurnLog, speed: float) -> None:
+    """Let the turn's entries come in again at their play times, ``speed`` times as fast."""
+    from ..core.replay import moments
+    from .compare_view import CompareView
+
+    played = replace(turn, entries=[], closed=False, t0_ns=0)
+    started = time.perf_counter()
+
+    def play_ns() -> int:
+        return int((time.perf_counter() - started) * speed * 1e9)
+
+    with CompareView(played, sys.stdout, clock_ns=play_ns) as view:
+        for moment in moments(turn):
+            while (left_s := (moment.play_ns - play_ns()) / 1e9 / speed) > 0:
+                time.sleep(min(left_s, FRAME_S))
+                view.update()
+            played.entries.extend(turn.entries[len(played.entries) : moment.until])
+        view.update()

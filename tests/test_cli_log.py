@@ -1,0 +1,129 @@
+"""``stats``, ``replay`` and ``export`` over a log that ``compare`` has written."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kimi_ui.cli import main
+from kimi_ui.log.reader import LogReader
+from tests.support.upstream import Upstream
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def log(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Path:
+    """A log with one turn of two lanes."""
+    lanes = tmp_path / "lanes.toml"
+    lanes.write_text(
+        "".join(
+            f'[[lane]]\nid = "{name}"\nprovider = "openai"\nmodel = "{model}"\nbase_url = "{upstream.base_url}"\n'
+            for name, model in (("one", "m-400-60-120"), ("two", "gone"))
+        )
+    )
+    db = tmp_path / "log.sqlite3"
+    monkeypatch.setenv("KIMI_UI_DB", str(db))
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", "Why is the sky blue?", "--lanes", str(lanes)]) == 1
+    capsys.readouterr()
+    return db
+
+
+def turn_id(log: Path) -> str:
+    return LogReader(log).turns(limit=1)[0].turn_id
+
+
+def test_stats_as_a_table_and_as_json(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stats"]) == 0
+    out = capsys.readouterr().out
+    assert "one" in out and "two" in out and "Medians with 95 % intervals" in out
+    assert main(["stats", "--json", "--lane", "two"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert [series["lane"] for series in summary["series"]] == ["two"]
+    assert summary["n_attempts"] + sum(summary["excluded"].values()) == 1  # left out where the machine was too busy
+    assert main(["stats", "--days", "-1"]) == 2
+    assert "--days" in capsys.readouterr().err
+
+
+def test_an_empty_log_is_no_error_and_is_not_made_by_looking(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    db = tmp_path / "none.sqlite3"
+    assert main(["stats", "--db", str(db)]) == 0
+    assert "Nothing has been measured yet" in capsys.readouterr().out
+    assert main(["replay", "--db", str(db)]) == 2
+    assert "holds no turn yet" in capsys.readouterr().err
+    assert not db.exists()
+
+
+def test_replay_off_a_terminal_shows_the_end_at_once(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay"]) == 0
+    newest = capsys.readouterr().out
+    assert newest.startswith("> Why is the sky blue?\n") and "180 tokens (usage)" in newest and "== two" in newest
+    assert main(["replay", turn_id(log)]) == 0
+    assert capsys.readouterr().out == newest
+    for arguments, words in ((["nope"], "no turn nope"), (["--speed", "-1"], "--speed")):
+        assert main(["replay", *arguments]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_replay_on_a_terminal_plays_the_turn_in_the_live_view(log: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "kimi_ui", "replay", "--speed", "2"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                data = os.read(ours, 65536)
+            except OSError:
+                break
+            if not data:
+                break
+            shown += data
+        os.close(ours)
+    text = shown.decode()
+    assert process.returncode == 0
+    assert "╭─" in text and "thinking" in text and "answering" in text
+    assert "180 tokens (usage)" in text[text.rindex("╰") :]
+
+
+@pytest.mark.parametrize("kind", ["html", "md", "json"])
+def test_a_turn_and_its_conversation_are_exported(
+    log: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turn = LogReader(log).turn(turn_id(log))
+    assert turn
+    for number, id in enumerate((turn.turn_id, turn.conversation_id)):
+        target = tmp_path / f"{number}.{kind}"
+        assert main(["export", id, "--format", kind, "-o", str(target)]) == 0
+        assert capsys.readouterr().out == f"{target}\n"
+        assert "Why is the sky blue?" in target.read_text()
+
+
+def test_an_export_is_named_by_its_title_and_can_leave_the_reasoning_out(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", turn_id(log), "--format", "md"]) == 0
+    name = capsys.readouterr().out.strip()
+    assert name == "kimi-why-is-the-sky-blue.md"
+    whole = (tmp_path / name).read_text()
+    assert main(["export", turn_id(log), "--format", "md", "--no-reasoning", "-o", "-"]) == 0
+    without = capsys.readouterr().out
+    assert "Let me weigh the request" in without and len(without) < len(whole)
+
+
+def test_what_cannot_be_exported_is_named(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "nope"]) == 2
+    assert "no turn or conversation nope" in capsys.readouterr().err
+    assert main(["export", turn_id(log), "-o", "/nowhere/x.html"]) == 2
+    assert "choose another place with -o" in capsys.readouterr().err
