@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Phase, Reasoning, Usage
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.engine import Engine
-from kimi_ui.providers.base import ProviderError
+from kimi_ui.providers.base import ChatRequest, ProviderError
 from tests.support.browser import SLOW_MS, Visitor, lane, launched, send, served, wait_phase
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 
@@ -29,8 +32,18 @@ class Site:
     engine: Engine
 
     def say(self, **scripts: Sequence[Any]) -> None:
+        """A ``threading.Event`` in a script holds the stream until it is set."""
         for lane_id, script in scripts.items():
-            self.providers[lane_id].scripts = [list(script)]
+            self.providers[lane_id].scripts = [partial(held, list(script))]
+
+
+def held(script: list[Any], request: ChatRequest) -> Iterator[Any]:
+    for part in script:
+        if isinstance(part, threading.Event):
+            while not part.is_set():
+                yield 0.01
+        else:
+            yield part
 
 
 def spoken(reasoning: str = "Let me think.", answer: str = "Because of **Rayleigh** scattering.") -> list[Any]:
@@ -128,33 +141,39 @@ def test_enter_sends_and_shift_enter_breaks_the_line(page: Page) -> None:
 
 def test_thinking_opens_its_panel_and_the_answer_folds_it(site: Site, page: Page) -> None:
     thought = [Phase(CONNECTED), *(part for i in range(60) for part in (Reasoning(f"step {i}\n"), 0.01))]
-    site.say(kimi=[*thought, *(part for i in range(150) for part in (Answer(f"word{i} "), 0.01)), Finish("stop")])
+    thinking, answering = threading.Event(), threading.Event()
+    site.say(kimi=[*thought, thinking, Answer("Well, "), answering, Answer("yes."), Finish("stop")])
     send(page)
     wait_phase(page, "kimi", "thinking")
     toggle = lane(page, "kimi", "reasoning").locator(".reasoning-toggle")
     expect(toggle).to_have_attribute("aria-expanded", "true")
     expect(toggle).to_contain_text("Thinking")
     expect(lane(page, "kimi").locator(".reasoning-view")).to_be_visible()
+    thinking.set()
     wait_phase(page, "kimi", "answering")
     expect(toggle).to_have_attribute("aria-expanded", "false")
     expect(toggle).to_contain_text("Thought for")
+    answering.set()
     wait_phase(page, "kimi", "done")
     expect(lane(page, "kimi").locator(".reasoning-text")).to_have_text("".join(f"step {i}\n" for i in range(60)))
 
 
 def test_a_lane_without_reasoning_says_so_and_does_not_spin(site: Site, page: Page) -> None:
-    site.say(qwen=[Phase(CONNECTED), Answer("Plain "), 0.3, Answer("answer."), Finish("stop")])
+    answering = threading.Event()
+    site.say(qwen=[Phase(CONNECTED), Answer("Plain "), answering, Answer("answer."), Finish("stop")])
     send(page)
     wait_phase(page, "qwen", "answering")
     title = lane(page, "qwen", "reasoning").locator(".reasoning-title")
     expect(title).to_have_text("This model does not expose its reasoning")
+    answering.set()
     wait_phase(page, "qwen", "done")
     expect(title).to_have_text("This model does not expose its reasoning")
     expect(lane(page, "qwen", "reasoning").locator(".reasoning-toggle")).to_be_disabled()
 
 
 def test_the_readers_toggle_wins(site: Site, page: Page) -> None:
-    site.say(kimi=endless(n=200), heavy=[*endless(n=30), *endless(Answer, n=400)])
+    thinking = threading.Event()
+    site.say(kimi=endless(), heavy=[*endless(n=30), thinking, *endless(Answer)])
     send(page)
     wait_phase(page, "kimi", "thinking")
     wait_phase(page, "heavy", "thinking")
@@ -164,6 +183,7 @@ def test_the_readers_toggle_wins(site: Site, page: Page) -> None:
     heavy = lane(page, "heavy", "reasoning").locator(".reasoning-toggle")
     heavy.click()
     heavy.click()
+    thinking.set()
     wait_phase(page, "heavy", "answering")
     page.wait_for_timeout(1300)  # the fold that must not come
     expect(heavy).to_have_attribute("aria-expanded", "true")
@@ -255,7 +275,11 @@ def test_one_lane_is_stopped_and_the_others_go_on(site: Site, page: Page) -> Non
 
 
 def test_a_refresh_in_mid_stream_goes_on_with_all_text(site: Site, page: Page) -> None:
-    site.say(kimi=endless(n=300), qwen=endless(Answer, n=300))
+    ends = threading.Event()
+    site.say(
+        kimi=[*endless(n=200), ends, *endless(n=300)[400:]],
+        qwen=[*endless(Answer, n=200), ends, *endless(Answer, n=300)[400:]],
+    )
     send(page)
     text = lane(page, "kimi").locator(".reasoning-text")
     eventually(lambda: "word40" in (text.text_content() or ""))
@@ -263,8 +287,9 @@ def test_a_refresh_in_mid_stream_goes_on_with_all_text(site: Site, page: Page) -
     wait_phase(page, "kimi", "thinking")
     before = text.text_content() or ""
     assert before.startswith("word0 word1 ") and "word40 " in before
-    eventually(lambda: len(text.text_content() or "") > len(before))
+    ends.set()
     wait_phase(page, "kimi", "incomplete")
+    wait_phase(page, "qwen", "incomplete")
     assert (text.text_content() or "").split() == [f"word{i}" for i in range(300)]
     assert (lane(page, "qwen", "answer").text_content() or "").split() == [f"word{i}" for i in range(300)]
 
@@ -342,12 +367,12 @@ def test_a_failure_is_a_card_with_its_remedy(site: Site, page: Page) -> None:
 
 
 def test_a_retry_counts_down_and_then_answers(site: Site, page: Page) -> None:
-    full = ProviderError(Failure("capacity", "All places are taken."), retryable=True, retry_after_s=2.0)
+    full = ProviderError(Failure("capacity", "All places are taken."), retryable=True, retry_after_s=6.0)
     site.providers["kimi"].scripts = [[full], spoken()]
     site.providers["kimi"].requests.clear()
     send(page)
     retry = lane(page, "kimi").locator(".card-retry")
-    expect(retry).to_contain_text("Trying again in 1.")
+    expect(retry).to_contain_text(re.compile(r"Trying again in [1-5]\.\d s \(attempt 2\)"))
     expect(lane(page, "kimi")).to_have_attribute("data-phase", "waiting")
     wait_phase(page, "kimi", "done")
     expect(lane(page, "kimi", "answer")).to_contain_text("Rayleigh")
