@@ -106,5 +106,5 @@ def _strip(part: dict[str, Any], *, drop_answer: bool) -> None:
     for name in _ANSWER if drop_answer else ():
         part.pop(name, None)
     for step in part.get("steps", ()):
-        if step["kind"] == "topic" and step.get("where") == "reasoning":
+        if step.get("kind") == "topic" and step.get("where") == "reasoning":
             step["label"] = "…"
