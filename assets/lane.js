@@ -107,6 +107,11 @@ export class Lane {
     setAttribute(this.wide, "aria-pressed", String(width === "focused"));
   }
 
+  /** A strip takes the width wherever it is clicked; the button in it does the same. */
+  #clicked(event) {
+    if (this.element.classList.contains("strip") && !event.target.closest("button")) this.actions.focus(this.info.id);
+  }
+
   /** Open or fold the reasoning, if there is any. */
   toggleThinking(open = !this.reasoning.open) {
     if (this.reasoning.log.length) this.reasoning.userToggle(open);
@@ -150,7 +155,7 @@ export class Lane {
     this.follower = new Follower(this.body, latest);
     this.metrics = new MetricsStrip();
     this.element = h(
-      "section", { class: "lane", "data-lane": info.id, "data-phase": "idle", "aria-label": info.label },
+      "section", { class: "lane", "data-lane": info.id, "data-phase": "idle", "aria-label": info.label, onclick: (event) => this.#clicked(event) },
       this.header, this.attempts.bar, h("div", { class: "lane-frame" }, this.body, latest), this.metrics.element,
     );
     this.element.style.setProperty("--lane", `var(--kimi-lane-${info.accent % 6})`);

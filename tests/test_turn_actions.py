@@ -1,0 +1,307 @@
+"""What can be done with a turn, in real Chromium: retry, attempts, edit, versions, copy, begin anew; and by keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from kimi_ui.core.events import Answer, Failure, Finish, Reasoning
+from kimi_ui.providers.base import ProviderError
+from tests.support.browser import Visitor, lane, launched, send, wait_phase
+from tests.support.chat_site import ChatSite, answered, ask, attach, endless, eventually, open_site, spoken
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatSite]:
+    with open_site(tmp_path_factory.mktemp("actions")) as site:
+        yield site
+
+
+@pytest.fixture
+def site(app: ChatSite) -> Iterator[ChatSite]:
+    app.settle()
+    yield app
+
+
+@pytest.fixture
+def visitor(browser: Browser, site: ChatSite) -> Iterator[Visitor]:
+    visitor = Visitor(browser, site.url)
+    visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    yield visitor
+    visitor.close()
+    assert visitor.problems == []
+
+
+@pytest.fixture
+def page(visitor: Visitor) -> Page:
+    return visitor.open()
+
+
+def clipboard(page: Page) -> str:
+    return str(page.evaluate("navigator.clipboard.readText()"))
+
+
+def shown(page: Page, lane_id: str) -> Locator:
+    """The lane as it is shown: itself, or an earlier attempt in its place."""
+    return page.locator(f'.turn-current :is([data-lane="{lane_id}"], [data-past-lane="{lane_id}"]):visible')
+
+
+def prompts(page: Page) -> list[str]:
+    return page.locator(".prompt-text").all_inner_texts()
+
+
+def leave_the_field(page: Page) -> None:
+    page.evaluate("document.activeElement.blur()")
+
+
+def test_one_lane_is_asked_again_and_the_earlier_attempt_stays_reachable(
+    site: ChatSite, visitor: Visitor, page: Page
+) -> None:
+    site.say(spoken(), spoken("", "First try."))
+    ask(page)
+    second = visitor.open(f"?{page.url.partition('?')[2]}")
+    wait_phase(second, "qwen", "done")
+    expect(page.locator(".attempts:visible")).to_have_count(0)
+    site.say(spoken(), spoken("", "Second try."))
+    lane(page, "qwen").get_by_role("button", name="Ask Qwen3-Coder again").click()
+    for tab in (page, second):
+        expect(lane(tab, "qwen", "answer")).to_have_text("Second try.")
+        wait_phase(tab, "qwen", "done")
+        expect(lane(tab, "qwen").locator(".attempts")).to_contain_text("Attempt 2 of 2")
+    expect(lane(page, "kimi", "answer")).to_contain_text("Rayleigh")
+    assert len(site.qwen.requests) == 2 and site.qwen.requests[0] == site.qwen.requests[1]
+
+    page.get_by_role("button", name="Earlier attempt").click()
+    earlier = shown(page, "qwen")
+    expect(earlier.locator("[data-part=answer]")).to_have_text("First try.")
+    expect(earlier.locator(".attempts")).to_contain_text("Attempt 1 of 2")
+    expect(earlier.get_by_role("button", name="Ask Qwen3-Coder again")).to_be_hidden()
+    earlier.get_by_role("button", name="Copy answer").click()
+    eventually(lambda: clipboard(page) == "First try.")
+    earlier.get_by_role("button", name="Later attempt").click()
+    expect(shown(page, "qwen").locator("[data-part=answer]")).to_have_text("Second try.")
+    expect(page.locator(".lane.earlier")).to_have_count(0)
+
+    page.reload()
+    expect(lane(page, "qwen").locator(".attempts")).to_contain_text("Attempt 2 of 2")
+    ask(page, "And then?")  # the newest attempt is the lane's history
+    assert site.qwen.requests[-1].messages[1].content == "Second try."
+
+
+def test_failed_tries_are_attempts_too(site: ChatSite, page: Page) -> None:
+    busy = ProviderError(Failure("capacity", "All busy.", "Wait."), retryable=True, retry_after_s=0.05)
+    site.qwen.scripts = [[busy], spoken("", "At last.")]
+    site.qwen.requests.clear()
+    ask(page)
+    expect(lane(page, "qwen").locator(".attempts")).to_contain_text("Attempt 2 of 2")
+    page.get_by_role("button", name="Earlier attempt").click()
+    failed = shown(page, "qwen")
+    expect(failed.locator(".card-failure")).to_contain_text("All busy.")
+    expect(failed).to_have_attribute("data-phase", "error")
+
+
+def test_an_edited_prompt_begins_a_branch_and_both_stay_reachable(site: ChatSite, page: Page) -> None:
+    ask(page, "first")
+    ask(page, "second")
+    page.locator(".turn-prompt", has_text="first").get_by_role("button", name="Edit this prompt").click()
+    box = page.locator("#prompt textarea")
+    expect(box).to_have_value("first")
+    expect(page.locator(".composer-banner")).to_be_visible()
+    box.fill("first, but better")
+    before = page.locator(".turn-current [data-turn]").get_attribute("data-turn")
+    box.press("Enter")
+    answered(page, before)
+    assert prompts(page) == ["first, but better"]
+    expect(page.locator(".composer-banner")).to_be_hidden()
+    assert [message.content for message in site.qwen.requests[-1].messages] == ["first, but better"]
+    versions = page.locator(".prompt-versions")
+    expect(versions).to_contain_text("2/2")
+    page.get_by_role("button", name="Earlier version of this prompt").click()
+    expect(page.locator(".prompt-text")).to_have_text(["first", "second"])
+    expect(versions.first).to_contain_text("1/2")
+    page.get_by_role("button", name="Later version of this prompt").click()
+    expect(page.locator(".prompt-text")).to_have_text(["first, but better"])
+    ask(page, "third")
+    assert [message.content for message in site.qwen.requests[-1].messages if message.role == "user"] == [
+        "first, but better",
+        "third",
+    ]
+    page.reload()
+    expect(page.locator(".prompt-text")).to_have_text(["first, but better", "third"])
+    expect(page.locator(".prompt-versions").first).to_contain_text("2/2")
+    page.go_back()
+    expect(page.locator(".prompt-text")).to_have_text(["first", "second"])
+
+
+def test_editing_a_later_prompt_keeps_the_turns_before_it_and_its_attachments(site: ChatSite, page: Page) -> None:
+    ask(page, "first")
+    attach(page, "notes.txt", b"some notes")
+    ask(page, "second")
+    page.locator(".prompt-edit").last.click()
+    expect(page.locator(".attachment")).to_contain_text("notes.txt")
+    before = page.locator(".turn-current [data-turn]").get_attribute("data-turn")
+    page.locator("#prompt textarea").fill("second, edited")
+    page.locator("#send").click()
+    answered(page, before)
+    expect(page.locator(".prompt-text")).to_have_text(["first", "second, edited"])
+    request = site.qwen.requests[-1]
+    assert "some notes" in request.messages[-1].content and request.messages[-1].content.endswith("second, edited")
+    assert request.messages[0].content == "first" and len(request.messages) == 3
+
+
+def test_editing_can_be_left_and_the_unsent_text_is_there_again(site: ChatSite, page: Page) -> None:
+    ask(page, "first")
+    box = page.locator("#prompt textarea")
+    box.fill("half a thought")
+    page.locator(".prompt-edit").click()
+    expect(box).to_have_value("first")
+    box.press("Escape")
+    expect(box).to_have_value("half a thought")
+    expect(page.locator(".composer-banner")).to_be_hidden()
+    ask(page, "on")
+    assert len(site.qwen.requests[-1].messages) == 3  # the same conversation goes on
+
+
+def test_prompts_are_copied_whole_and_a_new_conversation_begins_empty(site: ChatSite, page: Page) -> None:
+    attach(page, "notes.txt", b"some notes")
+    first = ask(page, "copy me")
+    page.get_by_role("button", name="Copy prompt").click()
+    eventually(lambda: clipboard(page).endswith("copy me") and "some notes" in clipboard(page))
+    page.locator("#new-conversation").click()
+    expect(page.locator(".start")).to_be_visible()
+    expect(page.locator(".turn-prompt")).to_have_count(0)
+    second = ask(page, "fresh")
+    turns = [site.engine.turn(turn_id) for turn_id in (first, second)]
+    assert turns[0] and turns[1] and turns[0].conversation_id != turns[1].conversation_id
+    assert len(site.qwen.requests[-1].messages) == 1
+    page.go_back()
+    expect(page.locator(".prompt-text")).to_have_text(["copy me"])
+
+
+def test_number_keys_give_a_lane_the_width_and_take_it_back(site: ChatSite, page: Page) -> None:
+    site.say(endless(), endless(Answer))
+    send(page)
+    wait_phase(page, "kimi", "thinking")
+    leave_the_field(page)
+    whole = lane(page, "kimi").bounding_box()
+    page.keyboard.press("1")
+    strip = lane(page, "qwen")
+    expect(strip).to_have_class("lane strip")
+    focused, narrow = lane(page, "kimi").bounding_box(), strip.bounding_box()
+    assert whole and focused and narrow and focused["width"] > 2 * whole["width"] and narrow["width"] < 150
+    expect(lane(page, "qwen", "status")).to_contain_text("Answering")
+    expect(lane(page, "qwen", "answer")).to_be_hidden()
+    for metric in ("elapsed", "tokens"):
+        expect(strip.locator(f"[data-metric={metric}]")).to_be_visible()
+        expect(strip.locator(f"[data-metric={metric}]")).not_to_have_text("–")
+    page.keyboard.press("3")
+    expect(lane(page, "qwen", "answer")).to_be_visible()
+    expect(lane(page, "kimi")).to_have_class("lane strip")
+    page.keyboard.press("3")
+    expect(page.locator(".strip")).to_have_count(0)
+    wide = lane(page, "kimi").get_by_role("button", name="Give Kimi K2 the whole width")
+    wide.click()
+    expect(wide).to_have_attribute("aria-pressed", "true")
+    lane(page, "heavy").click()  # a strip takes the width when it is clicked
+    expect(lane(page, "heavy")).to_have_class("lane focused")
+    leave_the_field(page)
+    page.keyboard.press("Escape")
+    expect(page.locator(".strip")).to_have_count(0)
+    assert site.engine.live_turns(), "Esc closed the focus first"
+    page.keyboard.press("Escape")
+    wait_phase(page, "kimi", "stopped")
+    wait_phase(page, "qwen", "stopped")
+
+
+def test_t_toggles_thinking_and_s_stops_the_lane_in_focus_alone(site: ChatSite, page: Page) -> None:
+    site.say(endless(), endless(Answer))
+    send(page)
+    wait_phase(page, "kimi", "thinking")
+    wait_phase(page, "qwen", "answering")
+    leave_the_field(page)
+    toggle = lane(page, "kimi", "reasoning").locator(".reasoning-toggle")
+    expect(toggle).to_have_attribute("aria-expanded", "true")
+    page.keyboard.press("t")
+    expect(toggle).to_have_attribute("aria-expanded", "false")
+    page.keyboard.press("t")
+    expect(toggle).to_have_attribute("aria-expanded", "true")
+    leave_the_field(page)
+    page.keyboard.press("s")  # no lane in focus: nothing is stopped by one stray letter
+    page.wait_for_timeout(150)
+    expect(lane(page, "qwen")).to_have_attribute("data-phase", "answering")
+    page.keyboard.press("3")
+    page.keyboard.press("s")
+    wait_phase(page, "qwen", "stopped")
+    expect(lane(page, "kimi")).to_have_attribute("data-phase", "thinking")
+
+
+def test_keys_do_nothing_while_somebody_types_but_escape_stops(site: ChatSite, page: Page) -> None:
+    site.say(endless())
+    send(page)
+    wait_phase(page, "kimi", "thinking")
+    page.locator("#prompt textarea").click()
+    page.keyboard.type("1ts?/r")
+    expect(page.locator("#prompt textarea")).to_have_value("1ts?/r")
+    expect(page.locator(".strip, dialog")).to_have_count(0)
+    page.keyboard.press("Escape")
+    wait_phase(page, "kimi", "stopped")
+    expect(page.locator("#prompt textarea")).to_have_value("1ts?/r")
+
+
+def test_the_shortcuts_are_listed_and_the_prompt_is_a_key_away(page: Page) -> None:
+    leave_the_field(page)
+    page.keyboard.press("?")
+    dialog = page.get_by_role("dialog", name="Keyboard")
+    expect(dialog).to_contain_text("Give a lane the whole width")
+    page.keyboard.press("1")
+    expect(page.locator(".strip")).to_have_count(0)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    leave_the_field(page)
+    page.keyboard.press("/")
+    expect(page.locator("#prompt textarea")).to_be_focused()
+    page.locator("#shortcuts").click()
+    expect(dialog).to_be_visible()
+
+
+def test_on_a_narrow_screen_number_keys_show_a_lane(site: ChatSite, browser: Browser) -> None:
+    visitor = Visitor(browser, site.url, viewport={"width": 390, "height": 844})
+    try:
+        page = visitor.open()
+        ask(page)
+        leave_the_field(page)
+        page.keyboard.press("3")
+        expect(page.locator(".lane-tab", has_text="Qwen3-Coder")).to_have_attribute("aria-selected", "true")
+        expect(lane(page, "qwen", "answer")).to_be_in_viewport()
+        expect(page.locator(".strip")).to_have_count(0)
+    finally:
+        visitor.close()
+    assert visitor.problems == []
+
+
+def test_state_changes_are_said_once_and_politely(site: ChatSite, page: Page) -> None:
+    page.evaluate(
+        """() => { window.said = [];
+             const place = document.querySelector("#announcements");
+             new MutationObserver(() => window.said.push(place.textContent))
+               .observe(place, {childList: true, characterData: true, subtree: true}) }"""
+    )
+    slowly = [Reasoning("Hm."), 0.4, Answer("So."), 0.4, Finish("stop")]
+    site.say(slowly, [Answer("So."), 0.4, Finish("stop")])
+    ask(page)
+    eventually(lambda: page.wait_for_timeout(50) or "Qwen3-Coder: Done" in " ".join(page.evaluate("window.said")))
+    said = ". ".join(page.evaluate("window.said")).split(". ")
+    for what in ("Kimi K2 finished thinking", "Kimi K2: Done", "Kimi K2 heavy: Done", "Qwen3-Coder: Done"):
+        assert sum(sentence.startswith(what) for sentence in said) == 1, (what, said)
+    expect(page.locator("#announcements")).to_have_attribute("aria-live", "polite")
+    for stream in (".reasoning-view", "[data-part=answer]"):
+        assert set(page.locator(stream).evaluate_all("all => all.map(one => one.ariaLive)")) == {"off"}
+    assert page.locator("[aria-live=polite], [role=status], [role=log]").count() >= 1
