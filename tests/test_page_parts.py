@@ -1,0 +1,203 @@
+"""Parts of a lane in real Chromium: heavy's trajectories, steps, preparing, pulling a model, very long traces."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from kimi_ui.core.events import CONNECTED, PREPARING, Answer, Failure, Finish, Phase, Reasoning, Relabel
+from kimi_ui.core.lane import LaneSpec
+from kimi_ui.engine import Engine
+from kimi_ui.providers.base import ChatRequest, ProviderError
+from kimi_ui.providers.heavy import HeavyProvider
+from kimi_ui.providers.ollama import Ollama
+from tests.support.browser import SLOW_MS, Visitor, lane, launched, send, served, wait_phase
+from tests.support.scripted import ScriptedProvider, ScriptedRoster
+from tests.support.upstream import Upstream
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
+
+
+@contextmanager
+def opened(browser: Browser, *providers: Any, **options: Any) -> Iterator[Page]:
+    """The page over these providers; it must not have complained by the end."""
+    roster = ScriptedRoster(*providers)
+    engine = Engine(roster)  # type: ignore[arg-type]
+    engine.start()
+    try:
+        with served(engine, roster) as url:
+            visitor = Visitor(browser, url, **options)
+            yield visitor.open()
+            visitor.close()
+            assert visitor.problems == []
+    finally:
+        engine.close()
+
+
+def scripted(*script: Any, id: str = "a", **fields: Any) -> ScriptedProvider:
+    """A lane; a ``threading.Event`` in its script holds the stream until it is set."""
+
+    def held(_request: ChatRequest) -> Iterator[Any]:
+        for part in script:
+            if isinstance(part, threading.Event):
+                while not part.is_set():
+                    yield 0.01
+            else:
+                yield part
+
+    return ScriptedProvider(
+        LaneSpec(id, id.upper(), fields.pop("provider", "openai"), model=f"{id}-1", **fields), [held]
+    )
+
+
+def eventually(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + SLOW_MS / 1000
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.01)
+
+
+def test_heavy_shows_each_trajectory_and_opens_it(browser: Browser) -> None:
+    go = threading.Event()
+
+    def answers(request: ChatRequest) -> Iterator[Any]:
+        if "attempt number" in request.messages[-1].content:
+            yield from (Reasoning("They differ. "), Answer("The *one* answer."), Finish("stop"))
+            return
+        n = len(inner.requests)
+        yield from (Phase(CONNECTED), Reasoning(f"trace of request {n}\nnewest words {n}"))
+        while not go.is_set():
+            yield 0.01
+        if n == 2:
+            yield ProviderError(Failure("upstream", "It broke off."))
+        yield from (Answer(f"answer **{n}** " * n), Finish("stop"))
+
+    inner = ScriptedProvider(LaneSpec("inner", "Inner", "openai", model="i"), [answers])
+    heavy = HeavyProvider(LaneSpec("heavy", "Heavy", "heavy", of="inner", width=4, quorum=3), inner, random.Random(1))
+    with opened(browser, inner, heavy) as page:
+        send(page)
+        rows = lane(page, "heavy").locator("[data-trajectory]")
+        expect(rows).to_have_count(4)
+        for k in range(4):
+            expect(rows.nth(k)).to_have_attribute("data-trajectory", str(k))
+            expect(rows.nth(k)).to_have_attribute("data-phase", "thinking")
+            expect(rows.nth(k).locator(".trajectory-tail")).to_contain_text("newest words")
+        rows.nth(0).locator(".trajectory-toggle").click()
+        expect(rows.nth(0).locator(".reasoning-text")).to_contain_text("trace of request")
+        go.set()
+        wait_phase(page, "heavy", "done")
+        phases = [rows.nth(k).get_attribute("data-phase") for k in range(4)]
+        assert sorted(str(phase) for phase in phases) == ["done", "done", "done", "error"]
+        failed = rows.nth(phases.index("error"))
+        expect(failed.locator(".trajectory-tail")).to_have_text("It broke off.")
+        expect(rows.nth(phases.index("done")).locator(".trajectory-figures")).to_contain_text("tok")
+        if phases[0] == "done":
+            expect(rows.nth(0).locator(".trajectory-answer strong").first).to_be_visible()
+        expect(lane(page, "heavy", "answer").locator("em")).to_have_text("one")
+        expect(lane(page, "heavy").locator("> .lane-frame .reasoning-text").last).to_have_text("They differ. ")
+        expect(lane(page, "heavy", "steps")).to_contain_text("Hybridizing 3/4")
+
+
+def test_a_step_leads_to_its_place_in_the_trace(browser: Browser) -> None:
+    filler = "".join(f"line {i} of a long stretch of thought\n" for i in range(150))
+    trace = [
+        Reasoning("# Reading the question\n" + filler),
+        0.01,
+        Reasoning("## Checking the units\nThey match.\n" + filler),
+    ]
+    late = [Phase(CONNECTED), *trace[:2], 2.6, trace[2], Answer("Yes."), Finish("stop")]
+    with opened(browser, scripted(*late)) as page:
+        send(page)
+        wait_phase(page, "a", "done")
+        steps = lane(page, "a", "steps")
+        topic = steps.locator(".step-topic", has_text="Checking the units")
+        expect(topic).to_have_count(1)
+        expect(steps.locator(".step-system", has_text="Thinking")).to_have_count(1)
+        lane(page, "a").locator(".steps-switch").click()
+        topic.click()
+        expect(lane(page, "a", "reasoning").locator(".reasoning-toggle")).to_have_attribute("aria-expanded", "true")
+        line = lane(page, "a").locator(".text-line", has_text="## Checking the units")
+        expect(line).to_be_in_viewport()
+        inside = """line => { const view = line.closest(".reasoning-view").getBoundingClientRect();
+                              const at = line.getBoundingClientRect();
+                              return at.top >= view.top - 1 && at.bottom <= view.bottom + 1 }"""
+        eventually(lambda: line.evaluate(inside))
+
+
+def test_preparing_shows_its_progress_and_then_makes_way(browser: Browser) -> None:
+    go = threading.Event()
+    provider = scripted(Phase(CONNECTED), Answer("Ready now."), Finish("stop"))
+
+    def prepare() -> Iterator[Any]:
+        yield Phase(PREPARING, "Fetching the weights", 25_000_000, 100_000_000)
+        while not go.is_set():
+            yield 0.01
+
+    provider.prepare_steps = prepare()  # type: ignore[assignment]
+    with opened(browser, provider) as page:
+        send(page)
+        card = lane(page, "a").locator(".card-waiting")
+        expect(card).to_contain_text("Fetching the weights")
+        expect(card.locator(".figures")).to_have_text("25.0 MB of 100.0 MB · 25 %")
+        assert card.locator("progress").evaluate("bar => bar.value") == pytest.approx(0.25)
+        expect(lane(page, "a")).to_have_attribute("data-phase", "connecting")
+        expect(lane(page, "a", "status")).to_contain_text("Preparing")
+        go.set()
+        wait_phase(page, "a", "done")
+        expect(card).to_have_count(0)
+
+
+def test_a_missing_ollama_model_can_be_pulled_from_the_page(browser: Browser, upstream: Upstream) -> None:
+    spec = LaneSpec("qwen", "Qwen", "ollama", model="qwen3-coder:30b", base_url=upstream.ollama_url)
+    with opened(browser, Ollama(spec)) as page:
+        send(page)
+        wait_phase(page, "qwen", "error")
+        card = lane(page, "qwen").locator(".card-failure")
+        expect(card.locator(".command code")).to_have_text("ollama pull qwen3-coder:30b")
+        card.get_by_role("button", name="Pull qwen3-coder:30b").click()
+        expect(card).to_contain_text("qwen3-coder:30b is here. Send again.")
+        assert "qwen3-coder:30b" in upstream.models
+
+
+def test_text_that_turns_out_to_be_reasoning_moves_there(browser: Browser) -> None:
+    go = threading.Event()
+    with opened(browser, scripted(Answer("thinking aloud"), go, Relabel(), Answer("Real."), Finish("stop"))) as page:
+        send(page)
+        expect(lane(page, "a", "answer")).to_have_text("thinking aloud")
+        go.set()
+        wait_phase(page, "a", "done")
+        expect(lane(page, "a", "answer")).to_have_text("Real.")
+        assert lane(page, "a").locator(".reasoning-text").text_content() == "thinking aloud"
+
+
+def test_a_very_long_trace_is_whole_and_mostly_not_laid_out(browser: Browser) -> None:
+    paragraphs = "".join(f"Paragraph {i}: " + "so it goes on and on " * 12 + "\n\n" for i in range(800))
+    one_line = "unbroken" * 3000 + " and \U0001f600 " * 2000
+    end = threading.Event()
+    pieces = [paragraphs[i : i + 2000] for i in range(0, len(paragraphs), 2000)] + [one_line]
+    with opened(browser, scripted(*(part for piece in pieces for part in (Reasoning(piece), 0.002)), end)) as page:
+        send(page)
+        text = lane(page, "a").locator(".reasoning-text")
+        whole = paragraphs + one_line
+        assert len(whole) > 200_000
+        eventually(lambda: text.evaluate("text => text.textContent.length") == len(whole.encode("utf-16-le")) // 2)
+        assert text.text_content() == whole
+        shown = text.evaluate("""text => [...text.children].filter(page =>
+          page.firstElementChild.checkVisibility({contentVisibilityAuto: true})).length / text.children.length""")
+        assert shown < 0.3  # pages out of sight are skipped
+        longest = text.evaluate(
+            "text => Math.max(...[...text.querySelectorAll('.text-line')].map(l => l.textContent.length))"
+        )
+        assert longest <= 1500
+        end.set()
