@@ -1,0 +1,135 @@
+"""CPU spent per chunk of a stream, in µs, by way of reading it: the project's goal is ≤ 150 all in.
+
+    python -m tests.benchmarks.parse_cost [--rate 500] [--tokens 6000] [--rounds 3]
+
+The model server is a process of its own, so only reading is counted (user and system time).
+Ways, in turn, in the same process and run: ``openai_client`` iterates the openai client's own stream and does nothing
+with it (the yardstick), ``provider`` is our provider alone, ``provider_engine_log`` the whole way to the row in SQLite,
+``ollama_client``/``ollama_provider`` the same for NDJSON. Each figure is the least of the rounds: the machine's other
+work only adds. Streams that run at once share the cost of waking up, so three lanes cost less a chunk than one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import ollama
+import openai
+import psutil
+
+from kimi_ui.core.lane import LaneChoice, LaneSpec
+from kimi_ui.providers.base import ChatRequest, Message
+from kimi_ui.providers.ollama import Ollama
+from kimi_ui.providers.openai_compatible import OpenAICompatible
+from tests.support.engine_run import running, until
+
+from .harness import model_server
+
+Way = Callable[[str, str], float]  # base URL, model → CPU seconds a stream
+ASKED = ChatRequest((Message("user", "hello"),))
+GOAL_US = 150
+
+
+async def _openai_client(base_url: str, model: str) -> None:
+    async with openai.AsyncOpenAI(base_url=base_url, api_key="none") as client:
+        stream = await client.chat.completions.create(model=model, messages=[], stream=True)
+        async for _ in stream:
+            pass
+
+
+async def _provider(base_url: str, model: str) -> None:
+    provider = OpenAICompatible(LaneSpec("a", "A", "openai", model=model, base_url=base_url))
+    async for _ in provider.stream(ASKED, None):  # type: ignore[arg-type]
+        pass
+    await provider.aclose()
+
+
+async def _ollama_client(base_url: str, model: str) -> None:
+    client = ollama.AsyncClient(base_url.removesuffix("/v1"))
+    async for _ in await client.chat(model, messages=[], stream=True):
+        pass
+    await client.close()
+
+
+async def _ollama_provider(base_url: str, model: str) -> None:
+    provider = Ollama(LaneSpec("a", "A", "ollama", model=model, base_url=base_url.removesuffix("/v1")))
+    async for _ in provider.stream(ASKED, None):  # type: ignore[arg-type]
+        pass
+    await provider.aclose()
+
+
+def _alone(read: Callable[[str, str], Coroutine[Any, Any, None]]) -> Way:
+    def run(base_url: str, model: str) -> float:
+        start = time.process_time()
+        asyncio.run(read(base_url, model))
+        return time.process_time() - start
+
+    return run
+
+
+def _cpu_of(*names: str) -> float:
+    """CPU seconds of the threads with these names, so that this benchmark's own waiting is not counted."""
+    wanted = {thread.native_id for thread in threading.enumerate() if thread.name in names}
+    return sum(thread.user_time + thread.system_time for thread in psutil.Process().threads() if thread.id in wanted)
+
+
+def _whole_way(n_lanes: int) -> Way:
+    """A turn of an app that has been running: the engine and the log are there, one turn has gone before."""
+
+    def run(base_url: str, model: str) -> float:
+        specs = [LaneSpec(str(n), str(n), "openai", model=model, base_url=base_url) for n in range(n_lanes)]
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            running(Path(folder) / "log", *map(OpenAICompatible, specs)) as run,
+        ):
+            warm = {spec.id: LaneChoice("m-5000-50-50") for spec in specs}
+            run.rows(run.engine.send("hello", choices=warm))
+            start = _cpu_of("engine", "log-writer")
+            turn = run.engine.send("hello")
+            until(lambda: turn.closed, 300)
+            rows = run.rows(turn)
+            spent = _cpu_of("engine", "log-writer") - start
+        assert all(row[-1]["status"] == "ok" for row in rows.values())
+        return spent / n_lanes
+
+    return run
+
+
+WAYS: dict[str, Way] = {
+    "openai_client": _alone(_openai_client),
+    "provider": _alone(_provider),
+    "provider_engine_log": _whole_way(1),
+    "provider_engine_log_3_lanes": _whole_way(3),
+    "ollama_client": _alone(_ollama_client),
+    "ollama_provider": _alone(_ollama_provider),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--rate", type=int, default=500, help="tokens per second")
+    parser.add_argument("--tokens", type=int, default=6000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    model = f"m-{options.rate}-{options.tokens // 2}-{options.tokens - options.tokens // 2}"
+    least: dict[str, float] = {}
+    with model_server() as base_url:
+        for way in WAYS.values():
+            way(base_url, "m-5000-50-50")  # imports and first connections are not what is measured
+        for _ in range(options.rounds):
+            for name, way in WAYS.items():
+                cost_us = way(base_url, model) * 1e6 / options.tokens
+                least[name] = round(min(cost_us, least.get(name, cost_us)), 1)
+    print(json.dumps({"cpu_us_per_chunk": least, "goal_us": GOAL_US, "rate": options.rate, "tokens": options.tokens}))
+
+
+if __name__ == "__main__":
+    main()
