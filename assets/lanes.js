@@ -203,9 +203,10 @@ class Page {
   #watch(consumed = null) {
     this.stream?.close();
     this.stream = new TurnStream(this.row.id, {
-      onframe: (frame, snapshot) => this.#frame(frame, snapshot),
+      onframes: (frames) => this.#frames(frames),
       onend: () => this.#running(false),
       onlost: () => this.#say("The view of this turn was lost. Reload the page; the turn itself goes on and is stored."),
+      ontrouble: (yes) => (yes ? this.#say("The server cannot be reached. This page goes on by itself once it answers.") : (this.notice.hidden = true)),
     }, consumed);
   }
 
@@ -221,8 +222,10 @@ class Page {
     }
   }
 
-  #frame(frame, snapshot) {
-    this.row.apply(frame, !snapshot);
+  #frames(frames) {
+    const [snapshot, news] = frames[0].turn ? [frames.slice(0, 1), frames.slice(1)] : [[], frames];
+    if (snapshot.length) this.row.applyAll(snapshot, false);
+    if (news.length) this.row.applyAll(news, true);
     this.#running(this.row.running);
   }
 
@@ -286,7 +289,10 @@ class Page {
 
   /** A blind turn has been opened: draw it anew, as it is. */
   #reopen(turn) {
-    if (turn.turn_id === this.row?.id) return this.#follow(turn);
+    if (turn.turn_id === this.row?.id) {
+      this.#follow(turn);
+      return this.row.verdict.focus();
+    }
     const place = this.pastRows.findIndex((row) => row.id === turn.turn_id);
     if (place < 0) return undefined;
     const row = new TurnRow({ ...turn, lanes: this.#infos(turn.lanes) }, this.#actions(turn.turn_id));
@@ -294,6 +300,7 @@ class Page {
     this.pastRows[place].close();
     this.pastRows[place].element.replaceWith(row.element);
     this.pastRows[place] = row;
+    row.verdict.focus();
     return this.#fetchFrame(row);
   }
 

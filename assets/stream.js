@@ -1,5 +1,6 @@
 /**
- * TurnStream: one turn's frames by one EventSource. Frames are gathered and handed over once per animation frame.
+ * TurnStream: one turn's frames by one EventSource. Frames are gathered and handed over once per animation frame: a page
+ * that gets little time takes many at once and stays with the stream.
  *
  * It closes when the turn has ended or the tab is hidden, and reopens where it was (`after` = entries consumed; the
  * browser's own reconnects send the same number as Last-Event-ID). A browser allows six sockets to a host over all its
@@ -9,15 +10,17 @@
 
 const STREAMING_TABS = 3;
 const POLL_MS = 900;
+const TROUBLE_MS = 2000; // a break shorter than this is nobody's concern: the browser comes back by itself
 
 export class TurnStream {
   /**
-   * `onframe(frame, isSnapshot)` gets each frame in order, `onend()` the end of the turn, `onlost(status)` a refusal.
+   * `onframes(frames)` gets what has come, in order; a frame with `turn` tells everything anew. `onend()` is the end of
+   * the turn, `onlost()` a refusal, `ontrouble(yes)` tells that the server cannot be reached, and that it can again.
    * `consumed`: entries the page has seen already, null for none.
    */
-  constructor(turnId, { onframe, onend, onlost }, consumed = null) {
+  constructor(turnId, { onframes, onend, onlost, ontrouble }, consumed = null) {
     this.url = `/kimi/turns/${encodeURIComponent(turnId)}/events`;
-    this.handlers = { onframe, onend, onlost };
+    this.handlers = { onframes, onend, onlost, ontrouble };
     this.consumed = consumed; // entries the page has seen; null before the first frame
     this.queue = [];
     this.painting = 0;
@@ -57,7 +60,22 @@ export class TurnStream {
     source.onmessage = (event) => this.#received(event);
     source.addEventListener("end", () => this.#ended());
     source.addEventListener("more", () => this.#pauseFor(POLL_MS)); // the end of a single frame
-    source.onerror = () => source.readyState === EventSource.CLOSED && this.#refused();
+    source.onopen = () => this.#trouble(false);
+    source.onerror = () => (source.readyState === EventSource.CLOSED ? this.#refused() : this.#trouble(true));
+  }
+
+  #trouble(yes) {
+    if (!yes) {
+      clearTimeout(this.troubleTimer);
+      this.troubleTimer = 0;
+      if (this.inTrouble) this.handlers.ontrouble(false);
+      this.inTrouble = false;
+    } else if (!this.troubleTimer) {
+      this.troubleTimer = setTimeout(() => {
+        this.inTrouble = true;
+        this.handlers.ontrouble(true);
+      }, TROUBLE_MS);
+    }
   }
 
   #received(event) {
@@ -68,7 +86,7 @@ export class TurnStream {
 
   #paint() {
     this.painting = 0;
-    for (const frame of this.queue.splice(0)) this.handlers.onframe(frame, Boolean(frame.turn));
+    if (this.queue.length) this.handlers.onframes(this.queue.splice(0));
   }
 
   #ended() {
@@ -91,6 +109,7 @@ export class TurnStream {
 
   #pause() {
     clearTimeout(this.timer);
+    this.#trouble(false);
     this.source?.close();
     this.source = null;
     this.freeSlot?.();

@@ -18,7 +18,7 @@ from kimi_ui.engine import Engine
 from kimi_ui.providers.base import ChatRequest, ProviderError
 from kimi_ui.providers.heavy import HeavyProvider
 from kimi_ui.providers.ollama import Ollama
-from tests.support.browser import SLOW_MS, Visitor, lane, launched, send, served, wait_phase
+from tests.support.browser import SLOW_MS, Visitor, lane, launched, listening, made, send, served, wait_phase
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.upstream import Upstream
 
@@ -201,3 +201,29 @@ def test_a_very_long_trace_is_whole_and_mostly_not_laid_out(browser: Browser) ->
         )
         assert longest <= 1500
         end.set()
+
+
+def test_a_server_that_is_gone_is_told_and_found_again(browser: Browser) -> None:
+    end = threading.Event()
+    roster = ScriptedRoster(scripted(Phase(CONNECTED), Reasoning("before "), end, Answer("after"), Finish("stop")))
+    engine = Engine(roster)  # type: ignore[arg-type]
+    engine.start()
+    app = made(engine, roster)
+    with listening(app) as url:
+        visitor = Visitor(browser, url)
+        page = visitor.open()
+        send(page)
+        wait_phase(page, "a", "thinking")
+        visitor.context.set_offline(True)
+        app.state.streams.closing = True  # the open stream breaks off; no new one can be had
+        notice = page.locator(".page-notice")
+        expect(notice).to_contain_text("cannot be reached", timeout=SLOW_MS)
+        app.state.streams.closing = False
+        visitor.context.set_offline(False)
+        expect(notice).to_be_hidden(timeout=SLOW_MS)
+        end.set()
+        wait_phase(page, "a", "done")
+        assert lane(page, "a").locator(".reasoning-text").text_content() == "before "
+        expect(lane(page, "a", "answer")).to_have_text("after")
+        visitor.close()
+    engine.close()

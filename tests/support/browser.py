@@ -37,18 +37,21 @@ SLOW_MS = 20_000  # how long a test waits for what must happen; generous, since 
 @contextmanager
 def served(engine: Engine, roster: Any, reader: Any = None) -> Iterator[str]:
     """The app over a started engine, on a port of its own, in a thread; yields its URL."""
+    with listening(made(engine, roster, reader)) as url:
+        yield url
+
+
+def made(engine: Engine, roster: Any, reader: Any = None) -> Any:
+    """The app, from a thread of its own: it is made inside a loop, and Playwright keeps one running in this one."""
     from kimi_ui.ui.server import create_app
 
-    # In a thread of its own: the app is made inside a loop, and Playwright keeps one running in the test's thread.
     with ThreadPoolExecutor(1) as thread:
-        app = thread.submit(create_app, engine, reader, roster).result()
-    with listening(app) as url:
-        yield url
+        return thread.submit(create_app, engine, reader, roster).result()
 
 
 @contextmanager
 def listening(app: Any) -> Iterator[str]:
-    """An app made by ``create_app``, on a port of its own, in a thread; yields its URL."""
+    """An app, on a port of its own, in a thread; yields its URL."""
     server = uvicorn.Server(
         uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", ws="none", timeout_graceful_shutdown=1)
     )
