@@ -153,7 +153,7 @@ class ChatBody(StreamBody):
                 self._delta(delta, surrogates, events)
             reason = choice.get("finish_reason")
             if reason and isinstance(reason, str):
-                self._finish_reason(reason, chunk, events)
+                self._end(reason, events)
         usage = chunk.get("usage") or (choice is not None and choice.get("usage"))
         timings = chunk.get("timings")
         if usage or timings:
@@ -199,12 +199,6 @@ class ChatBody(StreamBody):
                 self._flag(events, name, str(delta[name])[:500])
         if isinstance(refusal := delta.get("refusal"), str):
             self._refusal = (self._refusal + refusal)[:2000]
-
-    def _finish_reason(self, reason: str, chunk: dict[str, Any], events: list[Event]) -> None:
-        first = not self.finished
-        self._end(reason, events)
-        if first and reason in ("error", "content_filter", "insufficient_system_resource") and not chunk.get("error"):
-            self.error = from_payload({"message": reason}, self._asked)
 
     def _read_meta(self, chunk: dict[str, Any], events: list[Event]) -> None:
         """Model, upstream and id, each when it first appears."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from ..core.events import FIRST_CHUNK, Event, Finish, Flag, Meta, Phase, Usage
 from .base import ProviderError
-from .errors import Asked, simple
+from .errors import Asked, from_payload, simple
 from .texts import Texts
 from .usage import Counted, implausible
 
+ERROR_REASONS = ("error", "content_filter", "insufficient_system_resource")  # OpenRouter, OpenAI, DeepSeek
 MOST_BAD = 3  # unreadable pieces that are skipped; one more and the stream is not worth reading
 
 
@@ -79,9 +80,13 @@ class StreamBody:
             events.append(Phase(FIRST_CHUNK))
 
     def _end(self, reason: str, events: list[Event]) -> None:
-        if not self.finished:
-            self.finished = True
-            events.append(Finish(reason))
+        """The server's finish; the first one counts. Some reasons are errors by themselves."""
+        if self.finished:
+            return
+        self.finished = True
+        events.append(Finish(reason))
+        if reason in ERROR_REASONS:
+            self.error = from_payload({"message": reason}, self._asked)
 
     def _skip(self, data: bytes) -> None:
         """Count a piece that cannot be read."""

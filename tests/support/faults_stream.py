@@ -131,7 +131,7 @@ STREAM_FAULTS: tuple[Fault, ...] = (
         None,
         **GOOD_TEXT,
     ),
-    Fault(29, "error-finish", tell(PLAN, HALF, finish("error"), DONE), "error:upstream", "error", **GOOD_TEXT),
+    Fault(29, "error-finish", tell(PLAN, HALF, finish("error"), DONE), "error:upstream", **GOOD_TEXT),
     Fault(
         29,
         "error-raw-line",
