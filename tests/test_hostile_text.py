@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,20 @@ FORBIDDEN = ", ".join(
         "[style*=url], [style*=fixed], [style*=absolute]",
     )
 )
+
+# The same where the page has controls and charts of its own.
+FORBIDDEN_ANYWHERE = ", ".join(
+    (
+        "iframe, frame, object, embed, img, image, video, audio, source, picture, form, use, foreignObject, base",
+        "[onerror], [onload], [onclick], [onmouseover], [ontoggle], [ping], [srcset], [srcdoc], [formaction], [action]",
+        "a[href^='javascript' i], a[href^='data' i]",
+    )
+)
+AUDIT_ANYWHERE = """(forbidden) => ({
+  ran: window.ran,
+  forbidden: [...document.querySelectorAll(".kimi *, .history *, dialog *, .standalone-head *")]
+    .filter((node) => node.matches(forbidden)).map((node) => node.outerHTML.slice(0, 200)),
+})"""
 
 AUDIT = """(forbidden) => {
   const text = [...document.querySelectorAll("[data-part], .prompt-text, .card, .trajectory")];
@@ -196,3 +211,54 @@ def test_failures_and_names_are_text_too(site: ChatSite, watched: Watched, evil:
         wait_phase(page, lane_id, "error", "incomplete")
     expect(lane(page, "qwen")).to_contain_text("<script>")
     assert_harmless(page, watched, heard)
+
+
+def assert_harmless_anywhere(page: Page, watched: Watched, heard: list[str]) -> None:
+    assert page.evaluate(AUDIT_ANYWHERE, FORBIDDEN_ANYWHERE) == {"ran": None, "forbidden": []}
+    assert watched.dialogs == [] and heard == [] and watched.strangers() == []
+
+
+def test_what_is_kept_is_harmless_wherever_it_is_shown_again(
+    site: ChatSite, watched: Watched, evil: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    """Title, history, search, the diff of two answers, a replay, the other tabs, and the exported page."""
+    url, heard = evil
+    texts = list(payloads(url).values())
+    everything, backwards = "\n\n".join(texts), "\n\n".join(reversed(texts))
+    site.say(spoken(everything), spoken(backwards))
+    page = watched.page()
+    send(page, f"<img src={url}/title.png onerror=window.ran=1> ${{window.ran=1}} {{{{window.ran=1}}}}")
+    for lane_id in ("kimi", "heavy", "qwen"):
+        wait_phase(page, lane_id, "done")
+    conversation = page.url.partition("?c=")[2]
+
+    expect(page.locator(f'.history [data-conversation="{conversation}"] .history-title')).to_contain_text("${window.ran=1}")
+    page.locator(".history-search").fill("onerror")
+    expect(page.locator(".history-results mark").first).to_be_visible()
+    assert_harmless_anywhere(page, watched, heard)
+
+    page.get_by_role("button", name="Compare two answers").first.click()
+    expect(page.locator("dialog.compare .compare-row").nth(3)).to_be_attached()
+    assert_harmless_anywhere(page, watched, heard)
+    page.locator(".compare-close").click()
+
+    page.locator('[data-action="replay"]').first.click()
+    expect(page.locator("[data-part=answer]").first).to_be_attached()
+    assert_harmless_anywhere(page, watched, heard)
+    for tab in page.get_by_role("tab").filter(has_not_text="Lanes").all():  # that one shows no model's text
+        tab.click()
+        page.wait_for_load_state("networkidle")
+        assert_harmless_anywhere(page, watched, heard)
+
+    exported = watched.visitor.context.request.get(f"{site.url}/kimi/conversations/{conversation}/export?format=html")
+    assert "attachment" in exported.headers["content-disposition"]
+    file = tmp_path / "export.html"
+    file.write_bytes(exported.body())
+    alone = watched.visitor.context.new_page()
+    watched.requests.clear()
+    alone.goto(file.as_uri())
+    expect(alone.locator("[data-part=answer]").first).to_contain_text("Middle.")
+    alone.locator('[data-action="replay"]').first.click()
+    assert alone.evaluate(AUDIT_ANYWHERE, FORBIDDEN_ANYWHERE) == {"ran": None, "forbidden": []}
+    assert heard == [] and [request for request in watched.requests if not request.startswith("file:")] == []
+    alone.close()

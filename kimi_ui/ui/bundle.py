@@ -14,7 +14,9 @@ from pathlib import Path
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w.-]+)";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?:async )?(?:const|let|class|function\*?) (\w+)", re.MULTILINE)
 _EXPORT_WORD = re.compile(r"^export (?=(?:async )?(?:const|let|class|function))", re.MULTILINE)
-_LEFT = re.compile(r"^(?:import|export)\b.*|\bimport\(|\bimport\.meta|</?script|<!--", re.MULTILINE | re.IGNORECASE)
+_LEFT = re.compile(
+    r"(?:^|; *)(?:import|export)\b.*|\bimport\(|\bimport\.meta|</?script|<!--", re.MULTILINE | re.IGNORECASE
+)
 
 
 class CannotBundle(ValueError):

@@ -25,7 +25,7 @@ STYLES = ("kimi", "lane", "chat", "race", "compare", "markdown", "highlight", "r
 
 # Parts of the app that only make sense with a server behind them.
 _ABSENT = {
-    "chat.js": "export const chat = null; export const ask = (url) => fetch(url).then((response) => response.json());",
+    "chat.js": "export const chat = null;\nexport const ask = (url) => fetch(url).then((response) => response.json());",
     "composer.js": "export const composer = () => null;",
     "compare.js": "export const openCompare = () => {};",
     "export_menu.js": "export const exportMenu = () => null;",
