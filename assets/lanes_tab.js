@@ -104,7 +104,7 @@ class LaneRow {
     this.trouble.replaceChildren(...(check.problem
       ? [h("div", { class: "card card-failure" }, h("p", { class: "card-title" }, check.problem),
           check.remedy ? h("p", {}, check.remedy) : null, check.command ? commandLine(check.command) : null)]
-      : []));
+      : check.remedy ? [h("p", { class: "note" }, check.remedy)] : []));
   }
 }
 

@@ -175,6 +175,7 @@ async def test_a_check_tells_what_is_there_and_starts_nothing_unasked(backend: E
     idle = EmbeddedBackend(WeightsStore(tmp_path / "never"))
     check = await EmbeddedProvider(replace(SPEC, think=False), idle).check()
     assert (check.ok, check.model_present, check.thinking, check.reachable) == (True, False, False, None)
+    assert check.remedy == "It is fetched at its first use, once (93 MB)."
     assert not idle.is_ready and not idle.store.directory.exists()
     idle.close()
 

@@ -23,7 +23,7 @@ CONFINED = {
     "ollama": {"kimi_ui/providers/ollama.py"},
     "xllamacpp": {"kimi_ui/providers/embedded_child.py"},
     "sqlite_utils": {"kimi_ui/log/"},
-    "sqlite3": {"kimi_ui/log/"},
+    "sqlite3": {"kimi_ui/log/", "kimi_ui/stats/"},
     "gradio": {"kimi_ui/ui/"},
 }
 """Libraries and the only files or folders that may import them."""

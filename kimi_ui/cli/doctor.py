@@ -83,10 +83,10 @@ def report(route: Route, check: Check) -> Text:
     if route.why_not_better:
         lines.append(f"{route.why_not_better} For the real one: {route.how_to_get_real}".strip())
     lines.append(" · ".join(findings(check)))
-    if check.problem:
-        lines.append(" ".join(part for part in (check.problem, check.remedy, check.command) if part))
     for line in filter(None, lines):
-        text.append(f"\n  {printable(line)}", style="" if check.ok else style if line == lines[-1] else "")
+        text.append(f"\n  {printable(line)}")
+    if remark := " ".join(part for part in (check.problem, check.remedy, check.command) if part):
+        text.append(f"\n  {printable(remark)}", style="dim" if check.ok else style)
     return text
 
 

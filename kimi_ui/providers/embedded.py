@@ -32,6 +32,7 @@ from ..core.lane import LaneSpec, Price
 from .base import ChatRequest, Check, Children, Message, ProviderError
 from .embedded_backend import ALIAS, EmbeddedBackend, Endpoint
 from .openai_compatible import OpenAICompatible
+from .weights import SMOLLM2
 
 PLAN_SYSTEM = "Before answering, note what is asked and what the answer should contain."
 PLAN_OPENING = "The request is about"
@@ -39,6 +40,8 @@ PLAN_PARAMS = {"max_tokens": 80, "stop": ["```"]}  # notes, not the code itself
 ANSWER_SYSTEM = "You are a helpful assistant. Answer briefly, in a few sentences."  # halves its median length
 PARAMS = {"max_tokens": 256, "temperature": 0.7}  # warm enough that eight trajectories differ
 EXTRA_BODY = {"repeat_penalty": 1.1, "min_p": 0.05}  # so small a model otherwise falls into loops
+
+FETCHED_ONCE = f"It is fetched at its first use, once ({SMOLLM2.wheel_bytes / 1e6:.0f} MB)."
 
 
 def completed(spec: LaneSpec) -> LaneSpec:
@@ -130,7 +133,8 @@ class EmbeddedProvider:
         failure = self._backend.failure
         if failure:
             return _failed_check(failure, present)
-        return Check(ok=True, model_present=present, thinking=self.thinks)
+        note = "" if present else FETCHED_ONCE
+        return Check(ok=True, model_present=present, thinking=self.thinks, remedy=note)
 
     async def models(self) -> list[str]:
         return [ALIAS]
