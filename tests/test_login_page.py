@@ -1,0 +1,95 @@
+"""The page behind a password, in real Chromium: log in, stream, follow a link from elsewhere, log out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning
+from kimi_ui.core.lane import LaneSpec
+from kimi_ui.engine import Engine
+from tests.support.browser import SLOW_MS, lane, launched, listening, send, wait_phase
+from tests.support.scripted import ScriptedProvider, ScriptedRoster
+
+PASSWORD = "open sesame, friend & co"
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    from kimi_ui.ui.server import create_app
+
+    script = [Phase(CONNECTED), *(part for i in range(20) for part in (Reasoning(f"word{i} "), 0.01))]
+    provider = ScriptedProvider(
+        LaneSpec("kimi", "Kimi", "openai", model="k"), [[*script, Answer("**Yes**."), Finish("stop")]]
+    )
+    roster = ScriptedRoster(provider)
+    engine = Engine(roster)  # type: ignore[arg-type]
+    engine.start()
+    with listening(create_app(engine, None, roster, password=PASSWORD)) as url:  # type: ignore[arg-type]
+        yield url
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def browser(url: str) -> Iterator[Browser]:
+    """After the app: making it needs a thread without a running loop, and Playwright has one."""
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context()
+    context.set_default_timeout(SLOW_MS)
+    yield context
+    context.close()
+
+
+def log_in(page: Page, password: str = PASSWORD) -> None:
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Enter").click()
+
+
+def test_log_in_stream_and_log_out(context: BrowserContext, url: str) -> None:
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(url)
+    log_in(page, "guess")
+    expect(page.get_by_role("alert")).to_have_text("That is not the password.")
+    log_in(page)
+    page.locator("[data-lane]").first.wait_for()
+    send(page)
+    wait_phase(page, "kimi", "done")
+    expect(lane(page, "kimi", "answer").locator("strong")).to_have_text("Yes")
+    cookies = {cookie["name"]: cookie for cookie in context.cookies()}
+    for name in ("kimi_session", "kimi_owner"):
+        assert cookies[name]["httpOnly"] and cookies[name]["sameSite"] == "Strict"
+    assert page.evaluate("document.cookie") == ""
+
+    page.goto(f"{url}/kimi/logout")
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_label("Password")).to_be_visible()
+    page.goto(url)
+    expect(page.get_by_label("Password")).to_be_visible()
+    assert problems == []
+
+
+def test_a_link_on_another_site_finds_the_visitor_logged_in(context: BrowserContext, url: str) -> None:
+    page = context.new_page()
+    page.goto(f"{url}/?x=1")
+    log_in(page)
+    page.locator("[data-lane]").first.wait_for()
+    assert page.url.endswith("/?x=1")
+    # "localhost" is another site than 127.0.0.1, so its link carries no strict cookie.
+    elsewhere = context.new_page()
+    elsewhere.route(
+        "http://localhost:9/",
+        lambda route: route.fulfill(body=f"<a href='{url}/?x=2'>go</a>", content_type="text/html"),
+    )
+    elsewhere.goto("http://localhost:9/")
+    elsewhere.get_by_text("go").click()
+    elsewhere.locator("[data-lane]").first.wait_for()
+    assert elsewhere.url.endswith("/?x=2")
