@@ -103,7 +103,8 @@ def show_fetching(backend: EmbeddedBackend) -> None:
                 task = begin(bar, phase)
             bar.update(task, completed=phase.done or 0)
         threading.Event().wait(POLL_S)
-    bar.stop()
+    if bar.live.is_started:
+        bar.stop()
     if backend.failure:
         print(printable(f"{backend.failure.message} {backend.failure.remedy}"), flush=True)
 
