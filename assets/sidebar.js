@@ -47,7 +47,8 @@ class Sidebar {
   async refresh() {
     clearTimeout(this.timer);
     try {
-      const { conversations, more, stored } = await ask("/kimi/conversations");
+      const { conversations, more, stored, can_log_out: canLogOut } = await ask("/kimi/conversations");
+      this.logout.hidden = !canLogOut;
       const oldest = conversations.at(-1)?.at_utc ?? "";
       const ids = new Set(conversations.map(({ id }) => id));
       const older = more === null ? [] : [...this.items.values()].map((item) => item.head).filter(({ id, at_utc: at }) => !ids.has(id) && at < oldest);
@@ -70,11 +71,12 @@ class Sidebar {
     this.list = h("div", { class: "history-list" });
     this.moreButton = h("button", { type: "button", class: "quiet history-more", hidden: true, onclick: () => this.#loadMore() }, "Show older");
     this.results = new Results((match) => this.#go(match.id, match.turn));
+    this.logout = h("a", { class: "history-logout", href: "/kimi/logout", hidden: true }, "Log out");
     this.note = h("p", { class: "history-note", role: "status", hidden: true });
     this.scroller = h("div", { class: "history-scroller", onkeydown: (event) => this.#moved(event) },
       this.list, this.moreButton, this.results.element, this.note);
     this.panel = h("aside", { class: "history", id: "kimi-history", "aria-label": "Conversations" },
-      h("div", { class: "history-head" }, h("h2", {}, "Conversations"), fresh), this.search, this.scroller);
+      h("div", { class: "history-head" }, h("h2", {}, "Conversations"), fresh), this.search, this.scroller, this.logout);
     this.search.addEventListener("keydown", (event) => event.key === "ArrowDown" && this.#focusFirst(event));
     this.shade = h("div", { class: "history-shade", hidden: true, onclick: () => this.#setOpen(false) });
     element.replaceChildren(this.toggle, this.shade, this.panel);

@@ -69,7 +69,7 @@ def test_log_in_stream_and_log_out(context: BrowserContext, url: str) -> None:
         assert cookies[name]["httpOnly"] and cookies[name]["sameSite"] == "Strict"
     assert page.evaluate("document.cookie") == ""
 
-    page.goto(f"{url}/kimi/logout")
+    page.get_by_role("link", name="Log out").click()
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_label("Password")).to_be_visible()
     page.goto(url)

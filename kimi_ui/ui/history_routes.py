@@ -29,6 +29,7 @@ from ..log.search import Match, search
 from .chat_routes import json_of, refusal
 from .examples import example_names, read_example
 from .export import EXPORTS, export
+from .login import LOGGED_IN
 from .owner import owner_of
 from .replay import replay_document
 from .routes import Json, PageRoutes
@@ -82,7 +83,9 @@ class HistoryRoutes:
             listed = {head.conversation_id for head in heads}
             shown[:0] = [_begun(turn) for id, turn in running.items() if id not in listed and not turn.seq]
         more = "~".join(heads[-1].cursor) if len(heads) == PAGE else None
-        return Json({"conversations": shown, "more": more, "stored": self._reader is not None})
+        can_log_out = bool(request.scope.get(LOGGED_IN))
+        stored = self._reader is not None
+        return Json({"conversations": shown, "more": more, "stored": stored, "can_log_out": can_log_out})
 
     async def search(self, request: Request) -> Response:
         """The visitor's conversations in which ``q`` is found, with the place."""

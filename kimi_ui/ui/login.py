@@ -24,6 +24,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 COOKIE = "kimi_session"
+LOGGED_IN = "kimi_logged_in"  # in the scope of a request that came past here, so that the page can offer to log out
 LOGIN, LOGOUT = "/kimi/login", "/kimi/logout"
 SESSION_S = 30 * 24 * 3600
 MAX_TRIES, TRIES_S = 5, 60.0  # wrong tries of one address within that time
@@ -72,7 +73,7 @@ class Login:
             response = await self._log_in(request)
         elif self._is_in(request):
             if scope["path"] != LOGOUT:
-                await self._app(scope, receive, send)
+                await self._app({**scope, LOGGED_IN: True}, receive, send)
                 return
             response = self._log_out(request)
         elif scope["method"] == "GET" and "text/html" in request.headers.get("accept", ""):
