@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from kimi_ui.ui.environment import SET, harden_environment
 from kimi_ui.ui.guard import Guard, host_name, is_closed, known_hosts
 from kimi_ui.ui.login import MAX_TRIES, TRIES_S, Login, _address
 
@@ -320,3 +321,14 @@ def test_the_login_form_says_nothing_it_was_given(locked: tuple[int, Clock]) -> 
     answer = log_in(port, "<img src=x onerror=alert(1)>")
     assert "onerror" not in answer.body and "script-src" not in answer.headers["content-security-policy"]
     assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_nothing_in_the_environment_opens_gradio() -> None:
+    """Whatever Gradio reads by way of its variables, now or in a version to come."""
+    environment = dict.fromkeys(
+        ("GRADIO_SHARE", "GRADIO_ALLOWED_PATHS", "GRADIO_SERVER_NAME", "GRADIO_ANALYTICS_ENABLED", "GRADIO_NEW"), "True"
+    )
+    environment |= {"GRADIO_TEMP_DIR": "/somewhere", "PATH": "/bin"}
+    harden_environment(environment)
+    assert environment == {"GRADIO_TEMP_DIR": "/somewhere", "PATH": "/bin", **SET}
+    assert "True" not in environment.values()

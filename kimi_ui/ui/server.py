@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from ..engine import Engine
 from .accents import accent_css
 from .chat_routes import ChatRoutes
 from .compare_routes import CompareRoutes
+from .environment import harden_environment
 from .guard import Guard, Hosts, known_hosts
 from .history_routes import HistoryRoutes
 from .login import Login
@@ -32,21 +32,6 @@ if TYPE_CHECKING:
     from ..log.reader import LogReader
     from ..providers.roster import Roster
 
-# Read by Gradio when it is imported, or when an app is built; a user's own values must not open what is closed here.
-_GRADIO_ENVIRONMENT = {
-    "GRADIO_ANALYTICS_ENABLED": "False",
-    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000",  # no pandas summary of past events on every event
-    "GRADIO_RUN_HISTORY": "False",
-    "GRADIO_SSR_MODE": "False",
-    "GRADIO_MCP_SERVER": "False",
-}
-_GRADIO_UNSET = (
-    "GRADIO_SHARE",
-    "GRADIO_ALLOWED_PATHS",
-    "GRADIO_ROOT_PATH",
-    "GRADIO_LOCAL_DEV_MODE",
-    "GRADIO_NUM_WORKERS",
-)
 STOP_GRACE_S = 1.0
 STYLES = ("kimi", "lane", "chat", "race", "compare", "markdown", "highlight", "lanes_tab", "sidebar", "replay")
 
@@ -75,9 +60,7 @@ def create_app(
 
 def _create(engine: Engine, reader: LogReader | None, roster: Roster) -> FastAPI:
     """Gradio is imported here, not before: it takes seconds."""
-    os.environ.update(_GRADIO_ENVIRONMENT)
-    for name in _GRADIO_UNSET:
-        os.environ.pop(name, None)
+    harden_environment()
     import gradio as gr
 
     from . import app as page
