@@ -90,7 +90,7 @@ function rows(segments, names) {
       i += 1;
     } else if (segment.kind === "left") made.push(row("left", only(segment, "left", names.left), cell(segment, "right")));
     else if (segment.kind === "right") made.push(row("right", cell(segment, "left"), only(segment, "right", names.right)));
-    else if (segment.kind === "same") made.push(row("same", cell(segment, "both", ...folded(segment.left))));
+    else if (segment.kind === "same") made.push(sameRow(segment));
     else made.push(row("changed", cell(segment, "left", ...marked(segment, "left", "del")), cell(segment, "right", ...marked(segment, "right", "ins"))));
   }
   return made;
@@ -115,13 +115,22 @@ function marked({ words, code }, side, tag) {
     .map(([kind, text]) => (kind === side && (code || text.trim()) ? h(tag, {}, text) : text));
 }
 
-/** An equal stretch: whole if short, else its ends, with all of it one click away. */
-function folded(text) {
-  if (text.length <= FOLD_CHARS) return [text];
-  const between = h("span", { hidden: true }, text.slice(SHOWN_CHARS, -SHOWN_CHARS));
+/** An equal stretch, on both sides: whole if short, else its ends, with all of it one click away. */
+function sameRow(segment) {
+  const { left, right = left } = segment;
+  if (left.length <= FOLD_CHARS) return row("same", cell(segment, "left", left), twin(segment, right));
+  const face = `… ${count(left.length - 2 * SHOWN_CHARS)} equal characters …`;
   const more = button("Show all of this equal part", () => {
-    between.hidden = false;
-    more.remove();
-  }, { face: `… ${count(text.length - 2 * SHOWN_CHARS)} equal characters …`, class: "quiet" });
-  return [text.slice(0, SHOWN_CHARS), more, between, text.slice(-SHOWN_CHARS)];
+    folded.replaceWith(row("same", cell(segment, "left", left), twin(segment, right)));
+  }, { face, class: "quiet" });
+  const ends = (text, between) => [text.slice(0, SHOWN_CHARS), between, text.slice(-SHOWN_CHARS)];
+  const folded = row("same", cell(segment, "left", ...ends(left, more)), twin(segment, ...ends(right, " … ")));
+  return folded;
+}
+
+/** The right side of what is the same on both: to be seen beside the left, not to be read out twice. */
+function twin(segment, ...content) {
+  const made = cell(segment, "right", ...content);
+  made.setAttribute("aria-hidden", "true");
+  return made;
 }

@@ -38,7 +38,7 @@ export class Race {
     this.element = h("section", { class: "race", "data-race": "", "aria-label": "Race" },
       head, this.chart.element, h("div", { class: "race-rows", "aria-hidden": "true" }, ...[...this.rows.values()].map((row) => row.element)),
       this.axis, table);
-    this.#setChart(remembered() ?? window.innerHeight >= 780);
+    this.#setChart(remembered() ?? window.innerHeight >= 860);
   }
 
   /** The `lanes` of a frame. */

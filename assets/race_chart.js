@@ -23,11 +23,16 @@ export class RaceChart {
     this.id = `kimi-race-${++serial}`;
     this.element = h("div", { class: "race-chart", "aria-hidden": "true" }, this.top, this.svg);
     this.size = { width: 0, height: 0 }; // told, not asked for: asking would force a layout at every drawing
-    new ResizeObserver(([entry]) => (this.size = entry.contentRect)).observe(this.svg);
+    this.drawing = null; // the newest one's arguments: another size, or the first, draws it again
+    new ResizeObserver(([entry]) => {
+      this.size = entry.contentRect;
+      if (this.drawing) this.draw(...this.drawing);
+    }).observe(this.svg);
   }
 
   /** `rows`: of race.js, each with `runner` and `color`. `span`: the axis in ms. `now`: null once nothing runs. */
   draw(rows, span, now) {
+    this.drawing = [rows, span, now];
     const { width, height } = this.size;
     if (!width || !height) return;
     const lanes = rows.map((row) => ({ row, curves: row.runner.curves() }));

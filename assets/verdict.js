@@ -31,6 +31,11 @@ export class Verdict {
     this.#show(turn);
   }
 
+  /** After the turn was drawn anew: the reader is still where the vote was cast. */
+  focus() {
+    [...this.choices.keys(), this.compare].find((face) => face === this.compare || this.#isChosen(...this.choices.get(face))).focus();
+  }
+
   /** Which lanes have an answer on the page by now: only those can be the best. */
   answered(lanes) {
     for (const [face, [choice, lane]] of this.choices) setFlag(face, "disabled", choice === LANE ? !lanes.has(lane) : !lanes.size);

@@ -375,7 +375,6 @@ def test_a_blind_turn_tells_nothing_before_the_vote_and_all_after_it(site: Site,
     site.say(thinker=spoken("pondering", "It is seven.", 0.2), coder=spoken("", "It is eight."))
     wire = Wire(page)
     send_blind(page)
-    expect(page.locator(".turn-current .lane").first).to_contain_text("of 3 answers are ready")
     for slot in "ABC":
         wait_phase(page, slot, "done")
     turn = site.reader.turn(turn_id(page))
@@ -400,7 +399,7 @@ def test_a_blind_turn_tells_nothing_before_the_vote_and_all_after_it(site: Site,
     expect(page.locator(".turn-current .race")).to_be_visible()
     votes = "SELECT choice, lane, blind, speed_visible FROM votes WHERE turn_id = ?"
     assert site.rows(votes, turn.turn_id) == [("lane", turn.slots[1], 1, 0)]
-    expect(page.locator(".verdict-choice[aria-pressed=true]")).to_have_count(1)
+    expect(page.locator(".verdict-choice[aria-pressed=true]")).to_be_focused()
 
 
 def test_no_word_of_a_blind_answer_leaves_before_the_last_lane_has_ended(site: Site, page: Page) -> None:
@@ -479,9 +478,22 @@ def test_two_answers_are_compared_piece_by_piece(site: Site, page: Page) -> None
     expect(changed.first.locator("del")).to_have_text("120")
     expect(changed.first.locator("ins")).to_have_text("125")
     expect(dialog.locator(".compare-code ins")).not_to_have_count(0)
-    expect(dialog.locator("[data-kind=same]").first).to_have_text(same)
+    expect(dialog.locator("[data-kind=same] [data-side=left]").first).to_have_text(same)
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
+
+
+def test_a_long_equal_part_is_folded_until_it_is_asked_for(site: Site, page: Page) -> None:
+    same = " ".join(f"Sentence number {i} is the same in both." for i in range(60))
+    site.say(thinker=spoken("hm", f"{same} One."), coder=spoken("", f"{same} Two."))
+    answered(page)
+    page.get_by_role("button", name="Compare two answers").click()
+    dialog = page.get_by_role("dialog", name="Compare two answers")
+    dialog.get_by_label("Right answer").select_option("coder")
+    expect(dialog.locator(".compare-rows")).not_to_contain_text("number 30")
+    dialog.get_by_role("button", name="Show all of this equal part").click()
+    expect(dialog.locator("[data-kind=same] [data-side=left]").first).to_contain_text("number 30")
+    expect(dialog.locator("[data-kind=same] [data-side=right]").first).to_contain_text("number 30")
 
 
 def test_a_trajectory_can_be_compared_with_the_hybrid(site: Site, page: Page) -> None:
@@ -552,6 +564,7 @@ def test_a_blind_turn_is_not_voted_on_before_its_answers_are_shown(site: Site) -
         "The answers are not shown yet: vote once they are.",
     )
     assert turn.vote is None
+    eventually(lambda: any(isinstance(entry.event, Answer) for entry in turn.entries))
     site.engine.stop(turn.turn_id)
     eventually(lambda: turn.closed)
     assert httpx.post(url, json={"choice": "lane", "lane": "luna"}).status_code == 422  # it is a slot that is voted for
