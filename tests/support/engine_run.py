@@ -45,12 +45,16 @@ class Run:
     def rows(self, turn: TurnLog) -> dict[str, list[dict[str, Any]]]:
         """The rows of ``attempt_metrics`` by lane, in order of attempts, once all are final."""
         until(lambda: turn.closed)
-        ids = list(TurnFold.of(turn).apply_all(turn.entries).attempts)
-        until(lambda: all(row["status"] != "open" for row in self.reader.attempt_metrics(ids)))
+        until(lambda: not self._open_rows(turn))
         rows: dict[str, list[dict[str, Any]]] = {}
-        for row in self.reader.attempt_metrics(ids):
+        for row in self.reader.attempt_metrics(TurnFold.of(turn).apply_all(turn.entries).attempts):
             rows.setdefault(row["lane"], []).append(row)
         return rows
+
+    def _open_rows(self, turn: TurnLog) -> int:
+        query = "select count(*) from attempts where turn_id = ? and status = 'open'"
+        with self.reader.connect() as db:
+            return int(db.execute(query, [turn.turn_id]).fetchone()[0])
 
 
 @contextmanager
