@@ -19,7 +19,8 @@ from .owner import owner_of
 
 TEMPLATE = f'<div class="kimi" data-kimi="composer" data-max-bytes="{MAX_FILE_BYTES}"></div>'
 MOUNT = """\
-import("/kimi/assets/composer.js").then((composer) => composer.mount(element.querySelector(".kimi"), props, watch));
+import(location.origin + "/kimi/assets/composer.js")
+  .then((composer) => composer.mount(element.querySelector(".kimi"), props, watch));
 """
 MAX_LINES = 10
 EMPTY: dict[str, Any] = {"attachments": [], "edits": None}

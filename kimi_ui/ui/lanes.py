@@ -13,7 +13,8 @@ import gradio as gr
 
 TEMPLATE = '<div class="kimi" data-kimi="lanes"></div>'
 MOUNT = """\
-import("/kimi/assets/lanes.js").then((lanes) => lanes.mount(element.querySelector(".kimi"), props, watch));
+import(location.origin + "/kimi/assets/lanes.js")
+  .then((lanes) => lanes.mount(element.querySelector(".kimi"), props, watch));
 """
 
 

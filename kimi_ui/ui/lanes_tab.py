@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 TEMPLATE = '<div class="kimi" data-kimi="lanes-tab"></div>'
 MOUNT = """\
-import("/kimi/assets/lanes_tab.js").then((tab) => tab.mount(element.querySelector(".kimi")));
+import(location.origin + "/kimi/assets/lanes_tab.js")
+  .then((tab) => tab.mount(element.querySelector(".kimi")));
 """
 CHECK_WAIT_S = 30.0
 

@@ -9,7 +9,8 @@ import gradio as gr
 
 TEMPLATE = '<div class="kimi" data-kimi="history"></div>'
 MOUNT = """\
-import("/kimi/assets/sidebar.js").then((sidebar) => sidebar.mount(element.querySelector(".kimi")));
+import(location.origin + "/kimi/assets/sidebar.js")
+  .then((sidebar) => sidebar.mount(element.querySelector(".kimi")));
 """
 
 

@@ -1,0 +1,389 @@
+"""The sidebar in real Chromium: list, search, rename, delete, drawer; a reopened conversation; two people apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Phase, Reasoning, Usage
+from kimi_ui.log.history import list_conversations
+from kimi_ui.providers.base import ProviderError
+from tests.support.browser import Visitor, lane, launched, send, wait_phase
+from tests.support.chat_site import LANES, ChatSite, ask, endless, eventually, open_site, spoken
+from tests.support.hostile_payloads import PAYLOADS
+
+EVIL = "https://evil.example"
+HOSTILE = "\n\n".join(PAYLOADS.values()).replace("{evil}", EVIL)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatSite]:
+    with open_site(tmp_path_factory.mktemp("history")) as site:
+        yield site
+
+
+@pytest.fixture
+def site(app: ChatSite) -> Iterator[ChatSite]:
+    app.settle()
+    yield app
+
+
+@pytest.fixture
+def visitor(browser: Browser, site: ChatSite) -> Iterator[Visitor]:
+    visitor = Visitor(browser, site.url)
+    yield visitor
+    visitor.close()
+    assert visitor.problems == []
+
+
+@pytest.fixture
+def page(visitor: Visitor) -> Page:
+    return visitor.open()
+
+
+def items(page: Page) -> Locator:
+    return page.locator(".history-list .history-item")
+
+
+def item(page: Page, title: str) -> Locator:
+    return items(page).filter(has=page.locator(".history-title", has_text=title))
+
+
+def begin(page: Page, prompt: str) -> str:
+    """A conversation of its own; its id."""
+    page.locator(".history-new").click()
+    expect(page.locator(".start")).to_be_visible()
+    ask(page, prompt)
+    item(page, prompt).wait_for()
+    return page.evaluate("new URL(location.href).searchParams.get('c')")  # type: ignore[no-any-return]
+
+
+def search(page: Page, text: str) -> Locator:
+    page.locator(".history-search").fill(text)
+    page.locator(".history-results").wait_for(state="attached")
+    return page.locator(".history-results .history-item")
+
+
+def menu(page: Page, title: str, action: str) -> None:
+    item(page, title).locator(".history-row").hover()
+    item(page, title).locator(".history-menu").click()
+    item(page, title).get_by_role("button", name=action, exact=True).click()
+
+
+def test_conversations_stand_newest_first_and_open_where_they_were(page: Page) -> None:
+    expect(page.locator(".history-note")).to_have_text("Your conversations will stand here.")
+    first = begin(page, "About apples")
+    begin(page, "About pears")
+    expect(items(page)).to_have_count(2)
+    expect(items(page).locator(".history-title")).to_have_text(["About pears", "About apples"])
+    expect(item(page, "About pears").locator(".history-open")).to_have_attribute("aria-current", "page")
+    item(page, "About apples").locator(".history-open").click()
+    expect(page.locator(".turn-current .prompt-text")).to_have_text("About apples")
+    wait_phase(page, "kimi", "done")
+    expect(item(page, "About apples").locator(".history-open")).to_have_attribute("aria-current", "page")
+    assert f"c={first}" in page.url
+    ask(page, "And their pips?")
+    expect(items(page).locator(".history-title")).to_have_text(["About apples", "About pears"])
+    expect(item(page, "About apples").locator(".history-meta")).to_contain_text("2 turns")
+    page.go_back()
+    expect(page.locator(".turn-current .prompt-text")).to_have_text("About pears")
+    page.reload()
+    expect(page.locator(".turn-current .prompt-text")).to_have_text("About pears")
+    expect(items(page)).to_have_count(2)
+
+
+def test_a_running_conversation_is_there_at_once(site: ChatSite, page: Page) -> None:
+    site.say(endless(), endless())
+    send(page, "Takes long")
+    expect(item(page, "Takes long")).to_have_attribute("data-running", "")
+    page.locator("#stop").click()
+    for lane_id in LANES:
+        wait_phase(page, lane_id, "stopped")
+    expect(item(page, "Takes long")).not_to_have_attribute("data-running", "")
+
+
+def test_search_marks_what_was_found_and_opens_it(site: ChatSite, page: Page) -> None:
+    site.say(spoken("The harbour lamp comes to mind.", "A lighthouse."))
+    begin(page, "First of the two")
+    ask(page, "Second thing")
+    site.say(spoken())
+    begin(page, "Unrelated")
+    found = search(page, "harbour la")
+    expect(found).to_have_count(1)
+    expect(found.locator(".history-title")).to_have_text("First of the two")
+    expect(found.locator("mark")).to_have_text(["harbour", "lamp"])
+    expect(found.locator(".history-meta")).to_contain_text("Reasoning · ")
+    found.locator(".history-open").click()
+    expect(page.locator(".turn-current .prompt-text")).to_have_text("Second thing")
+    expect(page.locator(".turns-past .prompt-text")).to_have_text("First of the two")
+    page.locator(".history-search").fill("zzzz")
+    expect(page.locator(".history-scroller > .history-note")).to_have_text("Nothing found.")
+    page.locator(".history-search").fill("")
+    expect(items(page)).to_have_count(2)
+
+
+def test_keys_go_through_the_list(page: Page) -> None:
+    begin(page, "Alpha")
+    begin(page, "Beta")
+    page.locator(".history-search").focus()
+    page.keyboard.press("ArrowDown")
+    expect(item(page, "Beta").locator(".history-open")).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    expect(item(page, "Alpha").locator(".history-open")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator(".turn-current .prompt-text")).to_have_text("Alpha")
+    page.keyboard.press("F2")
+    page.keyboard.type("Alpha and omega")
+    page.keyboard.press("Enter")
+    expect(item(page, "Alpha and omega").locator(".history-open")).to_be_focused()
+    page.keyboard.press("Delete")
+    expect(page.get_by_role("button", name="Keep")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(item(page, "Alpha and omega").locator(".history-open")).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    expect(page.locator(".history-search")).to_be_focused()
+
+
+def test_rename_in_place(visitor: Visitor, page: Page) -> None:
+    begin(page, "Old name")
+    menu(page, "Old name", "Rename")
+    field = page.locator(".history-rename")
+    expect(field).to_be_focused()
+    expect(field).to_have_value("Old name")
+    field.fill("Not kept")
+    field.press("Escape")
+    expect(items(page).locator(".history-title")).to_have_text(["Old name"])
+    menu(page, "Old name", "Rename")
+    page.locator(".history-rename").fill("  A\u202e new\n name ")
+    page.locator("#prompt textarea").focus()  # leaving the field keeps what was typed
+    expect(items(page).locator(".history-title")).to_have_text(["A new name"])
+    other = visitor.open()
+    expect(items(other).locator(".history-title")).to_have_text(["A new name"])
+    menu(other, "A new name", "Rename")
+    other.locator(".history-rename").fill("")
+    other.locator(".history-rename").press("Enter")
+    expect(items(other).locator(".history-title")).to_have_text(["Old name"])
+    expect(items(page).locator(".history-title")).to_have_text(["Old name"])  # told by the other tab
+
+
+def test_delete_asks_first_and_is_for_good(site: ChatSite, page: Page) -> None:
+    begin(page, "To be kept")
+    gone = begin(page, "To be deleted")
+    menu(page, "To be deleted", "Delete")
+    expect(page.locator(".history-question")).to_contain_text("Delete To be deleted for good?")
+    page.get_by_role("button", name="Keep").click()
+    expect(items(page)).to_have_count(2)
+    menu(page, "To be deleted", "Delete")
+    page.locator(".history-yes").click()
+    expect(items(page).locator(".history-title")).to_have_text(["To be kept"])
+    expect(page.locator(".start")).to_be_visible()  # it was the one shown
+    assert "c=" not in page.url
+    assert site.reader.conversation(gone) == [] and site.engine.recent_turns(gone) == []
+    expect(search(page, "deleted")).to_have_count(0)
+
+
+def test_deleting_what_still_runs_stops_it(site: ChatSite, page: Page) -> None:
+    site.say(endless(), endless())
+    send(page, "Runs and runs")
+    wait_phase(page, "kimi", "thinking")
+    conversation = page.evaluate("new URL(location.href).searchParams.get('c')")
+    item(page, "Runs and runs").wait_for()
+    menu(page, "Runs and runs", "Delete")
+    page.locator(".history-yes").click()
+    expect(page.locator(".start")).to_be_visible()
+    expect(items(page)).to_have_count(0)
+    assert site.engine.live_turns() == []
+    assert site.reader.conversation(conversation) == []
+
+
+def test_the_sidebar_folds_and_remembers(visitor: Visitor, page: Page) -> None:
+    panel, toggle = page.locator(".history"), page.locator(".history-toggle")
+    expect(panel).to_be_visible()
+    wide = page.locator("#chat-main").bounding_box()
+    toggle.click()
+    expect(panel).to_be_hidden()
+    expect(toggle).to_have_attribute("aria-expanded", "false")
+    now = page.locator("#chat-main").bounding_box()
+    assert wide and now and now["width"] > wide["width"] + 200
+    expect(visitor.open().locator(".history")).to_be_hidden()
+
+
+@pytest.mark.parametrize("width", [1024, 390])
+def test_a_narrow_window_has_a_drawer(browser: Browser, site: ChatSite, width: int) -> None:
+    visitor = Visitor(browser, site.url, viewport={"width": width, "height": 800})
+    page = visitor.open()
+    ask(page, "Seen on a phone")
+    panel, toggle = page.locator(".history"), page.locator(".history-toggle")
+    expect(panel).to_be_hidden()
+    toggle.click()
+    expect(panel).to_be_visible()
+    expect(page.locator(".history-search")).to_be_focused()
+    box = panel.bounding_box()
+    assert box and box["x"] == 0 and box["width"] <= width
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    expect(toggle).to_be_focused()
+    toggle.click()
+    page.locator(".history-new").click()
+    expect(panel).to_be_hidden()
+    expect(page.locator(".start")).to_be_visible()
+    toggle.click()
+    item(page, "Seen on a phone").locator(".history-open").click()
+    expect(panel).to_be_hidden()
+    expect(page.locator(".turn-current .prompt-text")).to_have_text("Seen on a phone")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    visitor.close()
+    assert visitor.problems == []
+
+
+def shown(page: Page) -> dict[str, dict[str, Any]]:
+    """All that a reader can see of the current turn, by lane."""
+    return page.evaluate(  # type: ignore[no-any-return]
+        """() => Object.fromEntries([...document.querySelectorAll(".turn-current [data-lane]")].map((lane) => {
+          const text = (part) => [...lane.querySelectorAll(part)].map((node) => node.textContent);
+          for (const button of lane.querySelectorAll('.trajectory-toggle[aria-expanded="false"]')) button.click();
+          return [lane.dataset.lane, {
+            phase: lane.dataset.phase, status: text("[data-part=status]"), steps: text("[data-part=steps] .step"),
+            reasoning: text(".reasoning-text"), thought: text(".reasoning-title"),
+            answer: lane.querySelector("[data-part=answer]").innerHTML, metrics: text("[data-part=metrics] dd"),
+            notes: text(".notes"), cards: text(".cards"), board: text(".board"), model: text(".lane-by"),
+            folded: [...lane.querySelectorAll(".reasoning-toggle")].map((node) => node.getAttribute("aria-expanded")),
+          }];
+        }))"""
+    )
+
+
+ANSWER = (
+    "# Title\n\nSome *text* with `code`, $x^2$ and\n\n```python\ndef f():\n    return 1\n```\n\n"
+    "| a | b |\n|---|---|\n| 1 | 2 |\n"
+)
+REASONING = (
+    "Let me think.\n\n## Plan\n\nFirst this. Wait, let me check that again.\n\n- one\n- two\n\nSo the answer is clear. "
+)
+
+
+def rich(pause: float = 0.004) -> list[Any]:
+    parts: list[Any] = [Phase(CONNECTED)]
+    for kind, text in ((Reasoning, REASONING), (Answer, ANSWER)):
+        parts += [step for start in range(0, len(text), 7) for step in (kind(text[start : start + 7]), pause)]
+    usage = Usage(input_tokens=12, output_tokens=90, reasoning_tokens=40)
+    return [*parts, Finish("stop"), usage]
+
+
+def test_a_reopened_conversation_looks_exactly_as_it_did(browser: Browser, tmp_path: Path) -> None:
+    """Live, then from the log alone: in another process's place, after the engine has forgotten everything."""
+    refused = ProviderError(Failure("auth", "The key was refused.", "Set CHUTES_API_KEY.", "export X=1", "401 no", 401))
+    with open_site(tmp_path) as site:
+        visitor = Visitor(browser, site.url)
+        page = visitor.open()
+        site.say(rich(), [Phase(CONNECTED), Answer("Half an ans"), refused])
+        send(page, "Say something rich")
+        wait_phase(page, "kimi", "done")
+        wait_phase(page, "heavy", "done")
+        wait_phase(page, "qwen", "error", "incomplete")
+        folded = page.locator('.turn-current [data-lane="kimi"] .reasoning-toggle[aria-expanded="false"]')
+        folded.wait_for()  # a second after the first answer token
+        live = shown(page)
+        query = page.url.partition("/?")[2]
+    with open_site(tmp_path) as site:
+        page.goto(f"{site.url}/?{query}")
+        wait_phase(page, "heavy", "done")
+        eventually(lambda: page.locator(".turn-current .board .trajectory").count() == 3)
+        expect(lane(page, "qwen", "status")).to_have_text(live["qwen"]["status"][0])
+        again = shown(page)
+        assert again == live
+        assert live["kimi"]["reasoning"] == [REASONING] and "<table>" in live["kimi"]["answer"]
+        assert live["qwen"]["cards"][0].startswith("The key was refused.") and "Half an ans" in live["qwen"]["answer"]
+        assert [step for step in live["kimi"]["steps"] if "Let me think" in step]
+    visitor.close()
+
+
+def test_two_people_never_see_each_others_conversations(browser: Browser, site: ChatSite, page: Page) -> None:
+    mine = begin(page, "My private plan")
+    stranger = Visitor(browser, site.url)
+    theirs = stranger.open(f"?c={mine}")
+    expect(theirs.locator(".start")).to_be_visible()
+    expect(items(theirs)).to_have_count(0)
+    expect(search(theirs, "private")).to_have_count(0)
+    turn = site.reader.conversation(mine)[0].turn_id
+    api = theirs.context.request
+    for method, path in (
+        ("get", f"/kimi/conversations/{mine}/export?format=json"), ("get", f"/kimi/turns/{turn}/export?format=md"),
+        ("get", f"/kimi/turns/{turn}/replay"), ("delete", f"/kimi/conversations/{mine}"),
+    ):  # fmt: skip
+        answer = getattr(api, method)(site.url + path, headers={"Origin": site.url})
+        assert answer.status == 404, path
+    refused = api.put(
+        f"{site.url}/kimi/conversations/{mine}/title", data={"title": "Mine now"}, headers={"Origin": site.url}
+    )
+    assert refused.status == 404
+    assert [head.title for head in list_conversations(site.reader, site.reader.owner_of(mine) or "")] == [
+        "My private plan"
+    ]
+    stranger.close()
+    assert [one for one in stranger.problems if "404" not in one] == []
+
+
+def test_another_site_can_neither_rename_nor_delete(visitor: Visitor, site: ChatSite, page: Page) -> None:
+    mine = begin(page, "Stays")
+    for headers in ({"Origin": EVIL}, {"Sec-Fetch-Site": "cross-site"}):
+        api = page.context.request
+        assert api.delete(f"{site.url}/kimi/conversations/{mine}", headers=headers).status == 403
+        renamed = api.put(f"{site.url}/kimi/conversations/{mine}/title", data={"title": "x"}, headers=headers)
+        assert renamed.status == 403
+    assert len(site.reader.conversation(mine)) == 1
+
+
+def test_hostile_titles_prompts_and_texts_do_nothing_in_the_list(site: ChatSite, visitor: Visitor, page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    title = "<img src=x onerror=window.ran=1>${window.ran=1}</span><script>window.ran=1</script>"
+    site.say(spoken(f"needle {HOSTILE}", f"needle {HOSTILE}"))
+    ask(page, f"needle {HOSTILE}")
+    item(page, "needle").wait_for()
+    menu(page, "needle", "Rename")
+    page.locator(".history-rename").fill(f"needle {title}")
+    page.locator(".history-rename").press("Enter")
+    expect(items(page).locator(".history-title")).to_have_text([f"needle {title}"])
+    for word in ("needle", "onerror", "script", "window"):
+        found = search(page, word)
+        expect(found).to_have_count(1)
+        assert found.locator(":scope *:not(button, span, mark)").count() == 0
+    page.locator(".history-search").fill(HOSTILE[:150])
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.ran") is None
+    assert [url for url in asked if not url.startswith(site.url)] == []
+
+
+def test_many_conversations_come_in_pages(site: ChatSite, page: Page) -> None:
+    owner = owner_of_page(site, page)
+    for number in range(45):
+        site.engine.send(f"Conversation {number}", owner=owner, lanes=["qwen"])
+    eventually(lambda: not site.engine.live_turns())
+    page.reload()
+    expect(items(page)).to_have_count(40)
+    page.locator(".history-scroller").evaluate("(view) => { view.scrollTop = view.scrollHeight }")
+    expect(items(page)).to_have_count(45)
+    titles = items(page).locator(".history-title").all_text_contents()
+    assert sorted(titles) == sorted(f"Conversation {number}" for number in range(45))
+    expect(page.locator(".history-more")).to_be_hidden()
+
+
+def owner_of_page(site: ChatSite, page: Page) -> str:
+    turn = ask(page, "Who am I?")
+    owner = site.engine.turn(turn).owner  # type: ignore[union-attr]
+    menu(page, "Who am I?", "Delete")
+    page.locator(".history-yes").click()
+    expect(items(page)).to_have_count(0)
+    return owner
