@@ -7,6 +7,7 @@ The rules (each met in the wild):
 - An opening tag counts only before any answer text; a ``<think>`` later on is the answer's own and stays.
 - A closing tag whose opening tag never came (chat templates prefill it) means that all text so far was reasoning:
   ``Relabel``. Not inside code, not after its own literal opening tag, and not when reasoning came by another field.
+- A marker right between two backticks is a quotation and stays, in a thought as in an answer.
 - A tag that is never closed: all reasoning, flagged ``unclosed_think``. Nothing inside: no reasoning at all.
 - Blank lines after an opening tag and after a closing one are dropped; a leaked closing tag there too.
 - Kimi K2's tool-call section ends thinking by itself; it is hidden and flagged ``tool_markers`` with its text. The
@@ -38,6 +39,8 @@ _LONGEST = 48  # characters of the longest marker, its optional spaces included
 _MOST_BLANK = 4096  # blanks held back while deciding what they belong to
 _DETAIL = 2000  # characters of hidden text kept in a flag
 
+_TICKS = re.compile(r"`+|\n")
+
 _LEAD, _THINK_LEAD, _THINK, _ANSWER, _SECTION = "lead", "think_lead", "think", "answer", "section"
 
 
@@ -58,6 +61,41 @@ def _held_from(text: str) -> int:
     return len(text)
 
 
+class _Code:
+    """Whether the text so far ends inside code: a fence that is open, or an inline span open on the same line."""
+
+    def __init__(self) -> None:
+        self._fence = self._inline = False
+        self._run = 0  # backticks at the very end, whose number is not final
+
+    @property
+    def is_open(self) -> bool:
+        if self._run >= 3:
+            return not self._fence
+        return self._fence or (self._inline != (self._run > 0))
+
+    def add(self, text: str) -> None:
+        end = 0
+        if "`" in text or (self._inline and "\n" in text):
+            for match in _TICKS.finditer(text):
+                if match.start() > end or match.group() == "\n":
+                    self._end_run()
+                if match.group() == "\n":
+                    self._inline = False
+                else:
+                    self._run += len(match.group())
+                end = match.end()
+        if end < len(text):
+            self._end_run()
+
+    def _end_run(self) -> None:
+        if self._run >= 3:
+            self._fence, self._inline = not self._fence, False
+        elif self._run and not self._fence:
+            self._inline = not self._inline
+        self._run = 0
+
+
 class ThinkTags:
     """Splits one attempt's content. ``kind`` is the opening (or lone closing) tag met first, None while there is none.
 
@@ -72,7 +110,8 @@ class ThinkTags:
         self._pending = ""  # an unfinished marker
         self._blank = ""  # leading blanks that may have to go
         self._after_tag = False  # the blanks follow a tag: their lines are dropped
-        self._in_code = False  # an odd number of backticks so far in this part
+        self._code = _Code()  # of this part
+        self._before = ""  # the last character before what comes next
         self._closing = ""  # the name that closes the open tag
         self._nested = 0
         self._literal: Counter[str] = Counter()  # opening tags met as literal text
@@ -90,21 +129,12 @@ class ThinkTags:
         if not self._pending and "<" not in text and "◁" not in text:
             self._text(text)
             return self._taken()
-        text = self._pending + text
-        position = 0
-        for match in _MARKER.finditer(text):
-            self._text(text[position : match.start()])
-            self._marker(match)
-            position = match.end()
-        held = _held_from(text[position:]) + position
-        self._text(text[position:held])
-        self._pending = text[held:]
+        self._read(self._pending + text, last=False)
         return self._taken()
 
     def flush(self) -> list[Event]:
         """What was held back, at the end of the stream."""
-        self._text(self._pending)
-        self._pending = ""
+        self._read(self._pending, last=True)
         if self._blank and self._state == _LEAD and not self._after_tag:
             self._events.append(Answer(self._blank))
         if self._state == _SECTION:
@@ -114,6 +144,26 @@ class ThinkTags:
         self._blank = ""
         return self._taken()
 
+    def _read(self, text: str, last: bool) -> None:
+        """Text that may hold markers; its end waits in ``_pending`` while it may become one."""
+        position, held = 0, len(text)
+        for match in _MARKER.finditer(text):
+            self._text(text[position : match.start()])
+            position = match.start()
+            if self._before == "`":
+                if match.end() == len(text) and not last:
+                    held = position  # a quotation, if a backtick follows
+                    break
+                if text[match.end() : match.end() + 1] == "`":
+                    continue
+            self._marker(match)
+            position = match.end()
+        else:
+            if not last:
+                held = _held_from(text[position:]) + position
+        self._text(text[position:held])
+        self._pending = text[held:]
+
     def _taken(self) -> list[Event]:
         events, self._events = self._events, []
         return events
@@ -122,6 +172,7 @@ class ThinkTags:
         """Text without markers, in the current state."""
         if not text:
             return
+        self._before = text[-1]
         if self._state == _SECTION:
             self._hide(text)
             return
@@ -135,17 +186,21 @@ class ThinkTags:
                 text = text[max(text.rfind("\n", 0, start), text.rfind("\r", 0, start)) + 1 :]
             self._blank = ""
             self._state = _ANSWER if self._state == _LEAD else _THINK
-        self._in_code ^= text.count("`") % 2 == 1
-        self._events.append(Answer(text) if self._state == _ANSWER else Reasoning(text))
+        if self._state == _ANSWER:
+            self._code.add(text)
+            self._events.append(Answer(text))
+        else:
+            self._events.append(Reasoning(text))
 
     def _marker(self, match: re.Match[str]) -> None:
         found = match.group()
+        self._before = ""
         if self._state == _SECTION:
             if match["section"] == "end":
                 self._end_section(found)
             else:
                 self._hide(found)
-        elif self._in_code:
+        elif self._state == _ANSWER and self._code.is_open:
             self._text(found)
         elif match["section"]:
             self._section(match["section"], found)
@@ -224,7 +279,7 @@ class ThinkTags:
     def _enter(self, state: str) -> None:
         """Start a part that begins after a tag."""
         self._state = state
-        self._after_tag, self._blank, self._in_code = True, "", False
+        self._after_tag, self._blank, self._code = True, "", _Code()
 
 
 def _pair(match: re.Match[str]) -> str:
