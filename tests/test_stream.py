@@ -41,6 +41,10 @@ class Stored:
     def turn(self, turn_id: str) -> TurnLog | None:
         return self.kept.get(turn_id)
 
+    def conversation(self, conversation_id: str, with_entries: bool = True) -> list[TurnLog]:
+        assert not with_entries, "what came of every turn is not needed to say which turns there are"
+        return [turn for turn in self.kept.values() if turn.conversation_id == conversation_id]
+
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(f"these tests do not read {name} from the log")
 
@@ -197,6 +201,22 @@ def test_a_stored_turn_is_told_like_a_live_one(site: Site) -> None:
         events = list(incoming)
     assert events[0].data["now_ms"] is None and events[0].data["lanes"] == live["lanes"]
     assert [event.name for event in events] == ["", "end"]
+
+
+def test_a_conversation_is_told_from_log_and_memory_and_only_to_its_owner(site: Site) -> None:
+    turn = site.send(WORDS)
+    lanes = turn.lanes
+    site.stored.kept |= {
+        "older": TurnLog("older", turn.conversation_id, -1, "before", lanes, OWNER, closed=True),
+        "theirs": TurnLog("theirs", turn.conversation_id, -2, "not ours", lanes, "somebody", closed=True),
+    }
+    state = httpx.get(f"{site.url}/kimi/state?c={turn.conversation_id}", cookies=OURS, trust_env=False).json()
+    assert [one["turn_id"] for one in state["turns"]] == ["older", turn.turn_id]
+    by_turn = httpx.get(f"{site.url}/kimi/state?turn={turn.turn_id}", cookies=OURS, trust_env=False).json()
+    assert by_turn["turns"] == state["turns"] and by_turn["conversation"] == turn.conversation_id
+    bare = httpx.get(f"{site.url}/kimi/state", cookies=OURS, trust_env=False).json()
+    assert turn.closed or bare["conversation"] == turn.conversation_id  # the running turn, on a bare visit
+    eventually(lambda: turn.closed)
 
 
 def test_a_reader_that_leaves_a_silent_stream_is_noticed_at_once(site: Site) -> None:

@@ -93,8 +93,11 @@ class LogReader:
         with self.connect() as db:
             return [TurnHead(*row) for row in db.execute(f"{query} LIMIT ?", (*values, limit))]
 
-    def conversation(self, conversation_id: str) -> list[TurnLog]:
-        """All turns of a conversation in order, the turns a fork shares with its origin first."""
+    def conversation(self, conversation_id: str, with_entries: bool = True) -> list[TurnLog]:
+        """All turns of a conversation in order, the turns a fork shares with its origin first.
+
+        ``with_entries`` False: what was asked and of whom, without what came of it (a list of turns needs no more).
+        """
         with self.connect() as db:
             turns: list[TurnLog] = []
             for id, before in _lineage(db, conversation_id):
@@ -103,7 +106,7 @@ class LogReader:
                     " WHERE conversation_id = ? AND seq < ? ORDER BY seq",
                     (id, before),
                 ).fetchall()
-                turns = [*(_turn(db, row) for row in rows), *turns]
+                turns = [*(_turn(db, row, with_entries) for row in rows), *turns]
             return turns
 
     def owner_of(self, conversation_id: str) -> str | None:
@@ -237,7 +240,7 @@ def _lineage(db: sqlite3.Connection, conversation_id: str) -> list[tuple[str, in
     return lineage
 
 
-def _turn(db: sqlite3.Connection, row: sqlite3.Row) -> TurnLog:
+def _turn(db: sqlite3.Connection, row: sqlite3.Row, with_entries: bool = True) -> TurnLog:
     """A stored turn, read back into the class it was made in. Only a fork's first turn says that it is one."""
     first = db.execute("SELECT min(seq) FROM turns WHERE conversation_id = ?", (row["conversation_id"],)).fetchone()[0]
     forks = row["forked_from"] if row["seq"] == first else ""
@@ -253,7 +256,7 @@ def _turn(db: sqlite3.Connection, row: sqlite3.Row) -> TurnLog:
         started_at_utc=row["started_at_utc"],
         forked_from=forks,
         forked_at=row["forked_at"] if forks else 0,
-        entries=_entries(db, row["turn_id"]),
+        entries=_entries(db, row["turn_id"]) if with_entries else [],
         closed=True,
         slots=read_slots(row["slots"]),
         vote=last_vote(db, row["turn_id"]),

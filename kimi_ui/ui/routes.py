@@ -75,11 +75,11 @@ class PageRoutes:
         turns: list[TurnLog] = []
         if turn_id := request.query_params.get("turn"):
             shown = await self._found(turn_id, owner)
-            turns = await self.conversation(shown.conversation_id, owner) if shown else []
+            turns = await self.conversation(shown.conversation_id, owner, with_entries=False) if shown else []
         elif conversation := request.query_params.get("c"):
-            turns = await self.conversation(conversation, owner)
+            turns = await self.conversation(conversation, owner, with_entries=False)
         elif owner and (live := self._engine.live_turns(owner)):
-            turns = await self.conversation(live[-1].conversation_id, owner)
+            turns = await self.conversation(live[-1].conversation_id, owner, with_entries=False)
         response = Json(
             {
                 "lanes": self._lanes(),
@@ -165,11 +165,12 @@ class PageRoutes:
             turn = await asyncio.to_thread(self._reader.turn, turn_id)
         return turn if turn is not None and may_read(turn.owner, owner) else None
 
-    async def conversation(self, conversation_id: str, owner: str) -> list[TurnLog]:
+    async def conversation(self, conversation_id: str, owner: str, with_entries: bool = True) -> list[TurnLog]:
         """The conversation's turns in order; memory is newer than the log."""
         turns: dict[int, TurnLog] = {}
         if self._reader is not None:
-            turns = {turn.seq: turn for turn in await asyncio.to_thread(self._reader.conversation, conversation_id)}
+            stored = await asyncio.to_thread(self._reader.conversation, conversation_id, with_entries)
+            turns = {turn.seq: turn for turn in stored}
         turns |= {turn.seq: turn for turn in self._engine.recent_turns(conversation_id)}
         return [turns[seq] for seq in sorted(turns) if may_read(turns[seq].owner, owner)]
 
