@@ -150,7 +150,7 @@ export class Lane {
     this.cards = h("div", { class: "cards" });
     this.noteList = h("ul", { class: "notes", hidden: true });
     const latest = button("Latest", () => {}, { class: "pill" });
-    this.body = h("div", { class: "lane-body", tabindex: "0", role: "region", "aria-label": info.label },
+    this.body = h("div", { class: "lane-body", tabindex: "0", role: "region", "aria-label": `${info.label}: reasoning and answer` },
       this.steps.element, this.board.element, this.reasoning.element, this.answer.element, this.answerTools, this.noteList, this.cards);
     this.follower = new Follower(this.body, latest);
     this.metrics = new MetricsStrip();

@@ -56,7 +56,7 @@ class Page {
     this.ends = [listenToKeys(this), chat.on("open", ({ detail }) => this.open(detail))];
     this.onpopstate = () => this.load();
     window.addEventListener("popstate", this.onpopstate);
-    element.replaceChildren(this.scroller, this.announcer.element);
+    element.replaceChildren(h("h1", { class: "kimi-offscreen" }, "Kimi UI"), this.scroller, this.announcer.element);
   }
 
   close() {

@@ -12,7 +12,7 @@ export class Steps {
     this.onplace = onplace;
     this.items = new Map(); // by number
     this.grew = false;
-    this.list = h("ol", { class: "steps-list" });
+    this.list = h("ol", { class: "steps-list", tabindex: "0", "aria-label": "Steps so far" }); // scrolls: the keyboard must reach it
     this.switch = h("button", {
       type: "button", class: "quiet steps-switch", "aria-expanded": "false", hidden: true,
       onclick: () => this.#expand(),

@@ -1,0 +1,269 @@
+"""Accessibility of the whole page by axe-core, in real Chromium: no serious or critical finding in any state of it.
+
+Each state is checked light and dark. What axe cannot see is checked beside it: target sizes, focus order, motion.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.sync_api import Browser, Page, expect
+
+from kimi_ui.config import read_settings
+from kimi_ui.core.events import Answer, Failure
+from kimi_ui.engine import Engine
+from kimi_ui.log.reader import LogReader
+from kimi_ui.log.writer import LogWriter
+from kimi_ui.providers.base import ProviderError
+from kimi_ui.providers.roster import Roster
+from tests.support.browser import Visitor, launched, send, served, wait_phase
+from tests.support.chat_site import ChatSite, ask, attach, endless, open_site, spoken
+from tests.support.upstream import Upstream
+
+SERIOUS = ("serious", "critical")
+LANES = """
+[[lane]]
+id = "kimi"
+label = "Kimi K2"
+provider = "openai"
+base_url = "{base_url}"
+model = "m-2000-60-60"
+price = {{ input = 1, output = 2.5, as_of = 2026-11-01 }}
+[[lane]]
+id = "gone"
+label = "Not there"
+provider = "openai"
+base_url = "{base_url}"
+model = "gone"
+"""
+WIDTHS = (1600, 1024, 390)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatSite]:
+    with open_site(tmp_path_factory.mktemp("accessibility")) as site:
+        yield site
+
+
+@pytest.fixture
+def site(app: ChatSite) -> Iterator[ChatSite]:
+    app.settle()
+    yield app
+
+
+@pytest.fixture(params=["light", "dark"])
+def visitor(request: pytest.FixtureRequest, browser: Browser, site: ChatSite) -> Iterator[Visitor]:
+    visitor = Visitor(browser, site.url, color_scheme=request.param)
+    yield visitor
+    visitor.close()
+
+
+@pytest.fixture
+def page(visitor: Visitor) -> Page:
+    return visitor.open()
+
+
+@contextmanager
+def real_site(folder: Path) -> Iterator[str]:
+    """The app as it is started for people: a real roster over a lanes file, a log; its URL."""
+    with Upstream() as upstream:
+        lanes = folder / "lanes.toml"
+        lanes.write_text(LANES.format(base_url=upstream.base_url))
+        roster = Roster(read_settings(lanes=str(lanes), env={}))
+        writer, reader = LogWriter(folder / "log.sqlite3"), LogReader(folder / "log.sqlite3")
+        writer.start()
+        engine = Engine(roster, writer, reader)
+        engine.start()
+        try:
+            with served(engine, roster, reader) as url:
+                yield url
+        finally:
+            engine.close()
+            writer.close()
+
+
+def findings(page: Page) -> list[str]:
+    """What axe finds wrong and calls serious or critical: rule, element, what to mend."""
+    page.evaluate(
+        """() => Promise.all(document.getAnimations().filter(one => one.effect.getTiming().iterations !== Infinity)
+             .map(one => one.finished.catch(() => {})))"""
+    )  # a colour on its way to another is neither
+    page.evaluate(AXE_SCRIPT)
+    found: list[dict[str, Any]] = page.evaluate(
+        "async () => (await axe.run(document, {resultTypes: ['violations']})).violations"
+    )
+    return [
+        f"{rule['id']}: {node['target'][0]} {json.dumps(node['any'][:1] or node['all'][:1])[:300]}"
+        for rule in found
+        if rule["impact"] in SERIOUS
+        for node in rule["nodes"]
+    ]
+
+
+def test_idle(page: Page) -> None:
+    page.wait_for_timeout(400)
+    assert findings(page) == []
+
+
+def test_while_it_streams(site: ChatSite, page: Page) -> None:
+    site.say(endless(), endless(Answer))
+    send(page)
+    wait_phase(page, "kimi", "thinking")
+    wait_phase(page, "qwen", "answering")
+    assert findings(page) == []
+    page.get_by_role("button", name="Give Kimi K2 the whole width").click()
+    page.locator(".strip").first.wait_for()
+    assert findings(page) == []
+
+
+def test_when_all_is_done(site: ChatSite, page: Page) -> None:
+    site.say(
+        spoken(
+            "Let me check.\n\n1. One\n2. Two\n",
+            "# Title\n\nSome `code` and\n\n```python\nx = 1\n```\n\n| a | b |\n|-|-|\n| 1 | $x^2$ |",
+        ),
+    )
+    attach(page, "notes.txt", b"some notes")
+    ask(page)
+    for toggle in page.locator("[data-part=reasoning] .reasoning-toggle:enabled").all():
+        toggle.click()
+    page.get_by_role("button", name="Ask Qwen3-Coder again").click()
+    page.locator('[data-lane="qwen"] .attempts').wait_for()
+    wait_phase(page, "qwen", "done")
+    page.locator(".prompt-edit").click()
+    page.locator(".composer-banner").wait_for()
+    page.locator(".estimate-line").click()
+    assert findings(page) == []
+
+
+def test_when_lanes_have_failed(site: ChatSite, page: Page) -> None:
+    failure = Failure("auth", "The key was refused.", "Check it.", command="echo $KEY", detail="401", http_status=401)
+    site.say([ProviderError(failure)], [Answer("half"), ProviderError(Failure("network", "Cut off.", "Try again."))])
+    send(page)
+    wait_phase(page, "kimi", "error")
+    wait_phase(page, "qwen", "incomplete")
+    assert findings(page) == []
+
+
+def test_the_drawer_and_the_list_of_keys(site: ChatSite, page: Page) -> None:
+    site.qwen.listed = ["a", "b"]
+    page.locator("#settings").click()
+    dialog = page.get_by_role("dialog", name="Settings for this conversation")
+    dialog.locator(".model-toggle").last.click()
+    dialog.locator(".model-list button").first.wait_for()
+    assert findings(page) == []
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Close settings").click()
+    page.locator("#shortcuts").click()
+    page.get_by_role("dialog", name="Keyboard").wait_for()
+    assert findings(page) == []
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_the_other_tabs(browser: Browser, tmp_path: Path, mode: str) -> None:
+    with real_site(tmp_path) as url:
+        visitor = Visitor(browser, url, color_scheme=mode)
+        try:
+            page = visitor.open()
+            for prompt in ("One?", "Two?"):
+                send(page, prompt)
+                page.locator(f'.turn-current:has-text("{prompt}") [data-lane="kimi"][data-phase="done"]').wait_for()
+            page.get_by_role("tab", name="Stats", exact=True).click()
+            page.locator("#stats-turns a, #stats-turns button").first.wait_for()
+            expect(page.locator("#stats .empty:visible")).to_have_count(0)
+            assert findings(page) == []
+            page.get_by_role("tab", name="Lanes", exact=True).click()
+            page.locator("[data-lane-row]").nth(1).wait_for()
+            assert findings(page) == []
+        finally:
+            visitor.close()
+
+
+def test_on_a_narrow_screen(site: ChatSite, browser: Browser) -> None:
+    visitor = Visitor(browser, site.url, viewport={"width": 390, "height": 844})
+    try:
+        page = visitor.open()
+        ask(page)
+        assert findings(page) == []
+    finally:
+        visitor.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_what_is_pressed_is_large_enough(site: ChatSite, browser: Browser, width: int) -> None:
+    """Targets of at least 24 px, 44 px in height on a narrow screen (their own box, or a field's label)."""
+    visitor = Visitor(browser, site.url, viewport={"width": width, "height": 844})
+    try:
+        page = visitor.open()
+        ask(page)
+        least = 44 if width < 500 else 24
+        small = page.evaluate(
+            """least => [...document.querySelectorAll("#chat :is(button, select, summary, [role=tab])")]
+                 .filter(one => one.checkVisibility() && !one.disabled)
+                 .map(one => [one.ariaLabel || one.textContent.trim(), one.className, one.getBoundingClientRect()])
+                 .filter(([,, box]) => box.width && (box.height < least - 0.5 || box.width < 23.5))
+                 .map(([name, kind, box]) => `${name} (${kind}): ${box.width} x ${box.height}`)""",
+            least,
+        )
+        assert small == []
+    finally:
+        visitor.close()
+
+
+def test_every_action_is_reached_by_tab_in_reading_order(site: ChatSite, page: Page) -> None:
+    ask(page)
+    page.locator("body").click(position={"x": 2, "y": 2})
+    names: list[str] = []
+    for _ in range(90):
+        page.keyboard.press("Tab")
+        names.append(
+            page.evaluate("(document.activeElement.ariaLabel || document.activeElement.textContent || '').trim()")
+        )
+    order = [
+        "Edit this prompt and send it again",
+        "Ask Kimi K2 again",
+        "Ask Kimi K2 heavy again",
+        "Ask Qwen3-Coder again",
+        "Attach text files",
+        "Settings for this conversation",
+        "Send",
+    ]
+    places = [names.index(name) for name in order]
+    assert places == sorted(places)
+
+
+def test_focus_is_visible(page: Page) -> None:
+    for selector in ("#attach", "#send", ".starter"):
+        place = page.locator(selector).first
+        page.locator("#prompt textarea").press("Escape")
+        place.focus()
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Tab")
+        expect(place).to_be_focused()
+        outline = place.evaluate("one => [getComputedStyle(one).outlineStyle, getComputedStyle(one).boxShadow]")
+        assert outline[0] != "none" or outline[1] != "none", selector
+
+
+def test_reduced_motion_stops_what_moves(site: ChatSite, browser: Browser) -> None:
+    visitor = Visitor(browser, site.url, reduced_motion="reduce")
+    try:
+        page = visitor.open()
+        site.say(endless())
+        send(page)
+        wait_phase(page, "kimi", "thinking")
+        moving = page.evaluate("document.getAnimations().filter(one => one.playState === 'running').length")
+        assert moving == 0
+    finally:
+        visitor.close()
