@@ -287,7 +287,7 @@ def verification(message: str) -> ssl.SSLCertVerificationError:
 EXCEPTIONS: list[tuple[Exception, str, bool, str]] = [
     (caused(httpx2.ConnectError("x"), ConnectionRefusedError(111, "refused")), "connect", True, "running at"),
     (httpx2.ConnectTimeout("x"), "connect", True, "in time"),
-    (httpx.ConnectError("x"), "connect", True, "refused"),
+    (httpx.ConnectError("x"), "connect", True, "cannot be reached"),
     (caused(httpx2.ConnectError("x"), socket.gaierror(socket.EAI_NONAME, "no name")), "dns", False, "resolved"),
     (caused(httpx2.ConnectError("x"), socket.gaierror(socket.EAI_AGAIN, "again")), "dns", True, "resolved"),
     (caused(httpx2.ConnectError("x"), verification("self-signed certificate")), "tls", False, "self-signed"),

@@ -31,6 +31,13 @@ MOST_RETRY_AFTER_S = 60.0
 _KEY_LIKE = re.compile(r"\b(?:sk|cpk|gsk|rk|key|api)[-_][A-Za-z0-9_.\-]{12,}")
 _BEARER = re.compile(r"(?i)\bbearer\s+[^\s\"',}]+")
 _USERINFO = re.compile(r"(://)[^/\s@\"']+@")
+_GATEWAYS = (
+    ("chutes.ai", "Chutes"),
+    ("openrouter.ai", "OpenRouter"),
+    ("moonshot.", "Moonshot"),
+    ("openai.com", "OpenAI"),
+    ("groq.com", "Groq"),
+)
 
 
 @dataclass(frozen=True)
@@ -58,10 +65,7 @@ class Asked:
         if self.provider == "ollama":
             return "Ollama"
         host = self.host.lower()
-        for part, name in (("chutes.ai", "Chutes"), ("openrouter.ai", "OpenRouter"), ("moonshot.", "Moonshot")):
-            if part in host:
-                return name
-        return self.host
+        return next((name for part, name in _GATEWAYS if part in host), self.host)
 
 
 def is_loopback(url: str) -> bool:
@@ -255,11 +259,11 @@ def from_exception(error: BaseException, asked: Asked) -> ProviderError:
             made = _error("dns", f"The name {asked.host} cannot be resolved.", _SPELLING, asked, str(inner))
             made.retryable = inner.errno == socket.EAI_AGAIN
             return made
+        if isinstance(inner, ConnectionRefusedError):
+            return _unreachable(asked, "refused the connection", inner)
     for inner in chain:
         if isinstance(inner, httpx.HTTPError | httpx2.HTTPError | httpx.InvalidURL | httpx2.InvalidURL):
             return _http(inner, asked)
-        if isinstance(inner, ConnectionRefusedError):
-            return _unreachable(asked, "refused the connection", inner)
     return simple("cut", asked, f"{type(error).__name__}: {error}", retryable=True)
 
 
@@ -272,7 +276,7 @@ def _http(error: Exception, asked: Asked) -> ProviderError:
         case httpx.ConnectTimeout() | httpx2.ConnectTimeout() | httpx.PoolTimeout() | httpx2.PoolTimeout():
             return _unreachable(asked, "did not accept a connection in time", error)
         case httpx.ConnectError() | httpx2.ConnectError():
-            return _unreachable(asked, "refused the connection", error)
+            return _unreachable(asked, "cannot be reached", error)
         case httpx.ProxyError() | httpx2.ProxyError():
             remedy = "Check HTTP_PROXY and HTTPS_PROXY in the environment."
             return _error("connect", f"The proxy did not let the request through to {asked.host}.", remedy, asked, text)

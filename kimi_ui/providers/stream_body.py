@@ -6,6 +6,8 @@ wrong; the text that had come is in the events all the same. Pure: bytes in, eve
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from ..core.events import FIRST_CHUNK, Event, Finish, Flag, Meta, Phase, Usage
 from .base import ProviderError
 from .errors import Asked, from_payload, simple
@@ -16,7 +18,7 @@ ERROR_REASONS = ("error", "content_filter", "insufficient_system_resource")  # O
 MOST_BAD = 3  # unreadable pieces that are skipped; one more and the stream is not worth reading
 
 
-class StreamBody:
+class StreamBody(ABC):
     """One answer's body. Subclasses read bytes in ``feed`` and say in ``_rest`` what the end leaves them to read.
 
     ``finished``: the server said that it is finished. ``closing``: nothing more is expected, only perhaps comes.
@@ -39,13 +41,13 @@ class StreamBody:
         """Nothing more is wanted: an error, or all the text an attempt may hold."""
         return self.error is not None or bool(self.texts.full)
 
+    @abstractmethod
     def feed(self, data: bytes) -> list[Event]:
         """The events these bytes complete. Never raises."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _rest(self, events: list[Event], cut: ProviderError | None) -> None:
         """Read what the end of the body left open."""
-        raise NotImplementedError
 
     def finish(self, cut: ProviderError | None = None) -> list[Event]:
         """The last events. ``cut``: why the body ended, if not by itself."""

@@ -42,6 +42,15 @@ _NOTES = {
     blind.READY: "{} answers are ready. All are shown together, so that no pace tells a lane.",
     blind.CUT: "This answer was cut off.",
     "unclosed_think": "The reasoning was never closed: all of the text stands there.",
+    "context_truncated": "The prompt filled the context ({}) and was cut: raise num_ctx in the lanes file.",
+    "text_limit": "The {} grew beyond all measure; reading stopped there.",
+    "skipped_pieces": "{} pieces of the stream could not be read and are missing.",
+    "invalid_utf8": "Some characters came broken and are shown as \ufffd.",
+    "refusal": "The model declined: {}",
+    "tool_calls": "The model wanted to call a tool; this app offers none.",
+    "tool_markers": "The model's text held raw tool-call markers; they are left out.",
+    "think_unsupported": "This model cannot think: the lane's `think` was not sent.",
+    "usage_suspect": "The server's token counts cannot be right ({}).",
 }
 
 
