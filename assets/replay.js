@@ -78,6 +78,7 @@ export class Replay {
     if (!this.row || until < this.next || until - this.next > FRAMES_AHEAD) this.#jump(until);
     else this.#apply(until, false);
     this.#moveTo(target);
+    this.#showState();
   }
 
   close() {

@@ -140,7 +140,7 @@ def test_names_of_files_are_plain() -> None:
 
 
 def test_the_bundle_knows_every_module_the_page_needs() -> None:
-    script = bundle_scripts(ASSETS, "replay.js", {"chat.js": "export const chat = 1; export const ask = 2;"})
+    script = bundle_scripts(ASSETS, "replay.js", {"chat.js": "export const chat = 1;\nexport const ask = 2;"})
     names = re.findall(r'^modules\["([\w.]+)"\] = ', script, re.MULTILINE)
     assert names[-1] == "replay.js" and {"turn.js", "lane.js", "dom.js", "chat.js"} <= set(names)
     used = set(re.findall(r'= modules\["([\w.]+)"\];', script))

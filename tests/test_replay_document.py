@@ -131,4 +131,5 @@ def test_a_turn_in_which_nothing_happened() -> None:
     empty = turn((attempt("a"), [(5, Finish("stop")), (6, End("no_answer"))]))
     empty.entries.clear()
     document = replay_document(empty)
-    assert (document["frames"], document["wholes"], document["marks"], document["duration_ms"]) == ([], [], [], 0.0)
+    assert (document["wholes"], document["marks"], document["duration_ms"]) == ([], [], 0.0)
+    assert [frame["lanes"]["a"]["phase"] for frame in frames(document)] == ["connecting"]

@@ -31,12 +31,12 @@ def replay_document(turn: TurnLog, *, reasoning: bool = True) -> dict[str, Any]:
     """The document of a turn that has ended. Without ``reasoning`` no word of it is left in, only its times."""
     last = moments(turn)[-1:]
     every_ns = max(MOMENT_NS, last[0].play_ns // MAX_TEXT_MOMENTS) if last else MOMENT_NS
-    times = moments(turn, every_ns)
+    times = [Moment(0, 0, 0), *moments(turn, every_ns)]  # at the click nothing has happened yet
     fold = TurnFold.of(turn).apply_all(turn.entries)
     newest = {info.id: fold.current(info.id) for info in turn.lanes}
     document = {
         "turn": describe_turn(turn),
-        "duration_ms": times[-1].play_ns / 1e6 if times else 0.0,
+        "duration_ms": times[-1].play_ns / 1e6,
         "frames": _frames(turn, times),
         "wholes": [_whole(turn, times, after) for after in _places(len(times))],
         "marks": list(_marks(fold, times)),
