@@ -62,6 +62,7 @@ class Trajectory {
     this.name = name;
     this.phase = "connecting";
     this.sent = 0;
+    this.now = null; // the turn's clock when it was last read
     this.#forget();
     this.opened = null; // the panel and answer of the opened body
     this.word = h("span", { class: "trajectory-phase" });
@@ -90,9 +91,10 @@ class Trajectory {
   }
 
   tick(now) {
+    this.now = now;
     const end = this.stamps.end_ms ?? (now === null ? null : now - this.sent);
     setText(this.figures, `${this.tokens ? `${count(this.tokens)} tok · ` : ""}${seconds(end)}`);
-    if (this.opened) this.#describe(now);
+    if (this.opened) this.#describe();
   }
 
   settle() {
@@ -161,11 +163,11 @@ class Trajectory {
       this.opened.failed = true;
       this.body.append(failureCard(this.failure));
     }
-    this.#describe(null);
+    this.#describe();
   }
 
-  #describe(now) {
+  #describe() {
     const answered = this.text.length > 0 || this.html !== null;
-    this.opened.panel.describe(headerFacts(this, now, { answered }));
+    this.opened.panel.describe(headerFacts(this, this.now, { answered }));
   }
 }
