@@ -135,7 +135,7 @@ class Series:
 
 @dataclass
 class Sample:
-    """All series, in the order their lanes first came; ``excluded`` counts what was left out, by reason."""
+    """All series: lanes in the order they first came, a lane's newest model first. ``excluded``: counts by reason."""
 
     series: list[Series]
     excluded: Counter[str]
@@ -199,9 +199,9 @@ def _counted(db: sqlite3.Connection, chosen: str, values: Sequence[Any]) -> Samp
         if key.stand_in_for:
             series.name += " (stand-in)"
         elif per_lane[key.lane] > 1:
-            series.name += f" · {key.model}"
+            series.name += f" · {key.model.rpartition('/')[2]}"
     lanes = list(dict.fromkeys(key.lane for key in by_key))
-    return Sample(sorted(by_key.values(), key=lambda series: lanes.index(series.key.lane)), excluded)
+    return Sample(sorted(by_key.values(), key=lambda s: (lanes.index(s.key.lane), -newest[s.key])), excluded)
 
 
 class Point(NamedTuple):
@@ -241,7 +241,7 @@ class TurnRow(NamedTuple):
     points: list[Point]
 
 
-def turns(reader: LogReader, filters: Filters | None = None, viewer: str = "", limit: int = 40) -> list[TurnRow]:
+def turns(reader: LogReader, filters: Filters | None = None, viewer: str = "", limit: int = 20) -> list[TurnRow]:
     """The newest turns with attempts that fit, newest first. ``viewer``: the owner whose prompts may be shown."""
     by_turn: dict[str, list[Point]] = {}
     for point in points(reader, filters, limit * 6):

@@ -154,13 +154,15 @@ def left_out(sample: Sample) -> str:
 
 
 def not_enough(line: Line, p: float) -> str:
-    """Why a percentile is not given."""
-    return f"n = {line.estimate.n:,}, not enough (needs {enough_for(p)})"
+    """Why a percentile is not given, in words."""
+    return f"n = {line.estimate.n:,}, not enough for p{p * 100:.0f} (needs {enough_for(p)})"
 
 
 def bare(value: float, metric: Metric) -> str:
     """A number in the metric's unit, without it: three significant digits, but no more than the unit deserves."""
     scaled = value / metric.scale
+    if scaled == 0:
+        return "0"
     if metric.unit == "$":
         return f"{scaled:.4f}" if abs(scaled) < 0.1 else f"{scaled:.2f}"
     size = abs(scaled)

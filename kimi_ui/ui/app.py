@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from ..engine import Engine
-from . import api, chat, lanes_tab
+from . import api, chat, lanes_tab, stats_tab
 from .chat_routes import ChatRoutes
 
 if TYPE_CHECKING:
@@ -17,14 +17,21 @@ if TYPE_CHECKING:
 QUEUE_SIZE = 64
 
 
-def build(engine: Engine, reader: LogReader | None, roster: Roster, routes: ChatRoutes) -> gr.Blocks:
-    """All tabs and named endpoints over one engine. ``reader`` None: nothing is stored, nothing to review."""
+def build(
+    engine: Engine, reader: LogReader | None, roster: Roster, routes: ChatRoutes, private: bool = False
+) -> gr.Blocks:
+    """All tabs and named endpoints over one engine. ``reader`` None: nothing is stored, nothing to review.
+
+    ``private``: more than one person uses this app, and nobody's statistics are of another's turns.
+    """
     with gr.Blocks(
         title="Kimi UI", analytics_enabled=False, fill_height=True, fill_width=True, delete_cache=(3600, 86400)
     ) as blocks:
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Chat", elem_id="chat"):
                 chat.build(engine, routes)
+            with gr.Tab("Stats") as stats:
+                stats_tab.build(reader, stats, lambda: [spec.id for spec in roster.specs], private=private)
             with gr.Tab("Lanes"):
                 lanes_tab.build()
         api.build(engine, reader)

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from ..providers.roster import Roster
 
 STOP_GRACE_S = 1.0
-STYLES = ("kimi", "lane", "chat", "race", "compare", "markdown", "highlight", "lanes_tab", "sidebar", "replay")
-STYLES += ("targets",)
+STYLES = ("kimi", "lane", "chat", "race", "compare", "markdown", "highlight", "lanes_tab", "stats", "sidebar")
+STYLES += ("replay",)
 
 
 class PortInUse(OSError):
@@ -50,7 +50,7 @@ def create_app(
     """
 
     async def make() -> FastAPI:
-        app = _create(engine, reader, roster)
+        app = _create(engine, reader, roster, private=bool(password))
         if password:
             app.add_middleware(Login, password=password)
         app.add_middleware(Guard, hosts=hosts or known_hosts("127.0.0.1"))  # added last: outermost
@@ -59,13 +59,14 @@ def create_app(
     return asyncio.run(make())
 
 
-def _create(engine: Engine, reader: LogReader | None, roster: Roster) -> FastAPI:
-    """Gradio is imported here, not before: it takes seconds."""
+def _create(engine: Engine, reader: LogReader | None, roster: Roster, private: bool) -> FastAPI:
+    """Gradio is imported here, not before: it takes seconds. ``private``: statistics are of one's own turns only."""
     harden_environment()
     import gradio as gr
 
     from . import app as page
     from .lanes_tab import LanesRoutes
+    from .stats_routes import StatsRoutes
     from .theme import theme
 
     pages = PageRoutes(engine, reader, roster)
@@ -84,12 +85,14 @@ def _create(engine: Engine, reader: LogReader | None, roster: Roster) -> FastAPI
     app.router.routes.extend(CompareRoutes(engine, pages).routes())
     app.router.routes.extend(HistoryRoutes(engine, reader, pages).routes())
     app.router.routes.extend([*chat.routes(), *LanesRoutes(roster, pages.pulls).routes(), *pages.routes()])
+    if reader is not None:
+        app.router.routes.extend(StatsRoutes(reader, private).routes())
     head = f"<style>{accent_css()}</style>" + "".join(
         f'<link rel="stylesheet" href="/kimi/assets/{name}.css">' for name in STYLES
     )
     return gr.mount_gradio_app(
         app,
-        page.build(engine, reader, roster, chat),
+        page.build(engine, reader, roster, chat, private),
         path="/",
         footer_links=[],
         run_history=False,

@@ -1,0 +1,161 @@
+"""The Stats tab's tables as HTML. Every text in them is escaped: names come from configuration, prompts from people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from ..stats.sample import Sample, Series, TurnRow
+from ..stats.summary import (
+    METRICS,
+    TIMED,
+    Comparison,
+    Line,
+    Metric,
+    amount,
+    bare,
+    left_out,
+    lines,
+    not_enough,
+)
+from ..stats.terminal import EMPTY, NO_MATCH
+from .stats_plots import Look, turn_link
+
+TOTAL_TIME = next(metric for metric in METRICS if metric.column == "e2e_ms")
+
+
+def overview(sample: Sample, look: Look, filtered: bool) -> str:
+    """The sentence on what is counted, and the table of series."""
+    out = left_out(sample)
+    if not sample.series:
+        return f'<p class="st-empty">{escape(NO_MATCH if filtered else EMPTY)}</p>'
+    head = "".join(
+        f'<th scope="col">{escape(metric.name)} <span class="st-unit">{metric.unit}</span></th>' for metric in METRICS
+    )
+    body = "".join(_series_row(series, colour) for series, colour in zip(sample.series, look.colours, strict=True))
+    attempts = "1 attempt" if sample.n == 1 else f"{sample.n:,} attempts"
+    return f"""
+        <p class="st-note"><b>{attempts}.</b> {escape(out)} Medians with their 95 % intervals.</p>
+        <div class="st-scroll"><table class="st-table st-series">
+        <thead><tr><th scope="col">Lane</th><th scope="col">n</th>{head}<th scope="col">All cost</th></tr></thead>
+        <tbody>{body}</tbody></table></div>
+    """
+
+
+def _series_row(series: Series, colour: str) -> str:
+    others = [
+        f"{n:,} {escape(status)}"
+        for status, n in sorted(series.statuses.items(), key=lambda item: -item[1])
+        if status != "ok"
+    ]
+    note = f'<span class="st-sub">{", ".join(others)}</span>' if others else ""
+    model = series.key.model if series.key.model and series.key.model not in series.name else ""
+    below = f"stands in for {series.key.stand_in_for}" if series.key.stand_in_for else model
+    cells = "".join(_cell(line) for line in lines(series))
+    return f"""<tr style="--lane: {colour}">
+        <th scope="row"><span class="st-name">{escape(series.name)}</span>
+            <span class="st-sub">{escape(below)}</span></th>
+        <td class="st-n" data-label="n">{series.n:,}{note}</td>{cells}
+        <td data-label="All cost">{_total(series)}</td></tr>"""
+
+
+def _cell(line: Line) -> str:
+    """Median, interval, and the 95th percentile or why it is not there."""
+    estimate = line.estimate
+    label = f"{line.metric.name}, {line.metric.unit}"
+    if estimate.value is None:
+        return f'<td class="st-none" data-label="{label}">–</td>'
+    interval = ""
+    if estimate.interval:
+        low, high = (bare(limit, line.metric) for limit in estimate.interval)
+        interval = f'<span class="st-sub">[{low}, {high}]</span>'
+    tail = ""
+    if line.metric in TIMED:
+        p95 = f"p95 {bare(line.p95, line.metric)}" if line.p95 is not None else ""
+        p99 = f"p99 {bare(line.p99, line.metric)}" if line.p99 is not None else ""
+        shown = " · ".join(part for part in (p95, p99) if part) or f"n = {estimate.n:,}, not enough"
+        tail = f'<span class="st-sub" title="{not_enough(line, 0.95) if not p95 else ""}">{shown}</span>'
+    elif not estimate.interval:
+        tail = f'<span class="st-sub">n = {estimate.n:,}</span>'
+    return f'<td data-label="{label}">{bare(estimate.value, line.metric)}{interval}{tail}</td>'
+
+
+def _total(series: Series) -> str:
+    notes = [
+        *([f"{series.n_estimated:,} estimated"] if series.n_estimated else []),
+        *([f"{series.n_unpriced:,} without a price"] if series.n_unpriced else []),
+    ]
+    if series.n_unpriced and not series.usd:
+        return f'–<span class="st-sub">{notes[-1]}</span>'
+    note = f'<span class="st-sub">{", ".join(notes)}</span>' if notes else ""
+    return f"{'≈ ' if series.n_estimated else ''}{amount(series.usd, METRICS[-1])}{note}"
+
+
+def paired(found: Sequence[Comparison], metric: Metric) -> str:
+    """The comparisons of one metric as sentences; those that show a difference stand out."""
+    if not found:
+        return (
+            f'<p class="st-note">{escape(metric.name)}, paired by prompt: '
+            "no two lanes have answered the same prompt yet.</p>"
+        )
+    items = "".join(
+        f'<li data-shown="{str(comparison.difference.shown).lower()}">{escape(comparison.sentence)}</li>'
+        for comparison in found
+    )
+    return f"""
+        <p class="st-note">{escape(metric.name)}, <b>paired by prompt</b>: median difference with its 95 % interval.</p>
+        <ul class="st-pairs">{items}</ul>
+    """
+
+
+def recent(rows: Iterable[TurnRow], look: Look, lanes: Sequence[tuple[str, str]]) -> str:
+    """The newest turns, each with a link that opens it, and every lane's total time."""
+    rows = list(rows)
+    if not rows:
+        return ""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for _, name in lanes)
+    body = "".join(_turn_row(row, look, [lane for lane, _ in lanes]) for row in rows)
+    return f"""
+        <p class="st-note"><b>Newest turns</b>, total time of each lane. A prompt is shown to whom it belongs.</p>
+        <div class="st-scroll"><table class="st-table st-turns">
+        <thead><tr><th scope="col">Sent (UTC)</th><th scope="col">Prompt</th>{head}</tr></thead>
+        <tbody>{body}</tbody></table></div>
+    """
+
+
+def legend(look: Look) -> str:
+    """One legend for all plots: a lane's colour, and the dash of its second and third model."""
+    items = "".join(
+        f"""<li><svg width="26" height="10" aria-hidden="true"><line x1="1" y1="5" x2="25" y2="5" stroke="{colour}"
+            stroke-width="2" stroke-dasharray="{" ".join(map(str, dash))}"/><circle cx="13" cy="5" r="3.5"
+            fill="{colour}"/></svg>{escape(name)}</li>"""
+        for name, colour, dash in zip(look.names.values(), look.colours, look.dashes, strict=True)
+    )
+    return f'<ul class="st-legend">{items}</ul>'
+
+
+def _turn_row(row: TurnRow, look: Look, lanes: Sequence[str]) -> str:
+    when = escape(row.started_at_utc[:16].replace("T", " "))
+    prompt = escape(row.prompt) if row.prompt is not None else '<span class="st-none">another person’s</span>'
+    cells = []
+    for lane in lanes:
+        point = next((point for point in reversed(row.points) if point.key.lane == lane), None)
+        if point is None:
+            cells.append("<td></td>")
+        elif point.e2e_ms is None:
+            cells.append(f'<td class="st-none">{escape(point.status)}</td>')
+        else:
+            cells.append(f"<td>{amount(point.e2e_ms, TOTAL_TIME)}</td>")
+    link = escape(turn_link(row.turn_id))
+    return f'<tr><td><a href="{link}">{when}</a></td><td class="st-prompt">{prompt}</td>{"".join(cells)}</tr>'
+
+
+def downloads(query: str) -> str:
+    """Links to the attempts behind the figures, and to the log itself."""
+    suffix = escape(f"?{query}" if query else "")
+    return f"""
+        <p class="st-downloads">Download:
+        <a href="/kimi/stats/attempts.csv{suffix}" download>these attempts as CSV</a> ·
+        <a href="/kimi/stats/attempts.jsonl{suffix}" download>as JSON lines</a> ·
+        <a href="/kimi/stats/log.sqlite3" download>the whole log as SQLite</a></p>
+    """

@@ -1,0 +1,193 @@
+"""The Stats tab: what the log says about the lanes, for someone who would rather look than read.
+
+Nothing is computed before the tab is opened; opening it, a filter or Refresh computes all of it anew (0.6 s over
+100,000 attempts). Numbers, intervals and sentences come from ``stats``; this file is controls and wiring. The named
+endpoint ``/stats`` gives programs the same summary as plain values.
+
+``private``: everybody sees their own attempts only (more than one person uses this app). Otherwise the figures are
+about all attempts, while prompts are shown only to whom they belong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import gradio as gr
+
+from ..log.reader import LogReader
+from ..stats import sample as samples
+from ..stats.summary import BY_COLUMN, METRICS, as_dict, comparisons, splits
+from . import stats_html, stats_plots
+from .owner import owner_of
+from .stats_form import INCLUDES, KINDS, LENGTHS, PERIODS, Form
+from .stats_plots import Look
+
+REPORTED_LABEL = "Published report (means over 5 prompts, tokens/s undefined)"
+FIELDS = ("lanes", "models", "providers", "period", "length", "conversation", "kind", "include")
+N_POINTS = 2000
+
+
+def build(
+    reader: LogReader | None,
+    tab: gr.Tab,
+    lanes: Callable[[], Sequence[str]],
+    *,
+    private: bool = False,
+    reference_figures: bool = True,
+) -> None:
+    """Fill ``tab``, inside of which this is called. ``lanes``: ids in the page's order, which decides the colours.
+
+    ``reader`` None: nothing is stored, so there is nothing to review.
+    """
+    if reader is None:
+        gr.HTML('<p class="st-empty">Nothing is stored: the app runs without a log.</p>', elem_id="stats")
+        return
+    view = StatsView(reader, lanes, private)
+    with gr.Column(elem_id="stats"):
+        with gr.Accordion("Filters", open=False, elem_id="stats-filters"), gr.Row(elem_classes="st-filters"):
+            controls = _controls()
+        with gr.Row(elem_classes="st-filters-more"):
+            controls.append(_includes())
+            refresh = gr.Button("Refresh", size="sm", elem_id="stats-refresh")
+        overview = _html("stats-overview")
+        with gr.Row(elem_classes="st-metric"):
+            metric = gr.Radio(
+                [(metric.name, metric.column) for metric in METRICS],
+                value="e2e_ms",
+                show_label=False,
+                container=False,
+                elem_id="stats-metric",
+            )
+            reported = gr.Checkbox(
+                value=False, label=REPORTED_LABEL, container=False, visible=reference_figures, elem_id="stats-reported"
+            )
+        paired = _html("stats-paired")
+        with gr.Row(equal_height=True):
+            distribution = _plot("Distribution")
+            timeline = _plot("Timeline")
+        with gr.Row(equal_height=True):
+            split = _plot("Time split")
+            tokens = _plot("Tokens against time")
+            cost = _plot("Cost")
+        recent = _html("stats-turns")
+        downloads = _html("stats-downloads")
+
+    shown = [overview, paired, distribution, timeline, split, tokens, cost, recent, downloads]
+    settings = [metric, reported, *controls]
+    quiet = {"concurrency_limit": None, "api_visibility": "private", "show_progress": "hidden"}
+    tab.select(view.choices, controls[:6], controls[:6], **quiet).then(view.show, settings, shown, **quiet)
+    gr.on(
+        [refresh.click, metric.input, reported.input, *(control.input for control in controls)],
+        view.show,
+        settings,
+        shown,
+        trigger_mode="always_last",
+        **quiet,
+    )
+    gr.api(view.stats, api_name="stats", concurrency_limit=None)
+
+
+def _controls() -> list[Any]:
+    """The filters, in the order of ``FIELDS``, without the last."""
+    several = {"multiselect": True, "min_width": 150}
+    return [
+        gr.Dropdown([], label="Lanes", **several),
+        gr.Dropdown([], label="Models", **several),
+        gr.Dropdown([], label="Providers", **several),
+        gr.Dropdown(list(PERIODS), value="All time", label="Period", min_width=130),
+        gr.Dropdown(list(LENGTHS), value="Any length", label="Prompt", min_width=130),
+        gr.Dropdown([("All", "")], value="", label="Conversation", min_width=130),
+        gr.Dropdown(list(KINDS), value="All", label="Kind", min_width=130),
+    ]
+
+
+def _includes() -> gr.CheckboxGroup:
+    return gr.CheckboxGroup(
+        [(f"count in: {word}", word) for word in INCLUDES],
+        value=[],
+        show_label=False,
+        container=False,
+        elem_id="stats-include",
+    )
+
+
+def _plot(label: str) -> gr.Plot:
+    return gr.Plot(label=label, show_label=False, min_width=300, elem_classes="st-plot")
+
+
+def _html(elem_id: str) -> gr.HTML:
+    return gr.HTML(elem_id=elem_id, apply_default_css=False)
+
+
+class StatsView:
+    """What the tab's events and the endpoint answer."""
+
+    def __init__(self, reader: LogReader, lanes: Callable[[], Sequence[str]], private: bool) -> None:
+        self._reader = reader
+        self._lanes = lanes
+        self._private = private
+
+    def choices(self, request: gr.Request, *values: Any) -> list[Any]:
+        """What lanes, models, providers and conversations there are by now; what is chosen stays chosen."""
+        found = samples.choices(self._reader, self._scope(request))
+        lanes, models, providers, period, length, conversation = values
+        return [
+            gr.update(choices=found.lanes, value=_still(lanes, found.lanes)),
+            gr.update(choices=found.models, value=_still(models, found.models)),
+            gr.update(choices=found.providers, value=_still(providers, found.providers)),
+            period,
+            length,
+            gr.update(choices=[("All", ""), *found.conversations], value=conversation or ""),
+        ]
+
+    def show(self, request: gr.Request, metric_column: str, with_reported: bool, *values: Any) -> list[Any]:
+        """Everything the tab shows, for these settings."""
+        form = Form.of(dict(zip(FIELDS, values, strict=True)))
+        filters = form.filters(self._scope(request))
+        metric = BY_COLUMN[metric_column]
+        sample = samples.load(self._reader, filters)
+        points = samples.points(self._reader, filters, N_POINTS)
+        look = Look.of(sample, self._lanes())
+        names = {series.key.lane: series.name.split(" · ")[0] for series in sample.series}
+        turns = samples.turns(self._reader, filters, owner_of(request.cookies))
+        return [
+            stats_html.overview(sample, look, filtered=form != Form()),
+            stats_html.paired(comparisons(sample, metric), metric) + stats_html.legend(look) if sample.series else "",
+            _shown(stats_plots.distribution(sample, points, metric, look, with_reported)),
+            _shown(stats_plots.timeline(points, metric, look)),
+            _shown(stats_plots.time_split(splits(sample))),
+            _shown(stats_plots.tokens_against_time(points, look)),
+            _shown(stats_plots.cost_over_days(samples.cost_by_day(self._reader, filters), look)),
+            stats_html.recent(turns, look, list(names.items())),
+            stats_html.downloads(form.query),
+        ]
+
+    def stats(
+        self, request: gr.Request, lanes: list[str] | None = None, models: list[str] | None = None, days: int = 0
+    ) -> dict[str, Any]:
+        """The summary: per lane and paired by prompt, of the last ``days`` days (0: of all time)."""
+        since = datetime.fromtimestamp(datetime.now(UTC).timestamp() - days * 86_400, UTC) if days > 0 else None
+        filters = samples.Filters(
+            lanes=tuple(lanes or ()),
+            models=tuple(models or ()),
+            since_utc=since.isoformat(timespec="milliseconds") if since else "",
+            owner=self._scope(request),
+        )
+        return as_dict(samples.load(self._reader, filters))
+
+    def _scope(self, request: gr.Request) -> str | None:
+        """Whose attempts are counted; None: everybody's."""
+        return owner_of(request.cookies) if self._private else None
+
+
+def _still(chosen: Any, choices: Sequence[tuple[str, str]]) -> list[str]:
+    """What was chosen and still can be."""
+    there = {value for _, value in choices}
+    return [value for value in chosen or [] if value in there]
+
+
+def _shown(chart: Any) -> Any:
+    """A plot that has nothing to show takes no room."""
+    return gr.update(value=chart, visible=chart is not None)

@@ -1,0 +1,273 @@
+"""The Stats tab in real Chromium over a real log, its downloads over HTTP, and its endpoint for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+from gradio_client import Client
+from playwright.sync_api import Browser, Page, expect
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from kimi_ui.core.events import Flag
+from kimi_ui.core.lane import LaneSpec
+from kimi_ui.engine import Engine
+from kimi_ui.log.reader import LogReader
+from kimi_ui.log.writer import LogWriter
+from kimi_ui.stats import sample as samples
+from kimi_ui.stats.sample import Filters
+from kimi_ui.ui.owner import COOKIE, owner_of
+from kimi_ui.ui.stats_form import Form
+from kimi_ui.ui.stats_routes import StatsRoutes
+from tests.support.browser import Visitor, launched, served
+from tests.support.log import store, writing
+from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
+from tests.support.turns import attempt, ended, tokens, turn
+
+PRICE = (1.0, None, 2.0, "2026-07-01")
+HOSTILE = "<img src=x onerror=window.hacked=1>${window.hacked=1}{{hacked}}"
+
+
+@dataclass
+class Site:
+    url: str
+    writer: LogWriter
+    reader: LogReader
+
+
+def cookie(letter: str) -> dict[str, str]:
+    return {COOKIE: letter * 40}
+
+
+def logged(n: int = 8, **fields: Any) -> list[Any]:
+    """Turns of two lanes, one of them slower, one turn with a prompt that would be markup."""
+    turns = []
+    for i in range(n):
+        at = f"2026-11-{10 + i:02}T12:00:00.000+00:00"
+        runs = [
+            (
+                attempt(lane, label=label, price=PRICE, input_chars=400, started_at_utc=at),
+                ended(tokens(80, start_ms=ttft_ms + 13 * i, gap_ms=10)),
+            )
+            for lane, label, ttft_ms in (("kimi", "Kimi K2", 200), ("qwen", "Qwen", 900))
+        ]
+        turns.append(turn(*runs, started_at_utc=at, prompt=HOSTILE if i == 0 else f"Question {i}?", **fields))
+    return turns
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    path: Path = tmp_path_factory.mktemp("stats") / "log.sqlite3"
+    reader = LogReader(path)
+    lanes = (("kimi", "Kimi K2"), ("qwen", "Qwen"))
+    roster = ScriptedRoster(
+        *(ScriptedProvider(LaneSpec(id, label, "openai", model="m"), [thinker()]) for id, label in lanes)
+    )
+    with writing(path) as writer:
+        engine = Engine(roster, writer, reader)  # type: ignore[arg-type]
+        engine.start()
+        with served(engine, roster, reader) as url:
+            yield Site(url, writer, reader)
+        engine.close()
+
+
+@pytest.fixture
+def visitor(browser: Browser, site: Site) -> Iterator[Visitor]:
+    visitor = Visitor(browser, site.url)
+    visitor.context.add_cookies([{"name": COOKIE, "value": cookie("m")[COOKIE], "url": site.url}])
+    yield visitor
+    visitor.close()
+    assert visitor.problems == []
+
+
+def opened(visitor: Visitor) -> Page:
+    page = visitor.open()
+    page.get_by_role("tab", name="Stats").click()
+    return page
+
+
+def test_nothing_is_computed_before_the_tab_is_opened_and_an_empty_log_says_what_to_do(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[Filters] = []
+    load = samples.load
+
+    def counted(reader: LogReader, filters: Filters) -> Any:
+        loads.append(filters)
+        return load(reader, filters)
+
+    monkeypatch.setattr(samples, "load", counted)
+    page = visitor.open()
+    assert loads == []
+    page.get_by_role("tab", name="Stats").click()
+    expect(page.locator("#stats .st-empty")).to_have_text(re.compile("Nothing has been measured yet"))
+    expect(page.locator("#stats .vega-embed")).to_have_count(0)
+    assert len(loads) == 1
+
+
+@pytest.fixture(scope="module")
+def filled(site: Site) -> list[Any]:
+    turns = logged(owner=owner_of(cookie("m")))
+    store(site.writer, *turns)
+    return turns
+
+
+def test_table_sentences_and_plots(visitor: Visitor, filled: list[Any]) -> None:
+    page = opened(visitor)
+    rows = page.locator("#stats .st-series tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.nth(0)).to_contain_text("Kimi K2")
+    expect(rows.nth(0).locator("td").nth(1)).to_contain_text("0.25")  # median first token of 200 + 13 i ms
+    expect(rows.nth(0).locator("td").nth(1)).to_contain_text("n = 8, not enough")
+    expect(page.locator("#stats .st-pairs li")).to_have_text(
+        "Qwen is +0.70 s [0.70, 0.70] against Kimi K2 on 8 prompts: slower."
+    )
+    expect(page.locator("#stats .vega-embed svg")).to_have_count(5)
+    expect(page.locator("#stats .vega-embed").nth(0)).to_contain_text("Share of attempts")
+    expect(page.locator("#stats .st-turns tbody tr")).to_have_count(8)
+    assert page.evaluate("window.hacked") is None, "a prompt is text"
+    expect(page.locator("#stats .st-turns")).to_contain_text(HOSTILE)
+
+
+def test_a_dot_opens_its_turn(visitor: Visitor, filled: list[Any]) -> None:
+    page = opened(visitor)
+    dot = page.locator("#stats .vega-embed").nth(0).locator(".mark-symbol path").last
+    dot.wait_for()
+    turn_id = dot.evaluate("element => element.__data__.href").removeprefix("/?turn=")
+    assert turn_id in {log.turn_id for log in filled}
+    dot.click(force=True)
+    page.wait_for_url(f"**/?turn={turn_id}")
+    expect(page.locator("[data-lane=kimi]").first).to_be_visible()
+    expect(page.locator("#lanes")).to_contain_text("word word")
+
+
+def test_metric_and_published_figures(visitor: Visitor, filled: list[Any]) -> None:
+    page = opened(visitor)
+    plot = page.locator("#stats .vega-embed").nth(0)
+    expect(plot).to_contain_text("Total time (s)")
+    page.locator("#stats-reported input").check()
+    expect(plot).to_contain_text("Kimi K2 heavy, reported 28.22 s")
+    page.locator("#stats-metric").get_by_label("Decode speed").check()
+    expect(plot).to_contain_text("Decode speed (tok/s)")
+    expect(plot).to_contain_text("Qwen3-Coder:30B, reported 117.7 tok/s")
+    page.locator("#stats-reported input").uncheck()
+    expect(plot).not_to_contain_text("reported")
+
+
+def test_filters_and_what_was_left_out(visitor: Visitor, site: Site, filled: list[Any]) -> None:
+    late = turn(
+        (attempt("kimi", label="Kimi K2"), ended([*tokens(50, start_ms=9, gap_ms=9), (900, Flag("loop_lag_ms", "80"))]))
+    )
+    store(site.writer, late)
+    page = opened(visitor)
+    note = page.locator("#stats-overview .st-note")
+    expect(note).to_contain_text("16 attempts. Left out: 1 with numbers that cannot be trusted.")
+    page.locator("#stats-include").get_by_label("suspect").check()
+    expect(note).to_contain_text("17 attempts.")
+    expect(note).not_to_contain_text("Left out")
+    page.locator("#stats-filters").get_by_text("Filters").click()
+    page.locator("#stats-filters").get_by_label("Lanes").click()
+    page.get_by_role("option", name="Qwen").click()
+    expect(note).to_contain_text("8 attempts.")
+    expect(page.locator("#stats .st-series tbody tr")).to_have_count(1)
+    expect(page.locator("#stats-paired")).to_contain_text("no two lanes have answered the same prompt yet")
+    href = page.get_by_role("link", name="these attempts as CSV").get_attribute("href")
+    assert href == "/kimi/stats/attempts.csv?lanes=qwen&include=suspect"
+
+
+def test_downloads(visitor: Visitor, filled: list[Any], tmp_path: Path) -> None:
+    page = opened(visitor)
+
+    def fetched(name: str) -> Path:
+        with page.expect_download() as download:
+            page.get_by_role("link", name=name).click()
+        path = tmp_path / download.value.suggested_filename
+        download.value.save_as(path)
+        return path
+
+    rows = list(csv.DictReader(io.StringIO(fetched("these attempts as CSV").read_text("utf-8"))))
+    assert {row["turn_id"] for row in rows} >= {log.turn_id for log in filled} and float(rows[0]["ttft_ms"]) == 200
+    lines = fetched("as JSON lines").read_text("utf-8").splitlines()
+    assert len(lines) == len(rows) and json.loads(lines[0])["lane"] == "kimi"
+    with closing(sqlite3.connect(fetched("the whole log as SQLite"))) as db:
+        assert db.execute("SELECT count(*) FROM attempt_metrics").fetchone()[0] == len(rows)
+
+
+@pytest.mark.parametrize("width", [1600, 1024, 390])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_overflows_and_colours_follow_the_theme(
+    browser: Browser, site: Site, filled: list[Any], width: int, theme: str
+) -> None:
+    visitor = Visitor(browser, site.url, viewport={"width": width, "height": 900})
+    page = visitor.open(f"?__theme={theme}")
+    page.get_by_role("tab", name="Stats").click()
+    plot = page.locator("#stats .vega-embed svg").first
+    plot.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    box = plot.bounding_box()
+    assert box is not None and 250 <= box["width"] <= width
+    title = page.locator("#stats .vega-embed .role-title-text text").first
+    lightness = title.evaluate("e => getComputedStyle(e).fill.match(/\\d+/g).slice(0, 3).reduce((a, b) => +a + +b, 0)")
+    assert (lightness > 380) == (theme == "dark")
+    visitor.close()
+    assert visitor.problems == []
+
+
+def test_programs_get_the_summary(site: Site, filled: list[Any]) -> None:
+    client = Client(site.url, verbose=False)
+    summary = client.predict(lanes=["qwen"], api_name="/stats")
+    assert [series["name"] for series in summary["series"]] == ["Qwen"] and summary["series"][0]["ttft_ms"]["n"] == 8
+    assert client.predict(days=1, api_name="/stats")["n_attempts"] == 0
+    client.close()
+
+
+def test_where_several_people_use_the_app_everybody_downloads_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    mine, yours = (owner_of(cookie(letter)) for letter in "ab")
+    with writing(path) as writer:
+        store(writer, *logged(1, owner=mine), *logged(2, owner=yours))
+    app = Starlette(routes=StatsRoutes(LogReader(path), private=True).routes())
+    with (
+        TestClient(app, cookies=cookie("a")) as me,
+        TestClient(app, cookies=cookie("b")) as you,
+        TestClient(app) as nobody,
+    ):
+        assert [len(who.get("/kimi/stats/attempts.jsonl").text.splitlines()) for who in (me, you, nobody)] == [2, 4, 0]
+        copy = tmp_path / "copy.sqlite3"
+        copy.write_bytes(me.get("/kimi/stats/log.sqlite3").content)
+    assert [head.prompt for head in LogReader(copy).turns()] == [HOSTILE]
+    assert b"Question" not in copy.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        Form(),
+        Form(lanes=("a", "b & c"), period="Last 7 days", include=("suspect",)),
+        Form(models=("x/y",), providers=("openai",), length="200 to 1,000", conversation="c", kind="Benchmark"),
+    ],
+)
+def test_a_form_goes_through_a_links_query_and_back(form: Form) -> None:
+    assert Form.of_query(parse_qsl(form.query)) == form
+
+
+def test_a_forged_query_sets_no_limit() -> None:
+    form = Form.of_query([("period", "x"), ("length", "'; --"), ("kind", "?"), ("include", "blind"), ("nonsense", "1")])
+    assert form.filters(None) == Filters()
