@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 STOP_GRACE_S = 1.0
 STYLES = ("kimi", "lane", "chat", "race", "compare", "markdown", "highlight", "lanes_tab", "stats", "sidebar")
-STYLES += ("replay",)
+STYLES += ("replay", "targets")
 
 
 class PortInUse(OSError):
