@@ -8,15 +8,26 @@ two models in one of them, 3 % failed or stopped, 2 % suspect, answers of about 
 
 from __future__ import annotations
 
+import json
 import random
 import sqlite3
+import sys
+import tempfile
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from kimi_ui.core.attempt import AttemptFold
+from kimi_ui.log.measured import measure_all
+from kimi_ui.log.reader import LogReader
 from kimi_ui.log.records import attempt_op, final_op
 from kimi_ui.log.writer import LogWriter
+from kimi_ui.stats.sample import load
+from kimi_ui.stats.summary import as_dict
+from kimi_ui.ui.stats_tab import StatsView
 from tests.support.turns import attempt, unique
 
 LANES = (("kimi", 9.0, 83, 0.6, 2.5), ("heavy", 12.0, 92, 0.6, 2.5), ("qwen", 2.0, 118, 0.0, 0.0))
@@ -56,8 +67,6 @@ def fill(path: Path, n_attempts: int, seed: int = 1) -> None:
 
 
 def _template() -> dict[str, Any]:
-    from kimi_ui.core.attempt import AttemptFold
-
     final = final_op("", AttemptFold())
     return attempt_op(attempt(), "boot").row | final.row | {"status": "ok"}
 
@@ -101,3 +110,52 @@ def _draw(rng: random.Random, lane: tuple[str, float, int, float, float]) -> dic
         "reasoning": "r" * (2 * n),
         "answer": "a" * (2 * n),
     }
+
+
+def measured(work: Callable[[], Any], rounds: int = 3) -> dict[str, float]:
+    """The best of some rounds, in seconds: on the clock, and of CPU time (what a busy machine distorts less)."""
+    walls, cpus = [], []
+    for _ in range(rounds):
+        wall, cpu = time.perf_counter(), time.process_time()
+        work()
+        walls.append(time.perf_counter() - wall)
+        cpus.append(time.process_time() - cpu)
+    return {"wall_s": round(min(walls), 3), "cpu_s": round(min(cpus), 3)}
+
+
+def main() -> None:
+    n_attempts = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log.sqlite3"
+        fill(path, n_attempts)
+        remeasured = _remeasure(path)
+        reader = LogReader(path)
+        view = StatsView(reader, lambda: [lane for lane, *_ in LANES], private=False)
+        visitor: Any = SimpleNamespace(cookies={})
+        controls: list[Any] = [None, None, None, "All time", "Any length", "", "All", None]
+        week = [*controls[:3], "Last 7 days", *controls[4:]]
+        figures = {
+            "n_attempts": n_attempts,
+            "log_mb": round(path.stat().st_size / 1e6),
+            "measuring_all_s": remeasured,
+            "summary": measured(lambda: load(reader)),
+            "summary_and_comparisons": measured(lambda: as_dict(load(reader))),
+            "whole_tab": measured(lambda: view.show(visitor, "e2e_ms", False, *controls)),
+            "whole_tab_last_week": measured(lambda: view.show(visitor, "e2e_ms", False, *week)),
+            "turns_of_a_page": measured(lambda: reader.turns("me")),
+            "metrics_of_one_attempt": measured(lambda: reader.attempt_metrics(["x"])),
+        }
+    print(json.dumps(figures))
+
+
+def _remeasure(path: Path) -> float:
+    """Seconds to make the copy that statistics read from the views: what a new version does once."""
+    with closing(sqlite3.connect(path)) as db:
+        started = time.perf_counter()
+        measure_all(db)
+        db.commit()
+        return round(time.perf_counter() - started, 2)
+
+
+if __name__ == "__main__":
+    main()
