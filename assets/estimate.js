@@ -92,7 +92,8 @@ export class EstimateLine {
 function money(amount, isFloor) {
   if (amount === null || amount === undefined) return "";
   if (amount === 0) return "$0";
-  const rounded = amount < 0.0001 ? "<$0.0001" : amount < 1 ? `$${Number(amount.toPrecision(2))}` : usd(amount);
+  const small = amount < 0.0001 ? usd(amount) : `$${Number(amount.toPrecision(2))}`;
+  const rounded = amount < 0.01 ? small : `$${amount.toFixed(2)}`;
   return `${isFloor ? "≥" : "≈"} ${rounded}`;
 }
 

@@ -92,7 +92,7 @@ def test_system_prompt_and_parameters_reach_the_request_and_stay_with_the_conver
     ask(page, "And now?")
     assert site.qwen.requests[-1].messages[0].role == "user" and site.qwen.requests[-1].params == {}
 
-    page.locator("#new-conversation").click()
+    page.get_by_role("button", name="New conversation").click()
     expect(page.locator("#settings")).to_have_text("Settings")
 
 

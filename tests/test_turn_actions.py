@@ -175,7 +175,7 @@ def test_prompts_are_copied_whole_and_a_new_conversation_begins_empty(site: Chat
     first = ask(page, "copy me")
     page.get_by_role("button", name="Copy prompt").click()
     eventually(lambda: clipboard(page).endswith("copy me") and "some notes" in clipboard(page))
-    page.locator("#new-conversation").click()
+    page.get_by_role("button", name="New conversation").click()
     expect(page.locator(".start")).to_be_visible()
     expect(page.locator(".turn-prompt")).to_have_count(0)
     second = ask(page, "fresh")
