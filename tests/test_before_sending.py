@@ -1,0 +1,130 @@
+"""What the composer asks the server before anything is sent: uploads, token counts, estimates from the real log."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import pytest
+
+from kimi_ui.core.attachments import Attachment, AttachmentError
+from kimi_ui.core.conversation_settings import ConversationSettings, LaneSettings
+from kimi_ui.core.estimate import Typical
+from kimi_ui.core.events import Answer, Finish, Reasoning, Usage
+from kimi_ui.core.lane import LaneSpec, Price
+from kimi_ui.core.tokens import counter
+from kimi_ui.core.turn import TurnLog
+from kimi_ui.engine import Engine
+from kimi_ui.log.reader import LogReader
+from kimi_ui.log.typical import typical
+from kimi_ui.log.writer import LogWriter
+from kimi_ui.providers.heavy import HeavyProvider
+from kimi_ui.ui import token_counts, uploads
+from kimi_ui.ui.estimates import PER_MESSAGE, Estimates
+from kimi_ui.ui.token_counts import TokenCounts
+from kimi_ui.ui.uploads import Uploads
+from tests.support.scripted import ScriptedProvider, ScriptedRoster
+
+TEXT = "one two three four five " * 50
+
+
+def test_uploads_belong_to_who_attached_them() -> None:
+    waiting = Uploads()
+    key = waiting.add("me", Attachment("a.txt", "text"))
+    assert waiting.of("me", [key, key]) == [Attachment("a.txt", "text")] * 2
+    for owner, keys in (("you", [key]), ("me", ["guess"])):
+        with pytest.raises(AttachmentError, match="attach it again"):
+            waiting.of(owner, keys)
+    waiting.drop("you", [key])
+    assert waiting.of("me", [key])
+    waiting.drop("me", [key, "unknown"])
+    with pytest.raises(AttachmentError):
+        waiting.of("me", [key])
+    with pytest.raises(AttachmentError, match="at most 20"):
+        waiting.of("me", ["x"] * 21)
+
+
+def test_uploads_that_wait_too_long_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MAX_CHARS", 100)
+    waiting = Uploads()
+    keys = [waiting.add("me", Attachment(f"{i}", "x" * 40)) for i in range(4)]
+    with pytest.raises(AttachmentError):
+        waiting.of("me", keys[:1])
+    assert [one.name for one in waiting.of("me", keys[2:])] == ["2", "3"]
+
+
+def test_a_long_text_is_counted_once_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[str] = []
+    whole = counter("").count
+    monkeypatch.setattr(counter(""), "count", lambda text: counted.append(text) or whole(text))
+    counts = TokenCounts()
+    assert counts.count(TEXT) == counts.count(TEXT) == whole(TEXT)
+    assert counts.count("short") == counts.count("short") == whole("short")
+    assert counts.count(TEXT + "\ud800") > 0  # half a surrogate pair, as a prompt may hold
+    assert counted.count(TEXT) == 1 and counted.count("short") == 2
+    monkeypatch.setattr(token_counts, "KEPT", 1)
+    counts.count(TEXT + "!")
+    counts.count(TEXT)
+    assert counted.count(TEXT) == 2
+
+
+def ended(turn: TurnLog) -> None:
+    deadline = time.monotonic() + 10
+    while not turn.closed:
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.002)
+
+
+def test_estimates_come_from_the_log_of_earlier_answers(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    writer, reader = LogWriter(path), LogReader(path)
+    writer.start()
+    thought, answer = "word " * 600, "word " * 400
+    said = [Reasoning(thought), Answer(answer), Finish("stop"), Usage(output_tokens=1000, reasoning_tokens=600)]
+    spec = LaneSpec("kimi", "Kimi", "openai", model="k2", price=Price(1.0, 4.0), system="Be brief.")
+    inner = ScriptedProvider(spec, [said])
+    heavy = HeavyProvider(LaneSpec("heavy", "Heavy", "heavy", of="kimi", width=2, quorum=2), inner)
+    engine = Engine(ScriptedRoster(inner, heavy), writer, reader)  # type: ignore[arg-type]
+    engine.start()
+    try:
+        estimates = Estimates(engine, reader, TokenCounts())
+        nothing_known = estimates.of("", math.inf, "Why?", [], ConversationSettings())
+        assert [lane["is_floor"] for lane in nothing_known["lanes"]] == [True, True]
+        assert typical(reader, "k2") is None
+
+        for _ in range(3):
+            turn = engine.send("Why?", lanes=["kimi"])
+            ended(turn)
+        writer.flush().result()
+        assert typical(reader, "k2") == Typical(1000, 400, 3)
+        assert typical(reader, "other") is None
+
+        known = Estimates(engine, reader, TokenCounts())
+        first = known.of("", math.inf, "Why?", [], ConversationSettings())
+        kimi, of_heavy = first["lanes"]
+        count = counter().count
+        prompt = count("Why?") + count("Be brief.") + 2 * PER_MESSAGE
+        assert (kimi["prompt_tokens"], kimi["requests"], kimi["is_floor"]) == (prompt, 1, False)
+        assert kimi["usd"] == pytest.approx((prompt * 1.0 + 1000 * 4.0) / 1e6)
+        bare = count("Why?") + PER_MESSAGE
+        assert of_heavy["requests"] == 3
+        assert of_heavy["usd"] == pytest.approx((3 * bare + 2 * 400 + 3 * 1000 * 4.0) / 1e6)
+        assert first["usd"] == pytest.approx(kimi["usd"] + of_heavy["usd"]) and first["unpriced"] == 0
+
+        conversation = turn.conversation_id
+        later = known.of(conversation, math.inf, "Why?", [Attachment("n.txt", TEXT)], ConversationSettings())
+        history = count("Why?") + count(answer) + 2 * PER_MESSAGE
+        assert later["lanes"][0]["prompt_tokens"] > prompt + history + count(TEXT)
+        settings = ConversationSettings("System.", {"heavy": LaneSettings(on=False), "kimi": LaneSettings(model="k3")})
+        edited = known.of(conversation, 0, "Why?", [], settings)
+        assert [lane["id"] for lane in edited["lanes"]] == ["kimi"]
+        assert edited["lanes"][0]["prompt_tokens"] == count("Why?") + count("System.") + 2 * PER_MESSAGE
+        assert edited["usd"] is None and edited["unpriced"] == 1  # the price was the other model's
+        thinking = ConversationSettings(lanes={"kimi": LaneSettings(send_reasoning=True)})
+        more = known.of(conversation, math.inf, "Why?", [], thinking)["lanes"][0]["prompt_tokens"]
+        plain = known.of(conversation, math.inf, "Why?", [], ConversationSettings())["lanes"][0]["prompt_tokens"]
+        assert more == plain + count(thought) + PER_MESSAGE
+    finally:
+        engine.close()
+        writer.close()
