@@ -35,7 +35,6 @@ export class Lane {
     this.stamps = {};
     this.sent = 0;
     this.reasoningTokens = null;
-    this.live = false; // whether this page is watching it happen
     this.#build();
     this.#setPhase("idle");
     this.#describe(null);
@@ -59,7 +58,7 @@ export class Lane {
   apply(part, live) {
     if (part.attempt) this.#restart(part.attempt);
     if (part.stamps) Object.assign(this.stamps, part.stamps);
-    if (part.preparing !== undefined) this.#prepare(part.preparing);
+    if (part.preparing) this.#prepare(part.preparing);
     if (part.clear_answer) this.#clearAnswer();
     if (part.reasoning) this.reasoning.append(part.reasoning, this.#thinking);
     if (part.trajectories) this.board.apply(part.trajectories);
@@ -153,7 +152,7 @@ export class Lane {
     this.body = h("div", { class: "lane-body", tabindex: "0", role: "region", "aria-label": `${info.label}: reasoning and answer` },
       this.steps.element, this.board.element, this.reasoning.element, this.answer.element, this.answerTools, this.noteList, this.cards);
     this.follower = new Follower(this.body, latest);
-    this.metrics = new MetricsStrip();
+    this.metrics = new MetricsStrip(info.width > 0);
     this.element = h(
       "section", { class: "lane", "data-lane": info.id, "data-phase": "idle", "aria-label": info.label, onclick: (event) => this.#clicked(event) },
       this.header, this.attempts.bar, h("div", { class: "lane-frame" }, this.body, latest), this.metrics.element,
@@ -197,11 +196,6 @@ export class Lane {
   }
 
   #prepare(preparing) {
-    if (!preparing) {
-      this.preparing?.element.remove();
-      this.preparing = null;
-      return;
-    }
     if (!this.preparing) {
       this.preparing = new ProgressCard();
       this.cards.append(this.preparing.element);

@@ -12,28 +12,42 @@ const SOURCES = {
   chars: "estimated from the number of characters",
 };
 
+const SOURCE_WORDS = { usage: "usage", server: "server", tokenizer: "local", chars: "est." };
+
+const COSTS = {
+  price: "This lane's price is 0",
+  reported: "As the gateway reported it",
+  usage: "From the provider's token counts",
+  estimate: "Estimated: not all tokens were counted by the provider",
+};
+
 const CELLS = [
   ["elapsed", "Elapsed", "From sending the request to the end of the answer"],
   ["ttft", "First token", "Time to the first token of any kind (TTFT)"],
   ["ttfo", "First answer", "Time to the first token of the answer (TTFO)"],
   ["tokens", "Tokens", "Output tokens, reasoning included"],
   ["rate", "Decode", "Output tokens per second after the first one; not shown under 40 tokens or 200 ms"],
-  ["cost", "Cost", "By the price in the lanes file"],
+  ["cost", "Cost", "By the price of this lane"],
 ];
+// Heavy is many streams: what it does per second is another figure than the speed of one, and never called the same.
+const AGGREGATE = ["rate", "Aggregate", "All trajectories' output tokens per second of the whole, once it has ended"];
 
 export class MetricsStrip {
-  constructor() {
+  constructor(heavy = false) {
+    this.heavy = heavy;
     this.cells = {};
     this.element = h("footer", { class: "metrics", "data-part": "metrics" });
-    for (const [name, label, title] of CELLS) {
+    for (const [name, label, title] of CELLS.map((cell) => (heavy && cell[0] === "rate" ? AGGREGATE : cell))) {
       const value = h("dd", { "data-metric": name }, UNKNOWN);
+      const source = name === "tokens" ? (this.source = h("span", { class: "metric-source" })) : null;
       this.cells[name] = value;
-      this.element.append(h("dl", { title }, h("dt", {}, label), value));
+      this.element.append(h("dl", { title }, h("dt", {}, label, source), value));
     }
   }
 
   clear() {
     for (const cell of Object.values(this.cells)) setText(cell, UNKNOWN);
+    setText(this.source, "");
   }
 
   elapsed(ms) {
@@ -47,11 +61,11 @@ export class MetricsStrip {
     const output = m.output_tokens;
     setText(this.cells.tokens, output === null ? UNKNOWN : `${estimated ? "~" : ""}${count(output)}`);
     setAttribute(this.cells.tokens, "title", tokenTitle(m));
-    setAttribute(this.cells.tokens, "data-source", m.token_source ?? "");
-    setText(this.cells.rate, rate(m.decode_tps));
+    setText(this.source, m.token_source ? ` · ${SOURCE_WORDS[m.token_source] ?? m.token_source}` : "");
+    setText(this.cells.rate, rate(this.heavy ? m.aggregate_tps : m.decode_tps));
     setAttribute(this.cells.rate, "title", rateTitle(m));
     setText(this.cells.cost, usd(m.cost_usd));
-    setAttribute(this.cells.cost, "title", m.cost_note ?? "");
+    setAttribute(this.cells.cost, "title", costTitle(m));
   }
 }
 
@@ -65,9 +79,15 @@ function tokenTitle(m) {
 }
 
 function rateTitle(m) {
-  if (m.rate_note) return m.rate_note;
+  if (m.burst) return "The text came in bursts, held back somewhere on its way: a rate would say nothing about the model";
   const parts = [];
-  if (m.e2e_tps !== null && m.e2e_tps !== undefined) parts.push(`${rate(m.e2e_tps)} from sending to the end`);
-  if (m.effective_tps !== null && m.effective_tps !== undefined) parts.push(`${rate(m.effective_tps)} of answer alone`);
-  return parts.join("; ");
+  if (m.e2e_tps !== null) parts.push(`${rate(m.e2e_tps)} from sending to the end`);
+  if (m.effective_tps !== null) parts.push(`${rate(m.effective_tps)} counting the answer alone`);
+  return parts.join("; ") || null;
+}
+
+function costTitle(m) {
+  if (m.cost_usd === null) return m.price_as_of ? "Not known yet" : "No price is known for this lane";
+  const prices = m.price_as_of && m.cost_source !== "reported" ? `, prices of ${m.price_as_of}` : "";
+  return `${COSTS[m.cost_source] ?? "Source unknown"}${prices}`;
 }

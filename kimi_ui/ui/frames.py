@@ -12,7 +12,7 @@ has not changed):
      "lanes": {"<lane id>": {
         "attempt":   {...}           a new attempt began: forget the lane's earlier one (label, model, provider, host,
                                      stand_in_for, attempt_no, sent_ms from the turn's start)
-        "preparing": {label, done, total} | null     before the request: weights being fetched (bytes)
+        "preparing": {label, done, total}    before the request: weights being fetched (bytes)
         "phase":     "thinking"      design §4: connecting | waiting | thinking | answering | done | stopped | error …
         "stamps":    {first_token_ms, first_reasoning_ms, first_answer_ms, last_token_ms, end_ms}, as far as known
         "reasoning": "…"             plain text to append
