@@ -171,6 +171,22 @@ def test_the_drawer_and_the_list_of_keys(site: ChatSite, page: Page) -> None:
     assert findings(page) == []
 
 
+def test_a_blind_turn_and_the_comparison(site: ChatSite, page: Page) -> None:
+    site.say(spoken("Hm.", "It is seven.\n```\nx = 1\n```\n"), spoken("", "It is eight.\n```\nx = 2\n```\n"))
+    page.locator("#blind").click()
+    send(page)
+    for slot in ("A", "B", "C"):
+        wait_phase(page, slot, "done")
+    assert findings(page) == []
+    page.get_by_role("button", name="Compare two answers").click()
+    page.get_by_role("dialog", name="Compare two answers").locator("[data-kind]").first.wait_for()
+    assert findings(page) == []
+    page.keyboard.press("Escape")
+    page.locator(".verdict-choice").first.click()
+    page.locator(".turn-current .race").wait_for()
+    assert findings(page) == []
+
+
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_the_other_tabs(browser: Browser, tmp_path: Path, mode: str) -> None:
     with real_site(tmp_path) as url:
