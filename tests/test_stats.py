@@ -61,7 +61,7 @@ def test_an_empty_log_has_no_series(tmp_path: Path) -> None:
     reader = LogReader(tmp_path / "none.sqlite3")
     sample = load(reader)
     assert (sample.series, sample.n, left_out(sample)) == ([], 0, "")
-    assert (points(reader), cost_by_day(reader), turns(reader)) == ([], [], [])
+    assert (points(reader), cost_by_day(reader), turns(reader, [])) == ([], [], [])
     assert choices(reader) == ([], [], [], [])
 
 
@@ -161,7 +161,7 @@ def test_blind_turns_stay_out_until_the_vote(log: tuple[LogWriter, LogReader]) -
     store(writer, blind)
     wanting = Filters(include=frozenset({"blind"}))
     assert load(reader, wanting).n == 0 and load(reader).excluded == {"blind": 2}
-    assert points(reader) == [] and turns(reader) == [] and cost_by_day(reader) == []
+    assert points(reader) == [] and cost_by_day(reader) == []
     assert len("".join(csv_lines(reader, Filters())).splitlines()) == 1
     writer.write([vote_op(blind.turn_id, Vote("tie", "", ("kimi", "heavy"), True, False, "2026"))]).result(10)
     assert load(reader).n == 2 and len(points(reader)) == 2
@@ -233,7 +233,7 @@ def test_recent_turns_show_only_prompts_the_viewer_may_read(log: tuple[LogWriter
         race(minute=1, owner="you", prompt="Your secret"),
         race(minute=2, prompt="From the terminal"),
     )
-    found = turns(reader, viewer="me")
+    found = turns(reader, points(reader), viewer="me")
     assert [row.prompt for row in found] == ["From the terminal", None, "My secret question"]
     assert [point.key.lane for point in found[0].points] == ["kimi", "heavy"]
 

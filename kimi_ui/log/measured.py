@@ -62,6 +62,7 @@ def m_measured(db: Database) -> None:
     columns = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
     db.execute(f"CREATE TABLE measured ({columns}) STRICT")
     db.execute("CREATE INDEX measured_by_turn ON measured (turn_id)")
+    db.execute("CREATE INDEX measured_by_time ON measured (started_at_utc)")
     db.execute(
         f"""
         CREATE TRIGGER measured_when_an_attempt_ends AFTER UPDATE OF status ON attempts WHEN NEW.status <> 'open'

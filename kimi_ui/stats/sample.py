@@ -241,20 +241,20 @@ class TurnRow(NamedTuple):
     points: list[Point]
 
 
-def turns(reader: LogReader, filters: Filters | None = None, viewer: str = "", limit: int = 20) -> list[TurnRow]:
-    """The newest turns with attempts that fit, newest first. ``viewer``: the owner whose prompts may be shown."""
+def turns(reader: LogReader, newest: Sequence[Point], viewer: str = "", limit: int = 20) -> list[TurnRow]:
+    """The turns of these points, newest first. ``viewer``: the owner whose prompts may be shown."""
     by_turn: dict[str, list[Point]] = {}
-    for point in points(reader, filters, limit * 6):
+    for point in newest:
         by_turn.setdefault(point.turn_id, []).append(point)
-    newest = list(by_turn)[::-1][:limit]
+    turn_ids = list(by_turn)[::-1][:limit]
     query = f"""
         SELECT turn_id, started_at_utc, owner, substr(prompt, 1, 400) FROM turns
-        WHERE turn_id IN ({", ".join("?" * len(newest))})
+        WHERE turn_id IN ({", ".join("?" * len(turn_ids))})
     """
     with _rows(reader) as db:
-        heads = {row[0]: row[1:] for row in db.execute(query, newest)}
+        heads = {row[0]: row[1:] for row in db.execute(query, turn_ids)}
     found = []
-    for turn_id in newest:
+    for turn_id in turn_ids:
         if head := heads.get(turn_id):
             started_at_utc, owner, prompt = head
             shown = " ".join(prompt.split()) if owner in ("", viewer) else None

@@ -7,12 +7,12 @@ Altair is imported when the first chart is made: it takes half a second that the
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
+import orjson
 from gradio.components.plot import PlotData
 
 from ..stats.reported import REPORTED, reported_value
@@ -57,6 +57,21 @@ class Look(NamedTuple):
         return cls({series.key: series.name for series in sample.series}, colours, dashes)
 
 
+class Rows:
+    """The data of one chart, kept out of Altair's hands: it would check every value against its schema (seconds)."""
+
+    def __init__(self) -> None:
+        self.datasets: dict[str, list[dict[str, Any]]] = {}
+
+    def chart(self, rows: list[dict[str, Any]]) -> alt.Chart:
+        """A chart over ``rows``."""
+        import altair as alt
+
+        name = f"rows{len(self.datasets)}"
+        self.datasets[name] = rows
+        return alt.Chart(alt.NamedData(name=name))
+
+
 def distribution(
     sample: Sample, points: Sequence[Point], metric: Metric, look: Look, with_reported: bool
 ) -> PlotData | None:
@@ -80,33 +95,34 @@ def distribution(
         return None
     axis = alt.X("x:Q", title=f"{metric.name} ({metric.unit})", scale=_scale(np.concatenate(numbers)))
     share_axis = alt.Y("share:Q", title="share of attempts", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
+    rows = Rows()
     layers: list[Any] = [
-        alt.Chart(_data(steps))
+        rows.chart(steps)
         .mark_line(interpolate="step-after", strokeWidth=1.5)
         .encode(x=axis, y=share_axis, color=_colour(look), strokeDash=_dash(look)),
-        alt.Chart(_data(dots))
+        rows.chart(dots)
         .mark_circle(size=36, opacity=0.75, cursor="pointer")
         .encode(x=axis, y=share_axis, color=_colour(look), href="href:N", tooltip=_tooltips(metric)),
     ]
     if with_reported:
-        layers += _reported_rules(metric)
-    return _finish(alt.layer(*layers), "Share of attempts at or below; every dot opens its turn")
+        layers += _reported_rules(metric, rows)
+    return _finish(alt.layer(*layers), rows, "Share of attempts at or below; every dot opens its turn")
 
 
-def _reported_rules(metric: Metric) -> list[Any]:
+def _reported_rules(metric: Metric, rows: Rows) -> list[Any]:
     """Published figures as dashed rules, each with its name on a line of its own."""
     import altair as alt
 
     ink = "var(--body-text-color-subdued)"
     layers: list[Any] = []
-    for row, figure in enumerate(REPORTED):
+    for line, figure in enumerate(REPORTED):
         value = reported_value(figure, metric.column)
         if value is not None:
             x = _scaled(value, metric)
-            chart = alt.Chart(_data([{"x": x, "text": f"{figure.name}, reported {x:g} {metric.unit}"}]))
+            chart = rows.chart([{"x": x, "text": f"{figure.name}, reported {x:g} {metric.unit}"}])
             layers.append(chart.mark_rule(strokeDash=[2, 3], color=ink).encode(x="x:Q"))
             text = chart.mark_text(align="left", dx=4, fontSize=11, color=ink)
-            layers.append(text.encode(x="x:Q", y=alt.value(HEIGHT - 46 + 14 * row), text="text:N"))
+            layers.append(text.encode(x="x:Q", y=alt.value(HEIGHT - 46 + 14 * line), text="text:N"))
     return layers
 
 
@@ -114,16 +130,17 @@ def timeline(points: Sequence[Point], metric: Metric, look: Look) -> PlotData | 
     """Every attempt at its time."""
     import altair as alt
 
-    rows = [
+    data = [
         _dot(point, look) | {"at": point.started_at_utc, "y": _scaled(_value(point, metric), metric)}
         for point in points
         if _value(point, metric) is not None
     ]
-    if not rows:
+    if not data:
         return None
-    values = np.array([row["y"] for row in rows])
+    values = np.array([row["y"] for row in data])
+    rows = Rows()
     chart = (
-        alt.Chart(_data(rows))
+        rows.chart(data)
         .mark_circle(size=34, opacity=0.7, cursor="pointer")
         .encode(
             x=alt.X("at:T", title=None),
@@ -133,22 +150,23 @@ def timeline(points: Sequence[Point], metric: Metric, look: Look) -> PlotData | 
             tooltip=_tooltips(metric, "y"),
         )
     )
-    return _finish(chart, f"{metric.name} over time")
+    return _finish(chart, rows, f"{metric.name} over time")
 
 
 def tokens_against_time(points: Sequence[Point], look: Look) -> PlotData | None:
     """Output tokens against total time: the slope is the end-to-end speed."""
     import altair as alt
 
-    rows = [
+    data = [
         _dot(point, look) | {"tokens": point.output_tokens, "seconds": point.e2e_ms / 1000}
         for point in points
         if point.output_tokens is not None and point.e2e_ms is not None
     ]
-    if not rows:
+    if not data:
         return None
+    rows = Rows()
     chart = (
-        alt.Chart(_data(rows))
+        rows.chart(data)
         .mark_circle(size=34, opacity=0.7, cursor="pointer")
         .encode(
             x=alt.X("seconds:Q", title="Total time (s)"),
@@ -162,7 +180,7 @@ def tokens_against_time(points: Sequence[Point], look: Look) -> PlotData | None:
             ],
         )
     )
-    return _finish(chart, "Tokens against time")
+    return _finish(chart, rows, "Tokens against time")
 
 
 def time_split(splits: Sequence[Split]) -> PlotData | None:
@@ -171,15 +189,16 @@ def time_split(splits: Sequence[Split]) -> PlotData | None:
 
     if not splits:
         return None
-    rows = [
+    data = [
         {"name": split.name, "part": title, "order": order, "seconds": getattr(split, part) / 1000, "n": split.n}
         for split in splits
         for order, (part, (title, _)) in enumerate(PARTS.items())
     ]
     titles, colours = zip(*PARTS.values(), strict=True)
     legend = alt.Legend(title=None, orient="bottom", symbolType="square", columns=2)
+    rows = Rows()
     chart = (
-        alt.Chart(_data(rows))
+        rows.chart(data)
         .mark_bar(height={"band": 0.62})
         .encode(
             x=alt.X("seconds:Q", title="mean time (s)"),
@@ -194,18 +213,19 @@ def time_split(splits: Sequence[Split]) -> PlotData | None:
             ],
         )
     )
-    return _finish(chart, "Where the time goes", 44 * len(splits) + 8)
+    return _finish(chart, rows, "Where the time goes", 44 * len(splits) + 8)
 
 
 def cost_over_days(days: Sequence[tuple[str, Key, float]], look: Look) -> PlotData | None:
     """USD per day and series."""
     import altair as alt
 
-    rows = [{"day": day, "name": look.names[key], "usd": usd} for day, key, usd in days if key in look.names]
-    if not rows:
+    data = [{"day": day, "name": look.names[key], "usd": usd} for day, key, usd in days if key in look.names]
+    if not data:
         return None
+    rows = Rows()
     chart = (
-        alt.Chart(_data(rows))
+        rows.chart(data)
         .mark_bar()
         .encode(
             x=alt.X("utcyearmonthdate(day):T", title=None, axis=alt.Axis(format="%b %d")),
@@ -214,7 +234,7 @@ def cost_over_days(days: Sequence[tuple[str, Key, float]], look: Look) -> PlotDa
             tooltip=["day:N", alt.Tooltip("name:N", title="lane"), alt.Tooltip("usd:Q", format="$,.4f")],
         )
     )
-    return _finish(chart, "Cost per day (UTC)")
+    return _finish(chart, rows, "Cost per day (UTC)")
 
 
 def turn_link(turn_id: str) -> str:
@@ -238,12 +258,6 @@ def _dot(point: Point, look: Look) -> dict[str, Any]:
         "status": point.status,
         "when": point.started_at_utc[:16].replace("T", " "),
     }
-
-
-def _data(rows: Sequence[Mapping[str, Any]]) -> alt.Data:
-    import altair as alt
-
-    return alt.Data(values=list(rows))
 
 
 def _tooltips(metric: Metric, field: str = "x") -> list[Any]:
@@ -281,7 +295,7 @@ def _scale(values: Any) -> alt.Scale:
     return alt.Scale(zero=True, nice=True)
 
 
-def _finish(chart: Any, title: str, height: int = HEIGHT) -> PlotData:
+def _finish(chart: Any, rows: Rows, title: str, height: int = HEIGHT) -> PlotData:
     """Title, size, type and colours that every chart shares, and the form in which the page takes it."""
     import altair as alt
 
@@ -315,5 +329,5 @@ def _finish(chart: Any, title: str, height: int = HEIGHT) -> PlotData:
         .configure_text(font=font)
     )
     # Gradio's page has Vega-Lite 5, which takes these charts as they are but would complain of the newer schema's name.
-    spec = chart.to_dict() | {"$schema": "https://vega.github.io/schema/vega-lite/v5.json"}
-    return PlotData(type="altair", plot=json.dumps(spec))
+    spec = chart.to_dict() | {"$schema": "https://vega.github.io/schema/vega-lite/v5.json", "datasets": rows.datasets}
+    return PlotData(type="altair", plot=orjson.dumps(spec).decode())

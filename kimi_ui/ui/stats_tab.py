@@ -19,7 +19,8 @@ import gradio as gr
 from ..log.reader import LogReader
 from ..stats import sample as samples
 from ..stats.summary import BY_COLUMN, METRICS, as_dict, comparisons, splits
-from . import stats_html, stats_plots
+from ..stats.votes import votes
+from . import stats_html, stats_plots, stats_votes
 from .owner import owner_of
 from .stats_form import INCLUDES, KINDS, LENGTHS, PERIODS, Form
 from .stats_plots import Look
@@ -64,6 +65,7 @@ def build(
                 value=False, label=REPORTED_LABEL, container=False, visible=reference_figures, elem_id="stats-reported"
             )
         paired = _html("stats-paired")
+        voted = _html("stats-votes")
         with gr.Row(equal_height=True):
             distribution = _plot("Distribution")
             timeline = _plot("Timeline")
@@ -74,7 +76,7 @@ def build(
         recent = _html("stats-turns")
         downloads = _html("stats-downloads")
 
-    shown = [overview, paired, distribution, timeline, split, tokens, cost, recent, downloads]
+    shown = [overview, paired, voted, distribution, timeline, split, tokens, cost, recent, downloads]
     settings = [metric, reported, *controls]
     quiet = {"concurrency_limit": None, "api_visibility": "private", "show_progress": "hidden"}
     tab.select(view.choices, controls[:6], controls[:6], **quiet).then(view.show, settings, shown, **quiet)
@@ -151,10 +153,11 @@ class StatsView:
         points = samples.points(self._reader, filters, N_POINTS)
         look = Look.of(sample, self._lanes())
         names = {series.key.lane: series.name.split(" · ")[0] for series in sample.series}
-        turns = samples.turns(self._reader, filters, owner_of(request.cookies))
+        turns = samples.turns(self._reader, points, owner_of(request.cookies))
         return [
             stats_html.overview(sample, look, filtered=form != Form()),
             stats_html.paired(comparisons(sample, metric), metric) + stats_html.legend(look) if sample.series else "",
+            stats_votes.section(votes(self._reader, filters), self._lanes()),
             _shown(stats_plots.distribution(sample, points, metric, look, with_reported)),
             _shown(stats_plots.timeline(points, metric, look)),
             _shown(stats_plots.time_split(splits(sample))),
