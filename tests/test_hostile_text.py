@@ -232,7 +232,8 @@ def test_what_is_kept_is_harmless_wherever_it_is_shown_again(
         wait_phase(page, lane_id, "done")
     conversation = page.url.partition("?c=")[2]
 
-    expect(page.locator(f'.history [data-conversation="{conversation}"] .history-title')).to_contain_text("${window.ran=1}")
+    title = page.locator(f'.history [data-conversation="{conversation}"] .history-title')
+    expect(title).to_contain_text("${window.ran=1}")
     page.locator(".history-search").fill("onerror")
     expect(page.locator(".history-results mark").first).to_be_visible()
     assert_harmless_anywhere(page, watched, heard)
