@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from ..providers.roster import Roster
 
 STOP_GRACE_S = 1.0
-STYLES = ("kimi", "lane", "chat", "race", "compare", "markdown", "highlight", "lanes_tab", "stats", "sidebar")
-STYLES += ("replay", "targets")
+STYLES = (
+    *("kimi", "lane", "chat", "race", "compare", "markdown", "highlight"),
+    *("lanes_tab", "stats", "sidebar", "replay", "targets"),
+)
 
 
 class PortInUse(OSError):
