@@ -10,6 +10,7 @@ import heapq
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -274,6 +275,7 @@ class _Stream(NamedTuple):
 def _entries(db: sqlite3.Connection, turn_id: str) -> list[Entry]:
     """The turn's entries: each attempt's in their order, the attempts merged by time since the click."""
     streams: dict[tuple[str, str | None], _Stream] = {}
+    last_tries: dict[str, tuple[str, str]] = {}
     attempts = db.execute(
         "SELECT * FROM attempts WHERE turn_id = ? ORDER BY sent_ns, parent_id IS NOT NULL, rowid", (turn_id,)
     )
@@ -282,6 +284,8 @@ def _entries(db: sqlite3.Connection, turn_id: str) -> list[Entry]:
         opened = Entry(attempt.lane, attempt.attempt_id, 0, Opened(attempt.as_dict()))
         stream = _Stream(attempt.sent_ns, row["status"], [(attempt.sent_ns, opened)])
         streams[attempt.lane, attempt.attempt_id] = stream
+        if not attempt.parent_id:
+            last_tries[attempt.lane] = (attempt.lane, attempt.attempt_id)
     segments = db.execute("SELECT lane, attempt_id, payload FROM events WHERE turn_id = ? ORDER BY seq", (turn_id,))
     for lane, attempt_id, payload in segments.fetchall():
         stream = streams.setdefault((lane, attempt_id), _Stream(0, "open", []))
@@ -294,5 +298,10 @@ def _entries(db: sqlite3.Connection, turn_id: str) -> list[Entry]:
         if last is not None and stream.status != "open" and not isinstance(last.event, End):
             # Its process died: the end was written by the sweep, not by the stream.
             stream.items.append((last_ns, Entry(lane, attempt_id or "", last.t_ns, End(stream.status))))
+    for key in last_tries.values():
+        last_ns, last = streams[key].items[-1]
+        if isinstance(last.event, End) and last.event.retry_in_s is not None:
+            # Nor will the try come that it announced when its process died.
+            streams[key].items[-1] = (last_ns, last._replace(event=replace(last.event, retry_in_s=None)))
     numbered = ([(at_ns, i, entry) for at_ns, entry in stream.items] for i, stream in enumerate(streams.values()))
     return [entry for _, _, entry in heapq.merge(*numbered, key=lambda item: item[:2])]
