@@ -20,7 +20,8 @@ from kimi_ui.log.votes import vote_op
 from kimi_ui.log.writer import LogWriter
 from kimi_ui.stats.sample import Filters
 from kimi_ui.stats.statistics import wilson
-from kimi_ui.stats.votes import Votes, votes
+from kimi_ui.stats.votes import LaneVotes, PairVotes, Votes, sentence, votes
+from kimi_ui.ui.stats_votes import section
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
 
 ALL = ("a", "b", "c")
@@ -136,8 +137,37 @@ def test_statistics_agree_with_the_views(setting: Setting) -> None:
     assert [(pair.lane, pair.other) for pair in found.pairs if not pair.blind] == [("a", "b"), ("a", "c"), ("b", "c")]
     best = next(one for one in found.lanes if one.blind and one.lane == "c")
     assert (best.name, best.share, best.interval) == ("C", 1.0, wilson(3, 3))
+    assert [sentence(pair) for pair in found.pairs if not pair.blind] == [
+        "A over B in 2 of 3 votes (67 %, 21 % to 94 %); 1 tie: not enough to tell.",
+        "A over C in 1 of 1 votes (100 %, 21 % to 100 %); 1 tie: not enough to tell.",
+        "B over C in 1 of 1 votes (100 %, 21 % to 100 %); 1 tie: not enough to tell.",
+    ]
     nobody = votes(setting.reader, Filters(owner="somebody else"))
     assert nobody == Votes(0, [], [])
+
+
+def test_a_preference_is_said_only_where_the_votes_show_one() -> None:
+    def said(wins: int, losses: int, ties: int = 0) -> str:
+        decided = wins + losses
+        share = wins / decided if decided else None
+        interval = wilson(wins, decided) if decided else None
+        return sentence(PairVotes("a", "b", "A", "B", True, wins, losses, ties, share, interval))
+
+    assert said(2, 18) == "B over A in 18 of 20 votes (90 %, 70 % to 97 %)."
+    assert said(11, 9) == "A over B in 11 of 20 votes (55 %, 34 % to 74 %): not enough to tell."
+    assert said(0, 0, 2) == "A and B: no vote for either of them; 2 ties."
+
+
+def test_the_section_of_the_stats_tab_escapes_names() -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    lane = LaneVotes("a", hostile, True, 4, 3, 0, 1, 0, 0.75, wilson(3, 4))
+    other = LaneVotes("b", "B", True, 4, 1, 0, 3, 0, 0.25, wilson(1, 4))
+    pair = PairVotes("a", "b", hostile, "B", True, 3, 1, 0, 0.75, wilson(3, 4))
+    shown = section(Votes(4, [lane, other], [pair]), ["b", "a"])
+    assert "<img" not in shown and shown.count("&lt;img") == 2
+    assert "var(--kimi-lane-1)" in shown and "4 turns" in shown
+    assert "75 %" in shown and "With names" not in shown
+    assert section(Votes(0, [], []), ["a"]) == ""
 
 
 def test_a_lane_called_tie_is_not_a_tie(setting: Setting) -> None:

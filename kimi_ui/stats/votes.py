@@ -35,12 +35,19 @@ class PairVotes(NamedTuple):
 
     lane: str
     other: str
+    name: str
+    other_name: str
     blind: bool
     wins: int
     losses: int
     ties: int
     share: float | None
     interval: Interval | None
+
+    @property
+    def shown(self) -> bool:
+        """The interval excludes one half, so the votes show a preference."""
+        return self.interval is not None and not self.interval.low <= 0.5 <= self.interval.high
 
 
 class Votes(NamedTuple):
@@ -77,7 +84,7 @@ def votes(reader: LogReader, filters: Filters | None = None) -> Votes:
     sides = sorted({key[:2] for key in by_lane}, key=lambda side: (not side[0], labels.get(side[1], side[1])))
     found = [_lane(by_lane, is_blind, lane, labels.get(lane, lane)) for is_blind, lane in sides]
     pairs = [
-        _pair(by_pair, is_blind, lane, other)
+        _pair(by_pair, is_blind, lane, other, labels)
         for i, (is_blind, lane) in enumerate(sides)
         for same_kind, other in sides[i + 1 :]
         if same_kind == is_blind
@@ -91,8 +98,31 @@ def _lane(counts: Counter[tuple[bool, str, str]], blind: bool, lane: str, name: 
     return LaneVotes(lane, name, blind, n, wins, ties, losses, bad, wins / n, wilson(wins, n))
 
 
-def _pair(counts: Counter[tuple[bool, str, str, str]], blind: bool, lane: str, other: str) -> PairVotes:
+def _pair(
+    counts: Counter[tuple[bool, str, str, str]], blind: bool, lane: str, other: str, labels: dict[str, str]
+) -> PairVotes:
     wins, losses, ties = (counts[blind, lane, other, outcome] for outcome in ("win", "loss", "tie"))
     decided = wins + losses
     interval = wilson(wins, decided) if decided else None
-    return PairVotes(lane, other, blind, wins, losses, ties, wins / decided if decided else None, interval)
+    names = labels.get(lane, lane), labels.get(other, other)
+    return PairVotes(lane, other, *names, blind, wins, losses, ties, wins / decided if decided else None, interval)
+
+
+def sentence(pair: PairVotes) -> str:
+    """What the votes say of two lanes, with how much they can say."""
+    ties = f"; {pair.ties} {'tie' if pair.ties == 1 else 'ties'}" if pair.ties else ""
+    if pair.share is None or pair.interval is None:
+        return f"{pair.name} and {pair.other_name}: no vote for either of them{ties}."
+    better, worse, wins = (pair.name, pair.other_name, pair.wins)
+    low, high = pair.interval
+    if pair.losses > pair.wins:
+        better, worse, wins, low, high = pair.other_name, pair.name, pair.losses, 1 - high, 1 - low
+    verdict = "" if pair.shown else ": not enough to tell"
+    return (
+        f"{better} over {worse} in {wins} of {pair.wins + pair.losses} votes "
+        f"({percent(wins / (pair.wins + pair.losses))}, {percent(low)} to {percent(high)}){ties}{verdict}."
+    )
+
+
+def percent(share: float) -> str:
+    return f"{round(100 * share)} %"
