@@ -247,7 +247,7 @@ def test_the_composer_asks_for_an_estimate_when_typing_rests_not_at_every_key(pa
 
 
 def test_a_hundred_thousand_tokens_from_a_file_to_the_log(site: ChatSite, page: Page) -> None:
-    site.say(endless(n=40))
+    site.say(endless())
     attach(page, "book.txt", LONG.encode())
     size = page.locator(".attachment").inner_text()
     n_tokens = int(size.split("~")[1].split(" ")[0].replace(",", ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -94,6 +95,40 @@ def test_system_prompt_and_parameters_reach_the_request_and_stay_with_the_conver
 
     page.get_by_role("button", name="New conversation").click()
     expect(page.locator("#settings")).to_have_text("Settings")
+
+
+def test_settings_survive_a_restart(browser: Browser, tmp_path: Path) -> None:
+    context = browser.new_context()
+    try:
+        with open_site(tmp_path) as site:
+            page = context.new_page()
+            page.goto(site.url)
+            shown = drawer(page)
+            shown.get_by_label("System prompt").fill("Be brief.")
+            shown.get_by_label("System prompt").press("Tab")
+            saved(shown)
+            page.keyboard.press("Escape")
+            ask(page)
+            query = page.url.partition("?")[2]
+        with open_site(tmp_path) as site:
+            page.goto(f"{site.url}/?{query}")
+            expect(drawer(page).get_by_label("System prompt")).to_have_value("Be brief.")
+            page.keyboard.press("Escape")
+            ask(page, "Again?")
+            assert [message.content for message in site.qwen.requests[-1].messages][:2] == ["Be brief.", "Why?"]
+            assert len(site.qwen.requests[-1].messages) == 4
+    finally:
+        context.close()
+
+
+def test_a_conversation_that_is_nobodys_is_read_and_goes_on_as_a_new_one(site: ChatSite, visitor: Visitor) -> None:
+    turn = site.engine.send("From the terminal")
+    eventually(lambda: turn.closed)
+    page = visitor.open(f"?turn={turn.turn_id}")
+    expect(page.locator(".prompt-text")).to_have_text("From the terminal")
+    expect(page.locator("#settings")).to_have_text("Settings")
+    ask(page, "Mine")
+    assert site.engine.turn(page.locator(".turn-current [data-turn]").get_attribute("data-turn") or "").seq == 0  # type: ignore[union-attr]
 
 
 def test_a_lane_that_is_off_is_not_asked_and_one_has_to_stay(site: ChatSite, visitor: Visitor, page: Page) -> None:

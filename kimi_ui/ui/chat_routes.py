@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 MODELS_FOR_S = 60.0  # a provider's list is asked for again after this
 MODELS_WAIT_S = 20.0
 MAX_JSON_BYTES = 4_000_000
+MAX_DRAFTS = 1000  # visitors who have set something before their first prompt; the oldest are forgotten
 
 
 class ChatRoutes:
@@ -133,6 +134,12 @@ class ChatRoutes:
             return self.settings_log.of(conversation_id)
         return self._drafts.get(owner, ConversationSettings())
 
+    def _keep_draft(self, owner: str, settings: ConversationSettings) -> None:
+        self._drafts.pop(owner, None)
+        self._drafts[owner] = settings
+        if len(self._drafts) > MAX_DRAFTS:
+            del self._drafts[next(iter(self._drafts))]
+
     def sent_with(self, owner: str, conversation_id: str, settings: ConversationSettings, is_new: bool) -> None:
         """A conversation has begun (or forked) with these settings: they are its own from now on."""
         if is_new:
@@ -153,8 +160,8 @@ class ChatRoutes:
                 return refusal("At least one lane has to take part. Leave one on.", 422)
             if conversation:
                 self.settings_log.keep(conversation, wanted)
-            else:
-                self._drafts[owner] = wanted
+            elif owner:
+                self._keep_draft(owner, wanted)
         settings = await asyncio.to_thread(self.settings_of, owner, conversation)
         return Json({"settings": settings.as_dict(), "lanes": self._lanes(settings), "note": ONE_TEMPERATURE_NOTE})
 
@@ -222,8 +229,8 @@ class ChatRoutes:
         turn_id, lane = request.path_params["turn_id"], request.path_params["lane"]
         try:
             await asyncio.to_thread(self._engine.retry, turn_id, lane, owner=owner_of(request.cookies))
-        except UnknownTurn:
-            raise HTTPException(404) from None
+        except UnknownTurn as error:
+            return refusal(str(error), 404)
         except (UnknownLane, LaneBusy) as error:
             return refusal(str(error), 409)
         except EngineClosed as error:
@@ -249,10 +256,17 @@ class ChatRoutes:
         return Json({str(seq): version._asdict() for seq, version in found.items()})
 
     async def _own(self, conversation_id: str, owner: str) -> str:
-        """The id, if the conversation is this visitor's; 404 else."""
-        if conversation_id and await asyncio.to_thread(self._engine.owner_of, conversation_id) != owner:
+        """The id, if the conversation is this visitor's; 404 if it is another's or not there.
+
+        One that is nobody's (sent from the terminal) is only looked at: what is sent from it begins a new one, so here
+        it counts as that.
+        """
+        if not conversation_id:
+            return ""
+        whose = await asyncio.to_thread(self._engine.owner_of, conversation_id)
+        if whose not in ("", owner):
             raise HTTPException(404)
-        return conversation_id
+        return conversation_id if whose == owner else ""
 
 
 def refusal(sentence: str, status: int) -> Response:
