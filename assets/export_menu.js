@@ -7,47 +7,39 @@ const FORMATS = [
   ["json", "JSON", "complete, can be read back"],
 ];
 
+const GAP_PX = 6;
+
 let serial = 0;
 
-/** `url` is the export route, `what` names it ("this turn"). Returns the element. */
+/** `url` is the export route, `what` names it ("this turn"). Returns the button; its panel is a popover beside it. */
 export function exportMenu(url, what) {
   const id = `kimi-export-${++serial}`;
   const reasoning = h("input", { type: "checkbox", checked: true, onchange: () => aim() });
   const links = FORMATS.map(([format, name, note]) =>
-    h("a", { class: "export-link", download: "", "data-format": format, onclick: () => close() }, h("b", {}, name), h("span", {}, note)));
-  const panel = h("div", { class: "export-panel", id, role: "group", "aria-label": `Save ${what}`, hidden: true },
+    h("a", { class: "export-link", download: "", "data-format": format, onclick: () => panel.hidePopover() }, h("b", {}, name), h("span", {}, note)));
+  const panel = h("div", { class: "export-panel", id, popover: "auto", role: "group", "aria-label": `Save ${what}` },
     ...links, h("label", { class: "export-reasoning" }, reasoning, "With reasoning"));
-  const face = h("button", {
-    type: "button", class: "quiet", "aria-expanded": "false", "aria-controls": id, title: `Save ${what} as a file`, onclick: () => toggle(),
-  }, "Export");
-  const element = h("div", { class: "export", onkeydown: (event) => {
-    if (event.key !== "Escape" || panel.hidden) return;
-    event.preventDefault();
-    close();
-    face.focus();
-  }, onfocusout: (event) => {
-    if (event.relatedTarget && !element.contains(event.relatedTarget)) close();
-  } }, face, panel);
-  const outside = (event) => element.contains(event.target) || close();
+  const face = h("button", { type: "button", class: "quiet", popovertarget: id, "aria-expanded": "false", title: `Save ${what} as a file` }, "Export");
+  panel.addEventListener("toggle", ({ newState }) => {
+    setAttribute(face, "aria-expanded", String(newState === "open"));
+    if (newState !== "open") return;
+    place(panel, face.getBoundingClientRect());
+    links[0].focus();
+  });
 
   function aim() {
     for (const link of links) link.href = `${url}?format=${link.dataset.format}&reasoning=${reasoning.checked ? 1 : 0}`;
   }
 
-  function toggle() {
-    if (!panel.hidden) return close();
-    panel.hidden = false;
-    setAttribute(face, "aria-expanded", "true");
-    document.addEventListener("pointerdown", outside);
-    return links[0].focus();
-  }
-
-  function close() {
-    panel.hidden = true;
-    setAttribute(face, "aria-expanded", "false");
-    document.removeEventListener("pointerdown", outside);
-  }
-
   aim();
-  return element;
+  return h("span", { class: "export" }, face, panel);
+}
+
+/** Above its button, or below where there is more room; inside the window. */
+function place(panel, button) {
+  const above = button.top > window.innerHeight - button.bottom;
+  const top = above ? button.top - panel.offsetHeight - GAP_PX : button.bottom + GAP_PX;
+  const left = Math.min(button.left, window.innerWidth - panel.offsetWidth - GAP_PX);
+  panel.style.top = `${Math.max(GAP_PX, top)}px`;
+  panel.style.left = `${Math.max(GAP_PX, left)}px`;
 }

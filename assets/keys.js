@@ -14,7 +14,7 @@ export function listenToKeys(page) {
 
 function pressed(page, event) {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-  if (document.querySelector("dialog[open]") || !page.visible) return;
+  if (document.querySelector("dialog[open], :popover-open") || !page.visible) return;
   const field = event.target.closest?.("input, textarea, select, [contenteditable]");
   if (field && !(event.key === "Escape" && field.closest("#prompt"))) return;
   const act = actionOf(page, event.key, field);

@@ -204,7 +204,7 @@ class Sidebar {
   }
 
   #escape(event) {
-    if (event.key !== "Escape" || !this.open || event.defaultPrevented) return;
+    if (event.key !== "Escape" || !this.open || event.defaultPrevented || document.querySelector(":popover-open")) return;
     if (this.search.value && event.target === this.search) return void setTimeout(() => this.#typed());
     if (!DRAWER.matches) return;
     event.preventDefault();

@@ -25,7 +25,7 @@ export class ConversationItem {
     this.note = h("p", { class: "history-note", role: "alert", hidden: true });
     this.element = h("li", { class: "history-item", "data-conversation": id }, this.row, this.menu, this.note);
     this.menu.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || event.defaultPrevented) return;
+      if (event.key !== "Escape" || event.defaultPrevented || this.menu.querySelector(":popover-open")) return;
       event.preventDefault();
       this.#toggleMenu(false);
       this.menuButton.focus();
