@@ -127,3 +127,19 @@ def test_what_cannot_be_exported_is_named(log: Path, capsys: pytest.CaptureFixtu
     assert "no turn or conversation nope" in capsys.readouterr().err
     assert main(["export", turn_id(log), "-o", "/nowhere/x.html"]) == 2
     assert "choose another place with -o" in capsys.readouterr().err
+
+
+def test_a_json_export_replays_without_the_log_it_came_from(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["replay", turn_id(log), "--speed", "0"]) == 0
+    there = capsys.readouterr().out
+    assert main(["export", turn_id(log), "--format", "json", "-o", "turn.json"]) == 0
+    monkeypatch.setenv("KIMI_UI_DB", str(tmp_path / "none.sqlite3"))
+    capsys.readouterr()
+    assert main(["replay", "turn.json"]) == 0
+    assert capsys.readouterr().out == there
+    for damaged in ("{}", "not json", '{"format": "kimi-ui", "version": 99, "turns": []}'):
+        (tmp_path / "damaged.json").write_text(damaged)
+        assert main(["replay", "damaged.json"]) == 2
+        assert "damaged.json cannot be re" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ..core.portable import metrics_of
 from ..core.turn import TurnFold, TurnLog
 from .common import CommandError, add_common, printable, sentence_of, settings_of
 
@@ -64,12 +65,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def print_result(turn: TurnLog, reader: LogReader, as_json: bool = False) -> list[dict[str, Any]]:
-    """Print every lane's result, in lanes' order, and return the rows."""
+    """Print every lane's result, in lanes' order, and return the rows. A turn of another log is measured here."""
     from .compare_view import block
 
     fold = TurnFold.of(turn).apply_all(list(turn.entries))
     newest = [attempt_id for info in turn.lanes if (attempt_id := fold.current(info.id))]
-    metrics = {row["attempt_id"]: row for row in reader.attempt_metrics(newest)}
+    metrics = {row["attempt_id"]: row for row in reader.attempt_metrics(newest)} or metrics_of(turn)
     rows = [as_row(fold, info.id, metrics) for info in turn.lanes]
     for info, row in zip(turn.lanes, rows, strict=True):
         print(json.dumps(row) if as_json else block(info, row))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.blind import is_blind
+from ..core.portable import NotAnExport, import_turns
 from ..core.turn import TurnLog
 from .common import CommandError, add_common, printable, settings_of
 from .compare import print_result
@@ -21,7 +24,9 @@ FRAME_S = 0.08
 
 def add(commands: Any) -> None:
     command = commands.add_parser("replay", help="watch a logged turn again in the terminal")
-    command.add_argument("turn", metavar="TURN_ID", nargs="?", help="the turn's id; the newest turn if left out")
+    command.add_argument(
+        "turn", metavar="TURN_ID", nargs="?", help="the turn's id, or a JSON export; the newest turn if left out"
+    )
     command.add_argument("--speed", type=float, default=1.0, help="times the turn's own pace; 0 shows the end at once")
     add_common(command)
     command.set_defaults(run=run)
@@ -33,12 +38,23 @@ def run(options: argparse.Namespace) -> int:
     if not 0 <= options.speed <= 1000:
         raise CommandError("--speed is how many times as fast as it was, from 0 (at once) to 1000.")
     reader = log_reader(settings_of(options))
-    turn = found_turn(reader, options.turn)
-    if options.speed and sys.stdout.isatty():
-        play(turn, options.speed)
-    print(f"> {printable(' '.join(turn.prompt.split())[:500])}\n")
-    print_result(turn, reader)
+    is_file = options.turn is not None and Path(options.turn).is_file()
+    for turn in exported_turns(Path(options.turn)) if is_file else [found_turn(reader, options.turn)]:
+        if options.speed and sys.stdout.isatty():
+            play(turn, options.speed)
+        print(f"> {printable(' '.join(turn.prompt.split())[:500])}\n")
+        print_result(turn, reader)
     return 0
+
+
+def exported_turns(path: Path) -> list[TurnLog]:
+    """The turns of a JSON export, in order. Raises ``CommandError``."""
+    try:
+        return import_turns(json.loads(path.read_bytes()))
+    except NotAnExport as error:
+        raise CommandError(f"{path} cannot be replayed: {error} Make one with export --format json.") from error
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{path} cannot be read as JSON; make one with export --format json.") from error
 
 
 def found_turn(reader: LogReader, turn_id: str | None) -> TurnLog:
