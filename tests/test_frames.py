@@ -185,6 +185,19 @@ def test_a_page_that_comes_back_is_told_the_rest(after: int) -> None:
     assert shown.take(frame).lanes == watched(turn, []).lanes
 
 
+def test_a_page_that_comes_back_to_a_silent_stream_is_told_nothing() -> None:
+    turn = turn_of(*whole()[:7])
+    view = TurnView(turn)
+    view.resume(7)
+    view.catch_up()
+    assert view.frame(None) is None
+    turn.entries.append(at(800, Answer(" More.")))
+    view.catch_up()
+    frame = view.frame(None)
+    assert frame and frame["lanes"]["a"]["clear_answer"]
+    assert frame["lanes"]["a"]["tail"] == render("Second block. More.")
+
+
 @pytest.mark.parametrize("after", [0, 99, -1])
 def test_a_place_the_log_does_not_have_is_answered_with_everything(after: int) -> None:
     view = TurnView(turn_of(*whole()))

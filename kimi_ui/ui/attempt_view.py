@@ -37,6 +37,7 @@ class AttemptView:
         self._steps = Steps()
         self._race = RaceLine()
         self._clear_answer = False
+        self._is_resumed = False
         self._ended = False
         self._told: dict[str, Any] = {}  # what the page knows: identity, stamps, notes, tokens
 
@@ -59,11 +60,13 @@ class AttemptView:
             case Reasoning(text):
                 self._reasoning.add(text)
             case Answer(text):
-                self._answer.add(text)
-                self._answer_chars += len(text)
+                if not self._from_the_start():
+                    self._answer.add(text)
+                    self._answer_chars += len(text)
             case Relabel():
                 self._relabel()
             case End():
+                self._from_the_start()
                 self._ended = True
         if not self._plain:  # a step's place counts characters as the page shows them
             shown = Reasoning(clean_text(event.text)) if isinstance(event, Reasoning) else event
@@ -75,12 +78,22 @@ class AttemptView:
             self._reasoning.add(self.fold.reasoning[-self._answer_chars :])
         self._start_answer("")
 
-    def show_answer_again(self) -> None:
-        """Let the next ``take`` give the answer from its beginning."""
-        if self._answer_chars:
-            self._start_answer(self.fold.answer)
+    def resume(self) -> None:
+        """What the page shows was taken from another view: an open answer is given from its beginning once it goes on.
+
+        (Which blocks a view has finished depends on when its frames were taken, see ``StreamingMarkdown``.)
+        """
+        self._is_resumed = bool(self._answer_chars) and not self._ended
+
+    def _from_the_start(self) -> bool:
+        """Begin a resumed answer again, with all the fold has of it; False if there is no need."""
+        if not self._is_resumed:
+            return False
+        self._start_answer(self.fold.answer)
+        return True
 
     def _start_answer(self, text: str) -> None:
+        self._is_resumed = False
         self._answer = TextPieces(text)
         self._answer_chars = len(text)
         self._markdown = StreamingMarkdown()

@@ -112,12 +112,12 @@ class TurnView:
         self.apply(self.turn.entries[self.consumed :])
 
     def resume(self, after: int) -> None:
-        """Take the first ``after`` entries as known to the page; an open answer is shown again from its beginning."""
+        """Take the first ``after`` entries as known to the page, which had them from another view."""
         if 0 < after <= len(self.turn.entries):
             self.apply(self.turn.entries[:after])
             for lane in self._lanes.values():
                 lane.take(None)
-                lane.show_answer_again()
+                lane.resume()
             self._is_first = False
 
     def frame(self, now_ns: int | None) -> dict[str, Any] | None:
@@ -175,9 +175,9 @@ class LaneView:
                 self._by_k[attempt.k_index] = attempt.attempt_id
         self._metrics_due_ns = 0
 
-    def show_answer_again(self) -> None:
+    def resume(self) -> None:
         if self._main is not None:
-            self._main.show_answer_again()
+            self._main.resume()
 
     def take(self, now_ns: int | None) -> dict[str, Any]:
         """What is new of this lane; empty if nothing is."""
