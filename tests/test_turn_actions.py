@@ -297,7 +297,8 @@ def test_state_changes_are_said_once_and_politely(site: ChatSite, page: Page) ->
     slowly = [Reasoning("Hm."), 0.4, Answer("So."), 0.4, Finish("stop")]
     site.say(slowly, [Answer("So."), 0.4, Finish("stop")])
     ask(page)
-    eventually(lambda: page.wait_for_timeout(50) or "Qwen3-Coder: Done" in " ".join(page.evaluate("window.said")))
+    ends = ("Kimi K2: Done", "Kimi K2 heavy: Done", "Qwen3-Coder: Done")
+    eventually(lambda: page.wait_for_timeout(50) or all(end in " ".join(page.evaluate("window.said")) for end in ends))
     said = ". ".join(page.evaluate("window.said")).split(". ")
     for what in ("Kimi K2 finished thinking", "Kimi K2: Done", "Kimi K2 heavy: Done", "Qwen3-Coder: Done"):
         assert sum(sentence.startswith(what) for sentence in said) == 1, (what, said)
