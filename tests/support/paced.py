@@ -60,7 +60,10 @@ async def _tokens(plan: Plan, request: Request) -> AsyncIterator[tuple[str | Non
             wait = start + sent / plan.rate - time.perf_counter()
             if wait > 0:
                 await asyncio.sleep(wait)
-            text = f" {int(request.t * 1e9)}:{time.perf_counter_ns()}" if stamps else token(i, answer)
+            text = token(i, answer)
+            if stamps:  # in the first and last tokens only, so that the text still has about as many tokens as are told
+                edge = i in (0, count - 1)
+                text = f" {int(request.t * 1e9)}:{time.perf_counter_ns()}" if edge else " word"
             yield text, answer
         if not answer:
             yield None, False
