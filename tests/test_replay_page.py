@@ -292,6 +292,7 @@ def test_an_exported_file_plays_offline_and_asks_for_nothing(browser: Browser, t
     page.locator(".replay").wait_for()
     page.get_by_role("button", name="Speed 4 times").click()
     expect(page.locator(".replay-play")).to_have_attribute("aria-label", "Play again")
+    expect(page.locator(".replay .turn .lane").last.locator("[data-part=status]")).to_contain_text("Done")
     assert page.locator(".replay .turn").evaluate(SHOWN) == before
     scrub(page, 0.3)
     expect(page.locator(".replay .lane").first).to_have_attribute("data-phase", "thinking")
