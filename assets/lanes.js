@@ -95,6 +95,8 @@ class Page {
       const response = await fetch(`/kimi/state?${query}`);
       if (!response.ok) throw new Error(`HTTP ${response.status}`);
       await this.show(await response.json());
+      const turn = here.get("turn"); // it may be an earlier one of its conversation
+      if (turn) this.scroller.querySelector(`[data-turn="${CSS.escape(turn)}"]`)?.scrollIntoView({ block: "start" });
     } catch (error) {
       this.#say(`The server did not answer (${error.message}). Reload the page once it runs again.`);
     }

@@ -63,6 +63,7 @@ export class Replay {
   pause() {
     this.playing = false;
     cancelAnimationFrame(this.painting);
+    this.row?.tick();
     this.#showState();
   }
 

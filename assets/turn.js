@@ -72,7 +72,7 @@ export class TurnRow {
     for (const lane of this.lanes.values()) lane.settle();
     this.verdict?.answered(new Set([...this.lanes].filter(([, lane]) => lane.answered).map(([id]) => id)));
     if (this.tools) setFlag(this.tools.element, "hidden", this.running);
-    if (!live || !this.ticker) this.tick();
+    if (!live || !this.ticker || !this.running) this.tick(); // the last word is not left to the clock
     if (this.running && !this.ticker) this.ticker = setInterval(() => this.tick(), TICK_MS);
   }
 

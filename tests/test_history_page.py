@@ -292,6 +292,7 @@ def test_a_reopened_conversation_looks_exactly_as_it_did(browser: Browser, tmp_p
         wait_phase(page, "kimi", "done")
         wait_phase(page, "heavy", "done")
         wait_phase(page, "qwen", "error", "incomplete")
+        expect(lane(page, "heavy", "status")).to_contain_text("Done")
         folded = page.locator('.turn-current [data-lane="kimi"] .reasoning-toggle[aria-expanded="false"]')
         folded.wait_for()  # a second after the first answer token
         live = shown(page)
@@ -333,6 +334,28 @@ def test_two_people_never_see_each_others_conversations(browser: Browser, site: 
     ]
     stranger.close()
     assert [one for one in stranger.problems if "404" not in one] == []
+
+
+def test_an_address_leads_to_an_earlier_turn(site: ChatSite, page: Page) -> None:
+    first = ask(page, "First")
+    for prompt in ("Second", "Third"):
+        ask(page, prompt)
+    page.goto(f"{site.url}/?turn={first}")
+    expect(page.locator(f'.turns-past [data-turn="{first}"]')).to_be_in_viewport()
+    expect(page.locator(f'[data-turn="{first}"] .lane').first).to_have_attribute("data-phase", "done")
+
+
+def test_a_blind_turn_tells_nothing_by_its_replay_or_its_export(site: ChatSite, page: Page) -> None:
+    owner = site.engine.turn(ask(page, "Who am I?")).owner  # type: ignore[union-attr]
+    turn = site.engine.send("Blind", owner=owner, blind=True)
+    eventually(lambda: turn.closed)
+    api = page.context.request
+    refused = api.get(f"{site.url}/kimi/turns/{turn.turn_id}/replay")
+    assert refused.status == 409 and "vote first" in refused.json()["error"]
+    for kind in ("json", "md", "html"):
+        text = api.get(f"{site.url}/kimi/turns/{turn.turn_id}/export?format={kind}").text()
+        assert "Rayleigh" in text and "Let me think" not in text
+        assert not [name for name in ("Kimi K2", "kimi-k2-thinking", "qwen3-coder") if name in text]
 
 
 def test_another_site_can_neither_rename_nor_delete(visitor: Visitor, site: ChatSite, page: Page) -> None:

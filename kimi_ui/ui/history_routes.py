@@ -100,7 +100,7 @@ class HistoryRoutes:
         conversation_id, owner = await self._own(request)
         title = clean_title(str((await json_of(request)).get("title") or ""))[:MAX_TITLE_CHARS].strip()
         if not title:
-            turns = await asyncio.to_thread(self._reader.conversation, conversation_id) if self._reader else []
+            turns = await asyncio.to_thread(self._reader.conversation, conversation_id, False) if self._reader else []
             title = title_of(turns[0].prompt) if turns else ""
         if self._engine.log is None:
             return refusal("Nothing is stored, so there is nothing to rename.", 409)
