@@ -51,7 +51,7 @@ AUDIT = """(forbidden) => {
     ran: window.ran,
     forbidden: inside.filter((node) => node.matches(forbidden)).map((node) => node.outerHTML.slice(0, 200)),
     placed: answers.filter((node) => !["static", "relative"].includes(getComputedStyle(node).position)).length,
-    html: [...document.querySelectorAll(".answer-done, .answer-tail")].map((node) => node.innerHTML),
+    html: [...document.querySelectorAll(".answer-chunk, .answer-tail")].map((node) => node.innerHTML),
     lanes: [...document.querySelectorAll("[data-lane]")].map((node) => node.dataset.lane),
     unique: ["prompt", "send", "stop"].map((id) => document.querySelectorAll(`[id="${id}"]`).length),
     title: document.title,
