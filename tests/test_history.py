@@ -183,11 +183,31 @@ def test_nothing_typed_ever_raises(log: Log, text: str) -> None:
     search(log.reader, ME, text)
 
 
-def test_marks_in_the_text_itself_change_no_more_than_what_is_highlighted(log: Log) -> None:
-    log.keep("x", "\x02fake\x03 and real")
-    log.writer.rename_conversation(list_conversations(log.reader, ME)[0].conversation_id, ME, "t").result()
-    (match,) = search(log.reader, ME, "real")
-    assert "".join(piece.text for piece in match.snippet) == "fake and real"
+@pytest.mark.parametrize(
+    ("answer", "typed", "snippet"),
+    [
+        ("\x02fake\x03 and\r\n real", "real", " fake and [real]"),
+        ("call snake_case(x), not snake case", "snake_case", "call [snake_case](x), not [snake case]"),
+        ("Le café crème; CAFÉ noir", "cafe", "Le [café] crème; [CAFÉ] noir"),
+        ("unrelated words and scarlet, car and carpet", "car", "unrelated words and scarlet, [car] and [carpet]"),
+        ("한국어로 답하세요", "한국", "[한국어로] 답하세요"),
+        ("a*b [c] (d", '"b c"', "a*[b [c]] (d"),
+        ("x " * 300 + "needle here" + " y" * 300, "needle", "…" + "x " * 22 + "[needle] here" + " y" * 37 + "…"),
+    ],
+)
+def test_the_snippet_marks_what_was_found(log: Log, answer: str, typed: str, snippet: str) -> None:
+    one = log.keep("?", answer)
+    log.writer.rename_conversation(one.conversation_id, ME, "t").result()
+    (match,) = search(log.reader, ME, typed)
+    assert marked(match) == snippet
+
+
+def test_a_short_beginning_is_a_whole_word(log: Log) -> None:
+    one = log.keep("It is a cat", "concatenate")
+    log.writer.rename_conversation(one.conversation_id, ME, "t").result()
+    assert [match.part for match in search(log.reader, ME, "ca")] == []
+    assert [match.part for match in search(log.reader, ME, "is")] == ["prompt"]
+    assert [match.part for match in search(log.reader, ME, "con")] == ["answer"]
 
 
 def test_a_deleted_conversation_leaves_no_row_and_no_byte(log: Log) -> None:

@@ -118,7 +118,7 @@ def test_search_marks_what_was_found_and_opens_it(site: ChatSite, page: Page) ->
     ask(page, "Second thing")
     site.say(spoken())
     begin(page, "Unrelated")
-    found = search(page, "harbour la")
+    found = search(page, "harbour lam")
     expect(found).to_have_count(1)
     expect(found.locator(".history-title")).to_have_text("First of the two")
     expect(found.locator("mark")).to_have_text(["harbour", "lamp"])

@@ -1,15 +1,16 @@
 """Full-text search over a person's conversations: prompts, answers, reasoning and titles, newest first.
 
-Text is matched by whole words, the last one by its beginning, so results can follow the typing; "quoted words" stand
-together. Whatever is typed is text: nothing in it is query syntax and nothing raises. Writing without spaces between
-words (Chinese, Japanese, Thai …) has no word boundaries the index knows: it is looked for in the texts themselves.
-What the lanes of a blind turn wrote is not found before its vote.
+Text is matched by whole words, the last one by its beginning (from three letters on), so results can follow the
+typing; "quoted words" stand together. Whatever is typed is text: nothing in it is query syntax and nothing raises.
+Writing without spaces between words (Chinese, Japanese, Thai …) has no word boundaries the index knows: it is looked
+for in the texts themselves. What the lanes of a blind turn wrote is not found before its vote.
 """
 
 from __future__ import annotations
 
 import re
 import sqlite3
+import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -17,9 +18,8 @@ from .reader import LogReader
 
 MAX_QUERY_CHARS = 200
 MAX_TERMS = 12
-SNIPPET_WORDS = 20
-SNIPPET_CHARS = 120
-_OPEN, _CLOSE = "\x02", "\x03"  # around a match; taken out of the text itself
+MIN_PREFIX_CHARS = 3  # a shorter beginning is that of so many words that looking them all up takes seconds
+SNIPPET_CHARS = 130
 
 _TERM = re.compile(r'"([^"]*)"?|([^\s"]+)')
 _NO_SPACES = re.compile(  # Thai, Lao, Myanmar, Khmer, Kana, Han
@@ -73,7 +73,7 @@ def _in_titles(db: sqlite3.Connection, owner: str, terms: list[str], limit: int)
         WHERE owner = ? AND {_all_like("title", terms)} ORDER BY created_at_utc DESC LIMIT ?
     """
     for conversation_id, title in db.execute(query, (owner, *map(_like, terms), limit)).fetchall():
-        yield Match(conversation_id, title, "title", "", "", _marked(title, terms))
+        yield Match(conversation_id, title, "title", "", "", _marked(title, [re.escape(term) for term in terms]))
 
 
 _DOCUMENTS = """
@@ -89,22 +89,22 @@ _DOCUMENTS = """
 
 
 def _in_index(db: sqlite3.Connection, owner: str, terms: list[str], limit: int) -> Iterator[Match]:
-    match = " ".join('"' + term.replace('"', '""') + '"' for term in terms) + " *"
+    match = " ".join('"' + term.replace('"', '""') + '"' for term in terms)
+    if len(terms[-1]) >= MIN_PREFIX_CHARS or not terms[-1].isascii():
+        match += " *"
     source = "search s CROSS JOIN search_documents d ON d.document_id = s.rowid"
     query = _DOCUMENTS.format(more="", source=source, condition="search MATCH ?")
     query = query.replace("ORDER BY d.document_id DESC", "ORDER BY s.rowid DESC")  # as the index yields them: no sort
     for row in _newest_of_each(db.execute(query, (match, owner)), limit):
-        snippet = db.execute(
-            "SELECT snippet(search, 0, ?, ?, '…', ?) FROM search WHERE search MATCH ? AND rowid = ?",
-            (_OPEN, _CLOSE, SNIPPET_WORDS, match, row["document_id"]),
-        ).fetchone()[0]
-        yield _match(row, _pieces(snippet))
+        # Not FTS5's snippet(): it would look the words up in the whole index again, for every row.
+        text = db.execute("SELECT text FROM search_texts WHERE document_id = ?", (row["document_id"],)).fetchone()[0]
+        yield _match(row, _marked(text, [_words(term) for term in terms]))
 
 
 def _in_texts(db: sqlite3.Connection, owner: str, terms: list[str], limit: int) -> Iterator[Match]:
     query = _DOCUMENTS.format(more=", d.text", source="search_texts d", condition=_all_like("d.text", terms))
     for row in _newest_of_each(db.execute(query, (*map(_like, terms), owner)), limit):
-        yield _match(row, _marked(row["text"], terms))
+        yield _match(row, _marked(row["text"], [re.escape(term) for term in terms]))
 
 
 def _newest_of_each(rows: sqlite3.Cursor, limit: int) -> list[sqlite3.Row]:
@@ -130,25 +130,42 @@ def _like(term: str) -> str:
     return "%" + re.sub(r"([\\%_])", r"\\\1", term) + "%"
 
 
-def _pieces(snippet: str) -> tuple[Piece, ...]:
-    """A snippet of the index, at its marks; a stray mark of the text's own changes only what is highlighted."""
-    pieces = []
-    for number, part in enumerate(re.split(f"[{_OPEN}{_CLOSE}]", _one_line(snippet))):
-        if part:
-            pieces.append(Piece(part, number % 2 == 1))
-    return tuple(pieces)
+def _words(term: str) -> str:
+    """A pattern for a term as the index sees it: its words in a row, from the beginning of a word."""
+    words = re.findall(r"[^\W_]+", _plain(term))
+    return r"(?<![^\W_])" + r"[\W_]+".join(map(re.escape, words)) + r"[^\W_]*" if words else r"(?!)"
 
 
-def _marked(text: str, terms: list[str]) -> tuple[Piece, ...]:
-    """The surroundings of the first match of a term in ``text``, at its matches."""
-    pattern = re.compile("(" + "|".join(re.escape(term) for term in terms) + ")", re.IGNORECASE)
-    first = pattern.search(text)
+def _marked(text: str, patterns: list[str]) -> tuple[Piece, ...]:
+    """The surroundings of the first match in ``text``, at its matches. Accents do not matter."""
+    pattern = re.compile("|".join(patterns), re.IGNORECASE)
+    plain = text if pattern.search(text) else _plain(text)
+    first = pattern.search(plain)
     start = max(0, first.start() - SNIPPET_CHARS // 3) if first else 0
-    shown = text[start : start + SNIPPET_CHARS]
-    cut = ("…" if start else "") + shown + ("…" if start + SNIPPET_CHARS < len(text) else "")
-    parts = enumerate(pattern.split(_one_line(cut)))
-    return tuple(Piece(part, number % 2 == 1) for number, part in parts if part)
+    start = plain.rfind(" ", max(0, start - SNIPPET_CHARS // 6), start) + 1 or start
+    end = start + SNIPPET_CHARS
+    pieces = [Piece("…", False)] if start else []
+    position = start
+    for found in pattern.finditer(plain, start, end):
+        pieces.append(Piece(_one_line(text[position : found.start()]), False))
+        pieces.append(Piece(_one_line(text[found.start() : found.end()]), True))
+        position = found.end()
+    rest = _one_line(text[position:end])
+    pieces.append(Piece(rest.rstrip() + "…" if end < len(text) else rest, False))
+    return tuple(piece for piece in pieces if piece.text)
+
+
+def _plain(text: str) -> str:
+    """The text without accents, character for character: places in it are places in the text."""
+    if text.isascii():
+        return text
+    return "".join(char if char.isascii() else _base(char) for char in text)
+
+
+def _base(char: str) -> str:
+    parts = unicodedata.normalize("NFD", char)
+    return parts[0] if all(unicodedata.combining(mark) for mark in parts[1:]) else char
 
 
 def _one_line(text: str) -> str:
-    return re.sub(r"\s+", " ", text)
+    return re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", text)
