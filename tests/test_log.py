@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -139,6 +140,27 @@ def test_a_try_that_was_announced_and_never_came_is_not_waited_for(tmp_path: Pat
     back = LogReader(path).turn(dead.turn_id)
     assert back is not None and TurnFold.of(back).apply_all(back.entries).lane_ended("a")
     assert LogReader(path).turn(retried.turn_id) == retried
+
+
+def test_an_attempt_that_ends_is_complete_in_the_log_without_waiting_for_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kimi_ui.log.writer.CHECKPOINT_S", 3600.0)
+    path = tmp_path / "log.sqlite3"
+    log = turn(
+        (attempt(), ended(tokens(20, start_ms=1, gap_ms=1))),
+        (attempt("b"), tokens(5, start_ms=1, gap_ms=1)),
+        closed=False,
+    )
+    entries, log.entries = log.entries, []
+    with writing(path) as writer:
+        writer.open_turn(log)
+        writer.follow(log)
+        for entry in entries:
+            log.append(entry)
+        while not (found := rows(path, "SELECT lane, status FROM measured")):
+            time.sleep(0.01)
+        assert [tuple(row) for row in found] == [("a", "ok")]
 
 
 def test_entries_of_many_attempts_come_back_in_the_order_of_time(tmp_path: Path) -> None:

@@ -210,8 +210,7 @@ def test_downloads(visitor: Visitor, filled: list[Any], tmp_path: Path) -> None:
         assert db.execute("SELECT count(*) FROM attempt_metrics").fetchone()[0] == len(rows)
 
 
-@pytest.mark.parametrize("width", [1600, 1024, 390])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "theme"), [(1600, "dark"), (1024, "light"), (390, "dark")])
 def test_nothing_overflows_and_colours_follow_the_theme(
     browser: Browser, site: Site, filled: list[Any], width: int, theme: str
 ) -> None:

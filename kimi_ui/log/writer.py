@@ -39,16 +39,18 @@ log = logging.getLogger(__name__)
 CHECKPOINT_S = 0.5
 ERASE_PAUSE_S = 0.02  # between steps of overwriting deleted text: whatever waits is written first
 ERASE_AT_END_S = 2.0  # of closing; what is left then is done at the next start
+LOOK_S = 0.1  # while turns run: how often to see whether an attempt has ended, whose row is then completed at once
 RETRY_S = 2.0  # between tries to write to a database that failed
 SLICE_ENTRIES = 2000  # entries encoded per transaction: bounded work, and the engine gets the interpreter in between
 
 
 @dataclass
 class _Followed:
-    """A turn being tailed: how far, and the folds of its attempts that have not ended."""
+    """A turn being tailed: how far, how far it was looked through for ends, and the folds of its open attempts."""
 
     turn: TurnLog
     index: int
+    seen: int = 0
     folds: dict[str, AttemptFold] = field(default_factory=dict)
     tokenizers: dict[str, str] = field(default_factory=dict)
 
@@ -173,8 +175,9 @@ class LogWriter:
         """Take jobs as they come, and follow turns in between, until told to stop."""
         due = time.monotonic() + CHECKPOINT_S
         while True:
-            jobs = self._take_jobs(max(0.0, min(due, self._erase_at) - time.monotonic()))
-            checkpoint = time.monotonic() >= due or any(job.checkpoint for job in jobs)
+            wait_s = max(0.0, min(due, self._erase_at) - time.monotonic())
+            jobs = self._take_jobs(min(wait_s, LOOK_S) if self._followed else wait_s)
+            checkpoint = time.monotonic() >= due or any(job.checkpoint for job in jobs) or self._has_ended()
             if stopping := any(job.stop for job in jobs):
                 self._retry_at = 0.0  # a last try to write what the database did not take
             try:
@@ -237,6 +240,15 @@ class LogWriter:
                 item = self._jobs.get_nowait()
         except queue.Empty:
             return jobs
+
+    def _has_ended(self) -> bool:
+        """True if an attempt of a followed turn has ended since this was last asked."""
+        ended = False
+        for followed in self._followed.values():
+            new = followed.turn.entries[max(followed.seen, followed.index) :]
+            followed.seen = max(followed.seen, followed.index) + len(new)
+            ended |= any(isinstance(entry.event, End) for entry in new)
+        return ended
 
     def _checkpoint(self) -> None:
         """Write the new entries of every followed turn; let go of turns that are closed and drained."""
