@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -30,6 +31,7 @@ from kimi_ui.stats.sample import Filters
 from kimi_ui.ui.owner import COOKIE, owner_of
 from kimi_ui.ui.stats_form import Form
 from kimi_ui.ui.stats_routes import StatsRoutes
+from kimi_ui.ui.stats_tab import StatsView
 from tests.support.browser import Visitor, launched, served
 from tests.support.log import store, writing
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
@@ -44,6 +46,29 @@ class Site:
     url: str
     writer: LogWriter
     reader: LogReader
+
+
+def test_another_metric_needs_no_second_reading_and_a_new_attempt_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[Filters] = []
+    load = samples.load
+
+    def counted(reader: LogReader, filters: Filters) -> Any:
+        loads.append(filters)
+        return load(reader, filters)
+
+    monkeypatch.setattr(samples, "load", counted)
+    nobody: Any = SimpleNamespace(cookies={})
+    controls = [None, None, None, "All time", "Any length", "", "All", None]
+    with writing(tmp_path / "log.sqlite3") as writer:
+        store(writer, *logged(2))
+        view = StatsView(LogReader(tmp_path / "log.sqlite3"), lambda: ["kimi"], private=False)
+        first = view.show(nobody, "e2e_ms", False, *controls)
+        assert "4 attempts" in first[0] and view.show(nobody, "ttft_ms", False, *controls)[0] == first[0]
+        assert len(loads) == 1
+        store(writer, *logged(1))
+        assert "6 attempts" in view.show(nobody, "ttft_ms", False, *controls)[0] and len(loads) == 2
 
 
 def cookie(letter: str) -> dict[str, str]:

@@ -151,6 +151,17 @@ class Sample:
                 yield first, second
 
 
+def state(reader: LogReader) -> tuple[int, ...]:
+    """Changes whenever a sample might: attempts measured or deleted, votes. Some ms over 100,000 attempts."""
+    query = """
+        SELECT count(*), coalesce(max(rowid), 0), (SELECT count(*) FROM votes), (SELECT count(*) FROM turns)
+        FROM measured
+    """
+    with _rows(reader) as db:
+        found: tuple[int, ...] = db.execute(query).fetchone()
+        return found
+
+
 def load(reader: LogReader, filters: Filters | None = None) -> Sample:
     """The attempts that fit. Raises ``sqlite3.Error`` for a log that cannot be read."""
     chosen, values = (filters or Filters()).chosen()

@@ -329,5 +329,6 @@ def _finish(chart: Any, rows: Rows, title: str, height: int = HEIGHT) -> PlotDat
         .configure_text(font=font)
     )
     # Gradio's page has Vega-Lite 5, which takes these charts as they are but would complain of the newer schema's name.
-    spec = chart.to_dict() | {"$schema": "https://vega.github.io/schema/vega-lite/v5.json", "datasets": rows.datasets}
+    schema = "https://vega.github.io/schema/vega-lite/v5.json"
+    spec = chart.to_dict(validate=False) | {"$schema": schema, "datasets": rows.datasets}
     return PlotData(type="altair", plot=orjson.dumps(spec).decode())

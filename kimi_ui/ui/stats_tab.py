@@ -1,8 +1,8 @@
 """The Stats tab: what the log says about the lanes, for someone who would rather look than read.
 
-Nothing is computed before the tab is opened; opening it, a filter or Refresh computes all of it anew (0.6 s over
-100,000 attempts). Numbers, intervals and sentences come from ``stats``; this file is controls and wiring. The named
-endpoint ``/stats`` gives programs the same summary as plain values.
+Nothing is computed before the tab is opened; opening it, a filter or Refresh computes what has changed (over 100,000
+attempts 0.9 s of CPU, 0.4 s where only the metric changed). Numbers, intervals and sentences come from ``stats``; this
+file is controls and wiring. The named endpoint ``/stats`` gives programs the same summary as plain values.
 
 ``private``: everybody sees their own attempts only (more than one person uses this app). Otherwise the figures are
 about all attempts, while prompts are shown only to whom they belong.
@@ -10,6 +10,7 @@ about all attempts, while prompts are shown only to whom they belong.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,7 @@ import gradio as gr
 
 from ..log.reader import LogReader
 from ..stats import sample as samples
+from ..stats.sample import Filters, Sample
 from ..stats.summary import BY_COLUMN, METRICS, as_dict, comparisons, splits
 from ..stats.votes import votes
 from . import stats_html, stats_plots, stats_votes
@@ -28,6 +30,7 @@ from .stats_plots import Look
 REPORTED_LABEL = "Published report (means over 5 prompts, tokens/s undefined)"
 FIELDS = ("lanes", "models", "providers", "period", "length", "conversation", "kind", "include")
 N_POINTS = 2000
+KEPT = 4  # samples of different filters kept: 10 MB each over 100,000 attempts
 
 
 def build(
@@ -130,6 +133,7 @@ class StatsView:
         self._reader = reader
         self._lanes = lanes
         self._private = private
+        self._kept: OrderedDict[Filters, tuple[tuple[int, ...], Sample]] = OrderedDict()
 
     def choices(self, request: gr.Request, *values: Any) -> list[Any]:
         """What lanes, models, providers and conversations there are by now; what is chosen stays chosen."""
@@ -149,7 +153,7 @@ class StatsView:
         form = Form.of(dict(zip(FIELDS, values, strict=True)))
         filters = form.filters(self._scope(request))
         metric = BY_COLUMN[metric_column]
-        sample = samples.load(self._reader, filters)
+        sample = self._sample(filters)
         points = samples.points(self._reader, filters, N_POINTS)
         look = Look.of(sample, self._lanes())
         names = {series.key.lane: series.name.split(" · ")[0] for series in sample.series}
@@ -179,6 +183,17 @@ class StatsView:
             owner=self._scope(request),
         )
         return as_dict(samples.load(self._reader, filters))
+
+    def _sample(self, filters: Filters) -> Sample:
+        """The attempts that fit; kept for the next look, which is often at another metric of the same ones."""
+        state = samples.state(self._reader)
+        kept = self._kept.pop(filters, None)
+        if kept is None or kept[0] != state:
+            kept = (state, samples.load(self._reader, filters))
+        self._kept[filters] = kept
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return kept[1]
 
     def _scope(self, request: gr.Request) -> str | None:
         """Whose attempts are counted; None: everybody's."""
