@@ -32,12 +32,12 @@ from kimi_ui.providers.embedded import EmbeddedProvider, answer_request, plan_re
 from kimi_ui.providers.embedded_backend import ALIAS, EmbeddedBackend, Endpoint
 from kimi_ui.providers.heavy import HeavyProvider
 from kimi_ui.providers.weights import Weights, WeightsStore
+from tests.support.folding import ALONE
 from tests.support.scripted import ScriptedRoster
 
 SHORT = {"max_tokens": 24}
 SPEC = LaneSpec(id="small", label="Small", provider="embedded", params=SHORT, limits=Limits(100, 100, 100))
 ASK = ChatRequest((Message("user", "Why is the sky blue?"),))
-NO_CHILDREN = None  # the embedded provider starts none
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ async def endpoint_of(backend: EmbeddedBackend) -> Endpoint:
 
 async def events_of(provider: EmbeddedProvider, request: ChatRequest = ASK) -> list[Event]:
     try:
-        return [event async for event in provider.stream(request, NO_CHILDREN)]  # type: ignore[arg-type]
+        return [event async for event in provider.stream(request, ALONE)]
     finally:
         await provider.aclose()
 

@@ -23,8 +23,8 @@ from kimi_ui.core.events import (
 from kimi_ui.core.lane import LaneSpec, Limits, Price
 from kimi_ui.core.turn import TurnFold, TurnLog
 from kimi_ui.engine import Engine, EngineClosed, LaneBusy, UnknownLane, UnknownTurn, attempts
-from kimi_ui.providers.base import Message, ProviderError
-from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
+from kimi_ui.providers.base import ChatRequest, Message, ProviderError
+from tests.support.scripted import SENT, ScriptedProvider, ScriptedRoster, thinker
 
 
 def lane(*scripts: Any, id: str = "a", **fields: Any) -> ScriptedProvider:
@@ -67,6 +67,24 @@ def test_a_whole_answer_is_ok_and_every_event_is_stamped_in_order() -> None:
     assert stamps == sorted(stamps) and stamps[0] == 0
     assert isinstance(turn.entries[0].event, Opened) and isinstance(turn.entries[-1].event, End)
     assert 0 < attempt.first_token_ns <= attempt.first_answer_ns <= attempt.last_token_ns <= attempt.end_ns
+
+
+def test_stamps_count_from_when_the_request_left_not_from_when_it_began_to_be_made() -> None:
+    now_ms = 1000
+
+    def script(_: ChatRequest) -> Iterator[Any]:
+        nonlocal now_ms
+        now_ms += 7  # the request is being made
+        yield SENT
+        now_ms += 100
+        yield Answer("yes")
+        yield SENT  # only the first counts
+        yield Finish("stop")
+
+    with running(lane(script), clock_ns=lambda: now_ms * 1_000_000) as engine:
+        fold = fold_of(engine.send("?"))
+    sent = fold.attempts[fold.current("a") or ""].sent_ns
+    assert (sent, last(fold).first_token_ns) == (7_000_000, 100_000_000)
 
 
 @pytest.mark.parametrize(

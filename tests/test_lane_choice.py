@@ -11,6 +11,7 @@ from kimi_ui.engine import Engine
 from kimi_ui.providers.base import ChatRequest, Message
 from kimi_ui.providers.heavy import HeavyProvider
 from kimi_ui.providers.openai_compatible import OpenAICompatible
+from tests.support.folding import ALONE
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
 from tests.support.upstream import Upstream
 
@@ -101,7 +102,7 @@ async def test_the_chosen_model_and_the_reasoning_are_in_the_request(upstream: U
     messages = (Message("user", "q"), Message("assistant", "a", "because"), Message("user", "and?"))
     request = ChatRequest(messages, {"max_tokens": 7}, "m-1000-0-3")
     try:
-        async for _ in provider.stream(request, None):  # type: ignore[arg-type]
+        async for _ in provider.stream(request, ALONE):
             pass
     finally:
         await provider.aclose()

@@ -11,7 +11,7 @@ from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
 from kimi_ui.providers.ollama import NUM_CTX, Ollama
 from tests.support.engine_run import until
-from tests.support.folding import HELLO, run_provider
+from tests.support.folding import ALONE, HELLO, NoEngine, run_provider
 from tests.support.telling import FOREVER, A, R, line, refuse, tell
 from tests.support.upstream import Upstream
 from tests.support.wire import plain, streamed
@@ -209,11 +209,26 @@ async def test_a_pull_that_fails(upstream: Upstream, answer: Any, kind: str) -> 
     assert raised.value.failure.kind == kind
 
 
+async def test_the_moment_the_request_leaves_is_told_once_and_before_it_arrives(upstream: Upstream) -> None:
+    class Spy(NoEngine):
+        def sent(self) -> None:
+            super().sent()
+            assert not [request for request in upstream.requests if request.path == "/api/chat"]
+
+    provider, spy = lane(upstream, "m-2000-3-3"), Spy()
+    await provider.models()
+    async for _ in provider.stream(HELLO, spy):
+        pass
+    await provider.models()
+    await provider.aclose()
+    assert spy.n_sent == 1
+
+
 async def test_leaving_closes_the_connection(upstream: Upstream) -> None:
     upstream.script("slow", tell(A("a"), FOREVER))
     upstream.script("pull slow", streamed([MANIFEST, FOREVER]))
     provider = lane(upstream, "slow")
-    events = provider.stream(HELLO, None)  # type: ignore[arg-type]
+    events = provider.stream(HELLO, ALONE)
     async for event in events:
         if not isinstance(event, Phase):
             break

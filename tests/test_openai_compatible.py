@@ -13,7 +13,7 @@ from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
 from kimi_ui.providers.openai_compatible import OpenAICompatible
 from tests.support.engine_run import until
-from tests.support.folding import HELLO, run_provider
+from tests.support.folding import ALONE, HELLO, NoEngine, run_provider
 from tests.support.telling import END, FOREVER, A, R, error, plain, refuse, tell, unless
 from tests.support.upstream import Upstream
 
@@ -209,9 +209,24 @@ async def test_the_stream_ends_soon_after_done_though_the_server_stays(upstream:
     await provider.aclose()
 
 
+async def test_the_moment_the_request_leaves_is_told_once_and_before_it_arrives(upstream: Upstream) -> None:
+    class Spy(NoEngine):
+        def sent(self) -> None:
+            super().sent()
+            assert not [request for request in upstream.requests if request.path == "/v1/chat/completions"]
+
+    provider, spy = lane(upstream, "m-2000-3-3"), Spy()
+    await provider.models()
+    async for _ in provider.stream(HELLO, spy):
+        pass
+    await provider.models()
+    await provider.aclose()
+    assert spy.n_sent == 1
+
+
 async def test_leaving_the_stream_closes_the_connection(upstream: Upstream) -> None:
     provider = lane(upstream, "m-100-1000-1000")
-    events = provider.stream(HELLO, None)  # type: ignore[arg-type]
+    events = provider.stream(HELLO, ALONE)
     async for event in events:
         if not isinstance(event, Phase):
             break

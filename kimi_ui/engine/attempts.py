@@ -127,7 +127,8 @@ class AttemptRun:
         self._job = job
         self._context = context
         self._on_event = on_event
-        self._sent_ns = 0
+        self._sent_ns = self._sent_wall_ns = 0
+        self._is_open = False
         self._reader: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stop_reason = ""
@@ -149,14 +150,7 @@ class AttemptRun:
         """
         context = self._context
         await context.store.open_attempt(self.attempt)
-        self._sent_ns = context.clock_ns()
-        wall_ns = context.wall_ns()
-        self.attempt = replace(
-            self.attempt,
-            sent_ns=self._sent_ns - context.turn.t0_ns,
-            started_at_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        )
-        self._append(0, Opened(self.attempt.as_dict()))
+        self._start_clock()
         if unsent is not None:
             self._fail(unsent)
         elif not self._stop_reason:
@@ -168,16 +162,34 @@ class AttemptRun:
             finally:
                 self._disarm()
                 context.running.discard(self)
-        self._end(retry_s, wall_ns)
+        self._end(retry_s)
+
+    def sent(self) -> None:
+        """The request leaves: stamps count from now. Without effect once the attempt has an event."""
+        if not self._is_open:
+            self._start_clock()
+            self._open()
+
+    def _start_clock(self) -> None:
+        self._sent_ns, self._sent_wall_ns = self._context.clock_ns(), self._context.wall_ns()
+
+    def _open(self) -> None:
+        """The attempt's first entry, with the moment it was sent."""
+        self._is_open = True
+        self.attempt = replace(
+            self.attempt,
+            sent_ns=self._sent_ns - self._context.turn.t0_ns,
+            started_at_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        )
+        self._append(0, Opened(self.attempt.as_dict()))
 
     async def _read(self) -> None:
         """Stamp and append every event the provider yields; what it raises becomes a ``Failure``."""
-        clock_ns, sent_ns = self._context.clock_ns, self._sent_ns
-        children = ChildAttempts(self, self._job, self._context)
+        host = AttemptHost(self, self._job, self._context)
         try:
-            async with aclosing(self._job.provider.stream(self._job.request, children)) as events:
+            async with aclosing(self._job.provider.stream(self._job.request, host)) as events:
                 async for event in events:
-                    self._append(clock_ns() - sent_ns, event)
+                    self._append(self._now(), event)
                     if self.fold.n_chunks > MAX_TEXT_EVENTS:
                         raise ProviderError(ENDLESS)
         except ProviderError as error:
@@ -187,9 +199,11 @@ class AttemptRun:
             message = f"Kimi UI itself failed ({type(error).__name__})."
             self._fail(ProviderError(Failure("internal", message, "Try again; the terminal says more.")))
         finally:
-            await children.close(self._stop_reason or "parent")
+            await host.close(self._stop_reason or "parent")
 
     def _append(self, t_ns: int, event: Event) -> None:
+        if not self._is_open:
+            self._open()
         waiting = self.fold.first_token_ns is None
         self.fold.apply(t_ns, event)
         if waiting and self.fold.first_token_ns is not None and self._timer:
@@ -228,7 +242,7 @@ class AttemptRun:
             self._timer.cancel()
             self._timer = None
 
-    def _end(self, retry_s: Callable[[AttemptRun], float | None], wall_ns: int) -> None:
+    def _end(self, retry_s: Callable[[AttemptRun], float | None]) -> None:
         fold, reason = self.fold, self._stop_reason
         if reason in LIMIT_FAILURES:
             message, remedy = LIMIT_FAILURES[reason]
@@ -240,7 +254,7 @@ class AttemptRun:
         now_ns = self._now()
         if self.loop_lag_ns:
             self._append(now_ns, Flag("loop_lag_ms", f"{self.loop_lag_ns / 1e6:.1f}"))
-        drift_ns = (self._context.wall_ns() - wall_ns) - now_ns
+        drift_ns = (self._context.wall_ns() - self._sent_wall_ns) - now_ns
         if abs(drift_ns) > CLOCK_JUMP_NS:
             self._append(now_ns, Flag("clock_jump", f"{drift_ns / 1e9:.1f} s"))
         status = fold.outcome()
@@ -365,14 +379,17 @@ class Tries:
             pass
 
 
-class ChildAttempts:
-    """The ``Children`` a provider gets: attempts whose parent is the attempt it streams for."""
+class AttemptHost:
+    """The ``Host`` a provider gets: child attempts have the attempt it streams for as their parent."""
 
     def __init__(self, parent: AttemptRun, job: Job, context: Context) -> None:
         self._parent = parent
         self._job = job
         self._context = context
         self._started: list[Tries] = []
+
+    def sent(self) -> None:
+        self._parent.sent()
 
     def start(self, provider: Provider, request: ChatRequest, role: str, k_index: int | None = None) -> Child:
         job = Job(self._job.lane, provider, request, role, self._parent.attempt.attempt_id, k_index)

@@ -69,10 +69,17 @@ class Child(Protocol):
         """End the child as ``stopped``; its text so far is kept."""
 
 
-class Children(Protocol):
-    """What heavy needs from the engine: attempts of its own, logged, limited and stopped like any other."""
+class Host(Protocol):
+    """What a provider may ask of the engine while it streams."""
 
-    def start(self, provider: Provider, request: ChatRequest, role: str, k_index: int | None = None) -> Child: ...
+    def sent(self) -> None:
+        """The request leaves now: every stamp of the attempt counts from here. Only the first call counts.
+
+        Not called: they count from the call of ``stream``.
+        """
+
+    def start(self, provider: Provider, request: ChatRequest, role: str, k_index: int | None = None) -> Child:
+        """A child attempt (heavy's trajectories and aggregation): logged, limited and stopped like any other."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +113,10 @@ class Provider(Protocol):
         Reports ``Phase(PREPARING, …)``. Raises ``ProviderError``. Cheap when there is nothing to do.
         """
 
-    def stream(self, request: ChatRequest, children: Children) -> AsyncGenerator[Event, None]:
+    def stream(self, request: ChatRequest, host: Host) -> AsyncGenerator[Event, None]:
         """Send the request and yield its events in order. Ends after the stream ended; raises ``ProviderError``.
+
+        Calls ``host.sent()`` when the request is made and about to leave, so that making it is nobody's latency.
 
         Yields ``Phase(CONNECTED)`` once headers are in and ``Phase(FIRST_CHUNK)`` at the first stream event.
         Never yields ``Opened`` or ``End`` (the engine's), never yields inside a TaskGroup or asyncio.timeout.

@@ -29,7 +29,7 @@ from ..core.events import (
     Usage,
 )
 from ..core.lane import LaneSpec, Price
-from .base import ChatRequest, Check, Children, Message, ProviderError
+from .base import ChatRequest, Check, Host, Message, ProviderError
 from .embedded_backend import ALIAS, EmbeddedBackend, Endpoint
 from .openai_compatible import OpenAICompatible
 from .weights import SMOLLM2
@@ -72,11 +72,11 @@ class EmbeddedProvider:
     async def prepare(self, report: Reporter) -> None:
         await self._backend.endpoint(report)
 
-    async def stream(self, request: ChatRequest, children: Children) -> AsyncGenerator[Event, None]:
+    async def stream(self, request: ChatRequest, host: Host) -> AsyncGenerator[Event, None]:
         endpoint = await self._backend.endpoint(_unheard)
         client = await self._client_at(endpoint)
         try:
-            async with aclosing(self._generate(client, request, children)) as events:
+            async with aclosing(self._generate(client, request, host)) as events:
                 async for event in events:
                     yield event
         except ProviderError as error:
@@ -92,12 +92,12 @@ class EmbeddedProvider:
             raise ProviderError(failure, retryable=not self._backend.is_unstable) from error
 
     async def _generate(
-        self, client: OpenAICompatible, request: ChatRequest, children: Children
+        self, client: OpenAICompatible, request: ChatRequest, host: Host
     ) -> AsyncGenerator[Event, None]:
         plan: list[str] = []
         planned: Usage | None = None
         if self.thinks:
-            async with aclosing(client.stream(plan_request(request), children)) as events:
+            async with aclosing(client.stream(plan_request(request), host)) as events:
                 async for event in events:
                     match event:
                         case Reasoning(text) | Answer(text):
@@ -110,7 +110,7 @@ class EmbeddedProvider:
                             pass
                         case _:
                             yield event
-        async with aclosing(client.stream(answer_request(request, "".join(plan)), children)) as events:
+        async with aclosing(client.stream(answer_request(request, "".join(plan)), host)) as events:
             async for event in events:
                 match event:
                     case Phase(name) if self.thinks and name in (CONNECTED, FIRST_CHUNK):

@@ -35,7 +35,7 @@ from ..core.events import (
     Reporter,
 )
 from ..core.lane import LaneSpec
-from .base import ChatRequest, Check, Child, Children, Message, Provider, ProviderError
+from .base import ChatRequest, Check, Child, Host, Message, Provider, ProviderError
 
 STRAGGLER_SHARE = 0.5  # once the quorum is in, the rest get this share of the time it took, and at least …
 STRAGGLER_MIN_S = 5.0
@@ -81,8 +81,9 @@ class HeavyProvider:
     async def aclose(self) -> None:
         """Nothing of its own: the lane it is made of closes itself."""
 
-    async def stream(self, request: ChatRequest, children: Children) -> AsyncGenerator[Event, None]:
-        trajectories = [children.start(self._of, request, "trajectory", k) for k in range(self.spec.width)]
+    async def stream(self, request: ChatRequest, host: Host) -> AsyncGenerator[Event, None]:
+        host.sent()
+        trajectories = [host.start(self._of, request, "trajectory", k) for k in range(self.spec.width)]
         yield Phase(CONNECTED)
         watch = _Watch(trajectories)
         try:
@@ -107,7 +108,7 @@ class HeavyProvider:
         seed = self._rng.getrandbits(32)
         yield Flag("shuffle_seed", str(seed))
         yield Phase(AGGREGATING, done=len(candidates), total=self.spec.width)
-        aggregator = children.start(self._of, aggregation_request(request, candidates, seed), "aggregator")
+        aggregator = host.start(self._of, aggregation_request(request, candidates, seed), "aggregator")
         async for event in aggregator.events():
             if isinstance(event, Reasoning | Answer | Relabel | Meta):
                 yield event

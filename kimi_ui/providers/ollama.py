@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,14 +22,14 @@ import ollama
 
 from ..core.events import CONNECTED, LOADING_MODEL, PREPARING, Event, Flag, Phase, Reporter
 from ..core.lane import LaneSpec
-from .base import ChatRequest, Check, Children, Message, ProviderError
+from .base import ChatRequest, Check, Host, Message, ProviderError
 from .body import HTTP_ERRORS, events_of, plain, read_bounded
 from .checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning
 from .errors import Asked, from_exception, from_payload, from_status, simple
 from .ndjson import JsonLines, loads
 from .ollama_body import OllamaBody
 from .texts import Texts
-from .transport import MOST_ERROR_BODY, OllamaTransport, proxy_for
+from .transport import MOST_ERROR_BODY, OllamaTransport, proxy_for, telling
 
 NUM_CTX = 32768  # tokens of context where the lane says nothing
 CONNECT_S = 5.0
@@ -99,11 +99,13 @@ class Ollama:
 
     # -- the stream
 
-    def stream(self, request: ChatRequest, children: Children) -> AsyncGenerator[Event, None]:
+    def stream(self, request: ChatRequest, host: Host) -> AsyncGenerator[Event, None]:
         """Send the request and yield its events; raises ``ProviderError`` (see ``base.Provider``)."""
-        return self._events(request, Texts())
+        return self._events(request, Texts(), host.sent)
 
-    async def _events(self, request: ChatRequest, texts: Texts) -> AsyncGenerator[Event, None]:
+    async def _events(
+        self, request: ChatRequest, texts: Texts, sent: Callable[[], None] | None = None
+    ) -> AsyncGenerator[Event, None]:
         model = request.model or self.spec.model
         asked = self._asked(model)
         state = self._states.pop(model, None) or await self._state(model)
@@ -114,7 +116,8 @@ class Ollama:
             yield Flag("think_unsupported")
         async with AsyncExitStack() as stack:
             try:
-                response = await self._opened().open("/api/chat", body, stack, asked)
+                with telling(sent):
+                    response = await self._opened().open("/api/chat", body, stack, asked)
             except ProviderError as error:
                 if "think" not in body or "think" not in error.failure.detail.lower():
                     raise

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from dataclasses import replace
 from typing import Any
@@ -23,14 +23,14 @@ import openai
 
 from ..core.events import CONNECTED, Event, Flag, Phase, Reporter
 from ..core.lane import LaneSpec
-from .base import ChatRequest, Check, Children, Message, ProviderError
+from .base import ChatRequest, Check, Host, Message, ProviderError
 from .body import HTTP_ERRORS, events_of, plain, read_bounded
 from .chat_body import ChatBody
 from .checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning
 from .errors import Asked, bad_key, from_exception, from_payload, from_status, missing_key, simple
 from .ndjson import loads
 from .texts import Texts
-from .transport import OpenAITransport, proxy_for
+from .transport import OpenAITransport, proxy_for, telling
 
 CONNECT_S = 10.0
 SPARE_S = 30.0  # the socket's own timeout lies this far behind the engine's limits: a second net, not the first
@@ -58,15 +58,18 @@ class OpenAICompatible:
 
     # -- the stream
 
-    def stream(self, request: ChatRequest, children: Children) -> AsyncGenerator[Event, None]:
+    def stream(self, request: ChatRequest, host: Host) -> AsyncGenerator[Event, None]:
         """Send the request and yield its events; raises ``ProviderError`` (see ``base.Provider``)."""
-        return self._events(request, Texts())
+        return self._events(request, Texts(), host.sent)
 
-    async def _events(self, request: ChatRequest, texts: Texts) -> AsyncGenerator[Event, None]:
+    async def _events(
+        self, request: ChatRequest, texts: Texts, sent: Callable[[], None] | None = None
+    ) -> AsyncGenerator[Event, None]:
         asked = self._asked(request.model)
         self._client = self._client or _client(self.spec)
         async with AsyncExitStack() as stack:
-            response, dropped = await self._send(self._client, self._body(request), stack, asked)
+            with telling(sent):
+                response, dropped = await self._send(self._client, self._body(request), stack, asked)
             for name in dropped:
                 yield Flag("dropped_option", name)
             if response.extensions.get("reconnected"):

@@ -4,11 +4,16 @@ A stop during the TLS handshake would leave the socket open until the garbage co
 ``OpenAITransport`` does two things more. A pooled connection that the server closed while it lay idle is replaced once,
 without the caller seeing a failure (not a byte of an answer had come; the response's ``reconnected`` extension says
 so). And the body of an error is cut at ``MOST_ERROR_BODY``, because the openai client reads such bodies whole.
+
+Here too is told that a request leaves (``telling``): what the libraries do before, milliseconds of it, is not the
+model's latency; connecting is.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -21,8 +26,19 @@ from .errors import is_loopback
 MOST_ERROR_BODY = 64 * 1024  # bytes
 
 
+_leaving: ContextVar[Callable[[], None] | None] = ContextVar("leaving", default=None)
 _Request = TypeVar("_Request", httpx.Request, httpx2.Request)
 _Response = TypeVar("_Response")
+
+
+@contextmanager
+def telling(sent: Callable[[], None] | None) -> Iterator[None]:
+    """``sent`` is called as each request made inside leaves."""
+    token = _leaving.set(sent)
+    try:
+        yield
+    finally:
+        _leaving.reset(token)
 
 
 def proxy_for(url: str) -> str | None:
@@ -43,6 +59,8 @@ class _Connecting:
 
     async def send(self, send: Callable[[_Request], Awaitable[_Response]], request: _Request) -> _Response:
         """The response; where there is none, a connection that was opened for it is closed."""
+        if told := _leaving.get():
+            told()
         request.extensions = {**request.extensions, "trace": self._trace}
         try:
             return await send(request)

@@ -30,6 +30,7 @@ from kimi_ui.providers.base import ChatRequest, Message
 from kimi_ui.providers.ollama import Ollama
 from kimi_ui.providers.openai_compatible import OpenAICompatible
 from tests.support.engine_run import running, until
+from tests.support.folding import ALONE
 
 from .harness import model_server
 
@@ -47,7 +48,7 @@ async def _openai_client(base_url: str, model: str) -> None:
 
 async def _provider(base_url: str, model: str) -> None:
     provider = OpenAICompatible(LaneSpec("a", "A", "openai", model=model, base_url=base_url))
-    async for _ in provider.stream(ASKED, None):  # type: ignore[arg-type]
+    async for _ in provider.stream(ASKED, ALONE):
         pass
     await provider.aclose()
 
@@ -61,7 +62,7 @@ async def _ollama_client(base_url: str, model: str) -> None:
 
 async def _ollama_provider(base_url: str, model: str) -> None:
     provider = Ollama(LaneSpec("a", "A", "ollama", model=model, base_url=base_url.removesuffix("/v1")))
-    async for _ in provider.stream(ASKED, None):  # type: ignore[arg-type]
+    async for _ in provider.stream(ASKED, ALONE):
         pass
     await provider.aclose()
 

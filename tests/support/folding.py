@@ -11,7 +11,7 @@ from typing import Any
 
 from kimi_ui.core.attempt import AttemptFold
 from kimi_ui.core.events import Event
-from kimi_ui.providers.base import ChatRequest, Message, Provider, ProviderError
+from kimi_ui.providers.base import ChatRequest, Child, Message, Provider, ProviderError
 from kimi_ui.providers.chat_body import ChatBody
 from kimi_ui.providers.errors import Asked
 from kimi_ui.providers.ollama_body import OllamaBody
@@ -19,6 +19,22 @@ from kimi_ui.providers.stream_body import StreamBody
 
 ASKED = Asked("openai", "https://llm.chutes.ai/v1", "some/model", "CHUTES_API_KEY", ("cpk_canary_0123456789",))
 HELLO = ChatRequest((Message("user", "hello"),))
+
+
+class NoEngine:
+    """A host for a provider that streams without an engine: it counts what was sent and starts no children."""
+
+    def __init__(self) -> None:
+        self.n_sent = 0
+
+    def sent(self) -> None:
+        self.n_sent += 1
+
+    def start(self, provider: Provider, request: ChatRequest, role: str, k_index: int | None = None) -> Child:
+        raise AssertionError("this provider starts no children")
+
+
+ALONE = NoEngine()
 
 
 @dataclass
@@ -106,7 +122,7 @@ async def run_provider(provider: Provider, request: ChatRequest = HELLO) -> Outc
     events: list[tuple[int, Event]] = []
     error = None
     try:
-        async for event in provider.stream(request, None):  # type: ignore[arg-type]
+        async for event in provider.stream(request, ALONE):
             events.append((time.perf_counter_ns() - start, event))
     except ProviderError as raised:
         error = raised

@@ -1,6 +1,7 @@
 """A provider that does what a script says, for testing what is built on providers. No network, no model.
 
-A script is a list of steps: an event is yielded, a number is slept (seconds), an exception is raised.
+A script is a list of steps: an event is yielded, a number is slept (seconds), an exception is raised, ``SENT`` says
+that the request leaves.
 ``ScriptedRoster`` gives the engine lanes made of them.
 """
 
@@ -13,9 +14,10 @@ from typing import Any
 
 from kimi_ui.core.events import Answer, Event, Finish, Reasoning, Reporter
 from kimi_ui.core.lane import LaneSpec
-from kimi_ui.providers.base import ChatRequest, Check, Children, Provider
+from kimi_ui.providers.base import ChatRequest, Check, Host, Provider
 
 Script = Sequence[Any]
+SENT = object()
 
 
 def thinker(reasoning: str = "Let me think.", answer: str = "42.") -> list[Event]:
@@ -42,7 +44,7 @@ class ScriptedProvider:
             else:
                 report(step)
 
-    async def stream(self, request: ChatRequest, children: Children) -> AsyncGenerator[Event, None]:
+    async def stream(self, request: ChatRequest, host: Host) -> AsyncGenerator[Event, None]:
         script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]
         self.requests.append(request)
         try:
@@ -51,6 +53,8 @@ class ScriptedProvider:
                     await asyncio.sleep(step)
                 elif isinstance(step, Exception):
                     raise step
+                elif step is SENT:
+                    host.sent()
                 else:
                     yield step
         finally:
