@@ -86,6 +86,12 @@ def test_coalesced_events_keep_the_pace_of_their_tokens(per_event: int) -> None:
     assert m.tokens_per_chunk == per_event and m.coalesced == 0
 
 
+def test_a_long_first_word_is_one_token_where_every_event_holds_one() -> None:
+    words = [(100 + k * 10.0, Answer(" word" if k else " counterrevolutionaries")) for k in range(100)]
+    m = metrics(ended([*words, (2000, Usage(output_tokens=100))]))
+    assert m.tpot_ms == pytest.approx(10, rel=1e-12)
+
+
 def test_all_tokens_in_one_event_have_no_pace() -> None:
     m = metrics(ended([(500, Answer(" word" * 200)), (501, Usage(output_tokens=200))]))
     assert (m.coalesced, m.tpot_ms, m.decode_tps, m.answer_decode_tps) == (1, None, None, None)

@@ -274,11 +274,12 @@ def _thinking_ns(fold: AttemptFold, whole: bool) -> int | None:
 def _after_first_event(fold: AttemptFold, output_tokens: int | None) -> float | None:
     """Tokens that came after the first text event: the numerator of the decode rate, N − 1 where it held one token.
 
-    A first event that carried several (a coalescing proxy) is taken out with its share of the characters.
+    A first event that carried several (a coalescing proxy) is taken out with its share of the characters, but with no
+    more than there is room for: every later event held at least one token. One long first word is still one token.
     """
     if output_tokens is None or output_tokens < 2 or not fold.n_chunks:
         return None
-    share = output_tokens * fold.text_chars[0] / sum(fold.text_chars)
+    share = min(output_tokens * fold.text_chars[0] / sum(fold.text_chars), output_tokens - fold.n_chunks + 1)
     rest = output_tokens - share if share >= FIRST_EVENT_TOKENS else output_tokens - 1.0
     return rest if rest > 0 else None
 

@@ -152,10 +152,11 @@ summed AS (
                   ORDER BY c.sent_ns DESC, c.rowid DESC LIMIT 1),
                  local_answer_tokens)
         END AS answer_tokens,
-        -- Tokens after the first text event: N - 1, or without the share of a first event that held several.
+        -- Tokens after the first text event: N - 1, or without what a first event held that held several. Its share of
+        -- the characters, but every later event held at least one token.
         CASE WHEN NOT heavy AND n_chunks > 1 AND output_tokens > 1 THEN
-             CASE WHEN 1.0 * output_tokens * first_event_chars / text_chars >= 3
-                  THEN output_tokens - 1.0 * output_tokens * first_event_chars / text_chars
+             CASE WHEN min(1.0 * output_tokens * first_event_chars / text_chars, output_tokens - n_chunks + 1) >= 3
+                  THEN output_tokens - min(1.0 * output_tokens * first_event_chars / text_chars, output_tokens - n_chunks + 1)
                   ELSE output_tokens - 1.0 END
         END AS later_tokens,
         CASE WHEN finished THEN last_token_ns END AS e2e_ns,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import re
 import sqlite3
@@ -72,21 +73,21 @@ class Errors(NamedTuple):
     suspect: bool
 
 
-async def send_and_wait(page: Page, n_lanes: int) -> None:
+async def send_and_wait(page: Page, db: Path, n_ended: int) -> None:
+    """Send a prompt; return when the log has that many attempts at their end. Raises ``TimeoutError``."""
     await page.locator("#prompt textarea").first.fill("measure")
     await page.locator("#send").first.click()
-    await page.wait_for_function(
-        "n => { const lanes = [...document.querySelectorAll('[data-lane]')];"
-        " return lanes.length === n && lanes.every(l => !['idle', 'done'].includes(l.dataset.phase)) }",
-        arg=n_lanes,
-        timeout=30_000,
-        polling=10,
-    )
-    await page.wait_for_function(
-        "() => [...document.querySelectorAll('[data-lane]')].every(l => "
-        "['done', 'error', 'timeout', 'incomplete', 'length'].includes(l.dataset.phase))",
-        timeout=120_000,
-    )
+    for _ in range(600):
+        await asyncio.sleep(0.2)
+        if count_ended(db) >= n_ended:
+            return
+    raise TimeoutError("the turn did not end within two minutes")
+
+
+def count_ended(db: Path) -> int:
+    with contextlib.closing(sqlite3.connect(f"file:{db}?mode=ro", uri=True)) as connection:
+        query = "select count(*) from attempts where parent_id is null and status <> 'open'"
+        return int(connection.execute(query).fetchone()[0])
 
 
 def read_errors(db: Path) -> list[Errors]:
@@ -140,9 +141,8 @@ async def ours(base_url: str, scenario: Scenario, rounds: int) -> dict[str, Any]
             page = await browser.new_page(viewport={"width": 1600, "height": 900})
             await page.goto(running.url)
             await page.locator("#prompt textarea").first.wait_for(timeout=30_000)
-            for _ in range(rounds):
-                await send_and_wait(page, len(scenario.models) + bool(scenario.heavy))
-            await asyncio.sleep(1.5)  # the log's last checkpoint
+            for k in range(1, rounds + 1):
+                await send_and_wait(page, running.db, k * (len(scenario.models) + bool(scenario.heavy)))
             await browser.close()
         return summary(read_errors(running.db))
 

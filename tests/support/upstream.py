@@ -8,8 +8,8 @@ The model's name chooses what happens:
 - ``m-RATE-REASONING-ANSWER[-VARIANT…]``, e.g. ``m-100-3000-1500``: tokens/s, reasoning tokens, answer tokens, at
   absolute times; every tenth token is the wall-clock millisecond it was sent at (``@1795294921283@``); usage at the
   end. Variants: ``think-tags`` (reasoning inside ``<think>`` in the content), ``reasoning`` and ``details`` (other
-  names of the field), ``no-usage``, ``stampsMS`` (the first token after MS ms; every token is the monotonic ns at
-  which the request was read and at which the token was sent, ``8123:9456``).
+  names of the field), ``no-usage``, ``stampsMS`` (the first token after MS ms; the first and last of reasoning and
+  answer the monotonic ns at which the request was read and at which the token was sent, ``8123:9456``).
 - ``scenario-NAME``: a fault of ``tests.support.scenarios``.
 - a name given to ``.script(name, pieces_or_behaviour)`` or ``.alias(name, other)``. Any other is a 404.
 
