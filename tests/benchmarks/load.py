@@ -18,7 +18,7 @@ import time
 import psutil
 
 from .harness import app, cpu_seconds, family, model_server, quantile, report
-from .visitors import Visitor, lags_ms
+from .visitors import Lags, Visitor
 
 MODEL = "m-30-600-300"
 RATE = 30.0
@@ -29,8 +29,9 @@ async def visit(url: str, lags: list[float]) -> None:
     try:
         await visitor.open()
         turn_id = await visitor.send("load")
+        late = Lags()
         async for frame in visitor.follow(turn_id):
-            lags += lags_ms(frame)
+            lags += late.of(frame)
     finally:
         await visitor.close()
 

@@ -66,10 +66,20 @@ class Visitor:
                     yield json.loads(line[6:])
 
 
-def lags_ms(frame: dict[str, Any]) -> list[float]:
-    """How long ago each stamp in this frame's new text was sent, ms, by the wall clock the stamps were made with."""
-    now_ms = time.time() * 1000
-    texts = [
-        str(lane.get(name, "")) for lane in frame.get("lanes", {}).values() for name in ("reasoning", "tail", "append")
-    ]
-    return [now_ms - int(stamp) for text in texts for stamp in STAMP.findall(text)[-1:]]
+class Lags:
+    """How late the stamps of one turn's text are, ms, by the wall clock they were made with. Each counts once."""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, int] = {}  # by lane: an open block comes again with every frame
+
+    def of(self, frame: dict[str, Any]) -> list[float]:
+        """The lags of what is new in this frame."""
+        now_ms, lags = time.time() * 1000, []
+        for name, lane in frame.get("lanes", {}).items():
+            texts = (str(lane.get(part, "")) for part in ("reasoning", "blocks", "tail", "append"))
+            stamps = [int(stamp) for text in texts for stamp in STAMP.findall(text)]
+            fresh = sorted({stamp for stamp in stamps if stamp > self._newest.get(name, 0)})
+            if fresh:
+                self._newest[name] = fresh[-1]
+                lags += [now_ms - stamp for stamp in fresh]
+        return lags
