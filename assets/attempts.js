@@ -85,9 +85,20 @@ export class Attempts {
   }
 }
 
-/** Ask a lane of a turn again. Throws an `Error` with a sentence. */
-export function retryLane(turnId, lane) {
-  return ask(`/kimi/turns/${turnId}/lanes/${encodeURIComponent(lane)}/retry`, { method: "POST" });
+/**
+ * Ask a lane of a turn again; `mayPass(question)` is asked where that would pass the budget. Resolves to false if it did
+ * not go out for that reason. Throws an `Error` with a sentence.
+ */
+export async function retryLane(turnId, lane, mayPass) {
+  const url = `/kimi/turns/${turnId}/lanes/${encodeURIComponent(lane)}/retry`;
+  try {
+    await ask(url, { method: "POST" });
+  } catch (error) {
+    if (error.code !== "over_budget") throw error;
+    if (!(await mayPass(error.message))) return false;
+    await ask(`${url}?over_budget=yes`, { method: "POST" });
+  }
+  return true;
 }
 
 export function attemptPart(turnId, lane, number) {

@@ -1,7 +1,7 @@
 /**
  * What the parts of the chat tell each other. Events: `conversation` (another one is shown, or it has grown by a turn),
- * `ended` (no lane is answering any more), `settings` (of the shown conversation), `open` (show the conversation whose id
- * is the event's `detail`; empty: begin a new one).
+ * `ended` (no lane is answering any more), `settings` (of the shown conversation), `budget` (the person's), `open` (show
+ * the conversation whose id is the event's `detail`; empty: begin a new one).
  */
 class Chat extends EventTarget {
   conversation = ""; // id of the shown conversation, "" before its first prompt
@@ -25,7 +25,7 @@ export const chat = new Chat();
 
 /**
  * A request to one of the page's own routes. Resolves to its JSON; throws an `Error` whose message is a sentence for the
- * person: the server's own, or that it did not answer.
+ * person: the server's own (its `code` says what to do about it, if there is anything), or that it did not answer.
  */
 export async function ask(url, { method = "GET", json, body, signal } = {}) {
   const options = { method, body: json === undefined ? body : JSON.stringify(json), signal };
@@ -38,6 +38,9 @@ export async function ask(url, { method = "GET", json, body, signal } = {}) {
     throw new Error("The server did not answer. Try again once it runs.");
   }
   const said = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(said.error ?? `The server refused (HTTP ${response.status}). Reload the page.`);
+  if (!response.ok) {
+    const sentence = said.error ?? `The server refused (HTTP ${response.status}). Reload the page.`;
+    throw Object.assign(new Error(sentence), { code: said.code ?? "" });
+  }
   return said;
 }

@@ -1,17 +1,21 @@
 /**
- * The composer beside its text: attachments, what the next prompt will cost, drafts, editing an earlier prompt.
+ * The composer beside its text: attachments, what the next prompt will cost and what was spent, the question before the
+ * budget is passed, drafts, editing an earlier prompt.
  *
  * The text itself is Gradio's textbox (`#prompt`), Send and Stop are its buttons; this element's value tells Python
- * what the text does not: `{attachments: [ids], edits: {conversation, seq} | null, blind}`. After a send Python sets it
- * back, with `sent`. Nothing here works through the text at a keystroke: it is looked at when the typing pauses.
+ * what the text does not: `{attachments: [ids], edits: {conversation, seq} | null, blind, over_budget}`. After a send
+ * Python sets it back, with `sent`, or with a `question` to be asked before it goes out. Nothing here works through the
+ * text at a keystroke: it is looked at when the typing pauses.
  */
 import { Attachments } from "./attachments.js";
 import { blindSwitch, isBlind } from "./blind.js";
 import { ask, chat } from "./chat.js";
 import { button, h, setText } from "./dom.js";
 import { EstimateLine } from "./estimate.js";
+import { BudgetQuestion } from "./question.js";
 import { openSettings } from "./settings.js";
 import { openShortcuts } from "./shortcuts.js";
+import { TotalsLine } from "./totals.js";
 
 const DRAFT = "kimi.draft";
 const DRAFT_PAUSE_MS = 250;
@@ -36,22 +40,25 @@ class Composer {
     this.ends = new AbortController();
     this.attachments = new Attachments(Number(element.dataset.maxBytes), () => this.#changed());
     this.estimate = new EstimateLine(() => this.#next());
+    this.totals = new TotalsLine();
+    this.question = new BudgetQuestion();
     this.banner = h("p", { class: "composer-banner", hidden: true },
       h("span", {}, "Editing an earlier prompt. Sending begins a new branch; the old one stays."),
       button("Cancel editing", () => this.cancelEdit(), { face: "Cancel", class: "quiet" }));
     this.note = h("p", { class: "composer-note", role: "alert", hidden: true });
     this.settings = button("Settings for this conversation", () => openSettings(), { face: "Settings", class: "quiet", id: "settings" });
     element.replaceChildren(
-      this.banner, this.attachments.element, this.note,
+      this.banner, this.attachments.element, this.note, this.question.element,
       h("div", { class: "composer-tools" },
         button("Attach text files", () => this.attachments.pick(), { face: "Attach", class: "quiet", id: "attach" }),
         this.settings,
         blindSwitch(() => this.#changed()),
         button("New conversation", () => this.#begin(), { face: "New", class: "quiet", id: "new-conversation" }),
         button("Keyboard shortcuts", () => openShortcuts(), { face: "?", class: "quiet", id: "shortcuts" }),
-        this.estimate.element),
+        h("div", { class: "composer-figures" }, this.totals.element, this.estimate.element)),
     );
     this.#listen();
+    this.totals.refresh();
     if (isBlind()) this.#changed();
     this.#restoreDraft();
     this.#describeSettings();
@@ -65,6 +72,7 @@ class Composer {
     this.ends.abort();
     this.attachments.close();
     this.estimate.close();
+    this.totals.close();
   }
 
   /** Put a text into the prompt, as if it had been typed. */
@@ -91,9 +99,14 @@ class Composer {
     }
   }
 
-  /** Fold what is open here; true if something was. */
-  closeEstimate() {
-    return this.estimate.fold();
+  /** Close what is open here; true if something was. */
+  closeOpen() {
+    return this.question.close() || this.estimate.fold();
+  }
+
+  /** Ask whether something may pass the budget; resolves to the answer. */
+  mayPass(question) {
+    return this.question.ask(question);
   }
 
   get editing() {
@@ -108,14 +121,22 @@ class Composer {
     this.#changed();
   }
 
-  /** Python has set the value: something was sent. */
+  /** Python has set the value: something was sent, or is not before the person has been asked. */
   valueChanged() {
-    if (!this.props.value?.sent) return;
+    const { sent, question } = this.props.value ?? {};
+    if (question) return void this.#askThenSend(question);
+    if (!sent) return;
     this.#endEdit();
     this.attachments.replace([]);
     clearTimeout(this.draftTimer);
     storage((drafts) => drafts.removeItem(DRAFT));
     this.#changed();
+  }
+
+  async #askThenSend(question) {
+    const yes = await this.mayPass(question);
+    this.#changed(yes);
+    if (yes) document.querySelector("#send")?.click();
   }
 
   #begin() {
@@ -141,6 +162,7 @@ class Composer {
     window.addEventListener("pagehide", () => this.#saveDraft(), { signal });
     this.attachments.catchDrops(document.querySelector("#chat") ?? document.body, signal);
     for (const name of ["conversation", "ended"]) chat.on(name, () => this.estimate.soon());
+    chat.on("conversation", () => this.question.close());
     chat.on("conversation", () => this.#describeSettings());
     chat.on("settings", () => {
       this.#describeSettings();
@@ -165,18 +187,21 @@ class Composer {
 
   #typed() {
     this.#say("");
+    this.question.close(); // it was about another text
     this.estimate.soon();
     clearTimeout(this.draftTimer);
     this.draftTimer = setTimeout(() => this.#saveDraft(), DRAFT_PAUSE_MS);
   }
 
-  #changed() {
+  #changed(overBudget = false) {
     this.#say("");
+    this.question.close();
     const { edits } = this;
     this.props.value = {
       attachments: this.attachments.ids,
       edits: edits && { conversation: edits.conversation, seq: edits.seq },
       blind: isBlind(),
+      over_budget: overBudget,
     };
     this.estimate.soon();
   }

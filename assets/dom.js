@@ -39,6 +39,16 @@ export function button(label, onclick, props = {}) {
   return h("button", { type: "button", "aria-label": label, title: label, onclick, ...rest }, face);
 }
 
+export function numberField(id, props = {}) {
+  return h("input", { type: "number", id, inputmode: "decimal", ...props });
+}
+
+/** The number in a field, null for an empty one; what is no number goes to the server as it is, which says so. */
+export function numeric(input) {
+  if (input.validity.badInput) return "not a number";
+  return input.value === "" ? null : Number(input.value);
+}
+
 /**
  * Copy text, given as a string or a promise of one, and say so on the button for a moment.
  * The promise form keeps the click's permission while the text is fetched.

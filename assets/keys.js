@@ -38,8 +38,8 @@ function actionOf(page, key, field) {
 
 /** What is open closes first; where nothing is, the lanes stop; where they have, the prompt is left. */
 function escape(page, field) {
+  if (composer()?.closeOpen()) return;
   if (composer()?.editing) composer().cancelEdit();
-  else if (composer()?.closeEstimate()) return;
   else if (page.focusedLane) page.focusLane(null);
   else if (page.endReplay()) return;
   else if (page.running) document.querySelector("#stop")?.click();

@@ -215,8 +215,9 @@ class Page {
   async #retry(lane) {
     const { id } = this.row;
     try {
-      await retryLane(id, lane);
-      if (id !== this.row?.id) return;
+      const sent = await retryLane(id, lane, (question) => composer()?.mayPass(question) ?? false);
+      if (!sent || id !== this.row?.id) return;
+      this.#running(true); // it may have ended before the first frame tells of it
       this.#watch(this.stream?.consumed ?? null);
       this.channel?.postMessage({ conversation: this.conversation, turn: id, again: true });
     } catch (error) {

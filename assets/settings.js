@@ -1,10 +1,12 @@
 /**
  * The drawer "Settings for this conversation": system prompt, and by lane whether it takes part, its model, parameters,
  * and whether its earlier reasoning goes back. Every change is sent at once; the server keeps it with the conversation
- * (before the first prompt: for the conversation to come), so another tab and a restart show the same.
+ * (before the first prompt: for the conversation to come), so another tab and a restart show the same. Below them is
+ * what belongs to the person and no conversation: the budget.
  */
+import { BudgetFields } from "./budget.js";
 import { ask, chat } from "./chat.js";
-import { button, h, setAttribute, setText } from "./dom.js";
+import { button, h, numberField, numeric, setAttribute, setText } from "./dom.js";
 import { count } from "./format.js";
 import { ModelChoice } from "./models.js";
 
@@ -19,6 +21,10 @@ class Drawer {
   constructor() {
     this.url = `/kimi/settings?c=${encodeURIComponent(chat.conversation)}`;
     this.lanes = [];
+    this.budget = new BudgetFields((state, problem) => {
+      setText(this.state, state);
+      this.#say(problem);
+    });
     this.state = h("p", { class: "note", role: "status" });
     this.problem = h("p", { class: "drawer-problem", role: "alert", hidden: true });
     this.form = h("form", { class: "drawer-form", onsubmit: (event) => event.preventDefault(), onchange: () => this.#save() });
@@ -41,7 +47,8 @@ class Drawer {
 
   async #load() {
     try {
-      this.#draw(await ask(this.url));
+      const [settings] = await Promise.all([ask(this.url), this.budget.load()]);
+      this.#draw(settings);
     } catch (error) {
       this.#say(error.message);
     }
@@ -54,7 +61,7 @@ class Drawer {
     this.form.replaceChildren(
       h("div", { class: "field" }, h("label", { for: "setting-system" }, "System prompt"), this.system,
         h("p", { class: "note", id: "setting-system-note" }, systemNote(lanes))),
-      ...this.lanes.map((lane) => lane.element));
+      ...this.lanes.map((lane) => lane.element), this.budget.element);
   }
 
   async #save() {
@@ -93,9 +100,9 @@ class LaneFields {
     this.on = h("input", { type: "checkbox", role: "switch", id: id("on") });
     this.on.checked = settings.on !== false;
     this.model = new ModelChoice(lane, settings.model ?? "", id("model"), onchange);
-    this.maxTokens = number(id("max"), { min: "1", step: "1", placeholder: lane.max_tokens ? count(lane.max_tokens) : "provider's default" });
+    this.maxTokens = numberField(id("max"), { min: "1", step: "1", placeholder: lane.max_tokens ? count(lane.max_tokens) : "provider's default" });
     this.maxTokens.value = settings.max_tokens ?? "";
-    this.temperature = number(id("temperature"), { min: "0", max: "2", step: "any", "aria-describedby": id("note"),
+    this.temperature = numberField(id("temperature"), { min: "0", max: "2", step: "any", "aria-describedby": id("note"),
                                                     placeholder: lane.temperature ?? "provider's default" });
     this.temperature.value = settings.temperature ?? "";
     this.note = h("p", { class: "note", id: id("note") }, note);
@@ -142,16 +149,6 @@ class LaneFields {
     this.temperature.value = "";
     this.reasoning.checked = this.lane.send_reasoning;
   }
-}
-
-function number(id, props) {
-  return h("input", { type: "number", id, inputmode: "decimal", ...props });
-}
-
-/** The number in a field, null for an empty one; what is no number goes to the server as it is, which says so. */
-function numeric(input) {
-  if (input.validity.badInput) return "not a number";
-  return input.value === "" ? null : Number(input.value);
 }
 
 function systemNote(lanes) {

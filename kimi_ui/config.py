@@ -15,6 +15,7 @@ from pathlib import Path
 import platformdirs
 from dotenv import dotenv_values
 
+from .core.budget import BudgetError, read_usd
 from .lanes_file import ConfigError, read_lanes_file
 
 __all__ = ["ConfigError", "Settings", "default_lanes_path", "read_environment", "read_lanes_file", "read_settings"]
@@ -28,6 +29,8 @@ DEFAULT_PORT = 7860
 class Settings:
     """How this process runs. ``lanes`` is None when the shipped lanes are to be used.
 
+    ``budget_usd`` is what a person may spend a day (UTC) before the page asks, where they have set nothing themselves;
+    None: the page does not ask.
     ``env`` holds the environment with ``.env`` beneath it; it contains keys and is therefore kept out of ``repr``.
     """
 
@@ -36,6 +39,7 @@ class Settings:
     db: Path
     lanes: Path | None = None
     browser: bool = True
+    budget_usd: float | None = None
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -84,7 +88,8 @@ def read_settings(
 ) -> Settings:
     """Settings from options (None: not given), then ``KIMI_UI_HOST/_PORT/_DB/_LANES``, then the defaults.
 
-    Raises ``ConfigError`` for a port that is none and for a named lanes file that does not exist.
+    ``KIMI_UI_BUDGET_USD`` has no option. Raises ``ConfigError`` for a port or a budget that is none, and for a named
+    lanes file that does not exist.
     """
     env = read_environment() if env is None else env
     chosen_db = db or env.get("KIMI_UI_DB")
@@ -98,6 +103,7 @@ def read_settings(
         db=Path(chosen_db).expanduser().absolute() if chosen_db else default_db_path(),
         lanes=lanes_path,
         browser=browser,
+        budget_usd=_budget_usd(env.get("KIMI_UI_BUDGET_USD", "")),
         env=env,
     )
 
@@ -105,6 +111,13 @@ def read_settings(
 def default_db_path() -> Path:
     """The log's place under the user's data directory."""
     return platformdirs.user_data_path("kimi-ui", appauthor=False) / "kimi-ui.sqlite3"
+
+
+def _budget_usd(value: str) -> float | None:
+    try:
+        return read_usd(value.strip())
+    except BudgetError as error:
+        raise ConfigError(f"KIMI_UI_BUDGET_USD is {value!r}. {error}") from None
 
 
 def _port(value: int | str) -> int:

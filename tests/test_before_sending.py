@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kimi_ui.core.attachments import Attachment, AttachmentError
+from kimi_ui.core.attachments import Attachment, AttachmentError, fold
 from kimi_ui.core.conversation_settings import ConversationSettings, LaneSettings
 from kimi_ui.core.estimate import Typical
 from kimi_ui.core.events import Answer, Finish, Reasoning, Usage
@@ -89,7 +89,7 @@ def test_estimates_come_from_the_log_of_earlier_answers(tmp_path: Path) -> None:
     engine.start()
     try:
         estimates = Estimates(engine, reader, TokenCounts())
-        nothing_known = estimates.of("", math.inf, "Why?", [], ConversationSettings())
+        nothing_known = estimates.of("", math.inf, "Why?", ConversationSettings())
         assert [lane["is_floor"] for lane in nothing_known["lanes"]] == [True, True]
         assert typical(reader, "k2") is None
 
@@ -101,7 +101,7 @@ def test_estimates_come_from_the_log_of_earlier_answers(tmp_path: Path) -> None:
         assert typical(reader, "other") is None
 
         known = Estimates(engine, reader, TokenCounts())
-        first = known.of("", math.inf, "Why?", [], ConversationSettings())
+        first = known.of("", math.inf, "Why?", ConversationSettings())
         kimi, of_heavy = first["lanes"]
         count = counter().count
         prompt = count("Why?") + count("Be brief.") + 2 * PER_MESSAGE
@@ -113,17 +113,17 @@ def test_estimates_come_from_the_log_of_earlier_answers(tmp_path: Path) -> None:
         assert first["usd"] == pytest.approx(kimi["usd"] + of_heavy["usd"]) and first["unpriced"] == 0
 
         conversation = turn.conversation_id
-        later = known.of(conversation, math.inf, "Why?", [Attachment("n.txt", TEXT)], ConversationSettings())
+        later = known.of(conversation, math.inf, fold("Why?", [Attachment("n.txt", TEXT)]), ConversationSettings())
         history = count("Why?") + count(answer) + 2 * PER_MESSAGE
         assert later["lanes"][0]["prompt_tokens"] > prompt + history + count(TEXT)
         settings = ConversationSettings("System.", {"heavy": LaneSettings(on=False), "kimi": LaneSettings(model="k3")})
-        edited = known.of(conversation, 0, "Why?", [], settings)
+        edited = known.of(conversation, 0, "Why?", settings)
         assert [lane["id"] for lane in edited["lanes"]] == ["kimi"]
         assert edited["lanes"][0]["prompt_tokens"] == count("Why?") + count("System.") + 2 * PER_MESSAGE
         assert edited["usd"] is None and edited["unpriced"] == 1  # the price was the other model's
         thinking = ConversationSettings(lanes={"kimi": LaneSettings(send_reasoning=True)})
-        more = known.of(conversation, math.inf, "Why?", [], thinking)["lanes"][0]["prompt_tokens"]
-        plain = known.of(conversation, math.inf, "Why?", [], ConversationSettings())["lanes"][0]["prompt_tokens"]
+        more = known.of(conversation, math.inf, "Why?", thinking)["lanes"][0]["prompt_tokens"]
+        plain = known.of(conversation, math.inf, "Why?", ConversationSettings())["lanes"][0]["prompt_tokens"]
         assert more == plain + count(thought) + PER_MESSAGE
     finally:
         engine.close()

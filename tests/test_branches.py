@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kimi_ui.core.branches import Fork, Version, versions
+from kimi_ui.core.branches import Fork, Version, tree, versions
 
 
 def test_a_conversation_that_was_never_edited_has_no_versions() -> None:
@@ -33,6 +33,14 @@ def test_a_branch_of_a_branch_shows_both_edits() -> None:
     assert versions(forks, "d", [0]) == {0: Version(1, ("a", "d"))}
 
 
+def test_a_conversation_and_its_edits_are_one_tree_from_every_branch() -> None:
+    forks = [Fork("a"), Fork("b", "a", 1), Fork("c", "b", 0), Fork("other"), Fork("another", "other", 1)]
+    for conversation in "abc":
+        assert tree(forks, conversation) == {"a", "b", "c"}
+    assert tree(forks, "unknown") == {"unknown"}
+
+
 def test_damaged_forks_end() -> None:
     forks = [Fork("a", "b", 1), Fork("b", "a", 1)]
     assert set(versions(forks, "a", [0, 1])) <= {0, 1}
+    assert tree(forks, "a") == {"a", "b"}

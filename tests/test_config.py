@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -230,6 +231,17 @@ def test_options_win_over_variables_and_those_over_defaults(tmp_path: Path) -> N
 def test_a_bad_port_is_refused(port: str) -> None:
     with pytest.raises(ConfigError, match="give --port"):
         read_settings(port=port, env={})
+
+
+def test_the_servers_budget_is_an_amount_or_nothing() -> None:
+    budgets = {"": None, " ": None, "0": 0.0, " 2.50 ": 2.5}
+    assert {value: read_settings(env={"KIMI_UI_BUDGET_USD": value}).budget_usd for value in budgets} == budgets
+    assert read_settings(env={}).budget_usd is None
+    for bad in ("lots", "$5", "2,50", "-1", "nan"):
+        with pytest.raises(
+            ConfigError, match=rf"^KIMI_UI_BUDGET_USD is '{re.escape(bad)}'\. A budget is .* like 2\.50"
+        ):
+            read_settings(env={"KIMI_UI_BUDGET_USD": bad})
 
 
 def test_a_named_lanes_file_must_exist() -> None:

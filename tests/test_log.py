@@ -15,7 +15,6 @@ from kimi_ui.core.events import (
     Answer,
     End,
     Entry,
-    Event,
     Failure,
     Flag,
     Meta,
@@ -27,7 +26,7 @@ from kimi_ui.core.events import (
 from kimi_ui.core.lane import LaneSpec, Price
 from kimi_ui.core.turn import LaneInfo, TurnFold, TurnLog
 from kimi_ui.engine import Engine
-from kimi_ui.log.reader import Exchange, LogReader, Spent
+from kimi_ui.log.reader import Exchange, LogReader
 from kimi_ui.log.records import Op
 from tests.support.log import store, writing
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
@@ -253,32 +252,6 @@ def test_turns_are_paged_by_key(tmp_path: Path) -> None:
     assert reader.turns("me", limit=1)[0].started_at_utc == "2026-11-21T12:00:04"
 
 
-def test_what_was_spent(tmp_path: Path) -> None:
-    path = tmp_path / "log.sqlite3"
-    price = (1.0, None, 2.0, "2026")
-
-    def run(lane: str, *events: Event, **fields: object) -> tuple[object, list[Timed]]:
-        return attempt(lane, **fields), ended([(1, Answer("a word")), *((2.0, event) for event in events)])
-
-    counted = Usage(input_tokens=1_000_000, output_tokens=10)
-    heavy = attempt("h", role="heavy")
-    child = run("h", counted, role="trajectory", parent_id=heavy.attempt_id, price=price)
-    logs = [
-        turn(run("a", counted, price=price), run("b"), conversation_id="c", owner="me"),
-        turn((heavy, ended([(9, Answer("x"))])), child, conversation_id="c", owner="me"),
-        turn(run("a", price=price, input_chars=4), started_at_utc="2026-11-22T00:00:00", owner="you"),
-    ]
-    with writing(path) as writer:
-        store(writer, *logs)
-    reader = LogReader(path)
-    each = 1.0 + 10 * 2.0 / 1e6
-    spent = reader.spent(conversation_id="c")
-    assert spent.usd == pytest.approx(2 * each) and (spent.n_attempts, spent.n_unknown, spent.n_estimated) == (3, 1, 0)
-    tomorrow = reader.spent(day_utc="2026-11-22", owner="you")
-    assert tomorrow.usd == pytest.approx((1 + 2 * 2.0) / 1e6) and tomorrow.n_estimated == 1
-    assert reader.spent(day_utc="2026-11-23") == Spent(0.0, 0, 0, 0)
-
-
 def test_metrics_by_id_keep_the_order_of_the_ids(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     logs = [turn((attempt(), ended(tokens(3, start_ms=1, gap_ms=1)))) for _ in range(3)]
@@ -332,7 +305,7 @@ def test_how_a_heavy_run_spent_its_time(tmp_path: Path) -> None:
 def test_where_there_is_no_log_there_is_nothing_to_read(tmp_path: Path) -> None:
     reader = LogReader(tmp_path / "none.sqlite3")
     assert (reader.turns(), reader.history("c", "a"), reader.attempt_metrics(["x"])) == ([], [], [])
-    assert reader.turn("x") is None and reader.owner_of("c") is None and reader.spent() == Spent(0.0, 0, 0, 0)
+    assert reader.turn("x") is None and reader.owner_of("c") is None
     assert not (tmp_path / "none.sqlite3").exists()
 
 

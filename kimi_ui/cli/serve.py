@@ -62,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
                 port=settings.port,
                 password=settings.password,
                 more_hosts=settings.more_hosts,
+                budget_usd=settings.budget_usd,
                 on_ready=ready,
             )
         except PortInUse as error:

@@ -43,6 +43,15 @@ def versions(forks: Iterable[Fork], conversation_id: str, seqs: Sequence[int]) -
     return found
 
 
+def tree(forks: Iterable[Fork], conversation_id: str) -> set[str]:
+    """The conversation and all it is tied to by edited prompts, on either side. ``forks``: its whole tree, or more."""
+    ties = [{fork.conversation_id, fork.forked_from} for fork in forks if fork.forked_from]
+    found = {conversation_id}
+    while new := set().union(*(tie for tie in ties if tie & found)) - found:
+        found |= new
+    return found
+
+
 def _holder(known: Mapping[str, Fork], conversation_id: str, seq: int) -> str:
     """The conversation whose own turn it is that this one shows at ``seq``."""
     seen = set()

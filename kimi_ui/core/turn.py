@@ -65,6 +65,24 @@ class TurnLog:
     def append(self, entry: Entry) -> None:
         self.entries.append(entry)
 
+    def running_lanes(self) -> set[str]:
+        """Lanes that are to be answered still: being prepared, streaming, or waiting to be tried again.
+
+        Looks at where attempts begin and end, so it is quick for a long turn too.
+        """
+        running = set() if self.closed else {info.id for info in self.lanes}
+        top_level: set[str] = set()
+        for entry in list(self.entries) if running else ():
+            match entry.event:
+                case Opened(identity) if not identity.get("parent_id"):
+                    top_level.add(entry.attempt_id)
+                    running.add(entry.lane)
+                case End(retry_in_s=None) if entry.attempt_id in top_level:
+                    running.discard(entry.lane)
+                case _ if not entry.attempt_id:
+                    running.add(entry.lane)
+        return running
+
 
 @dataclass
 class LaneState:

@@ -4,7 +4,9 @@ Tables that are not a turn's own are made by the modules that know them; importi
 migrations.
 """
 
+from . import budgets as budgets
 from . import conversation_settings as conversation_settings
 from . import measured as measured
 from . import search_schema as search_schema
+from . import spent as spent
 from . import votes as votes

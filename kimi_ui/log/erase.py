@@ -5,12 +5,15 @@ the writer to serve requests in between: freed pages are overwritten as they are
 segments are merged until none holds a deleted word, and the WAL is written back and emptied. ``user_version`` 1 in the
 file's header says that this is still to be finished, so that a killed process's next start finishes it.
 
-Turns that other conversations share (an edited prompt makes such a fork) stay and belong to the fork from then on.
+Turns that other conversations share (an edited prompt makes such a fork) stay and belong to the fork from then on. What
+the deleted turns had cost was spent all the same: of that one sum a day is kept (``spent``).
 """
 
 from __future__ import annotations
 
 import sqlite3
+
+from .spent import keep_what_was_spent
 
 MERGE_PAGES = 200  # of the index, a step: some 10 ms
 
@@ -33,6 +36,7 @@ def delete_conversation(db: sqlite3.Connection, conversation_id: str, owner: str
     if forks:
         _pass_on(db, conversation_id, row, forks[0])
     turns = db.execute("SELECT turn_id FROM turns WHERE conversation_id = ?", (conversation_id,)).fetchall()
+    keep_what_was_spent(db, conversation_id)
     db.execute("DELETE FROM conversations WHERE conversation_id = ?", (conversation_id,))
     db.execute("PRAGMA user_version = 1")
     return {conversation_id, *(turn_id for (turn_id,) in turns)}

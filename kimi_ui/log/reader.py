@@ -50,15 +50,6 @@ class TurnHead(NamedTuple):
         return (self.started_at_utc, self.turn_id)
 
 
-class Spent(NamedTuple):
-    """USD over some attempts. ``n_unknown`` attempts wrote text at a price nobody knows; they are not in ``usd``."""
-
-    usd: float
-    n_attempts: int
-    n_unknown: int
-    n_estimated: int
-
-
 class LogReader:
     """Reads the log at ``path``. Raises ``sqlite3.Error`` only for a damaged or locked file."""
 
@@ -159,28 +150,6 @@ class LogReader:
         """Rows of the view ``turn_metrics`` (one per lane), in the order of the ids."""
         return self._by_id("SELECT * FROM turn_metrics WHERE turn_id", "turn_id", list(turn_ids))
 
-    def spent(
-        self, *, conversation_id: str | None = None, day_utc: str | None = None, owner: str | None = None
-    ) -> Spent:
-        """What was spent on a conversation, on a day (``2026-11-21``), by an owner: on what fits all that is given."""
-        query = """
-            SELECT coalesce(sum(m.cost_usd), 0.0), count(*),
-                   coalesce(sum(m.cost_usd IS NULL AND m.n_chunks > 0), 0),
-                   coalesce(sum(m.cost_source = 'estimate'), 0)
-            FROM turns t JOIN attempt_metrics m USING (turn_id)
-            WHERE m.parent_id IS NULL
-        """
-        values = {"conversation": conversation_id, "day": day_utc, "owner": owner}
-        conditions = {
-            "conversation": "t.conversation_id = :conversation",
-            "day": "t.started_at_utc BETWEEN :day AND :day || '~'",  # a text that starts with the day
-            "owner": "t.owner = :owner",
-        }
-        given = [condition for name, condition in conditions.items() if values[name] is not None]
-        with self.connect() as db:
-            row = db.execute(" AND ".join([query, *given]), values).fetchone()
-            return Spent(*row)
-
     def copy(self, target: Path, owner: str | None = None) -> None:
         """A copy of the log as one SQLite file, of one owner's conversations where given; it may be in use meanwhile.
 
@@ -192,7 +161,8 @@ class LogReader:
         if owner is not None:
             with closing(sqlite3.connect(target, isolation_level=None)) as db:
                 db.execute("PRAGMA foreign_keys = ON")
-                db.execute("DELETE FROM conversations WHERE owner <> ?", (owner,))
+                for table in ("conversations", "budgets", "spent_deleted"):
+                    db.execute(f"DELETE FROM {table} WHERE owner <> ?", (owner,))
                 db.execute("INSERT INTO search (search) VALUES ('rebuild')")  # or the others' words stay in the index
                 db.execute("VACUUM")
 

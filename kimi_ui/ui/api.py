@@ -5,12 +5,14 @@ reads one turn back.
     for states in Client("http://127.0.0.1:7860").submit("Why is the sky blue?", api_name="/compare"): ...
 
 Each lane's state: ``lane, label, status, phase, answer, reasoning, error, attempt_id`` and the columns of
-``attempt_metrics`` that are known so far. Turns sent this way have no owner: their id is the key to them.
+``attempt_metrics`` that are known so far. Turns sent this way have no owner: their id is the key to them. A program is
+not asked: what would pass the server's budget of a day for all programs together is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +20,22 @@ import gradio as gr
 
 from ..core.attempt import live_phase
 from ..core.blind import told
+from ..core.conversation_settings import ConversationSettings, LaneSettings
+from ..core.estimate import Total
 from ..core.metrics import measure_turn
 from ..core.tokens import AttemptCount, counter
 from ..core.turn import TurnFold, TurnLog
 from ..engine import Engine
+from .estimates import Estimates
 from .outcomes import failure_of
 from .owner import may_read, owner_of
+from .spending import OverBudget, Spending
 
 if TYPE_CHECKING:
     from ..log.reader import LogReader
 
 EVERY_S = 0.25
+NOT_ASKED = "Send it after 00:00 UTC, or start the server with a higher KIMI_UI_BUDGET_USD."
 
 
 class LaneStates:
@@ -74,7 +81,7 @@ class LaneStates:
         return {**ids, "done": done, "lanes": states}
 
 
-def build(engine: Engine, reader: LogReader | None) -> None:
+def build(engine: Engine, reader: LogReader | None, estimates: Estimates, spending: Spending) -> None:
     """Add the endpoints to the Blocks being built."""
 
     async def compare(prompt: str, lanes: list[str] | None = None) -> AsyncIterator[dict[str, Any]]:
@@ -82,7 +89,11 @@ def build(engine: Engine, reader: LogReader | None) -> None:
         if not prompt.strip():
             raise gr.Error("There is no prompt: give some text.")
         try:
-            turn = await asyncio.to_thread(engine.send, prompt, lanes=lanes or None)
+            turn = await asyncio.to_thread(
+                spending.send, lambda: engine.send(prompt, lanes=lanes or None), lambda: cost(prompt, lanes), owner=""
+            )
+        except OverBudget as question:
+            raise gr.Error(f"{question} {NOT_ASKED}") from question
         except (ValueError, RuntimeError) as error:
             raise gr.Error(str(error)) from error
         states = LaneStates(turn)
@@ -93,6 +104,10 @@ def build(engine: Engine, reader: LogReader | None) -> None:
             yield state
         finally:
             engine.stop(turn.turn_id)  # whoever asked has gone; nothing happens to a turn that has ended
+
+    def cost(prompt: str, lanes: list[str] | None) -> Total:
+        off = {spec.id: LaneSettings(on=False) for spec in engine.specs if lanes and spec.id not in lanes}
+        return estimates.total("", math.inf, prompt, ConversationSettings(lanes=off))
 
     def turn(turn_id: str, request: gr.Request) -> dict[str, Any]:
         """One turn by its id, as it is now."""

@@ -34,6 +34,6 @@ def build(
                 stats_tab.build(reader, stats, lambda: [spec.id for spec in roster.specs], private=private)
             with gr.Tab("Lanes"):
                 lanes_tab.build()
-        api.build(engine, reader)
+        api.build(engine, reader, routes.estimates, routes.spending)
     blocks.queue(max_size=QUEUE_SIZE, api_open=False, default_concurrency_limit=None)
     return blocks

@@ -1,4 +1,5 @@
-"""The composer's and the turn actions' routes: attachments, estimate, settings, model lists, retry, edit, versions.
+"""The composer's and the turn actions' routes: attachments, estimate, totals and budget, settings, model lists, retry,
+edit, versions.
 
 Everything is checked against the visitor (see ``owner``): what is not theirs is not there. A request that cannot be
 done is answered with ``{"error": sentence}`` for the person.
@@ -17,8 +18,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from ..core.attachments import MAX_FILE_BYTES, AttachmentError, clean_name, read_attachment, split, too_large
+from ..core.attachments import MAX_FILE_BYTES, AttachmentError, clean_name, fold, read_attachment, split, too_large
 from ..core.branches import versions
+from ..core.budget import BudgetError, read_budget
 from ..core.conversation_settings import (
     ONE_TEMPERATURE_NOTE,
     ConversationSettings,
@@ -27,6 +29,7 @@ from ..core.conversation_settings import (
     has_one_temperature,
     read,
 )
+from ..core.estimate import total
 from ..engine import Engine, EngineClosed, LaneBusy, UnknownLane, UnknownTurn
 from ..log.conversation_settings import SettingsLog
 from ..providers.base import ProviderError
@@ -34,6 +37,7 @@ from .attempt_history import attempt_part
 from .estimates import Estimates
 from .owner import owner_of
 from .routes import Json, PageRoutes
+from .spending import OverBudget, Spending
 from .uploads import Uploads
 
 if TYPE_CHECKING:
@@ -49,12 +53,20 @@ MAX_DRAFTS = 1000  # visitors who have set something before their first prompt; 
 class ChatRoutes:
     """What a person does in the chat, over one engine, log and roster."""
 
-    def __init__(self, engine: Engine, reader: LogReader | None, roster: Roster, pages: PageRoutes) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        reader: LogReader | None,
+        roster: Roster,
+        pages: PageRoutes,
+        budget_usd: float | None = None,
+    ) -> None:
         self._engine = engine
         self._roster = roster
         self._pages = pages
         self._counts = pages.counts
-        self._estimates = Estimates(engine, reader, self._counts)
+        self.estimates = Estimates(engine, reader, self._counts)
+        self.spending = Spending(engine, reader, self.estimates, budget_usd)
         self._drafts: dict[str, ConversationSettings] = {}  # by owner: set before the first prompt
         self._models: dict[str, tuple[float, list[str]]] = {}
         self.uploads = Uploads()
@@ -67,6 +79,8 @@ class ChatRoutes:
             Route("/kimi/attachments", self.attach, methods=["POST"]),
             Route("/kimi/attachments/{key}", self.detach, methods=["DELETE"]),
             Route("/kimi/estimate", self.estimate, methods=["POST"]),
+            Route("/kimi/spent", self.spent),
+            Route("/kimi/budget", self.budget, methods=["GET", "PUT"]),
             Route("/kimi/settings", self.settings, methods=["GET", "PUT"]),
             Route("/kimi/versions", self.versions),
             Route("/kimi/lanes/{lane}/models", self.models),
@@ -119,12 +133,30 @@ class ChatRoutes:
         try:
             attachments = self.uploads.of(owner, [str(key) for key in asked.get("attachments") or []])
             settings = await asyncio.to_thread(self.settings_of, owner, conversation)
-            text = str(asked.get("text") or "")
-            return Json(
-                await asyncio.to_thread(self._estimates.of, conversation, before_seq, text, attachments, settings)
-            )
+            prompt = fold(str(asked.get("text") or ""), attachments)
+            return Json(await asyncio.to_thread(self.estimates.of, conversation, before_seq, prompt, settings))
         except AttachmentError as error:
             return Json({"lanes": [], "error": str(error)})  # to be refused when it is sent, not while it is written
+
+    async def spent(self, request: Request) -> Response:
+        """What the visitor has spent today, and on the conversation ``c``; see ``Spending.totals``."""
+        owner = owner_of(request.cookies)
+        conversation = await self._own(request.query_params.get("c", ""), owner)
+        return Json(await asyncio.to_thread(self.spending.totals, owner, conversation))
+
+    async def budget(self, request: Request) -> Response:
+        """GET or PUT the visitor's budget, USD or null; both answer it, and what the server's is of a day."""
+        owner = owner_of(request.cookies)
+        if request.method == "PUT":
+            try:
+                wanted = read_budget(await json_of(request))
+            except BudgetError as error:
+                return refusal(str(error), 422)
+            if not owner:
+                return refusal("This browser keeps no cookies, so nothing can be set for you. Allow them here.", 409)
+            self.spending.set_budget(owner, wanted)
+        budget = await asyncio.to_thread(self.spending.budget, owner)
+        return Json({**budget._asdict(), "server_day_usd": self.spending.budget_usd})
 
     # -- settings
 
@@ -226,9 +258,23 @@ class ChatRoutes:
         return Json({"text": parts.text, "attachments": attachments, "seq": turn.seq})
 
     async def retry(self, request: Request) -> Response:
+        """Ask a lane again. Where that would pass a budget the refusal has the code ``over_budget``: the person is to
+        be asked, and with ``over_budget=yes`` in the query it goes out."""
         turn_id, lane = request.path_params["turn_id"], request.path_params["lane"]
+        owner = owner_of(request.cookies)
+        turn = await self._pages.found(turn_id, owner)
         try:
-            await asyncio.to_thread(self._engine.retry, turn_id, lane, owner=owner_of(request.cookies))
+            await asyncio.to_thread(
+                self.spending.send,
+                lambda: self._engine.retry(turn_id, lane, owner=owner),
+                lambda: self.estimates.total_of_turn(turn, [lane]) if turn else total([]),
+                owner=owner,
+                conversation_id=turn.conversation_id if turn else "",
+                confirmed=request.query_params.get("over_budget") == "yes",
+                what="retry",
+            )
+        except OverBudget as question:
+            return refusal(str(question), 409, code="over_budget")
         except UnknownTurn as error:
             return refusal(str(error), 404)
         except (UnknownLane, LaneBusy) as error:
@@ -269,8 +315,8 @@ class ChatRoutes:
         return conversation_id if whose == owner else ""
 
 
-def refusal(sentence: str, status: int) -> Response:
-    return Json({"error": sentence}, status)
+def refusal(sentence: str, status: int, **more: str) -> Response:
+    return Json({"error": sentence, **more}, status)
 
 
 def plain_text(text: str) -> Response:

@@ -1,12 +1,14 @@
 """The composer: the prompt, its attachments and settings, Send and Stop. Its events only start and stop.
 
 Beside the text there is one element drawn by ``assets/composer.js`` (attachments, estimate, buttons); its value says
-what the text alone does not: ``{attachments: [ids], edits: {conversation, seq} | null, blind}``. After a send Python
-sets it back, and the script empties what it keeps.
+what the text alone does not: ``{attachments: [ids], edits: {conversation, seq} | null, blind, over_budget}``. After a
+send Python sets it back, and the script empties what it keeps. A send that would pass a budget is answered with a
+``question`` in it and changes nothing else; the script asks, and sends again with ``over_budget``, which counts once.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -16,6 +18,7 @@ from ..core.turn import TurnLog
 from ..engine import Engine, EngineClosed, UnknownLane, UnknownTurn
 from .chat_routes import ChatRoutes
 from .owner import owner_of
+from .spending import OverBudget
 
 TEMPLATE = f'<div class="kimi" data-kimi="composer" data-max-bytes="{MAX_FILE_BYTES}"></div>'
 MOUNT = """\
@@ -24,6 +27,7 @@ import(location.origin + "/kimi/assets/composer.js")
 """
 MAX_LINES = 10
 EMPTY: dict[str, Any] = {"attachments": [], "edits": None}
+ONCE = ("over_budget", "question", "sent")  # what the value says of one send only
 
 
 class Edit(NamedTuple):
@@ -58,13 +62,17 @@ def build(engine: Engine, routes: ChatRoutes, lanes: gr.HTML) -> None:
     ) -> tuple[Any, Any, Any]:
         """Send to the conversation's lanes. The page follows the turn it is told of; a refusal changes nothing."""
         conversation = (shown or {}).get("conversation") or ""
+        more = more or EMPTY
+        kept = {name: value for name, value in more.items() if name not in ONCE}
         try:
-            turn = send_prompt(engine, routes, text or "", conversation, more or EMPTY, owner_of(request.cookies))
+            turn = send_prompt(engine, routes, text or "", conversation, more, owner_of(request.cookies))
+        except OverBudget as question:
+            return gr.skip(), gr.skip(), {**kept, "question": str(question)}
         except (AttachmentError, UnknownLane, EngineClosed, Busy) as refusal:
             gr.Warning(str(refusal), title="Not sent")
             turn = None
         if turn is None:
-            return gr.skip(), gr.skip(), gr.skip()
+            return gr.skip(), gr.skip(), kept
         return "", {"conversation": turn.conversation_id, "turn": turn.turn_id}, {**EMPTY, "sent": turn.turn_id}
 
     def on_stop(shown: dict[str, Any] | None, request: gr.Request) -> None:
@@ -93,7 +101,8 @@ def send_prompt(
 ) -> TurnLog | None:
     """Send a prompt with its attachments and the conversation's settings; None if there is nothing to send.
 
-    Raises what the person has to be told: ``AttachmentError``, ``Busy``, ``UnknownLane``, ``EngineClosed``.
+    Raises what the person has to be told: ``AttachmentError``, ``Busy``, ``UnknownLane``, ``EngineClosed``; and what
+    they have to be asked: ``OverBudget``.
     """
     keys = [str(key) for key in more.get("attachments") or []]
     if not text.strip() and not keys:
@@ -105,16 +114,23 @@ def send_prompt(
     prompt = fold(text, routes.uploads.of(owner, keys))
     settings = routes.settings_of(owner, conversation)
     edit = _edit(more.get("edits"), conversation)
+    before_seq = edit.seq if edit else math.inf
     try:
-        turn = engine.send(
-            prompt,
-            lanes=settings.lanes_on(spec.id for spec in engine.specs),
-            conversation_id=conversation or None,
-            fork_at=edit.seq if edit else None,
+        turn = routes.spending.send(
+            lambda: engine.send(
+                prompt,
+                lanes=settings.lanes_on(spec.id for spec in engine.specs),
+                conversation_id=conversation or None,
+                fork_at=edit.seq if edit else None,
+                owner=owner,
+                system=settings.system,
+                choices=settings.choices(engine.specs),
+                blind=more.get("blind") is True,
+            ),
+            lambda: routes.estimates.total(conversation, before_seq, prompt, settings),
             owner=owner,
-            system=settings.system,
-            choices=settings.choices(engine.specs),
-            blind=more.get("blind") is True,
+            conversation_id=conversation,
+            confirmed=more.get("over_budget") is True,
         )
     except UnknownTurn as error:
         raise Busy(str(error)) from error

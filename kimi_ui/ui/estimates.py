@@ -6,13 +6,13 @@ Everything here may read the log and count long texts, so it belongs on a thread
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from ..core.attachments import Attachment, fold
 from ..core.conversation_settings import ConversationSettings, LaneSettings, asked_model
-from ..core.estimate import Estimate, Typical, estimate, total
+from ..core.estimate import Estimate, Total, Typical, estimate, total
 from ..core.lane import LaneSpec
+from ..core.turn import TurnLog
 from ..engine import Engine
 from ..log.typical import typical
 from .token_counts import TokenCounts
@@ -34,21 +34,44 @@ class Estimates:
         self._typical: dict[str, tuple[float, Typical | None]] = {}
 
     def of(
-        self,
-        conversation_id: str,
-        before_seq: float,
-        text: str,
-        attachments: Sequence[Attachment],
-        settings: ConversationSettings,
+        self, conversation_id: str, before_seq: float, prompt: str, settings: ConversationSettings
     ) -> dict[str, Any]:
         """JSON-ready: ``lanes`` (id, label, prompt_tokens, requests, usd, is_floor, output_tokens) and the total.
 
         ``conversation_id`` empty: a new conversation. ``before_seq``: the turn that is about to be edited, or infinity.
         """
+        lanes = self._lanes(conversation_id, before_seq, prompt, settings)
+        described = [
+            {
+                "id": spec.id,
+                "label": spec.label,
+                **one._asdict(),
+                "output_tokens": usual.output_tokens if usual else None,
+            }
+            for spec, one, usual in lanes
+        ]
+        return {"lanes": described, **total(one for _, one, _ in lanes)._asdict()}
+
+    def total(self, conversation_id: str, before_seq: float, prompt: str, settings: ConversationSettings) -> Total:
+        """What ``of`` comes to, all lanes together."""
+        return total(one for _, one, _ in self._lanes(conversation_id, before_seq, prompt, settings))
+
+    def total_of_turn(self, turn: TurnLog, lanes: Collection[str]) -> Total:
+        """What these lanes of a turn were to cost when they were sent: what they will when they are asked again."""
+        off = {spec.id: LaneSettings(on=False) for spec in self._engine.specs}
+        on = {
+            info.id: LaneSettings(model=info.chosen_model, send_reasoning=info.send_reasoning)
+            for info in turn.lanes
+            if info.id in lanes
+        }
+        return self.total(turn.conversation_id, turn.seq, turn.prompt, ConversationSettings(turn.system, {**off, **on}))
+
+    def _lanes(
+        self, conversation_id: str, before_seq: float, prompt: str, settings: ConversationSettings
+    ) -> list[tuple[LaneSpec, Estimate, Typical | None]]:
+        """Each lane that takes part, its estimate, and what its output was taken from."""
         specs = {spec.id: spec for spec in self._engine.specs}
-        prompt = fold(text, attachments)
-        lanes: dict[str, Estimate] = {}
-        outputs: dict[str, int | None] = {}
+        lanes = []
         for lane in settings.lanes_on(specs):
             spec = specs[lane]
             chosen = settings.lanes.get(lane, LaneSettings())
@@ -58,13 +81,9 @@ class Estimates:
                 texts += self._history(conversation_id, before_seq, spec, chosen)
             tokens = sum(self._counts.count(text, asked.tokenizer) + PER_MESSAGE for text in texts if text)
             usual = self._usual(chosen.model or asked_model(spec, specs))
-            lanes[lane] = estimate(tokens, asked.price, usual, spec.width if spec.provider == "heavy" else 0)
-            outputs[lane] = usual.output_tokens if usual else None
-        described = [
-            {"id": lane, "label": specs[lane].label, **one._asdict(), "output_tokens": outputs[lane]}
-            for lane, one in lanes.items()
-        ]
-        return {"lanes": described, **total(lanes.values())._asdict()}
+            width = spec.width if spec.provider == "heavy" else 0
+            lanes.append((spec, estimate(tokens, asked.price, usual, width), usual))
+        return lanes
 
     def _history(self, conversation_id: str, before_seq: float, spec: LaneSpec, chosen: LaneSettings) -> list[str]:
         """Everything of earlier turns that goes to the lane again."""

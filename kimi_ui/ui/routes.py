@@ -74,7 +74,7 @@ class PageRoutes:
         owner = owner_of(request.cookies)
         turns: list[TurnLog] = []
         if turn_id := request.query_params.get("turn"):
-            shown = await self._found(turn_id, owner)
+            shown = await self.found(turn_id, owner)
             turns = await self.conversation(shown.conversation_id, owner, with_entries=False) if shown else []
         elif conversation := request.query_params.get("c"):
             turns = await self.conversation(conversation, owner, with_entries=False)
@@ -154,12 +154,13 @@ class PageRoutes:
 
     async def own_turn(self, request: Request) -> TurnLog:
         """The same as it is, also while it is blind: for what stays on this side."""
-        turn = await self._found(request.path_params["turn_id"], owner_of(request.cookies))
+        turn = await self.found(request.path_params["turn_id"], owner_of(request.cookies))
         if turn is None:
             raise HTTPException(404)
         return turn
 
-    async def _found(self, turn_id: str, owner: str) -> TurnLog | None:
+    async def found(self, turn_id: str, owner: str) -> TurnLog | None:
+        """The turn, running or stored; None if it is not there or not for this visitor to read."""
         turn = self._engine.turn(turn_id)
         if turn is None and self._reader is not None:
             turn = await asyncio.to_thread(self._reader.turn, turn_id)

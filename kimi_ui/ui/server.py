@@ -44,15 +44,22 @@ class PortInUse(OSError):
 
 
 def create_app(
-    engine: Engine, reader: LogReader | None, roster: Roster, *, hosts: Hosts | None = None, password: str = ""
+    engine: Engine,
+    reader: LogReader | None,
+    roster: Roster,
+    *,
+    hosts: Hosts | None = None,
+    password: str = "",
+    budget_usd: float | None = None,
 ) -> FastAPI:
-    """The whole ASGI app. ``hosts``: the names it answers to (loopback's, if None); ``password``: asked of everybody.
+    """The whole ASGI app. ``hosts``: the names it answers to (loopback's, if None); ``password``: asked of everybody;
+    ``budget_usd``: see ``Settings``.
 
     Made inside an event loop: outside of one Gradio opens one for every lock and forgets it.
     """
 
     async def make() -> FastAPI:
-        app = _create(engine, reader, roster, private=bool(password))
+        app = _create(engine, reader, roster, bool(password), budget_usd)
         if password:
             app.add_middleware(Login, password=password)
         app.add_middleware(Guard, hosts=hosts or known_hosts("127.0.0.1"))  # added last: outermost
@@ -61,7 +68,9 @@ def create_app(
     return asyncio.run(make())
 
 
-def _create(engine: Engine, reader: LogReader | None, roster: Roster, private: bool) -> FastAPI:
+def _create(
+    engine: Engine, reader: LogReader | None, roster: Roster, private: bool, budget_usd: float | None
+) -> FastAPI:
     """Gradio is imported here, not before: it takes seconds. ``private``: statistics are of one's own turns only."""
     harden_environment()
     import gradio as gr
@@ -72,7 +81,7 @@ def _create(engine: Engine, reader: LogReader | None, roster: Roster, private: b
     from .theme import theme
 
     pages = PageRoutes(engine, reader, roster)
-    chat = ChatRoutes(engine, reader, roster, pages)
+    chat = ChatRoutes(engine, reader, roster, pages, budget_usd)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -119,6 +128,7 @@ def serve(
     port: int = 7860,
     password: str = "",
     more_hosts: Sequence[str] = (),
+    budget_usd: float | None = None,
     on_ready: Callable[[str], Any] = lambda url: None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C, then end every stream and close the engine, which ends what runs as interrupted.
@@ -128,7 +138,9 @@ def serve(
     anything is started.
     """
     with _listening(host, port) as listener:
-        app = create_app(engine, reader, roster, hosts=known_hosts(host, more_hosts), password=password)
+        app = create_app(
+            engine, reader, roster, hosts=known_hosts(host, more_hosts), password=password, budget_usd=budget_usd
+        )
         url = _url(host, listener.getsockname()[1])
         config = uvicorn.Config(
             app,

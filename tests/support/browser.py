@@ -35,18 +35,18 @@ SLOW_MS = 20_000  # how long a test waits for what must happen; generous, since 
 
 
 @contextmanager
-def served(engine: Engine, roster: Any, reader: Any = None) -> Iterator[str]:
-    """The app over a started engine, on a port of its own, in a thread; yields its URL."""
-    with listening(made(engine, roster, reader)) as url:
+def served(engine: Engine, roster: Any, reader: Any = None, **options: Any) -> Iterator[str]:
+    """The app over a started engine, on a port of its own, in a thread; yields its URL. Options: ``create_app``'s."""
+    with listening(made(engine, roster, reader, **options)) as url:
         yield url
 
 
-def made(engine: Engine, roster: Any, reader: Any = None) -> Any:
+def made(engine: Engine, roster: Any, reader: Any = None, **options: Any) -> Any:
     """The app, from a thread of its own: it is made inside a loop, and Playwright keeps one running in this one."""
     from kimi_ui.ui.server import create_app
 
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(create_app, engine, reader, roster).result()
+        return thread.submit(create_app, engine, reader, roster, **options).result()
 
 
 @contextmanager

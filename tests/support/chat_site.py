@@ -83,7 +83,8 @@ def endless(kind: type = Reasoning, n: int = 4000, pause: float = 0.02) -> list[
 
 
 @contextmanager
-def open_site(folder: Path, kimi_model: str = "kimi-k2-thinking") -> Iterator[ChatSite]:
+def open_site(folder: Path, kimi_model: str = "kimi-k2-thinking", **options: Any) -> Iterator[ChatSite]:
+    """The app over a new log, or over the one ``folder`` has; ``options`` as ``create_app``'s."""
     path = folder / "log.sqlite3"
     writer, reader = LogWriter(path), LogReader(path)
     writer.start()
@@ -95,7 +96,7 @@ def open_site(folder: Path, kimi_model: str = "kimi-k2-thinking") -> Iterator[Ch
     engine = Engine(roster, writer, reader)  # type: ignore[arg-type]
     engine.start()
     try:
-        with served(engine, roster, reader) as url:
+        with served(engine, roster, reader, **options) as url:
             yield ChatSite(url, engine, reader, writer, kimi, qwen)
     finally:
         engine.close()

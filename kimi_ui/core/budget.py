@@ -1,0 +1,128 @@
+"""A budget in US dollars, and the question that is asked before a turn would pass it.
+
+A turn passes a limit if what was spent, what the lanes that still run will cost and what the turn itself will cost are
+together more than it. A turn that costs nothing passes nothing; one whose cost nobody knows passes only a limit that
+the rest has passed already. Whatever the sum leaves out (answers and lanes without a price, output of unknown length)
+the question says. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from .estimate import Total
+
+MAX_USD = 1_000_000
+_ROUNDING_USD = 1e-9  # sums of floats that are equal on paper are not "more"
+
+
+class BudgetError(ValueError):
+    """This is no budget. The text is one sentence for the person, with what to do."""
+
+
+class Budget(NamedTuple):
+    """One person's limits, USD: of a day (UTC) and of each conversation. None: no limit."""
+
+    day_usd: float | None = None
+    conversation_usd: float | None = None
+
+
+class Spent(NamedTuple):
+    """USD over some answers. ``n_unknown`` of them nobody knows the price of: not in ``usd``; ``n_estimated`` are."""
+
+    usd: float = 0.0
+    n_unknown: int = 0
+    n_estimated: int = 0
+
+
+class Limit(NamedTuple):
+    """One limit a turn may pass. ``on``: what it is on, as in "with it *today* comes to"; ``whose``: "your".
+
+    ``running``: what the lanes that still run will cost, and is not in ``spent``.
+    """
+
+    on: str
+    whose: str
+    usd: float
+    spent: Spent
+    running: Total
+
+
+def read_usd(value: Any) -> float | None:
+    """An amount of a budget from a page or the environment; None for an empty one. Raises ``BudgetError``."""
+    if value is None or value == "":
+        return None
+    try:
+        usd = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        usd = math.nan
+    if not 0 <= usd <= MAX_USD:
+        raise BudgetError(f"A budget is an amount in US dollars from 0 to {MAX_USD:,}, like 2.50; empty means none.")
+    return usd
+
+
+def read_budget(value: Mapping[str, Any]) -> Budget:
+    """A budget from JSON values. Raises ``BudgetError``."""
+    return Budget(read_usd(value.get("day_usd")), read_usd(value.get("conversation_usd")))
+
+
+def question(turn: Total, limits: Iterable[Limit], what: str = "turn") -> str:
+    """What to ask before sending; empty if the turn passes no limit. ``what``: the word for it, turn or retry."""
+    passed = [limit for limit in limits if _is_passed(turn, limit)]
+    if not passed:
+        return ""
+    if turn.usd is None:
+        begins = f"What this {what} costs is not known; without it"
+    elif turn.is_floor:
+        begins = f"This {what} is at least {dollars(turn.usd)}, however long its answers get; with it"
+    else:
+        begins = f"This {what} is about {dollars(turn.usd)}; with it"
+    first, *more = passed
+    sums = [f"{first.on} comes {_sum(turn, first)}", *(f"{limit.on} {_sum(turn, limit)}" for limit in more)]
+    return " ".join([f"{begins} {' and '.join(sums)}.", *_left_out(turn, passed)])
+
+
+def dollars(usd: float) -> str:
+    """An amount to the cent, finer where a cent is too coarse for it."""
+    places = 2 if usd == 0 or usd >= 0.01 else 4 if usd >= 0.0001 else 6
+    return f"${usd:,.{places}f}"
+
+
+def _sum_usd(turn: Total, limit: Limit) -> float:
+    return limit.spent.usd + (limit.running.usd or 0.0) + (turn.usd or 0.0)
+
+
+def _is_passed(turn: Total, limit: Limit) -> bool:
+    may_cost = turn.usd is None or turn.usd > 0 or turn.unpriced > 0
+    return may_cost and _sum_usd(turn, limit) > limit.usd + _ROUNDING_USD
+
+
+def _sum(turn: Total, limit: Limit) -> str:
+    total, budget = dollars(_sum_usd(turn, limit)), dollars(limit.usd)
+    about = "at least " if turn.is_floor or limit.running.is_floor else "just over " if total == budget else ""
+    return f"to {about}{total} of {limit.whose} {budget} budget"
+
+
+def _left_out(turn: Total, limits: Sequence[Limit]) -> list[str]:
+    """A sentence for everything the sums leave out, or that is in them without having been paid yet."""
+    sentences = []
+    running = max((limit.running.usd or 0.0 for limit in limits), default=0.0)
+    if running:
+        sentences.append(f"About {dollars(running)} of that is still running.")
+    unpriced = turn.unpriced + max((limit.running.unpriced for limit in limits), default=0)
+    if unpriced and turn.usd is not None:
+        sentences.append(f"{_counted(unpriced, 'lane')} no price and {_are(unpriced)} not in it.")
+    unknown = max((limit.spent.n_unknown for limit in limits), default=0)
+    if unknown:
+        sentences.append(f"{_counted(unknown, 'answer')} no price and {_are(unknown)} not in it.")
+    return sentences
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"One {noun} has" if n == 1 else f"{n} {noun}s have"
+
+
+def _are(n: int) -> str:
+    return "is" if n == 1 else "are"

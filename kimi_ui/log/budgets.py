@@ -1,0 +1,64 @@
+"""People's budgets in the log: one row for every change, the newest of a person counts."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+
+from sqlite_utils import Database
+
+from ..core.budget import Budget
+from .reader import LogReader
+from .records import Op
+from .schema import migrations
+from .writer import LogWriter
+
+REMEMBERED = 1000  # budgets set lately: their rows may still be on their way into the log
+
+
+@migrations()
+def m_budgets(db: Database) -> None:
+    db.execute(
+        """
+        CREATE TABLE budgets (
+            change_id        TEXT PRIMARY KEY,
+            owner            TEXT NOT NULL,
+            changed_at_utc   TEXT NOT NULL,
+            day_usd          REAL,  -- NULL: no limit of one's own
+            conversation_usd REAL
+        ) STRICT
+        """
+    )
+    db.execute("CREATE INDEX budgets_by_owner ON budgets (owner)")
+
+
+class BudgetLog:
+    """Budgets by owner. ``writer`` or ``reader`` None: known only while this object lives."""
+
+    def __init__(self, writer: LogWriter | None, reader: LogReader | None) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._set: dict[str, Budget] = {}
+
+    def of(self, owner: str) -> Budget:
+        """A person's budget; no limits where none was set. Reads the log, so it may block."""
+        if owner in self._set or self._reader is None:
+            return self._set.get(owner, Budget())
+        query = "SELECT day_usd, conversation_usd FROM budgets WHERE owner = ? ORDER BY rowid DESC LIMIT 1"
+        with self._reader.connect() as db:
+            row = db.execute(query, (owner,)).fetchone()
+        return Budget(*row) if row else Budget()
+
+    def keep(self, owner: str, budget: Budget) -> None:
+        """Set it, from any thread."""
+        self._set[owner] = budget
+        if len(self._set) > REMEMBERED:
+            del self._set[next(iter(self._set))]
+        if self._writer is not None:
+            row = {
+                "change_id": uuid.uuid4().hex,
+                "owner": owner,
+                "changed_at_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                **budget._asdict(),
+            }
+            self._writer.write([Op("budgets", row)])

@@ -1,0 +1,128 @@
+"""What a person has spent today and on a conversation, and the question before a turn that would pass their budget.
+
+Today is the day in UTC, the person's own answers in all conversations; a conversation is counted with the versions its
+edited prompts have left. Programs have no owner: together they are one person, whose budget is the server's. Everything
+here reads the log and may count long texts, so it belongs on a thread, not on a loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..core.branches import tree
+from ..core.budget import Budget, Limit, Spent, question
+from ..core.estimate import Total, together
+from ..engine import Engine
+from ..log.budgets import BudgetLog
+from ..log.spent import spent_on, spent_on_day
+from .estimates import Estimates
+
+if TYPE_CHECKING:
+    from ..log.reader import LogReader
+
+SETTLE_S = 2.0  # for what has ended just now to be in the log
+Sent = TypeVar("Sent")
+
+
+class OverBudget(ValueError):
+    """Sending would pass a budget. The text is the question for the person; nothing was sent."""
+
+
+class Spending:
+    """Sums and budgets over one engine and log. ``reader`` None: nothing is known of what was spent.
+
+    ``budget_usd``: what a person may spend a day who has set no limit of their own; None: as much as they like.
+    """
+
+    def __init__(
+        self, engine: Engine, reader: LogReader | None, estimates: Estimates, budget_usd: float | None = None
+    ) -> None:
+        self.budget_usd = budget_usd
+        self._engine = engine
+        self._reader = reader
+        self._estimates = estimates
+        self._budgets = BudgetLog(engine.log, reader)
+        self._lock = threading.Lock()
+
+    def budget(self, owner: str) -> Budget:
+        """The limits a person has set; None where they have not."""
+        return self._budgets.of(owner) if owner else Budget()
+
+    def set_budget(self, owner: str, budget: Budget) -> None:
+        self._budgets.keep(owner, budget)
+
+    def totals(self, owner: str, conversation_id: str) -> dict[str, Any]:
+        """JSON-ready: ``today`` and ``conversation`` (None: it has not begun), each with its ``limit_usd`` or None."""
+        self._settle()
+        own = self.budget(owner)
+        today = self._today(owner) if owner else Spent()
+        return {
+            "today": {**today._asdict(), "limit_usd": self.budget_usd if own.day_usd is None else own.day_usd},
+            "conversation": {
+                **self._on(self._versions(conversation_id))._asdict(),
+                "limit_usd": own.conversation_usd,
+            }
+            if conversation_id
+            else None,
+        }
+
+    def send(
+        self,
+        send: Callable[[], Sent],
+        cost: Callable[[], Total],
+        *,
+        owner: str,
+        conversation_id: str = "",
+        confirmed: bool = False,
+        what: str = "turn",
+    ) -> Sent:
+        """``send()``, unless its ``cost()`` would pass a budget and nobody has ``confirmed`` it: ``OverBudget``.
+
+        One at a time, so that of two turns sent at once the second knows of the first.
+        """
+        own = self.budget(owner)
+        if confirmed or (own.conversation_usd is None and own.day_usd is None and self.budget_usd is None):
+            return send()
+        with self._lock:
+            if asked := question(cost(), self._limits(owner, own, conversation_id), what):
+                raise OverBudget(asked)
+            return send()
+
+    def _limits(self, owner: str, own: Budget, conversation_id: str) -> list[Limit]:
+        limits = []
+        whose = "this server's" if own.day_usd is None else "your"
+        day_usd = self.budget_usd if own.day_usd is None else own.day_usd
+        versions = self._versions(conversation_id)
+        running = self._running(owner)  # before the log is read: what ends meanwhile is counted twice rather than not
+        self._settle()
+        if day_usd is not None:
+            limits.append(Limit("today", whose, day_usd, self._today(owner), together(of for _, of in running)))
+        if own.conversation_usd is not None:
+            of_it = together(of for conversation, of in running if conversation in versions)
+            limits.append(Limit("this conversation", "your", own.conversation_usd, self._on(versions), of_it))
+        return limits
+
+    def _running(self, owner: str) -> list[tuple[str, Total]]:
+        """Of every turn of theirs that runs: its conversation, and what the lanes that have not ended were to cost."""
+        live = [(turn, turn.running_lanes()) for turn in self._engine.live_turns(owner)]
+        return [(turn.conversation_id, self._estimates.total_of_turn(turn, lanes)) for turn, lanes in live if lanes]
+
+    def _versions(self, conversation_id: str) -> set[str]:
+        """The conversation and the others its edited prompts are in; empty for one that has not begun."""
+        return tree(self._engine.forks(conversation_id), conversation_id) if conversation_id else set()
+
+    def _today(self, owner: str) -> Spent:
+        return spent_on_day(self._reader, owner, datetime.now(UTC).date().isoformat()) if self._reader else Spent()
+
+    def _on(self, conversations: Collection[str]) -> Spent:
+        return spent_on(self._reader, conversations) if self._reader and conversations else Spent()
+
+    def _settle(self) -> None:
+        """Let what has ended by now reach the log; a log that cannot be written is read as it is."""
+        if self._engine.log is not None:
+            with contextlib.suppress(TimeoutError):
+                self._engine.log.flush().exception(SETTLE_S)

@@ -1,0 +1,303 @@
+"""The budget: when it asks and in what words, and that nothing goes out unasked: prompts, edits, retries, programs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from gradio_client import Client
+from starlette.applications import Starlette
+
+from kimi_ui.core.attachments import Attachment
+from kimi_ui.core.attempt import Attempt
+from kimi_ui.core.budget import Budget, BudgetError, Limit, Spent, question, read_budget, read_usd
+from kimi_ui.core.estimate import Total, together
+from kimi_ui.core.events import Answer, End, Entry, Opened, Phase
+from kimi_ui.core.lane import LaneSpec, Price
+from kimi_ui.core.turn import LaneInfo, TurnLog
+from kimi_ui.engine import Engine
+from kimi_ui.log.reader import LogReader
+from kimi_ui.log.writer import LogWriter
+from kimi_ui.ui.chat_routes import ChatRoutes
+from kimi_ui.ui.composer import send_prompt
+from kimi_ui.ui.owner import COOKIE, owner_of
+from kimi_ui.ui.routes import PageRoutes
+from kimi_ui.ui.spending import OverBudget
+from tests.support.chat_site import endless, eventually, open_site, spoken
+from tests.support.scripted import ScriptedProvider, ScriptedRoster
+from tests.support.turns import attempt, ended, turn
+
+NOTHING = Total(None, False, 0)
+TURN_USD = (9 * 1.0 + 50 * 4.0) / 1e6  # what ``spoken`` costs by its usage
+
+
+def limit(usd: float = 1.0, spent: Spent | float = 0.88, running: Total = NOTHING, on: str = "today") -> Limit:
+    return Limit(on, "your", usd, spent if isinstance(spent, Spent) else Spent(spent), running)
+
+
+# -- the decision and its words
+
+
+@pytest.mark.parametrize(
+    ("turn_total", "limits", "asked"),
+    [
+        (Total(0.12, False, 0), [limit()], ""),  # up to the limit is within it, whatever floats make of the sum
+        (Total(0.2, False, 0), [limit(0.3, 0.1)], ""),
+        (Total(0.19, False, 0), [], ""),
+        (
+            Total(0.19, False, 0),
+            [limit()],
+            "This turn is about $0.19; with it today comes to $1.07 of your $1.00 budget.",
+        ),
+        (Total(0.0, False, 0), [limit(spent=2.0)], ""),  # what is free passes nothing
+        (Total(None, False, 2), [limit()], ""),  # what nobody knows has not passed it yet
+        (
+            Total(None, False, 2),
+            [limit(spent=1.5)],
+            "What this turn costs is not known; without it today comes to $1.50 of your $1.00 budget.",
+        ),
+        (
+            Total(0.0042, True, 1),
+            [limit(spent=Spent(0.7, n_unknown=2), running=Total(0.3, False, 0))],
+            "This turn is at least $0.0042, however long its answers get; with it today comes to at least $1.00 of "
+            "your $1.00 budget. About $0.30 of that is still running. One lane has no price and is not in it. "
+            "2 answers have no price and are not in it.",
+        ),
+        (
+            Total(0.001, False, 0),
+            [limit(spent=1.0), limit(0.5, 0.6, on="this conversation"), limit(9.0, on="another")],
+            "This turn is about $0.0010; with it today comes to just over $1.00 of your $1.00 budget and this "
+            "conversation to $0.60 of your $0.50 budget.",
+        ),
+    ],
+)
+def test_what_is_asked_before_a_turn(turn_total: Total, limits: list[Limit], asked: str) -> None:
+    assert question(turn_total, limits) == asked
+    assert question(turn_total, limits, "retry") == asked.replace("his turn", "his retry")
+
+
+def test_amounts_of_a_budget() -> None:
+    assert [read_usd(value) for value in (None, "", 0, 2, "2.50")] == [None, None, 0.0, 2.0, 2.5]
+    assert read_budget({"day_usd": 1, "else": 2}) == Budget(1.0, None)
+    for bad in ("much", "nan", "inf", -1, True, [], {}, 2e6, 10**400, "1e999"):
+        with pytest.raises(BudgetError, match=r"amount in US dollars from 0 to 1,000,000, like 2\.50"):
+            read_usd(bad)
+
+
+def test_totals_together() -> None:
+    assert together([Total(1.0, False, 1), NOTHING, Total(0.5, True, 0)]) == Total(1.5, True, 1)
+    assert together([]) == NOTHING
+
+
+def test_a_lane_runs_until_its_last_try_has_ended() -> None:
+    heavy, child = attempt("h", role="heavy"), None
+    child = attempt("h", role="trajectory", parent_id=heavy.attempt_id)
+    log = turn((attempt("a"), ended([(1, Answer("x"))])), (heavy, []), (child, ended([(1, Answer("x"))])), closed=False)
+    log.lanes = (*log.lanes, LaneInfo("late", "Late", "openai", "m"))
+    assert log.running_lanes() == {"h", "late"}
+
+    def add(who: Attempt, *events: Any) -> None:
+        log.entries += [Entry(who.lane, who.attempt_id, 0, event) for event in events]
+
+    add(heavy, End("error", retry_in_s=2.0))
+    assert "h" in log.running_lanes()
+    again = attempt("h", role="heavy")
+    add(again, Opened(again.as_dict()), End("ok"))
+    assert log.running_lanes() == {"late"}
+    log.entries.append(Entry("a", "", 0, Phase("loading")))  # a retry that is being prepared
+    assert log.running_lanes() == {"a", "late"}
+    log.closed = True
+    assert log.running_lanes() == set()
+
+
+# -- what goes out and what does not
+
+
+class Person:
+    """Somebody's browser as far as it matters here: a cookie, requests, prompts."""
+
+    def __init__(self, desk: Desk, name: str) -> None:
+        self.desk = desk
+        cookies = {COOKIE: name * 40}
+        self.owner = owner_of(cookies)
+        transport = httpx.ASGITransport(app=Starlette(routes=desk.routes.routes()))
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://here", cookies=cookies)
+
+    async def budget(self, **usd: float | None) -> None:
+        assert (await self.http.put("/kimi/budget", json=usd)).status_code == 200
+
+    def send(self, text: str = "Why?", conversation: str = "", **more: Any) -> TurnLog:
+        sent = send_prompt(self.desk.engine, self.desk.routes, text, conversation, more, self.owner)
+        assert sent is not None
+        return sent
+
+    async def asked(self, text: str = "Why?", conversation: str = "", **more: Any) -> TurnLog:
+        """Send and wait for the answers."""
+        return await closed(await asyncio.to_thread(self.send, text, conversation, **more))
+
+    async def totals(self, conversation: str = "") -> dict[str, Any]:
+        answer = await self.http.get("/kimi/spent", params={"c": conversation})
+        assert answer.status_code == 200
+        return dict(answer.json())
+
+
+class Desk:
+    """The composer's server side over one priced lane, one free and a real log, without a page."""
+
+    def __init__(self, folder: Path, budget_usd: float | None) -> None:
+        path = folder / "log.sqlite3"
+        self.writer, reader = LogWriter(path), LogReader(path)
+        self.writer.start()
+        self.kimi = ScriptedProvider(LaneSpec("kimi", "Kimi", "openai", model="k2", price=Price(1.0, 4.0)), [spoken()])
+        free = ScriptedProvider(LaneSpec("qwen", "Qwen", "ollama", model="q", price=Price(0, 0)), [spoken()])
+        roster: Any = ScriptedRoster(self.kimi, free)
+        self.engine = Engine(roster, self.writer, reader)
+        self.engine.start()
+        self.routes = ChatRoutes(self.engine, reader, roster, PageRoutes(self.engine, reader, roster), budget_usd)
+
+
+@contextmanager
+def desk(folder: Path, budget_usd: float | None = None) -> Iterator[Desk]:
+    one = Desk(folder, budget_usd)
+    try:
+        yield one
+    finally:
+        one.engine.close()
+        one.writer.close()
+
+
+@pytest.fixture
+async def me(tmp_path: Path) -> AsyncIterator[Person]:
+    with desk(tmp_path) as opened:
+        yield Person(opened, "m")
+
+
+async def closed(sent: TurnLog) -> TurnLog:
+    await asyncio.to_thread(eventually, lambda: sent.closed)
+    return sent
+
+
+async def test_a_prompt_that_would_pass_it_is_asked_about_and_nothing_is_lost(me: Person) -> None:
+    await me.budget(day_usd=1.5 * TURN_USD)
+    first = await me.asked()
+    totals = await me.totals(first.conversation_id)
+    assert totals["today"]["usd"] == totals["conversation"]["usd"] == pytest.approx(TURN_USD)
+    assert totals["today"]["limit_usd"] == 1.5 * TURN_USD and totals["conversation"]["limit_usd"] is None
+
+    long = Attachment("n.txt", "word " * 2000)
+    key = me.desk.routes.uploads.add(me.owner, long)
+    for _ in range(2):  # asking settles nothing
+        with pytest.raises(OverBudget, match=r"of your \$0\.0003 budget"):
+            me.send("And?", first.conversation_id, attachments=[key])
+    assert len(me.desk.kimi.requests) == 1 and me.desk.routes.uploads.of(me.owner, [key]) == [long]
+    sent = await me.asked("And?", first.conversation_id, attachments=[key], over_budget=True)
+    assert long.text in sent.prompt and sent.seq == 1
+    with pytest.raises(OverBudget):
+        me.send("More?")  # in a new conversation it is the same day
+
+    you = Person(me.desk, "y")
+    await you.budget(day_usd=1.5 * TURN_USD)
+    assert (await you.totals())["today"]["usd"] == 0
+    await you.asked()
+    await me.budget(day_usd=None)
+    await me.asked("More?")
+
+
+async def test_an_edit_and_a_retry_are_of_the_same_conversation(me: Person) -> None:
+    first = await me.asked()
+    await me.budget(conversation_usd=1.01 * TURN_USD)
+    edits = {"conversation": first.conversation_id, "seq": 0}
+    with pytest.raises(OverBudget, match=r"This turn is .* this conversation comes to"):
+        me.send("Why not?", first.conversation_id, edits=edits)
+    fork = await me.asked("Why not?", first.conversation_id, edits=edits, over_budget=True)
+    assert fork.forked_from == first.conversation_id
+    for version in (first, fork):
+        assert (await me.totals(version.conversation_id))["conversation"]["usd"] == pytest.approx(2 * TURN_USD)
+
+    refused = await me.http.post(f"/kimi/turns/{first.turn_id}/lanes/kimi/retry")
+    assert refused.status_code == 409 and refused.json()["code"] == "over_budget"
+    assert refused.json()["error"].startswith("This retry is ")
+    assert len(me.desk.kimi.requests) == 2
+    free = await me.http.post(f"/kimi/turns/{first.turn_id}/lanes/qwen/retry")
+    assert free.status_code == 202  # costs nothing, so it passes nothing
+    again = await me.http.post(f"/kimi/turns/{first.turn_id}/lanes/kimi/retry", params={"over_budget": "yes"})
+    assert again.status_code == 202
+    await closed(first)
+    assert (await me.totals(fork.conversation_id))["conversation"]["usd"] == pytest.approx(3 * TURN_USD)
+    await me.asked("Another conversation")
+    lost = await me.http.post("/kimi/turns/nothing/lanes/kimi/retry")
+    assert lost.status_code == 404 and "not here" in lost.json()["error"]
+
+
+async def test_what_still_runs_counts_and_of_many_at_once_only_what_fits_goes_out(me: Person) -> None:
+    me.desk.kimi.scripts = [endless()]
+    await me.budget(
+        day_usd=12e-6
+    )  # "Why?" is some 6 tokens, at a dollar a million; how long the answer gets is not known
+
+    def send() -> str:
+        try:
+            me.send()
+        except OverBudget as question:
+            return str(question)
+        return ""
+
+    with ThreadPoolExecutor(8) as people:
+        said = list(people.map(lambda _: send(), range(8)))
+    sent = said.count("")
+    assert 1 <= sent < 8 and len(me.desk.engine.live_turns(me.owner)) == sent
+    assert all("is still running." in one and "at least" in one for one in said if one)
+
+
+async def test_the_servers_budget_is_for_everybody_who_has_set_none(tmp_path: Path) -> None:
+    with desk(tmp_path, budget_usd=0.5 * TURN_USD) as opened:
+        me = Person(opened, "m")
+        assert (await me.http.get("/kimi/budget")).json() == {
+            "day_usd": None,
+            "conversation_usd": None,
+            "server_day_usd": 0.5 * TURN_USD,
+        }
+        await me.asked()
+        with pytest.raises(OverBudget, match="of this server's"):
+            me.send()
+        await me.budget(day_usd=1.0)
+        await me.asked()
+        await Person(opened, "y").asked()
+
+
+async def test_a_program_is_refused_what_it_cannot_be_asked(tmp_path: Path) -> None:
+    def ask(url: str) -> None:
+        client = Client(url, verbose=False)
+        try:
+            free = client.predict("Why?", ["qwen"], api_name="/compare")
+            assert [lane["status"] for lane in free["lanes"]] == ["ok"]
+            with pytest.raises(Exception, match=r"of this server's \$0\.00 budget.* higher KIMI_UI_BUDGET_USD"):
+                client.predict("Why?", api_name="/compare")
+        finally:
+            client.close()
+
+    with open_site(tmp_path, budget_usd=0.0) as site:
+        await asyncio.to_thread(ask, site.url)
+        assert site.kimi.requests == []
+
+
+async def test_sums_are_ones_own_and_a_budget_that_is_none_is_refused(me: Person) -> None:
+    turn_of_me = await me.asked()
+    nobody = me.desk.engine.send("From the terminal", lanes=["kimi"])
+    await closed(nobody)
+    you = Person(me.desk, "y")
+    assert (await you.http.get("/kimi/spent", params={"c": turn_of_me.conversation_id})).status_code == 404
+    assert (await you.totals(nobody.conversation_id))["conversation"] is None
+    stranger = httpx.AsyncClient(transport=me.http._transport, base_url="http://here")
+    assert (await stranger.get("/kimi/spent")).json()["today"]["usd"] == 0
+    assert (await stranger.put("/kimi/budget", json={"day_usd": 1})).status_code == 409
+    for bad in ({"day_usd": "much"}, {"conversation_usd": -1}):
+        refused = await me.http.put("/kimi/budget", json=bad)
+        assert refused.status_code == 422 and "like 2.50" in refused.json()["error"]
+    assert me.desk.routes.spending.budget(me.owner) == Budget()

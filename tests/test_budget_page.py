@@ -1,0 +1,93 @@
+"""Running totals and the question before the budget is passed, in real Chromium."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.support.browser import Visitor, lane, launched
+from tests.support.chat_site import answered, ask, attach, eventually, open_site
+
+BOX = "#prompt textarea"
+
+
+def set_budget(page: Page, usd_a_day: str) -> None:
+    page.locator("#settings").click()
+    drawer = page.get_by_role("dialog", name="Settings for this conversation")
+    field = drawer.get_by_label("US dollars a day")
+    field.fill(usd_a_day)
+    field.press("Tab")
+    expect(drawer.locator(".drawer-foot")).to_contain_text("Saved")
+    page.keyboard.press("Escape")
+    expect(drawer).to_have_count(0)
+
+
+def test_sums_grow_with_each_turn_and_passing_the_budget_is_asked_first(tmp_path: Path) -> None:
+    with launched() as browser, open_site(tmp_path) as site:
+        visitor = Visitor(browser, site.url)
+        page = visitor.open()
+        totals, question = page.locator("#totals"), page.get_by_role("group", name="Over budget")
+        expect(totals).to_be_hidden()
+        first = ask(page)
+        expect(totals).to_have_text("This conversation $0.0008 · today $0.0008")  # four answers at $0.000209
+        ask(page, "And?")
+        expect(totals).to_have_text("This conversation $0.0017 · today $0.0017")
+        page.get_by_role("button", name="New conversation").click()
+        expect(totals).to_have_text("today $0.0017")
+        assert "UTC" in (totals.get_attribute("title") or "")
+
+        set_budget(page, "0.002")
+        expect(totals).to_have_text("today $0.0017 of $0.0020")
+        attach(page, "notes.txt", b"one two three " * 200)
+        page.locator(BOX).fill("Sum it up")
+        n_asked = len(site.kimi.requests)
+        page.locator(BOX).press("Enter")
+        expect(question).to_be_focused()
+        expect(question.get_by_role("status")).to_contain_text("of your $0.0020 budget.")
+        page.keyboard.press("Escape")
+        expect(question.get_by_role("button")).to_have_count(0)
+        expect(page.locator(BOX)).to_be_focused()
+        expect(page.locator(BOX)).to_have_value("Sum it up")
+        expect(page.locator(".attachment")).to_contain_text("notes.txt")
+        page.locator("#send").click()
+        question.get_by_role("button", name="Not now").click()
+        expect(page.locator("#send")).to_be_focused()
+        page.locator(BOX).press("Enter")
+        expect(question).to_be_focused()
+        page.locator(BOX).press("End")
+        page.keyboard.type("!")  # another prompt: what was asked is past
+        expect(question.get_by_role("button")).to_have_count(0)
+        page.keyboard.press("Enter")
+        expect(question).to_be_focused()
+        assert len(site.kimi.requests) == n_asked
+        page.keyboard.press("Tab")
+        expect(question.get_by_role("button", name="Send anyway")).to_be_focused()
+        page.keyboard.press("Enter")
+        second = answered(page)
+        assert second != first and "notes.txt" in site.qwen.requests[-1].messages[-1].content
+        assert site.qwen.requests[-1].messages[-1].content.endswith("Sum it up!")
+        expect(page.locator(BOX)).to_have_value("")
+        expect(page.locator(".attachment")).to_have_count(0)
+        expect(totals).to_have_text("This conversation $0.0008 · today $0.0025 of $0.0020")
+
+        page.locator(BOX).fill("Once confirmed is not always")
+        page.locator(BOX).press("Enter")
+        expect(question).to_be_focused()
+        page.keyboard.press("Escape")
+        assert visitor.problems == []  # a prompt is not refused, it is asked about
+
+        n_asked = len(site.kimi.requests)
+        retry = lane(page, "kimi").get_by_role("button", name="Ask Kimi K2 again")
+        retry.click()
+        expect(question.get_by_role("status")).to_contain_text("This retry is about $0.0")
+        question.get_by_role("button", name="Not now").click()
+        expect(retry).to_be_focused()
+        assert len(site.kimi.requests) == n_asked
+        retry.click()
+        question.get_by_role("button", name="Send anyway").click()
+        eventually(lambda: page.wait_for_timeout(50) or len(site.kimi.requests) == n_asked + 1)
+        expect(totals).to_have_text("This conversation $0.0010 · today $0.0027 of $0.0020")
+        expect(page.locator(BOX)).to_have_value("Once confirmed is not always")
+        visitor.close()
+        assert all("409" in problem for problem in visitor.problems) and len(visitor.problems) == 2

@@ -1,0 +1,99 @@
+"""What was spent and people's budgets, in the log: by person and day, by conversation, after deletions and restarts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kimi_ui.core.attempt import Attempt
+from kimi_ui.core.budget import Budget, Spent
+from kimi_ui.core.events import Answer, Event, Usage
+from kimi_ui.log.budgets import BudgetLog
+from kimi_ui.log.reader import LogReader
+from kimi_ui.log.spent import spent_on, spent_on_day
+from tests.support.log import store, writing
+from tests.support.turns import Timed, attempt, ended, turn
+
+PRICE = (1.0, None, 2.0, "2026")
+COUNTED = Usage(input_tokens=1_000_000, output_tokens=10)
+EACH_USD = 1.0 + 10 * 2.0 / 1e6
+TODAY, TOMORROW = "2026-11-21", "2026-11-22"  # attempts are made on the first
+
+
+def run(lane: str, *events: Event, **fields: object) -> tuple[Attempt, list[Timed]]:
+    return attempt(lane, **fields), ended([(1, Answer("a word")), *((2.0, event) for event in events)])
+
+
+def usd(amount: float) -> object:
+    return pytest.approx(amount)
+
+
+def test_heavy_counts_once_with_its_children_and_what_has_no_price_is_counted_apart(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    heavy = attempt("h", role="heavy")
+    children = [run("h", COUNTED, role="trajectory", parent_id=heavy.attempt_id, price=PRICE) for _ in range(3)]
+    refused = (attempt("c", price=PRICE), ended([], "error"))  # no text, no usage: it cost nothing anybody knows of
+    logs = [
+        turn(run("a", COUNTED, price=PRICE), run("b"), refused, conversation_id="c", owner="me"),
+        turn((heavy, ended([(9, Answer("x"))])), *children, conversation_id="d", owner="me"),
+        turn(run("a", price=PRICE, input_chars=4), conversation_id="e", owner="you"),
+    ]
+    with writing(path) as writer:
+        store(writer, *logs)
+    reader = LogReader(path)
+    assert spent_on(reader, ["c"]) == (usd(EACH_USD), 1, 0)
+    assert spent_on(reader, ["c", "d", "nothing"]) == (usd(4 * EACH_USD), 1, 0)
+    assert spent_on_day(reader, "me", TODAY) == (usd(4 * EACH_USD), 1, 0)
+    assert spent_on_day(reader, "you", TODAY) == (usd((1 + 2 * 2.0) / 1e6), 0, 1)
+    assert spent_on_day(reader, "me", TOMORROW) == spent_on_day(reader, "nobody", TODAY) == Spent()
+    assert spent_on_day(LogReader(tmp_path / "none"), "me", TODAY) == spent_on(reader, []) == Spent()
+
+
+def test_an_answer_counts_on_the_day_it_was_asked_for_not_on_its_turns(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    later = run("a", COUNTED, price=PRICE, attempt_no=2, sent_ms=1e8, started_at_utc=f"{TOMORROW}T00:00:00.000+00:00")
+    with writing(path) as writer:
+        store(writer, turn(run("a", COUNTED, price=PRICE), later, conversation_id="c", owner="me"))
+    reader = LogReader(path)
+    assert spent_on_day(reader, "me", TODAY).usd == spent_on_day(reader, "me", TOMORROW).usd == usd(EACH_USD)
+    assert spent_on(reader, ["c"]).usd == usd(2 * EACH_USD)
+
+
+def test_what_was_deleted_was_spent_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    kept = turn(run("a", COUNTED, price=PRICE), conversation_id="kept", owner="me")
+    gone = turn(run("a", COUNTED, price=PRICE), run("b"), conversation_id="gone", owner="me")
+    free = turn(run("a", COUNTED, price=(0.0, None, 0.0, "")), conversation_id="free", owner="me")
+    with writing(path) as writer:
+        store(writer, kept, gone, free)
+        for conversation in ("gone", "free"):
+            writer.delete_conversation(conversation, "me").result()
+        reader = LogReader(path)
+        assert spent_on_day(reader, "me", TODAY) == (usd(2 * EACH_USD), 1, 0)
+        assert spent_on(reader, ["gone"]) == Spent()
+        writer.delete_conversation("kept", "me").result()
+        assert spent_on_day(reader, "me", TODAY) == (usd(2 * EACH_USD), 1, 0)
+    with reader.connect() as db:
+        left = [tuple(row) for row in db.execute("SELECT * FROM spent_deleted")]
+    assert left == [("me", TODAY, usd(EACH_USD), 1, 0), ("me", TODAY, usd(EACH_USD), 0, 0)]
+
+
+def test_a_budget_is_known_at_once_and_after_a_restart_and_is_in_nobody_elses_copy(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    with writing(path) as writer:
+        store(writer, turn(run("a", COUNTED, price=PRICE), conversation_id="c", owner="you"))
+        budgets = BudgetLog(writer, LogReader(path))
+        assert budgets.of("me") == Budget()
+        budgets.keep("me", Budget(1.0, None))
+        budgets.keep("me", Budget(None, 0.25))
+        budgets.keep("you", Budget(3.0))
+        assert budgets.of("me") == Budget(None, 0.25)
+        writer.delete_conversation("c", "you").result()
+    reader = LogReader(path)
+    assert BudgetLog(None, reader).of("me") == Budget(None, 0.25)
+    assert BudgetLog(None, None).of("me") == Budget()
+    reader.copy(tmp_path / "mine.sqlite3", "me")
+    mine = LogReader(tmp_path / "mine.sqlite3")
+    assert BudgetLog(None, mine).of("me") == Budget(None, 0.25) and BudgetLog(None, mine).of("you") == Budget()
+    assert spent_on_day(reader, "you", TODAY).usd == usd(EACH_USD) and spent_on_day(mine, "you", TODAY) == Spent()
