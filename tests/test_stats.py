@@ -61,7 +61,7 @@ def test_an_empty_log_has_no_series(tmp_path: Path) -> None:
     reader = LogReader(tmp_path / "none.sqlite3")
     sample = load(reader)
     assert (sample.series, sample.n, left_out(sample)) == ([], 0, "")
-    assert (points(reader), cost_by_day(reader), turns(reader, [])) == ([], [], [])
+    assert (points(reader), cost_by_day(reader), turns(reader)) == ([], [], [])
     assert choices(reader) == ([], [], [], [])
 
 
@@ -105,9 +105,9 @@ def test_differences_are_paired_by_prompt_and_told_in_a_sentence(log: tuple[LogW
         ),
         (
             Difference(1234, -400, Interval(-900, -100)),
-            "B is −0.40 s [-0.90, -0.10] against A on 1,234 prompts: faster.",
+            "B is −0.40 s [−0.90, −0.10] against A on 1,234 prompts: faster.",
         ),
-        (Difference(8, 300, Interval(-200, 800)), "B − A: +0.30 s [-0.20, 0.80] on 8 prompts; no difference shown."),
+        (Difference(8, 300, Interval(-200, 800)), "B − A: +0.30 s [−0.20, 0.80] on 8 prompts; no difference shown."),
     ],
 )
 def test_sentences(difference: Difference, sentence: str) -> None:
@@ -150,6 +150,10 @@ def test_what_would_spoil_a_distribution_is_left_out_counted_and_can_be_taken_in
         "Left out: 1 that were asked again in the same turn, 1 with numbers that cannot be trusted, "
         "1 that had to load the model first."
     )
+    named = [point.left_out for row in turns(reader) for point in row.points]
+    assert sorted(filter(None, named)) == ["cold", "superseded", "suspect"] and named.count(None) == len(points(reader))
+    cold_only, warm = (load(reader, Filters(start=start)) for start in ("cold", "warm"))
+    assert (cold_only.n, warm.n) == (1, sample.n) and not cold_only.excluded and not warm.excluded["cold"]
     everything = load(reader, Filters(include=frozenset({"suspect", "cold", "superseded"})))
     assert everything.n == sample.n + 3 and not everything.excluded
     assert kimi.usd == next(s for s in everything.series if s.key.lane == "kimi").usd, "money is spent either way"
@@ -161,7 +165,7 @@ def test_blind_turns_stay_out_until_the_vote(log: tuple[LogWriter, LogReader]) -
     store(writer, blind)
     wanting = Filters(include=frozenset({"blind"}))
     assert load(reader, wanting).n == 0 and load(reader).excluded == {"blind": 2}
-    assert points(reader) == [] and cost_by_day(reader) == []
+    assert points(reader) == [] and turns(reader) == [] and cost_by_day(reader) == []
     assert len("".join(csv_lines(reader, Filters())).splitlines()) == 1
     writer.write([vote_op(blind.turn_id, Vote("tie", "", ("kimi", "heavy"), True, False, "2026"))]).result(10)
     assert load(reader).n == 2 and len(points(reader)) == 2
@@ -233,7 +237,7 @@ def test_recent_turns_show_only_prompts_the_viewer_may_read(log: tuple[LogWriter
         race(minute=1, owner="you", prompt="Your secret"),
         race(minute=2, prompt="From the terminal"),
     )
-    found = turns(reader, points(reader), viewer="me")
+    found = turns(reader, viewer="me")
     assert [row.prompt for row in found] == ["From the terminal", None, "My secret question"]
     assert [point.key.lane for point in found[0].points] == ["kimi", "heavy"]
 
@@ -303,11 +307,13 @@ def test_the_terminal_table(log: tuple[LogWriter, LogReader]) -> None:
     ("value", "column", "text"),
     [
         (0, "e2e_ms", "0"),
-        (940, "e2e_ms", "0.94"),
+        (42, "ttft_ms", "0.042"),
+        (-940, "e2e_ms", "−0.94"),
         (12_400, "e2e_ms", "12.4"),
         (123_400, "e2e_ms", "123"),
         (1_234_000, "e2e_ms", "1,234"),
         (82.84, "decode_tps", "82.8"),
+        (0.000031, "cost_usd", "0.000031"),
         (0.00123, "cost_usd", "0.0012"),
         (12.345, "cost_usd", "12.35"),
     ],

@@ -38,6 +38,14 @@ from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
 from tests.support.turns import attempt, ended, tokens, turn
 
 PRICE = (1.0, None, 2.0, "2026-07-01")
+CUT_OFF = """svgs => svgs.flatMap((svg) => {
+  const whole = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll("text")].filter((text) => {
+    const { left, right, top, bottom, width } = text.getBoundingClientRect();
+    const beyond = [whole.left - left, right - whole.right, whole.top - top, bottom - whole.bottom];
+    return width && Math.max(...beyond) > 1;
+  }).map((text) => text.textContent);
+})"""  # texts of plots that reach beyond them
 HOSTILE = "<img src=x onerror=window.hacked=1>${window.hacked=1}{{hacked}}"
 
 
@@ -60,7 +68,7 @@ def test_another_metric_needs_no_second_reading_and_a_new_attempt_does(
 
     monkeypatch.setattr(samples, "load", counted)
     nobody: Any = SimpleNamespace(cookies={})
-    controls = [None, None, None, "All time", "Any length", "", "All", None]
+    controls = [None, None, None, "All time", "Any length", "", "All", "All", None]
     with writing(tmp_path / "log.sqlite3") as writer:
         store(writer, *logged(2))
         view = StatsView(LogReader(tmp_path / "log.sqlite3"), lambda: ["kimi"], private=False)
@@ -186,14 +194,21 @@ def test_a_dot_opens_its_turn(visitor: Visitor, filled: list[Any]) -> None:
 def test_metric_and_published_figures(visitor: Visitor, filled: list[Any]) -> None:
     page = opened(visitor)
     plot = page.locator("#stats .vega-embed").nth(0)
-    expect(plot).to_contain_text("Total time (s)")
+    rules, legend = plot.locator(".mark-rule.role-mark line"), page.locator("#stats .st-legend")
+    expect(plot).to_contain_text("total time (s)")
     page.locator("#stats-reported input").check()
-    expect(plot).to_contain_text("Kimi K2 heavy, reported 28.22 s")
+    expect(legend).to_contain_text("Kimi K2 heavy, reported 28.22 s")
+    expect(rules).to_have_count(3)
+    colours = {rule.evaluate("element => getComputedStyle(element).stroke") for rule in rules.all()}
+    assert len(colours) == 3, "each in the colour of the lane it is about, others in grey"
     page.locator("#stats-metric").get_by_label("Decode speed").check()
-    expect(plot).to_contain_text("Decode speed (tok/s)")
-    expect(plot).to_contain_text("Qwen3-Coder:30B, reported 117.7 tok/s")
+    expect(plot).to_contain_text("decode speed (tok/s)")
+    expect(legend).to_contain_text("Qwen3-Coder:30B, reported 117.7 tok/s")
+    page.locator("#stats-metric").get_by_label("First token").check()
+    expect(legend).to_contain_text("no figure for: first token")
+    expect(rules).to_have_count(0)
     page.locator("#stats-reported input").uncheck()
-    expect(plot).not_to_contain_text("reported")
+    expect(legend).not_to_contain_text("report")
 
 
 def test_filters_and_what_was_left_out(visitor: Visitor, site: Site, filled: list[Any]) -> None:
@@ -242,9 +257,12 @@ def test_nothing_overflows_and_colours_follow_the_theme(
     visitor = Visitor(browser, site.url, viewport={"width": width, "height": 900})
     page = visitor.open(f"?__theme={theme}")
     page.get_by_role("tab", name="Stats").click()
+    expect(page.locator("#stats .vega-embed svg")).to_have_count(5)
     plot = page.locator("#stats .vega-embed svg").first
-    plot.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("#stats .vega-embed svg").evaluate_all(CUT_OFF) == []
+    bar = page.locator("#stats .vega-embed").nth(2).locator(".mark-rect path").first.bounding_box()
+    assert bar is not None and bar["height"] > 20, "the bars of the time split can be seen"
     box = plot.bounding_box()
     assert box is not None and 250 <= box["width"] <= width
     title = page.locator("#stats .vega-embed .role-title-text text").first
@@ -285,7 +303,14 @@ def test_where_several_people_use_the_app_everybody_downloads_their_own(tmp_path
     [
         Form(),
         Form(lanes=("a", "b & c"), period="Last 7 days", include=("suspect",)),
-        Form(models=("x/y",), providers=("openai",), length="200 to 1,000", conversation="c", kind="Benchmark"),
+        Form(
+            models=("x/y",),
+            providers=("openai",),
+            length="200 to 1,000",
+            conversation="c",
+            kind="Benchmark",
+            start="Cold",
+        ),
     ],
 )
 def test_a_form_goes_through_a_links_query_and_back(form: Form) -> None:
@@ -293,5 +318,7 @@ def test_a_form_goes_through_a_links_query_and_back(form: Form) -> None:
 
 
 def test_a_forged_query_sets_no_limit() -> None:
-    form = Form.of_query([("period", "x"), ("length", "'; --"), ("kind", "?"), ("include", "blind"), ("nonsense", "1")])
+    form = Form.of_query(
+        [("period", "x"), ("length", "'; --"), ("kind", "?"), ("start", "hot"), ("include", "blind"), ("nonsense", "1")]
+    )
     assert form.filters(None) == Filters()

@@ -77,6 +77,12 @@ def m_measured(db: Database) -> None:
     )
 
 
+@migrations()
+def m_measured_again(db: Database) -> None:
+    # Which turns had a lane asked again, without reading all attempts.
+    db.execute("CREATE INDEX measured_again ON measured (turn_id) WHERE attempt_no > 1")
+
+
 @after_view_changes
 def measure_all(connection: sqlite3.Connection) -> None:
     """Make the copy anew from the views as they are now. Some seconds for 100,000 attempts."""

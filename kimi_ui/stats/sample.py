@@ -34,6 +34,8 @@ NUMBERS = (
     "cold_load_ms",
 )
 
+_ROW = np.dtype([("turn_id", object), *((name, np.float64) for name in NUMBERS)])  # read without a list of tuples
+
 # Why an attempt is left out, in the order that decides: the SQL that tells, and the words for the reader.
 REASONS = {
     "blind": (
@@ -48,6 +50,7 @@ REASONS = {
     "suspect": ("suspect", "with numbers that cannot be trusted"),
     "cold": ("cold_start", "that had to load the model first"),
 }
+ATTEMPTS_A_TURN = 12  # more than a turn is likely to have: six lanes, each asked again
 ALWAYS_OUT = "blind"  # its numbers would tell which lane is which
 
 
@@ -55,7 +58,8 @@ ALWAYS_OUT = "blind"  # its numbers would tell which lane is which
 class Filters:
     """What to look at; an empty field sets no limit. Periods are UTC texts, lengths characters of the prompt.
 
-    ``owner`` None: everybody's. ``include``: reasons of ``REASONS`` whose attempts are to be counted in.
+    ``start``: "cold" or "warm"; who asks for cold starts gets them. ``owner`` None: everybody's. ``include``: reasons
+    of ``REASONS`` whose attempts are to be counted in.
     """
 
     lanes: tuple[str, ...] = ()
@@ -67,6 +71,7 @@ class Filters:
     prompt_chars_to: int | None = None
     conversation_id: str = ""
     kind: str = ""
+    start: str = ""
     owner: str | None = None
     include: frozenset[str] = frozenset()
 
@@ -89,11 +94,10 @@ class Filters:
             "owner = ?": self.owner,
         }
         given = {condition: value for condition, value in single.items() if value is not None}
-        cases = [
-            f"WHEN {test} THEN '{reason}'"
-            for reason, (test, _) in REASONS.items()
-            if reason == ALWAYS_OUT or reason not in self.include
-        ]
+        if self.start:
+            conditions.append("cold_start IS 1" if self.start == "cold" else "cold_start IS NOT 1")
+        counted = (self.include | {"cold"} if self.start == "cold" else self.include) - {ALWAYS_OUT}
+        cases = [f"WHEN {test} THEN '{reason}'" for reason, (test, _) in REASONS.items() if reason not in counted]
         sql = f"SELECT m.*, m.rowid AS number, CASE {' '.join(cases)} END AS reason FROM measured m"
         return f"{sql} WHERE {' AND '.join([*conditions, *given])}", [*values, *given.values()]
 
@@ -167,17 +171,15 @@ def load(reader: LogReader, filters: Filters | None = None) -> Sample:
     chosen, values = (filters or Filters()).chosen()
     with _rows(reader) as db:
         sample = _counted(db, chosen, values)
-        columns = ", ".join(("turn_id", *NUMBERS))
+        columns = ", ".join(f"ifnull({name}, -9e999)" for name in NUMBERS)  # SQLite has no NaN, but -inf
         query = f"""
-            SELECT {columns} FROM ({chosen})
-            WHERE reason IS NULL AND lane = ? AND request_model = ? AND stand_in_for = ? ORDER BY number
+            SELECT turn_id, {columns} FROM ({chosen})
+            WHERE lane = ? AND request_model = ? AND stand_in_for = ? AND reason IS NULL ORDER BY number
         """
         for series in sample.series:
-            rows = db.execute(query, [*values, *series.key]).fetchall()
-            turn_ids, *numbers = zip(*rows, strict=True) if rows else [()] * (1 + len(NUMBERS))
-            series.turns = np.fromiter(map(hash, turn_ids), dtype=np.int64, count=len(rows))
-            arrays = (np.array(column, dtype=np.float64) for column in numbers)
-            series.numbers = dict(zip(NUMBERS, arrays, strict=True))
+            rows = np.fromiter(db.execute(query, [*values, *series.key]), _ROW, series.n)
+            series.turns = np.fromiter(map(hash, rows["turn_id"]), np.int64, series.n)
+            series.numbers = {name: np.where(np.isneginf(rows[name]), np.nan, rows[name]) for name in NUMBERS}
     return sample
 
 
@@ -228,23 +230,33 @@ class Point(NamedTuple):
     decode_tps: float | None
     cost_usd: float | None
     output_tokens: int | None
+    left_out: str | None  # why the figures do without it
+
+
+_POINT = """
+    turn_id, lane, request_model, stand_in_for, status, started_at_utc,
+    ttft_ms, ttfo_ms, e2e_ms, decode_tps, cost_usd, output_tokens, reason
+"""
 
 
 def points(reader: LogReader, filters: Filters | None = None, limit: int = 2000) -> list[Point]:
     """The newest attempts that fit and are not left out, oldest first."""
     chosen, values = (filters or Filters()).chosen()
-    query = f"""
-        SELECT turn_id, lane, request_model, stand_in_for, status, started_at_utc,
-               ttft_ms, ttfo_ms, e2e_ms, decode_tps, cost_usd, output_tokens
-        FROM ({chosen}) WHERE reason IS NULL ORDER BY started_at_utc DESC, number DESC LIMIT ?
-    """
+    query = f"SELECT {_POINT} FROM ({chosen}) WHERE reason IS NULL ORDER BY started_at_utc DESC, number DESC LIMIT ?"
     with _rows(reader) as db:
         rows = db.execute(query, [*values, limit]).fetchall()
-    return [Point(row[0], Key(*row[1:4]), *row[4:]) for row in reversed(rows)]
+    return [_point(row) for row in reversed(rows)]
+
+
+def _point(row: Sequence[Any]) -> Point:
+    return Point(row[0], Key(*row[1:4]), *row[4:])
 
 
 class TurnRow(NamedTuple):
-    """A turn with its attempts. ``prompt`` is one line of text; None if it is not the viewer's to read."""
+    """A turn with its attempts, oldest first, those left out of the figures too.
+
+    ``prompt`` is one line of text; None if it is not the viewer's to read.
+    """
 
     turn_id: str
     started_at_utc: str
@@ -252,17 +264,20 @@ class TurnRow(NamedTuple):
     points: list[Point]
 
 
-def turns(reader: LogReader, newest: Sequence[Point], viewer: str = "", limit: int = 20) -> list[TurnRow]:
-    """The turns of these points, newest first. ``viewer``: the owner whose prompts may be shown."""
-    by_turn: dict[str, list[Point]] = {}
-    for point in newest:
-        by_turn.setdefault(point.turn_id, []).append(point)
-    turn_ids = list(by_turn)[::-1][:limit]
-    query = f"""
-        SELECT turn_id, started_at_utc, owner, substr(prompt, 1, 400) FROM turns
-        WHERE turn_id IN ({", ".join("?" * len(turn_ids))})
-    """
+def turns(reader: LogReader, filters: Filters | None = None, viewer: str = "", limit: int = 20) -> list[TurnRow]:
+    """The newest turns that have attempts that fit. ``viewer``: the owner whose prompts may be shown."""
+    chosen, values = (filters or Filters()).chosen()
+    seen = f"FROM ({chosen}) WHERE reason IS NOT '{ALWAYS_OUT}'"
     with _rows(reader) as db:
+        query = f"SELECT turn_id {seen} ORDER BY started_at_utc DESC, number DESC LIMIT ?"
+        newest = db.execute(query, [*values, limit * ATTEMPTS_A_TURN])
+        turn_ids = list(dict.fromkeys(turn_id for (turn_id,) in newest))[:limit]
+        these = f"turn_id IN ({', '.join('?' * len(turn_ids))})"
+        rows = db.execute(f"SELECT {_POINT} {seen} AND {these} ORDER BY number", [*values, *turn_ids])
+        by_turn: dict[str, list[Point]] = {turn_id: [] for turn_id in turn_ids}
+        for row in rows:
+            by_turn[row[0]].append(_point(row))
+        query = f"SELECT turn_id, started_at_utc, owner, substr(prompt, 1, 400) FROM turns WHERE {these}"
         heads = {row[0]: row[1:] for row in db.execute(query, turn_ids)}
     found = []
     for turn_id in turn_ids:
@@ -313,7 +328,8 @@ def choices(reader: LogReader, owner: str | None = None) -> Choices:
 
 @contextmanager
 def _rows(reader: LogReader) -> Iterator[sqlite3.Connection]:
-    """A connection whose rows are plain tuples: 100,000 of them are read in half the time."""
+    """One state of the log, its rows as plain tuples: 100,000 of them are read in half the time."""
     with reader.connect() as db:
         db.row_factory = None
+        db.execute("BEGIN")
         yield db

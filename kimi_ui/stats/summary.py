@@ -159,14 +159,15 @@ def not_enough(line: Line, p: float) -> str:
 
 
 def bare(value: float, metric: Metric) -> str:
-    """A number in the metric's unit, without it: three significant digits, but no more than the unit deserves."""
-    scaled = value / metric.scale
-    if scaled == 0:
+    """A number in the metric's unit, without it: two or three digits that tell something."""
+    size = abs(value / metric.scale)
+    if size == 0:
         return "0"
     if metric.unit == "$":
-        return f"{scaled:.4f}" if abs(scaled) < 0.1 else f"{scaled:.2f}"
-    size = abs(scaled)
-    return f"{scaled:.2f}" if size < 1 else f"{scaled:.1f}" if size < 100 else f"{scaled:,.0f}"
+        digits = 6 if size < 0.001 else 4 if size < 0.1 else 2
+    else:
+        digits = 3 if size < 0.1 else 2 if size < 1 else 1 if size < 100 else 0
+    return f"{'−' if value < 0 else ''}{size:,.{digits}f}"
 
 
 def amount(value: float, metric: Metric) -> str:

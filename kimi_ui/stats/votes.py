@@ -65,13 +65,15 @@ def votes(reader: LogReader, filters: Filters | None = None) -> Votes:
         SELECT turn_id, lane, blind, outcome FROM vote_outcomes
         WHERE turn_id IN (SELECT turn_id FROM ({chosen}))
     """
-    newest = "SELECT lane, label, max(rowid) FROM attempts WHERE parent_id IS NULL GROUP BY lane"
+    newest = "SELECT lane, label, max(rowid) FROM measured GROUP BY lane"
     outcomes: dict[str, dict[str, str]] = {}
     blind: dict[str, bool] = {}
     with reader.connect() as db:
         for turn_id, lane, is_blind, outcome in db.execute(query, values):
             outcomes.setdefault(turn_id, {})[lane] = outcome
             blind[turn_id] = bool(is_blind)
+        if not outcomes:
+            return Votes(0, [], [])
         labels = {lane: label for lane, label, _ in db.execute(newest)}
     by_lane: Counter[tuple[bool, str, str]] = Counter()
     by_pair: Counter[tuple[bool, str, str, str]] = Counter()

@@ -22,6 +22,8 @@ LENGTHS: dict[str, tuple[int | None, int | None]] = {
     "10,000 and more": (10_000, None),
 }
 KINDS = {"All": "", "Chat": "chat", "Benchmark": "bench"}
+STARTS = {"All": "", "Cold": "cold", "Warm or not known": "warm"}
+SINGLE = ("period", "length", "conversation", "kind", "start")
 SEVERAL = ("lanes", "models", "providers", "include")  # fields with any number of values
 INCLUDES = {"asked again": "superseded", "suspect": "suspect", "cold starts": "cold"}
 
@@ -37,13 +39,14 @@ class Form:
     length: str = "Any length"
     conversation: str = ""
     kind: str = "All"
+    start: str = "All"
     include: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Form:
         """From the controls' values; None is as good as nothing."""
         fields: dict[str, Any] = {name: _words(values.get(name)) for name in SEVERAL}
-        fields |= {name: str(values[name]) for name in ("period", "length", "conversation", "kind") if values.get(name)}
+        fields |= {name: str(values[name]) for name in SINGLE if values.get(name)}
         return cls(**fields)
 
     @classmethod
@@ -78,6 +81,7 @@ class Form:
             prompt_chars_to=longest,
             conversation_id=self.conversation,
             kind=KINDS.get(self.kind, ""),
+            start=STARTS.get(self.start, ""),
             owner=owner,
             include=frozenset(INCLUDES[word] for word in self.include if word in INCLUDES),
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 
-from ..stats.sample import Sample, Series, TurnRow
+from ..stats.sample import Point, Sample, Series, TurnRow
 from ..stats.summary import (
     METRICS,
     TIMED,
@@ -19,8 +19,9 @@ from ..stats.summary import (
     not_enough,
 )
 from ..stats.terminal import EMPTY, NO_MATCH
-from .stats_plots import Look, turn_link
+from .stats_plots import REPORTED_DASH, Look, Rule, turn_link
 
+LEFT_OUT = {"suspect": "suspect", "cold": "cold start", "superseded": "asked again"}
 TOTAL_TIME = next(metric for metric in METRICS if metric.column == "e2e_ms")
 
 
@@ -74,7 +75,8 @@ def _cell(line: Line) -> str:
         p95 = f"p95 {bare(line.p95, line.metric)}" if line.p95 is not None else ""
         p99 = f"p99 {bare(line.p99, line.metric)}" if line.p99 is not None else ""
         shown = " · ".join(part for part in (p95, p99) if part) or f"n = {estimate.n:,}, not enough"
-        tail = f'<span class="st-sub" title="{not_enough(line, 0.95) if not p95 else ""}">{shown}</span>'
+        missing = not_enough(line, 0.95) if not p95 else not_enough(line, 0.99) if not p99 else ""
+        tail = f'<span class="st-sub" title="{missing}">{shown}</span>'
     elif not estimate.interval:
         tail = f'<span class="st-sub">n = {estimate.n:,}</span>'
     return f'<td data-label="{label}">{bare(estimate.value, line.metric)}{interval}{tail}</td>'
@@ -108,46 +110,61 @@ def paired(found: Sequence[Comparison], metric: Metric) -> str:
     """
 
 
-def recent(rows: Iterable[TurnRow], look: Look, lanes: Sequence[tuple[str, str]]) -> str:
-    """The newest turns, each with a link that opens it, and every lane's total time."""
-    rows = list(rows)
+def recent(rows: Sequence[TurnRow], lanes: Sequence[tuple[str, str]]) -> str:
+    """The newest turns, each with a link that opens it, and every lane's total time. ``lanes``: ids and names."""
     if not rows:
         return ""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for _, name in lanes)
-    body = "".join(_turn_row(row, look, [lane for lane, _ in lanes]) for row in rows)
+    body = "".join(_turn_row(row, lanes) for row in rows)
     return f"""
-        <p class="st-note"><b>Newest turns</b>, total time of each lane. A prompt is shown to whom it belongs.</p>
+        <p class="st-note"><b>Newest turns</b>, total time of each lane; what the figures leave out is named.
+        A prompt is shown to whom it belongs.</p>
         <div class="st-scroll"><table class="st-table st-turns">
         <thead><tr><th scope="col">Sent (UTC)</th><th scope="col">Prompt</th>{head}</tr></thead>
         <tbody>{body}</tbody></table></div>
     """
 
 
-def legend(look: Look) -> str:
-    """One legend for all plots: a lane's colour, and the dash of its second and third model."""
+def legend(look: Look, metric: Metric, rules: Sequence[Rule] | None) -> str:
+    """One legend for all plots: a lane's colour, and the dash of its second and third model.
+
+    ``rules``: published figures that are shown beside them, empty if there are none of this metric; None: not wanted.
+    """
     items = "".join(
         f"""<li><svg width="26" height="10" aria-hidden="true"><line x1="1" y1="5" x2="25" y2="5" stroke="{colour}"
             stroke-width="2" stroke-dasharray="{" ".join(map(str, dash))}"/><circle cx="13" cy="5" r="3.5"
             fill="{colour}"/></svg>{escape(name)}</li>"""
         for name, colour, dash in zip(look.names.values(), look.colours, look.dashes, strict=True)
     )
+    for rule in rules or ():
+        items += f"""<li><svg width="26" height="10" aria-hidden="true"><line x1="1" y1="5" x2="25" y2="5"
+            stroke="{rule.colour}" stroke-width="2" stroke-dasharray="{" ".join(map(str, REPORTED_DASH))}"/></svg>
+            {escape(rule.text)}</li>"""
+    if rules == []:
+        items += f'<li class="st-none">The published report has no figure for: {escape(metric.name.lower())}.</li>'
     return f'<ul class="st-legend">{items}</ul>'
 
 
-def _turn_row(row: TurnRow, look: Look, lanes: Sequence[str]) -> str:
+def _turn_row(row: TurnRow, lanes: Sequence[tuple[str, str]]) -> str:
     when = escape(row.started_at_utc[:16].replace("T", " "))
     prompt = escape(row.prompt) if row.prompt is not None else '<span class="st-none">another person’s</span>'
     cells = []
-    for lane in lanes:
+    for lane, name in lanes:
         point = next((point for point in reversed(row.points) if point.key.lane == lane), None)
-        if point is None:
-            cells.append("<td></td>")
-        elif point.e2e_ms is None:
-            cells.append(f'<td class="st-none">{escape(point.status)}</td>')
-        else:
-            cells.append(f"<td>{amount(point.e2e_ms, TOTAL_TIME)}</td>")
+        cells.append(_turn_cell(point, escape(name)))
     link = escape(turn_link(row.turn_id))
     return f'<tr><td><a href="{link}">{when}</a></td><td class="st-prompt">{prompt}</td>{"".join(cells)}</tr>'
+
+
+def _turn_cell(point: Point | None, label: str) -> str:
+    """A lane's total time, or how it ended without one; and why the figures do without it."""
+    if point is None:
+        return f'<td class="st-none" data-label="{label}">–</td>'
+    time = escape(point.status) if point.e2e_ms is None else amount(point.e2e_ms, TOTAL_TIME)
+    if point.left_out:
+        time += f" · {LEFT_OUT[point.left_out]}"
+    muted = "st-none" if point.e2e_ms is None or point.left_out else ""
+    return f'<td class="{muted}" data-label="{label}">{time}</td>'
 
 
 def downloads(query: str) -> str:

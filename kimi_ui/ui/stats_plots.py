@@ -1,14 +1,16 @@
-"""The plots of the Stats tab, as Altair charts over plain values. What they show is decided in ``stats``.
+"""The plots of the Stats tab, as Vega-Lite specifications over plain values. What they show is decided in ``stats``.
 
-Charts are drawn as SVG and their colours are the page's CSS variables, so they follow light and dark by themselves; a
-lane has the accent it has everywhere else, and one legend for all stands above them. Every dot is a link to its turn.
-Altair is imported when the first chart is made: it takes half a second that the start of the app should not pay.
+Gradio's page brings Vega-Lite and takes a specification as it is; making them with Altair took 0.5 s of the first look
+at the tab. Charts are drawn as SVG and their colours are the page's CSS variables, so they follow light and dark by
+themselves; a lane has the accent it has everywhere else, and one legend for all stands above them. Every dot is a link
+to its turn. All times are UTC.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
@@ -20,13 +22,21 @@ from ..stats.sample import Key, Point, Sample
 from ..stats.statistics import ecdf, known
 from ..stats.summary import Metric, Split
 
-if TYPE_CHECKING:
-    import altair as alt
-
-HEIGHT = 260
+HEIGHT = 250  # px of a plot's area, without its title and axes
 LOG_FROM = 50  # a metric whose values span more than this factor is drawn on a logarithmic axis
 DOTS = 300  # per series in the distribution
+DAYS = 7  # the cost axis is at least so long, and has at most so many labels
 DASHES = ([1, 0], [6, 3], [2, 3], [8, 3, 2, 3])  # a lane's second, third … model: same accent, other dash
+REPORTED_DASH = [1, 4]
+TIMES = {  # how times are written on an axis that is no longer than that
+    timedelta(minutes=15): "%H:%M:%S",
+    timedelta(days=1): "%H:%M",
+    timedelta(days=7): "%b %d, %H:%M",
+    timedelta(days=300): "%b %d",
+    timedelta.max: "%b %Y",
+}
+INK, FAINT, LINE = "var(--body-text-color)", "var(--body-text-color-subdued)", "var(--border-color-primary)"
+FONT = "IBM Plex Sans, system-ui, sans-serif"  # by name: Vega measures text, and cannot measure a variable
 PARTS = {  # of an attempt's time, in order; mid tones that stand out on light and dark
     "connect": ("connect", "#8d99ae"),
     "load": ("load model", "#c58b3b"),
@@ -35,49 +45,58 @@ PARTS = {  # of an attempt's time, in order; mid tones that stand out on light a
     "answer": ("answer", "#3a9d78"),
 }
 
+Spec = dict[str, Any]  # a piece of Vega-Lite
+
 
 class Look(NamedTuple):
-    """How the series of a sample are told apart: names in order, a colour and a dash for each."""
+    """How the series of a sample are told apart: names in order, a colour and a dash for each.
+
+    ``accents``: every lane's colour by its id.
+    """
 
     names: dict[Key, str]
     colours: list[str]
     dashes: list[list[int]]
+    accents: dict[str, str]
 
     @classmethod
     def of(cls, sample: Sample, lanes: Sequence[str]) -> Look:
         """``lanes``: ids in the order of the page, which is the order of the accents; others come after them."""
-        order = list(dict.fromkeys([*lanes, *(series.key.lane for series in sample.series)]))
+        order = dict.fromkeys([*lanes, *(series.key.lane for series in sample.series)])
+        accents = {lane: f"var(--kimi-lane-{place % 6})" for place, lane in enumerate(order)}
         seen: dict[str, int] = {}
-        colours, dashes = [], []
+        dashes = []
         for series in sample.series:
             lane = series.key.lane
-            colours.append(f"var(--kimi-lane-{order.index(lane) % 6})")
             dashes.append(list(DASHES[seen.get(lane, 0) % len(DASHES)]))
             seen[lane] = seen.get(lane, 0) + 1
-        return cls({series.key: series.name for series in sample.series}, colours, dashes)
+        colours = [accents[series.key.lane] for series in sample.series]
+        return cls({series.key: series.name for series in sample.series}, colours, dashes, accents)
 
 
-class Rows:
-    """The data of one chart, kept out of Altair's hands: it would check every value against its schema (seconds)."""
+class Rule(NamedTuple):
+    """A published figure as a line in the distribution, and as an entry of the legend."""
 
-    def __init__(self) -> None:
-        self.datasets: dict[str, list[dict[str, Any]]] = {}
+    text: str
+    value: float
+    colour: str
 
-    def chart(self, rows: list[dict[str, Any]]) -> alt.Chart:
-        """A chart over ``rows``."""
-        import altair as alt
 
-        name = f"rows{len(self.datasets)}"
-        self.datasets[name] = rows
-        return alt.Chart(alt.NamedData(name=name))
+def reported_rules(metric: Metric, look: Look) -> list[Rule]:
+    """The published figures of a metric, each in the colour of the lane it is about; empty if there are none."""
+    found = []
+    for figure in REPORTED:
+        value = reported_value(figure, metric.column)
+        if value is not None:
+            colour = next((look.accents[lane] for lane in figure.lanes if lane in look.accents), FAINT)
+            found.append(Rule(f"{figure.name}, reported {value / metric.scale:g} {metric.unit}", value, colour))
+    return found
 
 
 def distribution(
-    sample: Sample, points: Sequence[Point], metric: Metric, look: Look, with_reported: bool
+    sample: Sample, points: Sequence[Point], metric: Metric, look: Look, rules: Sequence[Rule] = ()
 ) -> PlotData | None:
-    """The share of attempts at or below x, one line per series, its newest attempts as dots on it."""
-    import altair as alt
-
+    """The share of attempts at or below x, one line per series, its newest attempts as dots on it; ``rules`` across."""
     steps, dots, numbers = [], [], []
     for series in sample.series:
         ordered = known(series.numbers[metric.column])
@@ -85,156 +104,147 @@ def distribution(
             continue
         numbers.append(ordered)
         steps.append({"name": series.name, "x": _scaled(ordered[0], metric), "share": 0})
-        for x, share in ecdf(ordered):
-            steps.append({"name": series.name, "x": _scaled(x, metric), "share": share})
+        steps += [{"name": series.name, "x": _scaled(value, metric), "share": share} for value, share in ecdf(ordered)]
         own = ((point, _value(point, metric)) for point in points if point.key == series.key)
         for point, value in [(point, value) for point, value in own if value is not None][-DOTS:]:
             share = int(np.searchsorted(ordered, value, side="right")) / len(ordered)
             dots.append(_dot(point, look) | {"x": _scaled(value, metric), "share": share})
     if not numbers:
         return None
-    axis = alt.X("x:Q", title=f"{metric.name} ({metric.unit})", scale=_scale(np.concatenate(numbers)))
-    share_axis = alt.Y("share:Q", title="share of attempts", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
-    rows = Rows()
-    layers: list[Any] = [
-        rows.chart(steps)
-        .mark_line(interpolate="step-after", strokeWidth=1.5)
-        .encode(x=axis, y=share_axis, color=_colour(look), strokeDash=_dash(look)),
-        rows.chart(dots)
-        .mark_circle(size=36, opacity=0.75, cursor="pointer")
-        .encode(x=axis, y=share_axis, color=_colour(look), href="href:N", tooltip=_tooltips(metric)),
+    x = {"field": "x", "type": "quantitative", "scale": _scale(np.concatenate(numbers)), "title": _title(metric)}
+    y = {"field": "share", "type": "quantitative", "scale": {"domain": [0, 1]}, "axis": {"format": "%"}}
+    place = {"x": x, "y": y | {"title": "share of attempts"}, "color": _colour(look)}
+    layers = [
+        {
+            "data": {"values": steps},
+            "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 1.5},
+            "encoding": place | {"strokeDash": _nominal("name", list(look.names.values()), look.dashes)},
+        },
+        *(
+            {
+                "data": {"values": [{"x": _scaled(rule.value, metric), "text": rule.text}]},
+                "mark": {"type": "rule", "strokeDash": REPORTED_DASH, "strokeWidth": 2, "color": rule.colour},
+                "encoding": {"x": x, "tooltip": {"field": "text", "title": "published"}},
+            }
+            for rule in rules
+        ),
+        {
+            "data": {"values": dots},
+            "mark": {"type": "circle", "size": 36, "opacity": 0.75, "cursor": "pointer"},
+            "encoding": place | {"href": {"field": "href"}, "tooltip": _tooltips(metric, "x")},
+        },
     ]
-    if with_reported:
-        layers += _reported_rules(metric, rows)
-    return _finish(alt.layer(*layers), rows, "Share of attempts at or below; every dot opens its turn")
-
-
-def _reported_rules(metric: Metric, rows: Rows) -> list[Any]:
-    """Published figures as dashed rules, each with its name on a line of its own."""
-    import altair as alt
-
-    ink = "var(--body-text-color-subdued)"
-    layers: list[Any] = []
-    for line, figure in enumerate(REPORTED):
-        value = reported_value(figure, metric.column)
-        if value is not None:
-            x = _scaled(value, metric)
-            chart = rows.chart([{"x": x, "text": f"{figure.name}, reported {x:g} {metric.unit}"}])
-            layers.append(chart.mark_rule(strokeDash=[2, 3], color=ink).encode(x="x:Q"))
-            text = chart.mark_text(align="left", dx=4, fontSize=11, color=ink)
-            layers.append(text.encode(x="x:Q", y=alt.value(HEIGHT - 46 + 14 * line), text="text:N"))
-    return layers
+    return _plot("Share of attempts at or below; every dot opens its turn", {"layer": layers})
 
 
 def timeline(points: Sequence[Point], metric: Metric, look: Look) -> PlotData | None:
     """Every attempt at its time."""
-    import altair as alt
-
-    data = [
-        _dot(point, look) | {"at": point.started_at_utc, "y": _scaled(_value(point, metric), metric)}
+    rows = [
+        _dot(point, look) | {"at": point.started_at_utc, "y": _scaled(value, metric)}
         for point in points
-        if _value(point, metric) is not None
+        if (value := _value(point, metric)) is not None
     ]
-    if not data:
+    if not rows:
         return None
-    values = np.array([row["y"] for row in data])
-    rows = Rows()
-    chart = (
-        rows.chart(data)
-        .mark_circle(size=34, opacity=0.7, cursor="pointer")
-        .encode(
-            x=alt.X("at:T", title=None),
-            y=alt.Y("y:Q", title=f"{metric.name} ({metric.unit})", scale=_scale(values)),
-            color=_colour(look),
-            href="href:N",
-            tooltip=_tooltips(metric, "y"),
-        )
-    )
-    return _finish(chart, rows, f"{metric.name} over time")
+    first, last = (datetime.fromisoformat(pick(row["at"] for row in rows)) for pick in (min, max))
+    at = {
+        "field": "at",
+        "type": "temporal",
+        "title": "sent (UTC)",
+        "scale": {"type": "utc", "nice": "minute"},
+        "axis": {"format": next(form for longest, form in TIMES.items() if last - first <= longest)},
+    }
+    y = {"field": "y", "type": "quantitative", "scale": _scale([row["y"] for row in rows]), "title": _title(metric)}
+    return _dots(f"Timeline: {metric.name.lower()}", rows, {"x": at, "y": y, "tooltip": _tooltips(metric, "y")}, look)
 
 
 def tokens_against_time(points: Sequence[Point], look: Look) -> PlotData | None:
     """Output tokens against total time: the slope is the end-to-end speed."""
-    import altair as alt
-
-    data = [
+    rows = [
         _dot(point, look) | {"tokens": point.output_tokens, "seconds": point.e2e_ms / 1000}
         for point in points
         if point.output_tokens is not None and point.e2e_ms is not None
     ]
-    if not data:
-        return None
-    rows = Rows()
-    chart = (
-        rows.chart(data)
-        .mark_circle(size=34, opacity=0.7, cursor="pointer")
-        .encode(
-            x=alt.X("seconds:Q", title="Total time (s)"),
-            y=alt.Y("tokens:Q", title="output tokens"),
-            color=_colour(look),
-            href="href:N",
-            tooltip=[
-                alt.Tooltip("name:N", title="lane"),
-                alt.Tooltip("tokens:Q", format=","),
-                alt.Tooltip("seconds:Q", format=",.1f"),
-            ],
-        )
-    )
-    return _finish(chart, rows, "Tokens against time")
+    encoding = {
+        "x": {"field": "seconds", "type": "quantitative", "title": "total time (s)"},
+        "y": {"field": "tokens", "type": "quantitative", "title": "output tokens"},
+        "tooltip": [
+            {"field": "name", "title": "lane"},
+            {"field": "tokens", "type": "quantitative", "format": ","},
+            {"field": "seconds", "type": "quantitative", "format": ",.1f"},
+        ],
+    }
+    return _dots("Tokens against time", rows, encoding, look)
 
 
 def time_split(splits: Sequence[Split]) -> PlotData | None:
     """Where the time goes, mean seconds per part, one bar per series."""
-    import altair as alt
-
     if not splits:
         return None
-    data = [
+    rows = [
         {"name": split.name, "part": title, "order": order, "seconds": getattr(split, part) / 1000, "n": split.n}
         for split in splits
         for order, (part, (title, _)) in enumerate(PARTS.items())
     ]
     titles, colours = zip(*PARTS.values(), strict=True)
-    legend = alt.Legend(title=None, orient="bottom", symbolType="square", columns=2)
-    rows = Rows()
-    chart = (
-        rows.chart(data)
-        .mark_bar(height={"band": 0.62})
-        .encode(
-            x=alt.X("seconds:Q", title="mean time (s)"),
-            y=alt.Y("name:N", title=None, sort=[split.name for split in splits], axis=alt.Axis(labelLimit=150)),
-            color=alt.Color("part:N", scale=alt.Scale(domain=titles, range=colours), legend=legend),
-            order="order:Q",
-            tooltip=[
-                alt.Tooltip("name:N", title="lane"),
-                alt.Tooltip("part:N"),
-                alt.Tooltip("seconds:Q", format=",.2f"),
-                alt.Tooltip("n:Q", format=","),
+    legend = {"title": None, "orient": "bottom", "symbolType": "square", "columns": 3}
+    height = max(HEIGHT - 44, 36 * len(splits))  # the legend's two lines make up for it
+    spec = {
+        "data": {"values": rows},
+        "mark": {"type": "bar", "size": min(34, 0.62 * height / len(splits))},
+        "encoding": {
+            "x": {"field": "seconds", "type": "quantitative", "title": "mean time (s)"},
+            "y": {
+                "field": "name",
+                "type": "nominal",
+                "title": None,
+                "sort": [split.name for split in splits],
+                "axis": {"labelLimit": 130},
+            },
+            "color": _nominal("part", titles, colours) | {"legend": legend},
+            "order": {"field": "order", "type": "quantitative"},
+            "tooltip": [
+                {"field": "name", "title": "lane"},
+                {"field": "part"},
+                {"field": "seconds", "type": "quantitative", "format": ",.2f"},
+                {"field": "n", "type": "quantitative", "format": ","},
             ],
-        )
-    )
-    return _finish(chart, rows, "Where the time goes", 44 * len(splits) + 8)
+        },
+    }
+    return _plot("Where the time goes", spec, height)
 
 
 def cost_over_days(days: Sequence[tuple[str, Key, float]], look: Look) -> PlotData | None:
-    """USD per day and series."""
-    import altair as alt
-
-    data = [{"day": day, "name": look.names[key], "usd": usd} for day, key, usd in days if key in look.names]
-    if not data:
+    """USD per day and series; ``days`` in order."""
+    rows = [{"day": day, "name": look.names[key], "usd": usd} for day, key, usd in days if key in look.names]
+    if not rows:
         return None
-    rows = Rows()
-    chart = (
-        rows.chart(data)
-        .mark_bar()
-        .encode(
-            x=alt.X("utcyearmonthdate(day):T", title=None, axis=alt.Axis(format="%b %d")),
-            y=alt.Y("usd:Q", title="cost ($)"),
-            color=_colour(look),
-            tooltip=["day:N", alt.Tooltip("name:N", title="lane"), alt.Tooltip("usd:Q", format="$,.4f")],
-        )
-    )
-    return _finish(chart, rows, "Cost per day (UTC)")
+    first, last = (datetime.fromisoformat(days[place][0]).replace(tzinfo=UTC) for place in (0, -1))
+    first = min(first, last - timedelta(days=DAYS - 1))
+    span = (last - first).days + 1
+    noons = [last + timedelta(days=-back, hours=12) for back in range(0, span, -(-span // DAYS))]
+    spec = {
+        "data": {"values": rows},
+        "mark": {"type": "bar"},
+        "encoding": {
+            "x": {
+                "timeUnit": "utcyearmonthdate",
+                "field": "day",
+                "type": "temporal",
+                "title": "day (UTC)",
+                "scale": {"type": "utc", "domain": [_epoch_ms(first), _epoch_ms(last + timedelta(days=1))]},
+                "axis": {"format": "%b %d", "values": [_epoch_ms(noon) for noon in noons], "grid": False},
+            },
+            "y": {"field": "usd", "type": "quantitative", "title": "cost ($)"},
+            "color": _colour(look),
+            "tooltip": [
+                {"field": "day", "title": "day (UTC)"},
+                {"field": "name", "title": "lane"},
+                {"field": "usd", "type": "quantitative", "title": "cost", "format": "$,.4f"},
+            ],
+        },
+    }
+    return _plot("Cost per day", spec)
 
 
 def turn_link(turn_id: str) -> str:
@@ -251,6 +261,14 @@ def _scaled(value: Any, metric: Metric) -> float:
     return float(value) / metric.scale
 
 
+def _title(metric: Metric) -> str:
+    return f"{metric.name.lower()} ({metric.unit})"
+
+
+def _epoch_ms(at: datetime) -> int:
+    return round(at.timestamp() * 1000)
+
+
 def _dot(point: Point, look: Look) -> dict[str, Any]:
     return {
         "name": look.names.get(point.key, point.key.lane),
@@ -260,75 +278,64 @@ def _dot(point: Point, look: Look) -> dict[str, Any]:
     }
 
 
-def _tooltips(metric: Metric, field: str = "x") -> list[Any]:
-    import altair as alt
+def _dots(title: str, rows: list[dict[str, Any]], encoding: Spec, look: Look) -> PlotData | None:
+    """A plot of attempts, each a dot that opens its turn; None without any."""
+    if not rows:
+        return None
+    mark = {"type": "circle", "size": 34, "opacity": 0.7, "cursor": "pointer"}
+    encoding = encoding | {"color": _colour(look), "href": {"field": "href"}}
+    return _plot(title, {"data": {"values": rows}, "mark": mark, "encoding": encoding})
 
+
+def _tooltips(metric: Metric, field: str) -> list[Spec]:
     return [
-        alt.Tooltip("name:N", title="lane"),
-        alt.Tooltip(f"{field}:Q", title=f"{metric.name} ({metric.unit})", format=",.4~f"),
-        alt.Tooltip("status:N"),
-        alt.Tooltip("when:N", title="sent (UTC)"),
+        {"field": "name", "title": "lane"},
+        {"field": field, "type": "quantitative", "title": _title(metric), "format": ",.4~f"},
+        {"field": "status"},
+        {"field": "when", "title": "sent (UTC)"},
     ]
 
 
-def _colour(look: Look) -> alt.Color:
-    import altair as alt
-
-    names = list(look.names.values())
-    return alt.Color("name:N", scale=alt.Scale(domain=names, range=look.colours), legend=None)
+def _colour(look: Look) -> Spec:
+    return _nominal("name", list(look.names.values()), look.colours)
 
 
-def _dash(look: Look) -> alt.StrokeDash:
-    import altair as alt
-
-    scale = alt.Scale(domain=list(look.names.values()), range=look.dashes)
-    return alt.StrokeDash("name:N", scale=scale, legend=None)
+def _nominal(field: str, domain: Sequence[str], values: Sequence[Any]) -> Spec:
+    """A field whose values each have their own look, without a legend."""
+    return {"field": field, "type": "nominal", "scale": {"domain": domain, "range": values}, "legend": None}
 
 
-def _scale(values: Any) -> alt.Scale:
+def _scale(values: Any) -> Spec:
     """Linear from 0, or logarithmic where the values span more than ``LOG_FROM``."""
-    import altair as alt
-
     low, high = float(np.min(values)), float(np.max(values))
-    if low > 0 and high / low > LOG_FROM:
-        return alt.Scale(type="log", nice=True)
-    return alt.Scale(zero=True, nice=True)
+    return {"type": "log", "nice": True} if low > 0 and high / low > LOG_FROM else {"zero": True, "nice": True}
 
 
-def _finish(chart: Any, rows: Rows, title: str, height: int = HEIGHT) -> PlotData:
+def _plot(title: str, spec: Spec, height: int = HEIGHT) -> PlotData:
     """Title, size, type and colours that every chart shares, and the form in which the page takes it."""
-    import altair as alt
-
-    ink, faint, line = "var(--body-text-color)", "var(--body-text-color-subdued)", "var(--border-color-primary)"
-    font = "IBM Plex Sans, system-ui, sans-serif"  # by name: Vega measures text, and cannot measure a variable
-    chart = (
-        chart.properties(
-            title=alt.TitleParams(
-                title, anchor="start", color=ink, font=font, fontSize=13, fontWeight="bold", offset=10
-            ),
-            width="container",
-            height=height,
-            background="transparent",
-            autosize={"type": "fit", "contains": "padding"},
-            usermeta={"embedOptions": {"renderer": "svg", "actions": False}},
-        )
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelColor=faint,
-            titleColor=faint,
-            gridColor=line,
-            domainColor=line,
-            tickColor=line,
-            labelFont=font,
-            titleFont=font,
-            labelFontSize=11,
-            titleFontSize=12,
-            titleFontWeight="normal",
-        )
-        .configure_legend(labelColor=faint, labelFont=font, labelFontSize=11)
-        .configure_text(font=font)
-    )
-    # Gradio's page has Vega-Lite 5, which takes these charts as they are but would complain of the newer schema's name.
-    schema = "https://vega.github.io/schema/vega-lite/v5.json"
-    spec = chart.to_dict(validate=False) | {"$schema": schema, "datasets": rows.datasets}
-    return PlotData(type="altair", plot=orjson.dumps(spec).decode())
+    whole = {
+        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        "title": {"text": title, "anchor": "start", "offset": 10},
+        "width": "container",
+        "height": height,
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "background": "transparent",
+        "usermeta": {"embedOptions": {"renderer": "svg", "actions": False}},
+        "config": {
+            "font": FONT,
+            "view": {"stroke": None},
+            "title": {"color": INK, "fontSize": 13, "fontWeight": "bold"},
+            "axis": {
+                "labelColor": FAINT,
+                "titleColor": FAINT,
+                "gridColor": LINE,
+                "domainColor": LINE,
+                "tickColor": LINE,
+                "labelFontSize": 11,
+                "titleFontSize": 12,
+                "titleFontWeight": "normal",
+            },
+            "legend": {"labelColor": FAINT, "labelFontSize": 11},
+        },
+    }
+    return PlotData(type="altair", plot=orjson.dumps(whole | spec).decode())

@@ -58,7 +58,7 @@ def fill(path: Path, n_attempts: int, seed: int = 1) -> None:
             db.execute(
                 "INSERT INTO turns (turn_id, conversation_id, seq, owner, kind, prompt, system, lanes, prompt_chars,"
                 " started_at_utc) VALUES (?, ?, ?, 'me', 'chat', ?, '', '[]', ?, ?)",
-                (turn_id, conversation, seq, "x" * 60, chars, at),
+                (turn_id, conversation, seq, "x" * chars, chars, at),
             )
             for lane in LANES:
                 row = template | _draw(rng, lane) | {"turn_id": turn_id, "started_at_utc": at}
@@ -133,7 +133,7 @@ def main() -> None:
         lanes = [lane for lane, *_ in LANES]
         view = StatsView(reader, lambda: lanes, private=False)
         visitor: Any = SimpleNamespace(cookies={})
-        controls: list[Any] = [None, None, None, "All time", "Any length", "", "All", None]
+        controls: list[Any] = [None, None, None, "All time", "Any length", "", "All", "All", None]
         week = [*controls[:3], "Last 7 days", *controls[4:]]
         figures = {
             "n_attempts": n_attempts,
