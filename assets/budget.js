@@ -11,8 +11,8 @@ export class BudgetFields {
     this.element = h("fieldset", { class: "budget-settings", onchange: (event) => this.#save(event) },
       h("legend", {}, "Your budget"),
       h("div", { class: "field-pair" },
-        h("div", { class: "field" }, h("label", { for: this.day.id }, "US dollars a day"), this.day),
-        h("div", { class: "field" }, h("label", { for: this.conversation.id }, "US dollars a conversation"), this.conversation)),
+        h("div", { class: "field" }, h("label", { for: this.day.id }, "USD a day"), this.day),
+        h("div", { class: "field" }, h("label", { for: this.conversation.id }, "USD a conversation"), this.conversation)),
       h("p", { class: "note", id: "setting-budget-note" },
         "In all your conversations. Before a prompt would pass it, you are asked. A day begins at 00:00 UTC."));
   }

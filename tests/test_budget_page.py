@@ -15,7 +15,7 @@ BOX = "#prompt textarea"
 def set_budget(page: Page, usd_a_day: str) -> None:
     page.locator("#settings").click()
     drawer = page.get_by_role("dialog", name="Settings for this conversation")
-    field = drawer.get_by_label("US dollars a day")
+    field = drawer.get_by_label("USD a day")
     field.fill(usd_a_day)
     field.press("Tab")
     expect(drawer.locator(".drawer-foot")).to_contain_text("Saved")
