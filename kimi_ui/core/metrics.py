@@ -20,6 +20,7 @@ Knows nothing of SQL, clocks and pages.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -119,7 +120,7 @@ def burst_flags(fold: AttemptFold) -> tuple[bool, bool]:
     whole = is_burst(fold.text_ns, fold.text_chars)
     if fold.first_answer_ns is None or not len(fold.text_ns):
         return whole, False
-    start = next((i for i, t_ns in enumerate(fold.text_ns) if t_ns >= fold.first_answer_ns), len(fold.text_ns))
+    start = bisect_left(fold.text_ns, fold.first_answer_ns)
     return whole, whole if start == 0 else is_burst(fold.text_ns[start:], fold.text_chars[start:])
 
 
@@ -235,7 +236,7 @@ def measure(
         burst=int(burst) if has_text else None,
         max_stall_ms=_ms(fold.max_gap_ns),
         n_stalls=fold.n_stalls if has_text else None,
-        p99_icl_ms=_ms(p99_gap_ns(fold)),
+        p99_icl_ms=_ms(p99_gap_ns(fold)) if fold.end is not None else None,  # sorting is not for every frame
         input_tokens=counts.input_tokens,
         input_source=counts.input_source,
         cached_input_tokens=counts.cached_input_tokens,

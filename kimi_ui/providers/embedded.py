@@ -70,7 +70,8 @@ class EmbeddedProvider:
         return self.spec.think is not False
 
     async def prepare(self, report: Reporter) -> None:
-        await self._backend.endpoint(report)
+        client = await self._client_at(await self._backend.endpoint(report))
+        await client.prepare(report)
 
     async def stream(self, request: ChatRequest, host: Host) -> AsyncGenerator[Event, None]:
         endpoint = await self._backend.endpoint(_unheard)

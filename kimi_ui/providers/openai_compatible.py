@@ -51,10 +51,17 @@ class OpenAICompatible:
         self.spec = spec
         self._own_key = api_key
         self._client: openai.AsyncOpenAI | None = None
+        self._making = asyncio.Lock()
         self._refused: set[str] = set()  # options this server has refused before
 
     async def prepare(self, report: Reporter) -> None:
-        """Nothing to do: opening the connection is part of the wait a person has."""
+        """Make the client, on a thread: the first one loads most of the library, and no lane may stand still for that.
+
+        Opening the connection is left to the request: it is part of the wait a person has.
+        """
+        async with self._making:
+            if self._client is None:
+                self._client = await asyncio.to_thread(_client, self.spec)
 
     # -- the stream
 
@@ -275,7 +282,7 @@ def _client(spec: LaneSpec) -> openai.AsyncOpenAI:
     )
     silence_s = max(limits.first_token_s, limits.idle_s) + SPARE_S
     timeout = httpx2.Timeout(silence_s, connect=CONNECT_S, pool=CONNECT_S)
-    return openai.AsyncOpenAI(
+    client = openai.AsyncOpenAI(
         base_url=spec.base_url,
         api_key="none",  # never sent: the key goes into each request
         max_retries=0,
@@ -283,3 +290,5 @@ def _client(spec: LaneSpec) -> openai.AsyncOpenAI:
         default_headers={"Accept-Encoding": "identity"},
         http_client=httpx2.AsyncClient(transport=transport, timeout=timeout, follow_redirects=False, trust_env=False),
     )
+    _ = client.chat.completions.with_streaming_response  # loaded when it is first touched
+    return client
