@@ -23,7 +23,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from kimi_ui.ui.environment import SET, harden_environment
-from kimi_ui.ui.guard import Guard, host_name, is_closed, known_hosts
+from kimi_ui.ui.guard import Guard, broken, host_name, is_closed, known_hosts
 from kimi_ui.ui.login import MAX_TRIES, TRIES_S, Login, _address
 
 CROSS = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
@@ -45,14 +45,19 @@ async def slow_events(request: Request) -> Response:
     return StreamingResponse(events(), media_type="text/event-stream")
 
 
+async def fails(request: Request) -> Response:
+    raise RuntimeError("secret")
+
+
 @contextlib.contextmanager
 def served(*middleware: Middleware) -> Iterator[int]:
     routes = [
         Route("/kimi/turns/1/events", slow_events),
+        Route("/broken", fails),
         Route("/{rest:path}", echo, methods=["GET", "POST", "PUT", "DELETE"]),
     ]
-    app = Starlette(routes=routes, middleware=list(middleware))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", ws="none"))
+    app = Starlette(routes=routes, middleware=list(middleware), exception_handlers={Exception: broken})
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
@@ -186,7 +191,9 @@ def test_bodies_are_limited_whatever_they_announce(port: int) -> None:
 
 
 def test_every_response_carries_the_headers_and_no_cors(port: int) -> None:
-    for answer in (ask(port, "/"), ask(port, "/", Host="evil.example"), ask(port, "/gradio_api/upload")):
+    failed = ask(port, "/broken")
+    assert failed.status == 500 and "secret" not in failed.body
+    for answer in (ask(port, "/"), ask(port, "/", Host="evil.example"), ask(port, "/gradio_api/upload"), failed):
         headers = {name.lower(): value for name, value in answer.headers.items()}
         assert not [name for name in headers if name.startswith("access-control-")]
         assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"

@@ -23,33 +23,11 @@ from ..core.events import End, Entry, Event, Failure, Flag, Opened, Phase
 from ..core.lane import LaneSpec, Limits
 from ..core.turn import TurnLog
 from ..providers.base import ChatRequest, Child, Provider, ProviderError
+from .limits import ENDLESS, LIMIT_FAILURES, MAX_TEXT_EVENTS, limit_failure
 
 log = logging.getLogger(__name__)
 
-MAX_TEXT_EVENTS = 300_000  # more than the tokens of a 262k context; an endless stream must not fill the memory
 CLOCK_JUMP_NS = 2_000_000_000  # wall and monotonic clock further apart than this over one attempt: flagged
-
-# Stop reasons that are limits, and what the person reads. Other reasons: ``user``, ``quorum``, ``shutdown``.
-LIMIT_FAILURES = {
-    "timeout_first_token": (
-        "No token came within {s:g} s.",
-        "The model may be busy or still loading: try again,",
-    ),
-    "timeout_idle": ("The stream went silent for {s:g} s.", "What came so far is kept: try again,"),
-    "timeout_total": ("The answer was not finished after {s:g} s.", "What came so far is kept: ask for less,"),
-}
-LIMIT_FIELDS = {
-    "timeout_first_token": "first_token_s",
-    "timeout_idle": "idle_s",
-    "timeout_total": "total_s",
-}
-
-
-ENDLESS = Failure(
-    "too_large",
-    f"The stream was cut after {MAX_TEXT_EVENTS:,} pieces of text: it would not end.",
-    "Ask for less, or set max_tokens in the lanes file.",
-)
 
 
 class OpensAttempts(Protocol):
@@ -245,12 +223,7 @@ class AttemptRun:
     def _end(self, retry_s: Callable[[AttemptRun], float | None]) -> None:
         fold, reason = self.fold, self._stop_reason
         if reason in LIMIT_FAILURES:
-            message, remedy = LIMIT_FAILURES[reason]
-            name = LIMIT_FIELDS[reason]
-            limit_s = getattr(self._limits, name)
-            self._append(
-                self._now(), Failure(reason, message.format(s=limit_s), f"{remedy} or raise {name} in the lanes file.")
-            )
+            self._append(self._now(), limit_failure(reason, self._limits))
         now_ns = self._now()
         if self.loop_lag_ns:
             self._append(now_ns, Flag("loop_lag_ms", f"{self.loop_lag_ns / 1e6:.1f}"))

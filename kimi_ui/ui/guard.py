@@ -19,7 +19,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES = 4_000_000  # the largest attachment (3 MB) and what travels with it
@@ -178,25 +179,36 @@ def is_closed(path: str) -> bool:
 
 
 def with_headers(scope: Scope, send: Send) -> Send:
-    """Every response loses its CORS headers, gets ours, and is not cached unless it says so itself."""
+    """``send`` that puts our headers on every response."""
 
     async def guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name in [name for name in headers if name.lower().startswith("access-control-")]:
-                del headers[name]
-            kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-            if scope["path"].startswith(NOT_THE_PAGE) and kind in DOCUMENTS:
-                headers.setdefault("Content-Security-Policy", NO_RIGHTS)
-            for name, value in HEADERS.items():
-                headers.setdefault(name, value)
-            if scope["path"].startswith("/kimi/assets/"):
-                headers.setdefault("Cache-Control", "no-cache")  # asked for again each time: they change with the app
-            elif not scope["path"].startswith(("/assets/", "/static/")):
-                headers.setdefault("Cache-Control", "no-store")
+            put_headers(scope["path"], MutableHeaders(scope=message))
         await send(message)
 
     return guarded
+
+
+def put_headers(path: str, headers: MutableHeaders) -> None:
+    """A response loses its CORS headers, gets ours, and is not cached unless it says so itself."""
+    for name in [name for name in headers if name.lower().startswith("access-control-")]:
+        del headers[name]
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if path.startswith(NOT_THE_PAGE) and kind in DOCUMENTS:
+        headers.setdefault("Content-Security-Policy", NO_RIGHTS)
+    for name, value in HEADERS.items():
+        headers.setdefault(name, value)
+    if path.startswith("/kimi/assets/"):
+        headers.setdefault("Cache-Control", "no-cache")  # asked for again each time: they change with the app
+    elif not path.startswith(("/assets/", "/static/")):
+        headers.setdefault("Cache-Control", "no-store")
+
+
+async def broken(request: Request, error: Exception) -> Response:
+    """The answer where the app itself failed, with the headers of every other; the terminal has the reason."""
+    response = PlainTextResponse("Kimi UI itself failed here; its terminal says more.\n", 500)
+    put_headers(request.url.path, response.headers)
+    return response
 
 
 def too_large(limit_bytes: int) -> PlainTextResponse:

@@ -23,7 +23,7 @@ from .accents import accent_css
 from .chat_routes import ChatRoutes
 from .compare_routes import CompareRoutes
 from .environment import harden_environment
-from .guard import Guard, Hosts, known_hosts
+from .guard import Guard, Hosts, broken, known_hosts
 from .history_routes import HistoryRoutes
 from .login import Login
 from .routes import PageRoutes
@@ -63,6 +63,7 @@ def create_app(
         if password:
             app.add_middleware(Login, password=password)
         app.add_middleware(Guard, hosts=hosts or known_hosts("127.0.0.1"))  # added last: outermost
+        app.add_exception_handler(Exception, broken)  # which is answered outside of it
         return app
 
     return asyncio.run(make())
