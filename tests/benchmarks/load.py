@@ -3,7 +3,8 @@
     python -m tests.benchmarks.load [--sessions 20]
 
 Prints one JSON line: p50/p95 of the paint lag (a token's way from the model server into a frame the client has
-parsed), and from the log how far decode tok/s is from what the stamps in the stream say, with ``suspect`` attempts.
+parsed), and from the log how far decode tok/s is from the model server's own pace, in all attempts, and how many of
+them say themselves that they are ``suspect`` (the loop that stamps was more than 20 ms late at some time).
 Goal: p95 <= 150 ms and no wrong number. The clients share the two cores with the app and the model server.
 """
 
@@ -52,7 +53,7 @@ async def main() -> None:
         connection = sqlite3.connect(f"file:{running.db}?mode=ro", uri=True)
         rows = connection.execute("select status, decode_tps, suspect from attempt_metrics").fetchall()
         connection.close()
-    errors = [abs(tps / RATE - 1) * 100 for status, tps, suspect in rows if status == "ok" and tps and not suspect]
+    errors = [abs(tps / RATE - 1) * 100 for status, tps, _ in rows if status == "ok" and tps]
     report(
         "load",
         goal="p95 <= 150 ms, no wrong numbers",
@@ -60,7 +61,7 @@ async def main() -> None:
         streams=len(rows),
         ok=sum(status == "ok" for status, _, _ in rows),
         lag_ms={"n": len(lags), "p50": quantile(lags, 0.5), "p95": quantile(lags, 0.95)},
-        decode_tps_error_percent={"median": statistics.median(errors), "max": max(errors)} if errors else None,
+        decode_tps_error_percent={"median": round(statistics.median(errors), 3), "max": round(max(errors), 3)},
         suspect=sum(bool(suspect) for _, _, suspect in rows),
         server_cores=round(cores, 2),
         rss_mb=round(rss_mb),
