@@ -59,14 +59,19 @@ export class MetricsStrip {
     setText(this.cells.ttfo, seconds(m.ttfo_ms, 2));
     const estimated = m.token_source === "tokenizer" || m.token_source === "chars";
     const output = m.output_tokens;
-    setText(this.cells.tokens, output === null ? UNKNOWN : `${estimated ? "~" : ""}${count(output)}`);
+    setText(this.cells.tokens, output === null ? UNKNOWN : about(count(output), estimated));
     setAttribute(this.cells.tokens, "title", tokenTitle(m));
     setText(this.source, m.token_source ? ` · ${SOURCE_WORDS[m.token_source] ?? m.token_source}` : "");
-    setText(this.cells.rate, rate(this.heavy ? m.aggregate_tps : m.decode_tps));
-    setAttribute(this.cells.rate, "title", rateTitle(m));
-    setText(this.cells.cost, usd(m.cost_usd));
+    setText(this.cells.rate, about(rate(this.heavy ? m.aggregate_tps : m.decode_tps), estimated));
+    setAttribute(this.cells.rate, "title", rateTitle(m, estimated));
+    setText(this.cells.cost, about(usd(m.cost_usd), m.cost_source === "estimate"));
     setAttribute(this.cells.cost, "title", costTitle(m));
   }
+}
+
+/** "~" before a figure that rests on an estimate; what is not known stays what it is. */
+function about(figure, estimated) {
+  return estimated && figure !== UNKNOWN ? `~${figure}` : figure;
 }
 
 function tokenTitle(m) {
@@ -78,11 +83,12 @@ function tokenTitle(m) {
   return `${parts.join(", ")}; ${SOURCES[m.token_source] ?? "source unknown"}`;
 }
 
-function rateTitle(m) {
+function rateTitle(m, estimated) {
   if (m.burst) return "The text came in bursts, held back somewhere on its way: a rate would say nothing about the model";
   const parts = [];
   if (m.e2e_tps !== null) parts.push(`${rate(m.e2e_tps)} from sending to the end`);
   if (m.effective_tps !== null) parts.push(`${rate(m.effective_tps)} counting the answer alone`);
+  if (estimated) parts.push(`tokens ${SOURCES[m.token_source]}`);
   return parts.join("; ") || null;
 }
 
