@@ -77,7 +77,7 @@ def test_series_carry_the_numbers_of_the_view(log: tuple[LogWriter, LogReader]) 
         assert kimi.numbers[column].tolist() == [row[column] for row in rows]
     ttft = lines(kimi)[0]
     assert (ttft.estimate.n, ttft.estimate.value, ttft.estimate.interval) == (8, 103.5, Interval(100, 107))
-    assert ttft.p95 is None and not_enough(ttft, 0.95) == "n = 8, not enough for p95 (needs 59)"
+    assert ttft.p95 is None and not_enough(ttft) == "n = 8, not enough for p95 (needs 59)"
     each = (1000 * 1.0 + 60 * 2.0) / 1e6
     assert kimi.usd == pytest.approx(8 * each) and (kimi.n_unpriced, kimi.n_estimated) == (0, 0)
     heavy = by_name(sample)["Heavy"]
@@ -286,8 +286,8 @@ def test_export_has_every_column_and_says_what_was_left_out(log: tuple[LogWriter
     assert b"".join(json_lines(reader, Filters(lanes=("none",)))) == b""
 
 
-def printed(report: Report) -> str:
-    console = Console(width=160, file=io.StringIO(), record=True)
+def printed(report: Report, width: int = 160) -> str:
+    console = Console(width=width, file=io.StringIO(), record=True)
     console.print(report)
     return console.export_text()
 
@@ -298,8 +298,10 @@ def test_the_terminal_table(log: tuple[LogWriter, LogReader]) -> None:
     store(writer, *(race(minute=i, heavy_ms=500 + i) for i in range(60)), race(minute=59))
     store(writer, turn((attempt("kimi", label="Kimi"), [(5, Answer("x")), (6, End("stopped"))])))
     text = printed(Report(load(reader)))
-    assert "Kimi" in text and "1 stopped" in text and "p95 0.56" in text and "+ 61 ?" in text
+    assert "Kimi" in text and "1 stopped" in text and "p95 0.56" in text and "61 without a price" in text
     assert "First token: Heavy is +0.43 s [0.42, 0.44] against Kimi on 61 prompts: later." in text
+    narrow = printed(Report(load(reader)), width=72)
+    assert "Kimi" in narrow.splitlines()[0] and "Heavy" in narrow.splitlines()[0] and "[0.52, 0.54]" in narrow
     assert NO_MATCH in printed(Report(load(reader, Filters(lanes=("none",))), filtered=True))
 
 

@@ -153,9 +153,52 @@ def left_out(sample: Sample) -> str:
     return f"Left out: {', '.join(parts)}." if parts else ""
 
 
-def not_enough(line: Line, p: float) -> str:
-    """Why a percentile is not given, in words."""
-    return f"n = {line.estimate.n:,}, not enough for p{p * 100:.0f} (needs {enough_for(p)})"
+def figures(line: Line) -> list[str]:
+    """A cell of the table: the median, its interval, its high percentiles or that there are too few values for them."""
+    n, value, interval = line.estimate
+    if value is None:
+        return ["–"]
+    found = [bare(value, line.metric)]
+    if interval:
+        found.append(f"[{bare(interval.low, line.metric)}, {bare(interval.high, line.metric)}]")
+    if line.metric in TIMED:
+        known_ones = {"p95": line.p95, "p99": line.p99}
+        tails = [f"{name} {bare(tail, line.metric)}" for name, tail in known_ones.items() if tail is not None]
+        found.append(" · ".join(tails) or f"n = {n:,}, not enough")
+    elif not interval:
+        found.append(f"n = {n:,}")
+    return found
+
+
+def not_enough(line: Line) -> str:
+    """Which high percentile is not given and why, in words; empty if both are."""
+    missing = next((p for p, tail in ((0.95, line.p95), (0.99, line.p99)) if tail is None), None)
+    if missing is None:
+        return ""
+    return f"n = {line.estimate.n:,}, not enough for p{missing * 100:.0f} (needs {enough_for(missing)})"
+
+
+def counted(series: Series) -> list[str]:
+    """How many attempts, and how many of them did not end well, by status."""
+    others = sorted((item for item in series.statuses.items() if item[0] != "ok"), key=lambda item: -item[1])
+    return [f"{series.n:,}", *(f"{n:,} {status}" for status, n in others)]
+
+
+def served_by(series: Series) -> str:
+    """What stands behind the series' name; empty if that says it."""
+    if series.key.stand_in_for:
+        return f"stands in for {series.key.stand_in_for}"
+    return "" if series.key.model in series.name else series.key.model
+
+
+def total(series: Series) -> list[str]:
+    """What all attempts of a series cost, and what of it is estimated or not known."""
+    notes = [f"{series.n_estimated:,} estimated"] if series.n_estimated else []
+    if series.n_unpriced:
+        notes.append(f"{series.n_unpriced:,} without a price")
+        if not series.usd:
+            return ["–", *notes]
+    return [f"{'≈ ' if series.n_estimated else ''}{amount(series.usd, METRICS[-1])}", *notes]
 
 
 def bare(value: float, metric: Metric) -> str:

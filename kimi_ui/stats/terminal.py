@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from .sample import Sample, Series
-from .summary import METRICS, TIMED, Line, amount, bare, comparisons, left_out, lines
+from .sample import Sample
+from .summary import METRICS, comparisons, counted, figures, left_out, lines, served_by, total
 
 EMPTY = "Nothing has been measured yet: send a prompt, then look again."
 NO_MATCH = "No attempt fits these filters."
@@ -26,7 +28,12 @@ class Report:
         if not sample.series:
             yield Text(NO_MATCH if self._filtered else EMPTY)
             return
-        yield self._table()
+        rows = self._cells()
+        table = _table(rows)
+        unlimited = options.update(max_width=10_000)
+        if console.measure(table, options=unlimited).maximum > options.max_width:  # narrow: a column per series
+            table = _table(zip(*rows, strict=True))
+        yield table
         yield Text(INTERVALS, style="dim")
         sentences = [
             Text(f"{metric.name}: {comparison.sentence}")
@@ -38,45 +45,26 @@ class Report:
         if out := left_out(sample):
             yield Text(out, style="dim")
 
-    def _table(self) -> Table:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("Lane")
-        table.add_column("n", justify="right")
-        for metric in METRICS:
-            table.add_column(f"{metric.name} ({metric.unit})", justify="right")
-        table.add_column("Total ($)", justify="right")
+    def _cells(self) -> list[list[Text]]:
+        """The heads, then a row per series."""
+        heads = ["Lane", "n", *(f"{metric.name} ({metric.unit})" for metric in METRICS), "All cost"]
+        rows = [[Text(head, style="bold") for head in heads]]
         for series in self._sample.series:
-            cells = [_cell(line) for line in lines(series)]
-            table.add_row(Text(series.name), _n(series), *cells, _total(series))
-        return table
+            texts = [[series.name, served_by(series)], counted(series), *map(figures, lines(series)), total(series)]
+            rows.append([_cell(text) for text in texts])
+        return rows
 
 
-def _cell(line: Line) -> Text:
-    """``12.4 [9.8, 15.1]``, with n where it is not the series' own, and p95 in the second line where there is one."""
-    estimate = line.estimate
-    if estimate.value is None:
-        return Text("–", style="dim")
-    text = Text(bare(estimate.value, line.metric))
-    if estimate.interval:
-        low, high = (bare(limit, line.metric) for limit in estimate.interval)
-        text.append(f" [{low}, {high}]", style="dim")
-    else:
-        text.append(f" n={estimate.n}", style="dim")
-    if line.metric in TIMED and line.p95 is not None:
-        text.append(f"\np95 {bare(line.p95, line.metric)}", style="dim")
-    return text
+def _table(rows: Iterable[Iterable[Text]]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for row in rows:
+        table.add_row(*row)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
 
 
-def _n(series: Series) -> Text:
-    text = Text(f"{series.n:,}")
-    others = {status: n for status, n in series.statuses.items() if status != "ok"}
-    for status, n in sorted(others.items(), key=lambda item: -item[1]):
-        text.append(f"\n{n:,} {status}", style="dim")
-    return text
-
-
-def _total(series: Series) -> str:
-    """What the series cost: ``~`` where part of it is an estimate, ``+ n ?`` for attempts at an unknown price."""
-    estimated = "~" if series.n_estimated else ""
-    unpriced = f" + {series.n_unpriced:,} ?" if series.n_unpriced else ""
-    return f"{estimated}{amount(series.usd, METRICS[-1]).removeprefix('$')}{unpriced}"
+def _cell(texts: list[str]) -> Text:
+    """The first text, the others fainter below it."""
+    first, *others = texts
+    return Text(first).append("".join(f"\n{text}" for text in others if text), style="dim")

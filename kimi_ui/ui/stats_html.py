@@ -13,10 +13,13 @@ from ..stats.summary import (
     Line,
     Metric,
     amount,
-    bare,
+    counted,
+    figures,
     left_out,
     lines,
     not_enough,
+    served_by,
+    total,
 )
 from ..stats.terminal import EMPTY, NO_MATCH
 from .stats_plots import REPORTED_DASH, Look, Rule, turn_link
@@ -44,53 +47,28 @@ def overview(sample: Sample, look: Look, filtered: bool) -> str:
 
 
 def _series_row(series: Series, colour: str) -> str:
-    others = [
-        f"{n:,} {escape(status)}"
-        for status, n in sorted(series.statuses.items(), key=lambda item: -item[1])
-        if status != "ok"
-    ]
-    note = f'<span class="st-sub">{", ".join(others)}</span>' if others else ""
-    model = series.key.model if series.key.model and series.key.model not in series.name else ""
-    below = f"stands in for {series.key.stand_in_for}" if series.key.stand_in_for else model
     cells = "".join(_cell(line) for line in lines(series))
+    n, *others = counted(series)
+    cost, *notes = total(series)
     return f"""<tr style="--lane: {colour}">
-        <th scope="row"><span class="st-name">{escape(series.name)}</span>
-            <span class="st-sub">{escape(below)}</span></th>
-        <td class="st-n" data-label="n">{series.n:,}{note}</td>{cells}
-        <td data-label="All cost">{_total(series)}</td></tr>"""
+        <th scope="row"><span class="st-name">{escape(series.name)}</span>{_below(served_by(series))}</th>
+        <td class="st-n" data-label="n">{n}{_below(", ".join(others))}</td>{cells}
+        <td data-label="All cost">{cost}{_below(", ".join(notes))}</td></tr>"""
 
 
 def _cell(line: Line) -> str:
-    """Median, interval, and the 95th percentile or why it is not there."""
-    estimate = line.estimate
-    label = f"{line.metric.name}, {line.metric.unit}"
-    if estimate.value is None:
-        return f'<td class="st-none" data-label="{label}">–</td>'
-    interval = ""
-    if estimate.interval:
-        low, high = (bare(limit, line.metric) for limit in estimate.interval)
-        interval = f'<span class="st-sub">[{low}, {high}]</span>'
-    tail = ""
-    if line.metric in TIMED:
-        p95 = f"p95 {bare(line.p95, line.metric)}" if line.p95 is not None else ""
-        p99 = f"p99 {bare(line.p99, line.metric)}" if line.p99 is not None else ""
-        shown = " · ".join(part for part in (p95, p99) if part) or f"n = {estimate.n:,}, not enough"
-        missing = not_enough(line, 0.95) if not p95 else not_enough(line, 0.99) if not p99 else ""
-        tail = f'<span class="st-sub" title="{missing}">{shown}</span>'
-    elif not estimate.interval:
-        tail = f'<span class="st-sub">n = {estimate.n:,}</span>'
-    return f'<td data-label="{label}">{bare(estimate.value, line.metric)}{interval}{tail}</td>'
+    value, *more = figures(line)
+    below = "".join(_below(text) for text in more)
+    attributes = f'data-label="{line.metric.name}, {line.metric.unit}"'
+    if line.estimate.value is None:
+        attributes += ' class="st-none"'
+    elif line.metric in TIMED:
+        attributes += f' title="{not_enough(line)}"'
+    return f"<td {attributes}>{value}{below}</td>"
 
 
-def _total(series: Series) -> str:
-    notes = [
-        *([f"{series.n_estimated:,} estimated"] if series.n_estimated else []),
-        *([f"{series.n_unpriced:,} without a price"] if series.n_unpriced else []),
-    ]
-    if series.n_unpriced and not series.usd:
-        return f'–<span class="st-sub">{notes[-1]}</span>'
-    note = f'<span class="st-sub">{", ".join(notes)}</span>' if notes else ""
-    return f"{'≈ ' if series.n_estimated else ''}{amount(series.usd, METRICS[-1])}{note}"
+def _below(text: str) -> str:
+    return f'<span class="st-sub">{escape(text)}</span>' if text else ""
 
 
 def paired(found: Sequence[Comparison], metric: Metric) -> str:

@@ -152,7 +152,7 @@ def timeline(points: Sequence[Point], metric: Metric, look: Look) -> PlotData | 
         "type": "temporal",
         "title": "sent (UTC)",
         "scale": {"type": "utc", "nice": "minute"},
-        "axis": {"format": next(form for longest, form in TIMES.items() if last - first <= longest)},
+        "axis": {"format": next(form for longest, form in TIMES.items() if last - first <= longest), "tickCount": 5},
     }
     y = {"field": "y", "type": "quantitative", "scale": _scale([row["y"] for row in rows]), "title": _title(metric)}
     return _dots(f"Timeline: {metric.name.lower()}", rows, {"x": at, "y": y, "tooltip": _tooltips(metric, "y")}, look)
@@ -187,8 +187,8 @@ def time_split(splits: Sequence[Split]) -> PlotData | None:
         for order, (part, (title, _)) in enumerate(PARTS.items())
     ]
     titles, colours = zip(*PARTS.values(), strict=True)
-    legend = {"title": None, "orient": "bottom", "symbolType": "square", "columns": 3}
-    height = max(HEIGHT - 44, 36 * len(splits))  # the legend's two lines make up for it
+    legend = {"title": None, "orient": "bottom", "symbolType": "square", "columns": 2}
+    height = max(HEIGHT - 58, 36 * len(splits))  # the legend's three lines make up for it
     spec = {
         "data": {"values": rows},
         "mark": {"type": "bar", "size": min(34, 0.62 * height / len(splits))},

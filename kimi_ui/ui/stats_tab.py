@@ -68,7 +68,6 @@ def build(
                 value=False, label=REPORTED_LABEL, container=False, visible=reference_figures, elem_id="stats-reported"
             )
         paired = _html("stats-paired")
-        voted = _html("stats-votes")
         with gr.Row(equal_height=True):
             distribution = _plot("Distribution")
             timeline = _plot("Timeline")
@@ -76,6 +75,7 @@ def build(
             split = _plot("Time split")
             tokens = _plot("Tokens against time")
             cost = _plot("Cost")
+        voted = _html("stats-votes")
         recent = _html("stats-turns")
         downloads = _html("stats-downloads")
 
