@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 RECENT_TURNS = 32  # closed turns kept in memory, so that a page that comes back at once needs no database
 LAG_SAMPLE_S = 0.02
-SWITCH_S = 0.001  # the thread that stamps gets the interpreter after this, not after Python's 5 ms; for the process
+SWITCH_S = 0.0005  # the thread that stamps gets the interpreter after this, not after Python's 5 ms; for the process
 
 
 class EngineClosed(RuntimeError):

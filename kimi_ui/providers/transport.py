@@ -26,6 +26,9 @@ from .errors import is_loopback
 MOST_ERROR_BODY = 64 * 1024  # bytes
 
 
+# Of a request the first thing that touches the network: connecting, or the headers on a connection that is there.
+FIRST_ACTS = ("connection.connect_tcp.started", "http11.send_request_headers.started")
+
 _leaving: ContextVar[Callable[[], None] | None] = ContextVar("leaving", default=None)
 _Request = TypeVar("_Request", httpx.Request, httpx2.Request)
 _Response = TypeVar("_Response")
@@ -33,7 +36,7 @@ _Response = TypeVar("_Response")
 
 @contextmanager
 def telling(sent: Callable[[], None] | None) -> Iterator[None]:
-    """``sent`` is called as each request made inside leaves."""
+    """``sent`` is called as each request made inside leaves, perhaps twice: as it connects and as it is written."""
     token = _leaving.set(sent)
     try:
         yield
@@ -59,8 +62,6 @@ class _Connecting:
 
     async def send(self, send: Callable[[_Request], Awaitable[_Response]], request: _Request) -> _Response:
         """The response; where there is none, a connection that was opened for it is closed."""
-        if told := _leaving.get():
-            told()
         request.extensions = {**request.extensions, "trace": self._trace}
         try:
             return await send(request)
@@ -70,6 +71,8 @@ class _Connecting:
             raise
 
     async def _trace(self, event: str, info: dict[str, Any]) -> None:
+        if event in FIRST_ACTS and (told := _leaving.get()):
+            told()
         if event == "connection.connect_tcp.started":
             self.is_new = True
         elif event == "connection.connect_tcp.complete":

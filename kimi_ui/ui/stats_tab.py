@@ -82,15 +82,15 @@ def build(
     shown = [overview, paired, voted, distribution, timeline, split, tokens, cost, recent, downloads]
     settings = [metric, reported, *controls]
     quiet = {"concurrency_limit": None, "api_visibility": "private", "show_progress": "hidden"}
-    tab.select(view.choices, controls[:6], controls[:6], **quiet).then(view.show, settings, shown, **quiet)
     gr.on(
-        [refresh.click, metric.input, reported.input, *(control.input for control in controls)],
+        [tab.select, refresh.click, metric.input, reported.input, *(control.input for control in controls)],
         view.show,
         settings,
         shown,
         trigger_mode="always_last",
         **quiet,
     )
+    tab.select(view.choices, controls[:6], controls[:6], **quiet)
     gr.api(view.stats, api_name="stats", concurrency_limit=None)
 
 
