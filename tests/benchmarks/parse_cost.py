@@ -1,6 +1,9 @@
 """CPU spent per chunk of a stream, in µs, by way of reading it: the project's goal is ≤ 150 all in.
 
-    python -m tests.benchmarks.parse_cost [--rate 500] [--tokens 6000] [--rounds 3]
+    python -m tests.benchmarks.parse_cost [--rates 500 100000] [--tokens 6000] [--rounds 3]
+
+One JSON line per rate in tokens/s. At 500 most of it is waking up for every chunk, for whoever reads; at a rate no
+server reaches the chunks lie in wait, and what is left is the work on them.
 
 The model server is a process of its own, so only reading is counted (user and system time).
 Ways, in turn, in the same process and run: ``openai_client`` iterates the openai client's own stream and does nothing
@@ -13,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import tempfile
 import threading
 import time
@@ -32,7 +34,7 @@ from kimi_ui.providers.openai_compatible import OpenAICompatible
 from tests.support.engine_run import running, until
 from tests.support.folding import ALONE
 
-from .harness import model_server
+from .harness import model_server, report
 
 Way = Callable[[str, str], float]  # base URL, model → CPU seconds a stream
 ASKED = ChatRequest((Message("user", "hello"),))
@@ -116,20 +118,21 @@ WAYS: dict[str, Way] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--rate", type=int, default=500, help="tokens per second")
+    parser.add_argument("--rates", type=int, nargs="+", default=[500, 100_000], help="tokens per second")
     parser.add_argument("--tokens", type=int, default=6000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    model = f"m-{options.rate}-{options.tokens // 2}-{options.tokens - options.tokens // 2}"
-    least: dict[str, float] = {}
     with model_server() as base_url:
         for way in WAYS.values():
             way(base_url, "m-5000-50-50")  # imports and first connections are not what is measured
-        for _ in range(options.rounds):
-            for name, way in WAYS.items():
-                cost_us = way(base_url, model) * 1e6 / options.tokens
-                least[name] = round(min(cost_us, least.get(name, cost_us)), 1)
-    print(json.dumps({"cpu_us_per_chunk": least, "goal_us": GOAL_US, "rate": options.rate, "tokens": options.tokens}))
+        for rate in options.rates:
+            model = f"m-{rate}-{options.tokens // 2}-{options.tokens - options.tokens // 2}"
+            least: dict[str, float] = {}
+            for _ in range(options.rounds):
+                for name, way in WAYS.items():
+                    cost_us = way(base_url, model) * 1e6 / options.tokens
+                    least[name] = round(min(cost_us, least.get(name, cost_us)), 1)
+            report("parse_cost", rate=rate, goal_us=GOAL_US, cpu_us_per_chunk=least, tokens=options.tokens)
 
 
 if __name__ == "__main__":
