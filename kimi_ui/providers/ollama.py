@@ -34,7 +34,6 @@ from .transport import MOST_ERROR_BODY, OllamaTransport, proxy_for, telling
 NUM_CTX = 32768  # tokens of context where the lane says nothing
 CONNECT_S = 5.0
 ASK_S = 3.0  # for the small questions: what they tell is worth little waiting
-SPARE_S = 30.0  # the socket's own timeout lies this far behind the engine's limits
 PULL_SILENCE_S = 300.0
 
 _TOP_LEVEL = frozenset(("format", "keep_alive", "think", "options", "template", "truncate", "shift", "logprobs"))
@@ -54,9 +53,12 @@ class ModelState:
 
 
 class _Client(ollama.AsyncClient):
-    """The library's client with our limits, and with access to a response as it comes."""
+    """The library's client with our limits, and with access to a response as it comes.
 
-    def __init__(self, base_url: str, key: str, silence_s: float) -> None:
+    ``silence_s``: how long the server may say nothing, where neither the engine nor the caller has a limit.
+    """
+
+    def __init__(self, base_url: str, key: str, silence_s: float | None = None) -> None:
         super().__init__(
             base_url,
             timeout=httpx.Timeout(silence_s, connect=CONNECT_S),
@@ -168,9 +170,7 @@ class Ollama:
 
     def _opened(self) -> _Client:
         if self._client is None:
-            limits = self.spec.limits
-            silence_s = max(limits.first_token_s, limits.idle_s) + SPARE_S
-            self._client = _Client(self.spec.base_url, self._key, silence_s)
+            self._client = _Client(self.spec.base_url, self._key)
         return self._client
 
     def _asked(self, model: str = "") -> Asked:
@@ -204,11 +204,11 @@ class Ollama:
         """
         name = model or self.spec.model
         asked, sizes, done = self._asked(name), dict[str, tuple[int, int]](), False
-        twin = Ollama(replace(self.spec, limits=replace(self.spec.limits, first_token_s=PULL_SILENCE_S)), self._key)
+        client = _Client(self.spec.base_url, self._key, PULL_SILENCE_S)
         lines = JsonLines()
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(twin.aclose)
-            response = await twin._opened().open("/api/pull", {"model": name, "stream": True}, stack, asked)
+            stack.push_async_callback(client.close)
+            response = await client.open("/api/pull", {"model": name, "stream": True}, stack, asked)
             pieces = await stack.enter_async_context(aclosing(plain(response, asked)))
             while not done:
                 try:
