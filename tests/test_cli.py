@@ -94,7 +94,7 @@ def test_compare_json_gives_one_object_per_lane_with_every_column(
 def test_compare_off_a_terminal_is_compact_plain_text(lanes: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "Hi", "--lanes", lanes, "--lane", "fast"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("== Fast\n   ok · first token ") and "8 tokens (usage) · $0.0000" in out
+    assert out.startswith("== Fast\n   ok · first token ") and "8 tokens (usage) · <$0.0001" in out
     assert "\n  | " in out and "\x1b" not in out and "second" not in out
 
 

@@ -290,6 +290,8 @@ def test_an_exported_file_plays_offline_and_asks_for_nothing(browser: Browser, t
     before = page.locator(".turn").last.evaluate(SHOWN)
     page.locator("[data-action=replay]").last.click()
     page.locator(".replay").wait_for()
+    body = page.locator(".replay .lane-body").first.bounding_box()
+    assert body is not None and body["height"] > 200, "there is room for what is replayed"
     page.get_by_role("button", name="Speed 4 times").click()
     expect(page.locator(".replay-play")).to_have_attribute("aria-label", "Play again")
     expect(page.locator(".replay .turn .lane").last.locator("[data-part=status]")).to_contain_text("Done")

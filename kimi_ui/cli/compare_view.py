@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ..core.attempt import AttemptFold, live_phase
 from ..core.events import CONNECTED, FIRST_CHUNK, PREPARING, Phase
+from ..core.figures import figures
 from ..core.turn import LaneInfo, TurnFold, TurnLog
 from .common import printable
 
@@ -135,7 +136,7 @@ def block(info: LaneInfo, row: Mapping[str, Any]) -> str:
     head = " · ".join(
         part for part in (info.label, f"stands in for {info.stand_in_for}" * bool(info.stand_in_for)) if part
     )
-    parts = [f"== {printable(head)}", f"   {' · '.join(figures(row))}"]
+    parts = [f"== {printable(head)}", f"   {' · '.join(figures(row['status'], row))}"]
     if row["error"]:
         parts.append(f"   {row['error']}")
     if row["reasoning"].strip():
@@ -143,18 +144,3 @@ def block(info: LaneInfo, row: Mapping[str, Any]) -> str:
     if row["answer"].strip():
         parts.append(printable(row["answer"]).strip())
     return "\n".join(parts) + "\n"
-
-
-def figures(row: Mapping[str, Any]) -> list[str]:
-    """The numbers that are known, with their units; the others are left out."""
-    found = [str(row["status"])]
-    for name, words in (("ttft_ms", "first token"), ("ttfo_ms", "first answer token"), ("e2e_ms", "total")):
-        if row.get(name) is not None:
-            found.append(f"{words} {row[name] / 1000:.2f} s")
-    if row.get("decode_tps") is not None:
-        found.append(f"{row['decode_tps']:.1f} tok/s")
-    if row.get("output_tokens") is not None:
-        found.append(f"{row['output_tokens']} tokens ({row.get('token_source')})")
-    if row.get("cost_usd") is not None:
-        found.append(f"${row['cost_usd']:.4f}")
-    return found

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ..core.attachments import split
-from ..core.attempt import AttemptFold
+from ..core.figures import figures
 from ..core.markdown.inert import inert
 from ..core.portable import metrics_of
 from ..core.turn import TurnFold, TurnLog
@@ -40,26 +40,13 @@ def _turn(turn: TurnLog, reasoning: bool) -> Iterator[str]:
         yield " · ".join([f"### {inert(info.label)}", *(inert(name) for name in names if name)])
         if attempt_id := fold.current(info.id):
             one = fold.folds[attempt_id]
-            yield f"*{' · '.join(_figures(one, metrics[attempt_id]))}*"
+            yield f"*{' · '.join(figures(one.status, metrics[attempt_id]))}*"
             if reasoning and one.reasoning.strip():
                 yield folded("Reasoning", one.reasoning)
             if one.answer.strip():
                 yield inert(one.answer.strip("\n"))
             if one.failure:
                 yield quoted(f"{one.failure.message} {one.failure.remedy}".strip())
-
-
-def _figures(fold: AttemptFold, metrics: dict[str, float | int | str | None]) -> Iterator[str]:
-    yield fold.status
-    for name, words in (("ttft_ms", "first token"), ("ttfo_ms", "first answer token"), ("e2e_ms", "total")):
-        value = metrics[name]
-        if isinstance(value, int | float):
-            yield f"{words} {value / 1000:.2f} s"
-    if metrics["output_tokens"] is not None:
-        estimated = "" if metrics["token_source"] in ("usage", "server") else "~"
-        yield f"{estimated}{metrics['output_tokens']} tokens"
-    if metrics["cost_usd"] is not None:
-        yield f"${metrics['cost_usd']:.4f}"
 
 
 def folded(summary: str, text: str) -> str:

@@ -1,0 +1,32 @@
+"""An attempt's numbers as words, for where there is no page: the terminal and Markdown. See also assets/format.js."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def figures(status: str, row: Mapping[str, Any]) -> Iterator[str]:
+    """The status and the numbers that are known, with their units.
+
+    ``row``: columns of ``attempt_metrics``, none where there was no attempt. ``~`` stands before what rests on an
+    estimate. Heavy has no speed of one stream, so none is told.
+    """
+    about = "~" if row.get("token_source") in ("tokenizer", "chars") else ""
+    yield status
+    for name, words in (("ttft_ms", "first token"), ("ttfo_ms", "first answer token"), ("e2e_ms", "total")):
+        if row.get(name) is not None:
+            yield f"{words} {row[name] / 1000:.2f} s"
+    if row.get("decode_tps") is not None:
+        yield f"{about}{row['decode_tps']:.1f} tok/s"
+    if row.get("output_tokens") is not None:
+        yield f"{about}{row['output_tokens']:,} tokens ({row['token_source']})"
+    if row.get("cost_usd") is not None:
+        yield f"{'~' if row.get('cost_source') == 'estimate' else ''}{usd(row['cost_usd'])}"
+
+
+def usd(amount: float) -> str:
+    """USD as the page writes it: a sum too small to show is not nothing."""
+    if amount == 0:
+        return "$0"
+    return "<$0.0001" if amount < 0.0001 else f"${amount:.4f}" if amount < 1 else f"${amount:.2f}"
