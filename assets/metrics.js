@@ -12,6 +12,9 @@ const SOURCES = {
   chars: "estimated from the number of characters",
 };
 
+const DISAGREE = 0.1;
+const DISAGREE_FROM = 40; // tokens: in a short text a few make up that much
+
 const SOURCE_WORDS = { usage: "usage", server: "server", tokenizer: "local", chars: "est." };
 
 const COSTS = {
@@ -19,6 +22,12 @@ const COSTS = {
   reported: "As the gateway reported it",
   usage: "From the provider's token counts",
   estimate: "Estimated: not all tokens were counted by the provider",
+};
+
+const DOUBTS = {
+  loop_lag: "this machine was too busy to stamp the text as it came",
+  clock_jump: "the machine slept or its clock jumped meanwhile",
+  child: "one of its trajectories or the aggregation is in doubt",
 };
 
 const CELLS = [
@@ -55,21 +64,32 @@ export class MetricsStrip {
   }
 
   apply(m) {
-    setText(this.cells.ttft, seconds(m.ttft_ms, 2));
-    setText(this.cells.ttfo, seconds(m.ttfo_ms, 2));
+    const doubt = doubtOf(m);
+    for (const name of ["ttft", "ttfo"]) {
+      setText(this.cells[name], about(seconds(m[`${name}_ms`], 2), doubt));
+      setAttribute(this.cells[name], "title", doubt);
+    }
     const estimated = m.token_source === "tokenizer" || m.token_source === "chars";
     const output = m.output_tokens;
     setText(this.cells.tokens, output === null ? UNKNOWN : about(count(output), estimated));
     setAttribute(this.cells.tokens, "title", tokenTitle(m));
-    setText(this.source, m.token_source ? ` · ${SOURCE_WORDS[m.token_source] ?? m.token_source}` : "");
-    setText(this.cells.rate, about(rate(this.heavy ? m.aggregate_tps : m.decode_tps), estimated));
-    setAttribute(this.cells.rate, "title", rateTitle(m, estimated));
+    const mark = disagrees(m) ? " ≠" : "";
+    setText(this.source, m.token_source ? ` · ${SOURCE_WORDS[m.token_source] ?? m.token_source}${mark}` : "");
+    setText(this.cells.rate, about(rate(this.heavy ? m.aggregate_tps : m.decode_tps), estimated || doubt));
+    setAttribute(this.cells.rate, "title", rateTitle(m, estimated, doubt));
     setText(this.cells.cost, about(usd(m.cost_usd), m.cost_source === "estimate"));
     setAttribute(this.cells.cost, "title", costTitle(m));
   }
 }
 
-/** "~" before a figure that rests on an estimate; what is not known stays what it is. */
+/** Why these numbers cannot be trusted, in words; null if they can. */
+function doubtOf(m) {
+  if (!m.suspect) return null;
+  const reasons = (m.suspect_reason ?? "").split(" ").map((name) => DOUBTS[name] ?? "the server's counts contradict the text");
+  return `Not to be trusted: ${[...new Set(reasons)].join(", ")}`;
+}
+
+/** "~" before a figure that rests on an estimate or is in doubt; what is not known stays what it is. */
 function about(figure, estimated) {
   return estimated && figure !== UNKNOWN ? `~${figure}` : figure;
 }
@@ -80,15 +100,26 @@ function tokenTitle(m) {
   if (m.reasoning_tokens !== null) parts.push(`${count(m.reasoning_tokens)} of them reasoning`);
   if (m.input_tokens !== null) parts.push(`${count(m.input_tokens)} in`);
   if (m.cached_input_tokens) parts.push(`${count(m.cached_input_tokens)} of them cached`);
-  return `${parts.join(", ")}; ${SOURCES[m.token_source] ?? "source unknown"}`;
+  const sources = [SOURCES[m.token_source] ?? "source unknown"];
+  if (disagrees(m)) {
+    const [percent, which] = [Math.round(100 * Math.abs(m.token_discrepancy)), m.token_discrepancy > 0 ? "more" : "less"];
+    sources.push(`${percent} % ${which} than a tokenizer here finds in the text (exact only with the model's own)`);
+  }
+  return `${parts.join(", ")}; ${sources.join(", ")}`;
 }
 
-function rateTitle(m, estimated) {
+/** The server's count is far from the count of the text that came: one of the two is not of this model, or wrong. */
+function disagrees(m) {
+  return m.output_tokens >= DISAGREE_FROM && Math.abs(m.token_discrepancy ?? 0) > DISAGREE;
+}
+
+function rateTitle(m, estimated, doubt) {
   if (m.burst) return "The text came in bursts, held back somewhere on its way: a rate would say nothing about the model";
   const parts = [];
   if (m.e2e_tps !== null) parts.push(`${rate(m.e2e_tps)} from sending to the end`);
   if (m.effective_tps !== null) parts.push(`${rate(m.effective_tps)} counting the answer alone`);
   if (estimated) parts.push(`tokens ${SOURCES[m.token_source]}`);
+  if (doubt) parts.push(doubt);
   return parts.join("; ") || null;
 }
 

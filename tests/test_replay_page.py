@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning, Usage
+from kimi_ui.core.events import CONNECTED, Answer, Finish, Flag, Phase, Reasoning, Usage
 from kimi_ui.core.turn import TurnLog
 from kimi_ui.ui.examples import example_names
 from kimi_ui.ui.export import export
@@ -315,6 +316,20 @@ def test_an_exported_file_without_reasoning_shows_none(browser: Browser, tmp_pat
     page.get_by_role("button", name="Show all at once").click()
     expect(page.locator(".replay [data-part=answer] strong")).to_have_text("forty-two")
     assert (asked, problems) == ([path.as_uri()], [])
+    page.context.close()
+
+
+def test_numbers_that_are_in_doubt_are_marked(browser: Browser, tmp_path: Path) -> None:
+    events = [*tokens(60, start_ms=100, gap_ms=10), (800, Usage(9, output_tokens=90)), (801, Flag("loop_lag_ms", "80"))]
+    page, _, problems = opened(browser, written(tmp_path, turn((attempt("a"), ended(events)))))
+    cells = {name: page.locator(f".lane [data-metric={name}]") for name in ("ttft", "rate", "tokens")}
+    expect(cells["ttft"]).to_have_text("~0.10 s")
+    expect(cells["rate"]).to_have_text("~151 tok/s")
+    for name in ("ttft", "rate"):
+        expect(cells[name]).to_have_attribute("title", re.compile("Not to be trusted: this machine was too busy"))
+    expect(cells["tokens"]).to_have_attribute("title", re.compile("50 % more than a tokenizer here finds"))
+    expect(page.locator(".lane .metric-source")).to_have_text(" · usage ≠")
+    assert problems == []
     page.context.close()
 
 
