@@ -19,7 +19,8 @@ export function openSettings() {
 
 class Drawer {
   constructor() {
-    this.url = `/kimi/settings?c=${encodeURIComponent(chat.conversation)}`;
+    this.conversation = chat.conversation;
+    this.leave = chat.on("conversation", () => this.#follow());
     this.lanes = [];
     this.budget = new BudgetFields((state, problem) => {
       setText(this.state, state);
@@ -28,7 +29,7 @@ class Drawer {
     this.state = h("p", { class: "note", role: "status" });
     this.problem = h("p", { class: "drawer-problem", role: "alert", hidden: true });
     this.form = h("form", { class: "drawer-form", onsubmit: (event) => event.preventDefault(), onchange: () => this.#save() });
-    this.dialog = h("dialog", { class: "drawer", "aria-labelledby": "drawer-title", onclose: () => this.dialog.remove(),
+    this.dialog = h("dialog", { class: "drawer", "aria-labelledby": "drawer-title", onclose: () => this.#closed(),
                                 onclick: (event) => event.target === this.dialog && this.close() },
       h("div", { class: "drawer-page" },
         h("header", { class: "drawer-head" }, h("h2", { id: "drawer-title" }, "Settings for this conversation"),
@@ -45,10 +46,27 @@ class Drawer {
     this.dialog.close();
   }
 
+  #closed() {
+    this.leave();
+    this.dialog.remove();
+  }
+
+  /** The page may still be finding out which conversation its address names when the drawer is opened. */
+  #follow() {
+    if (this.conversation === chat.conversation) return;
+    this.conversation = chat.conversation;
+    this.#load();
+  }
+
+  get url() {
+    return `/kimi/settings?c=${encodeURIComponent(this.conversation)}`;
+  }
+
   async #load() {
+    const asked = this.conversation;
     try {
       const [settings] = await Promise.all([ask(this.url), this.budget.load()]);
-      this.#draw(settings);
+      if (asked === this.conversation) this.#draw(settings);
     } catch (error) {
       this.#say(error.message);
     }

@@ -292,8 +292,8 @@ async def test_sums_are_ones_own_and_a_budget_that_is_none_is_refused(me: Person
     nobody = me.desk.engine.send("From the terminal", lanes=["kimi"])
     await closed(nobody)
     you = Person(me.desk, "y")
-    assert (await you.http.get("/kimi/spent", params={"c": turn_of_me.conversation_id})).status_code == 404
-    assert (await you.totals(nobody.conversation_id))["conversation"] is None
+    for not_yours in (turn_of_me.conversation_id, nobody.conversation_id, "never-was"):
+        assert (await you.totals(not_yours))["conversation"] is None
     stranger = httpx.AsyncClient(transport=me.http._transport, base_url="http://here")
     assert (await stranger.get("/kimi/spent")).json()["today"]["usd"] == 0
     assert (await stranger.put("/kimi/budget", json={"day_usd": 1})).status_code == 409

@@ -139,9 +139,12 @@ class ChatRoutes:
             return Json({"lanes": [], "error": str(error)})  # to be refused when it is sent, not while it is written
 
     async def spent(self, request: Request) -> Response:
-        """What the visitor has spent today, and on the conversation ``c``; see ``Spending.totals``."""
+        """What the visitor has spent today, and on the conversation ``c`` if it is theirs; see ``Spending.totals``."""
         owner = owner_of(request.cookies)
-        conversation = await self._own(request.query_params.get("c", ""), owner)
+        try:
+            conversation = await self._own(request.query_params.get("c", ""), owner)
+        except HTTPException:
+            conversation = ""  # a page asks again when a turn ends, which may be because its conversation was deleted
         return Json(await asyncio.to_thread(self.spending.totals, owner, conversation))
 
     async def budget(self, request: Request) -> Response:
