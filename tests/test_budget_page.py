@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
@@ -80,7 +81,7 @@ def test_sums_grow_with_each_turn_and_passing_the_budget_is_asked_first(tmp_path
         n_asked = len(site.kimi.requests)
         retry = lane(page, "kimi").get_by_role("button", name="Ask Kimi K2 again")
         retry.click()
-        expect(question.get_by_role("status")).to_contain_text("This retry is about $0.0")
+        expect(question.get_by_role("status")).to_contain_text(re.compile(r"This retry is (about|at least) \$0\.0"))
         question.get_by_role("button", name="Not now").click()
         expect(retry).to_be_focused()
         assert len(site.kimi.requests) == n_asked
