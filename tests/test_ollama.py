@@ -11,7 +11,7 @@ from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
 from kimi_ui.providers.ollama import NUM_CTX, Ollama
 from tests.support.engine_run import until
-from tests.support.folding import ALONE, HELLO, NoEngine, run_provider
+from tests.support.folding import ALONE, HELLO, run_provider, streamed_for
 from tests.support.telling import FOREVER, A, R, line, refuse, tell
 from tests.support.upstream import Upstream
 from tests.support.wire import plain, streamed
@@ -210,18 +210,12 @@ async def test_a_pull_that_fails(upstream: Upstream, answer: Any, kind: str) -> 
 
 
 async def test_the_moment_the_request_leaves_is_told_before_it_arrives(upstream: Upstream) -> None:
-    class Spy(NoEngine):
-        def sent(self) -> None:
-            super().sent()
-            assert not [request for request in upstream.requests if request.path == "/api/chat"]
-
-    provider, spy = lane(upstream, "m-2000-3-3"), Spy()
+    provider = lane(upstream, "m-2000-3-3")
     await provider.models()
-    async for _ in provider.stream(HELLO, spy):
-        pass
+    host = await streamed_for(provider, lambda: "/api/chat" in [request.path for request in upstream.requests])
     await provider.models()
     await provider.aclose()
-    assert spy.n_sent == 2  # as it connects and as it is written
+    assert host.n_sent == 2  # as it connects and as it is written, and not by the questions around it
 
 
 async def test_leaving_closes_the_connection(upstream: Upstream) -> None:

@@ -13,7 +13,7 @@ from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
 from kimi_ui.providers.openai_compatible import OpenAICompatible
 from tests.support.engine_run import until
-from tests.support.folding import ALONE, HELLO, NoEngine, run_provider
+from tests.support.folding import ALONE, HELLO, run_provider, streamed_for
 from tests.support.telling import END, FOREVER, A, R, error, plain, refuse, tell, unless
 from tests.support.upstream import Upstream
 
@@ -210,18 +210,14 @@ async def test_the_stream_ends_soon_after_done_though_the_server_stays(upstream:
 
 
 async def test_the_moment_the_request_leaves_is_told_before_it_arrives(upstream: Upstream) -> None:
-    class Spy(NoEngine):
-        def sent(self) -> None:
-            super().sent()
-            assert not [request for request in upstream.requests if request.path == "/v1/chat/completions"]
-
-    provider, spy = lane(upstream, "m-2000-3-3"), Spy()
+    provider = lane(upstream, "m-2000-3-3")
     await provider.models()
-    async for _ in provider.stream(HELLO, spy):
-        pass
+    host = await streamed_for(
+        provider, lambda: "/v1/chat/completions" in [request.path for request in upstream.requests]
+    )
     await provider.models()
     await provider.aclose()
-    assert spy.n_sent == 2  # as it connects and as it is written
+    assert host.n_sent == 2  # as it connects and as it is written, and not by the questions around it
 
 
 async def test_leaving_the_stream_closes_the_connection(upstream: Upstream) -> None:

@@ -56,9 +56,8 @@ class Site:
     reader: LogReader
 
 
-def test_another_metric_needs_no_second_reading_and_a_new_attempt_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def counted_loads(monkeypatch: pytest.MonkeyPatch) -> list[Filters]:
+    """Grows with every reading of a sample from the log."""
     loads: list[Filters] = []
     load = samples.load
 
@@ -67,6 +66,13 @@ def test_another_metric_needs_no_second_reading_and_a_new_attempt_does(
         return load(reader, filters)
 
     monkeypatch.setattr(samples, "load", counted)
+    return loads
+
+
+def test_another_metric_needs_no_second_reading_and_a_new_attempt_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = counted_loads(monkeypatch)
     nobody: Any = SimpleNamespace(cookies={})
     controls = [None, None, None, "All time", "Any length", "", "All", "All", None]
     with writing(tmp_path / "log.sqlite3") as writer:
@@ -139,14 +145,7 @@ def opened(visitor: Visitor) -> Page:
 def test_nothing_is_computed_before_the_tab_is_opened_and_an_empty_log_says_what_to_do(
     visitor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loads: list[Filters] = []
-    load = samples.load
-
-    def counted(reader: LogReader, filters: Filters) -> Any:
-        loads.append(filters)
-        return load(reader, filters)
-
-    monkeypatch.setattr(samples, "load", counted)
+    loads = counted_loads(monkeypatch)
     page = visitor.open()
     assert loads == []
     page.get_by_role("tab", name="Stats").click()

@@ -57,17 +57,13 @@ class Total(NamedTuple):
 
 
 def total(estimates: Iterable[Estimate]) -> Total:
-    lanes = list(estimates)
-    priced = [lane.usd for lane in lanes if lane.usd is not None]
-    return Total(sum(priced) if priced else None, any(lane.is_floor for lane in lanes), len(lanes) - len(priced))
+    return together(Total(lane.usd, lane.is_floor, int(lane.usd is None)) for lane in estimates)
 
 
 def together(totals: Iterable[Total]) -> Total:
     """Several totals as one."""
-    all_of_them = list(totals)
-    priced = [one.usd for one in all_of_them if one.usd is not None]
+    parts = list(totals)
+    priced = [one.usd for one in parts if one.usd is not None]
     return Total(
-        sum(priced) if priced else None,
-        any(one.is_floor for one in all_of_them),
-        sum(one.unpriced for one in all_of_them),
+        sum(priced) if priced else None, any(one.is_floor for one in parts), sum(one.unpriced for one in parts)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -35,6 +35,20 @@ class NoEngine:
 
 
 ALONE = NoEngine()
+
+
+async def streamed_for(provider: Provider, has_arrived: Callable[[], bool]) -> NoEngine:
+    """Stream one request; its host, which was told that the request leaves before it had arrived."""
+
+    class Watching(NoEngine):
+        def sent(self) -> None:
+            super().sent()
+            assert not has_arrived()
+
+    host = Watching()
+    async for _ in provider.stream(HELLO, host):
+        pass
+    return host
 
 
 @dataclass
