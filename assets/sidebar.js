@@ -24,6 +24,7 @@ class Sidebar {
   constructor(element) {
     this.items = new Map(); // id -> ConversationItem, in the order shown
     this.more = null;
+    this.listNote = this.searchNote = "";
     this.#build(element);
     this.channel = "BroadcastChannel" in window ? new BroadcastChannel("kimi") : null;
     this.channel?.addEventListener("message", () => this.#soon());
@@ -54,11 +55,12 @@ class Sidebar {
       const older = more === null ? [] : [...this.items.values()].map((item) => item.head).filter(({ id, at_utc: at }) => !ids.has(id) && at < oldest);
       if (!older.length) this.more = more;
       this.stored = stored;
-      this.#say("");
+      this.listNote = "";
       this.#show([...conversations, ...older]);
     } catch (error) {
-      this.#say(error.message);
+      this.listNote = error.message;
     }
+    this.#arrange();
   }
 
   #build(element) {
@@ -98,8 +100,8 @@ class Sidebar {
       h("h3", { class: "history-period" }, name),
       h("ul", {}, ...members.map(({ id }) => this.items.get(id).element)))));
     if (this.list.contains(focused)) focused.focus({ preventScroll: true });
-    this.moreButton.hidden = this.more === null;
-    if (!heads.length) this.#say(this.stored ? "Your conversations will stand here." : "Nothing is stored here, so there is no history.");
+    if (!heads.length) this.listNote = this.stored ? "Your conversations will stand here." : "Nothing is stored here, so there is no history.";
+    this.#arrange();
     return undefined;
   }
 
@@ -130,7 +132,8 @@ class Sidebar {
       this.more = more;
       this.#show([...[...this.items.values()].map((item) => item.head), ...conversations.filter(({ id }) => !this.items.has(id))]);
     } catch (error) {
-      this.#say(error.message);
+      this.listNote = error.message;
+      this.#arrange();
     } finally {
       this.loading = false;
     }
@@ -144,19 +147,30 @@ class Sidebar {
   async #find() {
     const query = this.search.value.trim();
     this.asked?.abort();
-    this.list.hidden = query !== "";
-    this.moreButton.hidden = query !== "" || this.more === null;
-    this.#say("");
-    if (!query) return this.results.clear();
+    this.searchNote = "";
+    if (!query) this.results.clear();
+    this.#arrange();
+    if (!query) return;
     this.asked = new AbortController();
     try {
       const { matches } = await ask(`/kimi/search?q=${encodeURIComponent(query)}`, { signal: this.asked.signal });
       this.results.show(matches, chat.conversation);
-      if (!matches.length) this.#say("Nothing found.");
+      if (!matches.length) this.searchNote = "Nothing found.";
     } catch (error) {
-      if (error.name !== "AbortError") this.#say(error.message);
+      if (error.name === "AbortError") return;
+      this.searchNote = error.message;
     }
-    return undefined;
+    this.#arrange();
+  }
+
+  /** The list and the search share one place, and each keeps its own note: a list asked for again says nothing of a search. */
+  #arrange() {
+    const searching = this.search.value.trim() !== "";
+    this.list.hidden = searching;
+    this.moreButton.hidden = searching || this.more === null;
+    const note = searching ? this.searchNote : this.listNote;
+    setText(this.note, note);
+    this.note.hidden = !note;
   }
 
   /** Show a conversation in the chat, at one of its turns if one is named. */
@@ -221,11 +235,6 @@ class Sidebar {
     if (!remember) return;
     if (!DRAWER.matches) keep(open);
     else if (open) this.search.focus();
-  }
-
-  #say(text) {
-    setText(this.note, text);
-    this.note.hidden = !text;
   }
 }
 

@@ -24,7 +24,7 @@ import contextlib
 import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 
 import orjson
@@ -60,6 +60,7 @@ class Upstream:
         self._loop = asyncio.new_event_loop()
         self._thread: threading.Thread | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self._transports: set[asyncio.WriteTransport] = set()
 
     # -- what a test uses
 
@@ -120,16 +121,27 @@ class Upstream:
         self._port = server.sockets[0].getsockname()[1]
         ready.set()
         self._loop.run_forever()
-        server.close()
-        for task in self._connections:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*self._connections, return_exceptions=True))
-        self._loop.run_until_complete(asyncio.sleep(0.01))  # transports close in a turn of the loop of their own
+        self._loop.run_until_complete(self._hang_up(server))
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
 
+    async def _hang_up(self, server: asyncio.Server) -> None:
+        """No socket outlives the server: also not one accepted a moment ago, or one with bytes nobody fetches."""
+        # A socket accepted but without its transport yet would be lost by server.close(): it has a moment to get one.
+        for listening in server.sockets:
+            self._loop.remove_reader(listening.fileno())
+        await asyncio.sleep(0.01)
+        server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        while self._transports:
+            for transport in self._transports:
+                transport.abort()
+            await asyncio.sleep(0.01)
+
     def _protocol(self) -> asyncio.StreamReaderProtocol:
-        return asyncio.StreamReaderProtocol(_Reader(limit=1 << 20, loop=self._loop), self._serve, loop=self._loop)
+        return _Protocol(self._transports, self._serve, self._loop)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -314,6 +326,29 @@ class _Reader(asyncio.StreamReader):
     def set_exception(self, exc: BaseException) -> None:
         super().set_exception(exc)
         self.ended.set()
+
+
+class _Protocol(asyncio.StreamReaderProtocol):
+    """Keeps the set of transports that are open."""
+
+    def __init__(
+        self,
+        open_transports: set[asyncio.WriteTransport],
+        serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[None, None, None]],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(_Reader(limit=1 << 20, loop=loop), serve, loop=loop)
+        self._open = open_transports
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._mine = transport
+        self._open.add(transport)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._open.discard(self._mine)
+        super().connection_lost(exc)
 
 
 def main() -> None:
