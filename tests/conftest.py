@@ -6,12 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from playwright.sync_api import expect
 
+from tests.support.browser import SLOW_MS
 from tests.support.upstream import Upstream
 
 # Property tests say what is true, not how fast: on a busy machine a time limit only fails by chance.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+expect.set_options(timeout=SLOW_MS)
 
 
 @pytest.fixture

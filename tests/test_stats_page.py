@@ -32,7 +32,7 @@ from kimi_ui.ui.owner import COOKIE, owner_of
 from kimi_ui.ui.stats_form import Form
 from kimi_ui.ui.stats_routes import StatsRoutes
 from kimi_ui.ui.stats_tab import StatsView
-from tests.support.browser import Visitor, launched, served
+from tests.support.browser import Visitor, launched, listening, made, served
 from tests.support.log import store, writing
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
 from tests.support.turns import attempt, ended, tokens, turn
@@ -231,6 +231,33 @@ def test_filters_and_what_was_left_out(visitor: Visitor, site: Site, filled: lis
     assert href == "/kimi/stats/attempts.csv?lanes=qwen&include=suspect"
 
 
+def test_a_page_gradio_has_forgotten_filters_as_before(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a restart of the app, or once many other pages were opened."""
+    monkeypatch.setattr("kimi_ui.ui.app.SESSIONS_KEPT", 1)
+    path = tmp_path / "log.sqlite3"
+    roster = ScriptedRoster(ScriptedProvider(LaneSpec("kimi", "Kimi K2", "openai", model="m"), [thinker()]))
+    with writing(path) as writer:
+        store(writer, *logged())
+        engine = Engine(roster, writer, LogReader(path))  # type: ignore[arg-type]
+        app = made(engine, roster, LogReader(path))
+        with listening(app) as url:
+            visitor = Visitor(browser, url)
+            first = opened(visitor)
+            note = first.locator("#stats-overview .st-note")
+            expect(note).to_contain_text("16 attempts.")
+            expect(opened(visitor).locator("#stats-overview .st-note")).to_contain_text("16 attempts.")
+            mounted = next(route.app for route in app.routes if hasattr(getattr(route, "app", None), "state_holder"))
+            assert len(mounted.state_holder.session_data) == 1
+            first.locator("#stats-filters").get_by_text("Filters").click()
+            first.locator("#stats-filters").get_by_label("Lanes").click()
+            first.get_by_role("option", name="Qwen").click()
+            expect(note).to_contain_text("8 attempts.")
+            visitor.close()
+        assert visitor.problems == []
+
+
 def test_downloads(visitor: Visitor, filled: list[Any], tmp_path: Path) -> None:
     page = opened(visitor)
 
@@ -321,3 +348,4 @@ def test_a_forged_query_sets_no_limit() -> None:
         [("period", "x"), ("length", "'; --"), ("kind", "?"), ("start", "hot"), ("include", "blind"), ("nonsense", "1")]
     )
     assert form.filters(None) == Filters()
+    assert Form.of({"lanes": 5, "models": {"a": 1}, "include": True}).filters(None) == Filters()

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from ..providers.roster import Roster
 
 QUEUE_SIZE = 64
+# Gradio keeps every component's values for each page ever opened, 0.1 MB without the plots, and 10,000 pages of it.
+# Nothing here reads them back, so a page that was forgotten works on.
+SESSIONS_KEPT = 50
 
 
 def build(
@@ -35,5 +38,6 @@ def build(
             with gr.Tab("Lanes"):
                 lanes_tab.build()
         api.build(engine, reader, routes.estimates, routes.spending)
+    blocks.state_session_capacity = SESSIONS_KEPT
     blocks.queue(max_size=QUEUE_SIZE, api_open=False, default_concurrency_limit=None)
     return blocks

@@ -88,6 +88,6 @@ class Form:
 
 
 def _words(value: Any) -> tuple[str, ...]:
-    if not value:
-        return ()
-    return (value,) if isinstance(value, str) else tuple(str(word) for word in value)
+    if isinstance(value, str):
+        return (value,) if value else ()
+    return tuple(str(word) for word in value) if isinstance(value, list | tuple) else ()

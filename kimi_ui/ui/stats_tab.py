@@ -94,18 +94,31 @@ def build(
     gr.api(view.stats, api_name="stats", concurrency_limit=None)
 
 
+class Filter(gr.Dropdown):
+    """A dropdown whose value is taken as the page sends it.
+
+    Gradio would refuse it unless the choices it remembers of that page have it, and it forgets: at a restart, and
+    when many other pages were opened. ``Form`` ignores what is no choice.
+    """
+
+    is_template = True  # drawn as its parent
+
+    def preprocess(self, payload: Any) -> Any:
+        return payload
+
+
 def _controls() -> list[Any]:
     """The filters, in the order of ``FIELDS``, without the last."""
     several = {"multiselect": True, "min_width": 150}
     return [
-        gr.Dropdown([], label="Only these lanes", **several),
-        gr.Dropdown([], label="Only these models", **several),
-        gr.Dropdown([], label="Only these providers", **several),
-        gr.Dropdown(list(PERIODS), value="All time", label="Period", min_width=130),
-        gr.Dropdown(list(LENGTHS), value="Any length", label="Prompt", min_width=130),
-        gr.Dropdown([("All", "")], value="", label="Conversation", min_width=130),
-        gr.Dropdown(list(KINDS), value="All", label="Kind", min_width=130),
-        gr.Dropdown(list(STARTS), value="All", label="Start", min_width=130),
+        Filter([], label="Only these lanes", **several),
+        Filter([], label="Only these models", **several),
+        Filter([], label="Only these providers", **several),
+        Filter(list(PERIODS), value="All time", label="Period", min_width=130),
+        Filter(list(LENGTHS), value="Any length", label="Prompt", min_width=130),
+        Filter([("All", "")], value="", label="Conversation", min_width=130),
+        Filter(list(KINDS), value="All", label="Kind", min_width=130),
+        Filter(list(STARTS), value="All", label="Start", min_width=130),
     ]
 
 
