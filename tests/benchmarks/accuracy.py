@@ -1,4 +1,4 @@
-"""How far the logged numbers are from the truth, through the whole real app with its page open in Chromium.
+"""How far the logged numbers are from the truth, through the whole real app.
 
 The model server writes into the first and last tokens of reasoning and answer when it read the request and when it
 sent the token, by the machine-wide monotonic clock. Truth is taken from those stamps, the measurement from the view
@@ -6,9 +6,11 @@ sent the token, by the machine-wide monotonic clock. Truth is taken from those s
 
     python -m tests.benchmarks.accuracy [--only NAME] [--rounds N]
 
-Before the counted turns goes one that warms the new process up. One JSON line per scenario: the error of TTFT and TTFO
-in ms (median, p99 of |error|), of TPOT in %, how many attempts were marked ``suspect`` (those are not in the errors),
-and the goal. In the same run the naive way: a Gradio generator that stamps where it yields.
+Prompts are sent through the page's own Gradio event and the turn is followed on its stream: by Chromium with the page
+open where ``viewer`` says so, else by a plain HTTP client, so that a browser drawing on the same cores is one thing and
+the instrument another. Before the counted turns goes one that warms the new process up. One JSON line per scenario: the
+error of TTFT and TTFO in ms (median, p99 of |error|), of TPOT in %, how many attempts were marked ``suspect`` (those
+are not in the errors), and the goal. In the same run the naive way: a Gradio generator that stamps where it yields.
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ import re
 import sqlite3
 import statistics
 import subprocess
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import async_playwright
 
 from .harness import (
     CHROMIUM,
@@ -37,6 +40,7 @@ from .harness import (
     report,
     wait_for_http,
 )
+from .visitors import Visitor
 
 STAMP = re.compile(r"(\d{6,}):(\d{6,})")
 
@@ -48,19 +52,21 @@ class Scenario(NamedTuple):
     goal: str
     heavy: int = 0
     rounds: int = 12
+    viewer: str = "http"
 
 
 SCENARIOS = {
     "one_ttft_50ms": Scenario(("m-100-30-20-stamps50",), "TTFT, TTFO <= 2 ms median, <= 5 ms p99", rounds=25),
+    "one_ttft_50ms_page": Scenario(("m-100-30-20-stamps50",), "none: a browser beside it", rounds=25, viewer="page"),
     "one_ttft_150ms": Scenario(("m-100-30-20-stamps150",), "TTFT, TTFO <= 2 ms median, <= 5 ms p99", rounds=25),
     "one_ttft_2000ms": Scenario(("m-100-30-20-stamps2000",), "TTFT, TTFO <= 2 ms median, <= 5 ms p99", rounds=6),
     "one_ttft_10000ms": Scenario(("m-100-30-20-stamps10000",), "TTFT, TTFO <= 2 ms median, <= 5 ms p99", rounds=2),
     "one_itl_2ms": Scenario(("m-500-300-200-stamps",), "TPOT <= 2 %", rounds=8),
     "one_itl_10ms": Scenario(("m-100-300-200-stamps",), "TPOT <= 0.5 %", rounds=5),
     "one_itl_30ms": Scenario(("m-33-300-200-stamps",), "TPOT <= 0.5 %", rounds=2),
-    "three_lanes": Scenario(("m-100-300-200-stamps",) * 3, "TTFT <= 10 ms p99, TPOT <= 1 %", rounds=6),
+    "three_lanes": Scenario(("m-100-300-200-stamps",) * 3, "TTFT <= 10 ms p99, TPOT <= 1 %", rounds=6, viewer="page"),
     "24_streams": Scenario(
-        ("m-60-150-100-stamps",), "TTFT <= 25 ms p99, TPOT <= 2 % or suspect set", heavy=23, rounds=4
+        ("m-60-150-100-stamps",), "TTFT <= 25 ms p99, TPOT <= 2 % or suspect set", heavy=23, rounds=4, viewer="page"
     ),
 }
 
@@ -74,13 +80,43 @@ class Errors(NamedTuple):
     suspect: bool
 
 
-async def send_and_wait(page: Page, db: Path, n_ended: int) -> None:
-    """Send a prompt; return when the log has that many attempts at their end. Raises ``TimeoutError``."""
-    await page.locator("#prompt textarea").first.fill("measure")
-    await page.locator("#send").first.click()
+async def in_chromium(url: str) -> AsyncIterator[Callable[[], Coroutine[None, None, None]]]:
+    """The page open in Chromium; yields what sends a prompt."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+        page = await browser.new_page(viewport={"width": 1600, "height": 900})
+        await page.goto(url)
+        await page.locator("#prompt textarea").first.wait_for(timeout=30_000)
+
+        async def send() -> None:
+            await page.locator("#prompt textarea").first.fill("measure")
+            await page.locator("#send").first.click()
+
+        yield send
+        await browser.close()
+
+
+async def over_http(url: str) -> AsyncIterator[Callable[[], Coroutine[None, None, None]]]:
+    """The same event and stream without a browser; yields what sends a prompt and reads its stream to the end."""
+    visitor = Visitor(url)
+    await visitor.open()
+
+    async def send() -> None:
+        async for _ in visitor.follow(await visitor.send("measure")):
+            pass
+
+    yield send
+    await visitor.close()
+
+
+VIEWERS = {"page": contextlib.asynccontextmanager(in_chromium), "http": contextlib.asynccontextmanager(over_http)}
+
+
+async def all_ended(db: Path, n: int) -> None:
+    """Return when the log has that many attempts at their end. Raises ``TimeoutError``."""
     for _ in range(600):
         await asyncio.sleep(0.2)
-        if count_ended(db) >= n_ended:
+        if count_ended(db) >= n:
             return
     raise TimeoutError("the turn did not end within two minutes")
 
@@ -138,14 +174,10 @@ def summary(errors: list[Errors]) -> dict[str, Any]:
 
 async def ours(base_url: str, scenario: Scenario, rounds: int) -> dict[str, Any]:
     with app(base_url, scenario.models, scenario.heavy) as running:
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
-            page = await browser.new_page(viewport={"width": 1600, "height": 900})
-            await page.goto(running.url)
-            await page.locator("#prompt textarea").first.wait_for(timeout=30_000)
+        async with VIEWERS[scenario.viewer](running.url) as send:
             for k in range(1, rounds + 2):
-                await send_and_wait(page, running.db, k * (len(scenario.models) + bool(scenario.heavy)))
-            await browser.close()
+                await send()
+                await all_ended(running.db, k * (len(scenario.models) + bool(scenario.heavy)))
         return summary(read_errors(running.db))
 
 
@@ -184,7 +216,7 @@ async def main() -> None:
         for name, scenario in SCENARIOS.items():
             if options.only in (None, name):
                 figures = await ours(base_url, scenario, options.rounds or scenario.rounds)
-                report("accuracy", scenario=name, goal=scenario.goal, **figures)
+                report("accuracy", scenario=name, viewer=scenario.viewer, goal=scenario.goal, **figures)
         if options.only in (None, "naive"):
             figures = await naive(base_url, "m-100-300-200-stamps")
             report("accuracy", scenario="naive: stamped where a Gradio generator yields, three lanes", **figures)
