@@ -27,6 +27,7 @@ from .limits import ENDLESS, LIMIT_FAILURES, MAX_TEXT_EVENTS, limit_failure
 
 log = logging.getLogger(__name__)
 
+OUT_BY_S = 0.01
 CLOCK_JUMP_NS = 2_000_000_000  # wall and monotonic clock further apart than this over one attempt: flagged
 
 
@@ -106,7 +107,7 @@ class AttemptRun:
         self._context = context
         self._on_event = on_event
         self._sent_ns = self._sent_wall_ns = 0
-        self._is_open = False
+        self._has_left = self._is_open = False
         self._reader: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stop_reason = ""
@@ -143,16 +144,22 @@ class AttemptRun:
         self._end(retry_s)
 
     def sent(self) -> None:
-        """The request leaves: stamps count from now. Without effect once the attempt has an event."""
-        if not self._is_open:
+        """The request leaves: stamps count from now. Only the first call has an effect, and none after an event.
+
+        The entry that says so waits a moment: who reads it would take the interpreter before the request is out.
+        """
+        if not self._has_left and not self._is_open:
+            self._has_left = True
             self._start_clock()
-            self._open()
+            asyncio.get_running_loop().call_later(OUT_BY_S, self._open)
 
     def _start_clock(self) -> None:
         self._sent_ns, self._sent_wall_ns = self._context.clock_ns(), self._context.wall_ns()
 
     def _open(self) -> None:
         """The attempt's first entry, with the moment it was sent."""
+        if self._is_open:
+            return
         self._is_open = True
         self.attempt = replace(
             self.attempt,
@@ -180,8 +187,7 @@ class AttemptRun:
             await host.close(self._stop_reason or "parent")
 
     def _append(self, t_ns: int, event: Event) -> None:
-        if not self._is_open:
-            self._open()
+        self._open()
         waiting = self.fold.first_token_ns is None
         self.fold.apply(t_ns, event)
         if waiting and self.fold.first_token_ns is not None and self._timer:

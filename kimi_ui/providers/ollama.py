@@ -29,7 +29,7 @@ from .errors import Asked, from_exception, from_payload, from_status, simple
 from .ndjson import JsonLines, loads
 from .ollama_body import OllamaBody
 from .texts import Texts
-from .transport import MOST_ERROR_BODY, OllamaTransport, proxy_for, telling
+from .transport import MOST_ERROR_BODY, OllamaTransport, leaving, proxy_for
 
 NUM_CTX = 32768  # tokens of context where the lane says nothing
 CONNECT_S = 5.0
@@ -118,7 +118,7 @@ class Ollama:
             yield Flag("think_unsupported")
         async with AsyncExitStack() as stack:
             try:
-                with telling(sent):
+                async with leaving(sent):
                     response = await self._opened().open("/api/chat", body, stack, asked)
             except ProviderError as error:
                 if "think" not in body or "think" not in error.failure.detail.lower():

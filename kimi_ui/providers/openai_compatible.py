@@ -30,7 +30,7 @@ from .checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning
 from .errors import Asked, bad_key, from_exception, from_payload, from_status, missing_key, simple
 from .ndjson import loads
 from .texts import Texts
-from .transport import OpenAITransport, proxy_for, telling
+from .transport import OpenAITransport, leaving, proxy_for
 
 CONNECT_S = 10.0
 LIST_S = 15.0
@@ -74,7 +74,7 @@ class OpenAICompatible:
         asked = self._asked(request.model)
         self._client = self._client or _client(self.spec)
         async with AsyncExitStack() as stack:
-            with telling(sent):
+            async with leaving(sent):
                 response, dropped = await self._send(self._client, self._body(request), stack, asked)
             for name in dropped:
                 yield Flag("dropped_option", name)
@@ -242,9 +242,12 @@ def _message(message: Message) -> dict[str, str]:
 
 
 def _chat(client: openai.AsyncOpenAI, body: dict[str, Any], headers: dict[str, str | openai.Omit]) -> _Managed:
-    """The chat request; everything goes in ``extra_body``, so that the library changes nothing of it."""
+    """The chat request; everything goes in ``extra_body``, so that the library changes nothing of it.
+
+    What ``messages`` names it would go through, 0.2 ms a message while every lane waits; ``extra_body`` goes over it.
+    """
     return client.chat.completions.with_streaming_response.create(
-        model=body["model"], messages=body["messages"], stream=True, extra_body=body, extra_headers=headers
+        model=body["model"], messages=[], stream=True, extra_body=body, extra_headers=headers
     )
 
 

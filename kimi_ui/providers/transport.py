@@ -5,18 +5,20 @@ A stop during the TLS handshake would leave the socket open until the garbage co
 without the caller seeing a failure (not a byte of an answer had come; the response's ``reconnected`` extension says
 so). And the body of an error is cut at ``MOST_ERROR_BODY``, because the openai client reads such bodies whole.
 
-Here too is told that a request leaves (``telling``): what the libraries do before, milliseconds of it, is not the
+Here too is told that a request leaves (``leaving``): what the libraries do before, milliseconds of it, is not the
 model's latency; connecting is.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
+from weakref import WeakKeyDictionary
 
 import httpx
 import httpx2
@@ -27,22 +29,56 @@ MOST_ERROR_BODY = 64 * 1024  # bytes
 
 
 # When a request leaves: as it connects, or, on a connection that is there, just before its body is written. Not at its
-# headers: between these and the body the loop does other lanes' work, milliseconds of it when three are sent at once.
+# headers: between these and the body the loop does other work.
 FIRST_ACTS = ("connection.connect_tcp.started", "http11.send_request_body.started")
+LAST_ACT = "http11.send_request_body.complete"
+MAKING_S = 0.03  # a request that is not out by then, its server far away, holds up no other
 
-_leaving: ContextVar[Callable[[], None] | None] = ContextVar("leaving", default=None)
 _Request = TypeVar("_Request", httpx.Request, httpx2.Request)
 _Response = TypeVar("_Response")
 
 
-@contextmanager
-def telling(sent: Callable[[], None] | None) -> Iterator[None]:
-    """``sent`` is called as each request made inside leaves, perhaps twice: as it connects and as it is written."""
-    token = _leaving.set(sent)
+class _Departure:
+    """One request on its way out, for which the gate is closed."""
+
+    def __init__(self, sent: Callable[[], None] | None, gate: asyncio.Lock) -> None:
+        self._sent = sent
+        self._gate: asyncio.Lock | None = gate
+        self._timer = asyncio.get_running_loop().call_later(MAKING_S, self.open_gate)
+
+    def saw(self, act: str) -> None:
+        if act in FIRST_ACTS and self._sent:
+            self._sent()
+        elif act == LAST_ACT:
+            self.open_gate()
+
+    def open_gate(self) -> None:
+        self._timer.cancel()
+        if self._gate:
+            self._gate.release()
+            self._gate = None
+
+
+_gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+_departure: ContextVar[_Departure | None] = ContextVar("departure", default=None)
+
+
+@asynccontextmanager
+async def leaving(sent: Callable[[], None] | None) -> AsyncIterator[None]:
+    """``sent`` is called as each request made inside leaves, perhaps twice: as it connects and as it is written.
+
+    A loop makes up one request at a time: else one that was told to leave would wait, half written, while the
+    libraries work on the others (with three lanes and a browser on two cores, up to 50 ms that seemed the model's).
+    """
+    gate = _gates.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+    await gate.acquire()
+    departure = _Departure(sent, gate)
+    token = _departure.set(departure)
     try:
         yield
     finally:
-        _leaving.reset(token)
+        _departure.reset(token)
+        departure.open_gate()
 
 
 def proxy_for(url: str) -> str | None:
@@ -72,8 +108,8 @@ class _Connecting:
             raise
 
     async def _trace(self, event: str, info: dict[str, Any]) -> None:
-        if event in FIRST_ACTS and (told := _leaving.get()):
-            told()
+        if departure := _departure.get():
+            departure.saw(event)
         if event == "connection.connect_tcp.started":
             self.is_new = True
         elif event == "connection.connect_tcp.complete":

@@ -94,32 +94,30 @@ def build(
     gr.api(view.stats, api_name="stats", concurrency_limit=None)
 
 
-class Filter(gr.Dropdown):
-    """A dropdown whose value is taken as the page sends it.
-
-    Gradio would refuse it unless the choices it remembers of that page have it, and it forgets: at a restart, and
-    when many other pages were opened. ``Form`` ignores what is no choice.
-    """
-
-    is_template = True  # drawn as its parent
-
-    def preprocess(self, payload: Any) -> Any:
-        return payload
-
-
 def _controls() -> list[Any]:
     """The filters, in the order of ``FIELDS``, without the last."""
     several = {"multiselect": True, "min_width": 150}
     return [
-        Filter([], label="Only these lanes", **several),
-        Filter([], label="Only these models", **several),
-        Filter([], label="Only these providers", **several),
-        Filter(list(PERIODS), value="All time", label="Period", min_width=130),
-        Filter(list(LENGTHS), value="Any length", label="Prompt", min_width=130),
-        Filter([("All", "")], value="", label="Conversation", min_width=130),
-        Filter(list(KINDS), value="All", label="Kind", min_width=130),
-        Filter(list(STARTS), value="All", label="Start", min_width=130),
+        _filter([], label="Only these lanes", **several),
+        _filter([], label="Only these models", **several),
+        _filter([], label="Only these providers", **several),
+        _filter(list(PERIODS), value="All time", label="Period", min_width=130),
+        _filter(list(LENGTHS), value="Any length", label="Prompt", min_width=130),
+        _filter([("All", "")], value="", label="Conversation", min_width=130),
+        _filter(list(KINDS), value="All", label="Kind", min_width=130),
+        _filter(list(STARTS), value="All", label="Start", min_width=130),
     ]
+
+
+def _filter(choices: Sequence[Any], **options: Any) -> gr.Dropdown:
+    """A dropdown whose value is taken as the page sends it: ``Form`` ignores what is no choice.
+
+    Gradio would refuse it unless the choices it remembers of that page have it, and it forgets: at a restart, and when
+    many other pages were opened. (Not by a class of our own: beside it Gradio would write a ``.pyi``.)
+    """
+    dropdown = gr.Dropdown(choices, **options)
+    dropdown.preprocess = lambda payload: payload
+    return dropdown
 
 
 def _includes() -> gr.CheckboxGroup:
