@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import sys
 import threading
 import webbrowser
@@ -15,6 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from ..config import Settings
 from ..core.events import Phase
 from .common import CommandError, add_common, printable, settings_of
+from .garbage import collect_between_turns
 
 if TYPE_CHECKING:
     from ..providers.embedded_backend import EmbeddedBackend
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
                 print(printable(opened.writer.problem), flush=True)
             roster.warm_up()
             threading.Thread(target=show_fetching, args=(roster.backend,), name="progress", daemon=True).start()
-            keep_collections_short()
+            collect_between_turns(opened.engine)
             if settings.browser:
                 threading.Thread(target=webbrowser.open, args=(url,), name="browser", daemon=True).start()
 
@@ -68,16 +68,6 @@ def run(options: argparse.Namespace) -> int:
         except PortInUse as error:
             raise CommandError(str(error)) from None
     return 0
-
-
-def keep_collections_short() -> None:
-    """Leave what the libraries have made out of all later garbage collections.
-
-    There are a million objects of it; looking through them takes a third of a second in which no token is stamped and
-    no frame leaves.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def refuse_open_door(settings: Settings) -> None:
