@@ -10,7 +10,8 @@ Prompts are sent through the page's own Gradio event and the turn is followed on
 open where ``viewer`` says so, else by a plain HTTP client, so that a browser drawing on the same cores is one thing and
 the instrument another. Before the counted turns goes one that warms the new process up. One JSON line per scenario: the
 error of TTFT and TTFO in ms (median, p99 of |error|), of TPOT in %, how many attempts were marked ``suspect`` (those
-are not in the errors), and the goal. In the same run the naive way: a Gradio generator that stamps where it yields.
+are not in the errors), the goal, and ``machine_late_ms``: how late a process that only sleeps woke up meanwhile, which
+no program on these cores can better. In the same run the naive way: a Gradio generator that stamps where it yields.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from .harness import (
     CHROMIUM_FLAGS,
     app,
     free_port,
+    lateness,
     model_server,
     process,
     quantile,
@@ -64,7 +66,8 @@ SCENARIOS = {
     "one_itl_2ms": Scenario(("m-500-300-200-stamps",), "TPOT <= 2 %", rounds=8),
     "one_itl_10ms": Scenario(("m-100-300-200-stamps",), "TPOT <= 0.5 %", rounds=5),
     "one_itl_30ms": Scenario(("m-33-300-200-stamps",), "TPOT <= 0.5 %", rounds=2),
-    "three_lanes": Scenario(("m-100-300-200-stamps",) * 3, "TTFT <= 10 ms p99, TPOT <= 1 %", rounds=6, viewer="page"),
+    "three_lanes": Scenario(("m-100-300-200-stamps",) * 3, "TTFT <= 10 ms p99, TPOT <= 1 %", rounds=20, viewer="page"),
+    "three_lanes_http": Scenario(("m-100-300-200-stamps",) * 3, "TTFT <= 10 ms p99, TPOT <= 1 %", rounds=20),
     "24_streams": Scenario(
         ("m-60-150-100-stamps",), "TTFT <= 25 ms p99, TPOT <= 2 % or suspect set", heavy=23, rounds=4, viewer="page"
     ),
@@ -175,10 +178,11 @@ def summary(errors: list[Errors]) -> dict[str, Any]:
 async def ours(base_url: str, scenario: Scenario, rounds: int) -> dict[str, Any]:
     with app(base_url, scenario.models, scenario.heavy) as running:
         async with VIEWERS[scenario.viewer](running.url) as send:
-            for k in range(1, rounds + 2):
-                await send()
-                await all_ended(running.db, k * (len(scenario.models) + bool(scenario.heavy)))
-        return summary(read_errors(running.db))
+            with lateness() as machine_late_ms:
+                for k in range(1, rounds + 2):
+                    await send()
+                    await all_ended(running.db, k * (len(scenario.models) + bool(scenario.heavy)))
+        return {**summary(read_errors(running.db)), "machine_late_ms": machine_late_ms}
 
 
 async def naive(base_url: str, model: str) -> dict[str, Any]:

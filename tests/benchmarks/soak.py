@@ -4,7 +4,7 @@
 
 Visitors send prompts, leave streams in the middle and come back behind what they had seen, and stop lanes at random.
 Prints the app's RSS, open files, TCP connections and threads after warm-up, during the run and one minute after its
-end, and the rows left open in the log (there must be none).
+end, the tokens read, and the rows left open in the log (there must be none).
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ async def main() -> None:
             until = time.monotonic() + minutes * 60
             await asyncio.gather(*(visit(running, until, random.Random(k), turns) for k in range(options.visitors)))
 
-        await run(min(1.0, options.minutes / 4))
+        await run(min(2.0, options.minutes / 4))  # until what is kept of recent turns and pages is full
         await asyncio.sleep(20)
         report("soak", at="warmed up", turns=len(turns), **usage(running))
         for quarter in range(4):
@@ -87,8 +87,10 @@ async def main() -> None:
         await asyncio.sleep(60)
         connection = sqlite3.connect(f"file:{running.db}?mode=ro", uri=True)
         n_open = connection.execute("select count(*) from attempts where status = 'open'").fetchone()[0]
+        n_tokens = connection.execute("select sum(n_chunks) from attempts").fetchone()[0]
         connection.close()
-        report("soak", at="a minute after", turns=len(turns), rows_left_open=n_open, **usage(running))
+        figures = {"turns": len(turns), "tokens": n_tokens, "rows_left_open": n_open}
+        report("soak", at="a minute after", **figures, **usage(running))
 
 
 if __name__ == "__main__":
