@@ -1,0 +1,42 @@
+"""When Python looks for garbage: in a process of its own, since it is a setting of the whole process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+SCRIPT = """
+import gc, time
+from kimi_ui.cli import garbage
+
+class Engine:
+    live = ["a turn"]
+    def live_turns(self):
+        return self.live
+
+class Node:
+    pass
+
+full = []
+gc.callbacks.append(lambda phase, info: phase == "stop" and info["generation"] == 2 and full.append(list(Engine.live)))
+garbage.LOOK_EVERY_S = 0.005
+garbage.collect_between_turns(Engine())
+full.clear()
+kept = []
+while gc.get_count()[2] < 2 * garbage.DUE:  # lasting objects: Python's own threshold would have collected by now
+    kept.append(Node())
+time.sleep(0.1)
+assert full == [], full
+Engine.live = []
+deadline = time.monotonic() + 20
+while not full:
+    assert time.monotonic() < deadline
+    time.sleep(0.005)
+assert full[0] == []
+print("collected once nothing ran")
+"""
+
+
+def test_full_collections_wait_until_no_turn_runs() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("collected once nothing ran\n", "")
