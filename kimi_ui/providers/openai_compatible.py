@@ -54,13 +54,8 @@ class OpenAICompatible:
         self._refused: set[str] = set()  # options this server has refused before
 
     async def prepare(self, report: Reporter) -> None:
-        """Make the client, on a thread: the first one loads most of the library, and no lane may stand still for that.
-
-        Opening the connection is left to the request: it is part of the wait a person has.
-        """
-        async with self._making:
-            if self._client is None:
-                self._client = await asyncio.to_thread(_client, self.spec)
+        """Make the client. Opening the connection is left to the request: it is part of the wait a person has."""
+        await self._opened()
 
     # -- the stream
 
@@ -72,10 +67,10 @@ class OpenAICompatible:
         self, request: ChatRequest, texts: Texts, sent: Callable[[], None] | None = None
     ) -> AsyncGenerator[Event, None]:
         asked = self._asked(request.model)
-        self._client = self._client or _client(self.spec)
+        client = await self._opened()
         async with AsyncExitStack() as stack:
             async with leaving(sent):
-                response, dropped = await self._send(self._client, self._body(request), stack, asked)
+                response, dropped = await self._send(client, self._body(request), stack, asked)
             for name in dropped:
                 yield Flag("dropped_option", name)
             if response.extensions.get("reconnected"):
@@ -155,6 +150,13 @@ class OpenAICompatible:
             "OpenAI-Organization": absent,
             "OpenAI-Project": absent,
         }
+
+    async def _opened(self) -> openai.AsyncOpenAI:
+        """The client; made on a thread, since the first one loads most of the library and no lane may wait for that."""
+        async with self._making:
+            if self._client is None:
+                self._client = await asyncio.to_thread(_client, self.spec)
+            return self._client
 
     async def aclose(self) -> None:
         """Close the connections."""
