@@ -54,11 +54,14 @@ def test_stats_as_a_table_and_as_json(log: Path, capsys: pytest.CaptureFixture[s
     assert "--days" in capsys.readouterr().err
 
 
-def test_an_empty_log_is_no_error_and_is_not_made_by_looking(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_no_log_yet_is_no_error_but_a_mistyped_one_is_and_none_is_made_by_looking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     db = tmp_path / "none.sqlite3"
-    assert main(["stats", "--db", str(db)]) == 0
+    assert main(["stats", "--db", str(db)]) == 2
+    assert f"no log at {db}; check --db" in capsys.readouterr().err
+    monkeypatch.setenv("KIMI_UI_DB", str(db))
+    assert main(["stats"]) == 0
     assert "Nothing has been measured yet" in capsys.readouterr().out
     assert main(["replay", "--db", str(db)]) == 2
     assert "holds no turn yet" in capsys.readouterr().err

@@ -35,11 +35,14 @@ def run(options: argparse.Namespace) -> int:
 
     if options.days is not None and not 0 < options.days <= MAX_DAYS:
         raise CommandError(f"--days is a number of days above 0, at most {MAX_DAYS}.")
+    settings = settings_of(options)
+    if options.db and not settings.db.exists():  # without --db there may be none yet, and that is no mistake
+        raise CommandError(f"There is no log at {settings.db}; check --db.")
     since = datetime.now(UTC) - timedelta(days=options.days) if options.days else None
     filters = sample.Filters(
         lanes=tuple(options.lane), since_utc=since.isoformat(timespec="milliseconds") if since else ""
     )
-    found = sample.load(log_reader(settings_of(options)), filters)
+    found = sample.load(log_reader(settings), filters)
     if options.json:
         print(json.dumps(summary.as_dict(found)))
     else:
