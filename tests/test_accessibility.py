@@ -22,8 +22,8 @@ from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
 from kimi_ui.providers.base import ProviderError
 from kimi_ui.providers.roster import Roster
-from tests.support.browser import Visitor, launched, send, served, wait_phase
-from tests.support.chat_site import ChatSite, ask, attach, endless, open_site, spoken
+from tests.support.browser import Visitor, send, served, wait_phase
+from tests.support.chat_site import ChatSite, ask, attach, endless, spoken
 from tests.support.upstream import Upstream
 
 SERIOUS = ("serious", "critical")
@@ -45,34 +45,11 @@ model = "gone"
 WIDTHS = (1600, 1024, 390)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatSite]:
-    with open_site(tmp_path_factory.mktemp("accessibility")) as site:
-        yield site
-
-
-@pytest.fixture
-def site(app: ChatSite) -> Iterator[ChatSite]:
-    app.settle()
-    yield app
-
-
 @pytest.fixture(params=["light", "dark"])
 def visitor(request: pytest.FixtureRequest, browser: Browser, site: ChatSite) -> Iterator[Visitor]:
     visitor = Visitor(browser, site.url, color_scheme=request.param)
     yield visitor
     visitor.close()
-
-
-@pytest.fixture
-def page(visitor: Visitor) -> Page:
-    return visitor.open()
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
 from kimi_ui.providers.base import ProviderError
 from kimi_ui.providers.heavy import HeavyProvider
-from tests.support.browser import SLOW_MS, Visitor, lane, launched, send, served, wait_phase
+from tests.support.browser import SLOW_MS, Visitor, lane, send, served, wait_phase
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 
 LANES = ("luna", "luna-heavy", "coder")
@@ -62,12 +62,6 @@ def endless(kind: type, pause: float = 0.01) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def site_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     path = Path(tmp_path_factory.mktemp("log")) / "log.sqlite3"
     writer, reader = LogWriter(path), LogReader(path)
@@ -101,11 +95,6 @@ def visitor(browser: Browser, site: Site) -> Iterator[Visitor]:
     yield visitor
     visitor.close()
     assert visitor.problems == []
-
-
-@pytest.fixture
-def page(visitor: Visitor) -> Page:
-    return visitor.open()
 
 
 def eventually(condition: Callable[[], Any]) -> Any:

@@ -2,48 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from kimi_ui.core.attachments import Attachment, fold
-from tests.support.browser import Visitor, lane, launched, send, wait_phase
-from tests.support.chat_site import ChatSite, answered, attach, endless, eventually, open_site
+from tests.support.browser import Visitor, lane, send, wait_phase
+from tests.support.chat_site import ChatSite, answered, attach, endless, eventually
 
 BOX = "#prompt textarea"
 LONG = "".join(f"Line {i}: the quick brown fox jumps over the lazy dog.\n" for i in range(7000))  # ~100,000 tokens
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatSite]:
-    with open_site(tmp_path_factory.mktemp("composer")) as site:
-        yield site
-
-
-@pytest.fixture
-def site(app: ChatSite) -> Iterator[ChatSite]:
-    app.settle()
-    yield app
-
-
-@pytest.fixture
-def visitor(browser: Browser, site: ChatSite) -> Iterator[Visitor]:
-    visitor = Visitor(browser, site.url)
-    yield visitor
-    visitor.close()
-    assert visitor.problems == []
-
-
-@pytest.fixture
-def page(visitor: Visitor) -> Page:
-    return visitor.open()
 
 
 def sent(site: ChatSite) -> list[str]:

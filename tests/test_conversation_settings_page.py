@@ -2,47 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from kimi_ui.core.events import Failure
 from kimi_ui.providers.base import Message, ProviderError
-from tests.support.browser import Visitor, lane, launched, send, wait_phase
+from tests.support.browser import Visitor, lane, send, wait_phase
 from tests.support.chat_site import ChatSite, ask, eventually, open_site
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatSite]:
-    with open_site(tmp_path_factory.mktemp("settings")) as site:
-        yield site
-
-
-@pytest.fixture
-def site(app: ChatSite) -> Iterator[ChatSite]:
-    app.settle()
-    yield app
-
-
-@pytest.fixture
-def visitor(browser: Browser, site: ChatSite) -> Iterator[Visitor]:
-    visitor = Visitor(browser, site.url)
-    yield visitor
-    visitor.close()
-    assert visitor.problems == []
-
-
-@pytest.fixture
-def page(visitor: Visitor) -> Page:
-    return visitor.open()
 
 
 def drawer(page: Page) -> Locator:

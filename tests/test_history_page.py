@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,43 +11,12 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Phase, Reasoning, Usage
 from kimi_ui.log.history import list_conversations
 from kimi_ui.providers.base import ProviderError
-from tests.support.browser import Visitor, lane, launched, send, wait_phase
+from tests.support.browser import Visitor, lane, send, wait_phase
 from tests.support.chat_site import LANES, ChatSite, ask, endless, eventually, open_site, spoken
 from tests.support.hostile_payloads import PAYLOADS
 
 EVIL = "https://evil.example"
 HOSTILE = "\n\n".join(PAYLOADS.values()).replace("{evil}", EVIL)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatSite]:
-    with open_site(tmp_path_factory.mktemp("history")) as site:
-        yield site
-
-
-@pytest.fixture
-def site(app: ChatSite) -> Iterator[ChatSite]:
-    app.settle()
-    yield app
-
-
-@pytest.fixture
-def visitor(browser: Browser, site: ChatSite) -> Iterator[Visitor]:
-    visitor = Visitor(browser, site.url)
-    yield visitor
-    visitor.close()
-    assert visitor.problems == []
-
-
-@pytest.fixture
-def page(visitor: Visitor) -> Page:
-    return visitor.open()
 
 
 def items(page: Page) -> Locator:

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Meta, Phase, Reasoning
 from kimi_ui.providers.base import ProviderError
-from tests.support.browser import Visitor, lane, launched, send, wait_phase
+from tests.support.browser import Visitor, lane, send, wait_phase
 from tests.support.chat_site import ChatSite, open_site
 from tests.support.hostile_html import violations
 from tests.support.hostile_payloads import PAYLOADS, payloads
@@ -91,12 +91,6 @@ def evil() -> Iterator[tuple[str, list[str]]]:
         yield f"http://127.0.0.1:{server.server_address[1]}", heard
         server.shutdown()
         thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from kimi_ui.config import read_settings
 from kimi_ui.engine import Engine
 from kimi_ui.providers import roster
 from kimi_ui.providers.roster import Roster
-from tests.support.browser import Visitor, launched, served
+from tests.support.browser import Visitor, served
 from tests.support.upstream import Upstream
 
 LANES = """
@@ -36,12 +36,6 @@ model = "gone"
 """
 
 OpenTab = Callable[..., AbstractContextManager[tuple[Page, Roster]]]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Phase, Reaso
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.engine import Engine
 from kimi_ui.providers.base import ChatRequest, ProviderError
-from tests.support.browser import SLOW_MS, Visitor, lane, launched, send, served, wait_phase
+from tests.support.browser import SLOW_MS, Visitor, lane, send, served, wait_phase
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 
 LANES = ("kimi", "heavy", "qwen")
@@ -58,12 +58,6 @@ def endless(kind: type = Reasoning, n: int = 4000, pause: float = 0.01) -> list[
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def site_once() -> Iterator[Site]:
     providers = {id: ScriptedProvider(LaneSpec(id, id.title(), "openai", model=f"{id}-1"), [[]]) for id in LANES}
     roster = ScriptedRoster(*providers.values())
@@ -88,11 +82,6 @@ def visitor(browser: Browser, site: Site) -> Iterator[Visitor]:
     yield visitor
     visitor.close()
     assert visitor.problems == []
-
-
-@pytest.fixture
-def page(visitor: Visitor) -> Page:
-    return visitor.open()
 
 
 def eventually(condition: Callable[[], Any]) -> None:

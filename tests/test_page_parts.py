@@ -18,15 +18,9 @@ from kimi_ui.engine import Engine
 from kimi_ui.providers.base import ChatRequest, ProviderError
 from kimi_ui.providers.heavy import HeavyProvider
 from kimi_ui.providers.ollama import Ollama
-from tests.support.browser import SLOW_MS, Visitor, lane, launched, listening, made, send, served, wait_phase
+from tests.support.browser import SLOW_MS, Visitor, lane, listening, made, send, served, wait_phase
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.upstream import Upstream
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
 
 
 @contextmanager

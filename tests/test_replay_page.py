@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from kimi_ui.core.events import CONNECTED, Answer, Finish, Flag, Phase, Reasoning, Usage
 from kimi_ui.core.turn import TurnLog
 from kimi_ui.ui.examples import example_names
 from kimi_ui.ui.export import export
-from tests.support.browser import SLOW_MS, Visitor, lane, launched, send, wait_phase
-from tests.support.chat_site import LANES, ChatSite, ask, endless, open_site
+from tests.support.browser import SLOW_MS, lane, send, wait_phase
+from tests.support.chat_site import LANES, ChatSite, ask, endless
 from tests.support.hostile_payloads import PAYLOADS
 from tests.support.turns import attempt, ended, tokens, turn
 
@@ -32,37 +30,6 @@ SHOWN = """(root) => Object.fromEntries([...root.querySelectorAll(".lane")].map(
     notes: text(".notes"), cards: text(".cards"), board: text(".board"),
   }];
 }))"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatSite]:
-    with open_site(tmp_path_factory.mktemp("replay")) as site:
-        yield site
-
-
-@pytest.fixture
-def site(app: ChatSite) -> Iterator[ChatSite]:
-    app.settle()
-    yield app
-
-
-@pytest.fixture
-def visitor(browser: Browser, site: ChatSite) -> Iterator[Visitor]:
-    visitor = Visitor(browser, site.url)
-    yield visitor
-    visitor.close()
-    assert visitor.problems == []
-
-
-@pytest.fixture
-def page(visitor: Visitor) -> Page:
-    return visitor.open()
 
 
 def slowly(n: int = 60, pause: float = 0.02) -> list[Any]:

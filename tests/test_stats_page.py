@@ -32,7 +32,7 @@ from kimi_ui.ui.owner import COOKIE, owner_of
 from kimi_ui.ui.stats_form import Form
 from kimi_ui.ui.stats_routes import StatsRoutes
 from kimi_ui.ui.stats_tab import StatsView
-from tests.support.browser import Visitor, launched, listening, made, served
+from tests.support.browser import Visitor, listening, made, served
 from tests.support.log import store, writing
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
 from tests.support.turns import attempt, ended, tokens, turn
@@ -103,12 +103,6 @@ def logged(n: int = 8, **fields: Any) -> list[Any]:
         ]
         turns.append(turn(*runs, started_at_utc=at, prompt=HOSTILE if i == 0 else f"Question {i}?", **fields))
     return turns
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

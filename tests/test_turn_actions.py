@@ -2,47 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from kimi_ui.core.events import Answer, Failure, Finish, Reasoning
 from kimi_ui.providers.base import ProviderError
-from tests.support.browser import Visitor, lane, launched, send, wait_phase
-from tests.support.chat_site import ChatSite, answered, ask, attach, endless, eventually, open_site, spoken
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatSite]:
-    with open_site(tmp_path_factory.mktemp("actions")) as site:
-        yield site
+from tests.support.browser import Visitor, lane, send, wait_phase
+from tests.support.chat_site import ChatSite, answered, ask, attach, endless, eventually, spoken
 
 
 @pytest.fixture
-def site(app: ChatSite) -> Iterator[ChatSite]:
-    app.settle()
-    yield app
-
-
-@pytest.fixture
-def visitor(browser: Browser, site: ChatSite) -> Iterator[Visitor]:
-    visitor = Visitor(browser, site.url)
+def visitor(visitor: Visitor) -> Visitor:
+    """One who lets the page use the clipboard."""
     visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    yield visitor
-    visitor.close()
-    assert visitor.problems == []
-
-
-@pytest.fixture
-def page(visitor: Visitor) -> Page:
-    return visitor.open()
+    return visitor
 
 
 def clipboard(page: Page) -> str:

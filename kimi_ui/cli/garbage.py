@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S = 5.0
 DUE = 10  # collections of the middle generation since the last full one; Python's own threshold
-OVERDUE = 1000  # as many again, and it is done whatever runs
+AT_LATEST_S = 60.0  # where turns always run, one a minute: a turn leaves some 0.1 MB that only a full one finds
+NEVER = 1_000_000
 
 
 def collect_between_turns(engine: Engine) -> None:
-    """Leave what the libraries have made out of all later collections, and make full ones while no turn runs.
+    """Leave what the libraries have made out of all later collections, and make full ones between turns if it can be.
 
     There are a million objects of the libraries' and looking through them takes a third of a second; through the recent
     turns it still takes 20 to 50 ms.
@@ -24,12 +25,14 @@ def collect_between_turns(engine: Engine) -> None:
     gc.collect()
     gc.freeze()
     young, middle, _ = gc.get_threshold()
-    gc.set_threshold(young, middle, OVERDUE)
+    gc.set_threshold(young, middle, NEVER)
     threading.Thread(target=_collect, args=(engine,), name="garbage", daemon=True).start()
 
 
 def _collect(engine: Engine) -> None:
+    last = time.monotonic()
     while True:
         time.sleep(LOOK_EVERY_S)
-        if gc.get_count()[2] >= DUE and not engine.live_turns():
+        if gc.get_count()[2] >= DUE and (not engine.live_turns() or time.monotonic() - last >= AT_LATEST_S):
             gc.collect()
+            last = time.monotonic()
