@@ -168,7 +168,7 @@ def test_an_earlier_turn_keeps_its_waterfall(site: Site, page: Page) -> None:
     answered(page)
     before = figures(page)
     answered(page, "And now?")
-    assert figures(page, ".turns-past") == before
+    eventually(lambda: figures(page, ".turns-past") == before)
     page.reload()
     eventually(lambda: page.locator(".turns-past .race tbody tr").count() and figures(page, ".turns-past") == before)
     expect(page.locator(".turns-past .race-chart")).to_be_hidden()
