@@ -27,7 +27,7 @@ from .limits import ENDLESS, LIMIT_FAILURES, MAX_TEXT_EVENTS, limit_failure
 
 log = logging.getLogger(__name__)
 
-OUT_BY_S = 0.01
+OUT_BY_S = 0.01  # a request that was told to leave is on the wire by then
 CLOCK_JUMP_NS = 2_000_000_000  # wall and monotonic clock further apart than this over one attempt: flagged
 
 
@@ -155,6 +155,7 @@ class AttemptRun:
 
     def _start_clock(self) -> None:
         self._sent_ns, self._sent_wall_ns = self._context.clock_ns(), self._context.wall_ns()
+        self._sent_at = datetime.now(UTC)
 
     def _open(self) -> None:
         """The attempt's first entry, with the moment it was sent."""
@@ -164,7 +165,7 @@ class AttemptRun:
         self.attempt = replace(
             self.attempt,
             sent_ns=self._sent_ns - self._context.turn.t0_ns,
-            started_at_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            started_at_utc=self._sent_at.isoformat(timespec="milliseconds"),
         )
         self._append(0, Opened(self.attempt.as_dict()))
 
