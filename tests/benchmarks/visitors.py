@@ -21,7 +21,9 @@ class Visitor:
     """One browser session. ``client`` keeps its cookie."""
 
     def __init__(self, url: str) -> None:
-        self.client = httpx.AsyncClient(base_url=url, timeout=httpx.Timeout(60, read=120))
+        # An idle connection is given up before the server does, after 5 s: a browser would ask again, this does not.
+        limits = httpx.Limits(keepalive_expiry=2)
+        self.client = httpx.AsyncClient(base_url=url, timeout=httpx.Timeout(60, read=120), limits=limits)
         self._session = uuid.uuid4().hex
         self._send_event = -1
 
