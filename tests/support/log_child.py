@@ -80,7 +80,7 @@ def streams(path: Path) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for _ in sys.stdin:
         if not os.fork():
-            say("pid", os.getpid())
+            say("\npid", os.getpid())  # the one before may have been killed in the middle of a line
             run(path, stream)
             os._exit(0)
 
