@@ -104,17 +104,14 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(tmp_path: Path) -> No
     path = tmp_path / "log.sqlite3"
     rng = random.Random(20261121)
     acknowledged: dict[str, int] = {}
-    with child(path, "streams") as parent:
-        assert parent.stdin is not None
-        for _ in range(15):
-            parent.stdin.write("\n")
-            parent.stdin.flush()
-            pid, turn_id, n = int(said(parent, "pid")), said(parent, "turn"), 0
+    for _ in range(10):
+        with child(path, "stream") as process:
+            turn_id, n = said(process, "turn"), 0
             for _ in range(rng.randrange(12)):
-                n = int(said(parent, "stored"))
+                n = int(said(process, "stored"))
             time.sleep(rng.random() * 0.01)
-            os.kill(pid, signal.SIGKILL)
-            acknowledged[turn_id] = n
+            process.kill()
+        acknowledged[turn_id] = n
     with writing(path) as writer:
         assert writer.problem == ""
     check(path)

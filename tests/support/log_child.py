@@ -7,7 +7,6 @@ log_child.py DB full                              write long answers where no fi
 
 from __future__ import annotations
 
-import os
 import random
 import resource
 import signal
@@ -75,16 +74,6 @@ def full(writer: LogWriter) -> None:
     say("problem", writer.problem)
 
 
-def streams(path: Path) -> None:
-    """Forked from one process that has everything loaded and no threads: many short lives cost little."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    for _ in sys.stdin:
-        if not os.fork():
-            say("\npid", os.getpid())  # the one before may have been killed in the middle of a line
-            run(path, stream)
-            os._exit(0)
-
-
 def run(path: Path, work: Callable[..., None], *arguments: str) -> None:
     writer = LogWriter(path)
     writer.start()
@@ -94,10 +83,7 @@ def run(path: Path, work: Callable[..., None], *arguments: str) -> None:
 
 def main() -> None:
     path, what, *arguments = sys.argv[1:]
-    if what == "streams":
-        streams(Path(path))
-    else:
-        run(Path(path), {"until": until, "stream": stream, "full": full}[what], *arguments)
+    run(Path(path), {"until": until, "stream": stream, "full": full}[what], *arguments)
 
 
 main()
