@@ -89,14 +89,6 @@ def site(site_once: Site) -> Iterator[Site]:
         site_once.engine.stop(turn.turn_id)
 
 
-@pytest.fixture
-def visitor(browser: Browser, site: Site) -> Iterator[Visitor]:
-    visitor = Visitor(browser, site.url)
-    yield visitor
-    visitor.close()
-    assert visitor.problems == []
-
-
 def eventually(condition: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + SLOW_MS / 1000
     while not (value := condition()):

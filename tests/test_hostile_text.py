@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Meta, Phase, Reasoning
 from kimi_ui.providers.base import ProviderError
 from tests.support.browser import Visitor, lane, send, wait_phase
-from tests.support.chat_site import ChatSite, open_site
+from tests.support.chat_site import ChatSite
 from tests.support.hostile_html import violations
 from tests.support.hostile_payloads import PAYLOADS, payloads
 
@@ -93,17 +93,11 @@ def evil() -> Iterator[tuple[str, list[str]]]:
         thread.join()
 
 
-@pytest.fixture(scope="module")
-def site_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatSite]:
-    with open_site(tmp_path_factory.mktemp("hostile")) as site:
-        yield site
-
-
 @pytest.fixture
-def site(site_once: ChatSite) -> Iterator[ChatSite]:
-    site_once.settle()
-    yield site_once
-    site_once.settle()
+def site(site: ChatSite) -> Iterator[ChatSite]:
+    """At rest also when a test has ended."""
+    yield site
+    site.settle()
 
 
 class Watched:
@@ -136,8 +130,8 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched(browser: Browser, site_once: ChatSite) -> Iterator[Watched]:
-    watched = Watched(browser, site_once.url)
+def watched(browser: Browser, app: ChatSite) -> Iterator[Watched]:
+    watched = Watched(browser, app.url)
     yield watched
     watched.visitor.close()
     assert [problem for problem in watched.visitor.problems if "Content Security Policy" in problem] == []

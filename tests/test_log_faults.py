@@ -104,7 +104,7 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(tmp_path: Path) -> No
     path = tmp_path / "log.sqlite3"
     rng = random.Random(20261121)
     acknowledged: dict[str, int] = {}
-    for _ in range(10):
+    for _ in range(15):
         with child(path, "stream") as process:
             turn_id, n = said(process, "turn"), 0
             for _ in range(rng.randrange(12)):
