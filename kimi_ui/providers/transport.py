@@ -1,9 +1,9 @@
 """What the HTTP libraries under both clients leave undone, added around each request.
 
-A stop during the TLS handshake would leave the socket open until the garbage collector finds it: it is closed here.
-``OpenAITransport`` does two things more. A pooled connection that the server closed while it lay idle is replaced once,
-without the caller seeing a failure (not a byte of an answer had come; the response's ``reconnected`` extension says
-so). And the body of an error is cut at ``MOST_ERROR_BODY``, because the openai client reads such bodies whole.
+Both transports connect through ``network``. ``OpenAITransport`` does two things more. A pooled connection that the
+server closed while it lay idle is replaced once, without the caller seeing a failure (not a byte of an answer had come;
+the response's ``reconnected`` extension says so). And the body of an error is cut at ``MOST_ERROR_BODY``, because the
+openai client reads such bodies whole.
 
 Here too is told that a request leaves (``leaving``): what the libraries do before, milliseconds of it, is not the
 model's latency; connecting is.
@@ -20,10 +20,13 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary
 
+import httpcore
+import httpcore2
 import httpx
 import httpx2
 
 from .errors import is_loopback
+from .network import Network
 
 MOST_ERROR_BODY = 64 * 1024  # bytes
 
@@ -90,37 +93,31 @@ def proxy_for(url: str) -> str | None:
     return proxies.get(parts.scheme) or proxies.get("all")
 
 
-class _Connecting:
-    """Watches one request's connection being made, as the ``trace`` extension of both libraries."""
+class _Watched:
+    """One request, watched through the ``trace`` extension of both libraries."""
 
     def __init__(self) -> None:
-        self.is_new = False
-        self._stream: Any = None
+        self.connected = False  # it got a connection of its own
 
     async def send(self, send: Callable[[_Request], Awaitable[_Response]], request: _Request) -> _Response:
-        """The response; where there is none, a connection that was opened for it is closed."""
         request.extensions = {**request.extensions, "trace": self._trace}
-        try:
-            return await send(request)
-        except BaseException:
-            if self._stream is not None:
-                await self._stream.aclose()
-            raise
+        return await send(request)
 
     async def _trace(self, event: str, info: dict[str, Any]) -> None:
+        self.connected = self.connected or event == FIRST_ACTS[0]
         if departure := _departure.get():
             departure.saw(event)
-        if event == "connection.connect_tcp.started":
-            self.is_new = True
-        elif event == "connection.connect_tcp.complete":
-            self._stream = info["return_value"]
 
 
 class OllamaTransport(httpx.AsyncHTTPTransport):
     """HTTP/1.1 for the ollama client."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._pool._network_backend = Network(httpcore)  # as above
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await _Connecting().send(super().handle_async_request, request)
+        return await _Watched().send(super().handle_async_request, request)
 
 
 class _CutShort(httpx2.AsyncByteStream):
@@ -144,15 +141,19 @@ class _CutShort(httpx2.AsyncByteStream):
 class OpenAITransport(httpx2.AsyncHTTPTransport):
     """HTTP/1.1 for the openai client."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._pool._network_backend = Network(httpcore2)  # its constructor takes one, but httpx hands none on
+
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        connecting = _Connecting()
+        watched = _Watched()
         send = super().handle_async_request
         try:
-            response = await connecting.send(send, request)
+            response = await watched.send(send, request)
         except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
-            if connecting.is_new:
+            if watched.connected:
                 raise
-            response = await _Connecting().send(send, request)
+            response = await _Watched().send(send, request)
             response.extensions["reconnected"] = True
         if not response.is_success:
             assert isinstance(response.stream, httpx2.AsyncByteStream)

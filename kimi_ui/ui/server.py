@@ -145,6 +145,7 @@ def serve(
         url = _url(host, listener.getsockname()[1])
         config = uvicorn.Config(
             app,
+            loop="asyncio",  # the loop all of this is tested and measured with, whatever else is installed
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=int(STOP_GRACE_S),

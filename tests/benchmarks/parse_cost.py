@@ -25,7 +25,6 @@ from typing import Any
 
 import ollama
 import openai
-import psutil
 
 from kimi_ui.core.lane import LaneChoice, LaneSpec
 from kimi_ui.providers.base import ChatRequest, Message
@@ -80,8 +79,8 @@ def _alone(read: Callable[[str, str], Coroutine[Any, Any, None]]) -> Way:
 
 def _cpu_of(*names: str) -> float:
     """CPU seconds of the threads with these names, so that this benchmark's own waiting is not counted."""
-    wanted = {thread.native_id for thread in threading.enumerate() if thread.name in names}
-    return sum(thread.user_time + thread.system_time for thread in psutil.Process().threads() if thread.id in wanted)
+    clocks = [time.pthread_getcpuclockid(thread.ident or 0) for thread in threading.enumerate() if thread.name in names]
+    return sum(map(time.clock_gettime, clocks))
 
 
 def _whole_way(n_lanes: int) -> Way:
