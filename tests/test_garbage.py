@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
+
+import pytest
 
 SCRIPT = """
 import gc, time
@@ -50,3 +53,23 @@ print("collected once nothing ran, and at the latest after a time")
 def test_full_collections_wait_until_no_turn_runs() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("collected once nothing ran, and at the latest after a time\n", "")
+
+
+HAND_BACK = """
+import psutil
+from kimi_ui.cli.garbage import hand_back
+
+rss_mb = lambda: psutil.Process().memory_info().rss / 1e6
+kept = [bytes(4000) for _ in range(40_000)]
+last = bytes(4000)  # lies behind them, so that the C library cannot simply shorten its heap
+full = rss_mb()
+kept.clear()
+hand_back()
+print("handed back" if full - rss_mb() > 100 else f"{full} MB, then {rss_mb()}")
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no such call")
+def test_freed_memory_goes_back_to_the_system() -> None:
+    done = subprocess.run([sys.executable, "-c", HAND_BACK], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("handed back\n", "")

@@ -1,7 +1,12 @@
-"""When Python looks for garbage: between turns. A full collection stops every thread, and no token is stamped in it."""
+"""When Python looks for garbage: between turns. A full collection stops every thread, and no token is stamped in it.
+
+What is found goes back to the system then too: glibc keeps what many threads have freed, 20 MB after a few hundred
+turns (``tests/benchmarks/soak.py``).
+"""
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import threading
 import time
@@ -31,8 +36,23 @@ def collect_between_turns(engine: Engine) -> None:
 
 def _collect(engine: Engine) -> None:
     last = time.monotonic()
+    collected = False
     while True:
         time.sleep(LOOK_EVERY_S)
-        if gc.get_count()[2] >= DUE and (not engine.live_turns() or time.monotonic() - last >= AT_LATEST_S):
+        is_quiet = not engine.live_turns()
+        if gc.get_count()[2] >= DUE and (is_quiet or time.monotonic() - last >= AT_LATEST_S):
             gc.collect()
             last = time.monotonic()
+            collected = True
+        if collected and is_quiet:
+            hand_back()
+            collected = False
+
+
+def hand_back() -> None:
+    """Give memory that was freed back to the system, where the C library has a call for that (glibc)."""
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # another C library; TypeError: Windows
+        return
+    trim(0)

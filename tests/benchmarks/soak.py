@@ -3,8 +3,9 @@
     python -m tests.benchmarks.soak [--minutes 20] [--visitors 6]
 
 Visitors send prompts, leave streams in the middle and come back behind what they had seen, and stop lanes at random.
-Prints the app's RSS, open files, TCP connections and threads after warm-up, during the run and one minute after its
-end, the tokens read, and the rows left open in the log (there must be none).
+Prints the app's RSS, open files, TCP connections and threads after warm-up, after each quarter of the run and one minute
+after its end, each time with nothing running for some seconds, the tokens read, and the rows left open in the log (there
+must be none).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import psutil
 from .harness import App, app, model_server, report
 from .visitors import Visitor
 
+REST_S = 20
 MODELS = ("m-60-200-100", "m-40-150-150", "m-80-300-60")
 
 
@@ -78,11 +80,12 @@ async def main() -> None:
             until = time.monotonic() + minutes * 60
             await asyncio.gather(*(visit(running, until, random.Random(k), turns) for k in range(options.visitors)))
 
-        await run(min(2.0, options.minutes / 4))  # until what is kept of recent turns and pages is full
-        await asyncio.sleep(20)
+        await run(min(5.0, options.minutes / 4))  # until what is kept of recent turns and pages is full
+        await asyncio.sleep(REST_S)
         report("soak", at="warmed up", turns=len(turns), **usage(running))
         for quarter in range(4):
             await run(options.minutes / 4)
+            await asyncio.sleep(REST_S)
             report("soak", at=f"{quarter + 1}/4", turns=len(turns), **usage(running))
         await asyncio.sleep(60)
         connection = sqlite3.connect(f"file:{running.db}?mode=ro", uri=True)
