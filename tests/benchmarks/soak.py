@@ -3,9 +3,9 @@
     python -m tests.benchmarks.soak [--minutes 20] [--visitors 6]
 
 Visitors send prompts, leave streams in the middle and come back behind what they had seen, and stop lanes at random.
-Prints the app's RSS, open files, TCP connections and threads after warm-up, after each quarter of the run and one minute
-after its end, each time with nothing running for some seconds, the tokens read, and the rows left open in the log (there
-must be none).
+Prints the app's RSS, open files, TCP connections and threads after warm-up, after each quarter of the run and one
+minute after its end, each time with nothing running for some seconds, the tokens read, and the rows left open in the
+log (there must be none).
 """
 
 from __future__ import annotations
