@@ -40,14 +40,20 @@ export function priceLine(price) {
 }
 
 /** Says that a lane is answered by a small embedded model, for which model, and what to set to get the real one. */
-export function standInCard({ model, stand_in_for: standInFor, how_to_get_real: line }) {
+export function standInCard({ model, stand_in_for: standInFor, how_to_get_real: line, why_not: whyNot }) {
   return h(
     "div", { class: "card card-stand-in" },
     h("p", {}, h("strong", {}, "Stand-in. "),
       `${model || "A small embedded model"}, small and far weaker, answers here in place of ${standInFor}: to try the page, not to judge the model.`),
-    line ? h("p", { class: "card-label" }, `To get ${standInFor}, set:`) : null,
+    whyNot ? h("p", { class: "card-label" }, whyNot) : null,
+    line ? h("p", { class: "card-label" }, howToGet(standInFor, line)) : null,
     line ? commandLine(line) : null,
   );
+}
+
+/** What to do with the line that gets a lane its real model: a variable to set, or a command. */
+export function howToGet(wanted, line) {
+  return /^[A-Z0-9_]+=/.test(line) ? `To get ${wanted}, put this into .env or the environment:` : `To get ${wanted}, run:`;
 }
 
 /** Counts down to the next try; `tick(now)` in ms of the turn's clock. */

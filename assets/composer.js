@@ -20,6 +20,7 @@ import { TotalsLine } from "./totals.js";
 const DRAFT = "kimi.draft";
 const DRAFT_PAUSE_MS = 250;
 const MAX_DRAFT_CHARS = 1_000_000;
+const SENT_BY_MS = 3000;
 
 let mounted = null;
 
@@ -36,7 +37,7 @@ export const composer = () => mounted;
 class Composer {
   constructor(element, props) {
     this.props = props;
-    this.edits = null; // {conversation, seq, before: the text that was there}
+    this.edits = null; // {conversation, seq, before: the text and files that were there}
     this.ends = new AbortController();
     this.attachments = new Attachments(Number(element.dataset.maxBytes), () => this.#changed());
     this.estimate = new EstimateLine(() => this.#next());
@@ -70,6 +71,7 @@ class Composer {
 
   close() {
     this.ends.abort();
+    clearTimeout(this.sendTimer);
     this.attachments.close();
     this.estimate.close();
     this.totals.close();
@@ -88,7 +90,7 @@ class Composer {
   async edit(turnId) {
     try {
       const { text, attachments, seq } = await ask(`/kimi/turns/${turnId}/edit`, { method: "POST" });
-      const before = this.edits ? this.edits.before : this.box?.value ?? "";
+      const before = this.edits?.before ?? { text: this.box?.value ?? "", files: this.attachments.files };
       this.edits = { conversation: chat.conversation, seq, before };
       this.attachments.replace(attachments);
       this.banner.hidden = false;
@@ -116,8 +118,8 @@ class Composer {
   cancelEdit() {
     const { before } = this.edits;
     this.#endEdit();
-    this.attachments.replace([]);
-    this.fill(before);
+    this.attachments.replace(before.files);
+    this.fill(before.text);
     this.#changed();
   }
 
@@ -126,6 +128,7 @@ class Composer {
     const { sent, question } = this.props.value ?? {};
     if (question) return void this.#askThenSend(question);
     if (!sent) return;
+    clearTimeout(this.sendTimer);
     this.#endEdit();
     this.attachments.replace([]);
     clearTimeout(this.draftTimer);
@@ -140,7 +143,6 @@ class Composer {
   }
 
   #begin() {
-    if (this.edits) this.cancelEdit();
     chat.tell("open", "");
     this.box?.focus();
   }
@@ -162,7 +164,10 @@ class Composer {
     window.addEventListener("pagehide", () => this.#saveDraft(), { signal });
     this.attachments.catchDrops(document.querySelector("#chat") ?? document.body, signal);
     for (const name of ["conversation", "ended"]) chat.on(name, () => this.estimate.soon());
-    chat.on("conversation", () => this.question.close());
+    chat.on("conversation", () => {
+      if (this.edits && this.edits.conversation !== chat.conversation) this.cancelEdit();
+      this.question.close();
+    });
     chat.on("conversation", () => this.#describeSettings());
     chat.on("settings", () => {
       this.#describeSettings();
@@ -179,10 +184,20 @@ class Composer {
 
   /** Sending waits for files that are still being read. */
   #hold(event) {
-    if (!this.attachments.reading) return;
+    if (!this.attachments.reading) return this.#watchSend();
     event.preventDefault();
     event.stopImmediatePropagation();
-    this.#say("A file is still being read. Send once it is there.");
+    return this.#say("A file is still being read. Send once it is there.");
+  }
+
+  /** Gradio only says that it lost the server; what became of the prompt is said here. */
+  #watchSend() {
+    clearTimeout(this.sendTimer);
+    if (!this.#next()) return;
+    this.sendTimer = setTimeout(() => {
+      if (!this.#next()) return;
+      fetch("/kimi/state?new=1").catch(() => this.#say("The server cannot be reached, so the prompt was not sent. It stays here: start Kimi UI again, then send it."));
+    }, SENT_BY_MS);
   }
 
   #typed() {

@@ -19,6 +19,7 @@ import { startBlock } from "./start.js";
 import { TurnStream } from "./stream.js";
 import { TurnRow } from "./turn.js";
 
+const NOT_HERE = "This conversation is not here: it was deleted, or it was begun in another browser, whose conversations are its own.";
 const NARROW = matchMedia("(max-width: 760px)");
 
 let mounted = null;
@@ -56,6 +57,8 @@ class Page {
     this.ends = [listenToKeys(this), chat.on("open", ({ detail }) => this.open(detail))];
     this.onpopstate = () => this.load();
     window.addEventListener("popstate", this.onpopstate);
+    this.onfocus = () => this.#renewLanes();
+    window.addEventListener("focus", this.onfocus);
     element.replaceChildren(h("h1", { class: "kimi-offscreen" }, "Kimi UI"), this.scroller, this.announcer.element);
   }
 
@@ -65,6 +68,7 @@ class Page {
     this.channel?.close();
     for (const end of this.ends) end();
     window.removeEventListener("popstate", this.onpopstate);
+    window.removeEventListener("focus", this.onfocus);
   }
 
   get visible() {
@@ -82,21 +86,25 @@ class Page {
     if (conversation) url.searchParams.set("c", conversation);
     else url.searchParams.delete("c");
     history.pushState(null, "", url);
-    if (conversation) await this.load();
-    else await this.show({ lanes: this.laneInfos, conversation: null, turns: [] });
+    await this.load(!conversation);
   }
 
-  /** Find out what to show: the turn or conversation named in the address, else this visitor's running turn. */
-  async load() {
+  /**
+   * Find out what to show: the turn or conversation named in the address, else this visitor's running turn; with
+   * `begin` none of them.
+   */
+  async load(begin = false) {
     const here = new URLSearchParams(location.search);
-    const query = new URLSearchParams();
+    const query = new URLSearchParams(begin ? { new: "1" } : {});
     for (const name of ["c", "turn"]) if (here.get(name)) query.set(name, here.get(name));
     try {
       const response = await fetch(`/kimi/state?${query}`);
       if (!response.ok) throw new Error(`HTTP ${response.status}`);
-      await this.show(await response.json());
+      const state = await response.json();
+      await this.show(state);
       const turn = here.get("turn"); // it may be an earlier one of its conversation
-      if (turn) this.scroller.querySelector(`[data-turn="${CSS.escape(turn)}"]`)?.scrollIntoView({ block: "start" });
+      if (!state.turns.length && (turn || here.get("c"))) this.#say(NOT_HERE);
+      else if (turn) this.scroller.querySelector(`[data-turn="${CSS.escape(turn)}"]`)?.scrollIntoView({ block: "start" });
     } catch (error) {
       this.#say(`The server did not answer (${error.message}). Reload the page once it runs again.`);
     }
@@ -106,6 +114,7 @@ class Page {
     this.laneInfos = state.lanes;
     this.conversation = state.conversation;
     this.notice.hidden = true;
+    if (state.notice) this.#say(state.notice);
     this.#dropPast();
     const turns = state.turns;
     for (const turn of turns.slice(0, -1)) this.#addPast(turn);
@@ -174,6 +183,7 @@ class Page {
     if (!response.ok) return this.#say("This turn is not there any more. Reload the page.");
     const state = await response.json();
     if (this.row?.id === turnId) return;
+    if (state.notice) this.#say(state.notice);
     if (this.row?.id && state.conversation === this.conversation) this.#retire();
     else {
       this.#dropPast();
@@ -185,9 +195,31 @@ class Page {
     this.#tellPython();
   }
 
+  /** Back from the editor where a key was set: lanes at rest show who would answer now. */
+  async #renewLanes() {
+    if (this.row?.id !== "") return;
+    const response = await fetch("/kimi/state?new=1").catch(() => null);
+    if (!response?.ok || this.row?.id !== "") return;
+    const { lanes } = await response.json();
+    if (JSON.stringify(lanes) === JSON.stringify(this.laneInfos)) return;
+    this.laneInfos = lanes;
+    this.#rest();
+  }
+
+  /** Another tab has changed the list of conversations: perhaps the one shown here is gone. */
+  async #stillThere() {
+    const { conversation } = this;
+    if (!conversation || this.running) return;
+    const response = await fetch(`/kimi/state?c=${encodeURIComponent(conversation)}`).catch(() => null);
+    if (!response?.ok || (await response.json()).turns.length || conversation !== this.conversation) return;
+    await this.open("");
+    this.#say("The conversation shown here was deleted in another tab.");
+  }
+
   /** Another tab of this browser has sent: follow if it is the same conversation. */
-  #heard({ conversation, turn, again }) {
-    if (again && turn === this.row?.id) this.#watch(this.stream?.consumed ?? null);
+  #heard({ conversation, turn, again, history: changed }) {
+    if (changed) this.#stillThere();
+    else if (again && turn === this.row?.id) this.#watch(this.stream?.consumed ?? null);
     else if (!again && conversation === this.conversation && turn !== this.row?.id) this.#openTurn(turn);
   }
 

@@ -2,7 +2,7 @@
  * The Lanes tab: one row per lane with what serves it, what a test found, its provider's models; then where the real
  * models can be had. Drawn when the tab is first seen, again on "Look again" and when a pull has ended.
  */
-import { commandLine, priceLine, pullOffer } from "./cards.js";
+import { commandLine, howToGet, priceLine, pullOffer } from "./cards.js";
 import { ask } from "./chat.js";
 import { button, copyFrom, h, setText } from "./dom.js";
 import { count } from "./format.js";
@@ -76,7 +76,7 @@ class LaneRow {
         ...fact("Served by", lane.via), ...fact("Model", lane.model), ...fact("Price", priceLine(lane.price))),
       h("p", {}, lane.why),
       lane.why_not_better ? h("p", { class: "lt-why-not" }, lane.why_not_better) : null,
-      lane.how_to_get_real ? h("div", { class: "lt-line" }, h("span", { class: "note" }, howWords(lane)), commandLine(lane.how_to_get_real)) : null,
+      lane.how_to_get_real ? h("div", { class: "lt-line" }, h("span", { class: "note" }, howToGet(lane.stand_in_for || lane.label, lane.how_to_get_real)), commandLine(lane.how_to_get_real)) : null,
       lane.can_pull ? pullOffer(lane.lane, lane.can_pull, reload) : null,
       this.found, this.trouble, actions, models?.panel ?? null);
   }
@@ -97,6 +97,7 @@ class LaneRow {
   #tell(check) {
     const words = FINDINGS.filter(([name]) => check[name] !== null && check[name] !== undefined)
       .map(([name, yes, no]) => (check[name] ? yes : no));
+    if (check.ok && (check.thinking ?? null) === null) words.push("whether it shows its thinking: test with a request");
     if (check.dialect) words.push(`thinking arrives as ${check.dialect}`);
     if (typeof check.latency_ms === "number") words.push(`answered in ${Math.round(check.latency_ms)} ms`);
     this.element.dataset.ok = String(check.ok);
@@ -201,9 +202,4 @@ function problemCard(problem) {
 
 function fact(name, value) {
   return [h("dt", {}, name), h("dd", {}, value)];
-}
-
-function howWords(lane) {
-  const wanted = lane.stand_in_for || lane.label;
-  return /^[A-Z0-9_]+=/.test(lane.how_to_get_real) ? `To get ${wanted}, put this into .env or the environment:` : `To get ${wanted}, run:`;
 }

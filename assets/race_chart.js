@@ -41,7 +41,7 @@ export class RaceChart {
     const x = (t) => ((t / span) * width).toFixed(1);
     const y = (tokens) => (height - (tokens / ceiling) * (height - TOP)).toFixed(1);
     setAttribute(this.svg, "viewBox", `0 0 ${width} ${height}`);
-    setText(this.top, `${count(ceiling)} tokens`);
+    setText(this.top, `${count(ceiling)} token${ceiling === 1 ? "" : "s"}`);
     setAttribute(this.grid, "d", `M0 ${y(ceiling)}H${width}M0 ${y(ceiling / 2)}H${width}`);
     const used = new Set();
     for (const { row, curves } of lanes) {

@@ -104,7 +104,7 @@ export class ReasoningPanel {
   describe({ phase, waiting, thinking, thinkingEnded, reasoningTokens, answered, ended, heavy }) {
     let state = "waiting";
     let title;
-    const amount = reasoningTokens ? ` · ${tokens(reasoningTokens)}` : "";
+    const amount = reasoningTokens && !heavy ? ` · ${tokens(reasoningTokens)}` : ""; // heavy's are all its streams' together
     if (this.log.length) {
       const done = thinkingEnded !== null;
       state = done ? "thought" : "thinking";
@@ -131,8 +131,9 @@ export class ReasoningPanel {
   userToggle(open = !this.open) {
     this.touched = true;
     clearTimeout(this.foldTimer);
+    const inside = this.region.contains(document.activeElement); // which folding would leave nowhere
     this.#set(open);
-    this.toggle.focus({ preventScroll: true });
+    if (inside) this.toggle.focus({ preventScroll: true });
   }
 
   /** Be open or folded as the reader has set another panel of this lane. */

@@ -28,7 +28,7 @@ class Drawer {
     });
     this.state = h("p", { class: "note", role: "status" });
     this.problem = h("p", { class: "drawer-problem", role: "alert", hidden: true });
-    this.form = h("form", { class: "drawer-form", onsubmit: (event) => event.preventDefault(), onchange: () => this.#save() });
+    this.form = h("form", { class: "drawer-form", onsubmit: (event) => event.preventDefault(), onchange: ({ target }) => this.#changed(target) });
     this.dialog = h("dialog", { class: "drawer", "aria-labelledby": "drawer-title", onclose: () => this.#closed(),
                                 onclick: (event) => event.target === this.dialog && this.close() },
       h("div", { class: "drawer-page" },
@@ -80,6 +80,14 @@ class Drawer {
       h("div", { class: "field" }, h("label", { for: "setting-system" }, "System prompt"), this.system,
         h("p", { class: "note", id: "setting-system-note" }, systemNote(lanes))),
       ...this.lanes.map((lane) => lane.element), this.budget.element);
+  }
+
+  #changed(field) {
+    if (this.lanes.length && !this.lanes.some((lane) => lane.on.checked)) {
+      field.checked = true;
+      return this.#say("At least one lane has to take part.");
+    }
+    return this.#save();
   }
 
   async #save() {

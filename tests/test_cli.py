@@ -124,6 +124,7 @@ def test_one_failing_lane_makes_compare_fail_and_leaves_the_other_alone(
 MISTAKES = {
     "no such lane": (["compare", "Hi", "--lane", "fats"], "--lane"),
     "empty prompt": (["compare", "  "], "The prompt is empty"),
+    "not UTF-8": (["compare", "caf\udce9"], "not UTF-8"),
     "lanes file gone": (["doctor", "--lanes", "nowhere.toml"], "no lanes file at nowhere.toml"),
     "wrong lanes file": (["compare", "Hi", "--lanes", "wrong.toml"], "wrong.toml line 1"),
     "bad port": (["serve", "--port", "eighty"], "give --port"),

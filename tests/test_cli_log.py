@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -146,3 +148,58 @@ def test_a_json_export_replays_without_the_log_it_came_from(
         (tmp_path / "damaged.json").write_text(damaged)
         assert main(["replay", "damaged.json"]) == 2
         assert "damaged.json cannot be re" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["stats"], ["replay"], ["export", "some-id"]])
+@pytest.mark.parametrize("content", [b"hello\n", bytes(range(256)) * 80], ids=["text", "bytes"])
+def test_reading_leaves_a_file_that_is_no_log_alone(
+    command: list[str], content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_bytes(content)
+    assert main([*command, "--db", str(path)]) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("kimi_ui: The log ") and "--db" in complaint and complaint.count("\n") == 1
+    assert path.read_bytes() == content and [found.name for found in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_reading_leaves_another_database_and_a_newer_log_alone(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = log.with_name("other.db")
+    with closing(sqlite3.connect(other)) as db:
+        db.execute("CREATE TABLE turns (id)")
+        db.commit()
+    content = other.read_bytes()
+    assert main(["stats", "--db", str(other)]) == 2
+    assert "is no log of Kimi UI" in capsys.readouterr().err and other.read_bytes() == content
+    with closing(sqlite3.connect(log)) as db:
+        db.execute("INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('kimi_ui', 'm999_x', '')")
+        db.commit()
+    assert main(["replay"]) == 2
+    assert "newer Kimi UI (m999_x)" in capsys.readouterr().err and LogReader(log).turns()
+
+
+def test_a_log_with_damaged_pages_is_told_of_in_one_sentence(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    id = turn_id(log)
+    for command in (["replay", id], ["export", id], ["stats"]):
+        whole = log.read_bytes()
+        log.write_bytes(whole[:8192] + b"\xff" * (len(whole) - 8192))
+        assert main(command) == 2
+        complaint = capsys.readouterr().err
+        assert "damaged" in complaint and complaint.count("\n") == 1
+        log.write_bytes(whole)
+    assert not list(log.parent.glob("*.corrupt-*"))
+
+
+def test_an_archived_log_is_read_where_nothing_can_be_written(log: Path) -> None:
+    archive = log.parent / "archive"
+    archive.mkdir()
+    log.rename(archive / log.name)
+    (archive / log.name).chmod(0o444)
+    archive.chmod(0o555)
+    command = [sys.executable, "-m", "kimi_ui", "stats", "--json", "--db", str(archive / log.name)]
+    if os.geteuid() == 0:  # root may write anywhere, unless it gives that up
+        command = ["setpriv", "--bounding-set", "-dac_override", "--inh-caps", "-dac_override", *command]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    archive.chmod(0o755)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [series["lane"] for series in json.loads(done.stdout)["series"]] == ["one", "two"]

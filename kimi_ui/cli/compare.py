@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.portable import metrics_of
 from ..core.turn import TurnFold, TurnLog
-from .common import CommandError, add_common, printable, sentence_of, settings_of
+from .common import CommandError, add_common, complain, printable, sentence_of, settings_of
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -45,11 +45,13 @@ def run(options: argparse.Namespace) -> int:
     from .compare_view import CompareView
     from .session import session
 
-    prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
+    prompt = prompt_of(options.prompt)
     if not prompt.strip():
         raise CommandError("The prompt is empty; give one in quotes, or - and pipe it in.")
     settings = settings_of(options)
     with orderly_sigterm(), session(settings) as opened:
+        if opened.writer.problem:
+            complain(opened.writer.problem)
         opened.roster.settle()
         try:
             turn = opened.engine.send(prompt, lanes=options.lane, system=options.system)
@@ -64,13 +66,28 @@ def run(options: argparse.Namespace) -> int:
     return 0 if all(row["status"] in DONE for row in rows) else 1
 
 
+def prompt_of(given: str) -> str:
+    """The prompt, from standard input for ``-``. Raises ``CommandError`` for one that is not UTF-8."""
+    try:
+        prompt = sys.stdin.read() if given == "-" else given
+        prompt.encode()  # what is no UTF-8 came in as lone surrogates, which no model's server takes
+    except UnicodeError:
+        raise CommandError("The prompt is not UTF-8; convert it first, for example with iconv.") from None
+    return prompt
+
+
 def print_result(turn: TurnLog, reader: LogReader, as_json: bool = False) -> list[dict[str, Any]]:
     """Print every lane's result, in lanes' order, and return the rows. A turn of another log is measured here."""
+    from ..log.files import LogError
     from .compare_view import block
 
     fold = TurnFold.of(turn).apply_all(list(turn.entries))
     newest = [attempt_id for info in turn.lanes if (attempt_id := fold.current(info.id))]
-    metrics = {row["attempt_id"]: row for row in reader.attempt_metrics(newest)} or metrics_of(turn)
+    try:
+        metrics = {row["attempt_id"]: row for row in reader.attempt_metrics(newest)} or metrics_of(turn)
+    except LogError as error:
+        complain(f"{error.message} The figures below were made without it.")
+        metrics = metrics_of(turn)
     rows = [as_row(fold, info.id, metrics) for info in turn.lanes]
     for info, row in zip(turn.lanes, rows, strict=True):
         print(json.dumps(row) if as_json else block(info, row))

@@ -35,6 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with suppress(OSError):
             sys.stdout.close()  # whoever read us has gone; the interpreter's own flush at exit must not complain
         return 1
+    except Exception as error:
+        from ..log.files import LogError  # half a second that nobody should wait for a --help
+
+        if not isinstance(error, LogError):
+            raise
+        complain(str(error))
+        return 2
 
 
 def parser() -> argparse.ArgumentParser:

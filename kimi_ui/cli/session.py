@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..config import Settings, read_environment
 from ..engine import Engine
-from ..log.files import LogError
+from ..log.files import LogError, LogUnusable
 from ..log.reader import LogReader
 from ..log.writer import LogWriter
 from ..providers.roster import Roster
@@ -46,10 +46,26 @@ def session(settings: Settings) -> Iterator[Session]:
 
 
 def log_reader(settings: Settings) -> LogReader:
-    """The log for reading, brought up to date first if an older version wrote it. Raises ``CommandError``."""
-    if settings.db.exists():
-        _started_writer(settings).close()
-    return LogReader(settings.db)
+    """The log for reading, brought up to date first where it can be written. Raises ``CommandError``, ``LogError``.
+
+    Reading leaves alone what is no log: it may be a file of the person's own whose name was mistyped.
+    """
+    reader = LogReader(settings.db)
+    if not settings.db.exists():
+        return reader
+    if settings.db.is_dir():
+        raise CommandError(f"The log {settings.db} is a directory. Check --db.")
+    if settings.db.stat().st_size and not reader.is_log():
+        raise CommandError(f"{settings.db} is no log of Kimi UI. Check --db.")
+    writer = LogWriter(settings.db, begins_anew=False)
+    try:
+        writer.start()
+        writer.close()
+    except LogUnusable as error:
+        raise CommandError(str(error)) from None
+    except LogError:
+        pass  # an archived or foreign log is read as it is
+    return reader
 
 
 def _started_writer(settings: Settings) -> LogWriter:

@@ -12,8 +12,6 @@ from rich.console import Console
 
 from .common import CommandError, add_common, settings_of
 
-MAX_DAYS = 36_500
-
 
 def add(commands: Any) -> None:
     command = commands.add_parser(
@@ -33,8 +31,8 @@ def run(options: argparse.Namespace) -> int:
     from ..stats.terminal import Report
     from .session import log_reader
 
-    if options.days is not None and not 0 < options.days <= MAX_DAYS:
-        raise CommandError(f"--days is a number of days above 0, at most {MAX_DAYS}.")
+    if options.days is not None and not 0 < options.days <= sample.MAX_DAYS:
+        raise CommandError(f"--days is a number of days above 0, at most {sample.MAX_DAYS}.")
     settings = settings_of(options)
     if options.db and not settings.db.exists():  # without --db there may be none yet, and that is no mistake
         raise CommandError(f"There is no log at {settings.db}; check --db.")

@@ -152,6 +152,7 @@ class Engine:
         """
         t0_ns = self._clock_ns()
         self._check_open()
+        prompt, system = (text.encode(errors="replace").decode() for text in (prompt, system))  # no lone surrogates
         self._roster.refresh()
         choices, params = choices or {}, params or {}
         specs = {spec.id: spec for spec in self._roster.specs}

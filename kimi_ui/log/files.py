@@ -35,6 +35,14 @@ class LogError(Exception):
         self.remedy = remedy
 
 
+class LogUnusable(LogError):
+    """What is there is damaged, no log, or of a newer version: nothing of it can be relied on."""
+
+
+class LogUnreadable(LogError):
+    """The log is locked or damaged where it was read."""
+
+
 def is_unreadable(error: sqlite3.Error) -> bool:
     """True if the file is damaged or no SQLite database, as against busy, full or forbidden."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in UNREADABLE

@@ -7,6 +7,7 @@ writer, and works while the file is being replaced. Where there is no log yet, t
 from __future__ import annotations
 
 import heapq
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -18,6 +19,7 @@ from urllib.parse import quote
 from ..core.branches import Fork
 from ..core.events import End, Entry, Opened
 from ..core.turn import TurnLog
+from .files import LogUnreadable
 from .records import read_attempt, read_lanes, whole_events
 from .votes import last_vote, read_slots
 
@@ -51,7 +53,7 @@ class TurnHead(NamedTuple):
 
 
 class LogReader:
-    """Reads the log at ``path``. Raises ``sqlite3.Error`` only for a damaged or locked file."""
+    """Reads the log at ``path``. Raises ``LogUnreadable`` only for a damaged or locked file."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -61,13 +63,25 @@ class LogReader:
         """A read-only connection for one piece of work, rows by column name; an empty database if there is no log."""
         if self.path.is_file() and self.path.stat().st_size:
             uri = f"file:{quote(str(self.path.resolve()))}?mode=ro"
+            if not os.access(self.path.parent, os.W_OK) and not self.path.with_name(f"{self.path.name}-wal").exists():
+                uri += "&immutable=1"  # an archived log: SQLite could not put its -shm beside it, nor anybody write
             connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
         else:
             connection = _empty_log()
-        with closing(connection):
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA query_only = ON")
-            yield connection
+        try:
+            with closing(connection):
+                connection.row_factory = sqlite3.Row
+                connection.execute("PRAGMA query_only = ON")
+                yield connection
+        except sqlite3.Error as error:
+            remedy = "Try again; if it is damaged, keep it and choose another with --db."
+            raise LogUnreadable(f"The log {self.path} cannot be read ({error}).", remedy) from error
+
+    def is_log(self) -> bool:
+        """Whether the file is a log at all. Raises ``LogUnreadable``."""
+        with self.connect() as db:
+            query = "SELECT count(*) FROM sqlite_master WHERE name IN ('turns', 'attempts', 'attempt_metrics')"
+            return int(db.execute(query).fetchone()[0]) == 3
 
     def turn(self, turn_id: str) -> TurnLog | None:
         """A turn as it was, closed; None if there is no such turn. Attempts that are still open are there so far."""

@@ -16,7 +16,7 @@ from sqlite_utils import Database
 
 from ..core.attempt import AttemptFold
 from .erase import erase_step
-from .files import LOCK_WAIT_S, START_WAIT_S, LogError, LogFiles, append_ops, is_unreadable, read_ops
+from .files import LOCK_WAIT_S, START_WAIT_S, LogError, LogFiles, LogUnusable, append_ops, is_unreadable, read_ops
 from .records import Op, final_op, whole_events
 from .schema import migrate, unknown_migrations
 
@@ -30,23 +30,30 @@ REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, 
 
 
 class Store:
-    """The log as its one writer sees it. ``notice`` is a sentence about what the person should know, else empty."""
+    """The log as its one writer sees it. ``notice`` is a sentence about what the person should know, else empty.
 
-    def __init__(self, files: LogFiles) -> None:
+    ``begins_anew``: whether a log that cannot be used may be set aside, so that a new one is begun.
+    """
+
+    def __init__(self, files: LogFiles, begins_anew: bool = True) -> None:
         self.notice = ""
         self._files = files
+        self._begins_anew = begins_anew
         self._connection: sqlite3.Connection | None = None
 
     def open(self) -> None:
         """Open, migrate, write what dead processes could not, close what they left open. Raises ``LogError``.
 
-        A database that is damaged, or of a newer version, is set aside under another name and a new one begun.
+        A database that is damaged, or of a newer version, is set aside under another name and a new one begun, if that
+        is allowed; else this raises ``LogUnusable``.
         """
         files = self._files
         files.prepare()
         files.live()
         try:
             trouble, word = self._try_open()
+            if trouble and not self._begins_anew:
+                raise LogUnusable(f"The log {files.path} {trouble}.", "Check --db.")
             if trouble:
                 if files.others_running():
                     raise LogError(

@@ -67,13 +67,16 @@ class _Job:
 
 
 class LogWriter:
-    """Writes the log at ``path``. ``start`` raises ``LogError``; nothing else raises for a database that fails."""
+    """Writes the log at ``path``. ``start`` raises ``LogError``; nothing else raises for a database that fails.
 
-    def __init__(self, path: str | Path) -> None:
+    ``begins_anew`` False: a damaged or newer log is left where it is, and ``start`` raises ``LogUnusable``.
+    """
+
+    def __init__(self, path: str | Path, begins_anew: bool = True) -> None:
         self.path = Path(path)
         self.boot_id = uuid.uuid4().hex[:16]
         self._files = LogFiles(self.path, self.boot_id)
-        self._store = Store(self._files)
+        self._store = Store(self._files, begins_anew)
         self._jobs: queue.SimpleQueue[_Job | _Followed] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._opened: Future[None] = Future()

@@ -26,6 +26,12 @@ def near(model: str, ids: list[str], most: int = 3) -> list[str]:
     return list(dict.fromkeys([*same, *close]))[:most]
 
 
+def some(names: list[str], most: int = 5) -> str:
+    """The first of a list in words, and how many more there are."""
+    shown = ", ".join(names[:most]) or "nothing"
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
 def failed(error: ProviderError, latency_ms: float | None = None) -> Check:
     """A check that ended with an error, told as far as the error tells it."""
     failure = error.failure

@@ -35,6 +35,15 @@ _TOP_UP = "Add balance at {gateway}, or choose another route in the lanes file."
 _PICK = "Choose an id from the provider's list (Lanes tab, or `python -m kimi_ui doctor`)."
 _ANOTHER = "Choose another model or route in the lanes file."
 
+# Stands before every rule that speaks of the key, for lanes that name none.
+NO_KEY_NAMED = Rule(
+    (401,),
+    r"",
+    "auth",
+    "{gateway} wants a key, and this lane names none.",
+    'Write api_key_env = "NAME_OF_THE_VARIABLE" into the lane, and set that variable in the environment or in .env.',
+)
+
 RULES: tuple[Rule, ...] = (
     # -- money: asking again costs time and helps nobody
     Rule(

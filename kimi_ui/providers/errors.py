@@ -23,7 +23,7 @@ import httpx2
 
 from ..core.events import Failure
 from .base import ProviderError
-from .error_rules import RULES, Rule
+from .error_rules import NO_KEY_NAMED, RULES, Rule
 from .ndjson import loads
 
 MOST_DETAIL = 2000  # characters of the server's own words that are kept
@@ -158,6 +158,8 @@ def _by_rule(status: int, words: str, asked: Asked, wait_s: float | None) -> Pro
     lower = words.lower()
     for rule in RULES:
         if rule.fits(status, lower, asked.gateway):
+            if (status, rule.kind, asked.key_env) == (401, "auth", ""):
+                rule = NO_KEY_NAMED
             return _of_rule(rule, status, words, asked, wait_s)
     raise AssertionError("the last rule fits everything")
 

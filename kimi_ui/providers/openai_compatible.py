@@ -26,7 +26,7 @@ from ..core.lane import LaneSpec
 from .base import ChatRequest, Check, Host, Message, ProviderError
 from .body import HTTP_ERRORS, events_of, plain, read_bounded
 from .chat_body import ChatBody
-from .checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning
+from .checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning, some
 from .errors import Asked, bad_key, from_exception, from_payload, from_status, missing_key, simple
 from .ndjson import loads
 from .texts import Texts
@@ -215,7 +215,7 @@ class OpenAICompatible:
             return replace(found, problem=message, remedy="Check base_url (it usually ends in /v1), or probe the lane.")
         if not found.ok:
             likely = near(model, ids)
-            hint = f"Near it: {', '.join(likely)}." if likely else "The Lanes tab lists what there is."
+            hint = f"Near it: {', '.join(likely)}." if likely else f"It lists {some(ids)}."
             found = replace(found, problem=f"{asked.gateway} does not list the model {model}.", remedy=hint)
         return found
 

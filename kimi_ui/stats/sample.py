@@ -21,7 +21,10 @@ from numpy.typing import NDArray
 
 from ..core.metrics import CENSORED
 from ..log.reader import LogReader
+from ..log.records import read_lanes
 from .statistics import Floats
+
+MAX_DAYS = 36_500  # of a period; more would begin before the calendar
 
 NUMBERS = (
     "ttft_ms",
@@ -167,7 +170,7 @@ def state(reader: LogReader) -> tuple[int, ...]:
 
 
 def load(reader: LogReader, filters: Filters | None = None) -> Sample:
-    """The attempts that fit. Raises ``sqlite3.Error`` for a log that cannot be read."""
+    """The attempts that fit. Raises ``LogUnreadable``."""
     chosen, values = (filters or Filters()).chosen()
     with _rows(reader) as db:
         sample = _counted(db, chosen, values)
@@ -213,8 +216,14 @@ def _counted(db: sqlite3.Connection, chosen: str, values: Sequence[Any]) -> Samp
             series.name += " (stand-in)"
         elif per_lane[key.lane] > 1:
             series.name += f" · {key.model.rpartition('/')[2]}"
-    lanes = list(dict.fromkeys(key.lane for key in by_key))
+    lanes = list(dict.fromkeys([*lane_order(db), *(key.lane for key in by_key)]))
     return Sample(sorted(by_key.values(), key=lambda s: (lanes.index(s.key.lane), -newest[s.key])), excluded)
+
+
+def lane_order(db: sqlite3.Connection) -> list[str]:
+    """Lanes as the newest turns have them side by side."""
+    newest = db.execute("SELECT lanes FROM turns ORDER BY started_at_utc DESC, turn_id LIMIT 20")
+    return list(dict.fromkeys(lane.id for (lanes,) in newest for lane in read_lanes(lanes)))
 
 
 class Point(NamedTuple):

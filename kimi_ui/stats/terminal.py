@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
@@ -25,15 +25,11 @@ class Report:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         sample = self._sample
+        wide = options.update(max_width=10_000)
         if not sample.series:
             yield Text(NO_MATCH if self._filtered else EMPTY)
             return
-        rows = self._cells()
-        table = _table(rows)
-        unlimited = options.update(max_width=10_000)
-        if console.measure(table, options=unlimited).maximum > options.max_width:  # narrow: a column per series
-            table = _table(zip(*rows, strict=True))
-        yield table
+        yield from self._tables(lambda table: console.measure(table, options=wide).maximum <= options.max_width)
         yield Text(INTERVALS, style="dim")
         sentences = [
             Text(f"{metric.name}: {comparison.sentence}")
@@ -44,6 +40,17 @@ class Report:
             yield Group(Text(), *sentences)
         if out := left_out(sample):
             yield Text(out, style="dim")
+
+    def _tables(self, fits: Callable[[Table], bool]) -> list[Table]:
+        """One table; where it is too wide a column per series, in as many tables as that takes: no figure is cut."""
+        heads, *series = self._cells()
+        tables = [_table([heads, *series])]
+        for size in range(len(series), 0, -1):
+            if all(map(fits, tables)):
+                break
+            parts = [series[start : start + size] for start in range(0, len(series), size)]
+            tables = [_table(zip(heads, *part, strict=True)) for part in parts]
+        return tables
 
     def _cells(self) -> list[list[Text]]:
         """The heads, then a row per series."""

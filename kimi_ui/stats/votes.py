@@ -59,7 +59,7 @@ class Votes(NamedTuple):
 
 
 def votes(reader: LogReader, filters: Filters | None = None) -> Votes:
-    """The votes on the turns that fit. Raises ``sqlite3.Error`` for a log that cannot be read."""
+    """The votes on the turns that fit. Raises ``LogUnreadable``."""
     chosen, values = (filters or Filters()).chosen()
     query = f"""
         SELECT turn_id, lane, blind, outcome FROM vote_outcomes

@@ -93,7 +93,7 @@ def build(engine: Engine, routes: ChatRoutes, lanes: gr.HTML) -> None:
 
 
 class Busy(ValueError):
-    """A turn of the conversation is still running."""
+    """The conversation cannot take a prompt now: a turn still runs, it is gone, or it is not the one being edited."""
 
 
 def send_prompt(
@@ -110,7 +110,7 @@ def send_prompt(
     if conversation and any(not turn.closed for turn in engine.recent_turns(conversation)):
         raise Busy("The lanes are still answering: wait for them, or stop them.")
     if conversation and engine.owner_of(conversation) != owner:
-        conversation = ""  # deleted meanwhile, or never there: begin a new one rather than lose the prompt
+        raise Busy("This conversation is not here any more, it was deleted: press New, then send.")
     prompt = fold(text, routes.uploads.of(owner, keys))
     settings = routes.settings_of(owner, conversation)
     edit = _edit(more.get("edits"), conversation)
@@ -141,8 +141,10 @@ def send_prompt(
 
 
 def _edit(value: Any, conversation: str) -> Edit | None:
-    """The edit the page asks for, if it is one of the conversation it shows."""
-    if not isinstance(value, dict) or not conversation or value.get("conversation") != conversation:
+    """The edit the page asks for. Raises ``Busy`` if it is of another conversation than the one that is shown."""
+    if not isinstance(value, dict):
         return None
     seq = value.get("seq")
-    return Edit(conversation, seq) if isinstance(seq, int) and seq >= 0 else None
+    if not conversation or value.get("conversation") != conversation or not isinstance(seq, int) or seq < 0:
+        raise Busy("The prompt being edited is of another conversation: cancel the edit, then send.")
+    return Edit(conversation, seq)

@@ -44,7 +44,7 @@ _NOTES = {
     "unclosed_think": "The reasoning was never closed: all of the text stands there.",
     "context_truncated": "The prompt filled the context ({}) and was cut: raise num_ctx in the lanes file.",
     "text_limit": "The {} grew beyond all measure; reading stopped there.",
-    "skipped_pieces": "{} pieces of the stream could not be read and are missing.",
+    "skipped_pieces": "Part of the stream could not be read and is missing ({} of its events).",
     "invalid_utf8": "Some characters came broken and are shown as \ufffd.",
     "refusal": "The model declined: {}",
     "tool_calls": "The model wanted to call a tool; this app offers none.",

@@ -70,21 +70,26 @@ class PageRoutes:
         ]
 
     async def state(self, request: Request) -> Response:
-        """What the page is to show: the turn or conversation asked for, else the visitor's running turn."""
+        """What the page is to show: the turn or conversation asked for, else the visitor's running turn.
+
+        With ``new`` in the query no turn: the lanes as they are now, for a conversation that begins.
+        """
         owner = owner_of(request.cookies)
+        await asyncio.to_thread(self._roster.refresh)
         turns: list[TurnLog] = []
         if turn_id := request.query_params.get("turn"):
             shown = await self.found(turn_id, owner)
             turns = await self.conversation(shown.conversation_id, owner, with_entries=False) if shown else []
         elif conversation := request.query_params.get("c"):
             turns = await self.conversation(conversation, owner, with_entries=False)
-        elif owner and (live := self._engine.live_turns(owner)):
+        elif "new" not in request.query_params and owner and (live := self._engine.live_turns(owner)):
             turns = await self.conversation(live[-1].conversation_id, owner, with_entries=False)
         response = Json(
             {
                 "lanes": self._lanes(),
                 "conversation": turns[-1].conversation_id if turns else None,
                 "turns": await run_in_threadpool(lambda: [self._described(turn) for turn in turns]),
+                "notice": self._engine.log.problem if self._engine.log else "",
             }
         )
         give_cookie(request, response)
@@ -185,5 +190,6 @@ def _describe_lane(spec: LaneSpec, specs: Mapping[str, LaneSpec], way: Way | Non
         **asdict(lane_info(spec, specs)),
         "served_by": way.via if way else " · ".join(part for part in (inner.provider, host) if part),
         "why": " ".join(part for part in (way.why, way.why_not_better) if part) if way else "",
+        "why_not": way.why_not_better if way else "",
         "price": asdict(price) if price else None,
     }

@@ -189,6 +189,8 @@ class StatsView:
         self, request: gr.Request, lanes: list[str] | None = None, models: list[str] | None = None, days: int = 0
     ) -> dict[str, Any]:
         """The summary: per lane and paired by prompt, of the last ``days`` days (0: of all time)."""
+        if days > samples.MAX_DAYS:
+            raise gr.Error(f"days is at most {samples.MAX_DAYS}, or 0 for all time.", print_exception=False)
         since = datetime.fromtimestamp(datetime.now(UTC).timestamp() - days * 86_400, UTC) if days > 0 else None
         filters = samples.Filters(
             lanes=tuple(lanes or ()),

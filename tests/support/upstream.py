@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import socket
 import ssl
 import threading
 import time
@@ -29,6 +30,7 @@ from types import TracebackType
 
 import orjson
 
+from .arrival import ArrivalSocket
 from .paced import Plan, ollama_body, openai_body, plan_of
 from .scenarios import SCENARIOS
 from .wire import NDJSON, SSE, Behaviour, Close, Piece, Request, Reset, Stream, plain, stream_of, streamed
@@ -115,8 +117,11 @@ class Upstream:
 
     def _run(self, ready: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)
+        listening = ArrivalSocket(socket.AF_INET, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", self._port))
         server = self._loop.run_until_complete(
-            self._loop.create_server(self._protocol, "127.0.0.1", self._port, ssl=self._tls, backlog=256)
+            self._loop.create_server(self._protocol, sock=listening, ssl=self._tls, backlog=256)
         )
         self._port = server.sockets[0].getsockname()[1]
         ready.set()
@@ -151,6 +156,7 @@ class Upstream:
             nth = 0
             while (request := await _read_request(reader)) is not None:
                 request.nth = nth = nth + 1
+                request.t = writer.get_extra_info("socket")._sock.arrived_t
                 self.requests.append(request)
                 if not await self._answer(request, reader, writer):
                     break

@@ -1,0 +1,35 @@
+"""When bytes arrived, by the kernel's own stamp: a server that comes late to read must not seem to be asked later."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+import time
+from typing import Any
+
+TIMESTAMPS_NS = (
+    35 if sys.platform == "linux" and sys.maxsize > 2**32 else None
+)  # SO_TIMESTAMPNS; others: when it is read
+
+
+class ArrivalSocket(socket.socket):
+    """A socket that knows when the newest bytes it returned arrived (``arrived_t``, seconds of ``time.monotonic``)."""
+
+    arrived_t = 0.0
+
+    def accept(self) -> tuple[ArrivalSocket, Any]:
+        connection, address = super().accept()
+        stamped = ArrivalSocket(fileno=connection.detach())
+        if TIMESTAMPS_NS:
+            stamped.setsockopt(socket.SOL_SOCKET, TIMESTAMPS_NS, 1)
+        return stamped, address
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        data, extras, _, _ = self.recvmsg(size, 64, flags)
+        self.arrived_t = time.monotonic()
+        for level, kind, value in extras:
+            if (level, kind) == (socket.SOL_SOCKET, TIMESTAMPS_NS):
+                seconds, ns = struct.unpack("qq", value)
+                self.arrived_t -= time.time() - (seconds + ns / 1e9)
+        return data
