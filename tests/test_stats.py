@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from kimi_ui.core.events import Answer, End, Flag, Meta, Usage
-from kimi_ui.core.turn import TurnLog
+from kimi_ui.core.turn import LaneInfo, TurnLog
 from kimi_ui.core.vote import Vote
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.votes import vote_op
@@ -303,6 +303,19 @@ def test_the_terminal_table(log: tuple[LogWriter, LogReader]) -> None:
     narrow = printed(Report(load(reader)), width=72)
     assert "Kimi" in narrow.splitlines()[0] and "Heavy" in narrow.splitlines()[0] and "[0.52, 0.54]" in narrow
     assert NO_MATCH in printed(Report(load(reader, Filters(lanes=("none",))), filtered=True))
+
+
+def test_many_lanes_stand_in_their_order_and_no_figure_is_cut(log: tuple[LogWriter, LogReader]) -> None:
+    writer, reader = log
+    names = [f"Lane number {n}" for n in (3, 1, 2, 6, 4, 5)]
+    lanes = tuple(LaneInfo(name, name, "openai", f"model-{name}") for name in names)
+    attempts = [(attempt(name, label=name, price=PRICE), ended(stream(100))) for name in reversed(names)]
+    store(writer, turn(*attempts, lanes=lanes))
+    sample = load(reader)
+    assert [series.name for series in sample.series] == names
+    text = printed(Report(sample), width=60)
+    assert "…" not in text and [text.index(name) for name in names] == sorted(text.index(name) for name in names)
+    assert text.count("First token (s)") > 1 and text.count("0.10") >= 6
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
@@ -279,3 +281,81 @@ def test_state_changes_are_said_once_and_politely(site: ChatSite, page: Page) ->
     for stream in (".reasoning-view", "[data-part=answer]"):
         assert set(page.locator(stream).evaluate_all("all => all.map(one => one.ariaLive)")) == {"off"}
     assert page.locator("[aria-live=polite], [role=status], [role=log]").count() >= 1
+
+
+def test_an_edit_ends_with_its_conversation_and_gives_back_what_was_there(site: ChatSite, page: Page) -> None:
+    ask(page, "Alpha")
+    alpha = page.url
+    page.locator("#new-conversation, .history-new").locator("visible=true").first.click()
+    expect(page.locator(".start")).to_be_visible()
+    ask(page, "Beta")
+    attach(page, "notes.txt", b"some notes")
+    page.locator("#prompt textarea").fill("a draft")
+    page.locator(".prompt-edit").click()
+    expect(page.locator("#prompt textarea")).to_have_value("Beta")
+    expect(page.locator(".attachment")).to_have_count(0)
+
+    page.locator(".history-open", has_text="Alpha").click()
+    expect(page.locator(".turn-current .prompt-text")).to_have_text("Alpha")
+    expect(page.locator(".composer-banner")).to_be_hidden()
+    expect(page.locator("#prompt textarea")).to_have_value("a draft")
+    expect(page.locator(".attachment")).to_contain_text("notes.txt")
+    assert page.url == alpha
+    ask(page, "Alpha goes on")
+    expect(page.locator(".prompt-text")).to_have_text(["Alpha", "Alpha goes on"])
+
+
+def test_t_opens_and_folds_all_lanes_alike(site: ChatSite, page: Page) -> None:
+    ask(page)
+    leave_the_field(page)
+    toggles = page.locator(".turn-current .reasoning-toggle:not([disabled])")
+    before = toggles.evaluate_all("all => all.map((one) => one.ariaExpanded)")
+    assert len(before) >= 2 and set(before) == {"false"}
+    for expected in ("true", "false", "true", "false"):
+        page.keyboard.press("t")
+        assert set(toggles.evaluate_all("all => all.map((one) => one.ariaExpanded)")) == {expected}
+
+
+def test_a_conversation_deleted_in_another_tab_says_so(site: ChatSite, visitor: Visitor, page: Page) -> None:
+    ask(page, "Soon gone")
+    conversation = page.url.partition("c=")[2]
+    second = visitor.open()
+    second.evaluate(
+        """async (id) => {
+          await fetch(`/kimi/conversations/${id}`, { method: "DELETE" });
+          new BroadcastChannel("kimi").postMessage({ history: true });
+        }""",
+        conversation,
+    )
+    expect(page.locator(".page-notice")).to_have_text("The conversation shown here was deleted in another tab.")
+    expect(page.locator(".start")).to_be_visible()
+    assert "c=" not in page.url
+    page.goto(f"{site.url}?c={conversation}")
+    expect(page.locator(".page-notice")).to_contain_text("is not here: it was deleted")
+
+
+def test_a_prompt_that_could_not_be_sent_stays_and_the_page_says_why(
+    site: ChatSite, visitor: Visitor, page: Page
+) -> None:
+    ask(page)
+    visitor.context.set_offline(True)
+    page.locator("#prompt textarea").fill("Are you there?")
+    page.keyboard.press("Enter")
+    expect(page.locator(".composer-note")).to_contain_text("the prompt was not sent", timeout=20_000)
+    expect(page.locator("#prompt textarea")).to_have_value("Are you there?")
+    visitor.context.set_offline(False)
+    visitor.problems.clear()  # the browser's own words about requests that failed
+
+
+def test_the_page_shows_lanes_as_they_are_now(site: ChatSite, page: Page) -> None:
+    label = page.locator('.turn-current [data-lane="qwen"] h3')
+    expect(label).to_have_text("Qwen3-Coder")
+    before = site.qwen.spec
+    try:
+        site.qwen.spec = replace(before, label="Qwen, renamed")
+        page.evaluate("window.dispatchEvent(new Event('focus'))")
+        expect(label).to_have_text("Qwen, renamed")
+    finally:
+        site.qwen.spec = before
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+    expect(label).to_have_text("Qwen3-Coder")
