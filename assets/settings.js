@@ -85,7 +85,7 @@ class Drawer {
   #changed(field) {
     if (this.lanes.length && !this.lanes.some((lane) => lane.on.checked)) {
       field.checked = true;
-      return this.#say("At least one lane has to take part.");
+      return this.#say("At least one lane has to take part: this one stays on.");
     }
     return this.#save();
   }

@@ -173,7 +173,9 @@ def test_number_keys_give_a_lane_the_width_and_take_it_back(site: ChatSite, page
     focused, narrow = lane(page, "kimi").bounding_box(), strip.bounding_box()
     assert whole and focused and narrow and focused["width"] > 2 * whole["width"] and narrow["width"] < 150
     expect(lane(page, "qwen", "status")).to_contain_text("Answering")
-    expect(lane(page, "qwen", "answer")).to_be_hidden()
+    expect(lane(page, "qwen", "answer")).to_be_visible()
+    for part in (".steps", ".reasoning-head", ".answer-tools"):
+        expect(strip.locator(part)).to_be_hidden()
     for metric in ("elapsed", "tokens"):
         expect(strip.locator(f"[data-metric={metric}]")).to_be_visible()
         expect(strip.locator(f"[data-metric={metric}]")).not_to_have_text("–")

@@ -69,7 +69,10 @@ class Engine:
     """Sends turns, stops them, hands out their logs.
 
     ``log`` None: nothing is stored. ``reader`` None: conversations are known only while they are in memory.
+    ``leaving``: the process has been told to end; whatever is stopped from then on is interrupted, not stopped.
     """
+
+    leaving = False
 
     def __init__(
         self,
@@ -217,7 +220,7 @@ class Engine:
         def stop() -> None:
             for name, tries in self._running.get(turn_id, {}).items():
                 if lane in (None, name):
-                    tries.stop("user")
+                    tries.stop("shutdown" if self.leaving else "user")
 
         if not self._closing:
             self._loop.call_soon_threadsafe(stop)

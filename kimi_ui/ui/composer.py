@@ -109,8 +109,10 @@ def send_prompt(
         return None
     if conversation and any(not turn.closed for turn in engine.recent_turns(conversation)):
         raise Busy("The lanes are still answering: wait for them, or stop them.")
-    if conversation and engine.owner_of(conversation) != owner:
-        raise Busy("This conversation is not here any more, it was deleted: press New, then send.")
+    if conversation and (whose := engine.owner_of(conversation)) != owner:
+        if whose is None:
+            raise Busy("This conversation is not here any more, it was deleted: press New, then send.")
+        conversation = ""  # one that may only be read, the command line's: a new one begins
     prompt = fold(text, routes.uploads.of(owner, keys))
     settings = routes.settings_of(owner, conversation)
     edit = _edit(more.get("edits"), conversation)

@@ -93,7 +93,7 @@ def _create(
         await asyncio.to_thread(engine.close)
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.state.streams = pages.streams
+    app.state.streams, app.state.engine = pages.streams, engine
     app.router.routes.extend(CompareRoutes(engine, pages).routes())
     app.router.routes.extend(HistoryRoutes(engine, reader, pages).routes())
     app.router.routes.extend([*chat.routes(), *LanesRoutes(roster, pages.pulls).routes(), *pages.routes()])
@@ -170,6 +170,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         self._app.state.streams.closing = True
+        self._app.state.engine.leaving = True  # requests end before the engine is closed, and stop what they asked for
         super().handle_exit(sig, frame)
         self._captured_signals.clear()  # else it would raise the signal again and end the process before its caller
 
