@@ -216,9 +216,18 @@ class Page {
     this.#say("The conversation shown here was deleted in another tab.");
   }
 
+  /** A vote in another tab has opened a blind turn that this one shows, too. */
+  async #openedElsewhere(id) {
+    if (![...this.pastRows, this.row].some((row) => row?.id === id)) return;
+    const response = await fetch(`/kimi/state?turn=${encodeURIComponent(id)}`).catch(() => null);
+    const turn = response?.ok ? (await response.json()).turns.find((one) => one.turn_id === id) : null;
+    if (turn) this.#reopen(turn);
+  }
+
   /** Another tab of this browser has sent: follow if it is the same conversation. */
-  #heard({ conversation, turn, again, history: changed }) {
+  #heard({ conversation, turn, again, opened, history: changed }) {
     if (changed) this.#stillThere();
+    else if (opened) this.#openedElsewhere(opened);
     else if (again && turn === this.row?.id) this.#watch(this.stream?.consumed ?? null);
     else if (!again && conversation === this.conversation && turn !== this.row?.id) this.#openTurn(turn);
   }
@@ -322,11 +331,12 @@ class Page {
     if (response.ok) row.apply(await response.json(), false);
   }
 
-  /** A blind turn has been opened: draw it anew, as it is. */
-  #reopen(turn) {
+  /** A blind turn has been opened: draw it anew, as it is. `here`: by the reader of this tab. */
+  #reopen(turn, here = false) {
+    if (here) this.channel?.postMessage({ opened: turn.turn_id });
     if (turn.turn_id === this.row?.id) {
       this.#follow(turn);
-      return this.row.verdict.focus();
+      return here && this.row.verdict.focus();
     }
     const place = this.pastRows.findIndex((row) => row.id === turn.turn_id);
     if (place < 0) return undefined;
@@ -335,7 +345,7 @@ class Page {
     this.pastRows[place].close();
     this.pastRows[place].element.replaceWith(row.element);
     this.pastRows[place] = row;
-    row.verdict.focus();
+    if (here) row.verdict.focus();
     return this.#fetchFrame(row);
   }
 
@@ -354,7 +364,7 @@ class Page {
       answerText: (lane, attempt) => fetch(`${of(lane)}/answer?attempt=${attempt}`).then((response) => (response.ok ? response.text() : "")),
       announce: (text) => this.announcer.say(text),
       refresh: () => this.load(),
-      opened: (turn) => this.#reopen(turn),
+      opened: (turn) => this.#reopen(turn, true),
       replay: () => this.replays.watch(turnId),
     };
   }

@@ -372,6 +372,9 @@ def test_a_blind_turn_tells_nothing_before_the_vote_and_all_after_it(site: Site,
     page.reload()
     wait_phase(page, "A", "done")
     assert telling(told(page)) == []
+    second = page.context.new_page()
+    second.goto(page.url)
+    wait_phase(second, "A", "done")
 
     page.locator(".verdict-choice").nth("ABC".index("B")).click()
     wait_phase(page, "luna", "done")
@@ -381,6 +384,8 @@ def test_a_blind_turn_tells_nothing_before_the_vote_and_all_after_it(site: Site,
     votes = "SELECT choice, lane, blind, speed_visible FROM votes WHERE turn_id = ?"
     assert site.rows(votes, turn.turn_id) == [("lane", turn.slots[1], 1, 0)]
     expect(page.locator(".verdict-choice[aria-pressed=true]")).to_be_focused()
+    wait_phase(second, "luna", "done")  # the vote opens it in every tab
+    second.close()
 
 
 def test_no_word_of_a_blind_answer_leaves_before_the_last_lane_has_ended(site: Site, page: Page) -> None:

@@ -189,6 +189,18 @@ def test_dollars_that_are_not_math_stay_text(text: str) -> None:
     assert "<math" not in render(text)
 
 
+@pytest.mark.parametrize("name", ["align", "align*", "equation", "gather*"])
+def test_a_bare_environment_is_display_math(name: str) -> None:
+    html = render(f"So:\n\\begin{{{name}}}\n- a &= b \\\\\n# c &= d\n\\end{{{name}}}\n\nEnd.")
+    assert html.count('<math display="block">') == 1 and violations(html) == []
+    assert not {"ul", "h3", "code"} & set(read(html).tags) and "End." in visible_text(html)
+
+
+def test_an_environment_that_is_not_math_or_never_ends_stays_text() -> None:
+    for text in ("\\begin{itemize}\na\n\\end{itemize}", "\\begin{align}\na &= b", "`\\begin{align}a\\end{align}`"):
+        assert "<math" not in render(text)
+
+
 def test_display_math_is_not_read_as_lists_or_headings() -> None:
     html = render("Then\n$$\na\n- b\n= c\n---\n$$\nafter")
     assert html.count('<math display="block">') == 1 and not {"ul", "hr", "h4"} & set(read(html).tags)

@@ -137,8 +137,8 @@ class App:
 
 
 @contextlib.contextmanager
-def app(base_url: str, models: Sequence[str], heavy_width: int = 0) -> Iterator[App]:
-    """``app.py`` with one lane per model (and a heavy lane of the first, if asked), on a database of its own."""
+def app(base_url: str, models: Sequence[str], heavy_width: int = 0, db: Path | None = None) -> Iterator[App]:
+    """``app.py`` with one lane per model (and heavy of the first, if asked), on ``db`` or a database of its own."""
     with tempfile.TemporaryDirectory() as folder:
         lanes = Path(folder) / "lanes.toml"
         tables = [
@@ -152,7 +152,7 @@ def app(base_url: str, models: Sequence[str], heavy_width: int = 0) -> Iterator[
                 f"width = {heavy_width}\nquorum = {heavy_width}\n"
             )
         lanes.write_text("\n".join(tables))
-        db, port = Path(folder) / "log.sqlite3", free_port()
+        db, port = db or Path(folder) / "log.sqlite3", free_port()
         started = time.perf_counter()
         arguments = ["app.py", "--port", str(port), "--db", str(db), "--lanes", str(lanes), "--no-browser"]
         with process(arguments, PYTHONWARNINGS="ignore") as child:

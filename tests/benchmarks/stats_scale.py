@@ -2,6 +2,9 @@
 
     python -m tests.benchmarks.stats_scale [N_ATTEMPTS]
 
+``…_s`` are seconds: of the functions alone, and in ``in_chromium`` from a click in the page of the app that runs over
+this log until its table shows: on the tab by a visitor who has just come, then on another metric; the median of five.
+
 The log is real (schema, views, indexes as the app makes them), its rows are drawn from a seeded generator: three lanes,
 two models in one of them, 3 % failed or stopped, 2 % suspect, answers of about 4,000 characters.
 """
@@ -11,6 +14,7 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
+import statistics
 import sys
 import tempfile
 import time
@@ -19,6 +23,8 @@ from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+from playwright.sync_api import Page, sync_playwright
 
 from kimi_ui.core.attempt import AttemptFold
 from kimi_ui.log.measured import measure_all
@@ -29,6 +35,8 @@ from kimi_ui.stats.sample import load
 from kimi_ui.stats.summary import as_dict
 from kimi_ui.ui.stats_tab import StatsView
 from tests.support.turns import attempt, unique
+
+from .harness import CHROMIUM, CHROMIUM_FLAGS, app
 
 LANES = (("kimi", 9.0, 83, 0.6, 2.5), ("heavy", 12.0, 92, 0.6, 2.5), ("qwen", 2.0, 118, 0.0, 0.0))
 N_TURNS_PER_CONVERSATION = 5
@@ -149,7 +157,35 @@ def main() -> None:
             "turns_of_a_page": measured(lambda: reader.turns("me")),
             "metrics_of_one_attempt": measured(lambda: reader.attempt_metrics(["x"])),
         }
+        figures["in_chromium"] = in_chromium(path)
     print(json.dumps(figures))
+
+
+def in_chromium(path: Path, visits: int = 5) -> dict[str, float]:
+    """Seconds from a click to its table in the page: the tab, and another metric on it."""
+    tab: list[float] = []
+    metric: list[float] = []
+    with app("http://127.0.0.1:9/v1", ["none"], db=path) as running, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+        for _ in range(visits):
+            page = browser.new_page(viewport={"width": 1600, "height": 900})
+            page.goto(running.url)
+            page.locator("[data-lane]").first.wait_for()
+            page.wait_for_timeout(1000)  # of loading what is not looked at yet
+            tab.append(_until(page, lambda page: page.get_by_role("tab", name="Stats").click(), "table.st-series"))
+            page.wait_for_timeout(1000)
+            changed = "#stats-paired .st-note:has-text('First token')"
+            metric.append(_until(page, lambda page: page.locator("#stats-metric label").first.click(), changed))
+            page.close()
+        browser.close()
+    return {"tab_s": round(statistics.median(tab), 3), "other_metric_s": round(statistics.median(metric), 3)}
+
+
+def _until(page: Page, act: Callable[[Page], None], shown: str) -> float:
+    started = time.perf_counter()
+    act(page)
+    page.locator(shown).first.wait_for()
+    return time.perf_counter() - started
 
 
 def _remeasure(path: Path) -> float:

@@ -1,5 +1,6 @@
-"""LaTeX in Markdown: ``$…$``, ``$$…$$``, ``\\(…\\)``, ``\\[…\\]`` to MathML (latex2mathml), no script in the browser.
+"""LaTeX in Markdown to MathML (latex2mathml), no script in the browser.
 
+Notations: ``$…$``, ``$$…$$``, ``\\(…\\)``, ``\\[…\\]`` and display environments (``\\begin{align}``).
 What cannot be converted is shown as its source. Dollars follow Pandoc's rule (no space inside the dollars, no digit
 after the closing one) and a check for prices, so that "$5 and $10" stays text. Display math may span lines, not blank
 lines. All scans are linear in the text, conversion is bounded in length.
@@ -24,12 +25,16 @@ from markdown_it.token import Token
 MAX_LATEX_CHARS = 4_000  # 25 ms of conversion at the most (measured over pathological inputs)
 MAX_DISPLAY_LINES = 200
 
-_CLOSER = {"$$": "$$", "\\[": "\\]", "\\(": "\\)", "$": "$"}
+_ENVIRONMENTS = [name + star for name in ("align", "equation", "gather", "multline", "eqnarray") for star in ("", "*")]
+_ENDS = {f"\\begin{{{name}}}": f"\\end{{{name}}}" for name in _ENVIRONMENTS}
+_CLOSER = {"$$": "$$", "\\[": "\\]", "\\(": "\\)", "$": "$", **_ENDS}
+_BLOCK_OPENER = re.compile("|".join(map(re.escape, ("$$", "\\[", *_ENDS))))
 _CLOSING = {
     "$": re.compile(r"(?<![\s\\$])\$(?![\d$])"),
     "$$": re.compile(r"(?<!\\)\$\$"),
     "\\)": re.compile(r"(?<!\\)\\\)"),
     "\\]": re.compile(r"(?<!\\)\\\]"),
+    **{end: re.compile(re.escape(end)) for end in _ENDS.values()},
 }
 # Macros may expand without bound, and no answer needs to define its own.
 _DEFINITION = re.compile(r"\\(?:(?:re|provide)?new(?:command|environment)|[gex]?def|let|DeclareMathOperator)(?![a-z])")
@@ -99,9 +104,10 @@ def _inline(state: StateInline, silent: bool) -> bool:
 
 def _block(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
     position = state.bMarks[start_line] + state.tShift[start_line]
-    opener = state.src[position : position + 2]
-    if opener not in ("$$", "\\[") or state.is_code_block(start_line):
+    found = _BLOCK_OPENER.match(state.src, position)
+    if not found or state.is_code_block(start_line):
         return False
+    opener = found[0]
     closer = _CLOSER[opener]
     # Where an earlier search for this closer gave up, this one will too: without it many openers cost their square.
     hopeless: dict[str, int] = state.env.setdefault("math_hopeless", {})
@@ -113,7 +119,7 @@ def _block(state: StateBlock, start_line: int, end_line: int, silent: bool) -> b
         if state.sCount[line] < state.blkIndent:
             break
         text = state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
-        text = text[2:] if line == start_line else text
+        text = text[len(opener) :] if line == start_line else text
         closing = _CLOSING[closer].search(text)
         if closing:
             if text[closing.end() :].strip(" \t.,;"):
@@ -152,15 +158,16 @@ def _render_inline(self: Any, tokens: Sequence[Token], index: int, options: Any,
 def _render_block(self: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
     token = tokens[index]
     unclosed = token.meta["unclosed"]
-    mathml = None if unclosed else to_mathml(token.content.strip(), True)
+    source = token.markup + token.content + ("" if unclosed else _CLOSER[token.markup])
+    latex = source if token.markup in _ENDS else token.content
+    mathml = None if unclosed else to_mathml(latex.strip(), True)
     if mathml is None:
-        source = token.markup + token.content + ("" if unclosed else _CLOSER[token.markup])
         return f'<p><code class="md-latex">{escape(source)}</code></p>\n'
     return f'<div class="md-math md-display">{mathml}</div>\n'
 
 
 def math_plugin(md: MarkdownIt) -> None:
-    """Teach a parser the four notations. Inline rules go before ``escape``, which would eat ``\\(``."""
+    """Teach a parser these notations. Inline rules go before ``escape``, which would eat ``\\(``."""
     md.inline.ruler.before("escape", "math", _inline)
     md.block.ruler.before("fence", "math", _block, {"alt": ["paragraph", "reference", "blockquote", "list"]})
     md.add_render_rule("math_inline", _render_inline)
