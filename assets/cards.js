@@ -45,15 +45,15 @@ export function standInCard({ model, stand_in_for: standInFor, how_to_get_real: 
     "div", { class: "card card-stand-in" },
     h("p", {}, h("strong", {}, "Stand-in. "),
       `${model || "A small embedded model"}, small and far weaker, answers here in place of ${standInFor}: to try the page, not to judge the model.`),
-    whyNot ? h("p", { class: "card-label" }, whyNot) : null,
     line ? h("p", { class: "card-label" }, howToGet(standInFor, line)) : null,
     line ? commandLine(line) : null,
+    whyNot ? h("p", { class: "card-label" }, whyNot) : null,
   );
 }
 
 /** What to do with the line that gets a lane its real model: a variable to set, or a command. */
 export function howToGet(wanted, line) {
-  return /^[A-Z0-9_]+=/.test(line) ? `To get ${wanted}, put this into .env or the environment:` : `To get ${wanted}, run:`;
+  return /^[A-Z0-9_]+=/.test(line) ? `To get ${wanted}, put into .env:` : `To get ${wanted}, run:`;
 }
 
 /** Counts down to the next try; `tick(now)` in ms of the turn's clock. */
