@@ -17,7 +17,7 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "stats",
         help="what the log says of each lane",
-        description="Medians with 95 %% intervals over the log's attempts; differences are paired by prompt.",
+        description="Medians with 95 % intervals over the log's attempts; differences are paired by prompt.",
     )
     add_common(command)
     command.add_argument("--lane", metavar="ID", action="append", default=[], help="only this lane; several times")
