@@ -198,11 +198,9 @@ class Page {
   /** Back from the editor where a key was set: lanes at rest show who would answer now. */
   async #renewLanes() {
     if (this.row?.id !== "") return;
-    const response = await fetch("/kimi/state?new=1").catch(() => null);
-    if (!response?.ok || this.row?.id !== "") return;
-    const { lanes } = await response.json();
-    if (JSON.stringify(lanes) === JSON.stringify(this.laneInfos)) return;
-    this.laneInfos = lanes;
+    const state = await stateOf({ new: "1" });
+    if (!state || this.row?.id !== "" || JSON.stringify(state.lanes) === JSON.stringify(this.laneInfos)) return;
+    this.laneInfos = state.lanes;
     this.#rest();
   }
 
@@ -210,8 +208,8 @@ class Page {
   async #stillThere() {
     const { conversation } = this;
     if (!conversation || this.running) return;
-    const response = await fetch(`/kimi/state?c=${encodeURIComponent(conversation)}`).catch(() => null);
-    if (!response?.ok || (await response.json()).turns.length || conversation !== this.conversation) return;
+    const state = await stateOf({ c: conversation });
+    if (!state || state.turns.length || conversation !== this.conversation) return;
     await this.open("");
     this.#say("The conversation shown here was deleted in another tab.");
   }
@@ -219,8 +217,7 @@ class Page {
   /** A vote in another tab has opened a blind turn that this one shows, too. */
   async #openedElsewhere(id) {
     if (![...this.pastRows, this.row].some((row) => row?.id === id)) return;
-    const response = await fetch(`/kimi/state?turn=${encodeURIComponent(id)}`).catch(() => null);
-    const turn = response?.ok ? (await response.json()).turns.find((one) => one.turn_id === id) : null;
+    const turn = (await stateOf({ turn: id }))?.turns.find((one) => one.turn_id === id);
     if (turn) this.#reopen(turn);
   }
 
@@ -401,4 +398,10 @@ class Page {
     setText(this.notice, text);
     this.notice.hidden = false;
   }
+}
+
+/** What the server would show for `query`; null if it does not answer. */
+async function stateOf(query) {
+  const response = await fetch(`/kimi/state?${new URLSearchParams(query)}`).catch(() => null);
+  return response?.ok ? response.json() : null;
 }
