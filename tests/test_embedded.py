@@ -225,9 +225,10 @@ def kill(child: Endpoint) -> None:
 async def until(turn: TurnLog, condition: str) -> TurnFold:
     """Wait until the turn's lane was ``sent``, has an ``answer`` or has come to its ``end``, and give the fold."""
     while True:
+        closed = turn.closed  # before the entries: none can come after it was set
         fold = TurnFold.of(turn).apply_all(list(turn.entries))
         newest = fold.current(turn.lanes[0].id)
-        if turn.closed or (newest and (condition == "sent" or (condition == "answer" and fold.folds[newest].answer))):
+        if closed or (newest and (condition == "sent" or (condition == "answer" and fold.folds[newest].answer))):
             return fold
         await asyncio.sleep(0.01)
 
