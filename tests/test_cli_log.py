@@ -15,6 +15,7 @@ import pytest
 
 from kimi_ui.cli import main
 from kimi_ui.log.reader import LogReader
+from kimi_ui.stats.sample import ALWAYS_OUT, REASONS
 from tests.support.upstream import Upstream
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,6 +55,39 @@ def test_stats_as_a_table_and_as_json(log: Path, capsys: pytest.CaptureFixture[s
     assert summary["n_attempts"] + sum(summary["excluded"].values()) == 1  # left out where the machine was too busy
     assert main(["stats", "--days", "-1"]) == 2
     assert "--days" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "lanes"),
+    [
+        (["--model", "gone"], ["two"]),
+        (["--provider", "openai"], ["one", "two"]),
+        (["--provider", "ollama"], []),
+        (["--conversation", "another"], []),
+        (["--chars-to", "20"], []),
+        (["--chars-from", "20", "--chars-to", "21"], ["one", "two"]),
+        (["--kind", "bench"], []),
+        (["--kind", "chat", "--start", "warm"], ["one", "two"]),
+        (["--start", "cold"], []),
+        (["--days", "1"], ["one", "two"]),
+    ],
+)
+def test_stats_filters_as_the_tab_does(
+    log: Path, capsys: pytest.CaptureFixture[str], options: list[str], lanes: list[str]
+) -> None:
+    assert main(["stats", "--json", *options]) == 0
+    assert [series["lane"] for series in json.loads(capsys.readouterr().out)["series"]] == lanes
+
+
+def test_stats_counts_in_what_it_left_out_when_asked(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(sqlite3.connect(log)) as db, db:
+        db.execute("UPDATE measured SET suspect = 1 WHERE lane = 'one'")
+    assert main(["stats", "--json"]) == 0
+    before = json.loads(capsys.readouterr().out)
+    everything = [word for reason in set(REASONS) - {ALWAYS_OUT} for word in ("--include", reason)]
+    assert main(["stats", "--json", *everything]) == 0
+    after = json.loads(capsys.readouterr().out)
+    assert before["excluded"]["suspect"] and not after["excluded"] and after["n_attempts"] == 2
 
 
 def test_no_log_yet_is_no_error_but_a_mistyped_one_is_and_none_is_made_by_looking(

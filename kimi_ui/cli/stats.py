@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from .common import CommandError, add_common, settings_of
+
+if TYPE_CHECKING:
+    from ..stats.sample import Filters
 
 
 def add(commands: Any) -> None:
@@ -20,8 +22,22 @@ def add(commands: Any) -> None:
         description="Medians with 95 % intervals over the log's attempts; differences are paired by prompt.",
     )
     add_common(command)
-    command.add_argument("--lane", metavar="ID", action="append", default=[], help="only this lane; several times")
+    for one, metavar in (("lane", "ID"), ("model", "NAME"), ("provider", "NAME")):
+        help_text = f"only this {one}; several times"
+        command.add_argument(f"--{one}", metavar=metavar, action="append", default=[], help=help_text)
     command.add_argument("--days", metavar="N", type=float, help="only the last N days")
+    command.add_argument("--conversation", metavar="ID", default="", help="only this conversation")
+    command.add_argument("--chars-from", metavar="N", type=int, help="only prompts of N characters and more")
+    command.add_argument("--chars-to", metavar="N", type=int, help="only prompts of fewer than N characters")
+    command.add_argument("--kind", choices=("chat", "bench"), default="", help="only chats, or only benchmark runs")
+    command.add_argument("--start", choices=("cold", "warm"), default="", help="only where the model was (not) loaded")
+    command.add_argument(
+        "--include",
+        choices=("superseded", "suspect", "cold"),
+        action="append",
+        default=[],
+        help="count in attempts that were asked again, that are suspect, or cold starts; several times",
+    )
     command.add_argument("--json", action="store_true", help="one JSON object; times in ms, rates in tokens/s")
     command.set_defaults(run=run)
 
@@ -31,18 +47,32 @@ def run(options: argparse.Namespace) -> int:
     from ..stats.terminal import Report
     from .session import log_reader
 
-    if options.days is not None and not 0 < options.days <= sample.MAX_DAYS:
-        raise CommandError(f"--days is a number of days above 0, at most {sample.MAX_DAYS}.")
     settings = settings_of(options)
     if options.db and not settings.db.exists():  # without --db there may be none yet, and that is no mistake
         raise CommandError(f"There is no log at {settings.db}; check --db.")
-    since = datetime.now(UTC) - timedelta(days=options.days) if options.days else None
-    filters = sample.Filters(
-        lanes=tuple(options.lane), since_utc=since.isoformat(timespec="milliseconds") if since else ""
-    )
+    filters = _filters(options)
     found = sample.load(log_reader(settings), filters)
     if options.json:
         print(json.dumps(summary.as_dict(found)))
     else:
         Console(file=sys.stdout, highlight=False).print(Report(found, filtered=filters != sample.Filters()))
     return 0
+
+
+def _filters(options: argparse.Namespace) -> Filters:
+    from ..stats.sample import MAX_DAYS, Filters, since
+
+    if options.days is not None and not 0 < options.days <= MAX_DAYS:
+        raise CommandError(f"--days is a number of days above 0, at most {MAX_DAYS}.")
+    return Filters(
+        lanes=tuple(options.lane),
+        models=tuple(options.model),
+        providers=tuple(options.provider),
+        since_utc=since(options.days),
+        prompt_chars_from=options.chars_from,
+        prompt_chars_to=options.chars_to,
+        conversation_id=options.conversation,
+        kind=options.kind,
+        start=options.start,
+        include=frozenset(options.include),
+    )

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -103,6 +104,11 @@ class Filters:
         cases = [f"WHEN {test} THEN '{reason}'" for reason, (test, _) in REASONS.items() if reason not in counted]
         sql = f"SELECT m.*, m.rowid AS number, CASE {' '.join(cases)} END AS reason FROM measured m"
         return f"{sql} WHERE {' AND '.join([*conditions, *given])}", [*values, *given.values()]
+
+
+def since(days: float | None) -> str:
+    """``Filters.since_utc`` for the last ``days``, at most ``MAX_DAYS``; nothing or 0: all time."""
+    return (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="milliseconds") if days else ""
 
 
 class Key(NamedTuple):

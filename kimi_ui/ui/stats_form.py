@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from ..stats.sample import Filters
+from ..stats.sample import Filters, since
 
 PERIODS = {"All time": None, "Last 24 hours": 1, "Last 7 days": 7, "Last 30 days": 30, "Last 365 days": 365}
 LENGTHS: dict[str, tuple[int | None, int | None]] = {
@@ -67,16 +66,14 @@ class Form:
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return urlencode({name: value for name, value in fields.items() if value != getattr(default, name)}, doseq=True)
 
-    def filters(self, owner: str | None, now: datetime | None = None) -> Filters:
+    def filters(self, owner: str | None) -> Filters:
         """``owner`` None: everybody's attempts."""
-        days = PERIODS.get(self.period)
-        since = (now or datetime.now(UTC)) - timedelta(days=days) if days else None
         shortest, longest = LENGTHS.get(self.length, (None, None))
         return Filters(
             lanes=self.lanes,
             models=self.models,
             providers=self.providers,
-            since_utc=since.isoformat(timespec="milliseconds") if since else "",
+            since_utc=since(PERIODS.get(self.period)),
             prompt_chars_from=shortest,
             prompt_chars_to=longest,
             conversation_id=self.conversation,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import gradio as gr
@@ -191,11 +190,10 @@ class StatsView:
         """The summary: per lane and paired by prompt, of the last ``days`` days (0: of all time)."""
         if days > samples.MAX_DAYS:
             raise gr.Error(f"days is at most {samples.MAX_DAYS}, or 0 for all time.", print_exception=False)
-        since = datetime.fromtimestamp(datetime.now(UTC).timestamp() - days * 86_400, UTC) if days > 0 else None
         filters = samples.Filters(
             lanes=tuple(lanes or ()),
             models=tuple(models or ()),
-            since_utc=since.isoformat(timespec="milliseconds") if since else "",
+            since_utc=samples.since(max(days, 0)),
             owner=self._scope(request),
         )
         return as_dict(samples.load(self._reader, filters))
