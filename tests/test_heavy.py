@@ -118,6 +118,13 @@ def test_an_aggregator_cut_off_in_its_answer_keeps_it_as_incomplete() -> None:
     assert (parent(fold).status, parent(fold).answer) == ("incomplete", "the be")
 
 
+@pytest.mark.parametrize("finish", ["insufficient_system_resource", "stop", "content_filter"])
+def test_an_aggregator_that_fails_in_its_answer_fails_the_lane_with_its_own_words(finish: str) -> None:
+    busy = Failure("capacity", "No room.", "Wait.")
+    fold = Run(thinker("", "x"), thinker("", "y"), [Answer("the be"), Finish(finish), ProviderError(busy)]).fold()
+    assert (parent(fold).status, parent(fold).answer, parent(fold).failure) == ("error", "the be", busy)
+
+
 def test_stragglers_are_stopped_once_the_quorum_has_waited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heavy, "STRAGGLER_MIN_S", 0.05)
     fold = Run(thinker("", "x"), thinker("", "y"), [Reasoning("slow"), 60], thinker("", "best"), quorum=2).fold()

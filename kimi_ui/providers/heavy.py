@@ -113,12 +113,12 @@ class HeavyProvider:
             if isinstance(event, Reasoning | Answer | Relabel | Meta):
                 yield event
         fold = aggregator.fold
-        if fold.finish_reason and fold.answer.strip():
+        if fold.answer.strip():  # a reader has seen it: what became of the aggregation became of the whole
+            if fold.failure or not fold.finish_reason:
+                cut = Failure("network", "The aggregation was cut off before it finished.")
+                raise ProviderError(fold.failure or cut)
             yield Finish(fold.finish_reason)
             return
-        if fold.answer.strip():
-            failure = fold.failure or Failure("network", "The aggregation was cut off before it finished.")
-            raise ProviderError(failure)
         best = most_agreed(candidates)
         why = fold.failure.message if fold.failure else f"it ended as {fold.status}"
         yield Flag("aggregator_failed", f"Showing trajectory {best.k_index + 1}, which most others agree with: {why}")
