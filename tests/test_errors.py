@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from kimi_ui.core.events import ERROR_KINDS
 from kimi_ui.providers.base import ProviderError
 from kimi_ui.providers.error_rules import RULES
-from kimi_ui.providers.errors import Asked, from_exception, from_payload, from_status, is_loopback, retry_after_s, scrub
+from kimi_ui.providers.errors import Asked, from_exception, from_payload, from_status, missing_key, retry_after_s, scrub
+from kimi_ui.providers.transport import proxy_for
 
 CANARY = "cpk_canary.0123456789abcdef"
 CHUTES = Asked("openai", "https://llm.chutes.ai/v1", "moonshotai/Kimi-K2.6-TEE", "CHUTES_API_KEY", (CANARY,))
@@ -47,6 +48,9 @@ CASES: list[tuple[Asked, int, Any, str, bool, str]] = [  # asked, status, body, 
     (CHUTES, 429, detail("Infrastructure is at maximum capacity, try again later"), "capacity", True, "at capacity"),
     (CHUTES, 429, detail("model is under maintenance"), "capacity", False, "maintenance"),
     (CHUTES, 429, detail("Rate limit exceeded"), "rate_limit", True, "how often"),
+    (CHUTES, 429, detail("Quota exceeded for today"), "billing", False, "used up"),
+    (CHUTES, 429, detail("Quota exceeded for requests per minute"), "rate_limit", True, "how often"),
+    (CHUTES, 429, detail("Limit: 20 req/min\nQuota exceeded"), "rate_limit", True, "how often"),
     (CHUTES, 402, detail(QUOTA), "billing", False, "2026-11-22"),
     (
         CHUTES,
@@ -223,6 +227,11 @@ def test_errors_inside_a_stream() -> None:
     assert (
         from_payload({"error": "an error was encountered while running the model"}, OLLAMA).failure.kind == "upstream"
     )
+    for spent in (QUOTA, "Subscription usage cap exceeded. Please add balance to continue."):
+        made = from_payload(detail(spent), CHUTES)
+        assert (made.failure.kind, made.retryable) == ("billing", False)
+    per_minute = from_payload(error("Quota exceeded for requests per minute"), CHUTES)
+    assert (per_minute.failure.kind, per_minute.retryable) == ("rate_limit", True)
     for odd in ({"error": {}}, {"error": True}, {"error": [1]}, [], "x", None, 7, {"error": {"code": "²"}}):
         assert from_payload(odd, CHUTES).failure.kind == "upstream"
 
@@ -319,8 +328,23 @@ def test_ollama_not_running_says_how_to_start_it() -> None:
     assert (failure.kind, failure.command) == ("connect", "ollama serve")
 
 
-def test_loopback() -> None:
-    assert all(map(is_loopback, ("http://localhost:1", "http://127.0.0.1/v1", "http://[::1]:2", "http://x.localhost")))
-    assert not any(
-        map(is_loopback, ("https://llm.chutes.ai/v1", "http://10.0.0.1", "", "http://localhost.evil.example"))
-    )
+def test_a_missing_key_is_remedied_without_a_restart() -> None:
+    failure = missing_key("CHUTES_API_KEY", "Chutes").failure
+    assert "CHUTES_API_KEY is not set" in failure.message
+    assert failure.remedy.startswith("Write it into .env (taken up at once)")
+
+
+def test_no_proxy_sees_what_stays_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+    for url in (
+        "http://localhost:1",
+        "http://127.0.0.1/v1",
+        "http://[::1]:2",
+        "http://x.localhost",
+        "http://0.0.0.0:8",
+    ):
+        assert proxy_for(url) is None
+    for url in ("http://llm.example/v1", "http://10.0.0.1", "http://localhost.evil.example", "http://127.evil.example"):
+        assert proxy_for(url) == "http://proxy.example:3128"

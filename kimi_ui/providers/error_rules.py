@@ -31,6 +31,7 @@ class Rule(NamedTuple):
 
 
 _WAIT = "Wait a moment and try again."
+_PACE = r"(?:per |/ ?)(?:second|minute|min\b|hour)|\b[rt]p[ms]\b"  # a quota of so many at a time refills by itself
 _TOP_UP = "Add balance at {gateway}, or choose another route in the lanes file."
 _PICK = "Choose an id from the provider's list (Lanes tab, or `python -m kimi_ui doctor`)."
 _ANOTHER = "Choose another model or route in the lanes file."
@@ -47,7 +48,7 @@ NO_KEY_NAMED = Rule(
 RULES: tuple[Rule, ...] = (
     # -- money: asking again costs time and helps nobody
     Rule(
-        (402,),
+        (0, 402, 403, 429),
         r"usage cap",
         "billing",
         "The subscription at {gateway} has reached its usage cap.",
@@ -70,7 +71,8 @@ RULES: tuple[Rule, ...] = (
     Rule((402,), r"", "billing", "{gateway} wants to be paid before it answers.", _TOP_UP),
     Rule(
         (0, 403, 429),
-        r"insufficient_quota|exceeded_current_quota|exceeded your current quota|insufficient balance|billing",
+        r"insufficient_quota|exceeded_current_quota|exceeded your current quota|insufficient balance|billing"
+        rf"|account balance|positive balance|\A(?!(?s:.)*(?:{_PACE}))(?s:.)*quota exceeded",
         "billing",
         "The quota or balance at {gateway} is used up.",
         _TOP_UP,
@@ -206,7 +208,14 @@ RULES: tuple[Rule, ...] = (
         "Wait a moment; fewer lanes or a smaller heavy width ask less often.",
         retryable=True,
     ),
-    Rule((0,), r"rate.?limit", "rate_limit", "{gateway} limits how often this key may ask.", _WAIT, retryable=True),
+    Rule(
+        (0,),
+        r"rate.?limit|quota exceeded",
+        "rate_limit",
+        "{gateway} limits how often this key may ask.",
+        _WAIT,
+        retryable=True,
+    ),
     # -- the server broke
     Rule(
         (0, 500),
