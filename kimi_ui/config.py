@@ -16,6 +16,7 @@ import platformdirs
 from dotenv import dotenv_values
 
 from .core.budget import BudgetError, read_usd
+from .core.loopback import is_loopback
 from .lanes_file import ConfigError, read_lanes_file
 
 __all__ = ["ConfigError", "Settings", "default_lanes_path", "read_environment", "read_lanes_file", "read_settings"]
@@ -55,7 +56,7 @@ class Settings:
     @property
     def is_loopback(self) -> bool:
         """True if only this machine can reach ``host``."""
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+        return is_loopback(self.host)
 
 
 def read_environment() -> dict[str, str]:

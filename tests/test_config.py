@@ -15,6 +15,7 @@ from kimi_ui.config import ConfigError, read_environment, read_lanes_file, read_
 from kimi_ui.core.lane import LaneSpec, Limits, Price
 from kimi_ui.lanes_file import parse_lanes, write_lanes
 from kimi_ui.providers import presets
+from kimi_ui.ui.guard import known_hosts
 
 DESIGN_EXAMPLE = """
 [[lane]]
@@ -225,6 +226,19 @@ def test_options_win_over_variables_and_those_over_defaults(tmp_path: Path) -> N
     defaults = read_settings(env={})
     assert (defaults.host, defaults.port, defaults.lanes, defaults.is_loopback) == ("127.0.0.1", 7860, None, True)
     assert defaults.db.is_absolute() and defaults.db.name == "kimi-ui.sqlite3"
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "kimi.localhost", "127.0.0.1", "127.1.2.3", "::1"])
+def test_only_this_machine_needs_no_password(host: str) -> None:
+    assert read_settings(host=host, env={}).is_loopback and not known_hosts(host).any_address
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.example.com", "127.0.0.1.example.com", "localhost.example", "0.0.0.0", "::", "10.0.0.1", "::ffff:10.0.0.1"],
+)
+def test_what_others_may_reach_needs_a_password(host: str) -> None:
+    assert not read_settings(host=host, env={}).is_loopback and known_hosts(host).any_address
 
 
 @pytest.mark.parametrize("port", ["eighty", "-1", "65536", ""])

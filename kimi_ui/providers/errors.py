@@ -56,22 +56,12 @@ class Asked:
         return urlsplit(self.base_url).netloc.rpartition("@")[2] or self.base_url
 
     @property
-    def is_loopback(self) -> bool:
-        return is_loopback(self.base_url)
-
-    @property
     def gateway(self) -> str:
         """The service's name where it is known, else its host."""
         if self.provider == "ollama":
             return "Ollama"
         host = self.host.lower()
         return next((name for part, name in _GATEWAYS if part in host), self.host)
-
-
-def is_loopback(url: str) -> bool:
-    """Whether the URL names this machine, so that no proxy of the environment may see the request."""
-    host = (urlsplit(url).hostname or "").lower()
-    return host in ("localhost", "::1", "0.0.0.0") or host.endswith(".localhost") or host.startswith("127.")
 
 
 def scrub(text: str, secrets: tuple[str, ...] = ()) -> str:
@@ -228,7 +218,7 @@ _SENTENCES = {
 def missing_key(key_env: str, gateway: str) -> ProviderError:
     """No key in the environment for a lane that names one."""
     message = f"No key for {gateway}: the environment variable {key_env} is not set."
-    remedy = "Set it in the environment or in a .env file beside app.py, then start again."
+    remedy = "Write it into .env (taken up at once), or set it in the environment and start again."
     return ProviderError(Failure("auth", message, remedy, f"export {key_env}=…"))
 
 

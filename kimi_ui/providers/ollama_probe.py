@@ -11,6 +11,8 @@ import urllib.request
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from ..core.loopback import is_loopback
+
 
 @dataclass(frozen=True)
 class OllamaState:
@@ -23,8 +25,7 @@ class OllamaState:
 
 def probe(url: str, timeout_s: float) -> OllamaState:
     """Ask ``/api/tags``. Any failure means that Ollama is not there."""
-    is_local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-    handlers = [urllib.request.ProxyHandler({})] if is_local else []
+    handlers = [urllib.request.ProxyHandler({})] if is_loopback(urlsplit(url).hostname or "") else []
     try:
         with urllib.request.build_opener(*handlers).open(f"{url}/api/tags", timeout=timeout_s) as response:
             listed = json.loads(response.read(4_000_000))["models"]

@@ -25,7 +25,7 @@ import httpcore2
 import httpx
 import httpx2
 
-from .errors import is_loopback
+from ..core.loopback import is_loopback
 from .network import Network
 
 MOST_ERROR_BODY = 64 * 1024  # bytes
@@ -87,7 +87,8 @@ async def leaving(sent: Callable[[], None] | None) -> AsyncIterator[None]:
 def proxy_for(url: str) -> str | None:
     """The proxy the environment names for this URL; none for this machine's own addresses."""
     parts = urlsplit(url)
-    if not parts.hostname or is_loopback(url) or proxy_bypass(parts.hostname):
+    host = parts.hostname or ""
+    if not host or is_loopback(host) or host == "0.0.0.0" or proxy_bypass(host):  # 0.0.0.0, called, is this machine
         return None
     proxies = getproxies()
     return proxies.get(parts.scheme) or proxies.get("all")

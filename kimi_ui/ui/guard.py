@@ -23,6 +23,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..core.loopback import is_loopback
+
 MAX_BODY_BYTES = 4_000_000  # the largest attachment (3 MB) and what travels with it
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -95,7 +97,7 @@ def known_hosts(bound: str, extra: Iterable[str] = ()) -> Hosts:
     machine's own name; a public name in front of it must be configured.
     """
     names = {bound.strip("[]").lower(), *(name.strip().lower() for name in extra if name.strip())}
-    loopback = bound in ("localhost", "::1") or bound.startswith("127.")
+    loopback = is_loopback(bound)
     names |= {"localhost", "127.0.0.1"} if loopback else {"localhost", socket.gethostname().lower()}
     return Hosts(frozenset(names), not loopback)
 
