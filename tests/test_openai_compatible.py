@@ -12,10 +12,10 @@ from kimi_ui.core.events import CONNECTED, FIRST_CHUNK, Phase
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
 from kimi_ui.providers.openai_compatible import OpenAICompatible
-from tests.support.engine_run import until
 from tests.support.folding import ALONE, HELLO, run_provider, streamed_for
 from tests.support.telling import END, FOREVER, A, R, error, plain, refuse, tell, unless
 from tests.support.upstream import Upstream
+from tests.support.waiting import until
 
 KEY = "cpk_canary-5e0a77"
 
@@ -160,8 +160,19 @@ async def test_check_tells_what_is_wrong(upstream: Upstream) -> None:
     assert (await wrong.check(probe=True)).problem, "the probe finds the same"
 
 
-async def test_a_server_without_a_list_may_still_answer(upstream: Upstream) -> None:
-    upstream.script("GET /v1/models", plain(404, "404 page not found", content_type="text/plain"))
+@pytest.mark.parametrize(
+    "listing",
+    [
+        plain(404, "404 page not found", content_type="text/plain"),
+        plain(200, {"data": None}),
+        plain(200, "<html>", content_type="text/html"),
+        plain(200, b""),
+        plain(429, {"detail": "slow down"}),
+        plain(500, b""),
+    ],
+)
+async def test_a_server_without_a_readable_list_may_still_answer(upstream: Upstream, listing: Any) -> None:
+    upstream.script("GET /v1/models", listing)
     check = await lane(upstream).check(probe=True)
     assert (check.ok, check.model_present, check.thinking) == (True, True, True)
 
@@ -171,7 +182,10 @@ async def test_a_server_without_a_list_may_still_answer(upstream: Upstream) -> N
     [
         (plain(200, "<html><title>Log in</title>", content_type="text/html"), "not_a_stream"),
         (plain(200, {"error": "no"}), "upstream"),
-        (plain(200, b""), "not_a_stream"),
+        (plain(200, b""), "protocol"),
+        (plain(200, b'{"data": [{"id": "m'), "protocol"),
+        (plain(200, [7, {}]), "protocol"),
+        (plain(200, {"data": "none"}), "protocol"),
         (plain(401, {"error": {"message": "no"}}), "auth"),
     ],
 )
@@ -183,8 +197,16 @@ async def test_a_list_that_is_none(upstream: Upstream, answer: Any, kind: str) -
 
 
 async def test_odd_lists(upstream: Upstream) -> None:
-    upstream.script("GET /v1/models", plain(200, [{"id": "b"}, {"id": "a"}, {"id": 7}, "x", {"id": "a"}]))
-    assert await lane(upstream).models() == ["a", "b"]
+    for odd, ids in (
+        ([{"id": "b"}, {"id": "a"}, {"id": 7}, "x", {"id": "a"}], ["a", "b", "x"]),
+        ({"data": ["m"]}, ["m"]),
+        ({"models": [{"name": "m"}]}, ["m"]),
+        ({"object": "list", "data": None}, []),
+        ({"data": [{"id": "good"}, {"id": "m\u202ex\n"}, {"id": ""}, {"id": "long" * 999}]}, ["good"]),
+        (b'{"data": [{"id": "half \\ud83d"}, {"id": "good"}]}', ["good"]),
+    ):
+        upstream.script("GET /v1/models", plain(200, odd))
+        assert await lane(upstream).models() == ids, odd
 
 
 async def test_a_probe_costs_one_tiny_request_and_hangs_up_at_the_first_thought(upstream: Upstream) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from .lane import LaneChoice, LaneSpec
 
@@ -81,6 +81,11 @@ def asked_model(spec: LaneSpec, configured: Mapping[str, LaneSpec]) -> str:
     return spec.model or configured.get(spec.of, spec).model
 
 
+def is_model_id(value: Any) -> TypeGuard[str]:
+    """Whether it can be asked for by this name: text of a sane length without control, bidi or broken characters."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_MODEL_CHARS and value.isprintable()
+
+
 def has_one_temperature(model: str) -> bool:
     """Whether the model refuses a temperature of the person's choice."""
     return bool(_ONE_TEMPERATURE.search(model))
@@ -105,7 +110,7 @@ def read(value: Any) -> ConversationSettings:
 
 def _read_lane(value: Mapping[str, Any]) -> LaneSettings:
     model = value.get("model") or ""
-    if not isinstance(model, str) or len(model) > MAX_MODEL_CHARS or not model.isprintable():
+    if model and not is_model_id(model):
         raise SettingsError("This is no model's id: choose one of the list.")
     max_tokens = _number(value.get("max_tokens"), "max_tokens")
     if max_tokens is not None and not (1 <= max_tokens <= MAX_OUTPUT_TOKENS and max_tokens == int(max_tokens)):

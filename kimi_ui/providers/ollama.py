@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import ollama
 
+from ..core.conversation_settings import is_model_id
 from ..core.events import CONNECTED, LOADING_MODEL, PREPARING, Event, Flag, Phase, Reporter
 from ..core.lane import LaneSpec
 from .base import ChatRequest, Check, Host, Message, ProviderError
@@ -195,7 +196,7 @@ class Ollama:
             raise self._failure(error) from None
         finally:
             await twin.aclose()
-        return sorted(item.model for item in listed.models if item.model)
+        return sorted(item.model for item in listed.models if item.model and is_model_id(item.model))
 
     async def pull(self, model: str = "") -> AsyncGenerator[Phase, None]:
         """Have the server fetch the model; phases with bytes done and bytes in all, as far as they are known.

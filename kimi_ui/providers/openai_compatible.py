@@ -21,13 +21,14 @@ from typing import Any
 import httpx2
 import openai
 
-from ..core.events import CONNECTED, Event, Flag, Phase, Reporter
+from ..core.conversation_settings import is_model_id
+from ..core.events import CONNECTED, Event, Failure, Flag, Phase, Reporter
 from ..core.lane import LaneSpec
 from .base import ChatRequest, Check, Host, Message, ProviderError
 from .body import HTTP_ERRORS, events_of, plain, read_bounded
 from .chat_body import ChatBody
 from .checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning, some
-from .errors import Asked, bad_key, from_exception, from_payload, from_status, missing_key, simple
+from .errors import Asked, bad_key, from_exception, from_payload, from_status, missing_key, scrub, simple
 from .ndjson import loads
 from .texts import Texts
 from .transport import OpenAITransport, leaving, proxy_for
@@ -35,6 +36,8 @@ from .transport import OpenAITransport, leaving, proxy_for
 CONNECT_S = 10.0
 LIST_S = 15.0
 MOST_LIST = 8 * 1024 * 1024  # bytes of a model list
+
+_IN_VAIN = ("auth", "connect", "dns", "tls", "redirect")  # after these a second request can only fail alike
 
 _Managed = AbstractAsyncContextManager[openai.AsyncAPIResponse[Any]]
 
@@ -183,14 +186,7 @@ class OpenAICompatible:
                 content = await read_bounded(plain(response, asked), MOST_LIST)
             except HTTP_ERRORS as error:
                 raise from_exception(error, asked) from None
-        parsed = loads(content)
-        listed = parsed.value.get("data") if isinstance(parsed.value, dict) else parsed.value
-        if isinstance(parsed.value, dict) and not isinstance(listed, list):
-            raise from_payload(parsed.value, asked)
-        if not isinstance(listed, list):
-            raise simple("not_a_stream", asked, content[:500].decode("utf-8", "replace"))
-        ids = (item.get("id") for item in listed if isinstance(item, dict))
-        return sorted({id_ for id_ in ids if isinstance(id_, str) and id_})
+        return _ids(content, asked)
 
     async def check(self, probe: bool = False) -> Check:
         """Reachable, key accepted, model listed; with ``probe`` one small request tells how it shows reasoning."""
@@ -199,9 +195,10 @@ class OpenAICompatible:
         try:
             ids = await self.models()
         except ProviderError as error:
-            if error.failure.kind not in ("bad_url", "model_missing"):
+            kind = error.failure.kind
+            if kind in _IN_VAIN or not (probe or kind in ("bad_url", "model_missing")):
                 return failed(error)
-            ids = None  # a server without a list may answer all the same
+            ids = None  # a server without a list, or with an odd one, may answer all the same
         found = Check(ok=ids is not None, reachable=True, latency_ms=(time.perf_counter() - start) * 1000)
         model = self.spec.model
         if ids is not None:
@@ -251,6 +248,39 @@ def _chat(client: openai.AsyncOpenAI, body: dict[str, Any], headers: dict[str, s
     return client.chat.completions.with_streaming_response.create(
         model=body["model"], messages=[], stream=True, extra_body=body, extra_headers=headers
     )
+
+
+def _ids(content: bytes, asked: Asked) -> list[str]:
+    """The ids of a model list, sorted: in OpenAI's shape, under ``models``, by ``name``, or as plain strings.
+
+    Ids that nobody could choose (see ``is_model_id``) are left out. Raises ``ProviderError``.
+    """
+    listed: Any = None
+    match value := loads(content).value:
+        case {"error": told} if told:
+            raise from_payload(value, asked)
+        case {"data": listed} | {"models": listed}:
+            listed = [] if listed is None else listed  # some servers write an empty list as null
+        case {"detail": _} | {"message": _}:
+            raise from_payload(value, asked)
+        case list():
+            listed = value
+    names = [_name(item) for item in listed] if isinstance(listed, list) else [None]
+    if names and not any(names):
+        words = content[:500].decode("utf-8", "replace")
+        if words.lstrip().startswith("<"):
+            raise simple("not_a_stream", asked, words)
+        message, remedy = (
+            f"The model list of {asked.gateway} cannot be read.",
+            "The lane may answer all the same: test it.",
+        )
+        raise ProviderError(Failure("protocol", message, remedy, detail=scrub(words, asked.secrets)))
+    return sorted({name for name in names if is_model_id(name)})
+
+
+def _name(item: Any) -> str:
+    name = item.get("id") or item.get("name") if isinstance(item, dict) else item
+    return name if isinstance(name, str) else ""
 
 
 def _refused_option(body: dict[str, Any], error: ProviderError) -> str:
