@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from kimi_ui.core.estimate import Typical
 from kimi_ui.core.events import Answer, Finish, Reasoning, Usage
 from kimi_ui.core.lane import LaneSpec, Price
 from kimi_ui.core.tokens import counter
-from kimi_ui.core.turn import TurnLog
 from kimi_ui.engine import Engine
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.typical import typical
@@ -25,6 +23,7 @@ from kimi_ui.ui.estimates import PER_MESSAGE, Estimates
 from kimi_ui.ui.token_counts import TokenCounts
 from kimi_ui.ui.uploads import Uploads
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
+from tests.support.waiting import ended
 
 TEXT = "one two three four five " * 50
 
@@ -67,13 +66,6 @@ def test_a_long_text_is_counted_once_and_not_kept(monkeypatch: pytest.MonkeyPatc
     counts.count(TEXT + "!")
     counts.count(TEXT)
     assert counted.count(TEXT) == 2
-
-
-def ended(turn: TurnLog) -> None:
-    deadline = time.monotonic() + 10
-    while not turn.closed:
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.002)
 
 
 def test_estimates_come_from_the_log_of_earlier_answers(tmp_path: Path) -> None:

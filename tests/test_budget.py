@@ -29,9 +29,10 @@ from kimi_ui.ui.composer import send_prompt
 from kimi_ui.ui.owner import COOKIE, owner_of
 from kimi_ui.ui.routes import PageRoutes
 from kimi_ui.ui.spending import OverBudget
-from tests.support.chat_site import endless, eventually, open_site, spoken
+from tests.support.chat_site import endless, open_site, spoken
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.turns import attempt, ended, turn
+from tests.support.waiting import until
 
 NOTHING = Total(None, False, 0)
 TURN_USD = (9 * 1.0 + 50 * 4.0) / 1e6  # what ``spoken`` costs by its usage
@@ -179,7 +180,7 @@ async def me(tmp_path: Path) -> AsyncIterator[Person]:
 
 
 async def closed(sent: TurnLog) -> TurnLog:
-    await asyncio.to_thread(eventually, lambda: sent.closed)
+    await asyncio.to_thread(until, lambda: sent.closed)
     return sent
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from tests.support.browser import Visitor, lane, launched
-from tests.support.chat_site import answered, ask, attach, eventually, open_site
+from tests.support.chat_site import answered, ask, attach, open_site
+from tests.support.waiting import until
 
 BOX = "#prompt textarea"
 
@@ -87,7 +88,7 @@ def test_sums_grow_with_each_turn_and_passing_the_budget_is_asked_first(tmp_path
         assert len(site.kimi.requests) == n_asked
         retry.click()
         question.get_by_role("button", name="Send anyway").click()
-        eventually(lambda: page.wait_for_timeout(50) or len(site.kimi.requests) == n_asked + 1)
+        until(lambda: page.wait_for_timeout(50) or len(site.kimi.requests) == n_asked + 1)
         expect(totals).to_have_text("This conversation $0.0010 · today $0.0027 of $0.0020")
         expect(page.locator(BOX)).to_have_value("Once confirmed is not always")
         visitor.close()

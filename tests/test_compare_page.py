@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,9 @@ from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
 from kimi_ui.providers.base import ProviderError
 from kimi_ui.providers.heavy import HeavyProvider
-from tests.support.browser import SLOW_MS, Visitor, lane, send, served, wait_phase
+from tests.support.browser import Visitor, lane, send, served, wait_phase
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
+from tests.support.waiting import until
 
 LANES = ("luna", "luna-heavy", "coder")
 # Whatever of these a blind turn's page holds before the vote would tell a lane.
@@ -89,19 +89,11 @@ def site(site_once: Site) -> Iterator[Site]:
         site_once.engine.stop(turn.turn_id)
 
 
-def eventually(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + SLOW_MS / 1000
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
-    return value
-
-
 def answered(page: Page, prompt: str = "How much is it?") -> None:
     send(page, prompt)
     for lane_id in LANES:
         wait_phase(page, lane_id, "done")
-    eventually(lambda: "–" not in str(figures(page)))  # the race is drawn a few times a second
+    until(lambda: "–" not in str(figures(page)))  # the race is drawn a few times a second
 
 
 def turn_id(page: Page) -> str:
@@ -134,7 +126,7 @@ def test_the_race_grows_while_the_lanes_stream(site: Site, page: Page) -> None:
     line = race.locator("path.race-line-think:not(.race-thin)").first
     line.wait_for(state="attached")
     before = line.get_attribute("d")
-    eventually(lambda: line.get_attribute("d") != before)
+    until(lambda: line.get_attribute("d") != before)
     expect(race.locator("path.race-thin")).to_have_count(3)
     expect(race.locator(".race-row").nth(2).locator(".race-answered")).to_be_visible()
     expect(race.locator(".race-row").nth(0).locator(".race-first")).to_be_visible()
@@ -152,7 +144,7 @@ def test_the_end_is_a_waterfall_and_stays_one_over_a_reload(site: Site, page: Pa
     assert [row[4] for row in before] == strips
     bars = [kinds(page, row) for row in range(3)]
     page.reload()
-    eventually(lambda: figures(page) == before)
+    until(lambda: figures(page) == before)
     assert [kinds(page, row) for row in range(3)] == bars
 
 
@@ -160,9 +152,9 @@ def test_an_earlier_turn_keeps_its_waterfall(site: Site, page: Page) -> None:
     answered(page)
     before = figures(page)
     answered(page, "And now?")
-    eventually(lambda: figures(page, ".turns-past") == before)
+    until(lambda: figures(page, ".turns-past") == before)
     page.reload()
-    eventually(lambda: page.locator(".turns-past .race tbody tr").count() and figures(page, ".turns-past") == before)
+    until(lambda: page.locator(".turns-past .race tbody tr").count() and figures(page, ".turns-past") == before)
     expect(page.locator(".turns-past .race-chart")).to_be_hidden()
 
 
@@ -419,7 +411,7 @@ def test_a_blind_turn_can_be_opened_without_a_vote_also_when_it_is_past(site: Si
     assert site.rows("SELECT choice, blind FROM votes WHERE turn_id = ?", first) == [("none", 1)]
     # A vote from now on is an open one.
     past.locator(".verdict-choice").nth(0).click()
-    eventually(lambda: len(site.rows("SELECT 1 FROM votes WHERE turn_id = ?", first)) == 2)
+    until(lambda: len(site.rows("SELECT 1 FROM votes WHERE turn_id = ?", first)) == 2)
     query = "SELECT choice, blind, speed_visible FROM votes WHERE turn_id = ? ORDER BY rowid DESC LIMIT 1"
     assert site.rows(query, first) == [("lane", 0, 1)]
 
@@ -550,9 +542,9 @@ def test_a_blind_turn_is_not_voted_on_before_its_answers_are_shown(site: Site) -
         "The answers are not shown yet: vote once they are.",
     )
     assert turn.vote is None
-    eventually(lambda: any(isinstance(entry.event, Answer) for entry in turn.entries))
+    until(lambda: any(isinstance(entry.event, Answer) for entry in turn.entries))
     site.engine.stop(turn.turn_id)
-    eventually(lambda: turn.closed)
+    until(lambda: turn.closed)
     assert httpx.post(url, json={"choice": "lane", "lane": "luna"}).status_code == 422  # it is a slot that is voted for
     assert httpx.post(url, json={"choice": "all_bad"}).json()["slots"] == dict(zip("ABC", turn.slots, strict=True))
 
@@ -569,7 +561,7 @@ def test_a_blind_turn_is_not_voted_on_before_its_answers_are_shown(site: Site) -
 )
 def test_votes_that_make_no_sense_are_refused(site: Site, body: Any, status: int) -> None:
     turn = site.engine.send("?")
-    eventually(lambda: turn.closed)
+    until(lambda: turn.closed)
     response = httpx.post(f"{site.url}/kimi/turns/{turn.turn_id}/vote", json=body)
     assert response.status_code == status
     assert turn.vote is None

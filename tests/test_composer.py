@@ -6,7 +6,8 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from kimi_ui.core.attachments import Attachment, fold
 from tests.support.browser import Visitor, lane, send, wait_phase
-from tests.support.chat_site import ChatSite, answered, attach, endless, eventually
+from tests.support.chat_site import ChatSite, answered, attach, endless
+from tests.support.waiting import until
 
 BOX = "#prompt textarea"
 LONG = "".join(f"Line {i}: the quick brown fox jumps over the lazy dog.\n" for i in range(7000))  # ~100,000 tokens
@@ -209,7 +210,7 @@ def test_the_composer_asks_for_an_estimate_when_typing_rests_not_at_every_key(pa
     page.keyboard.type("thirty keystrokes, one question")
     page.wait_for_timeout(100)
     assert len(asked) - before <= 1
-    eventually(lambda: page.wait_for_timeout(50) or len(asked) > before)
+    until(lambda: page.wait_for_timeout(50) or len(asked) > before)
 
 
 def test_a_hundred_thousand_tokens_from_a_file_to_the_log(site: ChatSite, page: Page) -> None:

@@ -9,7 +9,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from kimi_ui.core.events import Failure
 from kimi_ui.providers.base import Message, ProviderError
 from tests.support.browser import Visitor, lane, send, wait_phase
-from tests.support.chat_site import ChatSite, ask, eventually, open_site
+from tests.support.chat_site import ChatSite, ask, open_site
+from tests.support.waiting import until
 
 
 def drawer(page: Page) -> Locator:
@@ -90,7 +91,7 @@ def test_settings_survive_a_restart(browser: Browser, tmp_path: Path) -> None:
 
 def test_a_conversation_that_is_nobodys_is_read_and_goes_on_as_a_new_one(site: ChatSite, visitor: Visitor) -> None:
     turn = site.engine.send("From the terminal")
-    eventually(lambda: turn.closed)
+    until(lambda: turn.closed)
     page = visitor.open(f"?turn={turn.turn_id}")
     expect(page.locator(".prompt-text")).to_have_text("From the terminal")
     expect(page.locator("#settings")).to_have_text("Settings")
@@ -203,7 +204,7 @@ def test_a_fork_takes_the_settings_along(site: ChatSite, page: Page) -> None:
     expect(page.locator("#prompt textarea")).to_have_value("Why?")
     n_requests = len(site.qwen.requests)
     page.locator("#send").click()
-    eventually(lambda: len(site.qwen.requests) > n_requests)
+    until(lambda: len(site.qwen.requests) > n_requests)
     assert site.qwen.requests[-1].messages[0] == Message("system", "Rhyme.")
     page.locator(".prompt-versions").wait_for()
     expect(drawer(page).get_by_label("System prompt")).to_have_value("Rhyme.")

@@ -6,13 +6,13 @@ The weights are fetched once into the user's cache, as the app does it; every la
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
@@ -34,6 +34,7 @@ from kimi_ui.providers.heavy import HeavyProvider
 from kimi_ui.providers.weights import Weights, WeightsStore
 from tests.support.folding import ALONE
 from tests.support.scripted import ScriptedRoster
+from tests.support.waiting import until
 
 SHORT = {"max_tokens": 24}
 SPEC = LaneSpec(id="small", label="Small", provider="embedded", params=SHORT, limits=Limits(100, 100, 100))
@@ -218,19 +219,20 @@ async def test_a_model_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatc
 def kill(child: Endpoint) -> None:
     """Kill -9, and wait until the process is a corpse."""
     os.kill(child.pid, signal.SIGKILL)
-    while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
-        time.sleep(0.005)
+    until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
 
 
-async def until(turn: TurnLog, condition: str) -> TurnFold:
+async def reached(turn: TurnLog, point: str) -> TurnFold:
     """Wait until the turn's lane was ``sent``, has an ``answer`` or has come to its ``end``, and give the fold."""
-    while True:
+
+    def there() -> TurnFold | None:
         closed = turn.closed  # before the entries: none can come after it was set
         fold = TurnFold.of(turn).apply_all(list(turn.entries))
         newest = fold.current(turn.lanes[0].id)
-        if closed or (newest and (condition == "sent" or (condition == "answer" and fold.folds[newest].answer))):
-            return fold
-        await asyncio.sleep(0.01)
+        is_there = newest and (point == "sent" or (point == "answer" and fold.folds[newest].answer))
+        return fold if closed or is_there else None
+
+    return await asyncio.to_thread(until, there)
 
 
 @pytest.fixture
@@ -247,14 +249,14 @@ async def test_killed_in_the_middle_the_attempt_fails_with_its_text_and_the_next
 ) -> None:
     child = await endpoint_of(own_backend)
     turn = running.send("Tell me a long story.")
-    await until(turn, "answer")
+    await reached(turn, "answer")
     os.kill(child.pid, signal.SIGKILL)
-    fold = await until(turn, "end")
+    fold = await reached(turn, "end")
     (state,) = fold.folds.values()
     assert state.status == "error" and state.answer and state.reasoning
     assert isinstance(state.failure, Failure) and state.failure.kind == "backend_died" and state.failure.remedy
     again = running.send("Hi", params={"max_tokens": 8, "ignore_eos": False})
-    (state,) = (await until(again, "end")).folds.values()
+    (state,) = (await reached(again, "end")).folds.values()
     assert state.status in ("ok", "length") and state.answer
     assert (await endpoint_of(own_backend)).pid != child.pid
 
@@ -263,10 +265,10 @@ async def test_killed_before_any_text_the_request_is_tried_again(own_backend: Em
     child = await endpoint_of(own_backend)
     os.kill(child.pid, signal.SIGSTOP)  # it takes the request and answers nothing
     turn = running.send("Hi", params={"max_tokens": 8, "ignore_eos": False})
-    await until(turn, "sent")
+    await reached(turn, "sent")
     await asyncio.sleep(0.1)
     os.kill(child.pid, signal.SIGKILL)
-    fold = await until(turn, "end")
+    fold = await reached(turn, "end")
     first, second = fold.folds.values()
     assert first.status == "error" and first.failure and first.failure.kind == "backend_died"
     assert second.status in ("ok", "length") and second.answer
@@ -287,9 +289,9 @@ async def test_stopping_a_lane_leaves_the_child_free_for_the_next(
     own_backend: EmbeddedBackend, running: Engine
 ) -> None:
     turn = running.send("Tell me a long story.")
-    await until(turn, "answer")
+    await reached(turn, "answer")
     running.stop(turn.turn_id)
-    (state,) = (await until(turn, "end")).folds.values()
+    (state,) = (await reached(turn, "end")).folds.values()
     assert state.status == "stopped" and state.answer
     child = psutil.Process((await endpoint_of(own_backend)).pid)
     for _ in range(200):  # generation really ends, it is not only no longer read
@@ -322,10 +324,8 @@ def test_the_child_dies_with_a_parent_that_is_killed() -> None:
         assert parent.stdout
         child = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
-    deadline = time.monotonic() + 20
-    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    with contextlib.suppress(psutil.NoSuchProcess):  # or a corpse, where nobody takes it away
+        until(lambda: child.status() == psutil.STATUS_ZOMBIE)
 
 
 async def test_heavy_works_on_the_embedded_model(backend: EmbeddedBackend) -> None:
@@ -334,7 +334,7 @@ async def test_heavy_works_on_the_embedded_model(backend: EmbeddedBackend) -> No
     engine = Engine(ScriptedRoster(inner, heavy))  # type: ignore[arg-type]
     engine.start()
     turn = engine.send("Name a colour.", lanes=["h"], params={"max_tokens": 200})
-    fold = await until(turn, "end")
+    fold = await reached(turn, "end")
     await asyncio.to_thread(engine.close)
     heavy_state = fold.folds[fold.current("h") or ""]
     assert heavy_state.status in ("ok", "length") and heavy_state.answer

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from kimi_ui.core.attempt import Attempt
 from kimi_ui.core.events import (
     PREPARING,
     Answer,
@@ -156,6 +158,35 @@ def test_stopping_one_lane_leaves_the_other() -> None:
         fold = fold_of(turn)
     assert (last(fold).status, last(fold).answer, last(fold).end.reason) == ("stopped", "x", "user")
     assert (last(fold, "b").status, last(fold, "b").answer) == ("ok", "xy")
+
+
+class SlowLog:
+    """A log that has not written a turn's row yet."""
+
+    def __init__(self) -> None:
+        self.row: Future[None] = Future()
+
+    def open_turn(self, turn: TurnLog) -> Future[None]:
+        return self.row
+
+    def open_attempt(self, attempt: Attempt) -> Future[None]:
+        written: Future[None] = Future()
+        written.set_result(None)
+        return written
+
+    def follow(self, turn: TurnLog) -> None:
+        pass
+
+
+def test_a_stop_before_the_request_is_made_keeps_it_from_leaving() -> None:
+    a, b, log = lane(thinker()), lane(thinker(), id="b"), SlowLog()
+    with running(a, b, log=log) as engine:
+        turn = engine.send("?")
+        engine.stop(turn.turn_id, "a")
+        log.row.set_result(None)
+        fold = fold_of(turn)
+    assert (last(fold).status, last(fold, "b").status) == ("stopped", "ok")
+    assert (len(a.requests), len(b.requests)) == (0, 1)
 
 
 def test_stopping_the_turn_stops_all_its_lanes() -> None:
@@ -309,6 +340,38 @@ def test_one_lane_is_asked_again_in_the_same_turn() -> None:
         for turn_id, owner in ((turn.turn_id, "you"), ("nothing", "me")):
             with pytest.raises(UnknownTurn):
                 engine.retry(turn_id, "a", owner=owner)
+
+
+def test_a_lane_that_has_just_been_asked_again_is_busy() -> None:
+    with running(lane(thinker("", "one"), thinker("", "two"))) as engine:
+        turn = engine.send("?")
+        fold_of(turn)
+        engine.retry(turn.turn_id, "a")
+        with pytest.raises(LaneBusy):
+            engine.retry(turn.turn_id, "a")
+        assert [attempt.attempt_no for attempt in fold_of(turn).attempts.values()] == [1, 2]
+
+
+class SlowReader:
+    """A log that takes a moment to tell a conversation's turns."""
+
+    def owner_of(self, conversation_id: str) -> str:
+        return ""
+
+    def turn_seqs(self, conversation_id: str) -> list[int]:
+        time.sleep(0.01)
+        return [0, 1]
+
+    def history(self, conversation_id: str, lane: str) -> list[Any]:
+        return []
+
+
+def test_prompts_sent_at_once_are_turns_one_after_another() -> None:
+    with running(lane(*[thinker()] * 6), reader=SlowReader()) as engine, ThreadPoolExecutor() as callers:
+        turns = list(callers.map(lambda n: engine.send(str(n), conversation_id="c"), range(6)))
+        for turn in turns:
+            fold_of(turn)
+    assert sorted(turn.seq for turn in turns) == [2, 3, 4, 5, 6, 7]
 
 
 def test_a_streaming_lane_is_not_asked_again_but_a_finished_one_beside_it_is() -> None:

@@ -28,11 +28,12 @@ from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
 from kimi_ui.providers.ollama import Ollama
 from kimi_ui.providers.openai_compatible import OpenAICompatible
-from tests.support.engine_run import running, until
+from tests.support.engine_run import running
 from tests.support.folding import run_provider
 from tests.support.scenarios import redirect_to
 from tests.support.telling import END, A, R, refuse, tell
 from tests.support.upstream import Upstream
+from tests.support.waiting import until
 
 
 def openai_lane(base_url: str, model: str, id: str = "a", key: str = "", **fields: Any) -> OpenAICompatible:

@@ -9,7 +9,6 @@ import http.client
 import json
 import re
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -25,6 +24,7 @@ from starlette.routing import Route
 from kimi_ui.ui.environment import SET, harden_environment
 from kimi_ui.ui.guard import Guard, broken, host_name, is_closed, known_hosts
 from kimi_ui.ui.login import MAX_TRIES, TRIES_S, Login, _address
+from tests.support.waiting import until
 
 CROSS = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
 
@@ -60,8 +60,7 @@ def served(*middleware: Middleware) -> Iterator[int]:
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()
-    while not server.started:
-        time.sleep(0.005)
+    until(lambda: server.started)
     try:
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:

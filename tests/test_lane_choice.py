@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from kimi_ui.core.lane import LaneChoice, LaneSpec, Price
-from kimi_ui.core.turn import TurnFold, TurnLog
 from kimi_ui.engine import Engine
 from kimi_ui.providers.base import ChatRequest, Message
 from kimi_ui.providers.heavy import HeavyProvider
@@ -14,6 +12,7 @@ from kimi_ui.providers.openai_compatible import OpenAICompatible
 from tests.support.folding import ALONE
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
 from tests.support.upstream import Upstream
+from tests.support.waiting import ended
 
 PRICE = Price(1.0, 2.0, as_of="2026-01-01")
 
@@ -21,14 +20,6 @@ PRICE = Price(1.0, 2.0, as_of="2026-01-01")
 def kimi(**fields: Any) -> ScriptedProvider:
     spec = LaneSpec("kimi", "Kimi", "openai", model="k2", price=PRICE, tokenizer="/own.model", params={"max_tokens": 9})
     return ScriptedProvider(spec, [thinker("r", "a")])
-
-
-def ended(turn: TurnLog) -> TurnFold:
-    deadline = time.monotonic() + 10
-    while not turn.closed:
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.002)
-    return TurnFold.of(turn).apply_all(turn.entries)
 
 
 def test_another_model_takes_price_and_vocabulary_with_it() -> None:

@@ -15,10 +15,11 @@ from kimi_ui.engine import Engine, attempts
 from kimi_ui.providers import transport
 from kimi_ui.providers.openai_compatible import OpenAICompatible
 from kimi_ui.providers.transport import FIRST_ACTS, LAST_ACT, leaving
-from tests.support.engine_run import running, until
+from tests.support.engine_run import running
 from tests.support.folding import run_provider
 from tests.support.scripted import ScriptedProvider
 from tests.support.upstream import Upstream
+from tests.support.waiting import until
 
 
 async def test_a_request_is_out_before_the_next_is_told_to_leave(

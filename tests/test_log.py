@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from kimi_ui.log.records import Op
 from tests.support.log import store, writing
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
 from tests.support.turns import Timed, attempt, ended, tokens, turn
+from tests.support.waiting import until
 
 EVERYTHING: list[Timed] = [
     (1, Phase(CONNECTED)),
@@ -157,8 +157,7 @@ def test_an_attempt_that_ends_is_complete_in_the_log_without_waiting_for_a_check
         writer.follow(log)
         for entry in entries:
             log.append(entry)
-        while not (found := rows(path, "SELECT lane, status FROM measured")):
-            time.sleep(0.01)
+        found = until(lambda: rows(path, "SELECT lane, status FROM measured"))
         assert [tuple(row) for row in found] == [("a", "ok")]
 
 

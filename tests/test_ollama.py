@@ -10,10 +10,10 @@ from kimi_ui.core.events import CONNECTED, FIRST_CHUNK, PREPARING, Phase
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
 from kimi_ui.providers.ollama import NUM_CTX, Ollama
-from tests.support.engine_run import until
 from tests.support.folding import ALONE, HELLO, run_provider, streamed_for
 from tests.support.telling import FOREVER, A, R, line, refuse, tell
 from tests.support.upstream import Upstream
+from tests.support.waiting import until
 from tests.support.wire import plain, streamed
 
 MANIFEST = b'{"status":"pulling manifest"}\n'

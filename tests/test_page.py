@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,8 +16,9 @@ from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Phase, Reaso
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.engine import Engine
 from kimi_ui.providers.base import ChatRequest, ProviderError
-from tests.support.browser import SLOW_MS, Visitor, lane, send, served, wait_phase
+from tests.support.browser import Visitor, lane, send, served, wait_phase
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
+from tests.support.waiting import until
 
 LANES = ("kimi", "heavy", "qwen")
 
@@ -74,13 +74,6 @@ def site(site_once: Site) -> Iterator[Site]:
     yield site_once
     for turn in site_once.engine.live_turns():
         site_once.engine.stop(turn.turn_id)
-
-
-def eventually(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + SLOW_MS / 1000
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.01)
 
 
 def test_before_the_first_prompt_all_lanes_stand_there_idle(page: Page) -> None:
@@ -189,7 +182,7 @@ def test_scrolling_up_releases_the_trace_and_latest_pins_it_again(site: Site, pa
     wait_phase(page, "kimi", "thinking")
     view = lane(page, "kimi").locator(".reasoning-view")
     at_end = "view => view.scrollHeight - view.scrollTop - view.clientHeight < 30"
-    eventually(lambda: view.evaluate("view => view.scrollTop > 200") and view.evaluate(at_end))
+    until(lambda: view.evaluate("view => view.scrollTop > 200") and view.evaluate(at_end))
     view.hover()
     page.mouse.wheel(0, -300)
     pill = lane(page, "kimi").locator(".reasoning-frame .pill")
@@ -197,11 +190,11 @@ def test_scrolling_up_releases_the_trace_and_latest_pins_it_again(site: Site, pa
     place = view.evaluate("view => view.scrollTop")
     text = lane(page, "kimi").locator(".reasoning-text")
     length = len(text.text_content() or "")
-    eventually(lambda: len(text.text_content() or "") > length + 100)
+    until(lambda: len(text.text_content() or "") > length + 100)
     assert view.evaluate("view => view.scrollTop") == place
     pill.click()
     expect(pill).to_be_hidden()
-    eventually(lambda: view.evaluate(at_end))
+    until(lambda: view.evaluate(at_end))
 
 
 def test_find_counts_and_steps_through_the_trace(site: Site, page: Page) -> None:
@@ -233,9 +226,9 @@ def test_reasoning_and_answer_are_copied_apart(browser: Browser, site: Site) -> 
     wait_phase(page, "kimi", "done")
     pasted = "navigator.clipboard.readText()"
     lane(page, "kimi").get_by_role("button", name="Copy reasoning").click()
-    eventually(lambda: page.evaluate(pasted) == "Let me think.")
+    until(lambda: page.evaluate(pasted) == "Let me think.")
     lane(page, "kimi").get_by_role("button", name="Copy answer").click()
-    eventually(lambda: page.evaluate(pasted) == "Because of **Rayleigh** scattering.")
+    until(lambda: page.evaluate(pasted) == "Because of **Rayleigh** scattering.")
     visitor.close()
     assert visitor.problems == []
 
@@ -263,7 +256,7 @@ def test_a_refresh_in_mid_stream_goes_on_with_all_text(site: Site, page: Page) -
     )
     send(page)
     text = lane(page, "kimi").locator(".reasoning-text")
-    eventually(lambda: "word40" in (text.text_content() or ""))
+    until(lambda: "word40" in (text.text_content() or ""))
     page.reload()
     wait_phase(page, "kimi", "thinking")
     before = text.text_content() or ""
@@ -284,7 +277,7 @@ def test_a_second_tab_follows_and_another_visitor_does_not(site: Site, browser: 
     wait_phase(second, "kimi", "thinking")
     text = lane(second, "kimi").locator(".reasoning-text")
     length = len(text.text_content() or "")
-    eventually(lambda: len(text.text_content() or "") > length)
+    until(lambda: len(text.text_content() or "") > length)
     stranger = Visitor(browser, site.url)
     expect(lane(stranger.open(), "kimi")).to_have_attribute("data-phase", "idle")
     turn = first.locator("[data-turn]").get_attribute("data-turn")
@@ -305,7 +298,7 @@ def test_seven_tabs_all_follow_one_turn(site: Site, visitor: Visitor) -> None:
         wait_phase(tab, "kimi", "thinking")
         text = lane(tab, "kimi").locator(".reasoning-text")
         length = len(text.text_content() or "")
-        eventually(lambda text=text, length=length: len(text.text_content() or "") > length)
+        until(lambda text=text, length=length: len(text.text_content() or "") > length)
     tabs[-1].locator("#stop").click()
     for tab in tabs:
         wait_phase(tab, "kimi", "stopped")
@@ -328,7 +321,7 @@ def test_a_hidden_tab_closes_its_stream_and_catches_up_when_shown(site: Site, pa
     page.wait_for_timeout(400)
     assert len(text.text_content() or "") == length
     page.evaluate(HIDE, False)
-    eventually(lambda: len(text.text_content() or "") > length + 200)
+    until(lambda: len(text.text_content() or "") > length + 200)
     words = (text.text_content() or "").split()
     assert words == [f"word{i}" for i in range(len(words))]
 

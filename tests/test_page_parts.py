@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +20,7 @@ from kimi_ui.providers.ollama import Ollama
 from tests.support.browser import SLOW_MS, Visitor, lane, listening, made, send, served, wait_phase
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.upstream import Upstream
+from tests.support.waiting import until
 
 
 @contextmanager
@@ -53,13 +53,6 @@ def scripted(*script: Any, id: str = "a", **fields: Any) -> ScriptedProvider:
     return ScriptedProvider(
         LaneSpec(id, id.upper(), fields.pop("provider", "openai"), model=f"{id}-1", **fields), [held]
     )
-
-
-def eventually(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + SLOW_MS / 1000
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.01)
 
 
 def test_heavy_shows_each_trajectory_and_opens_it(browser: Browser) -> None:
@@ -126,7 +119,7 @@ def test_a_step_leads_to_its_place_in_the_trace(browser: Browser) -> None:
         inside = """line => { const view = line.closest(".reasoning-view").getBoundingClientRect();
                               const at = line.getBoundingClientRect();
                               return at.top >= view.top - 1 && at.bottom <= view.bottom + 1 }"""
-        eventually(lambda: line.evaluate(inside))
+        until(lambda: line.evaluate(inside))
 
 
 def test_preparing_shows_its_progress_and_then_makes_way(browser: Browser) -> None:
@@ -185,7 +178,7 @@ def test_a_very_long_trace_is_whole_and_mostly_not_laid_out(browser: Browser) ->
         text = lane(page, "a").locator(".reasoning-text")
         whole = paragraphs + one_line
         assert len(whole) > 200_000
-        eventually(lambda: text.evaluate("text => text.textContent.length") == len(whole.encode("utf-16-le")) // 2)
+        until(lambda: text.evaluate("text => text.textContent.length") == len(whole.encode("utf-16-le")) // 2)
         assert text.text_content() == whole
         shown = text.evaluate("""text => [...text.children].filter(page =>
           page.firstElementChild.checkVisibility({contentVisibilityAuto: true})).length / text.children.length""")

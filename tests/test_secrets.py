@@ -14,8 +14,8 @@ import pytest
 from kimi_ui.cli.session import Session, session
 from kimi_ui.config import read_settings
 from tests.support.browser import listening
-from tests.support.engine_run import until
 from tests.support.upstream import Upstream
+from tests.support.waiting import until
 from tests.support.wire import Request, Stream, head
 
 KEY = "sk-canary-1f8c0a77d2"

@@ -8,8 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pytest
 from gradio_client import Client
 
 from tests.support.upstream import Upstream
+from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
 LANE = """
@@ -64,13 +64,6 @@ def app(folder: Path, upstream: Upstream, **models: str) -> Iterator[Served]:
             process.kill()
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
-
-
 def test_a_program_compares_and_reads_a_turn_back(tmp_path: Path, upstream: Upstream) -> None:
     with app(tmp_path, upstream, fast="m-2000-40-60", plain="m-2000-0-30") as served:
         client = Client(served.url, verbose=False)
@@ -99,7 +92,7 @@ def test_a_signal_ends_what_runs_and_then_the_process(tmp_path: Path, upstream: 
     with app(tmp_path, upstream, slow="m-100-5000-10") as served:
         client = Client(served.url, verbose=False)
         job = client.submit("Why?", ["slow"], api_name="/compare")
-        eventually(lambda: job.outputs() and job.outputs()[-1]["lanes"][0]["reasoning"])
+        until(lambda: job.outputs() and job.outputs()[-1]["lanes"][0]["reasoning"])
         turn_id = job.outputs()[-1]["turn_id"]
         told: list[bytes] = []
 
@@ -112,12 +105,12 @@ def test_a_signal_ends_what_runs_and_then_the_process(tmp_path: Path, upstream: 
 
         follower = threading.Thread(target=follow)
         follower.start()
-        eventually(lambda: any(b"reasoning" in piece for piece in told))
+        until(lambda: any(b"reasoning" in piece for piece in told))
         served.process.send_signal(how)
         assert served.process.wait(20) == 0
         follower.join(10)
         assert not follower.is_alive()
         ((lane, status, reasoning),) = served.statuses()
         assert (lane, status) == ("slow", "interrupted") and "Let me weigh" in reasoning
-        eventually(lambda: upstream.closed)
+        until(lambda: upstream.closed)
         client.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -17,15 +16,13 @@ from kimi_ui.log.conversation_settings import SettingsLog
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
+from tests.support.waiting import until
 
 BRIEF = ConversationSettings("Be brief.", {"kimi": LaneSettings(on=False, model="k3", temperature=0.0)})
 
 
 def closed(turn: TurnLog) -> TurnLog:
-    deadline = time.monotonic() + 10
-    while not turn.closed:
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.002)
+    until(lambda: turn.closed)
     return turn
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ from kimi_ui.ui.owner import COOKIE, owner_of
 from kimi_ui.ui.server import create_app
 from tests.support.browser import listening
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
+from tests.support.waiting import until
 
 OURS = {COOKIE: "a" * 40}
 OWNER = owner_of(OURS)
@@ -74,13 +75,6 @@ def site() -> Iterator[Site]:
     engine.close()
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.005)
-
-
 class Event:
     """One server-sent event; ``name`` empty for a frame, ``comment`` for a comment."""
 
@@ -127,7 +121,7 @@ def test_a_turn_is_told_in_frames_until_its_end(site: Site) -> None:
 
 def test_a_turn_that_is_over_is_told_in_one_frame(site: Site) -> None:
     turn = site.send(WORDS)
-    eventually(lambda: turn.closed)
+    until(lambda: turn.closed)
     with listened(site, turn) as incoming:
         events = list(incoming)
     assert [event.name for event in events] == ["", "end"] and events[0].data["lanes"]["a"]["phase"] == "done"
@@ -150,7 +144,7 @@ def test_a_reader_that_comes_back_gets_the_rest(site: Site, by_header: bool) -> 
 
 def test_one_frame_at_a_time_for_a_tab_that_has_to_ask(site: Site) -> None:
     turn = site.send([Phase(CONNECTED), Reasoning("so "), 30.0])
-    eventually(lambda: len(turn.entries) == 3)
+    until(lambda: len(turn.entries) == 3)
     with listened(site, turn, "?once=1") as incoming:
         events = list(incoming)
     assert [event.name for event in events] == ["", "more"]
@@ -162,7 +156,7 @@ def test_one_frame_at_a_time_for_a_tab_that_has_to_ask(site: Site) -> None:
 @pytest.mark.parametrize("place", ["99999", "-3", "x", "1e3", "٣"])
 def test_a_place_that_makes_no_sense_is_answered_with_everything(site: Site, place: str) -> None:
     turn = site.send(WORDS)
-    eventually(lambda: turn.closed)
+    until(lambda: turn.closed)
     with listened(site, turn, f"?after={place}") as incoming:
         assert "turn" in next(incoming).data
 
@@ -180,19 +174,19 @@ def test_what_is_not_the_visitors_is_not_there(site: Site) -> None:
         state = httpx.get(f"{site.url}/kimi/state?turn={turn.turn_id}", cookies=cookies, trust_env=False).json()
         assert state["turns"] == []
     assert not turn.closed or turn.entries[-1].event.status == "ok"  # type: ignore[union-attr]
-    eventually(lambda: turn.closed)
+    until(lambda: turn.closed)
 
 
 def test_a_turn_without_an_owner_is_open_to_whoever_has_its_id(site: Site) -> None:
     turn = site.send(WORDS, owner="")
-    eventually(lambda: turn.closed)
+    until(lambda: turn.closed)
     with listened(site, turn) as incoming:
         assert next(incoming).data["turn"]["turn_id"] == turn.turn_id
 
 
 def test_a_stored_turn_is_told_like_a_live_one(site: Site) -> None:
     turn = site.send(WORDS)
-    eventually(lambda: turn.closed)
+    until(lambda: turn.closed)
     with listened(site, turn) as incoming:
         live = next(incoming).data
     stored = TurnLog("stored", "c", 0, "?", turn.lanes, OWNER, entries=list(turn.entries), closed=True)
@@ -216,17 +210,17 @@ def test_a_conversation_is_told_from_log_and_memory_and_only_to_its_owner(site: 
     assert by_turn["turns"] == state["turns"] and by_turn["conversation"] == turn.conversation_id
     bare = httpx.get(f"{site.url}/kimi/state", cookies=OURS, trust_env=False).json()
     assert turn.closed or bare["conversation"] == turn.conversation_id  # the running turn, on a bare visit
-    eventually(lambda: turn.closed)
+    until(lambda: turn.closed)
 
 
 def test_a_reader_that_leaves_a_silent_stream_is_noticed_at_once(site: Site) -> None:
     turn = site.send([Phase(CONNECTED), Reasoning("so "), 30.0])
-    eventually(lambda: site.n_open == 0)
+    until(lambda: site.n_open == 0)
     with listened(site, turn) as incoming:
         next(incoming)
         assert site.n_open == 1
     started = time.monotonic()
-    eventually(lambda: site.n_open == 0)
+    until(lambda: site.n_open == 0)
     assert time.monotonic() - started < stream.KEEPALIVE_S / 2
     site.engine.stop(turn.turn_id)
 
@@ -263,7 +257,7 @@ def test_many_readers_of_one_turn_all_get_all_of_it(site: Site) -> None:
 
 def test_the_answer_can_be_had_as_it_was_written(site: Site) -> None:
     turn = site.send([Reasoning("hm"), Answer("**bold** <b>"), Finish("stop")])
-    eventually(lambda: turn.closed)
+    until(lambda: turn.closed)
     url = f"{site.url}/kimi/turns/{turn.turn_id}/lanes"
     answer = httpx.get(f"{url}/a/answer", cookies=OURS, trust_env=False)
     assert answer.text == "**bold** <b>" and answer.headers["content-type"].startswith("text/plain")

@@ -10,7 +10,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from kimi_ui.core.events import Answer, Failure, Finish, Reasoning
 from kimi_ui.providers.base import ProviderError
 from tests.support.browser import Visitor, lane, send, wait_phase
-from tests.support.chat_site import ChatSite, answered, ask, attach, endless, eventually, spoken
+from tests.support.chat_site import ChatSite, answered, ask, attach, endless, spoken
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_one_lane_is_asked_again_and_the_earlier_attempt_stays_reachable(
     expect(earlier.locator(".attempts")).to_contain_text("Attempt 1 of 2")
     expect(earlier.get_by_role("button", name="Ask Qwen3-Coder again")).to_be_hidden()
     earlier.get_by_role("button", name="Copy answer").click()
-    eventually(lambda: clipboard(page) == "First try.")
+    until(lambda: clipboard(page) == "First try.")
     earlier.get_by_role("button", name="Later attempt").click()
     expect(shown(page, "qwen").locator("[data-part=answer]")).to_have_text("Second try.")
     expect(page.locator(".lane.earlier")).to_have_count(0)
@@ -149,7 +150,7 @@ def test_prompts_are_copied_whole_and_a_new_conversation_begins_empty(site: Chat
     attach(page, "notes.txt", b"some notes")
     first = ask(page, "copy me")
     page.get_by_role("button", name="Copy prompt").click()
-    eventually(lambda: clipboard(page).endswith("copy me") and "some notes" in clipboard(page))
+    until(lambda: clipboard(page).endswith("copy me") and "some notes" in clipboard(page))
     page.get_by_role("button", name="New conversation").click()
     expect(page.locator(".start")).to_be_visible()
     expect(page.locator(".turn-prompt")).to_have_count(0)
@@ -275,7 +276,7 @@ def test_state_changes_are_said_once_and_politely(site: ChatSite, page: Page) ->
     site.say(slowly, [Answer("So."), 0.4, Finish("stop")])
     ask(page)
     ends = ("Kimi K2: Done", "Kimi K2 heavy: Done", "Qwen3-Coder: Done")
-    eventually(lambda: page.wait_for_timeout(50) or all(end in " ".join(page.evaluate("window.said")) for end in ends))
+    until(lambda: page.wait_for_timeout(50) or all(end in " ".join(page.evaluate("window.said")) for end in ends))
     said = ". ".join(page.evaluate("window.said")).split(". ")
     for what in ("Kimi K2 finished thinking", "Kimi K2: Done", "Kimi K2 heavy: Done", "Qwen3-Coder: Done"):
         assert sum(sentence.startswith(what) for sentence in said) == 1, (what, said)

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 
 import httpx2
 import ollama
@@ -16,14 +15,7 @@ import pytest
 
 from tests.support import wire
 from tests.support.upstream import Upstream
-
-
-async def _wait_for(condition: Callable[[], object]) -> None:
-    for _ in range(300):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it never came true")
+from tests.support.waiting import until
 
 
 async def test_openai_client_reads_a_paced_stream(upstream: Upstream) -> None:
@@ -82,7 +74,7 @@ async def test_a_client_that_hangs_up_is_seen(upstream: Upstream) -> None:
         async for _ in response.aiter_raw():
             break
         left = time.monotonic()
-    await _wait_for(lambda: upstream.closed)
+    await asyncio.to_thread(until, lambda: upstream.closed)
     (request,) = upstream.closed
     assert request.model == "m-50-1000-1000" and request.closed_t is not None and request.closed_t > left - 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +22,7 @@ from kimi_ui.stats.statistics import wilson
 from kimi_ui.stats.votes import LaneVotes, PairVotes, Votes, sentence, votes
 from kimi_ui.ui.stats_votes import section
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
+from tests.support.waiting import until
 
 ALL = ("a", "b", "c")
 
@@ -40,10 +40,7 @@ class Setting:
 
     def turn(self, **options: Any) -> TurnLog:
         turn = self.engine.send("?", **options)
-        deadline = time.monotonic() + 10
-        while not turn.closed:
-            assert time.monotonic() < deadline, "waited too long"
-            time.sleep(0.002)
+        until(lambda: turn.closed)
         return turn
 
     def vote(self, turn: TurnLog, choice: str, lane: str = "", **fields: Any) -> Vote:

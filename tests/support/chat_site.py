@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,8 +20,9 @@ from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
 from kimi_ui.providers.base import ChatRequest
 from kimi_ui.providers.heavy import HeavyProvider
-from tests.support.browser import SLOW_MS, send, served
+from tests.support.browser import send, served
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
+from tests.support.waiting import until
 
 LANES = ("kimi", "heavy", "qwen")
 PRICE = Price(input=1.0, output=4.0, as_of="2026-07-01")
@@ -64,7 +64,7 @@ class ChatSite:
         """End what runs, forget what was asked, answer as usual again."""
         for turn in self.engine.live_turns():
             self.engine.stop(turn.turn_id)
-        eventually(lambda: not self.engine.live_turns())
+        until(lambda: not self.engine.live_turns())
         self.kimi.requests.clear()
         self.qwen.requests.clear()
         self.kimi.listed, self.qwen.listed = (), ()
@@ -101,13 +101,6 @@ def open_site(folder: Path, kimi_model: str = "kimi-k2-thinking", **options: Any
     finally:
         engine.close()
         writer.close()
-
-
-def eventually(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + SLOW_MS / 1000
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.01)
 
 
 def ask(page: Page, prompt: str = "Why?") -> str:

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kimi_ui.core.attempt import AttemptFold
-from kimi_ui.core.turn import TurnFold, TurnLog
+from kimi_ui.core.turn import TurnLog
 from kimi_ui.engine import Engine
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
 from kimi_ui.providers.base import Provider
 
 from .scripted import ScriptedRoster
-
-
-def until(condition: Callable[[], Any], seconds: float = 60) -> None:
-    """Wait until it holds; a test that waits in vain fails."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
+from .waiting import ended, until
 
 
 @dataclass
@@ -38,16 +30,15 @@ class Run:
 
     def folds(self, turn: TurnLog) -> dict[str, AttemptFold]:
         """Each lane's newest attempt once the turn has ended."""
-        until(lambda: turn.closed)
-        fold = TurnFold.of(turn).apply_all(turn.entries)
+        fold = ended(turn)
         return {lane: fold.folds[fold.current(lane) or ""] for lane in fold.lanes}
 
     def rows(self, turn: TurnLog) -> dict[str, list[dict[str, Any]]]:
         """The rows of ``attempt_metrics`` by lane, in order of attempts, once all are final."""
-        until(lambda: turn.closed)
+        fold = ended(turn)
         until(lambda: not self._open_rows(turn))
         rows: dict[str, list[dict[str, Any]]] = {}
-        for row in self.reader.attempt_metrics(TurnFold.of(turn).apply_all(turn.entries).attempts):
+        for row in self.reader.attempt_metrics(fold.attempts):
             rows.setdefault(row["lane"], []).append(row)
         return rows
 

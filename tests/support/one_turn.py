@@ -13,7 +13,8 @@ from kimi_ui.core.events import Answer, Reasoning
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.openai_compatible import OpenAICompatible
 
-from .engine_run import running, until
+from .engine_run import running
+from .waiting import until
 
 
 def main() -> None:
