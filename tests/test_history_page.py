@@ -12,8 +12,9 @@ from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Phase, Reaso
 from kimi_ui.log.history import list_conversations
 from kimi_ui.providers.base import ProviderError
 from tests.support.browser import Visitor, lane, send, wait_phase
-from tests.support.chat_site import LANES, ChatSite, ask, endless, eventually, open_site, spoken
+from tests.support.chat_site import LANES, ChatSite, ask, endless, open_site, spoken
 from tests.support.hostile_payloads import PAYLOADS
+from tests.support.waiting import until
 
 EVIL = "https://evil.example"
 HOSTILE = "\n\n".join(PAYLOADS.values()).replace("{evil}", EVIL)
@@ -268,7 +269,7 @@ def test_a_reopened_conversation_looks_exactly_as_it_did(browser: Browser, tmp_p
     with open_site(tmp_path) as site:
         page.goto(f"{site.url}/?{query}")
         wait_phase(page, "heavy", "done")
-        eventually(lambda: page.locator(".turn-current .board .trajectory").count() == 3)
+        until(lambda: page.locator(".turn-current .board .trajectory").count() == 3)
         expect(lane(page, "qwen", "status")).to_have_text(live["qwen"]["status"][0])
         again = shown(page)
         assert again == live
@@ -316,7 +317,7 @@ def test_an_address_leads_to_an_earlier_turn(site: ChatSite, page: Page) -> None
 def test_a_blind_turn_tells_nothing_by_its_replay_or_its_export(site: ChatSite, page: Page) -> None:
     owner = site.engine.turn(ask(page, "Who am I?")).owner  # type: ignore[union-attr]
     turn = site.engine.send("Blind", owner=owner, blind=True)
-    eventually(lambda: turn.closed)
+    until(lambda: turn.closed)
     api = page.context.request
     refused = api.get(f"{site.url}/kimi/turns/{turn.turn_id}/replay")
     assert refused.status == 409 and "vote first" in refused.json()["error"]
@@ -361,7 +362,7 @@ def test_many_conversations_come_in_pages(site: ChatSite, page: Page) -> None:
     owner = owner_of_page(site, page)
     for number in range(45):
         site.engine.send(f"Conversation {number}", owner=owner, lanes=["qwen"])
-    eventually(lambda: not site.engine.live_turns())
+    until(lambda: not site.engine.live_turns())
     page.reload()
     expect(items(page)).to_have_count(40)
     page.locator(".history-scroller").evaluate("(view) => { view.scrollTop = view.scrollHeight }")
