@@ -1,6 +1,6 @@
 /**
  * What the parts of the chat tell each other. Events: `conversation` (another one is shown, or it has grown by a turn),
- * `ended` (no lane is answering any more), `settings` (of the shown conversation), `budget` (the person's), `open` (show
+ * `began` and `ended` (a lane of the shown turn answers, none does any more), `settings` (of the shown conversation), `budget` (the person's), `open` (show
  * the conversation whose id is the event's `detail`; empty: begin a new one).
  */
 class Chat extends EventTarget {
@@ -22,6 +22,9 @@ class Chat extends EventTarget {
 }
 
 export const chat = new Chat();
+
+/** To the other tabs of this browser. One channel for the whole page, so that it does not hear itself. */
+export const tabs = new BroadcastChannel("kimi");
 
 /**
  * A request to one of the page's own routes. Resolves to its JSON; throws an `Error` whose message is a sentence for the

@@ -8,7 +8,7 @@
  */
 import { Announcer } from "./announce.js";
 import { attemptPart, retryLane } from "./attempts.js";
-import { chat } from "./chat.js";
+import { chat, tabs } from "./chat.js";
 import { composer } from "./composer.js";
 import { copyFrom, h, reducedMotion, setText } from "./dom.js";
 import { listenToKeys } from "./keys.js";
@@ -51,21 +51,19 @@ class Page {
     this.announcer = new Announcer();
     this.notice = h("div", { class: "page-notice", role: "alert", hidden: true });
     this.scroller = h("div", { class: "turns" }, this.notice, this.past, this.current);
-    this.channel = "BroadcastChannel" in window ? new BroadcastChannel("kimi") : null;
-    if (this.channel) this.channel.onmessage = ({ data }) => this.#heard(data);
     copyCodeOnClick(this.scroller, copyFrom);
     this.ends = [listenToKeys(this), chat.on("open", ({ detail }) => this.open(detail))];
     this.onpopstate = () => this.load();
     window.addEventListener("popstate", this.onpopstate);
     this.onfocus = () => this.#renewLanes();
     window.addEventListener("focus", this.onfocus);
+    tabs.onmessage = ({ data }) => this.#heard(data);
     element.replaceChildren(h("h1", { class: "kimi-offscreen" }, "Kimi UI"), this.scroller, this.announcer.element);
   }
 
   close() {
     this.#drop();
     this.#dropPast();
-    this.channel?.close();
     for (const end of this.ends) end();
     window.removeEventListener("popstate", this.onpopstate);
     window.removeEventListener("focus", this.onfocus);
@@ -128,7 +126,7 @@ class Page {
     const value = this.props.value ?? {};
     if (!value.turn || value.turn === this.row?.id) return;
     await this.#openTurn(value.turn);
-    this.channel?.postMessage({ conversation: this.conversation, turn: value.turn });
+    tabs.postMessage({ conversation: this.conversation, turn: value.turn });
   }
 
   /** Give a lane the whole width, on a narrow screen show it; the same lane again or null: all side by side. */
@@ -257,7 +255,7 @@ class Page {
       if (!sent || id !== this.row?.id) return;
       this.#running(true); // it may have ended before the first frame tells of it
       this.#watch(this.stream?.consumed ?? null);
-      this.channel?.postMessage({ conversation: this.conversation, turn: id, again: true });
+      tabs.postMessage({ conversation: this.conversation, turn: id, again: true });
     } catch (error) {
       this.#say(error.message);
     }
@@ -330,7 +328,7 @@ class Page {
 
   /** A blind turn has been opened: draw it anew, as it is. `here`: by the reader of this tab. */
   #reopen(turn, here = false) {
-    if (here) this.channel?.postMessage({ opened: turn.turn_id });
+    if (here) tabs.postMessage({ opened: turn.turn_id });
     if (turn.turn_id === this.row?.id) {
       this.#follow(turn);
       return here && this.row.verdict.focus();
@@ -367,9 +365,9 @@ class Page {
   }
 
   #running(running) {
-    const ended = !running && document.documentElement.hasAttribute("data-kimi-running");
+    if (running === this.running) return;
     document.documentElement.toggleAttribute("data-kimi-running", running);
-    if (ended) chat.tell("ended");
+    chat.tell(running ? "began" : "ended");
   }
 
   /** Let Send, Stop and the composer know what is shown. */

@@ -2,7 +2,7 @@
  * The sidebar: the visitor's conversations with search, new, rename, export and delete. On a wide window it stands
  * beside the chat and can be folded; on a narrow one it is a drawer. What it shows is always read from the server.
  */
-import { ask, chat } from "./chat.js";
+import { ask, chat, tabs } from "./chat.js";
 import { button, h, setAttribute, setText } from "./dom.js";
 import { ConversationItem } from "./sidebar_item.js";
 import { Results } from "./sidebar_results.js";
@@ -26,10 +26,10 @@ class Sidebar {
     this.more = null;
     this.listNote = this.searchNote = "";
     this.#build(element);
-    this.channel = "BroadcastChannel" in window ? new BroadcastChannel("kimi") : null;
-    this.channel?.addEventListener("message", () => this.#soon());
     this.ends = [
-      chat.on("conversation", () => this.#chatChanged()), chat.on("ended", () => this.#soon()),
+      chat.on("conversation", () => this.#chatChanged()),
+      ...["began", "ended"].map((name) => chat.on(name, () => this.#soon())),
+      listen(tabs, "message", () => this.#soon()),
       listen(DRAWER, "change", () => this.#setOpen(wantedOpen())),
       listen(document, "keydown", (event) => this.#escape(event)),
     ];
@@ -40,7 +40,6 @@ class Sidebar {
   close() {
     clearTimeout(this.timer);
     this.nearEnd.disconnect();
-    this.channel?.close();
     for (const end of this.ends) end();
   }
 
@@ -108,7 +107,7 @@ class Sidebar {
   #itemActions() {
     return {
       open: (id) => this.#go(id),
-      changed: () => this.channel?.postMessage({ history: true }),
+      changed: () => tabs.postMessage({ history: true }),
       deleted: (id) => this.#deleted(id),
     };
   }
@@ -119,7 +118,7 @@ class Sidebar {
     this.items.delete(id);
     this.#show([...this.items.values()].map((item) => item.head));
     (this.items.get(next)?.face ?? this.search).focus({ preventScroll: true });
-    this.channel?.postMessage({ history: true });
+    tabs.postMessage({ history: true });
     if (id === chat.conversation) chat.tell("open", "");
     this.refresh();
   }

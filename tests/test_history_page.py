@@ -154,12 +154,19 @@ def test_delete_asks_first_and_is_for_good(site: ChatSite, page: Page) -> None:
     page.get_by_role("button", name="Keep").click()
     expect(items(page)).to_have_count(2)
     menu(page, "To be deleted", "Delete")
+    looked_for: list[str] = []
+    page.on(
+        "request", lambda request: looked_for.append(request.url) if f"/kimi/state?c={gone}" in request.url else None
+    )
     page.locator(".history-yes").click()
     expect(items(page).locator(".history-title")).to_have_text(["To be kept"])
     expect(page.locator(".start")).to_be_visible()  # it was the one shown
     assert "c=" not in page.url
     assert site.reader.conversation(gone) == [] and site.engine.recent_turns(gone) == []
     expect(search(page, "deleted")).to_have_count(0)
+    page.wait_for_timeout(150)  # a word to the other tabs is not for this one
+    expect(page.locator(".page-notice")).to_be_hidden()
+    assert looked_for == []
 
 
 def test_deleting_what_still_runs_stops_it(site: ChatSite, page: Page) -> None:
