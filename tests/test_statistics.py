@@ -111,17 +111,6 @@ def test_few_or_no_pairs() -> None:
     assert paired_difference(np.zeros(6), np.ones(6)).shown
 
 
-def test_many_pairs_take_the_order_statistic_interval() -> None:
-    rng = np.random.default_rng(3)
-    differences = rng.normal(1, 1, 4000)
-    many = paired_difference(np.zeros(4000), differences)
-    few = paired_difference(np.zeros(2000), differences[:2000])
-    assert many.interval == median_interval(np.sort(differences))
-    assert few.interval is not None and few.interval.low == pytest.approx(np.sort(differences[:2000])[955], abs=0.03), (
-        "the bootstrap and the order statistic agree where they meet"
-    )
-
-
 def coverage(n: int, of: str, rounds: int = 600) -> float:
     """The share of samples whose interval holds the true median (1 of a shifted, skewed distribution)."""
     rng = np.random.default_rng(n)
@@ -138,9 +127,9 @@ def test_the_medians_interval_covers_at_least_as_often_as_it_says(n: int) -> Non
     assert 0.93 <= coverage(n, "median") <= 0.99  # discrete: exact coverage is 95.9, 97.3 and 95.6 %
 
 
-@pytest.mark.parametrize("n", [41])
-def test_the_bootstraps_interval_covers_about_as_often_as_it_says(n: int) -> None:
-    assert 0.92 <= coverage(n, "difference", rounds=200) <= 0.98
+@pytest.mark.parametrize("n", [7, 13, 21, 41])
+def test_a_differences_interval_covers_at_least_as_often_as_it_says(n: int) -> None:
+    assert 0.95 <= coverage(n, "difference", rounds=2000) <= 0.995  # exact: 98.4, 97.8, 97.3 and 97.2 %
 
 
 def test_an_ecdf_is_thinned_by_quantile_and_keeps_its_ends() -> None:

@@ -1,8 +1,8 @@
 """The statistics of this project, each with its interval and the number it rests on. NumPy only, nothing about lanes.
 
-A figure without an interval is not given where one can be had: medians carry an order-statistic interval, proportions
-Wilson's, paired differences a bootstrap one. High percentiles are given only where a 95 % upper bound for them exists
-in the sample. Seeds are fixed: the same data give the same numbers.
+A figure without an interval is not given where one can be had: medians carry an order-statistic interval, those of
+paired differences too, proportions Wilson's. High percentiles are given only where a 95 % upper bound for them exists
+in the sample. Nothing is drawn at random: the same data give the same numbers.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ Floats = NDArray[np.float64]
 
 CONFIDENCE = 0.95
 Z_95 = 1.959963984540054  # standard normal quantile of 0.975
-BOOTSTRAP_SEED = 20251116
-RESAMPLES = 2000
-EXACT_ABOVE = 2000  # pairs; beyond it the order-statistic interval is as good as the bootstrap and instant
 
 
 class Interval(NamedTuple):
@@ -120,21 +117,11 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def paired_difference(first: Floats, second: Floats) -> Difference:
-    """The median of ``second − first`` over pairs where both are known, with a percentile-bootstrap interval."""
-    differences = known(second - first)
-    n = len(differences)
-    if not n:
-        return Difference(0, None, None)
-    value = float(np.median(differences))
-    if _median_rank(n) == 0:
-        return Difference(n, value, None)
-    if n > EXACT_ABOVE:
-        return Difference(n, value, median_interval(differences))
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
-    medians = np.median(differences[rng.integers(0, n, (RESAMPLES, n))], axis=1)
-    tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(medians, [tail, 100 - tail])
-    return Difference(n, value, Interval(float(low), float(high)))
+    """The median of ``second − first`` over pairs where both are known, with its order-statistic interval.
+
+    That interval never covers less than it says; a percentile bootstrap covered 87 % at 7 pairs.
+    """
+    return Difference(*median(second - first))
 
 
 def ecdf(values: Floats, points: int = 200) -> list[tuple[float, float]]:
