@@ -40,10 +40,11 @@ def running(path: Path, *, b: list[object]) -> Iterator[Engine]:
         writer.close()
 
 
-def wait(turn: TurnLog, lane: str = "") -> TurnLog:
-    """Wait for the turn's end, or for one lane's."""
+def wait(turn: TurnLog, lane: str = "", n_attempts: int = 1) -> TurnLog:
+    """Wait for the turn's end, or for that of a lane's so-manyth attempt."""
     while not turn.closed:
-        if lane and TurnFold.of(turn).apply_all(list(turn.entries)).lane_ended(lane):
+        fold = TurnFold.of(turn).apply_all(list(turn.entries))
+        if lane and len(fold.lanes[lane].attempts) >= n_attempts and fold.lane_ended(lane):
             break
         time.sleep(0.002)  # ended by the test's own time limit
     return turn
@@ -77,7 +78,7 @@ def test_while_another_lane_still_runs(path: Path) -> None:
     with running(path, b=SLOW) as engine:
         turn = wait(engine.send("?"), "a")
         engine.retry(turn.turn_id, "a")
-        wait(turn, "a")
+        wait(turn, "a", 2)
         assert not turn.closed
         engine.stop(turn.turn_id)
         wait(turn)

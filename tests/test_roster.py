@@ -12,6 +12,7 @@ import pytest
 
 from kimi_ui.config import ConfigError, Settings, read_settings
 from kimi_ui.core.lane import Price
+from kimi_ui.engine import Engine
 from kimi_ui.providers import presets, roster
 from kimi_ui.providers.embedded_backend import EmbeddedBackend
 from kimi_ui.providers.ollama_probe import probe
@@ -200,6 +201,17 @@ def test_a_wrong_lanes_file_at_the_start_is_an_error(tmp_path: Path) -> None:
     path.write_text("[[lane]]\n")
     with pytest.raises(ConfigError, match="every lane needs provider"):
         Roster(read_settings(lanes=str(path), env={}))
+
+
+def test_what_the_engine_says_of_its_lanes_is_never_of_an_older_file(
+    no_lanes_file_of_the_user: Path, make: Callable[..., Roster]
+) -> None:
+    """An estimate by the old prices would let a turn pass a budget unasked."""
+    engine = Engine(make())
+    assert len(engine.specs) == 3
+    no_lanes_file_of_the_user.write_text(LANES.format(base_url="http://127.0.0.1:9/v1"))
+    assert [spec.id for spec in engine.specs] == ["one"]
+    engine.close()
 
 
 def test_the_default_lanes_file_is_taken_up_when_it_appears(

@@ -19,15 +19,17 @@ import time
 import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..core.attempt import Attempt
 from ..core.branches import Fork
 from ..core.lane import LaneChoice, LaneSpec
 from ..core.turn import LaneInfo, TurnFold, TurnLog
 from ..providers.base import ChatRequest, Message
+from .asked import Asked
 from .attempts import AttemptRun, Context, Job, Tries
 from .lane_info import lane_info
+from .refusals import EngineClosed, LaneBusy, UnknownLane, UnknownTurn
 
 if TYPE_CHECKING:
     from ..log.reader import LogReader
@@ -39,30 +41,6 @@ log = logging.getLogger(__name__)
 RECENT_TURNS = 32  # closed turns kept in memory, so that a page that comes back at once needs no database
 LAG_SAMPLE_S = 0.02
 SWITCH_S = 0.0005  # the thread that stamps gets the interpreter after this, not after Python's 5 ms; for the process
-
-
-class EngineClosed(RuntimeError):
-    """The app is shutting down; nothing more can be sent."""
-
-
-class UnknownLane(ValueError):
-    """A lane id that is not configured, or not part of the turn."""
-
-
-class UnknownTurn(ValueError):
-    """A turn or conversation that is not here, or not this owner's."""
-
-
-class LaneBusy(ValueError):
-    """The lane is still streaming."""
-
-
-class Again(NamedTuple):
-    """How a lane is to be run: the first try's number, when the person asked, and the request's own parameters."""
-
-    first_no: int
-    asked_ns: int
-    params: Mapping[str, Any]
 
 
 class Engine:
@@ -91,7 +69,9 @@ class Engine:
         self._wall_ns = wall_ns
         self._max_retries = max_retries
         self._turns: dict[str, TurnLog] = {}
-        self._running: dict[str, dict[str, Tries]] = {}  # turn id -> lane id -> what runs; the loop's own
+        self._running: dict[str, dict[str, Asked]] = {}  # turn id -> lane id -> what is to be answered
+        self._asking = threading.Lock()  # callers decide one by one: a turn's number, whether a lane is free
+        self._lock = threading.Lock()  # over `_running` and a turn's end; the loop takes it too, so only for a moment
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: set[AttemptRun] = set()
         self._loop = asyncio.new_event_loop()
@@ -100,7 +80,8 @@ class Engine:
 
     @property
     def specs(self) -> tuple[LaneSpec, ...]:
-        """The lanes as configured now."""
+        """The lanes as configured now: a lanes file changed a moment ago is taken up first."""
+        self._roster.refresh()
         return self._roster.specs
 
     @property
@@ -156,9 +137,8 @@ class Engine:
         t0_ns = self._clock_ns()
         self._check_open()
         prompt, system = (text.encode(errors="replace").decode() for text in (prompt, system))  # no lone surrogates
-        self._roster.refresh()
         choices, params = choices or {}, params or {}
-        specs = {spec.id: spec for spec in self._roster.specs}
+        specs = {spec.id: spec for spec in self.specs}
         chosen = list(specs) if lanes is None else list(lanes)
         unknown = [lane for lane in chosen if lane not in specs]
         if unknown or not chosen:
@@ -168,24 +148,24 @@ class Engine:
         forked_from = conversation_id if conversation_id and fork_at is not None else ""
         if forked_from or not conversation_id:
             conversation_id = uuid.uuid4().hex
-        turn = TurnLog(
-            turn_id=uuid.uuid4().hex,
-            conversation_id=conversation_id,
-            seq=(fork_at or 0) if forked_from else self._next_seq(conversation_id),
-            prompt=prompt,
-            forked_from=forked_from,
-            forked_at=(fork_at or 0) if forked_from else 0,
-            lanes=tuple(lane_info(specs[lane], specs, choices.get(lane)) for lane in chosen),
-            owner=owner,
-            system=system,
-            started_at_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            t0_ns=t0_ns,
-            slots=tuple(random.SystemRandom().sample(chosen, len(chosen))) if blind else (),
-        )
-        self._turns[turn.turn_id] = turn
-        self._running[turn.turn_id] = {}
-        firsts = {lane: Again(1, 0, {**params, **choices.get(lane, LaneChoice()).params}) for lane in chosen}
-        self._loop.call_soon_threadsafe(self._start, self._run_turn(turn, firsts))
+        asked = {lane: Asked(1, 0, {**params, **choices.get(lane, LaneChoice()).params}) for lane in chosen}
+        with self._asking:
+            turn = TurnLog(
+                turn_id=uuid.uuid4().hex,
+                conversation_id=conversation_id,
+                seq=(fork_at or 0) if forked_from else self._next_seq(conversation_id),
+                prompt=prompt,
+                forked_from=forked_from,
+                forked_at=(fork_at or 0) if forked_from else 0,
+                lanes=tuple(lane_info(specs[lane], specs, choices.get(lane)) for lane in chosen),
+                owner=owner,
+                system=system,
+                started_at_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                t0_ns=t0_ns,
+                slots=tuple(random.SystemRandom().sample(chosen, len(chosen))) if blind else (),
+            )
+            self._register(turn, asked)
+        self._loop.call_soon_threadsafe(self._start, self._run_turn(turn, asked))
         return turn
 
     def retry(self, turn_id: str, lane: str, *, owner: str = "") -> TurnLog:
@@ -195,32 +175,32 @@ class Engine:
         """
         now_ns = self._clock_ns()
         self._check_open()
-        turn = self._turns.get(turn_id) or (self._reader.turn(turn_id) if self._reader else None)
-        if turn is None or turn.owner != owner:
-            raise UnknownTurn("This turn is not here any more.")
-        if lane not in {info.id for info in turn.lanes} or lane not in {spec.id for spec in self._roster.specs}:
-            raise UnknownLane(f"This turn has no lane {lane} that is still configured.")
-        if turn.turn_id not in self._turns:  # read back from the log: its clock starts where the wall clock says
-            age_s = (datetime.now(UTC) - datetime.fromisoformat(turn.started_at_utc)).total_seconds()
-            turn.t0_ns = now_ns - int(max(0.0, age_s) * 1e9)
-            self._turns[turn.turn_id] = turn
-        fold = TurnFold.of(turn).apply_all(list(turn.entries))
-        if not fold.lane_ended(lane):
-            raise LaneBusy("This lane is still streaming: stop it first.")
-        last = fold.attempts[fold.current(lane) or ""]
-        again = Again(last.attempt_no + 1, now_ns - turn.t0_ns, dict(last.params))
-        turn.closed = False
-        self._running.setdefault(turn.turn_id, {})
-        self._loop.call_soon_threadsafe(self._start, self._run_again(turn, lane, again))
+        with self._asking:
+            turn = self._turns.get(turn_id) or (self._reader.turn(turn_id) if self._reader else None)
+            if turn is None or turn.owner != owner:
+                raise UnknownTurn("This turn is not here any more.")
+            if lane not in {info.id for info in turn.lanes} or lane not in {spec.id for spec in self.specs}:
+                raise UnknownLane(f"This turn has no lane {lane} that is still configured.")
+            due = self._running.get(turn_id, {}).get(lane)
+            fold = TurnFold.of(turn).apply_all(list(turn.entries))
+            last = fold.attempts.get(fold.current(lane) or "")
+            if last is None or not fold.lane_ended(lane) or (due and due.first_no > last.attempt_no):
+                raise LaneBusy("This lane is still streaming: stop it first.")
+            if turn_id not in self._turns:  # read back from the log: its clock starts where the wall clock says
+                age_s = (datetime.now(UTC) - datetime.fromisoformat(turn.started_at_utc)).total_seconds()
+                turn.t0_ns = now_ns - int(max(0.0, age_s) * 1e9)
+            asked = Asked(last.attempt_no + 1, now_ns - turn.t0_ns, dict(last.params))
+            self._register(turn, {lane: asked})
+        self._loop.call_soon_threadsafe(self._start, self._run_again(turn, lane, asked))
         return turn
 
     def stop(self, turn_id: str, lane: str | None = None) -> None:
         """Stop one lane of a turn, or all. Unknown or ended ones are left as they are."""
 
         def stop() -> None:
-            for name, tries in self._running.get(turn_id, {}).items():
+            for name, asked in list(self._running.get(turn_id, {}).items()):
                 if lane in (None, name):
-                    tries.stop("shutdown" if self.leaving else "user")
+                    asked.stop("shutdown" if self.leaving else "user")
 
         if not self._closing:
             self._loop.call_soon_threadsafe(stop)
@@ -286,6 +266,13 @@ class Engine:
         if self._closing:
             raise EngineClosed("Kimi UI is shutting down: start it again to send.")
 
+    def _register(self, turn: TurnLog, asked: Mapping[str, Asked]) -> None:
+        """The turn runs from now on, so a stop finds it, and a lane asked twice is busy."""
+        with self._lock:
+            self._running.setdefault(turn.turn_id, {}).update(asked)
+            turn.closed = False
+            self._turns[turn.turn_id] = turn
+
     def _next_seq(self, conversation_id: str) -> int:
         seqs = [turn.seq for turn in self.recent_turns(conversation_id)]
         if self._reader:
@@ -311,49 +298,54 @@ class Engine:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run_turn(self, turn: TurnLog, firsts: Mapping[str, Again]) -> None:
+    async def _run_turn(self, turn: TurnLog, asked: Mapping[str, Asked]) -> None:
         if self._log:
             await self._stored(self._log.open_turn(turn))
             self._log.follow(turn)
-        await asyncio.gather(*(self._run_lane(turn, info, firsts[info.id]) for info in turn.lanes))
+        await asyncio.gather(*(self._run_lane(turn, info, asked[info.id]) for info in turn.lanes))
         self._close_if_done(turn)
 
-    async def _run_again(self, turn: TurnLog, lane: str, again: Again) -> None:
+    async def _run_again(self, turn: TurnLog, lane: str, asked: Asked) -> None:
         if self._log:
             self._log.follow(turn)
         info = next(info for info in turn.lanes if info.id == lane)
-        await self._run_lane(turn, info, again)
+        await self._run_lane(turn, info, asked)
         self._close_if_done(turn)
 
-    async def _run_lane(self, turn: TurnLog, info: LaneInfo, again: Again) -> None:
+    async def _run_lane(self, turn: TurnLog, info: LaneInfo, asked: Asked) -> None:
         """Run one lane to its end; whatever breaks in here stays in this lane."""
         lane = info.id
-        running = self._running[turn.turn_id]
         try:
             provider = self._roster.provider(lane)
             spec = provider.spec
-            request = ChatRequest(await self._messages(turn, info, spec), again.params, info.chosen_model)
+            request = ChatRequest(await self._messages(turn, info, spec), asked.params, info.chosen_model)
             context = Context(
                 turn, self, self._clock_ns, self._wall_ns, self._in_flight, self._max_retries, random.Random()
             )
             role = "heavy" if spec.provider == "heavy" else "single"
-            job = Job(lane, provider, request, role, first_no=again.first_no, asked_ns=again.asked_ns)
-            tries = running[lane] = Tries(job, context)
+            job = Job(lane, provider, request, role, first_no=asked.first_no, asked_ns=asked.asked_ns)
             if self._closing:
-                tries.stop("shutdown")
+                asked.stop("shutdown")
+            tries = Tries(job, context)
+            asked.run(tries)
             await tries.wait()
         except Exception:
             log.exception("lane %s of turn %s broke", lane, turn.turn_id)
         finally:
-            running.pop(lane, None)
+            with self._lock:
+                running = self._running.get(turn.turn_id, {})
+                if running.get(lane) is asked:  # else asked again since its last try ended
+                    del running[lane]
 
     def _close_if_done(self, turn: TurnLog) -> None:
-        if not self._running.get(turn.turn_id):
+        with self._lock:
+            if self._running.get(turn.turn_id):
+                return
             self._running.pop(turn.turn_id, None)
             turn.closed = True
-            closed = [turn_id for turn_id, one in list(self._turns.items()) if one.closed]
-            for turn_id in closed[:-RECENT_TURNS]:
-                self._turns.pop(turn_id, None)
+        closed = [turn_id for turn_id, one in list(self._turns.items()) if one.closed]
+        for turn_id in closed[:-RECENT_TURNS]:
+            self._turns.pop(turn_id, None)
 
     async def open_attempt(self, attempt: Attempt) -> None:
         """The row exists before the request leaves."""
@@ -391,9 +383,9 @@ class Engine:
                 run.loop_lag_ns = max(run.loop_lag_ns, lag_ns)
 
     async def _shut_down(self, grace_s: float) -> None:
-        for lanes in self._running.values():
-            for tries in lanes.values():
-                tries.stop("shutdown")
+        for lanes in list(self._running.values()):
+            for asked in list(lanes.values()):
+                asked.stop("shutdown")
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_s)
         await self._roster.aclose()
