@@ -81,8 +81,13 @@ def test_another_metric_needs_no_second_reading_and_a_new_attempt_does(
         first = view.show(nobody, "e2e_ms", False, *controls)
         assert "4 attempts" in first[0] and view.show(nobody, "ttft_ms", False, *controls)[0] == first[0]
         assert len(loads) == 1
-        store(writer, *logged(1))
+        (third,) = logged(1)
+        store(writer, third)
         assert "6 attempts" in view.show(nobody, "ttft_ms", False, *controls)[0] and len(loads) == 2
+        writer.delete_conversation(third.conversation_id, "").result(10)
+        store(writer, *logged(1))  # its rows get the numbers of those that are gone
+        view.show(nobody, "ttft_ms", False, *controls)
+        assert len(loads) == 3
 
 
 def cookie(letter: str) -> dict[str, str]:

@@ -164,14 +164,14 @@ class Sample:
                 yield first, second
 
 
-def state(reader: LogReader) -> tuple[int, ...]:
+def state(reader: LogReader) -> tuple[Any, ...]:
     """Changes whenever a sample might: attempts measured or deleted, votes. Some ms over 100,000 attempts."""
     query = """
-        SELECT count(*), coalesce(max(rowid), 0), (SELECT count(*) FROM votes), (SELECT count(*) FROM turns)
+        SELECT count(*), max(rowid), attempt_id, (SELECT count(*) FROM votes), (SELECT count(*) FROM turns)
         FROM measured
-    """
+    """  # the newest one's id too: once it is deleted, the next gets its row number
     with _rows(reader) as db:
-        found: tuple[int, ...] = db.execute(query).fetchone()
+        found: tuple[Any, ...] = db.execute(query).fetchone()
         return found
 
 

@@ -144,7 +144,7 @@ class StatsView:
         self._reader = reader
         self._lanes = lanes
         self._private = private
-        self._kept: OrderedDict[Filters, tuple[tuple[int, ...], Sample]] = OrderedDict()
+        self._kept: OrderedDict[Filters, tuple[tuple[Any, ...], Sample]] = OrderedDict()
 
     def choices(self, request: gr.Request, *values: Any) -> list[Any]:
         """What lanes, models, providers and conversations there are by now; what is chosen stays chosen."""
