@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -73,6 +75,20 @@ def test_fence_label_cannot_carry_a_message() -> None:
 def test_every_language_has_a_lexer() -> None:
     for language in LANGUAGES:
         assert "md-code" in render(f"```{language}\nx = 1\n```"), language
+
+
+@pytest.mark.parametrize(
+    ("language", "code", "last"),
+    [
+        ("python", "def one():\n    return 'two'", 'hl-s1">'),
+        ("html", "<style>a { color: red }</style>\n<script>let one = 2;</script>\n<p>", 'hl-nt">p<'),
+    ],
+)
+def test_the_first_code_of_a_process_is_highlighted_to_its_end(language: str, code: str, last: str) -> None:
+    """What Pygments compiles for it, once a process, takes longer than the code may take."""
+    script = "import sys; from kimi_ui.core.markdown.code import code_html; print(code_html(*sys.argv[1:]))"
+    html = subprocess.run([sys.executable, "-c", script, code, language], capture_output=True, text=True, check=True)
+    assert last in html.stdout
 
 
 def test_large_code_is_shown_without_highlighting() -> None:
