@@ -81,6 +81,20 @@ CASES: dict[str, tuple[str, str, str]] = {  # content → reasoning, answer
     ),
     "tool section never ends": ("answer<|tool_calls_section_begin|><|tool_call_begin|>f", "", "answer"),
     "tool section's end alone": ("answer<|tool_calls_section_end|> more", "", "answer more"),
+    "tool call outside a section": (
+        "answer <|tool_call_begin|>functions.x:0<|tool_call_argument_begin|>{}<|tool_call_end|> more",
+        "",
+        "answer  more",
+    ),
+    "tool call ends thinking": ("<think>plan<|tool_call_begin|>x<|tool_call_end|>answer", "plan", "answer"),
+    "k2 message": ("<|im_assistant|>assistant<|im_middle|><think>plan</think>answer<|im_end|>", "plan", "answer"),
+    "k2 role alone": ("<|im_assistant|> answer<|im_middle|>", "", " answer"),
+    "k2 message quoted": (
+        "A turn ends with `<|im_end|>`:\n```\n<|im_user|>user<|im_middle|>hi\n```",
+        "",
+        "A turn ends with `<|im_end|>`:\n```\n<|im_user|>user<|im_middle|>hi\n```",
+    ),
+    "unfinished role at the end": ("answer<|im_assistant|>assis", "", "answerassis"),
     "k3 whole": (
         "<|open|>think<|sep|>plan<|close|>think<|sep|><|open|>response<|sep|>answer<|close|>response<|sep|>"
         "<|close|>message<|sep|>",
@@ -116,12 +130,43 @@ def test_flags_say_what_was_hidden_or_missing() -> None:
     assert split([f"a{TOOL}b"]).flags == {"tool_markers": TOOL}
     assert list(split(["<|open|>response<|sep|>a"]).flags) == ["template_markers"]
     assert len(split(["a<|tool_calls_section_begin|>" + "x" * 10_000]).flags["tool_markers"]) == 2000
+    assert split(["<|im_assistant|>assistant<|im_middle|>a"]).flags == {
+        "template_markers": "<|im_assistant|>assistant<|im_middle|>"
+    }
+
+
+@pytest.mark.parametrize("marker", ["<|tool_calls_section_end|>", TOOL, "<|close|>response<|sep|>", "<|im_end|>"])
+def test_a_flood_of_markers_is_one_event(marker: str) -> None:
+    for in_field in (False, True):
+        tags = ThinkTags(in_field)
+        assert len([event for _ in range(100) for event in tags.feed(marker * 20)]) == 1
 
 
 def test_a_reasoning_field_keeps_its_tags_and_loses_its_tool_section() -> None:
     got = split(["I close with </think> ", "then", TOOL, " end"], in_field=True)
     assert (got.reasoning, got.answer) == ("I close with </think> then end", "")
     assert got.flags == {"tool_markers": TOOL}
+
+
+FIELDS: dict[str, tuple[str, str]] = {
+    "wrapped": ("<think>\nHmm A. Hmm B.\n</think>", "Hmm A. Hmm B.\n"),
+    "wrapped, more after it": ("<think>Hmm A.</think> Hmm B.", "Hmm A. Hmm B."),
+    "closed": ("Hmm A. Hmm B.</think>\n\n", "Hmm A. Hmm B."),
+    "closed twice": ("Hmm A.</think></think>", "Hmm A."),
+    "closing and more": ("Hmm A.</think>\n Hmm B.", "Hmm A.</think>\n Hmm B."),
+    "opening and more": ("Hmm <think> A.", "Hmm <think> A."),
+    "k3": ("<|open|>think<|sep|>Hmm A.<|close|>think<|sep|>", "Hmm A."),
+    "k3 message": ("Hmm A.<|close|>think<|sep|><|open|>response<|sep|>", "Hmm A."),
+    "only tags": ("<think>\n</think>", ""),
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_tags_that_wrap_a_reasoning_field_are_taken_off(name: str) -> None:
+    content, reasoning = FIELDS[name]
+    got = split([content], in_field=True)
+    assert (got.reasoning, got.answer) == (reasoning, "")
+    assert split(list(content), in_field=True) == got
 
 
 def test_kind_names_the_dialect() -> None:
@@ -142,6 +187,11 @@ WORDS = [tag for pair in PAIRS for tag in pair] + [
     "<|close|>message<|sep|>",
     "<|tool_calls_section_begin|>",
     "<|tool_calls_section_end|>",
+    "<|tool_call_begin|>",
+    "<|tool_call_end|>",
+    "<|im_assistant|>",
+    "assistant",
+    "<|im_middle|>",
     "plan",
     " ",
     "\n\n",

@@ -10,8 +10,11 @@ The rules (each met in the wild):
 - A marker right between two backticks is a quotation and stays, in a thought as in an answer.
 - A tag that is never closed: all reasoning, flagged ``unclosed_think``. Nothing inside: no reasoning at all.
 - Blank lines after an opening tag and after a closing one are dropped; a leaked closing tag there too.
-- Kimi K2's tool-call section ends thinking by itself; it is hidden and flagged ``tool_markers`` with its text. The
-  message markers of Kimi K3 are hidden and flagged ``template_markers``.
+- Kimi K2's tool-call section, or a tool call outside one, ends thinking by itself; it is hidden and flagged
+  ``tool_markers`` with its text. The message markers of Kimi K2 and K3 are hidden and flagged ``template_markers``.
+- In a reasoning field a think tag is text like any other, but for those the server forgot to take off: an opening tag
+  before all text, its closing tag, and one that nothing follows.
+- A flag is raised once, with what was met first.
 """
 
 from __future__ import annotations
@@ -28,13 +31,22 @@ _MARKER = re.compile(
     r"|◁(?P<kimi_open>think)▷|◁/(?P<kimi_close>think)▷"
     r"|<\|open\|> {0,8}(?P<k3_open>think|response|message) {0,8}<\|sep\|>"
     r"|<\|close\|> {0,8}(?P<k3_close>think|response|message) {0,8}<\|sep\|>"
-    r"|<\|tool_calls_section_(?P<section>begin|end)\|>"
+    r"|<\|tool_(?P<tool>calls_section_begin|calls_section_end|call_begin|call_argument_begin|call_end)\|>"
+    r"|(?P<k2_message><\|im_(?:system|user|assistant)\|>(?:(?:system|user|assistant|tool)<\|im_middle\|>)?"
+    r"|<\|im_(?:middle|end)\|>)"
 )
-_WHOLE = tuple(
-    [f"<{slash}{name}>" for slash in ("", "/") for name in _XML.split("|")]
-    + ["◁think▷", "◁/think▷", "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"]
-    + [f"<|{verb}|>{name}<|sep|>" for verb in ("open", "close") for name in ("think", "response", "message")]
+_ROLES = ("system", "user", "assistant")
+_WHOLE = (
+    *(f"<{slash}{name}>" for slash in ("", "/") for name in _XML.split("|")),
+    *("◁think▷", "◁/think▷", "<|im_end|>"),
+    *(f"<|{verb}|>{name}<|sep|>" for verb in ("open", "close") for name in ("think", "response", "message")),
+    *(f"<|tool_{name}|>" for name in ("calls_section_begin", "calls_section_end")),
+    *(f"<|tool_{name}|>" for name in ("call_begin", "call_argument_begin", "call_end")),
+    *(f"<|im_{role}|>{name}<|im_middle|>" for role in _ROLES for name in (*_ROLES, "tool")),
+    "<|im_middle|>",
 )
+_BEGINNINGS = frozenset(marker[:n] for marker in _WHOLE for n in range(1, len(marker)))
+_SECTION_END = {"calls_section_begin": "calls_section_end", "call_begin": "call_end"}
 _LONGEST = 48  # characters of the longest marker, its optional spaces included
 _MOST_BLANK = 4096  # blanks held back while deciding what they belong to
 _DETAIL = 2000  # characters of hidden text kept in a flag
@@ -50,7 +62,7 @@ def _may_become_marker(tail: str) -> bool:
         return False
     if tail.startswith("<|"):
         tail = tail.replace(" ", "")
-    return any(marker.startswith(tail) for marker in _WHOLE)
+    return tail in _BEGINNINGS
 
 
 def _held_from(text: str) -> int:
@@ -99,7 +111,7 @@ class _Code:
 class ThinkTags:
     """Splits one attempt's content. ``kind`` is the opening (or lone closing) tag met first, None while there is none.
 
-    ``in_field``: the text is a reasoning field's own: all of it is reasoning, and only tool sections are taken out.
+    ``in_field``: the text is a reasoning field's own: all of it is reasoning, and only what leaked is taken out.
     """
 
     def __init__(self, in_field: bool = False) -> None:
@@ -113,11 +125,15 @@ class ThinkTags:
         self._code = _Code()  # of this part
         self._before = ""  # the last character before what comes next
         self._closing = ""  # the name that closes the open tag
+        self._is_fresh = True  # no text but blanks so far
+        self._trailing = ""  # of a field: a closing tag and blanks, dropped if nothing follows
         self._nested = 0
         self._literal: Counter[str] = Counter()  # opening tags met as literal text
         self._hidden: list[str] = []
         self._hidden_size = 0
         self._resume = self._state  # where a tool section returns to
+        self._section_end = ""  # the marker that ends it
+        self._flagged: set[str] = set()
         self._events: list[Event] = []
 
     def separated(self) -> None:
@@ -140,8 +156,8 @@ class ThinkTags:
         if self._state == _SECTION:
             self._end_section("")
         elif self._state in (_THINK, _THINK_LEAD) and not self._in_field:
-            self._events.append(Flag("unclosed_think", self.kind or ""))
-        self._blank = ""
+            self._flag("unclosed_think", self.kind or "")
+        self._blank = self._trailing = ""
         return self._taken()
 
     def _read(self, text: str, last: bool) -> None:
@@ -150,6 +166,9 @@ class ThinkTags:
         for match in _MARKER.finditer(text):
             self._text(text[position : match.start()])
             position = match.start()
+            if not last and len(text) - position <= _LONGEST and _may_become_marker(text[position:]):
+                held = position  # a longer one, if its rest follows
+                break
             if self._before == "`":
                 if match.end() == len(text) and not last:
                     held = position  # a quotation, if a backtick follows
@@ -176,6 +195,12 @@ class ThinkTags:
         if self._state == _SECTION:
             self._hide(text)
             return
+        if self._trailing:
+            self._trailing += text
+            if text.isspace() and len(self._trailing) <= _MOST_BLANK:
+                return
+            text, self._trailing = self._trailing, ""
+        self._is_fresh = self._is_fresh and text.isspace()
         if self._state in (_LEAD, _THINK_LEAD):
             text = self._blank + text
             start = len(text) - len(text.lstrip())
@@ -196,22 +221,35 @@ class ThinkTags:
         found = match.group()
         self._before = ""
         if self._state == _SECTION:
-            if match["section"] == "end":
+            if match["tool"] in (self._section_end, "calls_section_end"):
                 self._end_section(found)
             else:
                 self._hide(found)
         elif self._state == _ANSWER and self._code.is_open:
             self._text(found)
-        elif match["section"]:
-            self._section(match["section"], found)
-        elif self._in_field:
-            self._text(found)
-        elif (name := match["k3_open"] or match["k3_close"]) and name != "think":
-            self._message_marker(opens=match["k3_open"] is not None)
-        elif match["xml_open"] or match["kimi_open"] or match["k3_open"]:
-            self._opening(_pair(match), found)
+        elif match["tool"]:
+            self._section(match["tool"], found)
+        elif match["k2_message"] or (match["k3_open"] or match["k3_close"] or "think") != "think":
+            self._message_marker(found, opens=match["k3_open"] is not None)
         else:
-            self._closing_tag(_pair(match), found)
+            opens = match["xml_open"] or match["kimi_open"] or match["k3_open"]
+            if self._in_field:
+                self._field_tag(_pair(match), found, opens is not None)
+            elif opens:
+                self._opening(_pair(match), found)
+            else:
+                self._closing_tag(_pair(match), found)
+
+    def _field_tag(self, name: str, found: str, opens: bool) -> None:
+        if opens and self._is_fresh:
+            self._closing = name
+            self._enter(_THINK_LEAD)
+        elif opens:
+            self._text(found)
+        elif name == self._closing:
+            self._closing = ""
+        else:
+            self._trailing += found
 
     def _opening(self, name: str, found: str) -> None:
         if self._state == _LEAD:
@@ -247,28 +285,33 @@ class ThinkTags:
         else:
             self._text(found)
 
-    def _message_marker(self, opens: bool) -> None:
-        """A Kimi K3 response or message marker: hidden; one that opens an answer ends thinking."""
-        self._events.append(Flag("template_markers"))
-        if opens and self._state in (_THINK, _THINK_LEAD):
+    def _message_marker(self, found: str, opens: bool) -> None:
+        """A message marker of the chat template: hidden; K3's that opens an answer ends thinking."""
+        self._flag("template_markers", found)
+        if opens and not self._in_field and self._state in (_THINK, _THINK_LEAD):
             self._enter(_LEAD)
 
     def _section(self, which: str, found: str) -> None:
-        if which == "end":  # its beginning was not seen: the marker alone is taken out
-            self._events.append(Flag("tool_markers", found))
+        if which not in _SECTION_END:  # its beginning was not seen: the marker alone is taken out
+            self._flag("tool_markers", found)
             return
         if self._state in (_THINK, _THINK_LEAD) and not self._in_field:
             self._may_relabel = False
             self._enter(_LEAD)
-        self._resume = self._state
+        self._resume, self._section_end = self._state, _SECTION_END[which]
         self._state = _SECTION
         self._hide(found)
 
     def _end_section(self, found: str) -> None:
         self._hide(found)
-        self._events.append(Flag("tool_markers", "".join(self._hidden)))
+        self._flag("tool_markers", "".join(self._hidden))
         self._hidden, self._hidden_size = [], 0
         self._state = self._resume
+
+    def _flag(self, name: str, detail: str) -> None:
+        if name not in self._flagged:
+            self._flagged.add(name)
+            self._events.append(Flag(name, detail))
 
     def _hide(self, text: str) -> None:
         kept = text[: max(0, _DETAIL - self._hidden_size)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..core import blind
 from ..core.attempt import AttemptFold
 from ..core.events import Failure
@@ -16,7 +18,7 @@ _SILENT_ENDS = {
     "no_answer": Failure(
         "no_answer",
         "The model finished without writing an answer.",
-        "Look at its reasoning; raising max_tokens or asking again often helps.",
+        "Asking again often helps.",
     ),
     "incomplete": Failure(
         "incomplete",
@@ -30,6 +32,9 @@ _SILENT_ENDS = {
     ),
     "error": Failure("upstream", "The model server ended the answer with an error.", "Send again."),
 }
+
+_LOOK = "Look at its reasoning; asking again often helps."
+_ALL_REASONING = Failure("no_answer", "The model put all its text into its reasoning.", "Asking again often helps, too.")
 
 # Flags worth a sentence; ``{}`` is the flag's detail. Others are for the log.
 _NOTES = {
@@ -49,6 +54,7 @@ _NOTES = {
     "refusal": "The model declined: {}",
     "tool_calls": "The model wanted to call a tool; this app offers none.",
     "tool_markers": "The model's text held raw tool-call markers; they are left out.",
+    "template_markers": "The model's text held raw markers of its chat template; they are left out.",
     "think_unsupported": "This model cannot think: the lane's `think` was not sent.",
     "usage_suspect": "The server's token counts cannot be right ({}).",
 }
@@ -56,7 +62,12 @@ _NOTES = {
 
 def failure_of(fold: AttemptFold) -> Failure | None:
     """The failure to show for an attempt that has ended; None if there is nothing to tell."""
-    return fold.failure or _SILENT_ENDS.get(fold.status)
+    if fold.promoted:
+        return None
+    if fold.can_promote:
+        return _ALL_REASONING
+    found = fold.failure or _SILENT_ENDS.get(fold.status)
+    return replace(found, remedy=_LOOK) if found and fold.status == "no_answer" and fold.reasoning.strip() else found
 
 
 def notes_of(fold: AttemptFold) -> list[str]:
