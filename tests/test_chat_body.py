@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kimi_ui.core.events import Phase, Reasoning
 from kimi_ui.providers.chat_body import ChatBody
@@ -38,6 +40,62 @@ def test_reasoning_dialects(delta: dict[str, Any], dialect: str) -> None:
     texts = Texts()
     got = run_body(ChatBody(ASKED, texts=texts), [sse(chunk(delta), answer("a"), STOP)])
     assert (got.text, got.status, texts.dialect) == (("r", "a"), "ok", dialect)
+
+
+def tagged(*pieces: str) -> list[str]:
+    """Chunks that bring the same piece of reasoning as a field and in the content."""
+    return [chunk({"reasoning_content": text, "content": "<think>" * (i == 0) + text}) for i, text in enumerate(pieces)]
+
+
+DOUBLED = {
+    "in one delta": ([*tagged("Hmm A. ", "Hmm B."), answer("</think>\n\nyes")], "Hmm A. Hmm B."),
+    "field, then tag": (
+        [thought("Hmm A. "), thought("Hmm B."), answer("<think>\nHmm A. Hmm B.\n</think>yes")],
+        "Hmm A. Hmm B.",
+    ),
+    "tag, then field": (
+        [answer("<think>Hmm A. "), answer("Hmm B.</think>"), thought("Hmm A. Hmm B."), answer("yes")],
+        "Hmm A. Hmm B.",
+    ),
+    "field behind": (
+        [answer("<think>Hm"), thought("H"), answer("m A."), thought("mm A."), answer("</think>yes")],
+        "Hmm A.",
+    ),
+    "field only begins it": ([thought("Hmm A."), answer("<think>Hmm A. Hmm B.</think>yes")], "Hmm A. Hmm B."),
+    "another thought": ([thought("first. "), answer("<think>second</think>yes")], "first. second"),
+    "another that begins alike": ([thought("Hmm A. "), answer("<think>Hmm B.</think>yes")], "Hmm A. Hmm B."),
+}
+
+
+@pytest.mark.parametrize("case", DOUBLED)
+def test_a_thought_that_comes_twice_is_shown_once(case: str) -> None:
+    payloads, reasoning = DOUBLED[case]
+    got = chat(sse(*payloads, STOP))
+    assert ("".join(got.text[0].split()), got.text[1], got.status) == ("".join(reasoning.split()), "yes", "ok")
+
+
+PIECES = st.lists(st.sampled_from(["Hmm", " A", ".", "\n", " B", "`"]), max_size=8).map("".join)
+
+
+@given(first=PIECES, second=PIECES, places=st.lists(st.integers(0, 30), max_size=9), mix=st.randoms())
+def test_a_repetition_is_dropped_however_it_is_cut(first: str, second: str, places: list[int], mix: Any) -> None:
+    """Field first, then the tags: any cutting gives the same text; a repetition is dropped in any interleaving."""
+
+    def told(field: list[str], tags: list[str]) -> str:
+        return chat(sse(*map(thought, field), *map(answer, tags), STOP)).text[0]
+
+    whole = told([first], [f"<think>{second}</think>yes"])
+    in_pieces = told(
+        *([piece.decode() for piece in cut(text.encode(), places)] for text in (first, f"<think>{second}</think>yes"))
+    )
+    assert in_pieces == whole
+    if first.split() and not "".join(first.split()).startswith("".join(second.split())):
+        assert len("".join(whole.split())) > len("".join(first.split())), "another thought stays"
+    lanes = [[*map(thought, first)], [*map(answer, ["<think>", *first, "</think>", "yes"])]]
+    mixed = []
+    while any(lanes):
+        mixed.append(mix.choice([lane for lane in lanes if lane]).pop(0))
+    assert "".join(chat(sse(*mixed, STOP)).text[0].split()) == "".join(first.split())
 
 
 def test_encrypted_reasoning_has_no_text() -> None:

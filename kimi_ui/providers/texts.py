@@ -1,13 +1,14 @@
 """Reasoning and answer text of one attempt on its way from a provider's wire to events, whatever the wire was.
 
-Here meet: think tags inside the content, tool sections inside a reasoning field, halves of surrogate pairs split over
-two deltas, reasoning that comes after the answer, and the most text an attempt may hold. Pure.
+Here meet: think tags inside the content, what leaked into a reasoning field, a thought that comes by both, halves
+of surrogate pairs split over two deltas, reasoning after the answer, and the most text an attempt may hold. Pure.
 """
 
 from __future__ import annotations
 
 from ..core.events import Answer, Event, Flag, Reasoning, Relabel
 from ..core.think_tags import ThinkTags
+from .echo import Echo
 
 MOST_ANSWER = 2_000_000  # characters
 MOST_REASONING = 4_000_000
@@ -25,6 +26,7 @@ class Texts:
         self.full = ""
         self._most_answer, self._most_reasoning = most_answer, most_reasoning
         self._content, self._field = ThinkTags(), ThinkTags(in_field=True)
+        self._echo = Echo(most_reasoning)
         self._field_name: str | None = None
         self._answered = False
         self._late = False
@@ -43,11 +45,11 @@ class Texts:
         if self._field_name is None:
             self._field_name = field
             self._content.separated()
-        return self._counted(self._field.feed(text))
+        return self._counted(self._once("field", self._field.feed(text)))
 
     def content(self, text: str) -> list[Event]:
         """Text of the content field: an answer, unless tags inside it say otherwise."""
-        return self._counted(self._content.feed(text))
+        return self._counted(self._once("content", self._content.feed(text)))
 
     def whole(self, text: str, part: str) -> str:
         """``text`` without halves of surrogate pairs: joined to the half before, or U+FFFD when alone.
@@ -70,9 +72,18 @@ class Texts:
         for part, tags in (("field", self._field), ("content", self._content)):
             if self._halves[part]:
                 self._halves[part] = ""
-                events += tags.feed("\ufffd")
-            events += tags.flush()
+                events += self._once(part, tags.feed("\ufffd"))
+            events += self._once(part, tags.flush())
+        if rest := self._echo.rest():
+            events.append(Reasoning(rest))
         return self._counted(events)
+
+    def _once(self, part: str, events: list[Event]) -> list[Event]:
+        """The events without reasoning that the other part brought before."""
+        for event in events:
+            if type(event) is Reasoning:
+                event.text = self._echo.heard(part, event.text)
+        return [event for event in events if type(event) is not Reasoning or event.text]
 
     def _counted(self, events: list[Event]) -> list[Event]:
         """The events within the limits, with a flag where reasoning comes after the answer began."""
