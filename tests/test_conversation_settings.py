@@ -16,7 +16,7 @@ from kimi_ui.core.conversation_settings import (
 from kimi_ui.core.lane import LaneChoice, LaneSpec
 
 KIMI = LaneSpec("kimi", "Kimi", "openai", model="kimi-k2.6")
-HEAVY = LaneSpec("heavy", "Heavy", "heavy", of="kimi")
+HEAVY = LaneSpec("heavy", "Heavy", "heavy", model=KIMI.model, of="kimi")
 QWEN = LaneSpec("qwen", "Qwen", "ollama", model="qwen3-coder:30b")
 
 

@@ -84,6 +84,10 @@ def test_heavys_trajectories_and_aggregator_ask_the_chosen_model() -> None:
         assert [request.model for request in inner.requests] == ["k3"] * 3
         assert {attempt.request_model for attempt in fold.attempts.values()} == {"k3"}
         assert (turn.lanes[0].model, turn.lanes[0].width) == ("k3", 2)
+        answers = iter(["one", "two", "both"])
+        turn = engine.send("q", lanes=["heavy"])
+        assert {attempt.request_model for attempt in ended(turn).attempts.values()} == {"k2"}
+        assert (turn.lanes[0].model, turn.lanes[0].chosen_model) == ("k2", "")
     finally:
         engine.close()
 

@@ -61,6 +61,7 @@ def test_a_key_gets_its_host_and_the_first_of_several_wins(host: presets.Host, m
     assert (kimi.id, kimi.provider, kimi.base_url, kimi.model) == ("kimi", "openai", host.base_url, host.model)
     assert kimi.api_key_env == host.key_name and kimi.price == host.price and not kimi.stand_in_for
     assert (heavy.id, heavy.of, heavy.width, heavy.quorum, heavy.stand_in_for) == ("kimi-heavy", "kimi", 8, 6, "")
+    assert heavy.model == host.model
     assert qwen.provider == "embedded"
 
 
@@ -144,7 +145,8 @@ def test_a_pulled_model_and_a_new_key_are_taken_up_without_restart(
     env = {"OLLAMA_HOST": upstream.ollama_url}
     made = Roster(read_settings(env=env), lambda: env)
     made.settle()
-    kimi, qwen = made.provider("kimi"), made.provider("qwen")
+    kimi, qwen, heavy = made.provider("kimi"), made.provider("qwen"), made.provider("kimi-heavy")
+    assert made.specs == (kimi.spec, heavy.spec, qwen.spec) and heavy.spec.model == kimi.spec.model
     made.refresh()
     assert made.provider("kimi") is kimi  # nothing changed, nothing is made anew
     env["CHUTES_API_KEY"] = "new"

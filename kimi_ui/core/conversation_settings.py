@@ -66,7 +66,7 @@ class ConversationSettings:
             spec = configured.get(lane)
             if spec is None:
                 continue
-            model = one.model or asked_model(spec, configured)
+            model = one.model or spec.model
             params: dict[str, Any] = {}
             if one.max_tokens is not None:
                 params["max_tokens"] = one.max_tokens
@@ -74,11 +74,6 @@ class ConversationSettings:
                 params["temperature"] = one.temperature
             chosen[lane] = LaneChoice(one.model, params, one.send_reasoning)
         return chosen
-
-
-def asked_model(spec: LaneSpec, configured: Mapping[str, LaneSpec]) -> str:
-    """The model a lane asks; heavy asks that of the lane it is made of."""
-    return spec.model or configured.get(spec.of, spec).model
 
 
 def is_model_id(value: Any) -> TypeGuard[str]:

@@ -9,11 +9,10 @@ from ..core.turn import LaneInfo
 
 
 def lane_info(spec: LaneSpec, specs: Mapping[str, LaneSpec], choice: LaneChoice | None = None) -> LaneInfo:
-    """The lane's header as of now; a heavy lane shows the model it is made of."""
+    """The lane's header as of now."""
     inner = specs.get(spec.of, spec)
     choice = choice or LaneChoice()
-    own_model = spec.model or inner.model
-    model = inner.asking(choice.model).model or own_model
+    model = inner.asking(choice.model).model
     return LaneInfo(
         id=spec.id,
         label=spec.label,
@@ -23,6 +22,6 @@ def lane_info(spec: LaneSpec, specs: Mapping[str, LaneSpec], choice: LaneChoice 
         how_to_get_real=spec.how_to_get_real or inner.how_to_get_real,
         of=spec.of,
         width=spec.width if spec.provider == "heavy" else 0,
-        chosen_model=model if model != own_model else "",
+        chosen_model=model if model != spec.model else "",
         send_reasoning=spec.send_reasoning if choice.send_reasoning is None else choice.send_reasoning,
     )

@@ -61,11 +61,16 @@ class Candidate(NamedTuple):
     answer: str
 
 
+def made_of(spec: LaneSpec, of: LaneSpec) -> LaneSpec:
+    """A heavy lane's spec with the model it asks: that of the lane it is made of."""
+    return replace(spec, model=of.model)
+
+
 class HeavyProvider:
     """``spec.width`` trajectories of ``of``, then one aggregation. ``rng`` shuffles the candidates."""
 
     def __init__(self, spec: LaneSpec, of: Provider, rng: random.Random | None = None) -> None:
-        self.spec = spec
+        self.spec = made_of(spec, of.spec)
         self._of = of
         self._rng = rng or random.Random()
 

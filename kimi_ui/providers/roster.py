@@ -24,7 +24,7 @@ from . import presets
 from .base import Check, Provider
 from .embedded import EmbeddedProvider, completed
 from .embedded_backend import EmbeddedBackend
-from .heavy import HeavyProvider
+from .heavy import HeavyProvider, made_of
 from .ollama import Ollama
 from .ollama_probe import OllamaState, probe
 from .openai_compatible import OpenAICompatible
@@ -211,7 +211,7 @@ class Roster:
                 specs, routes = _preset_lanes(env, self._ollama)
             else:
                 routes = [_configured_route(spec, env) for spec in specs]
-            specs = [completed(spec) for spec in specs]
+            specs = _completed(specs)
             served = _make_all(specs, env, self.backend, self._state.served)
             self._retired += [old for lane, old in self._state.served.items() if served.get(lane) is not old]
             by_id = {spec.id: spec for spec in specs}
@@ -240,6 +240,12 @@ class Roster:
     def _ask_ollama(self, url: str) -> None:
         self._ollama = probe(url, PROBE_TIMEOUT_S)
         self._take_up()
+
+
+def _completed(specs: Sequence[LaneSpec]) -> list[LaneSpec]:
+    """The specs with what is really sent filled in, as their providers do it."""
+    by_id = {spec.id: completed(spec) for spec in specs}
+    return [made_of(spec, by_id[spec.of]) if spec.of else spec for spec in by_id.values()]
 
 
 def _make_all(

@@ -25,7 +25,6 @@ from ..core.conversation_settings import (
     ONE_TEMPERATURE_NOTE,
     ConversationSettings,
     SettingsError,
-    asked_model,
     has_one_temperature,
     read,
 )
@@ -205,19 +204,18 @@ class ChatRoutes:
         specs = {spec.id: spec for spec in self._engine.specs}
         lanes = []
         for spec in specs.values():
-            own = asked_model(spec, specs)
             chosen = settings.lanes[spec.id].model if spec.id in settings.lanes else ""
             params = {**specs.get(spec.of, spec).params, **spec.params}
             lanes.append(
                 {
                     "id": spec.id,
                     "label": spec.label,
-                    "model": own,
+                    "model": spec.model,
                     "has_models": specs.get(spec.of, spec).provider != "embedded",
                     "width": spec.width if spec.provider == "heavy" else 0,
                     "max_tokens": params.get("max_tokens"),
                     "temperature": params.get("temperature"),
-                    "one_temperature": has_one_temperature(chosen or own),
+                    "one_temperature": has_one_temperature(chosen or spec.model),
                     "send_reasoning": spec.send_reasoning,
                     "system": spec.system,
                 }

@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from ..core.conversation_settings import ConversationSettings, LaneSettings, asked_model
+from ..core.conversation_settings import ConversationSettings, LaneSettings
 from ..core.estimate import Estimate, Total, Typical, estimate, total
 from ..core.lane import LaneSpec
 from ..core.turn import TurnLog
@@ -80,7 +80,7 @@ class Estimates:
             if conversation_id:
                 texts += self._history(conversation_id, before_seq, spec, chosen)
             tokens = sum(self._counts.count(text, asked.tokenizer) + PER_MESSAGE for text in texts if text)
-            usual = self._usual(chosen.model or asked_model(spec, specs))
+            usual = self._usual(asked.model)
             width = spec.width if spec.provider == "heavy" else 0
             lanes.append((spec, estimate(tokens, asked.price, usual, width), usual))
         return lanes
