@@ -48,7 +48,7 @@ def language_of(info: str) -> str:
 
 @lru_cache(maxsize=128)
 def _highlighted(code: str, language: str) -> str:
-    """Lexed once more if tables were compiled meanwhile (of the languages inside HTML): that time was not the code's."""
+    """Lexed again if tables were compiled meanwhile (of languages inside HTML): that time was not the code's."""
     lexer = get_lexer_by_name(language)
     tokens: list[tuple[Any, str]] = []
     rest, n_compiled = code, -1
