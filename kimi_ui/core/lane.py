@@ -33,8 +33,8 @@ class LaneSpec:
     """One configured lane. ``params`` go into the request body as they are, ``extra_body`` beside them.
 
     ``api_key_env`` names a variable; no key is ever a value here. ``of``, ``width`` and ``quorum`` belong to heavy,
-    whose ``model`` is filled in: that of the lane it is made of. ``num_ctx``, ``keep_alive`` and ``think`` are Ollama's.
-    ``tokenizer`` is a path to the model's own ``tiktoken.model``.
+    whose ``model`` is filled in: that of the lane it is made of. ``num_ctx``, ``keep_alive`` and ``think`` belong to
+    Ollama. ``tokenizer`` is a path to the model's own ``tiktoken.model``.
     ``send_reasoning`` returns earlier reasoning to the model in the next turn (off: plain chat does not need it).
     ``stand_in_for`` names the model this lane's provider stands in for (the embedded model), empty when real;
     ``how_to_get_real`` is then the exact line to set.
