@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import os
-import pty
 import signal
 import socket
 import sqlite3
-import struct
 import subprocess
 import sys
-import termios
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -26,7 +21,9 @@ from kimi_ui import __main__, __version__, config
 from kimi_ui.cli import main
 from kimi_ui.cli.common import printable
 from kimi_ui.providers import roster
+from tests.support.terminal import shown_on_terminal
 from tests.support.upstream import Upstream
+from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -69,9 +66,13 @@ def objects(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def columns_of_attempt_metrics(db: Path) -> list[str]:
+def logged(db: Path, query: str) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(db)) as connection:
-        return [row[1] for row in connection.execute("PRAGMA table_info(attempt_metrics)")]
+        return connection.execute(query).fetchall()
+
+
+def columns_of_attempt_metrics(db: Path) -> list[str]:
+    return [row[1] for row in logged(db, "PRAGMA table_info(attempt_metrics)")]
 
 
 def test_compare_json_gives_one_object_per_lane_with_every_column(
@@ -86,8 +87,7 @@ def test_compare_json_gives_one_object_per_lane_with_every_column(
     assert second["cost_usd"] is None
     columns = columns_of_attempt_metrics(tmp_path / "log.sqlite3")
     assert set(columns) <= set(fast) and {"ttft_ms", "ttfo_ms", "decode_tps", "suspect"} <= set(columns)
-    with closing(sqlite3.connect(tmp_path / "log.sqlite3")) as connection:
-        rows = connection.execute("SELECT attempt_id, status, answer FROM attempts ORDER BY lane").fetchall()
+    rows = logged(tmp_path / "log.sqlite3", "SELECT attempt_id, status, answer FROM attempts ORDER BY lane")
     assert rows == [(row["attempt_id"], "ok", row["answer"]) for row in (fast, second)]
 
 
@@ -248,45 +248,27 @@ def test_an_old_python_and_a_missing_package_are_named(
 
 
 def test_ctrl_c_stops_the_lanes_keeps_what_came_and_says_130(upstream: Upstream, tmp_path: Path) -> None:
-    path = tmp_path / "lanes.toml"
+    path, db = tmp_path / "lanes.toml", tmp_path / "log.sqlite3"
     path.write_text(LANES.format(base_url=upstream.base_url, second="m-50-2000-2000"))
     command = [sys.executable, "-m", "kimi_ui", "compare", "Hi", "--json", "--lanes", str(path), "--lane", "second"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 60
-        while not upstream.requests and time.monotonic() < deadline:
-            time.sleep(0.02)
-        time.sleep(2)  # of a stream of 80 s: some of it has been read, also on a busy machine
+        until(lambda: upstream.requests and logged(db, "SELECT 1 FROM events WHERE n_events > 5"))
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     (row,) = objects(out)
     assert process.returncode == 130 and row["status"] == "stopped" and row["reasoning"]
     assert "Traceback" not in err
-    assert upstream.closed
+    until(lambda: upstream.closed)
 
 
 def test_on_a_terminal_the_lanes_are_live_panels_and_the_answers_stay(upstream: Upstream, tmp_path: Path) -> None:
     path = tmp_path / "lanes.toml"
-    path.write_text(LANES.format(base_url=upstream.base_url, second="m-100-20-40"))
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    command = [sys.executable, "-m", "kimi_ui", "compare", "Hi", "--lanes", str(path)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs) as process:
-        os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                data = os.read(ours, 65536)
-            except OSError:  # how a terminal's end is told here
-                break
-            if not data:
-                break
-            shown += data
-        os.close(ours)
-    assert process.returncode == 0
-    text = shown.decode()
+    path.write_text(LANES.format(base_url=upstream.base_url, second="m-100-100-40"))
+    code, text = shown_on_terminal("compare", "Hi", "--lanes", str(path))
+    assert code == 0
     assert "╭─" in text and "thinking" in text  # panels while it streams …
     end = text[text.rindex("╰") :]
-    assert "== Fast" in end and "== second" in end and "60 tokens (usage)" in end  # … and plain text that stays
+    assert "== Fast" in end and "== second" in end and "140 tokens (usage)" in end  # … and plain text that stays
 
 
 def test_the_whole_way_with_the_real_embedded_model(tmp_path: Path) -> None:
@@ -303,11 +285,9 @@ def test_the_whole_way_with_the_real_embedded_model(tmp_path: Path) -> None:
     assert small["status"] in ("ok", "length") and small["reasoning"].strip() and small["answer"].strip()
     assert small["token_source"] == "usage" and 0 < small["reasoning_tokens"] < small["output_tokens"]
     assert small["ttft_ms"] < small["ttfo_ms"] < small["e2e_ms"] and small["cost_usd"] == 0
-    with closing(sqlite3.connect(db)) as connection:
-        stored = connection.execute("SELECT status, reasoning, answer FROM attempts WHERE lane = 'small'").fetchall()
-        roles = [role for (role,) in connection.execute("SELECT role FROM attempts WHERE lane = 'h' ORDER BY role")]
+    stored = logged(db, "SELECT status, reasoning, answer FROM attempts WHERE lane = 'small'")
     assert stored == [(small["status"], small["reasoning"], small["answer"])]
-    assert roles[-2:] == ["trajectory", "trajectory"]
+    assert logged(db, "SELECT role FROM attempts WHERE lane = 'h' ORDER BY role")[-2:] == [("trajectory",)] * 2
     assert done.returncode == (0 if rows["h"]["status"] in ("ok", "length") else 1)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 from kimi_ui.cli import main
 from kimi_ui.log.reader import LogReader
 from kimi_ui.stats.sample import ALWAYS_OUT, REASONS
+from tests.support.terminal import shown_on_terminal
 from tests.support.upstream import Upstream
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -116,22 +116,8 @@ def test_replay_off_a_terminal_shows_the_end_at_once(log: Path, capsys: pytest.C
 
 
 def test_replay_on_a_terminal_plays_the_turn_in_the_live_view(log: Path) -> None:
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "kimi_ui", "replay", "--speed", "2"]
-    with subprocess.Popen(command, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs) as process:
-        os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                data = os.read(ours, 65536)
-            except OSError:
-                break
-            if not data:
-                break
-            shown += data
-        os.close(ours)
-    text = shown.decode()
-    assert process.returncode == 0
+    code, text = shown_on_terminal("replay", "--speed", "0.25")
+    assert code == 0
     assert "╭─" in text and "thinking" in text and "answering" in text
     assert "180 tokens (usage)" in text[text.rindex("╰") :]
 
