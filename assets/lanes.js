@@ -8,7 +8,7 @@
  */
 import { Announcer } from "./announce.js";
 import { attemptPart, retryLane } from "./attempts.js";
-import { chat, tabs } from "./chat.js";
+import { ask, chat, tabs } from "./chat.js";
 import { composer } from "./composer.js";
 import { copyFrom, h, reducedMotion, setText } from "./dom.js";
 import { listenToKeys } from "./keys.js";
@@ -62,6 +62,7 @@ class Page {
   }
 
   close() {
+    this.asked = null; // what is still on its way comes too late
     this.#drop();
     this.#dropPast();
     for (const end of this.ends) end();
@@ -95,20 +96,27 @@ class Page {
     const here = new URLSearchParams(location.search);
     const query = new URLSearchParams(begin ? { new: "1" } : {});
     for (const name of ["c", "turn"]) if (here.get(name)) query.set(name, here.get(name));
+    const state = await this.#wanted(query);
+    if (!state) return;
+    this.#show(state);
+    const turn = here.get("turn"); // it may be an earlier one of its conversation
+    if (!state.turns.length && (turn || here.get("c"))) this.#say(NOT_HERE);
+    else if (turn) this.scroller.querySelector(`[data-turn="${CSS.escape(turn)}"]`)?.scrollIntoView({ block: "start" });
+  }
+
+  /** What is to be shown next; null if the server does not answer, which is said, or something else is wanted by then. */
+  async #wanted(query) {
+    const asked = (this.asked = {});
     try {
-      const response = await fetch(`/kimi/state?${query}`);
-      if (!response.ok) throw new Error(`HTTP ${response.status}`);
-      const state = await response.json();
-      await this.show(state);
-      const turn = here.get("turn"); // it may be an earlier one of its conversation
-      if (!state.turns.length && (turn || here.get("c"))) this.#say(NOT_HERE);
-      else if (turn) this.scroller.querySelector(`[data-turn="${CSS.escape(turn)}"]`)?.scrollIntoView({ block: "start" });
+      const state = await stateOf(query);
+      return asked === this.asked ? state : null;
     } catch (error) {
-      this.#say(`The server did not answer (${error.message}). Reload the page once it runs again.`);
+      if (asked === this.asked) this.#say(error.message);
+      return null;
     }
   }
 
-  async show(state) {
+  #show(state) {
     this.laneInfos = state.lanes;
     this.conversation = state.conversation;
     this.notice.hidden = true;
@@ -126,7 +134,7 @@ class Page {
     const value = this.props.value ?? {};
     if (!value.turn || value.turn === this.row?.id) return;
     await this.#openTurn(value.turn);
-    tabs.postMessage({ conversation: this.conversation, turn: value.turn });
+    tabs.postMessage(value);
   }
 
   /** Give a lane the whole width, on a narrow screen show it; the same lane again or null: all side by side. */
@@ -177,10 +185,9 @@ class Page {
   }
 
   async #openTurn(turnId) {
-    const response = await fetch(`/kimi/state?turn=${encodeURIComponent(turnId)}`);
-    if (!response.ok) return this.#say("This turn is not there any more. Reload the page.");
-    const state = await response.json();
-    if (this.row?.id === turnId) return;
+    const state = await this.#wanted({ turn: turnId });
+    if (!state || this.row?.id === turnId) return;
+    if (!state.turns.length) return this.#say("This turn is not there any more. Reload the page.");
     if (state.notice) this.#say(state.notice);
     if (this.row?.id && state.conversation === this.conversation) this.#retire();
     else {
@@ -196,7 +203,7 @@ class Page {
   /** Back from the editor where a key was set: lanes at rest show who would answer now. */
   async #renewLanes() {
     if (this.row?.id !== "") return;
-    const state = await stateOf({ new: "1" });
+    const state = await stateOf({ new: "1" }).catch(() => null);
     if (!state || this.row?.id !== "" || JSON.stringify(state.lanes) === JSON.stringify(this.laneInfos)) return;
     this.laneInfos = state.lanes;
     this.#rest();
@@ -206,7 +213,7 @@ class Page {
   async #stillThere() {
     const { conversation } = this;
     if (!conversation || this.running) return;
-    const state = await stateOf({ c: conversation });
+    const state = await stateOf({ c: conversation }).catch(() => null);
     if (!state || state.turns.length || conversation !== this.conversation) return;
     await this.open("");
     this.#say("The conversation shown here was deleted in another tab.");
@@ -215,7 +222,7 @@ class Page {
   /** A vote in another tab has opened a blind turn that this one shows, too. */
   async #openedElsewhere(id) {
     if (![...this.pastRows, this.row].some((row) => row?.id === id)) return;
-    const turn = (await stateOf({ turn: id }))?.turns.find((one) => one.turn_id === id);
+    const turn = (await stateOf({ turn: id }).catch(() => null))?.turns.find((one) => one.turn_id === id);
     if (turn) this.#reopen(turn);
   }
 
@@ -316,14 +323,9 @@ class Page {
     const near = new IntersectionObserver(([entry]) => {
       if (!entry.isIntersecting) return;
       near.disconnect();
-      this.#fetchFrame(row);
+      row.fetch();
     }, { root: this.scroller, rootMargin: "600px" });
     near.observe(row.element);
-  }
-
-  async #fetchFrame(row) {
-    const response = await fetch(`/kimi/turns/${row.id}/frame`);
-    if (response.ok) row.apply(await response.json(), false);
   }
 
   /** A blind turn has been opened: draw it anew, as it is. `here`: by the reader of this tab. */
@@ -341,7 +343,7 @@ class Page {
     this.pastRows[place].element.replaceWith(row.element);
     this.pastRows[place] = row;
     if (here) row.verdict.focus();
-    return this.#fetchFrame(row);
+    return row.fetch();
   }
 
   #infos(lanes) {
@@ -352,7 +354,7 @@ class Page {
   #actions(turnId) {
     const of = (lane) => `/kimi/turns/${turnId}/lanes/${encodeURIComponent(lane)}`;
     return {
-      stop: (lane) => fetch(`${of(lane)}/stop`, { method: "POST" }),
+      stop: (lane) => ask(`${of(lane)}/stop`, { method: "POST" }).catch((error) => this.#say(error.message)),
       retry: (lane) => this.#retry(lane),
       focus: (lane) => this.focusLane(lane),
       attempt: (lane, number) => attemptPart(turnId, lane, number),
@@ -398,8 +400,5 @@ class Page {
   }
 }
 
-/** What the server would show for `query`; null if it does not answer. */
-async function stateOf(query) {
-  const response = await fetch(`/kimi/state?${new URLSearchParams(query)}`).catch(() => null);
-  return response?.ok ? response.json() : null;
-}
+/** What the server would show for `query`. Throws as `ask`. */
+const stateOf = (query) => ask(`/kimi/state?${new URLSearchParams(query)}`);

@@ -2,8 +2,9 @@
  * One turn: the prompt, then its lanes side by side (on a narrow screen one at a time, with tabs and swiping).
  * `apply(frame)` takes frames of the stream route; see kimi_ui/ui/frames.py for what stands in them.
  */
+import { ask } from "./chat.js";
 import { Clock } from "./clock.js";
-import { h, reducedMotion, setAttribute, setFlag, setText } from "./dom.js";
+import { h, reducedMotion, setAttribute, setFlag } from "./dom.js";
 import { Lane } from "./lane.js";
 import { PromptBlock } from "./prompt.js";
 import { Race } from "./race.js";
@@ -55,6 +56,18 @@ export class TurnRow {
 
   apply(frame, live) {
     this.applyAll([frame], live);
+  }
+
+  /** All of a turn that is over, from the server. Where that fails the row says so and offers to try again. */
+  async fetch() {
+    try {
+      this.apply(await ask(`/kimi/turns/${this.id}/frame`), false);
+    } catch (error) {
+      const again = h("button", { type: "button", class: "primary", onclick: () => { card.remove(); this.fetch(); } }, "Try again");
+      const card = h("div", { class: "card card-failure", role: "alert" },
+        h("p", { class: "card-title" }, `This turn could not be fetched. ${error.message}`), again);
+      this.grid.before(card);
+    }
   }
 
   /** `live` false for frames that tell what has been: nothing in them happened before the reader's eyes. */

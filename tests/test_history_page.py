@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Phase, Reasoning, Usage
 from kimi_ui.log.history import list_conversations
@@ -319,6 +319,55 @@ def test_an_address_leads_to_an_earlier_turn(site: ChatSite, page: Page) -> None
     page.goto(f"{site.url}/?turn={first}")
     expect(page.locator(f'.turns-past [data-turn="{first}"]')).to_be_in_viewport()
     expect(page.locator(f'[data-turn="{first}"] .lane').first).to_have_attribute("data-phase", "done")
+
+
+def test_the_conversation_asked_for_last_is_shown(site: ChatSite, page: Page) -> None:
+    first, second = (begin(page, prompt) for prompt in ("First", "Second"))
+    begin(page, "Third")
+    held: list[Route] = []
+    page.route(f"**/kimi/state?c={first}", lambda route: held.append(route))
+    item(page, "First").click()
+    item(page, "Second").click()
+    expect(page.locator(".prompt-text")).to_have_text("Second")
+    with page.expect_event("requestfinished", lambda request: first in request.url):
+        held[0].continue_()
+    page.evaluate("fetch('/kimi/state?new=1').then((response) => response.json())")  # what came late has been looked at
+    expect(page.locator(".prompt-text")).to_have_text("Second")
+    assert f"c={second}" in page.url
+    assert site.engine.turn(ask(page, "And then?")).conversation_id == second  # type: ignore[union-attr]
+
+
+def test_a_conversation_opened_while_a_prompt_is_on_its_way_stays(site: ChatSite, page: Page) -> None:
+    first = begin(page, "First")
+    begin(page, "Second")
+    held: list[Route] = []
+    page.route("**/kimi/state?turn=*", lambda route: held.append(route))
+    send(page, "Third")
+    until(lambda: page.evaluate("1") and held)
+    item(page, "First").click()
+    expect(page.locator(".prompt-text")).to_have_text("First")
+    with page.expect_event("requestfinished", lambda request: "turn=" in request.url):
+        held[0].continue_()
+    page.evaluate("fetch('/kimi/state?new=1').then((response) => response.json())")
+    expect(page.locator(".prompt-text")).to_have_text("First")
+    assert f"c={first}" in page.url
+
+
+def test_an_earlier_turn_that_could_not_be_fetched_says_so_and_is_fetched_again(
+    visitor: Visitor, site: ChatSite, page: Page
+) -> None:
+    first = ask(page, "First")
+    last = ask(page, "Second")
+    page.route(f"**/kimi/turns/{first}/frame", lambda route: route.abort())
+    page.goto(f"{site.url}/?turn={last}")
+    earlier = page.locator(f'[data-turn="{first}"]')
+    expect(earlier.get_by_role("alert")).to_contain_text("This turn could not be fetched. The server did not answer.")
+    page.unroute(f"**/kimi/turns/{first}/frame")
+    earlier.get_by_role("button", name="Try again").click()
+    expect(earlier.get_by_role("alert")).to_have_count(0)
+    expect(earlier.locator(".lane").first).to_have_attribute("data-phase", "done")
+    assert [problem for problem in visitor.problems if "net::ERR_FAILED" not in problem] == []
+    visitor.problems.clear()
 
 
 def test_a_blind_turn_tells_nothing_by_its_replay_or_its_export(site: ChatSite, page: Page) -> None:
