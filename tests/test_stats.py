@@ -127,6 +127,18 @@ def test_a_lane_with_two_models_is_two_series_and_is_not_paired_with_itself(log:
     assert not list(comparisons(sample, BY_COLUMN["e2e_ms"]))
 
 
+def test_heavy_runs_of_two_models_are_two_series_also_where_only_their_turns_say_so(
+    log: tuple[LogWriter, LogReader],
+) -> None:
+    writer, reader = log
+    for model, logged in (("k2", ""), ("k3", ""), ("k3", "k3")):
+        heavy = LaneInfo("h", "Heavy", "heavy", model, of="kimi", width=8)
+        run = attempt("h", label="Heavy", role="heavy", provider="heavy", request_model=logged)
+        store(writer, turn((run, ended(stream())), lanes=[heavy]))
+    assert [(series.name, series.n) for series in load(reader).series] == [("Heavy · k3", 2), ("Heavy · k2", 1)]
+    assert choices(reader).models == [("k2", "k2"), ("k3", "k3")]
+
+
 def test_what_would_spoil_a_distribution_is_left_out_counted_and_can_be_taken_in(
     log: tuple[LogWriter, LogReader],
 ) -> None:

@@ -170,7 +170,13 @@ summed AS (
 )
 SELECT
     attempt_id, turn_id, parent_id, lane, label, role, k_index, attempt_no,
-    provider, request_model, response_model, upstream, stand_in_for,
+    provider,
+    -- Older rows of heavy left their model out; their turns have it.
+    CASE WHEN request_model <> '' THEN request_model
+         ELSE coalesce((SELECT json_extract(l.value, '$.model') FROM turns t, json_each(t.lanes) l
+                        WHERE t.turn_id = summed.turn_id AND json_extract(l.value, '$.id') = summed.lane), '')
+    END AS request_model,
+    response_model, upstream, stand_in_for,
     status, end_reason, error_type, http_status, finish_reason, started_at_utc,
 
     -- Times, from the moment the request was sent.

@@ -328,8 +328,7 @@ def choices(reader: LogReader, owner: str | None = None) -> Choices:
     condition, values = ("owner = ?", [owner]) if owner is not None else ("1", [])
     queries = {
         "lanes": "SELECT label, lane, max(rowid) FROM measured WHERE {} GROUP BY lane ORDER BY min(rowid)",
-        "models": "SELECT DISTINCT coalesce(nullif(request_model, ''), '(heavy)'), request_model"
-        " FROM measured WHERE {} ORDER BY 1",
+        "models": "SELECT DISTINCT request_model, request_model FROM measured WHERE {} ORDER BY 1",
         "providers": "SELECT DISTINCT provider, provider FROM measured WHERE {} ORDER BY 1",
         "conversations": "SELECT title, conversation_id FROM conversations WHERE {}"
         " ORDER BY created_at_utc DESC LIMIT 200",
