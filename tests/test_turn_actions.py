@@ -234,6 +234,30 @@ def test_keys_do_nothing_while_somebody_types_but_escape_stops(site: ChatSite, p
     expect(page.locator("#prompt textarea")).to_have_value("1ts?/r")
 
 
+def test_a_turn_of_the_command_line_can_be_stopped_and_is_taken_up_as_ones_own(
+    site: ChatSite, visitor: Visitor, page: Page
+) -> None:
+    site.say(endless(), endless(Answer))
+    turn = site.engine.send("From a terminal")
+    page.goto(f"{site.url}/?turn={turn.turn_id}")
+    wait_phase(page, "kimi", "thinking")
+    page.keyboard.press("Escape")
+    for lane_id in ("kimi", "heavy", "qwen"):
+        wait_phase(page, lane_id, "stopped")
+
+    lane(page, "qwen").get_by_role("button", name="Ask Qwen3-Coder again").click()
+    expect(page.locator(".page-notice")).to_contain_text("sent by the command line or a program")
+    assert [problem for problem in visitor.problems if "409" not in problem] == []
+    visitor.problems.clear()
+
+    site.say(spoken())
+    page.get_by_role("button", name="Edit this prompt").click()
+    page.locator("#prompt textarea").press("Enter")
+    own = site.engine.turn(answered(page, turn.turn_id))
+    assert own and (own.prompt, own.seq, bool(own.owner)) == ("From a terminal", 0, True)
+    assert own.conversation_id != turn.conversation_id
+
+
 def test_the_shortcuts_are_listed_and_the_prompt_is_a_key_away(page: Page) -> None:
     leave_the_field(page)
     page.keyboard.press("?")

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 MODELS_FOR_S = 60.0  # a provider's list is asked for again after this
 MODELS_WAIT_S = 20.0
 MAX_JSON_BYTES = 4_000_000
+NOT_YOURS = "This turn was sent by the command line or a program, so it is only read here. Send its prompt as your own."
 MAX_DRAFTS = 1000  # visitors who have set something before their first prompt; the oldest are forgotten
 
 
@@ -264,6 +265,8 @@ class ChatRoutes:
         turn_id, lane = request.path_params["turn_id"], request.path_params["lane"]
         owner = owner_of(request.cookies)
         turn = await self._pages.found(turn_id, owner)
+        if turn and turn.owner != owner:
+            return refusal(NOT_YOURS, 409)
         try:
             await asyncio.to_thread(
                 self.spending.send,

@@ -1,9 +1,11 @@
 """The composer: the prompt, its attachments and settings, Send and Stop. Its events only start and stop.
 
 Beside the text there is one element drawn by ``assets/composer.js`` (attachments, estimate, buttons); its value says
-what the text alone does not: ``{attachments: [ids], edits: {conversation, seq} | null, blind, over_budget}``. After a
-send Python sets it back, and the script empties what it keeps. A send that would pass a budget is answered with a
-``question`` in it and changes nothing else; the script asks, and sends again with ``over_budget``, which counts once.
+what the text alone does not: ``{attachments: [ids], edits: {conversation, seq} | null, blind, over_budget}``, and
+``text``, the text itself as it stood at the send: what the textbox has when Gradio reads it may be longer. After a send
+Python sets it back with the text that was ``taken``, and the script empties what it keeps. A send that would pass a
+budget is answered with a ``question`` in it and changes nothing else; the script asks, and sends again with
+``over_budget``, which counts once.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from ..core.attachments import MAX_FILE_BYTES, AttachmentError, fold
 from ..core.turn import TurnLog
 from ..engine import Engine, EngineClosed, UnknownLane, UnknownTurn
 from .chat_routes import ChatRoutes
-from .owner import owner_of
+from .owner import may_read, owner_of
 from .spending import OverBudget
 
 TEMPLATE = f'<div class="kimi" data-kimi="composer" data-max-bytes="{MAX_FILE_BYTES}"></div>'
@@ -27,7 +29,7 @@ import(location.origin + "/kimi/assets/composer.js")
 """
 MAX_LINES = 10
 EMPTY: dict[str, Any] = {"attachments": [], "edits": None}
-ONCE = ("over_budget", "question", "sent")  # what the value says of one send only
+ONCE = ("text", "over_budget", "question", "sent", "taken")  # what the value says of one send only
 
 
 class Edit(NamedTuple):
@@ -63,9 +65,10 @@ def build(engine: Engine, routes: ChatRoutes, lanes: gr.HTML) -> None:
         """Send to the conversation's lanes. The page follows the turn it is told of; a refusal changes nothing."""
         conversation = (shown or {}).get("conversation") or ""
         more = more or EMPTY
+        text = more.get("text", text) or ""  # the textbox's while the script is not there yet
         kept = {name: value for name, value in more.items() if name not in ONCE}
         try:
-            turn = send_prompt(engine, routes, text or "", conversation, more, owner_of(request.cookies))
+            turn = send_prompt(engine, routes, text, conversation, more, owner_of(request.cookies))
         except OverBudget as question:
             return gr.skip(), gr.skip(), {**kept, "question": str(question)}
         except (AttachmentError, UnknownLane, EngineClosed, Busy) as refusal:
@@ -73,11 +76,12 @@ def build(engine: Engine, routes: ChatRoutes, lanes: gr.HTML) -> None:
             turn = None
         if turn is None:
             return gr.skip(), gr.skip(), kept
-        return "", {"conversation": turn.conversation_id, "turn": turn.turn_id}, {**EMPTY, "sent": turn.turn_id}
+        shown = {"conversation": turn.conversation_id, "turn": turn.turn_id}
+        return "" if "text" not in more else gr.skip(), shown, {**EMPTY, "sent": turn.turn_id, "taken": text}
 
     def on_stop(shown: dict[str, Any] | None, request: gr.Request) -> None:
         turn = engine.turn((shown or {}).get("turn") or "")
-        if turn is not None and turn.owner == owner_of(request.cookies):
+        if turn is not None and may_read(turn.owner, owner_of(request.cookies)):
             engine.stop(turn.turn_id)
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
@@ -105,6 +109,7 @@ def send_prompt(
     they have to be asked: ``OverBudget``.
     """
     keys = [str(key) for key in more.get("attachments") or []]
+    edits = more.get("edits")
     if not text.strip() and not keys:
         return None
     if conversation and any(not turn.closed for turn in engine.recent_turns(conversation)):
@@ -112,10 +117,10 @@ def send_prompt(
     if conversation and (whose := engine.owner_of(conversation)) != owner:
         if whose is None:
             raise Busy("This conversation is not here any more, it was deleted: press New, then send.")
-        conversation = ""  # one that may only be read, the command line's: a new one begins
+        conversation, edits = "", None  # one that may only be read, the command line's: a new one begins
     prompt = fold(text, routes.uploads.of(owner, keys))
     settings = routes.settings_of(owner, conversation)
-    edit = _edit(more.get("edits"), conversation)
+    edit = _edit(edits, conversation)
     before_seq = edit.seq if edit else math.inf
     try:
         turn = routes.spending.send(
