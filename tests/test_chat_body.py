@@ -169,6 +169,12 @@ def test_what_was_not_asked_for_is_said() -> None:
     )
 
 
+def test_progress_is_told_when_it_moves() -> None:
+    parts = [chunk(None, prompt_progress={"processed": n // 10, "total": 5}) for n in range(40)]
+    got = chat(sse(*parts, answer("a"), STOP))
+    assert [event.done for event in got.events if isinstance(event, Phase) and event.total] == [0, 1, 2, 3]
+
+
 def test_comments_blank_data_and_fields_are_no_events() -> None:
     got = chat(b": OPENROUTER PROCESSING\n\ndata:\n\nid: 1\nretry: 10\nevent: message\n" + sse(answer("a"), STOP))
     assert got.status == "ok" and got.events[0] == Phase("first_chunk")

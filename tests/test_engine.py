@@ -137,6 +137,14 @@ def test_limits_end_the_attempt_as_timeout(script: list[Any], limits: Limits, ki
         assert attempt.failure.remedy
 
 
+@pytest.mark.parametrize("limits", [Limits(idle_s=0.05), Limits(total_s=0.05)])
+def test_a_limit_after_the_finish_changes_nothing_about_the_answer(limits: Limits) -> None:
+    provider = lane([Answer("x"), Finish("stop"), 5], limits=limits)
+    with running(provider) as engine:
+        attempt = last(fold_of(engine.send("?")))
+    assert (attempt.status, attempt.failure, provider.closed) == ("ok", None, 1)
+
+
 def test_text_moves_the_idle_limit_and_other_events_do_not() -> None:
     talks = [step for _ in range(12) for step in (0.02, Answer("x"))]
     pings = [Answer("x"), *[step for _ in range(60) for step in (0.02, Phase("reading_prompt"))]]
@@ -415,7 +423,8 @@ def test_a_conversation_is_its_owners_alone() -> None:
 
 
 def test_an_endless_stream_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "MAX_TEXT_EVENTS", 10)
-    with running(lane([Reasoning("x")] * 100)) as engine:
-        attempt = last(fold_of(engine.send("?")))
-    assert attempt.status == "error" and attempt.failure.kind == "too_large" and len(attempt.reasoning) == 11
+    monkeypatch.setattr(attempts, "MAX_EVENTS", 10)
+    with running(lane([Reasoning("x")] * 100), lane([Phase("reading_prompt")] * 100, id="b")) as engine:
+        fold = fold_of(engine.send("?"))
+    assert [last(fold, id).failure.kind for id in "ab"] == ["too_large", "too_large"]
+    assert last(fold).status == "error" and len(last(fold).reasoning) == 11

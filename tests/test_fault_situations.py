@@ -31,7 +31,7 @@ from kimi_ui.providers.openai_compatible import OpenAICompatible
 from tests.support.engine_run import running
 from tests.support.folding import run_provider
 from tests.support.scenarios import redirect_to
-from tests.support.telling import END, A, R, refuse, tell
+from tests.support.telling import END, FOREVER, A, D, R, delta, endless, refuse, tell
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
 
@@ -157,14 +157,34 @@ async def test_a_redirect_takes_no_key_anywhere(upstream: Upstream) -> None:
 # -- 51: floods
 
 
+def flooded(upstream: Upstream, path: Path, **expected: str) -> dict[str, int]:
+    """By how many bytes a process has grown after each of these scenarios, which end as expected, the first at 0."""
+    command = [sys.executable, "-m", "tests.support.flood", str(path / "log"), upstream.base_url, *expected]
+    report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=350).stdout)
+    assert report["status"] == expected
+    grown: dict[str, int] = report["grown_bytes"]
+    return grown
+
+
 @pytest.mark.timeout(400)
 def test_floods_are_read_in_bounded_memory(upstream: Upstream, tmp_path: Path) -> None:
     """Endless reasoning, endless answer, a 64 MB line, a line without end, a gzip bomb: less than 150 MB more each."""
-    names = ["good", "endless-reasoning", "endless-answer", "line-64mb", "line-endless", "gzip-bomb"]
-    command = [sys.executable, "-m", "tests.support.flood", str(tmp_path / "log"), upstream.base_url, *names]
-    report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=350).stdout)
-    assert report["status"] == dict(zip(names, ["ok", "length", "length", "error", "error", "error"], strict=True))
-    assert max(report["grown_bytes"].values()) < 150_000_000, report
+    texts = {"good": "ok", "endless-reasoning": "length", "endless-answer": "length"}
+    grown = flooded(upstream, tmp_path, **texts, **dict.fromkeys(("line-64mb", "line-endless", "gzip-bomb"), "error"))
+    assert max(grown.values()) < 150_000_000, grown
+
+
+@pytest.mark.timeout(400)
+def test_what_makes_no_text_is_read_in_bounded_memory(upstream: Upstream, tmp_path: Path) -> None:
+    """Endless lines of no data, and half a million tool-call markers and reports of progress: less than 150 MB more."""
+    marker = D({"choices": [{"index": 0, "delta": {"content": "<|tool_calls_section_end|>" * 1000}}]})
+    progress = D(b'data: {"prompt_progress":{"total":9,"processed":5}}\n\n' * 1000)
+    upstream.script("scenario-data-lines", endless(D(b"data:\n" * 8000)))
+    upstream.script("scenario-markers", tell(*[marker] * 500, A("a"), *END))
+    upstream.script("scenario-progress", tell(*[progress] * 500, A("a"), *END))
+    expected = {"good": "ok", "data-lines": "error", "markers": "ok", "progress": "ok"}
+    grown = flooded(upstream, tmp_path, **expected)
+    assert max(grown.values()) < 150_000_000, grown
 
 
 # -- 52: stop in every state
@@ -240,6 +260,27 @@ def test_stop_closes_the_upstream(upstream: Upstream, tmp_path: Path, monkeypatc
     assert [request.model for request in upstream.requests].count("later") == 1, "the announced try never left"
     slowest = max(request.closed_t or 0 for request in upstream.closed) - stopped_at
     print(f"slowest close seen by the upstream {slowest * 1000:.0f} ms after the stop")
+
+
+def test_a_stop_keeps_what_had_come(upstream: Upstream, tmp_path: Path) -> None:
+    """The newest usage, though only every eighth token is told, and text held back because it might become a tag."""
+    counted = [D(delta({"content": "word "}, usage={"completion_tokens": n})) for n in range(1, 16)]
+    upstream.script("counting", tell(*counted, A("if a <"), FOREVER))
+    upstream.script("limited", tell(*counted, A("if a <"), FOREVER))
+    lanes = [
+        openai_lane(upstream.base_url, "counting"),
+        openai_lane(upstream.base_url, "limited", "b", limits=Limits(30, 0.2, 60)),
+    ]
+    with running(tmp_path / "log", *lanes) as run:
+        turn = run.engine.send("hello")
+        until(lambda: TurnFold.of(turn).apply_all(list(turn.entries)).lane_ended("b"))
+        run.engine.stop(turn.turn_id)
+        rows, folds = run.rows(turn), run.folds(turn)
+    for lane, status in (("a", "stopped"), ("b", "timeout")):
+        fold, (row,) = folds[lane], rows[lane]
+        assert (row["status"], row["output_tokens"], row["token_source"]) == (status, 15, "usage")
+        assert fold.answer == "word " * 15 + "if a <"
+        assert fold.last_token_ns < fold.end_ns - 100_000_000, "it is stamped when it came, not when it was let go"
 
 
 # -- 53: isolation

@@ -16,6 +16,7 @@ import pytest
 
 from kimi_ui.core.attempt import AttemptFold
 from kimi_ui.core.lane import LaneSpec
+from kimi_ui.providers import body
 from kimi_ui.providers.base import Provider
 from kimi_ui.providers.ollama import Ollama
 from kimi_ui.providers.openai_compatible import OpenAICompatible
@@ -116,6 +117,7 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
     database = tmp_path_factory.mktemp("faults") / "log.sqlite3"
     with pytest.MonkeyPatch.context() as patch, Upstream() as upstream:
         patch.setattr(socket, "getaddrinfo", _resolve)
+        patch.setattr(body, "AFTER_FINISH_S", 0.5)
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
             patch.setenv(name, "http://127.0.0.1:9")
         for name in ("NO_PROXY", "no_proxy"):
@@ -201,7 +203,7 @@ def test_what_is_given_up_is_closed(matrix: Matrix) -> None:
     """Where reading stops before the server does, the server sees the connection close."""
     closed = {request.model for request in matrix.upstream.closed}
     expected = ("no-headers", "headers-only", "stall", "drip", "after-done", "endless-answer", "endless-reasoning")
-    assert {f"scenario-{name}" for name in (*expected, "line-endless", "comments-only")} <= closed
+    assert {f"scenario-{name}" for name in (*expected, "line-endless", "comments-only", "held-open")} <= closed
 
 
 def test_a_burst_has_no_rate(matrix: Matrix) -> None:

@@ -101,6 +101,14 @@ def test_too_long_a_line_stops_the_reading_without_keeping_it() -> None:
     assert many.overflowed, "an event of many lines counts as a whole"
 
 
+@pytest.mark.parametrize("line", [b"data:\n", b"data\n"])
+def test_endless_lines_of_no_data_are_too_long_as_well(line: bytes) -> None:
+    stream = EventStream(max_line=1000)
+    assert stream.feed(line * 5 + b"\n") == [ServerEvent(b"\n\n\n\n")]
+    stream.feed(line * 1000)
+    assert stream.overflowed
+
+
 sse_bytes = st.lists(
     st.sampled_from(
         [

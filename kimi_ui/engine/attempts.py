@@ -23,7 +23,7 @@ from ..core.events import End, Entry, Event, Failure, Flag, Opened, Phase
 from ..core.lane import LaneSpec, Limits
 from ..core.turn import TurnLog
 from ..providers.base import ChatRequest, Child, Provider, ProviderError
-from .limits import ENDLESS, LIMIT_FAILURES, MAX_TEXT_EVENTS, limit_failure
+from .limits import ENDLESS, LIMIT_FAILURES, MAX_EVENTS, limit_failure
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +107,7 @@ class AttemptRun:
         self._context = context
         self._on_event = on_event
         self._sent_ns = self._sent_wall_ns = 0
+        self._last_ns = 0
         self._has_left = self._is_open = False
         self._reader: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -170,13 +171,18 @@ class AttemptRun:
         self._append(0, Opened(self.attempt.as_dict()))
 
     async def _read(self) -> None:
-        """Stamp and append every event the provider yields; what it raises becomes a ``Failure``."""
+        """Stamp and append every event the provider yields; what it raises becomes a ``Failure``.
+
+        What it yields after a stop was held back: it had come by the last event before, and is stamped so.
+        """
+        n_events = 0
         host = AttemptHost(self, self._job, self._context)
         try:
             async with aclosing(self._job.provider.stream(self._job.request, host)) as events:
                 async for event in events:
-                    self._append(self._now(), event)
-                    if self.fold.n_chunks > MAX_TEXT_EVENTS:
+                    self._append(self._last_ns if self._stop_reason else self._now(), event)
+                    n_events += 1
+                    if n_events > MAX_EVENTS:
                         raise ProviderError(ENDLESS)
         except ProviderError as error:
             self._fail(error)
@@ -189,6 +195,7 @@ class AttemptRun:
 
     def _append(self, t_ns: int, event: Event) -> None:
         self._open()
+        self._last_ns = t_ns
         waiting = self.fold.first_token_ns is None
         self.fold.apply(t_ns, event)
         if waiting and self.fold.first_token_ns is not None and self._timer:
@@ -229,7 +236,9 @@ class AttemptRun:
 
     def _end(self, retry_s: Callable[[AttemptRun], float | None]) -> None:
         fold, reason = self.fold, self._stop_reason
-        if reason in LIMIT_FAILURES:
+        # A stop or a limit that came when the answer was already whole changes nothing about the answer.
+        is_cut = bool(reason) and fold.finish_reason is None
+        if is_cut and reason in LIMIT_FAILURES:
             self._append(self._now(), limit_failure(reason, self._limits))
         now_ns = self._now()
         if self.loop_lag_ns:
@@ -238,8 +247,7 @@ class AttemptRun:
         if abs(drift_ns) > CLOCK_JUMP_NS:
             self._append(now_ns, Flag("clock_jump", f"{drift_ns / 1e9:.1f} s"))
         status = fold.outcome()
-        # A stop that came when the answer was already whole changes nothing about the answer.
-        if reason and reason not in LIMIT_FAILURES and fold.finish_reason is None:
+        if is_cut and reason not in LIMIT_FAILURES:
             status = "interrupted" if reason == "shutdown" else "stopped"
         retry = retry_s(self) if status == "error" else None
         self._append(now_ns, End(status, reason, retry))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..core.events import Failure
 from ..core.lane import Limits
 
-MAX_TEXT_EVENTS = 300_000  # more than the tokens of a 262k context; an endless stream must not fill the memory
+MAX_EVENTS = 300_000  # more than the tokens of a 262k context; an endless stream must not fill the memory
 
 # Stop reasons that are limits, and what the person reads. Other reasons: ``user``, ``quorum``, ``shutdown``.
 LIMIT_FAILURES = {
@@ -24,7 +24,7 @@ LIMIT_FIELDS = {
 
 ENDLESS = Failure(
     "too_large",
-    f"The stream was cut after {MAX_TEXT_EVENTS:,} pieces of text: it would not end.",
+    f"The stream was cut after {MAX_EVENTS:,} pieces: it would not end.",
     "Ask for less, or set max_tokens in the lanes file.",
 )
 

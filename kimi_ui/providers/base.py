@@ -120,6 +120,7 @@ class Provider(Protocol):
 
         Yields ``Phase(CONNECTED)`` once headers are in and ``Phase(FIRST_CHUNK)`` at the first stream event.
         Never yields ``Opened`` or ``End`` (the engine's), never yields inside a TaskGroup or asyncio.timeout.
+        Cancelled, it may still yield what it held back, without waiting, before it lets the ``CancelledError`` go on.
         """
 
     async def check(self, probe: bool = False) -> Check:

@@ -14,14 +14,15 @@ from contextlib import aclosing
 import httpx
 import httpx2
 
-from ..core.events import Event
+from ..core.events import Event, Flag
 from .base import ProviderError
 from .errors import Asked, from_exception, simple
 from .stream_body import StreamBody
 
 MOST_INFLATED = 64 * 1024 * 1024  # bytes of a compressed body, decoded
 MOST_PLAIN = 1024 * 1024 * 1024  # bytes of a plain one: text has its own, lower limits
-AFTER_LAST_S = 0.25  # how long something may still follow the end of the answer
+AFTER_LAST_S = 0.25  # how long something may still follow the end of the stream
+AFTER_FINISH_S = 3.0  # how long a server that said it is finished may be silent: usage may follow, or nothing ever
 _PIECE = 256 * 1024
 
 HTTP_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx2.HTTPError, httpx2.StreamError, OSError)
@@ -29,13 +30,21 @@ Response = httpx.Response | httpx2.Response
 
 
 async def events_of(response: Response, body: StreamBody, asked: Asked) -> AsyncGenerator[Event, None]:
-    """The events of a response's body. Raises the ``ProviderError`` it ended with, after all its text."""
+    """The events of a response's body. Raises the ``ProviderError`` it ended with, after all its text.
+
+    When cancelled, it yields what the body still held back and lets the ``CancelledError`` go on.
+    """
     cut: ProviderError | None = None
     try:
         async with aclosing(_until_over(plain(response, asked), body)) as pieces:
             async for data in pieces:
                 for event in body.feed(data):
                     yield event
+    except asyncio.CancelledError:
+        for event in body.held():
+            if not isinstance(event, Flag):  # those judge a whole body
+                yield event
+        raise
     except HTTP_ERRORS as error:
         cut = from_exception(error, asked)
     except ProviderError as error:
@@ -47,15 +56,16 @@ async def events_of(response: Response, body: StreamBody, asked: Asked) -> Async
 
 
 async def _until_over(pieces: AsyncGenerator[bytes, None], body: StreamBody) -> AsyncGenerator[bytes, None]:
-    """The pieces until the body wants no more; after its last word only what comes at once."""
+    """The pieces until the body wants no more; after its last word only what comes at once, or nearly so."""
     async with aclosing(pieces):
         while not body.over:
+            wait_s = AFTER_LAST_S if body.closing else AFTER_FINISH_S if body.finished else None
             try:
-                data = await asyncio.wait_for(anext(pieces), AFTER_LAST_S) if body.closing else await anext(pieces)
+                data = await (asyncio.wait_for(anext(pieces), wait_s) if wait_s else anext(pieces))
             except StopAsyncIteration:
                 return
-            except (TimeoutError, *HTTP_ERRORS):
-                if body.closing:
+            except HTTP_ERRORS as error:
+                if body.closing or (body.finished and isinstance(error, TimeoutError)):
                     return
                 raise
             yield data

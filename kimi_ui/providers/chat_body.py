@@ -38,6 +38,7 @@ class ChatBody(StreamBody):
         self._meta_chunks = META_CHUNKS
         self._known: set[str] = set()
         self._usage_tokens = 0
+        self._progress: tuple[Any, Any] = (None, None)
         self._refusal = ""
 
     def feed(self, data: bytes) -> list[Event]:
@@ -159,9 +160,7 @@ class ChatBody(StreamBody):
         if usage or timings:
             self._read_usage(usage, timings, events)
         if isinstance(progress := chunk.get("prompt_progress"), dict):
-            done, total = progress.get("processed"), progress.get("total")
-            if isinstance(done, int) and isinstance(total, int):
-                events.append(Phase(READING_PROMPT, done=done, total=total))
+            self._read_progress(progress.get("processed"), progress.get("total"), events)
         if chunk.get("error") or (choice is None and _is_error(chunk)):
             self.error = from_payload(chunk, self._asked)
 
@@ -207,6 +206,12 @@ class ChatBody(StreamBody):
         if new and (found := meta(**new)):
             self._known.update(new)
             events.append(found)
+
+    def _read_progress(self, done: Any, total: Any, events: list[Event]) -> None:
+        """llama.cpp's prefill, each time its numbers change."""
+        if isinstance(done, int) and isinstance(total, int) and (done, total) != self._progress:
+            self._progress = done, total
+            events.append(Phase(READING_PROMPT, done=done, total=total))
 
     def _read_usage(self, usage: Any, timings: Any, events: list[Event]) -> None:
         timings = timings if isinstance(timings, dict) else None

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from .lines import MAX_LINE, Lines
 
 BOM = b"\xef\xbb\xbf"
+_LINE_COST = 64  # bytes that a line of data takes in memory beside its text
 _LINE_ENDS = re.compile(rb"[\r\n]{4,}")  # at least one line's end and a blank line; how many more means nothing
 
 
@@ -71,22 +72,24 @@ class EventStream:
             self._first = False
             line = line.removeprefix(BOM)
         if line.startswith(b"data:"):
-            value = line[6:] if line.startswith(b"data: ") else line[5:]
-            self._size += len(value)
-            if self._size > self.max_line:
-                self.overflowed = True
-            else:
-                self._data.append(value)
+            self._add(line[6:] if line.startswith(b"data: ") else line[5:])
         elif not line:
             self._dispatch(out)
         elif not line.startswith(b":"):
             self._field(line, out)
 
+    def _add(self, value: bytes) -> None:
+        self._size += len(value) + _LINE_COST
+        if self._size > self.max_line:
+            self.overflowed = True
+        else:
+            self._data.append(value)
+
     def _field(self, line: bytes, out: list[ServerEvent | RawLine]) -> None:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
-            self._data.append(value)
+            self._add(value)
         elif name == b"event":
             self._event = value.decode("utf-8", "replace")
         elif name == b"id":

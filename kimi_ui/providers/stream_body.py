@@ -54,8 +54,7 @@ class StreamBody(ABC):
         events: list[Event] = []
         if not self.over:
             self._rest(events, cut)
-        events += self.texts.flush()
-        self._last_usage(events)
+        events += self.held()
         if self._bad:
             events.append(Flag("skipped_pieces", str(self._bad)))
         if self.texts.full:
@@ -66,6 +65,12 @@ class StreamBody(ABC):
             events.append(Flag("cut_after_finish"))
         elif not self.finished and self.error is None:
             self.error = cut or self._unfinished(events)
+        return events
+
+    def held(self) -> list[Event]:
+        """What was held back: text that could have become a tag, and the newest usage. Nothing is held after that."""
+        events = self.texts.flush()
+        self._last_usage(events)
         return events
 
     def _unfinished(self, events: list[Event]) -> ProviderError:

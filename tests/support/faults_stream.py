@@ -77,6 +77,8 @@ STREAM_FAULTS: tuple[Fault, ...] = (
     Fault(23, "no-end", tell(PLAN, HALF), "incomplete:network", **GOOD_TEXT),
     Fault(23, "no-end-no-text", tell(D(delta({"role": "assistant"}), line())), "error:network"),
     Fault(24, "no-done", tell(PLAN, HALF, FINISH, TALLY), "ok", **GOOD_TEXT),
+    Fault(24, "held-open", tell(PLAN, HALF, FINISH, TALLY, FOREVER), "ok", **GOOD_TEXT),
+    Fault(24, "held-open-no-usage", tell(PLAN, HALF, finish(), FOREVER), "ok", **GOOD_TEXT),
     Fault(25, "no-finish", tell(PLAN, HALF, DONE, D(None, line(done=True))), "incomplete:network", **GOOD_TEXT),
     Fault(
         26,
