@@ -3,9 +3,10 @@
  * budget is passed, drafts, editing an earlier prompt.
  *
  * The text itself is Gradio's textbox (`#prompt`), Send and Stop are its buttons; this element's value tells Python
- * what the text does not: `{attachments: [ids], edits: {conversation, seq} | null, blind, over_budget}`. After a send
- * Python sets it back, with `sent`, or with a `question` to be asked before it goes out. Nothing here works through the
- * text at a keystroke: it is looked at when the typing pauses.
+ * what the text does not: `{attachments: [ids], edits: {conversation, seq} | null, blind, over_budget}`, and at a send the `text`
+ * as it stood then, whatever is typed after. Python sets it back, with `sent` and the text that was `taken`, which is
+ * then removed from the box, or with a `question` to be asked before it goes out. Nothing here works through the text at
+ * a keystroke: it is looked at when the typing pauses.
  */
 import { Attachments } from "./attachments.js";
 import { blindSwitch, isBlind } from "./blind.js";
@@ -79,11 +80,8 @@ class Composer {
 
   /** Put a text into the prompt, as if it had been typed. */
   fill(text) {
-    const { box } = this;
-    if (!box) return;
-    box.value = text;
-    box.dispatchEvent(new Event("input", { bubbles: true }));
-    box.focus();
+    this.#write(text);
+    this.box?.focus();
   }
 
   /** Take an earlier prompt up again: what is sent next replaces it, in a branch of its own. */
@@ -125,14 +123,14 @@ class Composer {
 
   /** Python has set the value: something was sent, or is not before the person has been asked. */
   valueChanged() {
-    const { sent, question } = this.props.value ?? {};
+    const { sent, taken, question } = this.props.value ?? {};
     if (question) return void this.#askThenSend(question);
     if (!sent) return;
     clearTimeout(this.sendTimer);
     this.#endEdit();
     this.attachments.replace([]);
-    clearTimeout(this.draftTimer);
-    storage((drafts) => drafts.removeItem(DRAFT));
+    this.#write(this.box.value.startsWith(taken) ? this.box.value.slice(taken.length) : this.box.value);
+    this.#saveDraft();
     this.#changed();
   }
 
@@ -184,10 +182,18 @@ class Composer {
 
   /** Sending waits for files that are still being read. */
   #hold(event) {
-    if (!this.attachments.reading) return this.#watchSend();
+    if (!this.attachments.reading) return this.#take();
     event.preventDefault();
     event.stopImmediatePropagation();
     return this.#say("A file is still being read. Send once it is there.");
+  }
+
+  /** What is sent is the text as it stands now; the next key goes after it, so that it can be told apart. */
+  #take() {
+    const { box } = this;
+    box?.setSelectionRange(box.value.length, box.value.length);
+    this.#tell({ over_budget: this.props.value?.over_budget === true, text: box?.value ?? "" });
+    this.#watchSend();
   }
 
   /** Gradio only says that it lost the server; what became of the prompt is said here. */
@@ -211,14 +217,27 @@ class Composer {
   #changed(overBudget = false) {
     this.#say("");
     this.question.close();
+    this.#tell({ over_budget: overBudget });
+    this.estimate.soon();
+  }
+
+  /** Let Python know what a send would take along. */
+  #tell(once) {
     const { edits } = this;
     this.props.value = {
       attachments: this.attachments.ids,
       edits: edits && { conversation: edits.conversation, seq: edits.seq },
       blind: isBlind(),
-      over_budget: overBudget,
+      ...once,
     };
-    this.estimate.soon();
+  }
+
+  /** As if it had been typed. */
+  #write(text) {
+    const { box } = this;
+    if (!box) return;
+    box.value = text;
+    box.dispatchEvent(new Event("input", { bubbles: true }));
   }
 
   /** What would be sent now; null if that is nothing. */

@@ -59,6 +59,21 @@ def test_an_enter_event_of_a_composition_is_kept_from_the_textbox(site: ChatSite
     expect(page.locator(BOX)).to_have_value("ni hao")
 
 
+def test_what_is_typed_right_after_the_send_stays_and_is_not_sent(site: ChatSite, page: Page) -> None:
+    box = page.locator(BOX)
+    box.fill("one\ntwo")
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    page.keyboard.type("three")
+    before = answered(page)
+    expect(box).to_have_value("three")
+    page.keyboard.type(", four")
+    page.keyboard.press("Enter")
+    answered(page, before)
+    expect(box).to_have_value("")
+    assert sent(site) == ["one\ntwo", "three, four"]
+
+
 def test_it_grows_with_its_text_up_to_a_limit(page: Page) -> None:
     box = page.locator(BOX)
     heights = []

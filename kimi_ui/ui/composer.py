@@ -65,7 +65,7 @@ def build(engine: Engine, routes: ChatRoutes, lanes: gr.HTML) -> None:
         """Send to the conversation's lanes. The page follows the turn it is told of; a refusal changes nothing."""
         conversation = (shown or {}).get("conversation") or ""
         more = more or EMPTY
-        text = more.get("text", text) or ""  # the textbox's while the script is not there yet
+        text = str(more.get("text", text) or "")  # the textbox's while the script is not there yet
         kept = {name: value for name, value in more.items() if name not in ONCE}
         try:
             turn = send_prompt(engine, routes, text, conversation, more, owner_of(request.cookies))
