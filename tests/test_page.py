@@ -6,7 +6,6 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Phase, Reasoning, Usage
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.engine import Engine
-from kimi_ui.providers.base import ChatRequest, ProviderError
+from kimi_ui.providers.base import ProviderError
 from tests.support.browser import Visitor, lane, send, served, wait_phase
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import until
@@ -32,18 +31,8 @@ class Site:
     engine: Engine
 
     def say(self, **scripts: Sequence[Any]) -> None:
-        """A ``threading.Event`` in a script holds the stream until it is set."""
         for lane_id, script in scripts.items():
-            self.providers[lane_id].scripts = [partial(held, list(script))]
-
-
-def held(script: list[Any], request: ChatRequest) -> Iterator[Any]:
-    for part in script:
-        if isinstance(part, threading.Event):
-            while not part.is_set():
-                yield 0.01
-        else:
-            yield part
+            self.providers[lane_id].scripts = [script]
 
 
 def spoken(reasoning: str = "Let me think.", answer: str = "Because of **Rayleigh** scattering.") -> list[Any]:

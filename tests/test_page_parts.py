@@ -40,18 +40,8 @@ def opened(browser: Browser, *providers: Any, **options: Any) -> Iterator[Page]:
 
 
 def scripted(*script: Any, id: str = "a", **fields: Any) -> ScriptedProvider:
-    """A lane; a ``threading.Event`` in its script holds the stream until it is set."""
-
-    def held(_request: ChatRequest) -> Iterator[Any]:
-        for part in script:
-            if isinstance(part, threading.Event):
-                while not part.is_set():
-                    yield 0.01
-            else:
-                yield part
-
     return ScriptedProvider(
-        LaneSpec(id, id.upper(), fields.pop("provider", "openai"), model=f"{id}-1", **fields), [held]
+        LaneSpec(id, id.upper(), fields.pop("provider", "openai"), model=f"{id}-1", **fields), [script]
     )
 
 
@@ -64,8 +54,7 @@ def test_heavy_shows_each_trajectory_and_opens_it(browser: Browser) -> None:
             return
         n = len(inner.requests)
         yield from (Phase(CONNECTED), Reasoning(f"trace of request {n}\nnewest words {n}"))
-        while not go.is_set():
-            yield 0.01
+        yield go
         if n == 2:
             yield ProviderError(Failure("upstream", "It broke off."))
         yield from (Answer(f"answer **{n}** " * n), Finish("stop"))
@@ -125,13 +114,7 @@ def test_a_step_leads_to_its_place_in_the_trace(browser: Browser) -> None:
 def test_preparing_shows_its_progress_and_then_makes_way(browser: Browser) -> None:
     go = threading.Event()
     provider = scripted(Phase(CONNECTED), Answer("Ready now."), Finish("stop"))
-
-    def prepare() -> Iterator[Any]:
-        yield Phase(PREPARING, "Fetching the weights", 25_000_000, 100_000_000)
-        while not go.is_set():
-            yield 0.01
-
-    provider.prepare_steps = prepare()  # type: ignore[assignment]
+    provider.prepare_steps = [Phase(PREPARING, "Fetching the weights", 25_000_000, 100_000_000), go]
     with opened(browser, provider) as page:
         send(page)
         card = lane(page, "a").locator(".card-waiting")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -294,18 +294,19 @@ def test_warming_up_starts_the_model_only_where_a_lane_needs_it(tmp_path: Path, 
         asyncio.run(made.aclose())
 
 
-def test_start_up_does_not_wait_for_a_slow_ollama(upstream: Upstream) -> None:
+def test_start_up_does_not_wait_for_a_slow_ollama(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     """The probe runs in its own thread: the constructor returns while it is still asking."""
-    asked = []
+    monkeypatch.setattr(roster, "PROBE_TIMEOUT_S", 60)
+    answer = threading.Event()
 
     async def slow(request: object) -> object:
-        asked.append(time.monotonic())
-        await asyncio.sleep(0.3)
+        await asyncio.to_thread(answer.wait)
         yield b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
     upstream.script("GET /api/tags", slow)  # type: ignore[arg-type]
     made = Roster(read_settings(env={"OLLAMA_HOST": upstream.ollama_url}))
     assert made.ollama.running is None
-    made.settle()
-    assert asked and made.ollama.running is False
+    answer.set()
+    made.settle(60)
+    assert upstream.requests and made.ollama.running is False
     asyncio.run(made.aclose())

@@ -1,13 +1,14 @@
 """A provider that does what a script says, for testing what is built on providers. No network, no model.
 
-A script is a list of steps: an event is yielded, a number is slept (seconds), an exception is raised, ``SENT`` says
-that the request leaves.
+A script is a list of steps: an event is yielded, a number is slept (seconds), a ``threading.Event`` holds the stream
+until the test sets it, an exception is raised, ``SENT`` says that the request leaves.
 ``ScriptedRoster`` gives the engine lanes made of them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,18 @@ def thinker(reasoning: str = "Let me think.", answer: str = "42.") -> list[Event
     return [Reasoning(reasoning), Answer(answer), Finish("stop")]
 
 
+async def waited(step: Any) -> bool:
+    """Wait, if that is what the step says; whether it was."""
+    if isinstance(step, threading.Event):
+        while not step.is_set():  # noqa: ASYNC110 - another thread sets it
+            await asyncio.sleep(0.005)
+        return True
+    if isinstance(step, int | float):
+        await asyncio.sleep(step)
+        return True
+    return False
+
+
 @dataclass
 class ScriptedProvider:
     """Plays ``scripts`` one per request (the last one again and again) and keeps what it was asked."""
@@ -37,23 +50,22 @@ class ScriptedProvider:
 
     async def prepare(self, report: Reporter) -> None:
         for step in self.prepare_steps:
-            if isinstance(step, int | float):
-                await asyncio.sleep(step)
-            elif isinstance(step, Exception):
+            if await waited(step):
+                continue
+            if isinstance(step, Exception):
                 raise step
-            else:
-                report(step)
+            report(step)
 
     async def stream(self, request: ChatRequest, host: Host) -> AsyncGenerator[Event, None]:
         script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]
         self.requests.append(request)
         try:
             for step in script(request) if callable(script) else script:
-                if isinstance(step, int | float):
-                    await asyncio.sleep(step)
-                elif isinstance(step, Exception):
+                if await waited(step):
+                    continue
+                if isinstance(step, Exception):
                     raise step
-                elif step is SENT:
+                if step is SENT:
                     host.sent()
                 else:
                     yield step
