@@ -101,6 +101,11 @@ export async function retryLane(turnId, lane, mayPass) {
   return true;
 }
 
+/** Take the lane's reasoning for its answer: what is new of the lane, as a frame's part. Throws as `retryLane`. */
+export function promoteReasoning(turnId, lane) {
+  return ask(`/kimi/turns/${turnId}/lanes/${encodeURIComponent(lane)}/promote`, { method: "POST" });
+}
+
 export function attemptPart(turnId, lane, number) {
   return ask(`/kimi/turns/${turnId}/lanes/${encodeURIComponent(lane)}/attempts/${number}`);
 }

@@ -26,7 +26,8 @@ export class Lane {
   /**
    * `info`: id, label, model, provider, stand_in_for, how_to_get_real, width, accent (0-based), send_reasoning.
    * `actions`: stop(laneId), retry(laneId), focus(laneId), answerText(laneId, attempt) → promise of the answer's Markdown,
-   * attempt(laneId, number) → promise of an earlier attempt's part, announce(text), refresh().
+   * attempt(laneId, number) → promise of an earlier attempt's part, promote(laneId) → promise of whether its reasoning
+   * is shown as its answer now (null: not to be had here), announce(text), refresh().
    */
   constructor(info, actions) {
     this.info = info;
@@ -71,6 +72,7 @@ export class Lane {
     if (part.notes) this.#notes(part.notes);
     if (part.failure) this.#fail(part.failure);
     if (part.retry) this.#retry(part.retry);
+    if (part.promoted) this.#promoted();
     if (part.phase) this.#setPhase(part.phase, live);
     setFlag(this.answerTools, "hidden", this.running || !this.answered);
   }
@@ -118,7 +120,7 @@ export class Lane {
 
   /** A lane like this one that shows an attempt of the past. */
   #another() {
-    const lane = new Lane(this.info, { ...this.actions, announce: () => {} });
+    const lane = new Lane(this.info, { ...this.actions, announce: () => {}, promote: null });
     lane.retire();
     lane.element.classList.add("earlier");
     lane.element.classList.toggle("focused", this.element.classList.contains("focused"));
@@ -146,11 +148,12 @@ export class Lane {
     this.answer = new Answer({ "data-part": "answer" });
     this.copy = button("Copy answer", () => copyFrom(actions.answerText(info.id, this.attempts.shown), this.copy), { face: "Copy answer", class: "quiet" });
     this.answerTools = h("div", { class: "answer-tools", hidden: true }, this.copy);
+    this.origin = h("p", { class: "note answer-origin", hidden: true }, "Taken from the reasoning: the model wrote no answer of its own.");
     this.cards = h("div", { class: "cards" });
     this.noteList = h("ul", { class: "notes", hidden: true });
     const latest = button("Latest", () => {}, { class: "pill" });
     this.body = h("div", { class: "lane-body", tabindex: "0", role: "region", "aria-label": `${info.label}: reasoning and answer` },
-      this.steps.element, this.board.element, this.reasoning.element, this.answer.element, this.answerTools, this.noteList, this.cards);
+      this.steps.element, this.board.element, this.reasoning.element, this.origin, this.answer.element, this.answerTools, this.noteList, this.cards);
     this.follower = new Follower(this.body, latest);
     this.metrics = new MetricsStrip(info.width > 0);
     this.element = h(
@@ -206,6 +209,7 @@ export class Lane {
   #clearAnswer() {
     this.answer.clear();
     this.answered = false;
+    this.origin.hidden = true;
   }
 
   #answer(part, live) {
@@ -223,8 +227,24 @@ export class Lane {
 
   #fail(failure) {
     const pull = failure.kind === "model_missing" && failure.provider === "ollama" ? pullOffer(this.info.id, failure.model) : null;
-    this.cards.append(failureCard(failure, pull));
+    const promote = failure.can_promote && this.actions.promote
+      ? h("button", { type: "button", class: "promote", onclick: (event) => this.#promote(event.target) }, "Show it as the answer") : null;
+    this.cards.append(failureCard(failure, pull ?? promote));
     this.grew = true;
+  }
+
+  /** The reader takes the reasoning for the answer. */
+  async #promote(offer) {
+    offer.disabled = true;
+    if (!(await this.actions.promote(this.info.id))) return (offer.disabled = false);
+    this.actions.announce(`${this.info.label}: the reasoning is shown as the answer`);
+    this.body.focus({ preventScroll: true }); // the button that had it is gone
+    return this.origin.scrollIntoView({ block: "nearest" });
+  }
+
+  #promoted() {
+    this.cards.replaceChildren();
+    this.origin.hidden = false;
   }
 
   #retry(retry) {

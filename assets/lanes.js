@@ -7,7 +7,7 @@
  * What happened is always read from the server; nothing of a turn is kept here alone.
  */
 import { Announcer } from "./announce.js";
-import { attemptPart, retryLane } from "./attempts.js";
+import { attemptPart, promoteReasoning, retryLane } from "./attempts.js";
 import { ask, chat, tabs } from "./chat.js";
 import { composer } from "./composer.js";
 import { copyFrom, h, reducedMotion, setText } from "./dom.js";
@@ -268,6 +268,18 @@ class Page {
     }
   }
 
+  async #promote(id, lane) {
+    try {
+      const part = await promoteReasoning(id, lane);
+      [...this.pastRows, this.row].find((row) => row?.id === id)?.applyAll([{ lanes: { [lane]: part } }], true);
+      tabs.postMessage({ conversation: this.conversation, turn: id, again: true });
+      return true;
+    } catch (error) {
+      this.#say(error.message);
+      return false;
+    }
+  }
+
   #frames(frames) {
     const [snapshot, news] = frames[0].turn ? [frames.slice(0, 1), frames.slice(1)] : [[], frames];
     if (snapshot.length) this.row.applyAll(snapshot, false);
@@ -360,6 +372,7 @@ class Page {
       attempt: (lane, number) => attemptPart(turnId, lane, number),
       answerText: (lane, attempt) => fetch(`${of(lane)}/answer?attempt=${attempt}`).then((response) => (response.ok ? response.text() : "")),
       announce: (text) => this.announcer.say(text),
+      promote: (lane) => this.#promote(turnId, lane),
       refresh: () => this.load(),
       opened: (turn) => this.#reopen(turn, true),
       replay: () => this.replays.watch(turnId),

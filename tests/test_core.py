@@ -23,6 +23,7 @@ from kimi_ui.core.events import (
     Meta,
     Opened,
     Phase,
+    Promoted,
     Reasoning,
     Relabel,
     Usage,
@@ -46,6 +47,7 @@ EVENTS: dict[type, st.SearchStrategy[Any]] = {
     Failure: st.builds(Failure, st.sampled_from(ev.ERROR_KINDS), text, text, text, text, number),
     Opened: st.builds(Opened, st.just(Attempt("a", "t", "l", "L").as_dict())),
     End: st.builds(End, st.sampled_from(STATUSES), text, st.none() | st.floats(0, 9)),
+    Promoted: st.builds(Promoted),
 }
 events = st.one_of(*EVENTS.values())
 

@@ -24,6 +24,7 @@ from .events import (
     Flag,
     Meta,
     Phase,
+    Promoted,
     Reasoning,
     Relabel,
     Usage,
@@ -32,6 +33,7 @@ from .events import (
 ROLES = ("single", "trajectory", "aggregator", "heavy")
 STATUSES = ("open", "ok", "length", "no_answer", "incomplete", "stopped", "timeout", "error", "interrupted")
 
+OTHER_WORDS = frozenset(("refusal", "tool_calls", "function_call", "tool_markers"))  # flags: it said more than its text
 STALL_NS = 1_000_000_000  # a gap between text events longer than this is a stall (reference: metrics §1)
 
 
@@ -73,7 +75,10 @@ class Attempt:
 
 @dataclass
 class AttemptFold:
-    """What the events of an attempt add up to. All ``*_ns`` are ns since the attempt was sent; None: did not happen."""
+    """What the events of an attempt add up to. All ``*_ns`` are ns since the attempt was sent; None: did not happen.
+
+    ``answer`` is what stands as the answer: of a ``promoted`` attempt its reasoning. Times and counts stay as measured.
+    """
 
     headers_ns: int | None = None
     first_chunk_ns: int | None = None
@@ -97,6 +102,7 @@ class AttemptFold:
     flags: dict[str, str] = field(default_factory=dict)
     status: str = "open"
     end: End | None = None
+    promoted: bool = False
     _reasoning: list[str] = field(default_factory=list)
     _answer: list[str] = field(default_factory=list)
 
@@ -108,6 +114,11 @@ class AttemptFold:
 
     @property
     def answer(self) -> str:
+        return self.reasoning if self.promoted else self.written_answer
+
+    @property
+    def written_answer(self) -> str:
+        """What the model itself sent as its answer."""
         if len(self._answer) > 1:
             self._answer[:] = ["".join(self._answer)]
         return self._answer[0] if self._answer else ""
@@ -120,9 +131,17 @@ class AttemptFold:
         until = self.first_answer_ns if self.first_answer_ns is not None else self.last_token_ns
         return None if until is None else until - self.first_reasoning_ns
 
+    @property
+    def can_promote(self) -> bool:
+        """The model ended by itself with all of its text in its reasoning: a person may take that for the answer."""
+        by_itself = self.status == "no_answer" and self.finish_reason == "stop" and OTHER_WORDS.isdisjoint(self.flags)
+        return by_itself and bool(self.reasoning.strip()) and not self.promoted
+
     def apply(self, t_ns: int, event: Event) -> None:
-        """Add one event. Events after ``End`` are ignored: an attempt ends once."""
+        """Add one event. After ``End`` only a person's act counts: an attempt ends once."""
         if self.end is not None:
+            if isinstance(event, Promoted) and self.can_promote:
+                self.promoted = True
             return
         match event:
             case Reasoning(text):

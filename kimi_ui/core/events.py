@@ -155,7 +155,7 @@ class Opened:
 
 @dataclass(slots=True)
 class End:
-    """Last entry of an attempt. ``status`` is a terminal status of ``core.attempt.STATUSES``.
+    """The attempt's end; only ``Promoted`` may follow. ``status`` is a terminal status of ``core.attempt.STATUSES``.
 
     ``retry_in_s``: seconds until the next attempt of the same lane is sent; None where there is none.
     ``reason``: why, where the status alone does not tell (``user``, ``shutdown``, a limit's name).
@@ -166,7 +166,15 @@ class End:
     retry_in_s: float | None = None
 
 
-Event = Reasoning | Answer | Relabel | Usage | Phase | Meta | Flag | Finish | Failure | Opened | End
+@dataclass(slots=True)
+class Promoted:
+    """The person took the reasoning for the answer, of an attempt that had ended without one.
+
+    It comes after ``End``, with its stamp: nothing that was measured changes.
+    """
+
+
+Event = Reasoning | Answer | Relabel | Usage | Phase | Meta | Flag | Finish | Failure | Opened | End | Promoted
 
 
 class Entry(NamedTuple):
@@ -194,6 +202,7 @@ _CODES: dict[str, type] = {
     "x": Failure,
     "o": Opened,
     "e": End,
+    "t": Promoted,
 }
 _CODE_OF = {cls: code for code, cls in _CODES.items()}
 

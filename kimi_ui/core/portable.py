@@ -23,7 +23,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit, urlunsplit
 
 from .attempt import Attempt
-from .events import Answer, Entry, Event, Opened, Reasoning, Relabel, decode, encode
+from .events import Answer, Entry, Event, Opened, Promoted, Reasoning, Relabel, decode, encode
 from .metrics import measure_turn
 from .tokens import count_text, counter
 from .turn import LaneInfo, TurnFold, TurnLog
@@ -67,20 +67,24 @@ def metrics_of(turn: TurnLog) -> dict[str, dict[str, Any]]:
     """The metrics of every attempt of a turn by attempt id, by the columns of ``attempt_metrics``."""
     fold = TurnFold.of(turn).apply_all(list(turn.entries))
     local = {
-        attempt_id: count_text(counter(fold.attempts[attempt_id].tokenizer), one.reasoning, one.answer)
+        attempt_id: count_text(counter(fold.attempts[attempt_id].tokenizer), one.reasoning, one.written_answer)
         for attempt_id, one in fold.folds.items()
     }
     return {attempt_id: asdict(metrics) for attempt_id, metrics in measure_turn(fold, local).items()}
 
 
 def without_reasoning(entries: Iterable[Entry]) -> list[Entry]:
-    """The entries with the text of all reasoning emptied, an answer that was relabelled as reasoning included."""
+    """The entries with the text of all reasoning emptied, an answer that was relabelled as reasoning included.
+
+    Reasoning that was promoted is an answer, and stays.
+    """
     entries = list(entries)
+    promoted = {entry.attempt_id for entry in entries if isinstance(entry.event, Promoted)}
     relabelled = {entry.attempt_id: place for place, entry in enumerate(entries) if isinstance(entry.event, Relabel)}
 
     def strip(place: int, entry: Entry) -> Entry:
         match entry.event:
-            case Reasoning():
+            case Reasoning() if entry.attempt_id not in promoted:
                 return entry._replace(event=Reasoning(""))
             case Answer() if place < relabelled.get(entry.attempt_id, 0):
                 return entry._replace(event=Answer(""))

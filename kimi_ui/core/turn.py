@@ -1,6 +1,6 @@
 """TurnLog: one prompt sent to some lanes, as the append-only log of what happened. The one idea of the design (§1).
 
-The engine's thread appends; any thread may read: a reader keeps an index and takes ``entries[index:]`` (appending to
+Only the engine appends; any thread may read: a reader keeps an index and takes ``entries[index:]`` (appending to
 a list is atomic in CPython, and entries never change). A stored turn is read back into the same class, so replay and
 history need no second path. Pure: the clock's reading comes in as ``t0_ns``.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .attempt import Attempt, AttemptFold
-from .events import End, Entry, Opened
+from .events import End, Entry, Opened, Promoted
 from .vote import Vote
 
 
@@ -134,8 +134,21 @@ class TurnFold:
         attempts = self.lanes[lane].attempts
         return attempts[-1] if attempts else None
 
+    def newest(self, lane: str) -> AttemptFold | None:
+        """What that attempt has come to; None before the lane's first, or if the turn has no such lane."""
+        return self.folds.get(self.current(lane) or "") if lane in self.lanes else None
+
     def lane_ended(self, lane: str) -> bool:
         """True once the lane's newest attempt has ended and no further try of it is announced."""
         attempt_id = self.current(lane)
         end = self.folds[attempt_id].end if attempt_id else None
         return isinstance(end, End) and end.retry_in_s is None
+
+
+def promotion(turn: TurnLog, lane: str) -> Entry | None:
+    """The entry that takes the reasoning of the lane's newest attempt for its answer; None where it cannot be."""
+    fold = TurnFold.of(turn).apply_all(list(turn.entries))
+    one = fold.newest(lane)
+    if one is None or not one.can_promote or one.end_ns is None:
+        return None
+    return Entry(lane, fold.current(lane) or "", one.end_ns, Promoted())

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.attempt import Attempt
 from ..core.branches import Fork
+from ..core.events import Entry
 from ..core.lane import LaneChoice, LaneSpec
 from ..core.turn import LaneInfo, TurnFold, TurnLog
 from ..providers.base import ChatRequest, Message
@@ -186,7 +187,7 @@ class Engine:
             last = fold.attempts.get(fold.current(lane) or "")
             if last is None or not fold.lane_ended(lane) or (due and due.first_no > last.attempt_no):
                 raise LaneBusy("This lane is still streaming: stop it first.")
-            if turn_id not in self._turns:  # read back from the log: its clock starts where the wall clock says
+            if not turn.t0_ns:  # read back from the log: its clock starts where the wall clock says
                 age_s = (datetime.now(UTC) - datetime.fromisoformat(turn.started_at_utc)).total_seconds()
                 turn.t0_ns = now_ns - int(max(0.0, age_s) * 1e9)
             asked = Asked(last.attempt_no + 1, now_ns - turn.t0_ns, dict(last.params))
@@ -204,6 +205,17 @@ class Engine:
 
         if not self._closing:
             self._loop.call_soon_threadsafe(stop)
+
+    def add(self, turn: TurnLog, entry: Entry) -> None:
+        """Append what a person has made of an attempt that had ended. Raises ``EngineClosed``."""
+        self._check_open()
+        with self._lock:  # the turn must not close before it is followed
+            turn.closed = False
+            self._turns[turn.turn_id] = turn
+            if self._log:
+                self._log.follow(turn)
+            turn.append(entry)
+            turn.closed = not self._running.get(turn.turn_id)
 
     def turn(self, turn_id: str) -> TurnLog | None:
         """A turn that runs or ended lately; older ones are the log reader's."""
@@ -249,17 +261,12 @@ class Engine:
 
         Memory is newer than the log. Reads the log, so it may block for some ms.
         """
-        by_seq: dict[int, tuple[str, str, str]] = {}
-        if self._reader:
-            rows = self._reader.history(conversation_id, lane)
-            by_seq = {row.seq: (row.prompt, row.answer, row.reasoning) for row in rows}
+        rows = self._reader.history(conversation_id, lane) if self._reader else ()
+        by_seq = {row.seq: (row.prompt, row.answer, row.reasoning) for row in rows}
         for earlier in self.recent_turns(conversation_id):
-            if lane not in {info.id for info in earlier.lanes}:
-                continue
-            fold = TurnFold.of(earlier).apply_all(list(earlier.entries))
-            attempt_id = fold.current(lane)
-            if attempt_id and fold.folds[attempt_id].answer:
-                by_seq[earlier.seq] = (earlier.prompt, fold.folds[attempt_id].answer, fold.folds[attempt_id].reasoning)
+            newest = TurnFold.of(earlier).apply_all(list(earlier.entries)).newest(lane)
+            if newest and newest.answer:
+                by_seq[earlier.seq] = (earlier.prompt, newest.answer, newest.reasoning)
         return [by_seq[seq] for seq in sorted(by_seq) if seq < before_seq]
 
     def _check_open(self) -> None:
@@ -367,7 +374,8 @@ class Engine:
             earlier = await asyncio.to_thread(self.history, turn.conversation_id, info.id, turn.seq)
             for prompt, answer, reasoning in earlier:
                 messages.append(Message("user", prompt))
-                messages.append(Message("assistant", answer, reasoning if info.send_reasoning else ""))
+                apart = info.send_reasoning and reasoning != answer  # else it was promoted to be the answer
+                messages.append(Message("assistant", answer, reasoning if apart else ""))
         messages.append(Message("user", turn.prompt))
         return tuple(messages)
 

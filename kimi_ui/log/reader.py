@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from ..core.branches import Fork
-from ..core.events import End, Entry, Opened
+from ..core.events import End, Entry, Opened, Promoted
 from ..core.turn import TurnLog
 from .files import LogUnreadable
 from .records import read_attempt, read_lanes, whole_events
@@ -279,7 +279,7 @@ def _entries(db: sqlite3.Connection, turn_id: str) -> list[Entry]:
             stream.items.append((at_ns, Entry(lane, attempt_id or "", t_ns, event)))
     for (lane, attempt_id), stream in streams.items():
         last_ns, last = stream.items[-1] if stream.items else (0, None)
-        if last is not None and stream.status != "open" and not isinstance(last.event, End):
+        if last is not None and stream.status != "open" and not isinstance(last.event, End | Promoted):
             # Its process died: the end was written by the sweep, not by the stream.
             stream.items.append((last_ns, Entry(lane, attempt_id or "", last.t_ns, End(stream.status))))
     for key in last_tries.values():

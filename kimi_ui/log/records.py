@@ -1,7 +1,7 @@
 """What is written to the log: turns, attempts and events as rows, and events as bytes.
 
-An ``Op`` is one write: a row to insert, or an attempt's row to update while it is open. Ops are idempotent (a row that
-is there already stays as it is), so a batch may be repeated after a failure, from memory or from the spill file.
+An ``Op`` is one write: a row to insert, an attempt's row to update while it is open, or to promote. Ops are idempotent
+(a row that is there already stays as it is), so a batch may be repeated after a failure, from memory or the spill file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ MAX_SQL_INTEGER = 2**63 - 1
 
 
 class Op(NamedTuple):
-    """One write. ``table`` is a table to insert ``row`` into, or ``update attempts``: by attempt_id, while open."""
+    """One write. ``table`` is a table to insert ``row`` into, or what is done to the attempt that ``row`` names:
+    ``update attempts`` while it is open, or ``promote`` once it has ended without an answer.
+    """
 
     table: str
     row: dict[str, Any]
@@ -36,6 +38,8 @@ class Op(NamedTuple):
         """The statement, with named parameters. Raises ``ValueError`` for names that are none (a damaged spill)."""
         if not all(name.isidentifier() for name in (*self.row, self.table.removeprefix("update "))):
             raise ValueError(f"not a write of this log: {self.table}")
+        if self.table == "promote":
+            return "UPDATE attempts SET answer = reasoning WHERE attempt_id = :attempt_id AND status = 'no_answer'"
         if self.table == "update attempts":
             changes = ", ".join(f"{name} = :{name}" for name in self.row if name != "attempt_id")
             return f"UPDATE attempts SET {changes} WHERE attempt_id = :attempt_id AND status = 'open'"
@@ -187,6 +191,11 @@ def whole_events(payload: bytes) -> Iterator[tuple[int, Event]]:
             yield decode(item)
     except (zlib.error, ValueError, KeyError, TypeError):
         return
+
+
+def promote_op(attempt_id: str) -> Op:
+    """The attempt's reasoning stands as its answer from now on (see ``core.events.Promoted``)."""
+    return _op("promote", {"attempt_id": attempt_id})
 
 
 def final_op(attempt_id: str, fold: AttemptFold, tokenizer: str = "", status: str | None = None) -> Op:

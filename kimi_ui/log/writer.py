@@ -26,12 +26,12 @@ from functools import partial
 from pathlib import Path
 
 from ..core.attempt import Attempt, AttemptFold
-from ..core.events import End, Entry, Event, Opened
+from ..core.events import End, Entry, Event, Opened, Promoted
 from ..core.tokens import counter
 from ..core.turn import TurnLog
 from .erase import delete_conversation, rename_conversation
 from .files import LogError, LogFiles, append_ops
-from .records import Op, attempt_op, conversation_op, events_op, final_op, sent_op, turn_op
+from .records import Op, attempt_op, conversation_op, events_op, final_op, promote_op, sent_op, turn_op
 from .store import CANNOT_WRITE, Store
 
 log = logging.getLogger(__name__)
@@ -293,7 +293,9 @@ class LogWriter:
         return [self._attempt_op(attempt), sent_op(attempt)]
 
     def _fold(self, followed: _Followed, entry: Entry) -> list[Op]:
-        """Apply an entry to its attempt; the final update if it was the last."""
+        """Apply an entry to its attempt; the final update if it was the last, or what a person made of it then."""
+        if isinstance(entry.event, Promoted):
+            return [promote_op(entry.attempt_id)]
         fold = followed.folds.get(entry.attempt_id)
         if fold is None:
             return []

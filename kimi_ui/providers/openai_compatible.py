@@ -270,10 +270,8 @@ def _ids(content: bytes, asked: Asked) -> list[str]:
         words = content[:500].decode("utf-8", "replace")
         if words.lstrip().startswith("<"):
             raise simple("not_a_stream", asked, words)
-        message, remedy = (
-            f"The model list of {asked.gateway} cannot be read.",
-            "The lane may answer all the same: test it.",
-        )
+        message = f"The model list of {asked.gateway} cannot be read."
+        remedy = "The lane may answer all the same: test it."
         raise ProviderError(Failure("protocol", message, remedy, detail=scrub(words, asked.secrets)))
     return sorted({name for name in names if is_model_id(name)})
 

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..core.attempt import Attempt, AttemptFold, live_phase
-from ..core.events import Answer, End, Event, Failure, Reasoning, Relabel
+from ..core.events import Answer, End, Event, Failure, Promoted, Reasoning, Relabel
 from ..core.markdown import StreamingMarkdown, render
 from ..core.markdown.safe import clean_text
 from ..core.race import RaceLine
@@ -51,8 +51,10 @@ class AttemptView:
         return self.fold.end.retry_in_s if self.fold.end is not None else None
 
     def apply(self, t_ns: int, event: Event) -> None:
-        """Take an event that ``fold`` has just taken; nothing comes after ``End``."""
+        """Take an event that ``fold`` has just taken; after ``End`` only a promotion comes."""
         if self._ended:
+            if isinstance(event, Promoted) and self.fold.promoted:
+                self._start_answer(self.fold.answer)
             return
         self.count.apply(event)
         self._race.apply(t_ns, event)
@@ -114,6 +116,8 @@ class AttemptView:
         if reasoning := self._reasoning.take(self._ended):
             part["reasoning"] = reasoning
         part |= self._plain_answer() if self._plain else self._rendered_answer()
+        if self.fold.promoted and "promoted" not in self._told:
+            part["promoted"] = self._told["promoted"] = True
         if steps := self._steps.take():
             part["steps"] = [_step_part(step) for step in steps]
         if race := self._race.take(self.fold):
@@ -175,6 +179,8 @@ class AttemptView:
         """How it ended: a failure to show, or the announcement of another try."""
         failure = failure_of(self.fold)
         told = _failure_part(failure, self.attempt) if failure is not None else None
+        if told and self.fold.can_promote:
+            told["can_promote"] = True
         if self._retry_in_s is not None:
             at_ms = (self.attempt.sent_ns + (self.fold.end_ns or 0)) / 1e6 + self._retry_in_s * 1000
             return {"retry": {"at_ms": at_ms, "attempt_no": self.attempt.attempt_no + 1, "failure": told}}

@@ -1,4 +1,5 @@
-"""Comparing a turn's answers: the vote, opening a blind turn, and the diff of two answers.
+"""What a person makes of a turn's answers: the vote, opening a blind turn, the diff of two of them, and a lane's
+reasoning taken for its answer.
 
 While a turn is blind its lanes are named by their slots here too (see ``core.blind``); what comes in as a slot is
 turned into the lane on this side.
@@ -19,13 +20,14 @@ from ..core.blind import is_blind, slot_names
 from ..core.conclusion import conclusion
 from ..core.diff import Segment, compare, count_words
 from ..core.markdown.safe import clean_text
-from ..core.turn import TurnFold, TurnLog
+from ..core.turn import TurnFold, TurnLog, promotion
 from ..core.vote import NONE, Vote
-from ..engine import Engine
+from ..engine import Engine, EngineClosed
 from ..log.votes import vote_op
 from .chat_routes import json_of, refusal
-from .frames import describe_turn
+from .frames import TurnView, describe_turn
 from .routes import Json, PageRoutes
+from .stream import now_ns
 
 
 class Source(NamedTuple):
@@ -47,6 +49,7 @@ class CompareRoutes:
         turn = "/kimi/turns/{turn_id}"
         return [
             Route(f"{turn}/vote", self.vote, methods=["POST"]),
+            Route(f"{turn}/lanes/{{lane}}/promote", self.promote, methods=["POST"]),
             Route(f"{turn}/answers", self.answers),
             Route(f"{turn}/diff", self.diff),
         ]
@@ -77,6 +80,29 @@ class CompareRoutes:
             await asyncio.wrap_future(self._engine.log.write([vote_op(turn.turn_id, vote)]))
         turn.vote = vote
         return Json(describe_turn(turn))
+
+    async def promote(self, request: Request) -> Response:
+        """Take the lane's reasoning for its answer (see ``core.events.Promoted``). Answers with what the page shows of
+        the lane from now on, as a frame's part."""
+        turn = await self._pages.own_turn(request)
+        lane, n_known = request.path_params["lane"], len(turn.entries)
+        entry = None if is_blind(turn) else await asyncio.to_thread(promotion, turn, lane)
+        if entry is None:
+            return refusal("There is no reasoning here that could stand as the answer. Reload the page.", 409)
+        try:
+            self._engine.add(turn, entry)
+        except EngineClosed as error:
+            return refusal(str(error), 503)
+
+        def news() -> dict[str, Any]:
+            view = TurnView(turn)
+            view.resume(n_known)
+            view.catch_up()
+            frame = view.frame(now_ns(turn))
+            part: dict[str, Any] = frame["lanes"][lane] if frame else {}
+            return part
+
+        return Json(await asyncio.to_thread(news))
 
     async def answers(self, request: Request) -> Response:
         """What can be compared so far: lanes and trajectories with an answer, with their words."""

@@ -43,6 +43,8 @@ def _turn(turn: TurnLog, reasoning: bool) -> Iterator[str]:
             yield f"*{' · '.join(figures(one.status, metrics[attempt_id]))}*"
             if reasoning and one.reasoning.strip():
                 yield folded("Reasoning", one.reasoning)
+            if one.promoted:
+                yield "*Taken from the reasoning: the model wrote no answer of its own.*"
             if one.answer.strip():
                 yield inert(one.answer.strip("\n"))
             if one.failure:

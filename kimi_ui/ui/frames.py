@@ -18,12 +18,13 @@ has not changed):
         "reasoning": "…"             plain text to append
         "clear_answer": true         what the answer showed so far is to be dropped (it was reasoning, or comes again)
         "blocks": ["<p>…</p>"], "tail": "<p>…", "append": "…", "whole": "<p>…"     see core.markdown.Frame
+        "promoted":  true            the answer is the reasoning, which the person took for it: no failure any more
         "race":      {points: [t_ms, chars, …] to append, connect_ms, load_ms, prompt_ms, aggregating_ms}   core.race
         "steps":     [{i, kind: system|topic, label, t_ms, until_ms, at, where: reasoning|answer, done, total}]    new
                                      or changed ones by their number ``i``, see core.steps; {i, dropped} takes one away
         "metrics":   {...}           columns of attempt_metrics so far
         "notes":     ["…"]           all sentences about this attempt that are not failures
-        "failure":   {kind, message, remedy, command, detail, http_status}
+        "failure":   {kind, message, remedy, command, detail, http_status, can_promote: true where it can be promoted}
         "retry":     {at_ms from the turn's start, attempt_no, failure}
         "trajectories": {"<k>": {attempt, phase, stamps, race, reasoning, clear_answer, text, answer, metrics, failure}}
      }}}

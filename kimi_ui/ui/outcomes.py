@@ -34,7 +34,7 @@ _SILENT_ENDS = {
 }
 
 _LOOK = "Look at its reasoning; asking again often helps."
-_ALL_REASONING = Failure("no_answer", "The model put all its text into its reasoning.", "Asking again often helps, too.")
+_ALL_REASONING = Failure("no_answer", "The model put all its text into its reasoning.", "Asking again often helps.")
 
 # Flags worth a sentence; ``{}`` is the flag's detail. Others are for the log.
 _NOTES = {
