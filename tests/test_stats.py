@@ -127,6 +127,31 @@ def test_a_lane_with_two_models_is_two_series_and_is_not_paired_with_itself(log:
     assert not list(comparisons(sample, BY_COLUMN["e2e_ms"]))
 
 
+def test_no_two_series_have_the_same_name(log: tuple[LogWriter, LogReader]) -> None:
+    writer, reader = log
+    runs = [
+        {"lane": "x", "request_model": "a/llama"},
+        {"lane": "x", "request_model": "b/llama"},
+        {"lane": "y", "request_model": "tiny", "stand_in_for": "k2"},
+        {"lane": "y", "request_model": "tiny", "stand_in_for": "k3"},
+        {"lane": "y", "request_model": "small", "stand_in_for": "k3"},
+        {"lane": "z", "request_model": "llama"},
+        {"lane": "w", "request_model": "llama", "label": "Other"},
+    ]
+    store(writer, *(turn((attempt(**{"label": "Llama"} | run), ended(stream()))) for run in runs))
+    sample = load(reader)
+    assert sorted(series.name for series in sample.series) == [
+        "Llama (stand-in) · small",
+        "Llama (stand-in) · tiny · k2",
+        "Llama (stand-in) · tiny · k3",
+        "Llama · x · a/llama",
+        "Llama · x · b/llama",
+        "Llama · z",
+        "Other",
+    ]
+    assert sample.lanes() == {"x": "Llama · x", "y": "Llama · y", "z": "Llama · z", "w": "Other"}
+
+
 def test_heavy_runs_of_two_models_are_two_series_also_where_only_their_turns_say_so(
     log: tuple[LogWriter, LogReader],
 ) -> None:

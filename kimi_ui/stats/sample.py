@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ from ..core.metrics import CENSORED
 from ..log.reader import LogReader
 from ..log.records import read_lanes
 from .statistics import Floats
+
+One = TypeVar("One")
 
 MAX_DAYS = 36_500  # of a period; more would begin before the calendar
 
@@ -123,12 +125,14 @@ class Key(NamedTuple):
 class Series:
     """The attempts of one key, oldest first. ``turns`` are hashes of their turn ids, for pairing.
 
+    ``label`` is what its lane was called last, ``name`` what no other series of the sample is called.
     ``usd`` is over all attempts, those left out of the distributions too; ``n_unpriced`` of them wrote text at a price
     nobody knows, ``n_estimated`` were priced by an estimate.
     """
 
     key: Key
-    name: str
+    label: str
+    name: str = ""
     statuses: Counter[str] = field(default_factory=Counter)
     usd: float = 0.0
     n_unpriced: int = 0
@@ -156,6 +160,11 @@ class Sample:
     @property
     def n(self) -> int:
         return sum(series.n for series in self.series)
+
+    def lanes(self) -> dict[str, str]:
+        """The lanes' names by their ids, in order."""
+        newest = {series.key.lane: series.label for series in reversed(self.series)}
+        return told_apart({series.key.lane: newest[series.key.lane] for series in self.series}, str)
 
     def pairs(self) -> Iterator[tuple[Series, Series]]:
         """Every two series of different lanes, each once."""
@@ -215,15 +224,31 @@ def _counted(db: sqlite3.Connection, chosen: str, values: Sequence[Any]) -> Samp
             series.n_unpriced += n_unpriced
             series.n_estimated += n_estimated
         if number > newest.get(key, 0):
-            newest[key], series.name = number, label
-    per_lane = Counter(key.lane for key in by_key)
-    for key, series in by_key.items():
-        if key.stand_in_for:
-            series.name += " (stand-in)"
-        elif per_lane[key.lane] > 1:
-            series.name += f" · {key.model.rpartition('/')[2]}"
+            newest[key], series.label = number, label
+    names = {key: f"{series.label} (stand-in)" if key.stand_in_for else series.label for key, series in by_key.items()}
+    for key, name in told_apart(names, *_TELLS).items():
+        by_key[key].name = name
     lanes = list(dict.fromkeys([*lane_order(db), *(key.lane for key in by_key)]))
     return Sample(sorted(by_key.values(), key=lambda s: (lanes.index(s.key.lane), -newest[s.key])), excluded)
+
+
+_TELLS: tuple[Callable[[Key], str], ...] = (
+    lambda key: key.lane,
+    lambda key: key.model.rpartition("/")[2],
+    lambda key: key.model,
+    lambda key: key.stand_in_for,
+)
+
+
+def told_apart(names: Mapping[One, str], *tells: Callable[[One], str]) -> dict[One, str]:
+    """The names, those that several have with what tells them apart: by the first of ``tells`` that does."""
+    found = dict(names)
+    for tell in tells:
+        alike: dict[str, set[str]] = {}
+        for one, name in found.items():
+            alike.setdefault(name, set()).add(tell(one))
+        found = {one: f"{name} · {tell(one)}" if len(alike[name]) > 1 else name for one, name in found.items()}
+    return found
 
 
 def lane_order(db: sqlite3.Connection) -> list[str]:

@@ -11,7 +11,7 @@ from itertools import permutations
 from typing import NamedTuple
 
 from ..log.reader import LogReader
-from .sample import Filters
+from .sample import Filters, told_apart
 from .statistics import Interval, wilson
 
 
@@ -74,7 +74,7 @@ def votes(reader: LogReader, filters: Filters | None = None) -> Votes:
             blind[turn_id] = bool(is_blind)
         if not outcomes:
             return Votes(0, [], [])
-        labels = {lane: label for lane, label, _ in db.execute(newest)}
+        labels = told_apart({lane: label for lane, label, _ in db.execute(newest)}, str)
     by_lane: Counter[tuple[bool, str, str]] = Counter()
     by_pair: Counter[tuple[bool, str, str, str]] = Counter()
     for turn_id, lanes in outcomes.items():

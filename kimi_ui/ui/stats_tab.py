@@ -167,7 +167,6 @@ class StatsView:
         sample = self._sample(filters)
         points = samples.points(self._reader, filters, N_POINTS)
         look = Look.of(sample, self._lanes())
-        names = {series.key.lane: series.name.split(" · ")[0] for series in sample.series}
         turns = samples.turns(self._reader, filters, owner_of(request.cookies))
         rules = stats_plots.reported_rules(metric, look) if with_reported else None
         legend = stats_html.legend(look, metric, rules)
@@ -180,7 +179,7 @@ class StatsView:
             _shown(stats_plots.time_split(splits(sample))),
             _shown(stats_plots.tokens_against_time(points, look)),
             _shown(stats_plots.cost_over_days(samples.cost_by_day(self._reader, filters), look)),
-            stats_html.recent(turns, list(names.items())),
+            stats_html.recent(turns, list(sample.lanes().items())),
             stats_html.downloads(form.query),
         ]
 
