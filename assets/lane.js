@@ -228,7 +228,7 @@ export class Lane {
   #fail(failure) {
     const pull = failure.kind === "model_missing" && failure.provider === "ollama" ? pullOffer(this.info.id, failure.model) : null;
     const promote = failure.can_promote && this.actions.promote
-      ? h("button", { type: "button", class: "promote", onclick: (event) => this.#promote(event.target) }, "Show it as the answer") : null;
+      ? h("button", { type: "button", class: "primary", onclick: (event) => this.#promote(event.target) }, "Show it as the answer") : null;
     this.cards.append(failureCard(failure, pull ?? promote));
     this.grew = true;
   }

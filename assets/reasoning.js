@@ -109,9 +109,12 @@ export class ReasoningPanel {
       const done = thinkingEnded !== null;
       state = done ? "thought" : "thinking";
       title = done ? `Thought for ${seconds(thinkingEnded)}${amount}` : `Thinking ${seconds(thinking)}${amount}`;
+    } else if (heavy && (answered || ended) && thinking !== null) {
+      state = "none";
+      title = "The reasoning is in the trajectories";
     } else if (answered) {
       state = "none";
-      title = heavy ? "The reasoning is in the trajectories" : NO_REASONING;
+      title = NO_REASONING;
     } else if (ended) {
       state = "none";
       title = "No reasoning came";

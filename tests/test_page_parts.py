@@ -85,6 +85,19 @@ def test_heavy_shows_each_trajectory_and_opens_it(browser: Browser) -> None:
         expect(lane(page, "heavy", "steps")).to_contain_text("Hybridizing 3/4")
 
 
+def test_heavy_stopped_in_its_trajectories_says_where_the_reasoning_is(browser: Browser) -> None:
+    thinking = [Phase(CONNECTED), Reasoning("Let me see. "), threading.Event()]
+    inner = scripted(*thinking, id="inner")
+    heavy = HeavyProvider(LaneSpec("heavy", "Heavy", "heavy", of="inner", width=2, quorum=2), inner)
+    with opened(browser, inner, heavy) as page:
+        send(page)
+        expect(lane(page, "heavy").locator("[data-trajectory][data-phase=thinking]")).to_have_count(2)
+        lane(page, "heavy").get_by_role("button", name="Stop Heavy").click()
+        wait_phase(page, "heavy", "stopped")
+        title = lane(page, "heavy").locator("> .lane-frame .reasoning-title").last
+        expect(title).to_have_text("The reasoning is in the trajectories")
+
+
 def test_a_step_leads_to_its_place_in_the_trace(browser: Browser) -> None:
     filler = "".join(f"line {i} of a long stretch of thought\n" for i in range(150))
     trace = [
