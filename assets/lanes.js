@@ -194,9 +194,10 @@ class Page {
       this.#dropPast();
       for (const turn of state.turns.slice(0, -1)) this.#addPast(turn);
     }
+    const left = this.conversation && this.conversation !== state.conversation;
     this.conversation = state.conversation;
     this.#follow(state.turns.at(-1));
-    this.#address();
+    this.#address(left);
     this.#tellPython();
   }
 
@@ -400,11 +401,13 @@ class Page {
     for (const row of [...this.pastRows, this.row]) row?.prompt?.showVersions(versions[row.seq]);
   }
 
-  #address() {
+  /** `left`: another conversation was shown before, and the way back leads to it. */
+  #address(left) {
     const url = new URL(location.href);
     url.searchParams.delete("turn");
     url.searchParams.set("c", this.conversation);
-    history.replaceState(history.state, "", url);
+    if (left) history.pushState(null, "", url);
+    else history.replaceState(history.state, "", url);
   }
 
   #say(text) {

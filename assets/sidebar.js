@@ -11,6 +11,7 @@ const DRAWER = matchMedia("(max-width: 1100px)");
 const OPEN_KEY = "kimi.history";
 const TYPING_MS = 160;
 const SETTLE_MS = 250; // what happens in the chat is asked for once, not at every event of it
+const ELSEWHERE_MS = 3000; // of conversations that run and are not shown nobody tells when they end
 
 let mounted = null;
 
@@ -56,6 +57,7 @@ class Sidebar {
       this.stored = stored;
       this.listNote = "";
       this.#show([...conversations, ...older]);
+      if (conversations.some(({ id, running }) => running && id !== chat.conversation)) this.#soon(ELSEWHERE_MS);
     } catch (error) {
       this.listNote = error.message;
     }
@@ -191,9 +193,9 @@ class Sidebar {
     this.#soon();
   }
 
-  #soon() {
+  #soon(wait = SETTLE_MS) {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.refresh(), SETTLE_MS);
+    this.timer = setTimeout(() => this.refresh(), wait);
   }
 
   /** Up and down go through what can be opened; above the first is the search. */

@@ -97,6 +97,10 @@ def test_an_edited_prompt_begins_a_branch_and_both_stay_reachable(site: ChatSite
     answered(page, before)
     assert prompts(page) == ["first, but better"]
     expect(page.locator(".composer-banner")).to_be_hidden()
+    page.go_back()
+    expect(page.locator(".prompt-text")).to_have_text(["first", "second"])
+    page.go_forward()
+    expect(page.locator(".prompt-text")).to_have_text(["first, but better"])
     assert [message.content for message in site.qwen.requests[-1].messages] == ["first, but better"]
     versions = page.locator(".prompt-versions")
     expect(versions).to_contain_text("2/2")
@@ -115,6 +119,26 @@ def test_an_edited_prompt_begins_a_branch_and_both_stay_reachable(site: ChatSite
     expect(page.locator(".prompt-versions").first).to_contain_text("2/2")
     page.go_back()
     expect(page.locator(".prompt-text")).to_have_text(["first", "second"])
+
+
+def test_an_edit_does_not_wait_for_the_branch_it_leaves(site: ChatSite, page: Page) -> None:
+    ask(page, "first")
+    site.say(endless())
+    send(page, "second")
+    wait_phase(page, "kimi", "thinking")
+    left = page.locator(".turn-current [data-turn]").get_attribute("data-turn")
+    page.locator(".turn-current .prompt-edit").click()
+    site.say(spoken())
+    page.locator("#prompt textarea").fill("second, but better")
+    page.keyboard.press("Enter")
+    answered(page, left)
+    assert prompts(page) == ["first", "second, but better"]
+    assert [message.content for message in site.qwen.requests[-1].messages if message.role == "user"] == prompts(page)
+    assert [turn.turn_id for turn in site.engine.live_turns()] == [left]
+    running = page.locator(".history-item[data-running]")
+    expect(running).to_have_count(1)
+    site.engine.stop(left or "")
+    expect(running).to_have_count(0)
 
 
 def test_editing_a_later_prompt_keeps_the_turns_before_it_and_its_attachments(site: ChatSite, page: Page) -> None:

@@ -97,7 +97,7 @@ def build(engine: Engine, routes: ChatRoutes, lanes: gr.HTML) -> None:
 
 
 class Busy(ValueError):
-    """The conversation cannot take a prompt now: a turn still runs, it is gone, or it is not the one being edited."""
+    """The conversation cannot take a prompt now: a turn it goes on from still runs, it is gone, or it is not the one being edited."""
 
 
 def send_prompt(
@@ -112,16 +112,16 @@ def send_prompt(
     edits = more.get("edits")
     if not text.strip() and not keys:
         return None
-    if conversation and any(not turn.closed for turn in engine.recent_turns(conversation)):
-        raise Busy("The lanes are still answering: wait for them, or stop them.")
     if conversation and (whose := engine.owner_of(conversation)) != owner:
         if whose is None:
             raise Busy("This conversation is not here any more, it was deleted: press New, then send.")
         conversation, edits = "", None  # one that may only be read, the command line's: a new one begins
-    prompt = fold(text, routes.uploads.of(owner, keys))
-    settings = routes.settings_of(owner, conversation)
     edit = _edit(edits, conversation)
     before_seq = edit.seq if edit else math.inf
+    if any(not turn.closed and turn.seq < before_seq for turn in engine.recent_turns(conversation)):
+        raise Busy("The lanes are still answering: wait for them, or stop them.")
+    prompt = fold(text, routes.uploads.of(owner, keys))
+    settings = routes.settings_of(owner, conversation)
     try:
         turn = routes.spending.send(
             lambda: engine.send(
