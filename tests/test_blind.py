@@ -78,7 +78,7 @@ def test_names_ids_reasoning_and_failures_stay_behind() -> None:
     assert "draft" not in text
     fold = TurnFold.of(view.told).apply_all(view.told.entries)
     assert answers(view) == {"A": "", "B": "two", "C": "three"}
-    assert {name: fold.folds[name].status for name in ("A1", "B1", "C1")} == {"A1": "error", "B1": "ok", "C1": "ok"}
+    assert {name: fold.folds[name].status for name in ("A1", "B1", "C1")} == {"A1": "no_answer", "B1": "ok", "C1": "ok"}
     assert "blind_cut" in fold.folds["B1"].flags
 
 

@@ -119,7 +119,7 @@ class BlindView:
         fold = self._fold_of(lane)
         if not fold.answer.strip():
             yield NO_ANSWER
-            yield End("error")
+            yield End("no_answer")
             return
         yield Answer(fold.answer)
         if fold.status != "ok":
