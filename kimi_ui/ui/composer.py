@@ -97,7 +97,7 @@ def build(engine: Engine, routes: ChatRoutes, lanes: gr.HTML) -> None:
 
 
 class Busy(ValueError):
-    """The conversation cannot take a prompt now: a turn it goes on from still runs, it is gone, or it is not the one being edited."""
+    """No prompt can be taken now: a turn before it still runs, the conversation is gone or not the one being edited."""
 
 
 def send_prompt(
