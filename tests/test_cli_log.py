@@ -104,6 +104,27 @@ def test_no_log_yet_is_no_error_but_a_mistyped_one_is_and_none_is_made_by_lookin
     assert not db.exists()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["replay"],
+        ["export", "a-turn", "--db"],
+        ["stats", "--db"],
+        ["stats", "--lanes"],
+        ["serve", "--no-browser", "--db"],
+    ],
+)
+def test_a_name_no_file_can_have_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KIMI_UI_DB", "log.sqlite3")
+    name = "x" * 300
+    assert main([*arguments, name]) == 2
+    error = capsys.readouterr().err.replace(f"{tmp_path}/", "")
+    assert error.count("\n") == 1 and f"File name too long: {name}. Check the path" in error
+
+
 def test_replay_off_a_terminal_shows_the_end_at_once(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay"]) == 0
     newest = capsys.readouterr().out

@@ -54,7 +54,8 @@ def app(folder: Path, upstream: Upstream, **models: str) -> Iterator[Served]:
     )
     arguments = [sys.executable, "app.py", "--port", "0", "--no-browser", "--db", str(db), "--lanes", str(lanes)]
     environment = {**os.environ, "HOME": str(folder), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(arguments, cwd=ROOT, env=environment, **output) as process:
         try:
             assert process.stdout is not None
             line = next((line for line in process.stdout if "http://" in line), "")
@@ -85,6 +86,8 @@ def test_a_program_compares_and_reads_a_turn_back(tmp_path: Path, upstream: Upst
         client.close()
         endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
         assert {"/compare", "/turn"} <= set(endpoints) <= {"/compare", "/turn", "/stats"}
+        served.process.terminate()
+        assert served.process.stdout and "Traceback" not in served.process.stdout.read(), "a refusal is no crash"
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

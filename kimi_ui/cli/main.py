@@ -35,6 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with suppress(OSError):
             sys.stdout.close()  # whoever read us has gone; the interpreter's own flush at exit must not complain
         return 1
+    except OSError as error:
+        what = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+        complain(f"{what}. Check the path, its rights and the room on the disk.")
+        return 2
     except Exception as error:
         from ..log.files import LogError  # half a second that nobody should wait for a --help
 

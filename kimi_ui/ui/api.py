@@ -87,15 +87,15 @@ def build(engine: Engine, reader: LogReader | None, estimates: Estimates, spendi
     async def compare(prompt: str, lanes: list[str] | None = None) -> AsyncIterator[dict[str, Any]]:
         """Send a prompt to all lanes, or to those named, and yield their states until every one has ended."""
         if not prompt.strip():
-            raise gr.Error("There is no prompt: give some text.")
+            raise gr.Error("There is no prompt: give some text.", print_exception=False)
         try:
             turn = await asyncio.to_thread(
                 spending.send, lambda: engine.send(prompt, lanes=lanes or None), lambda: cost(prompt, lanes), owner=""
             )
         except OverBudget as question:
-            raise gr.Error(f"{question} {NOT_ASKED}") from question
+            raise gr.Error(f"{question} {NOT_ASKED}", print_exception=False) from question
         except (ValueError, RuntimeError) as error:
-            raise gr.Error(str(error)) from error
+            raise gr.Error(str(error), print_exception=False) from error
         states = LaneStates(turn)
         try:
             while not (state := states.read())["done"]:
@@ -113,7 +113,7 @@ def build(engine: Engine, reader: LogReader | None, estimates: Estimates, spendi
         """One turn by its id, as it is now."""
         found = engine.turn(turn_id) or (reader.turn(turn_id) if reader else None)
         if found is None or not may_read(found.owner, owner_of(request.cookies)):
-            raise gr.Error("There is no such turn.")
+            raise gr.Error("There is no such turn.", print_exception=False)
         return LaneStates(told(found)).read()
 
     gr.api(compare, api_name="compare", concurrency_limit=None)
