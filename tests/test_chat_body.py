@@ -159,6 +159,8 @@ def test_missing_index_is_the_first_choice() -> None:
 def test_content_parts() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "image_url"}, "x", {"type": "text", "text": 7}]
     assert chat(sse(chunk({"content": parts}), STOP)).text == ("", "a")
+    parts = [{"type": "reasoning", "text": "r"}, {"type": "output_text", "text": "a"}, {"text": "b"}]
+    assert chat(sse(chunk({"content": parts}), STOP)).text == ("r", "ab")
 
 
 def test_what_was_not_asked_for_is_said() -> None:
@@ -199,7 +201,9 @@ def test_only_a_finish_makes_it_ok() -> None:
         "content filter": (chat(sse(answer("a"), chunk({}, "content_filter"))), "error", "content_filter"),
         "finish error": (chat(sse(answer("a"), chunk({}, "error"))), "error", "upstream"),
         "deepseek": (chat(sse(answer("a"), chunk({}, "insufficient_system_resource"))), "error", "capacity"),
+        "shut down": (chat(sse(answer("a"), chunk({}, "abort"))), "error", "upstream"),
         "length": (chat(sse(answer("a"), chunk({}, "length"))), "length", ""),
+        "length by another name": (chat(sse(answer("a"), chunk({}, "MAX_TOKENS"))), "length", ""),
     }
     assert {name: (got.status, got.kind) for name, (got, _, _) in cases.items()} == {
         name: (status, kind) for name, (_, status, kind) in cases.items()
@@ -233,6 +237,9 @@ def test_a_cut_after_the_finish_harms_nothing_and_before_it_is_incomplete() -> N
         '{"detail":"boom"}',
         '{"object":"error","message":"boom"}',
         '{"message":"boom","type":"server_error"}',
+        '{"message":"boom"}',
+        '{"error":true,"message":"boom"}',
+        '{"error":{"code":404,"message":"boom"}}',
         '{"error":{"message":"boom"},"choices":[],"usage":{"completion_tokens":3}}',
     ],
 )
@@ -247,15 +254,32 @@ def test_error_events_by_name_and_raw_error_lines() -> None:
     raw = chat(sse(answer("a"), done=False) + b'{"error": "Unhandled exception during response stream: boom"}')
     glued = chat(sse(answer("a"), done=False) + b"data: " + answer("b").encode()[:40] + b'{"error": "boom"}')
     cut_over = chat(sse(answer("a"), done=False) + b"data: " + answer("b").encode() + b'\n{"error": "boom"}')
-    for got in (named, raw, glued, cut_over):
+    whole = chat(sse(answer("a"), done=False) + b"data: " + answer("b").encode() + b'{"error": "boom"}')
+    told = [
+        chat(sse(answer("a"), done=False) + b"event: error\ndata: " + data + b"\n\n") for data in (b"boom", b'"boom"')
+    ]
+    for got in (named, raw, glued, cut_over, whole, *told):
         assert (got.status, got.kind) == ("error", "upstream")
         assert got.error and "boom" in got.error.failure.detail
-    assert cut_over.text[1] == "ab" and raw.text[1] == "a"
+    assert cut_over.text[1] == whole.text[1] == "ab" and raw.text[1] == "a"
+    assert chat(sse(answer("a"), done=False) + b"event: error\ndata:\n\n").kind == "upstream"
 
 
 def test_a_status_in_the_stream_chooses_the_kind() -> None:
     assert chat(sse('{"error":{"code":429,"message":"slow"}}')).kind == "rate_limit"
     assert chat(sse('{"error":{"code":402,"message":"pay"}}')).kind == "billing"
+    assert chat(sse('{"error":{"code":404,"message":"model m not found"}}')).kind == "model_missing"
+
+
+def test_a_filter_that_strikes_in_the_answer_does_not_blame_the_prompt() -> None:
+    early, late = chat(sse(chunk({}, "content_filter"))), chat(sse(answer("a"), chunk({}, "content_filter")))
+    assert early.error and "prompt" in early.error.failure.message
+    assert late.error and "prompt" not in late.error.failure.message
+
+
+def test_names_count_whenever_they_come() -> None:
+    got = chat(sse(*['{"choices":[]}'] * 9, '{"choices":[],"model":"m"}', '{"choices":[],"provider":"p"}', STOP))
+    assert (got.fold.meta.response_model, got.fold.meta.upstream) == ("m", "p")
 
 
 def test_unreadable_events_are_skipped_three_times_and_then_it_ends() -> None:
@@ -272,8 +296,10 @@ def test_a_web_page_is_no_stream(content_type: str) -> None:
 
 
 def test_plain_words_are_no_stream() -> None:
-    got = chat(b"Please log in first.\n", content_type="text/plain")
-    assert (got.kind, got.error and got.error.failure.detail) == ("not_a_stream", "Please log in first.")
+    for content_type in ("text/plain", "text/event-stream"):
+        got = chat(b"Please log in first.\n", content_type=content_type)
+        assert got.error and (got.kind, got.error.failure.detail) == ("not_a_stream", "Please log in first.")
+        assert "web page" not in got.error.failure.message
 
 
 def test_a_stream_with_the_wrong_content_type_is_still_one() -> None:
@@ -284,15 +310,20 @@ def test_a_stream_with_the_wrong_content_type_is_still_one() -> None:
 def test_a_completion_that_was_not_streamed() -> None:
     message = {"role": "assistant", "content": "a", "reasoning_content": "r"}
     body = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": {"completion_tokens": 4}}
-    got = chat(*cut(json.dumps(body).encode(), [3, 50]), content_type="application/json")
-    assert (got.status, got.text, got.fold.flags) == ("ok", ("r", "a"), {"non_streaming": ""})
-    assert got.fold.usage.output_tokens == 4
+    for content_type in ("application/json", "text/event-stream", ""):
+        for indent in (None, 2):
+            pieces = cut(json.dumps(body, indent=indent).encode(), [3, 50])
+            got = chat(*pieces, content_type=content_type)
+            assert (got.status, got.text, got.fold.flags) == ("ok", ("r", "a"), {"non_streaming": ""})
+            assert got.fold.usage.output_tokens == 4
 
 
 def test_an_error_body_with_status_200() -> None:
     got = chat(b'{"error":{"message":"no such thing","code":404}}', content_type="application/json")
     assert (got.status, got.kind) == ("error", "bad_url")
     assert chat(b'{"cut', content_type="application/json").kind == "protocol"
+    got = chat(json.dumps({"error": {"message": "boom"}}, indent=2).encode())
+    assert got.error and (got.kind, got.error.failure.detail) == ("upstream", "boom")
 
 
 # -- text

@@ -254,6 +254,7 @@ def test_redirect_names_the_other_host_and_not_its_credentials() -> None:
         ({"retry-after": ""}, None),
         ({}, None),
         ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "3"}, 3.0),
         ({"retry-after": "Sat, 21 Nov 2026 10:00:30 GMT"}, 30.0),
         ({"retry-after": "Sat, 21 Nov 2026 09:00:00 GMT"}, 0.0),
         ({"retry-after": "Sat, 21 Nov 2099 10:00:00 GMT"}, 60.0),

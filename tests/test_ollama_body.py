@@ -83,6 +83,18 @@ def test_how_it_ends(pieces: list[bytes], status: str, kind: str) -> None:
     assert (got.status, got.kind) == (status, kind)
 
 
+def test_what_comes_instead_of_a_stream_is_told() -> None:
+    words = ndjson(b"data: {}\n\n", b"data: [DONE]\n\n")
+    assert words.error and (words.kind, words.error.retryable) == ("not_a_stream", False)
+    assert "data: {}" in words.error.failure.detail and "/v1" not in words.error.failure.remedy
+    boom = ndjson(json.dumps({"error": "boom", "more": [1, 2, 3]}, indent=1).encode())
+    assert boom.error and (boom.kind, boom.error.failure.detail) == ("upstream", "boom")
+    whole = {"message": {"content": "a"}, "done": True, "done_reason": "stop"}
+    assert ndjson(json.dumps(whole, indent=1).encode()).text[1] == "a"
+    page = ndjson(b"<html>\n<title>Log in</title>\n</html>\n")
+    assert page.error and page.kind == "not_a_stream" and "/v1" not in page.error.failure.remedy
+
+
 def test_skipped_lines_are_said() -> None:
     assert ndjson(THE.rstrip() + THE, DONE).fold.flags == {"skipped_pieces": "1"}
 

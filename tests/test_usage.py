@@ -61,6 +61,33 @@ def test_continuous_usage_is_told_now_and_then_and_whole_at_the_end() -> None:
     assert told == [8, 16, 24, 32, 40, 40] and got.fold.usage.raw["completion_tokens"] == 40
 
 
+GOOD = {"prompt_tokens": 9, "completion_tokens": 6, "cost": 0.5, "completion_tokens_details": {"reasoning_tokens": 2}}
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"prompt_tokens": 0, "completion_tokens": 0},
+        {"prompt_tokens": -1, "completion_tokens": 10**12},
+        {"total_tokens": 15},
+        {"prompt_tokens": 9, "completion_tokens": 6},
+        [1],
+    ],
+)
+def test_a_later_usage_that_knows_less_takes_nothing_away(later: Any) -> None:
+    got = chat(sse(answer("some words of an answer"), chunk({}, "stop", usage=GOOD), chunk(None, usage=later)))
+    usage = got.fold.usage
+    assert (usage.input_tokens, usage.output_tokens, usage.reasoning_tokens, usage.cost_usd) == (9, 6, 2, 0.5)
+    assert usage.raw["cost"] == 0.5 and usage.raw["completion_tokens"] == 6
+
+
+def test_a_later_usage_replaces_what_it_knows() -> None:
+    fewer = {"completion_tokens": 1, "cost": 0.7}
+    got = chat(sse(answer("words"), chunk({}, "stop", usage=GOOD), chunk(None, usage=fewer)))
+    usage = got.fold.usage
+    assert (usage.input_tokens, usage.output_tokens, usage.reasoning_tokens, usage.cost_usd) == (9, 1, None, 0.7)
+
+
 def test_null_usage_and_none_at_all() -> None:
     got = chat(sse(chunk({"content": "a"}, usage=None), STOP))
     assert not got.fold.has_usage

@@ -1,10 +1,10 @@
 """The body of an OpenAI-compatible chat answer, from bytes to events, in every dialect gateways speak.
 
-``ChatBody`` finds out by itself what it is given: an event stream, a whole JSON completion, an error body, a web page,
-nothing. Reasoning is read from ``reasoning_content`` (Moonshot, DeepSeek, SGLang, llama.cpp), else ``reasoning``
-(vLLM, OpenRouter, Ollama), else ``reasoning_details`` (OpenRouter), else from tags inside the content; several of them
-in one delta hold the same text, so only the first counts. Usage is read from the chunk, else from its choice
-(Moonshot), else from llama.cpp's ``timings``.
+``ChatBody`` finds out by itself what it is given, whatever its header says: an event stream, a whole JSON completion,
+an error body, a web page, plain words, nothing. Reasoning is read from ``reasoning_content`` (Moonshot, DeepSeek,
+SGLang, llama.cpp), else ``reasoning`` (vLLM, OpenRouter, Ollama), else ``reasoning_details`` (OpenRouter), else from
+tags inside the content; several fields in one delta hold the same text, so only the first counts. Usage is read from
+the chunk, else from its choice (Moonshot), else from llama.cpp's ``timings``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from ..core.events import READING_PROMPT, Event, Flag, Phase, Usage
 from .base import ProviderError
-from .errors import Asked, from_payload, simple
+from .errors import Asked, simple
 from .ndjson import loads
 from .sse import BOM, EventStream, RawLine, ServerEvent
 from .stream_body import StreamBody, meta, title
@@ -21,8 +21,6 @@ from .texts import Texts
 from .usage import read_timings, read_usage
 
 USAGE_STEP_TOKENS = 8  # where every chunk carries usage (Chutes), it becomes an event only this often
-MOST_STRAY = 4000  # bytes kept of lines that belong to no stream, to say what came instead
-META_CHUNKS = 4  # chunks looked at for the model's and the upstream's name
 _OTHER_PARTS = ("tool_calls", "function_call", "images", "audio")
 _PLAIN_KEYS = frozenset(("role", "content", "reasoning_content", "reasoning", "reasoning_details"))
 
@@ -35,8 +33,7 @@ class ChatBody(StreamBody):
         self._is_stream: bool | None = True if "event-stream" in content_type else None
         self._sse = EventStream()
         self._head = b""  # of a body that may be a stream, a completion or a page
-        self._meta_chunks = META_CHUNKS
-        self._known: set[str] = set()
+        self._unknown = {"model": "response_model", "provider": "upstream", "id": "response_id"}  # not yet told
         self._usage_tokens = 0
         self._progress: tuple[Any, Any] = (None, None)
         self._refusal = ""
@@ -58,8 +55,9 @@ class ChatBody(StreamBody):
         if self._is_stream:
             for item in self._sse.finish():
                 self._item(item, events)
-        elif self._head.strip():
-            self._whole_body(events, cut)
+        body = bytes(self._stray) if self._is_stream else self._head.removeprefix(BOM)
+        if not self._started and body.strip():
+            self._whole_body(body, events, cut)
         if self._refusal:
             events.append(Flag("refusal", self._refusal))
 
@@ -84,18 +82,18 @@ class ChatBody(StreamBody):
             return self._head
         return b""
 
-    def _whole_body(self, events: list[Event], cut: ProviderError | None) -> None:
-        """A body of one JSON document: a completion the server did not stream, or an error."""
-        parsed = loads(self._head.strip())
-        if not parsed.ok:
-            self.error = cut or simple("protocol", self._asked, self._head[:500].decode("utf-8", "replace"))
-            return
-        self._start(events)
-        if isinstance(parsed.value, dict) and isinstance(parsed.value.get("choices"), list):
+    def _whole_body(self, body: bytes, events: list[Event], cut: ProviderError | None) -> None:
+        """A body that is no stream: a completion the server did not stream, an error, or something else."""
+        parsed = loads(body.strip())
+        if not parsed.ok or not isinstance(parsed.value, dict | list):
+            self.error = cut or self._no_stream(body)
+        elif isinstance(parsed.value, dict) and isinstance(parsed.value.get("choices"), list):
+            self._start(events)
             self._flag(events, "non_streaming")
             self._chunk(parsed.value, parsed.surrogates, events)
         else:
-            self.error = from_payload(parsed.value, self._asked)
+            self._failed(parsed.value)
+            self._start(events)
 
     # -- the stream
 
@@ -104,7 +102,7 @@ class ChatBody(StreamBody):
             self._raw_line(item.line, events)
             return
         data, name = item
-        if len(data) < 16 and data.strip() in (b"", b"[DONE]"):
+        if len(data) < 16 and data.strip() in (b"", b"[DONE]") and name != "error":
             if data.strip():
                 self._start(events)
                 self.closing = True
@@ -115,36 +113,38 @@ class ChatBody(StreamBody):
         value, ok, mended, surrogates = loads(data)
         if mended:
             self._flag(events, "invalid_utf8")
-        if ok and type(value) is dict:
-            if name == "error" and not value.get("error"):
-                self.error = from_payload(value, self._asked)
-            else:
-                self._chunk(value, surrogates, events)
-        elif not self._glued_error(data):
+        is_object = ok and type(value) is dict
+        if name == "error" and not (is_object and value.get("error")):
+            self._failed(value if ok else data.decode("utf-8", "replace"))
+        elif is_object:
+            self._chunk(value, surrogates, events)
+        elif not self._glued_error(data, events):
             self._skip(data)
 
     def _raw_line(self, line: bytes, events: list[Event]) -> None:
         """A line that is no event. Chutes writes ``{"error": …}`` so, without ``data:``; other lines mean nothing."""
         parsed = loads(line)
         if parsed.ok and isinstance(parsed.value, dict) and _is_error(parsed.value):
+            self._failed(parsed.value)
             self._start(events)
-            self.error = from_payload(parsed.value, self._asked)
-        elif len(self._not_a_stream) < MOST_STRAY:
-            self._not_a_stream += line[:MOST_STRAY] + b"\n"
+        else:
+            self._keep(line)
 
-    def _glued_error(self, data: bytes) -> bool:
-        """An event that broke off because an error was written into its middle."""
+    def _glued_error(self, data: bytes, events: list[Event]) -> bool:
+        """An event, whole or broken off, with an error written behind it on the same line."""
         place = data.rfind(b'{"error"')
         parsed = loads(data[place:]) if place > 0 else None
         if parsed is None or not parsed.ok:
             return False
-        self.error = from_payload(parsed.value, self._asked)
+        before = loads(data[:place])
+        if before.ok and type(before.value) is dict:
+            self._chunk(before.value, before.surrogates, events)
+        self._failed(parsed.value)
         return True
 
     def _chunk(self, chunk: dict[str, Any], surrogates: bool, events: list[Event]) -> None:
         """One chunk object: meta, text, finish, usage, error, in that order."""
-        if self._meta_chunks:
-            self._meta_chunks -= 1
+        if self._unknown:
             self._read_meta(chunk, events)
         choices = chunk.get("choices")
         choice = _first_choice(choices) if choices else None
@@ -162,7 +162,7 @@ class ChatBody(StreamBody):
         if isinstance(progress := chunk.get("prompt_progress"), dict):
             self._read_progress(progress.get("processed"), progress.get("total"), events)
         if chunk.get("error") or (choice is None and _is_error(chunk)):
-            self.error = from_payload(chunk, self._asked)
+            self._failed(chunk)
 
     def _delta(self, delta: dict[str, Any], surrogates: bool, events: list[Event]) -> None:
         """The text of one delta."""
@@ -201,10 +201,9 @@ class ChatBody(StreamBody):
 
     def _read_meta(self, chunk: dict[str, Any], events: list[Event]) -> None:
         """Model, upstream and id, each when it first appears."""
-        fields = {"response_model": "model", "upstream": "provider", "response_id": "id"}
-        new = {name: chunk.get(key) for name, key in fields.items() if name not in self._known and chunk.get(key)}
+        new = {name: chunk[key] for key, name in self._unknown.items() if chunk.get(key)}
         if new and (found := meta(**new)):
-            self._known.update(new)
+            self._unknown = {key: name for key, name in self._unknown.items() if getattr(found, name) is None}
             events.append(found)
 
     def _read_progress(self, done: Any, total: Any, events: list[Event]) -> None:
@@ -243,7 +242,9 @@ def _is_error(value: dict[str, Any]) -> bool:
     if value.get("error") or value.get("object") == "error":
         return True
     return "choices" not in value and (
-        "detail" in value or ("message" in value and ("code" in value or "type" in value))
+        "detail" in value
+        or isinstance(value.get("message"), str)
+        or ("message" in value and ("code" in value or "type" in value))
     )
 
 
@@ -261,8 +262,11 @@ def _parts_text(parts: list[Any]) -> tuple[str, str]:
     for part in parts:
         if not isinstance(part, dict):
             continue
-        if part.get("type") == "text" and isinstance(part.get("text"), str):
-            answer += part["text"]
+        if isinstance(text := part.get("text"), str):
+            if any(word in str(part.get("type")) for word in ("think", "reason")):
+                thoughts += text
+            else:
+                answer += text
         elif isinstance(inner := part.get("thinking"), str):
             thoughts += inner
         elif isinstance(inner, list):

@@ -78,22 +78,29 @@ def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> fl
 
     At most ``MOST_RETRY_AFTER_S``; None where there is nothing, or nothing that makes sense.
     """
-    seconds: float | None = None
+    value = headers.get("retry-after", "")
+    found = (_number(headers.get("retry-after-ms", ""), 1000), _number(value), _seconds_until(value, now))
+    seconds = next((seconds for seconds in found if seconds is not None), None)
+    return None if seconds is None else min(seconds, MOST_RETRY_AFTER_S)
+
+
+def _number(text: str, per_second: float = 1.0) -> float | None:
+    """The text as seconds; None for a negative number, NaN and what is none."""
     try:
-        if milliseconds := headers.get("retry-after-ms"):
-            seconds = float(milliseconds) / 1000
-        elif value := headers.get("retry-after"):
-            try:
-                seconds = float(value)
-            except ValueError:
-                when = parsedate_to_datetime(value)
-                when = when if when.tzinfo else when.replace(tzinfo=UTC)
-                seconds = max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
+        seconds = float(text) / per_second
+    except ValueError:
+        return None
+    return seconds if seconds >= 0 else None
+
+
+def _seconds_until(date: str, now: datetime | None) -> float | None:
+    """From ``now`` to an HTTP date, 0 if that is past."""
+    try:
+        when = parsedate_to_datetime(date)
+        when = when if when.tzinfo else when.replace(tzinfo=UTC)
+        return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
     except (ValueError, TypeError, OverflowError):
         return None
-    if seconds is None or not seconds >= 0:  # negative, and NaN
-        return None
-    return min(seconds, MOST_RETRY_AFTER_S)
 
 
 def words_of(body: Any) -> str:
@@ -113,7 +120,8 @@ def words_of(body: Any) -> str:
     parts = [inner, body.get("message"), body.get("msg"), body.get("type"), body.get("code")]
     parts += [".".join(map(str, place))] if isinstance(place, list) else []
     parts += [metadata.get("provider_name"), metadata.get("raw"), body.get("quota_reset_timestamp")]
-    return " · ".join(dict.fromkeys(str(part) for part in parts if isinstance(part, str | int) and str(part)))
+    told = (str(part) for part in parts if isinstance(part, str | int) and not isinstance(part, bool))
+    return " · ".join(dict.fromkeys(filter(None, told)))
 
 
 def from_status(status: int, headers: Mapping[str, str], body: bytes, asked: Asked) -> ProviderError:
@@ -133,15 +141,22 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, asked: Ask
     return _by_rule(status, words, asked, retry_after_s(headers))
 
 
-def from_payload(payload: Any, asked: Asked) -> ProviderError:
-    """The error a body or a stream reports with HTTP status 200, in whatever shape."""
+def from_payload(payload: Any, asked: Asked, streaming: bool = False) -> ProviderError:
+    """The error a body or a stream reports with HTTP status 200, in whatever shape.
+
+    ``streaming``: the stream had begun. Then a 404 in it is another server's, behind the one that was asked.
+    """
     inner = payload.get("error", payload) if isinstance(payload, dict) else payload
+    if isinstance(inner, bool | None):
+        inner = payload
     code = inner.get("code", inner.get("status")) if isinstance(inner, dict) else None
     try:
         status = int(code) if isinstance(code, int | str) else 0
     except ValueError:
         status = 0
-    return _by_rule(status if 400 <= status < 600 else 0, words_of(inner), asked, None)
+    if not 400 <= status < 600 or (streaming and status in (404, 405)):
+        status = 0
+    return _by_rule(status, words_of(inner), asked, None)
 
 
 def _by_rule(status: int, words: str, asked: Asked, wait_s: float | None) -> ProviderError:
@@ -190,12 +205,17 @@ def _readable(body: bytes) -> str:
 def simple(kind: str, asked: Asked, detail: str = "", retryable: bool = False) -> ProviderError:
     """An error of the stream itself; ``kind`` is a key of ``_SENTENCES``."""
     message, remedy = _SENTENCES[kind]
-    name = "network" if kind in ("cut", "unfinished") else kind
-    error = _error(name, message.format(gateway=asked.gateway, host=asked.host), remedy, asked, detail)
+    names = {"gateway": asked.gateway, "host": asked.host, "path": _path(asked)}
+    error = _error(_KINDS.get(kind, kind), message.format(**names), remedy.format(**names), asked, detail)
     error.retryable = retryable
     return error
 
 
+def _path(asked: Asked) -> str:
+    return "for Ollama it has no path" if asked.provider == "ollama" else "it usually ends in /v1"
+
+
+_KINDS = {"cut": "network", "unfinished": "network", "words": "not_a_stream", "filtered": "content_filter"}
 _SENTENCES = {
     "cut": ("The connection to {gateway} was cut before the answer was finished.", "Try again."),
     "unfinished": (
@@ -205,7 +225,15 @@ _SENTENCES = {
     "empty": ("{gateway} answered with nothing at all.", "Try again; if it stays so, look at base_url and model."),
     "not_a_stream": (
         "{host} answered with a web page instead of a model's stream.",
-        "Check base_url (it usually ends in /v1) and whether a login page or a proxy stands in between.",
+        "Check base_url ({path}) and whether a login page or a proxy stands in between.",
+    ),
+    "words": (
+        "{host} answered with something else than a model's stream.",
+        "The details say what came; check base_url ({path}) and whether a proxy stands in between.",
+    ),
+    "filtered": (
+        "{gateway} stopped the answer for its content.",
+        "What came is kept. Put it another way, or choose another model.",
     ),
     "protocol": ("{gateway} sent a stream that cannot be read.", "Try again; if it stays so, try another route."),
     "too_large": (

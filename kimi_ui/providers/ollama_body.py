@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core.events import Event
 from .base import ProviderError
-from .errors import Asked, from_payload, simple
+from .errors import Asked, simple
 from .ndjson import JsonLines, loads
 from .stream_body import StreamBody, meta
 from .texts import Texts
@@ -42,15 +42,18 @@ class OllamaBody(StreamBody):
         for line in self._lines.finish():
             if cut is None or loads(line).ok:  # half a line says nothing
                 self._line(line, events)
+        whole = loads(bytes(self._stray))  # one document over many lines
+        if not self._started and whole.ok and type(whole.value) is dict:
+            self._object(whole.value, whole.surrogates, events)
 
     def _line(self, line: bytes, events: list[Event]) -> None:
         value, ok, mended, surrogates = loads(line)
         if mended:
             self._flag(events, "invalid_utf8")
         if not ok and not self._started and line.startswith(b"<"):
-            self._not_a_stream = line
-            self.error = simple("not_a_stream", self._asked, line[:500].decode("utf-8", "replace"))
+            self.error = self._no_stream(line)
         elif not ok or type(value) is not dict:
+            self._keep(line)
             self._skip(line)
         else:
             self._object(value, surrogates, events)
@@ -66,7 +69,7 @@ class OllamaBody(StreamBody):
         if value.get("done") is True and not self.finished:
             self._done(value, events)
         if value.get("error"):
-            self.error = from_payload(value, self._asked)
+            self._failed(value)
 
     def _message(self, message: dict[str, Any], surrogates: bool, events: list[Event]) -> None:
         texts = self.texts

@@ -7,14 +7,21 @@ wrong; the text that had come is in the events all the same. Pure: bytes in, eve
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from ..core.events import FIRST_CHUNK, Event, Finish, Flag, Meta, Phase, Usage
 from .base import ProviderError
 from .errors import Asked, from_payload, simple
+from .lines import MAX_LINE
 from .texts import Texts
-from .usage import Counted, implausible
+from .usage import Counted, implausible, merged
 
-ERROR_REASONS = ("error", "content_filter", "insufficient_system_resource")  # OpenRouter, OpenAI, DeepSeek
+# OpenRouter, OpenAI, DeepSeek; vLLM and SGLang when they shut down
+ERROR_REASONS = ("error", "content_filter", "insufficient_system_resource", "abort")
+LENGTH_REASONS = (
+    "length",
+    "max_tokens",
+)  # the second is Anthropic's and Google's, and what stands before them hands on
 MOST_BAD = 3  # unreadable pieces that are skipped; one more and the stream is not worth reading
 
 
@@ -32,9 +39,9 @@ class StreamBody(ABC):
         self._asked = asked
         self._started = False
         self._bad = 0
-        self._not_a_stream = b""  # what came instead of one
+        self._stray = bytearray()  # lines that came before any stream began, perhaps instead of one
         self._flags: set[str] = set()
-        self._usage: Usage | None = None  # the newest, not yet an event
+        self._usage: Usage | None = None  # as known so far, not yet an event
 
     @property
     def over(self) -> bool:
@@ -55,7 +62,7 @@ class StreamBody(ABC):
         if not self.over:
             self._rest(events, cut)
         events += self.held()
-        if self._bad:
+        if self._bad and self._started:
             events.append(Flag("skipped_pieces", str(self._bad)))
         if self.texts.full:
             events += [Flag("text_limit", self.texts.full), Finish("length")]
@@ -75,11 +82,28 @@ class StreamBody(ABC):
 
     def _unfinished(self, events: list[Event]) -> ProviderError:
         """The body ended by itself but never said that it was finished."""
-        if not self._started and self._not_a_stream:
-            return simple("not_a_stream", self._asked, title(self._not_a_stream))
+        if not self._started and self._stray:
+            return self._no_stream(bytes(self._stray))
         if not self._started:
             return simple("empty", self._asked, retryable=True)
         return simple("unfinished", self._asked, retryable=not self.texts.chars)
+
+    def _no_stream(self, body: bytes) -> ProviderError:
+        """What a body is that holds neither a stream nor a document this app can read."""
+        start = body.lstrip()[:1]
+        kind = "not_a_stream" if start == b"<" else "protocol" if start in (b"{", b"[") else "words"
+        return simple(kind, self._asked, title(body))
+
+    def _failed(self, payload: Any) -> None:
+        """The server says that it failed, in whatever shape."""
+        self.error = from_payload(payload, self._asked, streaming=self._started)
+
+    def _keep(self, line: bytes) -> None:
+        """A line that is no part of a stream; before one has begun it may be part of what came instead."""
+        if not self._started:
+            self._stray += line + b"\n"
+            if len(self._stray) > MAX_LINE:
+                self.error = simple("too_large", self._asked)
 
     def _start(self, events: list[Event]) -> None:
         if not self._started:
@@ -91,14 +115,17 @@ class StreamBody(ABC):
         if self.finished:
             return
         self.finished = True
-        events.append(Finish(reason))
-        if reason in ERROR_REASONS:
-            self.error = from_payload({"message": reason}, self._asked)
+        word = reason.lower()
+        events.append(Finish("length" if word in LENGTH_REASONS else reason))
+        if word == "content_filter" and self.texts.chars:
+            self.error = simple("filtered", self._asked, reason)
+        elif word in ERROR_REASONS:
+            self._failed({"message": reason})
 
     def _skip(self, data: bytes) -> None:
         """Count a piece that cannot be read."""
         self._bad += 1
-        if self._bad > MOST_BAD:
+        if self._bad > MOST_BAD and self._started:
             self.error = simple("protocol", self._asked, data[:500].decode("utf-8", "replace"))
 
     def _flag(self, events: list[Event], name: str, detail: str = "") -> None:
@@ -118,10 +145,10 @@ class StreamBody(ABC):
         events += self.texts.content(text)
 
     def _counted(self, counted: Counted, events: list[Event]) -> None:
-        """The newest usage replaces an earlier one; it becomes an event at the end."""
+        """What this usage knows replaces what was known; it becomes an event at the end."""
         if counted.suspect:
             self._flag(events, "usage_suspect", counted.suspect)
-        self._usage = counted.usage
+        self._usage = merged(self._usage, counted.usage)
 
     def _last_usage(self, events: list[Event]) -> None:
         if self._usage is None:

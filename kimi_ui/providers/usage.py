@@ -10,6 +10,7 @@ DeepSeek ``prompt_cache_hit_tokens``; OpenRouter ``cost`` in USD; llama.cpp ``ti
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..core.events import Usage
@@ -95,6 +96,22 @@ def read_timings(timings: dict[str, Any]) -> Counted:
     )
     _durations(counted, timings, fields)
     return Counted(counted, ", ".join(fields.suspect))
+
+
+def merged(old: Usage | None, new: Usage) -> Usage:
+    """A later report over an earlier one: what it does not know stays as it was, a part larger than its whole goes."""
+    known = {name: getattr(new, name) for name in _NUMBERS if getattr(new, name) is not None}
+    if old is None or not known:
+        return old or new
+    source = old.source if new.output_tokens is None else new.source
+    both = replace(old, **known, source=source, raw={**old.raw, **new.raw})
+    fields = _Fields()
+    both.cached_input_tokens = fields.within(both.cached_input_tokens, both.input_tokens, "")
+    both.reasoning_tokens = fields.within(both.reasoning_tokens, both.output_tokens, "")
+    return both
+
+
+_NUMBERS = [name for name in Usage.__dataclass_fields__ if name not in ("source", "raw")]
 
 
 def _durations(usage: Usage, timings: dict[str, Any], fields: _Fields) -> None:
