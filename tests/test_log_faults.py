@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -351,6 +352,30 @@ def test_a_spill_that_fails_in_the_middle_leaves_no_half_line(tmp_path: Path, mo
         append_ops(spill, [second])
     append_ops(spill, [second])
     assert list(read_ops(spill)) == [first, second]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_writer_that_dies_leaves_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = LogWriter(tmp_path / "log.sqlite3")
+    writer.start()
+    reached, go = threading.Event(), threading.Event()
+
+    def die(*_: object, **__: object) -> set[str]:
+        reached.set()
+        go.wait(60)
+        raise SystemExit
+
+    monkeypatch.setattr(writer_module, "rename_conversation", die)
+    waiting = [writer.rename_conversation("c", "owner", "title")]
+    assert reached.wait(60)
+    waiting.append(writer.flush())  # in the queue by then
+    go.set()
+    for future in waiting:
+        with pytest.raises(RuntimeError, match="the log is closed"):
+            future.result(60)
+    with pytest.raises(RuntimeError, match="the log is closed"):
+        writer.flush().result(60)
+    writer.close()
 
 
 def test_a_spill_file_cannot_smuggle_sql() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import sqlite_utils
@@ -43,6 +45,23 @@ def test_settings_are_known_at_once_and_after_a_restart(tmp_path: Path) -> None:
         writer.close()
     assert SettingsLog(None, LogReader(path)).of("c2") == ConversationSettings("Other.")
     assert SettingsLog(None, None).of("c2") == ConversationSettings()
+
+
+def test_what_is_set_while_the_log_is_read_counts(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    writer = LogWriter(path)
+    writer.start()
+
+    class Slow(LogReader):
+        @contextmanager
+        def connect(self) -> Iterator[sqlite3.Connection]:
+            with super().connect() as db:
+                yield db
+            settings.keep("c1", BRIEF)
+
+    settings = SettingsLog(None, Slow(path))
+    assert settings.of("c1") == BRIEF and settings.of("c1") == BRIEF
+    writer.close()
 
 
 def test_settings_go_with_their_conversation(tmp_path: Path) -> None:

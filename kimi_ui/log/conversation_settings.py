@@ -6,6 +6,7 @@ deleted. What was just set is known at once, also before the writer's thread has
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections import OrderedDict
 from datetime import UTC, datetime
@@ -50,18 +51,17 @@ class SettingsLog:
         self._writer = writer
         self._reader = reader
         self._known: OrderedDict[str, ConversationSettings] = OrderedDict()
+        self._lock = threading.Lock()  # over ``_known``, which every thread of the server uses
 
     def of(self, conversation_id: str) -> ConversationSettings:
         """The settings of a conversation, as configured where nothing was set. Reads the log, so it may block."""
-        known = self._known.get(conversation_id)
-        if known is None:
-            known = self._read(conversation_id)
-            self._remember(conversation_id, known)
-        return known
+        with self._lock:
+            known = self._known.get(conversation_id)
+        return known or self._remember(conversation_id, self._read(conversation_id), is_new=False)
 
     def keep(self, conversation_id: str, settings: ConversationSettings) -> None:
         """Set them, from any thread."""
-        self._remember(conversation_id, settings)
+        self._remember(conversation_id, settings, is_new=True)
         if self._writer is not None:
             row = {
                 "change_id": uuid.uuid4().hex,
@@ -71,11 +71,16 @@ class SettingsLog:
             }
             self._writer.write([Op("conversation_settings", row)])
 
-    def _remember(self, conversation_id: str, settings: ConversationSettings) -> None:
-        self._known[conversation_id] = settings
-        self._known.move_to_end(conversation_id)
-        while len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
+    def _remember(self, conversation_id: str, settings: ConversationSettings, is_new: bool) -> ConversationSettings:
+        """The settings to go by: what was read is older than what has been set since."""
+        with self._lock:
+            if not is_new:
+                settings = self._known.get(conversation_id, settings)
+            self._known[conversation_id] = settings
+            self._known.move_to_end(conversation_id)
+            while len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return settings
 
     def _read(self, conversation_id: str) -> ConversationSettings:
         if self._reader is None:

@@ -41,6 +41,7 @@ ERASE_PAUSE_S = 0.02  # between steps of overwriting deleted text: whatever wait
 ERASE_AT_END_S = 2.0  # of closing; what is left then is done at the next start
 LOOK_S = 0.1  # while turns run: how often to see whether an attempt has ended, whose row is then completed at once
 RETRY_S = 2.0  # between tries to write to a database that failed
+CLOSED = "the log is closed"
 SLICE_ENTRIES = 2000  # entries encoded per transaction: bounded work, and the engine gets the interpreter in between
 
 
@@ -80,6 +81,8 @@ class LogWriter:
         self._jobs: queue.SimpleQueue[_Job | _Followed] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._opened: Future[None] = Future()
+        self._in_hand: list[_Job] = []
+        self._gate = threading.Lock()  # over ``_closed``: what is put after it would wait for ever
         self._closed = False
         self._followed: dict[str, _Followed] = {}
         self._failing = ""  # why the database cannot be written; empty while it can
@@ -103,9 +106,10 @@ class LogWriter:
 
     def close(self) -> None:
         """Write everything that has happened, then end. Further calls fail; closing twice is harmless."""
-        if self._closed:
-            return
-        self._closed = True
+        with self._gate:
+            if self._closed:
+                return
+            self._closed = True
         if self._thread.is_alive():
             self._jobs.put(_Job(Future(), checkpoint=True, stop=True))
             self._thread.join()
@@ -147,10 +151,11 @@ class LogWriter:
 
     def _submit(self, job: _Job) -> Future[None]:
         job.future.set_running_or_notify_cancel()  # from here on it is written, whether somebody waits or not
-        if self._closed:
-            job.future.set_exception(RuntimeError("the log is closed"))
-        else:
-            self._jobs.put(job)
+        with self._gate:
+            if not self._closed:
+                self._jobs.put(job)
+                return job.future
+        job.future.set_exception(RuntimeError(CLOSED))
         return job.future
 
     def _attempt_op(self, attempt: Attempt) -> Op:
@@ -172,6 +177,11 @@ class LogWriter:
         try:
             self._serve()
         finally:
+            with self._gate:
+                self._closed = True
+            for job in [*self._in_hand, *self._take_jobs(0)]:  # whatever ended this thread: nobody waits for it
+                if not job.future.done():
+                    job.future.set_exception(RuntimeError(CLOSED))
             self._store.close()
 
     def _serve(self) -> None:
@@ -179,7 +189,7 @@ class LogWriter:
         due = time.monotonic() + CHECKPOINT_S
         while True:
             wait_s = max(0.0, min(due, self._erase_at) - time.monotonic())
-            jobs = self._take_jobs(min(wait_s, LOOK_S) if self._followed else wait_s)
+            jobs = self._in_hand = self._take_jobs(min(wait_s, LOOK_S) if self._followed else wait_s)
             checkpoint = time.monotonic() >= due or any(job.checkpoint for job in jobs) or self._has_ended()
             if stopping := any(job.stop for job in jobs):
                 self._retry_at = 0.0  # a last try to write what the database did not take
