@@ -235,6 +235,17 @@ def test_retries_stop_at_the_limit_and_never_follow_text_or_a_final_failure() ->
     assert [len(fold.lanes[name].attempts) for name in "abc"] == [3, 1, 1]
 
 
+def test_who_says_at_once_is_asked_again_after_our_own_back_off() -> None:
+    """A Retry-After of 0, or one that is a date in the past."""
+    with running(lane([busy(0.0)])) as engine:
+        turn = engine.send("?")
+        wait(lambda: any(isinstance(entry.event, End) for entry in list(turn.entries)))
+        engine.stop(turn.turn_id)
+        fold = fold_of(turn)
+    end = fold.folds[fold.lanes["a"].attempts[0]].end
+    assert end and end.retry_in_s and end.retry_in_s > 0.5
+
+
 def test_stop_during_the_wait_for_a_retry_ends_the_lane_as_stopped() -> None:
     provider = lane([busy(60)])
     with running(provider) as engine:

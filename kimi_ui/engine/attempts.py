@@ -356,7 +356,7 @@ class Tries:
             return None
         if self._stop_reason:
             return None
-        if run.retry_after_s is not None:
+        if run.retry_after_s:  # "at once" is what everybody was told, and a date that is past means nothing
             return run.retry_after_s
         return 2.0**n_retries * self._context.rng.uniform(0.75, 1.25)
 
