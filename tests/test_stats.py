@@ -23,7 +23,18 @@ from kimi_ui.stats.export import csv_lines, json_lines
 from kimi_ui.stats.reported import REPORTED, reported_value
 from kimi_ui.stats.sample import Filters, Key, choices, cost_by_day, load, points, turns
 from kimi_ui.stats.statistics import Difference, Interval
-from kimi_ui.stats.summary import BY_COLUMN, Comparison, as_dict, bare, comparisons, left_out, lines, not_enough, splits
+from kimi_ui.stats.summary import (
+    BY_COLUMN,
+    Comparison,
+    as_dict,
+    bare,
+    comparisons,
+    left_out,
+    lines,
+    not_compared,
+    not_enough,
+    splits,
+)
 from kimi_ui.stats.terminal import EMPTY, NO_MATCH, Report
 from tests.support.log import store, writing
 from tests.support.turns import Timed, attempt, ended, tokens, turn
@@ -150,6 +161,41 @@ def test_no_two_series_have_the_same_name(log: tuple[LogWriter, LogReader]) -> N
         "Other",
     ]
     assert sample.lanes() == {"x": "Llama · x", "y": "Llama · y", "z": "Llama · z", "w": "Other"}
+
+
+def test_a_lane_is_called_what_it_was_called_last(log: tuple[LogWriter, LogReader]) -> None:
+    writer, reader = log
+    labels = ("Kimi", "Kimi K2", "Kimi K2.6")
+    store(writer, *(turn((attempt("kimi", label=label), ended(stream()))) for label in labels))
+    assert [series.name for series in load(reader).series] == ["Kimi K2.6"]
+    assert choices(reader).lanes == [("Kimi K2.6", "kimi")]
+    store(writer, turn((attempt("other", label="Kimi K2.6"), ended(stream()))))
+    assert choices(reader).lanes == [("Kimi K2.6 · kimi", "kimi"), ("Kimi K2.6 · other", "other")]
+
+
+def test_why_nothing_is_compared_is_told(log: tuple[LogWriter, LogReader]) -> None:
+    writer, reader = log
+
+    def told(column: str) -> str:
+        return not_compared(load(reader), BY_COLUMN[column])
+
+    heavy = attempt("heavy", label="Heavy", role="heavy", provider="heavy")
+    short = (attempt("kimi", label="Kimi"), ended(stream(n=9), "stopped"))
+    store(writer, turn((attempt("qwen", label="Qwen", price=PRICE), ended(stream())), (heavy, ended(stream())), short))
+    assert told("decode_tps") == (
+        "No prompt has a known decode speed from two of these lanes. "
+        "Heavy has no decode speed of its own; Kimi has no finished attempt."
+    )
+    assert told("cost_usd").endswith(" Heavy has no known cost; Kimi has no price.")
+    store(writer, turn((attempt("none", label="None"), [(5, End("error"))])))
+    nothing = load(reader, Filters(lanes=("none", "kimi")))
+    assert not_compared(nothing, BY_COLUMN["e2e_ms"]) == (
+        "No total time is known here, so there is nothing to draw. "
+        "Kimi has no finished attempt; None has no finished attempt."
+    )
+    assert not_compared(load(reader, Filters(lanes=("none",))), BY_COLUMN["ttft_ms"]) == (
+        "No first token is known here, so there is nothing to draw. None has no text."
+    )
 
 
 def test_heavy_runs_of_two_models_are_two_series_also_where_only_their_turns_say_so(

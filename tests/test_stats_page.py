@@ -49,6 +49,10 @@ CUT_OFF = """svgs => svgs.flatMap((svg) => {
 HOSTILE = "<img src=x onerror=window.hacked=1>${window.hacked=1}{{hacked}}"
 
 
+NOBODY: Any = SimpleNamespace(cookies={})
+CONTROLS = (None, None, None, "All time", "Any length", "", "All", "All", None)  # as the tab opens
+
+
 @dataclass
 class Site:
     url: str
@@ -73,21 +77,29 @@ def test_another_metric_needs_no_second_reading_and_a_new_attempt_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads = counted_loads(monkeypatch)
-    nobody: Any = SimpleNamespace(cookies={})
-    controls = [None, None, None, "All time", "Any length", "", "All", "All", None]
     with writing(tmp_path / "log.sqlite3") as writer:
         store(writer, *logged(2))
         view = StatsView(LogReader(tmp_path / "log.sqlite3"), lambda: ["kimi"], private=False)
-        first = view.show(nobody, "e2e_ms", False, *controls)
-        assert "4 attempts" in first[0] and view.show(nobody, "ttft_ms", False, *controls)[0] == first[0]
+        first = view.show(NOBODY, "e2e_ms", False, *CONTROLS)
+        assert "4 attempts" in first[0] and view.show(NOBODY, "ttft_ms", False, *CONTROLS)[0] == first[0]
         assert len(loads) == 1
         (third,) = logged(1)
         store(writer, third)
-        assert "6 attempts" in view.show(nobody, "ttft_ms", False, *controls)[0] and len(loads) == 2
+        assert "6 attempts" in view.show(NOBODY, "ttft_ms", False, *CONTROLS)[0] and len(loads) == 2
         writer.delete_conversation(third.conversation_id, "").result(10)
         store(writer, *logged(1))  # its rows get the numbers of those that are gone
-        view.show(nobody, "ttft_ms", False, *controls)
+        view.show(NOBODY, "ttft_ms", False, *CONTROLS)
         assert len(loads) == 3
+
+
+def test_where_nothing_can_be_drawn_the_reason_stands_in_its_place(tmp_path: Path) -> None:
+    with writing(tmp_path / "log.sqlite3") as writer:
+        store(writer, turn((attempt("kimi", label="Kimi"), ended(tokens(9, start_ms=9, gap_ms=9), "error"))))
+        view = StatsView(LogReader(tmp_path / "log.sqlite3"), lambda: ["kimi"], private=False)
+        _, said, _, *plots, _, _ = view.show(NOBODY, "e2e_ms", True, *CONTROLS)
+        assert "nothing to draw. Kimi has no finished attempt." in said and "report" not in said
+        assert not any(plot["visible"] for plot in plots)
+        assert "no figure for: first token" in view.show(NOBODY, "ttft_ms", True, *CONTROLS)[1]
 
 
 def cookie(letter: str) -> dict[str, str]:
@@ -225,7 +237,7 @@ def test_filters_and_what_was_left_out(visitor: Visitor, site: Site, filled: lis
     page.get_by_role("option", name="Qwen").click()
     expect(note).to_contain_text("8 attempts.")
     expect(page.locator("#stats .st-series tbody tr")).to_have_count(1)
-    expect(page.locator("#stats-paired")).to_contain_text("no two lanes have answered the same prompt yet")
+    expect(page.locator("#stats-paired")).to_contain_text("No prompt has a known total time from two of these lanes.")
     href = page.get_by_role("link", name="these attempts as CSV").get_attribute("href")
     assert href == "/kimi/stats/attempts.csv?lanes=qwen&include=suspect"
 

@@ -133,6 +133,7 @@ class Series:
     key: Key
     label: str
     name: str = ""
+    is_heavy: bool = False
     statuses: Counter[str] = field(default_factory=Counter)
     usd: float = 0.0
     n_unpriced: int = 0
@@ -152,7 +153,10 @@ class Series:
 
 @dataclass
 class Sample:
-    """All series: lanes in the order they first came, a lane's newest model first. ``excluded``: counts by reason."""
+    """All series: lanes as the newest turns have them side by side, a lane's newest model first.
+
+    ``excluded``: counts by reason.
+    """
 
     series: list[Series]
     excluded: Counter[str]
@@ -206,13 +210,13 @@ def _counted(db: sqlite3.Connection, chosen: str, values: Sequence[Any]) -> Samp
     query = f"""
         SELECT lane, request_model, stand_in_for, reason, status, count(*), coalesce(sum(cost_usd), 0.0),
                sum(cost_usd IS NULL AND output_tokens IS NOT NULL), sum(cost_source IS 'estimate'),
-               max(number), label
-        FROM ({chosen}) GROUP BY 1, 2, 3, 4, 5 ORDER BY min(number)
-    """
+               max(number), label, role = 'heavy'
+        FROM ({chosen}) GROUP BY 1, 2, 3, 4, 5 ORDER BY max(number)
+    """  # with one max() in all, label and role are those of its row
     by_key: dict[Key, Series] = {}
     newest: dict[Key, int] = {}
     excluded: Counter[str] = Counter()
-    for *key_fields, reason, status, n, usd, n_unpriced, n_estimated, number, label in db.execute(query, values):
+    for *key_fields, reason, status, n, usd, n_unpriced, n_estimated, number, label, heavy in db.execute(query, values):
         key = Key(*key_fields)
         series = by_key.setdefault(key, Series(key, label))
         if reason is None:
@@ -224,7 +228,7 @@ def _counted(db: sqlite3.Connection, chosen: str, values: Sequence[Any]) -> Samp
             series.n_unpriced += n_unpriced
             series.n_estimated += n_estimated
         if number > newest.get(key, 0):
-            newest[key], series.label = number, label
+            newest[key], series.label, series.is_heavy = number, label, bool(heavy)
     names = {key: f"{series.label} (stand-in)" if key.stand_in_for else series.label for key, series in by_key.items()}
     for key, name in told_apart(names, *_TELLS).items():
         by_key[key].name = name
@@ -352,7 +356,6 @@ def choices(reader: LogReader, owner: str | None = None) -> Choices:
     """Lanes, models and providers that were measured, and the newest 200 conversations."""
     condition, values = ("owner = ?", [owner]) if owner is not None else ("1", [])
     queries = {
-        "lanes": "SELECT label, lane, max(rowid) FROM measured WHERE {} GROUP BY lane ORDER BY min(rowid)",
         "models": "SELECT DISTINCT request_model, request_model FROM measured WHERE {} ORDER BY 1",
         "providers": "SELECT DISTINCT provider, provider FROM measured WHERE {} ORDER BY 1",
         "conversations": "SELECT title, conversation_id FROM conversations WHERE {}"
@@ -363,7 +366,10 @@ def choices(reader: LogReader, owner: str | None = None) -> Choices:
             name: [(row[0] or "(none)", row[1]) for row in db.execute(query.format(condition), values)]
             for name, query in queries.items()
         }
-    return Choices(**found)
+        query = f"SELECT lane, label, max(rowid) FROM measured WHERE {condition} GROUP BY lane ORDER BY 3"
+        names = told_apart({row[0]: row[1] for row in db.execute(query, values)}, str)
+        lanes = dict.fromkeys(lane for lane in [*lane_order(db), *names] if lane in names)
+    return Choices([(names[lane], lane) for lane in lanes], **found)
 
 
 @contextmanager

@@ -114,6 +114,30 @@ def comparisons(sample: Sample, metric: Metric) -> list[Comparison]:
     return found
 
 
+def not_compared(sample: Sample, metric: Metric) -> str:
+    """Why there is no comparison of a metric: what is not known of whom."""
+    unknown = [series for series in sample.series if not len(known(series.numbers[metric.column]))]
+    if len(unknown) == len(sample.series):
+        said = f"No {metric.name.lower()} is known here, so there is nothing to draw."
+    else:
+        said = f"No prompt has a known {metric.name.lower()} from two of these lanes."
+    why = "; ".join(f"{series.name} has {_why_unknown(series, metric)}" for series in unknown)
+    return f"{said} {why}." if why else said
+
+
+def _why_unknown(series: Series, metric: Metric) -> str:
+    """What is missing for a metric that no attempt of a series has."""
+    if not series.n:
+        return "no attempt that counts"
+    if metric.column == "cost_usd":
+        return "no price" if series.n_unpriced else "no known cost"
+    if metric.column == "decode_tps" and series.is_heavy:
+        return "no decode speed of its own"
+    if metric.column in ("e2e_ms", "decode_tps") and series.n == series.n_censored:
+        return "no finished attempt"
+    return "no answer long enough for a speed" if metric.column == "decode_tps" else "no text"
+
+
 def _paired(first: Series, second: Series, column: str) -> tuple[Any, Any]:
     """The two series' values on the turns both have. A turn counts once per series: its newest attempt."""
     (turns_a, at_a), (turns_b, at_b) = _newest(first), _newest(second)
@@ -265,8 +289,3 @@ def _series_dict(series: Series) -> dict[str, Any]:
 def _estimate_dict(estimate: Estimate | Difference) -> dict[str, Any]:
     low, high = estimate.interval or (None, None)
     return {"n": estimate.n, "median": estimate.value, "low": low, "high": high}
-
-
-def n_known(series: Series, metric: Metric) -> int:
-    """Attempts of a series with a known value."""
-    return len(known(series.numbers[metric.column]))

@@ -9,14 +9,15 @@ from ..stats.sample import Point, Sample, Series, TurnRow
 from ..stats.summary import (
     METRICS,
     TIMED,
-    Comparison,
     Line,
     Metric,
     amount,
+    comparisons,
     counted,
     figures,
     left_out,
     lines,
+    not_compared,
     not_enough,
     served_by,
     total,
@@ -71,13 +72,11 @@ def _below(text: str) -> str:
     return f'<span class="st-sub">{escape(text)}</span>' if text else ""
 
 
-def paired(found: Sequence[Comparison], metric: Metric) -> str:
-    """The comparisons of one metric as sentences; those that show a difference stand out."""
+def paired(sample: Sample, metric: Metric) -> str:
+    """The comparisons of one metric as sentences; those that show a difference stand out. Without any: why."""
+    found = comparisons(sample, metric)
     if not found:
-        return (
-            f'<p class="st-note">{escape(metric.name)}, paired by prompt: '
-            "no two lanes have answered the same prompt yet.</p>"
-        )
+        return f'<p class="st-note">{escape(not_compared(sample, metric))}</p>'
     items = "".join(
         f'<li data-shown="{str(comparison.difference.shown).lower()}">{escape(comparison.sentence)}</li>'
         for comparison in found

@@ -19,7 +19,7 @@ import gradio as gr
 from ..log.reader import LogReader
 from ..stats import sample as samples
 from ..stats.sample import Filters, Sample
-from ..stats.summary import BY_COLUMN, METRICS, as_dict, comparisons, splits
+from ..stats.summary import BY_COLUMN, METRICS, as_dict, splits
 from ..stats.votes import votes
 from . import stats_html, stats_plots, stats_votes
 from .owner import owner_of
@@ -169,12 +169,13 @@ class StatsView:
         look = Look.of(sample, self._lanes())
         turns = samples.turns(self._reader, filters, owner_of(request.cookies))
         rules = stats_plots.reported_rules(metric, look) if with_reported else None
-        legend = stats_html.legend(look, metric, rules)
+        distribution = stats_plots.distribution(sample, points, metric, look, rules or ())
+        legend = stats_html.legend(look, metric, rules if distribution else None)
         return [
             stats_html.overview(sample, look, filtered=form != Form()),
-            stats_html.paired(comparisons(sample, metric), metric) + legend if sample.series else "",
+            stats_html.paired(sample, metric) + legend if sample.series else "",
             stats_votes.section(votes(self._reader, filters), self._lanes()),
-            _shown(stats_plots.distribution(sample, points, metric, look, rules or ())),
+            _shown(distribution),
             _shown(stats_plots.timeline(points, metric, look)),
             _shown(stats_plots.time_split(splits(sample))),
             _shown(stats_plots.tokens_against_time(points, look)),
