@@ -19,20 +19,24 @@ export class Board {
     this.name = name;
     this.rows = new Map();
     this.list = h("ol", { class: "board-list" });
-    this.element = h("div", { class: "board", hidden: true, "aria-label": "Trajectories" }, this.list);
+    this.newest = h("p", { class: "board-newest" }); // what a strip shows of them all: the newest words
+    this.element = h("div", { class: "board", hidden: true, "aria-label": "Trajectories" }, this.list, this.newest);
   }
 
   clear() {
     for (const row of this.rows.values()) row.close();
     this.rows.clear();
     this.list.replaceChildren();
+    setText(this.newest, "");
     this.element.hidden = true;
   }
 
   apply(trajectories) {
     for (const [k, part] of Object.entries(trajectories)) {
       if (!this.rows.has(k)) this.#add(k);
-      this.rows.get(k).apply(part);
+      const row = this.rows.get(k);
+      row.apply(part);
+      if (part.reasoning || part.text) setText(this.newest, row.tail.textContent);
     }
   }
 

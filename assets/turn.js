@@ -4,7 +4,7 @@
  */
 import { ask } from "./chat.js";
 import { Clock } from "./clock.js";
-import { h, reducedMotion, setAttribute, setFlag } from "./dom.js";
+import { h, laneAccent, reducedMotion, setAttribute, setFlag } from "./dom.js";
 import { Lane } from "./lane.js";
 import { PromptBlock } from "./prompt.js";
 import { Race } from "./race.js";
@@ -35,7 +35,7 @@ export class TurnRow {
       this.grid.append(lane.element);
       const tab = h("button", { type: "button", role: "tab", class: "lane-tab", onclick: () => this.#show(lane) },
         h("span", { class: "dot", "aria-hidden": "true" }), info.label);
-      tab.style.setProperty("--lane", `var(--kimi-lane-${lane.info.accent % 6})`);
+      tab.style.setProperty("--lane", laneAccent(lane.info.accent));
       this.tabs.set(info.id, tab);
       this.tabBar.append(tab);
     });
@@ -142,7 +142,8 @@ export class TurnRow {
   }
 
   #markTab() {
-    const shown = this.#shownIndex;
-    [...this.tabs.values()].forEach((tab, i) => setAttribute(tab, "aria-selected", String(i === shown)));
+    const shown = [...this.tabs.values()][this.#shownIndex];
+    for (const tab of this.tabs.values()) setAttribute(tab, "aria-selected", String(tab === shown));
+    if (shown) this.tabBar.scrollLeft = shown.offsetLeft - (this.tabBar.clientWidth - shown.offsetWidth) / 2;
   }
 }

@@ -69,6 +69,11 @@ def test_heavy_shows_each_trajectory_and_opens_it(browser: Browser) -> None:
             expect(rows.nth(k)).to_have_attribute("data-trajectory", str(k))
             expect(rows.nth(k)).to_have_attribute("data-phase", "thinking")
             expect(rows.nth(k).locator(".trajectory-tail")).to_contain_text("newest words")
+        page.get_by_role("button", name="Give Inner the whole width").click()
+        strip = page.locator(".lane.strip .board-newest")
+        expect(strip).to_be_visible()
+        expect(strip).to_contain_text("newest words")
+        page.get_by_role("button", name="Give Inner the whole width").click()
         rows.nth(0).locator(".trajectory-toggle").click()
         expect(rows.nth(0).locator(".reasoning-text")).to_contain_text("trace of request")
         go.set()
@@ -96,6 +101,31 @@ def test_heavy_stopped_in_its_trajectories_says_where_the_reasoning_is(browser: 
         wait_phase(page, "heavy", "stopped")
         title = lane(page, "heavy").locator("> .lane-frame .reasoning-title").last
         expect(title).to_have_text("The reasoning is in the trajectories")
+
+
+def test_six_lanes_with_long_names_stay_apart(browser: Browser) -> None:
+    lanes = [scripted(Answer("Yes."), Finish("stop"), id=f"a-name-of-some-length-{i}") for i in range(6)]
+    with opened(browser, *lanes, viewport={"width": 390, "height": 844}) as page:
+        send(page)
+        wait_phase(page, lanes[5].spec.id, "done")
+        tabs = page.locator(".turn-current .lane-tab")
+        places = """tabs => tabs.map(tab => [tab.offsetLeft, tab.offsetWidth])"""
+        before = tabs.evaluate_all(places)
+        assert all(tabs.evaluate_all("tabs => tabs.map(tab => tab.scrollWidth <= tab.clientWidth)"))
+        page.locator(".turn-current .lanes").evaluate("lanes => lanes.scrollTo(lanes.scrollWidth, 0)")
+        expect(tabs.last).to_have_attribute("aria-selected", "true")
+        expect(tabs.last).to_be_in_viewport(ratio=0.9)
+        assert tabs.evaluate_all(places) == before
+
+        composer, totals = page.locator("#composer"), page.locator("#totals")
+        height = composer.evaluate("one => one.offsetHeight")
+        totals.evaluate("one => { one.hidden = false; one.textContent = '$0.0036 (+1 unpriced) '.repeat(3) }")
+        expect(totals).to_be_visible()
+        assert composer.evaluate("one => one.offsetHeight") == height
+
+        page.set_viewport_size({"width": 1024, "height": 768})
+        compare = page.get_by_role("button", name="Compare two answers")
+        assert compare.evaluate("one => one.scrollWidth <= one.clientWidth")
 
 
 def test_a_step_leads_to_its_place_in_the_trace(browser: Browser) -> None:
