@@ -36,10 +36,13 @@ async def echo(request: Request) -> Response:
     return JSONResponse({"path": request.url.path, "n": len(body)}, headers=headers, media_type=kind)
 
 
+first_was_read = threading.Event()
+
+
 async def slow_events(request: Request) -> Response:
     async def events() -> AsyncIterator[bytes]:
         yield b"data: 1\n\n"
-        await asyncio.sleep(0.5)
+        await asyncio.to_thread(first_was_read.wait, 60)
         yield b"data: 2\n\n"
 
     return StreamingResponse(events(), media_type="text/event-stream")
@@ -218,7 +221,8 @@ def test_event_streams_pass_as_they_come(port: int) -> None:
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
         connection.request("GET", "/kimi/turns/1/events")
         with connection.getresponse() as response:
-            assert response.read1(100) == b"data: 1\n\n"  # while the second was still 500 ms away
+            assert response.read1(100) == b"data: 1\n\n"
+            first_was_read.set()
             assert response.read() == b"data: 2\n\n"
 
 
