@@ -8,7 +8,7 @@ import { Answer } from "./answer.js";
 import { Attempts } from "./attempts.js";
 import { Board } from "./board.js";
 import { ProgressCard, RetryCard, failureCard, pullOffer, restCard, standInCard } from "./cards.js";
-import { button, copyFrom, h, setAttribute, setFlag, setText } from "./dom.js";
+import { button, copyFrom, h, laneAccent, setAttribute, setFlag, setText } from "./dom.js";
 import { headerFacts } from "./facts.js";
 import { Follower } from "./follow.js";
 import { seconds } from "./format.js";
@@ -63,7 +63,7 @@ export class Lane {
     if (part.clear_answer) this.#clearAnswer();
     if (part.reasoning) this.reasoning.append(part.reasoning, this.#thinking);
     if (part.trajectories) this.board.apply(part.trajectories);
-    if (part.blocks || part.tail !== undefined || part.append || part.whole) this.#answer(part, live);
+    if (part.blocks || part.tail !== undefined || part.append || part.whole) this.#answer(part, live && !part.promoted);
     if (part.steps) this.steps.apply(part.steps);
     if (part.metrics) {
       this.reasoningTokens = part.metrics.reasoning_tokens;
@@ -160,7 +160,7 @@ export class Lane {
       "section", { class: "lane", "data-lane": info.id, "data-phase": "idle", "aria-label": info.label, onclick: (event) => this.#clicked(event) },
       this.header, this.attempts.bar, h("div", { class: "lane-frame" }, this.body, latest), this.metrics.element,
     );
-    this.element.style.setProperty("--lane", `var(--kimi-lane-${info.accent % 6})`);
+    this.element.style.setProperty("--lane", laneAccent(info.accent));
     this.#describeModel(info.model, info.provider);
     if (info.at_rest) this.#rest(info);
   }
@@ -239,12 +239,14 @@ export class Lane {
     if (!(await this.actions.promote(this.info.id))) return (offer.disabled = false);
     this.actions.announce(`${this.info.label}: the reasoning is shown as the answer`);
     this.body.focus({ preventScroll: true }); // the button that had it is gone
-    return this.origin.scrollIntoView({ block: "nearest" });
+    this.body.scrollTop += this.origin.getBoundingClientRect().top - this.body.getBoundingClientRect().top - 10;
+    return undefined;
   }
 
   #promoted() {
     this.cards.replaceChildren();
     this.origin.hidden = false;
+    this.follower.release(); // it is there whole, to be read from its beginning
   }
 
   #retry(retry) {

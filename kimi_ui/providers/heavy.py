@@ -236,5 +236,5 @@ def _no_survivor(trajectories: Sequence[Child]) -> Failure:
     return Failure(
         "no_survivor",
         f"None of the {len(trajectories)} trajectories gave a whole answer ({', '.join(statuses)}).",
-        "Look at the trajectories; raising max_tokens often helps.",
+        f"Look at the trajectories; {'raising max_tokens' if 'length' in statuses else 'asking again'} often helps.",
     )
