@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +28,7 @@ from kimi_ui.core.turn import TurnFold, TurnLog
 from kimi_ui.engine import Engine, EngineClosed, LaneBusy, UnknownLane, UnknownTurn, attempts
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
 from tests.support.scripted import SENT, ScriptedProvider, ScriptedRoster, thinker
+from tests.support.waiting import ended, until
 
 
 def lane(*scripts: Any, id: str = "a", **fields: Any) -> ScriptedProvider:
@@ -43,16 +45,8 @@ def running(*providers: Any, **options: Any) -> Iterator[Engine]:
         engine.close()
 
 
-def wait(condition: Any, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.002)
-
-
-def fold_of(turn: TurnLog) -> TurnFold:
-    wait(lambda: turn.closed)
-    return TurnFold.of(turn).apply_all(turn.entries)
+def lane_ended(turn: TurnLog, lane_id: str) -> bool:
+    return TurnFold.of(turn).apply_all(list(turn.entries)).lane_ended(lane_id)
 
 
 def last(fold: TurnFold, lane_id: str = "a") -> Any:
@@ -62,7 +56,7 @@ def last(fold: TurnFold, lane_id: str = "a") -> Any:
 def test_a_whole_answer_is_ok_and_every_event_is_stamped_in_order() -> None:
     with running(lane(thinker("hm", "yes"))) as engine:
         turn = engine.send("?")
-        fold = fold_of(turn)
+        fold = ended(turn)
     attempt = last(fold)
     assert (attempt.status, attempt.reasoning, attempt.answer, attempt.finish_reason) == ("ok", "hm", "yes", "stop")
     stamps = [entry.t_ns for entry in turn.entries if entry.attempt_id]
@@ -84,7 +78,7 @@ def test_stamps_count_from_when_the_request_left_not_from_when_it_began_to_be_ma
         yield Finish("stop")
 
     with running(lane(script), clock_ns=lambda: now_ms * 1_000_000) as engine:
-        fold = fold_of(engine.send("?"))
+        fold = ended(engine.send("?"))
     sent = fold.attempts[fold.current("a") or ""].sent_ns
     assert (sent, last(fold).first_token_ns) == (7_000_000, 100_000_000)
 
@@ -108,7 +102,7 @@ def test_stamps_count_from_when_the_request_left_not_from_when_it_began_to_be_ma
 )
 def test_every_end_has_its_status_and_keeps_its_text(script: list[Any], status: str) -> None:
     with running(lane(script)) as engine:
-        attempt = last(fold_of(engine.send("?")))
+        attempt = last(ended(engine.send("?")))
     assert attempt.status == status
     told = "".join(step.text for step in script if isinstance(step, Answer | Reasoning))
     assert attempt.reasoning + attempt.answer == told
@@ -116,7 +110,7 @@ def test_every_end_has_its_status_and_keeps_its_text(script: list[Any], status: 
 
 def test_an_unknown_exception_is_named_without_its_text() -> None:
     with running(lane([RuntimeError("secret sk-123")])) as engine:
-        failure = last(fold_of(engine.send("?"))).failure
+        failure = last(ended(engine.send("?"))).failure
     assert failure.kind == "internal" and "RuntimeError" in failure.message and "sk-123" not in failure.message
 
 
@@ -132,7 +126,7 @@ def test_an_unknown_exception_is_named_without_its_text() -> None:
 def test_limits_end_the_attempt_as_timeout(script: list[Any], limits: Limits, kind: str) -> None:
     provider = lane(script, limits=limits)
     with running(provider) as engine:
-        attempt = last(fold_of(engine.send("?")))
+        attempt = last(ended(engine.send("?")))
         assert attempt.status == "timeout" and attempt.failure.kind == kind and provider.closed == 1
         assert attempt.failure.remedy
 
@@ -141,29 +135,32 @@ def test_limits_end_the_attempt_as_timeout(script: list[Any], limits: Limits, ki
 def test_a_limit_after_the_finish_changes_nothing_about_the_answer(limits: Limits) -> None:
     provider = lane([Answer("x"), Finish("stop"), 5], limits=limits)
     with running(provider) as engine:
-        attempt = last(fold_of(engine.send("?")))
+        attempt = last(ended(engine.send("?")))
     assert (attempt.status, attempt.failure, provider.closed) == ("ok", None, 1)
 
 
 def test_text_moves_the_idle_limit_and_other_events_do_not() -> None:
-    talks = [step for _ in range(12) for step in (0.02, Answer("x"))]
-    pings = [Answer("x"), *[step for _ in range(60) for step in (0.02, Phase("reading_prompt"))]]
-    limits = Limits(idle_s=0.2)
+    talks = [step for _ in range(12) for step in (0.1, Answer("x"))]
+    pings = [Answer("x"), *[step for _ in range(60) for step in (0.05, Phase("reading_prompt"))]]
+    limits = Limits(idle_s=1.0)
     with running(lane([*talks, Finish("stop")], limits=limits), lane(pings, id="b", limits=limits)) as engine:
-        fold = fold_of(engine.send("?"))
+        fold = ended(engine.send("?"))
     assert last(fold).status == "ok"
     assert last(fold, "b").status == "timeout"
 
 
 def test_stopping_one_lane_leaves_the_other() -> None:
+    go = threading.Event()
     a = lane([Answer("x"), 30])
-    b = lane([Answer("x"), 0.2, Answer("y"), Finish("stop")], id="b")
+    b = lane([Answer("x"), go, Answer("y"), Finish("stop")], id="b")
     with running(a, b) as engine:
         turn = engine.send("?")
-        wait(lambda: sum(isinstance(entry.event, Answer) for entry in list(turn.entries)) >= 2)
+        until(lambda: sum(isinstance(entry.event, Answer) for entry in list(turn.entries)) == 2)
         engine.stop(turn.turn_id, "a")
         engine.stop("no such turn")
-        fold = fold_of(turn)
+        until(lambda: lane_ended(turn, "a"))
+        go.set()
+        fold = ended(turn)
     assert (last(fold).status, last(fold).answer, last(fold).end.reason) == ("stopped", "x", "user")
     assert (last(fold, "b").status, last(fold, "b").answer) == ("ok", "xy")
 
@@ -192,7 +189,7 @@ def test_a_stop_before_the_request_is_made_keeps_it_from_leaving() -> None:
         turn = engine.send("?")
         engine.stop(turn.turn_id, "a")
         log.row.set_result(None)
-        fold = fold_of(turn)
+        fold = ended(turn)
     assert (last(fold).status, last(fold, "b").status) == ("stopped", "ok")
     assert (len(a.requests), len(b.requests)) == (0, 1)
 
@@ -200,18 +197,21 @@ def test_a_stop_before_the_request_is_made_keeps_it_from_leaving() -> None:
 def test_stopping_the_turn_stops_all_its_lanes() -> None:
     with running(lane([30]), lane([Answer("x"), 30], id="b")) as engine:
         turn = engine.send("?")
-        wait(lambda: any(isinstance(entry.event, Answer) for entry in list(turn.entries)))
+        until(lambda: any(isinstance(entry.event, Answer) for entry in list(turn.entries)))
         engine.stop(turn.turn_id)
-        fold = fold_of(turn)
+        fold = ended(turn)
     assert {last(fold, name).status for name in "ab"} == {"stopped"}
 
 
 def test_a_failing_lane_and_a_slow_one_do_not_touch_the_others() -> None:
-    slow, broken, fast = lane([0.3, *thinker()]), lane([ValueError("x")], id="b"), lane(thinker(), id="c")
+    go = threading.Event()
+    slow, broken, fast = lane([go, *thinker()]), lane([ValueError("x")], id="b"), lane(thinker(), id="c")
     with running(slow, broken, fast) as engine:
-        fold = fold_of(engine.send("?"))
+        turn = engine.send("?")
+        until(lambda: lane_ended(turn, "b") and lane_ended(turn, "c"))
+        go.set()
+        fold = ended(turn)
     assert [last(fold, name).status for name in "abc"] == ["ok", "error", "ok"]
-    assert last(fold, "c").end_ns < last(fold, "a").first_token_ns
 
 
 def busy(retry_after_s: float | None = 0.01) -> ProviderError:
@@ -220,7 +220,7 @@ def busy(retry_after_s: float | None = 0.01) -> ProviderError:
 
 def test_a_retry_is_an_attempt_of_its_own_announced_by_the_failed_one() -> None:
     with running(lane([busy()], [busy(0.02)], thinker())) as engine:
-        fold = fold_of(engine.send("?"))
+        fold = ended(engine.send("?"))
     folds = [fold.folds[attempt_id] for attempt_id in fold.lanes["a"].attempts]
     assert [f.status for f in folds] == ["error", "error", "ok"]
     assert [f.end.retry_in_s for f in folds if f.end] == [0.01, 0.02, None]
@@ -231,7 +231,7 @@ def test_retries_stop_at_the_limit_and_never_follow_text_or_a_final_failure() ->
     tired, talked = lane([busy()]), lane([Answer("x"), busy()], id="b")
     billing = lane([ProviderError(Failure("billing", "No money."))], id="c")
     with running(tired, talked, billing) as engine:
-        fold = fold_of(engine.send("?"))
+        fold = ended(engine.send("?"))
     assert [len(fold.lanes[name].attempts) for name in "abc"] == [3, 1, 1]
 
 
@@ -239,9 +239,9 @@ def test_who_says_at_once_is_asked_again_after_our_own_back_off() -> None:
     """A Retry-After of 0, or one that is a date in the past."""
     with running(lane([busy(0.0)])) as engine:
         turn = engine.send("?")
-        wait(lambda: any(isinstance(entry.event, End) for entry in list(turn.entries)))
+        until(lambda: any(isinstance(entry.event, End) for entry in list(turn.entries)))
         engine.stop(turn.turn_id)
-        fold = fold_of(turn)
+        fold = ended(turn)
     end = fold.folds[fold.lanes["a"].attempts[0]].end
     assert end and end.retry_in_s and end.retry_in_s > 0.5
 
@@ -250,9 +250,9 @@ def test_stop_during_the_wait_for_a_retry_ends_the_lane_as_stopped() -> None:
     provider = lane([busy(60)])
     with running(provider) as engine:
         turn = engine.send("?")
-        wait(lambda: any(isinstance(entry.event, End) for entry in list(turn.entries)))
+        until(lambda: any(isinstance(entry.event, End) for entry in list(turn.entries)))
         engine.stop(turn.turn_id, "a")
-        fold = fold_of(turn)
+        fold = ended(turn)
     assert [fold.folds[attempt_id].status for attempt_id in fold.lanes["a"].attempts] == ["error", "stopped"]
     assert len(provider.requests) == 1
 
@@ -263,7 +263,7 @@ def test_preparation_is_told_before_the_attempt_and_its_failure_is_a_row() -> No
     broken.prepare_steps = [ProviderError(Failure("network", "No network.", "Connect."))]
     with running(ready, broken) as engine:
         turn = engine.send("?")
-        fold = fold_of(turn)
+        fold = ended(turn)
     first = next(entry for entry in turn.entries if entry.lane == "a")
     assert first.attempt_id == "" and first.event == Phase(PREPARING, "Fetching", 1, 2)
     assert last(fold).status == "ok"
@@ -276,9 +276,9 @@ def test_stop_during_preparation() -> None:
     provider.prepare_steps = [Phase(PREPARING), 60]
     with running(provider) as engine:
         turn = engine.send("?")
-        wait(lambda: bool(turn.entries))
+        until(lambda: bool(turn.entries))
         engine.stop(turn.turn_id)
-        assert last(fold_of(turn)).status == "stopped"
+        assert last(ended(turn)).status == "stopped"
 
 
 def test_closing_the_engine_interrupts_what_runs_and_refuses_more() -> None:
@@ -286,10 +286,10 @@ def test_closing_the_engine_interrupts_what_runs_and_refuses_more() -> None:
     engine = Engine(ScriptedRoster(provider))  # type: ignore[arg-type]
     engine.start()
     turn = engine.send("?")
-    wait(lambda: any(isinstance(entry.event, Answer) for entry in list(turn.entries)))
+    until(lambda: any(isinstance(entry.event, Answer) for entry in list(turn.entries)))
     engine.close()
     engine.close()
-    fold = fold_of(turn)
+    fold = ended(turn)
     assert (last(fold).status, last(fold).answer, last(fold).end.reason) == ("interrupted", "x", "shutdown")
     assert provider.closed == 1
     with pytest.raises(EngineClosed):
@@ -297,13 +297,15 @@ def test_closing_the_engine_interrupts_what_runs_and_refuses_more() -> None:
 
 
 def test_two_turns_stream_at_once_and_lanes_can_be_chosen() -> None:
-    a, b = lane([0.2, *thinker()]), lane(thinker(), id="b")
+    go = threading.Event()
+    a, b = lane([go, *thinker()]), lane(thinker(), id="b")
     with running(a, b) as engine:
         one, two = engine.send("1", owner="x"), engine.send("2", lanes=["b"], owner="y")
         assert [turn.prompt for turn in engine.live_turns("x")] == ["1"]
-        assert last(fold_of(two), "b").status == "ok" and not one.closed
+        assert last(ended(two), "b").status == "ok" and not one.closed
         assert [info.id for info in two.lanes] == ["b"]
-        assert last(fold_of(one)).status == "ok"
+        go.set()
+        assert last(ended(one)).status == "ok"
         assert engine.turn(one.turn_id) is one and engine.live_turns() == []
         for wrong in (["z"], []):
             with pytest.raises(UnknownLane):
@@ -315,9 +317,9 @@ def test_each_lane_keeps_its_own_history_and_reasoning_stays_here() -> None:
     b = lane(thinker("s1", "b1"), id="b", send_reasoning=True, system="Be brief.")
     with running(a, b) as engine:
         first = engine.send("q1")
-        fold_of(first)
+        ended(first)
         for prompt in ("q2", "q3"):
-            fold_of(engine.send(prompt, conversation_id=first.conversation_id))
+            ended(engine.send(prompt, conversation_id=first.conversation_id))
     assert a.requests[2].messages == (Message("user", "q1"), Message("assistant", "a1"), Message("user", "q3"))
     assert b.requests[1].messages == (
         Message("system", "Be brief."),
@@ -330,7 +332,7 @@ def test_each_lane_keeps_its_own_history_and_reasoning_stays_here() -> None:
 def test_identity_carries_model_price_and_the_parameters_of_the_request() -> None:
     provider = lane(thinker(), price=Price(1.0, 2.0, 0.5, "2026-01-01"), params={"max_tokens": 5}, stand_in_for="K2")
     with running(provider) as engine:
-        fold = fold_of(engine.send("?", params={"temperature": 1}))
+        fold = ended(engine.send("?", params={"temperature": 1}))
     attempt = fold.attempts[fold.current("a") or ""]
     assert attempt.price == (1.0, 0.5, 2.0, "2026-01-01") and attempt.stand_in_for == "K2"
     assert attempt.params == {"max_tokens": 5, "temperature": 1} and attempt.sent_ns > 0 and attempt.started_at_utc
@@ -339,7 +341,7 @@ def test_identity_carries_model_price_and_the_parameters_of_the_request() -> Non
 def test_a_clock_that_jumps_is_flagged_and_changes_no_stamp() -> None:
     walls = iter([0, 3_600_000_000_000])
     with running(lane(thinker()), wall_ns=lambda: next(walls)) as engine:
-        attempt = last(fold_of(engine.send("?")))
+        attempt = last(ended(engine.send("?")))
     assert "clock_jump" in attempt.flags and attempt.end_ns < 60_000_000_000
 
 
@@ -347,9 +349,9 @@ def test_one_lane_is_asked_again_in_the_same_turn() -> None:
     a, b = lane([Answer("bad"), Finish("stop")], thinker("", "good")), lane(thinker(), id="b")
     with running(a, b) as engine:
         turn = engine.send("?", owner="me")
-        fold_of(turn)
+        ended(turn)
         assert engine.retry(turn.turn_id, "a", owner="me") is turn
-        fold = fold_of(turn)
+        fold = ended(turn)
         first, second = fold.lanes["a"].attempts
         assert [fold.folds[i].answer for i in (first, second)] == ["bad", "good"]
         again = fold.attempts[second]
@@ -362,13 +364,15 @@ def test_one_lane_is_asked_again_in_the_same_turn() -> None:
 
 
 def test_a_lane_that_has_just_been_asked_again_is_busy() -> None:
-    with running(lane(thinker("", "one"), thinker("", "two"))) as engine:
+    go = threading.Event()
+    with running(lane(thinker("", "one"), [go, *thinker("", "two")])) as engine:
         turn = engine.send("?")
-        fold_of(turn)
+        ended(turn)
         engine.retry(turn.turn_id, "a")
         with pytest.raises(LaneBusy):
             engine.retry(turn.turn_id, "a")
-        assert [attempt.attempt_no for attempt in fold_of(turn).attempts.values()] == [1, 2]
+        go.set()
+        assert [attempt.attempt_no for attempt in ended(turn).attempts.values()] == [1, 2]
 
 
 class SlowReader:
@@ -389,7 +393,7 @@ def test_prompts_sent_at_once_are_turns_one_after_another() -> None:
     with running(lane(*[thinker()] * 6), reader=SlowReader()) as engine, ThreadPoolExecutor() as callers:
         turns = list(callers.map(lambda n: engine.send(str(n), conversation_id="c"), range(6)))
         for turn in turns:
-            fold_of(turn)
+            ended(turn)
     assert sorted(turn.seq for turn in turns) == [2, 3, 4, 5, 6, 7]
 
 
@@ -397,27 +401,27 @@ def test_a_streaming_lane_is_not_asked_again_but_a_finished_one_beside_it_is() -
     slow, fast = lane([Answer("x"), 60]), lane(thinker(), id="b")
     with running(slow, fast) as engine:
         turn = engine.send("?")
-        wait(lambda: any(entry.lane == "b" and isinstance(entry.event, End) for entry in list(turn.entries)))
+        until(lambda: lane_ended(turn, "b"))
         with pytest.raises(LaneBusy):
             engine.retry(turn.turn_id, "a")
         engine.retry(turn.turn_id, "b")
-        wait(lambda: sum(entry.lane == "b" and isinstance(entry.event, End) for entry in list(turn.entries)) == 2)
+        until(lambda: sum(entry.lane == "b" and isinstance(entry.event, End) for entry in list(turn.entries)) == 2)
         assert not turn.closed
         engine.stop(turn.turn_id)
-        assert last(fold_of(turn)).status == "stopped"
+        assert last(ended(turn)).status == "stopped"
 
 
 def test_an_edited_prompt_forks_the_conversation_and_the_old_branch_stays() -> None:
     provider = lane(*(thinker("", f"a{k}") for k in range(5)))
     with running(provider) as engine:
         first = engine.send("q0")
-        fold_of(first)
+        ended(first)
         for prompt in ("q1", "q2"):
-            fold_of(engine.send(prompt, conversation_id=first.conversation_id))
+            ended(engine.send(prompt, conversation_id=first.conversation_id))
         fork = engine.send("q1 edited", conversation_id=first.conversation_id, fork_at=1)
-        fold_of(fork)
+        ended(fork)
         then = engine.send("and?", conversation_id=fork.conversation_id)
-        fold_of(then)
+        ended(then)
         assert (fork.forked_from, fork.forked_at, fork.seq, then.seq) == (first.conversation_id, 1, 1, 2)
         assert [turn.prompt for turn in engine.recent_turns(fork.conversation_id)] == ["q0", "q1 edited", "and?"]
         assert [turn.prompt for turn in engine.recent_turns(first.conversation_id)] == ["q0", "q1", "q2"]
@@ -436,6 +440,6 @@ def test_a_conversation_is_its_owners_alone() -> None:
 def test_an_endless_stream_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "MAX_EVENTS", 10)
     with running(lane([Reasoning("x")] * 100), lane([Phase("reading_prompt")] * 100, id="b")) as engine:
-        fold = fold_of(engine.send("?"))
+        fold = ended(engine.send("?"))
     assert [last(fold, id).failure.kind for id in "ab"] == ["too_large", "too_large"]
     assert last(fold).status == "error" and len(last(fold).reasoning) == 11

@@ -18,7 +18,7 @@ from kimi_ui.providers import heavy
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
 from kimi_ui.providers.heavy import Candidate, HeavyProvider
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
-from tests.test_engine import fold_of, wait
+from tests.support.waiting import ended, until
 
 
 class Run:
@@ -42,7 +42,7 @@ class Run:
     def fold(self) -> TurnFold:
         with self.engine() as engine:
             self.turn = engine.send("the question")
-            return fold_of(self.turn)
+            return ended(self.turn)
 
 
 def parent(fold: TurnFold) -> AttemptFold:
@@ -141,9 +141,9 @@ def test_stop_ends_every_child(when: str) -> None:
     with run.engine() as engine:
         turn = engine.send("?")
         n_answers = 2 if when == "trajectories" else 3
-        wait(lambda: sum(isinstance(entry.event, Answer) for entry in list(turn.entries)) >= n_answers)
+        until(lambda: sum(isinstance(entry.event, Answer) for entry in list(turn.entries)) >= n_answers)
         engine.stop(turn.turn_id, "heavy")
-        fold = fold_of(turn)
+        fold = ended(turn)
     assert parent(fold).status == "stopped" and "open" not in {f.status for f in fold.folds.values()}
     assert run.model.closed == len(run.model.requests)
 

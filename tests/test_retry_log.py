@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -12,41 +11,35 @@ import pytest
 from kimi_ui.core.events import Answer, Entry, Finish, Reasoning
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.core.turn import TurnFold, TurnLog
-from kimi_ui.engine import Engine
 from kimi_ui.log.reader import LogReader
-from kimi_ui.log.writer import LogWriter
-from tests.support.scripted import ScriptedProvider, ScriptedRoster
+from tests.support.engine_run import Run, running
+from tests.support.scripted import ScriptedProvider
+from tests.support.waiting import until
 
 FIRST = [Reasoning("Hm."), 0.001, Answer("first"), Finish("stop")]
 SECOND = [Reasoning("Once more."), 0.001, Answer("second"), Finish("stop")]
 SLOW = [Answer("word "), 30, Finish("stop")]
 
 
-@contextmanager
-def running(path: Path, *, b: list[object]) -> Iterator[Engine]:
+def two_lanes(
+    path: Path, *, b: list[object], a: Sequence[list[object]] = (FIRST, SECOND)
+) -> AbstractContextManager[Run]:
     """An engine over the log at ``path``: lane a answers "first", then "second"; lane b what it is told."""
-    providers = (
-        ScriptedProvider(LaneSpec("a", "A", "openai"), [FIRST, SECOND]),
+    return running(
+        path,
+        ScriptedProvider(LaneSpec("a", "A", "openai"), a),
         ScriptedProvider(LaneSpec("b", "B", "openai"), [b]),
     )
-    writer = LogWriter(path)
-    writer.start()
-    engine = Engine(ScriptedRoster(*providers), writer, LogReader(path))  # type: ignore[arg-type]
-    engine.start()
-    try:
-        yield engine
-    finally:
-        engine.close()
-        writer.close()
 
 
-def wait(turn: TurnLog, lane: str = "", n_attempts: int = 1) -> TurnLog:
-    """Wait for the turn's end, or for that of a lane's so-manyth attempt."""
-    while not turn.closed:
+def over(turn: TurnLog, lane: str = "", n_attempts: int = 1) -> TurnLog:
+    """The turn once it has ended, or once a lane's so-manyth attempt has."""
+
+    def lane_is_over() -> bool:
         fold = TurnFold.of(turn).apply_all(list(turn.entries))
-        if lane and len(fold.lanes[lane].attempts) >= n_attempts and fold.lane_ended(lane):
-            break
-        time.sleep(0.002)  # ended by the test's own time limit
+        return len(fold.lanes[lane].attempts) >= n_attempts and fold.lane_ended(lane)
+
+    until(lambda: turn.closed or (lane and lane_is_over()))
     return turn
 
 
@@ -75,49 +68,45 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_while_another_lane_still_runs(path: Path) -> None:
-    with running(path, b=SLOW) as engine:
-        turn = wait(engine.send("?"), "a")
-        engine.retry(turn.turn_id, "a")
-        wait(turn, "a", 2)
+    with two_lanes(path, b=SLOW) as run:
+        turn = over(run.engine.send("?"), "a")
+        run.engine.retry(turn.turn_id, "a")
+        over(turn, "a", 2)
         assert not turn.closed
-        engine.stop(turn.turn_id)
-        wait(turn)
+        run.engine.stop(turn.turn_id)
+        over(turn)
     assert_stored_once(path, turn)
 
 
 @pytest.mark.parametrize("drained", [True, False], ids=["after the writer let go of it", "while the writer has it"])
 def test_after_the_turn_was_closed(path: Path, drained: bool) -> None:
-    with running(path, b=FIRST) as engine:
-        turn = wait(engine.send("?"))
-        if drained and engine.log is not None:
-            engine.log.flush().result()
-        engine.retry(turn.turn_id, "a")
-        wait(turn)
+    with two_lanes(path, b=FIRST) as run:
+        turn = over(run.engine.send("?"))
+        if drained:
+            run.writer.flush().result()
+        run.engine.retry(turn.turn_id, "a")
+        over(turn)
     assert_stored_once(path, turn)
 
 
 def test_after_a_restart(path: Path) -> None:
-    with running(path, b=FIRST) as engine:
-        turn_id = wait(engine.send("?")).turn_id
-    with running(path, b=FIRST) as engine:
-        provider = engine._roster.provider("a")  # type: ignore[attr-defined]
-        provider.scripts = [SECOND]
-        turn = wait(engine.retry(turn_id, "a"))
+    with two_lanes(path, b=FIRST) as run:
+        turn_id = over(run.engine.send("?")).turn_id
+    with two_lanes(path, b=FIRST, a=[SECOND]) as run:
+        turn = over(run.engine.retry(turn_id, "a"))
     assert_stored_once(path, turn)
 
 
 def test_after_the_process_was_killed_in_the_middle(path: Path, tmp_path: Path) -> None:
     """A lane that was cut off has an end without an event; what follows has its place after it."""
     found_later = tmp_path / "found_later.sqlite3"
-    with running(path, b=SLOW) as engine:
-        turn_id = wait(engine.send("?"), "a").turn_id
-        assert engine.log is not None
-        engine.log.flush().result()
+    with two_lanes(path, b=SLOW) as run:
+        turn_id = over(run.engine.send("?"), "a").turn_id
+        run.writer.flush().result()
         LogReader(path).copy(found_later)  # the state a killed process leaves behind
-    with running(found_later, b=FIRST) as engine:
-        engine._roster.provider("a").scripts = [SECOND]  # type: ignore[attr-defined]
-        wait(engine.retry(turn_id, "b"))
-        turn = wait(engine.retry(turn_id, "a"))
+    with two_lanes(found_later, b=FIRST, a=[SECOND]) as run:
+        over(run.engine.retry(turn_id, "b"))
+        turn = over(run.engine.retry(turn_id, "a"))
     assert_stored_once(found_later, turn, cut_off=1)
     fold = TurnFold.of(turn).apply_all(turn.entries)
     assert [fold.folds[attempt].status for attempt in fold.lanes["b"].attempts] == ["interrupted", "ok"]
