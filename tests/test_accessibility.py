@@ -109,7 +109,8 @@ def test_when_all_is_done(site: ChatSite, page: Page) -> None:
     site.say(
         spoken(
             "Let me check.\n\n1. One\n2. Two\n",
-            "# Title\n\nSome `code` and\n\n```python\nx = 1\n```\n\n| a | b |\n|-|-|\n| 1 | $x^2$ |",
+            "# Title\n\nSome `code`, a [link](https://a.example) and\n\n"
+            "```python\nx = 1\n```\n\n| a | b |\n|-|-|\n| 1 | $x^2$ |",
         ),
     )
     attach(page, "notes.txt", b"some notes")
