@@ -256,6 +256,10 @@ def test_an_exported_file_plays_offline_and_asks_for_nothing(browser: Browser, t
     expect(lanes.first).to_have_attribute("data-phase", "done")
     expect(lanes.first.locator("[data-part=answer] strong")).to_have_text("forty-two")
     before = page.locator(".turn").last.evaluate(SHOWN)
+    page.set_viewport_size({"width": 1080, "height": 900})  # lanes as wide as three have at 1600
+    labels = lanes.locator(".metrics dt:has(.metric-source)")
+    labels.evaluate_all("labels => labels.forEach((one) => { one.lastElementChild.textContent = ' · usage ≠' })")
+    assert labels.evaluate_all("labels => labels.filter((one) => one.scrollWidth > one.clientWidth).length") == 0
     page.locator("[data-action=replay]").last.click()
     page.locator(".replay").wait_for()
     body = page.locator(".replay .lane-body").first.bounding_box()
