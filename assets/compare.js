@@ -3,7 +3,7 @@
  * Model text is only ever put in as text. Long equal stretches are folded.
  */
 import { ask } from "./chat.js";
-import { button, h, setText } from "./dom.js";
+import { button, h } from "./dom.js";
 import { count } from "./format.js";
 
 const FOLD_CHARS = 600; // an equal stretch longer than this shows its ends only

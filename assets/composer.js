@@ -161,13 +161,15 @@ class Composer {
     document.addEventListener("paste", (event) => inPrompt(event) && this.attachments.paste(event), { signal, capture: true });
     window.addEventListener("pagehide", () => this.#saveDraft(), { signal });
     this.attachments.catchDrops(document.querySelector("#chat") ?? document.body, signal);
-    for (const name of ["conversation", "ended"]) chat.on(name, () => this.estimate.soon());
-    chat.on("conversation", () => {
+    const told = (name, listener) => chat.addEventListener(name, listener, { signal });
+    told("ended", () => this.estimate.soon());
+    told("conversation", () => {
       if (this.edits && this.edits.conversation !== chat.conversation) this.cancelEdit();
       this.question.close();
+      this.#describeSettings();
+      this.estimate.soon();
     });
-    chat.on("conversation", () => this.#describeSettings());
-    chat.on("settings", () => {
+    told("settings", () => {
       this.#describeSettings();
       this.estimate.soon();
     });

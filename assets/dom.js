@@ -3,13 +3,12 @@
  * passed through its allow-list, go in by answer.js).
  */
 
-/** An element with attributes, listeners (`onclick`, …), `dataset` and children; strings become text nodes. */
+/** An element with attributes, listeners (`onclick`, …) and children; strings become text nodes. */
 export function h(tag, props = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (name === "dataset") Object.assign(element.dataset, value);
     else if (name === "class") element.className = value;
     else element.setAttribute(name, value === true ? "" : String(value));
   }
@@ -60,7 +59,7 @@ export async function copyFrom(source, from) {
     await navigator.clipboard.write([new ClipboardItem({ "text/plain": blob })]);
     done = true;
   } catch {
-    done = copyBySelection(await source);
+    done = await Promise.resolve(source).then(copyBySelection, () => false);
   }
   const face = from.textContent;
   from.textContent = done ? "Copied" : "Not copied";

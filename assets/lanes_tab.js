@@ -4,7 +4,7 @@
  */
 import { commandLine, howToGet, priceLine, pullOffer } from "./cards.js";
 import { ask } from "./chat.js";
-import { button, copyFrom, h, setText } from "./dom.js";
+import { button, copyFrom, h, laneAccent, setText } from "./dom.js";
 import { count } from "./format.js";
 
 const FINDINGS = [
@@ -69,7 +69,7 @@ class LaneRow {
     const actions = h("div", { class: "lt-actions" }, this.testButton, this.probeButton);
     const models = lane.has_models ? new Models(lane, state) : null;
     if (models) actions.append(models.toggle);
-    this.element = h("li", { class: "lt-lane", style: `--lane: var(--kimi-lane-${lane.index})`, "data-lane-row": lane.lane, "data-ok": "" },
+    this.element = h("li", { class: "lt-lane", style: `--lane: ${laneAccent(lane.index)}`, "data-lane-row": lane.lane, "data-ok": "" },
       h("div", { class: "lt-head" }, h("h3", {}, lane.label), h("code", { class: "lt-id" }, lane.lane),
         h("span", { class: lane.is_stand_in ? "badge" : "lt-real" }, lane.is_stand_in ? "Stand-in" : "Real")),
       h("dl", { class: "lt-facts" },

@@ -4,7 +4,7 @@
  * heavy as thin lines of its trajectories and a thick one of its aggregation. Once the turn has ended the bars are its
  * waterfall. Redrawn at most every DRAW_MS; the same figures stand in a table for assistive tools.
  */
-import { setAttribute, h, setText } from "./dom.js";
+import { h, laneAccent, setAttribute, setText } from "./dom.js";
 import { UNKNOWN, count, seconds } from "./format.js";
 import { RaceChart } from "./race_chart.js";
 import { PHASES, Runner } from "./runner.js";
@@ -93,7 +93,7 @@ class Row {
   constructor(info) {
     this.info = info;
     this.runner = new Runner();
-    this.color = `var(--kimi-lane-${info.accent % 6})`;
+    this.color = laneAccent(info.accent);
     this.segments = new Map();
     this.marks = { first: h("span", { class: "race-mark race-first", hidden: true }), answered: h("span", { class: "race-mark race-answered", hidden: true }) };
     this.track = h("div", { class: "race-track" }, this.marks.first, this.marks.answered);

@@ -14,7 +14,7 @@ import { LineLog } from "./lines.js";
 import { PANELS, onPanels, panels, setPanels } from "./preferences.js";
 
 const FOLD_AFTER_MS = 1000;
-export const NO_REASONING = "This model does not expose its reasoning";
+const NO_REASONING = "This model does not expose its reasoning";
 
 let serial = 0;
 

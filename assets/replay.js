@@ -5,7 +5,7 @@
  * all that was told up to a place, to start from when the reader jumps. Time here is play time in ms; a frame's `now_ms`
  * is the turn's own clock, which runs on from it until the next frame.
  */
-import { button, h, setAttribute, setText } from "./dom.js";
+import { button, h, laneAccent, setAttribute, setText } from "./dom.js";
 import { seconds } from "./format.js";
 import { TurnRow } from "./turn.js";
 
@@ -84,6 +84,7 @@ export class Replay {
 
   close() {
     this.pause();
+    cancelAnimationFrame(this.dragging);
     this.row?.close();
   }
 
@@ -176,7 +177,7 @@ export class Replay {
       const { label, index } = places.get(lane);
       const tick = h("i", { "data-kind": kind, title: `${label}: ${MARKS[kind]} at ${seconds(at)}` });
       tick.style.left = `${(100 * at) / Math.max(1, this.duration)}%`;
-      tick.style.setProperty("--lane", `var(--kimi-lane-${index % 6})`);
+      tick.style.setProperty("--lane", laneAccent(index));
       return tick;
     });
     return h("div", { class: "replay-marks", "aria-hidden": "true" }, ...ticks);

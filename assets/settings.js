@@ -6,7 +6,7 @@
  */
 import { BudgetFields } from "./budget.js";
 import { ask, chat } from "./chat.js";
-import { button, h, numberField, numeric, setAttribute, setText } from "./dom.js";
+import { button, h, laneAccent, numberField, numeric, setAttribute, setText } from "./dom.js";
 import { count } from "./format.js";
 import { ModelChoice } from "./models.js";
 
@@ -145,7 +145,7 @@ class LaneFields {
       h("legend", {}, h("label", { class: "check" }, this.on, lane.label,
         h("span", { class: "note" }, lane.width ? `${lane.width} trajectories and an aggregation` : ""))),
       this.fields);
-    this.element.style.setProperty("--lane", `var(--kimi-lane-${index % 6})`);
+    this.element.style.setProperty("--lane", laneAccent(index));
     this.describe(lane);
   }
 

@@ -4,7 +4,7 @@
  */
 import { ask } from "./chat.js";
 import { openCompare } from "./compare.js";
-import { button, h, setAttribute, setFlag, setText } from "./dom.js";
+import { button, h, laneAccent, setAttribute, setFlag, setText } from "./dom.js";
 
 const LANE = "lane";
 const NONE = "none";
@@ -20,7 +20,7 @@ export class Verdict {
     const lanes = infos.map((info) => {
       const choice = this.#choice(LANE, info.id, info.label);
       choice.prepend(h("span", { class: "dot", "aria-hidden": "true" }));
-      choice.style.setProperty("--lane", turn.blind ? "var(--body-text-color-subdued)" : `var(--kimi-lane-${info.accent % 6})`);
+      choice.style.setProperty("--lane", turn.blind ? "var(--body-text-color-subdued)" : laneAccent(info.accent));
       return choice;
     });
     this.group = h("div", { class: "verdict-choices", role: "group", "aria-labelledby": label.id },

@@ -22,6 +22,11 @@ LANE_ACCENTS = (
 )
 
 
+def lane_accent(place: int) -> str:
+    """The accent of the lane in that place of the page's order, from 0, as a CSS value for either mode."""
+    return f"var(--kimi-lane-{place % len(LANE_ACCENTS)})"
+
+
 def accent_css() -> str:
     """``--kimi-lane-0`` … ``-5`` for both modes; Gradio marks the dark one with the class ``dark``."""
     light = " ".join(f"--kimi-lane-{i}: {accent.light};" for i, accent in enumerate(LANE_ACCENTS))

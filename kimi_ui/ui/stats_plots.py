@@ -21,6 +21,7 @@ from ..stats.reported import REPORTED, reported_value
 from ..stats.sample import Key, Point, Sample
 from ..stats.statistics import ecdf, known
 from ..stats.summary import Metric, Split
+from .accents import lane_accent
 
 HEIGHT = 250  # px of a plot's area, without its title and axes
 LOG_FROM = 50  # a metric whose values span more than this factor is drawn on a logarithmic axis
@@ -63,7 +64,7 @@ class Look(NamedTuple):
     def of(cls, sample: Sample, lanes: Sequence[str]) -> Look:
         """``lanes``: ids in the order of the page, which is the order of the accents; others come after them."""
         order = dict.fromkeys([*lanes, *(series.key.lane for series in sample.series)])
-        accents = {lane: f"var(--kimi-lane-{place % 6})" for place, lane in enumerate(order)}
+        accents = {lane: lane_accent(place) for place, lane in enumerate(order)}
         seen: dict[str, int] = {}
         dashes = []
         for series in sample.series:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from ..stats.votes import LaneVotes, Votes, percent, sentence
+from .accents import lane_accent
 
 KINDS = {True: "Blind", False: "With names and pace in sight"}
 COLUMNS = ("Voted best", "Votes", "Tie", "Another was best", "All bad")
@@ -23,7 +24,7 @@ def section(votes: Votes, lanes: Sequence[str]) -> str:
         rows = [one for one in votes.lanes if one.blind == blind]
         if not rows:
             continue
-        body = "".join(_row(one, f"var(--kimi-lane-{order.index(one.lane) % 6})") for one in rows)
+        body = "".join(_row(one, lane_accent(order.index(one.lane))) for one in rows)
         pairs = "".join(
             f'<li data-shown="{str(pair.shown).lower()}">{escape(sentence(pair))}</li>'
             for pair in votes.pairs
