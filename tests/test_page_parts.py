@@ -118,6 +118,7 @@ def test_six_lanes_with_long_names_stay_apart(browser: Browser) -> None:
         assert tabs.evaluate_all(places) == before
 
         composer, totals = page.locator("#composer"), page.locator("#totals")
+        expect(page.locator("#estimate")).to_be_hidden()
         height = composer.evaluate("one => one.offsetHeight")
         totals.evaluate("one => { one.hidden = false; one.textContent = '$0.0036 (+1 unpriced) '.repeat(3) }")
         expect(totals).to_be_visible()
