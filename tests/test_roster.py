@@ -12,12 +12,15 @@ import pytest
 
 from kimi_ui.config import ConfigError, Settings, read_settings
 from kimi_ui.core.lane import Price
+from kimi_ui.core.turn import TurnLog
 from kimi_ui.engine import Engine
 from kimi_ui.providers import presets, roster
 from kimi_ui.providers.embedded_backend import EmbeddedBackend
 from kimi_ui.providers.ollama_probe import probe
+from kimi_ui.providers.openai_compatible import OpenAICompatible
 from kimi_ui.providers.roster import Roster
 from tests.support.upstream import Upstream
+from tests.support.waiting import ended, until
 
 ALL_KEYS = {host.key_name: f"key-of-{host.name}" for host in presets.HOSTS}
 NO_OLLAMA = {"OLLAMA_HOST": "127.0.0.1:9"}  # the discard port: nothing answers there
@@ -67,7 +70,7 @@ def test_a_key_gets_its_host_and_the_first_of_several_wins(host: presets.Host, m
 
 def test_presets_are_dated_priced_and_send_nothing_kimi_refuses() -> None:
     for host in presets.HOSTS:
-        assert host.price.as_of and host.read_on and host.price.input > 0 and host.price.output > host.price.input
+        assert host.price.as_of and host.price.input > 0 and host.price.output > host.price.input
         assert host.base_url.startswith("https://")
         assert not {"temperature", "top_p", "n"} & {*host.params, *host.extra_body}
 
@@ -213,6 +216,42 @@ def test_what_the_engine_says_of_its_lanes_is_never_of_an_older_file(
     assert len(engine.specs) == 3
     no_lanes_file_of_the_user.write_text(LANES.format(base_url="http://127.0.0.1:9/v1"))
     assert [spec.id for spec in engine.specs] == ["one"]
+    engine.close()
+
+
+def test_what_was_replaced_is_closed_once_nothing_runs(
+    no_lanes_file_of_the_user: Path,
+    make: Callable[..., Roster],
+    upstream: Upstream,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed: list[str] = []
+    close = OpenAICompatible.aclose
+
+    async def noted(provider: OpenAICompatible) -> None:
+        closed.append(provider.spec.model)
+        await close(provider)
+
+    monkeypatch.setattr(OpenAICompatible, "aclose", noted)
+    made = make()
+    engine = Engine(made)
+    engine.start()
+
+    def ask(model: str) -> TurnLog:
+        lanes = LANES.format(base_url=upstream.base_url).replace("m-1000-2-2", model)
+        no_lanes_file_of_the_user.write_text(lanes)
+        return engine.send("?")
+
+    ended(ask("m-1000-2-2"))
+    slow = ask("m-50-1000-10")
+    ended(ask("m-1000-3-30"))
+    assert slow.lanes[0].model not in closed, "it still answers"
+    engine.stop(slow.turn_id)
+    until(lambda: closed == ["m-1000-2-2", "m-50-1000-10"])
+    no_lanes_file_of_the_user.unlink()
+    made.refresh()
+    asyncio.run_coroutine_threadsafe(made.close_retired(), engine.loop).result(60)
+    assert len(closed) == 2 and made.provider("one").spec.model == "m-1000-3-30", "of a lane that has just gone"
     engine.close()
 
 

@@ -2,8 +2,7 @@
 
 Why a thread of its own: reading the upstream in the loop that renders made tokens/s up to 58 % wrong with 3 streams;
 a reader thread kept it within 0.1 % (design §2). Public methods may be called from any thread and return at once.
-The engine knows nothing of pages and of SQL: it appends to ``TurnLog``s and asks the log for a row before a request
-leaves.
+It knows nothing of pages and SQL: it appends to ``TurnLog``s and asks the log for a row before a request leaves.
 """
 
 from __future__ import annotations
@@ -310,26 +309,25 @@ class Engine:
             await self._stored(self._log.open_turn(turn))
             self._log.follow(turn)
         await asyncio.gather(*(self._run_lane(turn, info, asked[info.id]) for info in turn.lanes))
-        self._close_if_done(turn)
+        await self._close_if_done(turn)
 
     async def _run_again(self, turn: TurnLog, lane: str, asked: Asked) -> None:
         if self._log:
             self._log.follow(turn)
         info = next(info for info in turn.lanes if info.id == lane)
         await self._run_lane(turn, info, asked)
-        self._close_if_done(turn)
+        await self._close_if_done(turn)
 
     async def _run_lane(self, turn: TurnLog, info: LaneInfo, asked: Asked) -> None:
         """Run one lane to its end; whatever breaks in here stays in this lane."""
         lane = info.id
         try:
             provider = self._roster.provider(lane)
-            spec = provider.spec
-            request = ChatRequest(await self._messages(turn, info, spec), asked.params, info.chosen_model)
+            request = ChatRequest(await self._messages(turn, info, provider.spec), asked.params, info.chosen_model)
             context = Context(
                 turn, self, self._clock_ns, self._wall_ns, self._in_flight, self._max_retries, random.Random()
             )
-            role = "heavy" if spec.provider == "heavy" else "single"
+            role = "heavy" if provider.spec.provider == "heavy" else "single"
             job = Job(lane, provider, request, role, first_no=asked.first_no, asked_ns=asked.asked_ns)
             if self._closing:
                 asked.stop("shutdown")
@@ -344,7 +342,7 @@ class Engine:
                 if running.get(lane) is asked:  # else asked again since its last try ended
                     del running[lane]
 
-    def _close_if_done(self, turn: TurnLog) -> None:
+    async def _close_if_done(self, turn: TurnLog) -> None:
         with self._lock:
             if self._running.get(turn.turn_id):
                 return
@@ -353,6 +351,8 @@ class Engine:
         closed = [turn_id for turn_id, one in list(self._turns.items()) if one.closed]
         for turn_id in closed[:-RECENT_TURNS]:
             self._turns.pop(turn_id, None)
+        if not self._running:
+            await self._roster.close_retired()
 
     async def open_attempt(self, attempt: Attempt) -> None:
         """The row exists before the request leaves."""

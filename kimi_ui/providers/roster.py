@@ -181,8 +181,18 @@ class Roster:
             for served in made.values():
                 await served.provider.aclose()
 
+    async def close_retired(self) -> None:
+        """Close what has been replaced, on the loop that used it and while nothing runs there; see ``provider``."""
+        with self._lock:
+            gone = [old for old in self._retired if old.provider.spec.id not in self._state.served]
+            kept = {old.provider.spec.id: old for old in gone}  # the last of each
+            closing = [old for old in self._retired if kept.get(old.provider.spec.id) is not old]
+            self._retired = list(kept.values())
+        for old in closing:
+            await old.provider.aclose()
+
     async def aclose(self) -> None:
-        """Close every provider ever made, on the loop that used them, and the embedded model."""
+        """Close every provider there still is, on the loop that used them, and the embedded model."""
         with self._lock:
             served = [*self._retired, *self._state.served.values()]
             self._retired = []

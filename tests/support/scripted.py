@@ -16,6 +16,7 @@ from typing import Any
 from kimi_ui.core.events import Answer, Event, Finish, Reasoning, Reporter
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ChatRequest, Check, Host, Provider
+from kimi_ui.providers.ollama_probe import OllamaState
 
 Script = Sequence[Any]
 SENT = object()
@@ -85,6 +86,9 @@ class ScriptedProvider:
 class ScriptedRoster:
     """Lanes by id, for the engine."""
 
+    routes = ()
+    ollama = OllamaState("")
+
     def __init__(self, *providers: Provider) -> None:
         self._providers = {provider.spec.id: provider for provider in providers}
 
@@ -96,6 +100,9 @@ class ScriptedRoster:
         return self._providers[lane]
 
     def refresh(self) -> None:
+        pass
+
+    async def close_retired(self) -> None:
         pass
 
     async def aclose(self) -> None:
