@@ -309,7 +309,8 @@ def test_choices(log: tuple[LogWriter, LogReader]) -> None:
     )
     assert choices(reader).lanes == [("Kimi", "kimi"), ("Heavy", "heavy"), ("Zed", "z")]
     assert choices(reader, "you").models == [("model-z", "model-z")]
-    assert [title for title, _ in choices(reader, "you").conversations] == ["Mine only."]
+    assert [title for title, _ in choices(reader, "you", "you").conversations] == ["Mine only."]
+    assert [title for title, _ in choices(reader, viewer="me").conversations] == ["How many?"], "a title is a prompt"
 
 
 def test_recent_turns_show_only_prompts_the_viewer_may_read(log: tuple[LogWriter, LogReader]) -> None:
@@ -320,6 +321,7 @@ def test_recent_turns_show_only_prompts_the_viewer_may_read(log: tuple[LogWriter
         race(minute=1, owner="you", prompt="Your secret"),
         race(minute=2, prompt="From the terminal"),
     )
+    assert [point.is_readable for point in points(reader, viewer="me")] == [True, True, False, False, True, True]
     found = turns(reader, viewer="me")
     assert [row.prompt for row in found] == ["From the terminal", None, "My secret question"]
     assert [point.key.lane for point in found[0].points] == ["kimi", "heavy"]

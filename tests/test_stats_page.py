@@ -201,6 +201,26 @@ def test_a_dot_opens_its_turn(visitor: Visitor, filled: list[Any]) -> None:
     expect(page.locator("#lanes")).to_contain_text("word word")
 
 
+def test_what_another_person_asked_has_no_link(browser: Browser, site: Site, filled: list[Any]) -> None:
+    visitor = Visitor(browser, site.url)
+    visitor.context.add_cookies([{"name": COOKIE, "value": cookie("x")[COOKIE], "url": site.url}])
+    page = opened(visitor)
+    dot = page.locator("#stats .vega-embed").nth(0).locator(".mark-symbol path").last
+    dot.wait_for()
+    assert dot.evaluate("element => element.__data__.href") is None
+    assert dot.evaluate("element => getComputedStyle(element).cursor") == "default"
+    rows = page.locator("#stats .st-turns tbody tr")
+    expect(rows.filter(has_text="another person’s")).to_have_count(8)
+    expect(rows.filter(has_text="another person’s").get_by_role("link")).to_have_count(0)
+    page.locator("#stats-filters").get_by_text("Filters").click()
+    page.locator("#stats-filters").get_by_label("Conversation").click()
+    expect(page.get_by_role("option", name="All")).to_be_visible()
+    expect(page.get_by_role("option", name="Question")).to_have_count(0)
+    dot.click(force=True)
+    visitor.close()
+    assert visitor.problems == []
+
+
 def test_metric_and_published_figures(visitor: Visitor, filled: list[Any]) -> None:
     page = opened(visitor)
     plot = page.locator("#stats .vega-embed").nth(0)

@@ -262,7 +262,10 @@ def lane_order(db: sqlite3.Connection) -> list[str]:
 
 
 class Point(NamedTuple):
-    """One attempt as a dot in a plot. Numbers are None where they are not known."""
+    """One attempt as a dot in a plot. Numbers are None where they are not known.
+
+    ``is_readable``: its turn is the viewer's to open.
+    """
 
     turn_id: str
     key: Key
@@ -275,25 +278,26 @@ class Point(NamedTuple):
     cost_usd: float | None
     output_tokens: int | None
     left_out: str | None  # why the figures do without it
+    is_readable: bool
 
 
 _POINT = """
     turn_id, lane, request_model, stand_in_for, status, started_at_utc,
-    ttft_ms, ttfo_ms, e2e_ms, decode_tps, cost_usd, output_tokens, reason
+    ttft_ms, ttfo_ms, e2e_ms, decode_tps, cost_usd, output_tokens, reason, owner
 """
 
 
-def points(reader: LogReader, filters: Filters | None = None, limit: int = 2000) -> list[Point]:
-    """The newest attempts that fit and are not left out, oldest first."""
+def points(reader: LogReader, filters: Filters | None = None, viewer: str = "", limit: int = 2000) -> list[Point]:
+    """The newest attempts that fit and are not left out, oldest first. ``viewer``: the owner who may open theirs."""
     chosen, values = (filters or Filters()).chosen()
     query = f"SELECT {_POINT} FROM ({chosen}) WHERE reason IS NULL ORDER BY started_at_utc DESC, number DESC LIMIT ?"
     with _rows(reader) as db:
         rows = db.execute(query, [*values, limit]).fetchall()
-    return [_point(row) for row in reversed(rows)]
+    return [_point(row, viewer) for row in reversed(rows)]
 
 
-def _point(row: Sequence[Any]) -> Point:
-    return Point(row[0], Key(*row[1:4]), *row[4:])
+def _point(row: Sequence[Any], viewer: str) -> Point:
+    return Point._make([row[0], Key(*row[1:4]), *row[4:-1], row[-1] in ("", viewer)])
 
 
 class TurnRow(NamedTuple):
@@ -320,7 +324,7 @@ def turns(reader: LogReader, filters: Filters | None = None, viewer: str = "", l
         rows = db.execute(f"SELECT {_POINT} {seen} AND {these} ORDER BY number", [*values, *turn_ids])
         by_turn: dict[str, list[Point]] = {turn_id: [] for turn_id in turn_ids}
         for row in rows:
-            by_turn[row[0]].append(_point(row))
+            by_turn[row[0]].append(_point(row, viewer))
         query = f"SELECT turn_id, started_at_utc, owner, substr(prompt, 1, 400) FROM turns WHERE {these}"
         heads = {row[0]: row[1:] for row in db.execute(query, turn_ids)}
     found = []
@@ -352,14 +356,15 @@ class Choices(NamedTuple):
     conversations: list[tuple[str, str]]
 
 
-def choices(reader: LogReader, owner: str | None = None) -> Choices:
-    """Lanes, models and providers that were measured, and the newest 200 conversations."""
+def choices(reader: LogReader, owner: str | None = None, viewer: str = "") -> Choices:
+    """Lanes, models and providers that were measured, and the viewer's newest 200 conversations.
+
+    ``owner`` as in ``Filters``; ``viewer``: the owner whose titles may be shown.
+    """
     condition, values = ("owner = ?", [owner]) if owner is not None else ("1", [])
     queries = {
         "models": "SELECT DISTINCT request_model, request_model FROM measured WHERE {} ORDER BY 1",
         "providers": "SELECT DISTINCT provider, provider FROM measured WHERE {} ORDER BY 1",
-        "conversations": "SELECT title, conversation_id FROM conversations WHERE {}"
-        " ORDER BY created_at_utc DESC LIMIT 200",
     }
     with _rows(reader) as db:
         found = {
@@ -369,7 +374,12 @@ def choices(reader: LogReader, owner: str | None = None) -> Choices:
         query = f"SELECT lane, label, max(rowid) FROM measured WHERE {condition} GROUP BY lane ORDER BY 3"
         names = told_apart({row[0]: row[1] for row in db.execute(query, values)}, str)
         lanes = dict.fromkeys(lane for lane in [*lane_order(db), *names] if lane in names)
-    return Choices([(names[lane], lane) for lane in lanes], **found)
+        query = f"""
+            SELECT title, conversation_id FROM conversations WHERE {condition} AND owner IN ('', ?)
+            ORDER BY created_at_utc DESC LIMIT 200
+        """
+        conversations = [(title or "(none)", one) for title, one in db.execute(query, [*values, viewer])]
+    return Choices([(names[lane], lane) for lane in lanes], **found, conversations=conversations)
 
 
 @contextmanager

@@ -88,7 +88,7 @@ def paired(sample: Sample, metric: Metric) -> str:
 
 
 def recent(rows: Sequence[TurnRow], lanes: Sequence[tuple[str, str]]) -> str:
-    """The newest turns, each with a link that opens it, and every lane's total time. ``lanes``: ids and names."""
+    """The newest turns, the viewer's with a link, and every lane's total time. ``lanes``: ids and names."""
     if not rows:
         return ""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for _, name in lanes)
@@ -129,8 +129,9 @@ def _turn_row(row: TurnRow, lanes: Sequence[tuple[str, str]]) -> str:
     for lane, name in lanes:
         point = next((point for point in reversed(row.points) if point.key.lane == lane), None)
         cells.append(_turn_cell(point, escape(name)))
-    link = escape(turn_link(row.turn_id))
-    return f'<tr><td><a href="{link}">{when}</a></td><td class="st-prompt">{prompt}</td>{"".join(cells)}</tr>'
+    if row.prompt is not None:
+        when = f'<a href="{escape(turn_link(row.turn_id))}">{when}</a>'
+    return f'<tr><td>{when}</td><td class="st-prompt">{prompt}</td>{"".join(cells)}</tr>'
 
 
 def _turn_cell(point: Point | None, label: str) -> str:

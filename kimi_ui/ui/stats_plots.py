@@ -2,8 +2,8 @@
 
 Gradio's page brings Vega-Lite and takes a specification as it is; making them with Altair took 0.5 s of the first look
 at the tab. Charts are drawn as SVG and their colours are the page's CSS variables, so they follow light and dark by
-themselves; a lane has the accent it has everywhere else, and one legend for all stands above them. Every dot is a link
-to its turn. All times are UTC.
+themselves; a lane has the accent it has everywhere else, and one legend for all stands above them. A dot is a link to
+its turn where that is the viewer's. All times are UTC.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ DOTS = 300  # per series in the distribution
 DAYS = 7  # the cost axis is at least so long, and has at most so many labels
 DASHES = ([1, 0], [6, 3], [2, 3], [8, 3, 2, 3])  # a lane's second, third … model: same accent, other dash
 REPORTED_DASH = [1, 4]
+LINK = {"condition": {"test": "datum.href", "field": "href"}}  # of a dot
+CURSOR = {"expr": "datum.href ? 'pointer' : 'default'"}
 TIMES = {  # how times are written on an axis that is no longer than that
     timedelta(minutes=15): "%H:%M:%S",
     timedelta(days=1): "%H:%M",
@@ -131,8 +133,8 @@ def distribution(
         ),
         {
             "data": {"values": dots},
-            "mark": {"type": "circle", "size": 36, "opacity": 0.75, "cursor": "pointer"},
-            "encoding": place | {"href": {"field": "href"}, "tooltip": _tooltips(metric, "x")},
+            "mark": {"type": "circle", "size": 36, "opacity": 0.75, "cursor": CURSOR},
+            "encoding": place | {"href": LINK, "tooltip": _tooltips(metric, "x")},
         },
     ]
     return _plot("Share of attempts at or below; every dot opens its turn", {"layer": layers})
@@ -273,7 +275,7 @@ def _epoch_ms(at: datetime) -> int:
 def _dot(point: Point, look: Look) -> dict[str, Any]:
     return {
         "name": look.names.get(point.key, point.key.lane),
-        "href": turn_link(point.turn_id),
+        "href": turn_link(point.turn_id) if point.is_readable else None,
         "status": point.status,
         "when": point.started_at_utc[:16].replace("T", " "),
     }
@@ -283,8 +285,8 @@ def _dots(title: str, rows: list[dict[str, Any]], encoding: Spec, look: Look) ->
     """A plot of attempts, each a dot that opens its turn; None without any."""
     if not rows:
         return None
-    mark = {"type": "circle", "size": 34, "opacity": 0.7, "cursor": "pointer"}
-    encoding = encoding | {"color": _colour(look), "href": {"field": "href"}}
+    mark = {"type": "circle", "size": 34, "opacity": 0.7, "cursor": CURSOR}
+    encoding = encoding | {"color": _colour(look), "href": LINK}
     return _plot(title, {"data": {"values": rows}, "mark": mark, "encoding": encoding})
 
 

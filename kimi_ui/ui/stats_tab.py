@@ -148,7 +148,7 @@ class StatsView:
 
     def choices(self, request: gr.Request, *values: Any) -> list[Any]:
         """What lanes, models, providers and conversations there are by now; what is chosen stays chosen."""
-        found = samples.choices(self._reader, self._scope(request))
+        found = samples.choices(self._reader, self._scope(request), owner_of(request.cookies))
         lanes, models, providers, period, length, conversation = values
         return [
             gr.update(choices=found.lanes, value=_still(lanes, found.lanes)),
@@ -165,9 +165,10 @@ class StatsView:
         filters = form.filters(self._scope(request))
         metric = BY_COLUMN[metric_column]
         sample = self._sample(filters)
-        points = samples.points(self._reader, filters, N_POINTS)
+        viewer = owner_of(request.cookies)
+        points = samples.points(self._reader, filters, viewer, N_POINTS)
         look = Look.of(sample, self._lanes())
-        turns = samples.turns(self._reader, filters, owner_of(request.cookies))
+        turns = samples.turns(self._reader, filters, viewer)
         rules = stats_plots.reported_rules(metric, look) if with_reported else None
         distribution = stats_plots.distribution(sample, points, metric, look, rules or ())
         legend = stats_html.legend(look, metric, rules if distribution else None)
