@@ -96,6 +96,15 @@ def answered(page: Page, prompt: str = "How much is it?") -> None:
     until(lambda: "–" not in str(figures(page)))  # the race is drawn a few times a second
 
 
+def only_the_coder_answers(site: Site, page: Page) -> None:
+    failing = [ProviderError(Failure("connect", "Nobody listens there."))]
+    site.say(thinker=failing, drafter=failing, coder=spoken("", "Eight."))
+    send(page)
+    wait_phase(page, "coder", "done")
+    wait_phase(page, "luna", "error")
+    wait_phase(page, "luna-heavy", "error")
+
+
 def turn_id(page: Page) -> str:
     return page.locator(".turn-current [data-turn]").get_attribute("data-turn") or ""
 
@@ -283,11 +292,7 @@ def test_a_vote_is_kept_shown_after_a_reload_changed_and_taken_back(site: Site, 
 
 
 def test_a_lane_without_an_answer_takes_no_part_in_the_vote(site: Site, page: Page) -> None:
-    failing = [ProviderError(Failure("connect", "Nobody listens there."))]
-    site.say(thinker=failing, drafter=failing, coder=spoken("", "Eight."))
-    send(page)
-    wait_phase(page, "coder", "done")
-    wait_phase(page, "luna", "error")
+    only_the_coder_answers(site, page)
     expect(page.locator(".verdict-choice").nth(0)).to_be_disabled()
     page.locator(".verdict-choice").nth(2).click()
     expect(page.locator(".verdict-choice").nth(2)).to_have_attribute("aria-pressed", "true")
@@ -511,11 +516,7 @@ def test_hostile_answers_stay_text_in_the_diff(site: Site, page: Page) -> None:
 
 
 def test_one_answer_alone_cannot_be_compared(site: Site, page: Page) -> None:
-    failing = [ProviderError(Failure("connect", "Nobody listens there."))]
-    site.say(thinker=failing, drafter=failing, coder=spoken("", "Eight."))
-    send(page)
-    wait_phase(page, "coder", "done")
-    wait_phase(page, "luna-heavy", "error")
+    only_the_coder_answers(site, page)
     page.get_by_role("button", name="Compare two answers").click()
     expect(page.locator(".compare-summary")).to_have_text("There are not yet two answers to compare.")
 

@@ -10,7 +10,7 @@ from kimi_ui.core.events import CONNECTED, FIRST_CHUNK, PREPARING, Phase
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
 from kimi_ui.providers.ollama import NUM_CTX, Ollama
-from tests.support.folding import ALONE, HELLO, run_provider, streamed_for
+from tests.support.folding import left_at_text, run_provider, streamed_for
 from tests.support.telling import FOREVER, A, R, line, refuse, tell
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
@@ -222,11 +222,7 @@ async def test_leaving_closes_the_connection(upstream: Upstream) -> None:
     upstream.script("slow", tell(A("a"), FOREVER))
     upstream.script("pull slow", streamed([MANIFEST, FOREVER]))
     provider = lane(upstream, "slow")
-    events = provider.stream(HELLO, ALONE)
-    async for event in events:
-        if not isinstance(event, Phase):
-            break
-    await events.aclose()
+    await left_at_text(provider)
     until(lambda: len(upstream.closed) == 1)
     pulling = provider.pull()
     await anext(pulling)

@@ -12,7 +12,7 @@ from kimi_ui.core.events import CONNECTED, FIRST_CHUNK, Phase
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
 from kimi_ui.providers.openai_compatible import OpenAICompatible
-from tests.support.folding import ALONE, HELLO, run_provider, streamed_for
+from tests.support.folding import HELLO, left_at_text, run_provider, streamed_for
 from tests.support.telling import END, FOREVER, A, R, error, plain, refuse, tell, unless
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
@@ -244,11 +244,7 @@ async def test_the_moment_the_request_leaves_is_told_before_it_arrives(upstream:
 
 async def test_leaving_the_stream_closes_the_connection(upstream: Upstream) -> None:
     provider = lane(upstream, "m-100-1000-1000")
-    events = provider.stream(HELLO, ALONE)
-    async for event in events:
-        if not isinstance(event, Phase):
-            break
-    await events.aclose()
+    await left_at_text(provider)
     until(lambda: upstream.closed)
     await provider.aclose()
 

@@ -30,9 +30,9 @@ from typing import Any, NamedTuple
 
 from playwright.async_api import async_playwright
 
+from tests.support.browser import CHROMIUM, FLAGS
+
 from .harness import (
-    CHROMIUM,
-    CHROMIUM_FLAGS,
     app,
     free_port,
     lateness,
@@ -86,7 +86,7 @@ class Errors(NamedTuple):
 async def in_chromium(url: str) -> AsyncIterator[Callable[[], Coroutine[None, None, None]]]:
     """The page open in Chromium; yields what sends a prompt."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = await browser.new_page(viewport={"width": 1600, "height": 900})
         await page.goto(url)
         await page.locator("#prompt textarea").first.wait_for(timeout=30_000)
@@ -192,7 +192,7 @@ async def naive(base_url: str, model: str) -> dict[str, Any]:
     with process(arguments, subprocess.PIPE, GRADIO_ANALYTICS_ENABLED="False") as child:
         wait_for_http(f"http://127.0.0.1:{port}", child)
         async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             page = await browser.new_page()
             await page.goto(f"http://127.0.0.1:{port}")
             await page.locator("#prompt textarea").first.fill("measure")

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import psutil
 from playwright.async_api import async_playwright
 
+from tests.support.browser import CHROMIUM, FLAGS
+
 from .harness import (
-    CHROMIUM,
-    CHROMIUM_FLAGS,
     app,
     cpu_seconds,
     family,
@@ -77,7 +77,7 @@ CASES = {
 async def measure(url: str, pid: int, lane: str, seconds: float, screenshot: str = "") -> dict[str, Any]:
     """Send a prompt on the page at ``url`` and watch it for ``seconds``."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = await browser.new_page(viewport={"width": 1600, "height": 900})
         await page.goto(url)
         await page.locator("#prompt textarea").first.wait_for(timeout=30_000)

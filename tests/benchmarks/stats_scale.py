@@ -34,9 +34,10 @@ from kimi_ui.log.writer import LogWriter
 from kimi_ui.stats.sample import load
 from kimi_ui.stats.summary import as_dict
 from kimi_ui.ui.stats_tab import StatsView
+from tests.support.browser import CHROMIUM, FLAGS
 from tests.support.turns import attempt, unique
 
-from .harness import CHROMIUM, CHROMIUM_FLAGS, app
+from .harness import app
 
 LANES = (("kimi", 9.0, 83, 0.6, 2.5), ("heavy", 12.0, 92, 0.6, 2.5), ("qwen", 2.0, 118, 0.0, 0.0))
 N_TURNS_PER_CONVERSATION = 5
@@ -166,7 +167,7 @@ def in_chromium(path: Path, visits: int = 5) -> dict[str, float]:
     tab: list[float] = []
     metric: list[float] = []
     with app("http://127.0.0.1:9/v1", ["none"], db=path) as running, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         for _ in range(visits):
             page = browser.new_page(viewport={"width": 1600, "height": 900})
             page.goto(running.url)

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from kimi_ui.core.attempt import AttemptFold
-from kimi_ui.core.events import Event
+from kimi_ui.core.events import Event, Phase
 from kimi_ui.providers.base import ChatRequest, Child, Message, Provider, ProviderError
 from kimi_ui.providers.chat_body import ChatBody
 from kimi_ui.providers.errors import Asked
@@ -49,6 +49,15 @@ async def streamed_for(provider: Provider, has_arrived: Callable[[], bool]) -> N
     async for _ in provider.stream(HELLO, host):
         pass
     return host
+
+
+async def left_at_text(provider: Provider) -> None:
+    """Stream one request and leave it at its first text."""
+    events = provider.stream(HELLO, ALONE)
+    async for event in events:
+        if not isinstance(event, Phase):
+            break
+    await events.aclose()
 
 
 @dataclass
