@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Phase, Reasoning, Usage
+from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Phase, Reasoning
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.engine import Engine
 from kimi_ui.providers.base import ProviderError
 from tests.support.browser import Visitor, lane, send, served, wait_phase
+from tests.support.chat_site import spoken
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import until
 
@@ -33,12 +34,6 @@ class Site:
     def say(self, **scripts: Sequence[Any]) -> None:
         for lane_id, script in scripts.items():
             self.providers[lane_id].scripts = [script]
-
-
-def spoken(reasoning: str = "Let me think.", answer: str = "Because of **Rayleigh** scattering.") -> list[Any]:
-    parts: list[Any] = [Phase(CONNECTED)]
-    parts += [Reasoning(reasoning)] if reasoning else []
-    return [*parts, 0.01, Answer(answer), Finish("stop"), Usage(input_tokens=9, output_tokens=50, reasoning_tokens=20)]
 
 
 def endless(kind: type = Reasoning, n: int = 12_000, pause: float = 0.01) -> list[Any]:
