@@ -259,7 +259,6 @@ def test_metrics_by_id_keep_the_order_of_the_ids(tmp_path: Path) -> None:
     reader = LogReader(path)
     ids = [log.entries[0].attempt_id for log in reversed(logs)]
     assert [row["attempt_id"] for row in reader.attempt_metrics([*ids, "nothing", ids[0]])] == ids
-    assert [row["turn_id"] for row in reader.turn_metrics([logs[1].turn_id])] == [logs[1].turn_id]
 
 
 def test_a_turns_metrics_are_of_the_last_try_and_cost_all_of_them(tmp_path: Path) -> None:
@@ -272,7 +271,7 @@ def test_a_turns_metrics_are_of_the_last_try_and_cost_all_of_them(tmp_path: Path
     )
     with writing(path) as writer:
         store(writer, log)
-    (row,) = LogReader(path).turn_metrics([log.turn_id])
+    (row,) = rows(path, "SELECT * FROM turn_metrics")
     assert (row["status"], row["n_attempts"], row["cost_usd"]) == ("ok", 2, 14.0)
     assert (row["user_latency_ms"], row["user_ttfo_ms"], row["e2e_ms"]) == (3021, 3010, 10)
 
@@ -297,7 +296,7 @@ def test_how_a_heavy_run_spent_its_time(tmp_path: Path) -> None:
     assert (row["straggler_ms"], row["aggregator_e2e_ms"], row["gap_ms"]) == (600, 80, 21)
     assert row["e2e_ms"] == row["slowest_e2e_ms"] + row["gap_ms"] + row["aggregator_e2e_ms"]
     assert row["parallel_efficiency"] == pytest.approx((100 + 300 + 900) / (3 * 900))
-    (lane,) = LogReader(path).turn_metrics([log.turn_id])
+    (lane,) = rows(path, "SELECT * FROM turn_metrics")
     assert (lane["k_ok"], lane["k_total"]) == (3, 4)
 
 

@@ -9,7 +9,6 @@ from kimi_ui.stats.statistics import (
     Interval,
     ecdf,
     enough_for,
-    mcnemar,
     median,
     median_interval,
     paired_difference,
@@ -38,23 +37,6 @@ def test_wilson(k: int, n: int, low: float, high: float) -> None:
 def test_wilson_of_nothing() -> None:
     with pytest.raises(ValueError, match="nothing"):
         wilson(0, 0)
-
-
-@pytest.mark.parametrize(
-    ("b", "c", "p"),
-    [
-        (0, 5, 0.0625),
-        (0, 6, 0.03125),
-        (6, 0, 0.03125),
-        (0, 0, 1.0),
-        (3, 3, 1.0),
-        (10, 2, 0.03857421875),  # scipy.stats.binomtest(2, 12).pvalue
-        (25, 15, 0.1538599441628321),
-        (1, 9, 0.021484375),
-    ],
-)
-def test_mcnemar(b: int, c: int, p: float) -> None:
-    assert mcnemar(b, c) == pytest.approx(p, abs=1e-7)
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,6 @@ def test_topics_have_the_time_their_sentence_began_and_the_next_ends_them() -> N
         ("Let me read the question", 1, 9, 0),
         ("Alternatively, count by hand", 9, 12, 26),
     ]
-    assert steps.headline == "Alternatively, count by hand"
 
 
 def test_topics_keep_their_distance_and_do_not_repeat() -> None:
@@ -244,4 +243,4 @@ def test_a_very_long_trace_is_read_at_a_flat_cost() -> None:
     text = "Let me think about it. " * 40 + "w" * 100_000 + "\n" + "no end of this line " * 90_000
     for at in range(0, len(text), 3):
         steps.apply(at * 1_000, Reasoning(text[at : at + 3]))
-    assert steps.headline == "Let me think about it"
+    assert [step.label for step in steps.steps if step.kind == "topic"] == ["Let me think about it"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
+import time
 import webbrowser
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,7 @@ def show_fetching(backend: EmbeddedBackend) -> None:
             if task is None:
                 task = begin(bar, phase)
             bar.update(task, completed=phase.done or 0)
-        threading.Event().wait(POLL_S)
+        time.sleep(POLL_S)
     if bar.live.is_started:
         bar.stop()
     if backend.failure:

@@ -30,7 +30,6 @@ from .events import (
     Usage,
 )
 
-ROLES = ("single", "trajectory", "aggregator", "heavy")
 STATUSES = ("open", "ok", "length", "no_answer", "incomplete", "stopped", "timeout", "error", "interrupted")
 
 OTHER_WORDS = frozenset(("refusal", "tool_calls", "function_call", "tool_markers"))  # flags: it said more than its text
@@ -41,6 +40,7 @@ STALL_NS = 1_000_000_000  # a gap between text events longer than this is a stal
 class Attempt:
     """Identity of an attempt. ``sent_ns`` is when it was sent, in ns since the turn's start (the user's click).
 
+    ``role`` is single, heavy, or below that trajectory or aggregator.
     ``asked_ns`` is when the person asked for it on the same clock: 0, or the click on "retry" of a lane later on.
     ``k_index`` numbers a trajectory (0-based) and is None for other roles; ``attempt_no`` counts tries of the same
     request from 1. ``price`` is ``[input, cached_input, output, as_of]`` in USD per million tokens, None if unknown.

@@ -73,7 +73,7 @@ class Step:
 
 
 class Steps:
-    """Feed it an attempt's events in order; read ``steps`` and ``headline``, or ``take`` what is new."""
+    """Feed it an attempt's events in order; read ``steps``, or ``take`` what is new."""
 
     def __init__(self, dwell_ns: int = DWELL_NS, max_topics: int = MAX_TOPICS) -> None:
         self._dwell_ns = dwell_ns
@@ -90,11 +90,6 @@ class Steps:
     def steps(self) -> list[Step]:
         """Kept steps in order of their times."""
         return [step for step in self._all if step.kept]
-
-    @property
-    def headline(self) -> str:
-        """The newest topic; empty before the first."""
-        return self._topics[-1].label if self._topics else ""
 
     def take(self) -> list[Step]:
         """Steps that are new or changed since the last call, dropped ones included."""

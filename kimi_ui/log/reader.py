@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -158,11 +158,14 @@ class LogReader:
 
     def attempt_metrics(self, attempt_ids: Iterable[str]) -> list[dict[str, Any]]:
         """Rows of the view ``attempt_metrics``, in the order of the ids; ids without a row are left out."""
-        return self._by_id("SELECT * FROM attempt_metrics WHERE attempt_id", "attempt_id", list(attempt_ids))
-
-    def turn_metrics(self, turn_ids: Iterable[str]) -> list[dict[str, Any]]:
-        """Rows of the view ``turn_metrics`` (one per lane), in the order of the ids."""
-        return self._by_id("SELECT * FROM turn_metrics WHERE turn_id", "turn_id", list(turn_ids))
+        ids = list(dict.fromkeys(attempt_ids))
+        found: dict[str, dict[str, Any]] = {}
+        with self.connect() as db:
+            for start in range(0, len(ids), ID_BATCH):
+                batch = ids[start : start + ID_BATCH]
+                query = f"SELECT * FROM attempt_metrics WHERE attempt_id IN ({', '.join('?' * len(batch))})"
+                found |= {row["attempt_id"]: dict(row) for row in db.execute(query, batch)}
+        return [found[id] for id in ids if id in found]
 
     def copy(self, target: Path, owner: str | None = None) -> None:
         """A copy of the log as one SQLite file, of one owner's conversations where given; it may be in use meanwhile.
@@ -179,15 +182,6 @@ class LogReader:
                     db.execute(f"DELETE FROM {table} WHERE owner <> ?", (owner,))
                 db.execute("INSERT INTO search (search) VALUES ('rebuild')")  # or the others' words stay in the index
                 db.execute("VACUUM")
-
-    def _by_id(self, query: str, key: str, ids: Sequence[str]) -> list[dict[str, Any]]:
-        found: dict[str, list[dict[str, Any]]] = {}
-        with self.connect() as db:
-            for start in range(0, len(ids), ID_BATCH):
-                batch = ids[start : start + ID_BATCH]
-                for row in db.execute(f"{query} IN ({', '.join('?' * len(batch))})", batch):
-                    found.setdefault(row[key], []).append(dict(row))
-        return [row for id in dict.fromkeys(ids) for row in found.get(id, [])]
 
 
 def _empty_log() -> sqlite3.Connection:

@@ -84,7 +84,7 @@ _DOCUMENTS = """
     LEFT JOIN attempts a ON a.attempt_id = d.attempt_id
     WHERE {condition} AND t.owner = ?
       AND (d.attempt_id IS NULL OR t.slots = '' OR EXISTS (SELECT 1 FROM votes v WHERE v.turn_id = t.turn_id))
-    ORDER BY d.document_id DESC
+    ORDER BY {newest} DESC
 """
 
 
@@ -93,8 +93,8 @@ def _in_index(db: sqlite3.Connection, owner: str, terms: list[str], limit: int) 
     if len(terms[-1]) >= MIN_PREFIX_CHARS or not terms[-1].isascii():
         match += " *"
     source = "search s CROSS JOIN search_documents d ON d.document_id = s.rowid"
-    query = _DOCUMENTS.format(more="", source=source, condition="search MATCH ?")
-    query = query.replace("ORDER BY d.document_id DESC", "ORDER BY s.rowid DESC")  # as the index yields them: no sort
+    order = "s.rowid"  # as the index yields them: no sort
+    query = _DOCUMENTS.format(more="", source=source, condition="search MATCH ?", newest=order)
     for row in _newest_of_each(db.execute(query, (match, owner)), limit):
         # Not FTS5's snippet(): it would look the words up in the whole index again, for every row.
         text = db.execute("SELECT text FROM search_texts WHERE document_id = ?", (row["document_id"],)).fetchone()[0]
@@ -102,7 +102,8 @@ def _in_index(db: sqlite3.Connection, owner: str, terms: list[str], limit: int) 
 
 
 def _in_texts(db: sqlite3.Connection, owner: str, terms: list[str], limit: int) -> Iterator[Match]:
-    query = _DOCUMENTS.format(more=", d.text", source="search_texts d", condition=_all_like("d.text", terms))
+    condition = _all_like("d.text", terms)
+    query = _DOCUMENTS.format(more=", d.text", source="search_texts d", condition=condition, newest="d.document_id")
     for row in _newest_of_each(db.execute(query, (*map(_like, terms), owner)), limit):
         yield _match(row, _marked(row["text"], [re.escape(term) for term in terms]))
 

@@ -16,14 +16,13 @@ from ..core.lane import LaneSpec, Price
 
 @dataclass(frozen=True)
 class Host:
-    """A place that serves Kimi by an OpenAI-compatible API. ``read_on``: the day id and price were read (ISO date)."""
+    """A place that serves Kimi by an OpenAI-compatible API. The day of its price is its model id's, too."""
 
     name: str
     base_url: str
     key_name: str
     model: str
     price: Price
-    read_on: str
     params: Mapping[str, Any] = field(default_factory=dict)
     extra_body: Mapping[str, Any] = field(default_factory=dict)
 
@@ -42,7 +41,6 @@ HOSTS = (
         key_name="CHUTES_API_KEY",
         model="moonshotai/Kimi-K2.6-TEE",
         price=Price(input=0.66, cached_input=0.33, output=3.50, as_of="2026-07-01"),
-        read_on="2026-07-01",
         params={"max_tokens": 32768},
         extra_body={"chat_template_kwargs": {"thinking": True}},
     ),
@@ -52,7 +50,6 @@ HOSTS = (
         key_name="OPENROUTER_API_KEY",
         model="moonshotai/kimi-k2.6",
         price=Price(input=0.55, output=3.20, as_of="2026-07-01"),
-        read_on="2026-07-01",
         params={"max_tokens": 32768},
         extra_body={"reasoning": {"enabled": True}},
     ),
@@ -62,7 +59,6 @@ HOSTS = (
         key_name="MOONSHOT_API_KEY",
         model="kimi-k2.6",
         price=Price(input=0.95, cached_input=0.16, output=4.00, as_of="2026-11-21"),
-        read_on="2026-11-21",
         params={"max_tokens": 32768},
         extra_body={"thinking": {"type": "enabled"}},
     ),

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-SOURCE = "report of 16 Nov 2025: means over 5 prompts, definition of tokens/s unknown"
-
 
 class Reported(NamedTuple):
     """One model's published figures."""

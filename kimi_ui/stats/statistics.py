@@ -109,13 +109,6 @@ def wilson(successes: int, n: int) -> Interval:
     return Interval(low, high)
 
 
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Exact two-sided p-value of McNemar's test from the two discordant counts; 1 without discordant pairs."""
-    n, fewer = only_first + only_second, min(only_first, only_second)
-    tail = sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n
-    return min(1.0, 2 * tail)
-
-
 def paired_difference(first: Floats, second: Floats) -> Difference:
     """The median of ``second − first`` over pairs where both are known, with its order-statistic interval.
 

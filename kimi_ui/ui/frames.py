@@ -99,7 +99,7 @@ class TurnView:
         self.turn = turn
         self.consumed = 0
         self._fold = TurnFold.of(turn)
-        self._lanes = {info.id: LaneView(info, self._fold) for info in turn.lanes}
+        self._lanes = {info.id: LaneView(self._fold) for info in turn.lanes}
         self._is_first = True
 
     def apply(self, entries: Iterable[Entry]) -> None:
@@ -136,8 +136,7 @@ class TurnView:
 class LaneView:
     """A lane within a turn: its newest top-level attempt, that attempt's trajectories, and what goes before it."""
 
-    def __init__(self, info: LaneInfo, fold: TurnFold) -> None:
-        self._info = info
+    def __init__(self, fold: TurnFold) -> None:
         self._fold = fold
         self._main: AttemptView | None = None
         self._children: dict[str, AttemptView] = {}  # by attempt id, aggregators too

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core.lane import LaneSpec
 from ..providers import presets
@@ -18,24 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Pull:
-    """How far a pull is; ``done``/``total`` in bytes, None where the server has not said. ``error``: one sentence."""
+    """How far a pull is; ``completed`` of ``total`` in bytes, None where not said; ``error``: one sentence."""
 
     model: str
     status: str = "asking the server"
-    done: int | None = None
+    completed: int | None = None
     total: int | None = None
-    ended: bool = False
+    done: bool = False
     error: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "status": self.status,
-            "completed": self.done,
-            "total": self.total,
-            "done": self.ended,
-            "error": self.error,
-        }
 
 
 class Pulls:
@@ -50,8 +40,8 @@ class Pulls:
         """The Ollama lane whose model can be fetched for this lane: itself, or what a stand-in stands in for."""
         if spec.provider == "ollama":
             return spec
-        ollama = getattr(self._roster, "ollama", None)
-        if spec.id == presets.QWEN and spec.stand_in_for and ollama is not None and ollama.running:
+        ollama = self._roster.ollama
+        if spec.id == presets.QWEN and spec.stand_in_for and ollama.running:
             return presets.qwen_on_ollama(ollama.url)
         return None
 
@@ -61,7 +51,7 @@ class Pulls:
         if wanted is None:
             return None
         pull = self._pulls.get(spec.id)
-        if pull is None or pull.ended:
+        if pull is None or pull.done:
             pull = self._pulls[spec.id] = Pull(wanted.model)
             self._tasks[spec.id] = asyncio.create_task(self._run(wanted, pull))
         return pull
@@ -80,9 +70,9 @@ class Pulls:
         try:
             async with aclosing(Ollama(wanted).pull()) as phases:
                 async for phase in phases:
-                    pull.status, pull.done, pull.total = phase.detail, phase.done, phase.total
+                    pull.status, pull.completed, pull.total = phase.detail, phase.done, phase.total
             await asyncio.to_thread(self._roster.refresh)
         except ProviderError as error:
             pull.error = " ".join(part for part in (error.failure.message, error.failure.remedy) if part)
         finally:
-            pull.ended = True
+            pull.done = True

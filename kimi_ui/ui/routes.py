@@ -135,7 +135,7 @@ class PageRoutes:
             pull = self.pulls.start(spec) if request.method == "POST" else self.pulls.state(spec.id)
         if pull is None:
             raise HTTPException(404)
-        return Json(pull.as_dict())
+        return Json(asdict(pull))
 
     def _described(self, turn: TurnLog) -> dict[str, Any]:
         """A turn and, where its prompt has attachments, their tokens. Counts long texts: for a thread."""
@@ -146,7 +146,7 @@ class PageRoutes:
 
     def _lanes(self) -> list[dict[str, Any]]:
         specs = {spec.id: spec for spec in self._engine.specs}
-        ways = {way.lane: way for way in getattr(self._roster, "routes", ())}
+        ways = {way.lane: way for way in self._roster.routes}
         lanes = []
         for spec in specs.values():
             offer = self.pulls.offer(spec) if spec.stand_in_for else None

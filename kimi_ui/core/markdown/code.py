@@ -93,7 +93,7 @@ def code_html(code: str, info: str, final: bool = True) -> str:
     body = _highlighted(code, known) if final and known and small else escape(code)
     return (
         f'<div class="md-code"><div class="md-code-head"><span class="md-language">{escape(language) or "text"}</span>'
-        f'<button class="md-copy" type="button" aria-label="Copy code">Copy</button></div>'
+        '<button class="md-copy" type="button" aria-label="Copy code">Copy</button></div>'
         f'<pre tabindex="0"><code class="md-source">{body}</code></pre></div>\n'
     )
 
@@ -108,7 +108,7 @@ def highlight_css() -> str:
         parts.append(f"{prefix}.md-code {{ background: {background}; color: {_text_colour(name)}; }}")
         formatter: HtmlFormatter[str] = HtmlFormatter(style=name, classprefix="hl-", nobackground=True)
         for line in formatter.get_token_style_defs(f"{prefix}.md-code"):
-            if f".hl-{'err'} " not in line:  # a lexer's "error" is a half-written line, not the model's mistake
+            if ".hl-err " not in line:  # a lexer's "error" is a half-written line, not the model's mistake
                 parts.append(line)
     return "\n".join(parts) + "\n"
 
