@@ -76,6 +76,11 @@ def limit(usd: float = 1.0, spent: Spent | float = 0.88, running: Total = NOTHIN
             "This turn is about $0.0010; with it today comes to just over $1.00 of your $1.00 budget and this "
             "conversation to $0.60 of your $0.50 budget.",
         ),
+        (
+            Total(0.001, False, 0),
+            [limit(1e-7)],
+            "This turn is about $0.0010; with it today comes to $0.0010 of your <$0.000001 budget.",
+        ),
     ],
 )
 def test_what_is_asked_before_a_turn(turn_total: Total, limits: list[Limit], asked: str) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 from gradio_client import Client
+from gradio_client.exceptions import AppError
 from playwright.sync_api import Browser, Page, expect
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -334,6 +335,9 @@ def test_programs_get_the_summary(site: Site, filled: list[Any]) -> None:
     summary = client.predict(lanes=["qwen"], api_name="/stats")
     assert [series["name"] for series in summary["series"]] == ["Qwen"] and summary["series"][0]["ttft_ms"]["n"] == 8
     assert client.predict(days=1, api_name="/stats")["n_attempts"] == 0
+    for days in (-1, 40_000):
+        with pytest.raises(AppError, match="days is a number above 0, at most 36500, or 0 for all time"):
+            client.predict(days=days, api_name="/stats")
     client.close()
 
 

@@ -60,15 +60,17 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _filters(options: argparse.Namespace) -> Filters:
-    from ..stats.sample import MAX_DAYS, Filters, since
+    from ..stats.sample import Filters, since
 
-    if options.days is not None and not 0 < options.days <= MAX_DAYS:
-        raise CommandError(f"--days is a number of days above 0, at most {MAX_DAYS}.")
+    try:
+        since_utc = since(options.days)
+    except ValueError as error:
+        raise CommandError(f"--days is {error}.") from None
     return Filters(
         lanes=tuple(options.lane),
         models=tuple(options.model),
         providers=tuple(options.provider),
-        since_utc=since(options.days),
+        since_utc=since_utc,
         prompt_chars_from=options.chars_from,
         prompt_chars_to=options.chars_to,
         conversation_id=options.conversation,

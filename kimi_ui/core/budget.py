@@ -86,6 +86,8 @@ def question(turn: Total, limits: Iterable[Limit], what: str = "turn") -> str:
 
 def dollars(usd: float) -> str:
     """An amount to the cent, finer where a cent is too coarse for it."""
+    if 0 < usd < 0.000001:
+        return "<$0.000001"
     places = 2 if usd == 0 or usd >= 0.01 else 4 if usd >= 0.0001 else 6
     return f"${usd:,.{places}f}"
 

@@ -109,8 +109,12 @@ class Filters:
 
 
 def since(days: float | None) -> str:
-    """``Filters.since_utc`` for the last ``days``, at most ``MAX_DAYS``; nothing or 0: all time."""
-    return (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="milliseconds") if days else ""
+    """``Filters.since_utc`` for the last ``days``; None: all time. Raises ``ValueError``: what a period can be."""
+    if days is None:
+        return ""
+    if not 0 < days <= MAX_DAYS:
+        raise ValueError(f"a number above 0, at most {MAX_DAYS}")
+    return (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="milliseconds")
 
 
 class Key(NamedTuple):

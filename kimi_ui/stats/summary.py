@@ -222,7 +222,7 @@ def total(series: Series) -> list[str]:
         notes.append(f"{series.n_unpriced:,} without a price")
         if not series.usd:
             return ["–", *notes]
-    return [f"{'≈ ' if series.n_estimated else ''}{amount(series.usd, METRICS[-1])}", *notes]
+    return [f"{'~' if series.n_estimated else ''}{amount(series.usd, METRICS[-1])}", *notes]
 
 
 def bare(value: float, metric: Metric) -> str:

@@ -335,6 +335,7 @@ def _plot(title: str, spec: Spec, height: int = HEIGHT) -> PlotData:
                 "domainColor": LINE,
                 "tickColor": LINE,
                 "labelFontSize": 11,
+                "labelSeparation": 6,
                 "titleFontSize": 12,
                 "titleFontWeight": "normal",
             },

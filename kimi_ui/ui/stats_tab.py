@@ -189,12 +189,14 @@ class StatsView:
         self, request: gr.Request, lanes: list[str] | None = None, models: list[str] | None = None, days: int = 0
     ) -> dict[str, Any]:
         """The summary: per lane and paired by prompt, of the last ``days`` days (0: of all time)."""
-        if days > samples.MAX_DAYS:
-            raise gr.Error(f"days is at most {samples.MAX_DAYS}, or 0 for all time.", print_exception=False)
+        try:
+            since_utc = samples.since(days or None)
+        except ValueError as error:
+            raise gr.Error(f"days is {error}, or 0 for all time.", print_exception=False) from None
         filters = samples.Filters(
             lanes=tuple(lanes or ()),
             models=tuple(models or ()),
-            since_utc=samples.since(max(days, 0)),
+            since_utc=since_utc,
             owner=self._scope(request),
         )
         return as_dict(samples.load(self._reader, filters))
