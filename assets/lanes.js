@@ -101,7 +101,13 @@ class Page {
     this.#show(state);
     const turn = here.get("turn"); // it may be an earlier one of its conversation
     if (!state.turns.length && (turn || here.get("c"))) this.#say(NOT_HERE);
-    else if (turn) this.scroller.querySelector(`[data-turn="${CSS.escape(turn)}"]`)?.scrollIntoView({ block: "start" });
+    else if (turn) this.#seek(turn);
+  }
+
+  /** Bring a turn to the top, now and whenever it or the current one is filled: until then there may be no room below it. */
+  #seek(turn) {
+    this.sought = turn;
+    if (turn) this.scroller.querySelector(`[data-turn="${CSS.escape(turn)}"]`)?.scrollIntoView({ block: "start" });
   }
 
   /** What is to be shown next; null if the server does not answer, which is said, or something else is wanted by then. */
@@ -283,7 +289,10 @@ class Page {
 
   #frames(frames) {
     const [snapshot, news] = frames[0].turn ? [frames.slice(0, 1), frames.slice(1)] : [[], frames];
-    if (snapshot.length) this.row.applyAll(snapshot, false);
+    if (snapshot.length) {
+      this.row.applyAll(snapshot, false);
+      this.#seek(this.sought);
+    }
     if (news.length) this.row.applyAll(news, true);
     this.#running(this.row.running);
   }
@@ -322,6 +331,7 @@ class Page {
   }
 
   #drop() {
+    this.sought = null;
     if (this.row) this.replays.end(this.row.id);
     this.stream?.close();
     this.stream = null;
@@ -336,7 +346,7 @@ class Page {
     const near = new IntersectionObserver(([entry]) => {
       if (!entry.isIntersecting) return;
       near.disconnect();
-      row.fetch();
+      row.fetch().then(() => row.id === this.sought && this.#seek(row.id));
     }, { root: this.scroller, rootMargin: "600px" });
     near.observe(row.element);
   }

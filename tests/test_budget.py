@@ -78,7 +78,7 @@ def limit(usd: float = 1.0, spent: Spent | float = 0.88, running: Total = NOTHIN
         ),
         (
             Total(0.001, False, 0),
-            [limit(1e-7)],
+            [limit(1e-7, 0.0)],
             "This turn is about $0.0010; with it today comes to $0.0010 of your <$0.000001 budget.",
         ),
     ],

@@ -313,12 +313,21 @@ def test_two_people_never_see_each_others_conversations(browser: Browser, site: 
 
 
 def test_an_address_leads_to_an_earlier_turn(site: ChatSite, page: Page) -> None:
-    first = ask(page, "First")
-    for prompt in ("Second", "Third"):
-        ask(page, prompt)
+    first, second, third = (ask(page, prompt) for prompt in ("First", "Second", "Third"))
     page.goto(f"{site.url}/?turn={first}")
     expect(page.locator(f'.turns-past [data-turn="{first}"]')).to_be_in_viewport()
     expect(page.locator(f'[data-turn="{first}"] .lane').first).to_have_attribute("data-phase", "done")
+    page.goto(f"{site.url}/?turn={second}")
+    for turn_id in (second, third):
+        expect(page.locator(f'[data-turn="{turn_id}"] .lane').first).to_have_attribute("data-phase", "done")
+    page.wait_for_function(
+        """id => {
+          const row = document.querySelector(`[data-turn="${id}"]`), { parentElement: rows } = row.parentElement;
+          const above = row.getBoundingClientRect().top - rows.getBoundingClientRect().top;
+          return above < 60 || rows.scrollTop + rows.clientHeight >= rows.scrollHeight - 1;
+        }""",
+        arg=second,
+    )
 
 
 def test_the_conversation_asked_for_last_is_shown(site: ChatSite, page: Page) -> None:
