@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import fields
+from threading import Lock
 from typing import Any
 
 import gradio as gr
@@ -27,7 +29,7 @@ from .stats_form import INCLUDES, KINDS, LENGTHS, PERIODS, STARTS, Form
 from .stats_plots import Look
 
 REPORTED_LABEL = "Published report (means over 5 prompts, tokens/s undefined)"
-FIELDS = ("lanes", "models", "providers", "period", "length", "conversation", "kind", "start", "include")
+FIELDS = tuple(field.name for field in fields(Form))
 N_POINTS = 2000
 KEPT = 4  # samples of different filters kept: 10 MB each over 100,000 attempts
 
@@ -38,7 +40,6 @@ def build(
     lanes: Callable[[], Sequence[str]],
     *,
     private: bool = False,
-    reference_figures: bool = True,
 ) -> None:
     """Fill ``tab``, inside of which this is called. ``lanes``: ids in the page's order, which decides the colours.
 
@@ -63,9 +64,7 @@ def build(
                 container=False,
                 elem_id="stats-metric",
             )
-            reported = gr.Checkbox(
-                value=False, label=REPORTED_LABEL, container=False, visible=reference_figures, elem_id="stats-reported"
-            )
+            reported = gr.Checkbox(value=False, label=REPORTED_LABEL, container=False, elem_id="stats-reported")
         paired = _html("stats-paired")
         with gr.Row(equal_height=True):
             distribution = _plot("Distribution")
@@ -144,6 +143,7 @@ class StatsView:
         self._reader = reader
         self._lanes = lanes
         self._private = private
+        self._lock = Lock()  # over ``_kept``: each event has a thread of its own
         self._kept: OrderedDict[Filters, tuple[tuple[Any, ...], Sample]] = OrderedDict()
 
     def choices(self, request: gr.Request, *values: Any) -> list[Any]:
@@ -204,12 +204,14 @@ class StatsView:
     def _sample(self, filters: Filters) -> Sample:
         """The attempts that fit; kept for the next look, which is often at another metric of the same ones."""
         state = samples.state(self._reader)
-        kept = self._kept.pop(filters, None)
+        with self._lock:
+            kept = self._kept.pop(filters, None)
         if kept is None or kept[0] != state:
             kept = (state, samples.load(self._reader, filters))
-        self._kept[filters] = kept
-        if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+        with self._lock:
+            self._kept[filters] = kept
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
         return kept[1]
 
     def _scope(self, request: gr.Request) -> str | None:
