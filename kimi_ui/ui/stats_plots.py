@@ -137,7 +137,7 @@ def distribution(
             "encoding": place | {"href": LINK, "tooltip": _tooltips(metric, "x")},
         },
     ]
-    return _plot("Share of attempts at or below; every dot opens its turn", {"layer": layers})
+    return _plot("Share of attempts at or below; a dot opens its turn", {"layer": layers})
 
 
 def timeline(points: Sequence[Point], metric: Metric, look: Look) -> PlotData | None:
