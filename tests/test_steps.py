@@ -78,6 +78,57 @@ def test_ordinary_text_announces_nothing(text: str) -> None:
     assert topics(text) == []
 
 
+@pytest.mark.parametrize(
+    ("line", "label"),
+    [
+        ("So the answer is 2**31-1.", "So the answer is 2**31-1"),
+        ("Let me compute 2**10 = 1024 and 3**4 = 81.", "Let me compute 2**10 = 1024 and 3**4 = 81"),
+        ("I'll run SELECT COUNT(*) FROM users now.", "I'll run SELECT COUNT(*) FROM users now"),
+        (r"Let me compute \sum_{i=1}^{n} a_i first.", r"Let me compute \sum_{i=1}^{n} a_i first"),
+        ("Let me try x_{n+1} = f(x_n) here.", "Let me try x_{n+1} = f(x_n) here"),
+        (r"Consider $R^{*}$ and $S^{*}$ again.", r"Consider $R^{*}$ and $S^{*}$ again"),
+        (r"Consider \(a *b* c\) and $a *b* c$ again.", r"Consider \(a *b* c\) and $a *b* c$ again"),
+        ("1. Use f(x)*g(x)*(h(x)) for the product", "Use f(x)*g(x)*(h(x)) for the product"),
+        ("### -1 is a root", "-1 is a root"),
+        ("## About C# and F#", "About C# and F#"),
+        ("## Plan ##", "Plan"),
+        ("We need *args, **kwargs in f(*args, **kwargs)", "We need *args, **kwargs in f(*args, **kwargs)"),
+        ("Let me list *.py and *.txt files.", "Let me list *.py and *.txt files"),
+        ("Wait, int *p = &x; char *q is fine.", "Wait, int *p = &x; char *q is fine"),
+        ("1. `__init__` sets `a*b` and `c*d`", "__init__ sets a*b and c*d"),
+        ("**SELECT *** takes all columns", "SELECT *"),
+        ("**`__init__`**: sets up", "__init__"),
+        ("1. **Note**: *a* is ***b***, 这是**重点**吧", "Note"),
+        ("2) **A**: *this* is ***that***, 这是**重点**吧", "A: this is that, 这是重点吧"),
+    ],
+)
+def test_markup_goes_and_stars_and_underscores_of_code_and_maths_stay(line: str, label: str) -> None:
+    assert [topic.label for topic in topics(line)] == [label]
+
+
+@pytest.mark.parametrize("line", ["__init__ is called first", "3.x is supported", "## ###", "**kwargs and **more"])
+def test_code_and_numbers_at_the_start_of_a_line_announce_nothing(line: str) -> None:
+    assert topics(line) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("So x = 5. Let me check: 5+5 = 10. Wait, that is wrong.", ["Let me check: 5+5 = 10", "Wait, that is wrong"]),
+        ("We get $x=5$. Wait, that is not right.", ["Wait, that is not right"]),
+        (r"It is \boxed{5}. Wait, that is not right.", ["Wait, that is not right"]),
+        (r"This is \(done\). Let me verify the bound.", ["Let me verify the bound"]),
+        ("The value is 3.5. Let me verify that now.", ["Let me verify that now"]),
+        ("So what is x? Let me solve for it.", ["Let me solve for it"]),
+        ("Here p divides q. Let me check that.", ["Let me check that"]),
+        ("Let me ask J. R. Smith about it, e.g. by mail.", ["Let me ask J. R. Smith about it, e.g. by mail"]),
+        ("Step 2. Compute the sum. Case 1. Suppose n = 3.", ["Step 2. Compute the sum", "Case 1. Suppose n = 3"]),
+    ],
+)
+def test_a_sentence_ends_after_maths_too(text: str, labels: list[str]) -> None:
+    assert [topic.label for topic in topics(text)] == labels
+
+
 LINES = st.sampled_from(
     [*TRACE.split("\n"), *(f"{t}. " for t in TRACE.split(". ")), "```", "Let me " + "x" * 300 + ". Now, let me see it."]
 )

@@ -2,8 +2,9 @@
 
 A topic is a Markdown heading, a bold lead, a numbered or named list lead ("2. …", "Step 2: …", "First, …") or a
 sentence that opens with a cue ("let me check…", "wait, …", "alternatively, …"), English or Chinese, cut to the length
-of a chip at a word boundary. No label is ever made up: it is what stands there, without its markup. Incremental at a
-flat cost per character; the result does not depend on how the text was cut into pieces. Knows no time.
+of a chip at a word boundary. No label is ever made up: it is what stands there, without its code marks and emphasis;
+stars and underscores of code and maths stay. Incremental at a flat cost per character; the result does not depend on
+how the text was cut into pieces. Knows no time.
 """
 
 from __future__ import annotations
@@ -20,12 +21,20 @@ _MIN_CUE_WORDS = 3  # "Hmm, wait." announces nothing
 
 _LEAD = re.compile(r"[ \t>]*(?:[-*+•][ \t]+)?(?:\(?\d{1,2}[.)、][ \t]*)?")
 _FENCE = re.compile(r"[ \t]*(?:```|~~~)")
-# A sentence ends at closing punctuation before a space (not after one letter: "e.g.", "i.e."), or at CJK punctuation.
-_SENTENCE_END = re.compile(r"(?<=[A-Za-z0-9)\]'\"*`][A-Za-z0-9)\]'\"*`])[.!?…]{1,4}[\"')\]*]{0,4}(?=\s)|[。！？]+")
+# "Step 2. Compute it" is one sentence.
+_NAMED = re.compile(r"[\s*\"'“(]*(?:step|case|part|option|approach|method|plan|attempt|idea) \d{1,2}\.", re.IGNORECASE)
+# A sentence ends at closing punctuation before a space, or at CJK punctuation. A full stop after a lone letter belongs
+# to an initial or "e.g.", unless the letter is a variable ("divides q. Then").
+_SENTENCE_END = re.compile(
+    r"""(?<=[^\s.!?…])
+    (?: [!?…] | \.(?: (?<!(?<![A-Za-z])[A-Za-z]\.) | (?<=\s[a-z]\.)(?=\s[A-Z]) ) )
+    [.!?…]{0,3}["'”’)\]}$*`]{0,4}(?=\s)
+    | [。！？]+""",
+    re.VERBOSE,
+)
 
-_HEADING = re.compile(r"[ \t]{0,3}#{1,6}[ \t]+(.+)")
-_BOLD = re.compile(r"(?:\*\*|__)(?=\S)(.{3,120}?)(?:\*\*|__)")
-_NUMBERED = re.compile(r"[ \t>]*(?:[-*+•][ \t]+)?\(?\d{1,2}[.)、][ \t]*(?=[^\W\d_]|\*\*|[`\"'$(\\])")
+_HEADING = re.compile(r"[ \t]{0,3}#{1,6}[ \t]+(.+?)(?:[ \t]+#+)?\s*$", re.MULTILINE)
+_NUMBERED = re.compile(r"[ \t>]*(?:[-*+•][ \t]+)?\(?\d{1,2}[.)、](?:[ \t]+|(?![A-Za-z]))(?=[^\W\d_]|\*\*|[`\"'$(\\])")
 _CUE = re.compile(
     r"""(?:(?:ok(?:ay)?|so|but|and|well|now|hmm+|right|alright)[,.]?\s+)?(?:
       let(?:'|’)?s\b | let\ me\b | wait\b | hold\ on\b | hmm+\b | actually\b | alternatively\b | however\b
@@ -46,7 +55,17 @@ _CUE = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_MARKUP = re.compile(r"\*\*|__|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)|`+|~~|^#+|^[>\-*+•\s]+")
+# Emphasis is a pair of stars that embraces words and touches none: "2**31", "*args, **kwargs" and "ls *.py" have none.
+# Code and maths come first: what stands in them is no markup.
+_STRONG = r"(?<![A-Za-z0-9_*)\]}/\\^])\*\*(?=\S)(?P<strong>.+?)(?<=\S)\*\*(?![A-Za-z0-9_*(\[{/])"
+_MARKUP = re.compile(
+    rf"""(?P<ticks>`+)(?P<code>[^`]+)(?P=ticks)(?!`)
+    | (?P<maths>\$(?=\S)[^$]+(?<=\S)\$(?!\d) | \\\(.+?\\\) | \\\[.+?\\\])
+    | {_STRONG}
+    | (?<![A-Za-z0-9_*)\]}}/\\^{{])\*(?=[^\s*.-])(?P<em>.+?)(?<=[^\s*-])\*(?![A-Za-z0-9_*(\[{{/}}])""",
+    re.VERBOSE,
+)
+_BOLD = re.compile(_STRONG)
 _SPACE = re.compile(r"\s+")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
@@ -107,12 +126,20 @@ class TopicReader:
     def _end_of_sentence(self) -> int | None:
         line_end = self._text.find("\n")
         limit = len(self._text) if line_end < 0 else line_end + 1
-        lead = _LEAD.match(self._text) if self._line_start and not self._judged else None
-        match = _SENTENCE_END.search(self._text, lead.end() if lead else 0, limit)
+        match = _SENTENCE_END.search(self._text, self._end_of_lead(), limit)
         by_line = self._by_line if self._judged else self._is_by_line()
         if match and not by_line and match.end() < len(self._text):
             return match.end()
         return None if line_end < 0 else limit
+
+    def _end_of_lead(self) -> int:
+        """Where the sentence goes on after its number, whose full stop does not end it."""
+        if self._judged:
+            return 0
+        lead = _LEAD.match(self._text) if self._line_start else None
+        at = lead.end() if lead else 0
+        named = _NAMED.match(self._text, at)
+        return named.end() if named else at
 
     def _is_by_line(self) -> bool:
         """Headings, fences and the code between them are read by the line."""
@@ -137,15 +164,16 @@ class TopicReader:
 
 def label_of(sentence: str, line_start: bool) -> str:
     """The topic a sentence announces, shortened; empty if it announces none. ``line_start``: it begins its line."""
+    sentence = clean_text(sentence)
     words = sentence.strip()
     if line_start:
         heading = _HEADING.match(sentence)
         if heading:
-            return shortened(heading[1].rstrip("# "), 3)
+            return shortened(heading[1], 3)
         lead = _LEAD.match(sentence)
         bold = _BOLD.match(sentence, lead.end() if lead else 0)
-        if bold:
-            return shortened(bold[1], 3)
+        if bold and (label := shortened(bold["strong"], 3)):
+            return label
         numbered = _NUMBERED.match(sentence)
         if numbered:
             return shortened(sentence[numbered.end() :], 6)
@@ -157,11 +185,20 @@ def label_of(sentence: str, line_start: bool) -> str:
 
 def shortened(words: str, min_chars: int) -> str:
     """Words without markup, ended at a word boundary within ``MAX_LABEL_CHARS`` ("…" where cut). Empty if too short."""
-    plain = _SPACE.sub(" ", _MARKUP.sub("", clean_text(words))).strip()
+    plain = _SPACE.sub(" ", _without_markup(words)).strip()
     if len(plain) > MAX_LABEL_CHARS:
         cut = plain[:MAX_LABEL_CHARS]
         space = cut.rfind(" ")
         plain = (cut[:space] if space > MAX_LABEL_CHARS // 2 else cut).rstrip(" ,;:.—–-(") + "…"
     else:
         plain = plain.rstrip(" ,;:.。，：—–-")
-    return plain if len(plain) >= min_chars else ""
+    return plain if len(plain) >= min_chars and any(map(str.isalnum, plain)) else ""
+
+
+def _without_markup(words: str) -> str:
+    return _MARKUP.sub(_content, words)
+
+
+def _content(match: re.Match[str]) -> str:
+    kept = match["maths"] or match["code"]
+    return kept if kept else _without_markup(match["strong"] or match["em"])
