@@ -241,6 +241,31 @@ def test_a_relabel_moves_the_answer_into_the_reasoning() -> None:
         assert lane["blocks"] + lane["tail"] == render("Real.")
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from(["words ", "😀 so. ", "\r\n", "\r", "\x1b[31m", "\u202eevil\u202c ", "a\u2028b"])),
+    st.lists(st.integers(1, 9), min_size=1),
+    st.booleans(),
+)
+def test_a_topics_place_is_where_the_page_shows_it(between: list[str], sizes: list[int], relabelled: bool) -> None:
+    """The page counts UTF-16 units of what it shows, which is cleaned; whatever pieces it comes in."""
+    labels = ["Let me begin 😀 here", "Wait, what is next", "Let me end it all"]
+    text = "\r\n".join(f"{''.join(between)}\r\n{label}." for label in labels)
+    events, rest = [opened()], text
+    while rest:
+        size = sizes[len(events) % len(sizes)]
+        event = (Answer if relabelled else Reasoning)(rest[:size])
+        events, rest = [*events, at(3000 * len(events), event)], rest[size:]
+    ms = 3000 * len(events)
+    turn = turn_of(*events, *([at(ms, Relabel())] if relabelled else []), at(ms, Answer("42")), at(ms, End("ok")))
+    lane = watched(turn, list(range(0, len(events), 4))).lanes["a"]
+    shown = lane["reasoning"].encode("utf-16-le")
+    topics = [step for step in lane["steps"].values() if step["label"] in labels]
+    assert topics
+    for step in topics:
+        assert shown[2 * step["at"] :].decode("utf-16-le").startswith(step["label"])
+
+
 def test_a_new_attempt_replaces_the_one_before() -> None:
     failure = Failure("capacity", "Full.", "Wait.")
     turn = turn_of(

@@ -35,6 +35,7 @@ class AttemptView:
         self._answer_chars = 0
         self._markdown = StreamingMarkdown()
         self._steps = Steps()
+        self._shown_at = {0: 0}  # place of a step in the trace -> where the page shows it; in order
         self._race = RaceLine()
         self._clear_answer = False
         self._is_resumed = False
@@ -70,9 +71,8 @@ class AttemptView:
             case End():
                 self._from_the_start()
                 self._ended = True
-        if not self._plain:  # a step's place counts characters as the page shows them
-            shown = Reasoning(clean_text(event.text)) if isinstance(event, Reasoning) else event
-            self._steps.apply(t_ns, shown)
+        if not self._plain:
+            self._steps.apply(t_ns, event)
 
     def _relabel(self) -> None:
         """All answer text so far was reasoning; the fold has it at the end of its reasoning already."""
@@ -119,7 +119,7 @@ class AttemptView:
         if self.fold.promoted and "promoted" not in self._told:
             part["promoted"] = self._told["promoted"] = True
         if steps := self._steps.take():
-            part["steps"] = [_step_part(step) for step in steps]
+            part["steps"] = [self._step_part(step) for step in steps]
         if race := self._race.take(self.fold):
             part["race"] = race
         if self._ended and "end" not in self._told:
@@ -175,6 +175,29 @@ class AttemptView:
         self._told["answer"] = True
         return {"text": self._answer.take(True), "answer": render(self.fold.answer)} if self.fold.answer else {}
 
+    def _step_part(self, step: Step) -> dict[str, Any]:
+        if not step.kept:
+            return {"i": step.index, "dropped": True}
+        return {
+            "i": step.index,
+            "kind": step.kind,
+            "label": step.label,
+            "t_ms": step.at_ns / 1e6,
+            "until_ms": None if step.until_ns is None else step.until_ns / 1e6,
+            "at": None if step.at_char is None else self._place_shown(step.at_char),
+            "where": step.where,
+            "done": step.done,
+            "total": step.total,
+        }
+
+    def _place_shown(self, at_char: int) -> int:
+        """A step's place as the page counts: UTF-16 units of the cleaned trace, counted on from the step before."""
+        if at_char not in self._shown_at:
+            before, shown = next(reversed(self._shown_at.items()))
+            between = clean_text(self.fold.reasoning[before:at_char])
+            self._shown_at[at_char] = shown + len(between.encode("utf-16-le")) // 2
+        return self._shown_at[at_char]
+
     def _outcome(self) -> dict[str, Any]:
         """How it ended: a failure to show, or the announcement of another try."""
         failure = failure_of(self.fold)
@@ -185,22 +208,6 @@ class AttemptView:
             at_ms = (self.attempt.sent_ns + (self.fold.end_ns or 0)) / 1e6 + self._retry_in_s * 1000
             return {"retry": {"at_ms": at_ms, "attempt_no": self.attempt.attempt_no + 1, "failure": told}}
         return {"failure": told} if told else {}
-
-
-def _step_part(step: Step) -> dict[str, Any]:
-    if not step.kept:
-        return {"i": step.index, "dropped": True}
-    return {
-        "i": step.index,
-        "kind": step.kind,
-        "label": step.label,
-        "t_ms": step.at_ns / 1e6,
-        "until_ms": None if step.until_ns is None else step.until_ns / 1e6,
-        "at": step.at_char,
-        "where": step.where,
-        "done": step.done,
-        "total": step.total,
-    }
 
 
 def _failure_part(failure: Failure, attempt: Attempt) -> dict[str, Any]:

@@ -21,7 +21,8 @@ has not changed):
         "promoted":  true            the answer is the reasoning, which the person took for it: no failure any more
         "race":      {points: [t_ms, chars, …] to append, connect_ms, load_ms, prompt_ms, aggregating_ms}   core.race
         "steps":     [{i, kind: system|topic, label, t_ms, until_ms, at, where: reasoning|answer, done, total}]    new
-                                     or changed ones by their number ``i``, see core.steps; {i, dropped} takes one away
+                                     or changed ones by their number ``i``, see core.steps; {i, dropped} takes one away;
+                                     ``at`` is a place in the text as the page has it, in UTF-16 units
         "metrics":   {...}           columns of attempt_metrics so far
         "notes":     ["…"]           all sentences about this attempt that are not failures
         "failure":   {kind, message, remedy, command, detail, http_status, can_promote: true where it can be promoted}
