@@ -272,7 +272,6 @@ def test_cut_attempts_keep_their_first_token_and_are_counted_as_censored(log: tu
         (Filters(models=("model-heavy",)), 3),
         (Filters(providers=("heavy",)), 3),
         (Filters(since_utc="2026-11-21T12:01"), 4),
-        (Filters(until_utc="2026-11-21T12:01"), 2),
         (Filters(prompt_chars_from=100), 2),
         (Filters(prompt_chars_to=100), 4),
         (Filters(kind="bench"), 2),

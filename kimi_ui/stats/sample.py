@@ -72,7 +72,6 @@ class Filters:
     models: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
     since_utc: str = ""
-    until_utc: str = ""
     prompt_chars_from: int | None = None
     prompt_chars_to: int | None = None
     conversation_id: str = ""
@@ -92,7 +91,6 @@ class Filters:
                 values += wanted
         single: dict[str, Any] = {
             "started_at_utc >= ?": self.since_utc or None,
-            "started_at_utc < ?": self.until_utc or None,
             "kind = ?": self.kind or None,
             "turn_id IN (SELECT turn_id FROM turns WHERE conversation_id = ?)": self.conversation_id or None,
             "prompt_chars >= ?": self.prompt_chars_from,
