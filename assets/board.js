@@ -23,6 +23,16 @@ export class Board {
     this.element = h("div", { class: "board", hidden: true, "aria-label": "Trajectories" }, this.list, this.newest);
   }
 
+  /** What the trajectories are at and since when (ms of the turn's clock); null while one thinks or none writes yet. */
+  get work() {
+    const rows = [...this.rows.values()];
+    const times = (name) => rows.map(({ sent, stamps }) => sent + stamps[name]).filter(Number.isFinite);
+    const [drafts, ends] = [times("first_answer_ms"), times("end_ms")];
+    if (rows.length && ends.length === rows.length) return { word: "Hybridizing", since: Math.max(...ends) };
+    if (!drafts.length || rows.some(({ phase }) => phase === "thinking")) return null;
+    return { word: "Drafting", since: Math.min(...drafts) };
+  }
+
   clear() {
     for (const row of this.rows.values()) row.close();
     this.rows.clear();

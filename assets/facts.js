@@ -1,5 +1,5 @@
 /** What the reasoning header says: a function of an attempt's stamps and the turn's clock (ms, null: no clock). */
-export function headerFacts({ stamps, sent, phase, reasoningTokens }, now, { answered, heavy = false }) {
+export function headerFacts({ stamps, sent, phase, reasoningTokens, reasoningEstimated }, now, { answered, heavy = false }) {
   const local = now === null ? stamps.end_ms ?? 0 : now - sent;
   const first = stamps.first_reasoning_ms ?? stamps.first_token_ms ?? null;
   const ended = stamps.end_ms !== undefined && stamps.end_ms !== null;
@@ -10,6 +10,7 @@ export function headerFacts({ stamps, sent, phase, reasoningTokens }, now, { ans
     thinking: first === null ? null : local - first,
     thinkingEnded: first !== null && until !== null && until !== undefined ? until - first : null,
     reasoningTokens,
+    reasoningEstimated,
     answered,
     ended,
     heavy,

@@ -67,6 +67,7 @@ export class Lane {
     if (part.steps) this.steps.apply(part.steps);
     if (part.metrics) {
       this.reasoningTokens = part.metrics.reasoning_tokens;
+      this.reasoningEstimated = part.metrics.reasoning_source !== "usage";
       this.metrics.apply(part.metrics);
     }
     if (part.notes) this.#notes(part.notes);
@@ -287,7 +288,10 @@ export class Lane {
     if (this.phase === "idle") return "Ready";
     if (ENDED[this.phase]) return ended && this.phase === "done" ? `Done · ${seconds(this.stamps.end_ms)}` : ENDED[this.phase];
     if (this.retry) return "Waiting to try again";
-    if (this.phase === "thinking") return `Thinking ${seconds(thinking)}`;
+    if (this.phase === "thinking") {
+      const work = this.reasoning.log.length ? null : this.board.work;
+      return work ? `${work.word} ${seconds(waiting + this.sent - work.since)}` : `Thinking ${seconds(thinking)}`;
+    }
     if (this.phase === "answering") return `Answering ${seconds(waiting - (this.stamps.first_answer_ms ?? 0))}`;
     return `${this.preparing ? "Preparing" : this.phase === "connecting" ? "Connecting" : "Waiting"} ${seconds(waiting)}`;
   }

@@ -101,16 +101,17 @@ export class ReasoningPanel {
   }
 
   /** The header line, from what is known of the attempt; all times in ms. */
-  describe({ phase, waiting, thinking, thinkingEnded, reasoningTokens, answered, ended, heavy }) {
+  describe({ phase, waiting, thinking, thinkingEnded, reasoningTokens, reasoningEstimated, answered, ended, heavy }) {
     let state = "waiting";
     let title;
-    const amount = reasoningTokens && !heavy ? ` · ${tokens(reasoningTokens)}` : ""; // heavy's are all its streams' together
+    const counted = `${reasoningEstimated ? "~" : ""}${tokens(reasoningTokens)}`;
+    const amount = reasoningTokens && !heavy ? ` · ${counted}` : ""; // heavy's are all its streams' together
     if (this.log.length) {
       const done = thinkingEnded !== null;
       state = done ? "thought" : "thinking";
       title = done ? `Thought for ${seconds(thinkingEnded)}${amount}` : `Thinking ${seconds(thinking)}${amount}`;
-    } else if (heavy && (answered || ended) && thinking !== null) {
-      state = "none";
+    } else if (heavy && thinking !== null) {
+      if (answered || ended) state = "none";
       title = "The reasoning is in the trajectories";
     } else if (answered) {
       state = "none";
@@ -122,7 +123,7 @@ export class ReasoningPanel {
       state = "none";
       title = "Reasoning appears here as it is written";
     } else if (phase === "thinking") {
-      title = `${heavy ? "Trajectories thinking" : "Thinking"} ${seconds(thinking)}`;
+      title = `Thinking ${seconds(thinking)}`;
     } else {
       title = `Waiting ${seconds(waiting)}`;
     }

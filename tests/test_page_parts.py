@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,6 +102,28 @@ def test_heavy_stopped_in_its_trajectories_says_where_the_reasoning_is(browser: 
         wait_phase(page, "heavy", "stopped")
         title = lane(page, "heavy").locator("> .lane-frame .reasoning-title").last
         expect(title).to_have_text("The reasoning is in the trajectories")
+
+
+def test_heavy_says_what_its_trajectories_are_at(browser: Browser) -> None:
+    draft, end, join = threading.Event(), threading.Event(), threading.Event()
+    draws = ["Yes.", "No, that is not so."]
+
+    def answers(request: ChatRequest) -> Iterator[Any]:
+        if "attempt number" in request.messages[-1].content:
+            yield from (join, Reasoning("They agree. "), Answer("Yes."), Finish("stop"))
+        else:
+            yield from (Phase(CONNECTED), Reasoning("Let me see. "), draft, Answer(draws.pop()), end, Finish("stop"))
+
+    inner = ScriptedProvider(LaneSpec("inner", "Inner", "openai", model="i"), [answers])
+    heavy = HeavyProvider(LaneSpec("heavy", "Heavy", "heavy", of="inner", width=2, quorum=2), inner)
+    with opened(browser, heavy) as page:
+        send(page)
+        status = lane(page, "heavy", "status")
+        for gate, word in ((draft, "Thinking"), (end, "Drafting"), (join, "Hybridizing")):
+            expect(status).to_have_text(re.compile(rf"^{word} \d\.\d s$"))
+            expect(lane(page, "heavy")).to_have_attribute("data-phase", "thinking")
+            gate.set()
+        wait_phase(page, "heavy", "done")
 
 
 def test_six_lanes_with_long_names_stay_apart(browser: Browser) -> None:
