@@ -397,7 +397,7 @@ def test_no_word_of_a_blind_answer_leaves_before_the_last_lane_has_ended(site: S
     for i in range(5):
         expect(page.locator(".verdict-choice").nth(i)).to_be_disabled()
     page.locator("#stop").click()
-    wait_phase(page, "A", "done", "error")
+    wait_phase(page, "A", "done", "no_answer")
     assert "eight" in told(page)
 
 
