@@ -153,7 +153,7 @@ def test_six_lanes_with_long_names_stay_apart(browser: Browser) -> None:
 
 
 def test_a_step_leads_to_its_place_in_the_trace(browser: Browser) -> None:
-    filler = "".join(f"line {i} of a long stretch of thought\n" for i in range(150))
+    filler = "".join(f"line {i} 😀 of a long \u202estretch\u202c of thought\r\n" for i in range(150))
     trace = [
         Reasoning("# Reading the question\n" + filler),
         0.01,
@@ -176,6 +176,8 @@ def test_a_step_leads_to_its_place_in_the_trace(browser: Browser) -> None:
                               const at = line.getBoundingClientRect();
                               return at.top >= view.top - 1 && at.bottom <= view.bottom + 1 }"""
         until(lambda: line.evaluate(inside))
+        marked = page.evaluate("[...CSS.highlights.get('kimi-found-here')].map(range => range.toString())")
+        assert marked == ["## Checking the units"]
 
 
 def test_preparing_shows_its_progress_and_then_makes_way(browser: Browser) -> None:
