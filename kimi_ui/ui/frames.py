@@ -54,8 +54,8 @@ METRICS_EVERY_NS = 200_000_000
 COUNT_COST_NS = 50_000  # metrics wait this much longer for every text event: their cost per token stays flat
 PAGE_METRICS = (
     *("ttft_ms", "ttfo_ms", "thinking_ms", "e2e_ms", "cold_load_ms"),
-    *("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "answer_tokens", "token_source", "reasoning_source"),
-    *("token_discrepancy", "decode_tps", "aggregate_tps", "e2e_tps", "effective_tps"),
+    *("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "answer_tokens", "token_source"),
+    *("reasoning_source", "token_discrepancy", "decode_tps", "aggregate_tps", "e2e_tps", "effective_tps"),
     *("cost_usd", "cost_source", "burst", "cold_start", "suspect", "suspect_reason"),
 )
 
