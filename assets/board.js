@@ -20,7 +20,7 @@ export class Board {
     this.rows = new Map();
     this.list = h("ol", { class: "board-list" });
     this.newest = h("p", { class: "board-newest" }); // what a strip shows of them all: the newest words
-    this.element = h("div", { class: "board", hidden: true, "aria-label": "Trajectories" }, this.list, this.newest);
+    this.element = h("div", { class: "board", hidden: true, role: "group", "aria-label": "Trajectories" }, this.list, this.newest);
   }
 
   /** What the trajectories are at and since when (ms of the turn's clock); null while one thinks or none writes yet. */

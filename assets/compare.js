@@ -20,7 +20,7 @@ class Compare {
     this.left = this.#select("Left answer", 0);
     this.right = this.#select("Right answer", 1);
     this.summary = h("div", { class: "compare-summary", role: "status" });
-    this.rows = h("div", { class: "compare-rows" });
+    this.rows = h("div", { class: "compare-rows", role: "region", "aria-label": "Both answers", tabindex: "0" });
     const swap = button("Swap sides", () => this.#swap(), { face: "⇄", class: "icon" });
     this.dialog = h("dialog", { class: "compare", "aria-label": "Compare two answers", onclose: () => this.dialog.remove(),
                                 onkeydown: (event) => event.stopPropagation(),

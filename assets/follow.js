@@ -36,6 +36,7 @@ export class Follower {
   #scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.view;
     if (!clientHeight) return; // folded away
+    this.view.classList.toggle("scrolled", scrollTop > 0);
     if (this.pinned && scrollTop < this.top - 1 && scrollHeight >= this.height) this.#set(false);
     else if (!this.pinned && scrollTop > this.top && scrollHeight - scrollTop - clientHeight < AT_END_PX) this.#set(true);
     this.top = scrollTop;

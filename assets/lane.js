@@ -139,7 +139,7 @@ export class Lane {
     this.header = h(
       "header", { class: "lane-head" },
       h("span", { class: "dot", "aria-hidden": "true" }),
-      h("div", { class: "lane-name" }, h("h3", {}, info.label), h("div", { class: "lane-by" }, this.badge, this.model)),
+      h("div", { class: "lane-name" }, h("h2", {}, info.label), h("div", { class: "lane-by" }, this.badge, this.model)),
       this.status, this.stop, this.again, this.wide,
     );
     this.attempts = new Attempts(this, () => this.#another(), (number) => actions.attempt(info.id, number));

@@ -17,7 +17,7 @@ export class Steps {
       type: "button", class: "quiet steps-switch", "aria-expanded": "false", hidden: true,
       onclick: () => this.#expand(),
     });
-    this.element = h("div", { class: "steps", "data-part": "steps", "aria-label": "Steps" }, this.list, this.switch);
+    this.element = h("div", { class: "steps", "data-part": "steps", role: "group", "aria-label": "Steps" }, this.list, this.switch);
   }
 
   clear() {

@@ -410,7 +410,7 @@ def test_a_blind_turn_can_be_opened_without_a_vote_also_when_it_is_past(site: Si
     past = page.locator(".turns-past")
     assert telling(past.evaluate("all => all.outerHTML")) == []
     past.locator(".verdict-open").click()
-    expect(past.locator(".lane h3")).to_have_text(["Luna Large", "Luna Heavy", "Coder Quill"])
+    expect(past.locator(".lane h2")).to_have_text(["Luna Large", "Luna Heavy", "Coder Quill"])
     expect(past.locator(".answer").first).to_contain_text("First it is 7.")
     expect(past.locator(".verdict-open")).to_be_hidden()
     assert site.rows("SELECT choice, blind FROM votes WHERE turn_id = ?", first) == [("none", 1)]

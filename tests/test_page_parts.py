@@ -152,6 +152,80 @@ def test_six_lanes_with_long_names_stay_apart(browser: Browser) -> None:
         assert compare.evaluate("one => one.scrollWidth <= one.clientWidth")
 
 
+SIZES = [(1600, 900), (1024, 768), (390, 844)]
+SHORT = [(960, 540), (640, 512), (844, 390), (667, 375), (390, 664), (390, 420), (720, 450), (480, 270), (320, 256)]
+LONG = [Phase(CONNECTED), Reasoning("Let me check.\n" * 60), Answer("Answer line. " * 400), Finish("stop")]
+OVERFLOWS = "one => one.scrollHeight > one.clientHeight"
+SEEN_PX = """one => new Promise(tell => new IntersectionObserver(([entry], observer) => {
+    observer.disconnect(); tell(entry.intersectionRect.height) }).observe(one))"""
+FIGURES_CUT = """() => [...document.querySelectorAll(".lane .metrics")].filter(one => {
+    const { top, bottom } = one.getBoundingClientRect(), lane = one.closest(".lane");
+    return top < lane.querySelector(".lane-body").getBoundingClientRect().bottom - 1
+        || bottom > lane.closest(".lanes").getBoundingClientRect().bottom }).length"""
+
+
+def test_a_short_window_scrolls_to_the_whole_lane(browser: Browser) -> None:
+    with opened(browser, *(scripted(*LONG, id=id) for id in "abc")) as page:
+        turns, body = page.locator(".turns"), lane(page, "a").locator(".lane-body")
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            assert width == 390 or not turns.evaluate(OVERFLOWS), (width, height)  # the start page scrolls on a phone
+        send(page)
+        wait_phase(page, "c", "done")
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            assert not turns.evaluate(OVERFLOWS), (width, height)
+        for width, height in SHORT:
+            page.set_viewport_size({"width": width, "height": height})
+            body.evaluate("one => one.scrollIntoView({ block: 'center' })")
+            assert body.evaluate(SEEN_PX) >= 150, (width, height)
+            assert not page.evaluate(FIGURES_CUT), (width, height)
+            page.locator("#send").evaluate("one => one.scrollIntoView()")
+            expect(page.locator("#send")).to_be_in_viewport(ratio=0.9)
+            assert page.locator("#chat-main").evaluate("one => one.scrollWidth <= one.clientWidth"), (width, height)
+
+
+def test_an_earlier_turn_shows_all_of_its_figures(browser: Browser) -> None:
+    with opened(browser, *(scripted(*LONG, id=id) for id in "abc")) as page:
+        for prompt in ("One?", "Two?"):
+            send(page, prompt)
+            page.locator(f'.turn-current:has-text("{prompt}") [data-lane="c"][data-phase="done"]').wait_for()
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            assert not page.evaluate(FIGURES_CUT), (width, height)
+            past = page.locator("[data-past-lane]").first
+            assert past.evaluate("one => one.offsetHeight") <= 0.7 * height + 1
+            assert past.locator(".lane-body").evaluate(OVERFLOWS)
+
+
+def test_the_trace_fades_only_where_there_is_more_of_it_above(browser: Browser) -> None:
+    with opened(browser, scripted(*LONG)) as page:
+        send(page)
+        wait_phase(page, "a", "done")
+        lane(page, "a").locator(".reasoning-toggle").click()
+        view, above = page.locator(".reasoning-view"), page.locator(".reasoning-frame:has(> .scrolled)")
+        fade = "one => getComputedStyle(one.parentElement, '::before').content"
+        view.evaluate("one => one.scrollTo(0, 1e6)")
+        expect(above).to_have_count(1)
+        assert view.evaluate(fade) != "none"
+        view.evaluate("one => one.scrollTo(0, 0)")
+        expect(above).to_have_count(0)
+        assert view.evaluate(fade) == "none"
+
+
+def test_forced_colours_leave_what_only_a_colour_tells(browser: Browser) -> None:
+    with opened(browser, *(scripted(*LONG, id=id) for id in "ab"), forced_colors="active") as page:
+        send(page)
+        wait_phase(page, "a", "done")
+        wait_phase(page, "b", "done")
+        canvas = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        colour = "all => all.map(one => getComputedStyle(one).backgroundColor)"
+        for what in (".lane-head .dot", ".verdict-choice .dot", ".race-answer", ".race-track"):
+            seen = page.locator(f".turn-current {what}").evaluate_all(colour)
+            assert seen and canvas not in seen, what
+        assert page.locator("#send").evaluate("one => getComputedStyle(one).borderTopWidth") == "1px"
+
+
 def test_a_step_leads_to_its_place_in_the_trace(browser: Browser) -> None:
     filler = "".join(f"line {i} 😀 of a long \u202estretch\u202c of thought\r\n" for i in range(150))
     trace = [

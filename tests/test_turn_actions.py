@@ -399,7 +399,7 @@ def test_a_prompt_that_could_not_be_sent_stays_and_the_page_says_why(
 
 
 def test_the_page_shows_lanes_as_they_are_now(site: ChatSite, page: Page) -> None:
-    label = page.locator('.turn-current [data-lane="qwen"] h3')
+    label = page.locator('.turn-current [data-lane="qwen"] h2')
     expect(label).to_have_text("Qwen3-Coder")
     before = site.qwen.spec
     try:
