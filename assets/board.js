@@ -41,11 +41,12 @@ export class Board {
     this.element.hidden = true;
   }
 
-  apply(trajectories) {
+  /** `live` as in turn.js. */
+  apply(trajectories, live) {
     for (const [k, part] of Object.entries(trajectories)) {
       if (!this.rows.has(k)) this.#add(k);
       const row = this.rows.get(k);
-      row.apply(part);
+      row.apply(part, live);
       if (part.reasoning || part.text) setText(this.newest, row.tail.textContent);
     }
   }
@@ -78,7 +79,8 @@ class Trajectory {
     this.sent = 0;
     this.now = null; // the turn's clock when it was last read
     this.#forget();
-    this.opened = null; // the panel and answer of the opened body
+    this.panel = null; // kept once it was opened: what the reader set in it stays, its text goes and comes
+    this.opened = null; // the answer in the opened body
     this.word = h("span", { class: "trajectory-phase" });
     this.tail = h("span", { class: "trajectory-tail" });
     this.figures = h("span", { class: "trajectory-figures" });
@@ -90,7 +92,7 @@ class Trajectory {
     this.element = h("li", { class: "trajectory", "data-trajectory": k, "data-phase": "connecting" }, this.toggle, this.body);
   }
 
-  apply(part) {
+  apply(part, live) {
     if (part.attempt) this.#restart(part.attempt);
     if (part.stamps) Object.assign(this.stamps, part.stamps);
     if (part.phase) this.#setPhase(part.phase);
@@ -101,7 +103,7 @@ class Trajectory {
     if (part.failure) this.failure = part.failure;
     if (part.tokens) this.tokens = part.tokens;
     this.#writeTail((part.reasoning ?? "") + (part.text ?? ""));
-    if (this.opened) this.#fill(part);
+    if (this.opened) this.#fill(part, live);
   }
 
   tick(now) {
@@ -112,11 +114,11 @@ class Trajectory {
   }
 
   settle() {
-    this.opened?.panel.settle();
+    this.panel?.settle();
   }
 
   close() {
-    this.opened?.panel.close();
+    this.panel?.close();
   }
 
   #forget() {
@@ -147,26 +149,27 @@ class Trajectory {
     this.body.hidden = !open;
     if (open) this.#open();
     else {
-      this.close();
+      this.panel.clear();
       this.opened = null;
       this.body.replaceChildren();
     }
   }
 
   #open() {
-    this.close();
-    const panel = new ReasoningPanel(this.name);
+    this.panel ??= new ReasoningPanel(this.name);
+    this.panel.clear();
     const answer = h("div", { class: "trajectory-answer" });
-    this.opened = { panel, answer, log: new LineLog(answer), failed: false };
-    this.body.replaceChildren(panel.element, answer);
-    this.#fill({ reasoning: this.reasoning.join(""), text: this.text.join(""), answer: this.html ?? undefined });
-    panel.settle();
+    this.opened = { answer, log: new LineLog(answer), failed: false };
+    this.body.replaceChildren(this.panel.element, answer);
+    this.#fill({ reasoning: this.reasoning.join(""), text: this.text.join(""), answer: this.html ?? undefined }, false);
+    this.panel.settle();
   }
 
-  #fill({ reasoning, text, answer: html, clear_answer: cleared }) {
-    const { panel, answer, log } = this.opened;
+  #fill({ reasoning, text, answer: html, clear_answer: cleared }, live) {
+    const { answer, log } = this.opened;
     if (cleared) log.clear();
-    if (reasoning) panel.append(reasoning, this.phase === "thinking");
+    if (reasoning) this.panel.append(reasoning, this.phase === "thinking");
+    if (text || html !== undefined) this.panel.answerBegan(live);
     if (text && this.html === null) log.append(text);
     if (html !== undefined) {
       const rendered = new Answer();
@@ -182,6 +185,6 @@ class Trajectory {
 
   #describe() {
     const answered = this.text.length > 0 || this.html !== null;
-    this.opened.panel.describe(headerFacts(this, this.now, { answered }));
+    this.panel.describe(headerFacts(this, this.now, { answered }));
   }
 }

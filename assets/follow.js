@@ -6,17 +6,20 @@
 const AT_END_PX = 24;
 
 export class Follower {
-  /** `pill` is a button shown while the view is released; `onchange(pinned)` is called when that changes. */
-  constructor(view, pill, onchange = () => {}) {
+  /**
+   * `pill` is a button shown while the view is released. `content`: an element in the view that is followed whenever
+   * its height changes, which text out of sight may do long after it came; without it `stick` says when.
+   */
+  constructor(view, pill, content = null) {
     this.view = view;
     this.pill = pill;
-    this.onchange = onchange;
     this.pinned = true;
     this.top = 0;
     this.height = 0;
     pill.hidden = true;
     pill.addEventListener("click", () => this.pin());
     view.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    if (content) new ResizeObserver(() => this.stick()).observe(content);
   }
 
   /** Call after the content grew. Asks for no measure: what the view then is, its scroll event tells. */
@@ -47,6 +50,5 @@ export class Follower {
     if (this.pinned === pinned) return;
     this.pinned = pinned;
     this.pill.hidden = pinned;
-    this.onchange(pinned);
   }
 }

@@ -62,7 +62,7 @@ export class Lane {
     if (part.preparing) this.#prepare(part.preparing);
     if (part.clear_answer) this.#clearAnswer();
     if (part.reasoning) this.reasoning.append(part.reasoning, this.#thinking);
-    if (part.trajectories) this.board.apply(part.trajectories);
+    if (part.trajectories) this.board.apply(part.trajectories, live);
     if (part.blocks || part.tail !== undefined || part.append || part.whole) this.#answer(part, live && !part.promoted);
     if (part.steps) this.steps.apply(part.steps);
     if (part.metrics) {

@@ -4,7 +4,7 @@
  * It opens at the first reasoning token and folds one second after the first answer token, unless the reader has
  * opened or folded it, which wins for this lane and turn, or has set "always open" / "always folded". A panel of a
  * turn that was over when it was loaded starts folded. While live its view has a fixed height and follows the newest
- * line (see follow.js); its text is plain, never rendered again (see lines.js).
+ * line (see follow.js); a trace that is over opens at its beginning. Its text is plain, never rendered again (lines.js).
  */
 import { button, copyFrom, h, setAttribute, setFlag, setText } from "./dom.js";
 import { Find } from "./find.js";
@@ -26,11 +26,12 @@ export class ReasoningPanel {
     this.open = false;
     this.foldTimer = 0;
     this.grew = false;
+    this.over = false; // nothing comes to follow
     this.text = h("div", { class: "reasoning-text" });
     this.log = new LineLog(this.text);
     this.view = h("div", { class: "reasoning-view", tabindex: "0", "aria-live": "off" }, this.text);
     const latest = button("Latest", () => {}, { class: "pill" });
-    this.follower = new Follower(this.view, latest);
+    this.follower = new Follower(this.view, latest, this.text);
     this.title = h("span", { class: "reasoning-title" }, "Waiting");
     this.toggle = h(
       "button", { type: "button", class: "reasoning-toggle", "aria-expanded": "false", "aria-controls": id,
@@ -80,9 +81,11 @@ export class ReasoningPanel {
     const first = this.log.length === 0;
     this.log.append(text);
     this.grew = true;
+    this.over = !thinking;
     if (!first) return;
     this.tools.hidden = false;
-    if (!this.touched && (panels() === "open" || (panels() === "auto" && thinking))) this.#set(true);
+    if (this.open) this.#place();
+    else if (!this.touched && (panels() === "open" || (panels() === "auto" && thinking))) this.#set(true);
   }
 
   /** The first answer token is here. `live`: it came while this page was looking. */
@@ -94,9 +97,9 @@ export class ReasoningPanel {
     else this.foldTimer = setTimeout(() => !this.touched && panels() === "auto" && this.#set(false), FOLD_AFTER_MS);
   }
 
-  /** Scroll to the newest line if pinned. Called once a frame after all text is in. */
+  /** Called once a frame after all text is in. */
   settle() {
-    if (this.grew && this.open) this.follower.stick();
+    if (this.grew) this.find.grew();
     this.grew = false;
   }
 
@@ -108,6 +111,7 @@ export class ReasoningPanel {
     const amount = reasoningTokens && !heavy ? ` · ${counted}` : ""; // heavy's are all its streams' together
     if (this.log.length) {
       const done = thinkingEnded !== null;
+      this.over = done;
       state = done ? "thought" : "thinking";
       title = done ? `Thought for ${seconds(thinkingEnded)}${amount}` : `Thinking ${seconds(thinking)}${amount}`;
     } else if (heavy && thinking !== null) {
@@ -135,9 +139,7 @@ export class ReasoningPanel {
   userToggle(open = !this.open) {
     this.touched = true;
     clearTimeout(this.foldTimer);
-    const inside = this.region.contains(document.activeElement); // which folding would leave nowhere
     this.#set(open);
-    if (inside) this.toggle.focus({ preventScroll: true });
   }
 
   /** Be open or folded as the reader has set another panel of this lane. */
@@ -189,9 +191,18 @@ export class ReasoningPanel {
   #set(open) {
     if (open === this.open) return;
     this.open = open;
+    const inside = this.region.contains(document.activeElement); // which folding would leave nowhere
     this.region.hidden = !open;
     setAttribute(this.toggle, "aria-expanded", String(open));
-    if (open) this.follower.stick();
+    if (open) this.#place();
     else this.find.close();
+    if (inside) this.toggle.focus({ preventScroll: true });
+  }
+
+  /** While it is written, the follower shows an opened trace; one that is over shows its beginning, or where it was left. */
+  #place() {
+    if (!this.over || !this.follower.pinned) return;
+    this.follower.release();
+    this.view.scrollTop = 0;
   }
 }

@@ -104,6 +104,38 @@ def test_heavy_stopped_in_its_trajectories_says_where_the_reasoning_is(browser: 
         expect(title).to_have_text("The reasoning is in the trajectories")
 
 
+def test_a_trajectorys_reasoning_folds_once_it_answers_and_stays_as_the_reader_set_it(browser: Browser) -> None:
+    go, end = threading.Event(), threading.Event()
+    inner = scripted(
+        Phase(CONNECTED), Reasoning("Let me see. "), go, Answer("An answer."), end, Finish("stop"), id="inner"
+    )
+    heavy = HeavyProvider(LaneSpec("heavy", "Heavy", "heavy", of="inner", width=2, quorum=2), inner)
+    with opened(browser, inner, heavy) as page:
+        send(page)
+        row = lane(page, "heavy").locator("[data-trajectory]").first
+        expect(row).to_have_attribute("data-phase", "thinking")
+        row.locator(".trajectory-toggle").click()
+        toggle, preference = row.locator(".reasoning-toggle"), row.locator(".reasoning-foot select")
+        expect(toggle).to_have_attribute("aria-expanded", "true")
+        preference.select_option("open")
+        go.set()
+        expect(row).to_have_attribute("data-phase", "answering")
+        expect(toggle).to_have_attribute("aria-expanded", "true")
+        preference.select_option("auto")
+        expect(toggle).to_have_attribute("aria-expanded", "false")
+        toggle.click()
+        for expanded in ("false", "true"):
+            row.locator(".trajectory-toggle").click()
+            expect(row.locator(".trajectory-toggle")).to_have_attribute("aria-expanded", expanded)
+        expect(toggle).to_have_attribute("aria-expanded", "true")
+        expect(row.locator(".reasoning-text")).to_have_text("Let me see. ")
+        lane(page, "heavy").locator("[data-trajectory]").last.locator(".trajectory-toggle").click()
+        other = lane(page, "heavy").locator("[data-trajectory]").last.locator(".reasoning-toggle")
+        expect(other).to_have_attribute("aria-expanded", "false")  # it had answered before
+        end.set()
+        wait_phase(page, "heavy", "done")
+
+
 def test_heavy_says_what_its_trajectories_are_at(browser: Browser) -> None:
     draft, end, join = threading.Event(), threading.Event(), threading.Event()
     draws = ["Yes.", "No, that is not so."]
@@ -314,6 +346,69 @@ def test_a_very_long_trace_is_whole_and_mostly_not_laid_out(browser: Browser) ->
         )
         assert longest <= 1500
         end.set()
+
+
+def test_a_trace_opens_at_its_newest_line_while_written_and_at_its_beginning_once_over(browser: Browser) -> None:
+    trace = "".join(f"Paragraph {i}: " + "so it goes on and on " * 12 + "\n\n" for i in range(200))
+    end = threading.Event()
+    with opened(browser, scripted(Phase(CONNECTED), Reasoning(trace), end, Answer("Yes."), Finish("stop"))) as page:
+        page.evaluate("localStorage.setItem('kimi.reasoning-panels', 'folded')")
+        page.evaluate("window.addEventListener('error', ({message}) => console.error(message))")
+        send(page)
+        wait_phase(page, "a", "thinking")
+        toggle, pill = lane(page, "a").locator(".reasoning-toggle"), lane(page, "a").locator(".reasoning-frame .pill")
+        view = lane(page, "a").locator(".reasoning-view")
+        below = "view => view.scrollHeight - view.scrollTop - view.clientHeight"
+        toggle.click()
+        until(lambda: view.evaluate("view => view.scrollTop") > 1000 and view.evaluate(below) < 2)
+        expect(pill).to_be_hidden()
+        toggle.click()
+        end.set()
+        wait_phase(page, "a", "done")
+        toggle.click()
+        expect(pill).to_be_visible()
+        assert view.evaluate("view => view.scrollTop") == 0
+        pill.click()
+        until(lambda: view.evaluate("view => view.scrollTop") > 1000 and view.evaluate(below) < 2)
+        expect(pill).to_be_hidden()
+
+
+def test_find_goes_on_while_the_trace_is_written_and_marks_what_it_found(browser: Browser) -> None:
+    more, end = threading.Event(), threading.Event()
+    script = [Reasoning("In İzmir: alpha, alp"), more, Reasoning("ha and ALPHA"), end, Answer("Yes."), Finish("stop")]
+    marked = "name => [...CSS.highlights.get(name)].map(range => range.toString())"
+    with opened(browser, scripted(Phase(CONNECTED), *script)) as page:
+        send(page)
+        wait_phase(page, "a", "thinking")
+        lane(page, "a").get_by_role("button", name="Find in reasoning").click()
+        page.keyboard.type("alpha")
+        count = lane(page, "a").locator(".find-count")
+        expect(count).to_have_text("1 of 1")
+        more.set()
+        expect(count).to_have_text("1 of 3")
+        assert page.evaluate(marked, "kimi-found") == ["alpha", "alpha", "ALPHA"]
+        page.keyboard.press("Enter")
+        page.keyboard.press("Enter")
+        expect(count).to_have_text("3 of 3")
+        assert page.evaluate(marked, "kimi-found-here") == ["ALPHA"]
+        end.set()
+        wait_phase(page, "a", "done")
+
+
+def test_a_panel_that_folds_by_itself_hands_on_the_keyboards_focus(browser: Browser) -> None:
+    go, end = threading.Event(), threading.Event()
+    with opened(
+        browser, scripted(Phase(CONNECTED), Reasoning("Let me see. "), go, Answer("Yes."), end, Finish("stop"))
+    ) as page:
+        send(page)
+        wait_phase(page, "a", "thinking")
+        lane(page, "a").locator(".reasoning-view").focus()
+        go.set()
+        toggle = lane(page, "a").locator(".reasoning-toggle")
+        expect(toggle).to_have_attribute("aria-expanded", "false")
+        expect(toggle).to_be_focused()
+        end.set()
+        wait_phase(page, "a", "done")
 
 
 def test_a_server_that_is_gone_is_told_and_found_again(browser: Browser) -> None:
