@@ -13,6 +13,7 @@ import { composer } from "./composer.js";
 import { copyFrom, h, reducedMotion, setText } from "./dom.js";
 import { listenToKeys } from "./keys.js";
 import { copyCodeOnClick } from "./markdown.js";
+import { PastTurns } from "./past.js";
 import { versionsOf } from "./prompt.js";
 import { Replays } from "./replays.js";
 import { startBlock } from "./start.js";
@@ -38,19 +39,19 @@ class Page {
     this.conversation = null;
     this.row = null; // the current turn's row
     this.stream = null;
-    this.pastRows = [];
     this.replays = new Replays({
-      rows: () => [...this.pastRows, this.row].filter(Boolean),
+      rows: () => this.#rows,
       actions: (turnId) => this.#actions(turnId),
       focusedLane: () => this.focusedLane,
       say: (text) => this.#say(text),
     });
-    this.past = h("div", { class: "turns-past" });
     this.current = h("div", { class: "turn-current" });
     this.focusedLane = null; // id of the lane that has the width
     this.announcer = new Announcer();
     this.notice = h("div", { class: "page-notice", role: "alert", hidden: true });
-    this.scroller = h("div", { class: "turns" }, this.notice, this.past, this.current);
+    this.scroller = h("div", { class: "turns" });
+    this.past = new PastTurns(this.scroller, (row) => row.id === this.sought && this.#seek(row.id));
+    this.scroller.append(this.notice, this.past.element, this.current);
     copyCodeOnClick(this.scroller, copyFrom);
     this.ends = [listenToKeys(this), chat.on("open", ({ detail }) => this.open(detail))];
     this.onpopstate = () => this.load();
@@ -68,6 +69,11 @@ class Page {
     for (const end of this.ends) end();
     window.removeEventListener("popstate", this.onpopstate);
     window.removeEventListener("focus", this.onfocus);
+  }
+
+  /** All rows of the conversation, the current one last. */
+  get #rows() {
+    return [...this.past.rows, this.row].filter(Boolean);
   }
 
   get visible() {
@@ -147,7 +153,7 @@ class Page {
   focusLane(id) {
     if (id && NARROW.matches) return this.#shown?.showLane(id);
     this.focusedLane = id === this.focusedLane ? null : id;
-    for (const row of [...this.pastRows, this.row, ...this.replays.shown]) row?.focusLane(this.focusedLane);
+    for (const row of [...this.#rows, ...this.replays.shown]) row.focusLane(this.focusedLane);
     return undefined;
   }
 
@@ -195,14 +201,15 @@ class Page {
     if (!state || this.row?.id === turnId) return;
     if (!state.turns.length) return this.#say("This turn is not there any more. Reload the page.");
     if (state.notice) this.#say(state.notice);
-    if (this.row?.id && state.conversation === this.conversation) this.#retire();
+    const goesOn = Boolean(this.row?.id) && state.conversation === this.conversation;
+    if (goesOn) this.#retire();
     else {
       this.#dropPast();
       for (const turn of state.turns.slice(0, -1)) this.#addPast(turn);
     }
     const left = this.conversation && this.conversation !== state.conversation;
     this.conversation = state.conversation;
-    this.#follow(state.turns.at(-1));
+    this.#follow(state.turns.at(-1), goesOn && !reducedMotion() ? "smooth" : "auto");
     this.#address(left);
     this.#tellPython();
   }
@@ -228,7 +235,7 @@ class Page {
 
   /** A vote in another tab has opened a blind turn that this one shows, too. */
   async #openedElsewhere(id) {
-    if (![...this.pastRows, this.row].some((row) => row?.id === id)) return;
+    if (!this.#rows.some((row) => row.id === id)) return;
     const turn = (await stateOf({ turn: id }).catch(() => null))?.turns.find((one) => one.turn_id === id);
     if (turn) this.#reopen(turn);
   }
@@ -241,14 +248,14 @@ class Page {
     else if (!again && conversation === this.conversation && turn !== this.row?.id) this.#openTurn(turn);
   }
 
-  #follow(turn) {
+  /** `behavior`: how it comes to the top, as scrollIntoView has it. */
+  #follow(turn, behavior = "auto") {
     this.#drop();
-    this.row = new TurnRow({ ...turn, lanes: this.#infos(turn.lanes) }, this.#actions(turn.turn_id));
-    this.row.focusLane(this.focusedLane);
+    this.row = this.#rowOf(turn);
     this.current.replaceChildren(this.row.element);
     this.#running(!turn.closed);
     this.#watch();
-    this.row.element.scrollIntoView({ block: "start", behavior: reducedMotion() ? "auto" : "smooth" });
+    this.row.element.scrollIntoView({ block: "start", behavior });
   }
 
   /** Follow the current turn from where the page is. */
@@ -278,7 +285,7 @@ class Page {
   async #promote(id, lane) {
     try {
       const part = await promoteReasoning(id, lane);
-      [...this.pastRows, this.row].find((row) => row?.id === id)?.applyAll([{ lanes: { [lane]: part } }], true);
+      this.#rows.find((row) => row.id === id)?.applyAll([{ lanes: { [lane]: part } }], true);
       tabs.postMessage({ conversation: this.conversation, turn: id, again: true });
       return true;
     } catch (error) {
@@ -312,22 +319,13 @@ class Page {
     this.replays.end(this.row.id);
     this.stream?.close();
     this.stream = null;
-    this.#keepPast(this.row);
+    this.past.keep(this.row);
     this.row = null;
   }
 
-  #keepPast(row) {
-    row.retire();
-    row.focusLane(this.focusedLane);
-    this.pastRows.push(row);
-    this.past.append(row.element);
-  }
-
   #dropPast() {
-    for (const row of this.pastRows) this.replays.end(row.id);
-    for (const row of this.pastRows) row.close();
-    this.pastRows = [];
-    this.past.replaceChildren();
+    for (const row of this.past.rows) this.replays.end(row.id);
+    this.past.drop();
   }
 
   #drop() {
@@ -339,16 +337,15 @@ class Page {
     this.row = null;
   }
 
-  /** An earlier turn: its frame is asked for when it comes near the window. */
   #addPast(turn) {
-    const row = new TurnRow({ ...turn, lanes: this.#infos(turn.lanes) }, this.#actions(turn.turn_id));
-    this.#keepPast(row);
-    const near = new IntersectionObserver(([entry]) => {
-      if (!entry.isIntersecting) return;
-      near.disconnect();
-      row.fetch().then(() => row.id === this.sought && this.#seek(row.id));
-    }, { root: this.scroller, rootMargin: "600px" });
-    near.observe(row.element);
+    this.past.add(this.#rowOf(turn, { far: true }));
+  }
+
+  /** `options` as in turn.js. */
+  #rowOf(turn, options = {}) {
+    const row = new TurnRow({ ...turn, lanes: this.#infos(turn.lanes) }, this.#actions(turn.turn_id), options);
+    row.focusLane(this.focusedLane);
+    return row;
   }
 
   /** A blind turn has been opened: draw it anew, as it is. `here`: by the reader of this tab. */
@@ -358,13 +355,9 @@ class Page {
       this.#follow(turn);
       return here && this.row.verdict.focus();
     }
-    const place = this.pastRows.findIndex((row) => row.id === turn.turn_id);
-    if (place < 0) return undefined;
-    const row = new TurnRow({ ...turn, lanes: this.#infos(turn.lanes) }, this.#actions(turn.turn_id));
-    row.retire();
-    this.pastRows[place].close();
-    this.pastRows[place].element.replaceWith(row.element);
-    this.pastRows[place] = row;
+    if (!this.#rows.some(({ id }) => id === turn.turn_id)) return undefined;
+    const row = this.#rowOf(turn);
+    this.past.replace(row);
     if (here) row.verdict.focus();
     return row.fetch();
   }
@@ -408,7 +401,7 @@ class Page {
     const { conversation } = this;
     const versions = await versionsOf(conversation);
     if (conversation !== this.conversation) return;
-    for (const row of [...this.pastRows, this.row]) row?.prompt?.showVersions(versions[row.seq]);
+    for (const row of this.#rows) row.prompt?.showVersions(versions[row.seq]);
   }
 
   /** `left`: another conversation was shown before, and the way back leads to it. */

@@ -116,7 +116,7 @@ export class Replay {
   #jump(until) {
     const before = this.row;
     this.clock = new PlayClock();
-    this.row = new TurnRow(this.document.turn, this.actions, this.clock);
+    this.row = new TurnRow(this.document.turn, this.actions, { clock: this.clock });
     this.drawn(this.row);
     if (before) {
       this.row.likeBefore(before);

@@ -1,6 +1,7 @@
 /**
  * One turn: the prompt, then its lanes side by side (on a narrow screen one at a time, with tabs and swiping).
  * `apply(frame)` takes frames of the stream route; see kimi_ui/ui/frames.py for what stands in them.
+ * A row far from the window is its prompt only, which is light; `fetch` draws the rest.
  */
 import { ask } from "./chat.js";
 import { Clock } from "./clock.js";
@@ -16,9 +17,11 @@ const TICK_MS = 100;
 export class TurnRow {
   /**
    * `turn`: turn_id ("" while idle), prompt, lanes (their infos). `actions` as in lane.js and turn_tools.js, bound to
-   * this turn. `clock` gives the turn's time; a replay brings its own.
+   * this turn. `clock` gives the turn's time; a replay brings its own. `far`: to be drawn later.
    */
-  constructor(turn, actions, clock = new Clock()) {
+  constructor(turn, actions, { clock = new Clock(), far = false } = {}) {
+    this.turn = turn;
+    this.actions = actions;
     this.id = turn.turn_id;
     this.seq = turn.seq;
     this.prompt = turn.prompt === null ? null : new PromptBlock(turn);
@@ -26,6 +29,14 @@ export class TurnRow {
     this.ticker = 0;
     this.lanes = new Map();
     this.tabs = new Map();
+    this.focused = null; // id of the lane that has the width
+    const state = `${turn.blind ? " blind" : ""}${far ? " far" : ""}`;
+    this.element = h("article", { class: `turn${state}`, "data-turn": this.id }, this.prompt?.element);
+    if (!far) this.#draw();
+  }
+
+  #draw() {
+    const { turn, actions } = this;
     this.grid = h("div", { class: "lanes", onscroll: () => this.#markTab() });
     this.tabBar = h("div", { class: "lane-tabs", role: "tablist", "aria-label": "Lanes" });
     turn.lanes.forEach((info, index) => {
@@ -45,8 +56,7 @@ export class TurnRow {
     this.verdict = this.id ? new Verdict(turn, infos, actions.opened) : null;
     this.tools = this.id && !turn.blind ? new TurnTools(turn.turn_id, actions) : null;
     if (this.tools) this.verdict.element.append(this.tools.element);
-    this.element = h("article", { class: turn.blind ? "turn blind" : "turn", "data-turn": this.id },
-      this.prompt?.element, this.race?.element, this.tabBar, this.grid, this.verdict?.element);
+    this.element.append(...[this.race?.element, this.tabBar, this.grid, this.verdict?.element].filter(Boolean));
     this.#markTab();
   }
 
@@ -60,6 +70,11 @@ export class TurnRow {
 
   /** All of a turn that is over, from the server. Where that fails the row says so and offers to try again. */
   async fetch() {
+    if (!this.lanes.size) {
+      this.#draw();
+      this.retire();
+      this.focusLane(this.focused);
+    }
     try {
       this.apply(await ask(`/kimi/turns/${this.id}/frame`), false);
     } catch (error) {
@@ -68,6 +83,7 @@ export class TurnRow {
         h("p", { class: "card-title" }, `This turn could not be fetched. ${error.message}`), again);
       this.grid.before(card);
     }
+    this.element.classList.remove("far");
   }
 
   /** `live` false for frames that tell what has been: nothing in them happened before the reader's eyes. */
@@ -118,8 +134,9 @@ export class TurnRow {
 
   /** Give one lane the width and shrink the others to strips; null: all side by side. */
   focusLane(id) {
+    this.focused = id;
     const focused = this.lanes.has(id) ? id : null;
-    this.grid.toggleAttribute("data-focused", focused !== null);
+    this.grid?.toggleAttribute("data-focused", focused !== null);
     for (const [name, lane] of this.lanes) lane.setWidth(focused === null ? "" : name === focused ? "focused" : "strip");
   }
 

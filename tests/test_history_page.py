@@ -330,6 +330,22 @@ def test_an_address_leads_to_an_earlier_turn(site: ChatSite, page: Page) -> None
     )
 
 
+def test_an_earlier_turn_is_drawn_when_it_comes_near(site: ChatSite, page: Page) -> None:
+    site.say(spoken(answer="A paragraph.\n\n" * 40))
+    first, _, _, last = (ask(page, prompt) for prompt in ("First", "Second", "Third", "Fourth"))
+    page.goto(f"{site.url}/?turn={last}")
+    expect(page.locator(".turns-past .turn").last.locator(".lane").first).to_have_attribute("data-phase", "done")
+    earliest = page.locator(f'[data-turn="{first}"]')
+    expect(earliest.locator(".prompt-text")).to_have_text("First")
+    expect(earliest.locator(".lane")).to_have_count(0)
+    page.get_by_role("button", name="Give Kimi K2 the whole width").last.click()
+    earliest.scroll_into_view_if_needed()
+    for place in range(3):
+        expect(earliest.locator(".lane").nth(place)).to_have_attribute("data-phase", "done")
+    expect(earliest.locator(".lane.focused .lane-name")).to_contain_text("Kimi K2")
+    expect(page.locator("[data-lane]")).to_have_count(3)  # the current turn's alone
+
+
 def test_the_conversation_asked_for_last_is_shown(site: ChatSite, page: Page) -> None:
     first, second = (begin(page, prompt) for prompt in ("First", "Second"))
     begin(page, "Third")
