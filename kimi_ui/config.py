@@ -8,7 +8,9 @@ It knows nothing of providers: what a lane is served by is ``providers.roster``'
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +26,8 @@ __all__ = ["ConfigError", "Settings", "default_lanes_path", "read_environment", 
 APP_DIRECTORY = Path(__file__).resolve().parent.parent
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 7860
+_FOR_CLIENTS = ("OLLAMA_HOST", "SSL_CERT_FILE", "SSL_CERT_DIR")  # besides *_proxy: what HTTP clients read unasked
+_environment_in_use = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,24 @@ def read_environment() -> dict[str, str]:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{directory / '.env'} cannot be read ({error}); save it as UTF-8 text.") from error
         merged |= {name: value for name, value in values.items() if value}
-    return merged | dict(os.environ)
+    with _environment_in_use:
+        return merged | dict(os.environ)
+
+
+@contextmanager
+def hidden_from_clients() -> Iterator[None]:
+    """Inside, the environment names no proxy, no Ollama and no certificates.
+
+    For importing a library that makes an HTTP client of its own at import: such a client, never used here, raises for
+    any setting that it cannot read, where a lane can say in a sentence what is wrong. ``read_environment`` waits.
+    """
+    with _environment_in_use:
+        names = [name for name in os.environ if name in _FOR_CLIENTS or name.lower().endswith("_proxy")]
+        hidden = {name: os.environ.pop(name) for name in names}
+        try:
+            yield
+        finally:
+            os.environ.update(hidden)
 
 
 def default_lanes_path() -> Path:

@@ -317,3 +317,28 @@ def test_serve_says_where_it_is_and_what_serves_each_lane_and_ends_on_sigterm(
     assert lines[0].startswith("Kimi UI is at http://127.0.0.1:") and str(tmp_path / "s.db") in lines[1]
     assert str(path) in lines[2] and lines[3].startswith("  Fast: ")
     assert process.returncode == 0 and "Traceback" not in err
+
+
+UNREADABLE = {
+    "all_proxy": "socks://127.0.0.1:7891/",
+    "http_proxy": "http://proxy:port",
+    "no_proxy": "localhost,::1,[::1]",
+    "OLLAMA_HOST": "host:abc",
+    "SSL_CERT_FILE": "/nowhere/certificates.pem",
+}
+
+
+@pytest.mark.parametrize("settings", [UNREADABLE, {"OLLAMA_HOST": "::1"}])
+def test_settings_that_no_client_can_read_keep_nothing_from_starting(lanes: str, settings: dict[str, str]) -> None:
+    env = os.environ | settings
+    doctor = run("-m", "kimi_ui", "doctor", "--lanes", lanes, env=env)
+    assert doctor.stderr == "" and doctor.stdout.count("\n  reachable") == 2
+    command = [sys.executable, "app.py", "--no-browser", "--port", "0", "--lanes", lanes]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+    ) as process:
+        assert process.stdout
+        first = process.stdout.readline()
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+    assert first.startswith("Kimi UI is at ") and err == ""

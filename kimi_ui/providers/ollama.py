@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
-import ollama
 
+from ..config import hidden_from_clients
 from ..core.conversation_settings import is_model_id
 from ..core.events import CONNECTED, LOADING_MODEL, PREPARING, Event, Flag, Phase, Reporter
 from ..core.lane import LaneSpec
@@ -31,6 +31,9 @@ from .ndjson import JsonLines, loads
 from .ollama_body import OllamaBody
 from .texts import Texts
 from .transport import MOST_ERROR_BODY, OllamaTransport, leaving, proxy_for
+
+with hidden_from_clients():
+    import ollama
 
 NUM_CTX = 32768  # tokens of context where the lane says nothing
 CONNECT_S = 5.0

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from fastapi import FastAPI
 
+from ..config import hidden_from_clients
 from ..core.tokens import counter
 from ..engine import Engine
 from .accents import accent_css
@@ -74,7 +75,8 @@ def _create(
 ) -> FastAPI:
     """Gradio is imported here, not before: it takes seconds. ``private``: statistics are of one's own turns only."""
     harden_environment()
-    import gradio as gr
+    with hidden_from_clients():
+        import gradio as gr
 
     from . import app as page
     from .lanes_tab import LanesRoutes
