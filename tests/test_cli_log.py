@@ -204,6 +204,14 @@ def test_reading_leaves_a_file_that_is_no_log_alone(
     assert path.read_bytes() == content and [found.name for found in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_what_is_not_a_file_is_no_log_to_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    assert main(["stats", "--db", str(tmp_path / "fifo")]) == 2
+    assert "is not a file. Choose another place with --db." in capsys.readouterr().err
+    assert main(["stats", "--db", "/"]) == 2
+    assert "The log / is a directory." in capsys.readouterr().err
+
+
 def test_reading_leaves_another_database_and_a_newer_log_alone(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = log.with_name("other.db")
     with closing(sqlite3.connect(other)) as db:

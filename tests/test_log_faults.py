@@ -140,6 +140,18 @@ def test_a_second_live_process_is_not_swept(tmp_path: Path) -> None:
     check(path)
 
 
+def test_a_link_to_a_log_is_that_log(tmp_path: Path) -> None:
+    path, link = tmp_path / "log.sqlite3", tmp_path / "elsewhere" / "link.sqlite3"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    with child(path, "until", "stored") as process:
+        said(process, "reached")
+        with writing(link) as writer:
+            assert [status for status, _, _ in attempts(path)] == ["open"], "its process lives"
+            store(writer, turn())
+    assert len(LogReader(link).turns()) == 2 and list(link.parent.iterdir()) == [link]
+
+
 def test_two_processes_write_at_once(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     with child(path, "stream") as first, child(path, "stream") as second:
@@ -284,38 +296,6 @@ def test_a_log_that_another_process_uses_is_never_set_aside(tmp_path: Path) -> N
         assert not list(tmp_path.glob("*newer*")) and len(LogReader(path).turns()) == 1
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda path: path.mkdir(), "is a directory"),
-        (lambda path: (path.parent.rmdir(), path.parent.touch()), "cannot be written"),
-        (lambda path: path.symlink_to("/dev/full"), "cannot be opened"),
-    ],
-)
-def test_a_place_that_cannot_hold_a_log_is_named_with_a_remedy(tmp_path: Path, make: object, message: str) -> None:
-    path = tmp_path / "data" / "log.sqlite3"
-    path.parent.mkdir()
-    make(path)  # type: ignore[operator]
-    writer = LogWriter(path)
-    with pytest.raises(LogError, match=message) as raised:
-        writer.start()
-    assert "--db" in raised.value.remedy and str(path) in raised.value.message
-    writer.close()
-
-
-def test_another_programs_database_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "theirs.sqlite3"
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("CREATE TABLE turns (x)")
-        db.commit()
-    with pytest.raises(LogError, match="cannot be opened"):
-        LogWriter(path).start()
-    with closing(sqlite3.connect(path)) as db:
-        assert db.execute("SELECT sql FROM sqlite_master WHERE name = 'turns'").fetchall() == [
-            ("CREATE TABLE turns (x)",)
-        ]
-
-
 def test_a_spill_file_cut_in_the_middle_of_a_line_gives_its_whole_lines(tmp_path: Path) -> None:
     log = turn()
     spill = tmp_path / "log.sqlite3.0123456789abcdef.spill.jsonl"
@@ -376,6 +356,7 @@ def test_a_writer_that_dies_leaves_nobody_waiting(tmp_path: Path, monkeypatch: p
     with pytest.raises(RuntimeError, match="the log is closed"):
         writer.flush().result(60)
     writer.close()
+    writer._thread.join(60)  # its last words are ignored here only
 
 
 def test_a_spill_file_cannot_smuggle_sql() -> None:

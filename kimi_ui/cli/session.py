@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..config import Settings, read_environment
 from ..engine import Engine
-from ..log.files import LogError, LogUnusable
+from ..log.files import LogError, LogUnusable, check_place
 from ..log.reader import LogReader
 from ..log.writer import LogWriter
 from ..providers.roster import Roster
@@ -53,8 +53,7 @@ def log_reader(settings: Settings) -> LogReader:
     reader = LogReader(settings.db)
     if not settings.db.exists():
         return reader
-    if settings.db.is_dir():
-        raise CommandError(f"The log {settings.db} is a directory. Check --db.")
+    check_place(settings.db)
     if settings.db.stat().st_size and not reader.is_log():
         raise CommandError(f"{settings.db} is no log of Kimi UI. Check --db.")
     writer = LogWriter(settings.db, begins_anew=False)

@@ -23,6 +23,7 @@ from .records import Op
 
 LOCK_WAIT_S = 1.0  # for another process's write
 START_WAIT_S = 30.0  # for another process's migration
+OTHER_PLACE = "Choose another place with --db."
 UNREADABLE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -48,11 +49,19 @@ def is_unreadable(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in UNREADABLE
 
 
+def check_place(path: Path) -> None:
+    """Raises ``LogError`` if something is at ``path`` that is no file: a device must not even be opened."""
+    if path.is_dir():
+        raise LogError(f"The log {path} is a directory.", OTHER_PLACE)
+    if path.exists() and not path.is_file():
+        raise LogError(f"The log {path} is not a file.", OTHER_PLACE)
+
+
 class LogFiles:
     """The files of one log, for the process ``boot_id``."""
 
     def __init__(self, path: Path, boot_id: str) -> None:
-        self.path = path
+        self.path = Path(os.path.realpath(path))  # by whatever link it is opened, all processes meet at one lock
         self.boot_id = boot_id
         self.write_lock = FileLock(self._beside("lock"))
         self._alive = FileLock(self._beside(f"{boot_id}.alive"))
@@ -60,13 +69,11 @@ class LogFiles:
         self.rejected = self._beside("rejected.jsonl")
 
     def _beside(self, suffix: str) -> Path:
-        return self.path.with_name(f"{self.path.name}.{suffix}")
+        return self.path.parent / f"{self.path.name}.{suffix}"
 
     def prepare(self) -> None:
         """Make the directory and the file, readable by this user alone. Raises ``LogError``."""
-        remedy = "Choose another place with --db."
-        if self.path.is_dir():
-            raise LogError(f"The log {self.path} is a directory.", remedy)
+        check_place(self.path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -75,7 +82,8 @@ class LogFiles:
         except Timeout:
             raise LogError(f"Another process keeps the log {self.path} locked.", "End it, or choose --db.") from None
         except OSError as error:
-            raise LogError(f"The log {self.path} cannot be written ({error.strerror}).", remedy) from error
+            message = f"The log {self.path} cannot be written ({error.strerror})."
+            raise LogError(message, OTHER_PLACE) from error
         self.write_lock.release()
 
     def live(self) -> None:

@@ -62,8 +62,9 @@ class LogReader:
     def connect(self) -> Iterator[sqlite3.Connection]:
         """A read-only connection for one piece of work, rows by column name; an empty database if there is no log."""
         if self.path.is_file() and self.path.stat().st_size:
-            uri = f"file:{quote(str(self.path.resolve()))}?mode=ro"
-            if not os.access(self.path.parent, os.W_OK) and not self.path.with_name(f"{self.path.name}-wal").exists():
+            path = self.path.resolve()
+            uri = f"file:{quote(str(path))}?mode=ro"
+            if not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists():
                 uri += "&immutable=1"  # an archived log: SQLite could not put its -shm beside it, nor anybody write
             connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
         else:
