@@ -24,11 +24,11 @@ function pressed(page, event) {
 }
 
 function actionOf(page, key, field) {
-  if (/^[1-6]$/.test(key)) return () => page.focusNth(Number(key) - 1);
+  if (/^[1-6]$/.test(key)) return () => focusNth(page, Number(key) - 1);
   switch (key) {
-    case "t": case "T": return () => page.toggleThinking();
-    case "s": case "S": return () => page.stopFocused();
-    case "r": case "R": return () => page.replay();
+    case "t": case "T": return () => toggleThinking(page);
+    case "s": case "S": return () => stopFocused(page);
+    case "r": case "R": return () => replay(page);
     case "/": return () => document.querySelector("#prompt textarea")?.focus();
     case "?": return () => openShortcuts();
     case "Escape": return () => escape(page, field);
@@ -44,4 +44,34 @@ function escape(page, field) {
   else if (page.endReplay()) return;
   else if (page.running) document.querySelector("#stop")?.click();
   else field?.blur();
+}
+
+function focusNth(page, index) {
+  const id = [...(page.shown?.lanes.keys() ?? [])][index];
+  if (id) page.focusLane(id);
+}
+
+/** The lane a key means: the one with the width, the one the keyboard is in, on a narrow screen the one shown. */
+function meantLane({ shown, narrow, focusedLane }) {
+  if (!shown) return null;
+  if (narrow) return shown.shownLane;
+  const { lanes } = shown;
+  return lanes.get(focusedLane) ?? [...lanes.values()].find((lane) => lane.element.contains(document.activeElement)) ?? null;
+}
+
+function toggleThinking(page) {
+  const meant = meantLane(page);
+  const lanes = meant ? [meant] : [...(page.shown?.lanes.values() ?? [])];
+  const open = !lanes.some((lane) => lane.reasoning.open);
+  for (const lane of lanes) lane.toggleThinking(open);
+}
+
+function stopFocused(page) {
+  const lane = meantLane(page);
+  if (lane?.running) lane.stop.click();
+}
+
+/** Begin the current turn's replay, or let it run and rest. */
+function replay(page) {
+  page.shown?.element.parentElement.querySelector('[data-action="replay"]')?.click();
 }

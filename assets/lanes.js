@@ -80,6 +80,11 @@ class Page {
     return this.scroller.clientHeight > 0;
   }
 
+  /** Whether one lane at a time is shown. */
+  get narrow() {
+    return NARROW.matches;
+  }
+
   get running() {
     return document.documentElement.hasAttribute("data-kimi-running");
   }
@@ -151,39 +156,10 @@ class Page {
 
   /** Give a lane the whole width, on a narrow screen show it; the same lane again or null: all side by side. */
   focusLane(id) {
-    if (id && NARROW.matches) return this.#shown?.showLane(id);
+    if (id && this.narrow) return this.shown?.showLane(id);
     this.focusedLane = id === this.focusedLane ? null : id;
     for (const row of [...this.#rows, ...this.replays.shown]) row.focusLane(this.focusedLane);
     return undefined;
-  }
-
-  focusNth(index) {
-    const id = this.#shown && [...this.#shown.lanes.keys()][index];
-    if (id) this.focusLane(id);
-  }
-
-  /** The lane a key means: the one with the width, the one the keyboard is in, on a narrow screen the one shown. */
-  get #keyLane() {
-    if (!this.#shown) return null;
-    const { lanes } = this.#shown;
-    if (NARROW.matches) return this.#shown.shownLane;
-    return lanes.get(this.focusedLane) ?? [...lanes.values()].find((lane) => lane.element.contains(document.activeElement)) ?? null;
-  }
-
-  toggleThinking() {
-    const lanes = this.#keyLane ? [this.#keyLane] : [...(this.#shown?.lanes.values() ?? [])];
-    const open = !lanes.some((lane) => lane.reasoning.open);
-    for (const lane of lanes) lane.toggleThinking(open);
-  }
-
-  stopFocused() {
-    const lane = this.#keyLane;
-    if (lane?.running) lane.stop.click();
-  }
-
-  /** Begin the current turn's replay, or let it run and rest. */
-  replay() {
-    this.#shown?.element.parentElement.querySelector('[data-action="replay"]')?.click();
   }
 
   /** End the replay the reader is at; false if there is none. */
@@ -192,7 +168,7 @@ class Page {
   }
 
   /** The row the reader sees of the current turn: its own, or a replay's. */
-  get #shown() {
+  get shown() {
     return this.replays.rowOf(this.row?.id) ?? this.row;
   }
 
