@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,9 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kimi_ui.core.events import ERROR_KINDS
+from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ProviderError
 from kimi_ui.providers.error_rules import RULES
 from kimi_ui.providers.errors import Asked, from_exception, from_payload, from_status, missing_key, retry_after_s, scrub
+from kimi_ui.providers.ollama import Ollama
+from kimi_ui.providers.openai_compatible import OpenAICompatible
 from kimi_ui.providers.transport import proxy_for
 
 CANARY = "cpk_canary.0123456789abcdef"
@@ -349,3 +353,53 @@ def test_no_proxy_sees_what_stays_on_this_machine(monkeypatch: pytest.MonkeyPatc
         assert proxy_for(url) is None
     for url in ("http://llm.example/v1", "http://10.0.0.1", "http://localhost.evil.example", "http://127.evil.example"):
         assert proxy_for(url) == "http://proxy.example:3128"
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["socks5://127.0.0.1:1080", "socks://127.0.0.1:7891/", "http://proxy:port", "http://proxy:99999", "http://"],
+)
+async def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    for lane in lanes_at("http://far.invalid/v1"):
+        with pytest.raises(ProviderError) as caught:
+            await lane.models()
+        failure = caught.value.failure
+        assert failure.kind == "connect" and failure.message == "ALL_PROXY names no proxy that can be used here."
+        assert "add far.invalid to no_proxy" in failure.remedy
+
+
+def test_a_proxy_without_a_scheme_is_spoken_to_by_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "127.0.0.1:9")
+    assert proxy_for("http://far.invalid/v1") == "http://127.0.0.1:9"
+
+
+async def test_certificates_that_are_not_there_are_named_by_their_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "no.pem").write_text("no certificate")
+    for path, why in ((tmp_path / "away.pem", "No such file"), (tmp_path / "no.pem", "no certificate")):
+        monkeypatch.setenv("SSL_CERT_FILE", str(path))
+        for lane in lanes_at("https://far.invalid/v1"):
+            with pytest.raises(ProviderError) as caught:
+                await lane.models()
+            failure = caught.value.failure
+            assert failure.kind == "tls" and "SSL_CERT_FILE" in failure.message and why in failure.message
+
+
+@pytest.mark.parametrize("url", ["http://a..b/v1", "http://h/\nv1", f"http://{'x' * 64}.invalid/v1"])
+async def test_an_address_that_is_none_is_a_sentence(url: str) -> None:
+    for lane in lanes_at(url):
+        with pytest.raises(ProviderError) as caught:
+            await lane.models()
+        assert caught.value.failure.kind in ("dns", "bad_url", "connect")  # Ollama's client tells no more
+        await lane.aclose()
+
+
+def lanes_at(url: str) -> list[OpenAICompatible | Ollama]:
+    return [
+        OpenAICompatible(LaneSpec("a", "A", "openai", model="m", base_url=url)),
+        Ollama(LaneSpec("b", "B", "ollama", model="m", base_url=url)),
+    ]

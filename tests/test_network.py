@@ -133,6 +133,14 @@ async def test_a_refusal_by_every_address_of_a_name_is_told_as_one(names: Module
     assert isinstance(refused.value.__cause__, ConnectionRefusedError)
 
 
+@both
+@pytest.mark.parametrize(("host", "port"), [("a..b", 80), ("127.0.0.1", 99999)])
+async def test_what_is_no_address_is_one_that_cannot_be_resolved(names: ModuleType, host: str, port: int) -> None:
+    with pytest.raises(names.ConnectError) as failed:
+        await Network(names).connect_tcp(host, port, 5)
+    assert isinstance(failed.value.__cause__, socket.gaierror)
+
+
 async def test_both_transports_connect_this_way(upstream: Upstream) -> None:
     url = f"{upstream.base_url}/models"
     async with httpx.AsyncClient(transport=OllamaTransport()) as old, old.stream("GET", url) as response:

@@ -141,6 +141,17 @@ async def test_the_key_is_the_lanes_own_and_no_other(upstream: Upstream, monkeyp
         upstream.requests.clear()
 
 
+@pytest.mark.parametrize("key", ["“abc”", "é", "abc\u200b", "a b", "a\n"])
+async def test_a_key_that_cannot_be_sent_is_named_and_nothing_is_asked(upstream: Upstream, key: str) -> None:
+    provider = lane(upstream, key=key, api_key_env="GATE_KEY")
+    with pytest.raises(ProviderError) as caught:
+        await provider.prepare(unheard)
+    assert caught.value.failure.kind == "auth" and "The value of GATE_KEY" in caught.value.failure.message
+    check = await provider.check()
+    assert (check.ok, check.problem) == (False, caught.value.failure.message) and not check.reachable
+    assert not upstream.requests
+
+
 async def test_a_prompt_that_did_not_fit_is_flagged(upstream: Upstream) -> None:
     full = line(done=True, done_reason="stop", prompt_eval_count=2047, eval_count=1)
     upstream.script("full", streamed([line({"content": "a"}), full]))

@@ -262,5 +262,5 @@ async def test_connections_are_reused_and_many_streams_run_at_once(upstream: Ups
 def test_only_one_file_knows_each_client() -> None:
     providers = Path(__file__).parent.parent / "kimi_ui"
     for library, owner in (("openai", "openai_compatible.py"), ("ollama", "ollama.py")):
-        users = [path.name for path in providers.rglob("*.py") if f"\nimport {library}\n" in path.read_text()]
+        users = [path.name for path in providers.rglob("*.py") if f"import {library}\n" in path.read_text()]
         assert users == [owner]

@@ -35,10 +35,10 @@ def some(names: list[str], most: int = 5) -> str:
 def failed(error: ProviderError, latency_ms: float | None = None) -> Check:
     """A check that ended with an error, told as far as the error tells it."""
     failure = error.failure
-    reached = failure.kind not in _UNREACHED
+    unasked = failure.kind == "auth" and failure.http_status is None  # the key is missing, or cannot be sent
     return Check(
         ok=False,
-        reachable=reached,
+        reachable=None if unasked else failure.kind not in _UNREACHED,
         key_valid=False if failure.kind == "auth" else None,
         model_present=False if failure.kind == "model_missing" else None,
         latency_ms=latency_ms,

@@ -250,8 +250,13 @@ def missing_key(key_env: str, gateway: str) -> ProviderError:
     return ProviderError(Failure("auth", message, remedy, f"export {key_env}=…"))
 
 
-def bad_key(key_env: str) -> ProviderError:
-    """The key cannot be a header value."""
+def check_key(key: str, key_env: str) -> None:
+    """Raises ``ProviderError`` where the key cannot be part of a header value."""
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise _bad_key(key_env or "api_key")
+
+
+def _bad_key(key_env: str) -> ProviderError:
     message = f"The value of {key_env} holds characters that no key has (blanks inside, line ends or non-ASCII)."
     return ProviderError(Failure("auth", message, f"Set {key_env} again, copying the key alone."))
 
@@ -282,8 +287,10 @@ def from_exception(error: BaseException, asked: Asked) -> ProviderError:
         if isinstance(inner, ConnectionRefusedError):
             return _unreachable(asked, "refused the connection", inner)
     for inner in chain:
-        if isinstance(inner, httpx.HTTPError | httpx2.HTTPError | httpx.InvalidURL | httpx2.InvalidURL):
+        if isinstance(inner, httpx.HTTPError | httpx2.HTTPError):
             return _http(inner, asked)
+        if isinstance(inner, httpx.InvalidURL | httpx2.InvalidURL | ValueError):
+            return _bad_url(inner, asked)
     return simple("cut", asked, f"{type(error).__name__}: {error}", retryable=True)
 
 
@@ -308,11 +315,16 @@ def _http(error: Exception, asked: Asked) -> ProviderError:
             large = "too long" in str(error).lower() or "too many" in str(error).lower()
             return simple("too_large" if large else "protocol", asked, text)
         case httpx.LocalProtocolError() | httpx2.LocalProtocolError():
-            return bad_key(asked.key_env)  # nothing of the error is shown: it quotes the header
-        case httpx.UnsupportedProtocol() | httpx2.UnsupportedProtocol() | httpx.InvalidURL() | httpx2.InvalidURL():
-            return _error("bad_url", f"{asked.host} is no usable base_url.", "It starts with https://.", asked, text)
+            return _bad_key(asked.key_env)  # nothing of the error is shown: it quotes the header
+        case httpx.UnsupportedProtocol() | httpx2.UnsupportedProtocol():
+            return _bad_url(error, asked)
         case _:
             return simple("cut", asked, text, retryable=True)
+
+
+def _bad_url(error: Exception, asked: Asked) -> ProviderError:
+    text = f"{type(error).__name__}: {error}"
+    return _error("bad_url", f"{asked.host} is no usable base_url.", "It starts with https://.", asked, text)
 
 
 def _is_cut(text: str) -> bool:

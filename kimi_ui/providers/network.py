@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 import ssl
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -189,6 +190,8 @@ class Network(httpcore.AsyncNetworkBackend, httpcore2.AsyncNetworkBackend):
                     _, wire = await loop.create_connection(
                         _Wire, host, port, local_addr=local, happy_eyeballs_delay=ADDRESS_DELAY_S
                     )
+                except (ValueError, IndexError) as error:  # no name for IDNA; a port for no address at all
+                    raise socket.gaierror(socket.EAI_NONAME, f"{type(error).__name__}: {error}") from None
                 except OSError as error:
                     if f"[Errno {errno.ECONNREFUSED}]" in str(error):  # several addresses' failures are text alone
                         raise ConnectionRefusedError(errno.ECONNREFUSED, str(error)) from None

@@ -26,11 +26,11 @@ from ..core.lane import LaneSpec
 from .base import ChatRequest, Check, Host, Message, ProviderError
 from .body import HTTP_ERRORS, events_of, plain, read_bounded
 from .checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning
-from .errors import Asked, from_exception, from_payload, from_status, simple
+from .errors import Asked, check_key, from_exception, from_payload, from_status, simple
 from .ndjson import JsonLines, loads
 from .ollama_body import OllamaBody
 from .texts import Texts
-from .transport import MOST_ERROR_BODY, OllamaTransport, leaving, proxy_for
+from .transport import MOST_ERROR_BODY, OllamaTransport, certificates_for, leaving, proxy_for
 
 with hidden_from_clients():
     import ollama
@@ -68,7 +68,7 @@ class _Client(ollama.AsyncClient):
             timeout=httpx.Timeout(silence_s, connect=CONNECT_S),
             follow_redirects=False,
             transport=OllamaTransport(
-                verify=httpx.create_ssl_context() if base_url.lower().startswith("https:") else False,
+                verify=certificates_for(base_url, httpx.create_ssl_context),
                 proxy=proxy_for(base_url),
                 limits=httpx.Limits(max_keepalive_connections=0),  # a new one costs nothing here, a stale one does
             ),
@@ -174,8 +174,17 @@ class Ollama:
 
     def _opened(self) -> _Client:
         if self._client is None:
-            self._client = _Client(self.spec.base_url, self._key)
+            self._client = self._made()
         return self._client
+
+    def _made(self, silence_s: float | None = None) -> _Client:
+        """A client of its own. Raises ``ProviderError`` for a key, a base_url or an environment nothing can be sent
+        with."""
+        check_key(self._key, self.spec.api_key_env)
+        try:
+            return _Client(self.spec.base_url, self._key, silence_s)
+        except (ValueError, httpx.InvalidURL) as error:
+            raise from_exception(error, self._asked()) from None
 
     def _asked(self, model: str = "") -> Asked:
         spec = self.spec
@@ -208,7 +217,7 @@ class Ollama:
         """
         name = model or self.spec.model
         asked, sizes, done = self._asked(name), dict[str, tuple[int, int]](), False
-        client = _Client(self.spec.base_url, self._key, PULL_SILENCE_S)
+        client = self._made(PULL_SILENCE_S)
         lines = JsonLines()
         async with AsyncExitStack() as stack:
             stack.push_async_callback(client.close)

@@ -28,10 +28,10 @@ from .base import ChatRequest, Check, Host, Message, ProviderError
 from .body import HTTP_ERRORS, events_of, plain, read_bounded
 from .chat_body import ChatBody
 from .checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning, some
-from .errors import Asked, bad_key, from_exception, from_payload, from_status, missing_key, scrub, simple
+from .errors import Asked, check_key, from_exception, from_payload, from_status, missing_key, scrub, simple
 from .ndjson import loads
 from .texts import Texts
-from .transport import OpenAITransport, leaving, proxy_for
+from .transport import OpenAITransport, certificates_for, leaving, proxy_for
 
 CONNECT_S = 10.0
 LIST_S = 15.0
@@ -145,8 +145,7 @@ class OpenAICompatible:
         key = self._key()
         if not key and self.spec.api_key_env:
             raise missing_key(self.spec.api_key_env, asked.gateway)
-        if not (key.isascii() and key.isprintable()) or " " in key:
-            raise bad_key(self.spec.api_key_env or "api_key")
+        check_key(key, self.spec.api_key_env)
         absent = openai.Omit()
         return {
             "Authorization": f"Bearer {key}" if key else absent,
@@ -305,21 +304,29 @@ def _drop(body: dict[str, Any], name: str) -> bool:
 
 
 def _client(spec: LaneSpec) -> openai.AsyncOpenAI:
-    """A client that keeps to the lane's server: no retry, no redirect, no compression, no header from elsewhere."""
+    """A client that keeps to the lane's server: no retry, no redirect, no compression, no header from elsewhere.
+
+    Raises ``ProviderError`` for a base_url or an environment nothing can be sent with.
+    """
     transport = OpenAITransport(
-        verify=httpx2.create_ssl_context() if spec.base_url.lower().startswith("https:") else False,
+        verify=certificates_for(spec.base_url, httpx2.create_ssl_context),
         proxy=proxy_for(spec.base_url),
         limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=15),
     )
     # Silence has its limits in the engine; one of the socket's own would cost a fifth more CPU for every chunk.
     timeout = httpx2.Timeout(None, connect=CONNECT_S, pool=CONNECT_S)
-    client = openai.AsyncOpenAI(
-        base_url=spec.base_url,
-        api_key="none",  # never sent: the key goes into each request
-        max_retries=0,
-        timeout=timeout,
-        default_headers={"Accept-Encoding": "identity"},
-        http_client=httpx2.AsyncClient(transport=transport, timeout=timeout, follow_redirects=False, trust_env=False),
-    )
+    try:
+        client = openai.AsyncOpenAI(
+            base_url=spec.base_url,
+            api_key="none",  # never sent: the key goes into each request
+            max_retries=0,
+            timeout=timeout,
+            default_headers={"Accept-Encoding": "identity"},
+            http_client=httpx2.AsyncClient(
+                transport=transport, timeout=timeout, follow_redirects=False, trust_env=False
+            ),
+        )
+    except (ValueError, httpx2.InvalidURL) as error:
+        raise from_exception(error, Asked(spec.provider, spec.base_url)) from None
     _ = client.chat.completions.with_streaming_response  # loaded when it is first touched
     return client

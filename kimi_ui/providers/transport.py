@@ -6,12 +6,15 @@ the response's ``reconnected`` extension says so). And the body of an error is c
 openai client reads such bodies whole.
 
 Here too is told that a request leaves (``leaving``): what the libraries do before, milliseconds of it, is not the
-model's latency; connecting is.
+model's latency; connecting is. And what the environment says of proxies and certificates is read here, so that a
+mistake in it is told in a sentence.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -25,7 +28,9 @@ import httpcore2
 import httpx
 import httpx2
 
+from ..core.events import Failure
 from ..core.loopback import is_loopback
+from .base import ProviderError
 from .network import Network
 
 MOST_ERROR_BODY = 64 * 1024  # bytes
@@ -85,13 +90,60 @@ async def leaving(sent: Callable[[], None] | None) -> AsyncIterator[None]:
 
 
 def proxy_for(url: str) -> str | None:
-    """The proxy the environment names for this URL; none for this machine's own addresses."""
+    """The proxy the environment names for this URL; none for this machine's own addresses.
+
+    Raises ``ProviderError`` for one that is not reached by HTTP, or is no address.
+    """
     parts = urlsplit(url)
     host = parts.hostname or ""
     if not host or is_loopback(host) or host == "0.0.0.0" or proxy_bypass(host):  # 0.0.0.0, called, is this machine
         return None
     proxies = getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+    kind = parts.scheme if proxies.get(parts.scheme) else "all"
+    proxy = proxies.get(kind)
+    if not proxy:
+        return None
+    if "://" not in proxy:  # a form curl takes
+        proxy = f"http://{proxy}"
+    if not _is_http(proxy):
+        name = _as_set(f"{kind}_proxy")
+        raise ProviderError(  # without its value, which may hold a password
+            Failure(
+                "connect",
+                f"{name} names no proxy that can be used here.",
+                f"Write it like http://host:port (SOCKS is not spoken), or add {host} to no_proxy; then start again.",
+            )
+        )
+    return proxy
+
+
+def _is_http(proxy: str) -> bool:
+    try:
+        parts = urlsplit(proxy)
+        return parts.scheme in ("http", "https") and parts.port != 0 and bool(httpx.URL(proxy).host)
+    except (ValueError, httpx.InvalidURL):
+        return False
+
+
+def _as_set(name: str) -> str:
+    """The variable's name in the case it has in the environment."""
+    return next((found for found in os.environ if found.lower() == name), name)
+
+
+def certificates_for(url: str, trusted: Callable[[], ssl.SSLContext]) -> ssl.SSLContext | bool:
+    """``verify`` for this URL: what the library's own ``trusted`` makes of the environment, False without TLS.
+
+    Raises ``ProviderError`` where ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` cannot be read.
+    """
+    if not url.lower().startswith("https:"):
+        return False
+    try:
+        return trusted()
+    except OSError as error:  # ssl.SSLError too
+        name = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), "The system")
+        problem = f"{name} names no certificates that can be read ({error.strerror or error})."
+        remedy = "Set it to a file of certificates in PEM form, or remove it; then start again."
+        raise ProviderError(Failure("tls", problem, remedy)) from None
 
 
 class _Watched:
