@@ -21,6 +21,8 @@ from .core.lane import PROVIDERS, LaneSpec, Limits, Price
 
 MAX_LANES = 6
 MAX_WIDTH = 32
+MOST_LEVELS = 50  # of tables and lists in each other: a JSON schema has fewer, and a program's stack has an end
+MOST = 1e12  # of any number: what is larger is a slip, and may be too large for a float
 
 _COMMON = ("id", "label", "provider", "limits", "system", "send_reasoning")
 _MODEL = ("params", "extra_body", "price", "tokenizer")
@@ -68,6 +70,8 @@ def parse_lanes(text: str, name: str = "lanes.toml") -> list[LaneSpec]:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name} is not valid TOML: {_lower_first(str(error))}; correct that line.") from None
+    except RecursionError:
+        raise ConfigError(f"{name} nests tables or lists too deeply; flatten it.") from None
     tables = document.pop("lane", [])
     if isinstance(tables, dict):
         line = _line(text, r"\[lane\]")
@@ -205,8 +209,10 @@ def _base_url(place: _Place, provider: str) -> str:
         place.fail("base_url must start with http:// or https:// and name a host.", "base_url")
     if parts.username is not None or parts.password is not None:
         place.fail("base_url must not contain a user name or password; use api_key_env for the key.", "base_url")
-    if parts.query or parts.fragment:
+    if "?" in url or "#" in url:
         place.fail("base_url must end with the path, without '?' or '#'.", "base_url")
+    if not url.isprintable() or " " in url:
+        place.fail("base_url must not hold blanks or line ends.", "base_url")
     return url.rstrip("/")
 
 
@@ -226,6 +232,8 @@ def _params(place: _Place, key: str) -> dict[str, Any]:
     for inner in params:
         if inner in _NOT_PARAMS:
             place.fail(f"{inner} cannot be set in {key}, the app sends it itself; remove it.", inner)
+    if _is_deeper(params, MOST_LEVELS):
+        place.fail(f"{key} is nested more than {MOST_LEVELS} levels deep; flatten it.", key)
     try:
         json.dumps(params, allow_nan=False)
     except (TypeError, ValueError):
@@ -233,6 +241,11 @@ def _params(place: _Place, key: str) -> dict[str, Any]:
             f"{key} holds a value JSON cannot carry (a date, nan or inf); use numbers, text, lists and tables.", key
         )
     return params
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_is_deeper(item, levels - 1) for item in inner)
 
 
 def _price(place: _Place) -> Price | None:
@@ -244,21 +257,24 @@ def _price(place: _Place) -> Price | None:
             place.fail(f"price needs {key} = …, in USD per million tokens.", "price")
     for key in ("input", "cached_input", "output"):
         _number(place, table, key, minimum=0, unit="USD per million tokens")
-    as_of = table.get("as_of", "")
-    if isinstance(as_of, str) and as_of:
-        try:
-            as_of = date.fromisoformat(as_of)
-        except ValueError:
-            place.fail("price's as_of must be a date like 2026-07-01.", "as_of")
-    if as_of and not isinstance(as_of, date):
-        place.fail("price's as_of must be a date like 2026-07-01.", "as_of")
     cached = table.get("cached_input")
     return Price(
         input=float(table["input"]),
         output=float(table["output"]),
         cached_input=None if cached is None else float(cached),
-        as_of=as_of.isoformat()[:10] if as_of else "",
+        as_of=_day(place, table.get("as_of", "")),
     )
+
+
+def _day(place: _Place, value: Any) -> str:
+    """A date, or the text of one, as text."""
+    text = value.isoformat()[:10] if isinstance(value, date) else value
+    try:
+        if text == "" or date.fromisoformat(text).isoformat() == text:  # fromisoformat reads weeks, too
+            return str(text)
+    except (TypeError, ValueError):
+        pass
+    place.fail("price's as_of must be a date like 2026-07-01.", "as_of")
 
 
 def _limits(place: _Place) -> Limits:
@@ -273,7 +289,7 @@ def _number(place: _Place, table: Mapping[str, Any], key: str, minimum: float, u
     if key not in table:
         return
     value = table[key]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not minimum <= value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not minimum <= value <= MOST:
         place.fail(f"{key} must be a number of {unit}, not negative.", key)
 
 
@@ -286,12 +302,19 @@ def _think(place: _Place, provider: str) -> bool | str | None:
 
 
 def _tokenizer(place: _Place) -> str:
-    path = place.string("tokenizer")
-    if path and not Path(path).expanduser().is_file():
+    text = place.string("tokenizer")
+    if not text:
+        return ""
+    try:
+        path = Path(text).expanduser()
+        is_there = path.is_file()
+    except (RuntimeError, ValueError):  # ~somebody who has no home
+        is_there = False
+    if not is_there:
         place.fail(
             "tokenizer names a file that does not exist; give the path of the model's tiktoken.model.", "tokenizer"
         )
-    return str(Path(path).expanduser()) if path else ""
+    return str(path)
 
 
 def _check_together(specs: list[LaneSpec], places: list[_Place]) -> None:
