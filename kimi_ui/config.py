@@ -7,15 +7,18 @@ It knows nothing of providers: what a lane is served by is ``providers.roster``'
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 import platformdirs
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from .core.budget import BudgetError, read_usd
 from .core.loopback import is_loopback
@@ -49,8 +52,9 @@ class Settings:
 
     @property
     def password(self) -> str:
-        """The password people must give before they see anything; empty: none is asked for."""
-        return self.env.get("KIMI_UI_PASSWORD", "")
+        """The password people must give before they see anything; empty: none is asked for. Blanks alone are none."""
+        password = self.env.get("KIMI_UI_PASSWORD", "")
+        return password if password.strip() else ""
 
     @property
     def more_hosts(self) -> tuple[str, ...]:
@@ -66,17 +70,33 @@ class Settings:
 def read_environment() -> dict[str, str]:
     """The process's environment, with what ``.env`` files add to it. The environment wins over any file.
 
-    Read anew on every call, so a key written to ``.env`` is taken up while the app runs.
+    Read anew on every call, so a key written to ``.env`` is taken up while the app runs. Raises ``ConfigError`` for a
+    file that cannot be read and for a line that sets nothing.
     """
     merged: dict[str, str] = {}
     for directory in (APP_DIRECTORY, Path.cwd()):
-        try:
-            values = dotenv_values(directory / ".env", encoding="utf-8", interpolate=False)
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{directory / '.env'} cannot be read ({error}); save it as UTF-8 text.") from error
-        merged |= {name: value for name, value in values.items() if value}
+        merged |= _read_dotenv(directory / ".env")
     with _environment_in_use:
         return merged | dict(os.environ)
+
+
+def _read_dotenv(path: Path) -> dict[str, str]:
+    """What the file sets, without what it sets to nothing; empty where there is no such file."""
+    if not path.exists() or path.is_dir():
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); save it as UTF-8 text.") from error
+    values: dict[str, str] = {}
+    for line in parse_stream(io.StringIO(text)):
+        if line.error or (line.key and line.value is None):  # it may hold a key, so its text is not shown
+            raw = line.original.string
+            blank = raw[: len(raw) - len(raw.lstrip())].count("\n")
+            raise ConfigError(f"{path} line {line.original.line + blank} is not NAME=value; correct or remove it.")
+        if line.key:
+            values[line.key] = line.value or ""
+    return {name: value for name, value in values.items() if value}
 
 
 @contextmanager
@@ -110,8 +130,8 @@ def read_settings(
 ) -> Settings:
     """Settings from options (None: not given), then ``KIMI_UI_HOST/_PORT/_DB/_LANES``, then the defaults.
 
-    ``KIMI_UI_BUDGET_USD`` has no option. Raises ``ConfigError`` for a port or a budget that is none, and for a named
-    lanes file that does not exist.
+    ``KIMI_UI_BUDGET_USD`` has no option. Raises ``ConfigError`` for a host, a port or a budget that is none, and for a
+    named lanes file that does not exist.
     """
     env = read_environment() if env is None else env
     chosen_db = db or env.get("KIMI_UI_DB")
@@ -120,7 +140,7 @@ def read_settings(
     if lanes_path and not lanes_path.is_file():
         raise ConfigError(f"There is no lanes file at {lanes_path}; check the path given by --lanes or KIMI_UI_LANES.")
     return Settings(
-        host=host or env.get("KIMI_UI_HOST") or DEFAULT_HOST,
+        host=_host(host or env.get("KIMI_UI_HOST") or DEFAULT_HOST),
         port=_port(port if port is not None else env.get("KIMI_UI_PORT") or DEFAULT_PORT),
         db=Path(chosen_db).expanduser().absolute() if chosen_db else default_db_path(),
         lanes=lanes_path,
@@ -140,6 +160,19 @@ def _budget_usd(value: str) -> float | None:
         return read_usd(value.strip())
     except BudgetError as error:
         raise ConfigError(f"KIMI_UI_BUDGET_USD is {value!r}. {error}") from None
+
+
+def _host(value: str) -> str:
+    """An address or a name; the brackets of an IPv6 address are a URL's and go."""
+    host = value.strip().removeprefix("[").removesuffix("]")
+    try:
+        if not re.fullmatch(r"[\w.-]+", host):  # no name
+            ip_address(host)
+    except ValueError:
+        raise ConfigError(
+            f"{value!r} is not an address; give --host (or KIMI_UI_HOST) one like 127.0.0.1, and the port by --port."
+        ) from None
+    return host
 
 
 def _port(value: int | str) -> int:

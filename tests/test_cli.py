@@ -151,6 +151,14 @@ def test_a_taken_port_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> Non
     assert "give another with --port" in capsys.readouterr().err
 
 
+def test_a_name_that_nobody_has_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KIMI_UI_PASSWORD", "a password")
+    assert main(["serve", "--no-browser", "--host", "nobody.invalid"]) == 2
+    assert "nobody.invalid is not an address of this machine (" in capsys.readouterr().err
+
+
 def test_doctor_tells_routes_and_findings(lanes: str, upstream: Upstream, capsys: pytest.CaptureFixture[str]) -> None:
     upstream.models += ["m-2000-3-5", "m-2000-0-4"]
     assert main(["doctor", "--lanes", lanes, "--probe"]) == 0

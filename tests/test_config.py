@@ -153,7 +153,7 @@ MISTAKES = {
     "price beyond counting": (LANE + f"price = {{ input = 1{'0' * 400}, output = 1 }}", "line 6", "must be a number"),
     "limit beyond counting": (LANE + f"limits = {{ idle_s = 1{'0' * 400} }}", "line 6", "must be a number"),
     "nested without end": (LANE + f"params = {{ stop = {'[' * 5000}", "too deeply", "flatten it"),
-    "nested by dots": (LANE + f"params.{'.'.join('a' * 600)} = 1", "line 6", "flatten it"),
+    "nested by dots": (LANE + f"params.{'.'.join('a' * 600)} = 1", 'lane "a"', "flatten it"),
     "params not a table": (LANE + "params = 3", "line 6", "must be a table"),
     "params the app sends": (LANE + "params = { stream = false }", "line 6", "the app sends it itself"),
     "params JSON cannot carry": (LANE + "params = { stop = 2026-01-01 }", "line 6", "JSON cannot carry"),
@@ -254,6 +254,17 @@ def test_what_others_may_reach_needs_a_password(host: str) -> None:
     assert not read_settings(host=host, env={}).is_loopback and known_hosts(host).any_address
 
 
+def test_an_address_in_brackets_is_meant_without_them() -> None:
+    settings = read_settings(host="[::1]", env={})
+    assert settings.host == "::1" and settings.is_loopback
+
+
+@pytest.mark.parametrize("host", ["http://127.0.0.1", "127.0.0.1:9192", "a b", "[", "::1::"])
+def test_what_is_no_address_is_not_taken_for_one(host: str) -> None:
+    with pytest.raises(ConfigError, match="is not an address; give --host"):
+        read_settings(host=host, env={})
+
+
 @pytest.mark.parametrize("port", ["eighty", "-1", "65536", ""])
 def test_a_bad_port_is_refused(port: str) -> None:
     with pytest.raises(ConfigError, match="give --port"):
@@ -295,7 +306,23 @@ def test_dotenv_adds_to_the_environment_and_never_overrides_it(tmp_path: Path, m
         read_environment()
 
 
+def test_a_wrong_line_of_dotenv_is_named_and_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "APP_DIRECTORY", tmp_path / "app")
+    monkeypatch.chdir(tmp_path)
+    for wrong in ("set X=canary", "CHUTES_API_KEY: canary", "canary"):
+        Path(".env").write_text(f"A=1\r\n\n# a remark\n{wrong}\nB=2\n")
+        with pytest.raises(ConfigError) as caught:
+            read_environment()
+        assert str(caught.value) == f"{tmp_path / '.env'} line 4 is not NAME=value; correct or remove it."
+    Path(".env").write_text("\ufeffA=1\n\n", encoding="utf-8")  # as an editor on Windows may write it
+    assert read_environment()["A"] == "1"
+    Path(".env").unlink()
+    Path(".env").mkdir()  # somebody's virtual environment
+    assert "A" not in read_environment()
+
+
 def test_settings_never_show_what_the_environment_holds() -> None:
     settings = read_settings(env={"CHUTES_API_KEY": "canary-1", "KIMI_UI_PASSWORD": "canary-2"})
     assert settings.password == "canary-2"
+    assert read_settings(env={"KIMI_UI_PASSWORD": " \t"}).password == "", "a blank password is none"
     assert "canary" not in repr(settings) and "canary" not in str(settings)

@@ -89,7 +89,7 @@ class Roster:
     ) -> None:
         self.settings = settings
         self.backend = backend or EmbeddedBackend()
-        self.problem = ""  # the lanes file's present mistake, one sentence; empty if there is none
+        self.problem = ""  # the present mistake in the lanes file or .env, one sentence; empty if there is none
         self._environment = environment or (lambda: settings.env)
         self._lock = threading.RLock()
         self._file_specs: tuple[tuple[str, int, int], list[LaneSpec]] | None = None

@@ -41,7 +41,7 @@ STYLES = (
 
 
 class PortInUse(OSError):
-    """Somebody else listens there already."""
+    """That address and port cannot be listened on; mostly somebody else does already."""
 
 
 def create_app(
@@ -186,6 +186,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         try:
             listener.bind((host, port))
             listener.listen(2048)
+        except socket.gaierror as error:
+            raise PortInUse(f"{host} is not an address of this machine ({error.strerror}); correct --host.") from error
         except OSError as error:
             raise PortInUse(
                 f"Port {port} on {host} cannot be used ({error.strerror}): "
