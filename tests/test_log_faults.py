@@ -210,7 +210,7 @@ def test_what_could_not_be_written_is_written_at_the_next_start(tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("impatient")
-def test_with_no_place_to_spill_it_is_kept_in_memory(tmp_path: Path) -> None:
+def test_with_no_place_to_spill_it_is_kept_in_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "log.sqlite3"
     log = turn((attempt(), ended(tokens(5, start_ms=1, gap_ms=1))))
     with writing(path) as writer:
@@ -219,6 +219,7 @@ def test_with_no_place_to_spill_it_is_kept_in_memory(tmp_path: Path) -> None:
             obstacle.mkdir()
             store(writer, log)
             assert "in memory only" in writer.problem
+            assert caplog.messages == [writer.problem], "the terminal is told the same"
             obstacle.rmdir()
         writer.flush().result(10)
         assert writer.problem == ""

@@ -24,6 +24,7 @@ from .records import Op
 LOCK_WAIT_S = 1.0  # for another process's write
 START_WAIT_S = 30.0  # for another process's migration
 OTHER_PLACE = "Choose another place with --db."
+Identity = tuple[tuple[int, int] | None, tuple[int, int] | None]  # device and inode: of the database, of its -wal
 UNREADABLE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -71,6 +72,15 @@ class LogFiles:
     def _beside(self, suffix: str) -> Path:
         return self.path.parent / f"{self.path.name}.{suffix}"
 
+    @property
+    def _wal(self) -> Path:
+        return self.path.parent / f"{self.path.name}-wal"
+
+    @property
+    def was_locked(self) -> bool:
+        """True if this program has held what lies here before."""
+        return self._beside("lock").exists()
+
     def prepare(self) -> None:
         """Make the directory and the file, readable by this user alone. Raises ``LogError``."""
         check_place(self.path)
@@ -86,8 +96,18 @@ class LogFiles:
             raise LogError(message, OTHER_PLACE) from error
         self.write_lock.release()
 
+    def identity(self) -> Identity:
+        """Which file lies at the path now, and which write-ahead log beside it; None where there is none."""
+        return _identity(self.path), _identity(self._wal)
+
+    def part(self, known: Identity) -> None:
+        """Rename the write-ahead log of ``known`` if its database went without it: it must not run into another."""
+        if known[1] is not None and known[1] == _identity(self._wal):
+            self.set_aside("replaced", ("-wal", "-shm"))
+
     def live(self) -> None:
-        """Tell other processes that this one is running."""
+        """Tell other processes that this one is running; again, if the file that says so may have been removed."""
+        self._alive.release(force=True)
         self._alive.acquire(timeout=START_WAIT_S)
 
     def leave(self) -> None:
@@ -115,11 +135,11 @@ class LogFiles:
         running = {boot_id for boot_id in boots if self.is_running(boot_id)}
         return bool(running)
 
-    def set_aside(self, why: str) -> Path:
+    def set_aside(self, why: str, suffixes: Iterable[str] = ("-wal", "-shm", "")) -> Path:
         """Rename the database and what belongs to it to ``….<why>-<utc>``; nothing is deleted. Returns the new path."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
         target = self._beside(f"{why}-{stamp}")
-        for suffix in ("-wal", "-shm", ""):
+        for suffix in suffixes:
             with contextlib.suppress(FileNotFoundError):
                 self.path.with_name(self.path.name + suffix).rename(target.with_name(target.name + suffix))
         return target
@@ -132,6 +152,14 @@ class LogFiles:
             if not self.is_running(path.name.removesuffix(".spill.jsonl").rpartition(".")[2])
         ]
         return sorted(found, key=lambda path: path.stat().st_mtime_ns)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def append_ops(path: Path, ops: Iterable[Op]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -16,17 +17,37 @@ from sqlite_utils import Database
 
 from ..core.attempt import AttemptFold
 from .erase import erase_step
-from .files import LOCK_WAIT_S, START_WAIT_S, LogError, LogFiles, LogUnusable, append_ops, is_unreadable, read_ops
+from .files import (
+    LOCK_WAIT_S,
+    OTHER_PLACE,
+    START_WAIT_S,
+    Identity,
+    LogError,
+    LogFiles,
+    LogUnusable,
+    append_ops,
+    check_place,
+    is_unreadable,
+    read_ops,
+)
 from .records import Op, final_op, whole_events
-from .schema import migrate, unknown_migrations
+from .schema import MIGRATION_SET, migrate, unknown_migrations
 
 BATCH_OPS = 500
 Result = TypeVar("Result")
 
 # The database cannot be written now: busy, full, gone, damaged. The ops can be tried again.
 CANNOT_WRITE = (sqlite3.Error, Timeout, OSError)
+REPLACED = "The log's file was removed or replaced while Kimi UI was running: what it held is not in the new one."
 # This row will never be taken, whatever the state of the database.
 REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, ValueError)
+
+
+class LogReplaced(sqlite3.OperationalError):
+    """The file at the log's path is no longer the one that was opened: what is written to that one nobody reads."""
+
+    def __init__(self) -> None:
+        super().__init__("its file was removed or replaced")
 
 
 class Store:
@@ -37,17 +58,22 @@ class Store:
 
     def __init__(self, files: LogFiles, begins_anew: bool = True) -> None:
         self.notice = ""
+        self.was_replaced = False  # since it was opened
         self._files = files
         self._begins_anew = begins_anew
         self._connection: sqlite3.Connection | None = None
+        self._identity: Identity = (None, None)  # of the files behind the connection
 
     def open(self) -> None:
         """Open, migrate, write what dead processes could not, close what they left open. Raises ``LogError``.
 
         A database that is damaged, or of a newer version, is set aside under another name and a new one begun, if that
-        is allowed; else this raises ``LogUnusable``.
+        is allowed; else this raises ``LogUnusable``, as it does for a file that this program never wrote.
         """
         files = self._files
+        check_place(files.path)
+        if _is_foreign(files):
+            raise LogUnusable(f"{files.path} is no log of Kimi UI.", OTHER_PLACE)
         files.prepare()
         files.live()
         try:
@@ -61,9 +87,10 @@ class Store:
                     )
                 aside = files.set_aside(word)
                 self.notice = f"The log {trouble}: it was kept as {aside.name} and a new one was begun."
+                files.prepare()
                 trouble, _ = self._try_open()
             if trouble:
-                raise LogError(f"The log {files.path} {trouble}.", "Choose another place with --db.")
+                raise LogError(f"The log {files.path} {trouble}.", OTHER_PLACE)
         except BaseException:
             self.close()
             raise
@@ -73,9 +100,26 @@ class Store:
         self._files.leave()
 
     def reconnect(self) -> None:
-        """A fresh connection after a failure. Raises one of ``CANNOT_WRITE``."""
+        """A fresh connection after a failure. Where the file was removed or replaced, what is there now is brought up
+        to date, or a new one begun, as at the start. Raises one of ``CANNOT_WRITE``.
+        """
+        files = self._files
         self._disconnect()
-        self._connection = _connect(self._files.path)
+        if files.identity()[0] == self._identity[0]:
+            self._connect().execute("SELECT 1 FROM sqlite_master")  # which makes a write-ahead log
+            self._identity = files.identity()
+            return
+        files.part(self._identity)
+        if _is_foreign(files):
+            raise sqlite3.OperationalError(f"{files.path} is no log of Kimi UI")
+        try:
+            files.prepare()
+            files.live()
+        except LogError as error:
+            raise sqlite3.OperationalError(error.message) from error
+        if newer := self._connect_and_migrate():
+            raise sqlite3.OperationalError(f"it {newer}")
+        self.notice, self.was_replaced = REPLACED, True
 
     def write(self, ops: Iterable[Op]) -> None:
         """All ops in one transaction, durable on return. Raises one of ``CANNOT_WRITE``: then none is written.
@@ -98,9 +142,7 @@ class Store:
 
     def change(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """``work`` in one transaction, durable on return; what it raises undoes it. Raises one of ``CANNOT_WRITE``."""
-        connection = self._connection
-        if connection is None:
-            raise sqlite3.OperationalError("no connection")
+        connection = self._connected()
         with self._files.write_lock.acquire(timeout=LOCK_WAIT_S, poll_interval=0.01):
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -114,10 +156,9 @@ class Store:
 
     def erase_step(self) -> bool:
         """One step of overwriting deleted text (see ``erase``); True when done. Raises one of ``CANNOT_WRITE``."""
-        if self._connection is None:
-            raise sqlite3.OperationalError("no connection")
+        connection = self._connected()
         with self._files.write_lock.acquire(timeout=LOCK_WAIT_S, poll_interval=0.01):
-            return erase_step(self._connection)
+            return erase_step(connection)
 
     def replay(self, spill: Path) -> None:
         """Write what a spill file holds, then remove it. Raises one of ``CANNOT_WRITE``; what was written stays."""
@@ -130,13 +171,8 @@ class Store:
         """Open; ``(what is wrong with the file, a word for its new name)``, empty if nothing is."""
         files = self._files
         try:
-            self.reconnect()
-            assert self._connection is not None
-            with files.write_lock.acquire(timeout=START_WAIT_S):
-                if newer := unknown_migrations(Database(self._connection)):
-                    self._disconnect()  # before the file gets another name
-                    return f"was written by a newer Kimi UI ({', '.join(newer)})", "newer"
-                migrate(self._connection)
+            if newer := self._connect_and_migrate():
+                return newer, "newer"
             for spill in files.abandoned_spills():
                 self.replay(spill)
             self._sweep()
@@ -147,6 +183,33 @@ class Store:
                 return "was damaged", "corrupt"
             raise LogError(f"The log {files.path} cannot be opened ({error}).", "Choose another with --db.") from error
         return "", ""
+
+    def _connect_and_migrate(self) -> str:
+        """Connect and bring the file up to date; that it is of a newer version, if it is: then there is no connection.
+
+        Raises one of ``CANNOT_WRITE``.
+        """
+        connection = self._connect()
+        with self._files.write_lock.acquire(timeout=START_WAIT_S):
+            if newer := unknown_migrations(Database(connection)):
+                self._disconnect()  # before the file gets another name
+                return f"was written by a newer Kimi UI ({', '.join(newer)})"
+            migrate(connection)
+        self._identity = self._files.identity()
+        return ""
+
+    def _connect(self) -> sqlite3.Connection:
+        self._disconnect()
+        self._connection = _connect(self._files.path)
+        return self._connection
+
+    def _connected(self) -> sqlite3.Connection:
+        """The connection, if it still leads to the log's file. Raises ``LogReplaced``, ``sqlite3.OperationalError``."""
+        if self._connection is None:
+            raise sqlite3.OperationalError("no connection")
+        if self._files.identity()[0] != self._identity[0]:
+            raise LogReplaced
+        return self._connection
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -175,6 +238,24 @@ class Store:
             for t_ns, event in whole_events(payload):
                 fold.apply(t_ns, event)
         return fold
+
+
+def _is_foreign(files: LogFiles) -> bool:
+    """True if what lies there is another program's: a database without our tables, or no database at all.
+
+    What cannot be read counts as a damaged log if it has been locked as one, which leaves the lock file beside it.
+    """
+    if not files.path.is_file() or not files.path.stat().st_size:
+        return False
+    try:
+        with closing(sqlite3.connect(f"{files.path.as_uri()}?mode=ro", uri=True, timeout=LOCK_WAIT_S)) as db:
+            names = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+            if "_sqlite_migrations" not in names:
+                return bool(names)
+            sets = {name for (name,) in db.execute("SELECT migration_set FROM _sqlite_migrations")}
+            return bool(sets) and MIGRATION_SET not in sets
+    except sqlite3.Error as error:
+        return is_unreadable(error) and not files.was_locked
 
 
 def _connect(path: Path) -> sqlite3.Connection:

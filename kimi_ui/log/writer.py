@@ -6,7 +6,8 @@ half a second apart, so that a killed process loses no more than that. When an a
 
 A database that cannot be written stops nothing: what should have been written goes to a spill file beside it (fsynced)
 and is written when the database takes writes again, at the latest at the next start. ``problem`` is the sentence for
-the page while that is so. Streaming never waits for this thread longer than for one open row.
+the page while that is so. If the file is removed or replaced meanwhile, a new one is begun there, and the turns that
+run are written to it from their beginning. Streaming never waits for this thread longer than for one open row.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from ..core.turn import TurnLog
 from .erase import delete_conversation, rename_conversation
 from .files import LogError, LogFiles, append_ops
 from .records import Op, attempt_op, conversation_op, events_op, final_op, promote_op, sent_op, turn_op
-from .store import CANNOT_WRITE, Store
+from .store import CANNOT_WRITE, LogReplaced, Store
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,16 @@ class _Followed:
     seen: int = 0
     folds: dict[str, AttemptFold] = field(default_factory=dict)
     tokenizers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> list[Op]:
+        return [conversation_op(self.turn), turn_op(self.turn)]
+
+    def restart(self) -> None:
+        """Write it from its beginning."""
+        self.index = self.seen = 0
+        self.folds.clear()
+        self.tokenizers.clear()
 
 
 @dataclass
@@ -87,6 +98,7 @@ class LogWriter:
         self._followed: dict[str, _Followed] = {}
         self._failing = ""  # why the database cannot be written; empty while it can
         self._unspilled: list[Op] = []  # what neither the database nor the spill file took
+        self._told = ""  # the problem that the terminal has been told of
         self._retry_at = 0.0
         self._gone: set[str] = set()  # ids of deleted conversations and their turns: nothing is written to them again
         self._erase_at = 0.0  # when the next step of overwriting deleted text is due; one looks at the start, too
@@ -124,7 +136,10 @@ class LogWriter:
 
     def follow(self, turn: TurnLog) -> None:
         """Write the turn's entries from here on as they come, until it is closed. Its row must be open."""
-        self._jobs.put(_Followed(turn, len(turn.entries)))
+        followed = _Followed(turn, len(turn.entries))
+        if self._store.was_replaced:
+            self._submit(_Job(Future(), followed.rows))  # they may have gone with the file
+        self._jobs.put(followed)
 
     def write(self, ops: Iterable[Op]) -> Future[None]:
         """Rows that belong to no turn in flight; resolves when they are durable."""
@@ -225,7 +240,8 @@ class LogWriter:
                 self._gone |= deleted
                 self._erase_at = 0.0
         except CANNOT_WRITE as error:
-            self._fail(error)
+            if not isinstance(error, LogReplaced):  # the next write looks after that
+                self._fail(error)
             job.future.set_exception(LogError(f"The log cannot be written ({error}).", "Try again once it can."))
         except Exception as error:
             job.future.set_exception(error)
@@ -323,6 +339,11 @@ class LogWriter:
             try:
                 self._store.write(ops)
                 return
+            except LogReplaced as error:
+                self._fail(error)
+                ops = [*self._begin_again(), *(op for op in ops if op.table != "events")]
+                if self._recover():
+                    return self._write(ops)
             except CANNOT_WRITE as error:
                 self._fail(error)
         try:
@@ -330,6 +351,9 @@ class LogWriter:
             self._unspilled = []
         except OSError:
             self._unspilled += ops
+        if self.problem != self._told:
+            self._told = self.problem
+            log.warning("%s", self._told)
 
     def _is_gone(self, op: Op) -> bool:
         """True for a row of a conversation that was deleted meanwhile."""
@@ -340,10 +364,9 @@ class LogWriter:
     def _fail(self, error: Exception) -> None:
         self._failing = str(error) or type(error).__name__
         self._retry_at = time.monotonic() + RETRY_S
-        log.warning("%s", self.problem)
 
-    def _recover(self) -> None:
-        """Try the database again; if it takes writes, give it what it missed."""
+    def _recover(self) -> bool:
+        """Try the database again; if it takes writes, give it what it missed. True if it does."""
         try:
             self._store.reconnect()
             if self._files.spill.exists():
@@ -353,7 +376,15 @@ class LogWriter:
         except CANNOT_WRITE as error:
             self._failing = str(error) or type(error).__name__
             self._retry_at = time.monotonic() + RETRY_S
-            return
+            return False
         self._unspilled = []
-        self._failing = ""
-        log.warning("the log can be written again")
+        self._failing = self._told = ""
+        log.warning("%s", f"The log can be written again. {self._store.notice}".rstrip())
+        return True
+
+    def _begin_again(self) -> list[Op]:
+        """The rows of what runs, whose events are written from their beginning from here on: the file has gone."""
+        for followed in self._followed.values():
+            followed.restart()
+        rows = [op for followed in self._followed.values() for op in followed.rows]
+        return [op for op in rows if not self._is_gone(op)]
