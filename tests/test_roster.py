@@ -16,7 +16,7 @@ from kimi_ui.core.turn import TurnLog
 from kimi_ui.engine import Engine
 from kimi_ui.providers import presets, roster
 from kimi_ui.providers.embedded_backend import EmbeddedBackend
-from kimi_ui.providers.ollama_probe import probe
+from kimi_ui.providers.ollama_probe import OllamaState, probe
 from kimi_ui.providers.openai_compatible import OpenAICompatible
 from kimi_ui.providers.roster import Roster
 from tests.support.upstream import Upstream
@@ -118,6 +118,15 @@ def test_ollama_without_the_model_is_told_from_no_ollama(upstream: Upstream, mak
         ("[::1]", "http://[::1]:11434"),
         ("https://box.example", "https://box.example:443"),
         ("http://box:1/sub/", "http://box:1/sub"),
+        (' "box:80" ', "http://box:80"),
+        ("'https://box:1'", "https://box:1"),
+        ("::1", "http://[::1]:11434"),
+        ("::", "http://127.0.0.1:11434"),
+        ("http://[::1]", "http://[::1]:80"),
+        ("box:abc", "http://box:11434"),
+        ("box:99999", "http://box:11434"),
+        ("box:", "http://box:11434"),
+        ("http://", "http://127.0.0.1:80"),
     ],
 )
 def test_ollama_host_is_read_as_ollama_reads_it(value: str, url: str) -> None:
@@ -349,3 +358,9 @@ def test_start_up_does_not_wait_for_a_slow_ollama(upstream: Upstream, monkeypatc
     made.settle(60)
     assert upstream.requests and made.ollama.running is False
     asyncio.run(made.aclose())
+
+
+@pytest.mark.parametrize("host", ["a b", "a:b:c", "a..b", "x\ny", "http://[", "[::1"])
+def test_a_host_that_is_none_is_one_where_no_ollama_answers(host: str) -> None:
+    url = presets.ollama_url({"OLLAMA_HOST": host})
+    assert probe(url, 0.5) == OllamaState(url, False)

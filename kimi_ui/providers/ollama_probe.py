@@ -5,6 +5,7 @@ Standard library only and blocking, for use in a thread; everything else about O
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -25,10 +26,10 @@ class OllamaState:
 
 def probe(url: str, timeout_s: float) -> OllamaState:
     """Ask ``/api/tags``. Any failure means that Ollama is not there."""
-    handlers = [urllib.request.ProxyHandler({})] if is_loopback(urlsplit(url).hostname or "") else []
     try:
+        handlers = [urllib.request.ProxyHandler({})] if is_loopback(urlsplit(url).hostname or "") else []
         with urllib.request.build_opener(*handlers).open(f"{url}/api/tags", timeout=timeout_s) as response:
             listed = json.loads(response.read(4_000_000))["models"]
             return OllamaState(url, True, frozenset(str(item["name"]) for item in listed))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
         return OllamaState(url, False)

@@ -7,8 +7,10 @@ environment of its own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from typing import Any
 
 from ..core.lane import LaneSpec, Price
@@ -70,7 +72,8 @@ QWEN = "qwen"
 
 QWEN_MODEL = "qwen3-coder:30b"
 QWEN_NUM_CTX = 16_384  # Ollama's own default of 4k cuts longer prompts silently
-OLLAMA_DEFAULT = "http://127.0.0.1:11434"
+OLLAMA_PORT = 11434
+OLLAMA_DEFAULT = f"http://127.0.0.1:{OLLAMA_PORT}"
 
 KIMI_NAME = "Kimi K2.6"
 QWEN_NAME = "Qwen3-Coder:30B"
@@ -143,18 +146,30 @@ def qwen_stand_in(how_to_get_real: str) -> LaneSpec:
 
 
 def ollama_url(env: Mapping[str, str]) -> str:
-    """Where Ollama is to be asked: ``OLLAMA_HOST`` in any form Ollama takes (``host``, ``host:port``, a URL).
+    """Where Ollama is to be asked: ``OLLAMA_HOST`` in any form Ollama takes:
+    ``host``, ``host:port``, a URL, any of them in quotes.
 
-    0.0.0.0 is an address to listen on, not one to call: it becomes 127.0.0.1.
+    0.0.0.0 is an address to listen on, not one to call: it becomes 127.0.0.1. A port that is none becomes Ollama's.
     """
-    value = env.get("OLLAMA_HOST", "").strip().rstrip("/")
-    if not value:
-        return OLLAMA_DEFAULT
+    value = env.get("OLLAMA_HOST", "").strip(" \t\r\n\"'")
     scheme, _, rest = value.rpartition("://")
-    host, slash, path = rest.partition("/")
-    name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
-    if not colon:
-        name, port = host, {"http": "80", "https": "443"}.get(scheme, "11434")
+    usual_port = {"http": 80, "https": 443}.get(scheme, OLLAMA_PORT)
+    place, _, path = rest.partition("/")
+    name, port = place, ""
+    if _is_ipv6(place.strip("[]")):
+        name = f"[{place.strip('[]')}]"
+    elif ":" in place:
+        name, _, port = place.rpartition(":")
     if name in ("", "0.0.0.0", "[::]"):
         name = "127.0.0.1"
-    return f"{scheme or 'http'}://{name}:{port}{slash}{path}"
+    if not (re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) <= 65535):
+        port = str(usual_port)
+    return f"{scheme or 'http'}://{name}:{port}/{path}".rstrip("/")
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
