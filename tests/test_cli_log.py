@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -239,16 +240,38 @@ def test_a_log_with_damaged_pages_is_told_of_in_one_sentence(log: Path, capsys: 
     assert not list(log.parent.glob("*.corrupt-*"))
 
 
-def test_an_archived_log_is_read_where_nothing_can_be_written(log: Path) -> None:
-    archive = log.parent / "archive"
-    archive.mkdir()
-    log.rename(archive / log.name)
-    (archive / log.name).chmod(0o444)
-    archive.chmod(0o555)
-    command = [sys.executable, "-m", "kimi_ui", "stats", "--json", "--db", str(archive / log.name)]
+@pytest.fixture
+def archive(log: Path) -> Iterator[Path]:
+    """The log, in a folder that cannot be written."""
+    folder = log.parent / "archive"
+    folder.mkdir()
+    log.rename(folder / log.name)
+    (folder / log.name).chmod(0o444)
+    folder.chmod(0o555)
+    yield folder / log.name
+    folder.chmod(0o755)
+
+
+def run_without_rights(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kimi_ui", *arguments]
     if os.geteuid() == 0:  # root may write anywhere, unless it gives that up
         command = ["setpriv", "--bounding-set", "-dac_override", "--inh-caps", "-dac_override", *command]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    archive.chmod(0o755)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def test_an_archived_log_is_read_where_nothing_can_be_written(archive: Path) -> None:
+    done = run_without_rights("stats", "--json", "--db", str(archive))
     assert (done.returncode, done.stderr) == (0, "")
     assert [series["lane"] for series in json.loads(done.stdout)["series"]] == ["one", "two"]
+
+
+@pytest.mark.parametrize("command", ["stats", "replay"])
+def test_an_archived_log_of_an_older_version_says_so(log: Path, request: pytest.FixtureRequest, command: str) -> None:
+    with closing(sqlite3.connect(log)) as db:
+        db.execute("DROP TABLE measured")
+        db.execute("DELETE FROM _sqlite_migrations WHERE name LIKE '%measured%'")
+        db.commit()
+    archive = request.getfixturevalue("archive")
+    done = run_without_rights(command, "--db", str(archive))
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "written by an older Kimi UI" in done.stderr and "Copy it to a folder that can be written." in done.stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kimi_ui.log import schema
 from kimi_ui.log import writer as writer_module
 from kimi_ui.log.files import LogError
 from kimi_ui.log.reader import LogReader
@@ -134,3 +135,19 @@ def test_a_log_replaced_by_another_programs_file_waits_for_its_place(
         assert "removed or replaced" in writer.problem
     assert [LogReader(path).turn(log.turn_id) for log in (running, later)] == [running, later]
     assert not [*tmp_path.glob("*.spill.jsonl"), *tmp_path.glob("*.rejected.jsonl")]
+
+
+def test_bringing_a_big_log_up_to_date_is_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "log.sqlite3"
+    with writing(path):
+        pass
+    monkeypatch.setattr(schema, "BIG_BYTES", path.stat().st_size)
+    with writing(path):
+        assert not caplog.messages, "there is nothing to do"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP VIEW turn_metrics")
+        db.commit()
+    with writing(path):
+        assert caplog.messages == ["Bringing the log (0 MB) up to date; this can take a minute."]

@@ -62,8 +62,10 @@ def log_reader(settings: Settings) -> LogReader:
         writer.close()
     except LogUnusable as error:
         raise CommandError(str(error)) from None
-    except LogError:
-        pass  # an archived or foreign log is read as it is
+    except LogError:  # an archived or foreign log is read as it is
+        if reader.is_older():
+            trouble = "was written by an older Kimi UI and cannot be brought up to date where it lies"
+            raise CommandError(f"{settings.db} {trouble}. Copy it to a folder that can be written.") from None
     return reader
 
 

@@ -21,6 +21,7 @@ from ..core.events import End, Entry, Opened, Promoted
 from ..core.turn import TurnLog
 from .files import LogUnreadable
 from .records import read_attempt, read_lanes, whole_events
+from .schema import is_older
 from .votes import last_vote, read_slots
 
 BUSY_S = 2.0
@@ -83,6 +84,11 @@ class LogReader:
         with self.connect() as db:
             query = "SELECT count(*) FROM sqlite_master WHERE name IN ('turns', 'attempts', 'attempt_metrics')"
             return int(db.execute(query).fetchone()[0]) == 3
+
+    def is_older(self) -> bool:
+        """Whether an older version wrote it and it was not brought up to date since. Raises ``LogUnreadable``."""
+        with self.connect() as db:
+            return is_older(db)
 
     def turn(self, turn_id: str) -> TurnLog | None:
         """A turn as it was, closed; None if there is no such turn. Attempts that are still open are there so far."""

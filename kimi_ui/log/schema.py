@@ -10,13 +10,17 @@ Stamps ``*_ns`` of an attempt count from the moment it was sent, ``sent_ns`` fro
 
 from __future__ import annotations
 
+import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import cast
 
 from sqlite_utils import Database, Migrations
 
+log = logging.getLogger(__name__)
+
+BIG_BYTES = 20_000_000  # a log that takes longer than a moment to bring up to date, which is then announced
 MIGRATION_SET = "kimi_ui"
 migrations = Migrations(MIGRATION_SET)
 
@@ -172,22 +176,29 @@ def unknown_migrations(db: Database) -> list[str]:
     return sorted(known)
 
 
+def is_older(connection: sqlite3.Connection) -> bool:
+    """True if the database lacks a migration: it was written by an older version and must be brought up to date."""
+    return bool(migrations.pending(Database(connection)))
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the database up to date. The caller holds the file lock: two processes must not migrate at once."""
-    db = Database(connection)
-    migrated = bool(migrations.pending(db))
-    if migrated:
-        migrations.apply(db)
-    _renew_views(connection, migrated)
-
-
-def _renew_views(connection: sqlite3.Connection, migrated: bool) -> None:
-    """Make the views those of ``views.sql``, if they are not already, and their copies with them."""
     wanted = view_statements()
     rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'view'").fetchall()
     existing = {cast(str, name): cast(str, sql) for name, sql in rows if name in wanted}  # others are the user's own
-    if existing == wanted and not migrated:
+    older = is_older(connection)
+    if existing == wanted and not older:
         return
+    pages, page_bytes = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    if pages * page_bytes >= BIG_BYTES:
+        log.warning("Bringing the log (%d MB) up to date; this can take a minute.", pages * page_bytes / 1e6)
+    if older:
+        migrations.apply(Database(connection))
+    _renew_views(connection, existing, wanted)
+
+
+def _renew_views(connection: sqlite3.Connection, existing: Iterable[str], wanted: dict[str, str]) -> None:
+    """Make the views those of ``views.sql``, and their copies with them."""
     connection.execute("BEGIN IMMEDIATE")
     for name in existing:
         connection.execute(f'DROP VIEW "{name}"')
