@@ -9,13 +9,18 @@ OLDEST = (3, 11)
 
 
 def start(arguments):  # type: ignore[no-untyped-def]
-    """Run the command line and return its exit code; 2 where Python or the installed packages are not enough."""
+    """Run the command line and return its exit code; 2 where Python or the installed packages are not enough.
+
+    Ctrl-C has its exit code from the first moment on, while the command line is still being loaded.
+    """
     if sys.version_info < OLDEST:
         have, need = ("{}.{}".format(*version) for version in (sys.version_info, OLDEST))
         sys.stderr.write("Kimi UI needs Python " + need + " or later, this is " + have + "; install a newer Python.\n")
         return 2
     try:
         from kimi_ui.cli import main
+    except KeyboardInterrupt:
+        return 130  # as after loading
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("kimi_ui"):
             raise

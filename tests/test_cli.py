@@ -255,6 +255,19 @@ def test_an_old_python_and_a_missing_package_are_named(
     assert "rich.console is not installed; run: " in capsys.readouterr().err
 
 
+def test_ctrl_c_while_it_loads_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted:
+        @staticmethod
+        def find_spec(name: str, *_: Any) -> None:
+            if name == "kimi_ui.cli.main":
+                raise KeyboardInterrupt
+
+    for name in [name for name in sys.modules if name.startswith("kimi_ui.cli")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Interrupted, *sys.meta_path])
+    assert __main__.start(["--version"]) == 130
+
+
 def test_ctrl_c_stops_the_lanes_keeps_what_came_and_says_130(upstream: Upstream, tmp_path: Path) -> None:
     path, db = tmp_path / "lanes.toml", tmp_path / "log.sqlite3"
     path.write_text(LANES.format(base_url=upstream.base_url, second="m-50-2000-2000"))
