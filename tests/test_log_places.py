@@ -46,6 +46,7 @@ def test_a_place_that_cannot_hold_a_log_is_named_with_a_remedy(tmp_path: Path, m
 
 def bookmarks(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
         db.execute("CREATE TABLE bookmarks (url)")
         db.commit()
 

@@ -73,7 +73,8 @@ class LogFiles:
         return self.path.parent / f"{self.path.name}.{suffix}"
 
     @property
-    def _wal(self) -> Path:
+    def wal(self) -> Path:
+        """SQLite's write-ahead log."""
         return self.path.parent / f"{self.path.name}-wal"
 
     @property
@@ -98,11 +99,11 @@ class LogFiles:
 
     def identity(self) -> Identity:
         """Which file lies at the path now, and which write-ahead log beside it; None where there is none."""
-        return _identity(self.path), _identity(self._wal)
+        return _identity(self.path), _identity(self.wal)
 
     def part(self, known: Identity) -> None:
         """Rename the write-ahead log of ``known`` if its database went without it: it must not run into another."""
-        if known[1] is not None and known[1] == _identity(self._wal):
+        if known[1] is not None and known[1] == _identity(self.wal):
             self.set_aside("replaced", ("-wal", "-shm"))
 
     def live(self) -> None:

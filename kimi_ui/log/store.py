@@ -248,7 +248,8 @@ def _is_foreign(files: LogFiles) -> bool:
     if not files.path.is_file() or not files.path.stat().st_size:
         return False
     try:
-        with closing(sqlite3.connect(f"{files.path.as_uri()}?mode=ro", uri=True, timeout=LOCK_WAIT_S)) as db:
+        mode = "mode=ro" if files.wal.exists() else "mode=ro&immutable=1"  # else SQLite would put a -wal beside it
+        with closing(sqlite3.connect(f"{files.path.as_uri()}?{mode}", uri=True, timeout=LOCK_WAIT_S)) as db:
             names = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
             if "_sqlite_migrations" not in names:
                 return bool(names)
