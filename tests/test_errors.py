@@ -376,6 +376,20 @@ def test_a_proxy_without_a_scheme_is_spoken_to_by_http(monkeypatch: pytest.Monke
     assert proxy_for("http://far.invalid/v1") == "http://127.0.0.1:9"
 
 
+@pytest.mark.parametrize("proxy", ["127.0.0.1:9", "nobody.invalid"])
+async def test_a_proxy_that_is_not_there_is_not_taken_for_the_server(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    for lane in lanes_at("http://far.invalid/v1"):
+        with pytest.raises(ProviderError) as caught:
+            await lane.models()
+        failure = caught.value.failure
+        assert (failure.kind, failure.message) == ("connect", "The proxy for far.invalid cannot be reached.")
+        assert "HTTP_PROXY" in failure.remedy
+        await lane.aclose()
+
+
 async def test_certificates_that_are_not_there_are_named_by_their_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ from ..core.events import Failure
 from .base import ProviderError
 from .error_rules import NO_KEY_NAMED, RULES, Rule
 from .ndjson import loads
+from .transport import proxy_for
 
 MOST_DETAIL = 2000  # characters of the server's own words that are kept
 MOST_RETRY_AFTER_S = 60.0
@@ -280,11 +281,11 @@ def from_exception(error: BaseException, asked: Asked) -> ProviderError:
     for inner in chain:
         if isinstance(inner, ssl.SSLError) and not isinstance(inner, ssl.SSLWantReadError | ssl.SSLWantWriteError):
             return _tls(inner, asked)
-        if isinstance(inner, socket.gaierror):
+        if isinstance(inner, socket.gaierror) and not proxy_for(asked.base_url):
             made = _error("dns", f"The name {asked.host} cannot be resolved.", _SPELLING, asked, str(inner))
             made.retryable = inner.errno == socket.EAI_AGAIN
             return made
-        if isinstance(inner, ConnectionRefusedError):
+        if isinstance(inner, ConnectionRefusedError | socket.gaierror):
             return _unreachable(asked, "refused the connection", inner)
     for inner in chain:
         if isinstance(inner, httpx.HTTPError | httpx2.HTTPError):
@@ -294,6 +295,7 @@ def from_exception(error: BaseException, asked: Asked) -> ProviderError:
     return simple("cut", asked, f"{type(error).__name__}: {error}", retryable=True)
 
 
+_PROXY = "Check HTTP_PROXY and HTTPS_PROXY in the environment."
 _SPELLING = "Check the spelling of base_url and the network connection."
 
 
@@ -305,8 +307,7 @@ def _http(error: Exception, asked: Asked) -> ProviderError:
         case httpx.ConnectError() | httpx2.ConnectError():
             return _unreachable(asked, "cannot be reached", error)
         case httpx.ProxyError() | httpx2.ProxyError():
-            remedy = "Check HTTP_PROXY and HTTPS_PROXY in the environment."
-            return _error("connect", f"The proxy did not let the request through to {asked.host}.", remedy, asked, text)
+            return _error("connect", f"The proxy did not let the request through to {asked.host}.", _PROXY, asked, text)
         case httpx.ReadTimeout() | httpx2.ReadTimeout():
             return _error("timeout_idle", f"{asked.gateway} went silent.", "Try again.", asked, text)
         case httpx.RemoteProtocolError() | httpx2.RemoteProtocolError() if not _is_cut(str(error)):
@@ -332,6 +333,10 @@ def _is_cut(text: str) -> bool:
 
 
 def _unreachable(asked: Asked, what: str, error: BaseException) -> ProviderError:
+    if proxy_for(asked.base_url):  # then nothing else was to be reached from here
+        made = _error("connect", f"The proxy for {asked.host} cannot be reached.", _PROXY, asked, f"{error}")
+        made.retryable = True
+        return made
     command = ""
     remedy = f"Check base_url and whether a server is running at {asked.host}."
     if asked.provider == "ollama":
