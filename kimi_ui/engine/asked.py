@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..providers.base import Provider
 from .attempts import Tries
 
 
 @dataclass(eq=False)
 class Asked:
-    """The first try's number, when the person asked (ns since the turn's start), and the request's own parameters.
+    """What serves the lane, whatever the lanes file says later; the first try's number; when the person asked (ns
+    since the turn's start); and the request's own parameters.
 
     ``tries`` is what runs. Before that the turn's row is written and the history read; a stop that comes then is kept.
     """
 
+    provider: Provider
     first_no: int
     asked_ns: int
     params: Mapping[str, Any]

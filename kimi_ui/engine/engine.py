@@ -148,7 +148,8 @@ class Engine:
         forked_from = conversation_id if conversation_id and fork_at is not None else ""
         if forked_from or not conversation_id:
             conversation_id = uuid.uuid4().hex
-        asked = {lane: Asked(1, 0, {**params, **choices.get(lane, LaneChoice()).params}) for lane in chosen}
+        own = {lane: choices.get(lane, LaneChoice()) for lane in chosen}
+        asked = {lane: Asked(self._roster.provider(lane), 1, 0, {**params, **own[lane].params}) for lane in chosen}
         with self._asking:
             turn = TurnLog(
                 turn_id=uuid.uuid4().hex,
@@ -157,7 +158,7 @@ class Engine:
                 prompt=prompt,
                 forked_from=forked_from,
                 forked_at=(fork_at or 0) if forked_from else 0,
-                lanes=tuple(lane_info(specs[lane], specs, choices.get(lane)) for lane in chosen),
+                lanes=tuple(lane_info(asked[lane].provider.spec, specs, own[lane]) for lane in chosen),
                 owner=owner,
                 system=system,
                 started_at_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -189,7 +190,7 @@ class Engine:
             if not turn.t0_ns:  # read back from the log: its clock starts where the wall clock says
                 age_s = (datetime.now(UTC) - datetime.fromisoformat(turn.started_at_utc)).total_seconds()
                 turn.t0_ns = now_ns - int(max(0.0, age_s) * 1e9)
-            asked = Asked(last.attempt_no + 1, now_ns - turn.t0_ns, dict(last.params))
+            asked = Asked(self._roster.provider(lane), last.attempt_no + 1, now_ns - turn.t0_ns, dict(last.params))
             self._register(turn, {lane: asked})
         self._loop.call_soon_threadsafe(self._start, self._run_again(turn, lane, asked))
         return turn
@@ -322,7 +323,7 @@ class Engine:
         """Run one lane to its end; whatever breaks in here stays in this lane."""
         lane = info.id
         try:
-            provider = self._roster.provider(lane)
+            provider = asked.provider
             request = ChatRequest(await self._messages(turn, info, provider.spec), asked.params, info.chosen_model)
             context = Context(
                 turn, self, self._clock_ns, self._wall_ns, self._in_flight, self._max_retries, random.Random()
@@ -338,9 +339,8 @@ class Engine:
             log.exception("lane %s of turn %s broke", lane, turn.turn_id)
         finally:
             with self._lock:
-                running = self._running.get(turn.turn_id, {})
-                if running.get(lane) is asked:  # else asked again since its last try ended
-                    del running[lane]
+                if self._running.get(turn.turn_id, {}).get(lane) is asked:  # else asked again since its last try ended
+                    del self._running[turn.turn_id][lane]
 
     async def _close_if_done(self, turn: TurnLog) -> None:
         with self._lock:
