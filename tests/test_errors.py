@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kimi_ui.core.events import ERROR_KINDS
+from kimi_ui.core.events import ERROR_KINDS, Failure
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ProviderError
 from kimi_ui.providers.error_rules import RULES
@@ -363,10 +363,7 @@ async def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(
     proxy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy)
-    for lane in lanes_at("http://far.invalid/v1"):
-        with pytest.raises(ProviderError) as caught:
-            await lane.models()
-        failure = caught.value.failure
+    for failure in await failures_at("http://far.invalid/v1"):
         assert failure.kind == "connect" and failure.message == "ALL_PROXY names no proxy that can be used here."
         assert "add far.invalid to no_proxy" in failure.remedy
 
@@ -381,13 +378,9 @@ async def test_a_proxy_that_is_not_there_is_not_taken_for_the_server(
     proxy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", proxy)
-    for lane in lanes_at("http://far.invalid/v1"):
-        with pytest.raises(ProviderError) as caught:
-            await lane.models()
-        failure = caught.value.failure
+    for failure in await failures_at("http://far.invalid/v1"):
         assert (failure.kind, failure.message) == ("connect", "The proxy for far.invalid cannot be reached.")
         assert "HTTP_PROXY" in failure.remedy
-        await lane.aclose()
 
 
 async def test_certificates_that_are_not_there_are_named_by_their_variable(
@@ -396,24 +389,26 @@ async def test_certificates_that_are_not_there_are_named_by_their_variable(
     (tmp_path / "no.pem").write_text("no certificate")
     for path, why in ((tmp_path / "away.pem", "No such file"), (tmp_path / "no.pem", "no certificate")):
         monkeypatch.setenv("SSL_CERT_FILE", str(path))
-        for lane in lanes_at("https://far.invalid/v1"):
-            with pytest.raises(ProviderError) as caught:
-                await lane.models()
-            failure = caught.value.failure
+        for failure in await failures_at("https://far.invalid/v1"):
             assert failure.kind == "tls" and "SSL_CERT_FILE" in failure.message and why in failure.message
 
 
 @pytest.mark.parametrize("url", ["http://a..b/v1", "http://h/\nv1", f"http://{'x' * 64}.invalid/v1"])
 async def test_an_address_that_is_none_is_a_sentence(url: str) -> None:
-    for lane in lanes_at(url):
-        with pytest.raises(ProviderError) as caught:
-            await lane.models()
-        assert caught.value.failure.kind in ("dns", "bad_url", "connect")  # Ollama's client tells no more
-        await lane.aclose()
+    for failure in await failures_at(url):
+        assert failure.kind in ("dns", "bad_url", "connect")  # Ollama's client tells no more
 
 
-def lanes_at(url: str) -> list[OpenAICompatible | Ollama]:
-    return [
+async def failures_at(url: str) -> list[Failure]:
+    """How a lane of either client fails to list the models of a server that cannot be reached."""
+    lanes = (
         OpenAICompatible(LaneSpec("a", "A", "openai", model="m", base_url=url)),
         Ollama(LaneSpec("b", "B", "ollama", model="m", base_url=url)),
-    ]
+    )
+    failures = []
+    for lane in lanes:
+        with pytest.raises(ProviderError) as caught:
+            await lane.models()
+        failures.append(caught.value.failure)
+        await lane.aclose()
+    return failures

@@ -18,10 +18,8 @@ from .usage import Counted, implausible, merged
 
 # OpenRouter, OpenAI, DeepSeek; vLLM and SGLang when they shut down
 ERROR_REASONS = ("error", "content_filter", "insufficient_system_resource", "abort")
-LENGTH_REASONS = (
-    "length",
-    "max_tokens",
-)  # the second is Anthropic's and Google's, and what stands before them hands on
+# The second is Anthropic's and Google's; what stands before them hands it on.
+LENGTH_REASONS = ("length", "max_tokens")
 MOST_BAD = 3  # unreadable pieces that are skipped; one more and the stream is not worth reading
 
 
