@@ -30,7 +30,8 @@ export function mount(element, props, watch) {
   mounted?.close();
   mounted = new Page(element, props);
   watch("value", () => mounted.valueChanged());
-  mounted.load();
+  if (props.value?.turn) mounted.valueChanged(); // a prompt was sent before this script was there
+  else mounted.load();
 }
 
 class Page {
@@ -177,6 +178,7 @@ class Page {
     if (!state || this.row?.id === turnId) return;
     if (!state.turns.length) return this.#say("This turn is not there any more. Reload the page.");
     if (state.notice) this.#say(state.notice);
+    this.laneInfos = state.lanes;
     const goesOn = Boolean(this.row?.id) && state.conversation === this.conversation;
     if (goesOn) this.#retire();
     else {

@@ -378,6 +378,20 @@ def test_a_conversation_opened_while_a_prompt_is_on_its_way_stays(site: ChatSite
     assert f"c={first}" in page.url
 
 
+@pytest.mark.parametrize("late", ["**/kimi/assets/lanes.js", "**/kimi/state?*"])
+def test_a_prompt_sent_before_the_page_is_whole_is_shown(visitor: Visitor, site: ChatSite, late: str) -> None:
+    page, held = visitor.tab(), list[Route]()
+    page.route(late, lambda route: route.continue_() if held else held.append(route))
+    page.goto(site.url)
+    page.locator("#attach").wait_for()
+    until(lambda: page.evaluate("1") and held)
+    send(page, "Early")
+    expect(page.locator("#prompt textarea")).to_have_value("")
+    held[0].continue_()
+    wait_phase(page, "kimi", "done")
+    expect(page.locator(".prompt-text")).to_have_text("Early")
+
+
 def test_an_earlier_turn_that_could_not_be_fetched_says_so_and_is_fetched_again(
     visitor: Visitor, site: ChatSite, page: Page
 ) -> None:

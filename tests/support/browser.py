@@ -87,11 +87,16 @@ class Visitor:
         self.context: BrowserContext = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **options})
         self.context.set_default_timeout(SLOW_MS)
 
-    def open(self, query: str = "") -> Page:
-        """A new tab with the page, once its lanes stand there."""
+    def tab(self) -> Page:
+        """A new, empty tab."""
         page = self.context.new_page()
         page.on("pageerror", lambda error: self.problems.append(f"page error: {error}"))
         page.on("console", lambda message: self._heard(message.type, message.text))
+        return page
+
+    def open(self, query: str = "") -> Page:
+        """A new tab with the page, once its lanes stand there."""
+        page = self.tab()
         page.goto(f"{self.url}/{query}")
         page.locator("#prompt textarea").wait_for()
         page.locator("[data-lane]").first.wait_for()
