@@ -39,6 +39,8 @@ class Composer {
   constructor(element, props) {
     this.props = props;
     this.edits = null; // {conversation, seq, before: the text and files that were there}
+    this.opening = 0; // earlier prompts that were asked for and have not come yet
+    this.sendWhenOpen = false;
     this.ends = new AbortController();
     this.attachments = new Attachments(Number(element.dataset.maxBytes), () => this.#changed());
     this.estimate = new EstimateLine(() => this.#next());
@@ -86,6 +88,7 @@ class Composer {
 
   /** Take an earlier prompt up again: what is sent next replaces it, in a branch of its own. */
   async edit(turnId) {
+    this.opening++;
     try {
       const { text, attachments, seq } = await ask(`/kimi/turns/${turnId}/edit`, { method: "POST" });
       const before = this.edits?.before ?? { text: this.box?.value ?? "", files: this.attachments.files };
@@ -95,8 +98,12 @@ class Composer {
       this.fill(text);
       this.#changed();
     } catch (error) {
+      this.sendWhenOpen = false;
       this.#say(error.message);
     }
+    if (--this.opening || !this.sendWhenOpen) return;
+    this.sendWhenOpen = false;
+    document.querySelector("#send")?.click();
   }
 
   /** Close what is open here; true if something was. */
@@ -165,6 +172,7 @@ class Composer {
     told("ended", () => this.estimate.soon());
     told("conversation", () => {
       if (this.edits && this.edits.conversation !== chat.conversation) this.cancelEdit();
+      this.sendWhenOpen = false;
       this.question.close();
       this.#describeSettings();
       this.estimate.soon();
@@ -182,11 +190,13 @@ class Composer {
     else if (!event.shiftKey) this.#hold(event);
   }
 
-  /** Sending waits for files that are still being read. */
+  /** Sending waits for an earlier prompt that is still on its way here, and for files that are still being read. */
   #hold(event) {
-    if (!this.attachments.reading) return this.#take();
+    if (!this.opening && !this.attachments.reading) return this.#take();
     event.preventDefault();
     event.stopImmediatePropagation();
+    this.sendWhenOpen = this.opening > 0;
+    if (this.sendWhenOpen) return undefined;
     return this.#say("A file is still being read. Send once it is there.");
   }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from kimi_ui.core.events import Answer, Failure, Finish, Reasoning
 from kimi_ui.providers.base import ProviderError
@@ -128,6 +128,7 @@ def test_an_edit_does_not_wait_for_the_branch_it_leaves(site: ChatSite, page: Pa
     wait_phase(page, "kimi", "thinking")
     left = page.locator(".turn-current [data-turn]").get_attribute("data-turn")
     page.locator(".turn-current .prompt-edit").click()
+    expect(page.locator("#prompt textarea")).to_have_value("second")
     site.say(spoken())
     page.locator("#prompt textarea").fill("second, but better")
     page.keyboard.press("Enter")
@@ -139,6 +140,38 @@ def test_an_edit_does_not_wait_for_the_branch_it_leaves(site: ChatSite, page: Pa
     expect(running).to_have_count(1)
     site.engine.stop(left or "")
     expect(running).to_have_count(0)
+
+
+def test_enter_before_the_prompt_to_edit_has_come_sends_it_once_it_is_there(site: ChatSite, page: Page) -> None:
+    first = ask(page, "first")
+    held: list[Route] = []
+    page.route("**/kimi/turns/*/edit", lambda route: held.append(route))
+    page.locator(".prompt-edit").click()
+    for _ in range(2):
+        page.locator("#prompt textarea").press("Enter")
+    assert len(site.qwen.requests) == 1
+    held[0].continue_()
+    answered(page, first)
+    assert prompts(page) == ["first"]
+    assert [len(request.messages) for request in site.qwen.requests] == [1, 1]
+
+
+def test_enter_before_a_prompt_that_cannot_be_edited_sends_nothing(
+    site: ChatSite, visitor: Visitor, page: Page
+) -> None:
+    ask(page, "first")
+    held: list[Route] = []
+    page.route("**/kimi/turns/*/edit", lambda route: held.append(route))
+    page.locator(".prompt-edit").click()
+    box = page.locator("#prompt textarea")
+    box.fill("half a thought")
+    box.press("Enter")
+    held[0].fulfill(status=404, json={"error": "There is no such turn any more."})
+    expect(page.locator(".composer-note")).to_have_text("There is no such turn any more.")
+    expect(box).to_have_value("half a thought")
+    assert len(site.qwen.requests) == 1
+    assert [problem for problem in visitor.problems if "404" not in problem] == []
+    visitor.problems.clear()
 
 
 def test_editing_a_later_prompt_keeps_the_turns_before_it_and_its_attachments(site: ChatSite, page: Page) -> None:
