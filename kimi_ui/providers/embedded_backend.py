@@ -24,8 +24,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from ...core.events import PREPARING, Failure, Phase, Reporter
-from ..base import ProviderError
+from ..core.events import PREPARING, Failure, Phase, Reporter
+from .base import ProviderError
 from .weights import Cancelled, WeightsStore
 
 SLOTS = 12  # three lanes and heavy's eight trajectories at once, one to spare; more than that wait their turn
@@ -34,7 +34,7 @@ UNSTABLE_S = 60.0
 START_TIMEOUT_S = 60.0
 POLL_S = 0.05
 DEATH_POLLS = 20  # on a busy machine a killed process takes a while to be gone
-PACKAGE_PARENT = Path(__file__).resolve().parents[3]
+PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
 ALIAS = "SmolLM2-135M-Instruct"
 
@@ -191,7 +191,7 @@ class EmbeddedBackend:
             self._stderr.close()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the child)
         child = subprocess.Popen(
-            [sys.executable, "-m", "kimi_ui.providers.embedded.child"],
+            [sys.executable, "-m", "kimi_ui.providers.embedded_child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

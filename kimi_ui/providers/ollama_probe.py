@@ -12,7 +12,7 @@ import urllib.request
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from ...core.loopback import is_loopback
+from ..core.loopback import is_loopback
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-from ...core.events import FIRST_CHUNK, Event, Finish, Flag, Meta, Phase, Usage
-from ..base import ProviderError
-from ..errors import Asked, from_payload, simple
-from ..openai_compatible.usage import Counted, implausible, merged
+from ..core.events import FIRST_CHUNK, Event, Finish, Flag, Meta, Phase, Usage
+from .base import ProviderError
+from .errors import Asked, from_payload, simple
 from .lines import MAX_LINE
-from .text_splitter import Texts
+from .texts import Texts
+from .usage import Counted, implausible, merged
 
 # OpenRouter, OpenAI, DeepSeek; vLLM and SGLang when they shut down
 ERROR_REASONS = ("error", "content_filter", "insufficient_system_resource", "abort")

@@ -28,9 +28,9 @@ import httpcore2
 import httpx
 import httpx2
 
-from ...core.events import Failure
-from ...core.loopback import is_loopback
-from ..base import ProviderError
+from ..core.events import Failure
+from ..core.loopback import is_loopback
+from .base import ProviderError
 from .network import Network
 
 MOST_ERROR_BODY = 64 * 1024  # bytes

@@ -21,17 +21,17 @@ from typing import Any
 import httpx2
 import openai
 
-from ...core.conversation_settings import is_model_id
-from ...core.events import CONNECTED, Event, Failure, Flag, Phase, Reporter
-from ...core.lane import LaneSpec
-from ..base import ChatRequest, Check, Host, Message, ProviderError
-from ..errors import Asked, check_key, from_exception, from_payload, from_status, missing_key, scrub, simple
-from ..http.body import HTTP_ERRORS, events_of, plain, read_bounded
-from ..http.ndjson import loads
-from ..http.text_splitter import Texts
-from ..http.transport import OpenAITransport, certificates_for, leaving, proxy_for
-from ..provider_checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning, some
-from .body import ChatBody
+from ..core.conversation_settings import is_model_id
+from ..core.events import CONNECTED, Event, Failure, Flag, Phase, Reporter
+from ..core.lane import LaneSpec
+from .base import ChatRequest, Check, Host, Message, ProviderError
+from .body import HTTP_ERRORS, events_of, plain, read_bounded
+from .chat_body import ChatBody
+from .checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning, some
+from .errors import Asked, check_key, from_exception, from_payload, from_status, missing_key, scrub, simple
+from .ndjson import loads
+from .texts import Texts
+from .transport import OpenAITransport, certificates_for, leaving, proxy_for
 
 CONNECT_S = 10.0
 LIST_S = 15.0

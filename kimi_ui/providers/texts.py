@@ -6,8 +6,8 @@ of surrogate pairs split over two deltas, reasoning after the answer, and the mo
 
 from __future__ import annotations
 
-from ...core.events import Answer, Event, Flag, Reasoning, Relabel
-from ...core.think_tags import ThinkTags
+from ..core.events import Answer, Event, Flag, Reasoning, Relabel
+from ..core.think_tags import ThinkTags
 from .echo import Echo
 
 MOST_ANSWER = 2_000_000  # characters

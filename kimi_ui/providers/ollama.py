@@ -19,18 +19,18 @@ from typing import Any
 
 import httpx
 
-from ...config import hidden_from_clients
-from ...core.conversation_settings import is_model_id
-from ...core.events import CONNECTED, LOADING_MODEL, PREPARING, Event, Flag, Phase, Reporter
-from ...core.lane import LaneSpec
-from ..base import ChatRequest, Check, Host, Message, ProviderError
-from ..errors import Asked, check_key, from_exception, from_payload, from_status, simple
-from ..http.body import HTTP_ERRORS, events_of, plain, read_bounded
-from ..http.ndjson import JsonLines, loads
-from ..http.text_splitter import Texts
-from ..http.transport import MOST_ERROR_BODY, OllamaTransport, certificates_for, leaving, proxy_for
-from ..provider_checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning
-from .body import OllamaBody
+from ..config import hidden_from_clients
+from ..core.conversation_settings import is_model_id
+from ..core.events import CONNECTED, LOADING_MODEL, PREPARING, Event, Flag, Phase, Reporter
+from ..core.lane import LaneSpec
+from .base import ChatRequest, Check, Host, Message, ProviderError
+from .body import HTTP_ERRORS, events_of, plain, read_bounded
+from .checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning
+from .errors import Asked, check_key, from_exception, from_payload, from_status, simple
+from .ndjson import JsonLines, loads
+from .ollama_body import OllamaBody
+from .texts import Texts
+from .transport import MOST_ERROR_BODY, OllamaTransport, certificates_for, leaving, proxy_for
 
 with hidden_from_clients():
     import ollama

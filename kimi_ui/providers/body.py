@@ -14,9 +14,9 @@ from contextlib import aclosing
 import httpx
 import httpx2
 
-from ...core.events import Event, Flag
-from ..base import ProviderError
-from ..errors import Asked, from_exception, simple
+from ..core.events import Event, Flag
+from .base import ProviderError
+from .errors import Asked, from_exception, simple
 from .stream_body import StreamBody
 
 MOST_INFLATED = 64 * 1024 * 1024  # bytes of a compressed body, decoded

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...core.events import READING_PROMPT, Event, Flag, Phase, Usage
-from ..base import ProviderError
-from ..errors import Asked, simple
-from ..http.ndjson import loads
-from ..http.sse import BOM, EventStream, RawLine, ServerEvent
-from ..http.stream_body import StreamBody, meta, title
-from ..http.text_splitter import Texts
+from ..core.events import READING_PROMPT, Event, Flag, Phase, Usage
+from .base import ProviderError
+from .errors import Asked, simple
+from .ndjson import loads
+from .sse import BOM, EventStream, RawLine, ServerEvent
+from .stream_body import StreamBody, meta, title
+from .texts import Texts
 from .usage import read_timings, read_usage
 
 USAGE_STEP_TOKENS = 8  # where every chunk carries usage (Chutes), it becomes an event only this often

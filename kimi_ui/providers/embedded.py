@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
-from ...core.events import (
+from ..core.events import (
     CONNECTED,
     FIRST_CHUNK,
     Answer,
@@ -28,10 +28,10 @@ from ...core.events import (
     Reporter,
     Usage,
 )
-from ...core.lane import LaneSpec, Price
-from ..base import ChatRequest, Check, Host, Message, ProviderError
-from ..openai_compatible.provider import OpenAICompatible
-from .backend import ALIAS, EmbeddedBackend, Endpoint
+from ..core.lane import LaneSpec, Price
+from .base import ChatRequest, Check, Host, Message, ProviderError
+from .embedded_backend import ALIAS, EmbeddedBackend, Endpoint
+from .openai_compatible import OpenAICompatible
 from .weights import SMOLLM2
 
 PLAN_SYSTEM = "Before answering, note what is asked and what the answer should contain."

@@ -1,1 +1,0 @@
-"""What all HTTP providers share: connections, wire decoders, bodies."""
