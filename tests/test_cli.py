@@ -20,6 +20,7 @@ import pytest
 from kimi_ui import __main__, __version__, config
 from kimi_ui.cli import main
 from kimi_ui.cli.common import printable
+from kimi_ui.cli.interrupt import interruptible
 from kimi_ui.providers import roster
 from tests.support.terminal import shown_on_terminal
 from tests.support.upstream import Upstream
@@ -266,6 +267,21 @@ def test_ctrl_c_while_it_loads_is_no_traceback(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [Interrupted, *sys.meta_path])
     assert __main__.start(["--version"]) == 130
+
+
+def test_an_interrupt_is_noted_wherever_it_hits() -> None:
+    class Closing:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)  # an exception raised here would be printed and dropped
+
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with interruptible() as interrupt:
+        assert not interrupt.noted
+        Closing()
+        assert interrupt.noted
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_ctrl_c_stops_the_lanes_keeps_what_came_and_says_130(upstream: Upstream, tmp_path: Path) -> None:

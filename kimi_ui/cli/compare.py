@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..core.portable import metrics_of
 from ..core.turn import TurnFold, TurnLog
 from .common import CommandError, add_common, complain, printable, sentence_of, settings_of
+from .interrupt import INTERRUPTED, Interrupt, interruptible
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -43,26 +42,28 @@ def run(options: argparse.Namespace) -> int:
     from ..engine import UnknownLane
     from ..log.reader import LogReader
     from .compare_view import CompareView
-    from .open_app import session
+    from .session import session
 
     prompt = prompt_of(options.prompt)
     if not prompt.strip():
         raise CommandError("The prompt is empty; give one in quotes, or - and pipe it in.")
     settings = settings_of(options)
-    with orderly_sigterm(), session(settings) as opened:
+    with interruptible() as interrupt, session(settings) as opened:
         if opened.writer.problem:
             complain(opened.writer.problem)
         opened.roster.settle()
+        if interrupt.noted:
+            return INTERRUPTED
         try:
             turn = opened.engine.send(prompt, lanes=options.lane, system=options.system)
         except UnknownLane as error:
             raise CommandError(f"{error} Choose one of these with --lane.") from None
         live = sys.stdout if sys.stdout.isatty() and not options.json else sys.stderr
         with CompareView(turn, live) as view:
-            interrupted = follow(turn, opened.engine, view)
+            follow(turn, opened.engine, view, interrupt)
     rows = print_result(turn, LogReader(settings.db), as_json=options.json)
-    if interrupted:
-        return 130
+    if interrupt.noted:
+        return INTERRUPTED
     return 0 if all(row["status"] in DONE for row in rows) else 1
 
 
@@ -94,29 +95,17 @@ def print_result(turn: TurnLog, reader: LogReader, as_json: bool = False) -> lis
     return rows
 
 
-@contextmanager
-def orderly_sigterm() -> Iterator[None]:
-    """SIGTERM ends as orderly as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def follow(turn: TurnLog, engine: Engine, view: CompareView) -> bool:
-    """Show the turn until it is closed. Ctrl-C stops it, keeps what came, and makes this return True."""
-    try:
-        while not turn.closed:
-            view.update()
-            time.sleep(POLL_S)
-    except KeyboardInterrupt:
-        engine.stop(turn.turn_id)
-        deadline = time.monotonic() + STOP_WAIT_S
-        while not turn.closed and time.monotonic() < deadline:
-            time.sleep(POLL_S)
-        return True
-    return False
+def follow(turn: TurnLog, engine: Engine, view: CompareView, interrupt: Interrupt) -> None:
+    """Show the turn until it is closed. An interrupt stops it; what came until then is kept."""
+    while not turn.closed and not interrupt.noted:
+        view.update()
+        time.sleep(POLL_S)
+    if not interrupt.noted:
+        return
+    engine.stop(turn.turn_id)
+    deadline = time.monotonic() + STOP_WAIT_S
+    while not turn.closed and time.monotonic() < deadline:
+        time.sleep(POLL_S)
 
 
 def as_row(fold: TurnFold, lane: str, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from .. import __version__
 from ..config import ConfigError
 from . import compare, doctor, export, replay, serve, stats
 from .common import CommandError, complain
-
-INTERRUPTED = 130
+from .interrupt import INTERRUPTED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,6 +15,7 @@ from ..core.portable import NotAnExport, import_turns
 from ..core.turn import TurnLog
 from .common import CommandError, add_common, printable, settings_of
 from .compare import print_result
+from .interrupt import INTERRUPTED, Interrupt, interruptible
 
 if TYPE_CHECKING:
     from ..log.reader import LogReader
@@ -33,7 +34,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from .open_app import log_reader
+    from .session import log_reader
 
     if not 0 <= options.speed <= 1000:
         raise CommandError("--speed is how many times as fast as it was, from 0 (at once) to 1000.")
@@ -41,7 +42,10 @@ def run(options: argparse.Namespace) -> int:
     is_file = options.turn is not None and Path(options.turn).is_file()
     for turn in exported_turns(Path(options.turn)) if is_file else [found_turn(reader, options.turn)]:
         if options.speed and sys.stdout.isatty():
-            play(turn, options.speed)
+            with interruptible() as interrupt:
+                play(turn, options.speed, interrupt)
+            if interrupt.noted:
+                return INTERRUPTED
         print(f"> {printable(' '.join(turn.prompt.split())[:500])}\n")
         print_result(turn, reader)
     return 0
@@ -72,8 +76,8 @@ def found_turn(reader: LogReader, turn_id: str | None) -> TurnLog:
     return turn
 
 
-def play(turn: TurnLog, speed: float) -> None:
-    """Let the turn's entries come in again at their play times, ``speed`` times as fast."""
+def play(turn: TurnLog, speed: float, interrupt: Interrupt) -> None:
+    """Let the turn's entries come in again at their play times, ``speed`` times as fast, until an interrupt."""
     from ..core.replay import moments
     from .compare_view import CompareView
 
@@ -85,8 +89,10 @@ def play(turn: TurnLog, speed: float) -> None:
 
     with CompareView(played, sys.stdout, clock_ns=play_ns) as view:
         for moment in moments(turn):
-            while (left_s := (moment.play_ns - play_ns()) / 1e9 / speed) > 0:
+            while not interrupt.noted and (left_s := (moment.play_ns - play_ns()) / 1e9 / speed) > 0:
                 time.sleep(min(left_s, FRAME_S))
                 view.update()
+            if interrupt.noted:
+                return
             played.entries.extend(turn.entries[len(played.entries) : moment.until])
         view.update()
