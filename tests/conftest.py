@@ -6,7 +6,11 @@ complained about), ``site`` is the app behind it, one for all tests of a file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gc
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,11 +26,45 @@ settings.load_profile("untimed")
 expect.set_options(timeout=SLOW_MS)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def leaks_of_a_file() -> Iterator[None]:
+    """See ``leaks``; this one also finds what was still in use when it was frozen, and costs 0.2 s."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+    gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def leaks(leaks_of_a_file: None) -> Iterator[None]:
+    """Whoever leaves a socket, a file or a task open fails, and not the test during which it happens to be collected.
+
+    What survives is frozen, so that the next test's collection looks at that test's objects only (2 ms, not 200).
+    """
+    yield
+    for name in ("last_exc", "last_value", "last_traceback"):  # of a failed test, whose variables they keep alive
+        sys.__dict__.pop(name, None)
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
     """A fresh local model server, OpenAI-compatible and Ollama (see ``tests/support/upstream.py``)."""
     with Upstream() as server:
         yield server
+
+
+@pytest.fixture
+async def closed_after() -> AsyncIterator[Callable[[Any], Any]]:
+    """Takes a provider, a client, a stream, and closes it at the end of the test, however that ends."""
+    async with AsyncExitStack() as stack:
+
+        def keep(opened: Any) -> Any:
+            stack.push_async_callback(opened.aclose)
+            return opened
+
+        yield keep
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import signal
@@ -26,8 +25,8 @@ from kimi_ui.core.lane import LaneSpec, Limits
 from kimi_ui.core.turn import TurnFold, TurnLog
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
-from kimi_ui.providers.ollama.provider import Ollama
-from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
+from kimi_ui.providers.ollama import Ollama
+from kimi_ui.providers.openai_compatible import OpenAICompatible
 from tests.support.engine_run import running
 from tests.support.folding import run_provider
 from tests.support.scenarios import redirect_to
@@ -71,9 +70,8 @@ async def test_tls(ollama: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     async def ask(url: str) -> Any:
         lane = ollama_lane(url, "m-2000-3-3") if ollama else openai_lane(f"{url}/v1", "m-2000-3-3")
-        got = await run_provider(lane)
-        await lane.aclose()
-        return got
+        async with contextlib.aclosing(lane):
+            return await run_provider(lane)
 
     for words, context in cases.items():
         with Upstream(tls=context) as upstream:
@@ -148,8 +146,8 @@ async def test_a_redirect_takes_no_key_anywhere(upstream: Upstream) -> None:
             openai_lane(upstream.base_url, "moved", key=key),
             Ollama(LaneSpec("b", "B", "ollama", model="moved", base_url=upstream.origin), key),
         ):
-            got = await run_provider(lane)
-            await lane.aclose()
+            async with contextlib.aclosing(lane):
+                got = await run_provider(lane)
             assert got.kind == "redirect" and got.error and str(elsewhere._port) in got.error.failure.message
         assert elsewhere.requests == []
 
@@ -344,9 +342,8 @@ def test_killed_in_the_middle(upstream: Upstream, tmp_path: Path) -> None:
 async def test_a_cold_load_is_no_error(upstream: Upstream) -> None:
     upstream.loaded.clear()
     upstream.load_s = 0.2
-    lane = ollama_lane(upstream.origin, "m-2000-5-5")
-    cold, warm = await run_provider(lane), await run_provider(lane)
-    await lane.aclose()
+    async with contextlib.aclosing(ollama_lane(upstream.origin, "m-2000-5-5")) as lane:
+        cold, warm = await run_provider(lane), await run_provider(lane)
     assert cold.events[0] == Phase(LOADING_MODEL, "m-2000-5-5") and cold.status == warm.status == "ok"
     assert LOADING_MODEL not in [event.name for event in warm.events if isinstance(event, Phase)]
     assert cold.fold.usage.load_ns == 200_000_000
@@ -364,8 +361,8 @@ async def test_proxies_of_the_environment(ollama: bool, upstream: Upstream, monk
         monkeypatch.delenv(name, raising=False)
     local = ollama_lane(upstream.origin, "m-2000-3-3") if ollama else openai_lane(upstream.base_url, "m-2000-3-3")
     remote = ollama_lane("http://far.invalid", "m") if ollama else openai_lane("http://far.invalid/v1", "m")
-    assert (await run_provider(local)).status == "ok"
-    asked = len(upstream.requests)
-    assert (await run_provider(remote)).kind == "bad_url", "the proxy, our test server, knows no such address"
+    async with contextlib.aclosing(local), contextlib.aclosing(remote):
+        assert (await run_provider(local)).status == "ok"
+        asked = len(upstream.requests)
+        assert (await run_provider(remote)).kind == "bad_url", "the proxy, our test server, knows no such address"
     assert len(upstream.requests) > asked
-    await asyncio.gather(local.aclose(), remote.aclose())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Any
 
 from kimi_ui.core.lane import LaneChoice, LaneSpec, Price
 from kimi_ui.engine import Engine
 from kimi_ui.providers.base import ChatRequest, Message
 from kimi_ui.providers.heavy import HeavyProvider
-from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
+from kimi_ui.providers.openai_compatible import OpenAICompatible
 from tests.support.folding import ALONE
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
 from tests.support.upstream import Upstream
@@ -93,14 +94,12 @@ def test_heavys_trajectories_and_aggregator_ask_the_chosen_model() -> None:
 
 
 async def test_the_chosen_model_and_the_reasoning_are_in_the_request(upstream: Upstream) -> None:
-    provider = OpenAICompatible(LaneSpec("kimi", "Kimi", "openai", model="none", base_url=upstream.base_url))
+    lane = LaneSpec("kimi", "Kimi", "openai", model="none", base_url=upstream.base_url)
     messages = (Message("user", "q"), Message("assistant", "a", "because"), Message("user", "and?"))
     request = ChatRequest(messages, {"max_tokens": 7}, "m-1000-0-3")
-    try:
+    async with aclosing(OpenAICompatible(lane)) as provider:
         async for _ in provider.stream(request, ALONE):
             pass
-    finally:
-        await provider.aclose()
     body = upstream.requests[-1].body
     assert (body["model"], body["max_tokens"]) == ("m-1000-0-3", 7)
     assert body["messages"][1] == {"role": "assistant", "content": "a", "reasoning_content": "because"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ import pytest
 from kimi_ui.core.events import Event, Opened, Reasoning
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.engine import Engine, attempts
-from kimi_ui.providers.http import transport
-from kimi_ui.providers.http.transport import FIRST_ACTS, LAST_ACT, leaving
-from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
+from kimi_ui.providers import transport
+from kimi_ui.providers.openai_compatible import OpenAICompatible
+from kimi_ui.providers.transport import FIRST_ACTS, LAST_ACT, leaving
 from tests.support.engine_run import running
 from tests.support.folding import run_provider
 from tests.support.scripted import ScriptedProvider
@@ -23,7 +23,7 @@ from tests.support.waiting import until
 
 
 async def test_a_request_is_out_before_the_next_is_told_to_leave(
-    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, closed_after: Callable[[Any], Any]
 ) -> None:
     acts: list[tuple[int, str]] = []
     saw = transport._Departure.saw
@@ -35,7 +35,7 @@ async def test_a_request_is_out_before_the_next_is_told_to_leave(
     monkeypatch.setattr(transport._Departure, "saw", noted)
     monkeypatch.setattr(transport, "MAKING_S", 60)
     lanes = [
-        OpenAICompatible(LaneSpec(f"l{k}", "L", "openai", model="m-2000-5-5", base_url=upstream.base_url))
+        closed_after(OpenAICompatible(LaneSpec(f"l{k}", "L", "openai", model="m-2000-5-5", base_url=upstream.base_url)))
         for k in range(5)
     ]
     for _ in range(2):  # as it connects, and on the connection that is there
@@ -45,8 +45,6 @@ async def test_a_request_is_out_before_the_next_is_told_to_leave(
         order = list(dict.fromkeys(who for who, _ in ends))
         assert len(order) == 5 and ends == sorted(ends, key=lambda end: order.index(end[0]))
         assert [act for who, act in ends if who == order[0]][-1] == LAST_ACT
-    for lane in lanes:
-        await lane.aclose()
 
 
 async def test_a_request_that_takes_long_to_leave_holds_up_no_other() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,18 +10,27 @@ import pytest
 from kimi_ui.core.events import CONNECTED, FIRST_CHUNK, PREPARING, Phase
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
-from kimi_ui.providers.ollama.provider import NUM_CTX, Ollama
+from kimi_ui.providers.ollama import NUM_CTX, Ollama
 from tests.support.folding import left_at_text, run_provider, streamed_for
 from tests.support.telling import FOREVER, A, R, line, refuse, tell
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
 from tests.support.wire import plain, streamed
 
+Lanes = Callable[..., Ollama]
 MANIFEST = b'{"status":"pulling manifest"}\n'
 
 
-def lane(upstream: Upstream, model: str = "m-2000-20-10", key: str = "", **fields: Any) -> Ollama:
-    return Ollama(LaneSpec("a", "A", "ollama", model=model, base_url=upstream.ollama_url, **fields), key)
+@pytest.fixture
+def lane(upstream: Upstream, closed_after: Callable[[Any], Any]) -> Lanes:
+    """Makes lanes on ``upstream``, or on another server."""
+
+    def made(model: str = "m-2000-20-10", key: str = "", **fields: Any) -> Ollama:
+        spec = LaneSpec("a", "A", "ollama", model=model, **{"base_url": upstream.ollama_url} | fields)
+        provider: Ollama = closed_after(Ollama(spec, key))
+        return provider
+
+    return made
 
 
 def asked(upstream: Upstream) -> Any:
@@ -31,10 +41,9 @@ def unheard(phase: Phase) -> None:
     raise AssertionError(f"nothing to report, but {phase}")
 
 
-async def test_a_whole_answer(upstream: Upstream) -> None:
-    provider = lane(upstream)
+async def test_a_whole_answer(lane: Lanes, upstream: Upstream) -> None:
+    provider = lane()
     got = await run_provider(provider)
-    await provider.aclose()
     assert (got.status, got.fold.flags) == ("ok", {}) and "@" in got.fold.reasoning and got.fold.answer
     assert (got.fold.usage.source, got.fold.usage.output_tokens) == ("server", 30)
     names = [event.name for event in got.events if isinstance(event, Phase)]
@@ -48,9 +57,8 @@ async def test_a_whole_answer(upstream: Upstream) -> None:
     }
 
 
-async def test_what_is_sent(upstream: Upstream) -> None:
+async def test_what_is_sent(lane: Lanes, upstream: Upstream) -> None:
     provider = lane(
-        upstream,
         "m-2000-3-3",
         params={"max_tokens": 9, "temperature": 0.5, "format": "json", "options": {"seed": 7}},
         extra_body={"min_p": 0.1, "truncate": False},
@@ -62,7 +70,6 @@ async def test_what_is_sent(upstream: Upstream) -> None:
     await run_provider(
         provider, ChatRequest((Message("assistant", "2", "because"), Message("user", "3")), {"top_k": 4})
     )
-    await provider.aclose()
     assert asked(upstream) == {
         "model": "m-2000-3-3",
         "messages": [
@@ -78,72 +85,69 @@ async def test_what_is_sent(upstream: Upstream) -> None:
     }
 
 
-async def test_think_is_sent_only_to_models_that_can(upstream: Upstream) -> None:
+async def test_think_is_sent_only_to_models_that_can(lane: Lanes, upstream: Upstream) -> None:
     upstream.alias("qwen3-coder:30b", "m-2000-0-5")
     for wish, flags in ((None, {}), (False, {}), (True, {"think_unsupported": ""})):
-        provider = lane(upstream, "qwen3-coder:30b", think=wish)
+        provider = lane("qwen3-coder:30b", think=wish)
         got = await run_provider(provider)
-        await provider.aclose()
         assert got.status == "ok" and got.fold.flags == flags and "think" not in asked(upstream)
-    provider = lane(upstream, "m-2000-3-3", think=False)
+    provider = lane("m-2000-3-3", think=False)
     await run_provider(provider)
-    await provider.aclose()
     assert asked(upstream)["think"] is False
 
 
-async def test_gpt_oss_takes_levels_only(upstream: Upstream) -> None:
+async def test_gpt_oss_takes_levels_only(lane: Lanes, upstream: Upstream) -> None:
     shown = {"details": {"family": "gptoss"}, "model_info": {}, "capabilities": ["completion", "thinking"]}
     upstream.script("POST /api/show", plain(200, shown))
-    provider = lane(upstream, "m-2000-3-3")
+    provider = lane("m-2000-3-3")
     await run_provider(provider)
-    await provider.aclose()
     assert "think" not in asked(upstream)
 
 
 @pytest.mark.parametrize("answer", [refuse(500), plain(200, "<html>"), plain(200, {}), plain(200, {"capabilities": 7})])
-async def test_a_server_that_cannot_be_asked_still_answers(upstream: Upstream, answer: Any) -> None:
+async def test_a_server_that_cannot_be_asked_still_answers(lane: Lanes, upstream: Upstream, answer: Any) -> None:
     for path in ("POST /api/show", "GET /api/ps"):
         upstream.script(path, answer)
-    provider = lane(upstream, "m-2000-3-3")
+    provider = lane("m-2000-3-3")
     got = await run_provider(provider)
-    await provider.aclose()
     assert got.status == "ok" and "think" not in asked(upstream)
     assert got.events[0] == Phase(CONNECTED), "not known to be cold: nothing is claimed"
 
 
-async def test_preparing_asks_so_that_the_stream_need_not(upstream: Upstream) -> None:
-    provider = lane(upstream, "m-2000-3-3")
+async def test_preparing_asks_so_that_the_stream_need_not(lane: Lanes, upstream: Upstream) -> None:
+    provider = lane("m-2000-3-3")
     await provider.prepare(unheard)
     before = len(upstream.requests)
     await run_provider(provider)
     assert [request.path for request in upstream.requests[before:]] == ["/api/chat"]
     await run_provider(provider)
     assert [request.path for request in upstream.requests[before + 1 :]].count("/api/ps") == 1, "asked anew"
-    await provider.aclose()
 
 
-async def test_preparing_a_lane_whose_server_is_away_is_left_to_the_request(upstream: Upstream) -> None:
-    provider = Ollama(LaneSpec("a", "A", "ollama", model="m", base_url="http://127.0.0.1:9"))
+async def test_preparing_a_lane_whose_server_is_away_is_left_to_the_request(lane: Lanes) -> None:
+    provider = lane("m", base_url="http://127.0.0.1:9")
     await provider.prepare(unheard)
     got = await run_provider(provider)
-    await provider.aclose()
     assert got.kind == "connect" and got.error and got.error.failure.command == "ollama serve"
 
 
-async def test_the_key_is_the_lanes_own_and_no_other(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_key_is_the_lanes_own_and_no_other(
+    lane: Lanes, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OLLAMA_API_KEY", "canary-of-the-cloud")
     for key, sent in (("", None), ("own-key-123", "Bearer own-key-123")):
-        provider = lane(upstream, "m-2000-1-1", key)
+        provider = lane("m-2000-1-1", key)
         await run_provider(provider)
         await provider.models()
-        await provider.aclose()
         assert {request.headers.get("authorization") for request in upstream.requests} == {sent}
         upstream.requests.clear()
 
 
 @pytest.mark.parametrize("key", ["“abc”", "é", "abc\u200b", "a b", "a\n"])
-async def test_a_key_that_cannot_be_sent_is_named_and_nothing_is_asked(upstream: Upstream, key: str) -> None:
-    provider = lane(upstream, key=key, api_key_env="GATE_KEY")
+async def test_a_key_that_cannot_be_sent_is_named_and_nothing_is_asked(
+    lane: Lanes, upstream: Upstream, key: str
+) -> None:
+    provider = lane(key=key, api_key_env="GATE_KEY")
     with pytest.raises(ProviderError) as caught:
         await provider.prepare(unheard)
     assert caught.value.failure.kind == "auth" and "The value of GATE_KEY" in caught.value.failure.message
@@ -152,40 +156,39 @@ async def test_a_key_that_cannot_be_sent_is_named_and_nothing_is_asked(upstream:
     assert not upstream.requests
 
 
-async def test_a_prompt_that_did_not_fit_is_flagged(upstream: Upstream) -> None:
+async def test_a_prompt_that_did_not_fit_is_flagged(lane: Lanes, upstream: Upstream) -> None:
     full = line(done=True, done_reason="stop", prompt_eval_count=2047, eval_count=1)
     upstream.script("full", streamed([line({"content": "a"}), full]))
-    provider = lane(upstream, "full", num_ctx=2048)
+    provider = lane("full", num_ctx=2048)
     got = await run_provider(provider)
-    await provider.aclose()
     assert got.status == "ok" and got.fold.flags == {"context_truncated": "2047 of 2048 tokens"}
 
 
-async def test_models_and_checks(upstream: Upstream) -> None:
+async def test_models_and_checks(lane: Lanes, upstream: Upstream) -> None:
     upstream.models = ["qwen3-coder:30b", "llama3:latest"]
     upstream.alias("qwen3-coder:30b", "m-2000-0-5")
-    assert await lane(upstream).models() == ["llama3:latest", "qwen3-coder:30b", "qwen3-coder:30b"]
-    check = await lane(upstream, "qwen3-coder:30b").check()
+    assert await lane().models() == ["llama3:latest", "qwen3-coder:30b", "qwen3-coder:30b"]
+    check = await lane("qwen3-coder:30b").check()
     assert (check.ok, check.model_present, check.thinking, check.dialect) == (True, True, False, None)
-    check = await lane(upstream, "qwen3-coder:480b").check()
+    check = await lane("qwen3-coder:480b").check()
     assert (check.ok, check.reachable, check.model_present) == (False, True, False)
     assert check.command == "ollama pull qwen3-coder:480b" and "qwen3-coder:30b" in check.remedy
     upstream.script("llama3", tell(R("hm"), FOREVER))
-    check = await lane(upstream, "llama3").check(probe=True)
+    check = await lane("llama3").check(probe=True)
     assert (check.ok, check.thinking, check.dialect) == (True, True, "thinking"), "a tag of latest need not be said"
     until(lambda: upstream.closed)
 
 
-async def test_check_of_a_server_that_is_not_there_or_none(upstream: Upstream) -> None:
-    away = await Ollama(LaneSpec("a", "A", "ollama", model="m", base_url="http://127.0.0.1:9")).check()
+async def test_check_of_a_server_that_is_not_there_or_none(lane: Lanes, upstream: Upstream) -> None:
+    away = await lane("m", base_url="http://127.0.0.1:9").check()
     assert (away.ok, away.reachable, away.command) == (False, False, "ollama serve")
     upstream.script("GET /api/tags", plain(200, "<html>login</html>", content_type="text/html"))
-    check = await lane(upstream).check()
+    check = await lane().check()
     assert (check.ok, check.reachable) == (False, True) and "web page" in check.problem
 
 
-async def test_a_pull_tells_how_far_it_is(upstream: Upstream) -> None:
-    provider = lane(upstream, "new:1b")
+async def test_a_pull_tells_how_far_it_is(lane: Lanes) -> None:
+    provider = lane("new:1b")
     phases = [phase async for phase in provider.pull()]
     assert {phase.name for phase in phases} == {PREPARING}
     assert [(phase.done, phase.total) for phase in phases] == [(None, None), (0, 1000), (400, 1000)] + [
@@ -194,10 +197,10 @@ async def test_a_pull_tells_how_far_it_is(upstream: Upstream) -> None:
     assert "new:1b" in await provider.models()
 
 
-async def test_layers_of_a_pull_are_counted_together(upstream: Upstream) -> None:
+async def test_layers_of_a_pull_are_counted_together(lane: Lanes, upstream: Upstream) -> None:
     lines = b'{"status":"a","digest":"a","total":100,"completed":60}\n{"status":"b","digest":"b","total":50}\n'
     upstream.script("pull two:1b", streamed([lines[:40], lines[40:], b'{"status":"success"}']))
-    phases = [phase async for phase in lane(upstream, "two:1b").pull()]
+    phases = [phase async for phase in lane("two:1b").pull()]
     assert [(phase.done, phase.total) for phase in phases] == [(60, 100), (60, 150), (60, 150)]
 
 
@@ -212,31 +215,29 @@ async def test_layers_of_a_pull_are_counted_together(upstream: Upstream) -> None
         (refuse(500, {"error": "disk full"}), "upstream"),
     ],
 )
-async def test_a_pull_that_fails(upstream: Upstream, answer: Any, kind: str) -> None:
+async def test_a_pull_that_fails(lane: Lanes, upstream: Upstream, answer: Any, kind: str) -> None:
     upstream.script("pull gone", answer)
     with pytest.raises(ProviderError) as raised:
-        async for _ in lane(upstream, "gone").pull():
+        async for _ in lane("gone").pull():
             pass
     assert raised.value.failure.kind == kind
 
 
-async def test_the_moment_the_request_leaves_is_told_before_it_arrives(upstream: Upstream) -> None:
-    provider = lane(upstream, "m-2000-3-3")
+async def test_the_moment_the_request_leaves_is_told_before_it_arrives(lane: Lanes, upstream: Upstream) -> None:
+    provider = lane("m-2000-3-3")
     await provider.models()
     host = await streamed_for(provider, lambda: "/api/chat" in [request.path for request in upstream.requests])
     await provider.models()
-    await provider.aclose()
     assert host.n_sent == 2  # as it connects and as it is written, and not by the questions around it
 
 
-async def test_leaving_closes_the_connection(upstream: Upstream) -> None:
+async def test_leaving_closes_the_connection(lane: Lanes, upstream: Upstream) -> None:
     upstream.script("slow", tell(A("a"), FOREVER))
     upstream.script("pull slow", streamed([MANIFEST, FOREVER]))
-    provider = lane(upstream, "slow")
+    provider = lane("slow")
     await left_at_text(provider)
     until(lambda: len(upstream.closed) == 1)
     pulling = provider.pull()
     await anext(pulling)
     await pulling.aclose()
     until(lambda: len(upstream.closed) == 2)
-    await provider.aclose()

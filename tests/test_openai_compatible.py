@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,27 @@ import pytest
 from kimi_ui.core.events import CONNECTED, FIRST_CHUNK, Phase
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
-from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
+from kimi_ui.providers.openai_compatible import OpenAICompatible
 from tests.support.folding import HELLO, left_at_text, run_provider, streamed_for
-from tests.support.telling import END, FOREVER, A, R, error, plain, refuse, tell, unless
+from tests.support.telling import END, FOREVER, SSE_BODY, A, R, delta, error, plain, refuse, tell, unless
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
+from tests.support.wire import SSE, Stream, stream_of
 
+Lanes = Callable[..., OpenAICompatible]
 KEY = "cpk_canary-5e0a77"
 
 
-def lane(upstream: Upstream, model: str = "m-2000-20-10", key: str = "", **fields: Any) -> OpenAICompatible:
-    return OpenAICompatible(LaneSpec("a", "A", "openai", model=model, base_url=upstream.base_url, **fields), key)
+@pytest.fixture
+def lane(upstream: Upstream, closed_after: Callable[[Any], Any]) -> Lanes:
+    """Makes lanes on ``upstream``, or on another server."""
+
+    def made(model: str = "m-2000-20-10", key: str = "", **fields: Any) -> OpenAICompatible:
+        spec = LaneSpec("a", "A", "openai", model=model, **{"base_url": upstream.base_url} | fields)
+        provider: OpenAICompatible = closed_after(OpenAICompatible(spec, key))
+        return provider
+
+    return made
 
 
 @pytest.mark.parametrize(
@@ -33,19 +44,18 @@ def lane(upstream: Upstream, model: str = "m-2000-20-10", key: str = "", **field
         ("-think-tags", "<think>"),
     ],
 )
-async def test_a_whole_answer_in_every_dialect(upstream: Upstream, variant: str, dialect: str) -> None:
-    provider = lane(upstream, f"m-2000-20-10{variant}")
+async def test_a_whole_answer_in_every_dialect(lane: Lanes, variant: str, dialect: str) -> None:
+    provider = lane(f"m-2000-20-10{variant}")
     got, check = await run_provider(provider), await provider.check(probe=True)
-    await provider.aclose()
     assert (got.status, got.fold.flags) == ("ok", {}) and "@" in got.fold.reasoning and got.fold.answer
     assert got.fold.usage.output_tokens == 30 and got.fold.n_chunks >= 30
     assert got.events[0] == Phase(CONNECTED) and got.events[1] == Phase(FIRST_CHUNK)
     assert check.ok and check.thinking and check.dialect == dialect
 
 
-async def test_what_is_sent(upstream: Upstream) -> None:
+async def test_what_is_sent(lane: Lanes, upstream: Upstream) -> None:
     params, extra = {"temperature": 1, "max_tokens": 5, "top_k": 3}, {"thinking": {"type": "enabled"}}
-    provider = lane(upstream, params=params, extra_body=extra, key=KEY)
+    provider = lane(params=params, extra_body=extra, key=KEY)
     history = (
         Message("system", "Be brief."),
         Message("user", "1"),
@@ -53,7 +63,6 @@ async def test_what_is_sent(upstream: Upstream) -> None:
         Message("user", "3"),
     )
     await run_provider(provider, ChatRequest(history, {"max_tokens": 9, "model": "never"}))
-    await provider.aclose()
     (request,) = upstream.requests
     assert request.body == {
         "model": "m-2000-20-10",
@@ -73,37 +82,34 @@ async def test_what_is_sent(upstream: Upstream) -> None:
     assert request.headers["authorization"] == f"Bearer {KEY}" and request.headers["accept-encoding"] == "identity"
 
 
-async def test_reasoning_that_the_history_carries_goes_back(upstream: Upstream) -> None:
-    provider = lane(upstream)
+async def test_reasoning_that_the_history_carries_goes_back(lane: Lanes, upstream: Upstream) -> None:
+    provider = lane()
     await run_provider(provider, ChatRequest((Message("assistant", "2", "because"), Message("user", "3"))))
-    await provider.aclose()
     assert upstream.requests[0].body["messages"] == [
         {"role": "assistant", "content": "2", "reasoning_content": "because"},
         {"role": "user", "content": "3"},
     ]
 
 
-async def test_a_request_may_ask_another_model(upstream: Upstream) -> None:
-    provider = lane(upstream)
+async def test_a_request_may_ask_another_model(lane: Lanes, upstream: Upstream) -> None:
+    provider = lane()
     got = await run_provider(provider, ChatRequest(HELLO.messages, model="m-2000-0-3"))
     assert got.status == "ok" and upstream.requests[0].body["model"] == "m-2000-0-3"
     missing = await run_provider(provider, ChatRequest(HELLO.messages, model="gone"))
-    await provider.aclose()
     assert missing.kind == "model_missing" and missing.error and "gone" in missing.error.failure.message
 
 
-async def test_no_key_where_none_is_named(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_key_where_none_is_named(lane: Lanes, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY"):
         monkeypatch.setenv(name, KEY)
-    provider = lane(upstream)
+    provider = lane()
     assert (await run_provider(provider)).status == "ok"
-    await provider.aclose()
     assert KEY not in repr(upstream.requests[0].headers) and "authorization" not in upstream.requests[0].headers
 
 
-async def test_the_key_of_the_lanes_variable(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_key_of_the_lanes_variable(lane: Lanes, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     upstream.key = KEY
-    provider = lane(upstream, api_key_env="KIMI_TEST_KEY")
+    provider = lane(api_key_env="KIMI_TEST_KEY")
     monkeypatch.delenv("KIMI_TEST_KEY", raising=False)
     missing = await run_provider(provider)
     assert missing.kind == "auth" and missing.error and "KIMI_TEST_KEY" in missing.error.failure.message
@@ -117,44 +123,41 @@ async def test_the_key_of_the_lanes_variable(upstream: Upstream, monkeypatch: py
         monkeypatch.setenv("KIMI_TEST_KEY", bad)
         got = await run_provider(provider)
         assert got.kind == "auth" and got.error and bad not in repr(got.error.failure)
-    await provider.aclose()
 
 
-async def test_a_refused_option_is_left_out_once_and_remembered(upstream: Upstream) -> None:
+async def test_a_refused_option_is_left_out_once_and_remembered(lane: Lanes, upstream: Upstream) -> None:
     upstream.script("strict", unless("stream_options", refuse(400, error("no stream_options")), tell(A("yes"), *END)))
-    provider = lane(upstream, "strict")
+    provider = lane("strict")
     first, second = await run_provider(provider), await run_provider(provider)
-    await provider.aclose()
     assert first.fold.flags == second.fold.flags == {"dropped_option": "stream_options"}
     assert ["stream_options" in request.body for request in upstream.requests] == [True, False, False]
 
 
-async def test_a_request_refused_for_another_reason_is_sent_once(upstream: Upstream) -> None:
+async def test_a_request_refused_for_another_reason_is_sent_once(lane: Lanes, upstream: Upstream) -> None:
     upstream.script("strict", refuse(400, error("no stream_options")))
     upstream.script("other", refuse(400, error("no")))
     for model, times in (("strict", 2), ("other", 1)):
-        provider = lane(upstream, model)
+        provider = lane(model)
         assert (await run_provider(provider)).kind == "bad_request"
-        await provider.aclose()
         assert [request.model for request in upstream.requests].count(model) == times
 
 
-async def test_models_and_near_matches(upstream: Upstream) -> None:
+async def test_models_and_near_matches(lane: Lanes, upstream: Upstream) -> None:
     upstream.models = ["moonshotai/Kimi-K2.6-TEE", "moonshotai/Kimi-K2.5-TEE", "qwen/qwen3", "~moonshotai/kimi-latest"]
-    provider = lane(upstream, "moonshotai/Kimi-K2-TEE")
+    provider = lane("moonshotai/Kimi-K2-TEE")
     assert await provider.models() == sorted(upstream.models)
     check = await provider.check()
     assert (check.ok, check.reachable, check.model_present) == (False, True, False) and check.latency_ms
     assert "Kimi-K2.6-TEE" in check.remedy and "qwen" not in check.remedy
-    variant = lane(upstream, "qwen/qwen3:nitro")
+    variant = lane("qwen/qwen3:nitro")
     assert (await variant.check()).ok, "a suffix chooses a variant and is not listed"
 
 
-async def test_check_tells_what_is_wrong(upstream: Upstream) -> None:
-    away = OpenAICompatible(LaneSpec("a", "A", "openai", model="m", base_url="http://127.0.0.1:9/v1"))
+async def test_check_tells_what_is_wrong(lane: Lanes, upstream: Upstream) -> None:
+    away = lane("m", base_url="http://127.0.0.1:9/v1")
     check = await away.check()
     assert (check.ok, check.reachable) == (False, False) and "127.0.0.1:9" in check.problem and check.remedy
-    wrong = OpenAICompatible(LaneSpec("a", "A", "openai", model="m-2000-1-1", base_url=upstream.origin))
+    wrong = lane("m-2000-1-1", base_url=upstream.origin)
     check = await wrong.check()
     assert (check.ok, check.reachable) == (False, True) and "/v1" in check.remedy
     assert (await wrong.check(probe=True)).problem, "the probe finds the same"
@@ -171,9 +174,9 @@ async def test_check_tells_what_is_wrong(upstream: Upstream) -> None:
         plain(500, b""),
     ],
 )
-async def test_a_server_without_a_readable_list_may_still_answer(upstream: Upstream, listing: Any) -> None:
+async def test_a_server_without_a_readable_list_may_still_answer(lane: Lanes, upstream: Upstream, listing: Any) -> None:
     upstream.script("GET /v1/models", listing)
-    check = await lane(upstream).check(probe=True)
+    check = await lane().check(probe=True)
     assert (check.ok, check.model_present, check.thinking) == (True, True, True)
 
 
@@ -189,14 +192,14 @@ async def test_a_server_without_a_readable_list_may_still_answer(upstream: Upstr
         (plain(401, {"error": {"message": "no"}}), "auth"),
     ],
 )
-async def test_a_list_that_is_none(upstream: Upstream, answer: Any, kind: str) -> None:
+async def test_a_list_that_is_none(lane: Lanes, upstream: Upstream, answer: Any, kind: str) -> None:
     upstream.script("GET /v1/models", answer)
     with pytest.raises(ProviderError) as raised:
-        await lane(upstream).models()
+        await lane().models()
     assert raised.value.failure.kind == kind
 
 
-async def test_odd_lists(upstream: Upstream) -> None:
+async def test_odd_lists(lane: Lanes, upstream: Upstream) -> None:
     for odd, ids in (
         ([{"id": "b"}, {"id": "a"}, {"id": 7}, "x", {"id": "a"}], ["a", "b", "x"]),
         ({"data": ["m"]}, ["m"]),
@@ -206,56 +209,63 @@ async def test_odd_lists(upstream: Upstream) -> None:
         (b'{"data": [{"id": "half \\ud83d"}, {"id": "good"}]}', ["good"]),
     ):
         upstream.script("GET /v1/models", plain(200, odd))
-        assert await lane(upstream).models() == ids, odd
+        assert await lane().models() == ids, odd
 
 
-async def test_a_probe_costs_one_tiny_request_and_hangs_up_at_the_first_thought(upstream: Upstream) -> None:
+async def test_a_probe_costs_one_tiny_request_and_hangs_up_at_the_first_thought(
+    lane: Lanes, upstream: Upstream
+) -> None:
     upstream.script("thinker", tell(R("hm"), FOREVER))
-    check = await lane(upstream, "thinker").check(probe=True)
+    check = await lane("thinker").check(probe=True)
     assert (check.ok, check.thinking, check.dialect) == (True, True, "reasoning_content")
     (request,) = [request for request in upstream.requests if request.method == "POST"]
     assert request.body["max_tokens"] == 300
     until(lambda: upstream.closed)
 
 
-async def test_a_probe_of_a_model_that_does_not_think(upstream: Upstream) -> None:
-    check = await lane(upstream, "m-2000-0-5").check(probe=True)
+async def test_a_probe_of_a_model_that_does_not_think(lane: Lanes) -> None:
+    check = await lane("m-2000-0-5").check(probe=True)
     assert (check.ok, check.thinking, check.dialect, check.key_valid) == (True, False, None, None)
 
 
-async def test_the_stream_ends_soon_after_done_though_the_server_stays(upstream: Upstream) -> None:
+async def test_the_stream_ends_soon_after_done_though_the_server_stays(lane: Lanes, upstream: Upstream) -> None:
     upstream.script("stays", tell(A("yes"), *END, FOREVER))
-    provider = lane(upstream, "stays")
+    provider = lane("stays")
     assert (await asyncio.wait_for(run_provider(provider), 20)).status == "ok"
     until(lambda: upstream.closed)
-    await provider.aclose()
 
 
-async def test_the_moment_the_request_leaves_is_told_before_it_arrives(upstream: Upstream) -> None:
-    provider = lane(upstream, "m-2000-3-3")
+async def test_the_moment_the_request_leaves_is_told_before_it_arrives(lane: Lanes, upstream: Upstream) -> None:
+    provider = lane("m-2000-3-3")
     await provider.models()
     host = await streamed_for(
         provider, lambda: "/v1/chat/completions" in [request.path for request in upstream.requests]
     )
     await provider.models()
-    await provider.aclose()
     assert host.n_sent == 2  # as it connects and as it is written, and not by the questions around it
 
 
-async def test_leaving_the_stream_closes_the_connection(upstream: Upstream) -> None:
-    provider = lane(upstream, "m-100-1000-1000")
+async def test_leaving_the_stream_closes_the_connection(lane: Lanes, upstream: Upstream) -> None:
+    provider = lane("m-100-1000-1000")
     await left_at_text(provider)
     until(lambda: upstream.closed)
-    await provider.aclose()
 
 
-async def test_connections_are_reused_and_many_streams_run_at_once(upstream: Upstream) -> None:
-    provider = lane(upstream, "m-500-10-10")
+async def test_many_streams_run_at_once_and_their_connections_are_reused(lane: Lanes, upstream: Upstream) -> None:
+    all_have_begun = asyncio.Barrier(12)
+
+    async def held() -> Stream:
+        await all_have_begun.wait()
+        yield delta({"content": "so far"})
+        yield SSE_BODY
+
+    upstream.script("held", lambda request: stream_of(held(), SSE))
+    provider = lane("held")
     got = await asyncio.gather(*(run_provider(provider) for _ in range(12)))
-    assert {outcome.status for outcome in got} == {"ok"}
-    await run_provider(provider)
+    assert [outcome.status for outcome in got] == ["ok"] * 12
+    assert [request.nth for request in upstream.requests] == [1] * 12, "each has a connection of its own"
+    await run_provider(provider, ChatRequest(HELLO.messages, model="m-500-10-10"))
     assert upstream.requests[-1].nth == 2
-    await provider.aclose()
     assert not upstream.closed
 
 

@@ -15,14 +15,15 @@ from kimi_ui.core.lane import Price
 from kimi_ui.core.turn import TurnLog
 from kimi_ui.engine import Engine
 from kimi_ui.providers import presets, roster
-from kimi_ui.providers.embedded.backend import EmbeddedBackend
-from kimi_ui.providers.ollama.probe import OllamaState, probe
-from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
+from kimi_ui.providers.embedded_backend import EmbeddedBackend
+from kimi_ui.providers.ollama_probe import OllamaState, probe
+from kimi_ui.providers.openai_compatible import OpenAICompatible
 from kimi_ui.providers.roster import Roster
 from tests.support.upstream import Upstream
 from tests.support.waiting import ended, until
 
 ALL_KEYS = {host.key_name: f"key-of-{host.name}" for host in presets.HOSTS}
+Keep = Callable[[Roster], Roster]
 NO_OLLAMA = {"OLLAMA_HOST": "127.0.0.1:9"}  # the discard port: nothing answers there
 
 LANES = """
@@ -43,18 +44,29 @@ def no_lanes_file_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def make() -> Iterator[Callable[..., Roster]]:
-    """Rosters that are closed at the end."""
-    made: list[Roster] = []
+def closed_after() -> Iterator[Keep]:
+    """Takes a roster that is closed at the end."""
+    kept: list[Roster] = []
+
+    def keep(made: Roster) -> Roster:
+        kept.append(made)
+        return made
+
+    yield keep
+    for each in kept:
+        asyncio.run(each.aclose())
+
+
+@pytest.fixture
+def make(closed_after: Keep) -> Callable[..., Roster]:
+    """Makes rosters, settled, that are closed at the end."""
 
     def make_roster(settings: Settings | None = None, **env: str) -> Roster:
-        made.append(Roster(settings or read_settings(env=NO_OLLAMA | env)))
-        made[-1].settle()
-        return made[-1]
+        made = closed_after(Roster(settings or read_settings(env=NO_OLLAMA | env)))
+        made.settle()
+        return made
 
-    yield make_roster
-    for each in made:
-        asyncio.run(each.aclose())
+    return make_roster
 
 
 @pytest.mark.parametrize("host", presets.HOSTS, ids=lambda host: host.name)
@@ -137,25 +149,24 @@ def test_a_server_that_is_not_ollama_counts_as_none(upstream: Upstream) -> None:
     assert probe(upstream.base_url, 0.5).running is False  # /v1/api/tags: a 404
 
 
-def test_a_silent_ollama_delays_nobody(make: Callable[..., Roster], upstream: Upstream) -> None:
+def test_a_silent_ollama_delays_nobody(closed_after: Keep, upstream: Upstream) -> None:
     async def silent(_request: object) -> object:
         await asyncio.sleep(60)
         yield b""
 
     upstream.script("GET /api/tags", silent)  # type: ignore[arg-type]
     settings = read_settings(env={"OLLAMA_HOST": upstream.ollama_url})
-    made = Roster(settings)
+    made = closed_after(Roster(settings))
     assert made.specs[2].provider == "embedded"  # known before Ollama has said anything
     made.settle()
     assert made.ollama.running is False
-    asyncio.run(made.aclose())
 
 
 def test_a_pulled_model_and_a_new_key_are_taken_up_without_restart(
-    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    closed_after: Keep, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     env = {"OLLAMA_HOST": upstream.ollama_url}
-    made = Roster(read_settings(env=env), lambda: env)
+    made = closed_after(Roster(read_settings(env=env), lambda: env))
     made.settle()
     kimi, qwen, heavy = made.provider("kimi"), made.provider("qwen"), made.provider("kimi-heavy")
     assert made.specs == (kimi.spec, heavy.spec, qwen.spec) and heavy.spec.model == kimi.spec.model
@@ -173,7 +184,6 @@ def test_a_pulled_model_and_a_new_key_are_taken_up_without_restart(
     made.refresh()
     assert made.provider("kimi") is not kimi  # a client holds its key, so another key means another client
     assert made.provider("kimi-heavy") is not heavy
-    asyncio.run(made.aclose())
 
 
 def test_changes_of_the_lanes_file_are_taken_up_and_running_turns_keep_their_provider(
@@ -325,7 +335,9 @@ def test_a_refresh_that_finds_nothing_new_is_cheap_and_asks_nobody(
     assert made.specs is specs and len(upstream.requests) == asked
 
 
-def test_warming_up_starts_the_model_only_where_a_lane_needs_it(tmp_path: Path, upstream: Upstream) -> None:
+def test_warming_up_starts_the_model_only_where_a_lane_needs_it(
+    closed_after: Keep, tmp_path: Path, upstream: Upstream
+) -> None:
     class Counted(EmbeddedBackend):
         starts = 0
 
@@ -336,13 +348,14 @@ def test_warming_up_starts_the_model_only_where_a_lane_needs_it(tmp_path: Path, 
     path.write_text(LANES.format(base_url=upstream.base_url))
     for settings, starts in ((read_settings(lanes=str(path), env={}), 0), (read_settings(env=NO_OLLAMA), 1)):
         backend = Counted()
-        made = Roster(settings, backend=backend)
+        made = closed_after(Roster(settings, backend=backend))
         made.warm_up()
         assert backend.starts == starts
-        asyncio.run(made.aclose())
 
 
-def test_start_up_does_not_wait_for_a_slow_ollama(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_up_does_not_wait_for_a_slow_ollama(
+    closed_after: Keep, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The probe runs in its own thread: the constructor returns while it is still asking."""
     monkeypatch.setattr(roster, "PROBE_TIMEOUT_S", 60)
     answer = threading.Event()
@@ -352,12 +365,11 @@ def test_start_up_does_not_wait_for_a_slow_ollama(upstream: Upstream, monkeypatc
         yield b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
     upstream.script("GET /api/tags", slow)  # type: ignore[arg-type]
-    made = Roster(read_settings(env={"OLLAMA_HOST": upstream.ollama_url}))
+    made = closed_after(Roster(read_settings(env={"OLLAMA_HOST": upstream.ollama_url})))
     assert made.ollama.running is None
     answer.set()
     made.settle(60)
     assert upstream.requests and made.ollama.running is False
-    asyncio.run(made.aclose())
 
 
 @pytest.mark.parametrize("host", ["a b", "a:b:c", "a..b", "x\ny", "http://[", "[::1"])

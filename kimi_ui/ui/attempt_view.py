@@ -17,7 +17,7 @@ from ..core.markdown.safe import clean_text
 from ..core.race import RaceLine
 from ..core.steps import Step, Steps
 from ..core.tokens import AttemptCount, counter
-from .failure_words import failure_of, notes_of
+from .outcomes import failure_of, notes_of
 
 STAMPS = ("first_token", "first_reasoning", "first_answer")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -18,23 +19,24 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from ..assets import ASSETS
-from ..chat.pulls import Pulls
-from ..chat.token_counts import TokenCounts
 from ..core.attachments import split
 from ..core.blind import told
 from ..core.lane import LaneSpec
 from ..core.turn import TurnFold, TurnLog
 from ..engine import Engine
 from ..engine.lane_info import lane_info
-from ..view.frames import TurnView, describe_turn, dumps
+from .frames import TurnView, describe_turn, dumps
 from .owner import give_cookie, may_read, owner_of
+from .pulls import Pulls
 from .stream import TurnStreams, now_ns
+from .token_counts import TokenCounts
 
 if TYPE_CHECKING:
     from ..log.reader import LogReader
     from ..providers.roster import Roster
     from ..providers.roster import Route as Way
+
+ASSETS = Path(__file__).resolve().parent.parent.parent / "assets"
 
 
 class Json(Response):

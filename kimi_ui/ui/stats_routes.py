@@ -15,9 +15,9 @@ from starlette.routing import BaseRoute, Route
 
 from ..log.reader import LogReader
 from ..stats.export import csv_lines, json_lines
-from ..stats.form import Form
 from ..stats.sample import Filters
 from .owner import owner_of
+from .stats_form import Form
 
 
 class StatsRoutes:

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..core.blind import BlindView, is_blind
 from ..core.turn import TurnLog
-from ..view.frames import TurnView, dumps
+from .frames import TurnView, dumps
 
 FRAME_S = 0.033
 MANY_VIEWERS = 8  # with more than these, frames come further apart: the loop's time is shared

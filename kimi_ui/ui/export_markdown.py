@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ..core.attachments import split
+from ..core.figures import figures
 from ..core.markdown.inert import inert
-from ..core.metric_words import figures
 from ..core.portable import metrics_of
 from ..core.turn import TurnFold, TurnLog
 

@@ -10,7 +10,7 @@ import pytest
 
 SCRIPT = """
 import gc, time
-from kimi_ui import process
+from kimi_ui.cli import garbage
 
 class Engine:
     live = ["a turn"]
@@ -22,11 +22,11 @@ class Node:
 
 full = []
 gc.callbacks.append(lambda phase, info: phase == "stop" and info["generation"] == 2 and full.append(list(Engine.live)))
-process.LOOK_EVERY_S = 0.005
-process.collect_between_turns(Engine())
+garbage.LOOK_EVERY_S = 0.005
+garbage.collect_between_turns(Engine())
 full.clear()
 kept = []
-while gc.get_count()[2] < 2 * process.DUE:  # lasting objects: Python's own threshold would have collected by now
+while gc.get_count()[2] < 2 * garbage.DUE:  # lasting objects: Python's own threshold would have collected by now
     kept.append(Node())
 time.sleep(0.1)
 assert full == [], full
@@ -37,10 +37,10 @@ while not full:
     time.sleep(0.005)
 assert full[0] == []
 
-process.AT_LATEST_S = 0.0
+garbage.AT_LATEST_S = 0.0
 Engine.live = ["a turn without end"]
 full.clear()
-while gc.get_count()[2] < process.DUE:
+while gc.get_count()[2] < garbage.DUE:
     kept.append(Node())
 deadline = time.monotonic() + 20
 while not full:
@@ -57,7 +57,7 @@ def test_full_collections_wait_until_no_turn_runs() -> None:
 
 HAND_BACK = """
 import psutil
-from kimi_ui.process import hand_back
+from kimi_ui.cli.garbage import hand_back
 
 rss_mb = lambda: psutil.Process().memory_info().rss / 1e6
 kept = [bytes(4000) for _ in range(40_000)]

@@ -18,9 +18,6 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from ..chat.estimates import Estimates
-from ..chat.spending import OverBudget, Spending
-from ..chat.uploads import Uploads
 from ..core.attachments import MAX_FILE_BYTES, AttachmentError, clean_name, fold, read_attachment, split, too_large
 from ..core.branches import versions
 from ..core.budget import BudgetError, read_budget
@@ -35,9 +32,12 @@ from ..core.estimate import total
 from ..engine import Engine, EngineClosed, LaneBusy, UnknownLane, UnknownTurn
 from ..log.conversation_settings import SettingsLog
 from ..providers.base import ProviderError
-from ..view.attempt_history import attempt_part
+from .attempt_history import attempt_part
+from .estimates import Estimates
 from .owner import owner_of
 from .routes import Json, PageRoutes
+from .spending import OverBudget, Spending
+from .uploads import Uploads
 
 if TYPE_CHECKING:
     from ..log.reader import LogReader

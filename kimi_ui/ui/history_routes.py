@@ -26,12 +26,12 @@ from ..log.erase import ConversationGone
 from ..log.files import LogError
 from ..log.history import PAGE, ConversationHead, head_of, list_conversations
 from ..log.search import Match, search
-from ..view.examples import example_names, read_example
-from ..view.export import EXPORTS, export
-from ..view.replay import replay_document
 from .chat_routes import json_of, refusal
+from .examples import example_names, read_example
+from .export import EXPORTS, export
 from .login import LOGGED_IN
 from .owner import owner_of
+from .replay import replay_document
 from .routes import Json, PageRoutes
 
 if TYPE_CHECKING:

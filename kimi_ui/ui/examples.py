@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from pathlib import Path
 
-from ..assets import ASSETS
 from ..core.portable import import_turns
 from ..core.turn import TurnLog
 
-EXAMPLES = ASSETS / "examples"
+EXAMPLES = Path(__file__).resolve().parent.parent.parent / "assets" / "examples"
 
 
 @cache

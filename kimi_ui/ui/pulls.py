@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..core.lane import LaneSpec
 from ..providers import presets
 from ..providers.base import ProviderError
-from ..providers.ollama.provider import Ollama
+from ..providers.ollama import Ollama
 
 if TYPE_CHECKING:
     from ..providers.roster import Roster

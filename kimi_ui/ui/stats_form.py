@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from .sample import Filters, since
+from ..stats.sample import Filters, since
 
 PERIODS = {"All time": None, "Last 24 hours": 1, "Last 7 days": 7, "Last 30 days": 30, "Last 365 days": 365}
 LENGTHS: dict[str, tuple[int | None, int | None]] = {

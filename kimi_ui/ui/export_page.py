@@ -13,13 +13,13 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-from ..assets import ASSETS
 from ..core.attachments import split
 from ..core.turn import TurnLog
+from .accents import accent_css
 from .bundle import bundle_scripts, bundle_styles
 from .frames import dumps
-from .lane_colours import accent_css
 from .replay import replay_document
+from .routes import ASSETS
 
 STYLES = ("kimi", "lane", "chat", "race", "compare", "markdown", "highlight", "replay", "standalone")
 

@@ -17,15 +17,15 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ..core.blind import is_blind, slot_names
-from ..core.compare.conclusion import conclusion
-from ..core.compare.diff import Segment, compare, count_words
+from ..core.conclusion import conclusion
+from ..core.diff import Segment, compare, count_words
 from ..core.markdown.safe import clean_text
 from ..core.turn import TurnFold, TurnLog, promotion
 from ..core.vote import NONE, Vote
 from ..engine import Engine, EngineClosed
 from ..log.votes import vote_op
-from ..view.frames import TurnView, describe_turn
 from .chat_routes import json_of, refusal
+from .frames import TurnView, describe_turn
 from .routes import Json, PageRoutes
 from .stream import now_ns
 

@@ -1,1 +1,0 @@
-"""What a person does besides reading: spending, estimates, uploads, pulls."""

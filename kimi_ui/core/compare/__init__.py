@@ -1,1 +1,0 @@
-"""Comparing answers: units, differences, conclusions. Pure."""

@@ -1,1 +1,0 @@
-"""What a page, an export and a terminal show of a turn. Rests on core alone."""

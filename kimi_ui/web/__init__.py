@@ -1,1 +1,0 @@
-"""HTTP: the guard, the login, the routes and the event stream."""
