@@ -77,7 +77,7 @@ function copyBySelection(text) {
   return done;
 }
 
-/** The accent of the lane in that place, from 0, as a CSS value (kimi_ui/ui/accents.py has six). */
+/** The accent of the lane in that place, from 0, as a CSS value (kimi_ui/view/lane_colours.py has six). */
 export const laneAccent = (place) => `var(--kimi-lane-${place % 6})`;
 
 export const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

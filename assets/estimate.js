@@ -1,6 +1,6 @@
 /**
  * What the next prompt is, in tokens and money: one quiet line, opened to a table by lane. The numbers are the server's
- * (kimi_ui/ui/estimates.py): history and system prompt included, output as long as such answers have been.
+ * (kimi_ui/chat/estimates.py): history and system prompt included, output as long as such answers have been.
  */
 import { ask } from "./chat.js";
 import { h, setAttribute, setText } from "./dom.js";

@@ -1,7 +1,7 @@
 /**
  * One lane of one turn: header, steps, trajectories, reasoning, answer, cards and the metrics strip.
  *
- * `apply(part)` takes what a frame says of this lane (the protocol stands in kimi_ui/ui/frames.py) and only ever
+ * `apply(part)` takes what a frame says of this lane (the protocol stands in kimi_ui/view/frames.py) and only ever
  * appends; `tick(now)` moves the clocks; `settle()` scrolls, once a frame.
  */
 import { Answer } from "./answer.js";

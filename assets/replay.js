@@ -1,7 +1,7 @@
 /**
  * Replay: a turn watched again in the component that showed it live, at 1×, 4× or at once, with a scrubber.
  *
- * The document (kimi_ui/ui/replay.py) holds the frames the live page got, each with its play time, and a few "wholes":
+ * The document (kimi_ui/view/replay.py) holds the frames the live page got, each with its play time, and a few "wholes":
  * all that was told up to a place, to start from when the reader jumps. Time here is play time in ms; a frame's `now_ms`
  * is the turn's own clock, which runs on from it until the next frame.
  */

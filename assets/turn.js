@@ -1,6 +1,6 @@
 /**
  * One turn: the prompt, then its lanes side by side (on a narrow screen one at a time, with tabs and swiping).
- * `apply(frame)` takes frames of the stream route; see kimi_ui/ui/frames.py for what stands in them.
+ * `apply(frame)` takes frames of the stream route; see kimi_ui/view/frames.py for what stands in them.
  * A row far from the window is its prompt only, which is light; `fetch` draws the rest.
  */
 import { ask } from "./chat.js";

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from kimi_ui.chat import token_counts, uploads
+from kimi_ui.chat.estimates import PER_MESSAGE, Estimates
+from kimi_ui.chat.token_counts import TokenCounts
+from kimi_ui.chat.uploads import Uploads
 from kimi_ui.core.attachments import Attachment, AttachmentError, fold
 from kimi_ui.core.conversation_settings import ConversationSettings, LaneSettings
 from kimi_ui.core.estimate import Typical
@@ -18,10 +22,6 @@ from kimi_ui.log.reader import LogReader
 from kimi_ui.log.typical import typical
 from kimi_ui.log.writer import LogWriter
 from kimi_ui.providers.heavy import HeavyProvider
-from kimi_ui.ui import token_counts, uploads
-from kimi_ui.ui.estimates import PER_MESSAGE, Estimates
-from kimi_ui.ui.token_counts import TokenCounts
-from kimi_ui.ui.uploads import Uploads
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import ended
 

@@ -14,6 +14,7 @@ import pytest
 from gradio_client import Client
 from starlette.applications import Starlette
 
+from kimi_ui.chat.spending import OverBudget
 from kimi_ui.core.attachments import Attachment
 from kimi_ui.core.attempt import Attempt
 from kimi_ui.core.budget import Budget, BudgetError, Limit, Spent, question, read_budget, read_usd
@@ -24,11 +25,10 @@ from kimi_ui.core.turn import LaneInfo, TurnLog
 from kimi_ui.engine import Engine
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
-from kimi_ui.ui.chat_routes import ChatRoutes
 from kimi_ui.ui.composer import send_prompt
-from kimi_ui.ui.owner import COOKIE, owner_of
-from kimi_ui.ui.routes import PageRoutes
-from kimi_ui.ui.spending import OverBudget
+from kimi_ui.web.chat_routes import ChatRoutes
+from kimi_ui.web.owner import COOKIE, owner_of
+from kimi_ui.web.routes import PageRoutes
 from tests.support.chat_site import endless, open_site, spoken
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.turns import attempt, ended, turn

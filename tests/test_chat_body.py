@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kimi_ui.core.events import Phase, Reasoning
-from kimi_ui.providers.chat_body import ChatBody
 from kimi_ui.providers.errors import simple
-from kimi_ui.providers.texts import Texts
+from kimi_ui.providers.http.text_splitter import Texts
+from kimi_ui.providers.openai_compatible.body import ChatBody
 from tests.support.folding import ASKED, STOP, answer, chat, chunk, cut, run_body, sse, thought
 
 # -- dialects

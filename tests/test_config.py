@@ -15,7 +15,7 @@ from kimi_ui.config import ConfigError, read_environment, read_lanes_file, read_
 from kimi_ui.core.lane import LaneSpec, Limits, Price
 from kimi_ui.lanes_file import parse_lanes, write_lanes
 from kimi_ui.providers import presets
-from kimi_ui.ui.guard import known_hosts
+from kimi_ui.web.guard import known_hosts
 
 DESIGN_EXAMPLE = """
 [[lane]]

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kimi_ui.core.conclusion import conclusion, last_boxed, last_code, last_number, last_stated
-from kimi_ui.core.diff import Diff, compare, count_words, words_apart
-from kimi_ui.core.lcs import MAX_CELLS, common_pairs
-from kimi_ui.core.units import MAX_CHARS, units
+from kimi_ui.core.compare.conclusion import conclusion, last_boxed, last_code, last_number, last_stated
+from kimi_ui.core.compare.diff import Diff, compare, count_words, words_apart
+from kimi_ui.core.compare.lcs import MAX_CELLS, common_pairs
+from kimi_ui.core.compare.units import MAX_CHARS, units
 
 PIECES = st.sampled_from(
     [
@@ -81,7 +81,7 @@ def test_common_pairs_are_a_longest_common_subsequence(a: list[int], b: list[int
 
 def test_what_is_too_large_to_align_is_given_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_CELLS > 20_000**2 - 1
-    monkeypatch.setattr("kimi_ui.core.lcs.MAX_CELLS", 3)
+    monkeypatch.setattr("kimi_ui.core.compare.lcs.MAX_CELLS", 3)
     diff = compare("One here. Two here. Three.", "Four now. Five now. Six.")
     assert not diff.aligned
     assert kinds(diff) == ["left", "right"]

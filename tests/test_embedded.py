@@ -28,10 +28,10 @@ from kimi_ui.core.lane import LaneSpec, Limits
 from kimi_ui.core.turn import TurnFold, TurnLog
 from kimi_ui.engine import Engine
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
-from kimi_ui.providers.embedded import EmbeddedProvider, answer_request, plan_request, total_usage
-from kimi_ui.providers.embedded_backend import ALIAS, EmbeddedBackend, Endpoint
+from kimi_ui.providers.embedded.backend import ALIAS, EmbeddedBackend, Endpoint
+from kimi_ui.providers.embedded.provider import EmbeddedProvider, answer_request, plan_request, total_usage
+from kimi_ui.providers.embedded.weights import Weights, WeightsStore
 from kimi_ui.providers.heavy import HeavyProvider
-from kimi_ui.providers.weights import Weights, WeightsStore
 from tests.support.folding import ALONE
 from tests.support.scripted import ScriptedRoster
 from tests.support.waiting import until
@@ -310,7 +310,7 @@ def test_closing_ends_the_child_and_nothing_is_left(own_backend: EmbeddedBackend
 
 PARENT = """
 import asyncio, sys, time
-from kimi_ui.providers.embedded_backend import EmbeddedBackend
+from kimi_ui.providers.embedded.backend import EmbeddedBackend
 backend = EmbeddedBackend()
 print(asyncio.run(backend.endpoint(lambda phase: None)).pid, flush=True)
 time.sleep(600)

@@ -21,9 +21,9 @@ from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ProviderError
 from kimi_ui.providers.error_rules import RULES
 from kimi_ui.providers.errors import Asked, from_exception, from_payload, from_status, missing_key, retry_after_s, scrub
-from kimi_ui.providers.ollama import Ollama
-from kimi_ui.providers.openai_compatible import OpenAICompatible
-from kimi_ui.providers.transport import proxy_for
+from kimi_ui.providers.http.transport import proxy_for
+from kimi_ui.providers.ollama.provider import Ollama
+from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 
 CANARY = "cpk_canary.0123456789abcdef"
 CHUTES = Asked("openai", "https://llm.chutes.ai/v1", "moonshotai/Kimi-K2.6-TEE", "CHUTES_API_KEY", (CANARY,))

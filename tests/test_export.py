@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from kimi_ui.assets import ASSETS
 from kimi_ui.core.attachments import Attachment, fold
 from kimi_ui.core.events import Answer, Event, Failure, Finish, Reasoning, Usage
 from kimi_ui.core.portable import import_turns
 from kimi_ui.core.turn import LaneInfo, TurnLog
-from kimi_ui.ui.bundle import CannotBundle, bundle_scripts
-from kimi_ui.ui.export import EXPORTS, export, file_name
-from kimi_ui.ui.routes import ASSETS
+from kimi_ui.view.bundle import CannotBundle, bundle_scripts
+from kimi_ui.view.export import EXPORTS, export, file_name
 from tests.support.hostile_html import violations
 from tests.support.turns import attempt, ended, turn
 

@@ -25,8 +25,8 @@ from kimi_ui.core.lane import LaneSpec, Limits
 from kimi_ui.core.turn import TurnFold, TurnLog
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
-from kimi_ui.providers.ollama import Ollama
-from kimi_ui.providers.openai_compatible import OpenAICompatible
+from kimi_ui.providers.ollama.provider import Ollama
+from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 from tests.support.engine_run import running
 from tests.support.folding import run_provider
 from tests.support.scenarios import redirect_to

@@ -16,10 +16,10 @@ import pytest
 
 from kimi_ui.core.attempt import AttemptFold
 from kimi_ui.core.lane import LaneSpec
-from kimi_ui.providers import body
 from kimi_ui.providers.base import Provider
-from kimi_ui.providers.ollama import Ollama
-from kimi_ui.providers.openai_compatible import OpenAICompatible
+from kimi_ui.providers.http import body
+from kimi_ui.providers.ollama.provider import Ollama
+from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 from tests import test_fault_situations as situations
 from tests.support.engine_run import running
 from tests.support.scenarios import FAULTS

@@ -30,7 +30,7 @@ from kimi_ui.core.events import (
 )
 from kimi_ui.core.markdown import render
 from kimi_ui.core.turn import LaneInfo, TurnLog
-from kimi_ui.ui.frames import TurnView, dumps
+from kimi_ui.view.frames import TurnView, dumps
 
 MS = 1_000_000
 

@@ -22,8 +22,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from kimi_ui.ui.environment import SET, harden_environment
-from kimi_ui.ui.guard import Guard, broken, host_name, is_closed, known_hosts
-from kimi_ui.ui.login import MAX_TRIES, TRIES_S, Login, _address
+from kimi_ui.web.guard import Guard, broken, host_name, is_closed, known_hosts
+from kimi_ui.web.login import MAX_TRIES, TRIES_S, Login, _address
 from tests.support.waiting import until
 
 CROSS = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}

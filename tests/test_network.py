@@ -16,8 +16,8 @@ import httpx
 import httpx2
 import pytest
 
-from kimi_ui.providers.network import MOST_WAITING, Network, Stream
-from kimi_ui.providers.transport import OllamaTransport, OpenAITransport
+from kimi_ui.providers.http.network import MOST_WAITING, Network, Stream
+from kimi_ui.providers.http.transport import OllamaTransport, OpenAITransport
 
 from .support.upstream import Upstream
 

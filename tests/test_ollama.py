@@ -10,7 +10,7 @@ import pytest
 from kimi_ui.core.events import CONNECTED, FIRST_CHUNK, PREPARING, Phase
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
-from kimi_ui.providers.ollama import NUM_CTX, Ollama
+from kimi_ui.providers.ollama.provider import NUM_CTX, Ollama
 from tests.support.folding import left_at_text, run_provider, streamed_for
 from tests.support.telling import FOREVER, A, R, line, refuse, tell
 from tests.support.upstream import Upstream

@@ -12,7 +12,7 @@ import pytest
 from kimi_ui.core.events import CONNECTED, FIRST_CHUNK, Phase
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
-from kimi_ui.providers.openai_compatible import OpenAICompatible
+from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 from tests.support.folding import HELLO, left_at_text, run_provider, streamed_for
 from tests.support.telling import END, FOREVER, SSE_BODY, A, R, delta, error, plain, refuse, tell, unless
 from tests.support.upstream import Upstream

@@ -17,7 +17,7 @@ from kimi_ui.core.lane import LaneSpec
 from kimi_ui.engine import Engine
 from kimi_ui.providers.base import ChatRequest, ProviderError
 from kimi_ui.providers.heavy import HeavyProvider
-from kimi_ui.providers.ollama import Ollama
+from kimi_ui.providers.ollama.provider import Ollama
 from tests.support.browser import SLOW_MS, Visitor, lane, listening, made, send, served, wait_phase
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.upstream import Upstream

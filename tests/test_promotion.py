@@ -14,8 +14,8 @@ from kimi_ui.core.lane import LaneSpec
 from kimi_ui.core.portable import export_turns, import_turns, metrics_of
 from kimi_ui.core.turn import TurnFold, TurnLog, promotion
 from kimi_ui.providers.base import Message
-from kimi_ui.ui.export_markdown import markdown_of
-from kimi_ui.ui.replay import replay_document
+from kimi_ui.view.export_markdown import markdown_of
+from kimi_ui.view.replay import replay_document
 from tests.support.browser import Visitor, lane, send, wait_phase
 from tests.support.chat_site import ChatSite, spoken
 from tests.support.engine_run import Run, running

@@ -9,8 +9,8 @@ import pytest
 
 from kimi_ui.core.events import Answer, End, Event, Finish, Phase, Reasoning, Relabel
 from kimi_ui.core.turn import TurnFold, TurnLog
-from kimi_ui.ui.frames import TurnView
-from kimi_ui.ui.replay import replay_document
+from kimi_ui.view.frames import TurnView
+from kimi_ui.view.replay import replay_document
 from tests.support.turns import attempt, ended, tokens, turn
 
 HIDDEN = "hiddenthought"

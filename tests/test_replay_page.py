@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from kimi_ui.core.events import CONNECTED, Answer, Finish, Flag, Phase, Reasoning, Usage
 from kimi_ui.core.turn import TurnLog
-from kimi_ui.ui.examples import example_names
-from kimi_ui.ui.export import export
+from kimi_ui.view.examples import example_names
+from kimi_ui.view.export import export
 from tests.support.browser import SLOW_MS, lane, send, wait_phase
 from tests.support.chat_site import LANES, ChatSite, ask, endless
 from tests.support.hostile_payloads import PAYLOADS

@@ -15,9 +15,9 @@ from kimi_ui.core.lane import Price
 from kimi_ui.core.turn import TurnLog
 from kimi_ui.engine import Engine
 from kimi_ui.providers import presets, roster
-from kimi_ui.providers.embedded_backend import EmbeddedBackend
-from kimi_ui.providers.ollama_probe import OllamaState, probe
-from kimi_ui.providers.openai_compatible import OpenAICompatible
+from kimi_ui.providers.embedded.backend import EmbeddedBackend
+from kimi_ui.providers.ollama.probe import OllamaState, probe
+from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 from kimi_ui.providers.roster import Roster
 from tests.support.upstream import Upstream
 from tests.support.waiting import ended, until

@@ -28,11 +28,11 @@ from kimi_ui.engine import Engine
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
 from kimi_ui.stats import sample as samples
+from kimi_ui.stats.form import Form
 from kimi_ui.stats.sample import Filters
-from kimi_ui.ui.owner import COOKIE, owner_of
-from kimi_ui.ui.stats_form import Form
-from kimi_ui.ui.stats_routes import StatsRoutes
 from kimi_ui.ui.stats_tab import StatsView
+from kimi_ui.web.owner import COOKIE, owner_of
+from kimi_ui.web.stats import StatsRoutes
 from tests.support.browser import Visitor, listening, made, served
 from tests.support.log import store, writing
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker

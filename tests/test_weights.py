@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kimi_ui.providers.base import ProviderError
-from kimi_ui.providers.weights import SMOLLM2, Cancelled, Weights, WeightsStore
+from kimi_ui.providers.embedded.weights import SMOLLM2, Cancelled, Weights, WeightsStore
 
 CONTENT = b"GGUF" + bytes(range(256)) * 4096
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kimi_ui.providers.lines import Lines
-from kimi_ui.providers.ndjson import JsonLines, loads
-from kimi_ui.providers.sse import EventStream, RawLine, ServerEvent
+from kimi_ui.providers.http.lines import Lines
+from kimi_ui.providers.http.ndjson import JsonLines, loads
+from kimi_ui.providers.http.sse import EventStream, RawLine, ServerEvent
 from tests.support.folding import cut
 
 LONG = b"x" * 2000

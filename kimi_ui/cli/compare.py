@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     from ..engine import UnknownLane
     from ..log.reader import LogReader
     from .compare_view import CompareView
-    from .session import session
+    from .open_app import session
 
     prompt = prompt_of(options.prompt)
     if not prompt.strip():

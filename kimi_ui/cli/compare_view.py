@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ..core.attempt import AttemptFold, live_phase
 from ..core.events import CONNECTED, FIRST_CHUNK, PREPARING, Phase
-from ..core.figures import figures
+from ..core.metric_words import figures
 from ..core.turn import LaneInfo, TurnFold, TurnLog
 from .common import printable
 

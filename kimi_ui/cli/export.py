@@ -26,8 +26,8 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from ..log.history import head_of
-    from ..ui.export import export
-    from .session import log_reader
+    from ..view.export import export
+    from .open_app import log_reader
 
     settings = settings_of(options)
     reader = log_reader(settings)

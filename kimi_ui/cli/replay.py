@@ -34,7 +34,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from .session import log_reader
+    from .open_app import log_reader
 
     if not 0 <= options.speed <= 1000:
         raise CommandError("--speed is how many times as fast as it was, from 0 (at once) to 1000.")

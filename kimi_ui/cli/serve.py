@@ -14,11 +14,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from ..config import Settings
 from ..core.events import Phase
+from ..process import collect_between_turns
 from .common import CommandError, add_common, printable, settings_of
-from .garbage import collect_between_turns
 
 if TYPE_CHECKING:
-    from ..providers.embedded_backend import EmbeddedBackend
+    from ..providers.embedded.backend import EmbeddedBackend
     from ..providers.roster import Roster
 
 POLL_S = 0.2
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     refuse_open_door(settings)
     from ..ui.server import PortInUse
     from ..ui.server import serve as serve_page
-    from .session import session
+    from .open_app import session
 
     with session(settings) as opened:
         roster = opened.roster

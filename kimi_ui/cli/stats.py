@@ -45,7 +45,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     from ..stats import sample, summary
     from ..stats.terminal import Report
-    from .session import log_reader
+    from .open_app import log_reader
 
     settings = settings_of(options)
     if options.db and not settings.db.exists():  # without --db there may be none yet, and that is no mistake

@@ -26,10 +26,10 @@ from ..core.events import Entry
 from ..core.lane import LaneChoice, LaneSpec
 from ..core.turn import LaneInfo, TurnFold, TurnLog
 from ..providers.base import ChatRequest, Message
-from .asked import Asked
 from .attempts import AttemptRun, Context, Job, Tries
+from .errors import EngineClosed, LaneBusy, UnknownLane, UnknownTurn
 from .lane_info import lane_info
-from .refusals import EngineClosed, LaneBusy, UnknownLane, UnknownTurn
+from .pending_lane import Asked
 
 if TYPE_CHECKING:
     from ..log.reader import LogReader

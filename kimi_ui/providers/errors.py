@@ -24,8 +24,8 @@ import httpx2
 from ..core.events import Failure
 from .base import ProviderError
 from .error_rules import NO_KEY_NAMED, RULES, Rule
-from .ndjson import loads
-from .transport import proxy_for
+from .http.ndjson import loads
+from .http.transport import proxy_for
 
 MOST_DETAIL = 2000  # characters of the server's own words that are kept
 MOST_RETRY_AFTER_S = 60.0

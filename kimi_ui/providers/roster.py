@@ -22,12 +22,12 @@ from ..config import ConfigError, Settings, default_lanes_path, read_lanes_file
 from ..core.lane import LaneSpec, Price
 from . import presets
 from .base import Check, Provider
-from .embedded import EmbeddedProvider, completed
-from .embedded_backend import EmbeddedBackend
+from .embedded.backend import EmbeddedBackend
+from .embedded.provider import EmbeddedProvider, completed
 from .heavy import HeavyProvider, made_of
-from .ollama import Ollama
-from .ollama_probe import OllamaState, probe
-from .openai_compatible import OpenAICompatible
+from .ollama.probe import OllamaState, probe
+from .ollama.provider import Ollama
+from .openai_compatible.provider import OpenAICompatible
 
 PROBE_TIMEOUT_S = 0.5
 PROBE_EVERY_S = 5.0

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from ..chat.estimates import Estimates
+from ..chat.spending import OverBudget, Spending
 from ..core.attempt import live_phase
 from ..core.blind import told
 from ..core.conversation_settings import ConversationSettings, LaneSettings
@@ -26,10 +28,8 @@ from ..core.metrics import measure_turn
 from ..core.tokens import AttemptCount, counter
 from ..core.turn import TurnFold, TurnLog
 from ..engine import Engine
-from .estimates import Estimates
-from .outcomes import failure_of
-from .owner import may_read, owner_of
-from .spending import OverBudget, Spending
+from ..view.failure_words import failure_of
+from ..web.owner import may_read, owner_of
 
 if TYPE_CHECKING:
     from ..log.reader import LogReader

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from ..engine import Engine
+from ..web.chat_routes import ChatRoutes
 from . import api, chat, lanes_tab, stats_tab
-from .chat_routes import ChatRoutes
 
 if TYPE_CHECKING:
     from ..log.reader import LogReader

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gradio as gr
 
 from ..engine import Engine
+from ..web.chat_routes import ChatRoutes
 from . import composer
-from .chat_routes import ChatRoutes
 from .lanes import lanes_view
 from .sidebar import sidebar_view
 

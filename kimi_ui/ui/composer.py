@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
+from ..chat.spending import OverBudget
 from ..core.attachments import MAX_FILE_BYTES, AttachmentError, fold
 from ..core.turn import TurnLog
 from ..engine import Engine, EngineClosed, UnknownLane, UnknownTurn
-from .chat_routes import ChatRoutes
-from .owner import may_read, owner_of
-from .spending import OverBudget
+from ..web.chat_routes import ChatRoutes
+from ..web.owner import may_read, owner_of
 
 TEMPLATE = f'<div class="kimi" data-kimi="composer" data-max-bytes="{MAX_FILE_BYTES}"></div>'
 MOUNT = """\

@@ -20,14 +20,15 @@ from fastapi import FastAPI
 from ..config import hidden_from_clients
 from ..core.tokens import counter
 from ..engine import Engine
-from .accents import accent_css
-from .chat_routes import ChatRoutes
-from .compare_routes import CompareRoutes
+from ..view.lane_colours import accent_css
+from ..web.chat_routes import ChatRoutes
+from ..web.compare_routes import CompareRoutes
+from ..web.conversations import HistoryRoutes
+from ..web.guard import Guard, Hosts, broken, known_hosts
+from ..web.lanes import LanesRoutes
+from ..web.login import Login
+from ..web.routes import PageRoutes
 from .environment import harden_environment
-from .guard import Guard, Hosts, broken, known_hosts
-from .history_routes import HistoryRoutes
-from .login import Login
-from .routes import PageRoutes
 
 if TYPE_CHECKING:
     from ..log.reader import LogReader
@@ -78,9 +79,8 @@ def _create(
     with hidden_from_clients():
         import gradio as gr
 
+    from ..web.stats import StatsRoutes
     from . import app as page
-    from .lanes_tab import LanesRoutes
-    from .stats_routes import StatsRoutes
     from .theme import theme
 
     pages = PageRoutes(engine, reader, roster)

@@ -20,12 +20,12 @@ import gradio as gr
 
 from ..log.reader import LogReader
 from ..stats import sample as samples
+from ..stats.form import INCLUDES, KINDS, LENGTHS, PERIODS, STARTS, Form
 from ..stats.sample import Filters, Sample
 from ..stats.summary import BY_COLUMN, METRICS, as_dict, splits
 from ..stats.votes import votes
+from ..web.owner import owner_of
 from . import stats_html, stats_plots, stats_votes
-from .owner import owner_of
-from .stats_form import INCLUDES, KINDS, LENGTHS, PERIODS, STARTS, Form
 from .stats_plots import Look
 
 REPORTED_LABEL = "Published report (means over 5 prompts, tokens/s undefined)"

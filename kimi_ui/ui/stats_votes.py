@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from ..stats.votes import LaneVotes, Votes, percent, sentence
-from .accents import lane_accent
+from ..view.lane_colours import lane_accent
 
 KINDS = {True: "Blind", False: "With names and pace in sight"}
 COLUMNS = ("Voted best", "Votes", "Tie", "Another was best", "All bad")

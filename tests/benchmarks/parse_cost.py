@@ -28,8 +28,8 @@ import openai
 
 from kimi_ui.core.lane import LaneChoice, LaneSpec
 from kimi_ui.providers.base import ChatRequest, Message
-from kimi_ui.providers.ollama import Ollama
-from kimi_ui.providers.openai_compatible import OpenAICompatible
+from kimi_ui.providers.ollama.provider import Ollama
+from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 from tests.support.engine_run import running
 from tests.support.folding import ALONE
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from kimi_ui.core.lane import LaneSpec
-from kimi_ui.providers.openai_compatible import OpenAICompatible
+from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 
 from .engine_run import running
 

@@ -12,10 +12,10 @@ from typing import Any
 from kimi_ui.core.attempt import AttemptFold
 from kimi_ui.core.events import Event, Phase
 from kimi_ui.providers.base import ChatRequest, Child, Message, Provider, ProviderError
-from kimi_ui.providers.chat_body import ChatBody
 from kimi_ui.providers.errors import Asked
-from kimi_ui.providers.ollama_body import OllamaBody
-from kimi_ui.providers.stream_body import StreamBody
+from kimi_ui.providers.http.stream_body import StreamBody
+from kimi_ui.providers.ollama.body import OllamaBody
+from kimi_ui.providers.openai_compatible.body import ChatBody
 
 ASKED = Asked("openai", "https://llm.chutes.ai/v1", "some/model", "CHUTES_API_KEY", ("cpk_canary_0123456789",))
 HELLO = ChatRequest((Message("user", "hello"),))

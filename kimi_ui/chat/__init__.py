@@ -1,0 +1,1 @@
+"""What a person does besides reading: spending, estimates, uploads, pulls."""

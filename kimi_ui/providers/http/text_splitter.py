@@ -1,0 +1,111 @@
+"""Reasoning and answer text of one attempt on its way from a provider's wire to events, whatever the wire was.
+
+Here meet: think tags inside the content, what leaked into a reasoning field, a thought that comes by both, halves
+of surrogate pairs split over two deltas, reasoning after the answer, and the most text an attempt may hold. Pure.
+"""
+
+from __future__ import annotations
+
+from ...core.events import Answer, Event, Flag, Reasoning, Relabel
+from ...core.think_tags import ThinkTags
+from .echo import Echo
+
+MOST_ANSWER = 2_000_000  # characters
+MOST_REASONING = 4_000_000
+
+
+class Texts:
+    """Turns text into events. ``dialect``: where reasoning was found first (a field's name or a tag), None if nowhere.
+
+    ``full`` names the part that reached its limit (``answer`` or ``reasoning``); nothing more is taken then.
+    """
+
+    def __init__(self, most_answer: int = MOST_ANSWER, most_reasoning: int = MOST_REASONING) -> None:
+        self.reasoning_chars = 0
+        self.answer_chars = 0
+        self.full = ""
+        self._most_answer, self._most_reasoning = most_answer, most_reasoning
+        self._content, self._field = ThinkTags(), ThinkTags(in_field=True)
+        self._echo = Echo(most_reasoning)
+        self._field_name: str | None = None
+        self._answered = False
+        self._late = False
+        self._halves = {"content": "", "field": ""}  # a first half of a surrogate pair, waiting for its second
+
+    @property
+    def dialect(self) -> str | None:
+        return self._field_name or self._content.kind
+
+    @property
+    def chars(self) -> int:
+        return self.reasoning_chars + self.answer_chars
+
+    def reasoning(self, text: str, field: str) -> list[Event]:
+        """Text of a reasoning field; ``field`` is the name it came by."""
+        if self._field_name is None:
+            self._field_name = field
+            self._content.separated()
+        return self._counted(self._once("field", self._field.feed(text)))
+
+    def content(self, text: str) -> list[Event]:
+        """Text of the content field: an answer, unless tags inside it say otherwise."""
+        return self._counted(self._once("content", self._content.feed(text)))
+
+    def whole(self, text: str, part: str) -> str:
+        """``text`` without halves of surrogate pairs: joined to the half before, or U+FFFD when alone.
+
+        Only for text whose JSON was written with ``\\ud83d`` escapes; ``part`` is ``content`` or ``field``.
+        """
+        text = self._halves[part] + text
+        self._halves[part] = ""
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            text, self._halves[part] = text[:-1], text[-1]
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+    @property
+    def has_half(self) -> bool:
+        return bool(self._halves["content"] or self._halves["field"])
+
+    def flush(self) -> list[Event]:
+        """What was held back, at the end of the stream."""
+        events: list[Event] = []
+        for part, tags in (("field", self._field), ("content", self._content)):
+            if self._halves[part]:
+                self._halves[part] = ""
+                events += self._once(part, tags.feed("\ufffd"))
+            events += self._once(part, tags.flush())
+        if rest := self._echo.rest():
+            events.append(Reasoning(rest))
+        return self._counted(events)
+
+    def _once(self, part: str, events: list[Event]) -> list[Event]:
+        """The events without reasoning that the other part brought before."""
+        for event in events:
+            if type(event) is Reasoning:
+                event.text = self._echo.heard(part, event.text)
+        return [event for event in events if type(event) is not Reasoning or event.text]
+
+    def _counted(self, events: list[Event]) -> list[Event]:
+        """The events within the limits, with a flag where reasoning comes after the answer began."""
+        if self.full:
+            return []
+        for i, event in enumerate(events):
+            kind = type(event)
+            if kind is Reasoning:
+                self.reasoning_chars += len(event.text)  # type: ignore[union-attr]
+                if self._answered and not self._late:
+                    self._late = True
+                    events = [*events, Flag("late_reasoning")]
+                if self.reasoning_chars > self._most_reasoning:
+                    self.full = "reasoning"
+                    return events[: i + 1]
+            elif kind is Answer:
+                self.answer_chars += len(event.text)  # type: ignore[union-attr]
+                self._answered = self._answered or not event.text.isspace()  # type: ignore[union-attr]
+                if self.answer_chars > self._most_answer:
+                    self.full = "answer"
+                    return events[: i + 1]
+            elif kind is Relabel:
+                self.reasoning_chars, self.answer_chars = self.reasoning_chars + self.answer_chars, 0
+                self._answered = False
+        return events

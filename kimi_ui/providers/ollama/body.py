@@ -1,0 +1,100 @@
+"""The body of an Ollama ``/api/chat`` answer, from bytes to events.
+
+One JSON object to a line: ``message.thinking`` and ``message.content`` as text, at the end ``done`` with the reason and
+the counters. An ``error`` line may come at any time though the HTTP status was 200.
+Source: docs/api.md and api/types.go of ollama/ollama.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...core.events import Event
+from ..base import ProviderError
+from ..errors import Asked, simple
+from ..http.ndjson import JsonLines, loads
+from ..http.stream_body import StreamBody, meta
+from ..http.text_splitter import Texts
+from ..openai_compatible.usage import read_counters
+
+NEARLY_FULL = 0.98  # of num_ctx: Ollama cuts a longer prompt without a word
+
+
+class OllamaBody(StreamBody):
+    """One answer's body. ``num_ctx``: the context the request asked for, in tokens."""
+
+    def __init__(self, asked: Asked, num_ctx: int | None = None, texts: Texts | None = None) -> None:
+        super().__init__(asked, texts)
+        self._num_ctx = num_ctx
+        self._lines = JsonLines()
+
+    def feed(self, data: bytes) -> list[Event]:
+        events: list[Event] = []
+        for line in self._lines.feed(data):
+            self._line(line, events)
+            if self.over:
+                return events
+        if self._lines.overflowed:
+            self.error = simple("too_large", self._asked)
+        return events
+
+    def _rest(self, events: list[Event], cut: ProviderError | None) -> None:
+        for line in self._lines.finish():
+            if cut is None or loads(line).ok:  # half a line says nothing
+                self._line(line, events)
+        whole = loads(bytes(self._stray))  # one document over many lines
+        if not self._started and whole.ok and type(whole.value) is dict:
+            self._object(whole.value, whole.surrogates, events)
+
+    def _line(self, line: bytes, events: list[Event]) -> None:
+        value, ok, mended, surrogates = loads(line)
+        if mended:
+            self._flag(events, "invalid_utf8")
+        if not ok and not self._started and line.startswith(b"<"):
+            self.error = self._no_stream(line)
+        elif not ok or type(value) is not dict:
+            self._keep(line)
+            self._skip(line)
+        else:
+            self._object(value, surrogates, events)
+
+    def _object(self, value: dict[str, Any], surrogates: bool, events: list[Event]) -> None:
+        if not self._started:
+            self._start(events)
+            if found := meta(response_model=value.get("model")):
+                events.append(found)
+        message = value.get("message")
+        if type(message) is dict:
+            self._message(message, surrogates, events)
+        if value.get("done") is True and not self.finished:
+            self._done(value, events)
+        if value.get("error"):
+            self._failed(value)
+
+    def _message(self, message: dict[str, Any], surrogates: bool, events: list[Event]) -> None:
+        texts = self.texts
+        thinking, content = message.get("thinking"), message.get("content")
+        if type(thinking) is str and thinking:
+            if surrogates or texts.has_half:
+                thinking = texts.whole(thinking, "field")
+            self._reasoning(thinking, "thinking", events)
+        if type(content) is str and content:
+            if surrogates or texts.has_half:
+                content = texts.whole(content, "content")
+            self._content(content, events)
+        if calls := message.get("tool_calls"):
+            self._flag(events, "tool_calls", str(calls)[:500])
+
+    def _done(self, value: dict[str, Any], events: list[Event]) -> None:
+        """The last line. Without a reason and without counters it only means that the runner's connection closed."""
+        self._counted(read_counters(value), events)
+        reason = value.get("done_reason")
+        reason = reason if isinstance(reason, str) else ""
+        usage = self._usage
+        self.closing = True
+        if reason in ("load", "unload"):
+            self.error = simple("empty", self._asked, f"done_reason {reason}")
+        elif reason or (usage and usage.output_tokens):
+            self._end(reason or "stop", events)
+        if usage and usage.input_tokens and self._num_ctx and usage.input_tokens >= NEARLY_FULL * self._num_ctx:
+            self._flag(events, "context_truncated", f"{usage.input_tokens} of {self._num_ctx} tokens")

@@ -1,0 +1,274 @@
+"""The body of an OpenAI-compatible chat answer, from bytes to events, in every dialect gateways speak.
+
+``ChatBody`` finds out by itself what it is given, whatever its header says: an event stream, a whole JSON completion,
+an error body, a web page, plain words, nothing. Reasoning is read from ``reasoning_content`` (Moonshot, DeepSeek,
+SGLang, llama.cpp), else ``reasoning`` (vLLM, OpenRouter, Ollama), else ``reasoning_details`` (OpenRouter), else from
+tags inside the content; several fields in one delta hold the same text, so only the first counts. Usage is read from
+the chunk, else from its choice (Moonshot), else from llama.cpp's ``timings``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...core.events import READING_PROMPT, Event, Flag, Phase, Usage
+from ..base import ProviderError
+from ..errors import Asked, simple
+from ..http.ndjson import loads
+from ..http.sse import BOM, EventStream, RawLine, ServerEvent
+from ..http.stream_body import StreamBody, meta, title
+from ..http.text_splitter import Texts
+from .usage import read_timings, read_usage
+
+USAGE_STEP_TOKENS = 8  # where every chunk carries usage (Chutes), it becomes an event only this often
+_OTHER_PARTS = ("tool_calls", "function_call", "images", "audio")
+_PLAIN_KEYS = frozenset(("role", "content", "reasoning_content", "reasoning", "reasoning_details"))
+
+
+class ChatBody(StreamBody):
+    """One answer's body; ``content_type`` is what its header claims."""
+
+    def __init__(self, asked: Asked, content_type: str = "text/event-stream", texts: Texts | None = None) -> None:
+        super().__init__(asked, texts)
+        self._is_stream: bool | None = True if "event-stream" in content_type else None
+        self._sse = EventStream()
+        self._head = b""  # of a body that may be a stream, a completion or a page
+        self._unknown = {"model": "response_model", "provider": "upstream", "id": "response_id"}  # not yet told
+        self._usage_tokens = 0
+        self._progress: tuple[Any, Any] = (None, None)
+        self._refusal = ""
+
+    def feed(self, data: bytes) -> list[Event]:
+        events: list[Event] = []
+        if self._is_stream is None:
+            data = self._find_out(data)
+        if self._is_stream:
+            for item in self._sse.feed(data):
+                self._item(item, events)
+                if self.over:
+                    return events
+            if self._sse.overflowed:
+                self.error = simple("too_large", self._asked)
+        return events
+
+    def _rest(self, events: list[Event], cut: ProviderError | None) -> None:
+        if self._is_stream:
+            for item in self._sse.finish():
+                self._item(item, events)
+        body = bytes(self._stray) if self._is_stream else self._head.removeprefix(BOM)
+        if not self._started and body.strip():
+            self._whole_body(body, events, cut)
+        if self._refusal:
+            events.append(Flag("refusal", self._refusal))
+
+    def _unfinished(self, events: list[Event]) -> ProviderError:
+        if self.closing:
+            events.append(Flag("no_finish_reason"))  # [DONE] alone
+        return super()._unfinished(events)
+
+    # -- what kind of body is this
+
+    def _find_out(self, data: bytes) -> bytes:
+        """Collect until it shows what the body is; returns the bytes of a stream that was found."""
+        self._head += data
+        start = self._head.removeprefix(BOM).lstrip()[:1]
+        if start == b"<":
+            self.error = simple("not_a_stream", self._asked, title(self._head))
+        elif start in (b"{", b"["):
+            if len(self._head) > self._sse.max_line:
+                self.error = simple("too_large", self._asked)
+        elif start:
+            self._is_stream = True
+            return self._head
+        return b""
+
+    def _whole_body(self, body: bytes, events: list[Event], cut: ProviderError | None) -> None:
+        """A body that is no stream: a completion the server did not stream, an error, or something else."""
+        parsed = loads(body.strip())
+        if not parsed.ok or not isinstance(parsed.value, dict | list):
+            self.error = cut or self._no_stream(body)
+        elif isinstance(parsed.value, dict) and isinstance(parsed.value.get("choices"), list):
+            self._start(events)
+            self._flag(events, "non_streaming")
+            self._chunk(parsed.value, parsed.surrogates, events)
+        else:
+            self._failed(parsed.value)
+            self._start(events)
+
+    # -- the stream
+
+    def _item(self, item: ServerEvent | RawLine, events: list[Event]) -> None:
+        if isinstance(item, RawLine):
+            self._raw_line(item.line, events)
+            return
+        data, name = item
+        if len(data) < 16 and data.strip() in (b"", b"[DONE]") and name != "error":
+            if data.strip():
+                self._start(events)
+                self.closing = True
+            return
+        self._start(events)
+        if self.closing:
+            self._flag(events, "after_done")
+        value, ok, mended, surrogates = loads(data)
+        if mended:
+            self._flag(events, "invalid_utf8")
+        is_object = ok and type(value) is dict
+        if name == "error" and not (is_object and value.get("error")):
+            self._failed(value if ok else data.decode("utf-8", "replace"))
+        elif is_object:
+            self._chunk(value, surrogates, events)
+        elif not self._glued_error(data, events):
+            self._skip(data)
+
+    def _raw_line(self, line: bytes, events: list[Event]) -> None:
+        """A line that is no event. Chutes writes ``{"error": …}`` so, without ``data:``; other lines mean nothing."""
+        parsed = loads(line)
+        if parsed.ok and isinstance(parsed.value, dict) and _is_error(parsed.value):
+            self._failed(parsed.value)
+            self._start(events)
+        else:
+            self._keep(line)
+
+    def _glued_error(self, data: bytes, events: list[Event]) -> bool:
+        """An event, whole or broken off, with an error written behind it on the same line."""
+        place = data.rfind(b'{"error"')
+        parsed = loads(data[place:]) if place > 0 else None
+        if parsed is None or not parsed.ok:
+            return False
+        before = loads(data[:place])
+        if before.ok and type(before.value) is dict:
+            self._chunk(before.value, before.surrogates, events)
+        self._failed(parsed.value)
+        return True
+
+    def _chunk(self, chunk: dict[str, Any], surrogates: bool, events: list[Event]) -> None:
+        """One chunk object: meta, text, finish, usage, error, in that order."""
+        if self._unknown:
+            self._read_meta(chunk, events)
+        choices = chunk.get("choices")
+        choice = _first_choice(choices) if choices else None
+        if choice is not None:
+            delta = choice.get("delta") or choice.get("message")
+            if type(delta) is dict:
+                self._delta(delta, surrogates, events)
+            reason = choice.get("finish_reason")
+            if reason and isinstance(reason, str):
+                self._end(reason, events)
+        usage = chunk.get("usage") or (choice is not None and choice.get("usage"))
+        timings = chunk.get("timings")
+        if usage or timings:
+            self._read_usage(usage, timings, events)
+        if isinstance(progress := chunk.get("prompt_progress"), dict):
+            self._read_progress(progress.get("processed"), progress.get("total"), events)
+        if chunk.get("error") or (choice is None and _is_error(chunk)):
+            self._failed(chunk)
+
+    def _delta(self, delta: dict[str, Any], surrogates: bool, events: list[Event]) -> None:
+        """The text of one delta."""
+        texts = self.texts
+        content = delta.get("content")
+        name = "reasoning_content"
+        reasoning = delta.get(name)
+        if not reasoning or type(reasoning) is not str:
+            name = "reasoning"
+            reasoning = delta.get(name)
+            if not reasoning or type(reasoning) is not str:
+                reasoning = ""
+                if details := delta.get("reasoning_details"):
+                    name, reasoning = "reasoning_details", _details_text(details)
+        if type(content) is list:
+            thoughts, content = _parts_text(content)
+            if thoughts and not reasoning:
+                name, reasoning = "content parts", thoughts
+        if surrogates or texts.has_half:
+            reasoning = texts.whole(reasoning, "field") if reasoning else ""
+            content = texts.whole(content, "content") if content and type(content) is str else ""
+        if reasoning:
+            self._reasoning(reasoning, name, events)
+        if content and type(content) is str:
+            self._content(content, events)
+        if not delta.keys() <= _PLAIN_KEYS:
+            self._other_parts(delta, events)
+
+    def _other_parts(self, delta: dict[str, Any], events: list[Event]) -> None:
+        """What this app did not ask for and cannot show: said, not dropped in silence."""
+        for name in _OTHER_PARTS:
+            if delta.get(name):
+                self._flag(events, name, str(delta[name])[:500])
+        if isinstance(refusal := delta.get("refusal"), str):
+            self._refusal = (self._refusal + refusal)[:2000]
+
+    def _read_meta(self, chunk: dict[str, Any], events: list[Event]) -> None:
+        """Model, upstream and id, each when it first appears."""
+        new = {name: chunk[key] for key, name in self._unknown.items() if chunk.get(key)}
+        if new and (found := meta(**new)):
+            self._unknown = {key: name for key, name in self._unknown.items() if getattr(found, name) is None}
+            events.append(found)
+
+    def _read_progress(self, done: Any, total: Any, events: list[Event]) -> None:
+        """llama.cpp's prefill, each time its numbers change."""
+        if isinstance(done, int) and isinstance(total, int) and (done, total) != self._progress:
+            self._progress = done, total
+            events.append(Phase(READING_PROMPT, done=done, total=total))
+
+    def _read_usage(self, usage: Any, timings: Any, events: list[Event]) -> None:
+        timings = timings if isinstance(timings, dict) else None
+        if isinstance(usage, dict):
+            self._counted(read_usage(usage, timings), events)
+        elif timings:
+            self._counted(read_timings(timings), events)
+        step = self._usage
+        if step is None or self.finished or (step.output_tokens or 0) < self._usage_tokens + USAGE_STEP_TOKENS:
+            return
+        self._usage_tokens = step.output_tokens or 0
+        reasoning = step.reasoning_tokens or None
+        events.append(
+            Usage(step.input_tokens, step.cached_input_tokens, step.output_tokens, reasoning, source=step.source)
+        )
+
+
+def _first_choice(choices: Any) -> dict[str, Any] | None:
+    """The choice with index 0 (or none); others were not asked for."""
+    if type(choices) is list:
+        for choice in choices:
+            if type(choice) is dict and choice.get("index") in (0, None, "0"):
+                return choice
+    return None
+
+
+def _is_error(value: dict[str, Any]) -> bool:
+    """Whether an object without choices is an error in one of the shapes servers use."""
+    if value.get("error") or value.get("object") == "error":
+        return True
+    return "choices" not in value and (
+        "detail" in value
+        or isinstance(value.get("message"), str)
+        or ("message" in value and ("code" in value or "type" in value))
+    )
+
+
+def _details_text(details: Any) -> str:
+    """The text of ``reasoning_details``: text and summary elements in order; encrypted ones have none."""
+    if not isinstance(details, list):
+        return ""
+    found = (part.get("text") or part.get("summary") for part in details if isinstance(part, dict))
+    return "".join(text for text in found if isinstance(text, str))
+
+
+def _parts_text(parts: list[Any]) -> tuple[str, str]:
+    """Reasoning and answer of a content that is a list of typed parts."""
+    thoughts, answer = "", ""
+    for part in parts:
+        if not isinstance(part, dict):
+            continue
+        if isinstance(text := part.get("text"), str):
+            if any(word in str(part.get("type")) for word in ("think", "reason")):
+                thoughts += text
+            else:
+                answer += text
+        elif isinstance(inner := part.get("thinking"), str):
+            thoughts += inner
+        elif isinstance(inner, list):
+            thoughts += _parts_text(inner)[1]
+    return thoughts, answer

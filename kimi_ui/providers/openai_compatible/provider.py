@@ -1,0 +1,332 @@
+"""Any OpenAI-compatible server as a provider; the only file that imports ``openai``.
+
+The client library makes the requests; the answer's body is read by ``ChatBody``, because the library's own stream
+decoding ends in silence where a stream breaks off. The client never retries (retries are the engine's, and visible),
+follows no redirect, and keeps the environment's proxies away from loopback addresses.
+
+A key goes nowhere but into the ``Authorization`` header of the lane's own host. This module knows nothing of turns and
+stamps nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+import openai
+
+from ...core.conversation_settings import is_model_id
+from ...core.events import CONNECTED, Event, Failure, Flag, Phase, Reporter
+from ...core.lane import LaneSpec
+from ..base import ChatRequest, Check, Host, Message, ProviderError
+from ..errors import Asked, check_key, from_exception, from_payload, from_status, missing_key, scrub, simple
+from ..http.body import HTTP_ERRORS, events_of, plain, read_bounded
+from ..http.ndjson import loads
+from ..http.text_splitter import Texts
+from ..http.transport import OpenAITransport, certificates_for, leaving, proxy_for
+from ..provider_checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning, some
+from .body import ChatBody
+
+CONNECT_S = 10.0
+LIST_S = 15.0
+MOST_LIST = 8 * 1024 * 1024  # bytes of a model list
+
+_IN_VAIN = ("auth", "connect", "dns", "tls", "redirect")  # after these a second request can only fail alike
+
+_Managed = AbstractAsyncContextManager[openai.AsyncAPIResponse[Any]]
+
+
+class OpenAICompatible:
+    """One lane on an OpenAI-compatible server.
+
+    ``api_key``: the key itself, as read from the lane's variable (or made for a server this process has started);
+    without one the variable is read at each request.
+    """
+
+    def __init__(self, spec: LaneSpec, api_key: str = "") -> None:
+        self.spec = spec
+        self._own_key = api_key
+        self._client: openai.AsyncOpenAI | None = None
+        self._making = asyncio.Lock()
+        self._refused: set[str] = set()  # options this server has refused before
+
+    async def prepare(self, report: Reporter) -> None:
+        """Make the client. Opening the connection is left to the request: it is part of the wait a person has."""
+        await self._opened()
+
+    # -- the stream
+
+    def stream(self, request: ChatRequest, host: Host) -> AsyncGenerator[Event, None]:
+        """Send the request and yield its events; raises ``ProviderError`` (see ``base.Provider``)."""
+        return self._events(request, Texts(), host.sent)
+
+    async def _events(
+        self, request: ChatRequest, texts: Texts, sent: Callable[[], None] | None = None
+    ) -> AsyncGenerator[Event, None]:
+        asked = self._asked(request.model)
+        client = await self._opened()
+        async with AsyncExitStack() as stack:
+            async with leaving(sent):
+                response, dropped = await self._send(client, self._body(request), stack, asked)
+            for name in dropped:
+                yield Flag("dropped_option", name)
+            if response.extensions.get("reconnected"):
+                yield Flag("reconnected")
+            yield Phase(CONNECTED)
+            body = ChatBody(asked, response.headers.get("content-type", ""), texts)
+            async with aclosing(events_of(response, body, asked)) as events:
+                async for event in events:
+                    yield event
+
+    async def _send(
+        self, client: openai.AsyncOpenAI, body: dict[str, Any], stack: AsyncExitStack, asked: Asked
+    ) -> tuple[httpx2.Response, list[str]]:
+        """The response once its headers are in, and which options had to go.
+
+        One option that the server refuses by name is left out and the request sent again; the next time it is left
+        out at once.
+        """
+        dropped = [name for name in sorted(self._refused) if _drop(body, name)]
+        for again in (True, False):
+            try:
+                return await self._open(_chat(client, body, self._headers(asked)), stack, asked), dropped
+            except ProviderError as error:
+                name = _refused_option(body, error) if again else ""
+                if not name:
+                    raise
+                _drop(body, name)
+                self._refused.add(name)
+                dropped.append(name)
+        raise AssertionError("unreachable")
+
+    async def _open(self, call: _Managed, stack: AsyncExitStack, asked: Asked) -> httpx2.Response:
+        """Enter a request of the client; everything it may raise becomes a ``ProviderError``."""
+        try:
+            response = (await stack.enter_async_context(call)).http_response
+        except openai.APIStatusError as error:
+            raise from_status(error.status_code, error.response.headers, error.response.content, asked) from None
+        except (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            raise from_exception(error, asked) from None
+        assert isinstance(response, httpx2.Response)
+        return response
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        """The request's JSON: the lane's params and extra_body as they are, and streaming with usage."""
+        return {
+            "stream_options": {"include_usage": True},
+            **self.spec.params,
+            **request.params,
+            **self.spec.extra_body,
+            "model": request.model or self.spec.model,
+            "messages": [_message(message) for message in request.messages],
+            "stream": True,
+        }
+
+    # -- the key
+
+    def _key(self) -> str:
+        return self._own_key or (os.environ.get(self.spec.api_key_env, "").strip() if self.spec.api_key_env else "")
+
+    def _asked(self, model: str = "") -> Asked:
+        spec, key = self.spec, self._key()
+        return Asked(spec.provider, spec.base_url, model or spec.model, spec.api_key_env, (key,) if key else ())
+
+    def _headers(self, asked: Asked) -> dict[str, str | openai.Omit]:
+        """The header that carries the key, none for a server without one; and what the library would add, left out.
+
+        Raises ``ProviderError`` where the key is missing or cannot be sent.
+        """
+        key = self._key()
+        if not key and self.spec.api_key_env:
+            raise missing_key(self.spec.api_key_env, asked.gateway)
+        check_key(key, self.spec.api_key_env)
+        absent = openai.Omit()
+        return {
+            "Authorization": f"Bearer {key}" if key else absent,
+            "OpenAI-Organization": absent,
+            "OpenAI-Project": absent,
+        }
+
+    async def _opened(self) -> openai.AsyncOpenAI:
+        """The client; made on a thread, since the first one loads most of the library and no lane may wait for that."""
+        async with self._making:
+            if self._client is None:
+                self._client = await asyncio.to_thread(_client, self.spec)
+            return self._client
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    # -- what there is; on connections of their own, so that any event loop may ask
+
+    async def models(self) -> list[str]:
+        """The ids of ``GET {base_url}/models``, sorted. Raises ``ProviderError``."""
+        asked = self._asked()
+        headers = self._headers(asked)
+        try:
+            return await asyncio.wait_for(self._listed(asked, headers), LIST_S)
+        except TimeoutError:
+            raise simple("empty", asked, f"no model list within {LIST_S:g} s", retryable=True) from None
+
+    async def _listed(self, asked: Asked, headers: dict[str, str | openai.Omit]) -> list[str]:
+        async with _client(self.spec) as client, AsyncExitStack() as stack:
+            call = client.models.with_streaming_response.list(extra_headers=headers)
+            response = await self._open(call, stack, asked)
+            try:
+                content = await read_bounded(plain(response, asked), MOST_LIST)
+            except HTTP_ERRORS as error:
+                raise from_exception(error, asked) from None
+        return _ids(content, asked)
+
+    async def check(self, probe: bool = False) -> Check:
+        """Reachable, key accepted, model listed; with ``probe`` one small request tells how it shows reasoning."""
+        asked, start = self._asked(), time.perf_counter()
+        ids: list[str] | None
+        try:
+            ids = await self.models()
+        except ProviderError as error:
+            kind = error.failure.kind
+            if kind in _IN_VAIN or not (probe or kind in ("bad_url", "model_missing")):
+                return failed(error)
+            ids = None  # a server without a list, or with an odd one, may answer all the same
+        found = Check(ok=ids is not None, reachable=True, latency_ms=(time.perf_counter() - start) * 1000)
+        model = self.spec.model
+        if ids is not None:
+            # Ids may carry a suffix that chooses a variant (`:nitro`, `:THINKING`) and is not listed.
+            present = model in ids or model.rpartition(":")[0] in ids
+            found = replace(found, ok=present, model_present=present)
+        if probe:
+            return await self._probed(found)
+        if ids is None:
+            message = f"{asked.gateway} has no list of models at {asked.host}."
+            return replace(found, problem=message, remedy="Check base_url (it usually ends in /v1), or probe the lane.")
+        if not found.ok:
+            likely = near(model, ids)
+            hint = f"Near it: {', '.join(likely)}." if likely else f"It lists {some(ids)}."
+            found = replace(found, problem=f"{asked.gateway} does not list the model {model}.", remedy=hint)
+        return found
+
+    async def _probed(self, found: Check) -> Check:
+        """``found`` and what one tiny request adds: the model answers, and where its reasoning arrives."""
+        limit = "max_completion_tokens" if "max_completion_tokens" in self.spec.params else "max_tokens"
+        twin, texts = OpenAICompatible(self.spec, self._own_key), Texts()
+        try:
+            thinks = await shows_reasoning(twin._events(replace(PROBE, params={limit: PROBE_TOKENS}), texts))
+        except ProviderError as error:
+            return failed(error, found.latency_ms)
+        except TimeoutError:
+            return failed(simple("empty", self._asked(), "no answer to the probe"), found.latency_ms)
+        finally:
+            await twin.aclose()
+        key_valid = True if self._key() else None
+        return replace(found, ok=True, key_valid=key_valid, model_present=True, thinking=thinks, dialect=texts.dialect)
+
+
+def _message(message: Message) -> dict[str, str]:
+    """A message of the history; it has reasoning only where that is to go back to the model."""
+    made = {"role": message.role, "content": message.content}
+    if message.reasoning:
+        made["reasoning_content"] = message.reasoning
+    return made
+
+
+def _chat(client: openai.AsyncOpenAI, body: dict[str, Any], headers: dict[str, str | openai.Omit]) -> _Managed:
+    """The chat request; everything goes in ``extra_body``, so that the library changes nothing of it.
+
+    What ``messages`` names it would go through, 0.2 ms a message while every lane waits; ``extra_body`` goes over it.
+    """
+    return client.chat.completions.with_streaming_response.create(
+        model=body["model"], messages=[], stream=True, extra_body=body, extra_headers=headers
+    )
+
+
+def _ids(content: bytes, asked: Asked) -> list[str]:
+    """The ids of a model list, sorted: in OpenAI's shape, under ``models``, by ``name``, or as plain strings.
+
+    Ids that nobody could choose (see ``is_model_id``) are left out. Raises ``ProviderError``.
+    """
+    listed: Any = None
+    match value := loads(content).value:
+        case {"error": told} if told:
+            raise from_payload(value, asked)
+        case {"data": listed} | {"models": listed}:
+            listed = [] if listed is None else listed  # some servers write an empty list as null
+        case {"detail": _} | {"message": _}:
+            raise from_payload(value, asked)
+        case list():
+            listed = value
+    names = [_name(item) for item in listed] if isinstance(listed, list) else [None]
+    if names and not any(names):
+        words = content[:500].decode("utf-8", "replace")
+        if words.lstrip().startswith("<"):
+            raise simple("not_a_stream", asked, words)
+        message = f"The model list of {asked.gateway} cannot be read."
+        remedy = "The lane may answer all the same: test it."
+        raise ProviderError(Failure("protocol", message, remedy, detail=scrub(words, asked.secrets)))
+    return sorted({name for name in names if is_model_id(name)})
+
+
+def _name(item: Any) -> str:
+    name = item.get("id") or item.get("name") if isinstance(item, dict) else item
+    return name if isinstance(name, str) else ""
+
+
+def _refused_option(body: dict[str, Any], error: ProviderError) -> str:
+    """The optional part of the request that a 400 or 422 names as the cause, empty if it names none."""
+    failure = error.failure
+    if failure.http_status not in (400, 422):
+        return ""
+    words = failure.detail.lower()
+    if "stream_options" in body and ("stream_options" in words or "include_usage" in words):
+        return "stream_options"
+    if "max_tokens" in body and "max_completion_tokens" in words:
+        return "max_tokens"
+    return ""
+
+
+def _drop(body: dict[str, Any], name: str) -> bool:
+    """Take the option out (``max_tokens`` goes by its newer name). False if it was not there."""
+    if name not in body:
+        return False
+    value = body.pop(name)
+    if name == "max_tokens":
+        body["max_completion_tokens"] = value
+    return True
+
+
+def _client(spec: LaneSpec) -> openai.AsyncOpenAI:
+    """A client that keeps to the lane's server: no retry, no redirect, no compression, no header from elsewhere.
+
+    Raises ``ProviderError`` for a base_url or an environment nothing can be sent with.
+    """
+    transport = OpenAITransport(
+        verify=certificates_for(spec.base_url, httpx2.create_ssl_context),
+        proxy=proxy_for(spec.base_url),
+        limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=15),
+    )
+    # Silence has its limits in the engine; one of the socket's own would cost a fifth more CPU for every chunk.
+    timeout = httpx2.Timeout(None, connect=CONNECT_S, pool=CONNECT_S)
+    try:
+        client = openai.AsyncOpenAI(
+            base_url=spec.base_url,
+            api_key="none",  # never sent: the key goes into each request
+            max_retries=0,
+            timeout=timeout,
+            default_headers={"Accept-Encoding": "identity"},
+            http_client=httpx2.AsyncClient(
+                transport=transport, timeout=timeout, follow_redirects=False, trust_env=False
+            ),
+        )
+    except (ValueError, httpx2.InvalidURL) as error:
+        raise from_exception(error, Asked(spec.provider, spec.base_url)) from None
+    _ = client.chat.completions.with_streaming_response  # loaded when it is first touched
+    return client

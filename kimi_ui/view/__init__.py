@@ -1,0 +1,1 @@
+"""What a page, an export and a terminal show of a turn. Rests on core alone."""

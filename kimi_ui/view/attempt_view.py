@@ -1,0 +1,236 @@
+"""One attempt as the page shows it: takes the attempt's events, hands out what is new. See ``frames`` for the keys.
+
+The cost of a token does not grow with the text: reasoning and answer are gathered as pieces, joined once a frame, and
+not looked at again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..core.attempt import Attempt, AttemptFold, live_phase
+from ..core.events import Answer, End, Event, Failure, Promoted, Reasoning, Relabel
+from ..core.markdown import StreamingMarkdown, render
+from ..core.markdown.safe import clean_text
+from ..core.race import RaceLine
+from ..core.steps import Step, Steps
+from ..core.tokens import AttemptCount, counter
+from .failure_words import failure_of, notes_of
+
+STAMPS = ("first_token", "first_reasoning", "first_answer")
+
+
+class AttemptView:
+    """``plain``: a trajectory, whose answer is sent as text while it grows and as HTML at its end."""
+
+    def __init__(self, attempt: Attempt, fold: AttemptFold, plain: bool = False) -> None:
+        self.attempt = attempt
+        self.fold = fold
+        self.count = AttemptCount(counter(attempt.tokenizer))
+        self._plain = plain
+        self._reasoning = TextPieces()
+        self._answer = TextPieces()
+        self._answer_chars = 0
+        self._markdown = StreamingMarkdown()
+        self._steps = Steps()
+        self._shown_at = {0: 0}  # place of a step in the trace -> where the page shows it; in order
+        self._race = RaceLine()
+        self._clear_answer = False
+        self._is_resumed = False
+        self._ended = False
+        self._told: dict[str, Any] = {}  # what the page knows: identity, stamps, notes, tokens
+
+    @property
+    def phase(self) -> str:
+        """The page's word; an attempt that will be tried again is waiting."""
+        return "waiting" if self._retry_in_s is not None else live_phase(self.fold)
+
+    @property
+    def _retry_in_s(self) -> float | None:
+        return self.fold.end.retry_in_s if self.fold.end is not None else None
+
+    def apply(self, t_ns: int, event: Event) -> None:
+        """Take an event that ``fold`` has just taken; after ``End`` only a promotion comes."""
+        if self._ended:
+            if isinstance(event, Promoted) and self.fold.promoted:
+                self._start_answer(self.fold.answer)
+            return
+        self.count.apply(event)
+        self._race.apply(t_ns, event)
+        match event:
+            case Reasoning(text):
+                self._reasoning.add(text)
+            case Answer(text):
+                if not self._from_the_start():
+                    self._answer.add(text)
+                    self._answer_chars += len(text)
+            case Relabel():
+                self._relabel()
+            case End():
+                self._from_the_start()
+                self._ended = True
+        if not self._plain:
+            self._steps.apply(t_ns, event)
+
+    def _relabel(self) -> None:
+        """All answer text so far was reasoning; the fold has it at the end of its reasoning already."""
+        if self._answer_chars:
+            self._reasoning.add(self.fold.reasoning[-self._answer_chars :])
+        self._start_answer("")
+
+    def resume(self) -> None:
+        """What the page shows was taken from another view: an open answer is given from its beginning once it goes on.
+
+        (Which blocks a view has finished depends on when its frames were taken, see ``StreamingMarkdown``.)
+        """
+        self._is_resumed = bool(self._answer_chars) and not self._ended
+
+    def _from_the_start(self) -> bool:
+        """Begin a resumed answer again, with all the fold has of it; False if there is no need."""
+        if not self._is_resumed:
+            return False
+        self._start_answer(self.fold.answer)
+        return True
+
+    def _start_answer(self, text: str) -> None:
+        self._is_resumed = False
+        self._answer = TextPieces(text)
+        self._answer_chars = len(text)
+        self._markdown = StreamingMarkdown()
+        self._clear_answer = True
+        self._told.pop("answer", None)
+
+    def take(self) -> dict[str, Any]:
+        """What the page does not know yet; empty if nothing."""
+        part: dict[str, Any] = {}
+        if "attempt" not in self._told:
+            part["attempt"] = self._told["attempt"] = self._identity()
+        for name, value in (("phase", self.phase), ("stamps", self._stamps()), ("notes", notes_of(self.fold))):
+            if value != self._told.get(name, type(value)()):
+                part[name] = self._told[name] = value
+        if self._clear_answer:
+            part["clear_answer"] = True
+            self._clear_answer = False
+        if reasoning := self._reasoning.take(self._ended):
+            part["reasoning"] = reasoning
+        part |= self._plain_answer() if self._plain else self._rendered_answer()
+        if self.fold.promoted and "promoted" not in self._told:
+            part["promoted"] = self._told["promoted"] = True
+        if steps := self._steps.take():
+            part["steps"] = [self._step_part(step) for step in steps]
+        if race := self._race.take(self.fold):
+            part["race"] = race
+        if self._ended and "end" not in self._told:
+            self._told["end"] = True
+            part |= self._outcome()
+        return part
+
+    def take_tokens(self) -> int | None:
+        """How many tokens it has written, as far as is known by now; None if that is what the page knows."""
+        counted = self.count.local
+        tokens = self.fold.usage.output_tokens or (counted.output_tokens if counted else None)
+        if tokens == self._told.get("tokens"):
+            return None
+        self._told["tokens"] = tokens
+        return tokens
+
+    def _identity(self) -> dict[str, Any]:
+        attempt = self.attempt
+        return {
+            "attempt_id": attempt.attempt_id,
+            "attempt_no": attempt.attempt_no,
+            "label": attempt.label,
+            "provider": attempt.provider,
+            "host": urlsplit(attempt.base_url).hostname or "",
+            "model": attempt.request_model,
+            "stand_in_for": attempt.stand_in_for,
+            "sent_ms": attempt.sent_ns / 1e6,
+        }
+
+    def _stamps(self) -> dict[str, float]:
+        fold = self.fold
+        names = (*STAMPS, "last_token", "end") if self._ended else STAMPS
+        known = {f"{name}_ms": getattr(fold, f"{name}_ns") for name in names}
+        return {name: ns / 1e6 for name, ns in known.items() if ns is not None}
+
+    def _rendered_answer(self) -> dict[str, Any]:
+        if text := self._answer.take(self._ended):
+            self._markdown.feed(text)
+        elif not self._ended or "answer" in self._told:
+            return {}
+        if self._ended:
+            self._told["answer"] = True
+        blocks, tail, append, whole = self._markdown.frame(final=self._ended)
+        part = {"blocks": blocks, "tail": tail, "append": append, "whole": whole}
+        return {name: value for name, value in part.items() if value or (name == "tail" and value is not None)}
+
+    def _plain_answer(self) -> dict[str, Any]:
+        if not self._ended:
+            text = self._answer.take(False)
+            return {"text": text} if text else {}
+        if "answer" in self._told:
+            return {}
+        self._told["answer"] = True
+        return {"text": self._answer.take(True), "answer": render(self.fold.answer)} if self.fold.answer else {}
+
+    def _step_part(self, step: Step) -> dict[str, Any]:
+        if not step.kept:
+            return {"i": step.index, "dropped": True}
+        return {
+            "i": step.index,
+            "kind": step.kind,
+            "label": step.label,
+            "t_ms": step.at_ns / 1e6,
+            "until_ms": None if step.until_ns is None else step.until_ns / 1e6,
+            "at": None if step.at_char is None else self._place_shown(step.at_char),
+            "where": step.where,
+            "done": step.done,
+            "total": step.total,
+        }
+
+    def _place_shown(self, at_char: int) -> int:
+        """A step's place as the page counts: UTF-16 units of the cleaned trace, counted on from the step before."""
+        if at_char not in self._shown_at:
+            before, shown = next(reversed(self._shown_at.items()))
+            between = clean_text(self.fold.reasoning[before:at_char])
+            self._shown_at[at_char] = shown + len(between.encode("utf-16-le")) // 2
+        return self._shown_at[at_char]
+
+    def _outcome(self) -> dict[str, Any]:
+        """How it ended: a failure to show, or the announcement of another try."""
+        failure = failure_of(self.fold)
+        told = _failure_part(failure, self.attempt) if failure is not None else None
+        if told and self.fold.can_promote:
+            told["can_promote"] = True
+        if self._retry_in_s is not None:
+            at_ms = (self.attempt.sent_ns + (self.fold.end_ns or 0)) / 1e6 + self._retry_in_s * 1000
+            return {"retry": {"at_ms": at_ms, "attempt_no": self.attempt.attempt_no + 1, "failure": told}}
+        return {"failure": told} if told else {}
+
+
+def _failure_part(failure: Failure, attempt: Attempt) -> dict[str, Any]:
+    part = {name: clean_text(value) if isinstance(value, str) else value for name, value in asdict(failure).items()}
+    return {**part, "model": attempt.request_model, "provider": attempt.provider}
+
+
+class TextPieces:
+    """Text on its way to the page: added in pieces, taken cleaned and joined."""
+
+    def __init__(self, text: str = "") -> None:
+        self._pieces = [text] if text else []
+
+    def add(self, text: str) -> None:
+        self._pieces.append(text)
+
+    def take(self, final: bool) -> str:
+        """What was added since the last time. A trailing CR waits for the LF it may belong to, unless ``final``."""
+        if not self._pieces:
+            return ""
+        text = "".join(self._pieces)
+        self._pieces.clear()
+        if text.endswith("\r") and not final:
+            self._pieces.append("\r")
+            text = text[:-1]
+        return clean_text(text)

@@ -1,0 +1,101 @@
+"""Turns as one self-contained HTML page with the replay inside: opens from a file, asks nothing of any network.
+
+The page runs the very scripts of the app (``bundle``) over replay documents (``replay``) that stand in it as JSON. Its
+Content-Security-Policy lets only these scripts run, by their hash, and nothing be fetched; model text gets into it as
+in the app: as text, or as HTML that passed the allow-list. The JSON holds no ``<``: nothing in it can end its element.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+from collections.abc import Sequence
+from typing import Any
+
+from ..assets import ASSETS
+from ..core.attachments import split
+from ..core.turn import TurnLog
+from .bundle import bundle_scripts, bundle_styles
+from .frames import dumps
+from .lane_colours import accent_css
+from .replay import replay_document
+
+STYLES = ("kimi", "lane", "chat", "race", "compare", "markdown", "highlight", "replay", "standalone")
+
+# Parts of the app that only make sense with a server behind them.
+_ABSENT = {
+    "chat.js": "export const chat = null;\nexport const ask = (url) => fetch(url).then((response) => response.json());",
+    "composer.js": "export const composer = () => null;",
+    "compare.js": "export const openCompare = () => {};",
+    "export_menu.js": "export const exportMenu = () => null;",
+}
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="referrer" content="no-referrer">
+<meta name="generator" content="Kimi UI">
+<title>{title}</title>
+<style>{styles}</style>
+</head>
+<body>
+<header class="standalone-head"><h1 dir="auto">{title}</h1><p>{note}</p></header>
+<noscript><p class="standalone-noscript">JavaScript draws what this page holds; it fetches nothing.</p></noscript>
+<main></main>
+<script type="application/json" id="kimi-export">{data}</script>
+<script>{script}</script>
+</body>
+</html>
+"""
+
+
+def page_of(turns: Sequence[TurnLog], title: str, *, reasoning: bool = True) -> str:
+    """The page; ``reasoning`` False leaves every word of it out, not its times."""
+    styles = f"{accent_css()}\n{bundle_styles(ASSETS, STYLES)}"
+    if not reasoning:
+        styles += "\n.kimi .reasoning { display: none; }"
+    script = bundle_scripts(ASSETS, "standalone.js", _ABSENT)
+    policy = (
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(styles)}; "
+        "base-uri 'none'; form-action 'none'; frame-src 'none'; connect-src 'none'; img-src 'none'"
+    )
+    replays = [replay_document(turn, reasoning=reasoning) for turn in turns]
+    return _PAGE.format(
+        policy=policy,
+        title=html.escape(title),
+        note=html.escape(_note(turns, reasoning)),
+        styles=styles,
+        script=script,
+        data=_json({"replays": replays, "routes": _routes(turns)}),
+    )
+
+
+def _note(turns: Sequence[TurnLog], reasoning: bool) -> str:
+    day = turns[0].started_at_utc[:10]
+    n_turns = f"{len(turns)} turn{'s' if len(turns) > 1 else ''}"
+    return f"{n_turns} of {day}, saved from Kimi UI{'' if reasoning else ' without the reasoning'}."
+
+
+def _routes(turns: Sequence[TurnLog]) -> dict[str, str]:
+    """What the page's parts would ask the server for."""
+    routes: dict[str, str] = {}
+    for turn in turns:
+        attachments = split(turn.prompt).attachments
+        if attachments:
+            routes[f"/kimi/turns/{turn.turn_id}/prompt"] = turn.prompt
+        for place, attachment in enumerate(attachments):
+            routes[f"/kimi/turns/{turn.turn_id}/attachments/{place}"] = attachment.text
+    return routes
+
+
+def _json(value: Any) -> str:
+    """JSON for inside a script element: no ``<``, so neither ``</script>`` nor ``<!--`` can be in it."""
+    return dumps(value).decode().replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

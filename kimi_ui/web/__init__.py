@@ -1,0 +1,1 @@
+"""HTTP: the guard, the login, the routes and the event stream."""

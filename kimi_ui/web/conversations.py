@@ -1,0 +1,222 @@
+"""The routes of the history: the list of conversations, search, rename, delete; replay and export of what is stored.
+
+Everything is checked against the visitor (see ``owner``): what is not theirs is not there, 404. A request that cannot
+be done is answered with ``{"error": sentence}`` for the person.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from ..core.blind import BlindView, is_blind
+from ..core.title import clean_title, title_of
+from ..core.turn import TurnLog
+from ..engine import Engine
+from ..log.erase import ConversationGone
+from ..log.files import LogError
+from ..log.history import PAGE, ConversationHead, head_of, list_conversations
+from ..log.search import Match, search
+from ..view.examples import example_names, read_example
+from ..view.export import EXPORTS, export
+from ..view.replay import replay_document
+from .chat_routes import json_of, refusal
+from .login import LOGGED_IN
+from .owner import owner_of
+from .routes import Json, PageRoutes
+
+if TYPE_CHECKING:
+    from ..log.reader import LogReader
+
+log = logging.getLogger(__name__)
+
+MAX_TITLE_CHARS = 200
+STOP_WAIT_S = 5.0  # for the running turns of a conversation that is deleted
+STOP_LOOK_S = 0.01
+BLIND = "This turn is blind: vote first, or show its names."
+RUNNING = "This turn is still running. Wait for it, or stop it."
+
+
+class HistoryRoutes:
+    """The routes over one engine and log. ``reader`` None: nothing is stored, so there is no history."""
+
+    def __init__(self, engine: Engine, reader: LogReader | None, pages: PageRoutes) -> None:
+        self._engine = engine
+        self._reader = reader
+        self._pages = pages
+
+    def routes(self) -> list[BaseRoute]:
+        one = "/kimi/conversations/{conversation_id}"
+        turn = "/kimi/turns/{turn_id}"
+        return [
+            Route("/kimi/conversations", self.conversations),
+            Route("/kimi/search", self.search),
+            Route(f"{one}/title", self.rename, methods=["PUT"]),
+            Route(f"{one}/export", self.export_conversation),
+            Route(one, self.delete, methods=["DELETE"]),
+            Route(f"{turn}/export", self.export_turn),
+            Route(f"{turn}/replay", self.replay),
+            Route("/kimi/examples", self.examples),
+            Route("/kimi/examples/{name}", self.example),
+        ]
+
+    async def conversations(self, request: Request) -> Response:
+        """A page of the visitor's conversations, newest first; ``before`` is what the page before said in ``more``."""
+        owner = owner_of(request.cookies)
+        utc, _, turn_id = request.query_params.get("before", "").partition("~")
+        before = (utc, turn_id) if turn_id else None
+        heads: list[ConversationHead] = []
+        if self._reader and owner:
+            heads = await asyncio.to_thread(list_conversations, self._reader, owner, before=before)
+        running = {turn.conversation_id: turn for turn in self._engine.live_turns(owner)} if owner else {}
+        shown = [_describe(head, head.conversation_id in running) for head in heads]
+        if before is None and self._reader:  # begun so lately that its row is still on its way
+            listed = {head.conversation_id for head in heads}
+            shown[:0] = [_begun(turn) for id, turn in running.items() if id not in listed and not turn.seq]
+        more = "~".join(heads[-1].cursor) if len(heads) == PAGE else None
+        can_log_out = bool(request.scope.get(LOGGED_IN))
+        stored = self._reader is not None
+        return Json({"conversations": shown, "more": more, "stored": stored, "can_log_out": can_log_out})
+
+    async def search(self, request: Request) -> Response:
+        """The visitor's conversations in which ``q`` is found, with the place."""
+        owner = owner_of(request.cookies)
+        found: list[Match] = []
+        if self._reader and owner:
+            found = await asyncio.to_thread(search, self._reader, owner, request.query_params.get("q", ""))
+        return Json({"matches": [_describe_match(match) for match in found]})
+
+    async def rename(self, request: Request) -> Response:
+        """Body: ``{"title": "…"}``; an empty one gives the title of its first prompt back."""
+        conversation_id, owner = await self._own(request)
+        title = clean_title(str((await json_of(request)).get("title") or ""))[:MAX_TITLE_CHARS].strip()
+        if not title:
+            turns = await asyncio.to_thread(self._reader.conversation, conversation_id, False) if self._reader else []
+            title = title_of(turns[0].prompt) if turns else ""
+        if self._engine.log is None:
+            return refusal("Nothing is stored, so there is nothing to rename.", 409)
+        failed = await _done(self._engine.log.rename_conversation(conversation_id, owner, title))
+        return failed or Json({"title": title})
+
+    async def delete(self, request: Request) -> Response:
+        """Stop what runs, then delete the conversation for good."""
+        conversation_id, owner = await self._own(request)
+        if self._engine.log is None:
+            return refusal("Nothing is stored, so there is nothing to delete.", 409)
+        await asyncio.to_thread(self._stop, conversation_id)
+        failed = await _done(self._engine.log.delete_conversation(conversation_id, owner))
+        if failed is None:
+            self._engine.forget(conversation_id)
+        return failed or Json({})
+
+    async def replay(self, request: Request) -> Response:
+        turn = await self._pages.turn_of(request)
+        if is_blind(turn):
+            return refusal(BLIND, 409)
+        if not turn.closed:
+            return refusal(RUNNING, 409)
+        return Json(await asyncio.to_thread(replay_document, turn))
+
+    async def export_turn(self, request: Request) -> Response:
+        turn = await self._pages.turn_of(request)
+        return await self._export(request, [turn], title_of(turn.prompt))
+
+    async def export_conversation(self, request: Request) -> Response:
+        turns = await self._pages.conversation(request.path_params["conversation_id"], owner_of(request.cookies))
+        if not turns:
+            raise HTTPException(404)
+        head = None
+        if self._reader:
+            head = await asyncio.to_thread(head_of, self._reader, turns[-1].conversation_id)
+        return await self._export(request, turns, head.title if head else title_of(turns[0].prompt))
+
+    async def _export(self, request: Request, turns: list[TurnLog], title: str) -> Response:
+        """As a file: ``format`` html, md or json; ``reasoning=0`` leaves the reasoning out."""
+        kind = request.query_params.get("format", "html")
+        if kind not in EXPORTS:
+            return refusal(f"There is no format {kind}: choose {', '.join(EXPORTS)}.", 422)
+        if not all(turn.closed for turn in turns):
+            return refusal(RUNNING, 409)
+        told = [BlindView(turn).told if is_blind(turn) else turn for turn in turns]
+        reasoning = request.query_params.get("reasoning") != "0"
+        made = await asyncio.to_thread(export, told, title, kind, reasoning=reasoning)
+        disposition = f"attachment; filename*=UTF-8''{quote(made.name)}"
+        headers = {"Content-Disposition": disposition, "Cache-Control": "no-store"}
+        return Response(made.data, media_type=made.media_type, headers=headers)
+
+    async def examples(self, request: Request) -> Response:
+        """The recorded turns that come with the app."""
+        return Json({"examples": [{"name": name, "title": title} for name, title in example_names().items()]})
+
+    async def example(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in example_names():
+            raise HTTPException(404)
+        return Json(await asyncio.to_thread(lambda: replay_document(read_example(name))))
+
+    async def _own(self, request: Request) -> tuple[str, str]:
+        """The conversation the path names, and the visitor whose it is; 404 else."""
+        conversation_id, owner = request.path_params["conversation_id"], owner_of(request.cookies)
+        if not owner or await asyncio.to_thread(self._engine.owner_of, conversation_id) != owner:
+            raise HTTPException(404)
+        return conversation_id, owner
+
+    def _stop(self, conversation_id: str) -> None:
+        """Stop the conversation's running turns and wait for their ends. For a thread."""
+        turns = [turn for turn in self._engine.live_turns() if turn.conversation_id == conversation_id]
+        for turn in turns:
+            self._engine.stop(turn.turn_id)
+        deadline = time.monotonic() + STOP_WAIT_S
+        while any(not turn.closed for turn in turns) and time.monotonic() < deadline:
+            time.sleep(STOP_LOOK_S)
+
+
+async def _done(change: Future[None]) -> Response | None:
+    """Wait for a change of the log; the refusal if it could not be made."""
+    try:
+        await asyncio.wrap_future(change)
+    except ConversationGone:
+        raise HTTPException(404) from None
+    except LogError as error:
+        log.warning("%s", error)
+        return refusal(str(error), 503)
+    return None
+
+
+def _describe(head: ConversationHead, running: bool) -> dict[str, Any]:
+    return {
+        "id": head.conversation_id,
+        "title": head.title,
+        "turns": head.n_turns,
+        "lanes": head.n_lanes,
+        "at_utc": head.last_at_utc,
+        "is_fork": bool(head.forked_from),
+        "running": running,
+    }
+
+
+def _begun(turn: TurnLog) -> dict[str, Any]:
+    head = ConversationHead(
+        turn.conversation_id, title_of(turn.prompt), 1, len(turn.lanes), "", turn.started_at_utc, turn.turn_id
+    )
+    return _describe(head, running=True)
+
+
+def _describe_match(match: Match) -> dict[str, Any]:
+    return {
+        "id": match.conversation_id,
+        "title": match.title,
+        "part": match.part,
+        "turn": match.turn_id,
+        "label": match.label,
+        "snippet": [{"text": piece.text, "hit": piece.hit} for piece in match.snippet],
+    }

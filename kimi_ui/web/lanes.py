@@ -1,0 +1,128 @@
+"""The routes of the Lanes tab: what serves each lane and why, whether it would answer, how to get the real model.
+
+Checks run with connections of their own on the server's loop, never on those of a turn. No key passes through here:
+the page learns whether a variable is set, never its value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute
+from starlette.routing import Route as HttpRoute
+
+from ..config import default_lanes_path
+from ..lanes_file import write_lanes
+from ..providers import presets
+from .routes import Json
+
+if TYPE_CHECKING:
+    from ..chat.pulls import Pulls
+    from ..providers.roster import Roster
+
+CHECK_WAIT_S = 30.0
+
+
+class LanesRoutes:
+    """What the tab asks the server. ``pulls`` knows which lane's model can be fetched."""
+
+    def __init__(self, roster: Roster, pulls: Pulls) -> None:
+        self._roster = roster
+        self._pulls = pulls
+        self._checking: dict[str, asyncio.Task[dict[str, Any]]] = {}
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            HttpRoute("/kimi/lanes", self.lanes),
+            HttpRoute("/kimi/lanes-file", self.lanes_file),
+            HttpRoute("/kimi/lanes/{lane}/check", self.check, methods=["POST"]),
+        ]
+
+    async def lanes(self, request: Request) -> Response:
+        """Every lane's route and where a real model could come from, as of now."""
+        await run_in_threadpool(self._roster.refresh)
+        return Json(
+            {
+                "lanes": [self._described(index) for index in range(len(self._roster.specs))],
+                "sources": sources(self._roster.environment, self._roster.ollama.running),
+                "problem": self._roster.problem,
+                "lanes_path": _shown(self._roster.lanes_path) if self._roster.lanes_path else "",
+                "default_lanes_path": _shown(default_lanes_path()),
+                "env_path": _shown(Path.cwd() / ".env"),
+            }
+        )
+
+    async def lanes_file(self, request: Request) -> Response:
+        """The present lanes as a lanes file's text; query ``lane`` and ``model``: with that lane's model changed."""
+        lane, model = (request.query_params.get(name, "") for name in ("lane", "model"))
+        specs = [spec.asking(model) if spec.id == lane else spec for spec in self._roster.specs]
+        return PlainTextResponse(write_lanes(specs), headers={"Cache-Control": "no-store"})
+
+    async def check(self, request: Request) -> Response:
+        """Find out whether a lane would answer; query ``probe=1``: by one tiny request. One check a lane at a time."""
+        lane = request.path_params["lane"]
+        if lane not in {spec.id for spec in self._roster.specs}:
+            raise HTTPException(404)
+        running = self._checking.get(lane)
+        if running is None or running.done():
+            running = asyncio.create_task(self._checked(lane, request.query_params.get("probe") == "1"))
+            self._checking[lane] = running
+        return Json(await asyncio.shield(running))
+
+    async def _checked(self, lane: str, probe: bool) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(CHECK_WAIT_S):
+                return asdict(await self._roster.check(lane, probe))
+        except TimeoutError:
+            problem = f"There was no answer within {CHECK_WAIT_S:g} s."
+            return {"ok": False, "problem": problem, "remedy": "Try again later.", "command": ""}
+
+    def _described(self, index: int) -> dict[str, Any]:
+        spec = self._roster.specs[index]
+        offer = self._pulls.offer(spec) if spec.stand_in_for else None
+        return asdict(self._roster.route(spec.id)) | {
+            "index": index,
+            "provider": spec.provider,
+            "stand_in_for": spec.stand_in_for,
+            "has_models": spec.provider in ("openai", "ollama"),
+            "of": spec.of,
+            "can_pull": offer.model if offer else "",
+        }
+
+
+def _shown(path: Path) -> str:
+    """A path as a person writes it."""
+    try:
+        return f"~/{path.relative_to(Path.home()).as_posix()}"
+    except ValueError:
+        return str(path)
+
+
+def sources(env: Mapping[str, str], ollama_running: bool | None) -> list[dict[str, Any]]:
+    """Where the shipped lanes' real models can be had, with the line that gets each and whether it is set."""
+    hosts = [
+        {
+            "name": host.name,
+            "gives": f"{presets.KIMI_NAME} ({host.model})",
+            "price": asdict(host.price),
+            "line": host.line_to_set,
+            "is_set": bool(env.get(host.key_name, "").strip()),
+        }
+        for host in presets.HOSTS
+    ]
+    ollama = {
+        "name": "Ollama",
+        "gives": f"{presets.QWEN_NAME} ({presets.QWEN_MODEL}), on this machine",
+        "price": {"input": 0.0, "output": 0.0, "cached_input": None, "as_of": ""},
+        "line": f"ollama pull {presets.QWEN_MODEL}",
+        "is_set": bool(ollama_running),
+    }
+    return [*hosts, ollama]

@@ -1,0 +1,82 @@
+"""The files behind the Stats tab's download links: the attempts it shows as CSV or JSON lines, the log as SQLite."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from ..log.reader import LogReader
+from ..stats.export import csv_lines, json_lines
+from ..stats.form import Form
+from ..stats.sample import Filters
+from .owner import owner_of
+
+
+class StatsRoutes:
+    """Downloads over one log. ``private``: everybody gets their own attempts and conversations only."""
+
+    def __init__(self, reader: LogReader, private: bool = False) -> None:
+        self._reader = reader
+        self._private = private
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route("/kimi/stats/attempts.csv", self.csv),
+            Route("/kimi/stats/attempts.jsonl", self.jsonl),
+            Route("/kimi/stats/log.sqlite3", self.sqlite),
+        ]
+
+    async def csv(self, request: Request) -> Response:
+        filters = self._filters(request)
+
+        def write(path: Path) -> None:
+            with path.open("w", encoding="utf-8", newline="") as file:
+                file.writelines(csv_lines(self._reader, filters))
+
+        return await _download("kimi-attempts.csv", "text/csv; charset=utf-8", write)
+
+    async def jsonl(self, request: Request) -> Response:
+        filters = self._filters(request)
+
+        def write(path: Path) -> None:
+            with path.open("wb") as file:
+                file.writelines(json_lines(self._reader, filters))
+
+        return await _download("kimi-attempts.jsonl", "application/jsonl", write)
+
+    async def sqlite(self, request: Request) -> Response:
+        owner = self._scope(request)
+        return await _download(
+            "kimi-log.sqlite3", "application/vnd.sqlite3", lambda path: self._reader.copy(path, owner)
+        )
+
+    def _filters(self, request: Request) -> Filters:
+        return Form.of_query(request.query_params.multi_items()).filters(self._scope(request))
+
+    def _scope(self, request: Request) -> str | None:
+        return owner_of(request.cookies) if self._private else None
+
+
+async def _download(name: str, media_type: str, write: Callable[[Path], None]) -> Response:
+    """Make the file in a directory only this user can read, send it, remove it."""
+    folder = Path(tempfile.mkdtemp(prefix="kimi-ui-"))
+    try:
+        await run_in_threadpool(write, folder / name)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return FileResponse(
+        folder / name,
+        media_type=media_type,
+        filename=name,
+        headers={"Cache-Control": "no-store"},
+        background=BackgroundTask(shutil.rmtree, folder, ignore_errors=True),
+    )

@@ -1,0 +1,129 @@
+"""The stream route: one turn's frames as server-sent events, for as long as somebody looks.
+
+``GET /kimi/turns/{turn_id}/events``: each event's data is a frame (see ``frames``), its id the number of log entries
+the page has then seen. ``Last-Event-ID`` or ``?after=n`` continues from there, without it the first frame tells
+everything so far. The stream ends with an event ``end`` once the turn has; ``?once=1`` gives one frame and an event
+``more``. A frame leaves at most every ``FRAME_S``, nothing leaves while nothing changes but a comment each
+``KEEPALIVE_S``. A reader that is slow gets fewer, larger frames: what it has not taken is folded into the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from ..core.blind import BlindView, is_blind
+from ..core.turn import TurnLog
+from ..view.frames import TurnView, dumps
+
+FRAME_S = 0.033
+MANY_VIEWERS = 8  # with more than these, frames come further apart: the loop's time is shared
+KEEPALIVE_S = 15.0
+
+Write = Callable[[bytes], Awaitable[None]]
+
+
+class TurnStreams:
+    """All open streams of this server. ``closing`` ends them, so that the server can stop."""
+
+    def __init__(self) -> None:
+        self.n_open = 0
+        self.closing = False
+
+    @property
+    def frame_s(self) -> float:
+        return FRAME_S * max(1.0, math.sqrt(self.n_open / MANY_VIEWERS))
+
+    def response(self, request: Request, turn: TurnLog) -> Response:
+        """The endless response to a request for this turn's events; a blind turn's through ``core.blind``."""
+        after = _number(request.headers.get("last-event-id") or request.query_params.get("after"))
+        once = "once" in request.query_params
+        return EventStream(lambda write, gone: self._run(turn, after, once, write, gone))
+
+    async def _run(self, turn: TurnLog, after: int, once: bool, write: Write, gone: asyncio.Future[None]) -> None:
+        self.n_open += 1
+        try:
+            blind = BlindView(turn) if is_blind(turn) else None
+            if blind is not None:
+                turn = blind.told
+            view = TurnView(turn)
+            # A long turn takes a while to fold from its start; others' frames must not wait for that.
+            await asyncio.to_thread(view.resume, after if t0_is_known(turn) else 0)
+            await asyncio.to_thread(view.catch_up)
+            written_s = time.monotonic()
+            while not gone.done():
+                if blind is not None:
+                    blind.refresh()
+                closed = turn.closed  # read before the entries: none can come after it was set
+                view.catch_up()
+                frame = view.frame(now_ns(turn))
+                if frame is not None:
+                    await write(b"id: %d\ndata: %b\n\n" % (view.consumed, dumps(frame)))
+                    written_s = time.monotonic()
+                elif time.monotonic() - written_s > KEEPALIVE_S:
+                    await write(b": still here\n\n")
+                    written_s = time.monotonic()
+                if closed:
+                    await write(b"event: end\ndata: {}\n\n")
+                    return
+                if once:
+                    await write(b"event: more\ndata: {}\n\n")
+                    return
+                if self.closing:
+                    return
+                await asyncio.wait([gone], timeout=self.frame_s)
+        finally:
+            self.n_open -= 1
+
+
+class EventStream(Response):
+    """A server-sent event stream that knows at once when its reader has gone, also while it has nothing to say."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, pump: Callable[[Write, asyncio.Future[None]], Awaitable[None]]) -> None:
+        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        del self.headers["content-length"]
+        self._pump = pump
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gone = asyncio.ensure_future(_disconnected(receive))
+
+        async def write(data: bytes) -> None:
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await write(b"retry: 500\n\n")
+            await self._pump(write, gone)
+            if not gone.done():
+                await send({"type": "http.response.body", "body": b""})
+        except OSError:
+            pass  # the reader went while something was being written
+        finally:
+            gone.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def t0_is_known(turn: TurnLog) -> bool:
+    """A turn read back from the log has no clock, and its entries may lie in another order than they once had."""
+    return turn.t0_ns != 0
+
+
+def now_ns(turn: TurnLog) -> int | None:
+    """The engine's clock since the turn's start; None for a turn without one."""
+    return time.perf_counter_ns() - turn.t0_ns if t0_is_known(turn) else None
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 12 else 0

@@ -1,0 +1,75 @@
+"""When Python looks for garbage: in a process of its own, since it is a setting of the whole process."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import gc, time
+from kimi_ui import process
+
+class Engine:
+    live = ["a turn"]
+    def live_turns(self):
+        return self.live
+
+class Node:
+    pass
+
+full = []
+gc.callbacks.append(lambda phase, info: phase == "stop" and info["generation"] == 2 and full.append(list(Engine.live)))
+process.LOOK_EVERY_S = 0.005
+process.collect_between_turns(Engine())
+full.clear()
+kept = []
+while gc.get_count()[2] < 2 * process.DUE:  # lasting objects: Python's own threshold would have collected by now
+    kept.append(Node())
+time.sleep(0.1)
+assert full == [], full
+Engine.live = []
+deadline = time.monotonic() + 20
+while not full:
+    assert time.monotonic() < deadline
+    time.sleep(0.005)
+assert full[0] == []
+
+process.AT_LATEST_S = 0.0
+Engine.live = ["a turn without end"]
+full.clear()
+while gc.get_count()[2] < process.DUE:
+    kept.append(Node())
+deadline = time.monotonic() + 20
+while not full:
+    assert time.monotonic() < deadline
+    time.sleep(0.005)
+print("collected once nothing ran, and at the latest after a time")
+"""
+
+
+def test_full_collections_wait_until_no_turn_runs() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("collected once nothing ran, and at the latest after a time\n", "")
+
+
+HAND_BACK = """
+import psutil
+from kimi_ui.process import hand_back
+
+rss_mb = lambda: psutil.Process().memory_info().rss / 1e6
+kept = [bytes(4000) for _ in range(40_000)]
+last = bytes(4000)  # lies behind them, so that the C library cannot simply shorten its heap
+full = rss_mb()
+kept.clear()
+hand_back()
+print("handed back" if full - rss_mb() > 100 else f"{full} MB, then {rss_mb()}")
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no such call")
+def test_freed_memory_goes_back_to_the_system() -> None:
+    done = subprocess.run([sys.executable, "-c", HAND_BACK], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("handed back\n", "")
