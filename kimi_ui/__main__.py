@@ -1,5 +1,6 @@
-"""``python -m kimi_ui COMMAND``. Says in one sentence what is missing before anything can fail in a harder way.
+"""``python -m kimi_ui COMMAND``, or ``kimi-ui COMMAND`` once installed.
 
+Says in one sentence what is missing before anything can fail in a harder way.
 This file must be readable by any Python 3, or the sentence about the version would never be seen.
 """
 
@@ -32,5 +33,10 @@ def start(arguments):  # type: ignore[no-untyped-def]
     return main(arguments)
 
 
+def command():  # type: ignore[no-untyped-def]
+    """``kimi-ui``, as an installed package offers it."""
+    return start(sys.argv[1:])
+
+
 if __name__ == "__main__":
-    sys.exit(start(sys.argv[1:]))
+    sys.exit(command())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kimi_ui import __version__
 from kimi_ui.core.events import (
     CONNECTED,
     PREPARING,
@@ -86,7 +87,7 @@ def test_the_row_of_an_ended_attempt_holds_everything(tmp_path: Path) -> None:
     assert (row["response_model"], row["upstream"], row["response_id"]) == ("model-x", "host", "id-1")
     assert row["usage_raw"] == '{"completion_tokens":9,"nested":[1,null]}' and row["flags"] == '{"late_reasoning":"x"}'
     assert (row["headers_ns"], row["first_answer_ns"], row["end_ns"]) == (1_000_000, 6_000_000, 10_000_000)
-    assert (row["local_source"], row["local_exact"], row["app_version"]) == ("tokenizer", 0, "0.1.0")
+    assert (row["local_source"], row["local_exact"], row["app_version"]) == ("tokenizer", 0, __version__)
 
 
 def test_half_a_surrogate_pair_becomes_a_replacement_character_and_two_halves_meet(tmp_path: Path) -> None:
