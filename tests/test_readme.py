@@ -1,4 +1,4 @@
-"""What the README promises, held against what is there: its queries, the views and columns it names, the fetch."""
+"""The READMEs' promises, checked: their length, links, queries, views, columns and the size of the fetch."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from kimi_ui.providers.embedded.weights import SMOLLM2
 from tests.support.log import store, writing
 from tests.support.turns import attempt, ended, tokens, turn
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text("utf-8")
-SQL = README.partition("```sql\n")[2].partition("```")[0]
+ROOT = Path(__file__).resolve().parents[1]
+README, METRICS, LOG = (
+    (ROOT / name).read_text("utf-8") for name in ("README.md", "kimi_ui/core/README.md", "kimi_ui/log/README.md")
+)
+TEXTS = [path for path in ROOT.rglob("*.md") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)]
+SQL = LOG.partition("```sql\n")[2].partition("```")[0]
 QUERIES = [query for query in SQL.split(";\n") if query]
 
 
@@ -43,14 +47,34 @@ def test_every_query_finds_something(db: sqlite3.Connection) -> None:
 
 
 def test_columns_and_views_are_there(db: sqlite3.Connection) -> None:
-    table = README.partition("## What the numbers mean")[2].partition("\n## ")[0]
-    told = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    named = {
+        name for row in re.findall(r"^\| (`.*?) \|", METRICS, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    }
     there = {row[1] for row in db.execute("PRAGMA table_info(attempt_metrics)")}
-    assert told and told <= there
-    log = README.partition("## The log")[2].partition("```")[0]
+    assert named
+    assert named <= there
     internal = {"attempt_counts", "search_texts"}
-    assert {name for name in view_statements() if f"`{name}`" in log} == set(view_statements()) - internal
+    assert {name for name in view_statements() if f"`{name}`" in LOG} == set(view_statements()) - internal
 
 
-def test_what_is_fetched_is_as_large_as_told() -> None:
+def test_the_readme_gives_the_size_of_the_fetch() -> None:
     assert f"fetched once, {SMOLLM2.wheel_bytes / 1e6:.0f} MB)" in README
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.split()) <= 1000
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_to_a_file(path: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text("utf-8"))
+    assert not [link for link in links if not (path.parent / link).exists()]
+
+
+def test_every_room_and_file_of_the_tree_exists() -> None:
+    tree = README.partition("```text\n")[2].partition("```")[0]
+    names = re.findall(r"^(?:  )?(\w[\w.]*/?)(?: ([\w.]+\.py))?", tree, re.MULTILINE)
+    there = {path.name for room in (ROOT, ROOT / "kimi_ui") for path in room.iterdir()}
+    missing = {name.rstrip("/") for pair in names for name in pair if name} - there
+    assert names
+    assert not missing
