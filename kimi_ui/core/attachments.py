@@ -1,9 +1,9 @@
-"""Text attachments: files read as text, folded into the prompt as fenced blocks, and found in it again.
+"""Text attachments: files read as text, folded into the prompt as fenced blocks, and extracted from it again.
 
-The prompt is the truth: what is stored and sent is one text, the attachments before what was typed (models answer a
-question better when it follows the material). ``split`` is the inverse of ``fold``, so page, history and export show
-"notes.txt · ~98,400 tokens" without keeping an attachment anywhere else. Sizes are bytes of the file, lengths
-characters. Pure: knows nothing of uploads and pages.
+The prompt is the only copy: one text is stored and sent, with the attachments before the typed text (models answer a
+question better when it follows the material). ``split`` is the inverse of ``fold``, so the page, the history and an
+export can show "notes.txt · ~98,400 tokens" without storing attachments separately. Sizes are bytes of the file,
+lengths are characters. Pure: independent of uploads and pages.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
-MAX_FILE_BYTES = 3_000_000  # some 750,000 tokens of English: three times what these models read
-MAX_PROMPT_CHARS = 3_000_000  # of a whole prompt, attachments included
+MAX_FILE_BYTES = 3_000_000  # about 750,000 tokens of English: three times the context of these models
+MAX_PROMPT_CHARS = 3_000_000  # of a whole prompt, including attachments
 NAME_CHARS = 120
-CONTROL_SHARE = 0.02  # more control characters than this share are not text in any encoding
+CONTROL_SHARE = 0.02  # data with a larger share of control characters is not text in any encoding
 
 _FENCE_RUN = re.compile(r"`{3,}")
 _BLOCK = re.compile(r"Attached file: ([^\n]+)\n(`{3,})\n(.*?)\n\2\n\n", re.DOTALL)
@@ -34,28 +34,28 @@ _MAGIC = (
 
 
 class AttachmentError(ValueError):
-    """A file that cannot be attached. The text is one sentence for the person, with what to do."""
+    """A file cannot be attached. The text is one sentence for the user, with the remedy."""
 
 
 class Attachment(NamedTuple):
-    """A file's name, as it may be shown, and its text."""
+    """A file's name, safe to display, and its text."""
 
     name: str
     text: str
 
 
 class Parts(NamedTuple):
-    """A prompt taken apart: what was typed, and the attachments in order."""
+    """A prompt split into the typed text and the attachments in order."""
 
     text: str
     attachments: tuple[Attachment, ...]
 
 
 def read_attachment(name: str, data: bytes) -> Attachment:
-    """The file as text. Raises ``AttachmentError`` for one that is too large, empty or not text.
+    """Decode a file as text. Raises ``AttachmentError`` if it is too large, empty or not text.
 
-    UTF-8, UTF-16 (with a mark, or told by its zero bytes) and, for what is neither, Windows-1252, which is how the
-    web reads Latin-1. Line ends become line feeds; the byte order mark goes.
+    Encodings: UTF-8, UTF-16 (with a byte order mark, or recognised by its zero bytes), otherwise Windows-1252, which is
+    how browsers read Latin-1. Line ends become line feeds; the byte order mark is removed.
     """
     name = clean_name(name)
     if len(data) > MAX_FILE_BYTES:
@@ -67,7 +67,7 @@ def read_attachment(name: str, data: bytes) -> Attachment:
 
 
 def too_large(name: str, n_bytes: int) -> AttachmentError:
-    """What to say of a file with more than ``MAX_FILE_BYTES``."""
+    """The error for a file with more than ``MAX_FILE_BYTES``."""
     return AttachmentError(
         f"{name} has {n_bytes / 1e6:.1f} MB; at most {MAX_FILE_BYTES / 1e6:.0f} MB can be attached, "
         "which is more than these models read at once. Attach the part that matters."
@@ -75,7 +75,7 @@ def too_large(name: str, n_bytes: int) -> AttachmentError:
 
 
 def clean_name(name: str) -> str:
-    """A file name that is safe in a line of a prompt and in a page: no path, no control or direction characters."""
+    """A file name that is safe in a prompt line and on a page: no path, no control or direction characters."""
     name = name.replace("\\", "/").rsplit("/", 1)[-1]
     name = "".join(char for char in name if unicodedata.category(char)[0] != "C" and char not in "`\u2028\u2029")
     name = " ".join(name.split())
@@ -83,7 +83,7 @@ def clean_name(name: str) -> str:
 
 
 def fold(text: str, attachments: Sequence[Attachment]) -> str:
-    """The prompt: each attachment in a fence longer than any inside it, then what was typed.
+    """Build the prompt: each attachment in a fence longer than any fence inside it, then the typed text.
 
     Raises ``AttachmentError`` if the whole is longer than ``MAX_PROMPT_CHARS``.
     """
@@ -97,7 +97,7 @@ def fold(text: str, attachments: Sequence[Attachment]) -> str:
 
 
 def split(prompt: str) -> Parts:
-    """What was typed and what was attached: ``split(fold(text, attachments))`` gives both back."""
+    """Split a prompt into the typed text and its attachments: the inverse of ``fold``."""
     attachments: list[Attachment] = []
     position = 0
     while block := _BLOCK.match(prompt, position):
@@ -126,7 +126,7 @@ def _decode(name: str, data: bytes) -> str:
 
 
 def _text(name: str, data: bytes, text: str) -> str:
-    """``text``, if it reads like text; a control character here and there (form feed, escape) is let through."""
+    """Return ``text`` if it looks like text; a few control characters (form feed, escape) are allowed."""
     controls = sum(unicodedata.category(char) == "Cc" and char not in "\t\n\r\f\x1b" for char in text[:20_000])
     kind = next((what for magic, what in _MAGIC if data.startswith(magic)), "")
     if kind or "\0" in text or "\ufffd" in text[:20_000] or controls > CONTROL_SHARE * min(len(text), 20_000):
@@ -137,7 +137,7 @@ def _text(name: str, data: bytes, text: str) -> str:
 
 
 def _utf16_without_mark(data: bytes) -> str:
-    """UTF-16's byte order, if every other byte of the beginning is mostly zero (Western text); else empty."""
+    """UTF-16's byte order if every other byte at the beginning is mostly zero (Western text), otherwise empty."""
     start = data[:2000]
     if len(start) < 4 or len(data) % 2:
         return ""

@@ -1,8 +1,8 @@
 """Attempt: one request of one lane in one turn, as a value and as a fold over its events.
 
-``Attempt`` is the identity, fixed when the request leaves. ``AttemptFold`` is what its events add up to so far; it is
-the only accumulator in the project: the live view, the log, the CLI and the tests all use it (and ``replay`` feeds it
-the stored events again). Pure: no clock, no I/O.
+``Attempt`` is the identity, fixed when the request is sent. ``AttemptFold`` is what its events add up to so far. It is
+the project's only accumulator: the live view, the log, the CLI and the tests use it, and ``replay`` feeds it the
+stored events. Pure: no clock, no I/O.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from .events import (
 
 STATUSES = ("open", "ok", "length", "no_answer", "incomplete", "stopped", "timeout", "error", "interrupted")
 
-OTHER_WORDS = frozenset(("refusal", "tool_calls", "function_call", "tool_markers"))  # flags: it said more than its text
-STALL_NS = 1_000_000_000  # a gap between text events longer than this is a stall (reference: metrics §1)
+OTHER_WORDS = frozenset(("refusal", "tool_calls", "function_call", "tool_markers"))  # flags: output beside its text
+STALL_NS = 1_000_000_000  # a longer gap between text events is a stall
 
 
 @dataclass(frozen=True)
 class Attempt:
     """Identity of an attempt. ``sent_ns`` is when it was sent, in ns since the turn's start (the user's click).
 
-    ``role`` is single, heavy, or below that trajectory or aggregator.
-    ``asked_ns`` is when the person asked for it on the same clock: 0, or the click on "retry" of a lane later on.
+    ``role`` is single or heavy; heavy's children are trajectory or aggregator.
+    ``asked_ns`` is the time of the user's request on the same clock: 0, or the click on "retry" for a later attempt.
     ``k_index`` numbers a trajectory (0-based) and is None for other roles; ``attempt_no`` counts tries of the same
     request from 1. ``price`` is ``[input, cached_input, output, as_of]`` in USD per million tokens, None if unknown.
-    ``stand_in_for`` names the model this attempt's model stands in for, empty when it is the real one.
-    ``input_chars`` is the length of all messages sent, for an estimate where the server counts nothing; ``tokenizer``
-    the path of the model's own vocabulary on this machine, used while counting and never stored.
+    ``stand_in_for`` names the model that this attempt's model replaces; it is empty for the real model.
+    ``input_chars`` is the length of all messages sent, for an estimate if the server reports no count; ``tokenizer``
+    is the path of the model's own vocabulary on this machine, used for counting and never stored.
     """
 
     attempt_id: str
@@ -77,7 +77,7 @@ class Attempt:
 class AttemptFold:
     """What the events of an attempt add up to. All ``*_ns`` are ns since the attempt was sent; None: did not happen.
 
-    ``answer`` is what stands as the answer: of a ``promoted`` attempt its reasoning. Times and counts stay as measured.
+    ``answer`` is the accepted answer: for a ``promoted`` attempt, its reasoning. Times and counts stay as measured.
     """
 
     headers_ns: int | None = None
@@ -118,14 +118,14 @@ class AttemptFold:
 
     @property
     def written_answer(self) -> str:
-        """What the model itself sent as its answer."""
+        """The text that the model sent as its answer."""
         if len(self._answer) > 1:
             self._answer[:] = ["".join(self._answer)]
         return self._answer[0] if self._answer else ""
 
     @property
     def thinking_ns(self) -> int | None:
-        """First reasoning to first answer token, or to the last token while there is no answer."""
+        """Time from the first reasoning token to the first answer token, or to the last token if no answer exists."""
         if self.first_reasoning_ns is None:
             return None
         until = self.first_answer_ns if self.first_answer_ns is not None else self.last_token_ns
@@ -133,12 +133,12 @@ class AttemptFold:
 
     @property
     def can_promote(self) -> bool:
-        """The model ended by itself with all of its text in its reasoning: a person may take that for the answer."""
+        """The model finished with all of its text in its reasoning, so the user may accept that as the answer."""
         by_itself = self.status == "no_answer" and self.finish_reason == "stop" and OTHER_WORDS.isdisjoint(self.flags)
         return by_itself and bool(self.reasoning.strip()) and not self.promoted
 
     def apply(self, t_ns: int, event: Event) -> None:
-        """Add one event. After ``End`` only a person's act counts: an attempt ends once."""
+        """Add one event. An attempt ends once: after ``End`` only the user's ``Promoted`` has an effect."""
         if self.end is not None:
             if isinstance(event, Promoted) and self.can_promote:
                 self.promoted = True
@@ -189,7 +189,7 @@ class AttemptFold:
             case Flag(name, detail):
                 self.flags[name] = detail
             case Finish(reason):
-                if self.finish_reason is None and reason:  # the first one counts; a later null or repeat does not
+                if self.finish_reason is None and reason:  # the first one counts, not a later null or repeat
                     self.finish_reason = reason
             case Failure():
                 if self.failure is None:
@@ -212,12 +212,12 @@ class AttemptFold:
         self.text_chars.append(len(text))
 
     def outcome(self) -> str:
-        """The terminal status these events amount to when the stream has ended by itself.
+        """The terminal status of these events when the stream has ended without a stop or a limit.
 
-        Only an explicit finish makes an attempt ``ok``. Stops and limits are the engine's to name, not the fold's.
+        Only an explicit finish makes an attempt ``ok``. The engine names stops and limits, not the fold.
         """
         if self.failure is not None:
-            # A stream that broke after text had come is not a failed request: what came is kept and the cut is named.
+            # A stream that broke after some text is not a failed request: the text is kept and the cut is reported.
             if self.failure.kind.startswith("timeout"):
                 return "timeout"
             return "incomplete" if self.failure.kind == "network" and self.n_chunks else "error"
@@ -231,9 +231,9 @@ class AttemptFold:
 
 
 def live_phase(fold: AttemptFold) -> str:
-    """The lane's ``data-phase``: connecting | waiting | thinking | answering, or the terminal word of the page.
+    """The lane's ``data-phase``: connecting | waiting | thinking | answering, or a terminal word.
 
-    ``done`` is the page's word for ``ok``; every other terminal status is shown by its own name.
+    The page calls ``ok`` ``done``; every other terminal status keeps its name.
     """
     if fold.status != "open":
         return "done" if fold.status == "ok" else fold.status

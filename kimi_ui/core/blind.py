@@ -1,16 +1,15 @@
-"""Blind turns: the same turn, told without anything that gives a lane away, until the vote.
+"""Blind turns: the same turn without anything that identifies a lane, until the vote.
 
-A blind turn's log is written like any other; only what a page gets of it goes through ``BlindView``. Lanes become the
-slots A, B, C … in an order drawn for this turn and kept on the server (``TurnLog.slots``). Names, models, ids,
-reasoning, steps, trajectories, notes, failures' reasons and every stamp stay behind: whether a lane reasons at all, or
-how it fails, tells which one it is.
+A blind turn's log is written like any other; a page sees it through ``BlindView``. Lanes become the slots A, B, C … in
+a random order that is kept on the server (``TurnLog.slots``). Names, models, ids, reasoning, steps, trajectories,
+notes, the reasons of failures and all stamps are withheld: whether a lane reasons, or how it fails, would identify it.
 
-Pace tells too (a local model is there at once, heavy is last by a minute), so nothing of any answer leaves before the
-last lane has ended; then all are told at the same moment, with equal stamps. Releasing text at the pace of the slowest
-lane was considered: when the slowest ends, the others would speed up, which says which one it was. Until then a reader
-sees only how many are ready. Once there is a vote, or the reader opens the turn without one, the turn is told as it is.
+Pace identifies a lane too (a local model answers immediately, heavy a minute after the others). Therefore no answer
+text is shown before the last lane has ended; then all answers appear at once, with equal stamps. Showing text at the
+pace of the slowest lane would not do: when the slowest ends, the others would speed up. Until then a reader sees only
+how many lanes are ready. After a vote, or when the reader reveals the turn without one, it is shown as it is.
 
-Pure: no clock, no I/O; the order is drawn by the engine.
+Pure: no clock, no I/O; the engine draws the order.
 """
 
 from __future__ import annotations
@@ -28,30 +27,30 @@ NO_ANSWER = Failure("blind", "This lane gave no answer.", "Vote, or open the tur
 
 
 def is_blind(turn: TurnLog) -> bool:
-    """True while the turn must be told through ``BlindView``."""
+    """True while the turn may only be shown through ``BlindView``."""
     return bool(turn.slots) and turn.vote is None
 
 
 def slot_names(turn: TurnLog) -> dict[str, str]:
-    """Slot to lane id, in the order shown; empty for a turn that was never blind."""
+    """Maps slots to lane ids, in display order; empty for a turn that was never blind."""
     return {slot_name(i): lane for i, lane in enumerate(turn.slots)}
 
 
 def slot_name(place: int) -> str:
-    """A … Z, then A1 … Z1 and on."""
+    """A … Z, then A1 … Z1 and so on."""
     rounds, letter = divmod(place, len(ascii_uppercase))
     return f"{ascii_uppercase[letter]}{rounds or ''}"
 
 
 def told(turn: TurnLog) -> TurnLog:
-    """The turn as it may be told now: itself, or what ``BlindView`` leaves of it. For one look; it does not follow."""
+    """The turn as it may be shown now: itself or its ``BlindView``. A snapshot: it does not follow the turn."""
     return BlindView(turn).told if is_blind(turn) else turn
 
 
 class BlindView:
-    """What may be told of a blind turn: ``told`` is a turn log of its own, brought up to date by ``refresh``.
+    """What may be shown of a blind turn: ``told`` is a turn log of its own, which ``refresh`` brings up to date.
 
-    The entries are a function of the source's, so that a reader who comes back finds the ones it had.
+    Its entries are a function of the source's entries, so that a reader who reconnects finds the same ones again.
     """
 
     def __init__(self, turn: TurnLog) -> None:
@@ -81,10 +80,10 @@ class BlindView:
         self.refresh()
 
     def refresh(self) -> None:
-        """Take note of what has happened: more lanes ready, or all, which are then told whole."""
+        """Process the source's new entries: more lanes are ready, or all are, and then their answers appear."""
         if self.told.closed:
             return
-        closed = self._source.closed  # before the entries: none can come after it was set
+        closed = self._source.closed  # read before the entries: none is appended after it was set
         for entry in self._source.entries[self._consumed :]:
             self._consumed += 1
             self._fold.apply(entry)

@@ -1,8 +1,7 @@
-"""Branches of a conversation: which other versions of a prompt there are, and which conversation holds each.
+"""Branches of a conversation: the other versions of a prompt, and the conversation that holds each version.
 
-An edited prompt begins a conversation that shares the earlier turns with the one it was edited in (``TurnLog``:
-``forked_from``, ``forked_at``). Seen from any of them, a prompt that was edited has a place among its versions:
-"◂ 1/2 ▸". Pure: works on the forks it is given.
+An edited prompt starts a conversation that shares the earlier turns with the original conversation (``TurnLog``:
+``forked_from``, ``forked_at``). In each of them, an edited prompt has a position among its versions: "◂ 1/2 ▸". Pure.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import NamedTuple
 
 
 class Fork(NamedTuple):
-    """A conversation and where it comes from; ``forked_from`` empty for one that was not edited out of another."""
+    """A conversation and its origin; ``forked_from`` is empty if it does not start with an edited prompt."""
 
     conversation_id: str
     forked_from: str = ""
@@ -20,14 +19,14 @@ class Fork(NamedTuple):
 
 
 class Version(NamedTuple):
-    """A prompt's place (0-based) among the conversations that hold its versions, in the order they were made."""
+    """A prompt's position (0-based) among the conversations that hold its versions, oldest first."""
 
     place: int
     conversations: tuple[str, ...]
 
 
 def versions(forks: Iterable[Fork], conversation_id: str, seqs: Sequence[int]) -> dict[int, Version]:
-    """The edited prompts of a conversation by turn number. ``forks``: its whole tree (or more), oldest first."""
+    """The edited prompts of a conversation by turn number. ``forks``: at least its whole tree, oldest first."""
     known = {fork.conversation_id: fork for fork in forks}
     found: dict[int, Version] = {}
     for seq in seqs:
@@ -44,7 +43,7 @@ def versions(forks: Iterable[Fork], conversation_id: str, seqs: Sequence[int]) -
 
 
 def tree(forks: Iterable[Fork], conversation_id: str) -> set[str]:
-    """The conversation and all it is tied to by edited prompts, on either side. ``forks``: its whole tree, or more."""
+    """The conversation and all others that edited prompts connect it to. ``forks``: at least its whole tree."""
     ties = [{fork.conversation_id, fork.forked_from} for fork in forks if fork.forked_from]
     found = {conversation_id}
     while new := set().union(*(tie for tie in ties if tie & found)) - found:
@@ -53,7 +52,7 @@ def tree(forks: Iterable[Fork], conversation_id: str) -> set[str]:
 
 
 def _holder(known: Mapping[str, Fork], conversation_id: str, seq: int) -> str:
-    """The conversation whose own turn it is that this one shows at ``seq``."""
+    """The conversation that owns the turn which this one shows at ``seq``."""
     seen = set()
     while (fork := known.get(conversation_id)) and fork.forked_from and seq < fork.forked_at:
         if conversation_id in seen:
@@ -64,7 +63,7 @@ def _holder(known: Mapping[str, Fork], conversation_id: str, seq: int) -> str:
 
 
 def _first_version(known: Mapping[str, Fork], conversation_id: str, seq: int) -> str:
-    """The conversation with the prompt that this one's turn ``seq`` was first edited from."""
+    """The conversation that holds the first version of this one's prompt ``seq``."""
     seen = set()
     while (fork := known.get(conversation_id)) and fork.forked_from and fork.forked_at == seq:
         if conversation_id in seen:

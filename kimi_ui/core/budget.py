@@ -1,9 +1,9 @@
-"""A budget in US dollars, and the question that is asked before a turn would pass it.
+"""A budget in US dollars, and the question to the user before a turn would exceed it.
 
-A turn passes a limit if what was spent, what the lanes that still run will cost and what the turn itself will cost are
-together more than it. A turn that costs nothing passes nothing; one whose cost nobody knows passes only a limit that
-the rest has passed already. Whatever the sum leaves out (answers and lanes without a price, output of unknown length)
-the question says. Pure.
+A turn exceeds a limit if the amount spent, the expected cost of running lanes and the expected cost of the turn add up
+to more than the limit. A turn that costs nothing exceeds no limit; a turn of unknown cost exceeds only a limit that the
+other amounts exceed already. The question names everything that the sum omits (answers and lanes without a price,
+output of unknown length). Pure.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import Any, NamedTuple
 from .estimate import Total
 
 MAX_USD = 1_000_000
-_ROUNDING_USD = 1e-9  # sums of floats that are equal on paper are not "more"
+_ROUNDING_USD = 1e-9  # float sums that are equal on paper must not count as "more"
 
 
 class BudgetError(ValueError):
-    """This is no budget. The text is one sentence for the person, with what to do."""
+    """The budget is invalid. The text is one sentence for the user, with the remedy."""
 
 
 class Budget(NamedTuple):
-    """One person's limits, USD: of a day (UTC) and of each conversation. None: no limit."""
+    """One user's limits in USD: per day (UTC) and per conversation. None: no limit."""
 
     day_usd: float | None = None
     conversation_usd: float | None = None
 
 
 class Spent(NamedTuple):
-    """USD over some answers. ``n_unknown`` of them nobody knows the price of: not in ``usd``; ``n_estimated`` are."""
+    """USD of some answers: includes ``n_estimated`` estimates, omits ``n_unknown`` answers without a price."""
 
     usd: float = 0.0
     n_unknown: int = 0
@@ -38,9 +38,9 @@ class Spent(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """One limit a turn may pass. ``on``: what it is on, as in "with it *today* comes to"; ``whose``: "your".
+    """One limit that a turn may exceed. ``on``: its subject, as in "with it *today* comes to"; ``whose``: "your".
 
-    ``running``: what the lanes that still run will cost, and is not in ``spent``.
+    ``running``: the expected cost of lanes that are still running; it is not in ``spent``.
     """
 
     on: str
@@ -51,7 +51,7 @@ class Limit(NamedTuple):
 
 
 def read_usd(value: Any) -> float | None:
-    """An amount of a budget from a page or the environment; None for an empty one. Raises ``BudgetError``."""
+    """Parse a budget's amount from a page or the environment; None if it is empty. Raises ``BudgetError``."""
     if value is None or value == "":
         return None
     try:
@@ -64,12 +64,12 @@ def read_usd(value: Any) -> float | None:
 
 
 def read_budget(value: Mapping[str, Any]) -> Budget:
-    """A budget from JSON values. Raises ``BudgetError``."""
+    """Parse a budget from JSON values. Raises ``BudgetError``."""
     return Budget(read_usd(value.get("day_usd")), read_usd(value.get("conversation_usd")))
 
 
 def question(turn: Total, limits: Iterable[Limit], what: str = "turn") -> str:
-    """What to ask before sending; empty if the turn passes no limit. ``what``: the word for it, turn or retry."""
+    """The question before sending; empty if the turn exceeds no limit. ``what``: the word for it, turn or retry."""
     passed = [limit for limit in limits if _is_passed(turn, limit)]
     if not passed:
         return ""
@@ -85,7 +85,7 @@ def question(turn: Total, limits: Iterable[Limit], what: str = "turn") -> str:
 
 
 def dollars(usd: float) -> str:
-    """An amount to the cent, finer where a cent is too coarse for it."""
+    """An amount to the cent, with more digits where a cent is too coarse."""
     if 0 < usd < 0.000001:
         return "<$0.000001"
     places = 2 if usd == 0 or usd >= 0.01 else 4 if usd >= 0.0001 else 6
@@ -108,7 +108,7 @@ def _sum(turn: Total, limit: Limit) -> str:
 
 
 def _left_out(turn: Total, limits: Sequence[Limit]) -> list[str]:
-    """A sentence for everything the sums leave out, or that is in them without having been paid yet."""
+    """A sentence for each part that the sums omit, and for each part in them that is not paid yet."""
     sentences = []
     running = max((limit.running.usd or 0.0 for limit in limits), default=0.0)
     if running:

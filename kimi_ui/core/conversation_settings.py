@@ -1,7 +1,7 @@
-"""Settings of one conversation: system prompt, and for each lane whether it takes part, its model, its parameters.
+"""Settings of one conversation: the system prompt and, per lane, whether it takes part, its model and its parameters.
 
-Values only: ``read`` takes what a page or the log says and refuses what no request could carry, in a sentence for the
-person. Empty or None always means "as the lane is configured". Knows nothing of storage and pages.
+Values only: ``read`` parses values from a page or the log and rejects invalid ones with a sentence for the user. Empty
+or None always means "as the lane is configured". Independent of storage and pages.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ MAX_TEMPERATURE = 2.0
 
 # Kimi K2.5 and later answer 400 "invalid temperature: only 1 is allowed for this model" (seen from Moonshot's API).
 _ONE_TEMPERATURE = re.compile(r"kimi[-_ ]?k(?:2[.p-][5-9](?!\d)|[3-9])", re.IGNORECASE)
-ONE_TEMPERATURE_NOTE = "Kimi K2.5 and later refuse every temperature but 1, which is what they use by themselves."
+ONE_TEMPERATURE_NOTE = "Kimi K2.5 and later accept only temperature 1, which is their default."
 
 
 class SettingsError(ValueError):
-    """Settings no request could carry. The text is one sentence for the person, with what to do."""
+    """The settings are invalid. The text is one sentence for the user, with the remedy."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class LaneSettings:
 
 @dataclass(frozen=True)
 class ConversationSettings:
-    """``system`` empty: each lane's own system prompt, if it has one. A lane not named is as configured, and on."""
+    """Empty ``system``: each lane keeps its own system prompt. A lane that is not listed is on, as configured."""
 
     system: str = ""
     lanes: Mapping[str, LaneSettings] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready; only what differs from the lanes' configuration. Empty: nothing does."""
+        """JSON-ready; only the differences from the lanes' configuration."""
         lanes = {
             lane: {name: value for name, value in asdict(one).items() if value != getattr(LaneSettings(), name)}
             for lane, one in self.lanes.items()
@@ -55,11 +55,11 @@ class ConversationSettings:
         return {name: value for name, value in said.items() if value}
 
     def lanes_on(self, configured: Iterable[str]) -> list[str]:
-        """The configured lanes that take part, in their order."""
+        """The configured lanes that take part, in order."""
         return [lane for lane in configured if self.lanes.get(lane, LaneSettings()).on]
 
     def choices(self, specs: Iterable[LaneSpec]) -> dict[str, LaneChoice]:
-        """What the engine is to do differently in each lane; a temperature the model would refuse is left out."""
+        """Each lane's deviations, for the engine; a temperature that the model would refuse is omitted."""
         configured = {spec.id: spec for spec in specs}
         chosen = {}
         for lane, one in self.lanes.items():
@@ -77,17 +77,17 @@ class ConversationSettings:
 
 
 def is_model_id(value: Any) -> TypeGuard[str]:
-    """Whether it can be asked for by this name: text of a sane length without control, bidi or broken characters."""
+    """Whether the value can be a model id: text of reasonable length without control, bidi or broken characters."""
     return isinstance(value, str) and 0 < len(value) <= MAX_MODEL_CHARS and value.isprintable()
 
 
 def has_one_temperature(model: str) -> bool:
-    """Whether the model refuses a temperature of the person's choice."""
+    """Whether the model accepts only one temperature."""
     return bool(_ONE_TEMPERATURE.search(model))
 
 
 def read(value: Any) -> ConversationSettings:
-    """Settings from JSON values. Raises ``SettingsError``; what this version does not know is left out."""
+    """Parse settings from JSON values; keys unknown to this version are ignored. Raises ``SettingsError``."""
     if not isinstance(value, Mapping):
         raise SettingsError("These are no settings: reload the page.")
     system = value.get("system") or ""
@@ -106,7 +106,7 @@ def read(value: Any) -> ConversationSettings:
 def _read_lane(value: Mapping[str, Any]) -> LaneSettings:
     model = value.get("model") or ""
     if model and not is_model_id(model):
-        raise SettingsError("This is no model's id: choose one of the list.")
+        raise SettingsError("This is not a model id: choose one from the list.")
     max_tokens = _number(value.get("max_tokens"), "max_tokens")
     if max_tokens is not None and not (1 <= max_tokens <= MAX_OUTPUT_TOKENS and max_tokens == int(max_tokens)):
         raise SettingsError(f"max_tokens is a whole number from 1 to {MAX_OUTPUT_TOKENS:,}; empty leaves it as it is.")

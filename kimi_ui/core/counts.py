@@ -1,8 +1,8 @@
-"""Which token counts of an attempt to believe, and what they cost.
+"""Which token counts of an attempt are trusted, and what they cost.
 
-Server counts win; they are checked against themselves and against the text as counted on this machine, because
-gateways have sent zeros, negative numbers, 1e12, and four fifths of an answer as "reasoning". The same rules are
-written in SQL in ``log/views.sql`` (view ``attempt_counts``). Counts are tokens, prices USD per million tokens.
+Server counts take precedence. They are checked for consistency and against a local count of the text, because gateways
+have sent zeros, negative numbers, 1e12, and four fifths of an answer as "reasoning". The same rules exist as SQL in
+``log/views.sql`` (view ``attempt_counts``). Counts are tokens; prices are USD per million tokens.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ SOURCES = ("usage", "server", "tokenizer", "chars")  # of counts, best first
 SERVER_SOURCES = SOURCES[:2]
 COST_SOURCES = ("price", "reported", "usage", "estimate")  # best first; ``price``: both prices are 0
 
-CONTRADICTION = 10  # server and local count further apart than this factor …
-CONTRADICTION_TOKENS = 40  # … and this many tokens cannot both be right
-MAX_COUNT = 10**9  # no attempt has more tokens; a larger count is no count
-ABSURD_INPUT_TOKENS = 1000  # a template may add tokens to the text sent, but not ten times it and this many
+CONTRADICTION = 10  # a server count and a local count that differ by more than this factor …
+CONTRADICTION_TOKENS = 40  # … and by more than this many tokens contradict each other
+MAX_COUNT = 10**9  # larger counts are invalid
+ABSURD_INPUT_TOKENS = 1000  # a chat template adds tokens, but never ten times the text plus this many
 
 
 class Counts(NamedTuple):
-    """The token counts of one attempt that are believed, where they come from, and what spoke against the server's."""
+    """The trusted token counts of one attempt, their source, and the problems of the server's counts."""
 
     input_tokens: int | None
     input_source: str | None
@@ -37,14 +37,14 @@ class Counts(NamedTuple):
 
 
 def reported(count: int | None) -> int | None:
-    """A count the server really made: gateways that count nothing send 0."""
+    """The server's count, or None if it is invalid; gateways that do not count send 0."""
     return count if count is not None and 0 < count <= MAX_COUNT else None
 
 
 def believed_counts(usage: Usage, local: LocalCount | None, input_chars: int | None, has_text: bool) -> Counts:
-    """Which counts to believe: the server's, else the local ones; the reasoning split apportioned where it is missing.
+    """Choose the server's counts or else the local ones; a missing reasoning count is apportioned.
 
-    ``problems`` are words for how the server's counts contradict themselves or the text; those are not used.
+    ``problems`` name the contradictions within the server's counts or with the text; such counts are not used.
     """
     problems: list[str] = []
     told = (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.reasoning_tokens)
@@ -58,14 +58,14 @@ def believed_counts(usage: Usage, local: LocalCount | None, input_chars: int | N
             problems.append("usage_reasoning")
         reasoning = None
     if reasoning == 0 and local is not None and local.reasoning_tokens:
-        reasoning = None  # 0 was told of reasoning that is there to be read: it is not counted apart
+        reasoning = None  # the server reported 0 for visible reasoning: it does not count reasoning separately
     discrepancy = None
     if local is not None and output is not None:
         seen = local.output_tokens
-        # Reasoning that is counted but not shown (hidden by the provider) cannot be in the local count.
+        # Reasoning that the provider counts but hides cannot be in the local count.
         visible = output - (reasoning or 0) if local.reasoning_tokens == 0 else output
         if 2 * visible < seen and visible < output:
-            problems.append("usage_reasoning")  # "reasoning" that is in fact the answer
+            problems.append("usage_reasoning")  # the server counted the answer as reasoning
             visible, reasoning = output, None
         far = abs(visible - seen) > CONTRADICTION_TOKENS
         if far and (visible > CONTRADICTION * seen or seen > CONTRADICTION * visible):
@@ -110,14 +110,14 @@ def believed_counts(usage: Usage, local: LocalCount | None, input_chars: int | N
 
 
 class Cost(NamedTuple):
-    """USD of one attempt. ``source``: a word of ``COST_SOURCES``; both None where the price or a count is not known."""
+    """USD of one attempt. ``source`` is one of ``COST_SOURCES``; both are None if the price or a count is unknown."""
 
     usd: float | None
     source: str | None
 
 
 def cost_of(price: tuple[float, float | None, float, str] | None, usage: Usage, counts: Counts) -> Cost:
-    """What the gateway says it cost, else counts times the dated price. ``price`` is per million tokens."""
+    """The cost that the gateway reported, otherwise counts times the dated price (USD per million tokens)."""
     if usage.cost_usd is not None and usage.cost_usd >= 0:
         return Cost(usage.cost_usd, "reported")
     if price is None:

@@ -1,8 +1,8 @@
-"""What a prompt will cost, before it is sent: prompt tokens now, output tokens as this lane's have been.
+"""The expected cost of a prompt before it is sent: its own tokens plus the usual output of each lane.
 
-Tokens are counted on this machine and therefore "about". The length of an answer nobody knows: it is taken to be the
-median of the lane's recent attempts with that model, and where there are none the cost is of the prompt alone, a
-floor. USD by the lane's dated price per million tokens; None where the price is not known. Pure.
+Tokens are counted locally and therefore approximate. The expected length of an answer is the median of the lane's
+recent attempts with that model; without such attempts the cost covers the prompt only and is a lower bound (floor).
+USD by the lane's dated price per million tokens; None if the price is unknown. Pure.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .lane import Price
 
 
 class Typical(NamedTuple):
-    """Median tokens of a model's recent attempts in the log; ``n`` says of how many."""
+    """Median tokens of a model's ``n`` recent attempts in the log."""
 
     output_tokens: int
     answer_tokens: int
@@ -22,9 +22,9 @@ class Typical(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """One lane's next turn. ``prompt_tokens`` is one request's, ``requests`` how many there will be.
+    """One lane's next turn: ``requests`` requests of ``prompt_tokens`` each.
 
-    ``usd`` None: no price. ``is_floor``: the output is not in it.
+    ``usd`` is None without a price. ``is_floor``: ``usd`` does not include the output.
     """
 
     prompt_tokens: int
@@ -34,7 +34,7 @@ class Estimate(NamedTuple):
 
 
 def estimate(prompt_tokens: int, price: Price | None, typical: Typical | None, width: int = 0) -> Estimate:
-    """``width`` trajectories and one aggregation, which reads the prompt and every answer; 0: one request."""
+    """Estimate ``width`` trajectories and one aggregation that reads the prompt and all answers; 0: one request."""
     requests = width + 1 if width else 1
     if price is None:
         return Estimate(prompt_tokens, requests, None, False)
@@ -49,7 +49,7 @@ def estimate(prompt_tokens: int, price: Price | None, typical: Typical | None, w
 
 
 class Total(NamedTuple):
-    """All lanes together: ``usd`` of those with a price, None if none has one; ``unpriced`` lanes are not in it."""
+    """All lanes together: ``usd`` of the lanes with a price, or None; it omits ``unpriced`` lanes."""
 
     usd: float | None
     is_floor: bool
@@ -61,7 +61,7 @@ def total(estimates: Iterable[Estimate]) -> Total:
 
 
 def together(totals: Iterable[Total]) -> Total:
-    """Several totals as one."""
+    """Add up several totals."""
     parts = list(totals)
     priced = [one.usd for one in parts if one.usd is not None]
     return Total(

@@ -1,10 +1,10 @@
 """Events: what one attempt's stream is made of.
 
-A turn is an append-only log of stamped events (design §1). Providers yield events without a time; the engine
-stamps each one the moment it is read and appends an ``Entry``. Live view, replay, history, export, steps and
-metrics are folds over entries and know no other source.
+A turn is an append-only log of stamped events. Providers yield events without a time; the engine stamps each one
+when it is read and appends an ``Entry``. The live view, replay, history, exports, steps and metrics are folds over
+entries and have no other source.
 
-This module knows nothing of clocks, storage, providers or pages.
+This module does not depend on clocks, storage, providers or pages.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ class Answer:
 
 @dataclass(slots=True)
 class Relabel:
-    """All answer text so far was reasoning: a closing think tag came whose opening tag never did."""
+    """All answer text so far was reasoning: a closing think tag arrived without an opening one."""
 
 
 @dataclass(slots=True)
 class Usage:
-    """Token counts and server timings as the server reported them; None is "not reported".
+    """Token counts and server timings as the server reported them; None means "not reported".
 
-    Usage may come several times and cumulatively: fields that are not None replace earlier ones, nothing is summed.
+    Usage may arrive several times, each cumulative: fields that are not None replace earlier ones; nothing is summed.
     ``output_tokens`` includes ``reasoning_tokens``; ``input_tokens`` includes ``cached_input_tokens``.
     ``source`` is ``usage`` (an OpenAI-style usage object) or ``server`` (Ollama counters, llama.cpp timings).
     ``load_ns``/``prompt_ns``/``eval_ns`` are the server's own durations in ns. ``cost_usd`` is a cost the gateway
-    reported. ``raw`` is the object as it came, kept for the log.
+    reported. ``raw`` is the unchanged object, kept for the log.
     """
 
     input_tokens: int | None = None
@@ -56,9 +56,9 @@ class Usage:
     raw: Mapping[str, Any] = field(default_factory=dict)
 
 
-# Names of the system phases a provider may report. Anything the model did not do has no name here (design §5.7).
-PREPARING = "preparing"  # before the request: weights being fetched, child process starting; done/total in bytes
-CONNECTED = "connected"  # response headers are in (HTTP 2xx)
+# Names of the system phases a provider may report. What the machinery did not do has no name here.
+PREPARING = "preparing"  # before the request: weights are fetched or the child process starts; done/total in bytes
+CONNECTED = "connected"  # response headers have arrived (HTTP 2xx)
 FIRST_CHUNK = "first_chunk"  # any stream event, even one without text; a diagnostic (TTFC)
 LOADING_MODEL = "loading_model"  # cold load on the server
 READING_PROMPT = "reading_prompt"  # prefill; done/total in tokens where the server says
@@ -69,7 +69,7 @@ AGGREGATING = "aggregating"  # heavy: the aggregator was sent; done = answers it
 
 @dataclass(slots=True)
 class Phase:
-    """A system phase began or moved on. ``done``/``total`` measure it where the source gives numbers."""
+    """A system phase started or progressed. ``done``/``total`` measure it where the source gives numbers."""
 
     name: str
     detail: str = ""
@@ -79,7 +79,7 @@ class Phase:
 
 @dataclass(slots=True)
 class Meta:
-    """What the response said of itself. ``response_model`` may differ from the model asked for."""
+    """What the response says about itself. ``response_model`` may differ from the requested model."""
 
     response_model: str | None = None
     upstream: str | None = None  # the host behind a gateway (OpenRouter's ``provider``)
@@ -88,7 +88,7 @@ class Meta:
 
 @dataclass(slots=True)
 class Flag:
-    """Something to know about this attempt that changes no state, e.g. ``late_reasoning``, ``non_streaming``."""
+    """A fact about this attempt that changes no state, e.g. ``late_reasoning``, ``non_streaming``."""
 
     name: str
     detail: str = ""
@@ -103,10 +103,10 @@ class Finish:
 
 @dataclass(slots=True)
 class Failure:
-    """The attempt failed. ``kind`` is a word of ``ERROR_KINDS``; ``message`` one plain sentence, ``remedy`` what to do.
+    """The attempt failed. ``kind`` is one of ``ERROR_KINDS``; ``message`` is one plain sentence, ``remedy`` what to do.
 
-    ``command`` is something to copy (a shell line) where one helps. ``detail`` is the server's own words, already
-    scrubbed of keys and cut short.
+    ``command`` is a shell line to copy, where one helps. ``detail`` is the server's own wording, with keys removed,
+    shortened.
     """
 
     kind: str
@@ -148,7 +148,7 @@ ERROR_KINDS = (
 
 @dataclass(slots=True)
 class Opened:
-    """First entry of an attempt: its identity (the fields of ``core.attempt.Attempt``): the log alone tells all."""
+    """First entry of an attempt: its identity (the fields of ``core.attempt.Attempt``), so that the log is complete."""
 
     identity: Mapping[str, Any]
 
@@ -157,8 +157,8 @@ class Opened:
 class End:
     """The attempt's end; only ``Promoted`` may follow. ``status`` is a terminal status of ``core.attempt.STATUSES``.
 
-    ``retry_in_s``: seconds until the next attempt of the same lane is sent; None where there is none.
-    ``reason``: why, where the status alone does not tell (``user``, ``shutdown``, a limit's name).
+    ``retry_in_s``: seconds until the lane's next attempt is sent; None if there is none.
+    ``reason``: the cause where the status alone is ambiguous (``user``, ``shutdown``, a limit's name).
     """
 
     status: str
@@ -168,9 +168,9 @@ class End:
 
 @dataclass(slots=True)
 class Promoted:
-    """The person took the reasoning for the answer, of an attempt that had ended without one.
+    """The user accepted the reasoning as the answer of an attempt that had ended without one.
 
-    It comes after ``End``, with its stamp: nothing that was measured changes.
+    It follows ``End`` and has the same stamp, so no measured value changes.
     """
 
 
@@ -180,8 +180,8 @@ Event = Reasoning | Answer | Relabel | Usage | Phase | Meta | Flag | Finish | Fa
 class Entry(NamedTuple):
     """One stamped event of a turn log.
 
-    ``t_ns`` counts from the moment the attempt was sent; for an entry without an attempt (``attempt_id`` empty: a
-    lane that is still preparing) from the start of the turn. ``lane`` is the lane's id.
+    ``t_ns`` counts from the moment the attempt was sent. An entry without an attempt (``attempt_id`` is empty: the
+    lane is still preparing) counts from the start of the turn. ``lane`` is the lane's id.
     """
 
     lane: str
@@ -210,8 +210,7 @@ _CODE_OF = {cls: code for code, cls in _CODES.items()}
 def encode(t_ns: int, event: Event) -> list[Any]:
     """An event as a JSON-ready list ``[t_ns, code, fields…]``; text deltas stay three items long.
 
-    Fields are positional, in the order of the class, with trailing defaults kept: the stored form is versioned by
-    the log's schema.
+    Fields are positional, in the order of the class; trailing defaults are kept. The log's schema versions this form.
     """
     code = _CODE_OF[type(event)]
     if code == "r" or code == "a":
@@ -226,4 +225,4 @@ def decode(item: list[Any]) -> tuple[int, Event]:
 
 
 Reporter = Callable[[Phase], None]
-"""How a provider reports phases while it prepares, before there is an attempt."""
+"""How a provider reports phases while it prepares, before an attempt exists."""

@@ -1,4 +1,4 @@
-"""Whether a host is this machine. On the answer hang a password and who may see a request, so a doubt is a no."""
+"""Whether a host is this machine. Access without a password depends on the answer, so a doubtful host is not."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """True for ``localhost``, names below it (RFC 6761) and loopback addresses, an IPv6 one without its brackets.
+    """True for ``localhost``, names below it (RFC 6761) and loopback addresses; IPv6 without brackets.
 
-    A name that only looks like an address (``127.example.com``) is somebody's, and 0.0.0.0 is every address of this
-    machine: no.
+    False for a name that only looks like an address (``127.example.com``) and for 0.0.0.0, which means every address
+    of this machine.
     """
     name = host.lower()
     if name == "localhost" or name.endswith(".localhost"):

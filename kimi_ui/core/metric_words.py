@@ -1,4 +1,4 @@
-"""An attempt's numbers as words, for where there is no page: the terminal and Markdown. See also assets/format.js."""
+"""An attempt's metrics as text, for the terminal and Markdown. The page's twin is assets/base/format.js."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def figures(status: str, row: Mapping[str, Any]) -> Iterator[str]:
-    """The status and the numbers that are known, with their units.
+    """The status and the known metrics with their units.
 
-    ``row``: columns of ``attempt_metrics``, none where there was no attempt. ``~`` stands before what rests on an
-    estimate. Heavy has no speed of one stream, so none is told.
+    ``row``: columns of ``attempt_metrics``, empty if there was no attempt. ``~`` marks estimates. Heavy has no speed of
+    a single stream, so it shows none.
     """
     about = "~" if row.get("token_source") in ("tokenizer", "chars") else ""
     yield status
@@ -26,7 +26,7 @@ def figures(status: str, row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def usd(amount: float) -> str:
-    """USD as the page writes it: a sum too small to show is not nothing."""
+    """USD as the page writes it: an amount too small to show is not displayed as 0."""
     if amount == 0:
         return "$0"
     return "<$0.0001" if amount < 0.0001 else f"${amount:.4f}" if amount < 1 else f"${amount:.2f}"

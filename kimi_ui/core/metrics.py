@@ -1,20 +1,20 @@
 """The numbers of an attempt, as functions of its raw stamps and counts.
 
-The same definitions are written a second time, in SQL, in ``log/views.sql``; a test holds the two (and a third way,
-from the stored events) equal to 1e-9. Every name is a column of the view ``attempt_metrics``. Units are in the names:
-``_ms`` milliseconds, ``_tps`` tokens per second; flags are 0 or 1. None is "not known", never 0.
+The same definitions exist as SQL in ``log/views.sql``; a test checks that both (and a third computation from the
+stored events) are equal to 1e-9. Every name is a column of the view ``attempt_metrics``. Units are in the names:
+``_ms`` is milliseconds, ``_tps`` tokens per second; flags are 0 or 1. None means unknown, never 0.
 
-Rules (they decide what is None):
-- A rate is given only when its own time span is at least 200 ms and its own tokens at least 40.
-- Decode rate and TPOT need more than one text event, and no burst: text that was held back upstream and let go at
-  once says nothing about the model's speed.
-- An attempt that was cut (stopped, timeout, error, incomplete, interrupted) keeps its first-token times, which are
-  real; totals and rates would describe the cut and are None: censored.
-- Server counts win over local ones unless they contradict themselves or the text; ``suspect`` then says so.
-- Heavy's tokens and cost are the sums over its child attempts, failed ones included. Its decode rate is None: speed
-  is a property of one stream, and the aggregator's own row has it.
+Rules that decide what is None:
+- A rate needs a time span of at least 200 ms and at least 40 tokens.
+- Decode rate and TPOT need more than one text event and no burst: text that was held back upstream and released at once
+  says nothing about the model's speed.
+- An attempt that was cut off (stopped, timeout, error, incomplete, interrupted) keeps its first-token times, which are
+  real. Its totals and rates would describe the cut, so they are None (censored).
+- Server counts take precedence over local ones unless they contradict themselves or the text; ``suspect`` reports that.
+- Heavy's tokens and cost are the sums over its child attempts, failed ones included. Its decode rate is None: speed is
+  a property of one stream, and the aggregator's own row has it.
 
-Knows nothing of SQL, clocks and pages.
+Independent of SQL, clocks and pages.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ MIN_SPAN_NS = 200_000_000
 MIN_TOKENS = 40
 COLD_LOAD_NS = 500_000_000  # a model load longer than this makes the attempt a cold start
 SUSPECT_LAG_MS = 20.0
-FIRST_EVENT_TOKENS = 3  # a first event with at least this many tokens is taken out of the decode rate
-BURST_MIN_CHARS = 160  # about 40 tokens: below that no rate is given anyway
+FIRST_EVENT_TOKENS = 3  # a first event with at least this many tokens is excluded from the decode rate
+BURST_MIN_CHARS = 160  # about 40 tokens: shorter texts have no rate anyway
 
 FINISHED = ("ok", "length", "no_answer")
 CENSORED = ("incomplete", "stopped", "timeout", "error", "interrupted")
@@ -44,7 +44,7 @@ CENSORED = ("incomplete", "stopped", "timeout", "error", "interrupted")
 
 @dataclass(frozen=True)
 class Metrics:
-    """One row of ``attempt_metrics`` without its identity. See the module's docstring and README for definitions."""
+    """One row of ``attempt_metrics`` without its identity. README.md in this folder has the definitions."""
 
     connect_ms: float | None = None
     ttfc_ms: float | None = None
@@ -95,10 +95,10 @@ class Metrics:
 
 
 def is_burst(text_ns: array[int], text_chars: array[int]) -> bool:
-    """True if more than half of the text came within less than 5 % of the time from first to last text event.
+    """True if more than half of the text arrived within less than 5 % of the time from first to last text event.
 
-    Text is measured in characters: a proxy that holds back reasoning may let it go as one event. Short texts are not
-    judged. Linear in the number of events.
+    Text is measured in characters, because a proxy that holds back reasoning may release it as one event. Short texts
+    are never a burst. Linear in the number of events.
     """
     total = sum(text_chars)
     if total < BURST_MIN_CHARS or len(text_ns) < 2:
@@ -131,7 +131,7 @@ def p99_gap_ns(fold: AttemptFold) -> int | None:
 
 
 def loop_lag_ms(fold: AttemptFold) -> float | None:
-    """The engine loop's worst delay during the attempt, as its flag says."""
+    """The engine loop's worst delay during the attempt, in ms, from the attempt's flag."""
     try:
         return float(fold.flags["loop_lag_ms"])
     except (KeyError, ValueError):
@@ -143,7 +143,7 @@ def _ms(ns: int | None) -> float | None:
 
 
 def _rate(tokens: float | None, span_ns: int | None, counted: int | None = None) -> float | None:
-    """Tokens per second, or None under 200 ms or 40 tokens (``counted``: the tokens that decide, if not ``tokens``)."""
+    """Tokens per second; None under 200 ms or 40 tokens. ``counted`` replaces ``tokens`` in that check."""
     enough = tokens if counted is None else counted
     if tokens is None or enough is None or span_ns is None or span_ns < MIN_SPAN_NS or enough < MIN_TOKENS:
         return None
@@ -157,10 +157,10 @@ def measure(
     children: Sequence[tuple[Attempt, Metrics]] = (),
     normal_output_tokens: int | None = None,
 ) -> Metrics:
-    """All numbers of an attempt. For one that is still open: the numbers so far, totals None.
+    """All metrics of an attempt. An open attempt has the metrics so far; its totals are None.
 
-    ``local`` is the count of its text on this machine. For heavy: ``children`` with their own metrics, and
-    ``normal_output_tokens``, what the lane it is made of wrote in the same turn.
+    ``local`` is the local count of its text. For heavy: ``children`` with their own metrics, and
+    ``normal_output_tokens``, the output of the plain lane with the same model in the same turn.
     """
     heavy = attempt.role == "heavy"
     finished = fold.status in FINISHED
@@ -236,7 +236,7 @@ def measure(
         burst=int(burst) if has_text else None,
         max_stall_ms=_ms(fold.max_gap_ns),
         n_stalls=fold.n_stalls if has_text else None,
-        p99_icl_ms=_ms(p99_gap_ns(fold)) if fold.end is not None else None,  # sorting is not for every frame
+        p99_icl_ms=_ms(p99_gap_ns(fold)) if fold.end is not None else None,  # sorting is too slow for every frame
         input_tokens=counts.input_tokens,
         input_source=counts.input_source,
         cached_input_tokens=counts.cached_input_tokens,
@@ -264,7 +264,7 @@ def _between(start_ns: int | None, end_ns: int | None) -> int | None:
 def _thinking_ns(fold: AttemptFold, whole: bool) -> int | None:
     """First reasoning to first answer token, or to the last token of a finished attempt without an answer.
 
-    None where reasoning came only after the answer had begun.
+    None if reasoning arrived only after the answer had started.
     """
     if fold.first_answer_ns is not None:
         thinking_ns = _between(fold.first_reasoning_ns, fold.first_answer_ns)
@@ -273,10 +273,10 @@ def _thinking_ns(fold: AttemptFold, whole: bool) -> int | None:
 
 
 def _after_first_event(fold: AttemptFold, output_tokens: int | None) -> float | None:
-    """Tokens that came after the first text event: the numerator of the decode rate, N − 1 where it held one token.
+    """Tokens after the first text event: the numerator of the decode rate; N − 1 if that event held one token.
 
-    A first event that carried several (a coalescing proxy) is taken out with its share of the characters, but with no
-    more than there is room for: every later event held at least one token. One long first word is still one token.
+    A first event with several tokens (a coalescing proxy) is excluded in proportion to its characters, but every later
+    event counts for at least one token. One long first word is still one token.
     """
     if output_tokens is None or output_tokens < 2 or not fold.n_chunks:
         return None
@@ -286,7 +286,7 @@ def _after_first_event(fold: AttemptFold, output_tokens: int | None) -> float | 
 
 
 def _sums(children: Sequence[tuple[Attempt, Metrics]], local: LocalCount | None) -> tuple[Counts, Cost, int | None]:
-    """Heavy's counts, cost and answer tokens: sums over all children; None if one that wrote text is not known."""
+    """Heavy's counts, cost and answer tokens: sums over all children; None if one is unknown for a child with text."""
     metrics = [child for _, child in children]
 
     def total(name: str) -> Any:

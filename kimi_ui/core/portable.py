@@ -1,4 +1,4 @@
-"""Turns as one JSON document that leaves this machine and can be read back: every event with its stamp.
+"""Turns as one portable JSON document with every event and its stamp; it can be imported again.
 
     {"format": "kimi-ui", "version": 1, "title": "…", "reasoning": true,
      "turns": [{"turn_id", "conversation_id", "seq", "prompt", "system", "kind", "started_at_utc", "forked_from",
@@ -7,10 +7,10 @@
                 "metrics": {"<attempt id>": {"ttft_ms": …}},
                 "events": [[<number of the lane>, <number of the attempt, -1: none>, t_ns, code, fields…], …]}]}
 
-An event is what ``core.events.encode`` makes of it, ``t_ns`` counts from the moment its attempt was sent. ``metrics``
-are for other readers: reading back computes them again. What belongs to one machine or one person is left out: the
-owner, user info in a base URL, the path of a vocabulary. With ``reasoning`` false the reasoning's text is left out and
-the stamp of every piece is kept. Pure: JSON text is the caller's matter.
+An event is encoded by ``core.events.encode``; ``t_ns`` counts from the moment its attempt was sent. ``metrics`` are for
+other readers; an import computes them again. Data of one machine or person is omitted: the owner, user info in a base
+URL, the path of a vocabulary. If ``reasoning`` is false, the text of the reasoning is omitted but every stamp is kept.
+Pure: the caller reads and writes the JSON text.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _PLACE = ("turn_id", "conversation_id", "seq", "prompt", "system", "kind", "star
 
 
 class NotAnExport(ValueError):
-    """The document cannot be read back; the message says why in one sentence."""
+    """The document cannot be imported; the message is one sentence with the reason."""
 
 
 def export_turns(turns: Sequence[TurnLog], title: str, *, reasoning: bool = True) -> dict[str, Any]:
-    """The document of these turns, JSON-ready but for lone surrogates, which stay as they are."""
+    """The document of these turns, JSON-ready except for lone surrogates, which are kept."""
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -74,9 +74,9 @@ def metrics_of(turn: TurnLog) -> dict[str, dict[str, Any]]:
 
 
 def without_reasoning(entries: Iterable[Entry]) -> list[Entry]:
-    """The entries with the text of all reasoning emptied, an answer that was relabelled as reasoning included.
+    """The entries without the text of reasoning, including answer text that was relabelled as reasoning.
 
-    Reasoning that was promoted is an answer, and stays.
+    Promoted reasoning is an answer and is kept.
     """
     entries = list(entries)
     promoted = {entry.attempt_id for entry in entries if isinstance(entry.event, Promoted)}
@@ -94,7 +94,7 @@ def without_reasoning(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def public_url(url: str) -> str:
-    """A base URL without user info, query and fragment: only where it leads."""
+    """A base URL without user info, query and fragment."""
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
@@ -122,7 +122,7 @@ def _export_turn(turn: TurnLog, reasoning: bool) -> dict[str, Any]:
 
 
 def _public(event: Event) -> Event:
-    """An event without what belongs to this machine."""
+    """The event without data of this machine."""
     if not isinstance(event, Opened):
         return event
     identity = {**event.identity, "base_url": public_url(str(event.identity.get("base_url", "")))}
@@ -144,7 +144,7 @@ def _entries(data: dict[str, Any], lanes: Sequence[LaneInfo]) -> Iterator[Entry]
     for lane, attempt, *item in data["events"]:
         t_ns, event = decode(item)
         if not isinstance(t_ns, int) or min(t_ns, lane, attempt + 1) < 0:
-            raise ValueError(f"{t_ns}, {lane}, {attempt} is no stamp of an attempt of a lane")
+            raise ValueError(f"{t_ns}, {lane}, {attempt} are not a stamp, a lane and an attempt")
         if isinstance(event, Opened):
             opened: Attempt = _typed(Attempt, {**event.identity, "attempt_id": attempts[attempt]})
             event = Opened(opened.as_dict())
@@ -153,14 +153,14 @@ def _entries(data: dict[str, Any], lanes: Sequence[LaneInfo]) -> Iterator[Entry]
 
 
 def _typed(cls: type, values: Mapping[str, Any]) -> Any:
-    """A dataclass of the fields this version knows; another version may have written more. Raises ``TypeError``."""
+    """Build a dataclass from the fields known to this version; others are ignored. Raises ``TypeError``."""
     made = cls(**{name: value for name, value in values.items() if name in cls.__dataclass_fields__})  # type: ignore[attr-defined]
     _check(made)
     return made
 
 
 def _check(value: Any) -> None:
-    """Raise ``TypeError`` if a field holds what its annotation does not allow."""
+    """Raise ``TypeError`` if a field's value does not match its annotation."""
     for name, allowed in _field_types(value.__class__):
         if not isinstance(getattr(value, name), allowed):
             raise TypeError(f"{name} of {type(value).__name__} is a {type(getattr(value, name)).__name__}")
@@ -168,7 +168,7 @@ def _check(value: Any) -> None:
 
 @cache
 def _field_types(cls: type) -> list[tuple[str, tuple[type, ...]]]:
-    """Each field's classes as JSON brings them: a list where there was a tuple, a whole number for a float."""
+    """Each field's classes as JSON represents them: a list for a tuple, an integer for a float."""
     also: dict[type, tuple[type, ...]] = {tuple: (tuple, list), float: (float, int)}
 
     def classes(hint: Any) -> tuple[type, ...]:

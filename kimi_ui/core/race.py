@@ -1,13 +1,13 @@
 """The race: how an attempt's text grew over time, thinned so that a page can draw all lanes on one time axis.
 
-A ``RaceLine`` follows one attempt and hands out what is new: points ``(t_ms, chars)`` of cumulative text, only ever
-appended, and the moments a waterfall needs. Points are in characters: the page scales them by the lane's token counts,
-which the provider may correct at the end, so that the curve always ends at the number the lane shows. What is reasoning
-and what is answer follows from the attempt's first answer stamp.
+A ``RaceLine`` follows one attempt and returns what is new: points ``(t_ms, chars)`` of cumulative text, which are only
+appended, and the moments that a waterfall chart needs. Points are in characters: the page scales them by the lane's
+token counts, which the provider may correct at the end, so that the curve always ends at the displayed number. The
+attempt's first answer stamp separates reasoning from answer.
 
-Points lie at least ``STEP_MS`` and 1 % of the elapsed time apart, which is less than a pixel or two of the axis: about
-100 for the first 20 s, 100 for each further factor of e; 30,000 tokens in 5 minutes give some 370. A wait longer than
-that keeps both of its ends, so that a stall is drawn as one. Pure: no clock.
+Points are at least ``STEP_MS`` and 1 % of the elapsed time apart, which is one or two pixels of the axis: about 100
+points for the first 20 s, and 100 for each further factor of e; 30,000 tokens in 5 minutes give about 370. A longer
+wait keeps both of its ends, so that it is drawn as a stall. Pure: no clock.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STEP_SHARE = 0.01
 
 
 class RaceLine:
-    """What one reader has been told of an attempt's line. ``t_ms`` count from the moment the attempt was sent."""
+    """The part of an attempt's line that one reader has. ``t_ms`` counts from the moment the attempt was sent."""
 
     def __init__(self) -> None:
         self._seen = 0  # text events looked at
@@ -33,15 +33,15 @@ class RaceLine:
         self._aggregating_ns: int | None = None
 
     def apply(self, t_ns: int, event: Event) -> None:
-        """Take note of an event that leaves no stamp in the fold."""
+        """Process an event that the fold keeps no stamp of."""
         if isinstance(event, Phase) and event.name == AGGREGATING and self._aggregating_ns is None:
             self._aggregating_ns = t_ns
 
     def take(self, fold: AttemptFold) -> dict[str, Any]:
-        """What is new: ``points`` as a flat list ``[t_ms, chars, …]`` and moments that have become known; else empty.
+        """What is new: ``points`` as a flat list ``[t_ms, chars, …]`` and newly known moments; empty if nothing is.
 
         Moments: ``connect_ms`` (response headers), ``load_ms`` and ``prompt_ms`` (the server's own durations),
-        ``aggregating_ms`` (heavy: the aggregator was asked).
+        ``aggregating_ms`` (heavy: the aggregator was sent).
         """
         part: dict[str, Any] = {}
         if points := self._points(fold):

@@ -1,9 +1,9 @@
-"""The play time of a turn: when each of its entries is shown when it is watched again. Pure: no clock, no I/O.
+"""The play time of a turn: when a replay shows each of its entries. Pure: no clock, no I/O.
 
-Play time starts at the person's click and runs like the turn's own time, except that a wait in which nothing ran (a
-lane that was retried the day after) is cut to ``IDLE_NS``. Entries that came close together are one ``Moment``, but
-never across an event that changes more than text: a first token, a phase, an end is shown at its own time. Both the
-page's frames and the terminal go by these moments.
+Play time starts at the user's click and runs like the turn's own time, except that a wait in which nothing ran (a lane
+was retried the next day) is cut to ``IDLE_NS``. Entries close together form one ``Moment``, but never across an event
+that changes more than text: a first token, a phase and an end are shown at their own times. The page's frames and the
+terminal both use these moments.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ IDLE_NS = 500_000_000
 
 
 class Moment(NamedTuple):
-    """What is shown at ``play_ns``: the entries before number ``until``. ``turn_ns`` is the turn's own time then."""
+    """At ``play_ns`` the entries before number ``until`` are shown; ``turn_ns`` is the turn's own time then."""
 
     play_ns: int
     turn_ns: int
@@ -27,12 +27,12 @@ class Moment(NamedTuple):
 
 
 def moments(turn: TurnLog, every_ns: int = MOMENT_NS) -> list[Moment]:
-    """The moments of a turn that has ended, in order; text that flows is shown at most ``every_ns`` late.
+    """The moments of a turn that has ended, in order; flowing text is shown at most ``every_ns`` late.
 
     Empty for a turn without entries.
     """
     found: list[Moment] = []
-    begun_ns: int | None = None  # play time of the first entry that is not in a moment yet
+    begun_ns: int | None = None  # play time of the first entry without a moment
     last = Moment(0, 0, 0)
     for number, (play_ns, turn_ns, changes) in enumerate(_stamped(turn), start=1):
         if begun_ns is not None and play_ns - begun_ns > every_ns:
@@ -66,16 +66,16 @@ class _Activity:
     def __init__(self, turn: TurnLog) -> None:
         self.sent_ns: dict[str, int] = {}
         self._open: set[str] = set()
-        self._expected = {info.id for info in turn.lanes}  # lanes whose next attempt is on its way
-        self._flowing: set[tuple[str, type]] = set()  # attempt and the kind of text it is writing
+        self._expected = {info.id for info in turn.lanes}  # lanes whose next attempt has not started
+        self._flowing: set[tuple[str, type]] = set()  # attempt and the kind of text that it is writing
 
     @property
     def idle(self) -> bool:
-        """Nothing runs and nothing is announced."""
+        """True if nothing runs and no retry is announced."""
         return not self._open and not self._expected
 
     def apply(self, entry: Entry) -> bool:
-        """Take an entry; False if it is only more of a text that flows."""
+        """Process an entry; False if it only continues a flowing text."""
         match entry.event:
             case _ if not entry.attempt_id:
                 self._expected.add(entry.lane)

@@ -1,8 +1,8 @@
-"""TurnLog: one prompt sent to some lanes, as the append-only log of what happened. The one idea of the design (§1).
+"""TurnLog: one prompt sent to some lanes, as the append-only log of what happened. This is the project's one idea.
 
 Only the engine appends; any thread may read: a reader keeps an index and takes ``entries[index:]`` (appending to
-a list is atomic in CPython, and entries never change). A stored turn is read back into the same class, so replay and
-history need no second path. Pure: the clock's reading comes in as ``t0_ns``.
+a list is atomic in CPython, and entries never change). A stored turn is read into the same class, so replay and
+history need no second path. Pure: the clock's value is passed in as ``t0_ns``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from .vote import Vote
 
 @dataclass(frozen=True)
 class LaneInfo:
-    """A lane as it was when the turn was sent: what the page and history show in its header.
+    """A lane as it was when the turn was sent: what the page and the history show in its header.
 
-    ``chosen_model`` is the model the person chose instead of the lane's own, empty if none; ``model`` is the one
-    asked. ``send_reasoning``: whether the lane's earlier reasoning went back to the model.
+    ``chosen_model`` is the model that the user chose instead of the lane's own, or empty; ``model`` is the requested
+    one. ``send_reasoning``: whether the lane's earlier reasoning was sent back to the model.
     """
 
     id: str
@@ -37,12 +37,12 @@ class LaneInfo:
 
 @dataclass
 class TurnLog:
-    """One turn. ``t0_ns`` is ``perf_counter_ns`` at the user's click (0 for a turn read back from the log).
+    """One turn. ``t0_ns`` is ``perf_counter_ns`` at the user's click (0 for a turn read from the log).
 
-    ``closed`` is set after the last entry: readers that have drained ``entries`` may go. A turn is open again while a
-    lane of it is retried. ``forked_from``/``forked_at``: this turn begins a conversation that shares the turns before
-    number ``forked_at`` with that other conversation. ``slots``: a blind turn's lanes in the order they are shown
-    (see ``core.blind``), empty for an open one. ``vote``: the person's last verdict on it.
+    ``closed`` is set after the last entry: a reader that has read all ``entries`` is done. A turn is open again while
+    one of its lanes is retried. ``forked_from``/``forked_at``: this turn starts a conversation that shares the turns
+    before number ``forked_at`` with that other conversation. ``slots``: a blind turn's lanes in display order (see
+    ``core.blind``), empty for an open turn. ``vote``: the user's last verdict.
     """
 
     turn_id: str
@@ -66,9 +66,9 @@ class TurnLog:
         self.entries.append(entry)
 
     def running_lanes(self) -> set[str]:
-        """Lanes that are to be answered still: being prepared, streaming, or waiting to be tried again.
+        """Lanes without a final answer: preparing, streaming, or waiting for a retry.
 
-        Looks at where attempts begin and end, so it is quick for a long turn too.
+        This looks only at the starts and ends of attempts, so it is fast for long turns too.
         """
         running = set() if self.closed else {info.id for info in self.lanes}
         top_level: set[str] = set()
@@ -95,7 +95,7 @@ class LaneState:
 
 @dataclass
 class TurnFold:
-    """The state a turn log adds up to: attempts by id, lanes by id. ``apply`` takes entries in order."""
+    """The state that a turn log adds up to: attempts by id, lanes by id. ``apply`` takes entries in order."""
 
     lanes: dict[str, LaneState]
     attempts: dict[str, Attempt] = field(default_factory=dict)
@@ -130,23 +130,23 @@ class TurnFold:
         return self
 
     def current(self, lane: str) -> str | None:
-        """The lane's newest top-level attempt id; None before its first."""
+        """The id of the lane's newest top-level attempt; None before its first."""
         attempts = self.lanes[lane].attempts
         return attempts[-1] if attempts else None
 
     def newest(self, lane: str) -> AttemptFold | None:
-        """What that attempt has come to; None before the lane's first, or if the turn has no such lane."""
+        """The fold of that attempt; None before the lane's first attempt, or if the turn has no such lane."""
         return self.folds.get(self.current(lane) or "") if lane in self.lanes else None
 
     def lane_ended(self, lane: str) -> bool:
-        """True once the lane's newest attempt has ended and no further try of it is announced."""
+        """True when the lane's newest attempt has ended and no retry is announced."""
         attempt_id = self.current(lane)
         end = self.folds[attempt_id].end if attempt_id else None
         return isinstance(end, End) and end.retry_in_s is None
 
 
 def promotion(turn: TurnLog, lane: str) -> Entry | None:
-    """The entry that takes the reasoning of the lane's newest attempt for its answer; None where it cannot be."""
+    """The entry that makes the reasoning of the lane's newest attempt its answer; None where that is not possible."""
     fold = TurnFold.of(turn).apply_all(list(turn.entries))
     one = fold.newest(lane)
     if one is None or not one.can_promote or one.end_ns is None:
