@@ -9,7 +9,7 @@ import sys
 OLDEST = (3, 11)
 
 
-def start(arguments):  # type: ignore[no-untyped-def]
+def start(arguments: "list[str]") -> int:
     """Run the command line and return its exit code; 2 where Python or the installed packages are not enough.
 
     Ctrl-C has its exit code from the first moment on, while the command line is still being loaded.
@@ -33,7 +33,7 @@ def start(arguments):  # type: ignore[no-untyped-def]
     return main(arguments)
 
 
-def command():  # type: ignore[no-untyped-def]
+def command() -> int:
     """``kimi-ui``, as an installed package offers it."""
     return start(sys.argv[1:])
 

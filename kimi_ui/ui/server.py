@@ -104,7 +104,7 @@ def _create(
     head = f"<style>{accent_css()}</style>" + "".join(
         f'<link rel="stylesheet" href="/kimi/assets/{name}.css">' for name in STYLES
     )
-    return gr.mount_gradio_app(
+    mounted: FastAPI = gr.mount_gradio_app(
         app,
         page.build(engine, reader, roster, chat, private),
         path="/",
@@ -120,6 +120,7 @@ def _create(
         head=head,
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
     )
+    return mounted
 
 
 def serve(

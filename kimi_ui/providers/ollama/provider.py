@@ -81,7 +81,7 @@ class _Client(ollama.AsyncClient):
     async def open(self, path: str, body: Mapping[str, Any], stack: AsyncExitStack, asked: Asked) -> httpx.Response:
         """POST and return once the headers are in. Raises ``ProviderError``."""
         try:
-            response = await stack.enter_async_context(self._client.stream("POST", path, json=body))
+            response: httpx.Response = await stack.enter_async_context(self._client.stream("POST", path, json=body))
             if response.is_success:
                 return response
             content = await read_bounded(plain(response, asked), MOST_ERROR_BODY)
@@ -195,7 +195,7 @@ class Ollama:
         """Close the connections."""
         client, self._client = self._client, None
         if client is not None:
-            await client.close()
+            await client.close()  # type: ignore[no-untyped-call]
 
     # -- what there is; on connections of their own, so that any event loop may ask
 
