@@ -16,12 +16,12 @@ from kimi_ui.core.conversation_settings import ConversationSettings, LaneSetting
 from kimi_ui.core.estimate import Typical
 from kimi_ui.core.events import Answer, Finish, Reasoning, Usage
 from kimi_ui.core.lane import LaneSpec, Price
-from kimi_ui.core.tokens import counter
 from kimi_ui.engine import Engine
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.typical import typical
 from kimi_ui.log.writer import LogWriter
 from kimi_ui.providers.heavy import HeavyProvider
+from kimi_ui.tokenizers import counter
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import ended
 

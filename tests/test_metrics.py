@@ -21,8 +21,9 @@ from kimi_ui.core.events import (
     Usage,
 )
 from kimi_ui.core.metrics import Metrics, is_burst, measure, measure_turn
-from kimi_ui.core.tokens import LocalCount, count_text, counter
+from kimi_ui.core.tokens import LocalCount, count_text
 from kimi_ui.core.turn import LaneInfo, TurnFold
+from kimi_ui.tokenizers import counter
 from tests.support.turns import MS, Timed, attempt, ended, tokens, turn
 
 

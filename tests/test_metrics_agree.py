@@ -31,10 +31,11 @@ from kimi_ui.core.events import (
     Usage,
 )
 from kimi_ui.core.metrics import Metrics, measure_turn
-from kimi_ui.core.tokens import count_text, counter
+from kimi_ui.core.tokens import count_text
 from kimi_ui.core.turn import LaneInfo, TurnFold, TurnLog
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
+from kimi_ui.tokenizers import counter
 from tests.support.turns import Timed, attempt, turn
 
 count = st.none() | st.integers(-5, 3) | st.integers(0, 900) | st.sampled_from([10**12, 2**63, -(10**20)])

@@ -11,6 +11,7 @@ from kimi_ui.core.attempt import Attempt
 from kimi_ui.core.events import Answer, End, Entry, Failure, Finish, Opened, Phase, Reasoning, Relabel, Usage
 from kimi_ui.core.portable import NotAnExport, export_turns, import_turns, metrics_of, public_url
 from kimi_ui.core.turn import LaneInfo, TurnFold, TurnLog
+from kimi_ui.tokenizers import counter
 
 SECRET = "the hidden thought"
 CANARY = "sk-canary"
@@ -62,7 +63,7 @@ def through_json(document: dict[str, Any]) -> dict[str, Any]:
 
 def test_every_event_comes_back_with_its_stamp() -> None:
     turn = full_turn()
-    document = through_json(export_turns([turn], "A title"))
+    document = through_json(export_turns([turn], "A title", counter))
     (back,) = import_turns(document)
     plain = [entry for entry in turn.entries if not isinstance(entry.event, Opened)]
     assert [entry for entry in back.entries if not isinstance(entry.event, Opened)] == plain
@@ -71,12 +72,12 @@ def test_every_event_comes_back_with_its_stamp() -> None:
     assert [one.answer for one in now.folds.values()] == [one.answer for one in was.folds.values()]
     assert [one.sent_ns for one in now.attempts.values()] == [one.sent_ns for one in was.attempts.values()]
     assert now.children == was.children
-    assert metrics_of(back) == metrics_of(turn) == document["turns"][0]["metrics"]
-    assert through_json(export_turns([back], "A title")) == document
+    assert metrics_of(back, counter) == metrics_of(turn, counter) == document["turns"][0]["metrics"]
+    assert through_json(export_turns([back], "A title", counter)) == document
 
 
 def test_owner_keys_and_paths_of_this_machine_stay_here() -> None:
-    text = json.dumps(export_turns([full_turn()], "A title"))
+    text = json.dumps(export_turns([full_turn()], "A title", counter))
     assert CANARY not in text
     assert "someone" not in text
     assert "https://models.example:8443/v1" in text
@@ -84,9 +85,9 @@ def test_owner_keys_and_paths_of_this_machine_stay_here() -> None:
 
 def test_without_reasoning_no_word_of_it_is_left_and_every_stamp_is() -> None:
     turn = full_turn()
-    document = through_json(export_turns([turn], "A title", reasoning=False))
+    document = through_json(export_turns([turn], "A title", counter, reasoning=False))
     assert SECRET not in json.dumps(document)
-    assert document["turns"][0]["metrics"] == metrics_of(turn)
+    assert document["turns"][0]["metrics"] == metrics_of(turn, counter)
     (back,) = import_turns(document)
     assert [entry.t_ns for entry in back.entries] == [entry.t_ns for entry in turn.entries]
     fold = TurnFold.of(back).apply_all(back.entries)
@@ -101,7 +102,7 @@ unknown event|text is a number|failure is a dict|attempt never opened|stamp of a
 
 
 def broken(change: str) -> Any:
-    document = through_json(export_turns([full_turn()], "A title"))
+    document = through_json(export_turns([full_turn()], "A title", counter))
     turn = document["turns"][0]
     match change:
         case "another program's":
@@ -143,7 +144,7 @@ def test_what_cannot_be_read_back_is_refused_in_one_sentence(change: str) -> Non
 
 
 def test_fields_of_another_version_are_left_out() -> None:
-    document = through_json(export_turns([full_turn()], "A title"))
+    document = through_json(export_turns([full_turn()], "A title", counter))
     document["turns"][0]["lanes"][0]["colour"] = "red"
     next(item for item in document["turns"][0]["events"] if item[3] == "o")[4]["mood"] = "good"
     assert import_turns(document)[0].lanes == full_turn().lanes

@@ -14,6 +14,7 @@ from kimi_ui.core.lane import LaneSpec
 from kimi_ui.core.portable import export_turns, import_turns, metrics_of
 from kimi_ui.core.turn import TurnFold, TurnLog, promotion
 from kimi_ui.providers.base import Message
+from kimi_ui.tokenizers import counter
 from kimi_ui.view.export_markdown import markdown_of
 from kimi_ui.view.replay import replay_document
 from tests.support.browser import Visitor, lane, send, wait_phase
@@ -62,7 +63,7 @@ def test_promoted_reasoning_is_the_answer_and_no_number_changes(tmp_path: Path, 
     with running(path, scripted(ALL_REASONING)) as run:
         turn = run.engine.send("What is it?")
         (before,) = run.rows(turn)["a"]
-        measured = metrics_of(turn)
+        measured = metrics_of(turn, counter)
         if not stored:
             promote(run, turn)
     model = scripted([Answer("more"), Finish("stop")], send_reasoning=True)
@@ -76,7 +77,7 @@ def test_promoted_reasoning_is_the_answer_and_no_number_changes(tmp_path: Path, 
         assert one and one.promoted and (one.answer, one.reasoning, one.status) == (TEXT, TEXT, "no_answer")
         assert promotion(read, "a") is None, "once is enough"
         assert run.rows(read)["a"] == [before] and before["ttfo_ms"] is None
-        assert metrics_of(read) == measured
+        assert metrics_of(read, counter) == measured
         run.engine.send("And then?", conversation_id=turn.conversation_id)
         until(lambda: model.requests)
         assert model.requests[0].messages[:2] == (Message("user", "What is it?"), Message("assistant", TEXT))
@@ -89,10 +90,10 @@ def test_an_export_without_reasoning_keeps_what_became_the_answer(tmp_path: Path
     with running(tmp_path / "log.sqlite3", scripted(ALL_REASONING)) as run:
         turn = run.engine.send("?")
         ended(turn)
-        without = json.dumps(export_turns([turn], "t", reasoning=False))
+        without = json.dumps(export_turns([turn], "t", counter, reasoning=False))
         assert "**42" not in without
         promote(run, turn)
-    (back,) = import_turns(json.loads(json.dumps(export_turns([turn], "t", reasoning=False))))
+    (back,) = import_turns(json.loads(json.dumps(export_turns([turn], "t", counter, reasoning=False))))
     newest = TurnFold.of(back).apply_all(back.entries).newest("a")
     assert newest and newest.answer == TEXT
     written = markdown_of([turn], "t", reasoning=False)

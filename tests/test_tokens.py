@@ -13,14 +13,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kimi_ui.core.events import Answer, Reasoning, Relabel, Usage
-from kimi_ui.core.tokens import AttemptCount, LocalCount, TokenCounter, count_text, counter
+from kimi_ui.core.tokens import AttemptCount, LiveCount, LocalCount, count_text
+from kimi_ui.tokenizers import Tokenizer, counter
 
 OFFLINE = """
 import socket
 def refuse(*args, **kwargs):
     raise AssertionError("a socket was opened")
 socket.socket = socket.create_connection = socket.getaddrinfo = refuse
-from kimi_ui.core.tokens import counter
+from kimi_ui.tokenizers import counter
 assert counter().source == "tokenizer"
 print(counter().count("hello world, this is offline"))
 """
@@ -56,7 +57,7 @@ def test_without_any_vocabulary_four_characters_are_a_token(monkeypatch: pytest.
         raise ValueError(f"Unknown encoding {name}")
 
     monkeypatch.setattr(tiktoken, "get_encoding", missing)
-    plain = TokenCounter()
+    plain = Tokenizer()
     assert (plain.source, plain.exact, plain.count(""), plain.count("abcde")) == ("chars", False, 0, 2)
 
 
@@ -71,26 +72,26 @@ def write_vocabulary(path: Path, words: list[bytes]) -> Path:
 
 def test_the_models_own_vocabulary_is_exact_and_read_anew(tmp_path: Path) -> None:
     path = write_vocabulary(tmp_path / "tiktoken.model", [b" hello"])
-    exact = TokenCounter(str(path))
+    exact = Tokenizer(str(path))
     assert (exact.exact, exact.source, exact.problem) == (True, "tokenizer", "")
     assert exact.count(" hello hello") == 2
     assert exact.count("漢字") == 6  # Han runs are cut out first, then fall into bytes here
     assert exact.count("</think>[EOS]<|im_end|>") == len("</think>[EOS]<|im_end|>")
     write_vocabulary(path, [b" hell"])
-    assert TokenCounter(str(path)).count(" hello hello") == 4
+    assert Tokenizer(str(path)).count(" hello hello") == 4
 
 
 @pytest.mark.parametrize("content", [b"", b"not base64 at all", b"aGVsbG8= x\n", b"aGVsbG8= 1\n", b"\xff\xfe 1\n"])
 def test_a_bad_vocabulary_file_gives_estimates_and_a_sentence(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "tiktoken.model"
     path.write_bytes(content)
-    fallback = TokenCounter(str(path))
+    fallback = Tokenizer(str(path))
     assert not fallback.exact and fallback.count("hello world") == 2
     assert str(path) in fallback.problem
 
 
 def test_a_missing_vocabulary_file_too(tmp_path: Path) -> None:
-    assert "counts are estimates" in TokenCounter(str(tmp_path / "none")).problem
+    assert "counts are estimates" in Tokenizer(str(tmp_path / "none")).problem
 
 
 words = st.text(alphabet=st.sampled_from("ab Z9é漢,.\n'"), max_size=40)
@@ -100,7 +101,7 @@ words = st.text(alphabet=st.sampled_from("ab Z9é漢,.\n'"), max_size=40)
 @example(["word " * 300, "x" * 500, " end of it" * 100])
 @example([" one two" * 200] * 4)
 def test_a_live_count_of_any_pieces_is_the_count_of_the_whole(pieces: list[str]) -> None:
-    live = counter().live()
+    live = LiveCount(counter())
     for piece in pieces:
         live.feed(piece)
         assert live.tokens >= 0
@@ -108,7 +109,7 @@ def test_a_live_count_of_any_pieces_is_the_count_of_the_whole(pieces: list[str])
 
 
 def test_text_without_any_boundary_is_settled_all_the_same() -> None:
-    live = counter().live()
+    live = LiveCount(counter())
     for _ in range(3000):
         live.feed("漢字汉")
     whole = counter().count("漢字汉" * 3000)

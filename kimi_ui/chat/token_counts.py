@@ -10,7 +10,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 
-from ..core.tokens import counter
+from ..tokenizers import counter
 
 KEPT = 10_000
 ALWAYS_COUNT_CHARS = 200  # a text this short is counted faster than it is looked up

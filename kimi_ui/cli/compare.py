@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.portable import metrics_of
 from ..core.turn import TurnFold, TurnLog
+from ..tokenizers import counter
 from .common import CommandError, add_common, complain, printable, sentence_of, settings_of
 from .interrupt import INTERRUPTED, Interrupt, interruptible
 
@@ -85,10 +86,10 @@ def print_result(turn: TurnLog, reader: LogReader, as_json: bool = False) -> lis
     fold = TurnFold.of(turn).apply_all(list(turn.entries))
     newest = [attempt_id for info in turn.lanes if (attempt_id := fold.current(info.id))]
     try:
-        metrics = {row["attempt_id"]: row for row in reader.attempt_metrics(newest)} or metrics_of(turn)
+        metrics = {row["attempt_id"]: row for row in reader.attempt_metrics(newest)} or metrics_of(turn, counter)
     except LogError as error:
         complain(f"{error.message} The figures below were made without it.")
-        metrics = metrics_of(turn)
+        metrics = metrics_of(turn, counter)
     rows = [as_row(fold, info.id, metrics) for info in turn.lanes]
     for info, row in zip(turn.lanes, rows, strict=True):
         print(json.dumps(row) if as_json else block(info, row))

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit, urlunsplit
 from .attempt import Attempt
 from .events import Answer, Entry, Event, Opened, Promoted, Reasoning, Relabel, decode, encode
 from .metrics import measure_turn
-from .tokens import count_text, counter
+from .tokens import CounterFor, count_text
 from .turn import LaneInfo, TurnFold, TurnLog
 
 FORMAT = "kimi-ui"
@@ -37,14 +37,16 @@ class NotAnExport(ValueError):
     """The document cannot be imported; the message is one sentence with the reason."""
 
 
-def export_turns(turns: Sequence[TurnLog], title: str, *, reasoning: bool = True) -> dict[str, Any]:
+def export_turns(
+    turns: Sequence[TurnLog], title: str, counter: CounterFor, *, reasoning: bool = True
+) -> dict[str, Any]:
     """The document of these turns, JSON-ready except for lone surrogates, which are kept."""
     return {
         "format": FORMAT,
         "version": VERSION,
         "title": title,
         "reasoning": reasoning,
-        "turns": [_export_turn(turn, reasoning) for turn in turns],
+        "turns": [_export_turn(turn, counter, reasoning) for turn in turns],
     }
 
 
@@ -63,7 +65,7 @@ def import_turns(document: Any) -> list[TurnLog]:
     return turns
 
 
-def metrics_of(turn: TurnLog) -> dict[str, dict[str, Any]]:
+def metrics_of(turn: TurnLog, counter: CounterFor) -> dict[str, dict[str, Any]]:
     """The metrics of every attempt of a turn by attempt id, by the columns of ``attempt_metrics``."""
     fold = TurnFold.of(turn).apply_all(list(turn.entries))
     local = {
@@ -103,7 +105,7 @@ def public_url(url: str) -> str:
         return ""
 
 
-def _export_turn(turn: TurnLog, reasoning: bool) -> dict[str, Any]:
+def _export_turn(turn: TurnLog, counter: CounterFor, reasoning: bool) -> dict[str, Any]:
     entries = list(turn.entries)
     lanes = [info.id for info in turn.lanes]
     attempts = list(dict.fromkeys(entry.attempt_id for entry in entries if entry.attempt_id))
@@ -113,7 +115,7 @@ def _export_turn(turn: TurnLog, reasoning: bool) -> dict[str, Any]:
         **{name: getattr(turn, name) for name in _PLACE},
         "lanes": [asdict(info) for info in turn.lanes],
         "attempts": attempts,
-        "metrics": metrics_of(turn),
+        "metrics": metrics_of(turn, counter),
         "events": [
             [lane_number[entry.lane], attempt_number[entry.attempt_id], *encode(entry.t_ns, _public(entry.event))]
             for entry in (entries if reasoning else without_reasoning(entries))

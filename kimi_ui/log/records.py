@@ -19,8 +19,9 @@ from ..core.attempt import Attempt, AttemptFold
 from ..core.events import Event, decode, encode
 from ..core.metrics import burst_flags, loop_lag_ms, p99_gap_ns
 from ..core.title import title_of
-from ..core.tokens import count_text, counter
+from ..core.tokens import count_text
 from ..core.turn import LaneInfo, TurnLog
+from ..tokenizers import counter
 
 MAX_SQL_INTEGER = 2**63 - 1
 

@@ -28,8 +28,8 @@ from pathlib import Path
 
 from ..core.attempt import Attempt, AttemptFold
 from ..core.events import End, Entry, Event, Opened, Promoted
-from ..core.tokens import counter
 from ..core.turn import TurnLog
+from ..tokenizers import counter
 from .erase import delete_conversation, rename_conversation
 from .files import LogError, LogFiles, append_ops
 from .records import Op, attempt_op, conversation_op, events_op, final_op, promote_op, sent_op, turn_op

@@ -25,9 +25,10 @@ from ..core.blind import told
 from ..core.conversation_settings import ConversationSettings, LaneSettings
 from ..core.estimate import Total
 from ..core.metrics import measure_turn
-from ..core.tokens import AttemptCount, counter
+from ..core.tokens import AttemptCount
 from ..core.turn import TurnFold, TurnLog
 from ..engine import Engine
+from ..tokenizers import counter
 from ..view.failure_words import failure_of
 from ..web.owner import may_read, owner_of
 

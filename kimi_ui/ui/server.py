@@ -18,8 +18,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from ..config import hidden_from_clients
-from ..core.tokens import counter
 from ..engine import Engine
+from ..tokenizers import counter
 from ..view.lane_colours import accent_css
 from ..web.chat_routes import ChatRoutes
 from ..web.compare_routes import CompareRoutes

@@ -16,7 +16,8 @@ from ..core.markdown import StreamingMarkdown, render
 from ..core.markdown.safe import clean_text
 from ..core.race import RaceLine
 from ..core.steps import Step, Steps
-from ..core.tokens import AttemptCount, counter
+from ..core.tokens import AttemptCount
+from ..tokenizers import counter
 from .failure_words import failure_of, notes_of
 
 STAMPS = ("first_token", "first_reasoning", "first_answer")

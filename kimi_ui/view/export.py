@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ..core.portable import export_turns
 from ..core.turn import TurnLog
+from ..tokenizers import counter
 from .export_markdown import markdown_of
 from .export_page import page_of
 
@@ -31,7 +32,7 @@ class ExportFile(NamedTuple):
 def export(turns: Sequence[TurnLog], title: str, kind: str, *, reasoning: bool = True) -> ExportFile:
     """The file of these turns, which have ended, in order. ``kind`` is a word of ``EXPORTS``; raises ``KeyError``."""
     if kind == "json":
-        document = export_turns(turns, title, reasoning=reasoning)
+        document = export_turns(turns, title, counter, reasoning=reasoning)
         text = json.dumps(document, separators=(",", ":"), ensure_ascii=True)  # ASCII: half a surrogate pair stays
     else:
         make = {"md": markdown_of, "html": page_of}[kind]

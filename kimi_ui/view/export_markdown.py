@@ -13,6 +13,7 @@ from ..core.markdown.inert import inert
 from ..core.metric_words import figures
 from ..core.portable import metrics_of
 from ..core.turn import TurnFold, TurnLog
+from ..tokenizers import counter
 
 _FENCES = re.compile(r"`{3,}")
 
@@ -34,7 +35,7 @@ def _turn(turn: TurnLog, reasoning: bool) -> Iterator[str]:
     for attachment in attachments:
         yield folded(f"Attached: {attachment.name}", attachment.text)
     fold = TurnFold.of(turn).apply_all(turn.entries)
-    metrics = metrics_of(turn)
+    metrics = metrics_of(turn, counter)
     for info in turn.lanes:
         names = [info.model, f"stand-in for {info.stand_in_for}" if info.stand_in_for else ""]
         yield " · ".join([f"### {inert(info.label)}", *(inert(name) for name in names if name)])
