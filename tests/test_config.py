@@ -209,7 +209,7 @@ def test_lanes_are_written_as_a_file_that_reads_back_the_same() -> None:
 
 
 def test_the_shipped_lanes_can_be_written_as_a_lanes_file() -> None:
-    kimi = presets.kimi_hosted(presets.HOSTS[0])
+    kimi = presets.kimi_at(presets.GATEWAYS[0])
     specs = [kimi, presets.kimi_heavy(kimi), presets.qwen_on_ollama(presets.OLLAMA_DEFAULT)]
     assert parse_lanes(write_lanes(specs)) == specs
 

@@ -1,4 +1,4 @@
-"""Presets and roster: which route a lane gets, why not a better one, and changes taken up while running."""
+"""Presets and roster: what serves a lane, why not something better, and changes taken up while running."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from kimi_ui.core.turn import TurnLog
 from kimi_ui.engine import Engine
 from kimi_ui.providers import presets, roster
 from kimi_ui.providers.embedded.backend import EmbeddedBackend
-from kimi_ui.providers.ollama.probe import OllamaState, probe
+from kimi_ui.providers.ollama.provider import OllamaState, probe
 from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 from kimi_ui.providers.roster import Roster
 from tests.support.upstream import Upstream
 from tests.support.waiting import ended, until
 
-ALL_KEYS = {host.key_name: f"key-of-{host.name}" for host in presets.HOSTS}
+ALL_KEYS = {gateway.key_name: f"key-of-{gateway.name}" for gateway in presets.GATEWAYS}
 Keep = Callable[[Roster], Roster]
 NO_OLLAMA = {"OLLAMA_HOST": "127.0.0.1:9"}  # the discard port: nothing answers there
 
@@ -69,22 +69,22 @@ def make(closed_after: Keep) -> Callable[..., Roster]:
     return make_roster
 
 
-@pytest.mark.parametrize("host", presets.HOSTS, ids=lambda host: host.name)
-def test_a_key_gets_its_host_and_the_first_of_several_wins(host: presets.Host, make: Callable[..., Roster]) -> None:
-    later = presets.HOSTS[presets.HOSTS.index(host) :]
+@pytest.mark.parametrize("gateway", presets.GATEWAYS, ids=lambda gateway: gateway.name)
+def test_the_first_gateway_with_a_key_serves_the_lane(gateway: presets.Gateway, make: Callable[..., Roster]) -> None:
+    later = presets.GATEWAYS[presets.GATEWAYS.index(gateway) :]
     kimi, heavy, qwen = make(**{each.key_name: "x" for each in later}).specs
-    assert (kimi.id, kimi.provider, kimi.base_url, kimi.model) == ("kimi", "openai", host.base_url, host.model)
-    assert kimi.api_key_env == host.key_name and kimi.price == host.price and not kimi.stand_in_for
+    assert (kimi.id, kimi.provider, kimi.base_url, kimi.model) == ("kimi", "openai", gateway.base_url, gateway.model)
+    assert kimi.api_key_env == gateway.key_name and kimi.price == gateway.price and not kimi.stand_in_for
     assert (heavy.id, heavy.of, heavy.width, heavy.quorum, heavy.stand_in_for) == ("kimi-heavy", "kimi", 8, 6, "")
-    assert heavy.model == host.model
+    assert heavy.model == gateway.model
     assert qwen.provider == "embedded"
 
 
 def test_presets_are_dated_priced_and_send_nothing_kimi_refuses() -> None:
-    for host in presets.HOSTS:
-        assert host.price.as_of and host.price.input > 0 and host.price.output > host.price.input
-        assert host.base_url.startswith("https://")
-        assert not {"temperature", "top_p", "n"} & {*host.params, *host.extra_body}
+    for gateway in presets.GATEWAYS:
+        assert gateway.price.as_of and gateway.price.input > 0 and gateway.price.output > gateway.price.input
+        assert gateway.base_url.startswith("https://")
+        assert not {"temperature", "top_p", "n"} & {*gateway.params, *gateway.extra_body}
 
 
 def test_without_anything_each_lane_is_a_labelled_stand_in(make: Callable[..., Roster]) -> None:
@@ -96,10 +96,10 @@ def test_without_anything_each_lane_is_a_labelled_stand_in(make: Callable[..., R
     assert qwen.stand_in_for == "Qwen3-Coder:30B" and "ollama pull qwen3-coder:30b" in qwen.how_to_get_real
     assert kimi.think is None and qwen.think is False
     assert kimi.price == Price(0.0, 0.0)
-    kimi_route, _, qwen_route = made.routes
-    assert all(name in kimi_route.why_not_better for name in ALL_KEYS)
-    assert "No Ollama answers at http://127.0.0.1:9" in qwen_route.why_not_better
-    assert all(route.is_stand_in for route in made.routes)
+    kimi_served, _, qwen_served = made.servings
+    assert all(name in kimi_served.why_not_better for name in ALL_KEYS)
+    assert "No Ollama answers at http://127.0.0.1:9" in qwen_served.why_not_better
+    assert all(serving.is_stand_in for serving in made.servings)
 
 
 def test_ollama_with_the_model_serves_the_qwen_lane(upstream: Upstream, make: Callable[..., Roster]) -> None:
@@ -111,9 +111,9 @@ def test_ollama_with_the_model_serves_the_qwen_lane(upstream: Upstream, make: Ca
 
 def test_ollama_without_the_model_is_told_from_no_ollama(upstream: Upstream, make: Callable[..., Roster]) -> None:
     made = make(OLLAMA_HOST=upstream.ollama_url)
-    route = made.route("qwen")
-    assert route.is_stand_in and route.how_to_get_real == "ollama pull qwen3-coder:30b"
-    assert "runs but has no qwen3-coder:30b" in route.why_not_better
+    serving = made.serving("qwen")
+    assert serving.is_stand_in and serving.how_to_get_real == "ollama pull qwen3-coder:30b"
+    assert "runs but has no qwen3-coder:30b" in serving.why_not_better
     assert made.ollama.running and made.ollama.models
 
 
@@ -193,7 +193,7 @@ def test_changes_of_the_lanes_file_are_taken_up_and_running_turns_keep_their_pro
     path.write_text(LANES.format(base_url=upstream.base_url))
     made = make(read_settings(lanes=str(path), env={}))
     running = made.provider("one")
-    assert made.route("one").why == "The lanes file says so." and made.lanes_path == path
+    assert made.serving("one").why == "The lanes file says so." and made.lanes_path == path
     path.write_text(LANES.format(base_url=upstream.base_url).replace("one", "two"))
     made.refresh()
     assert [spec.id for spec in made.specs] == ["two"]
@@ -291,9 +291,9 @@ def test_a_configured_lane_without_its_key_says_which_line_to_set(tmp_path: Path
     path = tmp_path / "lanes.toml"
     path.write_text(LANES.format(base_url="http://127.0.0.1:9/v1") + 'api_key_env = "SOME_KEY"\n')
     made = make(read_settings(lanes=str(path), env={}))
-    route = made.route("one")
-    assert (route.why_not_better, route.how_to_get_real) == ("SOME_KEY is not set.", "SOME_KEY=your-key")
-    assert not route.is_stand_in and made.specs[0].provider == "openai"
+    serving = made.serving("one")
+    assert (serving.why_not_better, serving.how_to_get_real) == ("SOME_KEY is not set.", "SOME_KEY=your-key")
+    assert not serving.is_stand_in and made.specs[0].provider == "openai"
     check = asyncio.run(made.check("one"))
     assert not check.ok and "SOME_KEY" in check.problem
 
@@ -309,7 +309,7 @@ def test_a_key_from_the_roster_s_environment_reaches_the_server_and_no_repr(
     check = asyncio.run(made.check("one", probe=True))
     assert check.ok and check.key_valid and check.dialect == "reasoning_content"
     assert asyncio.run(made.models_of("one")) == sorted(upstream.models)
-    assert "canary" not in repr(made.routes) + repr(made.specs) + repr(made.settings) + repr(made.provider("one"))
+    assert "canary" not in repr(made.servings) + repr(made.specs) + repr(made.settings) + repr(made.provider("one"))
 
 
 def test_checking_heavy_checks_what_it_is_made_of(
@@ -320,7 +320,7 @@ def test_checking_heavy_checks_what_it_is_made_of(
         LANES.format(base_url=upstream.base_url) + '[[lane]]\nid = "h"\nprovider = "heavy"\nof = "one"\nwidth = 2\n'
     )
     made = make(read_settings(lanes=str(path), env={}))
-    assert made.route("h").model == "2 × m-1000-2-2"
+    assert made.serving("h").model == "2 × m-1000-2-2"
     assert asyncio.run(made.check("h")).reachable
 
 

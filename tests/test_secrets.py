@@ -107,7 +107,7 @@ def test_the_key_is_nowhere(
     ):
         heard.append(ask(site.url, path))
     heard.append(ask(site.url, "/kimi/login"))
-    heard.append(repr(site.opened.settings) + repr(site.opened.roster.routes) + repr(engine.specs) + repr(turn))
+    heard.append(repr(site.opened.settings) + repr(site.opened.roster.servings) + repr(engine.specs) + repr(turn))
     assert sum("Incorrect API key" in text for text in heard) >= 3  # the failure itself is told
 
     written = [path.read_bytes() for path in site.folder.rglob("*") if path.is_file()]

@@ -18,7 +18,7 @@ from .common import add_common, price_words, printable, settings_of
 
 if TYPE_CHECKING:
     from ..providers.base import Check
-    from ..providers.roster import Roster, Route
+    from ..providers.roster import Roster, Serving
 
 
 def add(commands: Any) -> None:
@@ -44,13 +44,13 @@ def run(options: argparse.Namespace) -> int:
     checks = asyncio.run(_examine(roster, options.probe))
     if options.json:
         for spec in roster.specs:
-            print(json.dumps(as_row(spec, roster.route(spec.id), checks[spec.id])))
+            print(json.dumps(as_row(spec, roster.serving(spec.id), checks[spec.id])))
     else:
         console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
         console.print(f"Lanes: {roster.lanes_path or 'the shipped ones (no lanes file)'}", markup=False)
         console.print(f"Log:   {settings.db}", markup=False)
         for spec in roster.specs:
-            console.print(report(roster.route(spec.id), checks[spec.id]))
+            console.print(report(roster.serving(spec.id), checks[spec.id]))
     return 0 if all(check.ok for check in checks.values()) else 1
 
 
@@ -64,24 +64,24 @@ async def _examine(roster: Roster, probe: bool) -> dict[str, Check]:
         await roster.aclose()
 
 
-def as_row(spec: LaneSpec, route: Route, check: Check) -> dict[str, Any]:
+def as_row(spec: LaneSpec, serving: Serving, check: Check) -> dict[str, Any]:
     """Everything known about a lane, flat, for ``--json``."""
     return {
-        **asdict(route),
+        **asdict(serving),
         "provider": spec.provider,
         "base_url": spec.base_url,
         **asdict(check),
     }
 
 
-def report(route: Route, check: Check) -> Text:
+def report(serving: Serving, check: Check) -> Text:
     """A lane as a short paragraph."""
     mark, style = ("✓", "green") if check.ok else ("✗", "red")
-    text = Text(f"\n{mark} ", style=style).append(f"{route.label}", style="bold")
-    text.append(f"  {route.lane}", style="dim")
-    lines = [f"{route.via}: {route.model} ({price_words(route.price)})", route.why]
-    if route.why_not_better:
-        lines.append(f"{route.why_not_better} For the real one: {route.how_to_get_real}".strip())
+    text = Text(f"\n{mark} ", style=style).append(f"{serving.label}", style="bold")
+    text.append(f"  {serving.lane}", style="dim")
+    lines = [f"{serving.via}: {serving.model} ({price_words(serving.price)})", serving.why]
+    if serving.why_not_better:
+        lines.append(f"{serving.why_not_better} For the real one: {serving.how_to_get_real}".strip())
     lines.append(" · ".join(findings(check)))
     for line in filter(None, lines):
         text.append(f"\n  {printable(line)}")

@@ -85,10 +85,10 @@ def welcome(url: str, settings: Settings, roster: Roster) -> str:
     lines = [f"Kimi UI is at {url}", f"Log: {settings.db}"]
     if roster.lanes_path:
         lines.append(f"Lanes: {roster.lanes_path}")
-    for route in roster.routes:
-        line = f"  {route.label}: {route.via}, {route.model}."
-        if route.why_not_better:
-            line += f" {route.why_not_better} For the real one: {route.how_to_get_real}"
+    for serving in roster.servings:
+        line = f"  {serving.label}: {serving.via}, {serving.model}."
+        if serving.why_not_better:
+            line += f" {serving.why_not_better} For the real one: {serving.how_to_get_real}"
         lines.append(line)
     return printable("\n".join(lines))
 

@@ -1,7 +1,7 @@
 """The shipped lanes: where Kimi K2 and Qwen3-Coder can be had, with model ids, prices and the day they were read.
 
 Ids and prices drift: every entry is dated, ``doctor`` says when an id has gone, and a lanes file overrides all of it.
-The first host with a key in the environment serves the Kimi lane, in the order of ``HOSTS``. Pure: no network, no
+The first gateway with a key in the environment serves the Kimi lane, in the order of ``GATEWAYS``. Pure: no network, no
 environment of its own.
 """
 
@@ -17,7 +17,7 @@ from ..core.lane import LaneSpec, Price
 
 
 @dataclass(frozen=True)
-class Host:
+class Gateway:
     """A place that serves Kimi by an OpenAI-compatible API. The day of its price is its model id's, too."""
 
     name: str
@@ -30,14 +30,14 @@ class Host:
 
     @property
     def line_to_set(self) -> str:
-        """What to write into ``.env`` to get this host."""
+        """What to write into ``.env`` to get this gateway."""
         return f"{self.key_name}=your-{self.name.lower()}-key"
 
 
-# Kimi K2.6 is the one Kimi K2 model that all three hosts sold when this was written, so numbers stay comparable
+# Kimi K2.6 is the one Kimi K2 model that all three gateways sold when this was written, so numbers stay comparable
 # whichever key there is. No temperature: K2.5 and later answer 400 to any but 1 on Moonshot's own API.
-HOSTS = (
-    Host(
+GATEWAYS = (
+    Gateway(
         name="Chutes",
         base_url="https://llm.chutes.ai/v1",
         key_name="CHUTES_API_KEY",
@@ -46,7 +46,7 @@ HOSTS = (
         params={"max_tokens": 32768},
         extra_body={"chat_template_kwargs": {"thinking": True}},
     ),
-    Host(
+    Gateway(
         name="OpenRouter",
         base_url="https://openrouter.ai/api/v1",
         key_name="OPENROUTER_API_KEY",
@@ -55,7 +55,7 @@ HOSTS = (
         params={"max_tokens": 32768},
         extra_body={"reasoning": {"enabled": True}},
     ),
-    Host(
+    Gateway(
         name="Moonshot",
         base_url="https://api.moonshot.ai/v1",
         key_name="MOONSHOT_API_KEY",
@@ -79,22 +79,22 @@ KIMI_NAME = "Kimi K2.6"
 QWEN_NAME = "Qwen3-Coder:30B"
 
 
-def first_host(env: Mapping[str, str]) -> Host | None:
-    """The first host with a key; None if there is no key at all."""
-    return next((host for host in HOSTS if env.get(host.key_name, "").strip()), None)
+def first_gateway(env: Mapping[str, str]) -> Gateway | None:
+    """The first gateway with a key; None if there is no key at all."""
+    return next((gateway for gateway in GATEWAYS if env.get(gateway.key_name, "").strip()), None)
 
 
-def kimi_hosted(host: Host) -> LaneSpec:
+def kimi_at(gateway: Gateway) -> LaneSpec:
     return LaneSpec(
         id=KIMI,
         label="Kimi K2",
         provider="openai",
-        model=host.model,
-        base_url=host.base_url,
-        api_key_env=host.key_name,
-        params=host.params,
-        extra_body=host.extra_body,
-        price=host.price,
+        model=gateway.model,
+        base_url=gateway.base_url,
+        api_key_env=gateway.key_name,
+        params=gateway.params,
+        extra_body=gateway.extra_body,
+        price=gateway.price,
     )
 
 
@@ -104,7 +104,7 @@ def kimi_stand_in() -> LaneSpec:
         label="Kimi K2",
         provider="embedded",
         stand_in_for=KIMI_NAME,
-        how_to_get_real=HOSTS[0].line_to_set,
+        how_to_get_real=GATEWAYS[0].line_to_set,
     )
 
 

@@ -25,8 +25,7 @@ from .base import Check, Provider
 from .embedded.backend import EmbeddedBackend
 from .embedded.provider import EmbeddedProvider, completed
 from .heavy import HeavyProvider, made_of
-from .ollama.probe import OllamaState, probe
-from .ollama.provider import Ollama
+from .ollama.provider import Ollama, OllamaState, probe
 from .openai_compatible.provider import OpenAICompatible
 
 PROBE_TIMEOUT_S = 0.5
@@ -34,7 +33,7 @@ PROBE_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
-class Route:
+class Serving:
     """What serves a lane. ``via`` names it in a word or two, ``why`` in a sentence; ``why_not_better`` is empty where
     nothing better is known, else it says why, and ``how_to_get_real`` is the exact line to set or run."""
 
@@ -70,7 +69,7 @@ class _Served(NamedTuple):
 class _State:
     source: _Source
     specs: tuple[LaneSpec, ...] = ()
-    routes: tuple[Route, ...] = ()
+    servings: tuple[Serving, ...] = ()
     served: Mapping[str, _Served] = field(default_factory=dict)
 
 
@@ -108,11 +107,11 @@ class Roster:
         return self._state.specs
 
     @property
-    def routes(self) -> tuple[Route, ...]:
-        return self._state.routes
+    def servings(self) -> tuple[Serving, ...]:
+        return self._state.servings
 
-    def route(self, lane: str) -> Route:
-        return next(route for route in self._state.routes if route.lane == lane)
+    def serving(self, lane: str) -> Serving:
+        return next(serving for serving in self._state.servings if serving.lane == lane)
 
     def provider(self, lane: str) -> Provider:
         """The lane's provider as of now; of a lane that has just gone, its last one. ``KeyError`` if never there."""
@@ -218,15 +217,15 @@ class Roster:
             if source == self._state.source:
                 return
             if specs is None:
-                specs, routes = _preset_lanes(env, self._ollama)
+                specs, servings = _preset_lanes(env, self._ollama)
             else:
-                routes = [_configured_route(spec, env) for spec in specs]
+                servings = [_configured(spec, env) for spec in specs]
             specs = _completed(specs)
             served = _make_all(specs, env, self.backend, self._state.served)
             self._retired += [old for lane, old in self._state.served.items() if served.get(lane) is not old]
             by_id = {spec.id: spec for spec in specs}
-            routes = [_with_model(route, by_id) for route in routes]
-            self._state = _State(source, tuple(specs), tuple(routes), served)
+            servings = [_with_model(serving, by_id) for serving in servings]
+            self._state = _State(source, tuple(specs), tuple(servings), served)
 
     def _read(self, file: tuple[str, int, int] | None) -> list[LaneSpec] | None:
         """The lanes of the file, read again only if it changed; None for the presets."""
@@ -299,23 +298,23 @@ def _signature(path: Path | None) -> tuple[str, int, int] | None:
     return str(path), stat.st_mtime_ns, stat.st_size
 
 
-def _preset_lanes(env: Mapping[str, str], ollama: OllamaState) -> tuple[list[LaneSpec], list[Route]]:
-    """The three shipped lanes, each by the best route there is."""
-    host = presets.first_host(env)
-    names = ", ".join(host.key_name for host in presets.HOSTS)
-    if host:
-        kimi = presets.kimi_hosted(host)
-        why, why_not = f"{host.key_name} is set, so {host.name} serves it.", ""
+def _preset_lanes(env: Mapping[str, str], ollama: OllamaState) -> tuple[list[LaneSpec], list[Serving]]:
+    """The three shipped lanes, each by the best there is."""
+    gateway = presets.first_gateway(env)
+    names = ", ".join(gateway.key_name for gateway in presets.GATEWAYS)
+    if gateway:
+        kimi = presets.kimi_at(gateway)
+        why, why_not = f"{gateway.key_name} is set, so {gateway.name} serves it.", ""
     else:
         kimi = presets.kimi_stand_in()
         why = f"A small local model stands in for {presets.KIMI_NAME}."
         why_not = f"None of {names} is set."
-    via = host.name if host else "embedded stand-in"
-    kimi_route = Route(kimi.id, kimi.label, via, kimi.model, why, why_not, kimi.how_to_get_real, host is None)
+    via = gateway.name if gateway else "embedded stand-in"
+    kimi_served = Serving(kimi.id, kimi.label, via, kimi.model, why, why_not, kimi.how_to_get_real, gateway is None)
 
     heavy = presets.kimi_heavy(kimi)
     heavy_why = f"{heavy.width} trajectories of the lane {kimi.label} and one aggregation, by the same model."
-    heavy_route = replace(kimi_route, lane=heavy.id, label=heavy.label, via=f"heavy of {via}", why=heavy_why)
+    heavy_served = replace(kimi_served, lane=heavy.id, label=heavy.label, via=f"heavy of {via}", why=heavy_why)
 
     missing = presets.QWEN_MODEL not in ollama.models
     if ollama.running and not missing:
@@ -329,30 +328,30 @@ def _preset_lanes(env: Mapping[str, str], ollama: OllamaState) -> tuple[list[Lan
             why_not = f"No Ollama answers at {ollama.url}."
         qwen = presets.qwen_stand_in(how)
         why, via = f"A small local model stands in for {presets.QWEN_NAME}.", "embedded stand-in"
-    qwen_route = Route(qwen.id, qwen.label, via, qwen.model, why, why_not, how, bool(qwen.stand_in_for))
-    return [kimi, heavy, qwen], [kimi_route, heavy_route, qwen_route]
+    qwen_served = Serving(qwen.id, qwen.label, via, qwen.model, why, why_not, how, bool(qwen.stand_in_for))
+    return [kimi, heavy, qwen], [kimi_served, heavy_served, qwen_served]
 
 
-def _with_model(route: Route, specs: Mapping[str, LaneSpec]) -> Route:
-    """The route with its model and price; heavy's are those of the lane it is made of, ``width`` times."""
-    spec = specs[route.lane]
+def _with_model(serving: Serving, specs: Mapping[str, LaneSpec]) -> Serving:
+    """``serving`` with its model and price; heavy's are those of the lane it is made of, ``width`` times."""
+    spec = specs[serving.lane]
     inner = specs.get(spec.of, spec)
     model = f"{spec.width} × {inner.model}" if spec.of else spec.model
-    return replace(route, model=model, price=inner.price)
+    return replace(serving, model=model, price=inner.price)
 
 
-def _configured_route(spec: LaneSpec, env: Mapping[str, str]) -> Route:
+def _configured(spec: LaneSpec, env: Mapping[str, str]) -> Serving:
     """A lane of the lanes file is served as it says, or not at all."""
-    route = Route(spec.id, spec.label, spec.provider, spec.model, "The lanes file says so.")
+    serving = Serving(spec.id, spec.label, spec.provider, spec.model, "The lanes file says so.")
     match spec.provider:
         case "heavy":
-            return replace(route, via=f"heavy of {spec.of}")
+            return replace(serving, via=f"heavy of {spec.of}")
         case "embedded":
-            return replace(route, via="embedded model")
+            return replace(serving, via="embedded model")
         case "ollama":
-            return replace(route, via="Ollama")
-    route = replace(route, via=spec.base_url)
+            return replace(serving, via="Ollama")
+    serving = replace(serving, via=spec.base_url)
     if spec.api_key_env and not env.get(spec.api_key_env, "").strip():
         line = f"{spec.api_key_env}=your-key"
-        return replace(route, why_not_better=f"{spec.api_key_env} is not set.", how_to_get_real=line)
-    return route
+        return replace(serving, why_not_better=f"{spec.api_key_env} is not set.", how_to_get_real=line)
+    return serving

@@ -16,8 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute
-from starlette.routing import Route as HttpRoute
+from starlette.routing import BaseRoute, Route
 
 from ..config import default_lanes_path
 from ..lanes_file import write_lanes
@@ -41,9 +40,9 @@ class LanesRoutes:
 
     def routes(self) -> list[BaseRoute]:
         return [
-            HttpRoute("/kimi/lanes", self.lanes),
-            HttpRoute("/kimi/lanes-file", self.lanes_file),
-            HttpRoute("/kimi/lanes/{lane}/check", self.check, methods=["POST"]),
+            Route("/kimi/lanes", self.lanes),
+            Route("/kimi/lanes-file", self.lanes_file),
+            Route("/kimi/lanes/{lane}/check", self.check, methods=["POST"]),
         ]
 
     async def lanes(self, request: Request) -> Response:
@@ -88,7 +87,7 @@ class LanesRoutes:
     def _described(self, index: int) -> dict[str, Any]:
         spec = self._roster.specs[index]
         offer = self._pulls.offer(spec) if spec.stand_in_for else None
-        return asdict(self._roster.route(spec.id)) | {
+        return asdict(self._roster.serving(spec.id)) | {
             "index": index,
             "provider": spec.provider,
             "stand_in_for": spec.stand_in_for,
@@ -108,15 +107,15 @@ def _shown(path: Path) -> str:
 
 def sources(env: Mapping[str, str], ollama_running: bool | None) -> list[dict[str, Any]]:
     """Where the shipped lanes' real models can be had, with the line that gets each and whether it is set."""
-    hosts = [
+    gateways = [
         {
-            "name": host.name,
-            "gives": f"{presets.KIMI_NAME} ({host.model})",
-            "price": asdict(host.price),
-            "line": host.line_to_set,
-            "is_set": bool(env.get(host.key_name, "").strip()),
+            "name": gateway.name,
+            "gives": f"{presets.KIMI_NAME} ({gateway.model})",
+            "price": asdict(gateway.price),
+            "line": gateway.line_to_set,
+            "is_set": bool(env.get(gateway.key_name, "").strip()),
         }
-        for host in presets.HOSTS
+        for gateway in presets.GATEWAYS
     ]
     ollama = {
         "name": "Ollama",
@@ -125,4 +124,4 @@ def sources(env: Mapping[str, str], ollama_running: bool | None) -> list[dict[st
         "line": f"ollama pull {presets.QWEN_MODEL}",
         "is_set": bool(ollama_running),
     }
-    return [*hosts, ollama]
+    return [*gateways, ollama]

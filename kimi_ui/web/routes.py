@@ -33,8 +33,7 @@ from .stream import TurnStreams, now_ns
 
 if TYPE_CHECKING:
     from ..log.reader import LogReader
-    from ..providers.roster import Roster
-    from ..providers.roster import Route as Way
+    from ..providers.roster import Roster, Serving
 
 
 class Json(Response):
@@ -144,11 +143,13 @@ class PageRoutes:
 
     def _lanes(self) -> list[dict[str, Any]]:
         specs = {spec.id: spec for spec in self._engine.specs}
-        ways = {way.lane: way for way in self._roster.routes}
+        servings = {serving.lane: serving for serving in self._roster.servings}
         lanes = []
         for spec in specs.values():
             offer = self.pulls.offer(spec) if spec.stand_in_for else None
-            lanes.append(_describe_lane(spec, specs, ways.get(spec.id)) | {"can_pull": offer.model if offer else ""})
+            lanes.append(
+                _describe_lane(spec, specs, servings.get(spec.id)) | {"can_pull": offer.model if offer else ""}
+            )
         return lanes
 
     async def turn_of(self, request: Request) -> TurnLog:
@@ -179,15 +180,15 @@ class PageRoutes:
         return [turns[seq] for seq in sorted(turns) if may_read(turns[seq].owner, owner)]
 
 
-def _describe_lane(spec: LaneSpec, specs: Mapping[str, LaneSpec], way: Way | None) -> dict[str, Any]:
-    """A configured lane as the page shows it at rest. ``served_by`` and ``why`` say by what route, if that is known."""
+def _describe_lane(spec: LaneSpec, specs: Mapping[str, LaneSpec], serving: Serving | None) -> dict[str, Any]:
+    """A configured lane as the page shows it at rest. ``served_by`` and ``why``: what serves it, if known."""
     inner = specs.get(spec.of, spec)
     host = urlsplit(spec.base_url or inner.base_url).hostname
     price = spec.price or inner.price
     return {
         **asdict(lane_info(spec, specs)),
-        "served_by": way.via if way else " · ".join(part for part in (inner.provider, host) if part),
-        "why": " ".join(part for part in (way.why, way.why_not_better) if part) if way else "",
-        "why_not": way.why_not_better if way else "",
+        "served_by": serving.via if serving else " · ".join(part for part in (inner.provider, host) if part),
+        "why": " ".join(part for part in (serving.why, serving.why_not_better) if part) if serving else "",
+        "why_not": serving.why_not_better if serving else "",
         "price": asdict(price) if price else None,
     }

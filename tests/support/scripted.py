@@ -16,7 +16,7 @@ from typing import Any
 from kimi_ui.core.events import Answer, Event, Finish, Reasoning, Reporter
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ChatRequest, Check, Host, Provider
-from kimi_ui.providers.ollama.probe import OllamaState
+from kimi_ui.providers.ollama.provider import OllamaState
 
 Script = Sequence[Any]
 SENT = object()
@@ -86,7 +86,7 @@ class ScriptedProvider:
 class ScriptedRoster:
     """Lanes by id, for the engine."""
 
-    routes = ()
+    servings = ()
     ollama = OllamaState("")
 
     def __init__(self, *providers: Provider) -> None:

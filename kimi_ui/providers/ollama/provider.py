@@ -11,11 +11,16 @@ called ``num_predict`` there); ``num_ctx`` is always sent, because Ollama's defa
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
 import time
+import urllib.error
+import urllib.request
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -23,6 +28,7 @@ from ...config import hidden_from_clients
 from ...core.conversation_settings import is_model_id
 from ...core.events import CONNECTED, LOADING_MODEL, PREPARING, Event, Flag, Phase, Reporter
 from ...core.lane import LaneSpec
+from ...core.loopback import is_loopback
 from ..base import ChatRequest, Check, Host, Message, ProviderError
 from ..errors import Asked, check_key, from_exception, from_payload, from_status, simple
 from ..http.body import HTTP_ERRORS, events_of, plain, read_bounded
@@ -346,3 +352,29 @@ def _progress(value: dict[str, Any], sizes: dict[str, tuple[int, int]]) -> Phase
     if not sizes:
         return Phase(PREPARING, detail)
     return Phase(PREPARING, detail, sum(done for done, _ in sizes.values()), sum(total for _, total in sizes.values()))
+
+
+# -- is Ollama there, and which models does it have?
+
+
+@dataclass(frozen=True)
+class OllamaState:
+    """Ollama as last seen at ``url``. ``running`` None: not asked yet. ``models``: names as Ollama lists them."""
+
+    url: str
+    running: bool | None = None
+    models: frozenset[str] = frozenset()
+
+
+def probe(url: str, timeout_s: float) -> OllamaState:
+    """Ask ``/api/tags``; any failure means that Ollama is not there. Blocks, for use in a thread.
+
+    By the standard library alone: the answer decides which lanes there are, before any client is made.
+    """
+    try:
+        handlers = [urllib.request.ProxyHandler({})] if is_loopback(urlsplit(url).hostname or "") else []
+        with urllib.request.build_opener(*handlers).open(f"{url}/api/tags", timeout=timeout_s) as response:
+            listed = json.loads(response.read(4_000_000))["models"]
+            return OllamaState(url, True, frozenset(str(item["name"]) for item in listed))
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return OllamaState(url, False)
