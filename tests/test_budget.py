@@ -1,4 +1,4 @@
-"""The budget: when it asks and in what words, and that nothing goes out unasked: prompts, edits, retries, programs."""
+"""The budget: when it asks and in what words, and that nothing goes out unasked: prompts, edit, retries, programs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import pytest
 from gradio_client import Client
 from starlette.applications import Starlette
 
+from kimi_ui.chat.prompts import Prompt
+from kimi_ui.chat.services import ChatServices
 from kimi_ui.chat.spending import OverBudget
 from kimi_ui.core.attachments import Attachment
 from kimi_ui.core.attempt import Attempt
@@ -25,10 +27,9 @@ from kimi_ui.core.turn import LaneInfo, TurnLog
 from kimi_ui.engine import Engine
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
-from kimi_ui.ui.composer import send_prompt
-from kimi_ui.web.chat_routes import ChatRoutes
-from kimi_ui.web.owner import COOKIE, owner_of
-from kimi_ui.web.routes import PageRoutes
+from kimi_ui.web.commands import CommandRoutes
+from kimi_ui.web.composer import ComposerRoutes
+from kimi_ui.web.visitor import COOKIE, VisibleTurns, owner_of
 from tests.support.chat_site import endless, open_site, spoken
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.turns import attempt, ended, turn
@@ -132,16 +133,15 @@ class Person:
         self.desk = desk
         cookies = {COOKIE: name * 40}
         self.owner = owner_of(cookies)
-        transport = httpx.ASGITransport(app=Starlette(routes=desk.routes.routes()))
+        transport = httpx.ASGITransport(app=Starlette(routes=desk.routes))
         self.http = httpx.AsyncClient(transport=transport, base_url="http://here", cookies=cookies)
 
     async def budget(self, **usd: float | None) -> None:
         assert (await self.http.put("/kimi/budget", json=usd)).status_code == 200
 
     def send(self, text: str = "Why?", conversation: str = "", **more: Any) -> TurnLog:
-        sent = send_prompt(self.desk.engine, self.desk.routes, text, conversation, more, self.owner)
-        assert sent is not None
-        return sent
+        prompt = Prompt.read({"text": text, "conversation": conversation, **more})
+        return self.desk.chat.prompts.send(prompt, self.owner)
 
     async def asked(self, text: str = "Why?", conversation: str = "", **more: Any) -> TurnLog:
         """Send and wait for the answers."""
@@ -165,7 +165,10 @@ class Desk:
         roster: Any = ScriptedRoster(self.kimi, free)
         self.engine = Engine(roster, self.writer, reader)
         self.engine.start()
-        self.routes = ChatRoutes(self.engine, reader, roster, PageRoutes(self.engine, reader, roster), budget_usd)
+        self.chat = ChatServices(self.engine, reader, roster, budget_usd)
+        visible = VisibleTurns(self.engine, reader)
+        composer = ComposerRoutes(self.chat, roster, visible)
+        self.routes = [*composer.routes(), *CommandRoutes(self.engine, self.chat, visible).routes()]
 
 
 @contextmanager
@@ -197,11 +200,11 @@ async def test_a_prompt_that_would_pass_it_is_asked_about_and_nothing_is_lost(me
     assert totals["today"]["limit_usd"] == 1.5 * TURN_USD and totals["conversation"]["limit_usd"] is None
 
     long = Attachment("n.txt", "word " * 2000)
-    key = me.desk.routes.uploads.add(me.owner, long)
+    key = me.desk.chat.uploads.add(me.owner, long)
     for _ in range(2):  # asking settles nothing
         with pytest.raises(OverBudget, match=r"of your \$0\.0003 budget"):
             me.send("And?", first.conversation_id, attachments=[key])
-    assert len(me.desk.kimi.requests) == 1 and me.desk.routes.uploads.of(me.owner, [key]) == [long]
+    assert len(me.desk.kimi.requests) == 1 and me.desk.chat.uploads.of(me.owner, [key]) == [long]
     sent = await me.asked("And?", first.conversation_id, attachments=[key], over_budget=True)
     assert long.text in sent.prompt and sent.seq == 1
     with pytest.raises(OverBudget):
@@ -218,10 +221,10 @@ async def test_a_prompt_that_would_pass_it_is_asked_about_and_nothing_is_lost(me
 async def test_an_edit_and_a_retry_are_of_the_same_conversation(me: Person) -> None:
     first = await me.asked()
     await me.budget(conversation_usd=1.01 * TURN_USD)
-    edits = {"conversation": first.conversation_id, "seq": 0}
+    edit = {"conversation": first.conversation_id, "seq": 0}
     with pytest.raises(OverBudget, match=r"This turn is .* this conversation comes to"):
-        me.send("Why not?", first.conversation_id, edits=edits)
-    fork = await me.asked("Why not?", first.conversation_id, edits=edits, over_budget=True)
+        me.send("Why not?", first.conversation_id, edit=edit)
+    fork = await me.asked("Why not?", first.conversation_id, edit=edit, over_budget=True)
     assert fork.forked_from == first.conversation_id
     for version in (first, fork):
         assert (await me.totals(version.conversation_id))["conversation"]["usd"] == pytest.approx(2 * TURN_USD)
@@ -306,4 +309,4 @@ async def test_sums_are_ones_own_and_a_budget_that_is_none_is_refused(me: Person
     for bad in ({"day_usd": "much"}, {"conversation_usd": -1}):
         refused = await me.http.put("/kimi/budget", json=bad)
         assert refused.status_code == 422 and "like 2.50" in refused.json()["error"]
-    assert me.desk.routes.spending.budget(me.owner) == Budget()
+    assert me.desk.chat.spending.budget(me.owner) == Budget()

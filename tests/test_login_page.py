@@ -18,7 +18,7 @@ PASSWORD = "open sesame, friend & co"
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    from kimi_ui.ui.server import create_app
+    from kimi_ui.ui.site import create_app
 
     script = [Phase(CONNECTED), *(part for i in range(20) for part in (Reasoning(f"word{i} "), 0.01))]
     provider = ScriptedProvider(

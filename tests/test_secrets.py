@@ -63,7 +63,7 @@ def site(upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     lanes = tmp_path / "lanes.toml"
     lanes.write_text(LANES.format(url=upstream.base_url))
     settings = read_settings(db=str(tmp_path / "log.sqlite3"), lanes=str(lanes))
-    from kimi_ui.ui.server import create_app
+    from kimi_ui.ui.site import create_app
 
     with session(settings) as opened:
         app = create_app(opened.engine, opened.reader, opened.roster, password=settings.password)

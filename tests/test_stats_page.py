@@ -31,8 +31,8 @@ from kimi_ui.stats import sample as samples
 from kimi_ui.stats.form import Form
 from kimi_ui.stats.sample import Filters
 from kimi_ui.ui.stats_tab import StatsView
-from kimi_ui.web.owner import COOKIE, owner_of
 from kimi_ui.web.stats import StatsRoutes
+from kimi_ui.web.visitor import COOKIE, owner_of
 from tests.support.browser import Visitor, listening, made, served
 from tests.support.log import store, writing
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker

@@ -15,9 +15,9 @@ from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.core.turn import TurnLog
 from kimi_ui.engine import Engine
-from kimi_ui.ui.server import create_app
+from kimi_ui.ui.site import create_app
 from kimi_ui.web import stream
-from kimi_ui.web.owner import COOKIE, owner_of
+from kimi_ui.web.visitor import COOKIE, owner_of
 from tests.support.browser import listening
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import until

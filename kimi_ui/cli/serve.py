@@ -36,8 +36,9 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     refuse_open_door(settings)
-    from ..ui.server import PortInUse
-    from ..ui.server import serve as serve_page
+    from ..ui.site import create_app
+    from ..web.guard import known_hosts
+    from ..web.server import PortInUse, listening, serve
     from .open_app import session
 
     with session(settings) as opened:
@@ -54,18 +55,21 @@ def run(options: argparse.Namespace) -> int:
             if settings.browser:
                 threading.Thread(target=webbrowser.open, args=(url,), name="browser", daemon=True).start()
 
+        def leave() -> None:
+            app.state.streams.closing = True
+            opened.engine.leaving = True  # requests end before the engine is closed, and stop what they asked for
+
         try:
-            serve_page(
-                opened.engine,
-                opened.reader,
-                roster,
-                host=settings.host,
-                port=settings.port,
-                password=settings.password,
-                more_hosts=settings.more_hosts,
-                budget_usd=settings.budget_usd,
-                on_ready=ready,
-            )
+            with listening(settings.host, settings.port) as listener:
+                app = create_app(
+                    opened.engine,
+                    opened.reader,
+                    roster,
+                    hosts=known_hosts(settings.host, settings.more_hosts),
+                    password=settings.password,
+                    budget_usd=settings.budget_usd,
+                )
+                serve(app, listener, on_ready=ready, on_exit=leave)
         except PortInUse as error:
             raise CommandError(str(error)) from None
     return 0

@@ -30,7 +30,7 @@ from ..core.turn import TurnFold, TurnLog
 from ..engine import Engine
 from ..tokenizers import counter
 from ..view.failure_words import failure_of
-from ..web.owner import may_read, owner_of
+from ..web.visitor import may_read, visitor_of
 
 if TYPE_CHECKING:
     from ..log.reader import LogReader
@@ -113,7 +113,7 @@ def build(engine: Engine, reader: LogReader | None, estimates: Estimates, spendi
     def turn(turn_id: str, request: gr.Request) -> dict[str, Any]:
         """One turn by its id, as it is now."""
         found = engine.turn(turn_id) or (reader.turn(turn_id) if reader else None)
-        if found is None or not may_read(found.owner, owner_of(request.cookies)):
+        if found is None or not may_read(found.owner, visitor_of(request)):
             raise gr.Error("There is no such turn.", print_exception=False)
         return LaneStates(told(found)).read()
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from ..chat.services import ChatServices
 from ..engine import Engine
-from ..web.chat_routes import ChatRoutes
 from . import api, chat, lanes_tab, stats_tab
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ SESSIONS_KEPT = 50
 
 
 def build(
-    engine: Engine, reader: LogReader | None, roster: Roster, routes: ChatRoutes, private: bool = False
+    engine: Engine, reader: LogReader | None, roster: Roster, services: ChatServices, private: bool = False
 ) -> gr.Blocks:
     """All tabs and named endpoints over one engine. ``reader`` None: nothing is stored, nothing to review.
 
@@ -35,12 +35,12 @@ def build(
     ) as blocks:
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Chat", elem_id="chat"):
-                chat.build(engine, routes)
+                chat.build(engine, services)
             with gr.Tab("Stats") as stats:
                 stats_tab.build(reader, stats, lambda: [spec.id for spec in roster.specs], private=private)
             with gr.Tab("Lanes"):
                 lanes_tab.build()
-        api.build(engine, reader, routes.estimates, routes.spending)
+        api.build(engine, reader, services.estimates, services.spending)
     blocks.state_session_capacity = SESSIONS_KEPT
     blocks.queue(max_size=QUEUE_SIZE, api_open=False, default_concurrency_limit=None)
     blocks._queue.sleep_when_free = QUEUE_LOOK_S

@@ -1,6 +1,6 @@
 """The sidebar component: an element Gradio renders once, in which ``assets/sidebar.js`` lists the conversations.
 
-Its value is nothing: what it shows comes from the routes of ``history_routes``.
+Its value is nothing: what it shows comes from the routes of ``web.conversations``.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from ..stats.form import INCLUDES, KINDS, LENGTHS, PERIODS, STARTS, Form
 from ..stats.sample import Filters, Sample
 from ..stats.summary import BY_COLUMN, METRICS, as_dict, splits
 from ..stats.votes import votes
-from ..web.owner import owner_of
+from ..web.visitor import visitor_of
 from . import stats_html, stats_plots, stats_votes
 from .stats_plots import Look
 
@@ -148,7 +148,7 @@ class StatsView:
 
     def choices(self, request: gr.Request, *values: Any) -> list[Any]:
         """What lanes, models, providers and conversations there are by now; what is chosen stays chosen."""
-        found = samples.choices(self._reader, self._scope(request), owner_of(request.cookies))
+        found = samples.choices(self._reader, self._scope(request), visitor_of(request))
         lanes, models, providers, period, length, conversation = values
         return [
             gr.update(choices=found.lanes, value=_still(lanes, found.lanes)),
@@ -165,7 +165,7 @@ class StatsView:
         filters = form.filters(self._scope(request))
         metric = BY_COLUMN[metric_column]
         sample = self._sample(filters)
-        viewer = owner_of(request.cookies)
+        viewer = visitor_of(request)
         points = samples.points(self._reader, filters, viewer, N_POINTS)
         look = Look.of(sample, self._lanes())
         turns = samples.turns(self._reader, filters, viewer)
@@ -216,7 +216,7 @@ class StatsView:
 
     def _scope(self, request: gr.Request) -> str | None:
         """Whose attempts are counted; None: everybody's."""
-        return owner_of(request.cookies) if self._private else None
+        return visitor_of(request) if self._private else None
 
 
 def _still(chosen: Any, choices: Sequence[tuple[str, str]]) -> list[str]:

@@ -1,6 +1,6 @@
-"""The routes of the history: the list of conversations, search, rename, delete; replay and export of what is stored.
+"""Routes of conversations: the list, search, rename, delete, versions of edited prompts; replay and export of turns.
 
-Everything is checked against the visitor (see ``owner``): what is not theirs is not there, 404. A request that cannot
+Everything is checked against the visitor (see ``visitor``): what is not theirs is not there, 404. A request that cannot
 be done is answered with ``{"error": sentence}`` for the person.
 """
 
@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ..core.blind import BlindView, is_blind
+from ..core.branches import versions
 from ..core.title import clean_title, title_of
 from ..core.turn import TurnLog
 from ..engine import Engine
@@ -29,10 +30,9 @@ from ..log.search import Match, search
 from ..view.examples import example_names, read_example
 from ..view.export import EXPORTS, export
 from ..view.replay import replay_document
-from .chat_routes import json_of, refusal
 from .login import LOGGED_IN
-from .owner import owner_of
-from .routes import Json, PageRoutes
+from .respond import Json, json_of, refusal
+from .visitor import VisibleTurns, visitor_of
 
 if TYPE_CHECKING:
     from ..log.reader import LogReader
@@ -46,13 +46,13 @@ BLIND = "This turn is blind: vote first, or show its names."
 RUNNING = "This turn is still running. Wait for it, or stop it."
 
 
-class HistoryRoutes:
+class ConversationRoutes:
     """The routes over one engine and log. ``reader`` None: nothing is stored, so there is no history."""
 
-    def __init__(self, engine: Engine, reader: LogReader | None, pages: PageRoutes) -> None:
+    def __init__(self, engine: Engine, reader: LogReader | None, visible: VisibleTurns) -> None:
         self._engine = engine
         self._reader = reader
-        self._pages = pages
+        self._visible = visible
 
     def routes(self) -> list[BaseRoute]:
         one = "/kimi/conversations/{conversation_id}"
@@ -60,6 +60,7 @@ class HistoryRoutes:
         return [
             Route("/kimi/conversations", self.conversations),
             Route("/kimi/search", self.search),
+            Route("/kimi/versions", self.versions),
             Route(f"{one}/title", self.rename, methods=["PUT"]),
             Route(f"{one}/export", self.export_conversation),
             Route(one, self.delete, methods=["DELETE"]),
@@ -71,7 +72,7 @@ class HistoryRoutes:
 
     async def conversations(self, request: Request) -> Response:
         """A page of the visitor's conversations, newest first; ``before`` is what the page before said in ``more``."""
-        owner = owner_of(request.cookies)
+        owner = visitor_of(request)
         utc, _, turn_id = request.query_params.get("before", "").partition("~")
         before = (utc, turn_id) if turn_id else None
         heads: list[ConversationHead] = []
@@ -89,7 +90,7 @@ class HistoryRoutes:
 
     async def search(self, request: Request) -> Response:
         """The visitor's conversations in which ``q`` is found, with the place."""
-        owner = owner_of(request.cookies)
+        owner = visitor_of(request)
         found: list[Match] = []
         if self._reader and owner:
             found = await asyncio.to_thread(search, self._reader, owner, request.query_params.get("q", ""))
@@ -97,7 +98,7 @@ class HistoryRoutes:
 
     async def rename(self, request: Request) -> Response:
         """Body: ``{"title": "…"}``; an empty one gives the title of its first prompt back."""
-        conversation_id, owner = await self._own(request)
+        conversation_id, owner = await self._visible.own(request)
         title = clean_title(str((await json_of(request)).get("title") or ""))[:MAX_TITLE_CHARS].strip()
         if not title:
             turns = await asyncio.to_thread(self._reader.conversation, conversation_id, False) if self._reader else []
@@ -109,7 +110,7 @@ class HistoryRoutes:
 
     async def delete(self, request: Request) -> Response:
         """Stop what runs, then delete the conversation for good."""
-        conversation_id, owner = await self._own(request)
+        conversation_id, owner = await self._visible.own(request)
         if self._engine.log is None:
             return refusal("Nothing is stored, so there is nothing to delete.", 409)
         await asyncio.to_thread(self._stop, conversation_id)
@@ -118,8 +119,17 @@ class HistoryRoutes:
             self._engine.forget(conversation_id)
         return failed or Json({})
 
+    async def versions(self, request: Request) -> Response:
+        """The edited prompts of the conversation ``c``: by turn number its place and the conversations."""
+        conversation = await self._visible.asked_for(request.query_params.get("c", ""), visitor_of(request))
+        if not conversation:
+            return Json({})
+        forks = await asyncio.to_thread(self._engine.forks, conversation)
+        found = versions(forks, conversation, sorted({fork.forked_at for fork in forks if fork.forked_from}))
+        return Json({str(seq): version._asdict() for seq, version in found.items()})
+
     async def replay(self, request: Request) -> Response:
-        turn = await self._pages.turn_of(request)
+        turn = await self._visible.turn_of(request)
         if is_blind(turn):
             return refusal(BLIND, 409)
         if not turn.closed:
@@ -127,11 +137,11 @@ class HistoryRoutes:
         return Json(await asyncio.to_thread(replay_document, turn))
 
     async def export_turn(self, request: Request) -> Response:
-        turn = await self._pages.turn_of(request)
+        turn = await self._visible.turn_of(request)
         return await self._export(request, [turn], title_of(turn.prompt))
 
     async def export_conversation(self, request: Request) -> Response:
-        turns = await self._pages.conversation(request.path_params["conversation_id"], owner_of(request.cookies))
+        turns = await self._visible.conversation(request.path_params["conversation_id"], visitor_of(request))
         if not turns:
             raise HTTPException(404)
         head = None
@@ -162,13 +172,6 @@ class HistoryRoutes:
         if name not in example_names():
             raise HTTPException(404)
         return Json(await asyncio.to_thread(lambda: replay_document(read_example(name))))
-
-    async def _own(self, request: Request) -> tuple[str, str]:
-        """The conversation the path names, and the visitor whose it is; 404 else."""
-        conversation_id, owner = request.path_params["conversation_id"], owner_of(request.cookies)
-        if not owner or await asyncio.to_thread(self._engine.owner_of, conversation_id) != owner:
-            raise HTTPException(404)
-        return conversation_id, owner
 
     def _stop(self, conversation_id: str) -> None:
         """Stop the conversation's running turns and wait for their ends. For a thread."""

@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute, Route
 from ..config import default_lanes_path
 from ..lanes_file import write_lanes
 from ..providers import presets
-from .routes import Json
+from .respond import Json
 
 if TYPE_CHECKING:
     from ..chat.pulls import Pulls
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 CHECK_WAIT_S = 30.0
 
 
-class LanesRoutes:
+class LaneRoutes:
     """What the tab asks the server. ``pulls`` knows which lane's model can be fetched."""
 
     def __init__(self, roster: Roster, pulls: Pulls) -> None:
@@ -43,6 +43,7 @@ class LanesRoutes:
             Route("/kimi/lanes", self.lanes),
             Route("/kimi/lanes-file", self.lanes_file),
             Route("/kimi/lanes/{lane}/check", self.check, methods=["POST"]),
+            Route("/kimi/lanes/{lane}/pull", self.pull, methods=["GET", "POST"]),
         ]
 
     async def lanes(self, request: Request) -> Response:
@@ -75,6 +76,16 @@ class LanesRoutes:
             running = asyncio.create_task(self._checked(lane, request.query_params.get("probe") == "1"))
             self._checking[lane] = running
         return Json(await asyncio.shield(running))
+
+    async def pull(self, request: Request) -> Response:
+        """POST begins to fetch the lane's model, GET tells how far it is."""
+        spec = next((spec for spec in self._roster.specs if spec.id == request.path_params["lane"]), None)
+        pull = None
+        if spec is not None:
+            pull = self._pulls.start(spec) if request.method == "POST" else self._pulls.state(spec.id)
+        if pull is None:
+            raise HTTPException(404)
+        return Json(asdict(pull))
 
     async def _checked(self, lane: str, probe: bool) -> dict[str, Any]:
         try:

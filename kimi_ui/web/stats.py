@@ -17,7 +17,7 @@ from ..log.reader import LogReader
 from ..stats.export import csv_lines, json_lines
 from ..stats.form import Form
 from ..stats.sample import Filters
-from .owner import owner_of
+from .visitor import visitor_of
 
 
 class StatsRoutes:
@@ -62,7 +62,7 @@ class StatsRoutes:
         return Form.of_query(request.query_params.multi_items()).filters(self._scope(request))
 
     def _scope(self, request: Request) -> str | None:
-        return owner_of(request.cookies) if self._private else None
+        return visitor_of(request) if self._private else None
 
 
 async def _download(name: str, media_type: str, write: Callable[[Path], None]) -> Response:

@@ -43,7 +43,7 @@ def served(engine: Engine, roster: Any, reader: Any = None, **options: Any) -> I
 
 def made(engine: Engine, roster: Any, reader: Any = None, **options: Any) -> Any:
     """The app, from a thread of its own: it is made inside a loop, and Playwright keeps one running in this one."""
-    from kimi_ui.ui.server import create_app
+    from kimi_ui.ui.site import create_app
 
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(create_app, engine, reader, roster, **options).result()

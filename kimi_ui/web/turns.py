@@ -1,6 +1,7 @@
-"""The page's own routes under ``/kimi/``: what to show, a turn's frames, stopping a lane, pulling a model.
+"""Routes that read turns: what the page is to show, a turn's stream and frames, its texts, its answers side by side.
 
-Every turn is checked against its owner (see ``owner``); whatever is not the visitor's is not there: 404.
+Every turn is checked against its owner (see ``visitor``); what is not the visitor's is not there: 404. The verbs of a
+turn are in ``commands``.
 """
 
 from __future__ import annotations
@@ -14,56 +15,51 @@ from urllib.parse import urlsplit
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
-from ..assets import ASSETS
-from ..chat.pulls import Pulls
-from ..chat.token_counts import TokenCounts
+from ..chat.services import ChatServices
 from ..core.attachments import split
 from ..core.blind import told
+from ..core.compare.diff import count_words
 from ..core.lane import LaneSpec
 from ..core.turn import TurnFold, TurnLog
 from ..engine import Engine
 from ..engine.lane_info import lane_info
-from ..view.frames import TurnView, describe_turn, dumps
-from .owner import give_cookie, may_read, owner_of
+from ..view.attempt_history import attempt_part
+from ..view.comparison import diff_part, sources_of
+from ..view.frames import TurnView, describe_turn
+from .respond import Json, plain_text
 from .stream import TurnStreams, now_ns
+from .visitor import VisibleTurns, give_cookie, visitor_of
 
 if TYPE_CHECKING:
-    from ..log.reader import LogReader
     from ..providers.roster import Roster, Serving
 
 
-class Json(Response):
-    media_type = "application/json"
+class TurnRoutes:
+    """Turns as the page reads them, over one engine, roster and chat's services."""
 
-    def __init__(self, value: Any, status_code: int = 200) -> None:
-        super().__init__(dumps(value), status_code, {"Cache-Control": "no-store"})
-
-
-class PageRoutes:
-    """The routes over one engine and log. ``reader`` None: only what is in memory can be shown."""
-
-    def __init__(self, engine: Engine, reader: LogReader | None, roster: Roster) -> None:
+    def __init__(self, engine: Engine, roster: Roster, chat: ChatServices, visible: VisibleTurns) -> None:
         self._engine = engine
-        self._reader = reader
         self._roster = roster
+        self._chat = chat
+        self._visible = visible
         self.streams = TurnStreams()
-        self.pulls = Pulls(roster)
-        self.counts = TokenCounts()
 
     def routes(self) -> list[BaseRoute]:
         turn = "/kimi/turns/{turn_id}"
+        lane = f"{turn}/lanes/{{lane}}"
         return [
             Route("/kimi/state", self.state),
             Route(f"{turn}/events", self.events),
             Route(f"{turn}/frame", self.frame),
-            Route(f"{turn}/lanes/{{lane}}/answer", self.answer),
-            Route(f"{turn}/lanes/{{lane}}/stop", self.stop, methods=["POST"]),
-            Route("/kimi/lanes/{lane}/pull", self.pull, methods=["GET", "POST"]),
-            Mount("/kimi/assets", StaticFiles(directory=ASSETS)),
+            Route(f"{turn}/prompt", self.prompt),
+            Route(f"{turn}/attachments/{{place:int}}", self.attachment),
+            Route(f"{turn}/answers", self.answers),
+            Route(f"{turn}/diff", self.diff),
+            Route(f"{lane}/answer", self.answer),
+            Route(f"{lane}/attempts/{{number:int}}", self.attempt),
         ]
 
     async def state(self, request: Request) -> Response:
@@ -71,16 +67,16 @@ class PageRoutes:
 
         With ``new`` in the query no turn: the lanes as they are now, for a conversation that begins.
         """
-        owner = owner_of(request.cookies)
+        owner = visitor_of(request)
         await asyncio.to_thread(self._roster.refresh)
         turns: list[TurnLog] = []
         if turn_id := request.query_params.get("turn"):
-            shown = await self.found(turn_id, owner)
-            turns = await self.conversation(shown.conversation_id, owner, with_entries=False) if shown else []
+            shown = await self._visible.found(turn_id, owner)
+            turns = await self._visible.conversation(shown.conversation_id, owner, with_entries=False) if shown else []
         elif conversation := request.query_params.get("c"):
-            turns = await self.conversation(conversation, owner, with_entries=False)
+            turns = await self._visible.conversation(conversation, owner, with_entries=False)
         elif "new" not in request.query_params and owner and (live := self._engine.live_turns(owner)):
-            turns = await self.conversation(live[-1].conversation_id, owner, with_entries=False)
+            turns = await self._visible.conversation(live[-1].conversation_id, owner, with_entries=False)
         response = Json(
             {
                 "lanes": self._lanes(),
@@ -93,11 +89,11 @@ class PageRoutes:
         return response
 
     async def events(self, request: Request) -> Response:
-        return self.streams.response(request, await self.own_turn(request))
+        return self.streams.response(request, await self._visible.own_turn(request))
 
     async def frame(self, request: Request) -> Response:
         """Everything of a turn so far as one frame, for turns that are over."""
-        turn = await self.turn_of(request)
+        turn = await self._visible.turn_of(request)
 
         def whole() -> dict[str, Any] | None:
             view = TurnView(turn)
@@ -108,7 +104,7 @@ class PageRoutes:
 
     async def answer(self, request: Request) -> Response:
         """A lane's answer as the model wrote it, without its reasoning: of attempt ``attempt``, or the newest."""
-        turn = await self.turn_of(request)
+        turn = await self._visible.turn_of(request)
         lane = request.path_params["lane"]
         fold = TurnFold.of(turn).apply_all(list(turn.entries))
         attempts = fold.lanes[lane].attempts if lane in fold.lanes else []
@@ -117,67 +113,63 @@ class PageRoutes:
         if not 1 <= place <= len(attempts):
             raise HTTPException(404)
         attempt_id = attempts[place - 1]
-        return PlainTextResponse(fold.folds[attempt_id].answer.encode(errors="replace"))
+        return plain_text(fold.folds[attempt_id].answer)
 
-    async def stop(self, request: Request) -> Response:
-        turn = await self.turn_of(request)
-        self._engine.stop(turn.turn_id, request.path_params["lane"])
-        return Json({"stopping": True}, 202)
+    async def prompt(self, request: Request) -> Response:
+        """The whole prompt as it was sent, attachments included."""
+        return plain_text((await self._visible.turn_of(request)).prompt)
 
-    async def pull(self, request: Request) -> Response:
-        """POST begins to fetch the lane's model, GET tells how far it is."""
-        spec = next((spec for spec in self._engine.specs if spec.id == request.path_params["lane"]), None)
-        pull = None
-        if spec is not None:
-            pull = self.pulls.start(spec) if request.method == "POST" else self.pulls.state(spec.id)
-        if pull is None:
+    async def attachment(self, request: Request) -> Response:
+        """The text of one attachment of a sent prompt."""
+        turn = await self._visible.turn_of(request)
+        attachments = split(turn.prompt).attachments
+        place = request.path_params["place"]
+        if place >= len(attachments):
             raise HTTPException(404)
-        return Json(asdict(pull))
+        return plain_text(attachments[place].text)
+
+    async def attempt(self, request: Request) -> Response:
+        """One of a lane's attempts by its number from 1, as a frame's part of the lane."""
+        turn = await self._visible.turn_of(request)
+        lane, number = request.path_params["lane"], request.path_params["number"]
+        part = await asyncio.to_thread(attempt_part, turn, lane, number)
+        if part is None:
+            raise HTTPException(404)
+        return Json(part)
+
+    async def answers(self, request: Request) -> Response:
+        """What can be compared so far: lanes and trajectories with an answer, with their words."""
+        turn = await self._visible.turn_of(request)
+        sources = await asyncio.to_thread(sources_of, turn)
+        return Json([{"id": one.id, "label": one.label, "words": count_words(one.answer)} for one in sources])
+
+    async def diff(self, request: Request) -> Response:
+        """``?left=…&right=…``: ids as ``answers`` gives them."""
+        turn = await self._visible.turn_of(request)
+        found = {source.id: source for source in await asyncio.to_thread(sources_of, turn)}
+        try:
+            left, right = (found[request.query_params.get(side, "")] for side in ("left", "right"))
+        except KeyError:
+            raise HTTPException(404) from None
+        return Json(await asyncio.to_thread(diff_part, left, right))
 
     def _described(self, turn: TurnLog) -> dict[str, Any]:
         """A turn and, where its prompt has attachments, their tokens. Counts long texts: for a thread."""
         described = describe_turn(told(turn))
         for shown, attachment in zip(described["attachments"], split(turn.prompt).attachments, strict=True):
-            shown["tokens"] = self.counts.count(attachment.text)
+            shown["tokens"] = self._chat.counts.count(attachment.text)
         return described
 
     def _lanes(self) -> list[dict[str, Any]]:
-        specs = {spec.id: spec for spec in self._engine.specs}
+        specs = {spec.id: spec for spec in self._roster.specs}
         servings = {serving.lane: serving for serving in self._roster.servings}
         lanes = []
         for spec in specs.values():
-            offer = self.pulls.offer(spec) if spec.stand_in_for else None
+            offer = self._chat.pulls.offer(spec) if spec.stand_in_for else None
             lanes.append(
                 _describe_lane(spec, specs, servings.get(spec.id)) | {"can_pull": offer.model if offer else ""}
             )
         return lanes
-
-    async def turn_of(self, request: Request) -> TurnLog:
-        """The visitor's turn the path names, as it may be told; 404 if it is not there."""
-        return await asyncio.to_thread(told, await self.own_turn(request))
-
-    async def own_turn(self, request: Request) -> TurnLog:
-        """The same as it is, also while it is blind: for what stays on this side."""
-        turn = await self.found(request.path_params["turn_id"], owner_of(request.cookies))
-        if turn is None:
-            raise HTTPException(404)
-        return turn
-
-    async def found(self, turn_id: str, owner: str) -> TurnLog | None:
-        """The turn, running or stored; None if it is not there or not for this visitor to read."""
-        turn = self._engine.turn(turn_id)
-        if turn is None and self._reader is not None:
-            turn = await asyncio.to_thread(self._reader.turn, turn_id)
-        return turn if turn is not None and may_read(turn.owner, owner) else None
-
-    async def conversation(self, conversation_id: str, owner: str, with_entries: bool = True) -> list[TurnLog]:
-        """The conversation's turns in order; memory is newer than the log."""
-        turns: dict[int, TurnLog] = {}
-        if self._reader is not None:
-            stored = await asyncio.to_thread(self._reader.conversation, conversation_id, with_entries)
-            turns = {turn.seq: turn for turn in stored}
-        turns |= {turn.seq: turn for turn in self._engine.recent_turns(conversation_id)}
-        return [turns[seq] for seq in sorted(turns) if may_read(turns[seq].owner, owner)]
 
 
 def _describe_lane(spec: LaneSpec, specs: Mapping[str, LaneSpec], serving: Serving | None) -> dict[str, Any]:

@@ -1,0 +1,133 @@
+"""Sending a prompt and retrying a lane: what may be sent, with which attachments and settings, within which budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..core.attachments import fold
+from ..core.turn import TurnLog
+from ..engine import Engine, UnknownTurn
+
+if TYPE_CHECKING:
+    from .estimates import Estimates
+    from .prompt_settings import PromptSettings
+    from .spending import Spending
+    from .uploads import Uploads
+
+
+class NothingToSend(ValueError):
+    """The prompt has neither text nor attachments."""
+
+
+class Busy(ValueError):
+    """No prompt can be taken now: a turn before it still runs, the conversation is gone or not the one being edited."""
+
+
+class Edit(NamedTuple):
+    """The earlier prompt that the next one replaces: a conversation and the turn's number in it."""
+
+    conversation: str
+    seq: int
+
+
+class Prompt(NamedTuple):
+    """A prompt to be sent. ``attachments``: ids of uploads; ``over_budget``: the person agreed to pass their budget."""
+
+    text: str
+    conversation: str = ""  # id; empty: a new one begins
+    attachments: tuple[str, ...] = ()
+    edit: Edit | None = None
+    blind: bool = False
+    over_budget: bool = False
+
+    @classmethod
+    def read(cls, value: Mapping[str, Any]) -> Prompt:
+        """The prompt as the page sends it: an object with these keys; ``edit`` is ``{conversation, seq}`` or null."""
+        edit, attachments = value.get("edit"), value.get("attachments")
+        return cls(
+            str(value.get("text") or ""),
+            str(value.get("conversation") or ""),
+            tuple(str(key) for key in attachments) if isinstance(attachments, list) else (),
+            _edit(edit) if isinstance(edit, dict) else None,
+            value.get("blind") is True,
+            value.get("over_budget") is True,
+        )
+
+
+def _edit(value: Mapping[str, Any]) -> Edit:
+    seq = value.get("seq")
+    return Edit(str(value.get("conversation") or ""), seq if isinstance(seq, int) else -1)
+
+
+class Prompts:
+    """Sends prompts and retries over one engine. All of it may read the log, so it belongs on a thread."""
+
+    def __init__(
+        self, engine: Engine, uploads: Uploads, settings: PromptSettings, estimates: Estimates, spending: Spending
+    ) -> None:
+        self._engine = engine
+        self._uploads = uploads
+        self._settings = settings
+        self._estimates = estimates
+        self._spending = spending
+
+    def send(self, prompt: Prompt, owner: str) -> TurnLog:
+        """Send a prompt to the lanes of its conversation, with its attachments and the conversation's settings.
+
+        Raises what the person is shown: ``NothingToSend``, ``AttachmentError``, ``Busy``, ``UnknownLane``,
+        ``EngineClosed``; and what they are asked: ``OverBudget``. Then nothing was sent.
+        """
+        if not prompt.text.strip() and not prompt.attachments:
+            raise NothingToSend("There is no prompt: write something, or attach a file.")
+        conversation, edit = prompt.conversation, prompt.edit
+        if conversation and (whose := self._engine.owner_of(conversation)) != owner:
+            if whose is None:
+                raise Busy("This conversation is not here any more, it was deleted: press New, then send.")
+            conversation, edit = "", None  # one that may only be read, the command line's: a new one begins
+        if edit and (not conversation or edit.conversation != conversation or edit.seq < 0):
+            raise Busy("The prompt being edited is of another conversation: cancel the edit, then send.")
+        before_seq = edit.seq if edit else math.inf
+        if any(not turn.closed and turn.seq < before_seq for turn in self._engine.recent_turns(conversation)):
+            raise Busy("The lanes are still answering: wait for them, or stop them.")
+        text = fold(prompt.text, self._uploads.of(owner, prompt.attachments))
+        settings = self._settings.of(owner, conversation)
+        specs = self._engine.specs
+        try:
+            turn = self._spending.send(
+                lambda: self._engine.send(
+                    text,
+                    lanes=settings.lanes_on(spec.id for spec in specs),
+                    conversation_id=conversation or None,
+                    fork_at=edit.seq if edit else None,
+                    owner=owner,
+                    system=settings.system,
+                    choices=settings.choices(specs),
+                    blind=prompt.blind,
+                ),
+                lambda: self._estimates.total(conversation, before_seq, text, settings),
+                owner=owner,
+                conversation_id=conversation,
+                confirmed=prompt.over_budget,
+            )
+        except UnknownTurn as error:
+            raise Busy(str(error)) from error
+        if turn.conversation_id != conversation:
+            self._settings.begin(owner, turn.conversation_id, settings, is_new=not conversation)
+        self._uploads.drop(owner, prompt.attachments)
+        return turn
+
+    def retry(self, turn: TurnLog, lane: str, owner: str, over_budget: bool = False) -> None:
+        """Send a turn's prompt to one lane again.
+
+        Raises ``OverBudget`` unless ``over_budget``, ``UnknownTurn``, ``UnknownLane``, ``LaneBusy``, ``EngineClosed``.
+        """
+        self._spending.send(
+            lambda: self._engine.retry(turn.turn_id, lane, owner=owner),
+            lambda: self._estimates.total_of_turn(turn, [lane]),
+            owner=owner,
+            conversation_id=turn.conversation_id,
+            confirmed=over_budget,
+            what="retry",
+        )

@@ -1,0 +1,126 @@
+"""The app: our own routes, then Gradio mounted at ``/``, as one ASGI app.
+
+Settings that matter here and why: analytics off before Gradio is imported (it would ask its servers for its newest
+version), run history off (it keeps prompts in the browser in clear), API docs, monitoring and direct calls past the
+queue off. Every response passes ``guard``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from ..assets import ASSETS
+from ..chat.services import ChatServices
+from ..config import hidden_from_clients
+from ..engine import Engine
+from ..tokenizers import counter
+from ..view.lane_colours import accent_css
+from ..web.commands import CommandRoutes
+from ..web.composer import ComposerRoutes
+from ..web.conversations import ConversationRoutes
+from ..web.guard import Guard, Hosts, broken, known_hosts
+from ..web.lanes import LaneRoutes
+from ..web.login import Login
+from ..web.stats import StatsRoutes
+from ..web.turns import TurnRoutes
+from ..web.visitor import VisibleTurns
+from .environment import harden_environment
+
+if TYPE_CHECKING:
+    from ..log.reader import LogReader
+    from ..providers.roster import Roster
+
+STYLES = (
+    *("kimi", "lane", "chat", "race", "compare", "markdown", "highlight"),
+    *("lanes_tab", "stats", "sidebar", "replay", "targets"),
+)
+
+
+def create_app(
+    engine: Engine,
+    reader: LogReader | None,
+    roster: Roster,
+    *,
+    hosts: Hosts | None = None,
+    password: str = "",
+    budget_usd: float | None = None,
+) -> FastAPI:
+    """The whole ASGI app. ``hosts``: the names it answers to (loopback's, if None); ``password``: asked of everybody;
+    ``budget_usd``: see ``Settings``.
+
+    Made inside an event loop: outside of one Gradio opens one for every lock and forgets it.
+    """
+
+    async def make() -> FastAPI:
+        app = _create(engine, reader, roster, bool(password), budget_usd)
+        if password:
+            app.add_middleware(Login, password=password)
+        app.add_middleware(Guard, hosts=hosts or known_hosts("127.0.0.1"))  # added last: outermost
+        app.add_exception_handler(Exception, broken)  # which is answered outside of it
+        return app
+
+    return asyncio.run(make())
+
+
+def _create(
+    engine: Engine, reader: LogReader | None, roster: Roster, private: bool, budget_usd: float | None
+) -> FastAPI:
+    """Gradio is imported here, not before: it takes seconds. ``private``: statistics are of one's own turns only."""
+    harden_environment()
+    with hidden_from_clients():
+        import gradio as gr
+
+    from . import app as page
+    from .theme import theme
+
+    chat = ChatServices(engine, reader, roster, budget_usd)
+    visible = VisibleTurns(engine, reader)
+    turns = TurnRoutes(engine, roster, chat, visible)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # 0.15 s, which the first token should not wait for
+        threading.Thread(target=counter, name="vocabulary", daemon=True).start()
+        yield
+        await chat.pulls.close()
+        await asyncio.to_thread(engine.close)
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.state.streams = turns.streams
+    app.router.routes += [
+        *turns.routes(),
+        *CommandRoutes(engine, chat, visible).routes(),
+        *ConversationRoutes(engine, reader, visible).routes(),
+        *ComposerRoutes(chat, roster, visible).routes(),
+        *LaneRoutes(roster, chat.pulls).routes(),
+        *(StatsRoutes(reader, private).routes() if reader is not None else []),
+        Mount("/kimi/assets", StaticFiles(directory=ASSETS)),
+    ]
+    head = f"<style>{accent_css()}</style>" + "".join(
+        f'<link rel="stylesheet" href="/kimi/assets/{name}.css">' for name in STYLES
+    )
+    mounted: FastAPI = gr.mount_gradio_app(
+        app,
+        page.build(engine, reader, roster, chat, private),
+        path="/",
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        max_file_size="1mb",
+        enable_monitoring=False,
+        ssr_mode=False,
+        mcp_server=False,
+        pwa=False,
+        theme=theme(),
+        head=head,
+        app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
+    )
+    return mounted

@@ -1,0 +1,148 @@
+"""Routes of a turn's verbs: stop, retry, edit, vote, and taking a lane's reasoning for its answer.
+
+While a turn is blind its lanes are named by their slots here too (see ``core.blind``); what comes in as a slot is
+turned into the lane on this side. A command that cannot be done is answered with ``{"error": sentence}`` and, where the
+page can do something about it, a ``code``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from ..chat.services import ChatServices
+from ..chat.spending import OverBudget
+from ..core.attachments import split
+from ..core.blind import is_blind, slot_names
+from ..core.turn import TurnLog, promotion
+from ..core.vote import NONE, Vote
+from ..engine import Engine, EngineClosed, LaneBusy, UnknownLane, UnknownTurn
+from ..log.votes import vote_op
+from ..view.comparison import sources_of
+from ..view.frames import TurnView, describe_turn
+from .respond import Json, json_of, refusal
+from .stream import now_ns
+from .visitor import VisibleTurns, visitor_of
+
+NOT_YOURS = "This turn was sent by the command line or a program, so it is only read here. Send its prompt as your own."
+GONE = "This turn is not here any more."
+
+
+class CommandRoutes:
+    """The verbs over one engine and its log."""
+
+    def __init__(self, engine: Engine, chat: ChatServices, visible: VisibleTurns) -> None:
+        self._engine = engine
+        self._chat = chat
+        self._visible = visible
+
+    def routes(self) -> list[BaseRoute]:
+        turn = "/kimi/turns/{turn_id}"
+        lane = f"{turn}/lanes/{{lane}}"
+        return [
+            Route(f"{turn}/edit", self.edit, methods=["POST"]),
+            Route(f"{turn}/vote", self.vote, methods=["POST"]),
+            Route(f"{lane}/stop", self.stop, methods=["POST"]),
+            Route(f"{lane}/retry", self.retry, methods=["POST"]),
+            Route(f"{lane}/promote", self.promote, methods=["POST"]),
+        ]
+
+    async def stop(self, request: Request) -> Response:
+        turn = await self._visible.turn_of(request)
+        self._engine.stop(turn.turn_id, request.path_params["lane"])
+        return Json({"stopping": True}, 202)
+
+    async def retry(self, request: Request) -> Response:
+        """Send the prompt to a lane again. Where that would pass a budget the refusal has the code ``over_budget``: the
+        page asks the person, and repeats the request with ``over_budget=yes`` in the query."""
+        turn_id, lane = request.path_params["turn_id"], request.path_params["lane"]
+        owner = visitor_of(request)
+        turn = await self._visible.found(turn_id, owner)
+        if turn is None:
+            return refusal(GONE, 404)
+        if turn.owner != owner:
+            return refusal(NOT_YOURS, 409)
+        confirmed = request.query_params.get("over_budget") == "yes"
+        try:
+            await asyncio.to_thread(self._chat.prompts.retry, turn, lane, owner, confirmed)
+        except OverBudget as question:
+            return refusal(str(question), 409, code="over_budget")
+        except UnknownTurn as error:
+            return refusal(str(error), 404)
+        except (UnknownLane, LaneBusy) as error:
+            return refusal(str(error), 409)
+        except EngineClosed as error:
+            return refusal(str(error), 503)
+        return Json({}, 202)
+
+    async def edit(self, request: Request) -> Response:
+        """Take a sent prompt apart for editing: its text, and its attachments attached again."""
+        turn = await self._visible.turn_of(request)
+        parts = await asyncio.to_thread(split, turn.prompt)
+        owner = visitor_of(request)
+        attachments = []
+        for attachment in parts.attachments:
+            n_tokens = await asyncio.to_thread(self._chat.counts.count, attachment.text)
+            key = self._chat.uploads.add(owner, attachment)
+            attachments.append({"id": key, "name": attachment.name, "tokens": n_tokens})
+        return Json({"text": parts.text, "attachments": attachments, "seq": turn.seq})
+
+    async def vote(self, request: Request) -> Response:
+        """Body ``{choice, lane}``, see ``core.vote``. Answers with the turn as it may be told from now on.
+
+        ``choice`` none takes a vote back; for a blind turn it opens it without one.
+        """
+        asked = await json_of(request)
+        turn = await self._visible.own_turn(request)
+        blind = is_blind(turn)
+        choice, lane = str(asked.get("choice") or ""), str(asked.get("lane") or "")
+        if blind and choice != NONE and not turn.closed:
+            return refusal("The answers are not shown yet: vote once they are.", 409)
+        try:
+            vote = Vote(
+                choice=choice,
+                lane=slot_names(turn).get(lane, "") if blind else lane,
+                field=await asyncio.to_thread(_answered, turn) if choice != NONE else (),
+                blind=blind,
+                speed_visible=not blind,
+                voted_at_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            )
+        except ValueError as error:
+            return refusal(str(error), 422)
+        if self._engine.log is not None:
+            await asyncio.wrap_future(self._engine.log.write([vote_op(turn.turn_id, vote)]))
+        turn.vote = vote
+        return Json(describe_turn(turn))
+
+    async def promote(self, request: Request) -> Response:
+        """Take the lane's reasoning for its answer (see ``core.events.Promoted``). Answers with what the page shows of
+        the lane from now on, as a frame's part."""
+        turn = await self._visible.own_turn(request)
+        lane, n_known = request.path_params["lane"], len(turn.entries)
+        entry = None if is_blind(turn) else await asyncio.to_thread(promotion, turn, lane)
+        if entry is None:
+            return refusal("There is no reasoning here that could stand as the answer. Reload the page.", 409)
+        try:
+            self._engine.add(turn, entry)
+        except EngineClosed as error:
+            return refusal(str(error), 503)
+
+        def news() -> dict[str, Any]:
+            view = TurnView(turn)
+            view.resume(n_known)
+            view.catch_up()
+            frame = view.frame(now_ns(turn))
+            part: dict[str, Any] = frame["lanes"][lane] if frame else {}
+            return part
+
+        return Json(await asyncio.to_thread(news))
+
+
+def _answered(turn: TurnLog) -> tuple[str, ...]:
+    """The lanes that have an answer by now."""
+    return tuple(source.id for source in sources_of(turn) if source.id in {info.id for info in turn.lanes})

@@ -1,0 +1,176 @@
+"""Routes of the composer: attachments, estimate, what was spent and the budget, settings, model lists.
+
+What is not the visitor's is not there. A request that cannot be done is answered with ``{"error": sentence}``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from ..chat.services import ChatServices
+from ..core.attachments import MAX_FILE_BYTES, AttachmentError, clean_name, fold, read_attachment, too_large
+from ..core.budget import BudgetError, read_budget
+from ..core.conversation_settings import (
+    ONE_TEMPERATURE_NOTE,
+    ConversationSettings,
+    SettingsError,
+    has_one_temperature,
+    read,
+)
+from ..providers.base import ProviderError
+from .respond import Json, body_of, json_of, refusal
+from .visitor import VisibleTurns, visitor_of
+
+if TYPE_CHECKING:
+    from ..providers.roster import Roster
+
+MODELS_FOR_S = 60.0  # a provider's list is asked for again after this
+MODELS_WAIT_S = 20.0
+
+
+class ComposerRoutes:
+    """What a person does before they send, over one chat's services and roster."""
+
+    def __init__(self, chat: ChatServices, roster: Roster, visible: VisibleTurns) -> None:
+        self._chat = chat
+        self._roster = roster
+        self._visible = visible
+        self._models: dict[str, tuple[float, list[str]]] = {}
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route("/kimi/attachments", self.attach, methods=["POST"]),
+            Route("/kimi/attachments/{key}", self.detach, methods=["DELETE"]),
+            Route("/kimi/estimate", self.estimate, methods=["POST"]),
+            Route("/kimi/spent", self.spent),
+            Route("/kimi/budget", self.budget, methods=["GET", "PUT"]),
+            Route("/kimi/settings", self.settings, methods=["GET", "PUT"]),
+            Route("/kimi/lanes/{lane}/models", self.models),
+        ]
+
+    # -- attachments
+
+    async def attach(self, request: Request) -> Response:
+        """The file's bytes are the body, its name the query's ``name``."""
+        name = request.query_params.get("name", "file")
+        size = request.headers.get("content-length", "")
+        if size.isdigit() and int(size) > MAX_FILE_BYTES:
+            return refusal(str(too_large(clean_name(name), int(size))), 413)
+        data = await body_of(request, MAX_FILE_BYTES + 1)
+        try:
+            attachment = await asyncio.to_thread(read_attachment, name, data)
+        except AttachmentError as error:
+            return refusal(str(error), 422)
+        n_tokens = await asyncio.to_thread(self._chat.counts.count, attachment.text)
+        key = self._chat.uploads.add(visitor_of(request), attachment)
+        return Json({"id": key, "name": attachment.name, "tokens": n_tokens})
+
+    async def detach(self, request: Request) -> Response:
+        self._chat.uploads.drop(visitor_of(request), [request.path_params["key"]])
+        return Json({})
+
+    # -- before sending
+
+    async def estimate(self, request: Request) -> Response:
+        """Body: ``{conversation, before, text, attachments}``; see ``Estimates.of``. No lanes: nothing to estimate."""
+        asked = await json_of(request)
+        owner = visitor_of(request)
+        conversation = await self._visible.asked_for(str(asked.get("conversation") or ""), owner)
+        before = asked.get("before")
+        before_seq = before if isinstance(before, int) else math.inf
+        try:
+            attachments = self._chat.uploads.of(owner, [str(key) for key in asked.get("attachments") or []])
+            settings = await asyncio.to_thread(self._chat.settings.of, owner, conversation)
+            prompt = fold(str(asked.get("text") or ""), attachments)
+            return Json(await asyncio.to_thread(self._chat.estimates.of, conversation, before_seq, prompt, settings))
+        except AttachmentError as error:
+            return Json({"lanes": [], "error": str(error)})  # to be refused when it is sent, not while it is written
+
+    async def spent(self, request: Request) -> Response:
+        """What the visitor has spent today, and on the conversation ``c`` if it is theirs; see ``Spending.totals``."""
+        owner = visitor_of(request)
+        try:
+            conversation = await self._visible.asked_for(request.query_params.get("c", ""), owner)
+        except HTTPException:
+            conversation = ""  # a page asks again when a turn ends, which may be because its conversation was deleted
+        return Json(await asyncio.to_thread(self._chat.spending.totals, owner, conversation))
+
+    async def budget(self, request: Request) -> Response:
+        """GET or PUT the visitor's budget, USD or null; both answer it, and what the server's is of a day."""
+        owner = visitor_of(request)
+        if request.method == "PUT":
+            try:
+                wanted = read_budget(await json_of(request))
+            except BudgetError as error:
+                return refusal(str(error), 422)
+            if not owner:
+                return refusal("This browser keeps no cookies, so nothing can be set for you. Allow them here.", 409)
+            self._chat.spending.set_budget(owner, wanted)
+        budget = await asyncio.to_thread(self._chat.spending.budget, owner)
+        return Json({**budget._asdict(), "server_day_usd": self._chat.spending.budget_usd})
+
+    # -- settings
+
+    async def settings(self, request: Request) -> Response:
+        """GET or PUT the settings of the conversation ``c`` (of the one to begin, without); both answer all of it."""
+        owner = visitor_of(request)
+        conversation = await self._visible.asked_for(request.query_params.get("c", ""), owner)
+        if request.method == "PUT":
+            try:
+                wanted = read(await json_of(request))
+            except SettingsError as error:
+                return refusal(str(error), 422)
+            if not wanted.lanes_on(spec.id for spec in self._roster.specs):
+                return refusal("At least one lane has to take part. Leave one on.", 422)
+            self._chat.settings.set(owner, conversation, wanted)
+        settings = await asyncio.to_thread(self._chat.settings.of, owner, conversation)
+        return Json({"settings": settings.as_dict(), "lanes": self._lanes(settings), "note": ONE_TEMPERATURE_NOTE})
+
+    def _lanes(self, settings: ConversationSettings) -> list[dict[str, Any]]:
+        """The lanes as configured, so that the drawer can say what an empty field means."""
+        specs = {spec.id: spec for spec in self._roster.specs}
+        lanes = []
+        for spec in specs.values():
+            chosen = settings.lanes[spec.id].model if spec.id in settings.lanes else ""
+            params = {**specs.get(spec.of, spec).params, **spec.params}
+            lanes.append(
+                {
+                    "id": spec.id,
+                    "label": spec.label,
+                    "model": spec.model,
+                    "has_models": specs.get(spec.of, spec).provider != "embedded",
+                    "width": spec.width if spec.provider == "heavy" else 0,
+                    "max_tokens": params.get("max_tokens"),
+                    "temperature": params.get("temperature"),
+                    "one_temperature": has_one_temperature(chosen or spec.model),
+                    "send_reasoning": spec.send_reasoning,
+                    "system": spec.system,
+                }
+            )
+        return lanes
+
+    async def models(self, request: Request) -> Response:
+        """The models the lane's provider lists."""
+        lane = request.path_params["lane"]
+        if lane not in {spec.id for spec in self._roster.specs}:
+            raise HTTPException(404)
+        known = self._models.get(lane)
+        if known is None or time.monotonic() - known[0] > MODELS_FOR_S:
+            try:
+                async with asyncio.timeout(MODELS_WAIT_S):
+                    listed = await self._roster.models_of(lane)
+            except ProviderError as error:
+                failure = error.failure
+                return refusal(" ".join(part for part in (failure.message, failure.remedy) if part), 502)
+            except TimeoutError:
+                return refusal("The provider did not send its list of models in time. Try again.", 504)
+            known = self._models[lane] = (time.monotonic(), listed)
+        return Json({"models": known[1]})

@@ -1,0 +1,101 @@
+"""The server: one ASGI app on uvicorn, until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+STOP_GRACE_S = 1.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class PortInUse(OSError):
+    """That address and port cannot be listened on; mostly somebody else does already."""
+
+
+@contextlib.contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A bound socket, so that a taken port is known before seconds of start-up."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen(2048)
+        except socket.gaierror as error:
+            raise PortInUse(f"{host} is not an address of this machine ({error.strerror}); correct --host.") from error
+        except OSError as error:
+            raise PortInUse(
+                f"Port {port} on {host} cannot be used ({error.strerror}): "
+                "stop what runs there, or give another with --port."
+            ) from error
+        listener.setblocking(False)
+        yield listener
+
+
+def serve(
+    app: ASGIApp,
+    listener: socket.socket,
+    *,
+    on_ready: Callable[[str], Any] = lambda url: None,
+    on_exit: Callable[[], Any] = lambda: None,
+) -> None:
+    """Serve ``app`` on a socket of ``listening`` until SIGTERM or Ctrl-C, then return.
+
+    ``on_ready(url)`` is called once requests are answered; ``on_exit()`` when the server is told to stop, before it
+    waits for open responses: it ends those that would not end without it.
+    """
+    config = uvicorn.Config(
+        app,
+        loop="asyncio",  # the loop all of this is tested and measured with, whatever else is installed
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=int(STOP_GRACE_S),
+        server_header=False,
+        ws="none",
+    )
+    host, port = listener.getsockname()[:2]
+    _Server(config, lambda: on_ready(_url(host, port)), on_exit).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that reports when it is ready and when it is told to stop, and then simply returns."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], Any], on_exit: Callable[[], Any]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+        self._on_exit = on_exit
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Like uvicorn's, which afterwards raises the signal again: that would end the process before its caller."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        self._on_exit()
+        super().handle_exit(sig, frame)
+
+
+def _url(host: str, port: int) -> str:
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}"
