@@ -49,6 +49,8 @@ CONFINED = {
     "sqlite_utils": {"kimi_ui/log/"},
     "sqlite3": {"kimi_ui/log/", "kimi_ui/stats/"},
     "gradio": {"kimi_ui/ui/"},
+    "jinja2": {"kimi_ui/view/jinja.py"},
+    "html": {"kimi_ui/core/markdown/", "kimi_ui/providers/errors.py"},  # elsewhere templates escape
 }
 """Libraries and the only files or folders that may import them."""
 
@@ -185,13 +187,21 @@ def test_no_tracked_file_contains(what: str) -> None:
 
 
 def test_no_html_template_has_double_braces() -> None:
-    """Gradio's gr.HTML evaluates ``${…}`` of the data as JavaScript in a template with ``{{…}}``."""
+    """Gradio's gr.HTML evaluates ``${…}`` of the data as JavaScript in a template with ``{{…}}``.
+
+    Jinja's templates (``*.html.jinja``) are rendered on the server and never given to Gradio as a template.
+    """
     wrong = [name for name, text in tracked_texts() if name.endswith((".html", ".htm", ".css")) and "{{" in text]
     for path in (PACKAGE / "ui").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.keyword) and node.arg in ("html_template", "css_template", "js_on_load"):
                 wrong += [f"{path.name}:{text.lineno}" for text in ast.walk(node.value) if _has_double_braces(text)]
+                wrong += [f"{path.name}:{call.lineno}" for call in ast.walk(node.value) if _is_rendered(call)]
     assert not wrong, wrong
+
+
+def _is_rendered(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2].startswith("render")
 
 
 def _has_double_braces(node: ast.AST) -> bool:

@@ -20,7 +20,7 @@ from kimi_ui.log.writer import LogWriter
 from kimi_ui.stats.sample import Filters
 from kimi_ui.stats.statistics import wilson
 from kimi_ui.stats.votes import LaneVotes, PairVotes, Votes, sentence, votes
-from kimi_ui.ui.stats_votes import section
+from kimi_ui.ui.stats_html import voted
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
 from tests.support.waiting import until
 
@@ -160,11 +160,11 @@ def test_the_section_of_the_stats_tab_escapes_names() -> None:
     lane = LaneVotes("a", hostile, True, 4, 3, 0, 1, 0, 0.75, wilson(3, 4))
     other = LaneVotes("b", "B", True, 4, 1, 0, 3, 0, 0.25, wilson(1, 4))
     pair = PairVotes("a", "b", hostile, "B", True, 3, 1, 0, 0.75, wilson(3, 4))
-    shown = section(Votes(4, [lane, other], [pair]), ["b", "a"])
+    shown = voted(Votes(4, [lane, other], [pair]), ["b", "a"])
     assert "<img" not in shown and shown.count("&lt;img") == 2
     assert "var(--kimi-lane-1)" in shown and "4 turns" in shown
     assert "75 %" in shown and "With names" not in shown
-    assert section(Votes(0, [], []), ["a"]) == ""
+    assert voted(Votes(0, [], []), ["a"]) == ""
 
 
 def test_a_lane_called_tie_is_not_a_tie(setting: Setting) -> None:

@@ -25,7 +25,7 @@ from ..stats.sample import Filters, Sample
 from ..stats.summary import BY_COLUMN, METRICS, as_dict, splits
 from ..stats.votes import votes
 from ..web.visitor import visitor_of
-from . import stats_html, stats_plots, stats_votes
+from . import stats_html, stats_plots
 from .stats_plots import Look
 
 REPORTED_LABEL = "Published report (means over 5 prompts, tokens/s undefined)"
@@ -175,7 +175,7 @@ class StatsView:
         return [
             stats_html.overview(sample, look, filtered=form != Form()),
             stats_html.paired(sample, metric) + legend if sample.series else "",
-            stats_votes.section(votes(self._reader, filters), self._lanes()),
+            stats_html.voted(votes(self._reader, filters), self._lanes()),
             _shown(distribution),
             _shown(stats_plots.timeline(points, metric, look)),
             _shown(stats_plots.time_split(splits(sample))),

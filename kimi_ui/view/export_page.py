@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from ..core.attachments import split
 from ..core.turn import TurnLog
 from .bundle import bundle_scripts, bundle_styles
 from .frames import dumps
+from .jinja import render
 from .lane_colours import accent_css
 from .replay import replay_document
 
@@ -31,27 +31,6 @@ _ABSENT = {
     "export_menu.js": "export const exportMenu = () => null;",
 }
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="referrer" content="no-referrer">
-<meta name="generator" content="Kimi UI">
-<title>{title}</title>
-<style>{styles}</style>
-</head>
-<body>
-<header class="standalone-head"><h1 dir="auto">{title}</h1><p>{note}</p></header>
-<noscript><p class="standalone-noscript">JavaScript draws what this page holds; it fetches nothing.</p></noscript>
-<main></main>
-<script type="application/json" id="kimi-export">{data}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
-
 
 def page_of(turns: Sequence[TurnLog], title: str, *, reasoning: bool = True) -> str:
     """The page; ``reasoning`` False leaves every word of it out, not its times."""
@@ -64,10 +43,11 @@ def page_of(turns: Sequence[TurnLog], title: str, *, reasoning: bool = True) -> 
         "base-uri 'none'; form-action 'none'; frame-src 'none'; connect-src 'none'; img-src 'none'"
     )
     replays = [replay_document(turn, reasoning=reasoning) for turn in turns]
-    return _PAGE.format(
+    return render(
+        "export",
         policy=policy,
-        title=html.escape(title),
-        note=html.escape(_note(turns, reasoning)),
+        title=title,
+        note=_note(turns, reasoning),
         styles=styles,
         script=script,
         data=_json({"replays": replays, "routes": _routes(turns)}),

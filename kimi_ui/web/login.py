@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import html
 import ipaddress
 import re
 import secrets
@@ -23,6 +22,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..view.jinja import render
+
 COOKIE = "kimi_session"
 LOGGED_IN = "kimi_logged_in"  # in the scope of a request that came past here, so that the page can offer to log out
 LOGIN, LOGOUT = "/kimi/login", "/kimi/logout"
@@ -30,22 +31,6 @@ SESSION_S = 30 * 24 * 3600
 MAX_TRIES, TRIES_S = 5, 60.0  # wrong tries of one address within that time
 MAX_FORM_BYTES = 10_000
 
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Kimi UI</title><style>
-:root {{ color-scheme: light dark }}
-body {{ font: 16px/1.5 system-ui, sans-serif; display: grid; place-items: center; min-height: 90vh; margin: 0 }}
-form {{ display: grid; gap: .75rem; width: min(20rem, 90vw) }} h1 {{ font-size: 1.25rem; margin: 0 }}
-input, button {{ font: inherit; padding: .6rem .75rem; border-radius: .5rem; border: 1px solid #8888 }}
-button {{ background: #4f46e5; color: #fff; border: 0; cursor: pointer }}
-[role=alert] {{ margin: 0; min-height: 1.5em }}
-</style></head><body><main><form method="post" action="{action}"><h1>Kimi UI</h1>{form}</form></main></body></html>"""
-ASK = """<label for="password">Password</label>
-<input id="password" name="password" type="password" autocomplete="current-password" required autofocus>
-<input name="next" type="hidden" value="{next}">
-<button>Enter</button><p role="alert">{message}</p>"""
-LEAVE = """<p>Your conversations stay: this browser finds them again.</p><button>Log out</button><a href="/">Stay</a>"""
-AGAIN = """<!doctype html><html lang="en"><meta http-equiv="refresh" content="0; url={next}"><title>Kimi UI</title>"""
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'",
@@ -92,12 +77,12 @@ class Login:
     def _send_to_form(self, request: Request) -> Response:
         wanted = own_path(f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path)
         if request.headers.get("sec-fetch-site") == "cross-site":
-            return HTMLResponse(AGAIN.format(next=html.escape(wanted)), headers=PAGE_HEADERS)
+            return HTMLResponse(render("again", next=wanted), headers=PAGE_HEADERS)
         return RedirectResponse(LOGIN if wanted == "/" else f"{LOGIN}?next={quote(wanted, safe='')}", 303)
 
     def _log_out(self, request: Request) -> Response:
         if request.method != "POST":
-            return _page(LOGOUT, LEAVE)
+            return _page(action=LOGOUT, next="", message="")
         self._sessions.pop(_hashed(request.cookies.get(COOKIE, "")), None)
         response = RedirectResponse(LOGIN, 303)
         response.delete_cookie(COOKIE)
@@ -152,11 +137,11 @@ def own_path(path: str) -> str:
 
 
 def _form(message: str, wanted: str, status: int = 200) -> HTMLResponse:
-    return _page(LOGIN, ASK.format(message=html.escape(message), next=html.escape(wanted)), status)
+    return _page(status, action=LOGIN, next=wanted, message=message)
 
 
-def _page(action: str, form: str, status: int = 200) -> HTMLResponse:
-    return HTMLResponse(PAGE.format(action=action, form=form), status, PAGE_HEADERS)
+def _page(status: int = 200, **values: str) -> HTMLResponse:
+    return HTMLResponse(render("login", **values), status, PAGE_HEADERS)
 
 
 def _hashed(text: str) -> str:

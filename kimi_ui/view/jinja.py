@@ -1,0 +1,30 @@
+"""HTML written on the server: Jinja templates that escape every value, except one marked ``safe`` in the template.
+
+They are not Gradio's: an ``html_template`` of ``gr.HTML`` must hold no ``{{`` (``tests/test_layers.py``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,  # a value the template asks for and does not get is an error, not a gap
+    trim_blocks=True,
+    lstrip_blocks=True,
+    auto_reload=False,
+)
+
+
+def render(name: str, **values: Any) -> str:
+    """The document of ``templates/NAME.html.jinja``."""
+    return _ENVIRONMENT.get_template(f"{name}.html.jinja").render(values)
+
+
+def render_part(name: str, part: str, *values: Any) -> str:
+    """One part of a document: the macro ``part`` of ``templates/NAME.html.jinja``."""
+    return str(getattr(_ENVIRONMENT.get_template(f"{name}.html.jinja").module, part)(*values))
