@@ -29,6 +29,7 @@ from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
 from kimi_ui.web.commands import CommandRoutes
 from kimi_ui.web.composer import ComposerRoutes
+from kimi_ui.web.page_state import PageState
 from kimi_ui.web.visitor import COOKIE, VisibleTurns, owner_of
 from tests.support.chat_site import endless, open_site, spoken
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
@@ -167,8 +168,8 @@ class Desk:
         self.engine.start()
         self.chat = ChatServices(self.engine, reader, roster, budget_usd)
         visible = VisibleTurns(self.engine, reader)
-        composer = ComposerRoutes(self.chat, roster, visible)
-        self.routes = [*composer.routes(), *CommandRoutes(self.engine, self.chat, visible).routes()]
+        commands = CommandRoutes(self.engine, self.chat, PageState(self.engine, roster, self.chat), visible)
+        self.routes = [*ComposerRoutes(self.chat, roster, visible).routes(), *commands.routes()]
 
 
 @contextmanager

@@ -144,7 +144,7 @@ def test_a_server_others_can_reach_takes_addresses_but_not_foreign_names() -> No
     ],
 )
 def test_writes_from_elsewhere_are_refused(port: int, method: str, headers: dict[str, str]) -> None:
-    for path in ("/gradio_api/queue/join", "/kimi/turns/1/stop"):
+    for path in ("/gradio_api/queue/join", "/kimi/turns", "/kimi/turns/1/stop"):
         assert ask(port, path, method, b"{}", **headers).status == 403
 
 

@@ -29,6 +29,7 @@ from ..web.conversations import ConversationRoutes
 from ..web.guard import Guard, Hosts, broken, known_hosts
 from ..web.lanes import LaneRoutes
 from ..web.login import Login
+from ..web.page_state import PageState
 from ..web.stats import StatsRoutes
 from ..web.turns import TurnRoutes
 from ..web.visitor import VisibleTurns
@@ -83,7 +84,8 @@ def _create(
 
     chat = ChatServices(engine, reader, roster, budget_usd)
     visible = VisibleTurns(engine, reader)
-    turns = TurnRoutes(engine, roster, chat, visible)
+    state = PageState(engine, roster, chat)
+    turns = TurnRoutes(engine, roster, state, visible)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -97,7 +99,7 @@ def _create(
     app.state.streams = turns.streams
     app.router.routes += [
         *turns.routes(),
-        *CommandRoutes(engine, chat, visible).routes(),
+        *CommandRoutes(engine, chat, state, visible).routes(),
         *ConversationRoutes(engine, reader, visible).routes(),
         *ComposerRoutes(chat, roster, visible).routes(),
         *LaneRoutes(roster, chat.pulls).routes(),

@@ -1,4 +1,4 @@
-"""Routes of a turn's verbs: stop, retry, edit, vote, and taking a lane's reasoning for its answer.
+"""Routes of a turn's verbs: send, stop, retry, edit, vote, and taking a lane's reasoning for its answer.
 
 While a turn is blind its lanes are named by their slots here too (see ``core.blind``); what comes in as a slot is
 turned into the lane on this side. A command that cannot be done is answered with ``{"error": sentence}`` and, where the
@@ -11,13 +11,15 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from ..chat.prompts import Busy, NothingToSend, Prompt
 from ..chat.services import ChatServices
 from ..chat.spending import OverBudget
-from ..core.attachments import split
+from ..core.attachments import AttachmentError, split
 from ..core.blind import is_blind, slot_names
 from ..core.turn import TurnLog, promotion
 from ..core.vote import NONE, Vote
@@ -25,6 +27,7 @@ from ..engine import Engine, EngineClosed, LaneBusy, UnknownLane, UnknownTurn
 from ..log.votes import vote_op
 from ..view.comparison import sources_of
 from ..view.frames import TurnView, describe_turn
+from .page_state import PageState
 from .respond import Json, json_of, refusal
 from .stream import now_ns
 from .visitor import VisibleTurns, visitor_of
@@ -33,18 +36,35 @@ NOT_YOURS = "This turn was sent by the command line or a program, so it is only 
 GONE = "This turn is not here any more."
 
 
+REFUSALS: dict[type[Exception], tuple[int, str]] = {
+    NothingToSend: (422, "nothing_to_send"),
+    AttachmentError: (422, "attachment"),
+    OverBudget: (409, "over_budget"),
+    Busy: (409, "busy"),
+    LaneBusy: (409, "busy"),
+    UnknownLane: (409, "unknown_lane"),
+    UnknownTurn: (404, "unknown_turn"),
+    EngineClosed: (503, "closing"),
+}
+"""Why a prompt or a retry is not sent: the status and the code of the answer."""
+REFUSED = tuple(REFUSALS)
+
+
 class CommandRoutes:
     """The verbs over one engine and its log."""
 
-    def __init__(self, engine: Engine, chat: ChatServices, visible: VisibleTurns) -> None:
+    def __init__(self, engine: Engine, chat: ChatServices, state: PageState, visible: VisibleTurns) -> None:
         self._engine = engine
         self._chat = chat
+        self._state = state
         self._visible = visible
 
     def routes(self) -> list[BaseRoute]:
         turn = "/kimi/turns/{turn_id}"
         lane = f"{turn}/lanes/{{lane}}"
         return [
+            Route("/kimi/turns", self.send, methods=["POST"]),
+            Route(f"{turn}/stop", self.stop, methods=["POST"]),
             Route(f"{turn}/edit", self.edit, methods=["POST"]),
             Route(f"{turn}/vote", self.vote, methods=["POST"]),
             Route(f"{lane}/stop", self.stop, methods=["POST"]),
@@ -52,9 +72,23 @@ class CommandRoutes:
             Route(f"{lane}/promote", self.promote, methods=["POST"]),
         ]
 
+    async def send(self, request: Request) -> Response:
+        """Send a prompt; body: see ``chat.prompts.Prompt``. Answers like ``/kimi/state``, with the new turn only.
+
+        Where it would pass a budget the refusal has the code ``over_budget``: the page asks the person, and repeats the
+        request with ``over_budget``.
+        """
+        prompt = Prompt.read(await json_of(request))
+        try:
+            turn = await run_in_threadpool(self._chat.prompts.send, prompt, visitor_of(request))
+        except REFUSED as error:
+            return refused(error)
+        return Json(await run_in_threadpool(self._state.of, [turn]), 201)
+
     async def stop(self, request: Request) -> Response:
+        """Stop all lanes of a turn, or the one the path names."""
         turn = await self._visible.turn_of(request)
-        self._engine.stop(turn.turn_id, request.path_params["lane"])
+        self._engine.stop(turn.turn_id, request.path_params.get("lane"))
         return Json({"stopping": True}, 202)
 
     async def retry(self, request: Request) -> Response:
@@ -69,15 +103,9 @@ class CommandRoutes:
             return refusal(NOT_YOURS, 409)
         confirmed = request.query_params.get("over_budget") == "yes"
         try:
-            await asyncio.to_thread(self._chat.prompts.retry, turn, lane, owner, confirmed)
-        except OverBudget as question:
-            return refusal(str(question), 409, code="over_budget")
-        except UnknownTurn as error:
-            return refusal(str(error), 404)
-        except (UnknownLane, LaneBusy) as error:
-            return refusal(str(error), 409)
-        except EngineClosed as error:
-            return refusal(str(error), 503)
+            await run_in_threadpool(self._chat.prompts.retry, turn, lane, owner, confirmed)
+        except REFUSED as error:
+            return refused(error)
         return Json({}, 202)
 
     async def edit(self, request: Request) -> Response:
@@ -146,3 +174,9 @@ class CommandRoutes:
 def _answered(turn: TurnLog) -> tuple[str, ...]:
     """The lanes that have an answer by now."""
     return tuple(source.id for source in sources_of(turn) if source.id in {info.id for info in turn.lanes})
+
+
+def refused(error: Exception) -> Response:
+    """The answer for one of ``REFUSALS``."""
+    status, code = REFUSALS[type(error)]
+    return refusal(str(error), status, code=code)

@@ -7,10 +7,7 @@ turn are in ``commands``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -18,32 +15,29 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ..chat.services import ChatServices
 from ..core.attachments import split
-from ..core.blind import told
 from ..core.compare.diff import count_words
-from ..core.lane import LaneSpec
 from ..core.turn import TurnFold, TurnLog
 from ..engine import Engine
-from ..engine.lane_info import lane_info
 from ..view.attempt_history import attempt_part
 from ..view.comparison import diff_part, sources_of
-from ..view.frames import TurnView, describe_turn
+from ..view.frames import TurnView
+from .page_state import PageState
 from .respond import Json, plain_text
 from .stream import TurnStreams, now_ns
 from .visitor import VisibleTurns, give_cookie, visitor_of
 
 if TYPE_CHECKING:
-    from ..providers.roster import Roster, Serving
+    from ..providers.roster import Roster
 
 
 class TurnRoutes:
-    """Turns as the page reads them, over one engine, roster and chat's services."""
+    """Turns as the page reads them, over one engine and roster."""
 
-    def __init__(self, engine: Engine, roster: Roster, chat: ChatServices, visible: VisibleTurns) -> None:
+    def __init__(self, engine: Engine, roster: Roster, state: PageState, visible: VisibleTurns) -> None:
         self._engine = engine
         self._roster = roster
-        self._chat = chat
+        self._state = state
         self._visible = visible
         self.streams = TurnStreams()
 
@@ -77,14 +71,7 @@ class TurnRoutes:
             turns = await self._visible.conversation(conversation, owner, with_entries=False)
         elif "new" not in request.query_params and owner and (live := self._engine.live_turns(owner)):
             turns = await self._visible.conversation(live[-1].conversation_id, owner, with_entries=False)
-        response = Json(
-            {
-                "lanes": self._lanes(),
-                "conversation": turns[-1].conversation_id if turns else None,
-                "turns": await run_in_threadpool(lambda: [self._described(turn) for turn in turns]),
-                "notice": self._engine.log.problem if self._engine.log else "",
-            }
-        )
+        response = Json(await run_in_threadpool(self._state.of, turns))
         give_cookie(request, response)
         return response
 
@@ -152,35 +139,3 @@ class TurnRoutes:
         except KeyError:
             raise HTTPException(404) from None
         return Json(await asyncio.to_thread(diff_part, left, right))
-
-    def _described(self, turn: TurnLog) -> dict[str, Any]:
-        """A turn and, where its prompt has attachments, their tokens. Counts long texts: for a thread."""
-        described = describe_turn(told(turn))
-        for shown, attachment in zip(described["attachments"], split(turn.prompt).attachments, strict=True):
-            shown["tokens"] = self._chat.counts.count(attachment.text)
-        return described
-
-    def _lanes(self) -> list[dict[str, Any]]:
-        specs = {spec.id: spec for spec in self._roster.specs}
-        servings = {serving.lane: serving for serving in self._roster.servings}
-        lanes = []
-        for spec in specs.values():
-            offer = self._chat.pulls.offer(spec) if spec.stand_in_for else None
-            lanes.append(
-                _describe_lane(spec, specs, servings.get(spec.id)) | {"can_pull": offer.model if offer else ""}
-            )
-        return lanes
-
-
-def _describe_lane(spec: LaneSpec, specs: Mapping[str, LaneSpec], serving: Serving | None) -> dict[str, Any]:
-    """A configured lane as the page shows it at rest. ``served_by`` and ``why``: what serves it, if known."""
-    inner = specs.get(spec.of, spec)
-    host = urlsplit(spec.base_url or inner.base_url).hostname
-    price = spec.price or inner.price
-    return {
-        **asdict(lane_info(spec, specs)),
-        "served_by": serving.via if serving else " · ".join(part for part in (inner.provider, host) if part),
-        "why": " ".join(part for part in (serving.why, serving.why_not_better) if part) if serving else "",
-        "why_not": serving.why_not_better if serving else "",
-        "price": asdict(price) if price else None,
-    }

@@ -1,0 +1,71 @@
+"""What the page shows of turns: the lanes as they are configured, and turns without their content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ..chat.services import ChatServices
+from ..core.attachments import split
+from ..core.blind import told
+from ..core.lane import LaneSpec
+from ..core.turn import TurnLog
+from ..engine import Engine
+from ..engine.lane_info import lane_info
+from ..view.frames import describe_turn
+
+if TYPE_CHECKING:
+    from ..providers.roster import Roster, Serving
+
+
+class PageState:
+    """Describes turns of one engine for the page."""
+
+    def __init__(self, engine: Engine, roster: Roster, chat: ChatServices) -> None:
+        self._engine = engine
+        self._roster = roster
+        self._chat = chat
+
+    def of(self, turns: Sequence[TurnLog]) -> dict[str, Any]:
+        """JSON-ready: ``lanes``, ``conversation`` (id of the turns', None without one), ``turns``, and ``notice``, a
+        sentence if turns cannot be stored. Counts long texts, so it belongs on a thread."""
+        return {
+            "lanes": self._lanes(),
+            "conversation": turns[-1].conversation_id if turns else None,
+            "turns": [self._described(turn) for turn in turns],
+            "notice": self._engine.log.problem if self._engine.log else "",
+        }
+
+    def _described(self, turn: TurnLog) -> dict[str, Any]:
+        """A turn and, where its prompt has attachments, their tokens."""
+        described = describe_turn(told(turn))
+        for shown, attachment in zip(described["attachments"], split(turn.prompt).attachments, strict=True):
+            shown["tokens"] = self._chat.counts.count(attachment.text)
+        return described
+
+    def _lanes(self) -> list[dict[str, Any]]:
+        specs = {spec.id: spec for spec in self._roster.specs}
+        servings = {serving.lane: serving for serving in self._roster.servings}
+        lanes = []
+        for spec in specs.values():
+            offer = self._chat.pulls.offer(spec) if spec.stand_in_for else None
+            lanes.append(
+                _describe_lane(spec, specs, servings.get(spec.id)) | {"can_pull": offer.model if offer else ""}
+            )
+        return lanes
+
+
+def _describe_lane(spec: LaneSpec, specs: Mapping[str, LaneSpec], serving: Serving | None) -> dict[str, Any]:
+    """A configured lane as the page shows it at rest. ``served_by`` and ``why``: what serves it, if known."""
+    inner = specs.get(spec.of, spec)
+    host = urlsplit(spec.base_url or inner.base_url).hostname
+    price = spec.price or inner.price
+    return {
+        **asdict(lane_info(spec, specs)),
+        "served_by": serving.via if serving else " · ".join(part for part in (inner.provider, host) if part),
+        "why": " ".join(part for part in (serving.why, serving.why_not_better) if part) if serving else "",
+        "why_not": serving.why_not_better if serving else "",
+        "price": asdict(price) if price else None,
+    }
