@@ -2,10 +2,10 @@
  * The exported page: its turns as they ended, each with its replay. Opened from a file, without a server: whatever the
  * page's parts would ask a server for stands in the document (kimi_ui/view/export_page.py).
  */
-import { copyFrom, h } from "./dom.js";
-import { copyCodeOnClick } from "./markdown.js";
-import { Replay } from "./replay.js";
-import { TurnRow } from "./turn.js";
+import { copyFrom, h } from "./base/dom.js";
+import { copyCodeOnClick } from "./lane/markdown.js";
+import { Replay } from "./turn/replay.js";
+import { TurnRow } from "./turn/turn.js";
 
 const held = JSON.parse(document.getElementById("kimi-export").textContent);
 window.fetch = async (url) => new Response(held.routes[url] ?? "", { status: url in held.routes ? 200 : 404 });

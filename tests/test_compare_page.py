@@ -196,11 +196,11 @@ def test_on_a_phone_a_slim_race_stays_in_sight(browser: Browser, site: Site) -> 
 
 
 RUN = """async (parts) => {
-    const { Runner } = await import("/kimi/assets/runner.js");
-    const runner = new Runner();
-    for (const part of parts) runner.apply(part);
-    return { phases: runner.phases(null).map(({ kind, from, to }) => [kind, from, to]),
-             curves: runner.curves(), slowest: runner.slowest() };
+    const { RaceLane } = await import("/kimi/assets/turn/race_lane.js");
+    const lane = new RaceLane();
+    for (const part of parts) lane.apply(part);
+    return { phases: lane.phases(null).map(({ kind, from, to }) => [kind, from, to]),
+             curves: lane.curves(), slowest: lane.slowest() };
 }"""
 
 

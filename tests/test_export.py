@@ -140,10 +140,10 @@ def test_names_of_files_are_plain() -> None:
 
 
 def test_the_bundle_knows_every_module_the_page_needs() -> None:
-    script = bundle_scripts(ASSETS, "replay.js", {"chat.js": "export const chat = 1;\nexport const ask = 2;"})
-    names = re.findall(r'^modules\["([\w.]+)"\] = ', script, re.MULTILINE)
-    assert names[-1] == "replay.js" and {"turn.js", "lane.js", "dom.js", "chat.js"} <= set(names)
-    used = set(re.findall(r'= modules\["([\w.]+)"\];', script))
+    script = bundle_scripts(ASSETS, "turn/replay.js", {"base/bus.js": "export const chat = 1;"})
+    names = re.findall(r'^modules\["([\w./]+)"\] = ', script, re.MULTILINE)
+    assert names[-1] == "turn/replay.js" and {"turn/turn.js", "lane/lane.js", "base/bus.js"} <= set(names)
+    used = set(re.findall(r'= modules\["([\w./]+)"\];', script))
     assert used <= set(names)
     for name in used:  # what is used stands above
         assert script.index(f'modules["{name}"] = (') < script.index(f'= modules["{name}"];')

@@ -378,7 +378,7 @@ def test_a_conversation_opened_while_a_prompt_is_on_its_way_stays(site: ChatSite
     assert f"c={first}" in page.url
 
 
-@pytest.mark.parametrize("late", ["**/kimi/assets/lanes.js", "**/kimi/state?*"])
+@pytest.mark.parametrize("late", ["**/kimi/assets/page.js", "**/kimi/state?*"])
 def test_a_prompt_sent_before_the_page_is_whole_is_shown(visitor: Visitor, site: ChatSite, late: str) -> None:
     page, held = visitor.tab(), list[Route]()
     page.route(late, lambda route: route.continue_() if held else held.append(route))

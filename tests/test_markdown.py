@@ -430,7 +430,7 @@ def contrast(first: str, second: str) -> float:
 
 
 def test_served_stylesheet_is_the_generated_one() -> None:
-    assert (ASSETS / "highlight.css").read_text() == highlight_css()
+    assert (ASSETS / "lane/highlight.css").read_text() == highlight_css()
 
 
 @pytest.mark.parametrize(("style", "background"), [(LIGHT, LIGHT_BACKGROUND), (DARK, DARK_BACKGROUND)])

@@ -27,7 +27,7 @@ texts = st.lists(st.sampled_from(LINES) | noise, max_size=12).map("\n".join)
 
 
 class Page:
-    """What ``assets/markdown.js`` does with frames, as far as HTML goes."""
+    """What ``assets/lane/markdown.js`` does with frames, as far as HTML goes."""
 
     def __init__(self) -> None:
         self.blocks: list[str] = []

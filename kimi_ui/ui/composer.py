@@ -1,11 +1,11 @@
 """The composer: the prompt, its attachments and settings, Send and Stop. Its events only start and stop.
 
-Beside the text there is one element drawn by ``assets/composer.js`` (attachments, estimate, buttons); its value says
-what the text alone does not: ``{attachments: [ids], edits: {conversation, seq} | null, blind, over_budget}``, and
-``text``, the text itself as it stood at the send: what the textbox has when Gradio reads it may be longer. After a send
-Python sets it back with the text that was ``taken``, and the script empties what it keeps. A send that would pass a
-budget is answered with a ``question`` in it and changes nothing else; the script asks, and sends again with
-``over_budget``, which counts once.
+Beside the text there is one element drawn by ``assets/composer/composer.js`` (attachments, estimate, buttons); its
+value says what the text alone does not: ``{attachments: [ids], edits: {conversation, seq} | null, blind,
+over_budget}``, and ``text``, the text itself as it stood at the send: what the textbox has when Gradio reads it may be
+longer. After a send Python sets it back with the text that was ``taken``, and the script empties what it keeps. A send
+that would pass a budget is answered with a ``question`` in it and changes nothing else; the script asks, and sends
+again with ``over_budget``, which counts once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..web.visitor import may_read, visitor_of
 
 TEMPLATE = f'<div class="kimi" data-kimi="composer" data-max-bytes="{MAX_FILE_BYTES}"></div>'
 MOUNT = """\
-import(location.origin + "/kimi/assets/composer.js")
+import(location.origin + "/kimi/assets/composer/composer.js")
   .then((composer) => composer.mount(element.querySelector(".kimi"), props, watch));
 """
 MAX_LINES = 10

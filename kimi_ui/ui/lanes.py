@@ -1,4 +1,4 @@
-"""The lanes component: an element Gradio renders once, in which ``assets/lanes.js`` draws and follows turns.
+"""The lanes component: an element Gradio renders once, in which ``assets/page.js`` draws and follows turns.
 
 Its template is a constant, so a new value never touches the DOM below it (Gradio compares the rendered template with
 the last one and leaves equal ones alone); the script is told by ``watch``. The value is ``{conversation, turn}``, ids
@@ -13,7 +13,7 @@ import gradio as gr
 
 TEMPLATE = '<div class="kimi" data-kimi="lanes"></div>'
 MOUNT = """\
-import(location.origin + "/kimi/assets/lanes.js")
+import(location.origin + "/kimi/assets/page.js")
   .then((lanes) => lanes.mount(element.querySelector(".kimi"), props, watch));
 """
 

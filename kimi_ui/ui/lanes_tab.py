@@ -1,4 +1,4 @@
-"""The Lanes tab: an element that Gradio renders; ``assets/lanes_tab.js`` draws it from the routes of ``web.lanes``.
+"""The Lanes tab: an element Gradio renders; ``assets/lanes_tab/lanes_tab.js`` draws it from ``web.lanes``' routes.
 
 There is no field to type a key into.
 """
@@ -9,7 +9,7 @@ import gradio as gr
 
 TEMPLATE = '<div class="kimi" data-kimi="lanes-tab"></div>'
 MOUNT = """\
-import(location.origin + "/kimi/assets/lanes_tab.js")
+import(location.origin + "/kimi/assets/lanes_tab/lanes_tab.js")
   .then((tab) => tab.mount(element.querySelector(".kimi")));
 """
 

@@ -1,4 +1,4 @@
-"""The sidebar component: an element Gradio renders once, in which ``assets/sidebar.js`` lists the conversations.
+"""The sidebar component: an element Gradio renders once, where ``assets/sidebar/sidebar.js`` lists conversations.
 
 Its value is nothing: what it shows comes from the routes of ``web.conversations``.
 """
@@ -9,7 +9,7 @@ import gradio as gr
 
 TEMPLATE = '<div class="kimi" data-kimi="history"></div>'
 MOUNT = """\
-import(location.origin + "/kimi/assets/sidebar.js")
+import(location.origin + "/kimi/assets/sidebar/sidebar.js")
   .then((sidebar) => sidebar.mount(element.querySelector(".kimi")));
 """
 

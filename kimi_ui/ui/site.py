@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from ..providers.roster import Roster
 
 STYLES = (
-    *("kimi", "lane", "chat", "race", "compare", "markdown", "highlight"),
-    *("lanes_tab", "stats", "sidebar", "replay", "targets"),
+    *("page", "lane/lane", "composer/composer", "turn/turn", "turn/race", "turn/compare", "lane/markdown"),
+    *("lane/highlight", "lanes_tab/lanes_tab", "stats/stats", "sidebar/sidebar", "turn/replay", "base/targets"),
 )
 
 

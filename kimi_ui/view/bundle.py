@@ -1,17 +1,19 @@
 """The page's scripts and styles as one text each, for a page that must stand alone.
 
 A browser does not load ES modules from a file on disk, so each module becomes a function that returns what it exports,
-in the order of their imports. This understands the modules of ``assets/`` and no more: imports and exports stand at the
-beginning of a line, with names in braces, ``export`` in front of a declaration; anything else raises.
+in the order of their imports. A module's name is its path under ``assets/``. This understands the modules of
+``assets/`` and no more: imports and exports begin a line, imported names are in braces, paths are relative, ``export``
+precedes a declaration; anything else raises.
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
-_IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w.-]+)";$', re.MULTILINE)
+_IMPORT = re.compile(r'^import \{([^}]*)\} from "(\.\.?/[\w./-]+)";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?:async )?(?:const|let|class|function\*?) (\w+)", re.MULTILINE)
 _EXPORT_WORD = re.compile(r"^export (?=(?:async )?(?:const|let|class|function))", re.MULTILINE)
 _LEFT = re.compile(
@@ -31,8 +33,8 @@ def bundle_scripts(assets: Path, entry: str, replaced: dict[str, str]) -> str:
         if name in above:
             raise CannotBundle(f"{name} imports itself by way of {', '.join(above)}.")
         if name not in order:
-            for _, imported in _IMPORT.findall(_source(assets, name, replaced)):
-                visit(imported, (*above, name))
+            for _, path in _IMPORT.findall(_source(assets, name, replaced)):
+                visit(_resolved(name, path), (*above, name))
             order.append(name)
 
     visit(entry)
@@ -51,11 +53,17 @@ def _source(assets: Path, name: str, replaced: dict[str, str]) -> str:
 def _module(name: str, source: str) -> str:
     """A module as a function: its imports become constants, its exports what it returns."""
     exports = _EXPORT.findall(source)
-    body = _IMPORT.sub(lambda found: f'const {{{_renamed(found[1])}}} = modules["{found[2]}"];', source)
+    body = _IMPORT.sub(
+        lambda found: f'const {{{_renamed(found[1])}}} = modules["{_resolved(name, found[2])}"];', source
+    )
     body = _EXPORT_WORD.sub("", body)
     if left := _LEFT.search(body):
         raise CannotBundle(f"{name}: {left[0].strip()!r} cannot be bundled.")
     return f'modules["{name}"] = (() => {{\n{body}\nreturn {{ {", ".join(exports)} }};\n}})();\n'
+
+
+def _resolved(importer: str, path: str) -> str:
+    return posixpath.normpath(posixpath.join(posixpath.dirname(importer), path))
 
 
 def _renamed(names: str) -> str:

@@ -21,14 +21,17 @@ from .jinja import render
 from .lane_colours import accent_css
 from .replay import replay_document
 
-STYLES = ("kimi", "lane", "chat", "race", "compare", "markdown", "highlight", "replay", "standalone")
+STYLES = (
+    *("page", "lane/lane", "turn/turn", "turn/race", "turn/compare", "lane/markdown", "lane/highlight", "turn/replay"),
+    "standalone",
+)
 
 # Parts of the app that only make sense with a server behind them.
 _ABSENT = {
-    "chat.js": "export const chat = null;\nexport const ask = (url) => fetch(url).then((response) => response.json());",
-    "composer.js": "export const composer = () => null;",
-    "compare.js": "export const openCompare = () => {};",
-    "export_menu.js": "export const exportMenu = () => null;",
+    "base/bus.js": "export const chat = null;",
+    "composer/composer.js": "export const composer = () => null;",
+    "turn/compare.js": "export const openCompare = () => {};",
+    "base/export_menu.js": "export const exportMenu = () => null;",
 }
 
 

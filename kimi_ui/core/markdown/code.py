@@ -101,7 +101,7 @@ def code_html(code: str, info: str, final: bool = True) -> str:
 def highlight_css() -> str:
     """The stylesheet for ``hl-…`` classes, light and dark (``.dark`` on an ancestor, as Gradio sets it).
 
-    The page serves it as ``assets/highlight.css``; a test compares the file with this.
+    The page serves it as ``assets/lane/highlight.css``; a test compares the file with this.
     """
     parts = ["/* Generated from Pygments by kimi_ui/core/markdown/code.py: do not edit. */"]
     for name, background, prefix in ((LIGHT, LIGHT_BACKGROUND, ""), (DARK, DARK_BACKGROUND, ".dark ")):

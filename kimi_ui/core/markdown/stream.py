@@ -28,7 +28,7 @@ _MAY_CLOSE = re.compile(r" {0,3}(?:`*|~*)[ \t]*")
 
 
 class Frame(NamedTuple):
-    """What changed since the last frame. Apply in this order (``assets/markdown.js`` does).
+    """What changed since the last frame. Apply in this order (``assets/lane/markdown.js`` does).
 
     ``blocks``: HTML of newly finished blocks, to go before the tail; each is final.
     ``tail``: HTML that replaces the tail, None if it stays. Never None when ``blocks`` is not empty.

@@ -1,0 +1,27 @@
+/**
+ * What the parts of the chat tell each other. Events: `conversation` (another one is shown, or it has grown by a turn),
+ * `began` and `ended` (a lane of the shown turn answers, none does any more), `settings` (of the shown conversation),
+ * `budget` (the person's), `open` (show the conversation whose id is the event's `detail`; empty: begin a new one).
+ */
+class Chat extends EventTarget {
+  conversation = ""; // id of the shown conversation, "" before its first prompt
+
+  show(conversation) {
+    this.conversation = conversation ?? "";
+    this.tell("conversation");
+  }
+
+  tell(name, detail = null) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+
+  on(name, listener) {
+    this.addEventListener(name, listener);
+    return () => this.removeEventListener(name, listener);
+  }
+}
+
+export const chat = new Chat();
+
+/** To the other tabs of this browser. One channel for the whole page, so that it does not hear itself. */
+export const tabs = new BroadcastChannel("kimi");

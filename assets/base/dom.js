@@ -1,0 +1,104 @@
+/**
+ * Small DOM helpers. Text always goes in as text; nothing here takes markup (answers, which the server has rendered and
+ * passed through its allow-list, go in by lane/answer.js).
+ */
+const TOGETHER_MS = 300; // changes this close together are announced as one
+
+/** An element with attributes, listeners (`onclick`, …) and children; strings become text nodes. */
+export function h(tag, props = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "class") element.className = value;
+    else element.setAttribute(name, value === true ? "" : String(value));
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+/** Set text only where it differs: an unchanged node costs no layout. */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** Set an attribute only where it differs; null removes it. */
+export function setAttribute(node, name, value) {
+  if (value === null) node.removeAttribute(name);
+  else if (node.getAttribute(name) !== value) node.setAttribute(name, value);
+}
+
+/** Set a boolean property (`hidden`, `disabled`) only where it differs: setting it again would restyle the element. */
+export function setFlag(node, name, value) {
+  if (node[name] !== value) node[name] = value;
+}
+
+/** A button with a text or icon face and a name for assistive tools. */
+export function button(label, onclick, props = {}) {
+  const { face = label, ...rest } = props;
+  return h("button", { type: "button", "aria-label": label, title: label, onclick, ...rest }, face);
+}
+
+export function numberField(id, props = {}) {
+  return h("input", { type: "number", id, inputmode: "decimal", ...props });
+}
+
+/** The number in a field, null for an empty one; what is no number goes to the server as it is, which says so. */
+export function numeric(input) {
+  if (input.validity.badInput) return "not a number";
+  return input.value === "" ? null : Number(input.value);
+}
+
+/**
+ * Copy text, given as a string or a promise of one, and say so on the button for a moment.
+ * The promise form keeps the click's permission while the text is fetched.
+ */
+export async function copyFrom(source, from) {
+  let done = false;
+  try {
+    const blob = Promise.resolve(source).then((text) => new Blob([text], { type: "text/plain" }));
+    await navigator.clipboard.write([new ClipboardItem({ "text/plain": blob })]);
+    done = true;
+  } catch {
+    done = await Promise.resolve(source).then(copyBySelection, () => false);
+  }
+  const face = from.textContent;
+  from.textContent = done ? "Copied" : "Not copied";
+  setTimeout(() => (from.textContent = face), 1200);
+}
+
+/** Without HTTPS (and not on localhost) a browser has no clipboard API; the old way is a selection. */
+function copyBySelection(text) {
+  const area = h("textarea", { class: "kimi-offscreen", readonly: true });
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  return done;
+}
+
+/** The accent of the lane in that place, from 0, as a CSS value (kimi_ui/view/lane_colours.py has six). */
+export const laneAccent = (place) => `var(--kimi-lane-${place % 6})`;
+
+export const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+/**
+ * The page's one polite live region. Changes that come at the same moment are said together, each once: a region whose
+ * text is replaced before it was read would lose the first.
+ */
+export class Announcer {
+  constructor() {
+    this.element = h("div", { class: "kimi-offscreen", id: "announcements", role: "status", "aria-live": "polite" });
+    this.waiting = [];
+    this.timer = 0;
+  }
+
+  say(text) {
+    this.waiting.push(text);
+    this.timer ||= setTimeout(() => {
+      this.timer = 0;
+      setText(this.element, this.waiting.splice(0).join(". "));
+    }, TOGETHER_MS);
+  }
+}

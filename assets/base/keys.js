@@ -1,0 +1,75 @@
+/**
+ * Keys of the chat. Letters and digits only where nobody types; Esc also in the prompt. Each is a visible button too,
+ * and this only presses what the buttons press (composer/shortcuts.js lists them).
+ */
+
+/** `page` is the Chat page (page.js). Returns the function that ends it. */
+export function listenToKeys(page) {
+  const ends = new AbortController();
+  document.addEventListener("keydown", (event) => pressed(page, event), { signal: ends.signal });
+  return () => ends.abort();
+}
+
+function pressed(page, event) {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (document.querySelector("dialog[open], :popover-open") || !page.visible) return;
+  const field = event.target.closest?.("input, textarea, select, [contenteditable]");
+  if (field && !(event.key === "Escape" && field.closest("#prompt"))) return;
+  const act = actionOf(page, event.key, field);
+  if (!act) return;
+  event.preventDefault();
+  act();
+}
+
+function actionOf(page, key, field) {
+  if (/^[1-6]$/.test(key)) return () => focusNth(page, Number(key) - 1);
+  switch (key) {
+    case "t": case "T": return () => toggleThinking(page);
+    case "s": case "S": return () => stopFocused(page);
+    case "r": case "R": return () => replay(page);
+    case "/": return () => document.querySelector("#prompt textarea")?.focus();
+    case "?": return () => page.openShortcuts();
+    case "Escape": return () => escape(page, field);
+    default: return null;
+  }
+}
+
+/** What is open closes first; where nothing is, the lanes stop; where they have, the prompt is left. */
+function escape(page, field) {
+  if (page.composer?.closeOpen()) return;
+  if (page.composer?.editing) page.composer.cancelEdit();
+  else if (page.focusedLane) page.focusLane(null);
+  else if (page.endReplay()) return;
+  else if (page.running) document.querySelector("#stop")?.click();
+  else field?.blur();
+}
+
+function focusNth(page, index) {
+  const id = [...(page.shown?.lanes.keys() ?? [])][index];
+  if (id) page.focusLane(id);
+}
+
+/** The lane a key means: the one with the width, the one the keyboard is in, on a narrow screen the one shown. */
+function meantLane({ shown, narrow, focusedLane }) {
+  if (!shown) return null;
+  if (narrow) return shown.shownLane;
+  const { lanes } = shown;
+  return lanes.get(focusedLane) ?? [...lanes.values()].find((lane) => lane.element.contains(document.activeElement)) ?? null;
+}
+
+function toggleThinking(page) {
+  const meant = meantLane(page);
+  const lanes = meant ? [meant] : [...(page.shown?.lanes.values() ?? [])];
+  const open = !lanes.some((lane) => lane.reasoning.open);
+  for (const lane of lanes) lane.toggleThinking(open);
+}
+
+function stopFocused(page) {
+  const lane = meantLane(page);
+  if (lane?.running) lane.stop.click();
+}
+
+/** Begin the current turn's replay, or let it run and rest. */
+function replay(page) {
+  page.shown?.element.parentElement.querySelector('[data-action="replay"]')?.click();
+}

@@ -1,0 +1,267 @@
+/**
+ * Money in the composer: what was spent (`TotalsLine`), what the next prompt will cost (`EstimateLine`), the person's
+ * budget (`BudgetFields`) and the question before it is passed (`BudgetQuestion`). All numbers are the server's.
+ */
+import { chat } from "../base/bus.js";
+import { button, h, numberField, numeric, setAttribute, setText } from "../base/dom.js";
+import { UNKNOWN, about, usd } from "../base/format.js";
+import { ask } from "../base/http.js";
+
+const PAUSE_MS = 300; // before an estimate of a prompt that is being written
+const PAUSE_MS_PER_CHAR = 0.002; // longer texts are looked at less often
+
+/**
+ * One quiet line with the sums of this conversation and of today (UTC), read from the log whenever a turn has ended.
+ * Where nothing has a price there is no line.
+ */
+export class TotalsLine {
+  constructor() {
+    this.element = h("p", { class: "totals", id: "totals", hidden: true });
+    const back = () => document.hidden || this.refresh(); // another tab may have sent meanwhile
+    document.addEventListener("visibilitychange", back);
+    this.ends = ["conversation", "ended", "budget"].map((name) => chat.on(name, () => this.refresh()));
+    this.ends.push(() => document.removeEventListener("visibilitychange", back));
+  }
+
+  close() {
+    for (const end of this.ends) end();
+    this.asking?.abort();
+  }
+
+  async refresh() {
+    this.asking?.abort();
+    const asking = (this.asking = new AbortController());
+    try {
+      const spent = await ask(`/kimi/spent?c=${encodeURIComponent(chat.conversation)}`, { signal: asking.signal });
+      if (!asking.signal.aborted) this.#show(spent);
+    } catch (error) {
+      if (error.name !== "AbortError") this.element.hidden = true; // no sum rather than an old one
+    }
+  }
+
+  #show({ conversation, today }) {
+    const shown = [["This conversation", conversation], ["today", today]].filter(([, spent]) => spent);
+    this.element.hidden = !shown.some(([, { usd }]) => usd > 0);
+    if (this.element.hidden) return;
+    setText(this.element, shown.map(([name, spent]) => `${name} ${sum(spent)}`).join(" · "));
+    setAttribute(this.element, "title", title(shown.map(([, spent]) => spent)));
+  }
+}
+
+/** "$0.0123", "~$0.45 of $1.00 (+2 unpriced)". */
+function sum({ usd: spent, n_estimated: estimated, n_unknown: unknown, limit_usd: limit }) {
+  const parts = [`${estimated ? "~" : ""}${amount(spent)}`];
+  if (limit !== null) parts.push(`of ${amount(limit)}`);
+  if (unknown) parts.push(`(+${unknown} unpriced)`);
+  return parts.join(" ");
+}
+
+function amount(dollars) {
+  return dollars >= 0.1 ? `$${dollars.toFixed(2)}` : usd(dollars);
+}
+
+function title(spent) {
+  const begins = new Date();
+  begins.setUTCHours(0, 0, 0, 0);
+  const here = begins.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const parts = ["What has been spent, all lanes, retries and edited prompts together.", `Today is the day in UTC: since ${here} here, in all your conversations.`];
+  if (spent.some((one) => one.n_estimated)) parts.push("~: in part estimated, where a provider did not count the tokens.");
+  const unknown = Math.max(...spent.map((one) => one.n_unknown));
+  if (unknown) parts.push(unknown === 1 ? "One answer without a price is not in it." : `${unknown} answers without a price are not in it.`);
+  return parts.join(" ");
+}
+
+/**
+ * What the next prompt is, in tokens and money: one quiet line, opened to a table by lane. The numbers are the server's
+ * (kimi_ui/chat/estimates.py): history and system prompt included, output as long as such answers have been.
+ */
+export class EstimateLine {
+  /** `next()` gives what would be sent now, or null. */
+  constructor(next) {
+    this.next = next;
+    this.line = h("button", { type: "button", class: "quiet estimate-line", "aria-expanded": "false", "aria-controls": "estimate-table",
+                              onclick: () => this.#toggle() });
+    this.rows = h("tbody");
+    this.footnote = h("p", { class: "note" });
+    this.table = h("div", { id: "estimate-table", class: "estimate-table", role: "region", "aria-label": "Estimate by lane", hidden: true },
+      h("table", {}, h("thead", {}, h("tr", {}, ...["Lane", "Prompt", "Requests", "Cost"].map((name) => h("th", { scope: "col" }, name)))), this.rows),
+      this.footnote);
+    this.element = h("div", { class: "estimate", id: "estimate", hidden: true }, this.line, this.table);
+  }
+
+  close() {
+    clearTimeout(this.timer);
+    this.asking?.abort();
+  }
+
+  /** Fold the table; true if it was open. */
+  fold() {
+    const wasOpen = !this.table.hidden;
+    this.#open(false);
+    return wasOpen;
+  }
+
+  /** Something has changed: ask again when it rests. */
+  soon() {
+    clearTimeout(this.timer);
+    const length = document.querySelector("#prompt textarea")?.textLength ?? 0;
+    this.timer = setTimeout(() => this.#ask(), PAUSE_MS + length * PAUSE_MS_PER_CHAR);
+  }
+
+  async #ask() {
+    this.asking?.abort();
+    const next = this.next();
+    if (!next) return this.#hide();
+    const asking = (this.asking = new AbortController());
+    try {
+      const estimate = await ask("/kimi/estimate", { method: "POST", json: next, signal: asking.signal });
+      if (!asking.signal.aborted) this.#show(estimate);
+    } catch (error) {
+      if (error.name !== "AbortError") this.#hide(); // sending will say what is wrong
+    }
+  }
+
+  #hide() {
+    this.element.hidden = true;
+    this.#open(false);
+  }
+
+  #show(estimate) {
+    const { lanes } = estimate;
+    this.element.hidden = !lanes.length;
+    if (!lanes.length) return;
+    const prompts = lanes.map((lane) => lane.prompt_tokens);
+    const [fewest, most] = [Math.min(...prompts), Math.max(...prompts)];
+    const requests = Math.max(...lanes.map((lane) => lane.requests));
+    const cost = money(estimate.usd, estimate.is_floor);
+    const fold = requests > 1 ? `${requests}×` : "";
+    const tokens = about(fewest) === about(most) ? `${about(most)} tokens` : `${about(fewest)}–${about(most).slice(1)} tokens`;
+    setText(this.line, [tokens, [cost, fold].filter(Boolean).join(", ")].filter(Boolean).join(" · "));
+    setAttribute(this.line, "title", "What the next prompt is in each lane, with its history. Open for the lanes.");
+    this.rows.replaceChildren(...lanes.map((lane) => h("tr", {},
+      h("th", { scope: "row" }, lane.label), h("td", {}, about(lane.prompt_tokens)),
+      h("td", {}, lane.requests > 1 ? `${lane.requests}×` : "1"), h("td", {}, money(lane.usd, lane.is_floor) || UNKNOWN))));
+    setText(this.footnote, footnote(estimate));
+  }
+
+  #toggle() {
+    this.#open(this.table.hidden);
+  }
+
+  #open(open) {
+    this.table.hidden = !open;
+    setAttribute(this.line, "aria-expanded", String(open));
+  }
+}
+
+/** "≈ $0.19", "≥ $0.02" where the output is not in it, "" where no price is known. */
+function money(amount, isFloor) {
+  if (amount === null || amount === undefined) return "";
+  if (amount === 0) return "$0";
+  const small = amount < 0.0001 ? usd(amount) : `$${Number(amount.toPrecision(2))}`;
+  const rounded = amount < 0.01 ? small : `$${amount.toFixed(2)}`;
+  return `${isFloor ? "≥" : "≈"} ${rounded}`;
+}
+
+function footnote({ is_floor: isFloor, unpriced }) {
+  const parts = ["Tokens are counted here, history and system prompt included; the provider's count may differ."];
+  if (isFloor) parts.push("≥: the prompt alone, because nothing is known yet of how long this model's answers are.");
+  if (unpriced) parts.push(unpriced === 1 ? "One lane has no price." : `${unpriced} lanes have no price.`);
+  return parts.join(" ");
+}
+
+/** The person's budget in the settings drawer: of a day and of each conversation, for all their conversations. */
+export class BudgetFields {
+  /** `say(state, problem)` tells the drawer how saving went. */
+  constructor(say) {
+    this.say = say;
+    this.day = amountField("setting-budget-day");
+    this.conversation = amountField("setting-budget-conversation");
+    this.element = h("fieldset", { class: "budget-settings", onchange: (event) => this.#save(event) },
+      h("legend", {}, "Your budget"),
+      h("div", { class: "field-pair" },
+        h("div", { class: "field" }, h("label", { for: this.day.id }, "USD a day"), this.day),
+        h("div", { class: "field" }, h("label", { for: this.conversation.id }, "USD a conversation"), this.conversation)),
+      h("p", { class: "note", id: "setting-budget-note" },
+        "In all your conversations. Before a prompt would pass it, you are asked. A day begins at 00:00 UTC."));
+  }
+
+  async load() {
+    this.#show(await ask("/kimi/budget"));
+  }
+
+  #show({ day_usd: day, conversation_usd: conversation, server_day_usd: server }) {
+    this.day.value = day ?? "";
+    this.conversation.value = conversation ?? "";
+    this.day.placeholder = server === null ? "no limit" : `${server} (this server's)`;
+    this.conversation.placeholder = "no limit";
+  }
+
+  async #save(event) {
+    event.stopPropagation(); // these are not the conversation's settings
+    try {
+      const budget = { day_usd: numeric(this.day), conversation_usd: numeric(this.conversation) };
+      this.#show(await ask("/kimi/budget", { method: "PUT", json: budget }));
+      this.say("Saved. It counts from the next prompt on.", "");
+      chat.tell("budget");
+    } catch (error) {
+      this.say("Not saved.", error.message);
+    }
+  }
+}
+
+function amountField(id) {
+  return numberField(id, { min: "0", step: "any", "aria-describedby": "setting-budget-note" });
+}
+
+/**
+ * The question before something that would pass the budget: a sentence with the sum, "Send anyway" and "Not now", in the
+ * composer and not over it. It takes the focus (as a whole: an Enter that was meant for the prompt answers nothing), is
+ * said politely, and Esc means "Not now".
+ */
+export class BudgetQuestion {
+  constructor() {
+    this.text = h("p", { role: "status" });
+    this.buttons = h("div", { class: "question-buttons", hidden: true },
+      button("Send anyway", () => this.#answer(true), { class: "question-yes" }),
+      button("Not now", () => this.#answer(false), { class: "quiet" }));
+    this.element = h("div", { class: "budget-question", role: "group", "aria-label": "Over budget", tabindex: "-1",
+                              onkeydown: (event) => this.#key(event) }, this.text, this.buttons);
+  }
+
+  get open() {
+    return !this.buttons.hidden;
+  }
+
+  /** Resolves to whether it is to go out; to false if the question is closed or another one takes its place. */
+  ask(sentence) {
+    this.close();
+    this.before = document.activeElement;
+    setText(this.text, sentence);
+    this.buttons.hidden = false;
+    this.element.focus();
+    return new Promise((resolve) => (this.resolve = resolve));
+  }
+
+  /** Take the question back; true if there was one. */
+  close() {
+    if (!this.open) return false;
+    const had = this.element.contains(document.activeElement);
+    this.buttons.hidden = true;
+    setText(this.text, "");
+    if (had) this.before?.focus();
+    this.resolve(false);
+    return true;
+  }
+
+  #answer(yes) {
+    this.resolve(yes);
+    this.close();
+  }
+
+  #key(event) {
+    if (event.key !== "Escape") return;
+    event.preventDefault(); // the page's own Esc would stop the lanes
+    this.close();
+  }
+}

@@ -1,0 +1,28 @@
+/** The list of keyboard shortcuts. What they do is in base/keys.js; each is also a visible button. */
+import { button, h } from "../base/dom.js";
+
+const SHORTCUTS = [
+  ["Enter", "Send the prompt"],
+  ["Shift Enter", "New line in the prompt"],
+  ["1 … 6", "Give a lane the whole width; again: all lanes"],
+  ["T", "Open or fold the thinking of the lane in focus"],
+  ["S", "Stop the lane in focus"],
+  ["R", "Replay the turn"],
+  ["Esc", "Close what is open, leave the lane; otherwise stop all lanes"],
+  ["/", "Write a prompt"],
+  ["?", "This list"],
+];
+
+export function openShortcuts() {
+  if (document.querySelector("dialog.shortcuts")) return;
+  const dialog = h("dialog", { class: "shortcuts", "aria-labelledby": "shortcuts-title", onclose: () => dialog.remove(),
+                               onclick: (event) => event.target === dialog && dialog.close() },
+    h("div", { class: "drawer-page" },
+      h("header", { class: "drawer-head" }, h("h2", { id: "shortcuts-title" }, "Keyboard"),
+        button("Close", () => dialog.close(), { face: "✕", class: "icon" })),
+      h("dl", {}, ...SHORTCUTS.flatMap(([keys, what]) => [
+        h("dt", {}, ...keys.split(" ").map((key) => (key === "…" ? " … " : h("kbd", {}, key)))), h("dd", {}, what)])),
+      h("p", { class: "note" }, "Letters and numbers do nothing while you type in a field. Without a lane in focus, T and S mean all lanes.")));
+  (document.querySelector('[data-kimi="composer"]') ?? document.body).append(dialog);
+  dialog.showModal();
+}

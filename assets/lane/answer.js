@@ -1,0 +1,53 @@
+/**
+ * An answer: HTML blocks the server has rendered and passed through its allow-list (kimi_ui/core/markdown). Finished
+ * blocks are put in once and never touched again; only the open tail behind them is replaced or appended to. This is the
+ * only place of the page that takes markup.
+ *
+ * Blocks stand in chunks: laying out a frame visits the chunks, not all blocks before, and while the answer is being
+ * written chunks out of sight are skipped (lane/lane.css). So a block costs the same after ten thousand words as after ten.
+ */
+import { h } from "../base/dom.js";
+import { appendToTail } from "./markdown.js";
+
+const CHUNK_BLOCKS = 12;
+
+export class Answer {
+  constructor(props = {}) {
+    this.element = h("div", { class: "answer markdown", "aria-live": "off", ...props });
+    this.clear();
+  }
+
+  get empty() {
+    return !this.chunk && !this.tail.hasChildNodes();
+  }
+
+  clear() {
+    this.chunk = null; // the newest, which takes further blocks
+    this.tail = h("div", { class: "answer-tail" });
+    this.element.replaceChildren(this.tail);
+  }
+
+  /** `part` is a frame's part of this answer: blocks, tail, append, or whole. */
+  apply({ blocks, tail, append, whole }) {
+    if (whole) {
+      this.clear();
+      this.#add(whole);
+      return;
+    }
+    if (blocks) this.#add(blocks.join(""));
+    if (tail !== undefined) this.tail.innerHTML = tail;
+    if (append) appendToTail(this.tail, append);
+  }
+
+  #add(html) {
+    const made = document.createElement("template");
+    made.innerHTML = html;
+    for (const block of [...made.content.childNodes]) {
+      if (!this.chunk || this.chunk.childElementCount >= CHUNK_BLOCKS) {
+        this.chunk = h("div", { class: "answer-chunk" });
+        this.tail.before(this.chunk);
+      }
+      this.chunk.append(block);
+    }
+  }
+}

@@ -1,0 +1,138 @@
+/** Cards inside a lane: a failure with its remedy, a retry that counts down, what a stand-in is, a model to pull. */
+import { button, copyFrom, h, setText } from "../base/dom.js";
+import { bytes, seconds } from "../base/format.js";
+
+/** A line to copy. */
+export function commandLine(command) {
+  const copy = button("Copy the line", () => copyFrom(command, copy), { face: "Copy", class: "quiet" });
+  return h("div", { class: "command" }, h("code", {}, command), copy);
+}
+
+/** `failure` as core.events.Failure; `extra` is an element placed under the remedy. */
+export function failureCard(failure, extra = null) {
+  return h(
+    "div", { class: "card card-failure", role: "group", "aria-label": "What went wrong", "data-kind": failure.kind },
+    h("p", { class: "card-title" }, failure.message),
+    failure.remedy ? h("p", {}, failure.remedy) : null,
+    failure.command ? commandLine(failure.command) : null,
+    extra,
+    failure.detail
+      ? h("details", {}, h("summary", {}, failure.http_status ? `HTTP ${failure.http_status}, in its own words` : "In its own words"),
+          h("pre", {}, failure.detail))
+      : null,
+  );
+}
+
+/** What serves a lane: `served_by` and `why` from the roster, the price with its date. */
+export function restCard({ served_by: servedBy, why, price, width, send_reasoning: sentBack }) {
+  const rows = [["Served by", servedBy], ["Price", priceLine(price)]];
+  if (width) rows.push(["Runs", `${width} trajectories at once, then one answer made of them`]);
+  if (sentBack) rows.push(["Reasoning", "sent back to the model in later turns"]);
+  return h("div", { class: "rest" },
+    h("dl", {}, ...rows.filter(([, value]) => value).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
+    why ? h("p", { class: "note" }, why) : null);
+}
+
+export function priceLine(price) {
+  if (!price) return "not known: no cost will be shown";
+  if (!price.input && !price.output) return "free, runs here";
+  return `$${price.input} in, $${price.output} out per million tokens${price.as_of ? ` (${price.as_of})` : ""}`;
+}
+
+/** Says that a lane is answered by a small embedded model, for which model, and what to set to get the real one. */
+export function standInCard({ model, stand_in_for: standInFor, how_to_get_real: line, why_not: whyNot }) {
+  return h(
+    "div", { class: "card card-stand-in" },
+    h("p", {}, h("strong", {}, "Stand-in. "),
+      `${model || "A small embedded model"}, small and far weaker, answers here in place of ${standInFor}: to try the page, not to judge the model.`),
+    line ? h("p", { class: "card-label" }, howToGet(standInFor, line)) : null,
+    line ? commandLine(line) : null,
+    whyNot ? h("p", { class: "card-label" }, whyNot) : null,
+  );
+}
+
+/** What to do with the line that gets a lane its real model: a variable to set, or a command. */
+export function howToGet(wanted, line) {
+  return /^[A-Z0-9_]+=/.test(line) ? `To get ${wanted}, put into .env:` : `To get ${wanted}, run:`;
+}
+
+/** Counts down to the next try; `tick(now)` in ms of the turn's clock. */
+export class RetryCard {
+  constructor({ at_ms: at, attempt_no: attemptNo, failure }) {
+    this.at = at;
+    this.line = h("p", { class: "card-retry" });
+    this.attemptNo = attemptNo;
+    this.element = h("div", { class: "card card-waiting" },
+      h("p", { class: "card-title" }, failure?.message ?? "The request failed."), this.line);
+    this.tick(0);
+  }
+
+  tick(now) {
+    const left = now === null ? this.at : Math.max(0, this.at - now);
+    setText(this.line, left > 0 ? `Trying again in ${seconds(left)} (attempt ${this.attemptNo})` : `Trying again (attempt ${this.attemptNo})`);
+  }
+}
+
+/** A phase with a measure: bytes while weights are fetched or a model is pulled. */
+export class ProgressCard {
+  constructor() {
+    this.label = h("p", { class: "card-title" });
+    this.bar = h("progress", { max: "1" });
+    this.figures = h("p", { class: "note figures" });
+    this.element = h("div", { class: "card card-waiting" }, this.label, this.bar, this.figures);
+  }
+
+  /** The end of it, in words alone. */
+  say(text) {
+    setText(this.label, text);
+    setText(this.figures, "");
+    this.bar.hidden = true;
+  }
+
+  show(label, done, total) {
+    setText(this.label, label);
+    this.bar.hidden = false;
+    if (total) {
+      this.bar.value = Math.min(1, (done ?? 0) / total);
+      setText(this.figures, `${bytes(done ?? 0)} of ${bytes(total)} · ${Math.floor((100 * (done ?? 0)) / total)} %`);
+    } else {
+      this.bar.removeAttribute("value");
+      setText(this.figures, "");
+    }
+  }
+}
+
+/**
+ * The offer to fetch a model the local server does not have, with real progress. `lane` is the lane's id, `onhere()` is
+ * called when the model is there.
+ */
+export function pullOffer(lane, model, onhere = () => {}) {
+  const progress = new ProgressCard();
+  progress.element.hidden = true;
+  const start = h("button", { type: "button", class: "primary", onclick: () => pull() }, `Pull ${model}`);
+  async function pull() {
+    start.disabled = true;
+    progress.element.hidden = false;
+    progress.show(`Pulling ${model}`, null, null);
+    try {
+      let state = await ask("POST");
+      while (!state.done) {
+        progress.show(`${model}: ${state.status}`, state.completed, state.total);
+        await new Promise((resolve) => setTimeout(resolve, 400));
+        state = await ask("GET");
+      }
+      progress.say(state.error || `${model} is here. Send again.`);
+      start.disabled = !state.error;
+      if (!state.error) onhere();
+    } catch (error) {
+      progress.say(`The pull could not be followed: ${error.message}`);
+      start.disabled = false;
+    }
+  }
+  async function ask(method) {
+    const response = await fetch(`/kimi/lanes/${encodeURIComponent(lane)}/pull`, { method });
+    if (!response.ok) throw new Error(`HTTP ${response.status}`);
+    return response.json();
+  }
+  return h("div", { class: "pull" }, start, progress.element);
+}

@@ -1,0 +1,124 @@
+/**
+ * Find in a LineLog: count, next, previous. Matches are painted with the CSS Custom Highlight API, so the text's
+ * elements are left alone; a browser without it still gets the count and the jumps. Text that comes while it is open is
+ * searched too. Upper and lower case are the same character by character, so a match is as long as what was asked for.
+ */
+import { button, h, setAttribute, setText } from "../base/dom.js";
+import { count } from "../base/format.js";
+
+const PAINTED = 2000; // more matches than this are counted and reachable, but not painted
+
+export class Find {
+  /** `log` is the LineLog searched; `onjump(range)` shows a match; `onclose` gives the focus back. */
+  constructor(log, onjump, onclose) {
+    this.log = log;
+    this.onjump = onjump;
+    this.onclose = onclose;
+    this.painted = null; // the Highlight of all matches
+    this.#forget();
+    this.input = h("input", {
+      type: "search", class: "find-input", placeholder: "Find in reasoning", "aria-label": "Find in reasoning",
+      oninput: () => this.search(),
+      onkeydown: (event) => this.#key(event),
+    });
+    this.status = h("output", { class: "find-count", "aria-live": "polite" });
+    this.element = h(
+      "div", { class: "find", role: "search", hidden: true },
+      this.input, this.status,
+      button("Previous match", () => this.step(-1), { face: "↑", class: "icon" }),
+      button("Next match", () => this.step(1), { face: "↓", class: "icon" }),
+      button("Close find", () => this.close(), { face: "✕", class: "icon" }),
+    );
+  }
+
+  open() {
+    this.element.hidden = false;
+    this.input.focus();
+    this.input.select();
+    this.search();
+  }
+
+  close() {
+    if (this.element.hidden) return;
+    this.element.hidden = true;
+    this.#clearPaint();
+    this.onclose();
+  }
+
+  search() {
+    this.#forget();
+    this.#clearPaint();
+    this.#searchOn();
+    setAttribute(this.status, "aria-live", "polite");
+    if (this.offsets.length) this.step(1);
+    else this.#tell();
+  }
+
+  /** The log grew: what came is searched, the place and what is said aloud stay as they are. */
+  grew() {
+    if (this.element.hidden || !this.input.value) return;
+    this.#searchOn();
+    setAttribute(this.status, "aria-live", "off");
+    this.#tell();
+  }
+
+  step(by) {
+    if (!this.offsets.length) return;
+    setAttribute(this.status, "aria-live", "polite");
+    this.at = this.at < 0 && by < 0 ? this.offsets.length - 1 : (this.at + by + this.offsets.length) % this.offsets.length;
+    const range = this.#range(this.offsets[this.at]);
+    CSS.highlights?.set("kimi-found-here", new Highlight(range));
+    this.onjump(range);
+    this.#tell();
+  }
+
+  #range(offset) {
+    return this.log.range(offset, offset + this.input.value.length);
+  }
+
+  #forget() {
+    this.offsets = [];
+    this.at = -1;
+    this.searched = 0; // matches before this character are known
+  }
+
+  /** Find and paint the matches in what has not been searched yet; one may have begun in what has. */
+  #searchOn() {
+    const query = this.input.value;
+    if (!query) return;
+    const pattern = new RegExp(query.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"), "giu");
+    const text = this.log.text();
+    pattern.lastIndex = this.searched;
+    for (let match = pattern.exec(text); match; match = pattern.exec(text)) {
+      this.offsets.push(match.index);
+      this.#paint(match.index);
+    }
+    this.searched = Math.max((this.offsets.at(-1) ?? -query.length) + query.length, text.length - query.length + 1);
+  }
+
+  #paint(offset) {
+    if (!CSS.highlights || this.offsets.length > PAINTED) return;
+    if (!this.painted) CSS.highlights.set("kimi-found", (this.painted = new Highlight()));
+    this.painted.add(this.#range(offset));
+  }
+
+  #clearPaint() {
+    this.painted = null;
+    CSS.highlights?.delete("kimi-found");
+    CSS.highlights?.delete("kimi-found-here");
+  }
+
+  #tell() {
+    const n = this.offsets.length;
+    const found = this.at < 0 ? `${count(n)} found` : `${count(this.at + 1)} of ${count(n)}`;
+    setText(this.status, !this.input.value ? "" : n ? found : "no match");
+  }
+
+  #key(event) {
+    if (event.key === "Enter") this.step(event.shiftKey ? -1 : 1);
+    else if (event.key === "Escape") this.close();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+}

@@ -1,0 +1,298 @@
+/**
+ * One lane of one turn: header, steps, trajectories, reasoning, answer, cards and the metrics strip.
+ *
+ * `apply(part)` takes what a frame says of this lane (the protocol stands in kimi_ui/view/frames.py) and only ever
+ * appends; `tick(now)` moves the clocks; `settle()` scrolls, once a frame.
+ */
+import { button, copyFrom, h, laneAccent, setAttribute, setFlag, setText } from "../base/dom.js";
+import { seconds } from "../base/format.js";
+import { Answer } from "./answer.js";
+import { Attempts } from "./attempts.js";
+import { ProgressCard, RetryCard, failureCard, pullOffer, restCard, standInCard } from "./cards.js";
+import { Follower } from "./follow.js";
+import { HeavyBoard } from "./heavy_board.js";
+import { MetricsStrip } from "./metrics.js";
+import { ReasoningPanel } from "./reasoning.js";
+import { headerFacts } from "./reasoning_header.js";
+import { Steps } from "./steps.js";
+
+const RUNNING = new Set(["connecting", "waiting", "thinking", "answering"]);
+const ENDED = {
+  done: "Done", length: "Cut at the length limit", no_answer: "No answer came", incomplete: "Cut off",
+  stopped: "Stopped", timeout: "Timed out", error: "Failed", interrupted: "Interrupted",
+};
+
+export class Lane {
+  /**
+   * `info`: id, label, model, provider, stand_in_for, how_to_get_real, width, accent (0-based), send_reasoning.
+   * `actions`: stop(laneId), retry(laneId), focus(laneId), answerText(laneId, attempt) → promise of the answer's Markdown,
+   * attempt(laneId, number) → promise of an earlier attempt's part, promote(laneId) → promise of whether its reasoning
+   * is shown as its answer now (null: not to be had here), announce(text), refresh().
+   */
+  constructor(info, actions) {
+    this.info = info;
+    this.actions = actions;
+    this.phase = "idle";
+    this.stamps = {};
+    this.sent = 0;
+    this.reasoningTokens = null;
+    this.#build();
+    this.#setPhase("idle");
+    this.#describe(null);
+  }
+
+  get running() {
+    return RUNNING.has(this.phase);
+  }
+
+  /** Whether reasoning is still being written, by the stamps. */
+  get #thinking() {
+    return this.stamps.first_answer_ms === undefined && this.stamps.end_ms === undefined;
+  }
+
+  /** A turn of the past keeps its form but gives up the attribute that marks the current turn. */
+  retire() {
+    this.element.removeAttribute("data-lane");
+    this.element.setAttribute("data-past-lane", this.info.id);
+  }
+
+  apply(part, live) {
+    if (part.attempt) this.#restart(part.attempt);
+    if (part.stamps) Object.assign(this.stamps, part.stamps);
+    if (part.preparing) this.#prepare(part.preparing);
+    if (part.clear_answer) this.#clearAnswer();
+    if (part.reasoning) this.reasoning.append(part.reasoning, this.#thinking);
+    if (part.trajectories) this.board.apply(part.trajectories, live);
+    if (part.blocks || part.tail !== undefined || part.append || part.whole) this.#answer(part, live && !part.promoted);
+    if (part.steps) this.steps.apply(part.steps);
+    if (part.metrics) {
+      this.reasoningTokens = part.metrics.reasoning_tokens;
+      this.reasoningEstimated = part.metrics.reasoning_source !== "usage";
+      this.metrics.apply(part.metrics);
+    }
+    if (part.notes) this.#notes(part.notes);
+    if (part.failure) this.#fail(part.failure);
+    if (part.retry) this.#retry(part.retry);
+    if (part.promoted) this.#promoted();
+    if (part.phase) this.#setPhase(part.phase, live);
+    setFlag(this.answerTools, "hidden", this.running || !this.answered);
+  }
+
+  tick(now) {
+    const end = this.stamps.end_ms ?? null;
+    this.metrics.elapsed(end !== null ? end : now === null || !this.running ? null : now - this.sent);
+    this.#describe(now);
+    this.board.tick(now);
+    this.retry?.tick(now);
+  }
+
+  settle() {
+    this.reasoning.settle();
+    this.board.settle();
+    this.steps.settle();
+    if (this.grew) this.follower.stick();
+    this.grew = false;
+  }
+
+  close() {
+    this.reasoning.close();
+    this.board.close();
+    this.attempts.close();
+  }
+
+  /** `width`: "focused", "strip", or "" for an equal share. */
+  setWidth(width) {
+    for (const element of [this.element, this.attempts.earlier?.element]) {
+      element?.classList.toggle("focused", width === "focused");
+      element?.classList.toggle("strip", width === "strip");
+    }
+    setAttribute(this.wide, "aria-pressed", String(width === "focused"));
+  }
+
+  /** A strip takes the width wherever it is clicked; the button in it does the same. */
+  #clicked(event) {
+    if (this.element.classList.contains("strip") && !event.target.closest("button")) this.actions.focus(this.info.id);
+  }
+
+  /** Open or fold the reasoning, if there is any. */
+  toggleThinking(open = !this.reasoning.open) {
+    if (this.reasoning.log.length) this.reasoning.userToggle(open);
+  }
+
+  /** A lane like this one that shows an attempt of the past. */
+  #another() {
+    const lane = new Lane(this.info, { ...this.actions, announce: () => {}, promote: null });
+    lane.retire();
+    lane.element.classList.add("earlier");
+    lane.element.classList.toggle("focused", this.element.classList.contains("focused"));
+    return lane;
+  }
+
+  #build() {
+    const { info, actions } = this;
+    this.status = h("span", { class: "lane-status", "data-part": "status" });
+    this.model = h("span", { class: "lane-model" });
+    this.badge = h("span", { class: "badge", hidden: !info.stand_in_for, title: `Stand-in for ${info.stand_in_for}` }, "stand-in");
+    this.stop = button(`Stop ${info.label}`, () => actions.stop(info.id), { face: "Stop", class: "quiet lane-stop" });
+    this.again = button(`Ask ${info.label} again`, () => actions.retry(info.id), { face: "Retry", class: "quiet lane-retry", hidden: true });
+    this.wide = button(`Give ${info.label} the whole width`, () => actions.focus(info.id), { face: "⤢", class: "icon lane-wide", "aria-pressed": "false" });
+    this.header = h(
+      "header", { class: "lane-head" },
+      h("span", { class: "dot", "aria-hidden": "true" }),
+      h("div", { class: "lane-name" }, h("h2", {}, info.label), h("div", { class: "lane-by" }, this.badge, this.model)),
+      this.status, this.stop, this.again, this.wide,
+    );
+    this.attempts = new Attempts(this, () => this.#another(), (number) => actions.attempt(info.id, number));
+    this.steps = new Steps((step) => this.#goTo(step));
+    this.board = new HeavyBoard(info.label);
+    this.reasoning = new ReasoningPanel(info.label, { sentBack: info.send_reasoning });
+    this.answer = new Answer({ "data-part": "answer" });
+    this.copy = button("Copy answer", () => copyFrom(actions.answerText(info.id, this.attempts.shown), this.copy), { face: "Copy answer", class: "quiet" });
+    this.answerTools = h("div", { class: "answer-tools", hidden: true }, this.copy);
+    this.origin = h("p", { class: "note answer-origin", hidden: true }, "Taken from the reasoning: the model wrote no answer of its own.");
+    this.cards = h("div", { class: "cards" });
+    this.noteList = h("ul", { class: "notes", hidden: true });
+    const latest = button("Latest", () => {}, { class: "pill" });
+    this.body = h("div", { class: "lane-body", tabindex: "0", role: "region", "aria-label": `${info.label}: reasoning and answer` },
+      this.steps.element, this.board.element, this.reasoning.element, this.origin, this.answer.element, this.answerTools, this.noteList, this.cards);
+    this.follower = new Follower(this.body, latest);
+    this.metrics = new MetricsStrip(info.width > 0);
+    this.element = h(
+      "section", { class: "lane", "data-lane": info.id, "data-phase": "idle", "aria-label": info.label, onclick: (event) => this.#clicked(event) },
+      this.header, this.attempts.bar, h("div", { class: "lane-frame" }, this.body, latest), this.metrics.element,
+    );
+    this.element.style.setProperty("--lane", laneAccent(info.accent));
+    this.#describeModel(info.model, info.provider);
+    if (info.at_rest) this.#rest(info);
+  }
+
+  /** Before the first prompt: what will answer here, and what to set where that is not the real model. */
+  #rest(info) {
+    this.steps.element.hidden = true;
+    this.reasoning.element.hidden = true;
+    this.cards.append(info.stand_in_for ? standInCard(info) : restCard(info));
+    if (info.can_pull) this.cards.append(pullOffer(info.id, info.can_pull, this.actions.refresh));
+  }
+
+  #describeModel(model, provider, host = "") {
+    setText(this.model, this.info.width ? `${this.info.width} × ${model}` : model);
+    setAttribute(this.model, "title", [model, provider, host].filter(Boolean).join(" · "));
+  }
+
+  /** A new attempt begins: what the page shows of the lane is that attempt's. */
+  #restart(attempt) {
+    this.sent = attempt.sent_ms;
+    this.attempts.begin(attempt.attempt_no);
+    this.stamps = {};
+    this.reasoningTokens = null;
+    this.retry = null;
+    this.preparing = null;
+    this.steps.clear();
+    this.board.clear();
+    this.reasoning.clear();
+    this.metrics.clear();
+    this.#clearAnswer();
+    this.noteList.hidden = true;
+    this.cards.replaceChildren();
+    this.badge.hidden = !attempt.stand_in_for;
+    setAttribute(this.badge, "title", `Stand-in for ${attempt.stand_in_for}`);
+    this.#describeModel(attempt.model || this.info.model, attempt.provider, attempt.host);
+  }
+
+  #prepare(preparing) {
+    if (!this.preparing) {
+      this.preparing = new ProgressCard();
+      this.cards.append(this.preparing.element);
+    }
+    this.preparing.show(preparing.label, preparing.done, preparing.total);
+  }
+
+  #clearAnswer() {
+    this.answer.clear();
+    this.answered = false;
+    this.origin.hidden = true;
+  }
+
+  #answer(part, live) {
+    this.answer.apply(part);
+    this.grew = true;
+    this.answered = !this.answer.empty;
+    if (this.answered) this.reasoning.answerBegan(live);
+  }
+
+  #notes(notes) {
+    this.noteList.hidden = !notes.length;
+    this.noteList.replaceChildren(...notes.map((note) => h("li", {}, note)));
+    this.grew = true;
+  }
+
+  #fail(failure) {
+    const pull = failure.kind === "model_missing" && failure.provider === "ollama" ? pullOffer(this.info.id, failure.model) : null;
+    const promote = failure.can_promote && this.actions.promote
+      ? h("button", { type: "button", class: "primary", onclick: (event) => this.#promote(event.target) }, "Show it as the answer") : null;
+    this.cards.append(failureCard(failure, pull ?? promote));
+    this.grew = true;
+  }
+
+  /** The reader takes the reasoning for the answer. */
+  async #promote(offer) {
+    offer.disabled = true;
+    if (!(await this.actions.promote(this.info.id))) return (offer.disabled = false);
+    this.actions.announce(`${this.info.label}: the reasoning is shown as the answer`);
+    this.body.focus({ preventScroll: true }); // the button that had it is gone
+    this.body.scrollTop += this.origin.getBoundingClientRect().top - this.body.getBoundingClientRect().top - 10;
+    return undefined;
+  }
+
+  #promoted() {
+    this.cards.replaceChildren();
+    this.origin.hidden = false;
+    this.follower.release(); // it is there whole, to be read from its beginning
+  }
+
+  #retry(retry) {
+    this.cards.replaceChildren();
+    this.retry = new RetryCard(retry);
+    this.cards.append(this.retry.element);
+  }
+
+  #goTo(step) {
+    if (step.where === "answer") this.answer.element.scrollIntoView({ block: "nearest" });
+    else this.reasoning.goTo(step.at);
+    this.follower.release();
+  }
+
+  #setPhase(phase, live = false) {
+    const before = this.phase;
+    this.phase = phase;
+    setAttribute(this.element, "data-phase", phase);
+    this.stop.hidden = !this.running;
+    this.again.hidden = this.running || phase === "idle";
+    if (!live || before === phase) return;
+    if (before === "thinking" && phase === "answering" && this.stamps.first_reasoning_ms !== undefined) {
+      const thought = this.stamps.first_answer_ms - this.stamps.first_reasoning_ms;
+      this.actions.announce(`${this.info.label} finished thinking after ${seconds(thought)}`);
+    } else if (!this.running) {
+      this.actions.announce(`${this.info.label}: ${ENDED[phase] ?? phase}, ${seconds(this.stamps.end_ms)}`);
+    }
+  }
+
+  #describe(now) {
+    const heavy = this.info.width > 0;
+    const facts = headerFacts(this, now, { answered: this.answered, heavy });
+    this.reasoning.describe(facts);
+    setText(this.status, this.#statusText(facts));
+  }
+
+  #statusText({ waiting, thinking, ended }) {
+    if (this.phase === "idle") return "Ready";
+    if (ENDED[this.phase]) return ended && this.phase === "done" ? `Done · ${seconds(this.stamps.end_ms)}` : ENDED[this.phase];
+    if (this.retry) return "Waiting to try again";
+    if (this.phase === "thinking") {
+      const work = this.reasoning.log.length ? null : this.board.work;
+      return work ? `${work.word} ${seconds(waiting + this.sent - work.since)}` : `Thinking ${seconds(thinking)}`;
+    }
+    if (this.phase === "answering") return `Answering ${seconds(waiting - (this.stamps.first_answer_ms ?? 0))}`;
+    return `${this.preparing ? "Preparing" : this.phase === "connecting" ? "Connecting" : "Waiting"} ${seconds(waiting)}`;
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * The metrics strip of one lane: six cells that never move. Every figure comes from the server (core/metrics.py); only
+ * the elapsed time ticks here, on the engine's clock.
+ */
+import { h, setAttribute, setText } from "../base/dom.js";
+import { UNKNOWN, count, rate, seconds, usd } from "../base/format.js";
+
+const SOURCES = {
+  usage: "counted by the provider",
+  server: "counted by the model server",
+  tokenizer: "counted here with a tokenizer; the provider's own count may differ",
+  chars: "estimated from the number of characters",
+};
+
+const DISAGREE = 0.1;
+const DISAGREE_FROM = 40; // tokens: in a short text a few make up that much
+
+const SOURCE_WORDS = { usage: "usage", server: "server", tokenizer: "local", chars: "est." };
+
+const COSTS = {
+  price: "This lane's price is 0",
+  reported: "As the gateway reported it",
+  usage: "From the provider's token counts",
+  estimate: "Estimated: not all tokens were counted by the provider",
+};
+
+const DOUBTS = {
+  loop_lag: "this machine was too busy to stamp the text as it came",
+  clock_jump: "the machine slept or its clock jumped meanwhile",
+  child: "one of its trajectories or the aggregation is in doubt",
+};
+
+const CELLS = [
+  ["elapsed", "Elapsed", "From sending the request to the end of the answer"],
+  ["ttft", "First token", "Time to the first token of any kind (TTFT)"],
+  ["ttfo", "First answer", "Time to the first token of the answer (TTFO)"],
+  ["tokens", "Tokens", "Output tokens, reasoning included"],
+  ["rate", "Decode", "Output tokens per second after the first one; not shown under 40 tokens or 200 ms"],
+  ["cost", "Cost", "By the price of this lane"],
+];
+// Heavy is many streams: what it does per second is another figure than the speed of one, and never called the same.
+const AGGREGATE = ["rate", "Aggregate", "All trajectories' output tokens per second of the whole, once it has ended"];
+
+export class MetricsStrip {
+  constructor(heavy = false) {
+    this.heavy = heavy;
+    this.cells = {};
+    this.element = h("footer", { class: "metrics", "data-part": "metrics" });
+    for (const [name, label, title] of CELLS.map((cell) => (heavy && cell[0] === "rate" ? AGGREGATE : cell))) {
+      const value = h("dd", { "data-metric": name }, UNKNOWN);
+      const source = name === "tokens" ? (this.source = h("span", { class: "metric-source" })) : null;
+      this.cells[name] = value;
+      this.element.append(h("dl", { title }, h("dt", {}, label, source), value));
+    }
+  }
+
+  clear() {
+    for (const cell of Object.values(this.cells)) setText(cell, UNKNOWN);
+    setText(this.source, "");
+  }
+
+  elapsed(ms) {
+    setText(this.cells.elapsed, seconds(ms));
+  }
+
+  apply(m) {
+    const doubt = doubtOf(m);
+    for (const name of ["ttft", "ttfo"]) {
+      setText(this.cells[name], about(seconds(m[`${name}_ms`], 2), doubt));
+      setAttribute(this.cells[name], "title", doubt);
+    }
+    const estimated = m.token_source === "tokenizer" || m.token_source === "chars";
+    const output = m.output_tokens;
+    setText(this.cells.tokens, output === null ? UNKNOWN : about(count(output), estimated));
+    setAttribute(this.cells.tokens, "title", tokenTitle(m));
+    const mark = disagrees(m) ? " ≠" : "";
+    setText(this.source, m.token_source ? ` · ${SOURCE_WORDS[m.token_source] ?? m.token_source}${mark}` : "");
+    setText(this.cells.rate, about(rate(this.heavy ? m.aggregate_tps : m.decode_tps), estimated || doubt));
+    setAttribute(this.cells.rate, "title", rateTitle(m, estimated, doubt));
+    setText(this.cells.cost, about(usd(m.cost_usd), m.cost_source === "estimate"));
+    setAttribute(this.cells.cost, "title", costTitle(m));
+  }
+}
+
+/** Why these numbers cannot be trusted, in words; null if they can. */
+function doubtOf(m) {
+  if (!m.suspect) return null;
+  const reasons = (m.suspect_reason ?? "").split(" ").map((name) => DOUBTS[name] ?? "the server's counts contradict the text");
+  return `Not to be trusted: ${[...new Set(reasons)].join(", ")}`;
+}
+
+/** "~" before a figure that rests on an estimate or is in doubt; what is not known stays what it is. */
+function about(figure, estimated) {
+  return estimated && figure !== UNKNOWN ? `~${figure}` : figure;
+}
+
+function tokenTitle(m) {
+  if (m.output_tokens === null) return "No token yet";
+  const parts = [`${count(m.output_tokens)} out`];
+  if (m.reasoning_tokens !== null) parts.push(`${count(m.reasoning_tokens)} of them reasoning`);
+  if (m.input_tokens !== null) parts.push(`${count(m.input_tokens)} in`);
+  if (m.cached_input_tokens) parts.push(`${count(m.cached_input_tokens)} of them cached`);
+  const sources = [SOURCES[m.token_source] ?? "source unknown"];
+  if (disagrees(m)) {
+    const [percent, which] = [Math.round(100 * Math.abs(m.token_discrepancy)), m.token_discrepancy > 0 ? "more" : "less"];
+    sources.push(`${percent} % ${which} than a tokenizer here finds in the text (exact only with the model's own)`);
+  }
+  return `${parts.join(", ")}; ${sources.join(", ")}`;
+}
+
+/** The server's count is far from the count of the text that came: one of the two is not of this model, or wrong. */
+function disagrees(m) {
+  return m.output_tokens >= DISAGREE_FROM && Math.abs(m.token_discrepancy ?? 0) > DISAGREE;
+}
+
+function rateTitle(m, estimated, doubt) {
+  if (m.burst) return "The text came in bursts, held back somewhere on its way: a rate would say nothing about the model";
+  const parts = [];
+  if (m.e2e_tps !== null) parts.push(`${rate(m.e2e_tps)} from sending to the end`);
+  if (m.effective_tps !== null) parts.push(`${rate(m.effective_tps)} counting the answer alone`);
+  if (estimated) parts.push(`tokens ${SOURCES[m.token_source]}`);
+  if (doubt) parts.push(doubt);
+  return parts.join("; ") || null;
+}
+
+function costTitle(m) {
+  if (m.cost_usd === null) return m.price_as_of ? "Not known yet" : "No price is known for this lane";
+  const prices = m.price_as_of && m.cost_source !== "reported" ? `, prices of ${m.price_as_of}` : "";
+  return `${COSTS[m.cost_source] ?? "Source unknown"}${prices}`;
+}

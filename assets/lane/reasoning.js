@@ -1,0 +1,208 @@
+/**
+ * The reasoning panel of one lane or trajectory.
+ *
+ * It opens at the first reasoning token and folds one second after the first answer token, unless the reader has
+ * opened or folded it, which wins for this lane and turn, or has set "always open" / "always folded". A panel of a
+ * turn that was over when it was loaded starts folded. While live its view has a fixed height and follows the newest
+ * line (see follow.js); a trace that is over opens at its beginning. Its text is plain, never rendered again (lines.js).
+ */
+import { button, copyFrom, h, setAttribute, setFlag, setText } from "../base/dom.js";
+import { seconds, tokens } from "../base/format.js";
+import { PANELS, onPanels, panels, setPanels } from "../base/preferences.js";
+import { Find } from "./find.js";
+import { Follower } from "./follow.js";
+import { LineLog } from "./lines.js";
+
+const FOLD_AFTER_MS = 1000;
+const NO_REASONING = "This model does not expose its reasoning";
+
+let serial = 0;
+
+export class ReasoningPanel {
+  /** `name` is the lane's label; `sentBack` says whether earlier reasoning returns to the model. */
+  constructor(name, { sentBack = false } = {}) {
+    const id = `kimi-reasoning-${++serial}`;
+    this.touched = false;
+    this.open = false;
+    this.foldTimer = 0;
+    this.grew = false;
+    this.over = false; // nothing comes to follow
+    this.text = h("div", { class: "reasoning-text" });
+    this.log = new LineLog(this.text);
+    this.view = h("div", { class: "reasoning-view", tabindex: "0", "aria-live": "off" }, this.text);
+    const latest = button("Latest", () => {}, { class: "pill" });
+    this.follower = new Follower(this.view, latest, this.text);
+    this.title = h("span", { class: "reasoning-title" }, "Waiting");
+    this.toggle = h(
+      "button", { type: "button", class: "reasoning-toggle", "aria-expanded": "false", "aria-controls": id,
+                  onclick: () => this.userToggle() },
+      h("span", { class: "chevron", "aria-hidden": "true" }), this.title,
+    );
+    this.find = new Find(this.log, (range) => this.#reveal(range), () => this.view.focus());
+    const copy = button("Copy reasoning", () => copyFrom(this.log.text(), copy), { face: "Copy", class: "quiet" });
+    const search = button("Find in reasoning", () => this.openFind(), { face: "Find", class: "quiet" });
+    this.tools = h("span", { class: "reasoning-tools", hidden: true }, search, copy);
+    this.menu = h(
+      "select", { class: "quiet", "aria-label": "Reasoning panels", title: "Reasoning panels",
+                  onchange: () => setPanels(this.menu.value) },
+      ...Object.entries(PANELS).map(([value, label]) => h("option", { value }, label)),
+    );
+    this.menu.value = panels();
+    this.region = h(
+      "div", { class: "reasoning-region", id, role: "region", "aria-label": `Reasoning of ${name}`, hidden: true },
+      this.find.element,
+      h("div", { class: "reasoning-frame" }, this.view, latest),
+      h("div", { class: "reasoning-foot" },
+        button("Fold reasoning", () => this.userToggle(false), { face: "▴ Fold", class: "quiet fold-foot" }),
+        h("span", { class: "note" }, sentBack ? "Sent back to the model next turn" : "Not sent back to the model"),
+        this.menu),
+    );
+    this.element = h(
+      "section", { class: "reasoning", "data-part": "reasoning", "data-state": "waiting" },
+      h("div", { class: "reasoning-head" }, this.toggle, this.tools), this.region,
+    );
+    this.endPreference = onPanels(() => this.#preferenceChanged());
+  }
+
+  /** Forget everything: the lane begins a new attempt. The reader's own toggle stays. */
+  clear() {
+    clearTimeout(this.foldTimer);
+    this.foldTimer = 0;
+    this.find.close();
+    this.log.clear();
+    this.tools.hidden = true;
+    this.answered = false;
+    if (!this.touched) this.#set(false);
+    this.follower.pin();
+  }
+
+  /** Appended text. `thinking` false: the answer has begun or the lane has ended, so the panel does not open by itself. */
+  append(text, thinking) {
+    const first = this.log.length === 0;
+    this.log.append(text);
+    this.grew = true;
+    this.over = !thinking;
+    if (!first) return;
+    this.tools.hidden = false;
+    if (this.open) this.#place();
+    else if (!this.touched && (panels() === "open" || (panels() === "auto" && thinking))) this.#set(true);
+  }
+
+  /** The first answer token is here. `live`: it came while this page was looking. */
+  answerBegan(live) {
+    if (this.answered) return;
+    this.answered = true;
+    if (this.touched || panels() !== "auto" || !this.open) return;
+    if (!live) this.#set(false);
+    else this.foldTimer = setTimeout(() => !this.touched && panels() === "auto" && this.#set(false), FOLD_AFTER_MS);
+  }
+
+  /** Called once a frame after all text is in. */
+  settle() {
+    if (this.grew) this.find.grew();
+    this.grew = false;
+  }
+
+  /** The header line, from what is known of the attempt; all times in ms. */
+  describe({ phase, waiting, thinking, thinkingEnded, reasoningTokens, reasoningEstimated, answered, ended, heavy }) {
+    let state = "waiting";
+    let title;
+    const counted = `${reasoningEstimated ? "~" : ""}${tokens(reasoningTokens)}`;
+    const amount = reasoningTokens && !heavy ? ` · ${counted}` : ""; // heavy's are all its streams' together
+    if (this.log.length) {
+      const done = thinkingEnded !== null;
+      this.over = done;
+      state = done ? "thought" : "thinking";
+      title = done ? `Thought for ${seconds(thinkingEnded)}${amount}` : `Thinking ${seconds(thinking)}${amount}`;
+    } else if (heavy && thinking !== null) {
+      if (answered || ended) state = "none";
+      title = "The reasoning is in the trajectories";
+    } else if (answered) {
+      state = "none";
+      title = NO_REASONING;
+    } else if (ended) {
+      state = "none";
+      title = "No reasoning came";
+    } else if (phase === "idle") {
+      state = "none";
+      title = "Reasoning appears here as it is written";
+    } else if (phase === "thinking") {
+      title = `Thinking ${seconds(thinking)}`;
+    } else {
+      title = `Waiting ${seconds(waiting)}`;
+    }
+    setText(this.title, title);
+    setAttribute(this.element, "data-state", state);
+    setFlag(this.toggle, "disabled", !this.log.length);
+  }
+
+  userToggle(open = !this.open) {
+    this.touched = true;
+    clearTimeout(this.foldTimer);
+    this.#set(open);
+  }
+
+  /** Be open or folded as the reader has set another panel of this lane. */
+  likeBefore(panel) {
+    if (!panel.touched) return;
+    this.touched = true;
+    this.#set(panel.open);
+  }
+
+  openFind() {
+    this.touched = true;
+    this.#set(true);
+    this.find.open();
+  }
+
+  /** Show the place of a step: `offset` is a character of the reasoning. */
+  goTo(offset) {
+    if (!this.log.length) return;
+    this.touched = true;
+    this.#set(true);
+    const end = this.log.text().indexOf("\n", offset);
+    const range = this.log.range(offset, end > offset ? end : this.log.length);
+    CSS.highlights?.set("kimi-found-here", new Highlight(range));
+    this.#reveal(range);
+  }
+
+  close() {
+    clearTimeout(this.foldTimer);
+    this.endPreference();
+  }
+
+  #reveal(range) {
+    this.follower.release();
+    const line = range.startContainer.parentElement;
+    line.scrollIntoView({ block: "nearest" });
+    const place = range.getBoundingClientRect();
+    const view = this.view.getBoundingClientRect();
+    this.view.scrollTop += place.top - view.top - view.height / 3;
+    this.view.scrollIntoView({ block: "nearest" });
+  }
+
+  #preferenceChanged() {
+    this.menu.value = panels();
+    if (this.touched || !this.log.length) return;
+    const value = panels();
+    this.#set(value === "open" || (value === "auto" && !this.answered));
+  }
+
+  #set(open) {
+    if (open === this.open) return;
+    this.open = open;
+    const inside = this.region.contains(document.activeElement); // which folding would leave nowhere
+    this.region.hidden = !open;
+    setAttribute(this.toggle, "aria-expanded", String(open));
+    if (open) this.#place();
+    else this.find.close();
+    if (inside) this.toggle.focus({ preventScroll: true });
+  }
+
+  /** While it is written, the follower shows an opened trace; one that is over shows its beginning, or where it was left. */
+  #place() {
+    if (!this.over || !this.follower.pinned) return;
+    this.follower.release();
+    this.view.scrollTop = 0;
+  }
+}

@@ -1,0 +1,410 @@
+/**
+ * The Chat page: the turns of one conversation and their live view, mounted into the element of ui/lanes.py, which
+ * Gradio never renders again.
+ *
+ * The component's value is `{conversation, turn}`: Python sets it when a prompt has been sent, this page sets it when
+ * it has found out what it shows (after a refresh, in a second tab), so that Send and Stop know what they are about.
+ * What happened is always read from the server; nothing of a turn is kept here alone.
+ */
+import { chat, tabs } from "./base/bus.js";
+import { Announcer, copyFrom, h, reducedMotion, setText } from "./base/dom.js";
+import { ask } from "./base/http.js";
+import { listenToKeys } from "./base/keys.js";
+import { composer } from "./composer/composer.js";
+import { openShortcuts } from "./composer/shortcuts.js";
+import { attemptPart, promoteReasoning, retryLane } from "./lane/attempts.js";
+import { copyCodeOnClick } from "./lane/markdown.js";
+import { TurnStream } from "./stream.js";
+import { EarlierTurns } from "./turn/earlier_turns.js";
+import { emptyState } from "./turn/empty_state.js";
+import { versionsOf } from "./turn/prompt.js";
+import { Replays } from "./turn/replays.js";
+import { TurnRow } from "./turn/turn.js";
+
+const NOT_HERE = "This conversation is not here: it was deleted, or it was begun in another browser, whose conversations are its own.";
+const NARROW = matchMedia("(max-width: 760px)");
+
+let mounted = null;
+
+/** Called by the component's js_on_load with what Gradio gives it. */
+export function mount(element, props, watch) {
+  mounted?.close();
+  mounted = new Page(element, props);
+  watch("value", () => mounted.valueChanged());
+  if (props.value?.turn) mounted.valueChanged(); // a prompt was sent before this script was there
+  else mounted.load();
+}
+
+class Page {
+  constructor(element, props) {
+    this.props = props;
+    this.conversation = null;
+    this.row = null; // the current turn's row
+    this.stream = null;
+    this.replays = new Replays({
+      rows: () => this.#rows,
+      actions: (turnId) => this.#actions(turnId),
+      focusedLane: () => this.focusedLane,
+      say: (text) => this.#say(text),
+    });
+    this.current = h("div", { class: "turn-current" });
+    this.focusedLane = null; // id of the lane that has the width
+    this.announcer = new Announcer();
+    this.notice = h("div", { class: "page-notice", role: "alert", hidden: true });
+    this.scroller = h("div", { class: "turns" });
+    this.earlier = new EarlierTurns(this.scroller, (row) => row.id === this.sought && this.#seek(row.id));
+    this.scroller.append(this.notice, this.earlier.element, this.current);
+    copyCodeOnClick(this.scroller, copyFrom);
+    this.ends = [listenToKeys(this), chat.on("open", ({ detail }) => this.open(detail))];
+    this.onpopstate = () => this.load();
+    window.addEventListener("popstate", this.onpopstate);
+    this.onfocus = () => this.#renewLanes();
+    window.addEventListener("focus", this.onfocus);
+    tabs.onmessage = ({ data }) => this.#heard(data);
+    element.replaceChildren(h("h1", { class: "kimi-offscreen" }, "Kimi UI"), this.scroller, this.announcer.element);
+  }
+
+  close() {
+    this.asked = null; // what is still on its way comes too late
+    this.#drop();
+    this.#dropEarlier();
+    for (const end of this.ends) end();
+    window.removeEventListener("popstate", this.onpopstate);
+    window.removeEventListener("focus", this.onfocus);
+  }
+
+  /** All rows of the conversation, the current one last. */
+  get #rows() {
+    return [...this.earlier.rows, this.row].filter(Boolean);
+  }
+
+  get composer() {
+    return composer();
+  }
+
+  openShortcuts() {
+    openShortcuts();
+  }
+
+  get visible() {
+    return this.scroller.clientHeight > 0;
+  }
+
+  /** Whether one lane at a time is shown. */
+  get narrow() {
+    return NARROW.matches;
+  }
+
+  get running() {
+    return document.documentElement.hasAttribute("data-kimi-running");
+  }
+
+  /** Show another conversation; an empty id begins a new one. */
+  async open(conversation) {
+    const url = new URL(location.href);
+    url.searchParams.delete("turn");
+    if (conversation) url.searchParams.set("c", conversation);
+    else url.searchParams.delete("c");
+    history.pushState(null, "", url);
+    await this.load(!conversation);
+  }
+
+  /**
+   * Find out what to show: the turn or conversation named in the address, else this visitor's running turn; with
+   * `begin` none of them.
+   */
+  async load(begin = false) {
+    const here = new URLSearchParams(location.search);
+    const query = new URLSearchParams(begin ? { new: "1" } : {});
+    for (const name of ["c", "turn"]) if (here.get(name)) query.set(name, here.get(name));
+    const state = await this.#wanted(query);
+    if (!state) return;
+    this.#show(state);
+    const turn = here.get("turn"); // it may be an earlier one of its conversation
+    if (!state.turns.length && (turn || here.get("c"))) this.#say(NOT_HERE);
+    else if (turn) this.#seek(turn);
+  }
+
+  /** Bring a turn to the top, now and whenever it or the current one is filled: until then there may be no room below it. */
+  #seek(turn) {
+    this.sought = turn;
+    if (turn) this.scroller.querySelector(`[data-turn="${CSS.escape(turn)}"]`)?.scrollIntoView({ block: "start" });
+  }
+
+  /** What is to be shown next; null if the server does not answer, which is said, or something else is wanted by then. */
+  async #wanted(query) {
+    const asked = (this.asked = {});
+    try {
+      const state = await stateOf(query);
+      return asked === this.asked ? state : null;
+    } catch (error) {
+      if (asked === this.asked) this.#say(error.message);
+      return null;
+    }
+  }
+
+  #show(state) {
+    this.laneInfos = state.lanes;
+    this.conversation = state.conversation;
+    this.notice.hidden = true;
+    if (state.notice) this.#say(state.notice);
+    this.#dropEarlier();
+    const turns = state.turns;
+    for (const turn of turns.slice(0, -1)) this.#addEarlier(turn);
+    if (turns.length) this.#follow(turns.at(-1));
+    else this.#rest();
+    this.#tellPython();
+  }
+
+  /** Python has sent a prompt: its turn becomes the current one. */
+  async valueChanged() {
+    const value = this.props.value ?? {};
+    if (!value.turn || value.turn === this.row?.id) return;
+    await this.#openTurn(value.turn);
+    tabs.postMessage(value);
+  }
+
+  /** Give a lane the whole width, on a narrow screen show it; the same lane again or null: all side by side. */
+  focusLane(id) {
+    if (id && this.narrow) return this.shown?.showLane(id);
+    this.focusedLane = id === this.focusedLane ? null : id;
+    for (const row of [...this.#rows, ...this.replays.shown]) row.focusLane(this.focusedLane);
+    return undefined;
+  }
+
+  /** End the replay the reader is at; false if there is none. */
+  endReplay() {
+    return this.replays.endNewest();
+  }
+
+  /** The row the reader sees of the current turn: its own, or a replay's. */
+  get shown() {
+    return this.replays.rowOf(this.row?.id) ?? this.row;
+  }
+
+  async #openTurn(turnId) {
+    const state = await this.#wanted({ turn: turnId });
+    if (!state || this.row?.id === turnId) return;
+    if (!state.turns.length) return this.#say("This turn is not there any more. Reload the page.");
+    if (state.notice) this.#say(state.notice);
+    this.laneInfos = state.lanes;
+    const goesOn = Boolean(this.row?.id) && state.conversation === this.conversation;
+    if (goesOn) this.#retire();
+    else {
+      this.#dropEarlier();
+      for (const turn of state.turns.slice(0, -1)) this.#addEarlier(turn);
+    }
+    const left = this.conversation && this.conversation !== state.conversation;
+    this.conversation = state.conversation;
+    this.#follow(state.turns.at(-1), goesOn && !reducedMotion() ? "smooth" : "auto");
+    this.#address(left);
+    this.#tellPython();
+  }
+
+  /** Back from the editor where a key was set: lanes at rest show who would answer now. */
+  async #renewLanes() {
+    if (this.row?.id !== "") return;
+    const state = await stateOf({ new: "1" }).catch(() => null);
+    if (!state || this.row?.id !== "" || JSON.stringify(state.lanes) === JSON.stringify(this.laneInfos)) return;
+    this.laneInfos = state.lanes;
+    this.#rest();
+  }
+
+  /** Another tab has changed the list of conversations: perhaps the one shown here is gone. */
+  async #stillThere() {
+    const { conversation } = this;
+    if (!conversation || this.running) return;
+    const state = await stateOf({ c: conversation }).catch(() => null);
+    if (!state || state.turns.length || conversation !== this.conversation) return;
+    await this.open("");
+    this.#say("The conversation shown here was deleted in another tab.");
+  }
+
+  /** A vote in another tab has opened a blind turn that this one shows, too. */
+  async #openedElsewhere(id) {
+    if (!this.#rows.some((row) => row.id === id)) return;
+    const turn = (await stateOf({ turn: id }).catch(() => null))?.turns.find((one) => one.turn_id === id);
+    if (turn) this.#reopen(turn);
+  }
+
+  /** Another tab of this browser has sent: follow if it is the same conversation. */
+  #heard({ conversation, turn, again, opened, history: changed }) {
+    if (changed) this.#stillThere();
+    else if (opened) this.#openedElsewhere(opened);
+    else if (again && turn === this.row?.id) this.#watch(this.stream?.consumed ?? null);
+    else if (!again && conversation === this.conversation && turn !== this.row?.id) this.#openTurn(turn);
+  }
+
+  /** `behavior`: how it comes to the top, as scrollIntoView has it. */
+  #follow(turn, behavior = "auto") {
+    this.#drop();
+    this.row = this.#rowOf(turn);
+    this.current.replaceChildren(this.row.element);
+    this.#running(!turn.closed);
+    this.#watch();
+    this.row.element.scrollIntoView({ block: "start", behavior });
+  }
+
+  /** Follow the current turn from where the page is. */
+  #watch(consumed = null) {
+    this.stream?.close();
+    this.stream = new TurnStream(this.row.id, {
+      onframes: (frames) => this.#frames(frames),
+      onend: () => this.#running(false),
+      onlost: () => this.#say("The view of this turn was lost. Reload the page; the turn itself goes on and is stored."),
+      ontrouble: (yes) => (yes ? this.#say("The server cannot be reached. This page goes on by itself once it answers.") : (this.notice.hidden = true)),
+    }, consumed);
+  }
+
+  async #retry(lane) {
+    const { id } = this.row;
+    try {
+      const sent = await retryLane(id, lane, (question) => composer()?.mayPass(question) ?? false);
+      if (!sent || id !== this.row?.id) return;
+      this.#running(true); // it may have ended before the first frame tells of it
+      this.#watch(this.stream?.consumed ?? null);
+      tabs.postMessage({ conversation: this.conversation, turn: id, again: true });
+    } catch (error) {
+      this.#say(error.message);
+    }
+  }
+
+  async #promote(id, lane) {
+    try {
+      const part = await promoteReasoning(id, lane);
+      this.#rows.find((row) => row.id === id)?.applyAll([{ lanes: { [lane]: part } }], true);
+      tabs.postMessage({ conversation: this.conversation, turn: id, again: true });
+      return true;
+    } catch (error) {
+      this.#say(error.message);
+      return false;
+    }
+  }
+
+  #frames(frames) {
+    const [snapshot, news] = frames[0].turn ? [frames.slice(0, 1), frames.slice(1)] : [[], frames];
+    if (snapshot.length) {
+      this.row.applyAll(snapshot, false);
+      this.#seek(this.sought);
+    }
+    if (news.length) this.row.applyAll(news, true);
+    this.#running(this.row.running);
+  }
+
+  /** No turn yet: the lanes at rest and prompts to start from. */
+  #rest() {
+    this.#drop();
+    const lanes = this.laneInfos.map((info) => ({ ...info, at_rest: true }));
+    this.row = new TurnRow({ turn_id: "", prompt: null, lanes }, this.#actions(""));
+    this.row.element.prepend(emptyState((prompt) => composer()?.fill(prompt), (name) => this.replays.watchExample(name)));
+    this.row.focusLane(this.focusedLane);
+    this.current.replaceChildren(this.row.element);
+    this.#running(false);
+  }
+
+  #retire() {
+    this.replays.end(this.row.id);
+    this.stream?.close();
+    this.stream = null;
+    this.earlier.keep(this.row);
+    this.row = null;
+  }
+
+  #dropEarlier() {
+    for (const row of this.earlier.rows) this.replays.end(row.id);
+    this.earlier.drop();
+  }
+
+  #drop() {
+    this.sought = null;
+    if (this.row) this.replays.end(this.row.id);
+    this.stream?.close();
+    this.stream = null;
+    this.row?.close();
+    this.row = null;
+  }
+
+  #addEarlier(turn) {
+    this.earlier.add(this.#rowOf(turn, { far: true }));
+  }
+
+  /** `options` as in turn/turn.js. */
+  #rowOf(turn, options = {}) {
+    const row = new TurnRow({ ...turn, lanes: this.#infos(turn.lanes) }, this.#actions(turn.turn_id), options);
+    row.focusLane(this.focusedLane);
+    return row;
+  }
+
+  /** A blind turn has been opened: draw it anew, as it is. `here`: by the reader of this tab. */
+  #reopen(turn, here = false) {
+    if (here) tabs.postMessage({ opened: turn.turn_id });
+    if (turn.turn_id === this.row?.id) {
+      this.#follow(turn);
+      return here && this.row.verdict.focus();
+    }
+    if (!this.#rows.some(({ id }) => id === turn.turn_id)) return undefined;
+    const row = this.#rowOf(turn);
+    this.earlier.replace(row);
+    if (here) row.verdict.focus();
+    return row.fetch();
+  }
+
+  #infos(lanes) {
+    const known = new Map(this.laneInfos.map((info) => [info.id, info]));
+    return lanes.map((lane) => ({ ...(known.get(lane.id) ?? {}), ...lane }));
+  }
+
+  #actions(turnId) {
+    const of = (lane) => `/kimi/turns/${turnId}/lanes/${encodeURIComponent(lane)}`;
+    return {
+      stop: (lane) => ask(`${of(lane)}/stop`, { method: "POST" }).catch((error) => this.#say(error.message)),
+      retry: (lane) => this.#retry(lane),
+      focus: (lane) => this.focusLane(lane),
+      attempt: (lane, number) => attemptPart(turnId, lane, number),
+      answerText: (lane, attempt) => fetch(`${of(lane)}/answer?attempt=${attempt}`).then((response) => (response.ok ? response.text() : "")),
+      announce: (text) => this.announcer.say(text),
+      promote: (lane) => this.#promote(turnId, lane),
+      refresh: () => this.load(),
+      opened: (turn) => this.#reopen(turn, true),
+      replay: () => this.replays.watch(turnId),
+    };
+  }
+
+  #running(running) {
+    if (running === this.running) return;
+    document.documentElement.toggleAttribute("data-kimi-running", running);
+    chat.tell(running ? "began" : "ended");
+  }
+
+  /** Let Send, Stop and the composer know what is shown. */
+  #tellPython() {
+    this.props.value = { conversation: this.conversation, turn: this.row?.id ?? "" };
+    chat.show(this.conversation);
+    this.#showVersions();
+  }
+
+  /** Where a prompt was edited, its other versions are in other conversations: the way to them. */
+  async #showVersions() {
+    const { conversation } = this;
+    const versions = await versionsOf(conversation);
+    if (conversation !== this.conversation) return;
+    for (const row of this.#rows) row.prompt?.showVersions(versions[row.seq]);
+  }
+
+  /** `left`: another conversation was shown before, and the way back leads to it. */
+  #address(left) {
+    const url = new URL(location.href);
+    url.searchParams.delete("turn");
+    url.searchParams.set("c", this.conversation);
+    if (left) history.pushState(null, "", url);
+    else history.replaceState(history.state, "", url);
+  }
+
+  #say(text) {
+    setText(this.notice, text);
+    this.notice.hidden = false;
+  }
+}
+
+/** What the server would show for `query`. Throws as `ask`. */
+const stateOf = (query) => ask(`/kimi/state?${new URLSearchParams(query)}`);

@@ -1,0 +1,195 @@
+/**
+ * One turn: the prompt, then its lanes side by side (on a narrow screen one at a time, with tabs and swiping).
+ * `apply(frame)` takes frames of the stream route; see kimi_ui/view/frames.py for what stands in them.
+ * A row far from the window is its prompt only, which is light; `fetch` draws the rest.
+ */
+import { button, h, laneAccent, reducedMotion, setAttribute, setFlag } from "../base/dom.js";
+import { exportMenu } from "../base/export_menu.js";
+import { ask } from "../base/http.js";
+import { Lane } from "../lane/lane.js";
+import { PromptBlock } from "./prompt.js";
+import { Race } from "./race.js";
+import { Verdict } from "./verdict.js";
+
+const TICK_MS = 100;
+
+export class TurnRow {
+  /**
+   * `turn`: turn_id ("" while idle), prompt, lanes (their infos). `actions` as in lane/lane.js and `TurnTools`, bound to
+   * this turn. `clock` gives the turn's time; a replay brings its own. `far`: to be drawn later.
+   */
+  constructor(turn, actions, { clock = new Clock(), far = false } = {}) {
+    this.turn = turn;
+    this.actions = actions;
+    this.id = turn.turn_id;
+    this.seq = turn.seq;
+    this.prompt = turn.prompt === null ? null : new PromptBlock(turn);
+    this.clock = clock;
+    this.ticker = 0;
+    this.lanes = new Map();
+    this.tabs = new Map();
+    this.focused = null; // id of the lane that has the width
+    const state = `${turn.blind ? " blind" : ""}${far ? " far" : ""}`;
+    this.element = h("article", { class: `turn${state}`, "data-turn": this.id }, this.prompt?.element);
+    if (!far) this.#draw();
+  }
+
+  #draw() {
+    const { turn, actions } = this;
+    this.grid = h("div", { class: "lanes", onscroll: () => this.#markTab() });
+    this.tabBar = h("div", { class: "lane-tabs", role: "tablist", "aria-label": "Lanes" });
+    turn.lanes.forEach((info, index) => {
+      const lane = new Lane({ accent: index, ...info }, actions);
+      this.lanes.set(info.id, lane);
+      if (turn.blind) lane.follower.release(); // answers come whole, to be read from their beginning
+      this.grid.append(lane.element);
+      const tab = h("button", { type: "button", role: "tab", class: "lane-tab", onclick: () => this.#show(lane) },
+        h("span", { class: "dot", "aria-hidden": "true" }), info.label);
+      tab.style.setProperty("--lane", laneAccent(lane.info.accent));
+      this.tabs.set(info.id, tab);
+      this.tabBar.append(tab);
+    });
+    this.grid.style.setProperty("--lane-count", String(turn.lanes.length));
+    const infos = [...this.lanes.values()].map((lane) => lane.info);
+    this.race = this.id && !turn.blind ? new Race(infos) : null;
+    this.verdict = this.id ? new Verdict(turn, infos, actions.opened) : null;
+    this.tools = this.id && !turn.blind ? new TurnTools(turn.turn_id, actions) : null;
+    if (this.tools) this.verdict.element.append(this.tools.element);
+    this.element.append(...[this.race?.element, this.tabBar, this.grid, this.verdict?.element].filter(Boolean));
+    this.#markTab();
+  }
+
+  get running() {
+    return [...this.lanes.values()].some((lane) => lane.running);
+  }
+
+  apply(frame, live) {
+    this.applyAll([frame], live);
+  }
+
+  /** All of a turn that is over, from the server. Where that fails the row says so and offers to try again. */
+  async fetch() {
+    if (!this.lanes.size) {
+      this.#draw();
+      this.retire();
+      this.focusLane(this.focused);
+    }
+    try {
+      this.apply(await ask(`/kimi/turns/${this.id}/frame`), false);
+    } catch (error) {
+      const again = h("button", { type: "button", class: "primary", onclick: () => { card.remove(); this.fetch(); } }, "Try again");
+      const card = h("div", { class: "card card-failure", role: "alert" },
+        h("p", { class: "card-title" }, `This turn could not be fetched. ${error.message}`), again);
+      this.grid.before(card);
+    }
+    this.element.classList.remove("far");
+  }
+
+  /** `live` false for frames that tell what has been: nothing in them happened before the reader's eyes. */
+  applyAll(frames, live) {
+    for (const frame of frames) {
+      if (frame.now_ms !== null && frame.now_ms !== undefined) this.clock.sync(frame.now_ms);
+      for (const [id, part] of Object.entries(frame.lanes)) {
+        const lane = this.lanes.get(id);
+        if (!lane) continue;
+        lane.apply(part, live);
+        if (part.phase) setAttribute(this.tabs.get(id), "data-phase", part.phase);
+      }
+      this.race?.apply(frame.lanes);
+    }
+    for (const lane of this.lanes.values()) lane.settle();
+    this.verdict?.answered(new Set([...this.lanes].filter(([, lane]) => lane.answered).map(([id]) => id)));
+    if (this.tools) setFlag(this.tools.element, "hidden", this.running);
+    if (!live || !this.ticker || !this.running) this.tick(); // the last word is not left to the clock
+    if (this.running && !this.ticker) this.ticker = setInterval(() => this.tick(), TICK_MS);
+  }
+
+  /** Take over what the reader has set in another row of this turn. */
+  likeBefore(row) {
+    for (const [id, lane] of this.lanes) lane.reasoning.likeBefore(row.lanes.get(id).reasoning);
+  }
+
+  tick() {
+    const now = this.clock.now();
+    for (const lane of this.lanes.values()) lane.tick(now);
+    this.race?.tick(now, this.running);
+    if (!this.running && this.ticker) {
+      clearInterval(this.ticker);
+      this.ticker = 0;
+    }
+  }
+
+  /** Another turn is the current one from now on. */
+  retire() {
+    this.element.classList.add("past");
+    for (const lane of this.lanes.values()) lane.retire();
+  }
+
+  close() {
+    clearInterval(this.ticker);
+    this.ticker = 0;
+    for (const lane of this.lanes.values()) lane.close();
+  }
+
+  /** Give one lane the width and shrink the others to strips; null: all side by side. */
+  focusLane(id) {
+    this.focused = id;
+    const focused = this.lanes.has(id) ? id : null;
+    this.grid?.toggleAttribute("data-focused", focused !== null);
+    for (const [name, lane] of this.lanes) lane.setWidth(focused === null ? "" : name === focused ? "focused" : "strip");
+  }
+
+  /** The lane a narrow screen shows. */
+  get shownLane() {
+    return [...this.lanes.values()][this.#shownIndex];
+  }
+
+  showLane(id) {
+    this.#show(this.lanes.get(id));
+  }
+
+  get #shownIndex() {
+    const { scrollLeft, clientWidth } = this.grid;
+    return clientWidth ? Math.round(scrollLeft / clientWidth) : 0;
+  }
+
+  #show(lane) {
+    lane.element.scrollIntoView({ inline: "start", block: "nearest", behavior: reducedMotion() ? "auto" : "smooth" });
+  }
+
+  #markTab() {
+    const shown = [...this.tabs.values()][this.#shownIndex];
+    for (const tab of this.tabs.values()) setAttribute(tab, "aria-selected", String(tab === shown));
+    if (shown) this.tabBar.scrollLeft = shown.offsetLeft - (this.tabBar.clientWidth - shown.offsetWidth) / 2;
+  }
+}
+
+/**
+ * The turn's clock: ms since the turn began, by the engine. Each frame carries the engine's reading; the smallest
+ * distance seen between it and this browser's own clock is the best estimate, since frames only ever come late.
+ */
+class Clock {
+  constructor() {
+    this.offset = null;
+  }
+
+  sync(nowMs) {
+    const offset = performance.now() - nowMs;
+    if (this.offset === null || offset < this.offset) this.offset = offset;
+  }
+
+  /** ms since the turn began; null before the first frame of a live turn. */
+  now() {
+    return this.offset === null ? null : performance.now() - this.offset;
+  }
+}
+
+/** What can be done with a turn that has ended: watch it again, save it. */
+class TurnTools {
+  /** `actions.replay()` starts the replay; without it there is none. */
+  constructor(turnId, actions) {
+    this.element = h("div", { class: "turn-tools", hidden: true },
+      actions.replay ? button("Watch this turn again", () => actions.replay(), { face: "Replay", class: "quiet", "data-action": "replay" }) : null,
+      actions.replay ? exportMenu(`/kimi/turns/${encodeURIComponent(turnId)}/export`, "this turn") : null);
+  }
+}
