@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kimi_ui.log.schema import view_statements
+from kimi_ui.log.sqlite.schema import view_statements
 from kimi_ui.providers.embedded.weights import SMOLLM2
 from tests.support.log import store, writing
 from tests.support.turns import attempt, ended, tokens, turn

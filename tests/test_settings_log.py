@@ -89,7 +89,9 @@ def test_what_cannot_be_read_back_is_as_configured(tmp_path: Path) -> None:
     writer.close()
     with closing(sqlite_utils.Database(path).conn) as connection:
         for change, value in (("1", "no json"), ("2", '{"lanes": 5}')):
-            connection.execute("INSERT INTO conversation_settings VALUES (?, ?, '', ?)", (change, change, value))
+            columns = "change_id, conversation_id, changed_at_utc, settings"
+            insert = f"INSERT INTO conversation_settings ({columns}) VALUES (?, ?, '', ?)"
+            connection.execute(insert, (change, change, value))
         connection.commit()
     settings = SettingsLog(None, LogReader(path))
     assert settings.of("1") == settings.of("2") == ConversationSettings()

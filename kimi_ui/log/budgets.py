@@ -5,31 +5,12 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, datetime
 
-from sqlite_utils import Database
-
 from ..core.budget import Budget
 from .reader import LogReader
 from .records import Op
-from .schema import migrations
 from .writer import LogWriter
 
 REMEMBERED = 1000  # budgets set lately: their rows may still be on their way into the log
-
-
-@migrations()
-def m_budgets(db: Database) -> None:
-    db.execute(
-        """
-        CREATE TABLE budgets (
-            change_id        TEXT PRIMARY KEY,
-            owner            TEXT NOT NULL,
-            changed_at_utc   TEXT NOT NULL,
-            day_usd          REAL,  -- NULL: no limit of one's own
-            conversation_usd REAL
-        ) STRICT
-        """
-    )
-    db.execute("CREATE INDEX budgets_by_owner ON budgets (owner)")
 
 
 class BudgetLog:
@@ -44,7 +25,7 @@ class BudgetLog:
         """A person's budget; no limits where none was set. Reads the log, so it may block."""
         if owner in self._set or self._reader is None:
             return self._set.get(owner, Budget())
-        query = "SELECT day_usd, conversation_usd FROM budgets WHERE owner = ? ORDER BY rowid DESC LIMIT 1"
+        query = "SELECT day_usd, conversation_usd FROM budgets WHERE owner = ? ORDER BY number DESC LIMIT 1"
         with self._reader.connect() as db:
             row = db.execute(query, (owner,)).fetchone()
         return Budget(*row) if row else Budget()

@@ -12,36 +12,13 @@ from collections import OrderedDict
 from datetime import UTC, datetime
 
 import orjson
-from sqlite_utils import Database
 
 from ..core.conversation_settings import ConversationSettings, SettingsError, read
 from .reader import LogReader
 from .records import Op, clean, to_json
-from .schema import migrations
 from .writer import LogWriter
 
 REMEMBERED = 500  # conversations whose settings were changed or read lately
-
-
-@migrations()
-def m_conversation_settings(db: Database) -> None:
-    db.execute(
-        """
-        CREATE TABLE conversation_settings (
-            change_id       TEXT PRIMARY KEY,
-            conversation_id TEXT NOT NULL,     -- no foreign key: this may be written before the conversation is
-            changed_at_utc  TEXT NOT NULL,
-            settings        TEXT NOT NULL      -- JSON: system prompt and what differs in each lane
-        ) STRICT
-        """
-    )
-    db.execute("CREATE INDEX conversation_settings_by_conversation ON conversation_settings (conversation_id)")
-    db.execute(
-        """
-        CREATE TRIGGER conversation_settings_go_with_their_conversation AFTER DELETE ON conversations
-        BEGIN DELETE FROM conversation_settings WHERE conversation_id = OLD.conversation_id; END
-        """
-    )
 
 
 class SettingsLog:
@@ -85,7 +62,7 @@ class SettingsLog:
     def _read(self, conversation_id: str) -> ConversationSettings:
         if self._reader is None:
             return ConversationSettings()
-        query = "SELECT settings FROM conversation_settings WHERE conversation_id = ? ORDER BY rowid DESC LIMIT 1"
+        query = "SELECT settings FROM conversation_settings WHERE conversation_id = ? ORDER BY number DESC LIMIT 1"
         with self._reader.connect() as db:
             row = db.execute(query, (conversation_id,)).fetchone()
         try:

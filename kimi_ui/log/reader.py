@@ -21,7 +21,7 @@ from ..core.events import End, Entry, Opened, Promoted
 from ..core.turn import TurnLog
 from .files import LogUnreadable
 from .records import read_attempt, read_lanes, whole_events
-from .schema import is_older
+from .sqlite.schema import is_older
 from .votes import last_vote, read_slots
 
 BUSY_S = 2.0
@@ -192,7 +192,7 @@ class LogReader:
 
 
 def _empty_log() -> sqlite3.Connection:
-    from .schema import migrate
+    from .sqlite.schema import migrate
 
     connection = sqlite3.connect(":memory:", isolation_level=None)
     migrate(connection)

@@ -11,32 +11,14 @@ import sqlite3
 from collections.abc import Iterable
 
 import orjson
-from sqlite_utils import Database
 
 from ..core.budget import Spent
 from .reader import LogReader
-from .schema import migrations
 
 _SUMS = """
     coalesce(sum(m.cost_usd), 0.0), coalesce(sum(m.cost_usd IS NULL AND m.output_tokens IS NOT NULL), 0),
     coalesce(sum(m.cost_source = 'estimate'), 0)
 """  # as in ``Spent``; an attempt that wrote nothing and has no price cost nothing anybody knows of
-
-
-@migrations()
-def m_spent_deleted(db: Database) -> None:
-    db.execute(
-        """
-        CREATE TABLE spent_deleted (    -- on conversations that are not here any more
-            owner       TEXT NOT NULL,
-            day_utc     TEXT NOT NULL,  -- 2026-11-21
-            usd         REAL NOT NULL,
-            n_unknown   INTEGER NOT NULL,
-            n_estimated INTEGER NOT NULL
-        ) STRICT
-        """
-    )
-    db.execute("CREATE INDEX spent_deleted_by_day ON spent_deleted (owner, day_utc)")
 
 
 def spent_on_day(reader: LogReader, owner: str, day_utc: str) -> Spent:

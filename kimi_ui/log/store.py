@@ -31,7 +31,8 @@ from .files import (
     read_ops,
 )
 from .records import Op, final_op, whole_events
-from .schema import MIGRATION_SET, migrate, unknown_migrations
+from .sqlite.migrations import SET
+from .sqlite.schema import migrate, unknown_migrations
 
 BATCH_OPS = 500
 Result = TypeVar("Result")
@@ -254,7 +255,7 @@ def _is_foreign(files: LogFiles) -> bool:
             if "_sqlite_migrations" not in names:
                 return bool(names)
             sets = {name for (name,) in db.execute("SELECT migration_set FROM _sqlite_migrations")}
-            return bool(sets) and MIGRATION_SET not in sets
+            return bool(sets) and SET not in sets
     except sqlite3.Error as error:
         return is_unreadable(error) and not files.was_locked
 

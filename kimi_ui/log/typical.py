@@ -20,7 +20,7 @@ def typical(reader: LogReader, model: str) -> Typical | None:
     query = """
         SELECT attempt_id FROM attempts
         WHERE request_model = ? AND role IN ('single', 'trajectory') AND status IN ('ok', 'length')
-        ORDER BY rowid DESC LIMIT ?
+        ORDER BY started_at_utc DESC LIMIT ?
     """
     with reader.connect() as db:
         ids = [row["attempt_id"] for row in db.execute(query, (model, RECENT))]

@@ -1,7 +1,9 @@
 -- The derived numbers of the log: every one is computed here from raw stamps and counts, never stored as a truth.
 -- core/metrics.py and core/counts.py hold the same definitions in Python; a test keeps the two equal to 1e-9.
 -- _ms: milliseconds, _tps: tokens per second, flags: 0 or 1. NULL is "not known", never 0.
--- A statement starts with CREATE VIEW and ends with ";" at line ends (log/schema.py splits the file there).
+-- In the subset of SQL that SQLite (from 3.37) and PostgreSQL share: no JSON functions, no min() or max() of several
+-- values, no sum() of conditions, no division by zero. turn_lanes and vote_lanes come from the store (sqlite/lists.sql).
+-- A statement starts with CREATE VIEW and ends with ";" at line ends (sqlite/schema.py splits the file there).
 
 
 -- Which token counts to believe, step by step. One row per attempt, with all columns of attempts.
@@ -30,8 +32,7 @@ visible AS (  -- reasoning that is counted but hidden by the provider cannot be 
 ),
 checked AS (  -- "reasoning" that is in fact the answer; counts that are ten times off the text
     SELECT *,
-        CASE WHEN 2 * told_visible < local_output_tokens AND told_visible < told_output
-             THEN 1 ELSE 0 END AS false_reasoning
+        (2 * told_visible < local_output_tokens AND told_visible < told_output) IS TRUE AS false_reasoning
     FROM visible
 ),
 compared AS (
@@ -41,10 +42,10 @@ compared AS (
 ),
 judged AS (
     SELECT *,
-        CASE WHEN abs(seen_by_server - local_output_tokens) > 40
-              AND (seen_by_server > 10 * local_output_tokens OR local_output_tokens > 10 * seen_by_server)
-             THEN 1 ELSE 0 END AS false_output,
-        CASE WHEN told_input > 10 * estimated_input + 1000 THEN 1 ELSE 0 END AS false_input
+        (abs(seen_by_server - local_output_tokens) > 40
+         AND (seen_by_server > 10 * local_output_tokens OR local_output_tokens > 10 * seen_by_server)
+        ) IS TRUE AS false_output,
+        (told_input > 10 * estimated_input + 1000) IS TRUE AS false_input
     FROM compared
 ),
 believed AS (
@@ -66,7 +67,7 @@ SELECT *,
     -- A total without a split is split as the text is.
     CASE WHEN believed_reasoning IS NOT NULL THEN believed_reasoning
          WHEN local_output_tokens > 0
-         THEN CAST(1.0 * output_tokens * local_reasoning_tokens / local_output_tokens + 0.5 AS INTEGER)
+         THEN (2 * output_tokens * local_reasoning_tokens + local_output_tokens) / (2 * local_output_tokens)
     END AS reasoning_tokens,
     CASE WHEN believed_reasoning IS NOT NULL THEN 'usage'
          WHEN local_output_tokens > 0 THEN 'apportioned' END AS reasoning_source,
@@ -85,18 +86,18 @@ SELECT *,
          WHEN token_source IN ('usage', 'server') AND input_source IN ('usage', 'server') THEN 'usage'
          ELSE 'estimate' END AS cost_source,
     -- Words for how the server's counts contradict themselves or the text, each after a space; '' if they do not.
-    CASE WHEN min(coalesce(usage_input_tokens, 0), coalesce(usage_cached_input_tokens, 0),
-                  coalesce(usage_output_tokens, 0), coalesce(usage_reasoning_tokens, 0)) < 0
-           OR max(coalesce(usage_input_tokens, 0), coalesce(usage_cached_input_tokens, 0),
-                  coalesce(usage_output_tokens, 0), coalesce(usage_reasoning_tokens, 0)) > 1000000000
+    CASE WHEN usage_input_tokens NOT BETWEEN 0 AND 1000000000
+           OR usage_cached_input_tokens NOT BETWEEN 0 AND 1000000000
+           OR usage_output_tokens NOT BETWEEN 0 AND 1000000000
+           OR usage_reasoning_tokens NOT BETWEEN 0 AND 1000000000
          THEN ' usage_absurd' ELSE '' END
     || CASE WHEN usage_reasoning_tokens > told_output OR false_reasoning THEN ' usage_reasoning' ELSE '' END
     || CASE WHEN false_output THEN ' usage_output' ELSE '' END
     || CASE WHEN false_input THEN ' usage_input' ELSE '' END
     || CASE WHEN NOT false_input AND usage_cached_input_tokens > told_input THEN ' usage_cached' ELSE '' END
     AS usage_problems,
-    CASE WHEN load_ns IS NOT NULL THEN load_ns > 500000000 END AS own_cold_start,
-    (coalesce(loop_lag_ms, 0) > 20 OR json_extract(flags, '$.clock_jump') IS NOT NULL) AS late
+    CASE WHEN load_ns > 500000000 THEN 1 WHEN load_ns IS NOT NULL THEN 0 END AS own_cold_start,
+    (coalesce(loop_lag_ms, 0) > 20 OR flags LIKE '%"clock_jump":%') AS late
 FROM believed;
 
 
@@ -108,34 +109,37 @@ totals AS (
     SELECT *,
         status IN ('ok', 'length', 'no_answer') AS finished,  -- others are censored: totals and rates are NULL
         role = 'heavy' AS heavy,
-        json_extract(flags, '$.non_streaming') IS NULL AS streamed
+        flags NOT LIKE '%"non_streaming":%' AS streamed,  -- JSON: a quote within a text would be \"
+        -- Of the first text event, by its share of the characters; but every later event held at least one token.
+        1.0 * output_tokens * first_event_chars / nullif(text_chars, 0) AS first_event_tokens,
+        output_tokens - n_chunks + 1 AS most_first_tokens
     FROM attempt_counts
 ),
 summed AS (
     SELECT *,
         -- Unknown if a child that wrote text is unknown.
         CASE WHEN NOT heavy THEN output_tokens
-             WHEN NOT EXISTS (SELECT 1 FROM attempt_counts c
-                              WHERE c.parent_id = totals.attempt_id AND c.n_chunks > 0 AND c.output_tokens IS NULL)
-             THEN (SELECT sum(c.output_tokens) FROM attempt_counts c WHERE c.parent_id = totals.attempt_id)
+             ELSE (SELECT CASE WHEN count(*) FILTER (WHERE c.n_chunks > 0 AND c.output_tokens IS NULL) = 0
+                               THEN sum(c.output_tokens) END
+                   FROM attempt_counts c WHERE c.parent_id = totals.attempt_id)
         END AS all_output,
         CASE WHEN NOT heavy THEN input_tokens
-             WHEN NOT EXISTS (SELECT 1 FROM attempt_counts c
-                              WHERE c.parent_id = totals.attempt_id AND c.n_chunks > 0 AND c.input_tokens IS NULL)
-             THEN (SELECT sum(c.input_tokens) FROM attempt_counts c WHERE c.parent_id = totals.attempt_id)
+             ELSE (SELECT CASE WHEN count(*) FILTER (WHERE c.n_chunks > 0 AND c.input_tokens IS NULL) = 0
+                               THEN sum(c.input_tokens) END
+                   FROM attempt_counts c WHERE c.parent_id = totals.attempt_id)
         END AS all_input,
         CASE WHEN NOT heavy THEN reasoning_tokens
-             WHEN NOT EXISTS (SELECT 1 FROM attempt_counts c
-                              WHERE c.parent_id = totals.attempt_id AND c.n_chunks > 0 AND c.reasoning_tokens IS NULL)
-             THEN (SELECT sum(c.reasoning_tokens) FROM attempt_counts c WHERE c.parent_id = totals.attempt_id)
+             ELSE (SELECT CASE WHEN count(*) FILTER (WHERE c.n_chunks > 0 AND c.reasoning_tokens IS NULL) = 0
+                               THEN sum(c.reasoning_tokens) END
+                   FROM attempt_counts c WHERE c.parent_id = totals.attempt_id)
         END AS all_reasoning,
         CASE WHEN NOT heavy THEN cached_input_tokens
              ELSE (SELECT sum(c.cached_input_tokens) FROM attempt_counts c WHERE c.parent_id = totals.attempt_id)
         END AS all_cached,
         CASE WHEN NOT heavy THEN cost_usd
-             WHEN NOT EXISTS (SELECT 1 FROM attempt_counts c
-                              WHERE c.parent_id = totals.attempt_id AND c.n_chunks > 0 AND c.cost_usd IS NULL)
-             THEN (SELECT sum(c.cost_usd) FROM attempt_counts c WHERE c.parent_id = totals.attempt_id)
+             ELSE (SELECT CASE WHEN count(*) FILTER (WHERE c.n_chunks > 0 AND c.cost_usd IS NULL) = 0
+                               THEN sum(c.cost_usd) END
+                   FROM attempt_counts c WHERE c.parent_id = totals.attempt_id)
         END AS all_cost,
         CASE WHEN NOT heavy THEN own_cold_start
              ELSE (SELECT max(c.own_cold_start) FROM attempt_counts c WHERE c.parent_id = totals.attempt_id)
@@ -149,20 +153,21 @@ summed AS (
                  (SELECT c.output_tokens - c.reasoning_tokens FROM attempt_counts c
                   WHERE c.parent_id = totals.attempt_id AND c.role = 'aggregator'
                     AND c.output_tokens - c.reasoning_tokens IS NOT NULL
-                  ORDER BY c.sent_ns DESC, c.rowid DESC LIMIT 1),
+                  ORDER BY c.sent_ns DESC, c.attempt_no DESC LIMIT 1),
                  local_answer_tokens)
         END AS answer_tokens,
-        -- Tokens after the first text event: N - 1, or without what a first event held that held several. Its share of
-        -- the characters, but every later event held at least one token.
+        -- Tokens after the first text event: N - 1, or without what a first event held that held several.
         CASE WHEN NOT heavy AND n_chunks > 1 AND output_tokens > 1 THEN
-             CASE WHEN min(1.0 * output_tokens * first_event_chars / text_chars, output_tokens - n_chunks + 1) >= 3
-                  THEN output_tokens - min(1.0 * output_tokens * first_event_chars / text_chars, output_tokens - n_chunks + 1)
+             CASE WHEN first_event_tokens > most_first_tokens AND most_first_tokens >= 3
+                  THEN output_tokens - most_first_tokens
+                  WHEN first_event_tokens <= most_first_tokens AND first_event_tokens >= 3
+                  THEN output_tokens - first_event_tokens
                   ELSE output_tokens - 1.0 END
         END AS later_tokens,
         CASE WHEN finished THEN last_token_ns END AS e2e_ns,
-        CASE WHEN finished AND NOT heavy AND NOT coalesce(burst, 0) AND last_token_ns > first_token_ns
+        CASE WHEN finished AND NOT heavy AND coalesce(burst, 0) = 0 AND last_token_ns > first_token_ns
              THEN last_token_ns - first_token_ns END AS decode_ns,
-        CASE WHEN finished AND NOT heavy AND NOT coalesce(answer_burst, 0)
+        CASE WHEN finished AND NOT heavy AND coalesce(answer_burst, 0) = 0
              THEN last_token_ns - first_answer_ns END AS answer_ns,
         CASE WHEN streamed THEN first_token_ns END AS seen_first_ns,
         CASE WHEN NOT heavy THEN load_ns END AS own_load_ns
@@ -173,8 +178,7 @@ SELECT
     provider,
     -- Older rows of heavy left their model out; their turns have it.
     CASE WHEN request_model <> '' THEN request_model
-         ELSE coalesce((SELECT json_extract(l.value, '$.model') FROM turns t, json_each(t.lanes) l
-                        WHERE t.turn_id = summed.turn_id AND json_extract(l.value, '$.id') = summed.lane), '')
+         ELSE coalesce((SELECT l.model FROM turn_lanes l WHERE l.turn_id = summed.turn_id AND l.lane = summed.lane), '')
     END AS request_model,
     response_model, upstream, stand_in_for,
     status, end_reason, error_type, http_status, finish_reason, started_at_utc,
@@ -219,7 +223,7 @@ SELECT
     CASE WHEN n_chunks > 0 THEN n_chunks END AS n_chunks,
     CASE WHEN NOT heavy AND n_chunks > 0 THEN 1.0 * output_tokens / n_chunks END AS tokens_per_chunk,
     CASE WHEN NOT heavy AND n_chunks > 0 AND output_tokens IS NOT NULL
-         THEN n_chunks = 1 AND output_tokens > 1 END AS coalesced,
+         THEN CASE WHEN n_chunks = 1 AND output_tokens > 1 THEN 1 ELSE 0 END END AS coalesced,
     CASE WHEN n_chunks > 0 THEN burst END AS burst,
     max_gap_ns / 1e6 AS max_stall_ms,
     CASE WHEN n_chunks > 0 THEN n_stalls END AS n_stalls,
@@ -231,7 +235,8 @@ SELECT
          WHEN all_input IS NULL THEN NULL
          ELSE (SELECT c.input_source FROM attempt_counts c
                WHERE c.parent_id = summed.attempt_id AND c.input_source IS NOT NULL
-               ORDER BY instr('chars tokenizer server usage', c.input_source) LIMIT 1) END AS input_source,
+               ORDER BY CASE c.input_source WHEN 'chars' THEN 0 WHEN 'tokenizer' THEN 1 WHEN 'server' THEN 2 ELSE 3 END
+               LIMIT 1) END AS input_source,
     all_cached AS cached_input_tokens,
     all_output AS output_tokens,
     all_reasoning AS reasoning_tokens,
@@ -240,15 +245,15 @@ SELECT
          WHEN all_output IS NULL THEN NULL
          ELSE (SELECT c.token_source FROM attempt_counts c
                WHERE c.parent_id = summed.attempt_id AND c.token_source IS NOT NULL
-               ORDER BY instr('chars tokenizer server usage', c.token_source) LIMIT 1) END AS token_source,
+               ORDER BY CASE c.token_source WHEN 'chars' THEN 0 WHEN 'tokenizer' THEN 1 WHEN 'server' THEN 2 ELSE 3 END
+               LIMIT 1) END AS token_source,
     CASE WHEN NOT heavy THEN reasoning_source END AS reasoning_source,
     CASE WHEN all_output > 0 THEN 1.0 * all_reasoning / all_output END AS reasoning_share,
     CASE WHEN NOT heavy THEN token_discrepancy END AS token_discrepancy,
     CASE WHEN heavy THEN 1.0 * all_output / (
              SELECT nullif(n.output_tokens, 0) FROM attempt_counts n
              WHERE n.turn_id = summed.turn_id AND n.parent_id IS NULL AND n.lane = (
-                 SELECT json_extract(l.value, '$.of') FROM turns t, json_each(t.lanes) l
-                 WHERE t.turn_id = summed.turn_id AND json_extract(l.value, '$.id') = summed.lane)
+                 SELECT l.made_of FROM turn_lanes l WHERE l.turn_id = summed.turn_id AND l.lane = summed.lane)
              ORDER BY n.attempt_no DESC LIMIT 1) END AS token_amplification,
 
     all_cost AS cost_usd,
@@ -256,7 +261,8 @@ SELECT
          WHEN all_cost IS NULL THEN NULL
          ELSE (SELECT c.cost_source FROM attempt_counts c
                WHERE c.parent_id = summed.attempt_id AND c.cost_source IS NOT NULL
-               ORDER BY instr('estimate usage reported price', c.cost_source) LIMIT 1) END AS cost_source,
+               ORDER BY CASE c.cost_source WHEN 'estimate' THEN 0 WHEN 'usage' THEN 1 WHEN 'reported' THEN 2 ELSE 3 END
+               LIMIT 1) END AS cost_source,
 
     -- Whether to trust it.
     any_cold_start AS cold_start,
@@ -264,7 +270,7 @@ SELECT
     CASE WHEN late OR (NOT heavy AND usage_problems <> '') OR child_problems <> '' THEN 1 ELSE 0 END AS suspect,
     nullif(ltrim(
         CASE WHEN loop_lag_ms > 20 THEN ' loop_lag' ELSE '' END
-        || CASE WHEN json_extract(flags, '$.clock_jump') IS NOT NULL THEN ' clock_jump' ELSE '' END
+        || CASE WHEN flags LIKE '%"clock_jump":%' THEN ' clock_jump' ELSE '' END
         || CASE WHEN heavy THEN '' ELSE usage_problems END
         || child_problems), '') AS suspect_reason
 FROM summed;
@@ -323,7 +329,7 @@ SELECT
     g.e2e_ms AS aggregator_e2e_ms,
     m.e2e_ms - s.e2e_ns / 1e6 - g.e2e_ms AS gap_ms,                  -- between the drafts' end and the aggregator
     (SELECT 1.0 * sum(u.e2e_ns) / count(*) FROM used u WHERE u.attempt_id = m.attempt_id)
-        / s.e2e_ns AS parallel_efficiency,                           -- mean of the trajectories' times / the slowest
+        / nullif(s.e2e_ns, 0) AS parallel_efficiency,                -- mean of the trajectories' times / the slowest
     m.output_tokens, m.aggregate_tps, m.token_amplification, m.cost_usd
 FROM attempt_metrics m
 LEFT JOIN used s ON s.attempt_id = m.attempt_id AND s.place_from_end = 1
@@ -334,15 +340,15 @@ WHERE m.role = 'heavy';
 -- What a turn's last vote says of each lane that had an answer then: win, tie, loss (another lane was called the best) or
 -- all_bad. A lane that had failed or was not there yet takes no part.
 CREATE VIEW vote_outcomes AS
-WITH last AS (SELECT turn_id, max(rowid) AS vote FROM votes GROUP BY turn_id)
+WITH last AS (SELECT turn_id, max(number) AS vote FROM votes GROUP BY turn_id)
 SELECT
     v.turn_id, t.conversation_id, t.owner, v.voted_at_utc, v.blind, v.speed_visible,
-    f.value AS lane, v.lane AS best_lane,
-    CASE WHEN v.choice <> 'lane' THEN v.choice WHEN f.value = v.lane THEN 'win' ELSE 'loss' END AS outcome
+    f.lane AS lane, v.lane AS best_lane,
+    CASE WHEN v.choice <> 'lane' THEN v.choice WHEN f.lane = v.lane THEN 'win' ELSE 'loss' END AS outcome
 FROM last
-JOIN votes v ON v.rowid = last.vote
+JOIN votes v ON v.number = last.vote
 JOIN turns t ON t.turn_id = v.turn_id
-JOIN json_each(v.field) f
+JOIN vote_lanes f ON f.vote_id = v.vote_id
 WHERE v.choice <> 'none';
 
 
@@ -350,17 +356,23 @@ WHERE v.choice <> 'none';
 CREATE VIEW lane_votes AS
 SELECT
     lane, blind, speed_visible, count(*) AS n_votes,
-    sum(outcome = 'win') AS wins, sum(outcome = 'tie') AS ties,
-    sum(outcome = 'loss') AS losses, sum(outcome = 'all_bad') AS all_bad
+    count(*) FILTER (WHERE outcome = 'win') AS wins, count(*) FILTER (WHERE outcome = 'tie') AS ties,
+    count(*) FILTER (WHERE outcome = 'loss') AS losses, count(*) FILTER (WHERE outcome = 'all_bad') AS all_bad
 FROM vote_outcomes GROUP BY lane, blind, speed_visible;
 
 
--- One lane against another, by what the votes say themselves: the best lane stands above each of the others, a tie is a
--- tie of all. Between two lanes neither of which was called the best nothing is said, so nothing is counted.
+-- One lane against another in a turn's last vote: win, tie or loss. The best lane won against each of the others, a tie
+-- is a tie of all. Between two lanes neither of which was called the best nothing is said, so there is no row.
+CREATE VIEW pair_outcomes AS
+SELECT a.turn_id, a.conversation_id, a.owner, a.voted_at_utc, a.blind, a.speed_visible, a.lane, b.lane AS other, a.outcome
+FROM vote_outcomes a JOIN vote_outcomes b ON b.turn_id = a.turn_id AND b.lane <> a.lane
+WHERE a.outcome IN ('win', 'tie') OR b.outcome = 'win';
+
+
+-- Votes per pair of lanes, blind ones and open ones apart; each pair both ways round.
 CREATE VIEW vote_pairs AS
 SELECT
-    a.lane, b.lane AS other, a.blind, a.speed_visible, count(*) AS n_votes,
-    sum(a.outcome = 'win') AS wins, sum(a.outcome = 'tie') AS ties, sum(b.outcome = 'win') AS losses
-FROM vote_outcomes a JOIN vote_outcomes b ON b.turn_id = a.turn_id AND b.lane <> a.lane
-WHERE a.outcome IN ('win', 'tie') OR b.outcome = 'win'
-GROUP BY a.lane, b.lane, a.blind, a.speed_visible;
+    lane, other, blind, speed_visible, count(*) AS n_votes,
+    count(*) FILTER (WHERE outcome = 'win') AS wins, count(*) FILTER (WHERE outcome = 'tie') AS ties,
+    count(*) FILTER (WHERE outcome = 'loss') AS losses
+FROM pair_outcomes GROUP BY lane, other, blind, speed_visible;

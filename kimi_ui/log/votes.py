@@ -12,39 +12,9 @@ import uuid
 from typing import Any
 
 import orjson
-from sqlite_utils import Database
 
 from ..core.vote import Vote
 from .records import Op
-from .schema import migrations
-
-
-@migrations()
-def m_votes(db: Database) -> None:
-    db.execute(
-        """
-        CREATE TABLE votes (
-            vote_id       TEXT PRIMARY KEY,
-            turn_id       TEXT NOT NULL REFERENCES turns ON DELETE CASCADE,
-            choice        TEXT NOT NULL,     -- lane | tie | all_bad | none (taken back, or opened without one)
-            lane          TEXT,              -- the best one, where the choice is a lane
-            field         TEXT NOT NULL,     -- JSON: lanes that had an answer then; only they were compared
-            blind         INTEGER NOT NULL,  -- 1: names, models and metrics were hidden
-            speed_visible INTEGER NOT NULL,  -- 0: the pace was hidden too
-            voted_at_utc  TEXT NOT NULL
-        ) STRICT
-        """
-    )
-    db.execute("CREATE INDEX votes_by_turn ON votes (turn_id)")
-    db.execute(  # JSON: a blind turn's lanes in the order they are shown; '' for an open turn
-        "ALTER TABLE turns ADD COLUMN slots TEXT NOT NULL DEFAULT ''"
-    )
-
-
-@migrations()
-def m_blind_turns(db: Database) -> None:
-    # Every figure leaves out blind turns: without this each of them reads all turns, and with them all prompts.
-    db.execute("CREATE INDEX turns_blind ON turns (turn_id) WHERE slots <> ''")
 
 
 def vote_op(turn_id: str, vote: Vote) -> Op:
@@ -63,7 +33,7 @@ def vote_op(turn_id: str, vote: Vote) -> Op:
 
 def last_vote(db: sqlite3.Connection, turn_id: str) -> Vote | None:
     """The verdict that counts; None if there was none."""
-    row = db.execute("SELECT * FROM votes WHERE turn_id = ? ORDER BY rowid DESC LIMIT 1", (turn_id,)).fetchone()
+    row = db.execute("SELECT * FROM votes WHERE turn_id = ? ORDER BY number DESC LIMIT 1", (turn_id,)).fetchone()
     if row is None:
         return None
     return Vote(

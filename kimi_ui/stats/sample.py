@@ -102,7 +102,7 @@ class Filters:
             conditions.append("cold_start IS 1" if self.start == "cold" else "cold_start IS NOT 1")
         counted = (self.include | {"cold"} if self.start == "cold" else self.include) - {ALWAYS_OUT}
         cases = [f"WHEN {test} THEN '{reason}'" for reason, (test, _) in REASONS.items() if reason not in counted]
-        sql = f"SELECT m.*, m.rowid AS number, CASE {' '.join(cases)} END AS reason FROM measured m"
+        sql = f"SELECT m.*, CASE {' '.join(cases)} END AS reason FROM measured m"
         return f"{sql} WHERE {' AND '.join([*conditions, *given])}", [*values, *given.values()]
 
 

@@ -2,8 +2,8 @@
 
     python -m tests.support.released_log FOLDER     # writes FOLDER/kimi-ui-VERSION.sqlite3.gz
 
-Run it in a checkout of a released version and keep the file in ``tests/logs``: ``tests/test_migrations.py`` brings every
-log there up to date and holds the figures against those of the views that are stored in it.
+Run it in a checkout of a released version and keep the file in ``tests/logs``: ``tests/test_migrations.py`` brings
+every log there up to date and compares the figures with those of the views that are stored in it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from kimi_ui import __version__
 from kimi_ui.core.budget import Budget
 from kimi_ui.core.conversation_settings import ConversationSettings, LaneSettings
-from kimi_ui.core.events import CONNECTED, FIRST_CHUNK, Answer, Failure, Flag, Phase, Promoted, Reasoning, Usage
+from kimi_ui.core.events import CONNECTED, FIRST_CHUNK, Failure, Flag, Phase, Promoted, Reasoning, Usage
 from kimi_ui.core.turn import LaneInfo, TurnLog
 from kimi_ui.core.vote import ALL_BAD, LANE, NONE, TIE, Vote
 from kimi_ui.log.budgets import BudgetLog
@@ -92,7 +92,9 @@ def write(path: Path) -> None:
     first = compared("2026-11-20", owner=ME, conversation_id="main", prompt="How many primes are there below 100?")
     second = compared("2026-11-21", owner=ME, conversation_id="main", seq=1, prompt="And below 1,000?")
     cut = small("stopped", owner=ME, conversation_id="main", seq=2)
-    silent = small("no_answer", [(900.0, Promoted())], owner=ME, conversation_id="fork", seq=1, forked_from="main", forked_at=1)
+    silent = small(
+        "no_answer", [(900.0, Promoted())], owner=ME, conversation_id="fork", seq=1, forked_from="main", forked_at=1
+    )
     blind = small(owner=ME, conversation_id="blind", slots=("qwen", "kimi"))
     unseen = small("length", owner=ME, conversation_id="unseen", slots=("kimi", "qwen"))
     yours = small("timeout", owner=YOU, conversation_id="yours", prompt="Sieve of Eratosthenes, please.")

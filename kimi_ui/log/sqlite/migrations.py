@@ -1,0 +1,409 @@
+"""The log's tables, as numbered sqlite-utils migrations. Append only: a migration never changes once it is released.
+
+To change the tables add the next number at the end. A migration states its SQL itself and reads no constant that may
+change later. ``name`` is what logs of 0.1.0 have recorded; migrations may have been applied to a log in any order.
+Views and ``measured`` are not here: they are made again whenever their text changes (see ``schema``).
+
+Raw facts only: integer ns stamps, counts as the server and this machine made them, prices with their date, texts. What
+can be derived is a view. Columns hold NULL for "not known". Stamps ``*_ns`` of an attempt count from the moment it was
+sent, ``sent_ns`` from the user's click; both monotonic. ``*_utc`` are wall-clock texts (ISO 8601) for display only.
+"""
+
+from __future__ import annotations
+
+from sqlite_utils import Database, Migrations
+
+from ...core.title import title_of
+
+SET = "kimi_ui"
+migrations = Migrations(SET)
+
+
+@migrations()
+def m001_turns_and_attempts(db: Database) -> None:
+    db.execute(
+        """
+        CREATE TABLE conversations (
+            conversation_id TEXT PRIMARY KEY,
+            owner           TEXT NOT NULL,     -- the browser or person it belongs to; '' for the command line
+            created_at_utc  TEXT NOT NULL,
+            forked_from     TEXT NOT NULL,     -- shares the turns before number forked_at with that conversation; ''
+            forked_at       INTEGER NOT NULL
+        ) STRICT
+        """
+    )
+    db.execute(
+        """
+        CREATE TABLE turns (
+            turn_id         TEXT PRIMARY KEY,
+            conversation_id TEXT NOT NULL REFERENCES conversations ON DELETE CASCADE,
+            seq             INTEGER NOT NULL,  -- place in the conversation, from 0
+            owner           TEXT NOT NULL,
+            kind            TEXT NOT NULL,     -- chat | bench
+            prompt          TEXT NOT NULL,
+            system          TEXT NOT NULL,
+            lanes           TEXT NOT NULL,     -- JSON: the lanes as they were, with label, provider, model
+            prompt_chars    INTEGER NOT NULL,
+            started_at_utc  TEXT NOT NULL
+        ) STRICT
+        """
+    )
+    db.execute(
+        """
+        CREATE TABLE attempts (
+            attempt_id          TEXT PRIMARY KEY,
+            turn_id             TEXT NOT NULL REFERENCES turns ON DELETE CASCADE,
+            parent_id           TEXT REFERENCES attempts ON DELETE CASCADE,
+            lane                TEXT NOT NULL,
+            label               TEXT NOT NULL,
+            role                TEXT NOT NULL,  -- single | trajectory | aggregator | heavy
+            k_index             INTEGER,        -- a trajectory's number, from 0
+            attempt_no          INTEGER NOT NULL,
+            provider            TEXT NOT NULL,
+            base_url            TEXT NOT NULL,
+            request_model       TEXT NOT NULL,
+            params              TEXT NOT NULL,  -- JSON
+            stand_in_for        TEXT NOT NULL,  -- the model this one stood in for; '' if it was the real one
+            input_chars         INTEGER,        -- length of all messages sent
+            price_input         REAL,           -- USD per million tokens, as published on price_as_of
+            price_cached_input  REAL,
+            price_output        REAL,
+            price_as_of         TEXT,
+            started_at_utc      TEXT NOT NULL,
+            asked_ns            INTEGER NOT NULL,  -- the click it answers: 0, or that on "retry"
+            sent_ns             INTEGER NOT NULL,
+            boot_id             TEXT NOT NULL,  -- the process that wrote the row
+            app_version         TEXT NOT NULL,
+
+            status              TEXT NOT NULL DEFAULT 'open',
+            end_reason          TEXT,           -- user, shutdown, quorum, a limit's name
+            retry_in_s          REAL,           -- the next try was announced for then
+            finish_reason       TEXT,
+            error_type          TEXT,
+            error_message       TEXT,
+            error_remedy        TEXT,
+            error_command       TEXT,
+            error_detail        TEXT,
+            http_status         INTEGER,
+            response_model      TEXT,
+            response_id         TEXT,
+            upstream            TEXT,           -- the host behind a gateway
+
+            headers_ns          INTEGER,
+            first_chunk_ns      INTEGER,
+            first_token_ns      INTEGER,
+            first_reasoning_ns  INTEGER,
+            last_reasoning_ns   INTEGER,
+            first_answer_ns     INTEGER,
+            last_token_ns       INTEGER,
+            end_ns              INTEGER,
+
+            n_chunks            INTEGER,        -- text events
+            max_gap_ns          INTEGER,        -- longest wait between two of them
+            p99_gap_ns          INTEGER,
+            n_stalls            INTEGER,        -- gaps over 1 s
+            first_event_chars   INTEGER,
+            text_chars          INTEGER,
+            burst               INTEGER,        -- 1: most of the text came within a moment
+            answer_burst        INTEGER,
+
+            usage_source        TEXT,           -- usage | server: who counted the next four
+            usage_input_tokens        INTEGER,
+            usage_cached_input_tokens INTEGER,
+            usage_output_tokens       INTEGER,
+            usage_reasoning_tokens    INTEGER,
+            usage_cost_usd      REAL,
+            usage_raw           TEXT,           -- JSON, as the server sent it
+            load_ns             INTEGER,        -- the server's own durations
+            prompt_ns           INTEGER,
+            eval_ns             INTEGER,
+
+            local_reasoning_tokens INTEGER,     -- counted on this machine
+            local_answer_tokens INTEGER,
+            local_source        TEXT,           -- tokenizer | chars
+            local_exact         INTEGER,        -- 1: with the model's own vocabulary
+
+            loop_lag_ms         REAL,           -- worst delay of the loop that stamped
+            flags               TEXT NOT NULL DEFAULT '{}',  -- JSON: name -> detail
+            reasoning           TEXT NOT NULL DEFAULT '',
+            answer              TEXT NOT NULL DEFAULT ''
+        ) STRICT
+        """
+    )
+    db.execute(
+        """
+        CREATE TABLE events (
+            event_id   INTEGER PRIMARY KEY,
+            turn_id    TEXT NOT NULL REFERENCES turns ON DELETE CASCADE,
+            lane       TEXT NOT NULL,
+            attempt_id TEXT REFERENCES attempts ON DELETE CASCADE,  -- NULL: the lane was still preparing
+            seq        INTEGER NOT NULL,  -- index in the turn's log of the segment's first event
+            n_events   INTEGER NOT NULL,
+            payload    BLOB NOT NULL      -- zlib: one JSON list [t_ns, code, fields…] a line
+        ) STRICT
+        """
+    )
+    db.execute("CREATE UNIQUE INDEX events_by_segment ON events (turn_id, lane, coalesce(attempt_id, ''), seq)")
+    db.execute("CREATE INDEX events_by_attempt ON events (attempt_id)")
+    db.execute("CREATE INDEX attempts_by_turn ON attempts (turn_id)")
+    db.execute("CREATE INDEX attempts_by_parent ON attempts (parent_id) WHERE parent_id IS NOT NULL")
+    db.execute("CREATE INDEX attempts_open ON attempts (boot_id) WHERE status = 'open'")
+    db.execute("CREATE INDEX turns_by_conversation ON turns (conversation_id, seq)")
+    db.execute("CREATE INDEX turns_by_time ON turns (started_at_utc, turn_id)")
+    db.execute("CREATE INDEX turns_by_owner ON turns (owner, started_at_utc, turn_id)")
+
+
+@migrations(name="m_votes")
+def m002_votes(db: Database) -> None:
+    db.execute(
+        """
+        CREATE TABLE votes (
+            vote_id       TEXT PRIMARY KEY,
+            turn_id       TEXT NOT NULL REFERENCES turns ON DELETE CASCADE,
+            choice        TEXT NOT NULL,     -- lane | tie | all_bad | none (taken back, or opened without one)
+            lane          TEXT,              -- the best one, where the choice is a lane
+            field         TEXT NOT NULL,     -- JSON: lanes that had an answer then; only they were compared
+            blind         INTEGER NOT NULL,  -- 1: names, models and metrics were hidden
+            speed_visible INTEGER NOT NULL,  -- 0: the pace was hidden too
+            voted_at_utc  TEXT NOT NULL
+        ) STRICT
+        """
+    )
+    db.execute("CREATE INDEX votes_by_turn ON votes (turn_id)")
+    db.execute(  # JSON: a blind turn's lanes in the order they are shown; '' for an open turn
+        "ALTER TABLE turns ADD COLUMN slots TEXT NOT NULL DEFAULT ''"
+    )
+
+
+@migrations(name="m_blind_turns")
+def m003_blind_turns(db: Database) -> None:
+    # Every figure leaves out blind turns: without this each of them reads all turns, and with them all prompts.
+    db.execute("CREATE INDEX turns_blind ON turns (turn_id) WHERE slots <> ''")
+
+
+@migrations(name="m_spent_deleted")
+def m004_spent_deleted(db: Database) -> None:
+    db.execute(
+        """
+        CREATE TABLE spent_deleted (    -- on conversations that are not here any more
+            owner       TEXT NOT NULL,
+            day_utc     TEXT NOT NULL,  -- 2026-11-21
+            usd         REAL NOT NULL,
+            n_unknown   INTEGER NOT NULL,
+            n_estimated INTEGER NOT NULL
+        ) STRICT
+        """
+    )
+    db.execute("CREATE INDEX spent_deleted_by_day ON spent_deleted (owner, day_utc)")
+
+
+@migrations(name="m_budgets")
+def m005_budgets(db: Database) -> None:
+    db.execute(
+        """
+        CREATE TABLE budgets (
+            change_id        TEXT PRIMARY KEY,
+            owner            TEXT NOT NULL,
+            changed_at_utc   TEXT NOT NULL,
+            day_usd          REAL,  -- NULL: no limit of one's own
+            conversation_usd REAL
+        ) STRICT
+        """
+    )
+    db.execute("CREATE INDEX budgets_by_owner ON budgets (owner)")
+
+
+@migrations(name="m_conversation_settings")
+def m006_conversation_settings(db: Database) -> None:
+    db.execute(
+        """
+        CREATE TABLE conversation_settings (
+            change_id       TEXT PRIMARY KEY,
+            conversation_id TEXT NOT NULL,     -- no foreign key: this may be written before the conversation is
+            changed_at_utc  TEXT NOT NULL,
+            settings        TEXT NOT NULL      -- JSON: system prompt and what differs in each lane
+        ) STRICT
+        """
+    )
+    db.execute("CREATE INDEX conversation_settings_by_conversation ON conversation_settings (conversation_id)")
+    db.execute(
+        """
+        CREATE TRIGGER conversation_settings_go_with_their_conversation AFTER DELETE ON conversations
+        BEGIN DELETE FROM conversation_settings WHERE conversation_id = OLD.conversation_id; END
+        """
+    )
+
+
+@migrations(name="m_measured")
+def m007_measured(db: Database) -> None:
+    """Nothing any more: ``measured`` is a cache, made with the views (see ``schema``)."""
+
+
+@migrations(name="m_measured_again")
+def m008_measured_again(db: Database) -> None:
+    """Nothing any more: an index of ``measured``."""
+
+
+_INDEX = "INSERT INTO search (rowid, text) SELECT document_id, text FROM search_texts WHERE"
+_UNINDEX = "INSERT INTO search (search, rowid, text) SELECT 'delete', document_id, text FROM search_texts WHERE"
+
+_TABLES = (
+    """
+    CREATE TABLE search_documents (
+        document_id INTEGER PRIMARY KEY,
+        turn_id     TEXT NOT NULL,  -- rows come and go by the triggers below, which cascades run too
+        attempt_id  TEXT,           -- NULL: the turn's prompt
+        part        TEXT NOT NULL   -- prompt | answer | reasoning
+    ) STRICT
+    """,
+    "CREATE INDEX search_documents_by_turn ON search_documents (turn_id)",
+    "CREATE INDEX search_documents_by_attempt ON search_documents (attempt_id) WHERE attempt_id IS NOT NULL",
+    """
+    CREATE VIEW search_texts AS
+    SELECT d.document_id, d.turn_id, d.attempt_id, d.part,
+           CASE d.part WHEN 'prompt' THEN t.prompt WHEN 'answer' THEN a.answer ELSE a.reasoning END AS text
+    FROM search_documents d
+    LEFT JOIN turns t ON d.part = 'prompt' AND t.turn_id = d.turn_id
+    LEFT JOIN attempts a ON a.attempt_id = d.attempt_id
+    """,
+    """
+    CREATE VIRTUAL TABLE search USING fts5(
+        text, content='search_texts', content_rowid='document_id', tokenize='unicode61 remove_diacritics 2'
+    )
+    """,
+)
+
+_TRIGGERS = (
+    f"""
+    CREATE TRIGGER search_turn_written AFTER INSERT ON turns WHEN NEW.prompt <> '' BEGIN
+        INSERT INTO search_documents (turn_id, part) VALUES (NEW.turn_id, 'prompt');
+        {_INDEX} turn_id = NEW.turn_id AND attempt_id IS NULL;
+    END
+    """,
+    f"""
+    CREATE TRIGGER search_attempt_changes BEFORE UPDATE OF answer, reasoning ON attempts
+    WHEN OLD.answer <> '' OR OLD.reasoning <> '' BEGIN
+        {_UNINDEX} attempt_id = OLD.attempt_id;
+        DELETE FROM search_documents WHERE attempt_id = OLD.attempt_id;
+    END
+    """,
+    f"""
+    CREATE TRIGGER search_attempt_written AFTER UPDATE OF answer, reasoning ON attempts
+    WHEN NEW.answer <> '' OR NEW.reasoning <> '' BEGIN
+        INSERT INTO search_documents (turn_id, attempt_id, part)
+            SELECT NEW.turn_id, NEW.attempt_id, 'reasoning' WHERE NEW.reasoning <> ''
+            UNION ALL SELECT NEW.turn_id, NEW.attempt_id, 'answer' WHERE NEW.answer <> '';
+        {_INDEX} attempt_id = NEW.attempt_id;
+    END
+    """,
+    f"""
+    CREATE TRIGGER search_attempt_deleted BEFORE DELETE ON attempts BEGIN
+        {_UNINDEX} attempt_id = OLD.attempt_id;
+        DELETE FROM search_documents WHERE attempt_id = OLD.attempt_id;
+    END
+    """,
+    f"""
+    CREATE TRIGGER search_turn_deleted BEFORE DELETE ON turns BEGIN
+        {_UNINDEX} turn_id = OLD.turn_id AND attempt_id IS NULL;
+        DELETE FROM search_documents WHERE turn_id = OLD.turn_id AND attempt_id IS NULL;
+    END
+    """,
+)
+
+# For a log that was begun without the index.
+_BACKFILL = (
+    """
+    INSERT INTO search_documents (turn_id, attempt_id, part)
+        SELECT turn_id, attempt_id, part FROM (
+            SELECT turn_id, NULL AS attempt_id, 'prompt' AS part, started_at_utc FROM turns WHERE prompt <> ''
+            UNION ALL SELECT turn_id, attempt_id, 'reasoning', started_at_utc FROM attempts WHERE reasoning <> ''
+            UNION ALL SELECT turn_id, attempt_id, 'answer', started_at_utc FROM attempts WHERE answer <> ''
+        ) ORDER BY started_at_utc
+    """,
+    "INSERT INTO search (search) VALUES ('rebuild')",
+)
+
+
+@migrations(name="m_titles_and_search")
+def m009_titles_and_search(db: Database) -> None:
+    db.execute("ALTER TABLE conversations ADD COLUMN title TEXT NOT NULL DEFAULT ''")
+    first_prompts = """
+        SELECT conversation_id, prompt FROM turns t
+        WHERE seq = (SELECT min(seq) FROM turns WHERE conversation_id = t.conversation_id)
+    """
+    for conversation_id, prompt in db.execute(first_prompts).fetchall():
+        db.execute("UPDATE conversations SET title = ? WHERE conversation_id = ?", (title_of(prompt), conversation_id))
+    db.execute("CREATE INDEX conversations_by_origin ON conversations (forked_from) WHERE forked_from <> ''")
+    for statement in (*_TABLES, *_TRIGGERS, *_BACKFILL):
+        db.execute(statement)
+
+
+@migrations()
+def m010_numbered_changes(db: Database) -> None:
+    """The order in which rows were written as a column: SQLite may renumber the rowids of a table without one."""
+    _rebuild(
+        db,
+        "votes",
+        "vote_id, turn_id, choice, lane, field, blind, speed_visible, voted_at_utc",
+        """
+        CREATE TABLE votes (
+            number        INTEGER PRIMARY KEY,  -- of two votes on a turn the higher one counts
+            vote_id       TEXT NOT NULL UNIQUE,
+            turn_id       TEXT NOT NULL REFERENCES turns ON DELETE CASCADE,
+            choice        TEXT NOT NULL,     -- lane | tie | all_bad | none (taken back, or opened without one)
+            lane          TEXT,              -- the best one, where the choice is a lane
+            field         TEXT NOT NULL,     -- JSON: lanes that had an answer then; only they were compared
+            blind         INTEGER NOT NULL,  -- 1: names, models and metrics were hidden
+            speed_visible INTEGER NOT NULL,  -- 0: the pace was hidden too
+            voted_at_utc  TEXT NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX votes_by_turn ON votes (turn_id)",
+    )
+    _rebuild(
+        db,
+        "budgets",
+        "change_id, owner, changed_at_utc, day_usd, conversation_usd",
+        """
+        CREATE TABLE budgets (
+            number           INTEGER PRIMARY KEY,  -- the highest of an owner counts
+            change_id        TEXT NOT NULL UNIQUE,
+            owner            TEXT NOT NULL,
+            changed_at_utc   TEXT NOT NULL,
+            day_usd          REAL,  -- NULL: no limit of one's own
+            conversation_usd REAL
+        ) STRICT
+        """,
+        "CREATE INDEX budgets_by_owner ON budgets (owner)",
+    )
+    _rebuild(
+        db,
+        "conversation_settings",
+        "change_id, conversation_id, changed_at_utc, settings",
+        """
+        CREATE TABLE conversation_settings (
+            number          INTEGER PRIMARY KEY,  -- the highest of a conversation counts
+            change_id       TEXT NOT NULL UNIQUE,
+            conversation_id TEXT NOT NULL,     -- no foreign key: this may be written before the conversation is
+            changed_at_utc  TEXT NOT NULL,
+            settings        TEXT NOT NULL      -- JSON: system prompt and what differs in each lane
+        ) STRICT
+        """,
+        "CREATE INDEX conversation_settings_by_conversation ON conversation_settings (conversation_id)",
+    )
+
+
+def _rebuild(db: Database, table: str, columns: str, create: str, index: str) -> None:
+    """Make a table again that no other refers to. Nothing is renamed: a rename checks every view, the person's too."""
+    db.execute(f"CREATE TABLE kimi_ui_moved AS SELECT {columns} FROM {table} ORDER BY rowid")
+    db.execute(f"DROP TABLE {table}")
+    db.execute(create)
+    db.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM kimi_ui_moved ORDER BY rowid")
+    db.execute("DROP TABLE kimi_ui_moved")
+    db.execute(index)
+
+
+@migrations()
+def m011_attempts_by_model(db: Database) -> None:
+    # How long a model's latest answers were, without reading all attempts.
+    db.execute("CREATE INDEX attempts_by_model ON attempts (request_model, started_at_utc)")

@@ -1,0 +1,99 @@
+"""Bringing a log up to date: pending migrations, then the views and the cache made from them.
+
+Views (``lists.sql``, ``views.sql``) and ``measured`` with its indexes and triggers are derived: SQLite keeps the text
+each was made with, and where that differs from what this version would make, all are dropped and made again. So a
+further column in a view or in ``measured`` needs no migration. All of it is one transaction: a process that is killed
+meanwhile leaves the log as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from ..measured import COLUMNS, measure
+from .migrations import migrations
+
+log = logging.getLogger(__name__)
+
+BIG_BYTES = 20_000_000  # a log that takes longer than a moment to bring up to date, which is then announced
+VIEWS = (Path(__file__).with_name("lists.sql"), Path(__file__).parents[1] / "views.sql")
+
+
+def unknown_migrations(db: Database) -> list[str]:
+    """Migrations the database has seen and this version does not know: it was written by a newer one."""
+    with closing(sqlite3.connect(":memory:")) as empty:
+        known = {migration.name for migration in migrations.pending(Database(empty))}
+    return sorted({migration.name for migration in migrations.applied(db)} - known)
+
+
+def is_older(connection: sqlite3.Connection) -> bool:
+    """True if the database is not as this version would make it, and must be brought up to date."""
+    return bool(migrations.pending(Database(connection))) or _derived_in(connection) != derived()
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the database up to date. The caller holds the file lock: two processes must not migrate at once."""
+    if not is_older(connection):
+        return
+    pages, page_bytes = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    if pages * page_bytes >= BIG_BYTES:
+        log.warning("Bringing the log (%d MB) up to date; this can take a minute.", pages * page_bytes / 1e6)
+    db = Database(connection)
+    with db.atomic():
+        for kind, name in reversed(_derived_in(connection)):
+            connection.execute(f"DROP {kind} IF EXISTS {name}")  # an index has gone with its table
+        migrations.apply(db)
+        for statement in derived().values():
+            connection.execute(statement)
+        connection.execute(measure())
+
+
+def derived() -> dict[tuple[str, str], str]:
+    """The statements that make the views and the cache, by kind and name, in the order they build on each other."""
+    columns = ",\n    ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+    statements = [
+        *view_statements().values(),
+        # AUTOINCREMENT: a number is never used again, so the highest one tells whether anything was measured since.
+        f"CREATE TABLE measured (\n    number INTEGER PRIMARY KEY AUTOINCREMENT,\n    {columns}\n) STRICT",
+        "CREATE INDEX measured_by_turn ON measured (turn_id)",
+        "CREATE INDEX measured_by_time ON measured (started_at_utc)",
+        # Which turns had a lane asked again, without reading all attempts.
+        "CREATE INDEX measured_again ON measured (turn_id) WHERE attempt_no > 1",
+        # All of the turn's top-level attempts: heavy's metrics depend on its children, amplification on another lane.
+        f"""CREATE TRIGGER measured_when_an_attempt_ends AFTER UPDATE OF status ON attempts WHEN NEW.status <> 'open'
+BEGIN
+    DELETE FROM measured WHERE turn_id = NEW.turn_id;
+    {measure()} AND m.turn_id = NEW.turn_id;
+END""",
+        """CREATE TRIGGER measured_goes_with_its_attempt AFTER DELETE ON attempts
+BEGIN DELETE FROM measured WHERE attempt_id = OLD.attempt_id; END""",
+    ]
+    named: dict[tuple[str, str], str] = {}
+    for statement in statements:
+        _, kind, name = statement.split()[:3]
+        named[kind, name] = statement
+    return named
+
+
+def view_statements() -> dict[str, str]:
+    """The views by name, in the order they build on each other."""
+    statements: dict[str, str] = {}
+    for file in VIEWS:
+        for statement in file.read_text(encoding="utf-8").split(";\n"):
+            start = statement.find("\nCREATE VIEW")
+            if start >= 0:
+                sql = statement[start:].strip()
+                statements[sql.split()[2]] = sql
+    return statements
+
+
+def _derived_in(connection: sqlite3.Connection) -> dict[tuple[str, str], str]:
+    """What of it the database has, with the text it was made with; other views are the user's own."""
+    rows = connection.execute("SELECT upper(type), name, sql FROM sqlite_master ORDER BY rowid").fetchall()
+    wanted = derived()
+    return {(kind, name): sql for kind, name, sql in rows if (kind, name) in wanted}
