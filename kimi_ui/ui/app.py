@@ -9,6 +9,7 @@ import gradio as gr
 from ..chat.services import ChatServices
 from ..engine import Engine
 from . import api, chat, lanes_tab, stats_tab
+from .gradio_internals import keep_few_sessions, look_rarely
 
 if TYPE_CHECKING:
     from ..log.reader import LogReader
@@ -41,7 +42,7 @@ def build(
             with gr.Tab("Lanes"):
                 lanes_tab.build()
         api.build(engine, reader, services.estimates, services.spending)
-    blocks.state_session_capacity = SESSIONS_KEPT
+    keep_few_sessions(blocks, SESSIONS_KEPT)
     blocks.queue(max_size=QUEUE_SIZE, api_open=False, default_concurrency_limit=None)
-    blocks._queue.sleep_when_free = QUEUE_LOOK_S
+    look_rarely(blocks, QUEUE_LOOK_S)
     return blocks

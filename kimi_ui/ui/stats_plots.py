@@ -15,13 +15,13 @@ from urllib.parse import quote
 
 import numpy as np
 import orjson
-from gradio.components.plot import PlotData
 
 from ..stats.reported import REPORTED, reported_value
 from ..stats.sample import Key, Point, Sample
 from ..stats.statistics import ecdf, known
 from ..stats.summary import Metric, Split
 from ..view.lane_colours import lane_accent
+from .gradio_internals import PlotData
 
 HEIGHT = 250  # px of a plot's area, without its title and axes
 LOG_FROM = 50  # a metric whose values span more than this factor is drawn on a logarithmic axis

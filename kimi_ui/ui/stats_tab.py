@@ -26,6 +26,7 @@ from ..stats.summary import BY_COLUMN, METRICS, as_dict, splits
 from ..stats.votes import votes
 from ..web.visitor import visitor_of
 from . import stats_html, stats_plots
+from .gradio_internals import take_any_value
 from .stats_plots import Look
 
 REPORTED_LABEL = "Published report (means over 5 prompts, tokens/s undefined)"
@@ -108,14 +109,8 @@ def _controls() -> list[Any]:
 
 
 def _filter(choices: Sequence[Any], **options: Any) -> gr.Dropdown:
-    """A dropdown whose value is taken as the page sends it: ``Form`` ignores what is no choice.
-
-    Gradio would refuse it unless the choices it remembers of that page have it, and it forgets: at a restart, and when
-    many other pages were opened. (Not by a class of our own: beside it Gradio would write a ``.pyi``.)
-    """
-    dropdown = gr.Dropdown(choices, **options)
-    dropdown.preprocess = lambda payload: payload
-    return dropdown
+    """A dropdown whose value is taken as the page sends it: ``Form`` ignores what is no choice."""
+    return take_any_value(gr.Dropdown(choices, **options))
 
 
 def _includes() -> gr.CheckboxGroup:

@@ -1,9 +1,8 @@
-"""Colours and type: Gradio's theme. The lanes' accents are in ``accents``."""
+"""Colours and type: Gradio's theme. The lanes' accents are in ``view/lane_colours``."""
 
 from __future__ import annotations
 
 import gradio as gr
-from gradio.themes.utils import fonts
 
 
 def theme() -> gr.themes.Base:
@@ -16,8 +15,8 @@ def theme() -> gr.themes.Base:
         secondary_hue=gr.themes.colors.indigo,
         neutral_hue=gr.themes.colors.zinc,
         radius_size=gr.themes.sizes.radius_md,
-        font=[fonts.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"],
-        font_mono=[fonts.LocalFont("IBM Plex Mono", weights=(400, 700)), "ui-monospace", "monospace"],
+        font=[gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"],
+        font_mono=[gr.themes.LocalFont("IBM Plex Mono", weights=(400, 700)), "ui-monospace", "monospace"],
     ).set(
         body_background_fill="*neutral_50",
         body_background_fill_dark="*neutral_950",

@@ -28,22 +28,34 @@ from ..core.loopback import is_loopback
 MAX_BODY_BYTES = 4_000_000  # the largest attachment (3 MB) and what travels with it
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
-# Gradio routes that fetch foreign addresses, take files, report on visitors, or pass by the queue.
+# Gradio's routes that the page does not use: they fetch foreign addresses, take files, run programs, report on
+# visitors, watch the source, log in, or pass by the queue. tests/test_borrowed.py finds one that a newer Gradio adds.
 CLOSED = (
-    "/gradio_api/file=http",
-    "/gradio_api/file=//",
-    "/gradio_api/proxy=",
-    "/gradio_api/upload",
-    "/gradio_api/runs",
-    "/gradio_api/run-history",
-    "/gradio_api/run/",
     "/gradio_api/api/",
     "/gradio_api/component_server",
+    "/gradio_api/custom_component",
+    "/gradio_api/deep_link",
+    "/gradio_api/dev/",
+    "/gradio_api/file=//",
+    "/gradio_api/file=http",
     "/gradio_api/monitoring",
+    "/gradio_api/process_recording",
+    "/gradio_api/proxy=",
+    "/gradio_api/run-history",
+    "/gradio_api/run/",
+    "/gradio_api/runs",
+    "/gradio_api/stream/",
+    "/gradio_api/token",
+    "/gradio_api/undo-vibe",
+    "/gradio_api/upload",
+    "/gradio_api/vibe",
     "/file=http",
-    "/proxy=",
-    "/upload",
+    "/login",
+    "/logout",
     "/monitoring",
+    "/proxy=",
+    "/pwa_icon",
+    "/upload",
 )
 
 CONTENT_SECURITY_POLICY = "; ".join(

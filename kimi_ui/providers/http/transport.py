@@ -167,7 +167,7 @@ class OllamaTransport(httpx.AsyncHTTPTransport):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._pool._network_backend = Network(httpcore)  # as above
+        self._pool._network_backend = Network(httpcore)  # noqa: SLF001 - as above
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         return await _Watched().send(super().handle_async_request, request)
@@ -196,7 +196,7 @@ class OpenAITransport(httpx2.AsyncHTTPTransport):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._pool._network_backend = Network(httpcore2)  # its constructor takes one, but httpx hands none on
+        self._pool._network_backend = Network(httpcore2)  # noqa: SLF001 - its constructor takes one, but httpx hands none on
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         watched = _Watched()
