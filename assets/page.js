@@ -1,19 +1,18 @@
 /**
- * The Chat page: the turns of one conversation and their live view, mounted into the element of ui/lanes.py, which
- * Gradio never renders again.
+ * The Chat page: the turns of one conversation and their live view, the composer below them, the conversations beside
+ * them. Mounted into the element of ui/chat.py, which Gradio never renders again.
  *
- * The component's value is `{conversation, turn}`: Python sets it when a prompt has been sent, this page sets it when
- * it has found out what it shows (after a refresh, in a second tab), so that Send and Stop know what they are about.
  * What happened is always read from the server; nothing of a turn is kept here alone.
  */
 import { chat, tabs } from "./base/bus.js";
 import { Announcer, copyFrom, h, reducedMotion, setText } from "./base/dom.js";
 import { ask } from "./base/http.js";
 import { listenToKeys } from "./base/keys.js";
-import { composer } from "./composer/composer.js";
+import { composer, mountComposer } from "./composer/composer.js";
 import { openShortcuts } from "./composer/shortcuts.js";
 import { attemptPart, promoteReasoning, retryLane } from "./lane/attempts.js";
 import { copyCodeOnClick } from "./lane/markdown.js";
+import { mountSidebar } from "./sidebar/sidebar.js";
 import { TurnStream } from "./stream.js";
 import { EarlierTurns } from "./turn/earlier_turns.js";
 import { emptyState } from "./turn/empty_state.js";
@@ -26,18 +25,19 @@ const NARROW = matchMedia("(max-width: 760px)");
 
 let mounted = null;
 
-/** Called by the component's js_on_load with what Gradio gives it. */
-export function mount(element, props, watch) {
+/** Called by the component's js_on_load. */
+export function mount(element) {
+  const part = (name) => element.querySelector(`[data-kimi="${name}"]`);
   mounted?.close();
-  mounted = new Page(element, props);
-  watch("value", () => mounted.valueChanged());
-  if (props.value?.turn) mounted.valueChanged(); // a prompt was sent before this script was there
-  else mounted.load();
+  mounted = new Page(part("lanes"));
+  mountComposer(part("composer"), mounted);
+  mountSidebar(part("history"));
+  mounted.load();
 }
 
 class Page {
-  constructor(element, props) {
-    this.props = props;
+  constructor(element) {
+    this.loading = null; // settles once the conversation that was opened last is shown
     this.conversation = null;
     this.row = null; // the current turn's row
     this.stream = null;
@@ -113,11 +113,15 @@ class Page {
    * Find out what to show: the turn or conversation named in the address, else this visitor's running turn; with
    * `begin` none of them.
    */
-  async load(begin = false) {
+  load(begin = false) {
+    return (this.loading = this.#load(begin));
+  }
+
+  async #load(begin) {
     const here = new URLSearchParams(location.search);
     const query = new URLSearchParams(begin ? { new: "1" } : {});
     for (const name of ["c", "turn"]) if (here.get(name)) query.set(name, here.get(name));
-    const state = await this.#wanted(query);
+    const state = await this.#wanted(() => stateOf(query));
     if (!state) return;
     this.#show(state);
     const turn = here.get("turn"); // it may be an earlier one of its conversation
@@ -131,11 +135,11 @@ class Page {
     if (turn) this.scroller.querySelector(`[data-turn="${CSS.escape(turn)}"]`)?.scrollIntoView({ block: "start" });
   }
 
-  /** What is to be shown next; null if the server does not answer, which is said, or something else is wanted by then. */
-  async #wanted(query) {
+  /** What `read` says is to be shown; null if the server does not answer, which is said, or something else is wanted by then. */
+  async #wanted(read) {
     const asked = (this.asked = {});
     try {
-      const state = await stateOf(query);
+      const state = await read();
       return asked === this.asked ? state : null;
     } catch (error) {
       if (asked === this.asked) this.#say(error.message);
@@ -153,15 +157,28 @@ class Page {
     for (const turn of turns.slice(0, -1)) this.#addEarlier(turn);
     if (turns.length) this.#follow(turns.at(-1));
     else this.#rest();
-    this.#tellPython();
+    this.#tellOthers();
   }
 
-  /** Python has sent a prompt: its turn becomes the current one. */
-  async valueChanged() {
-    const value = this.props.value ?? {};
-    if (!value.turn || value.turn === this.row?.id) return;
-    await this.#openTurn(value.turn);
-    tabs.postMessage(value);
+  /**
+   * Send a prompt to the shown conversation. Resolves to a function that shows its turn, unless something else was
+   * opened meanwhile; throws as `ask`, and then nothing was sent.
+   */
+  async send(prompt) {
+    await this.loading; // it says which conversation is shown, and gives a new visitor their cookie
+    const asked = (this.asked = {});
+    const state = await ask("/kimi/turns", { method: "POST", json: { ...prompt, conversation: this.conversation } });
+    const [turn] = state.turns;
+    return async () => {
+      if (asked === this.asked) await this.#showSent(state, turn);
+      tabs.postMessage({ conversation: state.conversation, turn: turn.turn_id });
+    };
+  }
+
+  /** Stop the lanes of the current turn. */
+  async stop() {
+    if (!this.row?.id) return;
+    await ask(`/kimi/turns/${this.row.id}/stop`, { method: "POST" }).catch((error) => this.#say(error.message));
   }
 
   /** Give a lane the whole width, on a narrow screen show it; the same lane again or null: all side by side. */
@@ -183,22 +200,33 @@ class Page {
   }
 
   async #openTurn(turnId) {
-    const state = await this.#wanted({ turn: turnId });
+    const state = await this.#wanted(() => stateOf({ turn: turnId }));
     if (!state || this.row?.id === turnId) return;
     if (!state.turns.length) return this.#say("This turn is not there any more. Reload the page.");
+    this.#showNext(state, state.turns.slice(0, -1));
+  }
+
+  /** A turn sent from here: all there is of a new conversation, else the next one or the end of a branch. */
+  #showSent(state, turn) {
+    const isWhole = turn.seq === 0 || state.conversation === this.conversation;
+    return isWhole ? this.#showNext(state, []) : this.#openTurn(turn.turn_id);
+  }
+
+  /** The last turn of `state` becomes the current one; `earlier` ones go above it if its conversation was not shown. */
+  #showNext(state, earlier) {
     if (state.notice) this.#say(state.notice);
     this.laneInfos = state.lanes;
     const goesOn = Boolean(this.row?.id) && state.conversation === this.conversation;
     if (goesOn) this.#retire();
     else {
       this.#dropEarlier();
-      for (const turn of state.turns.slice(0, -1)) this.#addEarlier(turn);
+      for (const turn of earlier) this.#addEarlier(turn);
     }
     const left = this.conversation && this.conversation !== state.conversation;
     this.conversation = state.conversation;
     this.#follow(state.turns.at(-1), goesOn && !reducedMotion() ? "smooth" : "auto");
     this.#address(left);
-    this.#tellPython();
+    this.#tellOthers();
   }
 
   /** Back from the editor where a key was set: lanes at rest show who would answer now. */
@@ -376,9 +404,7 @@ class Page {
     chat.tell(running ? "began" : "ended");
   }
 
-  /** Let Send, Stop and the composer know what is shown. */
-  #tellPython() {
-    this.props.value = { conversation: this.conversation, turn: this.row?.id ?? "" };
+  #tellOthers() {
     chat.show(this.conversation);
     this.#showVersions();
   }

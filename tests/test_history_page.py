@@ -366,19 +366,19 @@ def test_a_conversation_opened_while_a_prompt_is_on_its_way_stays(site: ChatSite
     first = begin(page, "First")
     begin(page, "Second")
     held: list[Route] = []
-    page.route("**/kimi/state?turn=*", lambda route: held.append(route))
+    page.route("**/kimi/turns", lambda route: held.append(route))
     send(page, "Third")
     until(lambda: page.evaluate("1") and held)
     item(page, "First").click()
     expect(page.locator(".prompt-text")).to_have_text("First")
-    with page.expect_event("requestfinished", lambda request: "turn=" in request.url):
+    with page.expect_event("requestfinished", lambda request: request.url.endswith("/kimi/turns")):
         held[0].continue_()
     page.evaluate("fetch('/kimi/state?new=1').then((response) => response.json())")
     expect(page.locator(".prompt-text")).to_have_text("First")
     assert f"c={first}" in page.url
 
 
-@pytest.mark.parametrize("late", ["**/kimi/assets/page.js", "**/kimi/state?*"])
+@pytest.mark.parametrize("late", ["**/kimi/state?*", "**/kimi/conversations"])
 def test_a_prompt_sent_before_the_page_is_whole_is_shown(visitor: Visitor, site: ChatSite, late: str) -> None:
     page, held = visitor.tab(), list[Route]()
     page.route(late, lambda route: route.continue_() if held else held.append(route))

@@ -1,6 +1,9 @@
+const TOO_LARGE = "This is more than the server takes at once (4 MB). Send a part of it.";
+
 /**
  * A request to one of the page's own routes. Resolves to its JSON; throws an `Error` whose message is a sentence for the
- * person: the server's own (its `code` says what to do about it, if there is anything), or that it did not answer.
+ * person: the server's own (its `code` says what to do about it, if there is anything), or that it did not answer (code
+ * `unreachable`).
  */
 export async function ask(url, { method = "GET", json, body, signal } = {}) {
   const options = { method, body: json === undefined ? body : JSON.stringify(json), signal };
@@ -10,11 +13,11 @@ export async function ask(url, { method = "GET", json, body, signal } = {}) {
     response = await fetch(url, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Error("The server did not answer. Try again once it runs.");
+    throw Object.assign(new Error("The server did not answer. Try again once it runs."), { code: "unreachable" });
   }
   const said = await response.json().catch(() => ({}));
   if (!response.ok) {
-    const sentence = said.error ?? `The server refused (HTTP ${response.status}). Reload the page.`;
+    const sentence = said.error ?? (response.status === 413 ? TOO_LARGE : `The server refused (HTTP ${response.status}). Reload the page.`);
     throw Object.assign(new Error(sentence), { code: said.code ?? "" });
   }
   return said;

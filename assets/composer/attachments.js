@@ -44,12 +44,16 @@ export class Attachments {
     this.#draw();
   }
 
+  /** Take out what was sent; what was attached meanwhile stays. */
+  sent(ids) {
+    this.replace(this.files.filter((file) => !file.problem && !ids.includes(file.id)));
+  }
+
   paste(event) {
     const files = [...(event.clipboardData?.files ?? [])];
     const text = event.clipboardData?.getData("text/plain") ?? "";
     if (!files.length && text.length < LONG_PASTE_CHARS) return;
     event.preventDefault();
-    event.stopImmediatePropagation();
     if (files.length) this.#add(files);
     else this.#add([new File([text], `pasted-${(this.pasted += 1)}.txt`, { type: "text/plain" })]);
   }

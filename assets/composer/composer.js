@@ -1,12 +1,10 @@
 /**
- * The composer beside its text: attachments, what the next prompt will cost and what was spent, the question before the
- * budget is passed, drafts, editing an earlier prompt.
+ * The composer: the prompt (`#prompt`), Send and Stop; with them attachments, what the next prompt will cost and what
+ * was spent, the question before the budget is passed, drafts, editing an earlier prompt.
  *
- * The text itself is Gradio's textbox (`#prompt`), Send and Stop are its buttons; this element's value tells Python
- * what the text does not: `{attachments: [ids], edits: {conversation, seq} | null, blind, over_budget}`, and at a send the `text`
- * as it stood then, whatever is typed after. Python sets it back, with `sent` and the text that was `taken`, which is
- * then removed from the box, or with a `question` to be asked before it goes out. Nothing here works through the text at
- * a keystroke: it is looked at when the typing pauses.
+ * A prompt that is sent leaves the box at once, so that what is typed next is another one. Where it could not be sent
+ * it comes back, in front of what was typed meanwhile, with the reason. Nothing here works through the text at a
+ * keystroke: it is looked at when the typing pauses.
  */
 import { chat } from "../base/bus.js";
 import { button, h, setText } from "../base/dom.js";
@@ -20,27 +18,31 @@ import { openShortcuts } from "./shortcuts.js";
 const DRAFT = "kimi.draft";
 const DRAFT_PAUSE_MS = 250;
 const MAX_DRAFT_CHARS = 1_000_000;
-const SENT_BY_MS = 3000;
+const UNREACHABLE = "The server cannot be reached, so the prompt was not sent. It stays here: start Kimi UI again, then send it.";
+const GROWS_BY_ITSELF = CSS.supports("field-sizing", "content");
 
 let mounted = null;
 
-/** Called by the component's js_on_load with what Gradio gives it. */
-export function mount(element, props, watch) {
+/** Draw the composer into `element`. `page` sends, shows and stops turns (page.js). */
+export function mountComposer(element, page) {
   mounted?.close();
-  mounted = new Composer(element, props);
-  watch("value", () => mounted.valueChanged());
+  mounted = new Composer(element, page);
+  return mounted;
 }
 
 /** The composer, once it is there. */
 export const composer = () => mounted;
 
 class Composer {
-  constructor(element, props) {
-    this.props = props;
+  constructor(element, page) {
+    this.page = page;
     this.edits = null; // {conversation, seq, before: the text and files that were there}
-    this.opening = 0; // earlier prompts that were asked for and have not come yet
+    this.opening = 0; // earlier prompts that were requested and have not come yet
     this.sendWhenOpen = false;
+    this.taken = null; // the text that is being sent; null: nothing is
     this.ends = new AbortController();
+    this.box = h("textarea", { rows: "1", placeholder: "Ask every model at once", "aria-label": "Prompt", autocomplete: "off",
+                               oninput: () => this.#typed(), onkeydown: (event) => this.#key(event), onpaste: (event) => this.attachments.paste(event) });
     this.attachments = new Attachments(Number(element.dataset.maxBytes), () => this.#changed());
     this.estimate = new EstimateLine(() => this.#next());
     this.totals = new TotalsLine();
@@ -51,29 +53,28 @@ class Composer {
     this.note = h("p", { class: "composer-note", role: "alert", hidden: true });
     this.settings = button("Settings for this conversation", () => openSettings(), { face: "Settings", class: "quiet", id: "settings" });
     element.replaceChildren(
-      this.banner, this.attachments.element, this.note, this.question.element,
-      h("div", { class: "composer-tools" },
-        button("Attach text files", () => this.attachments.pick(), { face: "Attach", class: "quiet", id: "attach" }),
-        this.settings,
-        blindSwitch(() => this.#changed()),
-        button("New conversation", () => this.#begin(), { face: "New", class: "quiet", id: "new-conversation" }),
-        button("Keyboard shortcuts", () => openShortcuts(), { face: "?", class: "quiet", id: "shortcuts" }),
-        h("div", { class: "composer-figures" }, this.totals.element, this.estimate.element)),
+      h("div", { id: "prompt" }, this.box),
+      h("div", { class: "composer-foot" },
+        h("div", { class: "composer-extras" },
+          this.banner, this.attachments.element, this.note, this.question.element,
+          h("div", { class: "composer-tools" },
+            button("Attach text files", () => this.attachments.pick(), { face: "Attach", class: "quiet", id: "attach" }),
+            this.settings,
+            blindSwitch(() => this.#changed()),
+            button("New conversation", () => this.#begin(), { face: "New", class: "quiet", id: "new-conversation" }),
+            button("Keyboard shortcuts", () => openShortcuts(), { face: "?", class: "quiet", id: "shortcuts" }),
+            h("div", { class: "composer-figures" }, this.totals.element, this.estimate.element))),
+        h("button", { type: "button", id: "stop", onclick: () => page.stop() }, "Stop"),
+        h("button", { type: "button", id: "send", onclick: () => this.send() }, "Send")),
     );
     this.#listen();
-    this.totals.refresh();
-    if (isBlind()) this.#changed();
     this.#restoreDraft();
-    this.#describeSettings();
-  }
-
-  get box() {
-    return document.querySelector("#prompt textarea");
+    if (document.activeElement === document.body) this.box.focus();
   }
 
   close() {
     this.ends.abort();
-    clearTimeout(this.sendTimer);
+    clearTimeout(this.draftTimer);
     this.attachments.close();
     this.estimate.close();
     this.totals.close();
@@ -82,7 +83,7 @@ class Composer {
   /** Put a text into the prompt, as if it had been typed. */
   fill(text) {
     this.#write(text);
-    this.box?.focus();
+    this.box.focus();
   }
 
   /** Take an earlier prompt up again: what is sent next replaces it, in a branch of its own. */
@@ -90,7 +91,7 @@ class Composer {
     this.opening++;
     try {
       const { text, attachments, seq } = await ask(`/kimi/turns/${turnId}/edit`, { method: "POST" });
-      const before = this.edits?.before ?? { text: this.box?.value ?? "", files: this.attachments.files };
+      const before = this.edits?.before ?? { text: this.box.value, files: this.attachments.files };
       this.edits = { conversation: chat.conversation, seq, before };
       this.attachments.replace(attachments);
       this.banner.hidden = false;
@@ -102,7 +103,7 @@ class Composer {
     }
     if (--this.opening || !this.sendWhenOpen) return;
     this.sendWhenOpen = false;
-    document.querySelector("#send")?.click();
+    this.send();
   }
 
   /** Close what is open here; true if something was. */
@@ -127,28 +128,42 @@ class Composer {
     this.#changed();
   }
 
-  /** Python has set the value: something was sent, or is not before the person has been asked. */
-  valueChanged() {
-    const { sent, taken, question } = this.props.value ?? {};
-    if (question) return void this.#askThenSend(question);
-    if (!sent) return;
-    clearTimeout(this.sendTimer);
+  /** Send what is in the box, to pass the budget only where the person has agreed. */
+  async send(overBudget = false) {
+    if (this.opening) return void (this.sendWhenOpen = true);
+    if (this.attachments.reading) return this.#say("A file is still being read. Send once it is there.");
+    if (this.taken !== null || !this.#next()) return undefined;
+    const { edits, attachments: { ids: attachments } } = this;
+    const text = (this.taken = this.box.value);
+    this.#write("");
+    let show;
+    try {
+      show = await this.page.send({
+        text, attachments, blind: isBlind(), over_budget: overBudget,
+        edit: edits && { conversation: edits.conversation, seq: edits.seq },
+      });
+    } catch (error) {
+      return this.#giveBack(text, error);
+    }
+    this.taken = null;
     this.#endEdit();
-    this.attachments.replace([]);
-    this.#write(this.box.value.startsWith(taken) ? this.box.value.slice(taken.length) : this.box.value);
+    this.attachments.sent(attachments);
     this.#saveDraft();
     this.#changed();
+    return show();
   }
 
-  async #askThenSend(question) {
-    const yes = await this.mayPass(question);
-    this.#changed(yes);
-    if (yes) document.querySelector("#send")?.click();
+  /** The prompt was not sent. Where the budget is the reason the person may send it all the same. */
+  async #giveBack(text, error) {
+    this.taken = null;
+    this.#write([text, this.box.value].filter(Boolean).join("\n"));
+    if (error.code !== "over_budget") return this.#say(error.code === "unreachable" ? UNREACHABLE : error.message);
+    return (await this.mayPass(error.message)) ? this.send(true) : undefined;
   }
 
   #begin() {
     chat.tell("open", "");
-    this.box?.focus();
+    this.box.focus();
   }
 
   #endEdit() {
@@ -158,13 +173,6 @@ class Composer {
 
   #listen() {
     const { signal } = this.ends;
-    const inPrompt = (event) => event.target.closest?.("#prompt") !== null && event.target.tagName === "TEXTAREA";
-    document.addEventListener("input", (event) => inPrompt(event) && this.#typed(), { signal });
-    for (const key of ["keydown", "keypress"]) {
-      document.addEventListener(key, (event) => inPrompt(event) && this.#key(event), { signal, capture: true });
-    }
-    document.addEventListener("click", (event) => event.target.closest?.("#send") && this.#hold(event), { signal, capture: true });
-    document.addEventListener("paste", (event) => inPrompt(event) && this.attachments.paste(event), { signal, capture: true });
     window.addEventListener("pagehide", () => this.#saveDraft(), { signal });
     this.attachments.catchDrops(document.querySelector("#chat") ?? document.body, signal);
     const told = (name, listener) => chat.addEventListener(name, listener, { signal });
@@ -182,42 +190,15 @@ class Composer {
     });
   }
 
-  /** A letter that an input method is still composing is not a letter yet: its Enter chooses, it does not send. */
+  /** Enter sends, unless an input method is composing: then it chooses a letter. */
   #key(event) {
-    if (event.key !== "Enter") return;
-    if (event.isComposing || event.keyCode === 229) event.stopPropagation();
-    else if (!event.shiftKey) this.#hold(event);
-  }
-
-  /** Sending waits for an earlier prompt that is still on its way here, and for files that are still being read. */
-  #hold(event) {
-    if (!this.opening && !this.attachments.reading) return this.#take();
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
     event.preventDefault();
-    event.stopImmediatePropagation();
-    this.sendWhenOpen = this.opening > 0;
-    if (this.sendWhenOpen) return undefined;
-    return this.#say("A file is still being read. Send once it is there.");
-  }
-
-  /** What is sent is the text as it stands now; the next key goes after it, so that it can be told apart. */
-  #take() {
-    const { box } = this;
-    box?.setSelectionRange(box.value.length, box.value.length);
-    this.#tell({ over_budget: this.props.value?.over_budget === true, text: box?.value ?? "" });
-    this.#watchSend();
-  }
-
-  /** Gradio only says that it lost the server; what became of the prompt is said here. */
-  #watchSend() {
-    clearTimeout(this.sendTimer);
-    if (!this.#next()) return;
-    this.sendTimer = setTimeout(() => {
-      if (!this.#next()) return;
-      fetch("/kimi/state?new=1").catch(() => this.#say("The server cannot be reached, so the prompt was not sent. It stays here: start Kimi UI again, then send it."));
-    }, SENT_BY_MS);
+    this.send();
   }
 
   #typed() {
+    this.#fit();
     this.#say("");
     this.question.close(); // it was about another text
     this.estimate.soon();
@@ -225,55 +206,43 @@ class Composer {
     this.draftTimer = setTimeout(() => this.#saveDraft(), DRAFT_PAUSE_MS);
   }
 
-  #changed(overBudget = false) {
+  #changed() {
     this.#say("");
     this.question.close();
-    this.#tell({ over_budget: overBudget });
     this.estimate.soon();
   }
 
-  /** Let Python know what a send would take along. */
-  #tell(once) {
-    const { edits } = this;
-    this.props.value = {
-      attachments: this.attachments.ids,
-      edits: edits && { conversation: edits.conversation, seq: edits.seq },
-      blind: isBlind(),
-      ...once,
-    };
+  /** As high as its text; the style sheet sets the limit. */
+  #fit() {
+    if (GROWS_BY_ITSELF) return;
+    this.box.style.height = "auto";
+    this.box.style.height = `${this.box.scrollHeight}px`;
   }
 
   /** As if it had been typed. */
   #write(text) {
-    const { box } = this;
-    if (!box) return;
-    box.value = text;
-    box.dispatchEvent(new Event("input", { bubbles: true }));
+    this.box.value = text;
+    this.#typed();
   }
 
   /** What would be sent now; null if that is nothing. */
   #next() {
-    const text = this.box?.value ?? "";
+    const text = this.box.value;
     const attachments = this.attachments.ids;
     if (!text.trim() && !attachments.length) return null;
     return { conversation: chat.conversation, before: this.edits?.seq ?? null, text, attachments };
   }
 
+  /** What is being sent is still a draft: it may come back. */
   #saveDraft() {
-    const { box } = this;
-    if (!box || this.edits || box.textLength > MAX_DRAFT_CHARS) return;
-    storage((drafts) => (box.value ? drafts.setItem(DRAFT, box.value) : drafts.removeItem(DRAFT)));
+    if (this.edits || this.box.textLength > MAX_DRAFT_CHARS) return;
+    const draft = [this.taken, this.box.value].filter(Boolean).join("\n");
+    storage((drafts) => (draft ? drafts.setItem(DRAFT, draft) : drafts.removeItem(DRAFT)));
   }
 
-  /** The textbox may be drawn later than this element. */
-  #restoreDraft(tries = 100) {
+  #restoreDraft() {
     const draft = storage((drafts) => drafts.getItem(DRAFT));
-    if (!draft) return;
-    if (this.box) {
-      if (!this.box.value) this.fill(draft);
-    } else if (tries) {
-      setTimeout(() => this.#restoreDraft(tries - 1), 50);
-    }
+    if (draft) this.#write(draft);
   }
 
   /** Settings that differ from the lanes' configuration show on their button. */

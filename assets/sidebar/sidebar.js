@@ -16,8 +16,8 @@ const ELSEWHERE_MS = 3000; // of conversations that run and are not shown nobody
 
 let mounted = null;
 
-/** Called by the component's js_on_load. */
-export function mount(element) {
+/** Draw the sidebar into `element`. */
+export function mountSidebar(element) {
   mounted?.close();
   mounted = new Sidebar(element);
 }

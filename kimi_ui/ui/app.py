@@ -36,7 +36,7 @@ def build(
     ) as blocks:
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Chat", elem_id="chat"):
-                chat.build(engine, services)
+                chat.build()
             with gr.Tab("Stats") as stats:
                 stats_tab.build(reader, stats, lambda: [spec.id for spec in roster.specs], private=private)
             with gr.Tab("Lanes"):

@@ -1,19 +1,28 @@
-"""The Chat tab: the conversations, beside them the lanes, and the composer beneath those."""
+"""The Chat tab: an element that Gradio renders once and ``assets/page.js`` fills: conversations, turns, composer.
+
+Prompts and everything else a person does here are plain requests to the routes of ``web``; no value of Gradio's is
+used. Its template is a constant, so Gradio leaves the DOM below it alone (it compares the rendered template with the
+last one and renders only what differs), and model text never passes through a template.
+"""
 
 from __future__ import annotations
 
 import gradio as gr
 
-from ..chat.services import ChatServices
-from ..engine import Engine
-from . import composer
-from .lanes import lanes_view
-from .sidebar import sidebar_view
+from ..core.attachments import MAX_FILE_BYTES
+
+TEMPLATE = f"""\
+<div id="chat-row">
+  <div id="history" class="kimi" data-kimi="history"></div>
+  <div id="chat-main">
+    <div id="lanes" class="kimi" data-kimi="lanes"></div>
+    <div id="composer" class="kimi" data-kimi="composer" data-max-bytes="{MAX_FILE_BYTES}"></div>
+  </div>
+</div>
+"""
+MOUNT = 'import(location.origin + "/kimi/assets/page.js").then((page) => page.mount(element));'
 
 
-def build(engine: Engine, services: ChatServices) -> None:
-    """Add the tab's components and events to the Blocks being built."""
-    with gr.Row(elem_id="chat-row"):
-        sidebar_view("history")
-        with gr.Column(elem_id="chat-main"):
-            composer.build(engine, services, lanes_view("lanes"))
+def build() -> None:
+    """Add the tab's one component to the Blocks being built; the app must have the routes of ``web``."""
+    gr.HTML(html_template=TEMPLATE, js_on_load=MOUNT, apply_default_css=False, elem_id="chat-page")
