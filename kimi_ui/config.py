@@ -1,4 +1,4 @@
-"""Configuration: command line options, environment, ``.env`` and the lanes file, as plain values.
+"""Configuration: command line options, environment and ``.env``, as plain values.
 
 Precedence, highest first: option, environment variable, ``.env`` (working directory, then the app's own directory),
 default. Keys are only ever read from the environment mapping built here; nothing in this module prints a value of it.
@@ -22,15 +22,16 @@ from dotenv.parser import parse_stream
 
 from .core.budget import BudgetError, read_usd
 from .core.loopback import is_loopback
-from .lanes_file import ConfigError, read_lanes_file
-
-__all__ = ["ConfigError", "Settings", "default_lanes_path", "read_environment", "read_lanes_file", "read_settings"]
 
 APP_DIRECTORY = Path(__file__).resolve().parent.parent
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 7860
 _FOR_CLIENTS = ("OLLAMA_HOST", "SSL_CERT_FILE", "SSL_CERT_DIR")  # besides *_proxy: what HTTP clients read unasked
 _environment_in_use = threading.RLock()
+
+
+class ConfigError(Exception):
+    """A mistake of configuration: one sentence that says where it is and what to do about it."""
 
 
 @dataclass(frozen=True)

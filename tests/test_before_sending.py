@@ -20,7 +20,7 @@ from kimi_ui.engine import Engine
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.typical import typical
 from kimi_ui.log.writer import LogWriter
-from kimi_ui.providers.heavy import HeavyProvider
+from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
 from kimi_ui.tokenizers import counter
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import ended
@@ -76,7 +76,7 @@ def test_estimates_come_from_the_log_of_earlier_answers(tmp_path: Path) -> None:
     said = [Reasoning(thought), Answer(answer), Finish("stop"), Usage(output_tokens=1000, reasoning_tokens=600)]
     spec = LaneSpec("kimi", "Kimi", "openai", model="k2", price=Price(1.0, 4.0), system="Be brief.")
     inner = ScriptedProvider(spec, [said])
-    heavy = HeavyProvider(LaneSpec("heavy", "Heavy", "heavy", of="kimi", width=2, quorum=2), inner)
+    heavy = HeavyProvider(HeavyLane("heavy", "Heavy", "heavy", of="kimi", width=2, quorum=2), inner)
     engine = Engine(ScriptedRoster(inner, heavy), writer, reader)  # type: ignore[arg-type]
     engine.start()
     try:

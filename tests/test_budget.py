@@ -27,6 +27,7 @@ from kimi_ui.core.turn import LaneInfo, TurnLog
 from kimi_ui.engine import Engine
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
+from kimi_ui.providers.ollama.provider import OllamaLane
 from kimi_ui.web.commands import CommandRoutes
 from kimi_ui.web.composer import ComposerRoutes
 from kimi_ui.web.page_state import PageState
@@ -162,7 +163,7 @@ class Desk:
         self.writer, reader = LogWriter(path), LogReader(path)
         self.writer.start()
         self.kimi = ScriptedProvider(LaneSpec("kimi", "Kimi", "openai", model="k2", price=Price(1.0, 4.0)), [spoken()])
-        free = ScriptedProvider(LaneSpec("qwen", "Qwen", "ollama", model="q", price=Price(0, 0)), [spoken()])
+        free = ScriptedProvider(OllamaLane("qwen", "Qwen", "ollama", model="q", price=Price(0, 0)), [spoken()])
         roster: Any = ScriptedRoster(self.kimi, free)
         self.engine = Engine(roster, self.writer, reader)
         self.engine.start()

@@ -19,7 +19,8 @@ from kimi_ui.engine import Engine
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
 from kimi_ui.providers.base import ProviderError
-from kimi_ui.providers.heavy import HeavyProvider
+from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
+from kimi_ui.providers.ollama.provider import OllamaLane
 from tests.support.browser import Visitor, lane, send, served, wait_phase
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import until
@@ -68,8 +69,8 @@ def site_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     writer.start()
     thinker = ScriptedProvider(LaneSpec("luna", "Luna Large", "openai", model="moonlight-2"), [[]])
     drafter = ScriptedProvider(LaneSpec("drafter", "Drafter", "openai", model="moonlight-2"), [[]])
-    heavy = HeavyProvider(LaneSpec("luna-heavy", "Luna Heavy", "heavy", of="luna", width=3, quorum=3), drafter)
-    coder = ScriptedProvider(LaneSpec("coder", "Coder Quill", "ollama", model="quill:30b"), [[]])
+    heavy = HeavyProvider(HeavyLane("luna-heavy", "Luna Heavy", "heavy", of="luna", width=3, quorum=3), drafter)
+    coder = ScriptedProvider(OllamaLane("coder", "Coder Quill", "ollama", model="quill:30b"), [[]])
     roster = ScriptedRoster(thinker, heavy, coder)
     engine = Engine(roster, writer, reader)  # type: ignore[arg-type]
     engine.start()

@@ -14,10 +14,12 @@ from kimi_ui.core.conversation_settings import (
     read,
 )
 from kimi_ui.core.lane import LaneChoice, LaneSpec
+from kimi_ui.providers.heavy import HeavyLane
+from kimi_ui.providers.ollama.provider import OllamaLane
 
 KIMI = LaneSpec("kimi", "Kimi", "openai", model="kimi-k2.6")
-HEAVY = LaneSpec("heavy", "Heavy", "heavy", model=KIMI.model, of="kimi")
-QWEN = LaneSpec("qwen", "Qwen", "ollama", model="qwen3-coder:30b")
+HEAVY = HeavyLane("heavy", "Heavy", "heavy", model=KIMI.model, of="kimi")
+QWEN = OllamaLane("qwen", "Qwen", "ollama", model="qwen3-coder:30b")
 
 
 def test_what_is_read_is_written_again_without_what_says_nothing() -> None:

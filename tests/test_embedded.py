@@ -24,20 +24,26 @@ import pytest
 
 from kimi_ui.core.attempt import AttemptFold
 from kimi_ui.core.events import CONNECTED, FIRST_CHUNK, Answer, Event, Failure, Finish, Phase, Reasoning, Usage
-from kimi_ui.core.lane import LaneSpec, Limits
+from kimi_ui.core.lane import Limits
 from kimi_ui.core.turn import TurnFold, TurnLog
 from kimi_ui.engine import Engine
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
 from kimi_ui.providers.embedded.backend import ALIAS, EmbeddedBackend, Endpoint
-from kimi_ui.providers.embedded.provider import EmbeddedProvider, answer_request, plan_request, total_usage
+from kimi_ui.providers.embedded.provider import (
+    EmbeddedLane,
+    EmbeddedProvider,
+    answer_request,
+    plan_request,
+    total_usage,
+)
 from kimi_ui.providers.embedded.weights import Weights, WeightsStore
-from kimi_ui.providers.heavy import HeavyProvider
+from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
 from tests.support.folding import ALONE
 from tests.support.scripted import ScriptedRoster
 from tests.support.waiting import until
 
 SHORT = {"max_tokens": 24}
-SPEC = LaneSpec(id="small", label="Small", provider="embedded", params=SHORT, limits=Limits(100, 100, 100))
+SPEC = EmbeddedLane(id="small", label="Small", provider="embedded", params=SHORT, limits=Limits(100, 100, 100))
 ASK = ChatRequest((Message("user", "Why is the sky blue?"),))
 
 
@@ -329,7 +335,7 @@ def test_the_child_dies_with_a_parent_that_is_killed() -> None:
 
 async def test_heavy_works_on_the_embedded_model(backend: EmbeddedBackend) -> None:
     inner = EmbeddedProvider(replace(SPEC, think=False), backend)
-    heavy = HeavyProvider(LaneSpec(id="h", label="H", provider="heavy", of="small", width=3, quorum=2), inner)
+    heavy = HeavyProvider(HeavyLane(id="h", label="H", provider="heavy", of="small", width=3, quorum=2), inner)
     engine = Engine(ScriptedRoster(inner, heavy))  # type: ignore[arg-type]
     engine.start()
     turn = engine.send("Name a colour.", lanes=["h"], params={"max_tokens": 200})

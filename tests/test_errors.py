@@ -22,14 +22,14 @@ from kimi_ui.providers.base import ProviderError
 from kimi_ui.providers.error_rules import RULES
 from kimi_ui.providers.errors import Asked, from_exception, from_payload, from_status, missing_key, retry_after_s, scrub
 from kimi_ui.providers.http.transport import proxy_for
-from kimi_ui.providers.ollama.provider import Ollama
+from kimi_ui.providers.ollama.provider import OLLAMA_SERVER, Ollama, OllamaLane
 from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 
 CANARY = "cpk_canary.0123456789abcdef"
-CHUTES = Asked("openai", "https://llm.chutes.ai/v1", "moonshotai/Kimi-K2.6-TEE", "CHUTES_API_KEY", (CANARY,))
-MOONSHOT = Asked("openai", "https://api.moonshot.ai/v1", "kimi-k2.6", "MOONSHOT_API_KEY", (CANARY,))
-OPENROUTER = Asked("openai", "https://openrouter.ai/api/v1", "moonshotai/kimi-k2-0905", "OPENROUTER_API_KEY", (CANARY,))
-OLLAMA = Asked("ollama", "http://127.0.0.1:11434", "qwen3-coder:30b")
+CHUTES = Asked("https://llm.chutes.ai/v1", "moonshotai/Kimi-K2.6-TEE", "CHUTES_API_KEY", (CANARY,))
+MOONSHOT = Asked("https://api.moonshot.ai/v1", "kimi-k2.6", "MOONSHOT_API_KEY", (CANARY,))
+OPENROUTER = Asked("https://openrouter.ai/api/v1", "moonshotai/kimi-k2-0905", "OPENROUTER_API_KEY", (CANARY,))
+OLLAMA = Asked("http://127.0.0.1:11434", "qwen3-coder:30b", server=OLLAMA_SERVER)
 
 
 def refused(asked: Asked, status: int, body: Any, **headers: str) -> ProviderError:
@@ -404,7 +404,7 @@ async def failures_at(url: str) -> list[Failure]:
     """How a lane of either client fails to list the models of a server that cannot be reached."""
     lanes = (
         OpenAICompatible(LaneSpec("a", "A", "openai", model="m", base_url=url)),
-        Ollama(LaneSpec("b", "B", "ollama", model="m", base_url=url)),
+        Ollama(OllamaLane("b", "B", "ollama", model="m", base_url=url)),
     )
     failures = []
     for lane in lanes:

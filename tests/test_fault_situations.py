@@ -25,7 +25,7 @@ from kimi_ui.core.lane import LaneSpec, Limits
 from kimi_ui.core.turn import TurnFold, TurnLog
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
-from kimi_ui.providers.ollama.provider import Ollama
+from kimi_ui.providers.ollama.provider import Ollama, OllamaLane
 from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 from tests.support.engine_run import running
 from tests.support.folding import run_provider
@@ -40,7 +40,7 @@ def openai_lane(base_url: str, model: str, id: str = "a", key: str = "", **field
 
 
 def ollama_lane(base_url: str, model: str, id: str = "a", **fields: Any) -> Ollama:
-    return Ollama(LaneSpec(id, id.upper(), "ollama", model=model, base_url=base_url, **fields))
+    return Ollama(OllamaLane(id, id.upper(), "ollama", model=model, base_url=base_url, **fields))
 
 
 # -- 3: TLS
@@ -144,7 +144,7 @@ async def test_a_redirect_takes_no_key_anywhere(upstream: Upstream) -> None:
         upstream.script("moved", redirect_to(f"{elsewhere.base_url}/chat/completions"))
         for lane in (
             openai_lane(upstream.base_url, "moved", key=key),
-            Ollama(LaneSpec("b", "B", "ollama", model="moved", base_url=upstream.origin), key),
+            Ollama(OllamaLane("b", "B", "ollama", model="moved", base_url=upstream.origin), key),
         ):
             async with contextlib.aclosing(lane):
                 got = await run_provider(lane)

@@ -15,11 +15,10 @@ from typing import Any
 import pytest
 
 from kimi_ui.core.attempt import AttemptFold
-from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import Provider
 from kimi_ui.providers.http import body
-from kimi_ui.providers.ollama.provider import Ollama
-from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
+from kimi_ui.providers.ollama.provider import Ollama, OllamaLane
+from kimi_ui.providers.openai_compatible.provider import OpenAICompatible, OpenAILane
 from tests import test_fault_situations as situations
 from tests.support.engine_run import running
 from tests.support.scenarios import FAULTS
@@ -74,17 +73,17 @@ def provider(fault: Fault, ollama: bool, upstream: Upstream) -> Provider:
         "resolver-busy": "http://resolver-busy.invalid",
         "path-twice": f"{upstream.origin}/v1",
     }.get(fault.name, upstream.origin)
-    spec = LaneSpec(
-        lane_id(fault, ollama),
-        fault.name,
-        "ollama" if ollama else "openai",
-        model=f"scenario-{fault.name}",
-        base_url=origin if ollama else f"{origin}/v1",
-        params=fault.params,
-        limits=fault.limits,
-        think=True if fault.name == "think-refused" else None,
-    )
-    return Ollama(spec, CANARY) if ollama else OpenAICompatible(spec, CANARY)
+    fields: dict[str, Any] = {
+        "id": lane_id(fault, ollama),
+        "label": fault.name,
+        "model": f"scenario-{fault.name}",
+        "params": fault.params,
+        "limits": fault.limits,
+    }
+    if ollama:
+        think = True if fault.name == "think-refused" else None
+        return Ollama(OllamaLane(**fields, base_url=origin, think=think), CANARY)
+    return OpenAICompatible(OpenAILane(**fields, base_url=f"{origin}/v1"), CANARY)
 
 
 def _closed_port() -> int:

@@ -16,7 +16,7 @@ from kimi_ui.core.turn import TurnFold
 from kimi_ui.engine import Engine
 from kimi_ui.providers import heavy
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
-from kimi_ui.providers.heavy import Candidate, HeavyProvider
+from kimi_ui.providers.heavy import Candidate, HeavyLane, HeavyProvider
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
 from tests.support.waiting import ended, until
 
@@ -27,7 +27,7 @@ class Run:
     def __init__(self, *scripts: Any, quorum: int | None = None) -> None:
         width = len(scripts) - 1
         self.model = ScriptedProvider(LaneSpec("kimi", "Kimi", "openai", model="k2"), scripts)
-        spec = LaneSpec("heavy", "Heavy", "heavy", of="kimi", width=width, quorum=quorum or width)
+        spec = HeavyLane("heavy", "Heavy", "heavy", of="kimi", width=width, quorum=quorum or width)
         self.provider = HeavyProvider(spec, self.model, random.Random(1))
 
     @contextmanager

@@ -8,7 +8,9 @@ from typing import Any
 from kimi_ui.core.lane import LaneChoice, LaneSpec, Price
 from kimi_ui.engine import Engine
 from kimi_ui.providers.base import ChatRequest, Message
-from kimi_ui.providers.heavy import HeavyProvider
+from kimi_ui.providers.embedded.provider import EmbeddedLane
+from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
+from kimi_ui.providers.ollama.provider import OllamaLane
 from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 from tests.support.folding import ALONE
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
@@ -27,9 +29,9 @@ def test_another_model_takes_price_and_vocabulary_with_it() -> None:
     spec = LaneSpec("q", "Q", "openai", model="a", price=PRICE, tokenizer="/own.model")
     assert spec.asking("") is spec and spec.asking("a") is spec
     assert (spec.asking("b").model, spec.asking("b").price, spec.asking("b").tokenizer) == ("b", None, "")
-    free = LaneSpec("q", "Q", "ollama", model="a", price=Price(0, 0))
+    free = OllamaLane("q", "Q", "ollama", model="a", price=Price(0, 0))
     assert free.asking("b").price == Price(0, 0)
-    embedded = LaneSpec("q", "Q", "embedded")
+    embedded = EmbeddedLane("q", "Q", "embedded")
     assert embedded.asking("b") is embedded
 
 
@@ -76,7 +78,7 @@ def test_reasoning_goes_back_only_where_the_person_says_so() -> None:
 def test_heavys_trajectories_and_aggregator_ask_the_chosen_model() -> None:
     answers = iter(["one", "two", "both"])
     inner = ScriptedProvider(LaneSpec("kimi", "Kimi", "openai", model="k2"), [lambda _: thinker("", next(answers))])
-    heavy = HeavyProvider(LaneSpec("heavy", "Heavy", "heavy", of="kimi", width=2, quorum=2), inner)
+    heavy = HeavyProvider(HeavyLane("heavy", "Heavy", "heavy", of="kimi", width=2, quorum=2), inner)
     engine = Engine(ScriptedRoster(inner, heavy))  # type: ignore[arg-type]
     engine.start()
     try:

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from kimi_ui.core.events import CONNECTED, FIRST_CHUNK, PREPARING, Phase
-from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
-from kimi_ui.providers.ollama.provider import NUM_CTX, Ollama
+from kimi_ui.providers.ollama.provider import NUM_CTX, Ollama, OllamaLane
 from tests.support.folding import left_at_text, run_provider, streamed_for
 from tests.support.telling import FOREVER, A, R, line, refuse, tell
 from tests.support.upstream import Upstream
@@ -26,7 +25,7 @@ def lane(upstream: Upstream, closed_after: Callable[[Any], Any]) -> Lanes:
     """Makes lanes on ``upstream``, or on another server."""
 
     def made(model: str = "m-2000-20-10", key: str = "", **fields: Any) -> Ollama:
-        spec = LaneSpec("a", "A", "ollama", model=model, **{"base_url": upstream.ollama_url} | fields)
+        spec = OllamaLane("a", "A", "ollama", model=model, **{"base_url": upstream.ollama_url} | fields)
         provider: Ollama = closed_after(Ollama(spec, key))
         return provider
 

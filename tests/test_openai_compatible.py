@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -267,10 +266,3 @@ async def test_many_streams_run_at_once_and_their_connections_are_reused(lane: L
     await run_provider(provider, ChatRequest(HELLO.messages, model="m-500-10-10"))
     assert upstream.requests[-1].nth == 2
     assert not upstream.closed
-
-
-def test_only_one_file_knows_each_client() -> None:
-    providers = Path(__file__).parent.parent / "kimi_ui"
-    for library, owner in (("openai", "openai_compatible.py"), ("ollama", "ollama.py")):
-        users = [path.name for path in providers.rglob("*.py") if f"import {library}\n" in path.read_text()]
-        assert users == [owner]

@@ -16,8 +16,8 @@ from kimi_ui.core.events import CONNECTED, PREPARING, Answer, Failure, Finish, P
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.engine import Engine
 from kimi_ui.providers.base import ChatRequest, ProviderError
-from kimi_ui.providers.heavy import HeavyProvider
-from kimi_ui.providers.ollama.provider import Ollama
+from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
+from kimi_ui.providers.ollama.provider import Ollama, OllamaLane
 from tests.support.browser import SLOW_MS, Visitor, lane, listening, made, send, served, wait_phase
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.upstream import Upstream
@@ -61,7 +61,7 @@ def test_heavy_shows_each_trajectory_and_opens_it(browser: Browser) -> None:
         yield from (Answer(f"answer **{n}** " * n), Finish("stop"))
 
     inner = ScriptedProvider(LaneSpec("inner", "Inner", "openai", model="i"), [answers])
-    heavy = HeavyProvider(LaneSpec("heavy", "Heavy", "heavy", of="inner", width=4, quorum=3), inner, random.Random(1))
+    heavy = HeavyProvider(HeavyLane("heavy", "Heavy", "heavy", of="inner", width=4, quorum=3), inner, random.Random(1))
     with opened(browser, inner, heavy) as page:
         send(page)
         rows = lane(page, "heavy").locator("[data-trajectory]")
@@ -94,7 +94,7 @@ def test_heavy_shows_each_trajectory_and_opens_it(browser: Browser) -> None:
 def test_heavy_stopped_in_its_trajectories_says_where_the_reasoning_is(browser: Browser) -> None:
     thinking = [Phase(CONNECTED), Reasoning("Let me see. "), threading.Event()]
     inner = scripted(*thinking, id="inner")
-    heavy = HeavyProvider(LaneSpec("heavy", "Heavy", "heavy", of="inner", width=2, quorum=2), inner)
+    heavy = HeavyProvider(HeavyLane("heavy", "Heavy", "heavy", of="inner", width=2, quorum=2), inner)
     with opened(browser, inner, heavy) as page:
         send(page)
         expect(lane(page, "heavy").locator("[data-trajectory][data-phase=thinking]")).to_have_count(2)
@@ -109,7 +109,7 @@ def test_a_trajectorys_reasoning_folds_once_it_answers_and_stays_as_the_reader_s
     inner = scripted(
         Phase(CONNECTED), Reasoning("Let me see. "), go, Answer("An answer."), end, Finish("stop"), id="inner"
     )
-    heavy = HeavyProvider(LaneSpec("heavy", "Heavy", "heavy", of="inner", width=2, quorum=2), inner)
+    heavy = HeavyProvider(HeavyLane("heavy", "Heavy", "heavy", of="inner", width=2, quorum=2), inner)
     with opened(browser, inner, heavy) as page:
         send(page)
         row = lane(page, "heavy").locator("[data-trajectory]").first
@@ -147,7 +147,7 @@ def test_heavy_says_what_its_trajectories_are_at(browser: Browser) -> None:
             yield from (Phase(CONNECTED), Reasoning("Let me see. "), draft, Answer(draws.pop()), end, Finish("stop"))
 
     inner = ScriptedProvider(LaneSpec("inner", "Inner", "openai", model="i"), [answers])
-    heavy = HeavyProvider(LaneSpec("heavy", "Heavy", "heavy", of="inner", width=2, quorum=2), inner)
+    heavy = HeavyProvider(HeavyLane("heavy", "Heavy", "heavy", of="inner", width=2, quorum=2), inner)
     with opened(browser, heavy) as page:
         send(page)
         status = lane(page, "heavy", "status")
@@ -304,7 +304,7 @@ def test_preparing_shows_its_progress_and_then_makes_way(browser: Browser) -> No
 
 
 def test_a_missing_ollama_model_can_be_pulled_from_the_page(browser: Browser, upstream: Upstream) -> None:
-    spec = LaneSpec("qwen", "Qwen", "ollama", model="qwen3-coder:30b", base_url=upstream.ollama_url)
+    spec = OllamaLane("qwen", "Qwen", "ollama", model="qwen3-coder:30b", base_url=upstream.ollama_url)
     with opened(browser, Ollama(spec)) as page:
         send(page)
         wait_phase(page, "qwen", "error")

@@ -31,7 +31,7 @@ export class ModelChoice {
   }
 
   #face() {
-    const name = this.value || this.lane.model || "embedded";
+    const name = this.value || this.lane.model;
     setText(this.toggle, this.value ? name : `${name} (as configured)`);
   }
 

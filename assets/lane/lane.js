@@ -24,7 +24,8 @@ const ENDED = {
 
 export class Lane {
   /**
-   * `info`: id, label, model, provider, stand_in_for, how_to_get_real, width, accent (0-based), send_reasoning.
+   * `info`: id, label, model, provider, stand_in_for, how_to_get_real, width, accent (0-based),
+   * send_reasoning, pulls (a missing model can be fetched).
    * `actions`: stop(laneId), retry(laneId), focus(laneId), answerText(laneId, attempt) → promise of the answer's Markdown,
    * attempt(laneId, number) → promise of an earlier attempt's part, promote(laneId) → promise of whether its reasoning
    * is shown as its answer now (null: not to be had here), announce(text), refresh().
@@ -227,7 +228,7 @@ export class Lane {
   }
 
   #fail(failure) {
-    const pull = failure.kind === "model_missing" && failure.provider === "ollama" ? pullOffer(this.info.id, failure.model) : null;
+    const pull = failure.kind === "model_missing" && this.info.pulls ? pullOffer(this.info.id, failure.model) : null;
     const promote = failure.can_promote && this.actions.promote
       ? h("button", { type: "button", class: "primary", onclick: (event) => this.#promote(event.target) }, "Show it as the answer") : null;
     this.cards.append(failureCard(failure, pull ?? promote));

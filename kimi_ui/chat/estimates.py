@@ -81,8 +81,7 @@ class Estimates:
                 texts += self._history(conversation_id, before_seq, spec, chosen)
             tokens = sum(self._counts.count(text, asked.tokenizer) + PER_MESSAGE for text in texts if text)
             usual = self._usual(asked.model)
-            width = spec.width if spec.provider == "heavy" else 0
-            lanes.append((spec, estimate(tokens, asked.price, usual, width), usual))
+            lanes.append((spec, estimate(tokens, asked.price, usual, spec.width), usual))
         return lanes
 
     def _history(self, conversation_id: str, before_seq: float, spec: LaneSpec, chosen: LaneSettings) -> list[str]:

@@ -1,4 +1,4 @@
-"""Fetching a model that an Ollama lane's server does not have, with real progress. One pull a lane at a time."""
+"""Fetching a model that a lane's server does not have, with real progress. One pull a lane at a time."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..core.lane import LaneSpec
-from ..providers import presets
-from ..providers.base import ProviderError
-from ..providers.ollama.provider import Ollama
+from ..providers import presets, registry
+from ..providers.base import Parts, ProviderError
 
 if TYPE_CHECKING:
     from ..providers.roster import Roster
@@ -37,8 +36,8 @@ class Pulls:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def offer(self, spec: LaneSpec) -> LaneSpec | None:
-        """The Ollama lane whose model can be fetched for this lane: itself, or what a stand-in stands in for."""
-        if spec.provider == "ollama":
+        """The lane whose model can be fetched for this one: itself, or what a stand-in stands in for."""
+        if spec.can_pull:
             return spec
         ollama = self._roster.ollama
         if spec.id == presets.QWEN and spec.stand_in_for and ollama.running:
@@ -61,14 +60,14 @@ class Pulls:
         return self._pulls.get(lane)
 
     async def close(self) -> None:
-        """Leave what is under way; Ollama keeps the part it has."""
+        """Leave what is under way; the server keeps the part it has."""
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _run(self, wanted: LaneSpec, pull: Pull) -> None:
         try:
-            async with aclosing(Ollama(wanted).pull()) as phases:
+            async with aclosing(registry.make(wanted, Parts()).pull()) as phases:
                 async for phase in phases:
                     pull.status, pull.completed, pull.total = phase.detail, phase.done, phase.total
             await asyncio.to_thread(self._roster.refresh)

@@ -1,75 +1,235 @@
-"""Lanes as values: what a lane is configured to be. Reading the lanes file is ``config``'s job, not this module's."""
+"""Lanes as values: what a lane is configured to be, every key declared once.
+
+A field is a key of the lanes file: its name, its default and, in its type, the rule for its value (pydantic's).
+``lanes_file`` reads and writes lanes by these declarations and knows no provider. A provider with keys of its own
+declares them in a subclass of ``LaneSpec`` in its own file, so that adding a provider touches one file; the lanes file,
+which lies below the providers and cannot import them, is given these classes as an argument.
+
+What a person writes is checked against the rules; what the code constructs is not. The ``ValueError`` of a rule is the
+rest of a sentence that begins with the key: "must be true or false".
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from datetime import date
+from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
 
-PROVIDERS = ("openai", "ollama", "embedded", "heavy")
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool
+
+MOST = 1e12  # of any number: what is larger is a slip, and may be too large for a float
+MOST_LEVELS = 50  # of tables and lists in each other: a JSON schema has fewer, and the stack has an end
+FILLED_IN = ("stand_in_for", "how_to_get_real")  # fields of a shipped lane that no lanes file sets
+_NOT_PARAMS = ("model", "messages", "stream", "stream_options", "n")  # the app itself puts these into a request
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+
+
+# -- the rules
+
+
+class Misplaced(ValueError):
+    """A mistake at the key ``at`` inside a key's table."""
+
+    def __init__(self, words: str, at: str) -> None:
+        super().__init__(words)
+        self.at = at
+
+
+def whole(low: int, high: int) -> BeforeValidator:
+    """A whole number within these bounds, both included."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def number(unit: str, least: float) -> BeforeValidator:
+    """A finite number from ``least`` on."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= MOST:
+            raise ValueError(f"must be a number of {unit}, not negative")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _id(value: str) -> str:
+    if not _ID.fullmatch(value):
+        raise ValueError("must be 1 to 40 letters, digits, '.', '_' or '-', starting with a letter or digit")
+    return value
+
+
+def _url(url: str) -> str:
+    if not url:
+        return ""
+    try:
+        parts = urlsplit(url)
+        has_host, _ = bool(parts.hostname), parts.port
+    except ValueError:
+        raise ValueError("is not a URL; write it like https://host/v1") from None
+    if parts.scheme not in ("http", "https") or not has_host:
+        raise ValueError("must start with http:// or https:// and name a host")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not contain a user name or password; use api_key_env for the key")
+    if "?" in url or "#" in url:
+        raise ValueError("must end with the path, without '?' or '#'")
+    if not url.isprintable() or " " in url:
+        raise ValueError("must not hold blanks or line ends")
+    return url.rstrip("/")
+
+
+def _variable(name: str) -> str:
+    if name and not _VARIABLE.fullmatch(name):
+        raise ValueError(
+            "is the name of a variable in capitals (like CHUTES_API_KEY), never the key itself; "
+            "put the key in .env under that name"
+        )
+    return name
+
+
+def _sendable(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name in params:
+        if name in _NOT_PARAMS:
+            raise Misplaced(f"cannot set {name}, the app sends it itself; remove it", at=name)
+    if _is_deeper(params, MOST_LEVELS):
+        raise ValueError(f"is nested more than {MOST_LEVELS} levels deep; flatten it")
+    try:
+        json.dumps(params, allow_nan=False)
+    except (TypeError, ValueError):
+        words = "holds a value JSON cannot carry (a date, nan or inf); use numbers, text, lists and tables"
+        raise ValueError(words) from None
+    return params
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_is_deeper(item, levels - 1) for item in inner)
+
+
+def _day(value: Any) -> Any:
+    """A date, or the text of one, as text."""
+    text = value.isoformat()[:10] if isinstance(value, date) else value
+    try:
+        if text == "" or date.fromisoformat(text).isoformat() == text:  # fromisoformat reads weeks, too
+            return text
+    except (TypeError, ValueError):
+        pass
+    raise ValueError("must be a date like 2026-07-01")
+
+
+Needed = Annotated[str, Field(min_length=1)]
+Url = Annotated[str, AfterValidator(_url)]
+NeededUrl = Annotated[Needed, AfterValidator(_url)]
+Variable = Annotated[str, AfterValidator(_variable)]
+Params = Annotated[Mapping[str, Any], AfterValidator(_sendable)]
+Seconds = Annotated[float, number("seconds above 0", least=0.001)]
+Usd = Annotated[float, number("USD per million tokens", least=0)]
+
+
+# -- the values
 
 
 @dataclass(frozen=True)
 class Limits:
     """Wall-clock limits of one attempt, seconds. Only text moves ``idle_s``: comments and empty deltas do not."""
 
-    first_token_s: float = 300
-    idle_s: float = 120
-    total_s: float = 1800
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    first_token_s: Seconds = 300
+    idle_s: Seconds = 120
+    total_s: Seconds = 1800
 
 
 @dataclass(frozen=True)
 class Price:
     """USD per million tokens, as published on ``as_of`` (ISO date). ``cached_input`` None: billed like input."""
 
-    input: float
-    output: float
-    cached_input: float | None = None
-    as_of: str = ""
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    input: Usd
+    output: Usd
+    cached_input: Usd | None = None
+    as_of: Annotated[str, BeforeValidator(_day)] = ""
+
+
+FREE = Price(input=0.0, output=0.0)
 
 
 @dataclass(frozen=True)
 class LaneSpec:
     """One configured lane. ``params`` go into the request body as they are, ``extra_body`` beside them.
 
-    ``api_key_env`` names a variable; no key is ever a value here. ``of``, ``width`` and ``quorum`` belong to heavy,
-    whose ``model`` is filled in: that of the lane it is made of. ``num_ctx``, ``keep_alive`` and ``think`` belong to
-    Ollama. ``tokenizer`` is a path to the model's own ``tiktoken.model``.
+    ``api_key_env`` names a variable; no key is ever a value here. ``of`` names the lane that this one is built from,
+    ``width`` times (0: built from none). ``tokenizer`` is a path to the model's own ``tiktoken.model``.
     ``send_reasoning`` returns earlier reasoning to the model in the next turn (off: plain chat does not need it).
     ``stand_in_for`` names the model this lane's provider stands in for (the embedded model), empty when real;
     ``how_to_get_real`` is then the exact line to set.
+
+    The class of a provider's lanes states what the provider can do, so that nobody compares its name:
+    ``lists_models``: the person can choose among models that ``Provider.models`` lists. ``can_pull``:
+    ``Provider.pull`` fetches a model that is missing. ``needs_key``: where ``api_key_env`` is given, its variable must
+    be set. ``no_keys`` are the fields that a lanes file cannot set.
     """
 
-    id: str
-    label: str
-    provider: str
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "extra": "forbid",
+        "str_strip_whitespace": True,
+        "validate_default": True,
+    }
+    no_keys: ClassVar[tuple[str, ...]] = ("of", "width", *FILLED_IN)
+    lists_models: ClassVar[bool] = True
+    can_pull: ClassVar[bool] = False
+    needs_key: ClassVar[bool] = True
+
+    id: Annotated[Needed, AfterValidator(_id)]
+    label: str = ""  # empty: the id
+    provider: str = ""
     model: str = ""
-    base_url: str = ""
-    api_key_env: str = ""
-    params: Mapping[str, Any] = field(default_factory=dict)
-    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    base_url: Url = ""
+    api_key_env: Variable = ""
+    params: Params = field(default_factory=dict)
+    extra_body: Params = field(default_factory=dict)
     price: Price | None = None
     limits: Limits = Limits()
     of: str = ""
-    width: int = 8
-    quorum: int = 6
-    num_ctx: int | None = None
-    keep_alive: str = ""
-    think: bool | str | None = None
+    width: int = 0
     tokenizer: str = ""
     system: str = ""
-    send_reasoning: bool = False
+    send_reasoning: StrictBool = False
     stand_in_for: str = ""
     how_to_get_real: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.label:
+            object.__setattr__(self, "label", self.id)
+
+    @classmethod
+    def file_keys(cls) -> tuple[str, ...]:
+        """The keys that a ``[[lane]]`` table of this class may have."""
+        return tuple(item.name for item in fields(cls) if item.name not in cls.no_keys)
+
+    @property
+    def via(self) -> str:
+        """What serves the lane, in a word or two."""
+        return self.base_url or self.provider
 
     def asking(self, model: str) -> LaneSpec:
         """This lane with another model of its provider; the same for an empty ``model``.
 
-        A price and a vocabulary belong to a model, so they go with it; what Ollama runs on this machine stays free.
+        A price and a vocabulary belong to a model, so they go with it.
         """
-        if not model or model == self.model or self.provider == "embedded":
+        if not model or model == self.model:
             return self
-        return replace(self, model=model, price=self.price if self.provider == "ollama" else None, tokenizer="")
+        return replace(self, model=model, price=None, tokenizer="")
 
 
 @dataclass(frozen=True)

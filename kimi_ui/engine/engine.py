@@ -328,7 +328,7 @@ class Engine:
             context = Context(
                 turn, self, self._clock_ns, self._wall_ns, self._in_flight, self._max_retries, random.Random()
             )
-            role = "heavy" if provider.spec.provider == "heavy" else "single"
+            role = "heavy" if provider.spec.of else "single"
             job = Job(lane, provider, request, role, first_no=asked.first_no, asked_ns=asked.asked_ns)
             if self._closing:
                 asked.stop("shutdown")

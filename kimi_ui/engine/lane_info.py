@@ -21,7 +21,7 @@ def lane_info(spec: LaneSpec, specs: Mapping[str, LaneSpec], choice: LaneChoice 
         stand_in_for=spec.stand_in_for or inner.stand_in_for,
         how_to_get_real=spec.how_to_get_real or inner.how_to_get_real,
         of=spec.of,
-        width=spec.width if spec.provider == "heavy" else 0,
+        width=spec.width,
         chosen_model=model if model != spec.model else "",
         send_reasoning=spec.send_reasoning if choice.send_reasoning is None else choice.send_reasoning,
     )

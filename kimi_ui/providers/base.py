@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from ..core.attempt import AttemptFold
-from ..core.events import Event, Failure, Reporter
+from ..core.events import Event, Failure, Phase, Reporter
 from ..core.lane import LaneSpec
+
+if TYPE_CHECKING:
+    from .embedded.backend import EmbeddedBackend
 
 
 class Message(NamedTuple):
@@ -102,10 +105,35 @@ class Check:
     command: str = ""
 
 
-class Provider(Protocol):
-    """One lane's model. Implementations: ``openai_compatible``, ``ollama``, ``embedded``, ``heavy``."""
+class Parts(NamedTuple):
+    """What a provider may be made of besides its lane: the value of ``api_key_env``, the provider of the lane ``of``,
+    the one embedded model of this process."""
 
+    key: str = ""
+    of: Provider | None = None
+    backend: EmbeddedBackend | None = None
+
+
+class Provider:
+    """One lane's model. ``lane`` is the class of its lanes: their keys, and what the provider can do (``LaneSpec``).
+
+    A provider must stream; the other methods have a default for one that needs no more. ``registry`` lists them all.
+    """
+
+    lane: ClassVar[type[LaneSpec]]
     spec: LaneSpec
+
+    def __init__(self, spec: LaneSpec, key: str = "") -> None:
+        self.spec = spec
+        self._key = key
+
+    @classmethod
+    def make(cls, spec: LaneSpec, parts: Parts) -> Provider:
+        """The provider of a lane, of the parts that it needs."""
+        return cls(spec, parts.key)
+
+    def warm_up(self) -> None:
+        """Start what takes long, in the background, before the first prompt comes."""
 
     async def prepare(self, report: Reporter) -> None:
         """Whatever must happen before a request can leave and is not the model's time (fetch weights, start a child).
@@ -122,12 +150,22 @@ class Provider(Protocol):
         Never yields ``Opened`` or ``End`` (the engine's), never yields inside a TaskGroup or asyncio.timeout.
         Cancelled, it may still yield what it held back, without waiting, before it lets the ``CancelledError`` go on.
         """
+        raise NotImplementedError
 
     async def check(self, probe: bool = False) -> Check:
         """Find out what this lane could do. ``probe`` allows one tiny paid request to learn the dialect."""
+        return Check(ok=True)
 
     async def models(self) -> list[str]:
         """The model ids the provider lists; empty where it cannot list any. Raises ``ProviderError``."""
+        return []
+
+    def pull(self, model: str = "") -> AsyncGenerator[Phase, None]:
+        """Fetch a model, the lane's own if none is named, where the lane's class ``can_pull``.
+
+        Yields phases with bytes done and bytes in all, as far as they are known. Raises ``ProviderError``.
+        """
+        raise NotImplementedError
 
     async def aclose(self) -> None:
         """Release connections and processes."""

@@ -42,14 +42,25 @@ _GATEWAYS = (
 
 
 @dataclass(frozen=True)
+class ServerWords:
+    """What sentences say of a kind of server: its name (empty: the gateway's, or the host), what its base_url looks
+    like, and what to do where it cannot be reached."""
+
+    name: str = ""
+    path: str = "it usually ends in /v1"
+    remedy: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True)
 class Asked:
     """Who was asked for what: all that a sentence about a failure needs. ``secrets`` are what must never show."""
 
-    provider: str
     base_url: str
     model: str = ""
     key_env: str = ""
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    server: ServerWords = ServerWords()
 
     @property
     def host(self) -> str:
@@ -59,8 +70,8 @@ class Asked:
     @property
     def gateway(self) -> str:
         """The service's name where it is known, else its host."""
-        if self.provider == "ollama":
-            return "Ollama"
+        if self.server.name:
+            return self.server.name
         host = self.host.lower()
         return next((name for part, name in _GATEWAYS if part in host), self.host)
 
@@ -206,14 +217,10 @@ def _readable(body: bytes) -> str:
 def simple(kind: str, asked: Asked, detail: str = "", retryable: bool = False) -> ProviderError:
     """An error of the stream itself; ``kind`` is a key of ``_SENTENCES``."""
     message, remedy = _SENTENCES[kind]
-    names = {"gateway": asked.gateway, "host": asked.host, "path": _path(asked)}
+    names = {"gateway": asked.gateway, "host": asked.host, "path": asked.server.path}
     error = _error(_KINDS.get(kind, kind), message.format(**names), remedy.format(**names), asked, detail)
     error.retryable = retryable
     return error
-
-
-def _path(asked: Asked) -> str:
-    return "for Ollama it has no path" if asked.provider == "ollama" else "it usually ends in /v1"
 
 
 _KINDS = {"cut": "network", "unfinished": "network", "words": "not_a_stream", "filtered": "content_filter"}
@@ -337,12 +344,9 @@ def _unreachable(asked: Asked, what: str, error: BaseException) -> ProviderError
         made = _error("connect", f"The proxy for {asked.host} cannot be reached.", _PROXY, asked, f"{error}")
         made.retryable = True
         return made
-    command = ""
-    remedy = f"Check base_url and whether a server is running at {asked.host}."
-    if asked.provider == "ollama":
-        remedy, command = "Start Ollama (or install it from ollama.com).", "ollama serve"
+    remedy = asked.server.remedy or f"Check base_url and whether a server is running at {asked.host}."
     message = f"{asked.gateway} at {asked.host} {what}." if asked.gateway != asked.host else f"{asked.host} {what}."
-    made = _error("connect", message, remedy, asked, f"{type(error).__name__}: {error}", command=command)
+    made = _error("connect", message, remedy, asked, f"{type(error).__name__}: {error}", command=asked.server.command)
     made.retryable = True
     return made
 

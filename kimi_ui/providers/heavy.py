@@ -15,8 +15,10 @@ import asyncio
 import random
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Annotated, NamedTuple
+
+from pydantic import StrictInt
 
 from ..core.events import (
     AGGREGATING,
@@ -34,8 +36,8 @@ from ..core.events import (
     Relabel,
     Reporter,
 )
-from ..core.lane import LaneSpec
-from .base import ChatRequest, Check, Child, Host, Message, Provider, ProviderError
+from ..core.lane import FILLED_IN, LaneSpec, Misplaced, Needed, whole
+from .base import ChatRequest, Check, Child, Host, Message, Parts, Provider, ProviderError
 
 STRAGGLER_SHARE = 0.5  # once the quorum is in, the rest get this share of the time it took, and at least …
 STRAGGLER_MIN_S = 5.0
@@ -61,18 +63,49 @@ class Candidate(NamedTuple):
     answer: str
 
 
-def made_of(spec: LaneSpec, of: LaneSpec) -> LaneSpec:
-    """A heavy lane's spec with the model it asks: that of the lane it is made of."""
-    return replace(spec, model=of.model)
+@dataclass(frozen=True)
+class HeavyLane(LaneSpec):
+    """``width`` trajectories of the lane ``of``, whose model it asks; ``quorum`` of them are enough to go on (None:
+    three quarters)."""
+
+    no_keys = (*FILLED_IN, "model", "base_url", "api_key_env", "extra_body", "price", "tokenizer")
+    lists_models = False
+
+    provider: str = "heavy"
+    of: Needed = ""
+    width: Annotated[int, whole(2, 32)] = 8
+    quorum: StrictInt | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.enough <= self.width:
+            raise Misplaced(f"must be a whole number from 1 to {self.width}", at="quorum")
+
+    @property
+    def enough(self) -> int:
+        return self.width * 3 // 4 if self.quorum is None else self.quorum
+
+    @property
+    def via(self) -> str:
+        return f"heavy of {self.of}"
 
 
-class HeavyProvider:
+class HeavyProvider(Provider):
     """``spec.width`` trajectories of ``of``, then one aggregation. ``rng`` shuffles the candidates."""
 
-    def __init__(self, spec: LaneSpec, of: Provider, rng: random.Random | None = None) -> None:
-        self.spec = made_of(spec, of.spec)
+    lane = HeavyLane
+    spec: HeavyLane
+
+    def __init__(self, spec: HeavyLane, of: Provider, rng: random.Random | None = None) -> None:
+        super().__init__(replace(spec, model=of.spec.model))
         self._of = of
         self._rng = rng or random.Random()
+
+    @classmethod
+    def make(cls, spec: LaneSpec, parts: Parts) -> HeavyProvider:
+        assert isinstance(spec, HeavyLane)
+        assert parts.of is not None
+        return cls(spec, parts.of)
 
     async def prepare(self, report: Reporter) -> None:
         await self._of.prepare(report)
@@ -92,7 +125,7 @@ class HeavyProvider:
         yield Phase(CONNECTED)
         watch = _Watch(trajectories)
         try:
-            async for phase in watch.phases(self.spec.quorum):
+            async for phase in watch.phases(self.spec.enough):
                 yield phase
         finally:
             await watch.close()
@@ -100,7 +133,7 @@ class HeavyProvider:
         candidates = [Candidate(child.k_index or 0, child.fold.answer) for child in trajectories if is_whole(child)]
         if not candidates:
             raise ProviderError(_no_survivor(trajectories))
-        if len(candidates) < self.spec.quorum:
+        if len(candidates) < self.spec.enough:
             yield Flag("below_quorum", f"{len(candidates)}/{self.spec.width}")
         agreed = agreement(candidates)
         if len(candidates) == 1 or agreed == len(candidates):

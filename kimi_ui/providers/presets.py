@@ -13,7 +13,11 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from typing import Any
 
-from ..core.lane import LaneSpec, Price
+from ..core.lane import FREE, LaneSpec, Price
+from .embedded.provider import EmbeddedLane
+from .heavy import HeavyLane
+from .ollama.provider import OllamaLane
+from .openai_compatible.provider import OpenAILane
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,6 @@ QWEN = "qwen"
 QWEN_MODEL = "qwen3-coder:30b"
 QWEN_NUM_CTX = 16_384  # Ollama's own default of 4k cuts longer prompts silently
 OLLAMA_PORT = 11434
-OLLAMA_DEFAULT = f"http://127.0.0.1:{OLLAMA_PORT}"
 
 KIMI_NAME = "Kimi K2.6"
 QWEN_NAME = "Qwen3-Coder:30B"
@@ -85,10 +88,9 @@ def first_gateway(env: Mapping[str, str]) -> Gateway | None:
 
 
 def kimi_at(gateway: Gateway) -> LaneSpec:
-    return LaneSpec(
+    return OpenAILane(
         id=KIMI,
         label="Kimi K2",
-        provider="openai",
         model=gateway.model,
         base_url=gateway.base_url,
         api_key_env=gateway.key_name,
@@ -99,20 +101,18 @@ def kimi_at(gateway: Gateway) -> LaneSpec:
 
 
 def kimi_stand_in() -> LaneSpec:
-    return LaneSpec(
+    return EmbeddedLane(
         id=KIMI,
         label="Kimi K2",
-        provider="embedded",
         stand_in_for=KIMI_NAME,
         how_to_get_real=GATEWAYS[0].line_to_set,
     )
 
 
 def kimi_heavy(kimi: LaneSpec) -> LaneSpec:
-    return LaneSpec(
+    return HeavyLane(
         id=HEAVY,
         label="Kimi K2 heavy",
-        provider="heavy",
         of=KIMI,
         width=8,
         quorum=6,
@@ -122,23 +122,21 @@ def kimi_heavy(kimi: LaneSpec) -> LaneSpec:
 
 
 def qwen_on_ollama(url: str) -> LaneSpec:
-    return LaneSpec(
+    return OllamaLane(
         id=QWEN,
         label=QWEN_NAME,
-        provider="ollama",
         model=QWEN_MODEL,
         base_url=url,
         num_ctx=QWEN_NUM_CTX,
-        price=Price(input=0.0, output=0.0),
+        price=FREE,
     )
 
 
 def qwen_stand_in(how_to_get_real: str) -> LaneSpec:
     """Qwen3-Coder does not think, so its stand-in does not either."""
-    return LaneSpec(
+    return EmbeddedLane(
         id=QWEN,
         label=QWEN_NAME,
-        provider="embedded",
         think=False,
         stand_in_for=QWEN_NAME,
         how_to_get_real=how_to_get_real,

@@ -18,15 +18,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ..config import ConfigError, Settings, default_lanes_path, read_lanes_file
+from ..config import ConfigError, Settings, default_lanes_path
 from ..core.lane import LaneSpec, Price
-from . import presets
-from .base import Check, Provider
+from ..lanes_file import read_lanes_file
+from . import presets, registry
+from .base import Check, Parts, Provider
 from .embedded.backend import EmbeddedBackend
-from .embedded.provider import EmbeddedProvider, completed
-from .heavy import HeavyProvider, made_of
-from .ollama.provider import Ollama, OllamaState, probe
-from .openai_compatible.provider import OpenAICompatible
+from .ollama.provider import OllamaState, probe
 
 PROBE_TIMEOUT_S = 0.5
 PROBE_EVERY_S = 5.0
@@ -58,11 +56,11 @@ class _Source:
 
 
 class _Served(NamedTuple):
-    """A provider and what it was made of besides its spec: its API key, heavy's inner provider."""
+    """A provider and what it was made of: the lane as configured, its parts."""
 
     provider: Provider
-    key: str
-    of: Provider | None
+    configured: LaneSpec
+    parts: Parts
 
 
 @dataclass(frozen=True)
@@ -153,9 +151,9 @@ class Roster:
             thread.join(timeout_s)
 
     def warm_up(self) -> None:
-        """Load the embedded model in the background if a lane is served by it."""
-        if any(spec.provider == "embedded" for spec in self.specs):
-            self.backend.warm_up()
+        """Start in the background what the lanes need and takes long."""
+        for served in self._state.served.values():
+            served.provider.warm_up()
 
     async def check(self, lane: str, probe: bool = False) -> Check:
         """What ``doctor`` finds about a lane, on the caller's event loop, by a connection of its own."""
@@ -220,8 +218,8 @@ class Roster:
                 specs, servings = _preset_lanes(env, self._ollama)
             else:
                 servings = [_configured(spec, env) for spec in specs]
-            specs = _completed(specs)
             served = _make_all(specs, env, self.backend, self._state.served)
+            specs = [served[spec.id].provider.spec for spec in specs]  # with what the providers have filled in
             self._retired += [old for lane, old in self._state.served.items() if served.get(lane) is not old]
             by_id = {spec.id: spec for spec in specs}
             servings = [_with_model(serving, by_id) for serving in servings]
@@ -232,7 +230,7 @@ class Roster:
         if file is None:
             return None
         if self._file_specs is None or self._file_specs[0] != file:
-            self._file_specs = (file, read_lanes_file(file[0]))
+            self._file_specs = (file, read_lanes_file(file[0], registry.lane_classes()))
         return list(self._file_specs[1])
 
     def _probe_if_due(self) -> None:
@@ -251,39 +249,23 @@ class Roster:
         self._take_up()
 
 
-def _completed(specs: Sequence[LaneSpec]) -> list[LaneSpec]:
-    """The specs with what is really sent filled in, as their providers do it."""
-    by_id = {spec.id: completed(spec) for spec in specs}
-    return [made_of(spec, by_id[spec.of]) if spec.of else spec for spec in by_id.values()]
-
-
 def _make_all(
     specs: Sequence[LaneSpec], env: Mapping[str, str], backend: EmbeddedBackend, keep: Mapping[str, _Served]
 ) -> dict[str, _Served]:
     """A provider for each lane, in order; the one in ``keep`` where it would be made the same way again."""
     made: dict[str, _Served] = {}
-    for spec in sorted(specs, key=lambda spec: spec.provider == "heavy"):  # heavy is made of another lane
-        of = made[spec.of].provider if spec.provider == "heavy" else None
-        key = env.get(spec.api_key_env, "") if spec.api_key_env else ""
+    for spec in sorted(specs, key=lambda spec: bool(spec.of)):  # a lane made of another comes after it
+        parts = Parts(
+            key=env.get(spec.api_key_env, "") if spec.api_key_env else "",
+            of=made[spec.of].provider if spec.of else None,
+            backend=backend,
+        )
         old = keep.get(spec.id)
-        if old and old.provider.spec == spec and old.key == key and old.of is of:
+        if old and (old.configured, old.parts) == (spec, parts):
             made[spec.id] = old
         else:
-            made[spec.id] = _Served(_make(spec, key, backend, of), key, of)
+            made[spec.id] = _Served(registry.make(spec, parts), spec, parts)
     return {spec.id: made[spec.id] for spec in specs}
-
-
-def _make(spec: LaneSpec, key: str, backend: EmbeddedBackend, of: Provider | None) -> Provider:
-    match spec.provider:
-        case "heavy":
-            assert of is not None
-            return HeavyProvider(spec, of)
-        case "embedded":
-            return EmbeddedProvider(spec, backend)
-        case "ollama":
-            return Ollama(spec, key)
-        case _:
-            return OpenAICompatible(spec, key)
 
 
 def _signature(path: Path | None) -> tuple[str, int, int] | None:
@@ -342,16 +324,8 @@ def _with_model(serving: Serving, specs: Mapping[str, LaneSpec]) -> Serving:
 
 def _configured(spec: LaneSpec, env: Mapping[str, str]) -> Serving:
     """A lane of the lanes file is served as it says, or not at all."""
-    serving = Serving(spec.id, spec.label, spec.provider, spec.model, "The lanes file says so.")
-    match spec.provider:
-        case "heavy":
-            return replace(serving, via=f"heavy of {spec.of}")
-        case "embedded":
-            return replace(serving, via="embedded model")
-        case "ollama":
-            return replace(serving, via="Ollama")
-    serving = replace(serving, via=spec.base_url)
-    if spec.api_key_env and not env.get(spec.api_key_env, "").strip():
+    serving = Serving(spec.id, spec.label, spec.via, spec.model, "The lanes file says so.")
+    if spec.needs_key and spec.api_key_env and not env.get(spec.api_key_env, "").strip():
         line = f"{spec.api_key_env}=your-key"
         return replace(serving, why_not_better=f"{spec.api_key_env} is not set.", how_to_get_real=line)
     return serving

@@ -213,7 +213,7 @@ class AttemptView:
 
 def _failure_part(failure: Failure, attempt: Attempt) -> dict[str, Any]:
     part = {name: clean_text(value) if isinstance(value, str) else value for name, value in asdict(failure).items()}
-    return {**part, "model": attempt.request_model, "provider": attempt.provider}
+    return {**part, "model": attempt.request_model}
 
 
 class TextPieces:

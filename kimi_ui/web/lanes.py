@@ -102,7 +102,7 @@ class LaneRoutes:
             "index": index,
             "provider": spec.provider,
             "stand_in_for": spec.stand_in_for,
-            "has_models": spec.provider in ("openai", "ollama"),
+            "has_models": spec.lists_models,
             "of": spec.of,
             "can_pull": offer.model if offer else "",
         }

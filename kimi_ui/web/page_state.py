@@ -68,4 +68,5 @@ def _describe_lane(spec: LaneSpec, specs: Mapping[str, LaneSpec], serving: Servi
         "why": " ".join(part for part in (serving.why, serving.why_not_better) if part) if serving else "",
         "why_not": serving.why_not_better if serving else "",
         "price": asdict(price) if price else None,
+        "pulls": spec.can_pull,
     }

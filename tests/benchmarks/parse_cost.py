@@ -28,7 +28,7 @@ import openai
 
 from kimi_ui.core.lane import LaneChoice, LaneSpec
 from kimi_ui.providers.base import ChatRequest, Message
-from kimi_ui.providers.ollama.provider import Ollama
+from kimi_ui.providers.ollama.provider import Ollama, OllamaLane
 from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 from tests.support.engine_run import running
 from tests.support.folding import ALONE
@@ -62,7 +62,7 @@ async def _ollama_client(base_url: str, model: str) -> None:
 
 
 async def _ollama_provider(base_url: str, model: str) -> None:
-    provider = Ollama(LaneSpec("a", "A", "ollama", model=model, base_url=base_url.removesuffix("/v1")))
+    provider = Ollama(OllamaLane("a", "A", "ollama", model=model, base_url=base_url.removesuffix("/v1")))
     async for _ in provider.stream(ASKED, ALONE):
         pass
     await provider.aclose()

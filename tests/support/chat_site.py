@@ -19,7 +19,8 @@ from kimi_ui.engine import Engine
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
 from kimi_ui.providers.base import ChatRequest
-from kimi_ui.providers.heavy import HeavyProvider
+from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
+from kimi_ui.providers.ollama.provider import OllamaLane
 from tests.support.browser import send, served
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import until
@@ -90,8 +91,8 @@ def open_site(folder: Path, kimi_model: str = "kimi-k2-thinking", **options: Any
     writer.start()
     params = {"max_tokens": 32768}
     kimi = Listing(LaneSpec("kimi", "Kimi K2", "openai", model=kimi_model, price=PRICE, params=params), [spoken()])
-    qwen = Listing(LaneSpec("qwen", "Qwen3-Coder", "ollama", model="qwen3-coder:30b", price=Price(0, 0)), [spoken()])
-    heavy = HeavyProvider(LaneSpec("heavy", "Kimi K2 heavy", "heavy", of="kimi", width=3, quorum=3), kimi)
+    qwen = Listing(OllamaLane("qwen", "Qwen3-Coder", "ollama", model="qwen3-coder:30b", price=Price(0, 0)), [spoken()])
+    heavy = HeavyProvider(HeavyLane("heavy", "Kimi K2 heavy", "heavy", of="kimi", width=3, quorum=3), kimi)
     roster = Roster(kimi, heavy, qwen)
     engine = Engine(roster, writer, reader)  # type: ignore[arg-type]
     engine.start()

@@ -15,9 +15,10 @@ from kimi_ui.providers.base import ChatRequest, Child, Message, Provider, Provid
 from kimi_ui.providers.errors import Asked
 from kimi_ui.providers.http.stream_body import StreamBody
 from kimi_ui.providers.ollama.body import OllamaBody
+from kimi_ui.providers.ollama.provider import OLLAMA_SERVER
 from kimi_ui.providers.openai_compatible.body import ChatBody
 
-ASKED = Asked("openai", "https://llm.chutes.ai/v1", "some/model", "CHUTES_API_KEY", ("cpk_canary_0123456789",))
+ASKED = Asked("https://llm.chutes.ai/v1", "some/model", "CHUTES_API_KEY", ("cpk_canary_0123456789",))
 HELLO = ChatRequest((Message("user", "hello"),))
 
 
@@ -108,7 +109,9 @@ def chat(*pieces: bytes, content_type: str = "text/event-stream", asked: Asked =
 
 def ndjson(*pieces: bytes, num_ctx: int | None = None) -> Outcome:
     """An Ollama body of these pieces."""
-    return run_body(OllamaBody(Asked("ollama", "http://127.0.0.1:11434", "qwen3-coder:30b"), num_ctx), pieces)
+    return run_body(
+        OllamaBody(Asked("http://127.0.0.1:11434", "qwen3-coder:30b", server=OLLAMA_SERVER), num_ctx), pieces
+    )
 
 
 def sse(*payloads: str, done: bool = True) -> bytes:

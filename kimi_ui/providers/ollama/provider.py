@@ -19,18 +19,19 @@ import urllib.request
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import httpx
+from pydantic import StrictBool
 
 from ...config import hidden_from_clients
 from ...core.conversation_settings import is_model_id
 from ...core.events import CONNECTED, LOADING_MODEL, PREPARING, Event, Flag, Phase, Reporter
-from ...core.lane import LaneSpec
+from ...core.lane import LaneSpec, Needed, whole
 from ...core.loopback import is_loopback
-from ..base import ChatRequest, Check, Host, Message, ProviderError
-from ..errors import Asked, check_key, from_exception, from_payload, from_status, simple
+from ..base import ChatRequest, Check, Host, Message, Provider, ProviderError
+from ..errors import Asked, ServerWords, check_key, from_exception, from_payload, from_status, simple
 from ..http.body import HTTP_ERRORS, events_of, plain, read_bounded
 from ..http.ndjson import JsonLines, loads
 from ..http.text_splitter import Texts
@@ -45,6 +46,13 @@ NUM_CTX = 32768  # tokens of context where the lane says nothing
 CONNECT_S = 5.0
 ASK_S = 3.0  # for the small questions: what they tell is worth little waiting
 PULL_SILENCE_S = 300.0
+
+OLLAMA_SERVER = ServerWords(
+    name="Ollama",
+    path="for Ollama it has no path",
+    remedy="Start Ollama (or install it from ollama.com).",
+    command="ollama serve",
+)
 
 _TOP_LEVEL = frozenset(("format", "keep_alive", "think", "options", "template", "truncate", "shift", "logprobs"))
 _OPTION_NAMES = {"max_tokens": "num_predict", "max_completion_tokens": "num_predict"}
@@ -96,12 +104,37 @@ class _Client(ollama.AsyncClient):
         raise from_status(response.status_code, response.headers, content, asked)
 
 
-class Ollama:
-    """One lane on an Ollama server. ``api_key``: for servers behind a gateway that wants one; empty: none is sent."""
+@dataclass(frozen=True)
+class OllamaLane(LaneSpec):
+    """A lane on an Ollama server. ``num_ctx`` in tokens, None: ``NUM_CTX``. ``keep_alive`` as Ollama takes it: how long
+    the model stays in memory. ``think`` None: as the model can."""
 
-    def __init__(self, spec: LaneSpec, api_key: str = "") -> None:
-        self.spec = spec
-        self._key = api_key
+    can_pull = True
+    needs_key = False
+
+    provider: str = "ollama"
+    model: Needed = ""
+    num_ctx: Annotated[int, whole(256, 10_000_000)] | None = None
+    keep_alive: str = ""
+    think: StrictBool | Literal["low", "medium", "high", "max"] | None = None
+
+    @property
+    def via(self) -> str:
+        return "Ollama"
+
+    def asking(self, model: str) -> LaneSpec:
+        """What runs on one's own machine costs the same whichever model it is."""
+        return replace(super().asking(model), price=self.price)
+
+
+class Ollama(Provider):
+    """One lane on an Ollama server. ``key``: for servers behind a gateway that wants one; empty: none is sent."""
+
+    lane = OllamaLane
+    spec: OllamaLane
+
+    def __init__(self, spec: OllamaLane, key: str = "") -> None:
+        super().__init__(spec, key)
         self._client: _Client | None = None
         self._states: dict[str, ModelState] = {}  # asked while preparing, used once by the stream that follows
 
@@ -195,7 +228,7 @@ class Ollama:
     def _asked(self, model: str = "") -> Asked:
         spec = self.spec
         secrets = (self._key,) if self._key else ()
-        return Asked("ollama", spec.base_url, model or spec.model, spec.api_key_env, secrets)
+        return Asked(spec.base_url, model or spec.model, spec.api_key_env, secrets, OLLAMA_SERVER)
 
     async def aclose(self) -> None:
         """Close the connections."""

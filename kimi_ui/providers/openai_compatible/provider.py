@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
@@ -23,8 +23,8 @@ import openai
 
 from ...core.conversation_settings import is_model_id
 from ...core.events import CONNECTED, Event, Failure, Flag, Phase, Reporter
-from ...core.lane import LaneSpec
-from ..base import ChatRequest, Check, Host, Message, ProviderError
+from ...core.lane import LaneSpec, Needed, NeededUrl
+from ..base import ChatRequest, Check, Host, Message, Provider, ProviderError
 from ..errors import Asked, check_key, from_exception, from_payload, from_status, missing_key, scrub, simple
 from ..http.body import HTTP_ERRORS, events_of, plain, read_bounded
 from ..http.ndjson import loads
@@ -42,16 +42,26 @@ _IN_VAIN = ("auth", "connect", "dns", "tls", "redirect")  # after these a second
 _Managed = AbstractAsyncContextManager[openai.AsyncAPIResponse[Any]]
 
 
-class OpenAICompatible:
+@dataclass(frozen=True)
+class OpenAILane(LaneSpec):
+    """A lane on an OpenAI-compatible server."""
+
+    provider: str = "openai"
+    model: Needed = ""
+    base_url: NeededUrl = ""
+
+
+class OpenAICompatible(Provider):
     """One lane on an OpenAI-compatible server.
 
     ``api_key``: the key itself, as read from the lane's variable (or made for a server this process has started);
     without one the variable is read at each request.
     """
 
+    lane = OpenAILane
+
     def __init__(self, spec: LaneSpec, api_key: str = "") -> None:
-        self.spec = spec
-        self._own_key = api_key
+        super().__init__(spec, api_key)
         self._client: openai.AsyncOpenAI | None = None
         self._making = asyncio.Lock()
         self._refused: set[str] = set()  # options this server has refused before
@@ -130,19 +140,19 @@ class OpenAICompatible:
 
     # -- the key
 
-    def _key(self) -> str:
-        return self._own_key or (os.environ.get(self.spec.api_key_env, "").strip() if self.spec.api_key_env else "")
+    def _sent_key(self) -> str:
+        return self._key or (os.environ.get(self.spec.api_key_env, "").strip() if self.spec.api_key_env else "")
 
     def _asked(self, model: str = "") -> Asked:
-        spec, key = self.spec, self._key()
-        return Asked(spec.provider, spec.base_url, model or spec.model, spec.api_key_env, (key,) if key else ())
+        spec, key = self.spec, self._sent_key()
+        return Asked(spec.base_url, model or spec.model, spec.api_key_env, (key,) if key else ())
 
     def _headers(self, asked: Asked) -> dict[str, str | openai.Omit]:
         """The header that carries the key, none for a server without one; and what the library would add, left out.
 
         Raises ``ProviderError`` where the key is missing or cannot be sent.
         """
-        key = self._key()
+        key = self._sent_key()
         if not key and self.spec.api_key_env:
             raise missing_key(self.spec.api_key_env, asked.gateway)
         check_key(key, self.spec.api_key_env)
@@ -218,7 +228,7 @@ class OpenAICompatible:
     async def _probed(self, found: Check) -> Check:
         """``found`` and what one tiny request adds: the model answers, and where its reasoning arrives."""
         limit = "max_completion_tokens" if "max_completion_tokens" in self.spec.params else "max_tokens"
-        twin, texts = OpenAICompatible(self.spec, self._own_key), Texts()
+        twin, texts = OpenAICompatible(self.spec, self._key), Texts()
         try:
             thinks = await shows_reasoning(twin._events(replace(PROBE, params={limit: PROBE_TOKENS}), texts))
         except ProviderError as error:
@@ -227,7 +237,7 @@ class OpenAICompatible:
             return failed(simple("empty", self._asked(), "no answer to the probe"), found.latency_ms)
         finally:
             await twin.aclose()
-        key_valid = True if self._key() else None
+        key_valid = True if self._sent_key() else None
         return replace(found, ok=True, key_valid=key_valid, model_present=True, thinking=thinks, dialect=texts.dialect)
 
 
@@ -327,6 +337,6 @@ def _client(spec: LaneSpec) -> openai.AsyncOpenAI:
             ),
         )
     except (ValueError, httpx2.InvalidURL) as error:
-        raise from_exception(error, Asked(spec.provider, spec.base_url)) from None
+        raise from_exception(error, Asked(spec.base_url)) from None
     _ = client.chat.completions.with_streaming_response  # loaded when it is first touched
     return client

@@ -1,0 +1,34 @@
+"""The providers there are, by the word that a lanes file names them with.
+
+To add one, write a module with a subclass of ``core.lane.LaneSpec`` (its lanes' keys, what it can do) and a subclass of
+``base.Provider`` (how it answers), and add the provider's class here. Nothing else compares a provider's name.
+"""
+
+from __future__ import annotations
+
+from ..core.lane import LaneSpec
+from .base import Parts, Provider
+from .embedded.provider import EmbeddedProvider
+from .heavy import HeavyProvider
+from .ollama.provider import Ollama
+from .openai_compatible.provider import OpenAICompatible
+
+PROVIDERS: dict[str, type[Provider]] = {
+    provider.lane.provider: provider
+    for provider in (
+        OpenAICompatible,
+        Ollama,
+        EmbeddedProvider,
+        HeavyProvider,
+    )
+}
+
+
+def lane_classes() -> dict[str, type[LaneSpec]]:
+    """The class of each provider's lanes, for reading a lanes file."""
+    return {name: provider.lane for name, provider in PROVIDERS.items()}
+
+
+def make(spec: LaneSpec, parts: Parts) -> Provider:
+    """The provider of a lane."""
+    return PROVIDERS[spec.provider].make(spec, parts)
