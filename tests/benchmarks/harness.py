@@ -52,6 +52,16 @@ def wait_for_http(url: str, process: subprocess.Popen[bytes], seconds: float = 6
     raise RuntimeError(f"{url} did not answer within {seconds} s")
 
 
+def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    """Return when something listens there. Raises if the process ends or time runs out."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.02)
+    raise RuntimeError(f"nothing listens on port {port}")
+
+
 @contextlib.contextmanager
 def process(
     arguments: Sequence[str], stdout: int | None = None, **environment: str

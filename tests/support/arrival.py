@@ -27,9 +27,17 @@ class ArrivalSocket(socket.socket):
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         data, extras, _, _ = self.recvmsg(size, 64, flags)
+        self._note(extras)
+        return data
+
+    def recv_into(self, buffer: Any, size: int = 0, flags: int = 0) -> int:
+        count, extras, _, _ = self.recvmsg_into([memoryview(buffer)[: size or None]], 64, flags)
+        self._note(extras)
+        return count
+
+    def _note(self, extras: list[Any]) -> None:
         self.arrived_t = time.monotonic()
         for level, kind, value in extras:
             if (level, kind) == (socket.SOL_SOCKET, TIMESTAMPS_NS):
                 seconds, ns = struct.unpack("qq", value)
                 self.arrived_t -= time.time() - (seconds + ns / 1e9)
-        return data

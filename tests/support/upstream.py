@@ -26,10 +26,11 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import orjson
+import trustme
 
 from .arrival import ArrivalSocket
 from .paced import Plan, ollama_body, openai_body, plan_of
@@ -48,16 +49,17 @@ class Upstream:
 
     ``key``: when set, the only bearer token accepted on ``/v1``. ``models``: what is listed and installed.
     ``loaded``: Ollama models in memory; one that is not there first takes ``load_s``. ``version``: Ollama's version.
+    ``tls``: speak TLS; each handshake first takes ``connect_s``, as with a server far away.
     """
 
-    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None, connect_s: float = 0.0) -> None:
         self.requests: list[Request] = []
         self.models: list[str] = list(LISTED)
         self.loaded: set[str] = set(LISTED)
         self.load_s = 0.0
         self.key = ""
         self.version = "0.30.1"
-        self._port, self._tls = port, tls
+        self._port, self._tls, self._connect_s = port, tls, connect_s
         self._scripts: dict[str, Behaviour] = {}
         self._aliases: dict[str, str] = {}
         self._loop = asyncio.new_event_loop()
@@ -121,9 +123,10 @@ class Upstream:
         listening = ArrivalSocket(socket.AF_INET, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(("127.0.0.1", self._port))
-        server = self._loop.run_until_complete(
-            self._loop.create_server(self._protocol, sock=listening, ssl=self._tls, backlog=256)
-        )
+        far = self._tls is not None and self._connect_s > 0
+        factory, tls = (lambda: _Far(self._greet), None) if far else (self._protocol, self._tls)
+        serving = self._loop.create_server(factory, sock=listening, ssl=tls, backlog=256)
+        server = self._loop.run_until_complete(serving)
         self._port = server.sockets[0].getsockname()[1]
         ready.set()
         self._loop.run_forever()
@@ -145,6 +148,26 @@ class Upstream:
             for transport in self._transports:
                 transport.abort()
             await asyncio.sleep(0.01)
+
+    def _greet(self, transport: asyncio.Transport) -> None:
+        self._transports.add(transport)
+        task = self._loop.create_task(self._shake_hands(transport))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _shake_hands(self, transport: asyncio.Transport) -> None:
+        """Take up a connection whose bytes have waited for ``connect_s``."""
+        try:
+            await asyncio.sleep(self._connect_s)
+            protocol = self._protocol()
+            assert self._tls
+            secure = await self._loop.start_tls(transport, protocol, self._tls, server_side=True)
+            assert secure
+            protocol.connection_made(secure)
+        except OSError:  # the client has gone
+            transport.abort()
+        finally:
+            self._transports.discard(transport)
 
     def _protocol(self) -> asyncio.StreamReaderProtocol:
         return _Protocol(self._transports, self._serve, self._loop)
@@ -271,8 +294,7 @@ class Upstream:
     def _pull(self, request: Request) -> Stream:
         if script := self._scripts.get(f"pull {request.model}"):
             return script(request)
-        total = 1000
-        lines: list[dict[str, Any]] = [{"status": "pulling manifest"}]
+        total, lines = 1000, [{"status": "pulling manifest"}]
         lines += [{"status": "pulling abc", "digest": "abc", "total": total, "completed": n} for n in (0, 400, 1000)]
         lines += [{"status": "verifying sha256 digest"}, {"status": "success"}]
         self.models.append(request.model)
@@ -331,9 +353,21 @@ class _Reader(asyncio.StreamReader):
         super().feed_eof()
         self.ended.set()
 
-    def set_exception(self, exc: Exception) -> None:
+    def set_exception(self, exc: BaseException) -> None:
         super().set_exception(exc)
         self.ended.set()
+
+
+class _Far(asyncio.Protocol):
+    """Reads nothing; hands the new connection over."""
+
+    def __init__(self, greet: Callable[[asyncio.Transport], None]) -> None:
+        self._greet = greet
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.pause_reading()
+        self._greet(transport)
 
 
 class _Protocol(asyncio.StreamReaderProtocol):
@@ -347,6 +381,7 @@ class _Protocol(asyncio.StreamReaderProtocol):
     ) -> None:
         super().__init__(_Reader(limit=1 << 20, loop=loop), serve, loop=loop)
         self._open = open_transports
+        self._mine: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport)
@@ -355,14 +390,29 @@ class _Protocol(asyncio.StreamReaderProtocol):
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._mine is None:  # lost while shaking hands
+            return
         self._open.discard(self._mine)
         super().connection_lost(exc)
+
+
+def server_context(authority: Path) -> ssl.SSLContext:
+    """TLS for 127.0.0.1; the certificate to trust is written to ``authority``."""
+    made = trustme.CA()
+    made.cert_pem.write_to_path(authority)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.issue_cert("127.0.0.1").configure_cert(context)
+    return context
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="A local model server with exact pacing, for trying things out.")
     parser.add_argument("--port", type=int, default=9100)
-    with Upstream(port=parser.parse_args().port) as upstream:
+    parser.add_argument("--ca", type=Path, help="speak TLS, and write the authority's certificate here")
+    parser.add_argument("--connect-s", type=float, default=0.0, help="with TLS: seconds before each handshake")
+    options = parser.parse_args()
+    tls = server_context(options.ca) if options.ca else None
+    with Upstream(options.port, tls, options.connect_s) as upstream:
         print(f"OpenAI-compatible: {upstream.base_url}   Ollama: {upstream.ollama_url}", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
