@@ -80,9 +80,9 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatSite]:
 
 
 @pytest.fixture
-def site(app: ChatSite) -> ChatSite:
+def site(app: ChatSite) -> Iterator[ChatSite]:
     app.settle()
-    return app
+    yield app
 
 
 @pytest.fixture

@@ -56,7 +56,5 @@ ruff check .
 ruff format --check .
 say "mypy"
 mypy
-say "codespell"
-codespell
 say "pytest, Chromium at $CHROMIUM"
 pytest "$@"

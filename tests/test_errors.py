@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import httpx2
 import orjson
 import pytest
 from hypothesis import given
@@ -237,7 +236,6 @@ def test_errors_inside_a_stream() -> None:
         assert (made.failure.kind, made.retryable) == ("billing", False)
     per_minute = from_payload(error("Quota exceeded for requests per minute"), CHUTES)
     assert (per_minute.failure.kind, per_minute.retryable) == ("rate_limit", True)
-    odd: Any
     for odd in ({"error": {}}, {"error": True}, {"error": [1]}, [], "x", None, 7, {"error": {"code": "²"}}):
         assert from_payload(odd, CHUTES).failure.kind == "upstream"
 
@@ -301,24 +299,24 @@ def verification(message: str) -> ssl.SSLCertVerificationError:
 
 
 EXCEPTIONS: list[tuple[Exception, str, bool, str]] = [
-    (caused(httpx2.ConnectError("x"), ConnectionRefusedError(111, "refused")), "connect", True, "running at"),
-    (httpx2.ConnectTimeout("x"), "connect", True, "in time"),
+    (caused(httpx.ConnectError("x"), ConnectionRefusedError(111, "refused")), "connect", True, "running at"),
+    (httpx.ConnectTimeout("x"), "connect", True, "in time"),
     (httpx.ConnectError("x"), "connect", True, "cannot be reached"),
-    (caused(httpx2.ConnectError("x"), socket.gaierror(socket.EAI_NONAME, "no name")), "dns", False, "resolved"),
-    (caused(httpx2.ConnectError("x"), socket.gaierror(socket.EAI_AGAIN, "again")), "dns", True, "resolved"),
-    (caused(httpx2.ConnectError("x"), verification("self-signed certificate")), "tls", False, "self-signed"),
-    (caused(httpx2.ConnectError("x"), verification("certificate has expired")), "tls", False, "expired"),
-    (caused(httpx2.ConnectError("x"), ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] x")), "tls", False, "http://"),
-    (httpx2.ReadError("x"), "network", True, "cut"),
-    (httpx2.RemoteProtocolError("Server disconnected without sending a response."), "network", True, "cut"),
+    (caused(httpx.ConnectError("x"), socket.gaierror(socket.EAI_NONAME, "no name")), "dns", False, "resolved"),
+    (caused(httpx.ConnectError("x"), socket.gaierror(socket.EAI_AGAIN, "again")), "dns", True, "resolved"),
+    (caused(httpx.ConnectError("x"), verification("self-signed certificate")), "tls", False, "self-signed"),
+    (caused(httpx.ConnectError("x"), verification("certificate has expired")), "tls", False, "expired"),
+    (caused(httpx.ConnectError("x"), ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] x")), "tls", False, "http://"),
+    (httpx.ReadError("x"), "network", True, "cut"),
+    (httpx.RemoteProtocolError("Server disconnected without sending a response."), "network", True, "cut"),
     (httpx.RemoteProtocolError("peer closed connection without sending complete message body"), "network", True, "cut"),
-    (httpx2.RemoteProtocolError("illegal status line"), "protocol", False, "cannot be read"),
-    (httpx2.RemoteProtocolError(r"illegal status line: bytearray(b'\x15\x03\x01')"), "tls", False, "https://"),
-    (httpx2.RemoteProtocolError("Receive buffer too long"), "too_large", False, "larger"),
-    (httpx2.ReadTimeout("x"), "timeout_idle", False, "silent"),
-    (httpx2.UnsupportedProtocol("x"), "bad_url", False, "base_url"),
-    (httpx2.ProxyError("x"), "connect", False, "HTTP_PROXY"),
-    (httpx2.LocalProtocolError(f"Illegal header value b'Bearer {CANARY}\\n'"), "auth", False, "CHUTES_API_KEY"),
+    (httpx.RemoteProtocolError("illegal status line"), "protocol", False, "cannot be read"),
+    (httpx.RemoteProtocolError(r"illegal status line: bytearray(b'\x15\x03\x01')"), "tls", False, "https://"),
+    (httpx.RemoteProtocolError("Receive buffer too long"), "too_large", False, "larger"),
+    (httpx.ReadTimeout("x"), "timeout_idle", False, "silent"),
+    (httpx.UnsupportedProtocol("x"), "bad_url", False, "base_url"),
+    (httpx.ProxyError("x"), "connect", False, "HTTP_PROXY"),
+    (httpx.LocalProtocolError(f"Illegal header value b'Bearer {CANARY}\\n'"), "auth", False, "CHUTES_API_KEY"),
     (ConnectionResetError(104, "reset"), "network", True, "cut"),
 ]
 

@@ -1,4 +1,4 @@
-"""The connections under both HTTP libraries, against real sockets."""
+"""The connections under the HTTP stack, against real sockets."""
 
 from __future__ import annotations
 
@@ -8,20 +8,15 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from types import ModuleType
 
 import httpcore
-import httpcore2
 import httpx
-import httpx2
 import pytest
 
 from kimi_ui.providers.http.network import MOST_WAITING, Network, Stream
-from kimi_ui.providers.http.transport import OllamaTransport, OpenAITransport
+from kimi_ui.providers.http.transport import Transport, certificates
 
 from .support.upstream import Upstream
-
-both = pytest.mark.parametrize("names", [httpcore, httpcore2], ids=lambda names: names.__name__)
 
 
 @contextmanager
@@ -32,9 +27,9 @@ def peer() -> Iterator[tuple[socket.socket, int]]:
         yield listener, listener.getsockname()[1]
 
 
-async def connected(names: ModuleType, listener: socket.socket, port: int) -> tuple[Stream, socket.socket]:
+async def connected(listener: socket.socket, port: int) -> tuple[Stream, socket.socket]:
     """A stream and the socket at its other end."""
-    stream = await Network(names).connect_tcp("127.0.0.1", port, 5)
+    stream = await Network().connect_tcp("127.0.0.1", port, 5)
     return stream, listener.accept()[0]
 
 
@@ -46,10 +41,9 @@ async def rest(stream: Stream) -> bytes:
     return b"".join(parts)
 
 
-@both
-async def test_bytes_go_both_ways_and_the_end_is_empty(names: ModuleType) -> None:
+async def test_bytes_go_both_ways_and_the_end_is_empty() -> None:
     with peer() as (listener, port):
-        stream, other = await connected(names, listener, port)
+        stream, other = await connected(listener, port)
         with other:
             await stream.write(b"question", 5)
             assert other.recv(100) == b"question"
@@ -64,28 +58,26 @@ async def test_bytes_go_both_ways_and_the_end_is_empty(names: ModuleType) -> Non
         await stream.aclose()
 
 
-@both
-async def test_what_came_before_a_reset_is_read_first(names: ModuleType) -> None:
+async def test_what_came_before_a_reset_is_read_first() -> None:
     with peer() as (listener, port):
-        stream, other = await connected(names, listener, port)
+        stream, other = await connected(listener, port)
         other.sendall(b"the text so far")
         await asyncio.sleep(0.05)
         other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         other.close()
         await asyncio.sleep(0.05)
         assert await stream.read(65536) == b"the text so far"
-        with pytest.raises(names.ReadError):
+        with pytest.raises(httpcore.ReadError):
             await stream.read(65536)
-        with pytest.raises(names.WriteError):
+        with pytest.raises(httpcore.WriteError):
             await stream.write(b"more")
         await stream.aclose()
 
 
-@both
-async def test_what_nobody_reads_stays_with_the_sender(names: ModuleType) -> None:
+async def test_what_nobody_reads_stays_with_the_sender() -> None:
     body = bytes(range(256)) * 4 * 16 * 1024  # 16 MB
     with peer() as (listener, port):
-        stream, other = await connected(names, listener, port)
+        stream, other = await connected(listener, port)
         sender = threading.Thread(target=lambda: (other.sendall(body), other.close()))
         sender.start()
         await asyncio.sleep(0.5)
@@ -95,55 +87,52 @@ async def test_what_nobody_reads_stays_with_the_sender(names: ModuleType) -> Non
         await stream.aclose()
 
 
-@both
-async def test_a_writer_waits_for_the_reader_and_learns_of_a_loss(names: ModuleType) -> None:
+async def test_a_writer_waits_for_the_reader_and_learns_of_a_loss() -> None:
     with peer() as (listener, port):
-        stream, other = await connected(names, listener, port)
-        with pytest.raises(names.WriteTimeout):
+        stream, other = await connected(listener, port)
+        with pytest.raises(httpcore.WriteTimeout):
             await stream.write(bytes(64 * 1024 * 1024), 0.3)
         other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         other.close()
-        with pytest.raises(names.WriteError):
+        with pytest.raises(httpcore.WriteError):
             await stream.write(b"more", 5)
         await stream.aclose()
 
 
-@both
-async def test_limits_of_time(names: ModuleType) -> None:
+async def test_limits_of_time() -> None:
     with peer() as (listener, port):
-        stream, other = await connected(names, listener, port)
+        stream, other = await connected(listener, port)
         with other:
-            with pytest.raises(names.ReadTimeout):
+            with pytest.raises(httpcore.ReadTimeout):
                 await stream.read(100, 0.05)
             other.sendall(b"late")
             assert await stream.read(100, 5) == b"late"
-            with pytest.raises(names.ConnectTimeout):
-                await stream.start_tls(httpx2.create_ssl_context(), "127.0.0.1", 0.05)
+            with pytest.raises(httpcore.ConnectTimeout):
+                await stream.start_tls(certificates(), "127.0.0.1", 0.05)
             other.settimeout(5)
             while other.recv(4096):  # the handshake's beginning, then the close
                 pass
 
 
-@both
-async def test_a_refusal_by_every_address_of_a_name_is_told_as_one(names: ModuleType) -> None:
+async def test_a_refusal_by_every_address_of_a_name_is_told_as_one() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(names.ConnectError) as refused:
-        await Network(names).connect_tcp("localhost", port, 5)
+    with pytest.raises(httpcore.ConnectError) as refused:
+        await Network().connect_tcp("localhost", port, 5)
     assert isinstance(refused.value.__cause__, ConnectionRefusedError)
 
 
-@both
 @pytest.mark.parametrize(("host", "port"), [("a..b", 80), ("127.0.0.1", 99999)])
-async def test_what_is_no_address_is_one_that_cannot_be_resolved(names: ModuleType, host: str, port: int) -> None:
-    with pytest.raises(names.ConnectError) as failed:
-        await Network(names).connect_tcp(host, port, 5)
+async def test_what_is_no_address_is_one_that_cannot_be_resolved(host: str, port: int) -> None:
+    with pytest.raises(httpcore.ConnectError) as failed:
+        await Network().connect_tcp(host, port, 5)
     assert isinstance(failed.value.__cause__, socket.gaierror)
 
 
-async def test_both_transports_connect_this_way(upstream: Upstream) -> None:
-    url = f"{upstream.base_url}/models"
-    async with httpx.AsyncClient(transport=OllamaTransport()) as old, old.stream("GET", url) as response:
+async def test_the_transport_connects_this_way(upstream: Upstream) -> None:
+    transport = Transport(upstream.base_url, httpx.Limits())
+    async with (
+        httpx.AsyncClient(transport=transport) as client,
+        client.stream("GET", f"{upstream.base_url}/models") as response,
+    ):
         assert isinstance(response.extensions["network_stream"], Stream)
-    async with httpx2.AsyncClient(transport=OpenAITransport()) as new, new.stream("GET", url) as answer:
-        assert isinstance(answer.extensions["network_stream"], Stream)

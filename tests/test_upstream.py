@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-import httpx2
+import httpx
 import ollama
 import openai
 import pytest
@@ -39,7 +39,7 @@ async def test_openai_client_reads_a_paced_stream(upstream: Upstream) -> None:
 
 @pytest.mark.parametrize("variant", ["think-tags", "reasoning", "details", "no-usage"])
 async def test_variants_of_the_dialect(upstream: Upstream, variant: str) -> None:
-    async with httpx2.AsyncClient() as client:
+    async with httpx.AsyncClient() as client:
         body = {"model": f"m-5000-9-5-{variant}", "messages": []}
         text = (await client.post(f"{upstream.base_url}/chat/completions", json=body)).text
     assert ("<think>" in text) == (variant == "think-tags")
@@ -68,7 +68,7 @@ async def test_ollama_client_reads_chat_show_pull_ps(upstream: Upstream) -> None
 async def test_a_client_that_hangs_up_is_seen(upstream: Upstream) -> None:
     body = {"model": "m-50-1000-1000", "messages": []}
     async with (
-        httpx2.AsyncClient() as client,
+        httpx.AsyncClient() as client,
         client.stream("POST", f"{upstream.base_url}/chat/completions", json=body) as response,
     ):
         async for _ in response.aiter_raw():
@@ -80,7 +80,7 @@ async def test_a_client_that_hangs_up_is_seen(upstream: Upstream) -> None:
 
 
 async def test_one_connection_serves_many_requests(upstream: Upstream) -> None:
-    async with httpx2.AsyncClient(limits=httpx2.Limits(max_connections=1)) as client:
+    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=1)) as client:
         for _ in range(50):
             assert (await client.get(f"{upstream.base_url}/models")).json()["object"] == "list"
     assert len(upstream.requests) == 50 and not upstream.closed
@@ -99,16 +99,16 @@ async def test_toxics_compose(upstream: Upstream) -> None:
     got: dict[str, object] = {}
     for name, behaviour in cases.items():
         upstream.script(name, behaviour)
-        async with httpx2.AsyncClient() as client:
+        async with httpx.AsyncClient() as client:
             try:
                 body = {"model": name, "messages": []}
                 got[name] = (await client.post(f"{upstream.base_url}/chat/completions", json=body)).text
-            except httpx2.HTTPError as error:
+            except httpx.HTTPError as error:
                 got[name] = type(error)
     whole = "data: 1\n\ndata: 2\n\n"
     assert got["whole"] == got["slow"] == got["stalled"] == whole
-    assert got["cut"] is httpx2.RemoteProtocolError
-    assert {got["reset"], got["none"]} <= {httpx2.ReadError, httpx2.RemoteProtocolError}
+    assert got["cut"] is httpx.RemoteProtocolError
+    assert {got["reset"], got["none"]} <= {httpx.ReadError, httpx.RemoteProtocolError}
 
 
 def test_it_runs_by_itself() -> None:
@@ -118,6 +118,6 @@ def test_it_runs_by_itself() -> None:
         line = process.stdout.readline()
         try:
             base_url = line.split()[1]
-            assert httpx2.get(f"{base_url}/models").status_code == 200
+            assert httpx.get(f"{base_url}/models").status_code == 200
         finally:
             process.terminate()

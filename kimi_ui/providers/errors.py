@@ -19,7 +19,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-import httpx2
 
 from ..core.events import Failure
 from .base import ProviderError
@@ -295,9 +294,9 @@ def from_exception(error: BaseException, asked: Asked) -> ProviderError:
         if isinstance(inner, ConnectionRefusedError | socket.gaierror):
             return _unreachable(asked, "refused the connection", inner)
     for inner in chain:
-        if isinstance(inner, httpx.HTTPError | httpx2.HTTPError):
+        if isinstance(inner, httpx.HTTPError):
             return _http(inner, asked)
-        if isinstance(inner, httpx.InvalidURL | httpx2.InvalidURL | ValueError):
+        if isinstance(inner, httpx.InvalidURL | ValueError):
             return _bad_url(inner, asked)
     return simple("cut", asked, f"{type(error).__name__}: {error}", retryable=True)
 
@@ -309,22 +308,22 @@ _SPELLING = "Check the spelling of base_url and the network connection."
 def _http(error: Exception, asked: Asked) -> ProviderError:
     text = f"{type(error).__name__}: {error}"
     match error:
-        case httpx.ConnectTimeout() | httpx2.ConnectTimeout() | httpx.PoolTimeout() | httpx2.PoolTimeout():
+        case httpx.ConnectTimeout() | httpx.PoolTimeout():
             return _unreachable(asked, "did not accept a connection in time", error)
-        case httpx.ConnectError() | httpx2.ConnectError():
+        case httpx.ConnectError():
             return _unreachable(asked, "cannot be reached", error)
-        case httpx.ProxyError() | httpx2.ProxyError():
+        case httpx.ProxyError():
             return _error("connect", f"The proxy did not let the request through to {asked.host}.", _PROXY, asked, text)
-        case httpx.ReadTimeout() | httpx2.ReadTimeout():
+        case httpx.ReadTimeout():
             return _error("timeout_idle", f"{asked.gateway} went silent.", "Try again.", asked, text)
-        case httpx.RemoteProtocolError() | httpx2.RemoteProtocolError() if not _is_cut(str(error)):
+        case httpx.RemoteProtocolError() if not _is_cut(str(error)):
             if "\\x15\\x03" in str(error):  # a TLS alert where a status line should be
                 return from_status(400, {}, b"HTTP request sent to an HTTPS port", asked)
             large = "too long" in str(error).lower() or "too many" in str(error).lower()
             return simple("too_large" if large else "protocol", asked, text)
-        case httpx.LocalProtocolError() | httpx2.LocalProtocolError():
+        case httpx.LocalProtocolError():
             return _bad_key(asked.key_env)  # nothing of the error is shown: it quotes the header
-        case httpx.UnsupportedProtocol() | httpx2.UnsupportedProtocol():
+        case httpx.UnsupportedProtocol():
             return _bad_url(error, asked)
         case _:
             return simple("cut", asked, text, retryable=True)

@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 import httpx
-import httpx2
 
 from ...core.events import Event, Flag
 from ..base import ProviderError
@@ -25,11 +24,10 @@ AFTER_LAST_S = 0.25  # how long something may still follow the end of the stream
 AFTER_FINISH_S = 3.0  # how long a server that said it is finished may be silent: usage may follow, or nothing ever
 _PIECE = 256 * 1024
 
-HTTP_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx2.HTTPError, httpx2.StreamError, OSError)
-Response = httpx.Response | httpx2.Response
+HTTP_ERRORS = (httpx.HTTPError, httpx.StreamError, OSError)
 
 
-async def events_of(response: Response, body: StreamBody, asked: Asked) -> AsyncGenerator[Event, None]:
+async def events_of(response: httpx.Response, body: StreamBody, asked: Asked) -> AsyncGenerator[Event, None]:
     """The events of a response's body. Raises the ``ProviderError`` it ended with, after all its text.
 
     When cancelled, it yields what the body still held back and lets the ``CancelledError`` go on.
@@ -71,7 +69,7 @@ async def _until_over(pieces: AsyncGenerator[bytes, None], body: StreamBody) -> 
             yield data
 
 
-async def plain(response: Response, asked: Asked) -> AsyncGenerator[bytes, None]:
+async def plain(response: httpx.Response, asked: Asked) -> AsyncGenerator[bytes, None]:
     """The body without its content coding. Raises ``ProviderError``: too large, cut inside a coding, or unknown."""
     raw = response.aiter_raw()
     encoding = response.headers.get("content-encoding", "").strip().lower()

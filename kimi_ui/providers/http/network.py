@@ -1,10 +1,10 @@
-# ruff: noqa: ASYNC109  (the libraries hand in the timeouts)
-"""TCP and TLS for the HTTP libraries, on asyncio's own transports.
+# ruff: noqa: ASYNC109  (httpcore hands in the timeouts)
+"""TCP and TLS for httpcore, on asyncio's own transports: the one place where bytes are read from a model's server.
 
-What the libraries bring reads through three layers of time limits and guards and turns reading on and off around every
+httpcore's own backend reads through three layers of time limits and guards and turns reading on and off around every
 chunk: more than half of what a chunk cost, at 500 a second (``tests/benchmarks/parse_cost.py``). A lane's stream has
 its limits in the engine, so here a chunk is taken as it comes. Also, a connection that is given up while it is being
-made is closed; the libraries leave that to the garbage collector.
+made is closed; httpcore leaves that to the garbage collector.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ import ssl
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from types import ModuleType
 from typing import Any
 
 import httpcore
-import httpcore2
 
 MOST_WAITING = 1024 * 1024  # bytes received and not yet read; more stays with the sender
 ADDRESS_DELAY_S = 0.25  # the next address of a name is tried beside one that has not answered by then (RFC 8305)
@@ -108,8 +106,8 @@ class _Wire(asyncio.Protocol):
 
 
 @contextmanager
-def _told_as(timeout: type[Exception], other: type[Exception]) -> Iterator[None]:
-    """What asyncio raises, as the HTTP library names it."""
+def _httpcore_errors(timeout: type[Exception], other: type[Exception]) -> Iterator[None]:
+    """Raise asyncio's exceptions as httpcore's."""
     try:
         yield
     except TimeoutError as error:
@@ -118,25 +116,24 @@ def _told_as(timeout: type[Exception], other: type[Exception]) -> Iterator[None]
         raise other(error) from error
 
 
-class Stream(httpcore.AsyncNetworkStream, httpcore2.AsyncNetworkStream):
-    """A connection as ``names`` (httpcore or httpcore2) wants it."""
+class Stream(httpcore.AsyncNetworkStream):
+    """One connection."""
 
-    def __init__(self, wire: _Wire, names: ModuleType) -> None:
+    def __init__(self, wire: _Wire) -> None:
         self._wire = wire
-        self._names = names
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if timeout is None:  # a stream's chunk: a limit here would be a quarter of its cost
             try:
                 return await self._wire.read(max_bytes)
             except OSError as error:
-                raise self._names.ReadError(error) from error
-        with _told_as(self._names.ReadTimeout, self._names.ReadError):
+                raise httpcore.ReadError(error) from error
+        with _httpcore_errors(httpcore.ReadTimeout, httpcore.ReadError):
             async with asyncio.timeout(timeout):
                 return await self._wire.read(max_bytes)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        with _told_as(self._names.WriteTimeout, self._names.WriteError):
+        with _httpcore_errors(httpcore.WriteTimeout, httpcore.WriteError):
             async with asyncio.timeout(timeout):
                 await self._wire.write(buffer)
 
@@ -149,7 +146,7 @@ class Stream(httpcore.AsyncNetworkStream, httpcore2.AsyncNetworkStream):
     ) -> Stream:
         wire = self._wire
         try:
-            with _told_as(self._names.ConnectTimeout, self._names.ConnectError):
+            with _httpcore_errors(httpcore.ConnectTimeout, httpcore.ConnectError):
                 async with asyncio.timeout(timeout):
                     secure = await asyncio.get_running_loop().start_tls(
                         wire.transport, wire, ssl_context, server_hostname=server_hostname
@@ -168,11 +165,8 @@ class Stream(httpcore.AsyncNetworkStream, httpcore2.AsyncNetworkStream):
         return self._wire.transport.get_extra_info(name)
 
 
-class Network(httpcore.AsyncNetworkBackend, httpcore2.AsyncNetworkBackend):
-    """Makes connections for the library ``names``."""
-
-    def __init__(self, names: ModuleType) -> None:
-        self._names = names
+class Network(httpcore.AsyncNetworkBackend):
+    """Makes connections."""
 
     async def connect_tcp(
         self,
@@ -184,7 +178,7 @@ class Network(httpcore.AsyncNetworkBackend, httpcore2.AsyncNetworkBackend):
     ) -> Stream:
         loop = asyncio.get_running_loop()
         local = (local_address, 0) if local_address else None
-        with _told_as(self._names.ConnectTimeout, self._names.ConnectError):
+        with _httpcore_errors(httpcore.ConnectTimeout, httpcore.ConnectError):
             async with asyncio.timeout(timeout):
                 try:
                     _, wire = await loop.create_connection(
@@ -198,7 +192,7 @@ class Network(httpcore.AsyncNetworkBackend, httpcore2.AsyncNetworkBackend):
                     raise
         for option in socket_options or ():
             wire.transport.get_extra_info("socket").setsockopt(*option)
-        return Stream(wire, self._names)
+        return Stream(wire)
 
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None

@@ -1,32 +1,28 @@
-"""What the HTTP libraries under both clients leave undone, added around each request.
+"""The HTTP stack under both clients: httpx over httpcore's connection pool, which connects through ``network``.
 
-Both transports connect through ``network``. ``OpenAITransport`` does two things more. A pooled connection that the
-server closed while it lay idle is replaced once, without the caller seeing a failure (not a byte of an answer had come;
-the response's ``reconnected`` extension says so). And the body of an error is cut at ``MOST_ERROR_BODY``, because the
-openai client reads such bodies whole.
-
-Here too is told that a request leaves (``leaving``): what the libraries do before, milliseconds of it, is not the
-model's latency; connecting is. And what the environment says of proxies and certificates is read here, so that a
-mistake in it is told in a sentence.
+It adds four things to what ``httpx.AsyncHTTPTransport`` does. It reads the proxy and the certificates from the
+environment and reports a mistake there in a sentence. It calls ``when_sent`` at the moment a request is sent. A pooled
+connection that the server closed while it was idle is replaced once, without a failure for the caller (no byte of an
+answer had come; the response's ``reconnected`` extension says so). And the body of an error ends at
+``MOST_ERROR_BODY``, because both clients read such bodies whole.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
-from weakref import WeakKeyDictionary
 
+import certifi
 import httpcore
-import httpcore2
 import httpx
-import httpx2
+import truststore
 
 from ...core.events import Failure
 from ...core.loopback import is_loopback
@@ -34,59 +30,137 @@ from ..base import ProviderError
 from .network import Network
 
 MOST_ERROR_BODY = 64 * 1024  # bytes
+_CONNECTING = "connection.connect_tcp.started"  # an event of httpcore's ``trace`` extension, like the next
+_WRITING = "http11.send_request_body.started"
+_HTTPCORE_ERRORS = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+)
 
 
-# When a request leaves: as it connects, or, on a connection that is there, just before its body is written. Not at its
-# headers: between these and the body the loop does other work.
-FIRST_ACTS = ("connection.connect_tcp.started", "http11.send_request_body.started")
-LAST_ACT = "http11.send_request_body.complete"
-MAKING_S = 0.03  # a request that is not out by then, its server far away, holds up no other
+# -- when a request is sent
 
-_Request = TypeVar("_Request", httpx.Request, httpx2.Request)
-_Response = TypeVar("_Response")
+_on_sent: ContextVar[Callable[[], None] | None] = ContextVar("on_sent", default=None)
 
 
-class _Departure:
-    """One request on its way out, for which the gate is closed."""
+@contextmanager
+def when_sent(call: Callable[[], None] | None) -> Iterator[None]:
+    """``call`` when a request made inside is sent: as it connects, and directly before its body is written.
 
-    def __init__(self, sent: Callable[[], None] | None, gate: asyncio.Lock) -> None:
-        self._sent = sent
-        self._gate: asyncio.Lock | None = gate
-        self._timer = asyncio.get_running_loop().call_later(MAKING_S, self.open_gate)
-
-    def saw(self, act: str) -> None:
-        if act in FIRST_ACTS and self._sent:
-            self._sent()
-        elif act == LAST_ACT:
-            self.open_gate()
-
-    def open_gate(self) -> None:
-        self._timer.cancel()
-        if self._gate:
-            self._gate.release()
-            self._gate = None
-
-
-_gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
-_departure: ContextVar[_Departure | None] = ContextVar("departure", default=None)
-
-
-@asynccontextmanager
-async def leaving(sent: Callable[[], None] | None) -> AsyncIterator[None]:
-    """``sent`` is called as each request made inside leaves, perhaps twice: as it connects and as it is written.
-
-    A loop makes up one request at a time: else one that was told to leave would wait, half written, while the
-    libraries work on the others (with three lanes and a browser on two cores, up to 50 ms that seemed the model's).
+    Connecting is part of the wait for an answer; building the request is not. From the headers to the end of the body
+    the event loop runs nothing else, so no request waits half written for others that are sent at the same time.
     """
-    gate = _gates.setdefault(asyncio.get_running_loop(), asyncio.Lock())
-    await gate.acquire()
-    departure = _Departure(sent, gate)
-    token = _departure.set(departure)
+    token = _on_sent.set(call)
     try:
         yield
     finally:
-        _departure.reset(token)
-        departure.open_gate()
+        _on_sent.reset(token)
+
+
+class _Watch:
+    """Follows one request through httpcore's ``trace`` extension."""
+
+    def __init__(self) -> None:
+        self.connected = False  # it has a connection of its own
+        self._on_sent = _on_sent.get()
+
+    async def __call__(self, event: str, info: dict[str, Any]) -> None:
+        self.connected = self.connected or event == _CONNECTING
+        if self._on_sent and event in (_CONNECTING, _WRITING):
+            self._on_sent()
+
+
+# -- the transport
+
+
+class Transport(httpx.AsyncBaseTransport):
+    """HTTP/1.1 to the server at ``base_url``, through the proxy and by the certificates the environment names for it.
+
+    Raises ``ProviderError`` where the environment names unusable ones, ``httpx.InvalidURL`` for a bad ``base_url``.
+    """
+
+    def __init__(self, base_url: str, limits: httpx.Limits) -> None:
+        url, proxy = httpx.URL(base_url), proxy_for(base_url)
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=certificates() if url.scheme == "https" else None,
+            proxy=_proxy(proxy) if proxy else None,
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_keepalive_connections,
+            keepalive_expiry=limits.keepalive_expiry,
+            network_backend=Network(),
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        watch = _Watch()
+        try:
+            return await self._send(request, watch)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            if watch.connected:
+                raise
+        response = await self._send(request, _Watch())
+        response.extensions["reconnected"] = True
+        return response
+
+    async def _send(self, request: httpx.Request, watch: _Watch) -> httpx.Response:
+        assert isinstance(request.stream, httpx.AsyncByteStream)
+        url = request.url
+        with _httpx_errors():
+            response = await self._pool.handle_async_request(
+                httpcore.Request(
+                    request.method,
+                    httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions={**request.extensions, "trace": watch},
+                )
+            )
+        is_error = not 200 <= response.status < 300
+        return httpx.Response(
+            response.status,
+            headers=response.headers,
+            stream=_Body(response, MOST_ERROR_BODY if is_error else sys.maxsize),
+            extensions=response.extensions,
+        )
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+
+class _Body(httpx.AsyncByteStream):
+    """At most ``most`` bytes of a response's body."""
+
+    def __init__(self, response: httpcore.Response, most: int) -> None:
+        assert isinstance(response.stream, AsyncIterable)
+        self._stream = response.stream
+        self._close = response.aclose
+        self._most = most
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = self._most
+        with _httpx_errors():
+            async for data in self._stream:
+                yield data[:left]
+                left -= len(data)
+                if left <= 0:
+                    return
+
+    async def aclose(self) -> None:
+        await self._close()
+
+
+@contextmanager
+def _httpx_errors() -> Iterator[None]:
+    """Raise httpcore's exceptions as httpx's, which have the same names."""
+    try:
+        yield
+    except _HTTPCORE_ERRORS as error:
+        raise getattr(httpx, type(error).__name__)(str(error)) from error
+
+
+# -- proxies and certificates
 
 
 def proxy_for(url: str) -> str | None:
@@ -130,85 +204,28 @@ def _as_set(name: str) -> str:
     return next((found for found in os.environ if found.lower() == name), name)
 
 
-def certificates_for(url: str, trusted: Callable[[], ssl.SSLContext]) -> ssl.SSLContext | bool:
-    """``verify`` for this URL: what the library's own ``trusted`` makes of the environment, False without TLS.
+def _proxy(url: str) -> httpcore.Proxy:
+    """The proxy for httpcore; user and password of its URL become a header of the requests to it."""
+    proxy = httpx.Proxy(url)
+    context = certificates() if proxy.url.scheme == "https" else None
+    return httpcore.Proxy(str(proxy.url), proxy.raw_auth, proxy.headers.raw, context)
 
-    Raises ``ProviderError`` where ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` cannot be read.
+
+def certificates() -> ssl.SSLContext:
+    """A context that trusts ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` where one is set, else the system's authorities.
+
+    Where the system has none, it trusts Mozilla's. Raises ``ProviderError`` where what is set cannot be read.
     """
-    if not url.lower().startswith("https:"):
-        return False
+    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     try:
-        return trusted()
+        if file or folder:
+            return ssl.create_default_context(cafile=file or None, capath=None if file else folder)
+        if sys.platform in ("darwin", "win32"):
+            return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        paths = ssl.get_default_verify_paths()
+        return ssl.create_default_context(cafile=None if paths.cafile or paths.capath else certifi.where())
     except OSError as error:  # ssl.SSLError too
-        name = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), "The system")
+        name = "SSL_CERT_FILE" if file else "SSL_CERT_DIR" if folder else "The system"
         problem = f"{name} names no certificates that can be read ({error.strerror or error})."
         remedy = "Set it to a file of certificates in PEM form, or remove it; then start again."
         raise ProviderError(Failure("tls", problem, remedy)) from None
-
-
-class _Watched:
-    """One request, watched through the ``trace`` extension of both libraries."""
-
-    def __init__(self) -> None:
-        self.connected = False  # it got a connection of its own
-
-    async def send(self, send: Callable[[_Request], Awaitable[_Response]], request: _Request) -> _Response:
-        request.extensions = {**request.extensions, "trace": self._trace}
-        return await send(request)
-
-    async def _trace(self, event: str, info: dict[str, Any]) -> None:
-        self.connected = self.connected or event == FIRST_ACTS[0]
-        if departure := _departure.get():
-            departure.saw(event)
-
-
-class OllamaTransport(httpx.AsyncHTTPTransport):
-    """HTTP/1.1 for the ollama client."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._pool._network_backend = Network(httpcore)  # noqa: SLF001 - as above
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await _Watched().send(super().handle_async_request, request)
-
-
-class _CutShort(httpx2.AsyncByteStream):
-    """At most ``MOST_ERROR_BODY`` bytes of a stream."""
-
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
-        self._stream = stream
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = MOST_ERROR_BODY
-        async for data in self._stream:
-            yield data[:left]
-            left -= len(data)
-            if left <= 0:
-                break
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-class OpenAITransport(httpx2.AsyncHTTPTransport):
-    """HTTP/1.1 for the openai client."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._pool._network_backend = Network(httpcore2)  # noqa: SLF001 - its constructor takes one, but httpx hands none on
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        watched = _Watched()
-        send = super().handle_async_request
-        try:
-            response = await watched.send(send, request)
-        except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
-            if watched.connected:
-                raise
-            response = await _Watched().send(send, request)
-            response.extensions["reconnected"] = True
-        if not response.is_success:
-            assert isinstance(response.stream, httpx2.AsyncByteStream)
-            response.stream = _CutShort(response.stream)
-        return response

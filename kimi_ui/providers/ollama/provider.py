@@ -35,7 +35,7 @@ from ..errors import Asked, ServerWords, check_key, from_exception, from_payload
 from ..http.body import HTTP_ERRORS, events_of, plain, read_bounded
 from ..http.ndjson import JsonLines, loads
 from ..http.text_splitter import Texts
-from ..http.transport import MOST_ERROR_BODY, OllamaTransport, certificates_for, leaving, proxy_for
+from ..http.transport import MOST_ERROR_BODY, Transport, when_sent
 from ..provider_checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning
 from .body import OllamaBody
 
@@ -81,11 +81,8 @@ class _Client(ollama.AsyncClient):
             base_url,
             timeout=httpx.Timeout(silence_s, connect=CONNECT_S),
             follow_redirects=False,
-            transport=OllamaTransport(
-                verify=certificates_for(base_url, httpx.create_ssl_context),
-                proxy=proxy_for(base_url),
-                limits=httpx.Limits(max_keepalive_connections=0),  # a new one costs nothing here, a stale one does
-            ),
+            # A new connection costs nothing here, a stale one does.
+            transport=Transport(base_url, httpx.Limits(max_keepalive_connections=0)),
             trust_env=False,
             headers={"accept-encoding": "identity", **({"authorization": f"Bearer {key}"} if key else {})},
         )
@@ -161,7 +158,7 @@ class Ollama(Provider):
             yield Flag("think_unsupported")
         async with AsyncExitStack() as stack:
             try:
-                async with leaving(sent):
+                with when_sent(sent):
                     response = await self._opened().open("/api/chat", body, stack, asked)
             except ProviderError as error:
                 if "think" not in body or "think" not in error.failure.detail.lower():

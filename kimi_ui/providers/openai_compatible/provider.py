@@ -18,7 +18,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
-import httpx2
+import httpx
 import openai
 
 from ...core.conversation_settings import is_model_id
@@ -29,7 +29,7 @@ from ..errors import Asked, check_key, from_exception, from_payload, from_status
 from ..http.body import HTTP_ERRORS, events_of, plain, read_bounded
 from ..http.ndjson import loads
 from ..http.text_splitter import Texts
-from ..http.transport import OpenAITransport, certificates_for, leaving, proxy_for
+from ..http.transport import Transport, when_sent
 from ..provider_checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning, some
 from .body import ChatBody
 
@@ -82,7 +82,7 @@ class OpenAICompatible(Provider):
         asked = self._asked(request.model)
         client = await self._opened()
         async with AsyncExitStack() as stack:
-            async with leaving(sent):
+            with when_sent(sent):
                 response, dropped = await self._send(client, self._body(request), stack, asked)
             for name in dropped:
                 yield Flag("dropped_option", name)
@@ -96,7 +96,7 @@ class OpenAICompatible(Provider):
 
     async def _send(
         self, client: openai.AsyncOpenAI, body: dict[str, Any], stack: AsyncExitStack, asked: Asked
-    ) -> tuple[httpx2.Response, list[str]]:
+    ) -> tuple[httpx.Response, list[str]]:
         """The response once its headers are in, and which options had to go.
 
         One option that the server refuses by name is left out and the request sent again; the next time it is left
@@ -115,15 +115,15 @@ class OpenAICompatible(Provider):
                 dropped.append(name)
         raise AssertionError("unreachable")
 
-    async def _open(self, call: _Managed, stack: AsyncExitStack, asked: Asked) -> httpx2.Response:
+    async def _open(self, call: _Managed, stack: AsyncExitStack, asked: Asked) -> httpx.Response:
         """Enter a request of the client; everything it may raise becomes a ``ProviderError``."""
         try:
             response = (await stack.enter_async_context(call)).http_response
         except openai.APIStatusError as error:
             raise from_status(error.status_code, error.response.headers, error.response.content, asked) from None
-        except (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+        except (openai.OpenAIError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise from_exception(error, asked) from None
-        assert isinstance(response, httpx2.Response)
+        assert isinstance(response, httpx.Response)
         return response
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
@@ -318,25 +318,23 @@ def _client(spec: LaneSpec) -> openai.AsyncOpenAI:
 
     Raises ``ProviderError`` for a base_url or an environment nothing can be sent with.
     """
-    transport = OpenAITransport(
-        verify=certificates_for(spec.base_url, httpx2.create_ssl_context),
-        proxy=proxy_for(spec.base_url),
-        limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=15),
-    )
-    # Silence has its limits in the engine; one of the socket's own would cost a fifth more CPU for every chunk.
-    timeout = httpx2.Timeout(None, connect=CONNECT_S, pool=CONNECT_S)
+    limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=15)
     try:
+        transport = Transport(spec.base_url, limits)
         client = openai.AsyncOpenAI(
             base_url=spec.base_url,
             api_key="none",  # never sent: the key goes into each request
             max_retries=0,
-            timeout=timeout,
             default_headers={"Accept-Encoding": "identity"},
-            http_client=httpx2.AsyncClient(
-                transport=transport, timeout=timeout, follow_redirects=False, trust_env=False
+            http_client=httpx.AsyncClient(  # type: ignore[arg-type]  # it takes httpx's, but annotates httpx2's alone
+                transport=transport,
+                # Silence has its limits in the engine; the socket's own would cost a fifth more CPU for every chunk.
+                timeout=httpx.Timeout(None, connect=CONNECT_S, pool=CONNECT_S),
+                follow_redirects=False,
+                trust_env=False,
             ),
         )
-    except (ValueError, httpx2.InvalidURL) as error:
+    except (ValueError, httpx.InvalidURL) as error:
         raise from_exception(error, Asked(spec.base_url)) from None
     _ = client.chat.completions.with_streaming_response  # loaded when it is first touched
     return client

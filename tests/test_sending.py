@@ -1,0 +1,105 @@
+"""How requests are sent: side by side, each in one piece, and with the stamp that its times count from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kimi_ui.core.events import Event, Opened, Reasoning
+from kimi_ui.core.lane import LaneSpec
+from kimi_ui.engine import Engine, attempts
+from kimi_ui.providers.http.network import Stream
+from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
+from tests.support.engine_run import running
+from tests.support.folding import HELLO, NoEngine, run_provider
+from tests.support.scripted import ScriptedProvider
+from tests.support.upstream import Upstream
+from tests.support.waiting import until
+
+
+def lane_at(base_url: str, id: str) -> OpenAICompatible:
+    return OpenAICompatible(LaneSpec(id, id, "openai", model="m-2000-5-5", base_url=base_url))
+
+
+async def test_nothing_comes_between_the_stamp_of_a_request_and_its_bytes(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, closed_after: Callable[[Any], Any]
+) -> None:
+    lanes = [closed_after(lane_at(upstream.base_url, str(k))) for k in range(5)]
+    acts: list[tuple[str, str]] = []  # which request, and what happened to it
+
+    def note(act: str) -> None:
+        task = asyncio.current_task()
+        assert task
+        acts.append((task.get_name(), act))
+
+    class Noting(NoEngine):
+        def sent(self) -> None:
+            note("sent")
+
+    async def noted(stream: Stream, data: bytes, **options: Any) -> None:
+        note("written")
+        await write(stream, data, **options)
+
+    write = Stream.write
+    monkeypatch.setattr(Stream, "write", noted)
+
+    async def ask(lane: OpenAICompatible) -> None:
+        async for _ in lane.stream(HELLO, Noting()):
+            pass
+
+    for connections in ("new", "kept"):
+        acts.clear()
+        await asyncio.gather(*(asyncio.create_task(ask(lane), name=lane.spec.id) for lane in lanes))
+        for lane in lanes:
+            name = lane.spec.id
+            first = acts.index((name, "written"))
+            assert acts[first : first + 3] == [(name, "written"), (name, "sent"), (name, "written")], connections
+
+
+async def test_requests_connect_side_by_side(closed_after: Callable[[Any], Any]) -> None:
+    n_shaking, all_there = 0, asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal n_shaking
+        await reader.readexactly(5)  # of a TLS handshake, which is not answered before all have begun theirs
+        n_shaking += 1
+        if n_shaking == 10:
+            all_there.set()
+        await all_there.wait()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        lanes = [closed_after(lane_at(url, str(k))) for k in range(10)]
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(run_provider(lane) for lane in lanes))
+    assert n_shaking == 10
+
+
+class SentTwice(ScriptedProvider):
+    """Says twice that its request is sent, the second time later; keeps what the turn's log had at the first."""
+
+    engine: Engine
+    entries_then: Sequence[Event] = (Reasoning("never asked"),)
+
+    async def stream(self, request: Any, host: Any) -> Any:
+        host.sent()
+        self.entries_then = [entry.event for turn in self.engine.live_turns() for entry in turn.entries]
+        await asyncio.sleep(5 * attempts.OUT_BY_S)
+        host.sent()
+        yield Reasoning("word")
+
+
+def test_stamps_count_from_the_moment_and_readers_are_told_a_little_later(tmp_path: Path) -> None:
+    provider = SentTwice(LaneSpec("a", "A", "openai", model="m"), [[]])
+    with running(tmp_path / "log.sqlite3", provider) as run:
+        provider.engine = run.engine
+        turn = run.engine.send("hi")
+        until(lambda: turn.closed)
+    first, word, *_ = turn.entries
+    assert provider.entries_then == [] and isinstance(first.event, Opened) and first.t_ns == 0
+    assert word.t_ns >= 5 * attempts.OUT_BY_S * 1e9, "the second call has moved nothing"
