@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..config import Settings, read_environment, read_settings
 from ..core.events import Failure
-from ..core.lane import Price
+
+if TYPE_CHECKING:
+    from ..core.lane import Price
 
 # Model and server text can hold escape sequences that would drive the terminal: C0 and C1 controls except tab and line
 # feed, and the bidirectional overrides that reorder what is read.

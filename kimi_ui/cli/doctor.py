@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.text import Text
 
 from ..config import read_environment
-from ..core.lane import LaneSpec
 from .common import add_common, price_words, printable, settings_of
 
 if TYPE_CHECKING:
+    from ..core.lane import LaneSpec
     from ..providers.base import Check
     from ..providers.roster import Roster, Serving
 

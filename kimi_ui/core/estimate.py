@@ -8,9 +8,10 @@ USD by the lane's dated price per million tokens; None if the price is unknown. 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from .lane import Price
+if TYPE_CHECKING:  # its module loads pydantic, for which no command line should wait
+    from .lane import Price
 
 
 class Typical(NamedTuple):
