@@ -1,50 +1,58 @@
-"""When Python looks for garbage: between turns. A full collection stops every thread, and no token is stamped in it.
+"""What is tuned for the whole Python process, so that the thread that stamps tokens is not held up.
 
-What is found goes back to the system then too: glibc keeps what many threads have freed, 20 MB after a few hundred
-turns (``tests/benchmarks/soak.py``).
+- **The interpreter is handed over sooner** (``stamp_promptly``): a thread that wants it waits for the one that has it,
+  by default 5 ms.
+- **Garbage is looked for between turns** (``collect_between_turns``): a full collection stops every thread, and no
+  token is stamped in it. It takes a third of a second over the million objects of the libraries, which are left out,
+  and still 20 to 50 ms over the recent turns.
+- **Freed memory goes back to the system** (``hand_back``) after that: glibc keeps what many threads have freed, 20 MB
+  after a few hundred turns (``tests/benchmarks/soak.py``).
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-if TYPE_CHECKING:
-    from .engine import Engine
-
+SWITCH_S = 0.0005
 LOOK_EVERY_S = 5.0
 DUE = 10  # collections of the middle generation since the last full one; Python's own threshold
 AT_LATEST_S = 60.0  # where turns always run, one a minute: a turn leaves some 0.1 MB that only a full one finds
 NEVER = 1_000_000
 
 
-def collect_between_turns(engine: Engine) -> None:
-    """Leave what the libraries have made out of all later collections, and make full ones between turns if it can be.
+def stamp_promptly() -> None:
+    """Let a waiting thread have the interpreter after ``SWITCH_S``."""
+    sys.setswitchinterval(SWITCH_S)
 
-    There are a million objects of the libraries' and looking through them takes a third of a second; through the recent
-    turns it still takes 20 to 50 ms.
+
+def collect_between_turns(is_quiet: Callable[[], bool]) -> None:
+    """Leave what the libraries have made out of all later collections, and make full ones while ``is_quiet()``.
+
+    If it never is, there is one a minute.
     """
     gc.collect()
     gc.freeze()
     young, middle, _ = gc.get_threshold()
     gc.set_threshold(young, middle, NEVER)
-    threading.Thread(target=_collect, args=(engine,), name="garbage", daemon=True).start()
+    threading.Thread(target=_collect, args=(is_quiet,), name="garbage", daemon=True).start()
 
 
-def _collect(engine: Engine) -> None:
+def _collect(is_quiet: Callable[[], bool]) -> None:
     last = time.monotonic()
     collected = False
     while True:
         time.sleep(LOOK_EVERY_S)
-        is_quiet = not engine.live_turns()
-        if gc.get_count()[2] >= DUE and (is_quiet or time.monotonic() - last >= AT_LATEST_S):
+        quiet = is_quiet()
+        if gc.get_count()[2] >= DUE and (quiet or time.monotonic() - last >= AT_LATEST_S):
             gc.collect()
             last = time.monotonic()
             collected = True
-        if collected and is_quiet:
+        if collected and quiet:
             hand_back()
             collected = False
 

@@ -17,13 +17,11 @@ from playwright.sync_api import Browser, Page, expect
 
 from kimi_ui.config import read_settings
 from kimi_ui.core.events import Answer, Failure
-from kimi_ui.engine import Engine
-from kimi_ui.log.reader import LogReader
-from kimi_ui.log.writer import LogWriter
 from kimi_ui.providers.base import ProviderError
 from kimi_ui.providers.roster import Roster
 from tests.support.browser import Visitor, send, served, wait_phase
 from tests.support.chat_site import ChatSite, ask, attach, endless, spoken
+from tests.support.engine_run import started
 from tests.support.upstream import Upstream
 
 SERIOUS = ("serious", "critical")
@@ -59,16 +57,8 @@ def real_site(folder: Path) -> Iterator[str]:
         lanes = folder / "lanes.toml"
         lanes.write_text(LANES.format(base_url=upstream.base_url))
         roster = Roster(read_settings(lanes=str(lanes), env={}))
-        writer, reader = LogWriter(folder / "log.sqlite3"), LogReader(folder / "log.sqlite3")
-        writer.start()
-        engine = Engine(roster, writer, reader)
-        engine.start()
-        try:
-            with served(engine, roster, reader) as url:
-                yield url
-        finally:
-            engine.close()
-            writer.close()
+        with started(roster, folder / "log.sqlite3") as run, served(run, roster) as url:
+            yield url
 
 
 def findings(page: Page) -> list[str]:

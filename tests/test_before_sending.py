@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 
@@ -16,12 +15,10 @@ from kimi_ui.core.conversation_settings import ConversationSettings, LaneSetting
 from kimi_ui.core.estimate import Typical
 from kimi_ui.core.events import Answer, Finish, Reasoning, Usage
 from kimi_ui.core.lane import LaneSpec, Price
-from kimi_ui.engine import Engine
-from kimi_ui.log.reader import LogReader
 from kimi_ui.log.typical import typical
-from kimi_ui.log.writer import LogWriter
 from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
 from kimi_ui.tokenizers import counter
+from tests.support.engine_run import started
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import ended
 
@@ -68,19 +65,15 @@ def test_a_long_text_is_counted_once_and_not_kept(monkeypatch: pytest.MonkeyPatc
     assert counted.count(TEXT) == 2
 
 
-def test_estimates_come_from_the_log_of_earlier_answers(tmp_path: Path) -> None:
-    path = tmp_path / "log.sqlite3"
-    writer, reader = LogWriter(path), LogReader(path)
-    writer.start()
+def test_estimates_come_from_the_log_of_earlier_answers() -> None:
     thought, answer = "word " * 600, "word " * 400
     said = [Reasoning(thought), Answer(answer), Finish("stop"), Usage(output_tokens=1000, reasoning_tokens=600)]
     spec = LaneSpec("kimi", "Kimi", "openai", model="k2", price=Price(1.0, 4.0), system="Be brief.")
     inner = ScriptedProvider(spec, [said])
     heavy = HeavyProvider(HeavyLane("heavy", "Heavy", "heavy", of="kimi", width=2, quorum=2), inner)
-    engine = Engine(ScriptedRoster(inner, heavy), writer, reader)  # type: ignore[arg-type]
-    engine.start()
-    try:
-        estimates = Estimates(engine, reader, TokenCounts())
+    with started(ScriptedRoster(inner, heavy)) as run:
+        engine, reader = run.engine, run.reader
+        estimates = Estimates(engine, run.turns, TokenCounts())
         nothing_known = estimates.of("", math.inf, "Why?", ConversationSettings())
         assert [lane["is_floor"] for lane in nothing_known["lanes"]] == [True, True]
         assert typical(reader, "k2") is None
@@ -88,11 +81,11 @@ def test_estimates_come_from_the_log_of_earlier_answers(tmp_path: Path) -> None:
         for _ in range(3):
             turn = engine.send("Why?", lanes=["kimi"])
             ended(turn)
-        writer.flush().result()
+        run.writer.flush().result()
         assert typical(reader, "k2") == Typical(1000, 400, 3)
         assert typical(reader, "other") is None
 
-        known = Estimates(engine, reader, TokenCounts())
+        known = Estimates(engine, run.turns, TokenCounts())
         first = known.of("", math.inf, "Why?", ConversationSettings())
         kimi, of_heavy = first["lanes"]
         count = counter().count
@@ -117,6 +110,3 @@ def test_estimates_come_from_the_log_of_earlier_answers(tmp_path: Path) -> None:
         more = known.of(conversation, math.inf, "Why?", thinking)["lanes"][0]["prompt_tokens"]
         plain = known.of(conversation, math.inf, "Why?", ConversationSettings())["lanes"][0]["prompt_tokens"]
         assert more == plain + count(thought) + PER_MESSAGE
-    finally:
-        engine.close()
-        writer.close()

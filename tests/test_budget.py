@@ -28,6 +28,7 @@ from kimi_ui.engine import Engine
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
 from kimi_ui.providers.ollama.provider import OllamaLane
+from kimi_ui.turns import Turns
 from kimi_ui.web.commands import CommandRoutes
 from kimi_ui.web.composer import ComposerRoutes
 from kimi_ui.web.page_state import PageState
@@ -159,17 +160,18 @@ class Desk:
     """The composer's server side over one priced lane, one free and a real log, without a page."""
 
     def __init__(self, folder: Path, budget_usd: float | None) -> None:
-        path = folder / "log.sqlite3"
-        self.writer, reader = LogWriter(path), LogReader(path)
+        self.writer = LogWriter(folder / "log.sqlite3")
         self.writer.start()
+        self.turns = Turns(self.writer, LogReader(self.writer.path))
         self.kimi = ScriptedProvider(LaneSpec("kimi", "Kimi", "openai", model="k2", price=Price(1.0, 4.0)), [spoken()])
         free = ScriptedProvider(OllamaLane("qwen", "Qwen", "ollama", model="q", price=Price(0, 0)), [spoken()])
         roster: Any = ScriptedRoster(self.kimi, free)
-        self.engine = Engine(roster, self.writer, reader)
+        self.engine = Engine(roster, self.turns)
         self.engine.start()
-        self.chat = ChatServices(self.engine, reader, roster, budget_usd)
-        visible = VisibleTurns(self.engine, reader)
-        commands = CommandRoutes(self.engine, self.chat, PageState(self.engine, roster, self.chat), visible)
+        self.chat = ChatServices(self.engine, self.turns, roster, budget_usd)
+        visible = VisibleTurns(self.turns)
+        state = PageState(self.turns, roster, self.chat)
+        commands = CommandRoutes(self.engine, self.turns, self.chat, state, visible)
         self.routes = [*ComposerRoutes(self.chat, roster, visible).routes(), *commands.routes()]
 
 
@@ -262,7 +264,7 @@ async def test_what_still_runs_counts_and_of_many_at_once_only_what_fits_goes_ou
     with ThreadPoolExecutor(8) as people:
         said = list(people.map(lambda _: send(), range(8)))
     sent = said.count("")
-    assert 1 <= sent < 8 and len(me.desk.engine.live_turns(me.owner)) == sent
+    assert 1 <= sent < 8 and len(me.desk.turns.live(me.owner)) == sent
     assert all("is still running." in one and "at least" in one for one in said if one)
 
 

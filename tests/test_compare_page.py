@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,12 +15,12 @@ from playwright.sync_api import Browser, Page, expect
 from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Phase, Reasoning, Usage
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.engine import Engine
-from kimi_ui.log.reader import LogReader
-from kimi_ui.log.writer import LogWriter
 from kimi_ui.providers.base import ProviderError
 from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
 from kimi_ui.providers.ollama.provider import OllamaLane
+from kimi_ui.turns import Turns
 from tests.support.browser import Visitor, lane, send, served, wait_phase
+from tests.support.engine_run import started
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import until
 
@@ -39,7 +38,7 @@ class Site:
     drafter: ScriptedProvider
     coder: ScriptedProvider
     engine: Engine
-    reader: LogReader
+    turns: Turns
 
     def say(self, **scripts: Sequence[Any]) -> None:
         """What thinker, drafter or coder say from now on."""
@@ -47,7 +46,7 @@ class Site:
             getattr(self, name).scripts = [list(script)]
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self.reader.connect() as db:
+        with self.turns.reader.connect() as db:
             return [tuple(row) for row in db.execute(query, values)]
 
 
@@ -63,21 +62,14 @@ def endless(kind: type, pause: float = 0.01) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def site_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    path = Path(tmp_path_factory.mktemp("log")) / "log.sqlite3"
-    writer, reader = LogWriter(path), LogReader(path)
-    writer.start()
+def site_once() -> Iterator[Site]:
     thinker = ScriptedProvider(LaneSpec("luna", "Luna Large", "openai", model="moonlight-2"), [[]])
     drafter = ScriptedProvider(LaneSpec("drafter", "Drafter", "openai", model="moonlight-2"), [[]])
     heavy = HeavyProvider(HeavyLane("luna-heavy", "Luna Heavy", "heavy", of="luna", width=3, quorum=3), drafter)
     coder = ScriptedProvider(OllamaLane("coder", "Coder Quill", "ollama", model="quill:30b"), [[]])
     roster = ScriptedRoster(thinker, heavy, coder)
-    engine = Engine(roster, writer, reader)  # type: ignore[arg-type]
-    engine.start()
-    with served(engine, roster, reader) as url:
-        yield Site(url, thinker, drafter, coder, engine, reader)
-    engine.close()
-    writer.close()
+    with started(roster) as run, served(run, roster) as url:
+        yield Site(url, thinker, drafter, coder, run.engine, run.turns)
 
 
 @pytest.fixture
@@ -86,7 +78,7 @@ def site(site_once: Site) -> Iterator[Site]:
     site_once.say(thinker=spoken("pondering hard", "First it is **7**."), coder=spoken("", "Second it is 8."))
     site_once.drafter.scripts = [lambda request: spoken("pondering a draft", f"Draft {next(drafts)}.")]
     yield site_once
-    for turn in site_once.engine.live_turns():
+    for turn in site_once.turns.live():
         site_once.engine.stop(turn.turn_id)
 
 
@@ -356,7 +348,7 @@ def test_a_blind_turn_tells_nothing_before_the_vote_and_all_after_it(site: Site,
     send_blind(page)
     for slot in "ABC":
         wait_phase(page, slot, "done")
-    turn = site.reader.turn(turn_id(page))
+    turn = site.turns.reader.turn(turn_id(page))
     assert turn is not None and sorted(turn.slots) == sorted(LANES)
     shown = {slot: lane(page, slot, "answer").inner_text() for slot in "ABC"}
     expected = {"luna": "It is seven. End.", "coder": "It is eight. End."}

@@ -277,7 +277,7 @@ def test_what_somebody_attached_is_nobody_elses(site: ChatSite, browser: Browser
             assert stranger.get(f"{site.url}/kimi/turns/{turn_id}/{path}").status == 404
         for path in ("edit", "lanes/kimi/retry"):
             assert stranger.post(f"{site.url}/kimi/turns/{turn_id}/{path}").status == 404
-        conversation = site.engine.turn(turn_id or "").conversation_id  # type: ignore[union-attr]
+        conversation = site.turns.get(turn_id or "").conversation_id  # type: ignore[union-attr]
         for path in (f"settings?c={conversation}", f"versions?c={conversation}"):
             assert stranger.get(f"{site.url}/kimi/{path}").status == 404
     finally:

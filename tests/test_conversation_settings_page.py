@@ -96,7 +96,7 @@ def test_a_conversation_that_is_nobodys_is_read_and_goes_on_as_a_new_one(site: C
     expect(page.locator(".prompt-text")).to_have_text("From the terminal")
     expect(page.locator("#settings")).to_have_text("Settings")
     ask(page, "Mine")
-    assert site.engine.turn(page.locator(".turn-current [data-turn]").get_attribute("data-turn") or "").seq == 0  # type: ignore[union-attr]
+    assert site.turns.get(page.locator(".turn-current [data-turn]").get_attribute("data-turn") or "").seq == 0  # type: ignore[union-attr]
 
 
 def test_a_lane_that_is_off_is_not_asked_and_one_has_to_stay(site: ChatSite, page: Page) -> None:
@@ -137,7 +137,7 @@ def test_a_model_is_chosen_from_the_providers_own_list(site: ChatSite, page: Pag
     ask(page)
     assert site.qwen.requests[-1].model == "qwen3-coder:480b" and site.kimi.requests[-1].model == ""
     expect(lane(page, "qwen").locator(".lane-model")).to_have_text("qwen3-coder:480b")
-    turn = site.engine.turn(page.locator("[data-turn]").last.get_attribute("data-turn") or "")
+    turn = site.turns.get(page.locator("[data-turn]").last.get_attribute("data-turn") or "")
     assert turn is not None and turn.lanes[2].chosen_model == "qwen3-coder:480b"
 
 

@@ -38,6 +38,7 @@ from kimi_ui.providers.embedded.provider import (
 )
 from kimi_ui.providers.embedded.weights import Weights, WeightsStore
 from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
+from tests.support.engine_run import started
 from tests.support.folding import ALONE
 from tests.support.scripted import ScriptedRoster
 from tests.support.waiting import until
@@ -232,7 +233,7 @@ async def reached(turn: TurnLog, point: str) -> TurnFold:
 
     def there() -> TurnFold | None:
         closed = turn.closed  # before the entries: none can come after it was set
-        fold = TurnFold.of(turn).apply_all(list(turn.entries))
+        fold = turn.fold()
         newest = fold.current(turn.lanes[0].id)
         is_there = newest and (point == "sent" or (point == "answer" and fold.folds[newest].answer))
         return fold if closed or is_there else None
@@ -243,10 +244,9 @@ async def reached(turn: TurnLog, point: str) -> TurnFold:
 @pytest.fixture
 async def running(own_backend: EmbeddedBackend) -> AsyncIterator[Engine]:
     spec = replace(SPEC, params={"max_tokens": 2000, "ignore_eos": True})  # long enough to be killed in the middle
-    engine = Engine(ScriptedRoster(EmbeddedProvider(spec, own_backend)))  # type: ignore[arg-type]
-    engine.start()
-    yield engine
-    await asyncio.to_thread(engine.close)
+    with started(ScriptedRoster(EmbeddedProvider(spec, own_backend))) as run:
+        yield run.engine
+        await asyncio.to_thread(run.engine.close)
 
 
 async def test_killed_in_the_middle_the_attempt_fails_with_its_text_and_the_next_one_works(
@@ -336,11 +336,10 @@ def test_the_child_dies_with_a_parent_that_is_killed() -> None:
 async def test_heavy_works_on_the_embedded_model(backend: EmbeddedBackend) -> None:
     inner = EmbeddedProvider(replace(SPEC, think=False), backend)
     heavy = HeavyProvider(HeavyLane(id="h", label="H", provider="heavy", of="small", width=3, quorum=2), inner)
-    engine = Engine(ScriptedRoster(inner, heavy))  # type: ignore[arg-type]
-    engine.start()
-    turn = engine.send("Name a colour.", lanes=["h"], params={"max_tokens": 200})
-    fold = await reached(turn, "end")
-    await asyncio.to_thread(engine.close)
+    with started(ScriptedRoster(inner, heavy)) as run:
+        turn = run.engine.send("Name a colour.", lanes=["h"], params={"max_tokens": 200})
+        fold = await reached(turn, "end")
+        await asyncio.to_thread(run.engine.close)
     heavy_state = fold.folds[fold.current("h") or ""]
     assert heavy_state.status in ("ok", "length") and heavy_state.answer
     roles = [attempt.role for attempt in fold.attempts.values()]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 
-from kimi_ui.core.attempt import Attempt
 from kimi_ui.core.events import (
     PREPARING,
     Answer,
@@ -27,6 +26,7 @@ from kimi_ui.core.lane import LaneSpec, Limits, Price
 from kimi_ui.core.turn import TurnFold, TurnLog
 from kimi_ui.engine import Engine, EngineClosed, LaneBusy, UnknownLane, UnknownTurn, attempts
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
+from tests.support.engine_run import started
 from tests.support.scripted import SENT, ScriptedProvider, ScriptedRoster, thinker
 from tests.support.waiting import ended, until
 
@@ -37,16 +37,12 @@ def lane(*scripts: Any, id: str = "a", **fields: Any) -> ScriptedProvider:
 
 @contextmanager
 def running(*providers: Any, **options: Any) -> Iterator[Engine]:
-    engine = Engine(ScriptedRoster(*providers), **options)  # type: ignore[arg-type]
-    engine.start()
-    try:
-        yield engine
-    finally:
-        engine.close()
+    with started(ScriptedRoster(*providers), **options) as run:
+        yield run.engine
 
 
 def lane_ended(turn: TurnLog, lane_id: str) -> bool:
-    return TurnFold.of(turn).apply_all(list(turn.entries)).lane_ended(lane_id)
+    return turn.fold().lane_ended(lane_id)
 
 
 def last(fold: TurnFold, lane_id: str = "a") -> Any:
@@ -165,30 +161,17 @@ def test_stopping_one_lane_leaves_the_other() -> None:
     assert (last(fold, "b").status, last(fold, "b").answer) == ("ok", "xy")
 
 
-class SlowLog:
-    """A log that has not written a turn's row yet."""
-
-    def __init__(self) -> None:
-        self.row: Future[None] = Future()
-
-    def open_turn(self, turn: TurnLog) -> Future[None]:
-        return self.row
-
-    def open_attempt(self, attempt: Attempt) -> Future[None]:
-        written: Future[None] = Future()
-        written.set_result(None)
-        return written
-
-    def follow(self, turn: TurnLog) -> None:
-        pass
-
-
-def test_a_stop_before_the_request_is_made_keeps_it_from_leaving() -> None:
-    a, b, log = lane(thinker()), lane(thinker(), id="b"), SlowLog()
-    with running(a, b, log=log) as engine:
-        turn = engine.send("?")
-        engine.stop(turn.turn_id, "a")
-        log.row.set_result(None)
+def test_a_stop_before_the_turn_is_in_the_log_keeps_the_request_from_being_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    a, b = lane(thinker()), lane(thinker(), id="b")
+    row: Future[None] = Future()
+    with started(ScriptedRoster(a, b)) as run:
+        write = run.writer.open_turn
+        monkeypatch.setattr(run.writer, "open_turn", lambda turn: (write(turn), row)[1])
+        turn = run.engine.send("?")
+        run.engine.stop(turn.turn_id, "a")
+        row.set_result(None)
         fold = ended(turn)
     assert (last(fold).status, last(fold, "b").status) == ("stopped", "ok")
     assert (len(a.requests), len(b.requests)) == (0, 1)
@@ -283,30 +266,40 @@ def test_stop_during_preparation() -> None:
 
 def test_closing_the_engine_interrupts_what_runs_and_refuses_more() -> None:
     provider = lane([Answer("x"), 60])
-    engine = Engine(ScriptedRoster(provider))  # type: ignore[arg-type]
-    engine.start()
-    turn = engine.send("?")
-    until(lambda: any(isinstance(entry.event, Answer) for entry in list(turn.entries)))
-    engine.close()
-    engine.close()
-    fold = ended(turn)
-    assert (last(fold).status, last(fold).answer, last(fold).end.reason) == ("interrupted", "x", "shutdown")
-    assert provider.closed == 1
-    with pytest.raises(EngineClosed):
-        engine.send("?")
+    with running(provider) as engine:
+        turn = engine.send("?")
+        until(lambda: any(isinstance(entry.event, Answer) for entry in list(turn.entries)))
+        engine.close()
+        engine.close()
+        fold = ended(turn)
+        assert (last(fold).status, last(fold).answer, last(fold).end.reason) == ("interrupted", "x", "shutdown")
+        assert provider.closed == 1
+        with pytest.raises(EngineClosed):
+            engine.send("?")
+
+
+def test_a_stop_while_the_process_ends_is_an_interruption() -> None:
+    with running(lane([Answer("x"), 60])) as engine:
+        turn = engine.send("?")
+        until(lambda: any(isinstance(entry.event, Answer) for entry in list(turn.entries)))
+        engine.expect_shutdown()
+        engine.stop(turn.turn_id)
+        fold = ended(turn)
+    assert (last(fold).status, last(fold).end.reason) == ("interrupted", "shutdown")
 
 
 def test_two_turns_stream_at_once_and_lanes_can_be_chosen() -> None:
     go = threading.Event()
     a, b = lane([go, *thinker()]), lane(thinker(), id="b")
-    with running(a, b) as engine:
+    with started(ScriptedRoster(a, b)) as run:
+        engine = run.engine
         one, two = engine.send("1", owner="x"), engine.send("2", lanes=["b"], owner="y")
-        assert [turn.prompt for turn in engine.live_turns("x")] == ["1"]
+        assert [turn.prompt for turn in run.turns.live("x")] == ["1"]
         assert last(ended(two), "b").status == "ok" and not one.closed
         assert [info.id for info in two.lanes] == ["b"]
         go.set()
         assert last(ended(one)).status == "ok"
-        assert engine.turn(one.turn_id) is one and engine.live_turns() == []
+        assert run.turns.get(one.turn_id) is one and run.turns.live() == []
         for wrong in (["z"], []):
             with pytest.raises(UnknownLane):
                 engine.send("?", lanes=wrong)
@@ -327,6 +320,14 @@ def test_each_lane_keeps_its_own_history_and_reasoning_stays_here() -> None:
         Message("assistant", "b1", "s1"),
         Message("user", "q2"),
     )
+
+
+def test_the_kind_of_a_turn_is_in_the_log() -> None:
+    with started(ScriptedRoster(lane(thinker()))) as run:
+        turns = [run.engine.send("?"), run.engine.send("?", kind="bench")]
+        run.writer.flush().result()
+        stored = [run.reader.turn(turn.turn_id) for turn in turns]
+    assert [turn and turn.kind for turn in stored] == ["chat", "bench"]
 
 
 def test_identity_carries_model_price_and_the_parameters_of_the_request() -> None:
@@ -375,26 +376,17 @@ def test_a_lane_that_has_just_been_asked_again_is_busy() -> None:
         assert [attempt.attempt_no for attempt in ended(turn).attempts.values()] == [1, 2]
 
 
-class SlowReader:
-    """A log that takes a moment to tell a conversation's turns."""
-
-    def owner_of(self, conversation_id: str) -> str:
-        return ""
-
-    def turn_seqs(self, conversation_id: str) -> list[int]:
-        time.sleep(0.01)
-        return [0, 1]
-
-    def history(self, conversation_id: str, lane: str) -> list[Any]:
-        return []
-
-
-def test_prompts_sent_at_once_are_turns_one_after_another() -> None:
-    with running(lane(*[thinker()] * 6), reader=SlowReader()) as engine, ThreadPoolExecutor() as callers:
-        turns = list(callers.map(lambda n: engine.send(str(n), conversation_id="c"), range(6)))
+def test_prompts_sent_at_once_are_turns_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    with started(ScriptedRoster(lane(*[thinker()] * 7))) as run, ThreadPoolExecutor() as callers:
+        first = run.engine.send("0")
+        seqs = run.reader.turn_seqs
+        slow = threading.Event()  # never set: the log takes a moment to answer
+        monkeypatch.setattr(run.reader, "turn_seqs", lambda conversation: (slow.wait(0.01), seqs(conversation))[1])
+        send = partial(run.engine.send, conversation_id=first.conversation_id)
+        turns = [first, *callers.map(send, "123456")]
         for turn in turns:
             ended(turn)
-    assert sorted(turn.seq for turn in turns) == [2, 3, 4, 5, 6, 7]
+    assert sorted(turn.seq for turn in turns) == [0, 1, 2, 3, 4, 5, 6]
 
 
 def test_a_streaming_lane_is_not_asked_again_but_a_finished_one_beside_it_is() -> None:
@@ -413,7 +405,8 @@ def test_a_streaming_lane_is_not_asked_again_but_a_finished_one_beside_it_is() -
 
 def test_an_edited_prompt_forks_the_conversation_and_the_old_branch_stays() -> None:
     provider = lane(*(thinker("", f"a{k}") for k in range(5)))
-    with running(provider) as engine:
+    with started(ScriptedRoster(provider)) as run:
+        engine = run.engine
         first = engine.send("q0")
         ended(first)
         for prompt in ("q1", "q2"):
@@ -423,8 +416,8 @@ def test_an_edited_prompt_forks_the_conversation_and_the_old_branch_stays() -> N
         then = engine.send("and?", conversation_id=fork.conversation_id)
         ended(then)
         assert (fork.forked_from, fork.forked_at, fork.seq, then.seq) == (first.conversation_id, 1, 1, 2)
-        assert [turn.prompt for turn in engine.recent_turns(fork.conversation_id)] == ["q0", "q1 edited", "and?"]
-        assert [turn.prompt for turn in engine.recent_turns(first.conversation_id)] == ["q0", "q1", "q2"]
+        assert [turn.prompt for turn in run.turns.conversation(fork.conversation_id)] == ["q0", "q1 edited", "and?"]
+        assert [turn.prompt for turn in run.turns.conversation(first.conversation_id)] == ["q0", "q1", "q2"]
     said = [message.content for message in provider.requests[4].messages]
     assert said == ["q0", "a0", "q1 edited", "a3", "and?"]
 

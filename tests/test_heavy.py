@@ -17,6 +17,7 @@ from kimi_ui.engine import Engine
 from kimi_ui.providers import heavy
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
 from kimi_ui.providers.heavy import Candidate, HeavyLane, HeavyProvider
+from tests.support.engine_run import started
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
 from tests.support.waiting import ended, until
 
@@ -32,12 +33,8 @@ class Run:
 
     @contextmanager
     def engine(self) -> Iterator[Engine]:
-        engine = Engine(ScriptedRoster(self.provider), max_retries=0)  # type: ignore[arg-type]
-        engine.start()
-        try:
-            yield engine
-        finally:
-            engine.close()
+        with started(ScriptedRoster(self.provider), max_retries=0) as run:
+            yield run.engine
 
     def fold(self) -> TurnFold:
         with self.engine() as engine:

@@ -162,7 +162,7 @@ def test_delete_asks_first_and_is_for_good(site: ChatSite, page: Page) -> None:
     expect(items(page).locator(".history-title")).to_have_text(["To be kept"])
     expect(page.locator(".start")).to_be_visible()  # it was the one shown
     assert "c=" not in page.url
-    assert site.reader.conversation(gone) == [] and site.engine.recent_turns(gone) == []
+    assert site.reader.conversation(gone) == [] and site.turns.recent(gone) == []
     expect(search(page, "deleted")).to_have_count(0)
     page.wait_for_timeout(150)  # a word to the other tabs is not for this one
     expect(page.locator(".page-notice")).to_be_hidden()
@@ -179,7 +179,7 @@ def test_deleting_what_still_runs_stops_it(site: ChatSite, page: Page) -> None:
     page.locator(".history-yes").click()
     expect(page.locator(".start")).to_be_visible()
     expect(items(page)).to_have_count(0)
-    assert site.engine.live_turns() == []
+    assert site.turns.live() == []
     assert site.reader.conversation(conversation) == []
 
 
@@ -359,7 +359,7 @@ def test_the_conversation_asked_for_last_is_shown(site: ChatSite, page: Page) ->
     page.evaluate("fetch('/kimi/state?new=1').then((response) => response.json())")  # what came late has been looked at
     expect(page.locator(".prompt-text")).to_have_text("Second")
     assert f"c={second}" in page.url
-    assert site.engine.turn(ask(page, "And then?")).conversation_id == second  # type: ignore[union-attr]
+    assert site.turns.get(ask(page, "And then?")).conversation_id == second  # type: ignore[union-attr]
 
 
 def test_a_conversation_opened_while_a_prompt_is_on_its_way_stays(site: ChatSite, page: Page) -> None:
@@ -410,7 +410,7 @@ def test_an_earlier_turn_that_could_not_be_fetched_says_so_and_is_fetched_again(
 
 
 def test_a_blind_turn_tells_nothing_by_its_replay_or_its_export(site: ChatSite, page: Page) -> None:
-    owner = site.engine.turn(ask(page, "Who am I?")).owner  # type: ignore[union-attr]
+    owner = site.turns.get(ask(page, "Who am I?")).owner  # type: ignore[union-attr]
     turn = site.engine.send("Blind", owner=owner, blind=True)
     until(lambda: turn.closed)
     api = page.context.request
@@ -457,7 +457,7 @@ def test_many_conversations_come_in_pages(site: ChatSite, page: Page) -> None:
     owner = owner_of_page(site, page)
     for number in range(45):
         site.engine.send(f"Conversation {number}", owner=owner, lanes=["qwen"])
-    until(lambda: not site.engine.live_turns())
+    until(lambda: not site.turns.live())
     page.reload()
     expect(items(page)).to_have_count(40)
     page.locator(".history-scroller").evaluate("(view) => { view.scrollTop = view.scrollHeight }")
@@ -469,7 +469,7 @@ def test_many_conversations_come_in_pages(site: ChatSite, page: Page) -> None:
 
 def owner_of_page(site: ChatSite, page: Page) -> str:
     turn = ask(page, "Who am I?")
-    owner = site.engine.turn(turn).owner  # type: ignore[union-attr]
+    owner = site.turns.get(turn).owner  # type: ignore[union-attr]
     menu(page, "Who am I?", "Delete")
     page.locator(".history-yes").click()
     expect(items(page)).to_have_count(0)

@@ -6,12 +6,12 @@ from contextlib import aclosing
 from typing import Any
 
 from kimi_ui.core.lane import LaneChoice, LaneSpec, Price
-from kimi_ui.engine import Engine
 from kimi_ui.providers.base import ChatRequest, Message
 from kimi_ui.providers.embedded.provider import EmbeddedLane
 from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
 from kimi_ui.providers.ollama.provider import OllamaLane
 from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
+from tests.support.engine_run import started
 from tests.support.folding import ALONE
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
 from tests.support.upstream import Upstream
@@ -37,9 +37,8 @@ def test_another_model_takes_price_and_vocabulary_with_it() -> None:
 
 def test_a_chosen_model_is_asked_logged_and_asked_again() -> None:
     a, b = kimi(), ScriptedProvider(LaneSpec("b", "B", "openai", model="m"), [thinker()])
-    engine = Engine(ScriptedRoster(a, b))  # type: ignore[arg-type]
-    engine.start()
-    try:
+    with started(ScriptedRoster(a, b)) as run:
+        engine = run.engine
         choices = {"kimi": LaneChoice("k3", {"temperature": 1, "max_tokens": 7}, True)}
         turn = engine.send("q", params={"top_p": 0.5}, choices=choices)
         fold = ended(turn)
@@ -51,15 +50,12 @@ def test_a_chosen_model_is_asked_logged_and_asked_again() -> None:
         engine.retry(turn.turn_id, "kimi")
         ended(turn)
         assert a.requests[1] == a.requests[0]
-    finally:
-        engine.close()
 
 
 def test_reasoning_goes_back_only_where_the_person_says_so() -> None:
     a, b = kimi(), ScriptedProvider(LaneSpec("b", "B", "openai", model="m", send_reasoning=True), [thinker("r", "a")])
-    engine = Engine(ScriptedRoster(a, b))  # type: ignore[arg-type]
-    engine.start()
-    try:
+    with started(ScriptedRoster(a, b)) as run:
+        engine = run.engine
         first = engine.send("q1")
         ended(first)
         choices = {"kimi": LaneChoice(send_reasoning=True), "b": LaneChoice(send_reasoning=False)}
@@ -69,19 +65,16 @@ def test_reasoning_goes_back_only_where_the_person_says_so() -> None:
         assert [info.send_reasoning for info in second.lanes] == [True, False]
         assert a.requests[1].messages[1] == Message("assistant", "a", "r")
         assert b.requests[1].messages[1] == Message("assistant", "a", "")
-        assert engine.history(first.conversation_id, "b") == [("q1", "a", "r"), ("q2", "a", "r")]
-        assert engine.history(first.conversation_id, "b", 1) == [("q1", "a", "r")]
-    finally:
-        engine.close()
+        assert run.turns.history(first.conversation_id, "b") == [(0, "q1", "a", "r"), (1, "q2", "a", "r")]
+        assert run.turns.history(first.conversation_id, "b", 1) == [(0, "q1", "a", "r")]
 
 
 def test_heavys_trajectories_and_aggregator_ask_the_chosen_model() -> None:
     answers = iter(["one", "two", "both"])
     inner = ScriptedProvider(LaneSpec("kimi", "Kimi", "openai", model="k2"), [lambda _: thinker("", next(answers))])
     heavy = HeavyProvider(HeavyLane("heavy", "Heavy", "heavy", of="kimi", width=2, quorum=2), inner)
-    engine = Engine(ScriptedRoster(inner, heavy))  # type: ignore[arg-type]
-    engine.start()
-    try:
+    with started(ScriptedRoster(inner, heavy)) as run:
+        engine = run.engine
         turn = engine.send("q", lanes=["heavy"], choices={"heavy": LaneChoice("k3")})
         fold = ended(turn)
         assert [request.model for request in inner.requests] == ["k3"] * 3
@@ -91,8 +84,6 @@ def test_heavys_trajectories_and_aggregator_ask_the_chosen_model() -> None:
         turn = engine.send("q", lanes=["heavy"])
         assert {attempt.request_model for attempt in ended(turn).attempts.values()} == {"k2"}
         assert (turn.lanes[0].model, turn.lanes[0].chosen_model) == ("k2", "")
-    finally:
-        engine.close()
 
 
 async def test_the_chosen_model_and_the_reasoning_are_in_the_request(upstream: Upstream) -> None:

@@ -12,10 +12,10 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from kimi_ui.config import read_settings
-from kimi_ui.engine import Engine
 from kimi_ui.providers import roster
 from kimi_ui.providers.roster import Roster
 from tests.support.browser import Visitor, served
+from tests.support.engine_run import started
 from tests.support.upstream import Upstream
 
 LANES = """
@@ -54,9 +54,7 @@ def open_tab(browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         """The Lanes tab of an app with these settings. Complaints of the console fail the test."""
         made = Roster(read_settings(env=env, **options))
         made.settle()
-        engine = Engine(made)
-        engine.start()
-        with served(engine, made) as url:
+        with started(made) as run, served(run, made) as url:
             visitor = Visitor(browser, url)
             page = visitor.open()
             page.get_by_role("tab", name="Lanes").click()
@@ -65,7 +63,6 @@ def open_tab(browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             finally:
                 visitor.close()
             assert visitor.problems == []
-        engine.close()
 
     return opened
 

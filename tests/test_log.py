@@ -24,10 +24,11 @@ from kimi_ui.core.events import (
     Usage,
 )
 from kimi_ui.core.lane import LaneSpec, Price
-from kimi_ui.core.turn import LaneInfo, TurnFold, TurnLog
+from kimi_ui.core.turn import Exchange, LaneInfo, TurnFold, TurnLog
 from kimi_ui.engine import Engine
-from kimi_ui.log.reader import Exchange, LogReader
+from kimi_ui.log.reader import LogReader
 from kimi_ui.log.records import Op
+from kimi_ui.turns import Turns
 from tests.support.log import store, writing
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
 from tests.support.turns import Timed, attempt, ended, tokens, turn
@@ -188,7 +189,7 @@ def test_the_engine_and_the_log_together(tmp_path: Path) -> None:
         LaneSpec("a", "A", "openai", model="m", price=Price(1, 2)), [thinker("hm", "one"), thinker("ho", "two")]
     )
     with writing(path) as writer:
-        engine = Engine(ScriptedRoster(lane), writer, reader)
+        engine = Engine(ScriptedRoster(lane), Turns(writer, reader))
         engine.start()
         first = engine.send("1?", owner="me")
         while not first.closed:

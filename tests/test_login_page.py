@@ -9,8 +9,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning
 from kimi_ui.core.lane import LaneSpec
-from kimi_ui.engine import Engine
 from tests.support.browser import SLOW_MS, lane, launched, listening, send, wait_phase
+from tests.support.engine_run import started
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 
 PASSWORD = "open sesame, friend & co"
@@ -25,11 +25,11 @@ def url() -> Iterator[str]:
         LaneSpec("kimi", "Kimi", "openai", model="k"), [[*script, Answer("**Yes**."), Finish("stop")]]
     )
     roster = ScriptedRoster(provider)
-    engine = Engine(roster)  # type: ignore[arg-type]
-    engine.start()
-    with listening(create_app(engine, None, roster, password=PASSWORD)) as url:  # type: ignore[arg-type]
+    with (
+        started(roster) as run,
+        listening(create_app(run.engine, run.turns, roster, password=PASSWORD)) as url,  # type: ignore[arg-type]
+    ):
         yield url
-    engine.close()
 
 
 @pytest.fixture(scope="module")

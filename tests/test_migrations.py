@@ -80,10 +80,10 @@ def test_every_row_and_every_figure_stays(released: Path) -> None:
 
 
 def test_what_was_set_last_counts(released: Path) -> None:
-    bring_up_to_date(released)
     reader = LogReader(released)
-    assert BudgetLog(None, reader).of("owner-me") == Budget(2.5, 0.5)
-    settings = SettingsLog(None, reader).of("main")
+    with writing(released) as writer:
+        assert BudgetLog(writer, reader).of("owner-me") == Budget(2.5, 0.5)
+        settings = SettingsLog(writer, reader).of("main")
     assert settings.system == "Be exact."
     assert not settings.lanes["qwen"].on
     (first, *_) = reader.conversation("main")

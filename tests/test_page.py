@@ -15,8 +15,10 @@ from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Phase, Reaso
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.engine import Engine
 from kimi_ui.providers.base import ProviderError
+from kimi_ui.turns import Turns
 from tests.support.browser import Visitor, lane, send, served, wait_phase
 from tests.support.chat_site import spoken
+from tests.support.engine_run import started
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import until
 
@@ -30,6 +32,7 @@ class Site:
     url: str
     providers: dict[str, ScriptedProvider]
     engine: Engine
+    turns: Turns
 
     def say(self, **scripts: Sequence[Any]) -> None:
         for lane_id, script in scripts.items():
@@ -45,18 +48,15 @@ def endless(kind: type = Reasoning, n: int = 12_000, pause: float = 0.01) -> lis
 def site_once() -> Iterator[Site]:
     providers = {id: ScriptedProvider(LaneSpec(id, id.title(), "openai", model=f"{id}-1"), [[]]) for id in LANES}
     roster = ScriptedRoster(*providers.values())
-    engine = Engine(roster)  # type: ignore[arg-type]
-    engine.start()
-    with served(engine, roster) as url:
-        yield Site(url, providers, engine)
-    engine.close()
+    with started(roster) as run, served(run, roster) as url:
+        yield Site(url, providers, run.engine, run.turns)
 
 
 @pytest.fixture
 def site(site_once: Site) -> Iterator[Site]:
     site_once.say(**dict.fromkeys(LANES, spoken()))
     yield site_once
-    for turn in site_once.engine.live_turns():
+    for turn in site_once.turns.live():
         site_once.engine.stop(turn.turn_id)
 
 

@@ -14,11 +14,11 @@ from playwright.sync_api import Browser, Page, expect
 
 from kimi_ui.core.events import CONNECTED, PREPARING, Answer, Failure, Finish, Phase, Reasoning, Relabel
 from kimi_ui.core.lane import LaneSpec
-from kimi_ui.engine import Engine
 from kimi_ui.providers.base import ChatRequest, ProviderError
 from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
 from kimi_ui.providers.ollama.provider import Ollama, OllamaLane
 from tests.support.browser import SLOW_MS, Visitor, lane, listening, made, send, served, wait_phase
+from tests.support.engine_run import started
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
@@ -28,16 +28,11 @@ from tests.support.waiting import until
 def opened(browser: Browser, *providers: Any, **options: Any) -> Iterator[Page]:
     """The page over these providers; it must not have complained by the end."""
     roster = ScriptedRoster(*providers)
-    engine = Engine(roster)  # type: ignore[arg-type]
-    engine.start()
-    try:
-        with served(engine, roster) as url:
-            visitor = Visitor(browser, url, **options)
-            yield visitor.open()
-            visitor.close()
-            assert visitor.problems == []
-    finally:
-        engine.close()
+    with started(roster) as run, served(run, roster) as url:
+        visitor = Visitor(browser, url, **options)
+        yield visitor.open()
+        visitor.close()
+        assert visitor.problems == []
 
 
 def scripted(*script: Any, id: str = "a", **fields: Any) -> ScriptedProvider:
@@ -414,10 +409,7 @@ def test_a_panel_that_folds_by_itself_hands_on_the_keyboards_focus(browser: Brow
 def test_a_server_that_is_gone_is_told_and_found_again(browser: Browser) -> None:
     end = threading.Event()
     roster = ScriptedRoster(scripted(Phase(CONNECTED), Reasoning("before "), end, Answer("after"), Finish("stop")))
-    engine = Engine(roster)  # type: ignore[arg-type]
-    engine.start()
-    app = made(engine, roster)
-    with listening(app) as url:
+    with started(roster) as run, listening(app := made(run, roster)) as url:
         visitor = Visitor(browser, url)
         page = visitor.open()
         send(page)
@@ -434,4 +426,3 @@ def test_a_server_that_is_gone_is_told_and_found_again(browser: Browser) -> None
         assert lane(page, "a").locator(".reasoning-text").text_content() == "before "
         expect(lane(page, "a", "answer")).to_have_text("after")
         visitor.close()
-    engine.close()

@@ -12,25 +12,22 @@ SCRIPT = """
 import gc, time
 from kimi_ui import process
 
-class Engine:
-    live = ["a turn"]
-    def live_turns(self):
-        return self.live
+live = ["a turn"]
 
 class Node:
     pass
 
 full = []
-gc.callbacks.append(lambda phase, info: phase == "stop" and info["generation"] == 2 and full.append(list(Engine.live)))
+gc.callbacks.append(lambda phase, info: phase == "stop" and info["generation"] == 2 and full.append(list(live)))
 process.LOOK_EVERY_S = 0.005
-process.collect_between_turns(Engine())
+process.collect_between_turns(lambda: not live)
 full.clear()
 kept = []
 while gc.get_count()[2] < 2 * process.DUE:  # lasting objects: Python's own threshold would have collected by now
     kept.append(Node())
 time.sleep(0.1)
 assert full == [], full
-Engine.live = []
+live.clear()
 deadline = time.monotonic() + 20
 while not full:
     assert time.monotonic() < deadline
@@ -38,7 +35,7 @@ while not full:
 assert full[0] == []
 
 process.AT_LATEST_S = 0.0
-Engine.live = ["a turn without end"]
+live.append("a turn without end")
 full.clear()
 while gc.get_count()[2] < process.DUE:
     kept.append(Node())

@@ -34,7 +34,7 @@ def scripted(*scripts: Any, **fields: Any) -> ScriptedProvider:
 def promote(run: Run, turn: TurnLog) -> None:
     entry = promotion(turn, "a")
     assert entry is not None
-    run.engine.add(turn, entry)
+    run.turns.add(turn, entry)
     assert turn.closed and turn.entries[-1].event == Promoted()
 
 

@@ -13,12 +13,12 @@ import pytest
 from kimi_ui.config import ConfigError, Settings, read_settings
 from kimi_ui.core.lane import Price
 from kimi_ui.core.turn import TurnLog
-from kimi_ui.engine import Engine
 from kimi_ui.providers import presets, roster
 from kimi_ui.providers.embedded.backend import EmbeddedBackend
 from kimi_ui.providers.ollama.provider import OllamaState, probe
 from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 from kimi_ui.providers.roster import Roster
+from tests.support.engine_run import started
 from tests.support.upstream import Upstream
 from tests.support.waiting import ended, until
 
@@ -231,11 +231,10 @@ def test_what_the_engine_says_of_its_lanes_is_never_of_an_older_file(
     no_lanes_file_of_the_user: Path, make: Callable[..., Roster]
 ) -> None:
     """An estimate by the old prices would let a turn pass a budget unasked."""
-    engine = Engine(make())
-    assert len(engine.specs) == 3
-    no_lanes_file_of_the_user.write_text(LANES.format(base_url="http://127.0.0.1:9/v1"))
-    assert [spec.id for spec in engine.specs] == ["one"]
-    engine.close()
+    with started(make()) as run:
+        assert len(run.engine.specs) == 3
+        no_lanes_file_of_the_user.write_text(LANES.format(base_url="http://127.0.0.1:9/v1"))
+        assert [spec.id for spec in run.engine.specs] == ["one"]
 
 
 def test_what_was_replaced_is_closed_once_nothing_runs(
@@ -253,25 +252,24 @@ def test_what_was_replaced_is_closed_once_nothing_runs(
 
     monkeypatch.setattr(OpenAICompatible, "aclose", noted)
     made = make()
-    engine = Engine(made)
-    engine.start()
+    with started(made) as run:
+        engine = run.engine
 
-    def ask(model: str) -> TurnLog:
-        lanes = LANES.format(base_url=upstream.base_url).replace("m-1000-2-2", model)
-        no_lanes_file_of_the_user.write_text(lanes)
-        return engine.send("?")
+        def ask(model: str) -> TurnLog:
+            lanes = LANES.format(base_url=upstream.base_url).replace("m-1000-2-2", model)
+            no_lanes_file_of_the_user.write_text(lanes)
+            return engine.send("?")
 
-    ended(ask("m-1000-2-2"))
-    slow = ask("m-50-1000-10")
-    ended(ask("m-1000-3-30"))
-    assert slow.lanes[0].model not in closed, "it still answers"
-    engine.stop(slow.turn_id)
-    until(lambda: closed == ["m-1000-2-2", "m-50-1000-10"])
-    no_lanes_file_of_the_user.unlink()
-    made.refresh()
-    asyncio.run_coroutine_threadsafe(made.close_retired(), engine.loop).result(60)
-    assert len(closed) == 2 and made.provider("one").spec.model == "m-1000-3-30", "of a lane that has just gone"
-    engine.close()
+        ended(ask("m-1000-2-2"))
+        slow = ask("m-50-1000-10")
+        ended(ask("m-1000-3-30"))
+        assert slow.lanes[0].model not in closed, "it still answers"
+        engine.stop(slow.turn_id)
+        until(lambda: closed == ["m-1000-2-2", "m-50-1000-10"])
+        no_lanes_file_of_the_user.unlink()
+        made.refresh()
+        asyncio.run_coroutine_threadsafe(made.close_retired(), engine.loop).result(60)
+        assert len(closed) == 2 and made.provider("one").spec.model == "m-1000-3-30", "of a lane that has just gone"
 
 
 def test_the_default_lanes_file_is_taken_up_when_it_appears(

@@ -66,7 +66,7 @@ def site(upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     from kimi_ui.ui.site import create_app
 
     with session(settings) as opened:
-        app = create_app(opened.engine, opened.reader, opened.roster, password=settings.password)
+        app = create_app(opened.engine, opened.turns, opened.roster, password=settings.password)
         with listening(app) as url:
             yield Site(url, opened, tmp_path)
 

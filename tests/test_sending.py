@@ -11,9 +11,10 @@ import pytest
 
 from kimi_ui.core.events import Event, Opened, Reasoning
 from kimi_ui.core.lane import LaneSpec
-from kimi_ui.engine import Engine, attempts
+from kimi_ui.engine import attempts
 from kimi_ui.providers.http.network import Stream
 from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
+from kimi_ui.turns import Turns
 from tests.support.engine_run import running
 from tests.support.folding import HELLO, NoEngine, run_provider
 from tests.support.scripted import ScriptedProvider
@@ -83,12 +84,12 @@ async def test_requests_connect_side_by_side(closed_after: Callable[[Any], Any])
 class SentTwice(ScriptedProvider):
     """Says twice that its request is sent, the second time later; keeps what the turn's log had at the first."""
 
-    engine: Engine
+    turns: Turns
     entries_then: Sequence[Event] = (Reasoning("never asked"),)
 
     async def stream(self, request: Any, host: Any) -> Any:
         host.sent()
-        self.entries_then = [entry.event for turn in self.engine.live_turns() for entry in turn.entries]
+        self.entries_then = [entry.event for turn in self.turns.live() for entry in turn.entries]
         await asyncio.sleep(5 * attempts.OUT_BY_S)
         host.sent()
         yield Reasoning("word")
@@ -97,7 +98,7 @@ class SentTwice(ScriptedProvider):
 def test_stamps_count_from_the_moment_and_readers_are_told_a_little_later(tmp_path: Path) -> None:
     provider = SentTwice(LaneSpec("a", "A", "openai", model="m"), [[]])
     with running(tmp_path / "log.sqlite3", provider) as run:
-        provider.engine = run.engine
+        provider.turns = run.turns
         turn = run.engine.send("hi")
         until(lambda: turn.closed)
     first, word, *_ = turn.entries

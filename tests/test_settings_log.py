@@ -13,11 +13,11 @@ from kimi_ui.core.branches import Fork
 from kimi_ui.core.conversation_settings import ConversationSettings, LaneSettings
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.core.turn import TurnLog
-from kimi_ui.engine import Engine
 from kimi_ui.log.conversation_settings import SettingsLog
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
-from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
+from tests.support.engine_run import running
+from tests.support.scripted import ScriptedProvider, thinker
 from tests.support.waiting import until
 
 BRIEF = ConversationSettings("Be brief.", {"kimi": LaneSettings(on=False, model="k3", temperature=0.0)})
@@ -40,11 +40,10 @@ def test_settings_are_known_at_once_and_after_a_restart(tmp_path: Path) -> None:
         settings.keep("c2", ConversationSettings("Other."))
         assert settings.of("c1") == BRIEF
         writer.flush().result()
-        assert SettingsLog(None, LogReader(path)).of("c1") == BRIEF
+        assert SettingsLog(writer, LogReader(path)).of("c1") == BRIEF
+        assert SettingsLog(writer, LogReader(path)).of("c2") == ConversationSettings("Other.")
     finally:
         writer.close()
-    assert SettingsLog(None, LogReader(path)).of("c2") == ConversationSettings("Other.")
-    assert SettingsLog(None, None).of("c2") == ConversationSettings()
 
 
 def test_what_is_set_while_the_log_is_read_counts(tmp_path: Path) -> None:
@@ -59,21 +58,16 @@ def test_what_is_set_while_the_log_is_read_counts(tmp_path: Path) -> None:
                 yield db
             settings.keep("c1", BRIEF)
 
-    settings = SettingsLog(None, Slow(path))
+    settings = SettingsLog(writer, Slow(path))
     assert settings.of("c1") == BRIEF and settings.of("c1") == BRIEF
     writer.close()
 
 
 def test_settings_go_with_their_conversation(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
-    writer = LogWriter(path)
-    writer.start()
-    engine = Engine(ScriptedRoster(ScriptedProvider(LaneSpec("a", "A", "openai"), [thinker()])), writer)  # type: ignore[arg-type]
-    engine.start()
-    turn = closed(engine.send("?"))
-    SettingsLog(writer, None).keep(turn.conversation_id, BRIEF)
-    engine.close()
-    writer.close()
+    with running(path, ScriptedProvider(LaneSpec("a", "A", "openai"), [thinker()])) as run:
+        turn = closed(run.engine.send("?"))
+        SettingsLog(run.writer, run.reader).keep(turn.conversation_id, BRIEF)
     with closing(sqlite_utils.Database(path).conn) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
         count = "SELECT count(*) FROM conversation_settings"
@@ -93,18 +87,15 @@ def test_what_cannot_be_read_back_is_as_configured(tmp_path: Path) -> None:
             insert = f"INSERT INTO conversation_settings ({columns}) VALUES (?, ?, '', ?)"
             connection.execute(insert, (change, change, value))
         connection.commit()
-    settings = SettingsLog(None, LogReader(path))
+    settings = SettingsLog(writer, LogReader(path))
     assert settings.of("1") == settings.of("2") == ConversationSettings()
 
 
 def test_forks_are_found_from_every_branch_in_memory_and_in_the_log(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
-    writer, reader = LogWriter(path), LogReader(path)
-    writer.start()
-    provider = ScriptedProvider(LaneSpec("a", "A", "openai"), [thinker()])
-    engine = Engine(ScriptedRoster(provider), writer, reader)  # type: ignore[arg-type]
-    engine.start()
-    try:
+    reader = LogReader(path)
+    with running(path, ScriptedProvider(LaneSpec("a", "A", "openai"), [thinker()])) as run:
+        engine, turns = run.engine, run.turns
         first = closed(engine.send("q0"))
         closed(engine.send("q1", conversation_id=first.conversation_id))
         second = closed(engine.send("q1!", conversation_id=first.conversation_id, fork_at=1))
@@ -112,11 +103,8 @@ def test_forks_are_found_from_every_branch_in_memory_and_in_the_log(tmp_path: Pa
         other = closed(engine.send("else"))
         a, b, c = (turn.conversation_id for turn in (first, second, third))
         whole = [Fork(a), Fork(b, a, 1), Fork(c, b, 0)]
-        assert [fork for fork in engine.forks(b) if fork.conversation_id != other.conversation_id] == whole
-        assert engine.owner_of(b) == "" and engine.owner_of("nothing") is None
-    finally:
-        engine.close()
-        writer.close()
+        assert [fork for fork in turns.forks(b) if fork.conversation_id != other.conversation_id] == whole
+        assert turns.owner_of(b) == "" and turns.owner_of("nothing") is None
     for conversation in (a, b, c):
         assert reader.forks(conversation) == whole
     assert reader.forks(other.conversation_id) == [Fork(other.conversation_id)] and reader.forks("nothing") == []

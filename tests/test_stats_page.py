@@ -24,7 +24,6 @@ from starlette.testclient import TestClient
 
 from kimi_ui.core.events import Flag
 from kimi_ui.core.lane import LaneSpec
-from kimi_ui.engine import Engine
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
 from kimi_ui.stats import sample as samples
@@ -34,6 +33,7 @@ from kimi_ui.ui.stats_tab import StatsView
 from kimi_ui.web.stats import StatsRoutes
 from kimi_ui.web.visitor import COOKIE, owner_of
 from tests.support.browser import Visitor, listening, made, served
+from tests.support.engine_run import started
 from tests.support.log import store, writing
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
 from tests.support.turns import attempt, ended, tokens, turn
@@ -124,19 +124,13 @@ def logged(n: int = 8, **fields: Any) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    path: Path = tmp_path_factory.mktemp("stats") / "log.sqlite3"
-    reader = LogReader(path)
+def site() -> Iterator[Site]:
     lanes = (("kimi", "Kimi K2"), ("qwen", "Qwen"))
     roster = ScriptedRoster(
         *(ScriptedProvider(LaneSpec(id, label, "openai", model="m"), [thinker()]) for id, label in lanes)
     )
-    with writing(path) as writer:
-        engine = Engine(roster, writer, reader)  # type: ignore[arg-type]
-        engine.start()
-        with served(engine, roster, reader) as url:
-            yield Site(url, writer, reader)
-        engine.close()
+    with started(roster) as run, served(run, roster) as url:
+        yield Site(url, run.writer, run.reader)
 
 
 @pytest.fixture
@@ -263,18 +257,13 @@ def test_filters_and_what_was_left_out(visitor: Visitor, site: Site, filled: lis
     assert href == "/kimi/stats/attempts.csv?lanes=qwen&include=suspect"
 
 
-def test_a_page_gradio_has_forgotten_filters_as_before(
-    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_page_gradio_has_forgotten_filters_as_before(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a restart of the app, or once many other pages were opened."""
     monkeypatch.setattr("kimi_ui.ui.app.SESSIONS_KEPT", 1)
-    path = tmp_path / "log.sqlite3"
     roster = ScriptedRoster(ScriptedProvider(LaneSpec("kimi", "Kimi K2", "openai", model="m"), [thinker()]))
-    with writing(path) as writer:
-        store(writer, *logged())
-        engine = Engine(roster, writer, LogReader(path))  # type: ignore[arg-type]
-        app = made(engine, roster, LogReader(path))
-        with listening(app) as url:
+    with started(roster) as run:
+        store(run.writer, *logged())
+        with listening(app := made(run, roster)) as url:
             visitor = Visitor(browser, url)
             first = opened(visitor)
             note = first.locator("#stats-overview .st-note")

@@ -14,11 +14,12 @@ import pytest
 from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.core.turn import TurnLog
-from kimi_ui.engine import Engine
 from kimi_ui.ui.site import create_app
 from kimi_ui.web import stream
 from kimi_ui.web.visitor import COOKIE, owner_of
 from tests.support.browser import listening
+from tests.support.engine_run import Run, started
+from tests.support.log import store
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import until
 
@@ -33,26 +34,9 @@ WORDS = [
 ]
 
 
-class Stored:
-    """A log reader with one turn."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, TurnLog] = {}
-
-    def turn(self, turn_id: str) -> TurnLog | None:
-        return self.kept.get(turn_id)
-
-    def conversation(self, conversation_id: str, with_entries: bool = True) -> list[TurnLog]:
-        assert not with_entries, "what came of every turn is not needed to say which turns there are"
-        return [turn for turn in self.kept.values() if turn.conversation_id == conversation_id]
-
-    def __getattr__(self, name: str) -> Any:
-        raise AssertionError(f"these tests do not read {name} from the log")
-
-
 class Site:
-    def __init__(self, url: str, engine: Engine, provider: ScriptedProvider, app: Any, stored: Stored) -> None:
-        self.url, self.engine, self.provider, self.app, self.stored = url, engine, provider, app, stored
+    def __init__(self, url: str, run: Run, provider: ScriptedProvider, app: Any) -> None:
+        self.url, self.run, self.engine, self.provider, self.app = url, run, run.engine, provider, app
 
     def send(self, script: list[Any], owner: str = OWNER) -> TurnLog:
         self.provider.scripts = [script]
@@ -65,14 +49,12 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    provider, stored = ScriptedProvider(LaneSpec("a", "A", "openai", model="m"), [[]]), Stored()
+    provider = ScriptedProvider(LaneSpec("a", "A", "openai", model="m"), [[]])
     roster = ScriptedRoster(provider)
-    engine = Engine(roster)  # type: ignore[arg-type]
-    engine.start()
-    app = create_app(engine, stored, roster)  # type: ignore[arg-type]
-    with listening(app) as url:
-        yield Site(url, engine, provider, app, stored)
-    engine.close()
+    with started(roster) as run:
+        app = create_app(run.engine, run.turns, roster)  # type: ignore[arg-type]
+        with listening(app) as url:
+            yield Site(url, run, provider, app)
 
 
 class Event:
@@ -200,9 +182,9 @@ def test_a_stored_turn_is_told_like_a_live_one(site: Site) -> None:
     until(lambda: turn.closed)
     with listened(site, turn) as incoming:
         live = next(incoming).data
-    stored = TurnLog("stored", "c", 0, "?", turn.lanes, OWNER, entries=list(turn.entries), closed=True)
-    site.stored.kept["stored"] = stored
-    with listened(site, stored, "?after=5") as incoming:  # its entries may lie in another order: no place in it
+    site.run.writer.flush().result()
+    site.run.turns.forget(turn.conversation_id)
+    with listened(site, turn, "?after=5") as incoming:  # its entries may lie in another order: no place in it
         events = list(incoming)
     assert events[0].data["now_ms"] is None and events[0].data["lanes"] == live["lanes"]
     assert [event.name for event in events] == ["", "end"]
@@ -211,11 +193,11 @@ def test_a_stored_turn_is_told_like_a_live_one(site: Site) -> None:
 def test_a_conversation_is_told_from_log_and_memory_and_only_to_its_owner(site: Site) -> None:
     go = threading.Event()
     turn = site.send([Reasoning("so "), go, Finish("stop")])
-    lanes = turn.lanes
-    site.stored.kept |= {
-        "older": TurnLog("older", turn.conversation_id, -1, "before", lanes, OWNER, closed=True),
-        "theirs": TurnLog("theirs", turn.conversation_id, -2, "not ours", lanes, "somebody", closed=True),
-    }
+    store(
+        site.run.writer,
+        TurnLog("older", turn.conversation_id, -1, "before", turn.lanes, OWNER, closed=True),
+        TurnLog("theirs", turn.conversation_id, -2, "not ours", turn.lanes, "somebody", closed=True),
+    )
     state = httpx.get(f"{site.url}/kimi/state?c={turn.conversation_id}", cookies=OURS, trust_env=False).json()
     assert [one["turn_id"] for one in state["turns"]] == ["older", turn.turn_id]
     by_turn = httpx.get(f"{site.url}/kimi/state?turn={turn.turn_id}", cookies=OURS, trust_env=False).json()

@@ -135,7 +135,7 @@ def test_an_edit_does_not_wait_for_the_branch_it_leaves(site: ChatSite, page: Pa
     answered(page, left)
     assert prompts(page) == ["first", "second, but better"]
     assert [message.content for message in site.qwen.requests[-1].messages if message.role == "user"] == prompts(page)
-    assert [turn.turn_id for turn in site.engine.live_turns()] == [left]
+    assert [turn.turn_id for turn in site.turns.live()] == [left]
     running = page.locator(".history-item[data-running]")
     expect(running).to_have_count(1)
     site.engine.stop(left or "")
@@ -212,7 +212,7 @@ def test_prompts_are_copied_whole_and_a_new_conversation_begins_empty(site: Chat
     expect(page.locator(".start")).to_be_visible()
     expect(page.locator(".turn-prompt")).to_have_count(0)
     second = ask(page, "fresh")
-    turns = [site.engine.turn(turn_id) for turn_id in (first, second)]
+    turns = [site.turns.get(turn_id) for turn_id in (first, second)]
     assert turns[0] and turns[1] and turns[0].conversation_id != turns[1].conversation_id
     assert len(site.qwen.requests[-1].messages) == 1
     page.go_back()
@@ -250,7 +250,7 @@ def test_number_keys_give_a_lane_the_width_and_take_it_back(site: ChatSite, page
     leave_the_field(page)
     page.keyboard.press("Escape")
     expect(page.locator(".strip")).to_have_count(0)
-    assert site.engine.live_turns(), "Esc closed the focus first"
+    assert site.turns.live(), "Esc closed the focus first"
     page.keyboard.press("Escape")
     wait_phase(page, "kimi", "stopped")
     wait_phase(page, "qwen", "stopped")
@@ -310,7 +310,7 @@ def test_a_turn_of_the_command_line_can_be_stopped_and_is_taken_up_as_ones_own(
     site.say(spoken())
     page.get_by_role("button", name="Edit this prompt").click()
     page.locator("#prompt textarea").press("Enter")
-    own = site.engine.turn(answered(page, turn.turn_id))
+    own = site.turns.get(answered(page, turn.turn_id))
     assert own and (own.prompt, own.seq, bool(own.owner)) == ("From a terminal", 0, True)
     assert own.conversation_id != turn.conversation_id
 

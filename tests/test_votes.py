@@ -20,6 +20,7 @@ from kimi_ui.log.writer import LogWriter
 from kimi_ui.stats.sample import Filters
 from kimi_ui.stats.statistics import wilson
 from kimi_ui.stats.votes import LaneVotes, PairVotes, Votes, sentence, votes
+from kimi_ui.turns import Turns
 from kimi_ui.ui.stats_html import voted
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
 from tests.support.waiting import until
@@ -35,7 +36,7 @@ class Setting:
         self.writer.start()
         self.reader = LogReader(path)
         lanes = [ScriptedProvider(LaneSpec(lane, lane.upper(), "openai"), [thinker()]) for lane in ALL]
-        self.engine = Engine(ScriptedRoster(*lanes), self.writer, self.reader)  # type: ignore[arg-type]
+        self.engine = Engine(ScriptedRoster(*lanes), Turns(self.writer, self.reader))  # type: ignore[arg-type]
         self.engine.start()
 
     def turn(self, **options: Any) -> TurnLog:

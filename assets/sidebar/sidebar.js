@@ -49,13 +49,12 @@ class Sidebar {
   async refresh() {
     clearTimeout(this.timer);
     try {
-      const { conversations, more, stored, can_log_out: canLogOut } = await ask("/kimi/conversations");
+      const { conversations, more, can_log_out: canLogOut } = await ask("/kimi/conversations");
       this.logout.hidden = !canLogOut;
       const oldest = conversations.at(-1)?.at_utc ?? "";
       const ids = new Set(conversations.map(({ id }) => id));
       const older = more === null ? [] : [...this.items.values()].map((item) => item.head).filter(({ id, at_utc: at }) => !ids.has(id) && at < oldest);
       if (!older.length) this.more = more;
-      this.stored = stored;
       this.listNote = "";
       this.#show([...conversations, ...older]);
       if (conversations.some(({ id, running }) => running && id !== chat.conversation)) this.#soon(ELSEWHERE_MS);
@@ -102,7 +101,7 @@ class Sidebar {
       h("h3", { class: "history-period" }, name),
       h("ul", {}, ...members.map(({ id }) => this.items.get(id).element)))));
     if (this.list.contains(focused)) focused.focus({ preventScroll: true });
-    if (!heads.length) this.listNote = this.stored ? "Your conversations will stand here." : "Nothing is stored here, so there is no history.";
+    if (!heads.length) this.listNote = "Your conversations will stand here.";
     this.#arrange();
     return undefined;
   }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core.conversation_settings import ConversationSettings, LaneSettings
 from ..core.estimate import Estimate, Total, Typical, estimate, total
@@ -15,21 +15,19 @@ from ..core.lane import LaneSpec
 from ..core.turn import TurnLog
 from ..engine import Engine
 from ..log.typical import typical
+from ..turns import Turns
 from .token_counts import TokenCounts
-
-if TYPE_CHECKING:
-    from ..log.reader import LogReader
 
 TYPICAL_FOR_S = 60.0  # what was typical a minute ago still is
 PER_MESSAGE = 4  # tokens a chat template adds to a message, about
 
 
 class Estimates:
-    """Estimates over one engine and log. ``reader`` None: nothing is known of earlier answers' lengths."""
+    """Estimates for the engine's lanes from the turns so far."""
 
-    def __init__(self, engine: Engine, reader: LogReader | None, counts: TokenCounts) -> None:
+    def __init__(self, engine: Engine, turns: Turns, counts: TokenCounts) -> None:
         self._engine = engine
-        self._reader = reader
+        self._turns = turns
         self._counts = counts
         self._typical: dict[str, tuple[float, Typical | None]] = {}
 
@@ -88,15 +86,13 @@ class Estimates:
         """Everything of earlier turns that goes to the lane again."""
         sends_reasoning = spec.send_reasoning if chosen.send_reasoning is None else chosen.send_reasoning
         texts: list[str] = []
-        for asked, answer, reasoning in self._engine.history(conversation_id, spec.id, before_seq):
+        for _, asked, answer, reasoning in self._turns.history(conversation_id, spec.id, before_seq):
             texts += [asked, answer, reasoning if sends_reasoning else ""]
         return texts
 
     def _usual(self, model: str) -> Typical | None:
-        if self._reader is None:
-            return None
         now = time.monotonic()
         known = self._typical.get(model)
         if known is None or now - known[0] > TYPICAL_FOR_S:
-            known = self._typical[model] = (now, typical(self._reader, model))
+            known = self._typical[model] = (now, typical(self._turns.reader, model))
         return known[1]

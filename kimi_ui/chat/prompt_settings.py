@@ -20,7 +20,7 @@ MAX_DRAFTS = 1000  # visitors who have set something before their first prompt; 
 class PromptSettings:
     """Settings by conversation, and drafts by visitor for a conversation that has not begun."""
 
-    def __init__(self, writer: LogWriter | None, reader: LogReader | None) -> None:
+    def __init__(self, writer: LogWriter, reader: LogReader) -> None:
         self._log = SettingsLog(writer, reader)
         self._drafts: dict[str, ConversationSettings] = {}
 

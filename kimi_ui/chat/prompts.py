@@ -11,6 +11,7 @@ from ..core.turn import TurnLog
 from ..engine import Engine, UnknownTurn
 
 if TYPE_CHECKING:
+    from ..turns import Turns
     from .estimates import Estimates
     from .prompt_settings import PromptSettings
     from .spending import Spending
@@ -65,9 +66,16 @@ class Prompts:
     """Sends prompts and retries over one engine. All of it may read the log, so it belongs on a thread."""
 
     def __init__(
-        self, engine: Engine, uploads: Uploads, settings: PromptSettings, estimates: Estimates, spending: Spending
+        self,
+        engine: Engine,
+        turns: Turns,
+        uploads: Uploads,
+        settings: PromptSettings,
+        estimates: Estimates,
+        spending: Spending,
     ) -> None:
         self._engine = engine
+        self._turns = turns
         self._uploads = uploads
         self._settings = settings
         self._estimates = estimates
@@ -82,14 +90,14 @@ class Prompts:
         if not prompt.text.strip() and not prompt.attachments:
             raise NothingToSend("There is no prompt: write something, or attach a file.")
         conversation, edit = prompt.conversation, prompt.edit
-        if conversation and (whose := self._engine.owner_of(conversation)) != owner:
+        if conversation and (whose := self._turns.owner_of(conversation)) != owner:
             if whose is None:
                 raise Busy("This conversation is not here any more, it was deleted: press New, then send.")
             conversation, edit = "", None  # one that may only be read, the command line's: a new one begins
         if edit and (not conversation or edit.conversation != conversation or edit.seq < 0):
             raise Busy("The prompt being edited is of another conversation: cancel the edit, then send.")
         before_seq = edit.seq if edit else math.inf
-        if any(not turn.closed and turn.seq < before_seq for turn in self._engine.recent_turns(conversation)):
+        if any(not turn.closed and turn.seq < before_seq for turn in self._turns.recent(conversation)):
             raise Busy("The lanes are still answering: wait for them, or stop them.")
         text = fold(prompt.text, self._uploads.of(owner, prompt.attachments))
         settings = self._settings.of(owner, conversation)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..engine import Engine
+from ..turns import Turns
 from .estimates import Estimates
 from .prompt_settings import PromptSettings
 from .prompts import Prompts
@@ -14,20 +15,17 @@ from .token_counts import TokenCounts
 from .uploads import Uploads
 
 if TYPE_CHECKING:
-    from ..log.reader import LogReader
     from ..providers.roster import Roster
 
 
 class ChatServices:
-    """The services over one engine, log and roster. ``budget_usd``: see ``Spending``."""
+    """The services over one engine, its turns and its roster. ``budget_usd``: see ``Spending``."""
 
-    def __init__(
-        self, engine: Engine, reader: LogReader | None, roster: Roster, budget_usd: float | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, turns: Turns, roster: Roster, budget_usd: float | None = None) -> None:
         self.counts = TokenCounts()
         self.uploads = Uploads()
         self.pulls = Pulls(roster)
-        self.settings = PromptSettings(engine.log, reader)
-        self.estimates = Estimates(engine, reader, self.counts)
-        self.spending = Spending(engine, reader, self.estimates, budget_usd)
-        self.prompts = Prompts(engine, self.uploads, self.settings, self.estimates, self.spending)
+        self.settings = PromptSettings(turns.writer, turns.reader)
+        self.estimates = Estimates(engine, turns, self.counts)
+        self.spending = Spending(turns, self.estimates, budget_usd)
+        self.prompts = Prompts(engine, turns, self.uploads, self.settings, self.estimates, self.spending)

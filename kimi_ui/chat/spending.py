@@ -11,18 +11,15 @@ import contextlib
 import threading
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from ..core.branches import tree
 from ..core.budget import Budget, Limit, Spent, question
 from ..core.estimate import Total, together
-from ..engine import Engine
 from ..log.budgets import BudgetLog
 from ..log.spent import spent_on, spent_on_day
+from ..turns import Turns
 from .estimates import Estimates
-
-if TYPE_CHECKING:
-    from ..log.reader import LogReader
 
 SETTLE_S = 2.0  # for what has ended just now to be in the log
 Sent = TypeVar("Sent")
@@ -33,19 +30,16 @@ class OverBudget(ValueError):
 
 
 class Spending:
-    """Sums and budgets over one engine and log. ``reader`` None: nothing is known of what was spent.
+    """Sums and budgets over the turns so far.
 
     ``budget_usd``: what a person may spend a day who has set no limit of their own; None: as much as they like.
     """
 
-    def __init__(
-        self, engine: Engine, reader: LogReader | None, estimates: Estimates, budget_usd: float | None = None
-    ) -> None:
+    def __init__(self, turns: Turns, estimates: Estimates, budget_usd: float | None = None) -> None:
         self.budget_usd = budget_usd
-        self._engine = engine
-        self._reader = reader
+        self._turns = turns
         self._estimates = estimates
-        self._budgets = BudgetLog(engine.log, reader)
+        self._budgets = BudgetLog(turns.writer, turns.reader)
         self._lock = threading.Lock()
 
     def budget(self, owner: str) -> Budget:
@@ -108,21 +102,20 @@ class Spending:
 
     def _running(self, owner: str) -> list[tuple[str, Total]]:
         """Of every turn of theirs that runs: its conversation, and what the lanes that have not ended were to cost."""
-        live = [(turn, turn.running_lanes()) for turn in self._engine.live_turns(owner)]
+        live = [(turn, turn.running_lanes()) for turn in self._turns.live(owner)]
         return [(turn.conversation_id, self._estimates.total_of_turn(turn, lanes)) for turn, lanes in live if lanes]
 
     def _versions(self, conversation_id: str) -> set[str]:
         """The conversation and the others its edited prompts are in; empty for one that has not begun."""
-        return tree(self._engine.forks(conversation_id), conversation_id) if conversation_id else set()
+        return tree(self._turns.forks(conversation_id), conversation_id) if conversation_id else set()
 
     def _today(self, owner: str) -> Spent:
-        return spent_on_day(self._reader, owner, datetime.now(UTC).date().isoformat()) if self._reader else Spent()
+        return spent_on_day(self._turns.reader, owner, datetime.now(UTC).date().isoformat())
 
     def _on(self, conversations: Collection[str]) -> Spent:
-        return spent_on(self._reader, conversations) if self._reader and conversations else Spent()
+        return spent_on(self._turns.reader, conversations) if conversations else Spent()
 
     def _settle(self) -> None:
         """Let what has ended by now reach the log; a log that cannot be written is read as it is."""
-        if self._engine.log is not None:
-            with contextlib.suppress(TimeoutError):
-                self._engine.log.flush().exception(SETTLE_S)
+        with contextlib.suppress(TimeoutError):
+            self._turns.writer.flush().exception(SETTLE_S)

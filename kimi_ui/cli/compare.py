@@ -50,8 +50,8 @@ def run(options: argparse.Namespace) -> int:
         raise CommandError("The prompt is empty; give one in quotes, or - and pipe it in.")
     settings = settings_of(options)
     with interruptible() as interrupt, session(settings) as opened:
-        if opened.writer.problem:
-            complain(opened.writer.problem)
+        if opened.turns.writer.problem:
+            complain(opened.turns.writer.problem)
         opened.roster.settle()
         if interrupt.noted:
             return INTERRUPTED
@@ -83,7 +83,7 @@ def print_result(turn: TurnLog, reader: LogReader, as_json: bool = False) -> lis
     from ..log.files import LogError
     from .compare_view import block
 
-    fold = TurnFold.of(turn).apply_all(list(turn.entries))
+    fold = turn.fold()
     newest = [attempt_id for info in turn.lanes if (attempt_id := fold.current(info.id))]
     try:
         metrics = {row["attempt_id"]: row for row in reader.attempt_metrics(newest)} or metrics_of(turn, counter)

@@ -1,4 +1,4 @@
-"""What commands work on: the log alone, or roster, log and engine, opened in the right order and closed in reverse."""
+"""What commands work on: the log alone, or roster, turns and engine, opened in the right order, closed in reverse."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from ..engine import Engine
 from ..log.files import LogError, LogUnusable, check_place
 from ..log.reader import LogReader
 from ..log.writer import LogWriter
+from ..process import stamp_promptly
 from ..providers.roster import Roster
+from ..turns import Turns
 from .common import CommandError
 
 
@@ -20,9 +22,8 @@ class Session(NamedTuple):
 
     settings: Settings
     roster: Roster
+    turns: Turns
     engine: Engine
-    writer: LogWriter
-    reader: LogReader
 
 
 @contextmanager
@@ -31,14 +32,15 @@ def session(settings: Settings) -> Iterator[Session]:
 
     Raises ``ConfigError``, and ``CommandError`` for a log that cannot be used.
     """
+    stamp_promptly()
     roster = Roster(settings, read_environment)
     writer = _started_writer(settings)
     try:
-        reader = LogReader(settings.db)
-        engine = Engine(roster, writer, reader)
+        turns = Turns(writer, LogReader(settings.db))
+        engine = Engine(roster, turns)
         engine.start()
         try:
-            yield Session(settings, roster, engine, writer, reader)
+            yield Session(settings, roster, turns, engine)
         finally:
             engine.close()
     finally:

@@ -47,23 +47,23 @@ def run(options: argparse.Namespace) -> int:
         def ready(url: str) -> None:
             roster.settle(0)
             print(welcome(url, settings, roster), flush=True)
-            if opened.writer.problem:
-                print(printable(opened.writer.problem), flush=True)
+            if opened.turns.writer.problem:
+                print(printable(opened.turns.writer.problem), flush=True)
             roster.warm_up()
             threading.Thread(target=show_fetching, args=(roster.backend,), name="progress", daemon=True).start()
-            collect_between_turns(opened.engine)
+            collect_between_turns(lambda: not opened.turns.live())
             if settings.browser:
                 threading.Thread(target=webbrowser.open, args=(url,), name="browser", daemon=True).start()
 
         def leave() -> None:
             app.state.streams.closing = True
-            opened.engine.leaving = True  # requests end before the engine is closed, and stop what they asked for
+            opened.engine.expect_shutdown()
 
         try:
             with listening(settings.host, settings.port) as listener:
                 app = create_app(
                     opened.engine,
-                    opened.reader,
+                    opened.turns,
                     roster,
                     hosts=known_hosts(settings.host, settings.more_hosts),
                     password=settings.password,

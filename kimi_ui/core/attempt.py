@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .events import (
@@ -136,6 +136,19 @@ class AttemptFold:
         """The model finished with all of its text in its reasoning, so the user may accept that as the answer."""
         by_itself = self.status == "no_answer" and self.finish_reason == "stop" and OTHER_WORDS.isdisjoint(self.flags)
         return by_itself and bool(self.reasoning.strip()) and not self.promoted
+
+    def copy(self) -> AttemptFold:
+        """A fold of its own: events applied to it leave this one as it is."""
+        return replace(
+            self,
+            text_ns=self.text_ns[:],
+            text_chars=self.text_chars[:],
+            usage=replace(self.usage),
+            meta=replace(self.meta),
+            flags=dict(self.flags),
+            _reasoning=[self.reasoning] if self._reasoning else [],
+            _answer=[self.written_answer] if self._answer else [],
+        )
 
     def apply(self, t_ns: int, event: Event) -> None:
         """Add one event. An attempt ends once: after ``End`` only the user's ``Promoted`` has an effect."""

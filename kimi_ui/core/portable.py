@@ -26,7 +26,7 @@ from .attempt import Attempt
 from .events import Answer, Entry, Event, Opened, Promoted, Reasoning, Relabel, decode, encode
 from .metrics import measure_turn
 from .tokens import CounterFor, count_text
-from .turn import LaneInfo, TurnFold, TurnLog
+from .turn import LaneInfo, TurnLog
 
 FORMAT = "kimi-ui"
 VERSION = 1
@@ -67,7 +67,7 @@ def import_turns(document: Any) -> list[TurnLog]:
 
 def metrics_of(turn: TurnLog, counter: CounterFor) -> dict[str, dict[str, Any]]:
     """The metrics of every attempt of a turn by attempt id, by the columns of ``attempt_metrics``."""
-    fold = TurnFold.of(turn).apply_all(list(turn.entries))
+    fold = turn.fold()
     local = {
         attempt_id: count_text(counter(fold.attempts[attempt_id].tokenizer), one.reasoning, one.written_answer)
         for attempt_id, one in fold.folds.items()
@@ -137,7 +137,7 @@ def _import_turn(data: dict[str, Any]) -> TurnLog:
     turn: TurnLog = _typed(TurnLog, {name: data[name] for name in _PLACE} | {"lanes": lanes})
     turn.entries += _entries(data, lanes)
     turn.closed = True
-    TurnFold.of(turn).apply_all(turn.entries)  # an event of an attempt that was never opened raises here
+    turn.fold()  # an event of an attempt that was never opened raises here
     return turn
 
 

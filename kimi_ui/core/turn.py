@@ -7,11 +7,13 @@ history need no second path. Pure: the clock's value is passed in as ``t0_ns``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from .attempt import Attempt, AttemptFold
 from .events import End, Entry, Opened, Promoted
+from .lane import LaneChoice, LaneSpec
 from .vote import Vote
 
 
@@ -33,6 +35,34 @@ class LaneInfo:
     width: int = 0
     chosen_model: str = ""
     send_reasoning: bool = False
+
+    @classmethod
+    def from_spec(cls, spec: LaneSpec, specs: Mapping[str, LaneSpec], choice: LaneChoice | None = None) -> LaneInfo:
+        """The header of a configured lane; ``specs``: all lanes by id, since a lane may be made of another."""
+        inner = specs.get(spec.of, spec)
+        choice = choice or LaneChoice()
+        model = inner.asking(choice.model).model
+        return cls(
+            id=spec.id,
+            label=spec.label,
+            provider=spec.provider,
+            model=model,
+            stand_in_for=spec.stand_in_for or inner.stand_in_for,
+            how_to_get_real=spec.how_to_get_real or inner.how_to_get_real,
+            of=spec.of,
+            width=spec.width,
+            chosen_model=model if model != spec.model else "",
+            send_reasoning=spec.send_reasoning if choice.send_reasoning is None else choice.send_reasoning,
+        )
+
+
+class Exchange(NamedTuple):
+    """One earlier turn of a conversation as a lane knows it: its number, the prompt, and what the lane answered."""
+
+    seq: int
+    prompt: str
+    answer: str
+    reasoning: str
 
 
 @dataclass
@@ -61,9 +91,22 @@ class TurnLog:
     closed: bool = False
     slots: tuple[str, ...] = ()
     vote: Vote | None = None
+    _folded: tuple[int, TurnFold] | None = field(default=None, init=False, repr=False, compare=False)
 
     def append(self, entry: Entry) -> None:
         self.entries.append(entry)
+
+    def fold(self) -> TurnFold:
+        """What the entries add up to so far. Any thread may call this; the result is for reading only.
+
+        The fold is cached: a further call applies only the entries that have come since. It applies them to a copy,
+        so a fold that was handed out never changes, and readers need no lock.
+        """
+        n_folded, fold = self._folded or (0, TurnFold.of(self))
+        if new := self.entries[n_folded:]:
+            fold = fold.copy().apply_all(new)
+            self._folded = (n_folded + len(new), fold)
+        return fold
 
     def running_lanes(self) -> set[str]:
         """Lanes without a final answer: preparing, streaming, or waiting for a retry.
@@ -107,6 +150,15 @@ class TurnFold:
         """An empty fold for this turn's lanes; feed it ``turn.entries``."""
         return cls(lanes={info.id: LaneState(info) for info in turn.lanes})
 
+    def copy(self) -> TurnFold:
+        """A fold of its own: entries applied to it leave this one as it is."""
+        return TurnFold(
+            lanes={lane: replace(state, attempts=[*state.attempts]) for lane, state in self.lanes.items()},
+            attempts=dict(self.attempts),
+            folds={attempt_id: fold.copy() for attempt_id, fold in self.folds.items()},
+            children={parent_id: [*children] for parent_id, children in self.children.items()},
+        )
+
     def apply(self, entry: Entry) -> None:
         lane = self.lanes[entry.lane]
         if not entry.attempt_id:
@@ -147,7 +199,7 @@ class TurnFold:
 
 def promotion(turn: TurnLog, lane: str) -> Entry | None:
     """The entry that makes the reasoning of the lane's newest attempt its answer; None where that is not possible."""
-    fold = TurnFold.of(turn).apply_all(list(turn.entries))
+    fold = turn.fold()
     one = fold.newest(lane)
     if one is None or not one.can_promote or one.end_ns is None:
         return None

@@ -1,6 +1,5 @@
-"""The engine: owns turns. Everything else reads what it writes."""
+"""The engine: sends turns, stops them, retries lanes. Everything else reads what it writes."""
 
-from .engine import Engine
-from .errors import EngineClosed, LaneBusy, UnknownLane, UnknownTurn
+from .engine import Engine, EngineClosed, KeepsTurns, LaneBusy, UnknownLane, UnknownTurn
 
-__all__ = ["Engine", "EngineClosed", "LaneBusy", "UnknownLane", "UnknownTurn"]
+__all__ = ["Engine", "EngineClosed", "KeepsTurns", "LaneBusy", "UnknownLane", "UnknownTurn"]

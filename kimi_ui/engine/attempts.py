@@ -2,7 +2,7 @@
 
 ``AttemptRun`` is one request from send to ``End``. ``Tries`` is the same request until it succeeds or gives up: each
 try is an attempt of its own, and the failed one's ``End.retry_in_s`` announces the next. Lanes and heavy's children
-are both ``Tries``; there is no second way to run a request.
+are both ``Tries``; there is no second way to run a request. ``sample_lag`` measures how late this loop itself is.
 """
 
 from __future__ import annotations
@@ -12,37 +12,63 @@ import itertools
 import logging
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Protocol
 
 from ..core.attempt import Attempt, AttemptFold
 from ..core.events import End, Entry, Event, Failure, Flag, Opened, Phase
 from ..core.lane import LaneSpec, Limits
 from ..core.turn import TurnLog
 from ..providers.base import ChatRequest, Child, Provider, ProviderError
-from .limits import ENDLESS, LIMIT_FAILURES, MAX_EVENTS, limit_failure
 
 log = logging.getLogger(__name__)
 
 OUT_BY_S = 0.01  # a request that was told to leave is on the wire by then
 CLOCK_JUMP_NS = 2_000_000_000  # wall and monotonic clock further apart than this over one attempt: flagged
+LAG_SAMPLE_S = 0.02
+MAX_EVENTS = 300_000  # more than the tokens of a 262k context; an endless stream must not fill the memory
+
+ENDLESS = Failure(
+    "too_large",
+    f"The stream was cut after {MAX_EVENTS:,} pieces: it would not end.",
+    "Ask for less, or set max_tokens in the lanes file.",
+)
+
+# The stop reasons that are limits: the field of ``Limits``, and what the person reads. Other stop reasons are
+# ``user``, ``quorum``, ``parent`` and ``shutdown``.
+LIMIT_FAILURES = {
+    "timeout_first_token": (
+        "first_token_s",
+        "No token came within {s:g} s.",
+        "The model may be busy or still loading: try again,",
+    ),
+    "timeout_idle": ("idle_s", "The stream went silent for {s:g} s.", "What came so far is kept: try again,"),
+    "timeout_total": (
+        "total_s",
+        "The answer was not finished after {s:g} s.",
+        "What came so far is kept: ask for less,",
+    ),
+}
 
 
-class OpensAttempts(Protocol):
-    """What the engine needs from the log before a request may leave."""
-
-    async def open_attempt(self, attempt: Attempt) -> None: ...
+def limit_failure(reason: str, limits: Limits) -> Failure:
+    """The failure of an attempt that was stopped for ``reason``, a key of ``LIMIT_FAILURES``."""
+    name, message, remedy = LIMIT_FAILURES[reason]
+    return Failure(reason, message.format(s=getattr(limits, name)), f"{remedy} or raise {name} in the lanes file.")
 
 
 @dataclass
 class Context:
-    """What all attempts of a turn share. ``clock_ns`` is monotonic, ``wall_ns`` only looks for clock jumps."""
+    """What all attempts of a turn share.
+
+    ``open_attempt`` returns once the attempt's row is in the log: only then may its request be sent. ``clock_ns`` is
+    monotonic, ``wall_ns`` is only compared with it to find clock jumps.
+    """
 
     turn: TurnLog
-    store: OpensAttempts
+    open_attempt: Callable[[Attempt], Awaitable[None]]
     clock_ns: Callable[[], int]
     wall_ns: Callable[[], int]
     running: set[AttemptRun]
@@ -129,7 +155,7 @@ class AttemptRun:
         ``unsent``: why the request could not even be sent; the attempt then only records that.
         """
         context = self._context
-        await context.store.open_attempt(self.attempt)
+        await context.open_attempt(self.attempt)
         self._start_clock()
         if unsent is not None:
             self._fail(unsent)
@@ -391,3 +417,18 @@ class AttemptHost:
             child.stop(reason)
         if self._started:
             await asyncio.gather(*(child.wait() for child in self._started))
+
+
+async def sample_lag(clock_ns: Callable[[], int], in_flight: Collection[AttemptRun]) -> None:
+    """Measure for ever how late the running loop wakes up, and note it in every attempt in flight.
+
+    A late loop stamps late. ``clock_ns`` is the clock that stamps.
+    """
+    due_ns = clock_ns()
+    while True:
+        await asyncio.sleep(LAG_SAMPLE_S)
+        now_ns = clock_ns()
+        lag_ns = now_ns - due_ns - int(LAG_SAMPLE_S * 1e9)
+        due_ns = now_ns
+        for run in in_flight:
+            run.loop_lag_ns = max(run.loop_lag_ns, lag_ns)

@@ -14,17 +14,17 @@ REMEMBERED = 1000  # budgets set lately: their rows may still be on their way in
 
 
 class BudgetLog:
-    """Budgets by owner. ``writer`` or ``reader`` None: known only while this object lives."""
+    """Budgets by owner."""
 
-    def __init__(self, writer: LogWriter | None, reader: LogReader | None) -> None:
+    def __init__(self, writer: LogWriter, reader: LogReader) -> None:
         self._writer = writer
         self._reader = reader
         self._set: dict[str, Budget] = {}
 
     def of(self, owner: str) -> Budget:
         """A person's budget; no limits where none was set. Reads the log, so it may block."""
-        if owner in self._set or self._reader is None:
-            return self._set.get(owner, Budget())
+        if owner in self._set:
+            return self._set[owner]
         query = "SELECT day_usd, conversation_usd FROM budgets WHERE owner = ? ORDER BY number DESC LIMIT 1"
         with self._reader.connect() as db:
             row = db.execute(query, (owner,)).fetchone()
@@ -35,11 +35,10 @@ class BudgetLog:
         self._set[owner] = budget
         if len(self._set) > REMEMBERED:
             del self._set[next(iter(self._set))]
-        if self._writer is not None:
-            row = {
-                "change_id": uuid.uuid4().hex,
-                "owner": owner,
-                "changed_at_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                **budget._asdict(),
-            }
-            self._writer.write([Op("budgets", row)])
+        row = {
+            "change_id": uuid.uuid4().hex,
+            "owner": owner,
+            "changed_at_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            **budget._asdict(),
+        }
+        self._writer.write([Op("budgets", row)])

@@ -1,7 +1,7 @@
 """Settings of conversations in the log: one row for every change, the newest counts.
 
 Changes are added, never overwritten, so the log tells what was set when; they go with their conversation when that is
-deleted. What was just set is known at once, also before the writer's thread has written it, and without a log.
+deleted. What was just set is known at once, also before the writer's thread has written it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ REMEMBERED = 500  # conversations whose settings were changed or read lately
 
 
 class SettingsLog:
-    """Settings by conversation. ``writer`` or ``reader`` None: known only while this object lives."""
+    """Settings by conversation."""
 
-    def __init__(self, writer: LogWriter | None, reader: LogReader | None) -> None:
+    def __init__(self, writer: LogWriter, reader: LogReader) -> None:
         self._writer = writer
         self._reader = reader
         self._known: OrderedDict[str, ConversationSettings] = OrderedDict()
@@ -39,14 +39,13 @@ class SettingsLog:
     def keep(self, conversation_id: str, settings: ConversationSettings) -> None:
         """Set them, from any thread."""
         self._remember(conversation_id, settings, is_new=True)
-        if self._writer is not None:
-            row = {
-                "change_id": uuid.uuid4().hex,
-                "conversation_id": conversation_id,
-                "changed_at_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                "settings": clean(to_json(settings.as_dict())),
-            }
-            self._writer.write([Op("conversation_settings", row)])
+        row = {
+            "change_id": uuid.uuid4().hex,
+            "conversation_id": conversation_id,
+            "changed_at_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "settings": clean(to_json(settings.as_dict())),
+        }
+        self._writer.write([Op("conversation_settings", row)])
 
     def _remember(self, conversation_id: str, settings: ConversationSettings, is_new: bool) -> ConversationSettings:
         """The settings to go by: what was read is older than what has been set since."""
@@ -60,8 +59,6 @@ class SettingsLog:
         return settings
 
     def _read(self, conversation_id: str) -> ConversationSettings:
-        if self._reader is None:
-            return ConversationSettings()
         query = "SELECT settings FROM conversation_settings WHERE conversation_id = ? ORDER BY number DESC LIMIT 1"
         with self._reader.connect() as db:
             row = db.execute(query, (conversation_id,)).fetchone()

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from ..core.branches import Fork
 from ..core.events import End, Entry, Opened, Promoted
-from ..core.turn import TurnLog
+from ..core.turn import Exchange, TurnLog
 from .files import LogUnreadable
 from .records import read_attempt, read_lanes, whole_events
 from .sqlite.schema import is_older
@@ -27,15 +27,6 @@ from .votes import last_vote, read_slots
 BUSY_S = 2.0
 PAGE = 50
 ID_BATCH = 500  # ids per query, below SQLite's limit on parameters
-
-
-class Exchange(NamedTuple):
-    """One earlier turn of a conversation as a lane knows it: what was asked and what it answered."""
-
-    seq: int
-    prompt: str
-    answer: str
-    reasoning: str
 
 
 class TurnHead(NamedTuple):

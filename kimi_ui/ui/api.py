@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
@@ -29,11 +29,9 @@ from ..core.tokens import AttemptCount
 from ..core.turn import TurnFold, TurnLog
 from ..engine import Engine
 from ..tokenizers import counter
+from ..turns import Turns
 from ..view.failure_words import failure_of
 from ..web.visitor import may_read, visitor_of
-
-if TYPE_CHECKING:
-    from ..log.reader import LogReader
 
 EVERY_S = 0.25
 NOT_ASKED = "Send it after 00:00 UTC, or start the server with a higher KIMI_UI_BUDGET_USD."
@@ -82,7 +80,7 @@ class LaneStates:
         return {**ids, "done": done, "lanes": states}
 
 
-def build(engine: Engine, reader: LogReader | None, estimates: Estimates, spending: Spending) -> None:
+def build(engine: Engine, turns: Turns, estimates: Estimates, spending: Spending) -> None:
     """Add the endpoints to the Blocks being built."""
 
     async def compare(prompt: str, lanes: list[str] | None = None) -> AsyncIterator[dict[str, Any]]:
@@ -112,7 +110,7 @@ def build(engine: Engine, reader: LogReader | None, estimates: Estimates, spendi
 
     def turn(turn_id: str, request: gr.Request) -> dict[str, Any]:
         """One turn by its id, as it is now."""
-        found = engine.turn(turn_id) or (reader.turn(turn_id) if reader else None)
+        found = turns.get(turn_id)
         if found is None or not may_read(found.owner, visitor_of(request)):
             raise gr.Error("There is no such turn.", print_exception=False)
         return LaneStates(told(found)).read()

@@ -8,11 +8,11 @@ import gradio as gr
 
 from ..chat.services import ChatServices
 from ..engine import Engine
+from ..turns import Turns
 from . import api, chat, lanes_tab, stats_tab
 from .gradio_internals import keep_few_sessions, look_rarely
 
 if TYPE_CHECKING:
-    from ..log.reader import LogReader
     from ..providers.roster import Roster
 
 QUEUE_SIZE = 64
@@ -24,10 +24,8 @@ QUEUE_LOOK_S = 0.02
 SESSIONS_KEPT = 50
 
 
-def build(
-    engine: Engine, reader: LogReader | None, roster: Roster, services: ChatServices, private: bool = False
-) -> gr.Blocks:
-    """All tabs and named endpoints over one engine. ``reader`` None: nothing is stored, nothing to review.
+def build(engine: Engine, turns: Turns, roster: Roster, services: ChatServices, private: bool = False) -> gr.Blocks:
+    """All tabs and named endpoints over one engine and its turns.
 
     ``private``: more than one person uses this app, and nobody's statistics are of another's turns.
     """
@@ -38,10 +36,10 @@ def build(
             with gr.Tab("Chat", elem_id="chat"):
                 chat.build()
             with gr.Tab("Stats") as stats:
-                stats_tab.build(reader, stats, lambda: [spec.id for spec in roster.specs], private=private)
+                stats_tab.build(turns.reader, stats, lambda: [spec.id for spec in roster.specs], private=private)
             with gr.Tab("Lanes"):
                 lanes_tab.build()
-        api.build(engine, reader, services.estimates, services.spending)
+        api.build(engine, turns, services.estimates, services.spending)
     keep_few_sessions(blocks, SESSIONS_KEPT)
     blocks.queue(max_size=QUEUE_SIZE, api_open=False, default_concurrency_limit=None)
     look_rarely(blocks, QUEUE_LOOK_S)

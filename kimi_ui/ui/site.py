@@ -22,6 +22,7 @@ from ..chat.services import ChatServices
 from ..config import hidden_from_clients
 from ..engine import Engine
 from ..tokenizers import counter
+from ..turns import Turns
 from ..view.lane_colours import accent_css
 from ..web.commands import CommandRoutes
 from ..web.composer import ComposerRoutes
@@ -36,7 +37,6 @@ from ..web.visitor import VisibleTurns
 from .environment import harden_environment
 
 if TYPE_CHECKING:
-    from ..log.reader import LogReader
     from ..providers.roster import Roster
 
 STYLES = (
@@ -47,7 +47,7 @@ STYLES = (
 
 def create_app(
     engine: Engine,
-    reader: LogReader | None,
+    turns: Turns,
     roster: Roster,
     *,
     hosts: Hosts | None = None,
@@ -61,7 +61,7 @@ def create_app(
     """
 
     async def make() -> FastAPI:
-        app = _create(engine, reader, roster, bool(password), budget_usd)
+        app = _create(engine, turns, roster, bool(password), budget_usd)
         if password:
             app.add_middleware(Login, password=password)
         app.add_middleware(Guard, hosts=hosts or known_hosts("127.0.0.1"))  # added last: outermost
@@ -71,9 +71,7 @@ def create_app(
     return asyncio.run(make())
 
 
-def _create(
-    engine: Engine, reader: LogReader | None, roster: Roster, private: bool, budget_usd: float | None
-) -> FastAPI:
+def _create(engine: Engine, turns: Turns, roster: Roster, private: bool, budget_usd: float | None) -> FastAPI:
     """Gradio is imported here, not before: it takes seconds. ``private``: statistics are of one's own turns only."""
     harden_environment()
     with hidden_from_clients():
@@ -82,10 +80,10 @@ def _create(
     from . import app as page
     from .theme import theme
 
-    chat = ChatServices(engine, reader, roster, budget_usd)
-    visible = VisibleTurns(engine, reader)
-    state = PageState(engine, roster, chat)
-    turns = TurnRoutes(engine, roster, state, visible)
+    chat = ChatServices(engine, turns, roster, budget_usd)
+    visible = VisibleTurns(turns)
+    state = PageState(turns, roster, chat)
+    turn_routes = TurnRoutes(turns, roster, state, visible)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -96,14 +94,14 @@ def _create(
         await asyncio.to_thread(engine.close)
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.state.streams = turns.streams
+    app.state.streams = turn_routes.streams
     app.router.routes += [
-        *turns.routes(),
-        *CommandRoutes(engine, chat, state, visible).routes(),
-        *ConversationRoutes(engine, reader, visible).routes(),
+        *turn_routes.routes(),
+        *CommandRoutes(engine, turns, chat, state, visible).routes(),
+        *ConversationRoutes(engine, turns, visible).routes(),
         *ComposerRoutes(chat, roster, visible).routes(),
         *LaneRoutes(roster, chat.pulls).routes(),
-        *(StatsRoutes(reader, private).routes() if reader is not None else []),
+        *StatsRoutes(turns.reader, private).routes(),
         Mount("/kimi/assets", StaticFiles(directory=ASSETS)),
     ]
     head = f"<style>{accent_css()}</style>" + "".join(
@@ -111,7 +109,7 @@ def _create(
     )
     mounted: FastAPI = gr.mount_gradio_app(
         app,
-        page.build(engine, reader, roster, chat, private),
+        page.build(engine, turns, roster, chat, private),
         path="/",
         footer_links=[],
         run_history=False,

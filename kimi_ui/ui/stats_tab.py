@@ -36,19 +36,13 @@ KEPT = 4  # samples of different filters kept: 10 MB each over 100,000 attempts
 
 
 def build(
-    reader: LogReader | None,
+    reader: LogReader,
     tab: gr.Tab,
     lanes: Callable[[], Sequence[str]],
     *,
     private: bool = False,
 ) -> None:
-    """Fill ``tab``, inside of which this is called. ``lanes``: ids in the page's order, which decides the colours.
-
-    ``reader`` None: nothing is stored, so there is nothing to review.
-    """
-    if reader is None:
-        gr.HTML('<p class="st-empty">Nothing is stored: the app runs without a log.</p>', elem_id="stats")
-        return
+    """Fill ``tab``, inside of which this is called. ``lanes``: ids in the page's order, which decides the colours."""
     view = StatsView(reader, lanes, private)
     with gr.Column(elem_id="stats"):
         with gr.Accordion("Filters", open=False, elem_id="stats-filters"), gr.Row(elem_classes="st-filters"):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.events import End
-from ..core.turn import TurnFold, TurnLog
+from ..core.turn import TurnLog
 from .frames import TurnView
 
 
@@ -15,14 +15,13 @@ def attempt_part(turn: TurnLog, lane: str, number: int) -> dict[str, Any] | None
 
     The part tells that attempt and its children alone; that another try followed is left out.
     """
-    entries = list(turn.entries)
-    fold = TurnFold.of(turn).apply_all(entries)
+    fold = turn.fold()
     attempts = fold.lanes[lane].attempts if lane in fold.lanes else []
     if not 1 <= number <= len(attempts):
         return None
     attempt_id = attempts[number - 1]
     family = {attempt_id, *fold.children.get(attempt_id, ())}
-    only = replace(turn, entries=[_last(entry) for entry in entries if entry.attempt_id in family])
+    only = replace(turn, entries=[_last(entry) for entry in list(turn.entries) if entry.attempt_id in family])
     view = TurnView(only)
     view.catch_up()
     frame = view.frame(None)

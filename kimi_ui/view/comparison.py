@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ..core.compare.conclusion import conclusion
 from ..core.compare.diff import Segment, compare
 from ..core.markdown.safe import clean_text
-from ..core.turn import TurnFold, TurnLog
+from ..core.turn import TurnLog
 
 
 class Source(NamedTuple):
@@ -20,7 +20,7 @@ class Source(NamedTuple):
 
 def sources_of(turn: TurnLog) -> list[Source]:
     """The answers of a turn that are not empty, lanes in their order, each followed by its trajectories."""
-    fold = TurnFold.of(turn).apply_all(list(turn.entries))
+    fold = turn.fold()
     sources: list[Source] = []
     for info in turn.lanes:
         main = fold.current(info.id)

@@ -12,7 +12,7 @@ from ..core.attachments import split
 from ..core.markdown.inert import inert
 from ..core.metric_words import figures
 from ..core.portable import metrics_of
-from ..core.turn import TurnFold, TurnLog
+from ..core.turn import TurnLog
 from ..tokenizers import counter
 
 _FENCES = re.compile(r"`{3,}")
@@ -34,7 +34,7 @@ def _turn(turn: TurnLog, reasoning: bool) -> Iterator[str]:
     yield quoted(typed)
     for attachment in attachments:
         yield folded(f"Attached: {attachment.name}", attachment.text)
-    fold = TurnFold.of(turn).apply_all(turn.entries)
+    fold = turn.fold()
     metrics = metrics_of(turn, counter)
     for info in turn.lanes:
         names = [info.model, f"stand-in for {info.stand_in_for}" if info.stand_in_for else ""]

@@ -32,7 +32,7 @@ def replay_document(turn: TurnLog, *, reasoning: bool = True) -> dict[str, Any]:
     last = moments(turn)[-1:]
     every_ns = max(MOMENT_NS, last[0].play_ns // MAX_TEXT_MOMENTS) if last else MOMENT_NS
     times = [Moment(0, 0, 0), *moments(turn, every_ns)]  # at the click nothing has happened yet
-    fold = TurnFold.of(turn).apply_all(turn.entries)
+    fold = turn.fold()
     newest = {info.id: fold.current(info.id) for info in turn.lanes}
     document = {
         "turn": describe_turn(turn),

@@ -25,6 +25,7 @@ from ..core.turn import TurnLog, promotion
 from ..core.vote import NONE, Vote
 from ..engine import Engine, EngineClosed, LaneBusy, UnknownLane, UnknownTurn
 from ..log.votes import vote_op
+from ..turns import Turns
 from ..view.comparison import sources_of
 from ..view.frames import TurnView, describe_turn
 from .page_state import PageState
@@ -51,10 +52,13 @@ REFUSED = tuple(REFUSALS)
 
 
 class CommandRoutes:
-    """The verbs over one engine and its log."""
+    """The verbs over one engine and its turns."""
 
-    def __init__(self, engine: Engine, chat: ChatServices, state: PageState, visible: VisibleTurns) -> None:
+    def __init__(
+        self, engine: Engine, turns: Turns, chat: ChatServices, state: PageState, visible: VisibleTurns
+    ) -> None:
         self._engine = engine
+        self._turns = turns
         self._chat = chat
         self._state = state
         self._visible = visible
@@ -142,8 +146,7 @@ class CommandRoutes:
             )
         except ValueError as error:
             return refusal(str(error), 422)
-        if self._engine.log is not None:
-            await asyncio.wrap_future(self._engine.log.write([vote_op(turn.turn_id, vote)]))
+        await asyncio.wrap_future(self._turns.writer.write([vote_op(turn.turn_id, vote)]))
         turn.vote = vote
         return Json(describe_turn(turn))
 
@@ -155,10 +158,7 @@ class CommandRoutes:
         entry = None if is_blind(turn) else await asyncio.to_thread(promotion, turn, lane)
         if entry is None:
             return refusal("There is no reasoning here that could stand as the answer. Reload the page.", 409)
-        try:
-            self._engine.add(turn, entry)
-        except EngineClosed as error:
-            return refusal(str(error), 503)
+        self._turns.add(turn, entry)
 
         def news() -> dict[str, Any]:
             view = TurnView(turn)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
@@ -27,15 +27,13 @@ from ..log.erase import ConversationGone
 from ..log.files import LogError
 from ..log.history import PAGE, ConversationHead, head_of, list_conversations
 from ..log.search import Match, search
+from ..turns import Turns
 from ..view.examples import example_names, read_example
 from ..view.export import EXPORTS, export
 from ..view.replay import replay_document
 from .login import LOGGED_IN
 from .respond import Json, json_of, refusal
 from .visitor import VisibleTurns, visitor_of
-
-if TYPE_CHECKING:
-    from ..log.reader import LogReader
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +45,11 @@ RUNNING = "This turn is still running. Wait for it, or stop it."
 
 
 class ConversationRoutes:
-    """The routes over one engine and log. ``reader`` None: nothing is stored, so there is no history."""
+    """The routes over one engine and its turns."""
 
-    def __init__(self, engine: Engine, reader: LogReader | None, visible: VisibleTurns) -> None:
+    def __init__(self, engine: Engine, turns: Turns, visible: VisibleTurns) -> None:
         self._engine = engine
-        self._reader = reader
+        self._turns = turns
         self._visible = visible
 
     def routes(self) -> list[BaseRoute]:
@@ -76,24 +74,23 @@ class ConversationRoutes:
         utc, _, turn_id = request.query_params.get("before", "").partition("~")
         before = (utc, turn_id) if turn_id else None
         heads: list[ConversationHead] = []
-        if self._reader and owner:
-            heads = await asyncio.to_thread(list_conversations, self._reader, owner, before=before)
-        running = {turn.conversation_id: turn for turn in self._engine.live_turns(owner)} if owner else {}
+        if owner:
+            heads = await asyncio.to_thread(list_conversations, self._turns.reader, owner, before=before)
+        running = {turn.conversation_id: turn for turn in self._turns.live(owner)} if owner else {}
         shown = [_describe(head, head.conversation_id in running) for head in heads]
-        if before is None and self._reader:  # begun so lately that its row is still on its way
+        if before is None:  # begun so lately that its row is still on its way
             listed = {head.conversation_id for head in heads}
             shown[:0] = [_begun(turn) for id, turn in running.items() if id not in listed and not turn.seq]
         more = "~".join(heads[-1].cursor) if len(heads) == PAGE else None
         can_log_out = bool(request.scope.get(LOGGED_IN))
-        stored = self._reader is not None
-        return Json({"conversations": shown, "more": more, "stored": stored, "can_log_out": can_log_out})
+        return Json({"conversations": shown, "more": more, "can_log_out": can_log_out})
 
     async def search(self, request: Request) -> Response:
         """The visitor's conversations in which ``q`` is found, with the place."""
         owner = visitor_of(request)
         found: list[Match] = []
-        if self._reader and owner:
-            found = await asyncio.to_thread(search, self._reader, owner, request.query_params.get("q", ""))
+        if owner:
+            found = await asyncio.to_thread(search, self._turns.reader, owner, request.query_params.get("q", ""))
         return Json({"matches": [_describe_match(match) for match in found]})
 
     async def rename(self, request: Request) -> Response:
@@ -101,22 +98,18 @@ class ConversationRoutes:
         conversation_id, owner = await self._visible.own(request)
         title = clean_title(str((await json_of(request)).get("title") or ""))[:MAX_TITLE_CHARS].strip()
         if not title:
-            turns = await asyncio.to_thread(self._reader.conversation, conversation_id, False) if self._reader else []
+            turns = await asyncio.to_thread(self._turns.reader.conversation, conversation_id, False)
             title = title_of(turns[0].prompt) if turns else ""
-        if self._engine.log is None:
-            return refusal("Nothing is stored, so there is nothing to rename.", 409)
-        failed = await _done(self._engine.log.rename_conversation(conversation_id, owner, title))
+        failed = await _done(self._turns.writer.rename_conversation(conversation_id, owner, title))
         return failed or Json({"title": title})
 
     async def delete(self, request: Request) -> Response:
         """Stop what runs, then delete the conversation for good."""
         conversation_id, owner = await self._visible.own(request)
-        if self._engine.log is None:
-            return refusal("Nothing is stored, so there is nothing to delete.", 409)
         await asyncio.to_thread(self._stop, conversation_id)
-        failed = await _done(self._engine.log.delete_conversation(conversation_id, owner))
+        failed = await _done(self._turns.writer.delete_conversation(conversation_id, owner))
         if failed is None:
-            self._engine.forget(conversation_id)
+            self._turns.forget(conversation_id)
         return failed or Json({})
 
     async def versions(self, request: Request) -> Response:
@@ -124,7 +117,7 @@ class ConversationRoutes:
         conversation = await self._visible.asked_for(request.query_params.get("c", ""), visitor_of(request))
         if not conversation:
             return Json({})
-        forks = await asyncio.to_thread(self._engine.forks, conversation)
+        forks = await asyncio.to_thread(self._turns.forks, conversation)
         found = versions(forks, conversation, sorted({fork.forked_at for fork in forks if fork.forked_from}))
         return Json({str(seq): version._asdict() for seq, version in found.items()})
 
@@ -144,9 +137,7 @@ class ConversationRoutes:
         turns = await self._visible.conversation(request.path_params["conversation_id"], visitor_of(request))
         if not turns:
             raise HTTPException(404)
-        head = None
-        if self._reader:
-            head = await asyncio.to_thread(head_of, self._reader, turns[-1].conversation_id)
+        head = await asyncio.to_thread(head_of, self._turns.reader, turns[-1].conversation_id)
         return await self._export(request, turns, head.title if head else title_of(turns[0].prompt))
 
     async def _export(self, request: Request, turns: list[TurnLog], title: str) -> Response:
@@ -175,7 +166,7 @@ class ConversationRoutes:
 
     def _stop(self, conversation_id: str) -> None:
         """Stop the conversation's running turns and wait for their ends. For a thread."""
-        turns = [turn for turn in self._engine.live_turns() if turn.conversation_id == conversation_id]
+        turns = [turn for turn in self._turns.live() if turn.conversation_id == conversation_id]
         for turn in turns:
             self._engine.stop(turn.turn_id)
         deadline = time.monotonic() + STOP_WAIT_S

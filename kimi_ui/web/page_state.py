@@ -11,9 +11,8 @@ from ..chat.services import ChatServices
 from ..core.attachments import split
 from ..core.blind import told
 from ..core.lane import LaneSpec
-from ..core.turn import TurnLog
-from ..engine import Engine
-from ..engine.lane_info import lane_info
+from ..core.turn import LaneInfo, TurnLog
+from ..turns import Turns
 from ..view.frames import describe_turn
 
 if TYPE_CHECKING:
@@ -21,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class PageState:
-    """Describes turns of one engine for the page."""
+    """Describes turns for the page."""
 
-    def __init__(self, engine: Engine, roster: Roster, chat: ChatServices) -> None:
-        self._engine = engine
+    def __init__(self, turns: Turns, roster: Roster, chat: ChatServices) -> None:
+        self._turns = turns
         self._roster = roster
         self._chat = chat
 
@@ -35,7 +34,7 @@ class PageState:
             "lanes": self._lanes(),
             "conversation": turns[-1].conversation_id if turns else None,
             "turns": [self._described(turn) for turn in turns],
-            "notice": self._engine.log.problem if self._engine.log else "",
+            "notice": self._turns.writer.problem,
         }
 
     def _described(self, turn: TurnLog) -> dict[str, Any]:
@@ -63,7 +62,7 @@ def _describe_lane(spec: LaneSpec, specs: Mapping[str, LaneSpec], serving: Servi
     host = urlsplit(spec.base_url or inner.base_url).hostname
     price = spec.price or inner.price
     return {
-        **asdict(lane_info(spec, specs)),
+        **asdict(LaneInfo.from_spec(spec, specs)),
         "served_by": serving.via if serving else " · ".join(part for part in (inner.provider, host) if part),
         "why": " ".join(part for part in (serving.why, serving.why_not_better) if part) if serving else "",
         "why_not": serving.why_not_better if serving else "",

@@ -17,8 +17,8 @@ from starlette.routing import BaseRoute, Route
 
 from ..core.attachments import split
 from ..core.compare.diff import count_words
-from ..core.turn import TurnFold, TurnLog
-from ..engine import Engine
+from ..core.turn import TurnLog
+from ..turns import Turns
 from ..view.attempt_history import attempt_part
 from ..view.comparison import diff_part, sources_of
 from ..view.frames import TurnView
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 
 class TurnRoutes:
-    """Turns as the page reads them, over one engine and roster."""
+    """Turns as the page reads them, with the roster's lanes."""
 
-    def __init__(self, engine: Engine, roster: Roster, state: PageState, visible: VisibleTurns) -> None:
-        self._engine = engine
+    def __init__(self, turns: Turns, roster: Roster, state: PageState, visible: VisibleTurns) -> None:
+        self._turns = turns
         self._roster = roster
         self._state = state
         self._visible = visible
@@ -69,7 +69,7 @@ class TurnRoutes:
             turns = await self._visible.conversation(shown.conversation_id, owner, with_entries=False) if shown else []
         elif conversation := request.query_params.get("c"):
             turns = await self._visible.conversation(conversation, owner, with_entries=False)
-        elif "new" not in request.query_params and owner and (live := self._engine.live_turns(owner)):
+        elif "new" not in request.query_params and owner and (live := self._turns.live(owner)):
             turns = await self._visible.conversation(live[-1].conversation_id, owner, with_entries=False)
         response = Json(await run_in_threadpool(self._state.of, turns))
         give_cookie(request, response)
@@ -93,7 +93,7 @@ class TurnRoutes:
         """A lane's answer as the model wrote it, without its reasoning: of attempt ``attempt``, or the newest."""
         turn = await self._visible.turn_of(request)
         lane = request.path_params["lane"]
-        fold = TurnFold.of(turn).apply_all(list(turn.entries))
+        fold = turn.fold()
         attempts = fold.lanes[lane].attempts if lane in fold.lanes else []
         number = request.query_params.get("attempt", "")
         place = int(number) if number.isdecimal() and len(number) < 6 else len(attempts)

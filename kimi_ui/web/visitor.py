@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import secrets
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,10 +19,7 @@ from starlette.responses import Response
 
 from ..core.blind import told
 from ..core.turn import TurnLog
-from ..engine import Engine
-
-if TYPE_CHECKING:
-    from ..log.reader import LogReader
+from ..turns import Turns
 
 COOKIE = "kimi_owner"
 _YEAR_S = 365 * 24 * 3600
@@ -68,14 +65,10 @@ def give_cookie(request: Request, response: Response) -> None:
 
 
 class VisibleTurns:
-    """What a visitor may see of one engine and log. What is not theirs is not there: 404.
+    """What a visitor may see of the turns. What is not theirs is not there: 404."""
 
-    ``reader`` None: only what is in memory can be shown.
-    """
-
-    def __init__(self, engine: Engine, reader: LogReader | None) -> None:
-        self._engine = engine
-        self._reader = reader
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
 
     async def turn_of(self, request: Request) -> TurnLog:
         """The visitor's turn the path names, as it may be told; 404 if it is not there."""
@@ -90,24 +83,18 @@ class VisibleTurns:
 
     async def found(self, turn_id: str, owner: str) -> TurnLog | None:
         """The turn, running or stored; None if it is not there or not for this visitor to read."""
-        turn = self._engine.turn(turn_id)
-        if turn is None and self._reader is not None:
-            turn = await asyncio.to_thread(self._reader.turn, turn_id)
+        turn = await self._turns.find(turn_id)
         return turn if turn is not None and may_read(turn.owner, owner) else None
 
     async def conversation(self, conversation_id: str, owner: str, with_entries: bool = True) -> list[TurnLog]:
-        """The conversation's turns in order; memory is newer than the log."""
-        turns: dict[int, TurnLog] = {}
-        if self._reader is not None:
-            stored = await asyncio.to_thread(self._reader.conversation, conversation_id, with_entries)
-            turns = {turn.seq: turn for turn in stored}
-        turns |= {turn.seq: turn for turn in self._engine.recent_turns(conversation_id)}
-        return [turns[seq] for seq in sorted(turns) if may_read(turns[seq].owner, owner)]
+        """The conversation's turns in order, those this visitor may read."""
+        turns = await asyncio.to_thread(self._turns.conversation, conversation_id, with_entries)
+        return [turn for turn in turns if may_read(turn.owner, owner)]
 
     async def own(self, request: Request) -> tuple[str, str]:
         """The conversation the path names, and the visitor whose it is; 404 if it is not theirs."""
         conversation_id, owner = request.path_params["conversation_id"], visitor_of(request)
-        if not owner or await asyncio.to_thread(self._engine.owner_of, conversation_id) != owner:
+        if not owner or await asyncio.to_thread(self._turns.owner_of, conversation_id) != owner:
             raise HTTPException(404)
         return conversation_id, owner
 
@@ -119,7 +106,7 @@ class VisibleTurns:
         """
         if not conversation_id:
             return ""
-        whose = await asyncio.to_thread(self._engine.owner_of, conversation_id)
+        whose = await asyncio.to_thread(self._turns.owner_of, conversation_id)
         if whose not in ("", owner):
             raise HTTPException(404)
         return conversation_id if whose == owner else ""

@@ -1,6 +1,6 @@
 """The page under test: the real ASGI app on a free port, and a real Chromium that looks at it.
 
-with served(engine, roster) as url, launched() as browser:
+with served(run, roster) as url, launched() as browser:
     visitor = Visitor(browser, url)          # one person: own cookies, any number of tabs
     page = visitor.open()
     send(page, "Why?"); wait_phase(page, "kimi", "done")
@@ -19,7 +19,7 @@ from typing import Any
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from kimi_ui.engine import Engine
+from .engine_run import Run
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 FLAGS = [
@@ -35,18 +35,18 @@ SLOW_MS = 20_000  # how long a test waits for what must happen; generous, since 
 
 
 @contextmanager
-def served(engine: Engine, roster: Any, reader: Any = None, **options: Any) -> Iterator[str]:
-    """The app over a started engine, on a port of its own, in a thread; yields its URL. Options: ``create_app``'s."""
-    with listening(made(engine, roster, reader, **options)) as url:
+def served(run: Run, roster: Any, **options: Any) -> Iterator[str]:
+    """The app over a running engine, on a port of its own, in a thread; yields its URL. Options: ``create_app``'s."""
+    with listening(made(run, roster, **options)) as url:
         yield url
 
 
-def made(engine: Engine, roster: Any, reader: Any = None, **options: Any) -> Any:
+def made(run: Run, roster: Any, **options: Any) -> Any:
     """The app, from a thread of its own: it is made inside a loop, and Playwright keeps one running in this one."""
     from kimi_ui.ui.site import create_app
 
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(create_app, engine, reader, roster, **options).result()
+        return thread.submit(create_app, run.engine, run.turns, roster, **options).result()
 
 
 @contextmanager

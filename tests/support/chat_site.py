@@ -21,7 +21,9 @@ from kimi_ui.log.writer import LogWriter
 from kimi_ui.providers.base import ChatRequest
 from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
 from kimi_ui.providers.ollama.provider import OllamaLane
+from kimi_ui.turns import Turns
 from tests.support.browser import send, served
+from tests.support.engine_run import started
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import until
 
@@ -51,10 +53,17 @@ class ChatSite:
 
     url: str
     engine: Engine
-    reader: LogReader
-    writer: LogWriter
+    turns: Turns
     kimi: Listing
     qwen: Listing
+
+    @property
+    def reader(self) -> LogReader:
+        return self.turns.reader
+
+    @property
+    def writer(self) -> LogWriter:
+        return self.turns.writer
 
     def say(self, kimi: Sequence[Any] | Callable[[ChatRequest], Any], qwen: Sequence[Any] | None = None) -> None:
         """What the models answer from now on."""
@@ -63,9 +72,9 @@ class ChatSite:
 
     def settle(self) -> None:
         """End what runs, forget what was asked, answer as usual again."""
-        for turn in self.engine.live_turns():
+        for turn in self.turns.live():
             self.engine.stop(turn.turn_id)
-        until(lambda: not self.engine.live_turns())
+        until(lambda: not self.turns.live())
         self.kimi.requests.clear()
         self.qwen.requests.clear()
         self.kimi.listed, self.qwen.listed = (), ()
@@ -86,22 +95,13 @@ def endless(kind: type = Reasoning, n: int = 4000, pause: float = 0.02) -> list[
 @contextmanager
 def open_site(folder: Path, kimi_model: str = "kimi-k2-thinking", **options: Any) -> Iterator[ChatSite]:
     """The app over a new log, or over the one ``folder`` has; ``options`` as ``create_app``'s."""
-    path = folder / "log.sqlite3"
-    writer, reader = LogWriter(path), LogReader(path)
-    writer.start()
     params = {"max_tokens": 32768}
     kimi = Listing(LaneSpec("kimi", "Kimi K2", "openai", model=kimi_model, price=PRICE, params=params), [spoken()])
     qwen = Listing(OllamaLane("qwen", "Qwen3-Coder", "ollama", model="qwen3-coder:30b", price=Price(0, 0)), [spoken()])
     heavy = HeavyProvider(HeavyLane("heavy", "Kimi K2 heavy", "heavy", of="kimi", width=3, quorum=3), kimi)
     roster = Roster(kimi, heavy, qwen)
-    engine = Engine(roster, writer, reader)  # type: ignore[arg-type]
-    engine.start()
-    try:
-        with served(engine, roster, reader, **options) as url:
-            yield ChatSite(url, engine, reader, writer, kimi, qwen)
-    finally:
-        engine.close()
-        writer.close()
+    with started(roster, folder / "log.sqlite3") as run, served(run, roster, **options) as url:
+        yield ChatSite(url, run.engine, run.turns, kimi, qwen)
 
 
 def ask(page: Page, prompt: str = "Why?") -> str:

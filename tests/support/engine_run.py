@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from kimi_ui.engine import Engine
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
 from kimi_ui.providers.base import Provider
+from kimi_ui.turns import Turns
 
 from .scripted import ScriptedRoster
 from .waiting import ended, until
@@ -22,11 +24,18 @@ from .waiting import ended, until
 
 @dataclass
 class Run:
-    """A running engine with a real log."""
+    """A running engine over a real log."""
 
     engine: Engine
-    writer: LogWriter
-    reader: LogReader
+    turns: Turns
+
+    @property
+    def writer(self) -> LogWriter:
+        return self.turns.writer
+
+    @property
+    def reader(self) -> LogReader:
+        return self.turns.reader
 
     def folds(self, turn: TurnLog) -> dict[str, AttemptFold]:
         """Each lane's newest attempt once the turn has ended."""
@@ -49,16 +58,34 @@ class Run:
 
 
 @contextmanager
-def running(path: Path, *providers: Provider, **options: Any) -> Iterator[Run]:
-    """An engine with these lanes and a log at ``path``; everything is closed at the end."""
+def turns_at(path: Path | None = None) -> Iterator[Turns]:
+    """Turns over the log at ``path``, or over one that is gone afterwards."""
+    with ExitStack() as stack:
+        path = path or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "log.sqlite3"
+        writer = LogWriter(path)
+        writer.start()
+        stack.callback(writer.close)
+        yield Turns(writer, LogReader(path))
+
+
+@contextmanager
+def started(roster: Any, path: Path | None = None, **options: Any) -> Iterator[Run]:
+    """A running engine with these lanes and a log as of ``turns_at``; ``options`` are the engine's."""
+    with turns_at(path) as turns:
+        engine = Engine(roster, turns, **options)
+        engine.start()
+        try:
+            yield Run(engine, turns)
+        finally:
+            engine.close()
+
+
+@contextmanager
+def running(path: Path | None, *providers: Provider, **options: Any) -> Iterator[Run]:
+    """``started`` with these providers' lanes; they are closed at the end, too."""
     roster = ScriptedRoster(*providers)
-    writer = LogWriter(path)
-    writer.start()
-    engine = Engine(roster, writer, LogReader(path), **options)  # type: ignore[arg-type]
-    engine.start()
-    try:
-        yield Run(engine, writer, LogReader(path))
-    finally:
-        asyncio.run_coroutine_threadsafe(roster.aclose(), engine.loop).result(10)
-        engine.close()
-        writer.close()
+    with started(roster, path, **options) as run:
+        try:
+            yield run
+        finally:
+            asyncio.run_coroutine_threadsafe(roster.aclose(), run.engine.loop).result(10)

@@ -23,4 +23,4 @@ def until(condition: Callable[[], T]) -> T:
 def ended(turn: TurnLog) -> TurnFold:
     """What a turn came to, once it has ended."""
     until(lambda: turn.closed)
-    return TurnFold.of(turn).apply_all(turn.entries)
+    return turn.fold()
