@@ -13,7 +13,7 @@ from kimi_ui.core.events import Phase, Reasoning
 from kimi_ui.providers.errors import simple
 from kimi_ui.providers.http.text_splitter import Texts
 from kimi_ui.providers.openai_compatible.body import ChatBody
-from tests.support.folding import ASKED, STOP, answer, chat, chunk, cut, run_body, sse, thought
+from tests.support.folding import STOP, TARGET, answer, chat, chunk, cut, run_body, sse, thought
 
 # -- dialects
 
@@ -38,7 +38,7 @@ from tests.support.folding import ASKED, STOP, answer, chat, chunk, cut, run_bod
 )
 def test_reasoning_dialects(delta: dict[str, Any], dialect: str) -> None:
     texts = Texts()
-    got = run_body(ChatBody(ASKED, texts=texts), [sse(chunk(delta), answer("a"), STOP)])
+    got = run_body(ChatBody(TARGET, texts=texts), [sse(chunk(delta), answer("a"), STOP)])
     assert (got.text, got.status, texts.dialect) == (("r", "a"), "ok", dialect)
 
 
@@ -222,11 +222,11 @@ def test_late_things_are_kept_and_flagged() -> None:
 
 
 def test_a_cut_after_the_finish_harms_nothing_and_before_it_is_incomplete() -> None:
-    network = simple("cut", ASKED)
-    whole = run_body(ChatBody(ASKED), [sse(answer("a"), STOP, done=False)], network)
+    network = simple("cut", TARGET)
+    whole = run_body(ChatBody(TARGET), [sse(answer("a"), STOP, done=False)], network)
     assert (whole.status, list(whole.fold.flags)) == ("ok", ["cut_after_finish"])
-    assert run_body(ChatBody(ASKED), [sse(answer("a"), done=False)], network).status == "incomplete"
-    assert run_body(ChatBody(ASKED), [], network).status == "error"
+    assert run_body(ChatBody(TARGET), [sse(answer("a"), done=False)], network).status == "incomplete"
+    assert run_body(ChatBody(TARGET), [], network).status == "error"
 
 
 @pytest.mark.parametrize(
@@ -356,16 +356,16 @@ def test_control_and_bidi_characters_come_through() -> None:
 
 def test_text_limits_end_the_stream_as_length() -> None:
     many = [sse(answer("x" * 100), done=False)] * 50
-    got = run_body(ChatBody(ASKED, texts=Texts(most_answer=1000)), many)
+    got = run_body(ChatBody(TARGET, texts=Texts(most_answer=1000)), many)
     assert (got.status, got.fold.flags) == ("length", {"text_limit": "answer"})
     assert 1000 < len(got.text[1]) <= 1100
     many = [sse(thought("x" * 100), done=False)] * 50
-    got = run_body(ChatBody(ASKED, texts=Texts(most_reasoning=1000)), many)
+    got = run_body(ChatBody(TARGET, texts=Texts(most_reasoning=1000)), many)
     assert (got.status, got.fold.flags) == ("length", {"text_limit": "reasoning"})
 
 
 def test_a_line_without_end_is_given_up() -> None:
-    got = run_body(ChatBody(ASKED), (b"data: " + b"x" * 1_000_000 for _ in range(64)))
+    got = run_body(ChatBody(TARGET), (b"data: " + b"x" * 1_000_000 for _ in range(64)))
     assert (got.kind, got.status) == ("too_large", "error")
-    got = run_body(ChatBody(ASKED, "application/json"), (b"{" + b" " * 1_000_000 for _ in range(64)))
+    got = run_body(ChatBody(TARGET, "application/json"), (b"{" + b" " * 1_000_000 for _ in range(64)))
     assert got.kind == "too_large"

@@ -19,20 +19,28 @@ from kimi_ui.core.events import ERROR_KINDS, Failure
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ProviderError
 from kimi_ui.providers.error_rules import RULES
-from kimi_ui.providers.errors import Asked, from_exception, from_payload, from_status, missing_key, retry_after_s, scrub
+from kimi_ui.providers.errors import (
+    Target,
+    from_exception,
+    from_payload,
+    from_status,
+    missing_key,
+    retry_after_s,
+    scrub,
+)
 from kimi_ui.providers.http.transport import proxy_for
 from kimi_ui.providers.ollama.provider import OLLAMA_SERVER, Ollama, OllamaLane
 from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 
 CANARY = "cpk_canary.0123456789abcdef"
-CHUTES = Asked("https://llm.chutes.ai/v1", "moonshotai/Kimi-K2.6-TEE", "CHUTES_API_KEY", (CANARY,))
-MOONSHOT = Asked("https://api.moonshot.ai/v1", "kimi-k2.6", "MOONSHOT_API_KEY", (CANARY,))
-OPENROUTER = Asked("https://openrouter.ai/api/v1", "moonshotai/kimi-k2-0905", "OPENROUTER_API_KEY", (CANARY,))
-OLLAMA = Asked("http://127.0.0.1:11434", "qwen3-coder:30b", server=OLLAMA_SERVER)
+CHUTES = Target("https://llm.chutes.ai/v1", "moonshotai/Kimi-K2.6-TEE", "CHUTES_API_KEY", (CANARY,))
+MOONSHOT = Target("https://api.moonshot.ai/v1", "kimi-k2.6", "MOONSHOT_API_KEY", (CANARY,))
+OPENROUTER = Target("https://openrouter.ai/api/v1", "moonshotai/kimi-k2-0905", "OPENROUTER_API_KEY", (CANARY,))
+OLLAMA = Target("http://127.0.0.1:11434", "qwen3-coder:30b", server=OLLAMA_SERVER)
 
 
-def refused(asked: Asked, status: int, body: Any, **headers: str) -> ProviderError:
-    return from_status(status, headers, body if isinstance(body, bytes) else orjson.dumps(body), asked)
+def refused(target: Target, status: int, body: Any, **headers: str) -> ProviderError:
+    return from_status(status, headers, body if isinstance(body, bytes) else orjson.dumps(body), target)
 
 
 def detail(text: Any) -> dict[str, Any]:
@@ -47,7 +55,7 @@ QUOTA = {
     "message": "Quota exceeded and account balance is $0.0, please pay with fiat or send tao to 5F",
     "quota_reset_timestamp": "2026-11-22T00:00:00+00:00",
 }
-CASES: list[tuple[Asked, int, Any, str, bool, str]] = [  # asked, status, body, kind, retryable, words that must show
+CASES: list[tuple[Target, int, Any, str, bool, str]] = [  # asked, status, body, kind, retryable, words that must show
     # Chutes: FastAPI shape
     (CHUTES, 429, detail("Infrastructure is at maximum capacity, try again later"), "capacity", True, "at capacity"),
     (CHUTES, 429, detail("model is under maintenance"), "capacity", False, "maintenance"),
@@ -207,8 +215,8 @@ CASES: list[tuple[Asked, int, Any, str, bool, str]] = [  # asked, status, body, 
 
 
 @pytest.mark.parametrize(("asked", "status", "body", "kind", "retryable", "words"), CASES)
-def test_refusals(asked: Asked, status: int, body: Any, kind: str, retryable: bool, words: str) -> None:
-    made = refused(asked, status, body)
+def test_refusals(target: Target, status: int, body: Any, kind: str, retryable: bool, words: str) -> None:
+    made = refused(target, status, body)
     failure = made.failure
     assert (failure.kind, made.retryable) == (kind, retryable), failure
     assert words in f"{failure.message} {failure.remedy} {failure.command} {failure.detail}", failure

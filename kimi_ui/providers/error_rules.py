@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 
 
-class Rule(NamedTuple):
+class ErrorRule(NamedTuple):
     """Fits if the status is among ``statuses`` (empty: any), the words match, and the gateway is the one named."""
 
     statuses: tuple[int, ...]
@@ -37,7 +37,7 @@ _PICK = "Choose an id from the provider's list (Lanes tab, or `python -m kimi_ui
 _ANOTHER = "Choose another model or route in the lanes file."
 
 # Stands before every rule that speaks of the key, for lanes that name none.
-NO_KEY_NAMED = Rule(
+NO_KEY_NAMED = ErrorRule(
     (401,),
     r"",
     "auth",
@@ -45,31 +45,31 @@ NO_KEY_NAMED = Rule(
     'Write api_key_env = "NAME_OF_THE_VARIABLE" into the lane, and set that variable in the environment or in .env.',
 )
 
-RULES: tuple[Rule, ...] = (
+RULES: tuple[ErrorRule, ...] = (
     # -- money: asking again costs time and helps nobody
-    Rule(
+    ErrorRule(
         (0, 402, 403, 429),
         r"usage cap",
         "billing",
         "The subscription at {gateway} has reached its usage cap.",
         "The windows (4 hours and a month at Chutes) reset by themselves; wait, or add balance.",
     ),
-    Rule(
+    ErrorRule(
         (402,),
         r"quota exceeded",
         "billing",
         "The quota at {gateway} is used up and the balance is empty.",
         "Wait for the quota's reset (the details say when), or add balance at {gateway}.",
     ),
-    Rule(
+    ErrorRule(
         (402,),
         r"subscription",
         "billing",
         "{model} needs a higher subscription at {gateway} or a positive balance.",
         _TOP_UP,
     ),
-    Rule((402,), r"", "billing", "{gateway} wants to be paid before it answers.", _TOP_UP),
-    Rule(
+    ErrorRule((402,), r"", "billing", "{gateway} wants to be paid before it answers.", _TOP_UP),
+    ErrorRule(
         (0, 403, 429),
         r"insufficient_quota|exceeded_current_quota|exceeded your current quota|insufficient balance|billing"
         rf"|account balance|positive balance|\A(?!(?s:.)*(?:{_PACE}))(?s:.)*quota exceeded",
@@ -78,7 +78,7 @@ RULES: tuple[Rule, ...] = (
         _TOP_UP,
     ),
     # -- who may ask
-    Rule(
+    ErrorRule(
         (401,),
         r"",
         "auth",
@@ -86,14 +86,14 @@ RULES: tuple[Rule, ...] = (
         "Keys of api.moonshot.ai and api.moonshot.cn are not interchangeable: check key and region (base_url).",
         gateway="Moonshot",
     ),
-    Rule(
+    ErrorRule(
         (0, 403),
         r"moderation|flagged|content.?filter|content policy",
         "content_filter",
         "{gateway} refused the prompt for its content.",
         "Put it another way, or choose another model.",
     ),
-    Rule(
+    ErrorRule(
         (401, 403),
         r"",
         "auth",
@@ -101,14 +101,14 @@ RULES: tuple[Rule, ...] = (
         "Check the key (copied whole? still valid? allowed to use {model}?).",
     ),
     # -- the model
-    Rule(
+    ErrorRule(
         (0, 400),
         r"does not support thinking|invalid think value",
         "bad_request",
         "{model} does not support thinking.",
         "Remove `think` from the lane.",
     ),
-    Rule(
+    ErrorRule(
         (404,),
         r"model .*not found|try pulling",
         "model_missing",
@@ -117,7 +117,7 @@ RULES: tuple[Rule, ...] = (
         command="ollama pull {model}",
         gateway="Ollama",
     ),
-    Rule(
+    ErrorRule(
         (0, 400, 500),
         r"pull model manifest",
         "model_missing",
@@ -125,7 +125,7 @@ RULES: tuple[Rule, ...] = (
         "Check the spelling at ollama.com/library.",
         gateway="Ollama",
     ),
-    Rule(
+    ErrorRule(
         (0, 400, 404, 410, 422),
         r"model[ _]?not[ _]?found|resource_not_found|no endpoints found|not a valid model|model .*(not exist|not found)"
         r"|(unknown|invalid|no such|unsupported) model|model .*(retired|deprecated|no longer)|not found the model",
@@ -133,7 +133,7 @@ RULES: tuple[Rule, ...] = (
         "{gateway} does not know the model {model}; ids get retired.",
         _PICK,
     ),
-    Rule(
+    ErrorRule(
         (404, 405),
         r"",
         "bad_url",
@@ -141,14 +141,14 @@ RULES: tuple[Rule, ...] = (
         "Check base_url: most end in /v1, once, and without /chat/completions.",
     ),
     # -- the request
-    Rule(
+    ErrorRule(
         (400,),
         r"https (port|server)",
         "tls",
         "{host} speaks TLS on this port, and base_url says http://.",
         "Write https:// in base_url.",
     ),
-    Rule(
+    ErrorRule(
         (0, 400, 413, 422),
         r"context.?(length|window|size)|maximum context|model token limit|too many tokens|prompt is too long"
         r"|input length|exceeds? the available context",
@@ -156,26 +156,26 @@ RULES: tuple[Rule, ...] = (
         "The conversation is too long for {model}.",
         "Start a new conversation, or lower max_tokens in the lane's params.",
     ),
-    Rule(
+    ErrorRule(
         (0, 400, 422),
         r"content.?filter|high risk",
         "content_filter",
         "{gateway} refused the prompt for its content.",
         "Put it another way, or choose another model.",
     ),
-    Rule(
+    ErrorRule(
         (0, 400, 422),
         r"temperature",
         "bad_request",
         "{model} does not take this temperature.",
         "Remove `temperature` from the lane's params: Kimi K2.5 and later allow their own only.",
     ),
-    Rule((426,), r"", "bad_request", "{model} is not the kind of model the request insists on (TEE).", _ANOTHER),
-    Rule((413,), r"", "too_large", "{gateway} finds the request too large.", "Start a new conversation."),
+    ErrorRule((426,), r"", "bad_request", "{model} is not the kind of model the request insists on (TEE).", _ANOTHER),
+    ErrorRule((413,), r"", "too_large", "{gateway} finds the request too large.", "Start a new conversation."),
     # -- not now
-    Rule((), r"under maintenance", "capacity", "{model} is under maintenance at {gateway}.", _ANOTHER),
-    Rule((), r"currently disabled", "capacity", "{model} is switched off at {gateway}.", _ANOTHER),
-    Rule(
+    ErrorRule((), r"under maintenance", "capacity", "{model} is under maintenance at {gateway}.", _ANOTHER),
+    ErrorRule((), r"currently disabled", "capacity", "{model} is switched off at {gateway}.", _ANOTHER),
+    ErrorRule(
         (503,),
         r"no instances available",
         "capacity",
@@ -183,7 +183,7 @@ RULES: tuple[Rule, ...] = (
         _WAIT,
         retryable=True,
     ),
-    Rule(
+    ErrorRule(
         (503,),
         r"server busy|maximum pending",
         "capacity",
@@ -192,7 +192,7 @@ RULES: tuple[Rule, ...] = (
         retryable=True,
         gateway="Ollama",
     ),
-    Rule(
+    ErrorRule(
         (0, 429, 502, 503, 529),
         r"capacity|overloaded|insufficient_system_resource|no instances|try again later",
         "capacity",
@@ -200,7 +200,7 @@ RULES: tuple[Rule, ...] = (
         _WAIT,
         retryable=True,
     ),
-    Rule(
+    ErrorRule(
         (429,),
         r"",
         "rate_limit",
@@ -208,7 +208,7 @@ RULES: tuple[Rule, ...] = (
         "Wait a moment; fewer lanes or a smaller heavy width ask less often.",
         retryable=True,
     ),
-    Rule(
+    ErrorRule(
         (0,),
         r"rate.?limit|quota exceeded",
         "rate_limit",
@@ -217,14 +217,14 @@ RULES: tuple[Rule, ...] = (
         retryable=True,
     ),
     # -- the server broke
-    Rule(
+    ErrorRule(
         (0, 500),
         r"requires more system memory|out of memory|cudamalloc",
         "backend_died",
         "{gateway} has not enough memory for {model}.",
         "Close other programs, lower num_ctx, or choose a smaller model.",
     ),
-    Rule(
+    ErrorRule(
         (0, 500, 502),
         r"runner process|has terminated|unexpectedly stopped|segmentation fault",
         "backend_died",
@@ -232,11 +232,13 @@ RULES: tuple[Rule, ...] = (
         "Try again; if it stays so, look into the server's log.",
         retryable=True,
     ),
-    Rule((503, 529), r"", "capacity", "{gateway} is busy ({status}).", _WAIT, retryable=True),
-    Rule((408, 409, 425, 500, 502, 504), r"", "upstream", "{gateway} failed ({status}).", _WAIT, retryable=True),
-    Rule((0,), r"", "upstream", "{gateway} broke off with an error.", _WAIT, retryable=True),
-    Rule(tuple(range(500, 600)), r"", "upstream", "{gateway} failed ({status}).", "Try another route.", retryable=True),
-    Rule(
+    ErrorRule((503, 529), r"", "capacity", "{gateway} is busy ({status}).", _WAIT, retryable=True),
+    ErrorRule((408, 409, 425, 500, 502, 504), r"", "upstream", "{gateway} failed ({status}).", _WAIT, retryable=True),
+    ErrorRule((0,), r"", "upstream", "{gateway} broke off with an error.", _WAIT, retryable=True),
+    ErrorRule(
+        tuple(range(500, 600)), r"", "upstream", "{gateway} failed ({status}).", "Try another route.", retryable=True
+    ),
+    ErrorRule(
         (),
         r"",
         "bad_request",

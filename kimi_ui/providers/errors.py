@@ -22,7 +22,7 @@ import httpx
 
 from ..core.events import Failure
 from .base import ProviderError
-from .error_rules import NO_KEY_NAMED, RULES, Rule
+from .error_rules import NO_KEY_NAMED, RULES, ErrorRule
 from .http.ndjson import loads
 from .http.transport import proxy_for
 
@@ -52,8 +52,8 @@ class ServerWords:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Who was asked for what: all that a sentence about a failure needs. ``secrets`` are what must never show."""
+class Target:
+    """The server and model a request goes to: what a sentence about a failure needs. ``secrets`` must never show."""
 
     base_url: str
     model: str = ""
@@ -135,7 +135,7 @@ def words_of(body: Any) -> str:
     return " · ".join(dict.fromkeys(filter(None, told)))
 
 
-def from_status(status: int, headers: Mapping[str, str], body: bytes, asked: Asked) -> ProviderError:
+def from_status(status: int, headers: Mapping[str, str], body: bytes, target: Target) -> ProviderError:
     """The error an HTTP status other than 2xx stands for. ``body`` may be cut short."""
     parsed = loads(body)
     words = words_of(parsed.value) if parsed.ok else _readable(body)
@@ -143,16 +143,16 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, asked: Ask
         to = urlsplit(headers.get("location", "")).netloc.rpartition("@")[2]
         return _error(
             "redirect",
-            f"{asked.gateway} redirects the request{f' to {to}' if to else ''}, and redirects are not followed.",
+            f"{target.gateway} redirects the request{f' to {to}' if to else ''}, and redirects are not followed.",
             "Set the lane's base_url to the address that answers by itself.",
-            asked,
+            target,
             words,
             status,
         )
-    return _by_rule(status, words, asked, retry_after_s(headers))
+    return _by_rule(status, words, target, retry_after_s(headers))
 
 
-def from_payload(payload: Any, asked: Asked, streaming: bool = False) -> ProviderError:
+def from_payload(payload: Any, target: Target, streaming: bool = False) -> ProviderError:
     """The error a body or a stream reports with HTTP status 200, in whatever shape.
 
     ``streaming``: the stream had begun. Then a 404 in it is another server's, behind the one that was asked.
@@ -167,38 +167,38 @@ def from_payload(payload: Any, asked: Asked, streaming: bool = False) -> Provide
         status = 0
     if not 400 <= status < 600 or (streaming and status in (404, 405)):
         status = 0
-    return _by_rule(status, words_of(inner), asked, None)
+    return _by_rule(status, words_of(inner), target, None)
 
 
-def _by_rule(status: int, words: str, asked: Asked, wait_s: float | None) -> ProviderError:
+def _by_rule(status: int, words: str, target: Target, wait_s: float | None) -> ProviderError:
     lower = words.lower()
     for rule in RULES:
-        if rule.fits(status, lower, asked.gateway):
-            if (status, rule.kind, asked.key_env) == (401, "auth", ""):
+        if rule.fits(status, lower, target.gateway):
+            if (status, rule.kind, target.key_env) == (401, "auth", ""):
                 rule = NO_KEY_NAMED
-            return _of_rule(rule, status, words, asked, wait_s)
+            return _of_rule(rule, status, words, target, wait_s)
     raise AssertionError("the last rule fits everything")
 
 
-def _of_rule(rule: Rule, status: int, words: str, asked: Asked, wait_s: float | None) -> ProviderError:
+def _of_rule(rule: ErrorRule, status: int, words: str, target: Target, wait_s: float | None) -> ProviderError:
     names = {
-        "gateway": asked.gateway,
-        "host": asked.host,
-        "model": asked.model or "the model",
-        "key": asked.key_env or "the lane's api_key_env",
+        "gateway": target.gateway,
+        "host": target.host,
+        "model": target.model or "the model",
+        "key": target.key_env or "the lane's api_key_env",
         "status": f"HTTP {status}" if status else "an error in the stream",
     }
     message, remedy = rule.message.format(**names), rule.remedy.format(**names)
-    error = _error(rule.kind, message, remedy, asked, words, status or None, rule.command.format(**names))
+    error = _error(rule.kind, message, remedy, target, words, status or None, rule.command.format(**names))
     error.retryable, error.retry_after_s = rule.retryable, wait_s
     return error
 
 
 def _error(
-    kind: str, message: str, remedy: str, asked: Asked, detail: str = "", status: int | None = None, command: str = ""
+    kind: str, message: str, remedy: str, target: Target, detail: str = "", status: int | None = None, command: str = ""
 ) -> ProviderError:
-    detail = scrub(" ".join(detail.split()), asked.secrets)
-    failure = Failure(kind, scrub(message, asked.secrets), remedy, command, detail, status)
+    detail = scrub(" ".join(detail.split()), target.secrets)
+    failure = Failure(kind, scrub(message, target.secrets), remedy, command, detail, status)
     return ProviderError(failure)
 
 
@@ -213,11 +213,11 @@ def _readable(body: bytes) -> str:
 # -- what no status tells
 
 
-def simple(kind: str, asked: Asked, detail: str = "", retryable: bool = False) -> ProviderError:
+def simple(kind: str, target: Target, detail: str = "", retryable: bool = False) -> ProviderError:
     """An error of the stream itself; ``kind`` is a key of ``_SENTENCES``."""
     message, remedy = _SENTENCES[kind]
-    names = {"gateway": asked.gateway, "host": asked.host, "path": asked.server.path}
-    error = _error(_KINDS.get(kind, kind), message.format(**names), remedy.format(**names), asked, detail)
+    names = {"gateway": target.gateway, "host": target.host, "path": target.server.path}
+    error = _error(_KINDS.get(kind, kind), message.format(**names), remedy.format(**names), target, detail)
     error.retryable = retryable
     return error
 
@@ -281,76 +281,80 @@ def _chain(error: BaseException) -> list[BaseException]:
     return found
 
 
-def from_exception(error: BaseException, asked: Asked) -> ProviderError:
+def from_exception(error: BaseException, target: Target) -> ProviderError:
     """The error a failed connection or a broken body stands for; any exception of the HTTP libraries."""
     chain = _chain(error)
     for inner in chain:
         if isinstance(inner, ssl.SSLError) and not isinstance(inner, ssl.SSLWantReadError | ssl.SSLWantWriteError):
-            return _tls(inner, asked)
-        if isinstance(inner, socket.gaierror) and not proxy_for(asked.base_url):
-            made = _error("dns", f"The name {asked.host} cannot be resolved.", _SPELLING, asked, str(inner))
+            return _tls(inner, target)
+        if isinstance(inner, socket.gaierror) and not proxy_for(target.base_url):
+            made = _error("dns", f"The name {target.host} cannot be resolved.", _SPELLING, target, str(inner))
             made.retryable = inner.errno == socket.EAI_AGAIN
             return made
         if isinstance(inner, ConnectionRefusedError | socket.gaierror):
-            return _unreachable(asked, "refused the connection", inner)
+            return _unreachable(target, "refused the connection", inner)
     for inner in chain:
         if isinstance(inner, httpx.HTTPError):
-            return _http(inner, asked)
+            return _http(inner, target)
         if isinstance(inner, httpx.InvalidURL | ValueError):
-            return _bad_url(inner, asked)
-    return simple("cut", asked, f"{type(error).__name__}: {error}", retryable=True)
+            return _bad_url(inner, target)
+    return simple("cut", target, f"{type(error).__name__}: {error}", retryable=True)
 
 
 _PROXY = "Check HTTP_PROXY and HTTPS_PROXY in the environment."
 _SPELLING = "Check the spelling of base_url and the network connection."
 
 
-def _http(error: Exception, asked: Asked) -> ProviderError:
+def _http(error: Exception, target: Target) -> ProviderError:
     text = f"{type(error).__name__}: {error}"
     match error:
         case httpx.ConnectTimeout() | httpx.PoolTimeout():
-            return _unreachable(asked, "did not accept a connection in time", error)
+            return _unreachable(target, "did not accept a connection in time", error)
         case httpx.ConnectError():
-            return _unreachable(asked, "cannot be reached", error)
+            return _unreachable(target, "cannot be reached", error)
         case httpx.ProxyError():
-            return _error("connect", f"The proxy did not let the request through to {asked.host}.", _PROXY, asked, text)
+            return _error(
+                "connect", f"The proxy did not let the request through to {target.host}.", _PROXY, target, text
+            )
         case httpx.ReadTimeout():
-            return _error("timeout_idle", f"{asked.gateway} went silent.", "Try again.", asked, text)
+            return _error("timeout_idle", f"{target.gateway} went silent.", "Try again.", target, text)
         case httpx.RemoteProtocolError() if not _is_cut(str(error)):
             if "\\x15\\x03" in str(error):  # a TLS alert where a status line should be
-                return from_status(400, {}, b"HTTP request sent to an HTTPS port", asked)
+                return from_status(400, {}, b"HTTP request sent to an HTTPS port", target)
             large = "too long" in str(error).lower() or "too many" in str(error).lower()
-            return simple("too_large" if large else "protocol", asked, text)
+            return simple("too_large" if large else "protocol", target, text)
         case httpx.LocalProtocolError():
-            return _bad_key(asked.key_env)  # nothing of the error is shown: it quotes the header
+            return _bad_key(target.key_env)  # nothing of the error is shown: it quotes the header
         case httpx.UnsupportedProtocol():
-            return _bad_url(error, asked)
+            return _bad_url(error, target)
         case _:
-            return simple("cut", asked, text, retryable=True)
+            return simple("cut", target, text, retryable=True)
 
 
-def _bad_url(error: Exception, asked: Asked) -> ProviderError:
+def _bad_url(error: Exception, target: Target) -> ProviderError:
     text = f"{type(error).__name__}: {error}"
-    return _error("bad_url", f"{asked.host} is no usable base_url.", "It starts with https://.", asked, text)
+    return _error("bad_url", f"{target.host} is no usable base_url.", "It starts with https://.", target, text)
 
 
 def _is_cut(text: str) -> bool:
     return any(words in text for words in ("disconnected", "peer closed", "incomplete", "without sending"))
 
 
-def _unreachable(asked: Asked, what: str, error: BaseException) -> ProviderError:
-    if proxy_for(asked.base_url):  # then nothing else was to be reached from here
-        made = _error("connect", f"The proxy for {asked.host} cannot be reached.", _PROXY, asked, f"{error}")
+def _unreachable(target: Target, what: str, error: BaseException) -> ProviderError:
+    if proxy_for(target.base_url):  # then nothing else was to be reached from here
+        made = _error("connect", f"The proxy for {target.host} cannot be reached.", _PROXY, target, f"{error}")
         made.retryable = True
         return made
-    remedy = asked.server.remedy or f"Check base_url and whether a server is running at {asked.host}."
-    message = f"{asked.gateway} at {asked.host} {what}." if asked.gateway != asked.host else f"{asked.host} {what}."
-    made = _error("connect", message, remedy, asked, f"{type(error).__name__}: {error}", command=asked.server.command)
+    remedy = target.server.remedy or f"Check base_url and whether a server is running at {target.host}."
+    message = (
+        f"{target.gateway} at {target.host} {what}." if target.gateway != target.host else f"{target.host} {what}."
+    )
+    made = _error("connect", message, remedy, target, f"{type(error).__name__}: {error}", command=target.server.command)
     made.retryable = True
     return made
 
 
-def _tls(error: ssl.SSLError, asked: Asked) -> ProviderError:
+def _tls(error: ssl.SSLError, target: Target) -> ProviderError:
     text = str(error).lower()
     why, remedy = "the secure connection failed", "Try again; a proxy in between may be the cause."
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -358,4 +362,4 @@ def _tls(error: ssl.SSLError, asked: Asked) -> ProviderError:
         remedy = "Check base_url and this machine's clock; for a private certificate set SSL_CERT_FILE."
     elif "wrong_version_number" in text or "http_request" in text or "record layer" in text:
         why, remedy = "the port does not speak TLS", "The server speaks plain HTTP: write http:// in base_url."
-    return _error("tls", f"No secure connection to {asked.host}: {why}.", remedy, asked, str(error))
+    return _error("tls", f"No secure connection to {target.host}: {why}.", remedy, target, str(error))

@@ -12,13 +12,13 @@ from typing import Any
 from kimi_ui.core.attempt import AttemptFold
 from kimi_ui.core.events import Event, Phase
 from kimi_ui.providers.base import ChatRequest, Child, Message, Provider, ProviderError
-from kimi_ui.providers.errors import Asked
+from kimi_ui.providers.errors import Target
 from kimi_ui.providers.http.stream_body import StreamBody
 from kimi_ui.providers.ollama.body import OllamaBody
 from kimi_ui.providers.ollama.provider import OLLAMA_SERVER
 from kimi_ui.providers.openai_compatible.body import ChatBody
 
-ASKED = Asked("https://llm.chutes.ai/v1", "some/model", "CHUTES_API_KEY", ("cpk_canary_0123456789",))
+TARGET = Target("https://llm.chutes.ai/v1", "some/model", "CHUTES_API_KEY", ("cpk_canary_0123456789",))
 HELLO = ChatRequest((Message("user", "hello"),))
 
 
@@ -102,15 +102,15 @@ def run_body(body: StreamBody, pieces: Iterable[bytes], cut: ProviderError | Non
     return _outcome([(0, event) for event in events], body.error)
 
 
-def chat(*pieces: bytes, content_type: str = "text/event-stream", asked: Asked = ASKED) -> Outcome:
+def chat(*pieces: bytes, content_type: str = "text/event-stream", target: Target = TARGET) -> Outcome:
     """An OpenAI-compatible body of these pieces."""
-    return run_body(ChatBody(asked, content_type), pieces)
+    return run_body(ChatBody(target, content_type), pieces)
 
 
 def ndjson(*pieces: bytes, num_ctx: int | None = None) -> Outcome:
     """An Ollama body of these pieces."""
     return run_body(
-        OllamaBody(Asked("http://127.0.0.1:11434", "qwen3-coder:30b", server=OLLAMA_SERVER), num_ctx), pieces
+        OllamaBody(Target("http://127.0.0.1:11434", "qwen3-coder:30b", server=OLLAMA_SERVER), num_ctx), pieces
     )
 
 

@@ -15,7 +15,7 @@ import httpx
 
 from ...core.events import Event, Flag
 from ..base import ProviderError
-from ..errors import Asked, from_exception, simple
+from ..errors import Target, from_exception, simple
 from .stream_body import StreamBody
 
 MOST_INFLATED = 64 * 1024 * 1024  # bytes of a compressed body, decoded
@@ -27,14 +27,14 @@ _PIECE = 256 * 1024
 HTTP_ERRORS = (httpx.HTTPError, httpx.StreamError, OSError)
 
 
-async def events_of(response: httpx.Response, body: StreamBody, asked: Asked) -> AsyncGenerator[Event, None]:
+async def events_of(response: httpx.Response, body: StreamBody, target: Target) -> AsyncGenerator[Event, None]:
     """The events of a response's body. Raises the ``ProviderError`` it ended with, after all its text.
 
     When cancelled, it yields what the body still held back and lets the ``CancelledError`` go on.
     """
     cut: ProviderError | None = None
     try:
-        async with aclosing(_until_over(plain(response, asked), body)) as pieces:
+        async with aclosing(_until_over(plain(response, target), body)) as pieces:
             async for data in pieces:
                 for event in body.feed(data):
                     yield event
@@ -44,7 +44,7 @@ async def events_of(response: httpx.Response, body: StreamBody, asked: Asked) ->
                 yield event
         raise
     except HTTP_ERRORS as error:
-        cut = from_exception(error, asked)
+        cut = from_exception(error, target)
     except ProviderError as error:
         cut = error
     for event in body.finish(cut):
@@ -69,26 +69,26 @@ async def _until_over(pieces: AsyncGenerator[bytes, None], body: StreamBody) -> 
             yield data
 
 
-async def plain(response: httpx.Response, asked: Asked) -> AsyncGenerator[bytes, None]:
+async def plain(response: httpx.Response, target: Target) -> AsyncGenerator[bytes, None]:
     """The body without its content coding. Raises ``ProviderError``: too large, cut inside a coding, or unknown."""
     raw = response.aiter_raw()
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding in ("gzip", "x-gzip", "deflate"):
-        async with aclosing(_inflated(raw, asked)) as inflated:
+        async with aclosing(_inflated(raw, target)) as inflated:
             async for data in inflated:
                 yield data
         return
     if encoding not in ("", "identity"):
-        raise simple("protocol", asked, f"Content-Encoding {encoding} was not asked for")
+        raise simple("protocol", target, f"Content-Encoding {encoding} was not asked for")
     size = 0
     async for data in raw:
         size += len(data)
         if size > MOST_PLAIN:
-            raise simple("too_large", asked)
+            raise simple("too_large", target)
         yield data
 
 
-async def _inflated(raw: AsyncIterator[bytes], asked: Asked) -> AsyncGenerator[bytes, None]:
+async def _inflated(raw: AsyncIterator[bytes], target: Target) -> AsyncGenerator[bytes, None]:
     inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     size = 0
     try:
@@ -98,14 +98,14 @@ async def _inflated(raw: AsyncIterator[bytes], asked: Asked) -> AsyncGenerator[b
                 data = inflater.unconsumed_tail
                 size += len(piece)
                 if size > MOST_INFLATED:
-                    raise simple("too_large", asked)
+                    raise simple("too_large", target)
                 if piece:
                     yield piece
                 await asyncio.sleep(0)  # the loop has other streams to read
     except zlib.error as error:
-        raise simple("protocol", asked, str(error)) from None
+        raise simple("protocol", target, str(error)) from None
     if not inflater.eof:
-        raise simple("cut", asked, "the compressed body ends early", retryable=True)
+        raise simple("cut", target, "the compressed body ends early", retryable=True)
 
 
 async def read_bounded(pieces: AsyncGenerator[bytes, None], most: int) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...core.events import FIRST_CHUNK, Event, Finish, Flag, Meta, Phase, Usage
 from ..base import ProviderError
-from ..errors import Asked, from_payload, simple
+from ..errors import Target, from_payload, simple
 from ..openai_compatible.usage import Counted, implausible, merged
 from .lines import MAX_LINE
 from .text_splitter import Texts
@@ -29,12 +29,12 @@ class StreamBody(ABC):
     ``finished``: the server said that it is finished. ``closing``: nothing more is expected, only perhaps comes.
     """
 
-    def __init__(self, asked: Asked, texts: Texts | None = None) -> None:
+    def __init__(self, target: Target, texts: Texts | None = None) -> None:
         self.texts = texts or Texts()
         self.error: ProviderError | None = None
         self.finished = False
         self.closing = False
-        self._asked = asked
+        self._target = target
         self._started = False
         self._bad = 0
         self._stray = bytearray()  # lines that came before any stream began, perhaps instead of one
@@ -83,25 +83,25 @@ class StreamBody(ABC):
         if not self._started and self._stray:
             return self._no_stream(bytes(self._stray))
         if not self._started:
-            return simple("empty", self._asked, retryable=True)
-        return simple("unfinished", self._asked, retryable=not self.texts.chars)
+            return simple("empty", self._target, retryable=True)
+        return simple("unfinished", self._target, retryable=not self.texts.chars)
 
     def _no_stream(self, body: bytes) -> ProviderError:
         """What a body is that holds neither a stream nor a document this app can read."""
         start = body.lstrip()[:1]
         kind = "not_a_stream" if start == b"<" else "protocol" if start in (b"{", b"[") else "words"
-        return simple(kind, self._asked, title(body))
+        return simple(kind, self._target, title(body))
 
     def _failed(self, payload: Any) -> None:
         """The server says that it failed, in whatever shape."""
-        self.error = from_payload(payload, self._asked, streaming=self._started)
+        self.error = from_payload(payload, self._target, streaming=self._started)
 
     def _keep(self, line: bytes) -> None:
         """A line that is no part of a stream; before one has begun it may be part of what came instead."""
         if not self._started:
             self._stray += line + b"\n"
             if len(self._stray) > MAX_LINE:
-                self.error = simple("too_large", self._asked)
+                self.error = simple("too_large", self._target)
 
     def _start(self, events: list[Event]) -> None:
         if not self._started:
@@ -116,7 +116,7 @@ class StreamBody(ABC):
         word = reason.lower()
         events.append(Finish("length" if word in LENGTH_REASONS else reason))
         if word == "content_filter" and self.texts.chars:
-            self.error = simple("filtered", self._asked, reason)
+            self.error = simple("filtered", self._target, reason)
         elif word in ERROR_REASONS:
             self._failed({"message": reason})
 
@@ -124,7 +124,7 @@ class StreamBody(ABC):
         """Count a piece that cannot be read."""
         self._bad += 1
         if self._bad > MOST_BAD and self._started:
-            self.error = simple("protocol", self._asked, data[:500].decode("utf-8", "replace"))
+            self.error = simple("protocol", self._target, data[:500].decode("utf-8", "replace"))
 
     def _flag(self, events: list[Event], name: str, detail: str = "") -> None:
         """A flag once per attempt."""

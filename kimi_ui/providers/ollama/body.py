@@ -11,7 +11,7 @@ from typing import Any
 
 from ...core.events import Event
 from ..base import ProviderError
-from ..errors import Asked, simple
+from ..errors import Target, simple
 from ..http.ndjson import JsonLines, loads
 from ..http.stream_body import StreamBody, meta
 from ..http.text_splitter import Texts
@@ -23,8 +23,8 @@ NEARLY_FULL = 0.98  # of num_ctx: Ollama cuts a longer prompt without a word
 class OllamaBody(StreamBody):
     """One answer's body. ``num_ctx``: the context the request asked for, in tokens."""
 
-    def __init__(self, asked: Asked, num_ctx: int | None = None, texts: Texts | None = None) -> None:
-        super().__init__(asked, texts)
+    def __init__(self, target: Target, num_ctx: int | None = None, texts: Texts | None = None) -> None:
+        super().__init__(target, texts)
         self._num_ctx = num_ctx
         self._lines = JsonLines()
 
@@ -35,7 +35,7 @@ class OllamaBody(StreamBody):
             if self.over:
                 return events
         if self._lines.overflowed:
-            self.error = simple("too_large", self._asked)
+            self.error = simple("too_large", self._target)
         return events
 
     def _rest(self, events: list[Event], cut: ProviderError | None) -> None:
@@ -93,7 +93,7 @@ class OllamaBody(StreamBody):
         usage = self._usage
         self.closing = True
         if reason in ("load", "unload"):
-            self.error = simple("empty", self._asked, f"done_reason {reason}")
+            self.error = simple("empty", self._target, f"done_reason {reason}")
         elif reason or (usage and usage.output_tokens):
             self._end(reason or "stop", events)
         if usage and usage.input_tokens and self._num_ctx and usage.input_tokens >= NEARLY_FULL * self._num_ctx:

@@ -31,7 +31,7 @@ from ...core.events import CONNECTED, LOADING_MODEL, PREPARING, Event, Flag, Pha
 from ...core.lane import LaneSpec, Needed, whole
 from ...core.loopback import is_loopback
 from ..base import ChatRequest, Check, Host, Message, Provider, ProviderError
-from ..errors import Asked, ServerWords, check_key, from_exception, from_payload, from_status, simple
+from ..errors import ServerWords, Target, check_key, from_exception, from_payload, from_status, simple
 from ..http.body import HTTP_ERRORS, events_of, plain, read_bounded
 from ..http.ndjson import JsonLines, loads
 from ..http.text_splitter import Texts
@@ -89,16 +89,16 @@ class _Client(ollama.AsyncClient):
         if not key:  # the library would send OLLAMA_API_KEY to whatever host this is
             self._client.headers.pop("authorization", None)
 
-    async def open(self, path: str, body: Mapping[str, Any], stack: AsyncExitStack, asked: Asked) -> httpx.Response:
+    async def open(self, path: str, body: Mapping[str, Any], stack: AsyncExitStack, target: Target) -> httpx.Response:
         """POST and return once the headers are in. Raises ``ProviderError``."""
         try:
             response: httpx.Response = await stack.enter_async_context(self._client.stream("POST", path, json=body))
             if response.is_success:
                 return response
-            content = await read_bounded(plain(response, asked), MOST_ERROR_BODY)
+            content = await read_bounded(plain(response, target), MOST_ERROR_BODY)
         except (*HTTP_ERRORS, httpx.InvalidURL) as error:
-            raise from_exception(error, asked) from None
-        raise from_status(response.status_code, response.headers, content, asked)
+            raise from_exception(error, target) from None
+        raise from_status(response.status_code, response.headers, content, target)
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Ollama(Provider):
         self, request: ChatRequest, texts: Texts, sent: Callable[[], None] | None = None
     ) -> AsyncGenerator[Event, None]:
         model = request.model or self.spec.model
-        asked = self._asked(model)
+        target = self._target(model)
         state = self._states.pop(model, None) or await self._state(model)
         body = self._body(request, model, state)
         if state.loaded is False:
@@ -159,15 +159,15 @@ class Ollama(Provider):
         async with AsyncExitStack() as stack:
             try:
                 with when_sent(sent):
-                    response = await self._opened().open("/api/chat", body, stack, asked)
+                    response = await self._opened().open("/api/chat", body, stack, target)
             except ProviderError as error:
                 if "think" not in body or "think" not in error.failure.detail.lower():
                     raise
                 del body["think"]  # an older server that could not be asked beforehand
                 yield Flag("think_unsupported")
-                response = await self._opened().open("/api/chat", body, stack, asked)
+                response = await self._opened().open("/api/chat", body, stack, target)
             yield Phase(CONNECTED)
-            events = events_of(response, OllamaBody(asked, body["options"]["num_ctx"], texts), asked)
+            events = events_of(response, OllamaBody(target, body["options"]["num_ctx"], texts), target)
             async with aclosing(events):
                 async for event in events:
                     yield event
@@ -220,12 +220,12 @@ class Ollama(Provider):
         try:
             return _Client(self.spec.base_url, self._key, silence_s)
         except (ValueError, httpx.InvalidURL) as error:
-            raise from_exception(error, self._asked()) from None
+            raise from_exception(error, self._target()) from None
 
-    def _asked(self, model: str = "") -> Asked:
+    def _target(self, model: str = "") -> Target:
         spec = self.spec
         secrets = (self._key,) if self._key else ()
-        return Asked(spec.base_url, model or spec.model, spec.api_key_env, secrets, OLLAMA_SERVER)
+        return Target(spec.base_url, model or spec.model, spec.api_key_env, secrets, OLLAMA_SERVER)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -252,28 +252,28 @@ class Ollama(Provider):
         Raises ``ProviderError``; ends when the server says that it is done.
         """
         name = model or self.spec.model
-        asked, sizes, done = self._asked(name), dict[str, tuple[int, int]](), False
+        target, sizes, done = self._target(name), dict[str, tuple[int, int]](), False
         client = self._made(PULL_SILENCE_S)
         lines = JsonLines()
         async with AsyncExitStack() as stack:
             stack.push_async_callback(client.close)
-            response = await client.open("/api/pull", {"model": name, "stream": True}, stack, asked)
-            pieces = await stack.enter_async_context(aclosing(plain(response, asked)))
+            response = await client.open("/api/pull", {"model": name, "stream": True}, stack, target)
+            pieces = await stack.enter_async_context(aclosing(plain(response, target)))
             while not done:
                 try:
                     data = await anext(pieces, b"")
                 except HTTP_ERRORS as error:
-                    raise from_exception(error, asked) from None
+                    raise from_exception(error, target) from None
                 for line in lines.feed(data) if data else lines.finish():
                     value = loads(line).value
                     if not isinstance(value, dict):
                         continue
                     if value.get("error"):
-                        raise from_payload(value, asked)
+                        raise from_payload(value, target)
                     yield _progress(value, sizes)
                     done = value.get("status") == "success"
                 if not data and not done:
-                    raise simple("unfinished", asked, "the download ended early", retryable=True)
+                    raise simple("unfinished", target, "the download ended early", retryable=True)
 
     async def check(self, probe: bool = False) -> Check:
         """Running, model pulled, able to think; ``probe`` asks it something small, which may load it."""
@@ -318,20 +318,20 @@ class Ollama(Provider):
 
     def _failure(self, error: Exception) -> ProviderError:
         """Whatever the library may raise for a small question."""
-        asked = self._asked()
+        target = self._target()
         match error:
             case ProviderError():
                 return error
             case ollama.ResponseError():
-                return from_status(error.status_code, {}, error.error.encode(), asked)
+                return from_status(error.status_code, {}, error.error.encode(), target)
             case ConnectionError():  # the library's own, which has swallowed the cause
-                return from_exception(httpx.ConnectError(str(error)), asked)
+                return from_exception(httpx.ConnectError(str(error)), target)
             case TimeoutError():
-                return simple("empty", asked, f"no answer within {ASK_S:g} s", retryable=True)
+                return simple("empty", target, f"no answer within {ASK_S:g} s", retryable=True)
             case ValueError():
-                return simple("not_a_stream", asked)
+                return simple("not_a_stream", target)
             case _:
-                return from_exception(error, asked)
+                return from_exception(error, target)
 
 
 def _message(message: Message) -> dict[str, str]:

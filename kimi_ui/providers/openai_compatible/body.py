@@ -13,7 +13,7 @@ from typing import Any
 
 from ...core.events import READING_PROMPT, Event, Flag, Phase, Usage
 from ..base import ProviderError
-from ..errors import Asked, simple
+from ..errors import Target, simple
 from ..http.ndjson import loads
 from ..http.sse import BOM, EventStream, RawLine, ServerEvent
 from ..http.stream_body import StreamBody, meta, title
@@ -28,8 +28,8 @@ _PLAIN_KEYS = frozenset(("role", "content", "reasoning_content", "reasoning", "r
 class ChatBody(StreamBody):
     """One answer's body; ``content_type`` is what its header claims."""
 
-    def __init__(self, asked: Asked, content_type: str = "text/event-stream", texts: Texts | None = None) -> None:
-        super().__init__(asked, texts)
+    def __init__(self, target: Target, content_type: str = "text/event-stream", texts: Texts | None = None) -> None:
+        super().__init__(target, texts)
         self._is_stream: bool | None = True if "event-stream" in content_type else None
         self._sse = EventStream()
         self._head = b""  # of a body that may be a stream, a completion or a page
@@ -48,7 +48,7 @@ class ChatBody(StreamBody):
                 if self.over:
                     return events
             if self._sse.overflowed:
-                self.error = simple("too_large", self._asked)
+                self.error = simple("too_large", self._target)
         return events
 
     def _rest(self, events: list[Event], cut: ProviderError | None) -> None:
@@ -73,10 +73,10 @@ class ChatBody(StreamBody):
         self._head += data
         start = self._head.removeprefix(BOM).lstrip()[:1]
         if start == b"<":
-            self.error = simple("not_a_stream", self._asked, title(self._head))
+            self.error = simple("not_a_stream", self._target, title(self._head))
         elif start in (b"{", b"["):
             if len(self._head) > self._sse.max_line:
-                self.error = simple("too_large", self._asked)
+                self.error = simple("too_large", self._target)
         elif start:
             self._is_stream = True
             return self._head

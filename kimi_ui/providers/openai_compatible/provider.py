@@ -25,7 +25,7 @@ from ...core.conversation_settings import is_model_id
 from ...core.events import CONNECTED, Event, Failure, Flag, Phase, Reporter
 from ...core.lane import LaneSpec, Needed, NeededUrl
 from ..base import ChatRequest, Check, Host, Message, Provider, ProviderError
-from ..errors import Asked, check_key, from_exception, from_payload, from_status, missing_key, scrub, simple
+from ..errors import Target, check_key, from_exception, from_payload, from_status, missing_key, scrub, simple
 from ..http.body import HTTP_ERRORS, events_of, plain, read_bounded
 from ..http.ndjson import loads
 from ..http.text_splitter import Texts
@@ -79,23 +79,23 @@ class OpenAICompatible(Provider):
     async def _events(
         self, request: ChatRequest, texts: Texts, sent: Callable[[], None] | None = None
     ) -> AsyncGenerator[Event, None]:
-        asked = self._asked(request.model)
+        target = self._target(request.model)
         client = await self._opened()
         async with AsyncExitStack() as stack:
             with when_sent(sent):
-                response, dropped = await self._send(client, self._body(request), stack, asked)
+                response, dropped = await self._send(client, self._body(request), stack, target)
             for name in dropped:
                 yield Flag("dropped_option", name)
             if response.extensions.get("reconnected"):
                 yield Flag("reconnected")
             yield Phase(CONNECTED)
-            body = ChatBody(asked, response.headers.get("content-type", ""), texts)
-            async with aclosing(events_of(response, body, asked)) as events:
+            body = ChatBody(target, response.headers.get("content-type", ""), texts)
+            async with aclosing(events_of(response, body, target)) as events:
                 async for event in events:
                     yield event
 
     async def _send(
-        self, client: openai.AsyncOpenAI, body: dict[str, Any], stack: AsyncExitStack, asked: Asked
+        self, client: openai.AsyncOpenAI, body: dict[str, Any], stack: AsyncExitStack, target: Target
     ) -> tuple[httpx.Response, list[str]]:
         """The response once its headers are in, and which options had to go.
 
@@ -105,7 +105,7 @@ class OpenAICompatible(Provider):
         dropped = [name for name in sorted(self._refused) if _drop(body, name)]
         for again in (True, False):
             try:
-                return await self._open(_chat(client, body, self._headers(asked)), stack, asked), dropped
+                return await self._open(_chat(client, body, self._headers(target)), stack, target), dropped
             except ProviderError as error:
                 name = _refused_option(body, error) if again else ""
                 if not name:
@@ -115,14 +115,14 @@ class OpenAICompatible(Provider):
                 dropped.append(name)
         raise AssertionError("unreachable")
 
-    async def _open(self, call: _Managed, stack: AsyncExitStack, asked: Asked) -> httpx.Response:
+    async def _open(self, call: _Managed, stack: AsyncExitStack, target: Target) -> httpx.Response:
         """Enter a request of the client; everything it may raise becomes a ``ProviderError``."""
         try:
             response = (await stack.enter_async_context(call)).http_response
         except openai.APIStatusError as error:
-            raise from_status(error.status_code, error.response.headers, error.response.content, asked) from None
+            raise from_status(error.status_code, error.response.headers, error.response.content, target) from None
         except (openai.OpenAIError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise from_exception(error, asked) from None
+            raise from_exception(error, target) from None
         assert isinstance(response, httpx.Response)
         return response
 
@@ -143,18 +143,18 @@ class OpenAICompatible(Provider):
     def _sent_key(self) -> str:
         return self._key or (os.environ.get(self.spec.api_key_env, "").strip() if self.spec.api_key_env else "")
 
-    def _asked(self, model: str = "") -> Asked:
+    def _target(self, model: str = "") -> Target:
         spec, key = self.spec, self._sent_key()
-        return Asked(spec.base_url, model or spec.model, spec.api_key_env, (key,) if key else ())
+        return Target(spec.base_url, model or spec.model, spec.api_key_env, (key,) if key else ())
 
-    def _headers(self, asked: Asked) -> dict[str, str | openai.Omit]:
+    def _headers(self, target: Target) -> dict[str, str | openai.Omit]:
         """The header that carries the key, none for a server without one; and what the library would add, left out.
 
         Raises ``ProviderError`` where the key is missing or cannot be sent.
         """
         key = self._sent_key()
         if not key and self.spec.api_key_env:
-            raise missing_key(self.spec.api_key_env, asked.gateway)
+            raise missing_key(self.spec.api_key_env, target.gateway)
         check_key(key, self.spec.api_key_env)
         absent = openai.Omit()
         return {
@@ -180,26 +180,26 @@ class OpenAICompatible(Provider):
 
     async def models(self) -> list[str]:
         """The ids of ``GET {base_url}/models``, sorted. Raises ``ProviderError``."""
-        asked = self._asked()
-        headers = self._headers(asked)
+        target = self._target()
+        headers = self._headers(target)
         try:
-            return await asyncio.wait_for(self._listed(asked, headers), LIST_S)
+            return await asyncio.wait_for(self._listed(target, headers), LIST_S)
         except TimeoutError:
-            raise simple("empty", asked, f"no model list within {LIST_S:g} s", retryable=True) from None
+            raise simple("empty", target, f"no model list within {LIST_S:g} s", retryable=True) from None
 
-    async def _listed(self, asked: Asked, headers: dict[str, str | openai.Omit]) -> list[str]:
+    async def _listed(self, target: Target, headers: dict[str, str | openai.Omit]) -> list[str]:
         async with _client(self.spec) as client, AsyncExitStack() as stack:
             call = client.models.with_streaming_response.list(extra_headers=headers)
-            response = await self._open(call, stack, asked)
+            response = await self._open(call, stack, target)
             try:
-                content = await read_bounded(plain(response, asked), MOST_LIST)
+                content = await read_bounded(plain(response, target), MOST_LIST)
             except HTTP_ERRORS as error:
-                raise from_exception(error, asked) from None
-        return _ids(content, asked)
+                raise from_exception(error, target) from None
+        return _ids(content, target)
 
     async def check(self, probe: bool = False) -> Check:
         """Reachable, key accepted, model listed; with ``probe`` one small request tells how it shows reasoning."""
-        asked, start = self._asked(), time.perf_counter()
+        target, start = self._target(), time.perf_counter()
         ids: list[str] | None
         try:
             ids = await self.models()
@@ -217,12 +217,12 @@ class OpenAICompatible(Provider):
         if probe:
             return await self._probed(found)
         if ids is None:
-            message = f"{asked.gateway} has no list of models at {asked.host}."
+            message = f"{target.gateway} has no list of models at {target.host}."
             return replace(found, problem=message, remedy="Check base_url (it usually ends in /v1), or probe the lane.")
         if not found.ok:
             likely = near(model, ids)
             hint = f"Near it: {', '.join(likely)}." if likely else f"It lists {some(ids)}."
-            found = replace(found, problem=f"{asked.gateway} does not list the model {model}.", remedy=hint)
+            found = replace(found, problem=f"{target.gateway} does not list the model {model}.", remedy=hint)
         return found
 
     async def _probed(self, found: Check) -> Check:
@@ -234,7 +234,7 @@ class OpenAICompatible(Provider):
         except ProviderError as error:
             return failed(error, found.latency_ms)
         except TimeoutError:
-            return failed(simple("empty", self._asked(), "no answer to the probe"), found.latency_ms)
+            return failed(simple("empty", self._target(), "no answer to the probe"), found.latency_ms)
         finally:
             await twin.aclose()
         key_valid = True if self._sent_key() else None
@@ -259,7 +259,7 @@ def _chat(client: openai.AsyncOpenAI, body: dict[str, Any], headers: dict[str, s
     )
 
 
-def _ids(content: bytes, asked: Asked) -> list[str]:
+def _ids(content: bytes, target: Target) -> list[str]:
     """The ids of a model list, sorted: in OpenAI's shape, under ``models``, by ``name``, or as plain strings.
 
     Ids that nobody could choose (see ``is_model_id``) are left out. Raises ``ProviderError``.
@@ -267,21 +267,21 @@ def _ids(content: bytes, asked: Asked) -> list[str]:
     listed: Any = None
     match value := loads(content).value:
         case {"error": told} if told:
-            raise from_payload(value, asked)
+            raise from_payload(value, target)
         case {"data": listed} | {"models": listed}:
             listed = [] if listed is None else listed  # some servers write an empty list as null
         case {"detail": _} | {"message": _}:
-            raise from_payload(value, asked)
+            raise from_payload(value, target)
         case list():
             listed = value
     names = [_name(item) for item in listed] if isinstance(listed, list) else [None]
     if names and not any(names):
         words = content[:500].decode("utf-8", "replace")
         if words.lstrip().startswith("<"):
-            raise simple("not_a_stream", asked, words)
-        message = f"The model list of {asked.gateway} cannot be read."
+            raise simple("not_a_stream", target, words)
+        message = f"The model list of {target.gateway} cannot be read."
         remedy = "The lane may answer all the same: test it."
-        raise ProviderError(Failure("protocol", message, remedy, detail=scrub(words, asked.secrets)))
+        raise ProviderError(Failure("protocol", message, remedy, detail=scrub(words, target.secrets)))
     return sorted({name for name in names if is_model_id(name)})
 
 
@@ -335,6 +335,6 @@ def _client(spec: LaneSpec) -> openai.AsyncOpenAI:
             ),
         )
     except (ValueError, httpx.InvalidURL) as error:
-        raise from_exception(error, Asked(spec.base_url)) from None
+        raise from_exception(error, Target(spec.base_url)) from None
     _ = client.chat.completions.with_streaming_response  # loaded when it is first touched
     return client
