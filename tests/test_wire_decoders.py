@@ -10,9 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kimi_ui.providers.http.lines import Lines
-from kimi_ui.providers.http.ndjson import JsonLines, loads
-from kimi_ui.providers.http.sse import EventStream, RawLine, ServerEvent
+from kimi_ui.providers.http.wire import JsonLines, Lines, RawLine, ServerEvent, ServerEvents, loads
 from tests.support.folding import cut
 
 LONG = b"x" * 2000
@@ -51,7 +49,7 @@ WPT: dict[str, tuple[bytes, list[tuple[bytes, str]]]] = {  # stream → (data, e
 
 
 def decode(pieces: list[bytes]) -> list[ServerEvent | RawLine]:
-    stream = EventStream()
+    stream = ServerEvents()
     out = [item for piece in pieces for item in stream.feed(piece)]
     return out + stream.finish()
 
@@ -65,7 +63,7 @@ def test_wpt_format_case(name: str) -> None:
 
 
 def test_wpt_ids_and_retry() -> None:
-    stream = EventStream()
+    stream = ServerEvents()
     stream.feed(b"id: one\nretry: 5000\ndata: x\n\n")
     assert (stream.last_id, stream.retry_ms) == ("one", 5000)
     stream.feed(b"id: tw\0o\nretry: soon\ndata: x\n\n")
@@ -79,7 +77,7 @@ def test_the_last_event_without_its_blank_line_is_delivered() -> None:
 
 
 def test_a_carriage_return_ends_the_line_at_once() -> None:
-    stream = EventStream()
+    stream = ServerEvents()
     assert stream.feed(b"data: x\r\r") == [ServerEvent(b"x")], "not held back for a line feed that may follow"
     assert stream.feed(b"\ndata: y\r\n\r\n") == [ServerEvent(b"y")]
 
@@ -91,19 +89,19 @@ def test_a_raw_error_line_is_told_apart_and_does_not_take_the_event_before_it() 
 
 
 def test_too_long_a_line_stops_the_reading_without_keeping_it() -> None:
-    stream = EventStream(max_line=1000)
+    stream = ServerEvents(max_line=1000)
     assert stream.feed(b"data: a\n\n") == [ServerEvent(b"a")]
     for _ in range(10):
         stream.feed(b"x" * 300)
     assert stream.overflowed and stream.feed(b"\n\ndata: b\n\n") == [] and stream.finish() == []
-    many = EventStream(max_line=1000)
+    many = ServerEvents(max_line=1000)
     many.feed((b"data: " + b"y" * 100 + b"\n") * 11)
     assert many.overflowed, "an event of many lines counts as a whole"
 
 
 @pytest.mark.parametrize("line", [b"data:\n", b"data\n"])
 def test_endless_lines_of_no_data_are_too_long_as_well(line: bytes) -> None:
-    stream = EventStream(max_line=1000)
+    stream = ServerEvents(max_line=1000)
     assert stream.feed(line * 5 + b"\n") == [ServerEvent(b"\n\n\n\n")]
     stream.feed(line * 1000)
     assert stream.overflowed

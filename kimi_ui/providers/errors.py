@@ -23,8 +23,8 @@ import httpx
 from ..core.events import Failure
 from .base import ProviderError
 from .error_rules import NO_KEY_NAMED, RULES, ErrorRule
-from .http.ndjson import loads
 from .http.transport import proxy_for
+from .http.wire import loads
 
 MOST_DETAIL = 2000  # characters of the server's own words that are kept
 MOST_RETRY_AFTER_S = 60.0

@@ -12,9 +12,9 @@ from typing import Any
 from ...core.events import FIRST_CHUNK, Event, Finish, Flag, Meta, Phase, Usage
 from ..base import ProviderError
 from ..errors import Target, from_payload, simple
-from ..openai_compatible.usage import Counted, implausible, merged
-from .lines import MAX_LINE
+from ..usage import Counted, implausible, merged
 from .text_splitter import Texts
+from .wire import MAX_LINE
 
 # OpenRouter, OpenAI, DeepSeek; vLLM and SGLang when they shut down
 ERROR_REASONS = ("error", "content_filter", "insufficient_system_resource", "abort")

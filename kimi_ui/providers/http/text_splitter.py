@@ -6,12 +6,14 @@ of surrogate pairs split over two deltas, reasoning after the answer, and the mo
 
 from __future__ import annotations
 
+from collections import deque
+
 from ...core.events import Answer, Event, Flag, Reasoning, Relabel
 from ...core.think_tags import ThinkTags
-from .echo import Echo
 
 MOST_ANSWER = 2_000_000  # characters
 MOST_REASONING = 4_000_000
+LEAD = 200  # characters by which a repetition may run ahead of what it repeats
 
 
 class Texts:
@@ -26,7 +28,7 @@ class Texts:
         self.full = ""
         self._most_answer, self._most_reasoning = most_answer, most_reasoning
         self._content, self._field = ThinkTags(), ThinkTags(in_field=True)
-        self._echo = Echo(most_reasoning)
+        self._echo = _Echo(most_reasoning)
         self._field_name: str | None = None
         self._answered = False
         self._late = False
@@ -82,7 +84,7 @@ class Texts:
         """The events without reasoning that the other part brought before."""
         for event in events:
             if type(event) is Reasoning:
-                event.text = self._echo.heard(part, event.text)
+                event.text = self._echo.shown(part, event.text)
         return [event for event in events if type(event) is not Reasoning or event.text]
 
     def _counted(self, events: list[Event]) -> list[Event]:
@@ -109,3 +111,82 @@ class Texts:
                 self.reasoning_chars, self.answer_chars = self.reasoning_chars + self.answer_chars, 0
                 self._answered = False
         return events
+
+
+class _Echo:
+    """Reasoning that arrives twice: in a field, and again as tags inside the content.
+
+    Proxies that fold the field into the content for clients that know only that may leave the field in place; the
+    pattern was seen, no product is known for it. The source that speaks first is shown as it comes. What the other
+    says is held back, at most ``most_held`` characters, while it repeats the first from the start; a repetition is
+    dropped, another thought is shown whole. Blanks do not count, since tags bring their own.
+    """
+
+    def __init__(self, most_held: int) -> None:
+        self._most_held = most_held
+        self._first = ""  # the source that spoke first
+        self._ahead = ""  # the source that has said more
+        self._more: deque[str] = deque()  # what it said and the other did not yet
+        self._head, self._at = "", 0  # the piece before those, without blanks, and how much of it the other said
+        self._held: list[str] = []  # of the second source
+        self._n_held = 0
+        self._differs = False
+
+    def shown(self, source: str, text: str) -> str:
+        """What is to be shown, now that ``source`` (``field`` or ``content``) has brought ``text``."""
+        self._first = self._first or source
+        if self._differs:
+            return text
+        if source == self._first:
+            return text if self._agrees(source, text) else text + self._released()
+        self._held.append(text)
+        self._n_held += len(text)
+        if not self._agrees(source, text) or self._n_held > self._most_held:
+            return self._released()
+        return self.rest() if self._n_ahead() > LEAD else ""
+
+    def rest(self) -> str:
+        """What the second source said beyond the first, once no more is waited for."""
+        n_ahead, held = self._n_ahead(), self._released()
+        start = len(held)
+        while n_ahead:
+            start -= 1
+            n_ahead -= not held[start].isspace()
+        return held[start:]
+
+    def _n_ahead(self) -> int:
+        """By how many characters the second source is ahead, 0 if it is not."""
+        if self._ahead == self._first:
+            return 0
+        return len(self._head) - self._at + sum(len(_words(text)) for text in self._more)
+
+    def _released(self) -> str:
+        held = "".join(self._held)
+        self._differs = True
+        self._held.clear()
+        self._more.clear()
+        return held
+
+    def _agrees(self, source: str, text: str) -> bool:
+        """Whether both ways still say the same as far as both have spoken."""
+        if self._ahead in ("", source):
+            self._ahead = source
+            self._more.append(text)
+            return True
+        new, i = _words(text), 0
+        while i < len(new):
+            if self._at == len(self._head):
+                if not self._more:
+                    self._ahead, self._head, self._at = source, "", 0
+                    self._more.append(new[i:])
+                    return True
+                self._head, self._at = _words(self._more.popleft()), 0
+            n = min(len(self._head) - self._at, len(new) - i)
+            if self._head[self._at : self._at + n] != new[i : i + n]:
+                return False
+            self._at, i = self._at + n, i + n
+        return True
+
+
+def _words(text: str) -> str:
+    return "".join(text.split())

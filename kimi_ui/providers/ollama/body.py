@@ -12,10 +12,10 @@ from typing import Any
 from ...core.events import Event
 from ..base import ProviderError
 from ..errors import Target, simple
-from ..http.ndjson import JsonLines, loads
 from ..http.stream_body import StreamBody, meta
 from ..http.text_splitter import Texts
-from ..openai_compatible.usage import read_counters
+from ..http.wire import JsonLines, loads
+from ..usage import read_counters
 
 NEARLY_FULL = 0.98  # of num_ctx: Ollama cuts a longer prompt without a word
 

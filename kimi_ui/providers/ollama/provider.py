@@ -33,9 +33,9 @@ from ...core.loopback import is_loopback
 from ..base import ChatRequest, Check, Host, Message, Provider, ProviderError
 from ..errors import ServerWords, Target, check_key, from_exception, from_payload, from_status, simple
 from ..http.body import HTTP_ERRORS, events_of, plain, read_bounded
-from ..http.ndjson import JsonLines, loads
 from ..http.text_splitter import Texts
 from ..http.transport import MOST_ERROR_BODY, Transport, when_sent
+from ..http.wire import JsonLines, loads
 from ..provider_checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning
 from .body import OllamaBody
 

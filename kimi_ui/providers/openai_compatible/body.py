@@ -14,11 +14,10 @@ from typing import Any
 from ...core.events import READING_PROMPT, Event, Flag, Phase, Usage
 from ..base import ProviderError
 from ..errors import Target, simple
-from ..http.ndjson import loads
-from ..http.sse import BOM, EventStream, RawLine, ServerEvent
 from ..http.stream_body import StreamBody, meta, title
 from ..http.text_splitter import Texts
-from .usage import read_timings, read_usage
+from ..http.wire import BOM, RawLine, ServerEvent, ServerEvents, loads
+from ..usage import read_timings, read_usage
 
 USAGE_STEP_TOKENS = 8  # where every chunk carries usage (Chutes), it becomes an event only this often
 _OTHER_PARTS = ("tool_calls", "function_call", "images", "audio")
@@ -31,7 +30,7 @@ class ChatBody(StreamBody):
     def __init__(self, target: Target, content_type: str = "text/event-stream", texts: Texts | None = None) -> None:
         super().__init__(target, texts)
         self._is_stream: bool | None = True if "event-stream" in content_type else None
-        self._sse = EventStream()
+        self._sse = ServerEvents()
         self._head = b""  # of a body that may be a stream, a completion or a page
         self._unknown = {"model": "response_model", "provider": "upstream", "id": "response_id"}  # not yet told
         self._usage_tokens = 0

@@ -27,9 +27,9 @@ from ...core.lane import LaneSpec, Needed, NeededUrl
 from ..base import ChatRequest, Check, Host, Message, Provider, ProviderError
 from ..errors import Target, check_key, from_exception, from_payload, from_status, missing_key, scrub, simple
 from ..http.body import HTTP_ERRORS, events_of, plain, read_bounded
-from ..http.ndjson import loads
 from ..http.text_splitter import Texts
 from ..http.transport import Transport, when_sent
+from ..http.wire import loads
 from ..provider_checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning, some
 from .body import ChatBody
 

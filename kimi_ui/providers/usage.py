@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ...core.events import Usage
+from ..core.events import Usage
 
 MOST_TOKENS = 100_000_000  # no context is near; larger is a fault of the counter
 
