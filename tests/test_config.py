@@ -179,6 +179,14 @@ MISTAKES = {
     "width too large": (HEAVY + 'of = "a"\nwidth = 33', "line 10", "from 2 to 32"),
     "quorum above width": (HEAVY + 'of = "a"\nwidth = 4\nquorum = 5', "line 11", "from 1 to 4"),
     "quorum zero": (HEAVY + 'of = "a"\nquorum = 0', "line 10", "from 1 to 8"),
+    "quorum not a number": (HEAVY + 'of = "a"\nquorum = "x"', "line 10", "must be a whole number"),
+    "params the app sends, in a table of their own": (
+        LANE + "[lane.params]\nn = 2",
+        "line 7",
+        "the app sends it itself",
+    ),
+    "provider not text": ('[[lane]]\nid = "a"\nprovider = 3', "line 3", "text in quotes"),
+    "limits not a table": (LANE + "limits = 3", "line 6", "must be a table"),
     "width not whole": (HEAVY + 'of = "a"\nwidth = true', "line 10", "whole number"),
 }
 
