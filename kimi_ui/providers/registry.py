@@ -14,8 +14,8 @@ from .ollama.provider import Ollama
 from .openai_compatible.provider import OpenAICompatible
 
 PROVIDERS: dict[str, type[Provider]] = {
-    provider.lane.provider: provider
-    for provider in (
+    cls.lane.provider: cls
+    for cls in (
         OpenAICompatible,
         Ollama,
         EmbeddedProvider,
@@ -26,7 +26,7 @@ PROVIDERS: dict[str, type[Provider]] = {
 
 def lane_classes() -> dict[str, type[LaneSpec]]:
     """The class of each provider's lanes, for reading a lanes file."""
-    return {name: provider.lane for name, provider in PROVIDERS.items()}
+    return {name: cls.lane for name, cls in PROVIDERS.items()}
 
 
 def make(spec: LaneSpec, parts: Parts) -> Provider:
