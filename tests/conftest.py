@@ -80,9 +80,9 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatSite]:
 
 
 @pytest.fixture
-def site(app: ChatSite) -> Iterator[ChatSite]:
+def site(app: ChatSite) -> ChatSite:
     app.settle()
-    yield app
+    return app
 
 
 @pytest.fixture

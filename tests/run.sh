@@ -56,5 +56,7 @@ ruff check .
 ruff format --check .
 say "mypy"
 mypy
+say "codespell"
+codespell
 say "pytest, Chromium at $CHROMIUM"
 pytest "$@"

@@ -95,6 +95,7 @@ def test_what_is_asked_before_a_turn(turn_total: Total, limits: list[Limit], ask
 def test_amounts_of_a_budget() -> None:
     assert [read_usd(value) for value in (None, "", 0, 2, "2.50")] == [None, None, 0.0, 2.0, 2.5]
     assert read_budget({"day_usd": 1, "else": 2}) == Budget(1.0, None)
+    bad: Any
     for bad in ("much", "nan", "inf", -1, True, [], {}, 2e6, 10**400, "1e999"):
         with pytest.raises(BudgetError, match=r"amount in US dollars from 0 to 1,000,000, like 2\.50"):
             read_usd(bad)

@@ -10,7 +10,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -57,10 +56,10 @@ def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def lanes(upstream: Upstream, tmp_path: Path) -> Iterator[str]:
+def lanes(upstream: Upstream, tmp_path: Path) -> str:
     path = tmp_path / "lanes.toml"
     path.write_text(LANES.format(base_url=upstream.base_url, second="m-2000-0-4"))
-    yield str(path)
+    return str(path)
 
 
 def objects(text: str) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ def refused(response: httpx.Response) -> tuple[int, str]:
 
 
 def closed(site: ChatSite, turn_id: str) -> None:
-    until(lambda: site.turns.get(turn_id).closed)  # type: ignore[union-attr]
+    until(lambda: site.turns.get(turn_id).closed)
 
 
 def test_a_prompt_is_answered_with_its_turn_as_the_page_state_has_it(site: ChatSite, me: httpx.Client) -> None:
@@ -105,7 +105,7 @@ def test_stop_ends_all_lanes_and_nobody_elses(site: ChatSite, me: httpx.Client) 
     turn_id = me.post("/kimi/turns", json={"text": "?"}).json()["turns"][0]["turn_id"]
     with person(site, "y") as you:
         assert you.post(f"/kimi/turns/{turn_id}/stop").status_code == 404
-    assert site.turns.get(turn_id).running_lanes() == {"kimi", "heavy", "qwen"}  # type: ignore[union-attr]
+    assert site.turns.get(turn_id).running_lanes() == {"kimi", "heavy", "qwen"}
     assert me.post(f"/kimi/turns/{turn_id}/stop").status_code == 202
     closed(site, turn_id)
     assert me.post(f"/kimi/turns/{turn_id}/stop").status_code == 202  # it has ended: nothing to do
@@ -117,4 +117,4 @@ def test_another_site_can_neither_send_nor_stop(site: ChatSite, me: httpx.Client
     for path in ("/kimi/turns", f"/kimi/turns/{turn_id}/stop"):
         for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
             assert me.post(path, content=b'{"text": "?"}', headers=headers).status_code == 403
-    assert "kimi" in site.turns.get(turn_id).running_lanes()  # type: ignore[union-attr]
+    assert "kimi" in site.turns.get(turn_id).running_lanes()

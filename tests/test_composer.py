@@ -180,7 +180,7 @@ def test_dropped_files_and_long_pastes_become_attachments(site: ChatSite, page: 
 def test_sending_waits_for_a_file_that_is_still_being_read(site: ChatSite, page: Page) -> None:
     held: list[Route] = []
     page.route("**/kimi/attachments?*", lambda route: held.append(route))
-    page.locator("input[type=file]").set_input_files([{"name": "a.txt", "mimeType": "text/plain", "buffer": b"text"}])
+    page.locator("input[type=file]").set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": b"text"})
     expect(page.locator(".attachment")).to_contain_text("reading")
     page.locator(BOX).fill("Now")
     page.locator("#send").click()
@@ -277,7 +277,7 @@ def test_what_somebody_attached_is_nobody_elses(site: ChatSite, browser: Browser
             assert stranger.get(f"{site.url}/kimi/turns/{turn_id}/{path}").status == 404
         for path in ("edit", "lanes/kimi/retry"):
             assert stranger.post(f"{site.url}/kimi/turns/{turn_id}/{path}").status == 404
-        conversation = site.turns.get(turn_id or "").conversation_id  # type: ignore[union-attr]
+        conversation = site.turns.get(turn_id or "").conversation_id
         for path in (f"settings?c={conversation}", f"versions?c={conversation}"):
             assert stranger.get(f"{site.url}/kimi/{path}").status == 404
     finally:

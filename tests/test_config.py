@@ -98,6 +98,9 @@ provider = "heavy"
 of = "local"
 width = 4
 """)
+    assert isinstance(local, OllamaLane)
+    assert isinstance(stand_in, EmbeddedLane)
+    assert isinstance(heavy, HeavyLane)
     assert (local.label, local.base_url, local.think, local.num_ctx) == (
         "local",
         "http://127.0.0.1:11434",

@@ -96,7 +96,7 @@ def test_a_conversation_that_is_nobodys_is_read_and_goes_on_as_a_new_one(site: C
     expect(page.locator(".prompt-text")).to_have_text("From the terminal")
     expect(page.locator("#settings")).to_have_text("Settings")
     ask(page, "Mine")
-    assert site.turns.get(page.locator(".turn-current [data-turn]").get_attribute("data-turn") or "").seq == 0  # type: ignore[union-attr]
+    assert site.turns.get(page.locator(".turn-current [data-turn]").get_attribute("data-turn") or "").seq == 0
 
 
 def test_a_lane_that_is_off_is_not_asked_and_one_has_to_stay(site: ChatSite, page: Page) -> None:

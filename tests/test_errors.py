@@ -244,6 +244,7 @@ def test_errors_inside_a_stream() -> None:
         assert (made.failure.kind, made.retryable) == ("billing", False)
     per_minute = from_payload(error("Quota exceeded for requests per minute"), CHUTES)
     assert (per_minute.failure.kind, per_minute.retryable) == ("rate_limit", True)
+    odd: Any
     for odd in ({"error": {}}, {"error": True}, {"error": [1]}, [], "x", None, 7, {"error": {"code": "²"}}):
         assert from_payload(odd, CHUTES).failure.kind == "upstream"
 

@@ -25,6 +25,7 @@ from kimi_ui.core.lane import LaneSpec, Limits
 from kimi_ui.core.turn import TurnFold, TurnLog
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
+from kimi_ui.providers.base import Provider
 from kimi_ui.providers.ollama.provider import Ollama, OllamaLane
 from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 from tests.support.engine_run import running
@@ -228,7 +229,7 @@ def test_stop_closes_the_upstream(upstream: Upstream, tmp_path: Path, monkeypatc
     upstream.loaded.clear()
     upstream.load_s = 30
     with silent_port() as port, silent_port() as other:
-        lanes = {
+        lanes: dict[str, tuple[Provider, str, bool]] = {
             "resolving": (openai_lane("http://slow.invalid/v1", "m", "resolving"), "connecting", False),
             "handshake": (openai_lane(f"https://127.0.0.1:{port}/v1", "m", "handshake"), "connecting", False),
             "headers": (openai_lane(upstream.base_url, "scenario-no-headers", "headers"), "connecting", True),
@@ -286,7 +287,7 @@ def test_a_stop_keeps_what_had_come(upstream: Upstream, tmp_path: Path) -> None:
 
 def test_lanes_do_not_touch_each_other(upstream: Upstream, tmp_path: Path) -> None:
     """Lanes that end at different times, fail at once, stall or flood: each comes to its own end."""
-    lanes = [
+    lanes: list[Provider] = [
         openai_lane(upstream.base_url, "m-2000-20-20", "fast"),
         openai_lane(upstream.base_url, "m-100-30-30", "slow"),
         openai_lane(upstream.base_url, "scenario-status-401", "failing"),

@@ -40,7 +40,7 @@ class Log:
         """Write a finished turn as the engine does: rows first, then its entries."""
         fields = {"owner": ME, **fields}
         texts: list[tuple[float, Event]] = [(10, Reasoning(reasoning)), (20, Answer(answer))]
-        made = turn((attempt(), ended([item for item in texts if item[1].text])), prompt=prompt, **fields)  # type: ignore[union-attr]
+        made = turn((attempt(), ended([item for item in texts if item[1].text])), prompt=prompt, **fields)
         entries, made.entries, made.closed = made.entries, [], False
         self.writer.open_turn(made).result()
         self.writer.follow(made)

@@ -34,7 +34,7 @@ def begin(page: Page, prompt: str) -> str:
     expect(page.locator(".start")).to_be_visible()
     ask(page, prompt)
     item(page, prompt).wait_for()
-    return page.evaluate("new URL(location.href).searchParams.get('c')")  # type: ignore[no-any-return]
+    return page.evaluate("new URL(location.href).searchParams.get('c')")
 
 
 def search(page: Page, text: str) -> Locator:
@@ -225,7 +225,7 @@ def test_a_narrow_window_has_a_drawer(browser: Browser, site: ChatSite, width: i
 
 def shown(page: Page) -> dict[str, dict[str, Any]]:
     """All that a reader can see of the current turn, by lane."""
-    return page.evaluate(  # type: ignore[no-any-return]
+    return page.evaluate(
         """() => Object.fromEntries([...document.querySelectorAll(".turn-current [data-lane]")].map((lane) => {
           const text = (part) => [...lane.querySelectorAll(part)].map((node) => node.textContent);
           for (const button of lane.querySelectorAll('.trajectory-toggle[aria-expanded="false"]')) button.click();
@@ -359,7 +359,7 @@ def test_the_conversation_asked_for_last_is_shown(site: ChatSite, page: Page) ->
     page.evaluate("fetch('/kimi/state?new=1').then((response) => response.json())")  # what came late has been looked at
     expect(page.locator(".prompt-text")).to_have_text("Second")
     assert f"c={second}" in page.url
-    assert site.turns.get(ask(page, "And then?")).conversation_id == second  # type: ignore[union-attr]
+    assert site.turns.get(ask(page, "And then?")).conversation_id == second
 
 
 def test_a_conversation_opened_while_a_prompt_is_on_its_way_stays(site: ChatSite, page: Page) -> None:
@@ -410,7 +410,7 @@ def test_an_earlier_turn_that_could_not_be_fetched_says_so_and_is_fetched_again(
 
 
 def test_a_blind_turn_tells_nothing_by_its_replay_or_its_export(site: ChatSite, page: Page) -> None:
-    owner = site.turns.get(ask(page, "Who am I?")).owner  # type: ignore[union-attr]
+    owner = site.turns.get(ask(page, "Who am I?")).owner
     turn = site.engine.send("Blind", owner=owner, blind=True)
     until(lambda: turn.closed)
     api = page.context.request
@@ -469,7 +469,7 @@ def test_many_conversations_come_in_pages(site: ChatSite, page: Page) -> None:
 
 def owner_of_page(site: ChatSite, page: Page) -> str:
     turn = ask(page, "Who am I?")
-    owner = site.turns.get(turn).owner  # type: ignore[union-attr]
+    owner = site.turns.get(turn).owner
     menu(page, "Who am I?", "Delete")
     page.locator(".history-yes").click()
     expect(items(page)).to_have_count(0)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Dialog, Page, expect
 
 from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Meta, Phase, Reasoning
 from kimi_ui.providers.base import ProviderError
@@ -109,7 +109,11 @@ class Watched:
         self.dialogs: list[str] = []
         self.visitor = Visitor(browser, url)
         self.visitor.context.on("request", lambda request: self.requests.append(request.url))
-        self.visitor.context.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
+        self.visitor.context.on("dialog", self._refuse)
+
+    def _refuse(self, dialog: Dialog) -> None:
+        self.dialogs.append(dialog.message)
+        dialog.dismiss()
 
     def page(self) -> Page:
         """The page, anew, and nothing written down yet."""

@@ -197,9 +197,10 @@ def test_no_html_template_has_double_braces() -> None:
     wrong = [name for name, text in tracked_texts() if name.endswith((".html", ".htm", ".css")) and "{{" in text]
     for path in (PACKAGE / "ui").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.keyword) and node.arg in ("html_template", "css_template", "js_on_load"):
-                wrong += [f"{path.name}:{text.lineno}" for text in ast.walk(node.value) if _has_double_braces(text)]
-                wrong += [f"{path.name}:{call.lineno}" for call in ast.walk(node.value) if _is_rendered(call)]
+            if not isinstance(node, ast.keyword) or node.arg not in ("html_template", "css_template", "js_on_load"):
+                continue
+            if any(_has_double_braces(part) or _is_rendered(part) for part in ast.walk(node.value)):
+                wrong.append(f"{path.name}:{node.value.lineno}")
     assert not wrong, wrong
 
 

@@ -133,7 +133,7 @@ def test_text_is_stored_while_it_streams_and_a_turn_in_flight_can_be_read(tmp_pa
 
 def test_a_try_that_was_announced_and_never_came_is_not_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
-    failed = [(5.0, Failure("rate_limit", "Too many requests.")), (6.0, End("error", retry_in_s=4.0))]
+    failed: list[Timed] = [(5.0, Failure("rate_limit", "Too many requests.")), (6.0, End("error", retry_in_s=4.0))]
     again = attempt(attempt_no=2, sent_ms=4006)
     dead, retried = turn((attempt(), failed)), turn((attempt(), failed), (again, ended([(1, Answer("x"))])))
     with writing(path) as writer:

@@ -35,7 +35,7 @@ def test_a_place_that_cannot_hold_a_log_is_named_with_a_remedy(tmp_path: Path, m
     device_mode = Path("/dev/full").stat().st_mode
     path = tmp_path / "data" / "log.sqlite3"
     path.parent.mkdir()
-    make(path)  # type: ignore[operator]
+    make(path)
     writer = LogWriter(path)
     with pytest.raises(LogError, match=message) as raised:
         writer.start()

@@ -115,7 +115,7 @@ def test_little_or_nothing(events: list[Timed], expected: dict[str, Any]) -> Non
 
 
 def test_role_only_and_usage_only_chunks_do_not_move_the_first_token() -> None:
-    noisy = [(3, Phase(FIRST_CHUNK)), (4, Usage(input_tokens=1)), *thought()]
+    noisy: list[Timed] = [(3, Phase(FIRST_CHUNK)), (4, Usage(input_tokens=1)), *thought()]
     plain, with_noise = metrics(ended(thought())), metrics(ended(noisy))
     assert with_noise.ttft_ms == plain.ttft_ms and with_noise.tpot_ms == plain.tpot_ms
     assert with_noise.ttfc_ms == 3
@@ -362,7 +362,7 @@ def test_heavy_is_the_sum_of_its_children_and_has_no_pace_of_its_own() -> None:
     assert heavy.aggregate_tps == pytest.approx(n_out / (heavy.e2e_ms / 1000), rel=1e-12)
     assert heavy.answer_tokens == 60 and heavy.effective_tps == pytest.approx(60 / (heavy.e2e_ms / 1000))
     assert heavy.token_amplification == pytest.approx(n_out / normal.output_tokens)
-    slowest = max(trajectories, key=lambda m: m.e2e_ms)
+    slowest = max(trajectories, key=lambda m: m.e2e_ms or 0)
     gap_ms = heavy.e2e_ms - slowest.e2e_ms - aggregator.e2e_ms
     assert gap_ms == pytest.approx(20 + 8), "the wait for the aggregator and the slowest child's late start"
     assert (heavy.token_source, heavy.cost_source, heavy.suspect) == ("usage", "usage", 0)

@@ -13,10 +13,10 @@ from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
 from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 from tests.support.folding import HELLO, left_at_text, run_provider, streamed_for
-from tests.support.telling import END, FOREVER, SSE_BODY, A, R, delta, error, plain, refuse, tell, unless
+from tests.support.telling import END, FOREVER, SSE_BODY, A, R, delta, error, refuse, tell, unless
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
-from tests.support.wire import SSE, Stream, stream_of
+from tests.support.wire import SSE, Stream, plain, stream_of
 
 Lanes = Callable[..., OpenAICompatible]
 KEY = "cpk_canary-5e0a77"

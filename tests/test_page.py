@@ -6,10 +6,11 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Phase, Reasoning
 from kimi_ui.core.lane import LaneSpec
@@ -274,6 +275,10 @@ def test_a_second_tab_follows_and_another_visitor_does_not(site: Site, browser: 
     wait_phase(first, "kimi", "stopped")
 
 
+def is_longer(text: Locator, than: int) -> bool:
+    return len(text.text_content() or "") > than
+
+
 def test_seven_tabs_all_follow_one_turn(site: Site, visitor: Visitor) -> None:
     site.say(kimi=endless())
     first = visitor.open()
@@ -284,7 +289,7 @@ def test_seven_tabs_all_follow_one_turn(site: Site, visitor: Visitor) -> None:
         wait_phase(tab, "kimi", "thinking")
         text = lane(tab, "kimi").locator(".reasoning-text")
         length = len(text.text_content() or "")
-        until(lambda text=text, length=length: len(text.text_content() or "") > length)
+        until(partial(is_longer, text, length))
     tabs[-1].locator("#stop").click()
     for tab in tabs:
         wait_phase(tab, "kimi", "stopped")

@@ -70,7 +70,8 @@ def test_moments_are_told_once_when_they_are_known() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 900), st.integers(1, 9)), max_size=60), st.integers(1, 7))
 def test_the_line_is_the_same_however_often_it_is_read(gaps: list[tuple[int, int]], every: int) -> None:
-    t_ms, events = 0, []
+    t_ms = 0
+    events: list[tuple[int, Event]] = []
     for gap_ms, length in gaps:
         t_ms += gap_ms
         events.append((t_ms, Reasoning("x" * length)))
@@ -84,7 +85,8 @@ def test_the_line_is_the_same_however_often_it_is_read(gaps: list[tuple[int, int
 
 @given(st.lists(st.tuples(st.integers(0, 900), st.integers(1, 9)), min_size=1, max_size=60))
 def test_no_text_is_further_from_the_line_than_a_step(gaps: list[tuple[int, int]]) -> None:
-    t_ms, events = 0, []
+    t_ms = 0
+    events: list[tuple[int, Event]] = []
     for gap_ms, length in gaps:
         t_ms += gap_ms
         events.append((t_ms, Reasoning("x" * length)))

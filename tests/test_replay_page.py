@@ -40,7 +40,7 @@ def slowly(n: int = 60, pause: float = 0.02) -> list[Any]:
 
 
 def shown(page: Page) -> dict[str, Any]:
-    return page.locator(".turn-current").evaluate(SHOWN)  # type: ignore[no-any-return]
+    return page.locator(".turn-current").evaluate(SHOWN)
 
 
 def start_replay(page: Page) -> None:
@@ -157,7 +157,7 @@ def test_it_goes_by_keyboard(site: ChatSite, page: Page) -> None:
     page.keyboard.press("End")
     for lane_id in LANES:
         wait_phase(page, lane_id, "done")
-    expect(slider).to_have_attribute("aria-valuetext", page.locator(".replay-time").text_content().replace("/", "of"))  # type: ignore[union-attr]
+    expect(slider).to_have_attribute("aria-valuetext", page.locator(".replay-time").text_content().replace("/", "of"))
     page.locator(".replay-play").focus()
     page.keyboard.press("Escape")
     expect(page.locator(".replay")).to_have_count(0)

@@ -98,10 +98,11 @@ def test_a_turn_without_entries_has_no_moments() -> None:
 def test_every_entry_is_shown_once_in_order_and_never_later_than_a_moment(steps: list[tuple[int, str]]) -> None:
     turn = turn_of("a")
     opened(turn, "a", "1", 0)
+    events: dict[str, Event] = {"r": Reasoning("x"), "a": Answer("y"), "e": Phase("connected")}
     t_ms = 0
     for gap_ms, kind in steps:
         t_ms += gap_ms
-        add(turn, "a", "1", t_ms, {"r": Reasoning("x"), "a": Answer("y"), "e": Phase("connected")}[kind])
+        add(turn, "a", "1", t_ms, events[kind])
     found = moments(turn)
     assert found[-1].until == len(turn.entries)
     assert all(a.play_ns <= b.play_ns and a.until < b.until for a, b in pairwise(found))

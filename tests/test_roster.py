@@ -15,6 +15,8 @@ from kimi_ui.core.lane import Price
 from kimi_ui.core.turn import TurnLog
 from kimi_ui.providers import presets, roster
 from kimi_ui.providers.embedded.backend import EmbeddedBackend
+from kimi_ui.providers.embedded.provider import EmbeddedLane
+from kimi_ui.providers.heavy import HeavyLane
 from kimi_ui.providers.ollama.provider import OllamaState, probe
 from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 from kimi_ui.providers.roster import Roster
@@ -73,6 +75,7 @@ def make(closed_after: Keep) -> Callable[..., Roster]:
 def test_the_first_gateway_with_a_key_serves_the_lane(gateway: presets.Gateway, make: Callable[..., Roster]) -> None:
     later = presets.GATEWAYS[presets.GATEWAYS.index(gateway) :]
     kimi, heavy, qwen = make(**{each.key_name: "x" for each in later}).specs
+    assert isinstance(heavy, HeavyLane)
     assert (kimi.id, kimi.provider, kimi.base_url, kimi.model) == ("kimi", "openai", gateway.base_url, gateway.model)
     assert kimi.api_key_env == gateway.key_name and kimi.price == gateway.price and not kimi.stand_in_for
     assert (heavy.id, heavy.of, heavy.width, heavy.quorum, heavy.stand_in_for) == ("kimi-heavy", "kimi", 8, 6, "")
@@ -94,7 +97,8 @@ def test_without_anything_each_lane_is_a_labelled_stand_in(make: Callable[..., R
     assert kimi.stand_in_for == "Kimi K2.6" and kimi.how_to_get_real == "CHUTES_API_KEY=your-chutes-key"
     assert heavy.stand_in_for == "Kimi K2.6 heavy" and heavy.how_to_get_real == kimi.how_to_get_real
     assert qwen.stand_in_for == "Qwen3-Coder:30B" and "ollama pull qwen3-coder:30b" in qwen.how_to_get_real
-    assert kimi.think is None and qwen.think is False
+    assert isinstance(kimi, EmbeddedLane) and kimi.think is None
+    assert isinstance(qwen, EmbeddedLane) and qwen.think is False
     assert kimi.price == Price(0.0, 0.0)
     kimi_served, _, qwen_served = made.servings
     assert all(name in kimi_served.why_not_better for name in ALL_KEYS)

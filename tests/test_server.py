@@ -54,7 +54,7 @@ def app(folder: Path, upstream: Upstream, **models: str) -> Iterator[Served]:
     )
     arguments = [sys.executable, "app.py", "--port", "0", "--no-browser", "--db", str(db), "--lanes", str(lanes)]
     environment = {**os.environ, "HOME": str(folder), "PYTHONUNBUFFERED": "1"}
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    output: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(arguments, cwd=ROOT, env=environment, **output) as process:
         try:
             assert process.stdout is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ EACH_USD = 1.0 + 10 * 2.0 / 1e6
 TODAY, TOMORROW = "2026-11-21", "2026-11-22"  # attempts are made on the first
 
 
-def run(lane: str, *events: Event, **fields: object) -> tuple[Attempt, list[Timed]]:
+def run(lane: str, *events: Event, **fields: Any) -> tuple[Attempt, list[Timed]]:
     return attempt(lane, **fields), ended([(1, Answer("a word")), *((2.0, event) for event in events)])
 
 

@@ -140,7 +140,7 @@ def test_a_lane_with_two_models_is_two_series_and_is_not_paired_with_itself(log:
 
 def test_no_two_series_have_the_same_name(log: tuple[LogWriter, LogReader]) -> None:
     writer, reader = log
-    runs = [
+    runs: list[dict[str, Any]] = [
         {"lane": "x", "request_model": "a/llama"},
         {"lane": "x", "request_model": "b/llama"},
         {"lane": "y", "request_model": "tiny", "stand_in_for": "k2"},
@@ -359,7 +359,7 @@ def test_the_summary_is_plain_json(log: tuple[LogWriter, LogReader]) -> None:
 
 def test_export_has_every_column_and_says_what_was_left_out(log: tuple[LogWriter, LogReader]) -> None:
     writer, reader = log
-    lag = [(900.0, Flag("loop_lag_ms", "80")), (901.0, Meta(response_model='=HYPERLINK("http://x")'))]
+    lag: list[Timed] = [(900.0, Flag("loop_lag_ms", "80")), (901.0, Meta(response_model='=HYPERLINK("http://x")'))]
     store(writer, race(), turn((attempt("kimi"), ended([*stream(), *lag]))))
     rows = list(csv.DictReader(io.StringIO("".join(csv_lines(reader, Filters())))))
     assert [row["left_out"] for row in rows] == ["", "", "suspect"] and float(rows[0]["ttft_ms"]) == 100

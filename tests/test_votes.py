@@ -83,14 +83,15 @@ def test_a_vote_taken_back_counts_for_nothing(setting: Setting) -> None:
 
 
 def test_lanes_are_counted_only_by_what_was_said(setting: Setting) -> None:
-    for choice, lane, fields in [
+    said: list[tuple[str, str, dict[str, Any]]] = [
         (LANE, "a", {}),
         (LANE, "a", {"field": ("a", "b")}),  # c had failed: nothing is said of it
         (LANE, "b", {}),
         (TIE, "", {}),
         (ALL_BAD, "", {}),
         (LANE, "c", {"blind": True, "speed_visible": False}),
-    ]:
+    ]
+    for choice, lane, fields in said:
         setting.vote(setting.turn(), choice, lane, **fields)
     # lane, blind, speed_visible, n_votes, wins, ties, losses, all_bad
     assert setting.rows("lane_votes WHERE blind = 0") == [
@@ -113,7 +114,7 @@ def test_lanes_are_counted_only_by_what_was_said(setting: Setting) -> None:
 
 def test_statistics_agree_with_the_views(setting: Setting) -> None:
     assert votes(setting.reader) == Votes(0, [], [])
-    for choice, lane, fields in [
+    said: list[tuple[str, str, dict[str, Any]]] = [
         (LANE, "a", {}),
         (LANE, "a", {"field": ("a", "b")}),
         (LANE, "b", {}),
@@ -121,7 +122,8 @@ def test_statistics_agree_with_the_views(setting: Setting) -> None:
         (ALL_BAD, "", {}),
         (NONE, "", {"field": ()}),
         *[(LANE, "c", {"blind": True, "speed_visible": False})] * 3,
-    ]:
+    ]
+    for choice, lane, fields in said:
         setting.vote(setting.turn(), choice, lane, **fields)
     setting.writer.flush().result()
     found = votes(setting.reader)

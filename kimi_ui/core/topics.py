@@ -201,4 +201,4 @@ def _without_markup(words: str) -> str:
 
 def _content(match: re.Match[str]) -> str:
     kept = match["maths"] or match["code"]
-    return kept if kept else _without_markup(match["strong"] or match["em"])
+    return kept or _without_markup(match["strong"] or match["em"])

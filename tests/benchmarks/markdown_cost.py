@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import cycle, pairwise
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def naive(text: str) -> dict[str, float]:
         position += len(piece)
         if index % stride == 0:
             start = time.process_time()
-            worst_s = max(worst_s, timed(lambda end=position: render(text[:end])))
+            worst_s = max(worst_s, timed(partial(render, text[:position])))
             cpu += (time.process_time() - start) * stride
     return {
         "us_per_token": round(cpu / (len(text) / CHARS_PER_TOKEN) * 1e6, 1),

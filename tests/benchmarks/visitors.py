@@ -38,7 +38,7 @@ class Visitor:
 
     async def send(self, prompt: str) -> str:
         """Send a prompt as a new conversation; returns the turn's id."""
-        data = [prompt, None, {"attachments": [], "edits": None}]
+        data: list[Any] = [prompt, None, {"attachments": [], "edits": None}]
         body = {"data": data, "fn_index": self._send_event, "session_hash": self._session}
         (await self.client.post("/gradio_api/queue/join", json=body)).raise_for_status()
         async for message in self._events("/gradio_api/queue/data", session_hash=self._session):

@@ -8,6 +8,7 @@ from .telling import (
     END,
     FOREVER,
     GOOD,
+    GOOD_TEXT,
     HALF,
     NDJSON_BODY,
     PLAN,
@@ -36,7 +37,6 @@ NO_FIELD = {"detail": [{"loc": ["body", "stream_options"], "msg": "extra fields 
 CONTEXT = error("This model's maximum context length is 8192 tokens", code="context_length_exceeded")
 BILL = {"detail": "Subscription usage cap exceeded. Please add balance to continue."}
 CONTINUE, HINTS = b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
-GOOD_TEXT = {"reasoning": "plan", "answer": "so far"}
 MIDWAY = tell(PLAN, HALF, 0.03, *END)  # the cut comes after some 400 bytes
 
 

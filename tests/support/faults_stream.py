@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kimi_ui.core.lane import Limits
 
 from .telling import (
@@ -10,6 +12,7 @@ from .telling import (
     FINISH,
     FOREVER,
     GOOD,
+    GOOD_TEXT,
     HALF,
     NDJSON_BODY,
     PLAN,
@@ -35,7 +38,6 @@ from .wire import slicer, slow_close, stall, streamed, toxic
 IDLE = Limits(30, 0.4, 60)
 TOTAL = Limits(30, 30, 0.6)
 NO_FIRST = Limits(0.4, 30, 60)
-GOOD_TEXT = {"reasoning": "plan", "answer": "so far"}
 MIB = 1 << 20
 LONG = "word " * 20_000  # 100 kB a delta
 WORDS = A("word " * 200)
@@ -44,8 +46,9 @@ BOTH_FIELDS = {"reasoning": "plan", "reasoning_content": "plan"}
 DETAILS = {"reasoning_details": [{"type": "reasoning.text", "text": "plan"}], "content": ""}
 CONTROL = "\0\x1b[31m\u202eabc\u200b\u0085\u2028"
 KILLED = {"error": "llama runner process has terminated: signal: killed"}
+ODD_CHOICES: tuple[Any, ...] = (None, [], {}, [None], 7)
 ODD = (
-    *(D({"choices": odd}, {"message": odd}) for odd in (None, [], {}, [None], 7)),
+    *(D({"choices": odd}, {"message": odd}) for odd in ODD_CHOICES),
     D({"id": "x"}, {}),
     D(delta(None), line({"content": None})),
     D(delta({"content": 7, "reasoning_content": []}), line({"content": 7, "thinking": []})),
@@ -73,7 +76,7 @@ STREAM_FAULTS: tuple[Fault, ...] = (
         reasoning="plan",
     ),
     Fault(21, "trickle", toxic(tell(*GOOD), slicer(7, 0.0005)), "ok", **GOOD_TEXT),
-    Fault(21, "drip", tell(*([A("x"), 0.1] * 100)), "timeout:timeout_total", limits=TOTAL),
+    Fault(21, "drip", tell(*(A("x"), 0.1) * 100), "timeout:timeout_total", limits=TOTAL),
     Fault(23, "no-end", tell(PLAN, HALF), "incomplete:network", **GOOD_TEXT),
     Fault(23, "no-end-no-text", tell(D(delta({"role": "assistant"}), line())), "error:network"),
     Fault(24, "no-done", tell(PLAN, HALF, FINISH, TALLY), "ok", **GOOD_TEXT),
@@ -191,12 +194,12 @@ STREAM_FAULTS: tuple[Fault, ...] = (
     Fault(
         40,
         "comments-only",
-        tell(*([b": keep-alive\n\n", 0.02] * 200)),
+        tell(*(b": keep-alive\n\n", 0.02) * 200),
         "timeout:timeout_first_token",
         None,
         limits=NO_FIRST,
     ),
-    Fault(40, "blank-lines-only", tell(*([b"\n", 0.02] * 200)), "timeout:timeout_first_token", limits=NO_FIRST),
+    Fault(40, "blank-lines-only", tell(*(b"\n", 0.02) * 200), "timeout:timeout_first_token", limits=NO_FIRST),
     Fault(41, "empty-answer", tell(*END), "no_answer"),
     Fault(41, "blank-answer", tell(A(" \n"), *END), "no_answer"),
     Fault(42, "usage-missing", tell(PLAN, HALF, finish(), DONE), "ok", **GOOD_TEXT),

@@ -83,7 +83,8 @@ def run(path: Path, work: Callable[..., None], *arguments: str) -> None:
 
 def main() -> None:
     path, what, *arguments = sys.argv[1:]
-    run(Path(path), {"until": until, "stream": stream, "full": full}[what], *arguments)
+    works: dict[str, Callable[..., None]] = {"until": until, "stream": stream, "full": full}
+    run(Path(path), works[what], *arguments)
 
 
 main()

@@ -23,7 +23,7 @@ def main() -> None:
     with running(Path(database), lane) as run:
         turn = run.engine.send("hello")
         until(lambda: sum(isinstance(entry.event, Reasoning | Answer) for entry in turn.entries) > 20)
-        until(lambda: run.reader.turn(turn.turn_id) and len(run.reader.turn(turn.turn_id).entries) > 20)  # type: ignore[union-attr]
+        until(lambda: run.reader.turn(turn.turn_id) and len(run.reader.turn(turn.turn_id).entries) > 20)
         print(turn.turn_id, flush=True)
         threading.Event().wait()
 

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from kimi_ui import __version__
 from kimi_ui.core.budget import Budget
@@ -47,7 +48,7 @@ def written(n: int, usage: Usage | None = None, start_ms: float = 300, gap_ms: f
     return [*head, *thinking, *answer, *([(answer[-1][0] + 1, usage)] if usage else [])]
 
 
-def compared(day: str, **fields: object) -> TurnLog:
+def compared(day: str, **fields: Any) -> TurnLog:
     """A turn of all three lanes: heavy with a trajectory that failed, the last lane answering at its second try."""
     at = f"{day}T09:30:00.000+00:00"
     usage = Usage(input_tokens=700, cached_input_tokens=256, output_tokens=95, reasoning_tokens=30, raw={"total": 795})
@@ -79,7 +80,7 @@ def compared(day: str, **fields: object) -> TurnLog:
     )
 
 
-def small(status: str = "ok", events: Sequence[Timed] = (), **fields: object) -> TurnLog:
+def small(status: str = "ok", events: Sequence[Timed] = (), **fields: Any) -> TurnLog:
     """A turn of two lanes; ``status`` and further ``events`` are the first one's."""
     first = attempt("kimi", label="Kimi K2", price=PRICE, input_chars=90)
     second = attempt("qwen", label="Qwen3-Coder", price=(0, None, 0, "2026-07-01"), input_chars=90)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,7 +44,7 @@ class ScriptedProvider(Provider):
     """Plays ``scripts`` one per request (the last one again and again) and keeps what it was asked."""
 
     spec: LaneSpec
-    scripts: Sequence[Script | Callable[[ChatRequest], Script]]
+    scripts: Sequence[Script | Callable[[ChatRequest], Iterable[Any]]]
     requests: list[ChatRequest] = field(default_factory=list)
     closed: int = 0  # streams that have been left, however they ended
     prepare_steps: Script = ()

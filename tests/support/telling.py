@@ -9,7 +9,7 @@ import gzip
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import orjson
 
@@ -75,7 +75,12 @@ def alike(value: Any) -> D:
 
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 6, "completion_tokens_details": {"reasoning_tokens": 3}}
-COUNTERS = {"prompt_eval_count": 9, "prompt_eval_duration": 9_000_000, "eval_count": 6, "eval_duration": 60_000_000}
+COUNTERS: dict[str, Any] = {
+    "prompt_eval_count": 9,
+    "prompt_eval_duration": 9_000_000,
+    "eval_count": 6,
+    "eval_duration": 60_000_000,
+}
 FINISH = finish(**COUNTERS)
 TALLY = D({"id": "c", "choices": [], "usage": USAGE})
 DONE = D(b"data: [DONE]\n\n")
@@ -194,6 +199,16 @@ def dead_when_reused(first: Behaviour) -> Behaviour:
 
 SAME = "same"
 PATIENT = Limits(30, 30, 60)
+
+
+class Kept(TypedDict):
+    """The texts that a fault leaves whole."""
+
+    reasoning: str
+    answer: str
+
+
+GOOD_TEXT: Kept = {"reasoning": "plan", "answer": "so far"}
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import orjson
 import trustme
@@ -294,7 +295,8 @@ class Upstream:
     def _pull(self, request: Request) -> Stream:
         if script := self._scripts.get(f"pull {request.model}"):
             return script(request)
-        total, lines = 1000, [{"status": "pulling manifest"}]
+        total = 1000
+        lines: list[dict[str, Any]] = [{"status": "pulling manifest"}]
         lines += [{"status": "pulling abc", "digest": "abc", "total": total, "completed": n} for n in (0, 400, 1000)]
         lines += [{"status": "verifying sha256 digest"}, {"status": "success"}]
         self.models.append(request.model)
@@ -353,7 +355,7 @@ class _Reader(asyncio.StreamReader):
         super().feed_eof()
         self.ended.set()
 
-    def set_exception(self, exc: BaseException) -> None:
+    def set_exception(self, exc: Exception) -> None:
         super().set_exception(exc)
         self.ended.set()
 

@@ -11,7 +11,7 @@ from kimi_ui.core.turn import TurnFold, TurnLog
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T]) -> T:
+def until(condition: Callable[[], T | None]) -> T:
     """Wait until it holds, and give what it came to; a test that waits in vain fails a little before pytest ends it."""
     deadline = time.monotonic() + 100
     while not (value := condition()):
