@@ -1,9 +1,11 @@
-"""Statistics against published tables and values computed with SciPy, and by simulation of their coverage."""
+"""Statistics against SciPy, against published tables, and by simulation of their coverage."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import binom, binomtest, quantile_test
+from scipy.stats import ecdf as ecdf_of_scipy
 
 from kimi_ui.stats.statistics import (
     Interval,
@@ -17,21 +19,15 @@ from kimi_ui.stats.statistics import (
 )
 
 
-@pytest.mark.parametrize(
-    ("k", "n", "low", "high"),
-    [
-        (4, 5, 0.3755, 0.9638),  # scipy.stats.binomtest(4, 5).proportion_ci(method="wilson")
-        (0, 1, 0.0, 0.7935),
-        (1, 1, 0.2065, 1.0),
-        (40, 50, 0.6696, 0.8876),
-        (96, 120, 0.7196, 0.8618),
-        (0, 10, 0.0, 0.2775),
-        (81, 263, 0.2553, 0.3662),  # Newcombe 1998, table I
-        (15, 148, 0.0624, 0.1605),
-    ],
-)
-def test_wilson(k: int, n: int, low: float, high: float) -> None:
-    assert wilson(k, n) == pytest.approx((low, high), abs=5e-5)
+@pytest.mark.parametrize("n", [1, 2, 5, 10, 50, 120])
+def test_wilson(n: int) -> None:
+    for k in range(n + 1):
+        assert wilson(k, n) == pytest.approx(binomtest(k, n).proportion_ci(method="wilson"), abs=1e-12)
+
+
+@pytest.mark.parametrize(("k", "n", "low", "high"), [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605)])
+def test_wilson_as_published(k: int, n: int, low: float, high: float) -> None:
+    assert wilson(k, n) == pytest.approx((low, high), abs=5e-5)  # Newcombe 1998, table I
 
 
 def test_wilson_of_nothing() -> None:
@@ -39,18 +35,27 @@ def test_wilson_of_nothing() -> None:
         wilson(0, 0)
 
 
-@pytest.mark.parametrize(
-    ("n", "rank"),
-    # scipy.stats.binom.ppf(0.025, n, 0.5)
-    [(6, 1), (8, 1), (9, 2), (10, 2), (15, 4), (20, 6), (25, 8), (30, 10), (50, 18), (100, 40), (1000, 469)],
-)
-def test_ranks_of_the_medians_interval(n: int, rank: int) -> None:
-    assert median_interval(np.arange(1.0, n + 1)) == Interval(rank, n + 1 - rank)
+def exact_rank(n: int) -> int:
+    return int(binom.ppf(0.025, n, 0.5))
 
 
-def test_the_large_sample_rank_is_next_to_the_exact_one() -> None:
-    interval = median_interval(np.arange(1.0, 1002))
-    assert interval is not None and abs(interval.low - 470) <= 1  # exact: binom.ppf(0.025, 1001, 0.5) = 470
+def test_ranks_of_the_medians_interval() -> None:
+    for n in range(6, 1001):
+        rank = exact_rank(n)
+        assert median_interval(np.arange(1.0, n + 1)) == Interval(rank, n + 1 - rank), n
+
+
+@pytest.mark.parametrize("n", [1001, 1002, 2500, 10_000, 99_999, 1_000_000])
+def test_the_large_sample_rank_is_the_exact_one_or_the_next_wider(n: int) -> None:
+    interval = median_interval(np.arange(1.0, n + 1))
+    assert interval is not None
+    assert exact_rank(n) - 1 <= interval.low <= exact_rank(n)
+
+
+@pytest.mark.parametrize("n", [6, 7, 23, 400])
+def test_the_medians_interval_is_that_of_the_quantile_test(n: int) -> None:
+    sample = np.random.default_rng(n).lognormal(0, 1, n)
+    assert median(sample).interval == tuple(quantile_test(sample, p=0.5).confidence_interval(0.95))
 
 
 @pytest.mark.parametrize("n", range(6))
@@ -112,6 +117,18 @@ def test_the_medians_interval_covers_at_least_as_often_as_it_says(n: int) -> Non
 @pytest.mark.parametrize("n", [7, 13, 21, 41])
 def test_a_differences_interval_covers_at_least_as_often_as_it_says(n: int) -> None:
     assert 0.95 <= coverage(n, "difference", rounds=2000) <= 0.995  # exact: 98.4, 97.8, 97.3 and 97.2 %
+
+
+@pytest.mark.parametrize("p", [0.5, 0.9, 0.95, 0.99])
+def test_a_percentile_is_the_nearest_rank(p: float) -> None:
+    sample = np.random.default_rng(3).lognormal(0, 1, 500)
+    assert percentile(sample, p) == np.quantile(sample, p, method="inverted_cdf")
+
+
+def test_an_ecdf_is_the_share_at_or_below() -> None:
+    sample = np.random.default_rng(3).lognormal(0, 1, 150)
+    expected = ecdf_of_scipy(sample).cdf
+    assert np.array(ecdf(sample)) == pytest.approx(np.column_stack([expected.quantiles, expected.probabilities]))
 
 
 def test_an_ecdf_is_thinned_by_quantile_and_keeps_its_ends() -> None:
