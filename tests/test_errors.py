@@ -214,7 +214,7 @@ CASES: list[tuple[Target, int, Any, str, bool, str]] = [  # asked, status, body,
 ]
 
 
-@pytest.mark.parametrize(("asked", "status", "body", "kind", "retryable", "words"), CASES)
+@pytest.mark.parametrize(("target", "status", "body", "kind", "retryable", "words"), CASES)
 def test_refusals(target: Target, status: int, body: Any, kind: str, retryable: bool, words: str) -> None:
     made = refused(target, status, body)
     failure = made.failure
