@@ -2,7 +2,7 @@
 
 Precedence, highest first: option, environment variable, ``.env`` (working directory, then the app's own directory),
 default. Keys are only ever read from the environment mapping built here; nothing in this module prints a value of it.
-It knows nothing of providers: what a lane is served by is ``providers.roster``'s decision.
+It knows no provider: ``providers.roster`` decides what serves a lane.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ from .core.loopback import is_loopback
 APP_DIRECTORY = Path(__file__).resolve().parent.parent
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 7860
-_FOR_CLIENTS = ("OLLAMA_HOST", "SSL_CERT_FILE", "SSL_CERT_DIR")  # besides *_proxy: what HTTP clients read unasked
+_FOR_CLIENTS = (
+    "OLLAMA_HOST",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+)  # HTTP clients read these and *_proxy
 _environment_in_use = threading.RLock()
 
 
@@ -36,11 +40,10 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """How this process runs. ``lanes`` is None when the shipped lanes are to be used.
+    """How this process runs. ``lanes`` None: the shipped lanes.
 
-    ``budget_usd`` is what a person may spend a day (UTC) before the page asks, where they have set nothing themselves;
-    None: the page does not ask.
-    ``env`` holds the environment with ``.env`` beneath it; it contains keys and is therefore kept out of ``repr``.
+    ``budget_usd``: what a person without a budget of their own may spend a day (UTC) before the page asks; None: it
+    never asks. ``env`` is the environment and ``.env``; it holds keys and is therefore not in ``repr``.
     """
 
     host: str
@@ -53,13 +56,13 @@ class Settings:
 
     @property
     def password(self) -> str:
-        """The password people must give before they see anything; empty: none is asked for. Blanks alone are none."""
+        """The password that the page requires; empty: it requires none. Blanks alone are no password."""
         password = self.env.get("KIMI_UI_PASSWORD", "")
         return password if password.strip() else ""
 
     @property
     def more_hosts(self) -> tuple[str, ...]:
-        """Names this server also goes by, e.g. a proxy's: ``KIMI_UI_HOSTS``, separated by commas."""
+        """Other names of this server, e.g. a proxy's: ``KIMI_UI_HOSTS``, separated by commas."""
         return tuple(name.strip() for name in self.env.get("KIMI_UI_HOSTS", "").split(",") if name.strip())
 
     @property
@@ -69,10 +72,10 @@ class Settings:
 
 
 def read_environment() -> dict[str, str]:
-    """The process's environment, with what ``.env`` files add to it. The environment wins over any file.
+    """The process's environment and the ``.env`` files. The environment takes precedence over any file.
 
-    Read anew on every call, so a key written to ``.env`` is taken up while the app runs. Raises ``ConfigError`` for a
-    file that cannot be read and for a line that sets nothing.
+    Every call reads the files again, so a key written to ``.env`` takes effect while the app runs. Raises
+    ``ConfigError`` for a file that cannot be read and for a line that sets nothing.
     """
     merged: dict[str, str] = {}
     for directory in (APP_DIRECTORY, Path.cwd()):
@@ -82,7 +85,7 @@ def read_environment() -> dict[str, str]:
 
 
 def _read_dotenv(path: Path) -> dict[str, str]:
-    """What the file sets, without what it sets to nothing; empty where there is no such file."""
+    """The variables that the file sets, without empty ones; nothing if there is no such file."""
     if not path.exists() or path.is_dir():
         return {}
     try:
@@ -102,10 +105,10 @@ def _read_dotenv(path: Path) -> dict[str, str]:
 
 @contextmanager
 def hidden_from_clients() -> Iterator[None]:
-    """Inside, the environment names no proxy, no Ollama and no certificates.
+    """Inside the block, the environment names no proxy, no Ollama and no certificates.
 
-    For importing a library that makes an HTTP client of its own at import: such a client, never used here, raises for
-    any setting that it cannot read, where a lane can say in a sentence what is wrong. ``read_environment`` waits.
+    For importing a library that builds an HTTP client at import: that client, which is never used, raises for a setting
+    it cannot read, whereas a lane reports the mistake in a sentence. ``read_environment`` waits for the block.
     """
     with _environment_in_use:
         names = [name for name in os.environ if name in _FOR_CLIENTS or name.lower().endswith("_proxy")]
@@ -117,7 +120,7 @@ def hidden_from_clients() -> Iterator[None]:
 
 
 def default_lanes_path() -> Path:
-    """Where a lanes file is taken up without being named, if there is one."""
+    """The lanes file that is used without ``--lanes``, if it exists."""
     return platformdirs.user_config_path("kimi-ui", appauthor=False) / "lanes.toml"
 
 
@@ -131,7 +134,7 @@ def read_settings(
 ) -> Settings:
     """Settings from options (None: not given), then ``KIMI_UI_HOST/_PORT/_DB/_LANES``, then the defaults.
 
-    ``KIMI_UI_BUDGET_USD`` has no option. Raises ``ConfigError`` for a host, a port or a budget that is none, and for a
+    ``KIMI_UI_BUDGET_USD`` has no option. Raises ``ConfigError`` for an invalid host, port or budget, and for a
     named lanes file that does not exist.
     """
     env = read_environment() if env is None else env
@@ -152,7 +155,7 @@ def read_settings(
 
 
 def default_db_path() -> Path:
-    """The log's place under the user's data directory."""
+    """The log's default path in the user's data directory."""
     return platformdirs.user_data_path("kimi-ui", appauthor=False) / "kimi-ui.sqlite3"
 
 
@@ -164,7 +167,7 @@ def _budget_usd(value: str) -> float | None:
 
 
 def _host(value: str) -> str:
-    """An address or a name; the brackets of an IPv6 address are a URL's and go."""
+    """An address or a name. The brackets of an IPv6 address belong to URLs and are removed."""
     host = value.strip().removeprefix("[").removesuffix("]")
     try:
         if not re.fullmatch(r"[\w.-]+", host):  # no name

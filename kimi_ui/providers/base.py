@@ -1,4 +1,4 @@
-"""The provider seam: one narrow method between the engine and whatever makes tokens.
+"""The provider seam: one narrow method between the engine and whatever produces tokens.
 
 A provider turns a ``ChatRequest`` into events and knows nothing of turns, storage or pages. It never reads a clock
 for a metric: the engine stamps. To stop, the engine cancels the task that iterates ``stream``; the provider must then
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Message(NamedTuple):
-    """One message; ``role`` is system | user | assistant. ``reasoning`` is sent only where the lane asks for it."""
+    """One message; ``role`` is system | user | assistant. ``reasoning`` is empty unless the lane sends it."""
 
     role: str
     content: str
@@ -31,7 +31,7 @@ class Message(NamedTuple):
 class ChatRequest:
     """What to answer. ``params`` override the lane's own for this request (already merged by the engine).
 
-    ``model`` is asked instead of the lane's own; empty: the lane's.
+    ``model`` replaces the lane's own; empty: the lane's.
     """
 
     messages: tuple[Message, ...]
@@ -40,10 +40,10 @@ class ChatRequest:
 
 
 class ProviderError(Exception):
-    """A request that failed in a way with a name. ``failure`` is what the person reads.
+    """A request that failed in a known way. ``failure`` is what the person reads.
 
     ``retryable``: sending the same request again may work (capacity, rate limit, upstream, network), provided no
-    text has come. ``retry_after_s``: what the server asked for, already parsed and capped; None if it did not say.
+    text has come. ``retry_after_s``: what the server requested, parsed and capped; None if it requested nothing.
     """
 
     def __init__(self, failure: Failure, retryable: bool = False, retry_after_s: float | None = None) -> None:
@@ -66,19 +66,19 @@ class Child(Protocol):
         """Return when the child has its first token, or has ended without one."""
 
     def events(self) -> AsyncIterator[Event]:
-        """The child's events from now on, until it has ended. Ask before the first ``await`` to miss none."""
+        """The child's events from this call until it has ended. Call it before the first ``await`` to miss none."""
 
     def stop(self, reason: str) -> None:
         """End the child as ``stopped``; its text so far is kept."""
 
 
 class Host(Protocol):
-    """What a provider may ask of the engine while it streams."""
+    """What the engine does for a provider that streams."""
 
     def sent(self) -> None:
-        """The request leaves now: every stamp of the attempt counts from here. Only the first call counts.
+        """The request is sent now: every stamp of the attempt counts from here. Later calls have no effect.
 
-        Not called: they count from the call of ``stream``.
+        Without a call the stamps count from the call of ``stream``.
         """
 
     def start(self, provider: Provider, request: ChatRequest, role: str, k_index: int | None = None) -> Child:
@@ -87,7 +87,7 @@ class Host(Protocol):
 
 @dataclass(frozen=True)
 class Check:
-    """What ``doctor`` found about a lane. None: not known or not asked.
+    """What ``doctor`` found about a lane. None: not known or not checked.
 
     ``thinking``: whether the model exposes reasoning. ``dialect``: the field it arrives in, e.g. ``reasoning_content``.
     ``problem``/``remedy``/``command``: one sentence, what to do, and a line to copy, when ``ok`` is False.
@@ -106,8 +106,8 @@ class Check:
 
 
 class Parts(NamedTuple):
-    """What a provider may be made of besides its lane: the value of ``api_key_env``, the provider of the lane ``of``,
-    the one embedded model of this process."""
+    """What a provider may need besides its lane: the value of the variable ``api_key_env``, the provider of the lane
+    ``of``, and the embedded model, of which this process has one."""
 
     key: str = ""
     of: Provider | None = None
@@ -117,7 +117,7 @@ class Parts(NamedTuple):
 class Provider:
     """One lane's model. ``lane`` is the class of its lanes: their keys, and what the provider can do (``LaneSpec``).
 
-    A provider must stream; the other methods have a default for one that needs no more. ``registry`` lists them all.
+    A provider must stream; the other methods have defaults. ``registry`` lists them all.
     """
 
     lane: ClassVar[type[LaneSpec]]
@@ -129,14 +129,14 @@ class Provider:
 
     @classmethod
     def make(cls, spec: LaneSpec, parts: Parts) -> Provider:
-        """The provider of a lane, of the parts that it needs."""
+        """The provider of a lane, with the parts that it needs."""
         return cls(spec, parts.key)
 
     def warm_up(self) -> None:
-        """Start what takes long, in the background, before the first prompt comes."""
+        """Start what takes long in the background, before the first prompt."""
 
     async def prepare(self, report: Reporter) -> None:
-        """Whatever must happen before a request can leave and is not the model's time (fetch weights, start a child).
+        """Do what must happen before a request and is not the model's time (fetch weights, start a child process).
 
         Reports ``Phase(PREPARING, …)``. Raises ``ProviderError``. Cheap when there is nothing to do.
         """
@@ -144,16 +144,16 @@ class Provider:
     def stream(self, request: ChatRequest, host: Host) -> AsyncGenerator[Event, None]:
         """Send the request and yield its events in order. Ends after the stream ended; raises ``ProviderError``.
 
-        Calls ``host.sent()`` when the request is made and about to leave, so that making it is nobody's latency.
+        Calls ``host.sent()`` when the request is built and about to be sent, so that building it is not counted.
 
         Yields ``Phase(CONNECTED)`` once headers are in and ``Phase(FIRST_CHUNK)`` at the first stream event.
         Never yields ``Opened`` or ``End`` (the engine's), never yields inside a TaskGroup or asyncio.timeout.
-        Cancelled, it may still yield what it held back, without waiting, before it lets the ``CancelledError`` go on.
+        Cancelled, it may still yield what it held back, without waiting, before it passes the ``CancelledError`` on.
         """
         raise NotImplementedError
 
     async def check(self, probe: bool = False) -> Check:
-        """Find out what this lane could do. ``probe`` allows one tiny paid request to learn the dialect."""
+        """Find out whether this lane would answer. ``probe`` allows one tiny paid request to learn the dialect."""
         return Check(ok=True)
 
     async def models(self) -> list[str]:

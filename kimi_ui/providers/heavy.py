@@ -5,7 +5,7 @@ out eight trajectories simultaneously, then reflectively aggregates all outputs"
 published. Ours follows what is published of the practice: identical requests, answers only (no reasoning), numbered
 anonymously in a logged random order, candidates treated as data and as possibly all wrong.
 
-A heavy lane is made of another lane's provider. Trajectories and aggregator are child attempts, so they are logged,
+A heavy lane is built from another lane's provider. Trajectories and aggregator are child attempts, so they are logged,
 limited, stopped and shown like any attempt; this file only decides what to start and when enough is in.
 """
 

@@ -1,4 +1,4 @@
-"""The shipped lanes: where Kimi K2 and Qwen3-Coder can be had, with model ids, prices and the day they were read.
+"""The shipped lanes: who serves Kimi K2 and Qwen3-Coder, with model ids, prices and the day they were read.
 
 Ids and prices drift: every entry is dated, ``doctor`` says when an id has gone, and a lanes file overrides all of it.
 The first gateway with a key in the environment serves the Kimi lane, in the order of ``GATEWAYS``. Pure: no network, no
@@ -22,7 +22,7 @@ from .openai_compatible.provider import OpenAILane
 
 @dataclass(frozen=True)
 class Gateway:
-    """A place that serves Kimi by an OpenAI-compatible API. The day of its price is its model id's, too."""
+    """A service with an OpenAI-compatible API that serves Kimi. The date of its price is also that of its model id."""
 
     name: str
     base_url: str
@@ -34,12 +34,12 @@ class Gateway:
 
     @property
     def line_to_set(self) -> str:
-        """What to write into ``.env`` to get this gateway."""
+        """The line for ``.env`` that makes this gateway serve the lane."""
         return f"{self.key_name}=your-{self.name.lower()}-key"
 
 
-# Kimi K2.6 is the one Kimi K2 model that all three gateways sold when this was written, so numbers stay comparable
-# whichever key there is. No temperature: K2.5 and later answer 400 to any but 1 on Moonshot's own API.
+# Kimi K2.6 is the one Kimi K2 model that all three gateways sold when this was written, so the numbers are comparable
+# whichever key is set. No temperature: K2.5 and later answer 400 to any but 1 on Moonshot's own API.
 GATEWAYS = (
     Gateway(
         name="Chutes",
@@ -83,7 +83,7 @@ QWEN_NAME = "Qwen3-Coder:30B"
 
 
 def first_gateway(env: Mapping[str, str]) -> Gateway | None:
-    """The first gateway with a key; None if there is no key at all."""
+    """The first gateway with a key; None if none has one."""
     return next((gateway for gateway in GATEWAYS if env.get(gateway.key_name, "").strip()), None)
 
 
@@ -144,10 +144,9 @@ def qwen_stand_in(how_to_get_real: str) -> LaneSpec:
 
 
 def ollama_url(env: Mapping[str, str]) -> str:
-    """Where Ollama is to be asked: ``OLLAMA_HOST`` in any form Ollama takes:
-    ``host``, ``host:port``, a URL, any of them in quotes.
+    """Ollama's address: ``OLLAMA_HOST`` in any form that Ollama accepts (``host``, ``host:port``, a URL, in quotes).
 
-    0.0.0.0 is an address to listen on, not one to call: it becomes 127.0.0.1. A port that is none becomes Ollama's.
+    0.0.0.0 is an address to listen on, not one to call: it becomes 127.0.0.1. An invalid port becomes Ollama's own.
     """
     value = env.get("OLLAMA_HOST", "").strip(" \t\r\n\"'")
     scheme, _, rest = value.rpartition("://")

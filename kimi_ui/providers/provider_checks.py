@@ -1,4 +1,4 @@
-"""What ``doctor`` asks of any provider: is the model there, what is near it, does it show its reasoning."""
+"""Checks that ``doctor`` makes with any provider: is the model listed, what is similar, does it show its reasoning."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNREACHED = ("connect", "dns", "tls", "network")
 
 
 def near(model: str, ids: list[str], most: int = 3) -> list[str]:
-    """Listed ids that may be meant by ``model``: the same name under another owner or tag, or a close spelling."""
+    """Listed ids that ``model`` may mean: the same name under another owner or tag, or a similar spelling."""
     name = model.rpartition("/")[2].partition(":")[0].lower()
     same = [id_ for id_ in ids if name and name in id_.lower()]
     by_lower = {id_.lower(): id_ for id_ in ids}
@@ -33,7 +33,7 @@ def some(names: list[str], most: int = 5) -> str:
 
 
 def failed(error: ProviderError, latency_ms: float | None = None) -> Check:
-    """A check that ended with an error, told as far as the error tells it."""
+    """The check of a lane that failed with ``error``, with what the error reveals."""
     failure = error.failure
     unasked = failure.kind == "auth" and failure.http_status is None  # the key is missing, or cannot be sent
     return Check(

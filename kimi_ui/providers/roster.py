@@ -1,11 +1,11 @@
-"""The roster: which lanes there are, what serves each of them, why, and why not something better.
+"""The roster: the lanes, what serves each of them and why, and why nothing better does.
 
 Lanes come from the lanes file if there is one, otherwise from the presets, where each lane falls back to the embedded
-stand-in on its own. ``refresh`` takes up changes of the lanes file, of ``.env`` and of Ollama without a restart: it
-swaps in a new, whole state, so readers in any thread see the old or the new one and running turns keep the provider
-they were given. A lanes file that becomes wrong leaves the lanes as they are and shows in ``problem``.
+stand-in separately. ``refresh`` picks up changes of the lanes file, of ``.env`` and of Ollama without a restart. It
+replaces the whole state at once, so a reader in any thread sees either the old state or the new one, and a running turn
+keeps its provider. A lanes file with a mistake leaves the lanes unchanged; the mistake is in ``problem``.
 
-Blocks for a file read at most; Ollama is asked by a thread, ``PROBE_TIMEOUT_S`` long.
+No call blocks for longer than reading a file: a thread queries Ollama, for at most ``PROBE_TIMEOUT_S``.
 """
 
 from __future__ import annotations
@@ -32,8 +32,11 @@ PROBE_EVERY_S = 5.0
 
 @dataclass(frozen=True)
 class Serving:
-    """What serves a lane. ``via`` names it in a word or two, ``why`` in a sentence; ``why_not_better`` is empty where
-    nothing better is known, else it says why, and ``how_to_get_real`` is the exact line to set or run."""
+    """What serves a lane. ``via`` names it in a word or two, ``why`` gives the reason in a sentence.
+
+    ``why_not_better`` is a sentence too, empty where nothing better is known; ``how_to_get_real`` is then the exact
+    line to set or run.
+    """
 
     lane: str
     label: str
@@ -48,7 +51,7 @@ class Serving:
 
 @dataclass(frozen=True)
 class _Source:
-    """What the present lanes were made from; a refresh with an equal source changes nothing."""
+    """What the current lanes were built from; a refresh with an equal source changes nothing."""
 
     env: Mapping[str, str]
     file: tuple[str, int, int] | None  # path, mtime in ns, size
@@ -56,7 +59,7 @@ class _Source:
 
 
 class _Served(NamedTuple):
-    """A provider and what it was made of: the lane as configured, its parts."""
+    """A provider and what it was built from: the lane as configured and the parts."""
 
     provider: Provider
     configured: LaneSpec
@@ -74,8 +77,8 @@ class _State:
 class Roster:
     """Lanes and their providers.
 
-    ``environment`` is asked at every refresh (``config.read_environment`` for a running app); by default the
-    environment of ``settings`` stays. Raises ``ConfigError`` for a lanes file that is wrong at the start.
+    Every refresh calls ``environment`` (``config.read_environment`` in a running app); by default it is the environment
+    in ``settings``. Raises ``ConfigError`` if the lanes file has a mistake at the start.
     """
 
     def __init__(
@@ -86,7 +89,7 @@ class Roster:
     ) -> None:
         self.settings = settings
         self.backend = backend or EmbeddedBackend()
-        self.problem = ""  # the present mistake in the lanes file or .env, one sentence; empty if there is none
+        self.problem = ""  # the current mistake in the lanes file or .env, one sentence; empty if there is none
         self._environment = environment or (lambda: settings.env)
         self._lock = threading.RLock()
         self._file_specs: tuple[tuple[str, int, int], list[LaneSpec]] | None = None
@@ -112,7 +115,7 @@ class Roster:
         return next(serving for serving in self._state.servings if serving.lane == lane)
 
     def provider(self, lane: str) -> Provider:
-        """The lane's provider as of now; of a lane that has just gone, its last one. ``KeyError`` if never there."""
+        """The lane's current provider; the last one of a lane that was just removed. Raises ``KeyError``."""
         served = self._state.served.get(lane)
         if served is None:
             with self._lock:
@@ -123,51 +126,51 @@ class Roster:
 
     @property
     def lanes_path(self) -> Path | None:
-        """The lanes file in use; None while the presets serve."""
+        """The lanes file in use; None if the presets are."""
         path = self.settings.lanes or default_lanes_path()
         return path if self.settings.lanes or path.is_file() else None
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """The environment the present lanes were made with. It holds keys: ask it for names, show no values."""
+        """The environment of the current lanes. It holds keys: look up names, never show a value."""
         return self._state.source.env
 
     @property
     def ollama(self) -> OllamaState:
-        """Ollama as it was last seen."""
+        """What Ollama answered last."""
         return self._ollama
 
     # -- changes
 
     def refresh(self) -> None:
-        """Take up what has changed. Cheap when nothing has; never raises for a mistake, see ``problem``."""
+        """Pick up changes. Cheap when there are none; a mistake is not raised but put into ``problem``."""
         self._take_up()
         self._probe_if_due()
 
     def settle(self, timeout_s: float = PROBE_TIMEOUT_S + 0.2) -> None:
-        """Wait for a running question to Ollama, so that what is read next is its answer."""
+        """Wait until a running query of Ollama has ended, so that the next read sees its result."""
         thread = self._probe
         if thread:
             thread.join(timeout_s)
 
     def warm_up(self) -> None:
-        """Start in the background what the lanes need and takes long."""
+        """Start in the background what the lanes need and what takes long to start."""
         for served in self._state.served.values():
             served.provider.warm_up()
 
     async def check(self, lane: str, probe: bool = False) -> Check:
-        """What ``doctor`` finds about a lane, on the caller's event loop, by a connection of its own."""
+        """Check a lane for ``doctor``, on the caller's event loop and with a connection of its own."""
         async with self._apart(lane) as provider:
             return await provider.check(probe)
 
     async def models_of(self, lane: str) -> list[str]:
-        """The models the lane's provider lists, by a connection of its own. Raises ``ProviderError``."""
+        """The models that the lane's provider lists, over a connection of its own. Raises ``ProviderError``."""
         async with self._apart(lane) as provider:
             return await provider.models()
 
     @asynccontextmanager
     async def _apart(self, lane: str) -> AsyncIterator[Provider]:
-        """A lane's provider made anew for the caller's event loop: clients must not be shared between loops."""
+        """A new provider for a lane on the caller's event loop: loops must not share a client."""
         state = self._state
         wanted = [spec for spec in state.specs if spec.id == lane]
         wanted += [spec for spec in state.specs if spec.id == wanted[0].of]
@@ -179,7 +182,7 @@ class Roster:
                 await served.provider.aclose()
 
     async def close_retired(self) -> None:
-        """Close what has been replaced, on the loop that used it and while nothing runs there; see ``provider``."""
+        """Close replaced providers, on the loop that used them and while nothing runs there; see ``provider``."""
         with self._lock:
             gone = [old for old in self._retired if old.provider.spec.id not in self._state.served]
             kept = {old.provider.spec.id: old for old in gone}  # the last of each
@@ -189,7 +192,7 @@ class Roster:
             await old.provider.aclose()
 
     async def aclose(self) -> None:
-        """Close every provider there still is, on the loop that used them, and the embedded model."""
+        """Close all providers, on the loop that used them, and the embedded model."""
         with self._lock:
             served = [*self._retired, *self._state.served.values()]
             self._retired = []
@@ -219,14 +222,14 @@ class Roster:
             else:
                 servings = [_configured(spec, env) for spec in specs]
             served = _make_all(specs, env, self.backend, self._state.served)
-            specs = [served[spec.id].provider.spec for spec in specs]  # with what the providers have filled in
+            specs = [served[spec.id].provider.spec for spec in specs]  # the providers fill in what they send by default
             self._retired += [old for lane, old in self._state.served.items() if served.get(lane) is not old]
             by_id = {spec.id: spec for spec in specs}
             servings = [_with_model(serving, by_id) for serving in servings]
             self._state = _State(source, tuple(specs), tuple(servings), served)
 
     def _read(self, file: tuple[str, int, int] | None) -> list[LaneSpec] | None:
-        """The lanes of the file, read again only if it changed; None for the presets."""
+        """The lanes of the file, which is read again only if it has changed; None for the presets."""
         if file is None:
             return None
         if self._file_specs is None or self._file_specs[0] != file:
@@ -234,7 +237,7 @@ class Roster:
         return list(self._file_specs[1])
 
     def _probe_if_due(self) -> None:
-        """Ask Ollama in the background, at most every ``PROBE_EVERY_S``; only the presets depend on the answer."""
+        """Query Ollama in the background, at most every ``PROBE_EVERY_S``; only the presets depend on the answer."""
         with self._lock:
             running = self._probe is not None and self._probe.is_alive()
             if running or self.lanes_path or time.monotonic() - self._probed_at < PROBE_EVERY_S:
@@ -252,9 +255,9 @@ class Roster:
 def _make_all(
     specs: Sequence[LaneSpec], env: Mapping[str, str], backend: EmbeddedBackend, keep: Mapping[str, _Served]
 ) -> dict[str, _Served]:
-    """A provider for each lane, in order; the one in ``keep`` where it would be made the same way again."""
+    """A provider for each lane, in order; the one in ``keep`` if a new one would be the same."""
     made: dict[str, _Served] = {}
-    for spec in sorted(specs, key=lambda spec: bool(spec.of)):  # a lane made of another comes after it
+    for spec in sorted(specs, key=lambda spec: bool(spec.of)):  # a lane that is built from another comes after it
         parts = Parts(
             key=env.get(spec.api_key_env, "") if spec.api_key_env else "",
             of=made[spec.of].provider if spec.of else None,
@@ -281,7 +284,7 @@ def _signature(path: Path | None) -> tuple[str, int, int] | None:
 
 
 def _preset_lanes(env: Mapping[str, str], ollama: OllamaState) -> tuple[list[LaneSpec], list[Serving]]:
-    """The three shipped lanes, each by the best there is."""
+    """The three shipped lanes, each served by the best that is available."""
     gateway = presets.first_gateway(env)
     names = ", ".join(gateway.key_name for gateway in presets.GATEWAYS)
     if gateway:
@@ -315,7 +318,7 @@ def _preset_lanes(env: Mapping[str, str], ollama: OllamaState) -> tuple[list[Lan
 
 
 def _with_model(serving: Serving, specs: Mapping[str, LaneSpec]) -> Serving:
-    """``serving`` with its model and price; heavy's are those of the lane it is made of, ``width`` times."""
+    """``serving`` with its model and price. Heavy has those of the lane it is built from, ``width`` times."""
     spec = specs[serving.lane]
     inner = specs.get(spec.of, spec)
     model = f"{spec.width} × {inner.model}" if spec.of else spec.model
@@ -323,7 +326,7 @@ def _with_model(serving: Serving, specs: Mapping[str, LaneSpec]) -> Serving:
 
 
 def _configured(spec: LaneSpec, env: Mapping[str, str]) -> Serving:
-    """A lane of the lanes file is served as it says, or not at all."""
+    """A lane of the lanes file is served as the file says, or not at all."""
     serving = Serving(spec.id, spec.label, spec.via, spec.model, "The lanes file says so.")
     if spec.needs_key and spec.api_key_env and not env.get(spec.api_key_env, "").strip():
         line = f"{spec.api_key_env}=your-key"
