@@ -189,7 +189,7 @@ def test_the_engine_and_the_log_together(tmp_path: Path) -> None:
         LaneSpec("a", "A", "openai", model="m", price=Price(1, 2)), [thinker("hm", "one"), thinker("ho", "two")]
     )
     with writing(path) as writer:
-        engine = Engine(ScriptedRoster(lane), Turns(writer, reader))  # type: ignore[arg-type]
+        engine = Engine(ScriptedRoster(lane), Turns(writer, reader))
         engine.start()
         first = engine.send("1?", owner="me")
         while not first.closed:

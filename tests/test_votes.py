@@ -36,7 +36,7 @@ class Setting:
         self.writer.start()
         self.reader = LogReader(path)
         lanes = [ScriptedProvider(LaneSpec(lane, lane.upper(), "openai"), [thinker()]) for lane in ALL]
-        self.engine = Engine(ScriptedRoster(*lanes), Turns(self.writer, self.reader))  # type: ignore[arg-type]
+        self.engine = Engine(ScriptedRoster(*lanes), Turns(self.writer, self.reader))
         self.engine.start()
 
     def turn(self, **options: Any) -> TurnLog:

@@ -19,16 +19,13 @@ import uuid
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from ..core.attempt import Attempt
 from ..core.lane import LaneChoice, LaneSpec
 from ..core.turn import Exchange, LaneInfo, TurnLog
 from ..providers.base import ChatRequest, Message, Provider
 from .attempts import AttemptRun, Context, Job, Tries, sample_lag
-
-if TYPE_CHECKING:
-    from ..providers.roster import Roster
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +44,26 @@ class UnknownTurn(ValueError):
 
 class LaneBusy(ValueError):
     """The lane is still streaming."""
+
+
+class HasLanes(Protocol):
+    """What the engine needs of the roster: the lanes as configured, and what serves each."""
+
+    @property
+    def specs(self) -> tuple[LaneSpec, ...]:
+        """The lanes in the page's order."""
+
+    def provider(self, lane: str) -> Provider:
+        """What serves the lane. ``KeyError`` if there never was such a lane."""
+
+    def refresh(self) -> None:
+        """Take up what has changed in the configuration."""
+
+    async def close_retired(self) -> None:
+        """Close providers that have been replaced, while nothing runs."""
+
+    async def aclose(self) -> None:
+        """Close every provider."""
 
 
 class KeepsTurns(Protocol):
@@ -113,7 +130,7 @@ class Engine:
 
     def __init__(
         self,
-        roster: Roster,
+        roster: HasLanes,
         turns: KeepsTurns,
         *,
         clock_ns: Callable[[], int] = time.perf_counter_ns,
