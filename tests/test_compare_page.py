@@ -189,7 +189,9 @@ def test_on_a_phone_a_slim_race_stays_in_sight(browser: Browser, site: Site) -> 
 
 
 RUN = """async (parts) => {
-    const { RaceLane } = await import("/kimi/assets/turn/race_lane.js");
+    const ours = performance.getEntriesByType("resource").find(({ name }) => /\\/kimi\\/page\\/.*js$/.test(name));
+    const { modules } = await import(ours.name);
+    const { RaceLane } = modules["turn/race_lane.js"];
     const lane = new RaceLane();
     for (const part of parts) lane.apply(part);
     return { phases: lane.phases(null).map(({ kind, from, to }) => [kind, from, to]),

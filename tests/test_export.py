@@ -140,7 +140,7 @@ def test_names_of_files_are_plain() -> None:
 
 
 def test_the_bundle_knows_every_module_the_page_needs() -> None:
-    script = bundle_scripts(ASSETS, "turn/replay.js", {"base/bus.js": "export const chat = 1;"})
+    script = bundle_scripts(ASSETS, ["turn/replay.js"], {"base/bus.js": "export const chat = 1;"})
     names = re.findall(r'^modules\["([\w./]+)"\] = ', script, re.MULTILINE)
     assert names[-1] == "turn/replay.js" and {"turn/turn.js", "lane/lane.js", "base/bus.js"} <= set(names)
     used = set(re.findall(r'= modules\["([\w./]+)"\];', script))
@@ -166,14 +166,14 @@ def test_the_bundle_knows_every_module_the_page_needs() -> None:
 def test_a_module_the_bundle_does_not_understand_is_refused(module: str, tmp_path: Path) -> None:
     (tmp_path / "a.js").write_text("export const x = 1;\n")
     with pytest.raises(CannotBundle):
-        bundle_scripts(tmp_path, "b.js", {"b.js": module})
+        bundle_scripts(tmp_path, ["b.js"], {"b.js": module})
 
 
 def test_modules_that_import_each_other_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.js").write_text('import { b } from "./b.js";\nexport const a = 1;\n')
     (tmp_path / "b.js").write_text('import { a } from "./a.js";\nexport const b = 1;\n')
     with pytest.raises(CannotBundle):
-        bundle_scripts(tmp_path, "a.js", {})
+        bundle_scripts(tmp_path, ["a.js"], {})
 
 
 def test_an_exported_turn_without_any_event() -> None:

@@ -9,6 +9,7 @@ import gradio as gr
 from ..chat.services import ChatServices
 from ..engine import Engine
 from ..turns import Turns
+from ..web.page_files import PageFiles
 from . import api, chat, lanes_tab, stats_tab
 from .gradio_internals import keep_few_sessions, look_rarely
 
@@ -24,7 +25,9 @@ QUEUE_LOOK_S = 0.02
 SESSIONS_KEPT = 50
 
 
-def build(engine: Engine, turns: Turns, roster: Roster, services: ChatServices, private: bool = False) -> gr.Blocks:
+def build(
+    engine: Engine, turns: Turns, roster: Roster, services: ChatServices, files: PageFiles, private: bool = False
+) -> gr.Blocks:
     """All tabs and named endpoints over one engine and its turns.
 
     ``private``: more than one person uses this app, and nobody's statistics are of another's turns.
@@ -34,11 +37,11 @@ def build(engine: Engine, turns: Turns, roster: Roster, services: ChatServices, 
     ) as blocks:
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Chat", elem_id="chat"):
-                chat.build()
+                chat.build(files)
             with gr.Tab("Stats") as stats:
                 stats_tab.build(turns.reader, stats, lambda: [spec.id for spec in roster.specs], private=private)
             with gr.Tab("Lanes"):
-                lanes_tab.build()
+                lanes_tab.build(files)
         api.build(engine, turns, services.estimates, services.spending)
     keep_few_sessions(blocks, SESSIONS_KEPT)
     blocks.queue(max_size=QUEUE_SIZE, api_open=False, default_concurrency_limit=None)

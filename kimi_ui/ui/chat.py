@@ -10,6 +10,7 @@ from __future__ import annotations
 import gradio as gr
 
 from ..core.attachments import MAX_FILE_BYTES
+from ..web.page_files import PageFiles
 
 TEMPLATE = f"""\
 <div id="chat-row">
@@ -20,9 +21,8 @@ TEMPLATE = f"""\
   </div>
 </div>
 """
-MOUNT = 'import(location.origin + "/kimi/assets/page.js").then((page) => page.mount(element));'
 
 
-def build() -> None:
+def build(files: PageFiles) -> None:
     """Add the tab's one component to the Blocks being built; the app must have the routes of ``web``."""
-    gr.HTML(html_template=TEMPLATE, js_on_load=MOUNT, apply_default_css=False, elem_id="chat-page")
+    gr.HTML(html_template=TEMPLATE, js_on_load=files.mount("page.js"), apply_default_css=False, elem_id="chat-page")

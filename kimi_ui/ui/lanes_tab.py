@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import gradio as gr
 
+from ..web.page_files import PageFiles
+
 TEMPLATE = '<div class="kimi" data-kimi="lanes-tab"></div>'
-MOUNT = """\
-import(location.origin + "/kimi/assets/lanes_tab/lanes_tab.js")
-  .then((tab) => tab.mount(element.querySelector(".kimi")));
-"""
 
 
-def build() -> None:
+def build(files: PageFiles) -> None:
     """Add the tab's one component to the Blocks being built; the app must have the routes of ``web.lanes``."""
-    gr.HTML(html_template=TEMPLATE, js_on_load=MOUNT, apply_default_css=False, elem_id="lanes-tab")
+    gr.HTML(
+        html_template=TEMPLATE,
+        js_on_load=files.mount("lanes_tab/lanes_tab.js"),
+        apply_default_css=False,
+        elem_id="lanes-tab",
+    )

@@ -14,22 +14,19 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
-from starlette.routing import Mount
-from starlette.staticfiles import StaticFiles
 
-from ..assets import ASSETS
 from ..chat.services import ChatServices
 from ..config import hidden_from_clients
 from ..engine import Engine
 from ..tokenizers import counter
 from ..turns import Turns
-from ..view.lane_colours import accent_css
 from ..web.commands import CommandRoutes
 from ..web.composer import ComposerRoutes
 from ..web.conversations import ConversationRoutes
 from ..web.guard import Guard, Hosts, broken, known_hosts
 from ..web.lanes import LaneRoutes
 from ..web.login import Login
+from ..web.page_files import PageFiles, Preload
 from ..web.page_state import PageState
 from ..web.stats import StatsRoutes
 from ..web.turns import TurnRoutes
@@ -38,11 +35,6 @@ from .environment import harden_environment
 
 if TYPE_CHECKING:
     from ..providers.roster import Roster
-
-STYLES = (
-    *("page", "lane/lane", "composer/composer", "turn/turn", "turn/race", "turn/compare", "lane/markdown"),
-    *("lane/highlight", "lanes_tab/lanes_tab", "stats/stats", "sidebar/sidebar", "turn/replay", "base/targets"),
-)
 
 
 def create_app(
@@ -78,10 +70,12 @@ def _create(engine: Engine, turns: Turns, roster: Roster, private: bool, budget_
         import gradio as gr
 
     from . import app as page
+    from .gradio_chunks import chunks_of
     from .theme import theme
 
     chat = ChatServices(engine, turns, roster, budget_usd)
     visible = VisibleTurns(turns)
+    files = PageFiles()
     state = PageState(turns, roster, chat)
     turn_routes = TurnRoutes(turns, roster, state, visible)
 
@@ -102,14 +96,13 @@ def _create(engine: Engine, turns: Turns, roster: Roster, private: bool, budget_
         *ComposerRoutes(chat, roster, visible).routes(),
         *LaneRoutes(roster, chat.pulls).routes(),
         *StatsRoutes(turns.reader, private).routes(),
-        Mount("/kimi/assets", StaticFiles(directory=ASSETS)),
+        *files.routes(),
     ]
-    head = f"<style>{accent_css()}</style>" + "".join(
-        f'<link rel="stylesheet" href="/kimi/assets/{name}.css">' for name in STYLES
-    )
+    blocks = page.build(engine, turns, roster, chat, files, private)
+    app.add_middleware(Preload, urls=[*(f"/assets/{name}" for name in chunks_of(blocks)), *files.urls])
     mounted: FastAPI = gr.mount_gradio_app(
         app,
-        page.build(engine, turns, roster, chat, private),
+        blocks,
         path="/",
         footer_links=[],
         run_history=False,
@@ -120,7 +113,7 @@ def _create(engine: Engine, turns: Turns, roster: Roster, private: bool, budget_
         mcp_server=False,
         pwa=False,
         theme=theme(),
-        head=head,
+        head=files.head,
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
     )
     return mounted

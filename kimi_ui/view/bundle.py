@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "(\.\.?/[\w./-]+)";$', re.MULTILINE)
@@ -25,20 +25,25 @@ class CannotBundle(ValueError):
     """A module is written in a way the bundle does not understand."""
 
 
-def bundle_scripts(assets: Path, entry: str, replaced: dict[str, str]) -> str:
-    """One script that runs module ``entry`` and all it imports; ``replaced``: module names and what stands for them."""
+def bundle_scripts(assets: Path, entries: Iterable[str], replaced: Mapping[str, str] | None = None) -> str:
+    """One script that runs the modules ``entries`` and all they import, and keeps their exports in ``modules`` by name.
+
+    ``replaced``: module names and the source that stands for them.
+    """
+    sources = replaced or {}
     order: list[str] = []
 
     def visit(name: str, above: tuple[str, ...] = ()) -> None:
         if name in above:
             raise CannotBundle(f"{name} imports itself by way of {', '.join(above)}.")
         if name not in order:
-            for _, path in _IMPORT.findall(_source(assets, name, replaced)):
+            for _, path in _IMPORT.findall(_source(assets, name, sources)):
                 visit(_resolved(name, path), (*above, name))
             order.append(name)
 
-    visit(entry)
-    modules = "".join(_module(name, _source(assets, name, replaced)) for name in order)
+    for entry in entries:
+        visit(entry)
+    modules = "".join(_module(name, _source(assets, name, sources)) for name in order)
     return f'"use strict";\nconst modules = {{}};\n{modules}'
 
 
@@ -46,7 +51,7 @@ def bundle_styles(assets: Path, names: Iterable[str]) -> str:
     return "\n".join((assets / f"{name}.css").read_text(encoding="utf-8") for name in names)
 
 
-def _source(assets: Path, name: str, replaced: dict[str, str]) -> str:
+def _source(assets: Path, name: str, replaced: Mapping[str, str]) -> str:
     return replaced[name] if name in replaced else (assets / name).read_text(encoding="utf-8")
 
 

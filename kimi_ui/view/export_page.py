@@ -40,7 +40,7 @@ def page_of(turns: Sequence[TurnLog], title: str, *, reasoning: bool = True) -> 
     styles = f"{accent_css()}\n{bundle_styles(ASSETS, STYLES)}"
     if not reasoning:
         styles += "\n.kimi .reasoning { display: none; }"
-    script = bundle_scripts(ASSETS, "standalone.js", _ABSENT)
+    script = bundle_scripts(ASSETS, ["standalone.js"], _ABSENT)
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(styles)}; "
         "base-uri 'none'; form-action 'none'; frame-src 'none'; connect-src 'none'; img-src 'none'"

@@ -212,9 +212,7 @@ def put_headers(path: str, headers: MutableHeaders) -> None:
         headers.setdefault("Content-Security-Policy", NO_RIGHTS)
     for name, value in HEADERS.items():
         headers.setdefault(name, value)
-    if path.startswith("/kimi/assets/"):
-        headers.setdefault("Cache-Control", "no-cache")  # asked for again each time: they change with the app
-    elif not path.startswith(("/assets/", "/static/")):
+    if not path.startswith(("/assets/", "/static/")):
         headers.setdefault("Cache-Control", "no-store")
 
 
