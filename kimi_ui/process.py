@@ -1,7 +1,7 @@
 """What is tuned for the whole Python process, so that the thread that stamps tokens is not held up.
 
-- **The interpreter is handed over sooner** (``stamp_promptly``): a thread that wants it waits for the one that has it,
-  by default 5 ms.
+- **The interpreter is handed over sooner** (``stamp_promptly``): a thread that wakes up beside a busy one waits for it,
+  5.2 ms at the median with Python's own switch interval of 5 ms, 0.65 ms with 0.5 ms.
 - **Garbage is looked for between turns** (``collect_between_turns``): a full collection stops every thread, and no
   token is stamped in it. It takes a third of a second over the million objects of the libraries, which are left out,
   and still 20 to 50 ms over the recent turns.

@@ -38,7 +38,15 @@ LAYER_OF_FILE = {
     "__version__": "core",
     "process": "cli",
 }
-APART = [("view", "config"), ("providers", "log"), ("engine", "log"), ("stats", "providers"), ("stats", "engine")]
+APART = [
+    ("view", "config"),
+    ("providers", "log"),
+    ("engine", "log"),
+    ("turns", "providers"),
+    ("turns", "engine"),
+    ("stats", "providers"),
+    ("stats", "engine"),
+]
 """Pairs of a layer and one below it that it must not import all the same."""
 
 CONFINED = {

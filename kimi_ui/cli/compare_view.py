@@ -15,7 +15,7 @@ from rich.text import Text
 from ..core.attempt import AttemptFold, live_phase
 from ..core.events import CONNECTED, FIRST_CHUNK, PREPARING, Phase
 from ..core.metric_words import figures
-from ..core.turn import LaneInfo, TurnFold, TurnLog
+from ..core.turn import LaneInfo, TurnLog
 from .common import printable
 
 TAIL_CHARS = 4000  # more than any panel shows
@@ -31,8 +31,7 @@ class CompareView:
     def __init__(self, turn: TurnLog, out: TextIO, clock_ns: Callable[[], int] = time.perf_counter_ns) -> None:
         self._turn = turn
         self._clock_ns = clock_ns
-        self._fold = TurnFold.of(turn)
-        self._seen = 0
+        self._fold = turn.fold()
         self._told = ""
         self._console = Console(file=out, highlight=False)
         self._live: Live | None = None
@@ -51,9 +50,7 @@ class CompareView:
             self._live.stop()
 
     def update(self) -> None:
-        entries = self._turn.entries[self._seen :]
-        self._seen += len(entries)
-        self._fold.apply_all(entries)
+        self._fold = self._turn.fold()
         if self._live:
             self._live.update(self._panels(), refresh=True)
         else:
