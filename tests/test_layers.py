@@ -62,7 +62,7 @@ CONFINED = {
 }
 """Libraries and the only files or folders that may import them."""
 
-CORE_MAY_IMPORT = {"markdown_it", "latex2mathml", "pygments", "nh3", "pydantic"}
+CORE_MAY_IMPORT = {"markdown_it", "math_core", "pygments", "nh3", "pydantic"}
 CORE_MAY_NOT_IMPORT = {"time", "datetime", "asyncio", "threading", "socket", "subprocess", "random", "os", "pathlib"}
 CORE_EXCEPTIONS = {
     ("kimi_ui/core/markdown/code.py", "time"),  # a budget of CPU time against hostile code blocks

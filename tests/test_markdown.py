@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kimi_ui.core.markdown import highlight_css, render
 from kimi_ui.core.markdown.code import DARK, DARK_BACKGROUND, LANGUAGES, LIGHT, LIGHT_BACKGROUND, code_html, colours
-from kimi_ui.core.markdown.maths import to_mathml
+from kimi_ui.core.markdown.latex import to_mathml
 from kimi_ui.core.markdown.safe import TAGS, clean_text, sanitize
 from tests.support.hostile_html import read, violations, visible_text
 

@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..assets import ASSETS
+from ..assets import ASSETS, math_font
 from ..view.bundle import bundle_scripts, bundle_styles
 from ..view.lane_colours import accent_css
 
@@ -65,7 +65,10 @@ class PageFiles:
         return f'{load}.then(({{ modules }}) => modules["{module}"].mount(element));'
 
     def routes(self) -> list[BaseRoute]:
-        return [Route("/kimi/page/{name}", self.file)]
+        return [
+            Route("/kimi/page/{name}", self.file),
+            Route("/kimi/fonts/math.ttf", self.font),  # where lane/markdown.css looks for it
+        ]
 
     async def file(self, request: Request) -> Response:
         file = self._files.get(request.path_params["name"])
@@ -75,6 +78,10 @@ class PageFiles:
         if not accepts_gzip(request.headers.getlist("accept-encoding")):
             return Response(file.data, media_type=file.media_type, headers=headers)
         return Response(file.zipped, media_type=file.media_type, headers={**headers, "Content-Encoding": "gzip"})
+
+    async def font(self, request: Request) -> Response:
+        """The font of formulas; a page without formulas does not ask for it."""
+        return FileResponse(math_font(), media_type="font/ttf", headers={"Cache-Control": FOR_EVER})
 
 
 def accepts_gzip(headers: Iterable[str]) -> bool:

@@ -1,9 +1,9 @@
-"""LaTeX in Markdown to MathML (latex2mathml), no script in the browser.
+"""Formulas in Markdown: where they begin and end. ``latex`` converts them.
 
-Notations: ``$…$``, ``$$…$$``, ``\\(…\\)``, ``\\[…\\]`` and display environments (``\\begin{align}``).
-What cannot be converted is shown as its source. Dollars follow Pandoc's rule (no space inside the dollars, no digit
-after the closing one) and a check for prices, so that "$5 and $10" stays text. Display math may span lines, not blank
-lines. All scans are linear in the text, conversion is bounded in length.
+Notations: ``$…$``, ``$$…$$``, ``\\(…\\)``, ``\\[…\\]`` and display environments (``\\begin{align}``). Dollars follow
+Pandoc's rule (no space inside the dollars, no digit after the closing one) and a check for prices, so that "$5 and $10"
+stays text; a formula may touch CJK text, which has no spaces. Display math may span lines, but not blank lines. A
+formula that cannot be converted is shown as its source. All scans are linear in the text.
 """
 
 from __future__ import annotations
@@ -11,21 +11,20 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
-from functools import lru_cache
-from html import escape, unescape
+from html import escape
 from typing import Any
-from xml.etree.ElementTree import tostring
 
-from latex2mathml.converter import convert_to_element
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
-MAX_LATEX_CHARS = 4_000  # 25 ms of conversion at the most (measured over pathological inputs)
+from .latex import to_mathml
+
 MAX_DISPLAY_LINES = 200
 
-_ENVIRONMENTS = [name + star for name in ("align", "equation", "gather", "multline", "eqnarray") for star in ("", "*")]
+_NAMES = ("align", "alignat", "equation", "gather", "multline", "eqnarray", "flalign")
+_ENVIRONMENTS = [name + star for name in _NAMES for star in ("", "*")]
 _ENDS = {f"\\begin{{{name}}}": f"\\end{{{name}}}" for name in _ENVIRONMENTS}
 _CLOSER = {"$$": "$$", "\\[": "\\]", "\\(": "\\)", "$": "$", **_ENDS}
 _BLOCK_OPENER = re.compile("|".join(map(re.escape, ("$$", "\\[", *_ENDS))))
@@ -36,28 +35,11 @@ _CLOSING = {
     "\\]": re.compile(r"(?<!\\)\\\]"),
     **{end: re.compile(re.escape(end)) for end in _ENDS.values()},
 }
-# Macros may expand without bound, and no answer needs to define its own.
-_DEFINITION = re.compile(r"\\(?:(?:re|provide)?new(?:command|environment)|[gex]?def|let|DeclareMathOperator)(?![a-z])")
 _TEXT_COMMAND = re.compile(r"\\[A-Za-z]+\s*\{[^{}]*\}|\\[A-Za-z]+")
-_PRICE = re.compile(r"[\d,.]+\s*(?:[kKmMbB%+]|bn)?(?=[\s,;:.)/–—-]|$)")
-_WORD = re.compile(r"\s[A-Za-z]{2,}")
-
-
-@lru_cache(maxsize=512)
-def to_mathml(latex: str, display: bool) -> str | None:
-    """MathML of a formula, well-formed and escaped; None if it is too long or cannot be read."""
-    if len(latex) > MAX_LATEX_CHARS or _DEFINITION.search(latex):
-        return None
-    try:
-        element = convert_to_element(latex, display="block" if display else "inline")
-        # The converter writes symbols as character references into the text (and its own serialiser unescapes
-        # everything, markup of the formula's author included): decode here, and let the serialiser escape.
-        for node in element.iter():
-            if node.text:
-                node.text = unescape(node.text)
-        return tostring(element, encoding="unicode", short_empty_elements=False)
-    except Exception:  # the converter raises whatever its walk stumbles over, RecursionError and StopIteration too
-        return None
+_CJK = "\u2e80-\u9fff\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff"
+_PRICE = re.compile(rf"[\d,.]+\s*(?:[kKmMbB%+]|bn)?(?=[\s,;:.)/–—~-]|[{_CJK}]|$)")
+_WORD = re.compile(rf"\s[A-Za-z]{{2,}}|[{_CJK}]{{2,}}")
+_JOINS = re.compile(rf"[^\W{_CJK}]")  # a letter or digit before a dollar, which then opens no formula
 
 
 def looks_like_price(latex: str) -> bool:
@@ -86,7 +68,7 @@ def _inline(state: StateInline, silent: bool) -> bool:
         return False
     start = state.pos + len(opener)
     before = state.src[state.pos - 1] if state.pos else " "
-    if opener == "$" and (before.isalnum() or state.src[start : start + 1].isspace()):
+    if opener == "$" and (_JOINS.match(before) or state.src[start : start + 1].isspace()):
         return False
     end = _next_closer(state, _CLOSER[opener], start + 1)
     if end < 0:

@@ -1,4 +1,5 @@
-"""The Markdown dialect of answers: CommonMark without raw HTML, with tables, ~~strike~~, task lists, bare URLs, math.
+"""The Markdown dialect of answers: CommonMark without raw HTML, with tables, ~~strike~~, task lists, bare URLs, math
+and what ``extensions`` adds.
 
 Images become links (nothing is ever fetched), links go to http, https and mailto only, headings start at level 3 (the
 page owns 1 and 2), alignment is a class. ``parse`` gives tokens, ``render_tokens`` allow-listed HTML; both take an
@@ -18,6 +19,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
 from .code import code_html
+from .extensions import InlineState, close_tags, extensions_plugin
 from .maths import math_plugin
 from .safe import LINK, sanitize
 
@@ -29,6 +31,7 @@ _SCHEME = re.compile(r"\s*[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _URL = re.compile(r"://[^\s<>\"`|\\^{}、。，；：！？（）【】《》「」]+")
 _PROTOCOL = re.compile(r"(?<![A-Za-z0-9+.:-])https?$", re.IGNORECASE)
 _PAIRS = {")": "(", "]": "["}
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _TASK = re.compile(r"\[([ xX])\]\s+")
 
 
@@ -70,6 +73,19 @@ def _task_lists(state: StateCore) -> None:
             inline.children.insert(0, Token("text", "", 0, content="☐ " if mark[1] == " " else "☑ "))
 
 
+def _direction(state: StateCore) -> None:
+    """A top-level block with right-to-left text gets ``dir="auto"``, so that markers, bars and columns follow the text.
+
+    Blocks inside it do not: HTML skips elements with a direction of their own when it looks for an outer one's.
+    """
+    opening: Token | None = None
+    for token in state.tokens:
+        if token.level == 0 and token.nesting > 0:
+            opening = token
+        elif opening and token.type == "inline" and _RIGHT_TO_LEFT.search(token.content):
+            opening.attrSet("dir", "auto")
+
+
 def _presentation(state: StateCore) -> None:
     for token in state.tokens:
         if token.type in ("heading_open", "heading_close"):
@@ -87,7 +103,16 @@ def _inline(state: StateCore) -> None:
             if len(token.content) > MAX_INLINE_CHARS or work > MAX_BRACKET_WORK:
                 token.children.append(Token("text", "", 0, content=token.content))
             else:
-                state.md.inline.parse(token.content, state.md, state.env, token.children)
+                _parse_inline(state, token.content, token.children)
+
+
+def _parse_inline(state: StateCore, text: str, children: list[Token]) -> None:
+    """``ParserInline.parse`` with our own state."""
+    inline = InlineState(text, state.md, state.env, children)
+    state.md.inline.tokenize(inline)
+    for rule in state.md.inline.ruler2.getRules(""):
+        rule(inline)
+    close_tags(children, state.env)
 
 
 def _link_open(self: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
@@ -116,7 +141,7 @@ def _fence(self: Any, tokens: Sequence[Token], index: int, options: Any, env: An
 
 
 def _table_open(self: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
-    return '<div class="md-table" tabindex="0"><table>\n'
+    return f'<div class="md-table" tabindex="0"{self.renderAttrs(tokens[index])}><table>\n'
 
 
 def _table_close(self: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
@@ -128,9 +153,11 @@ def _make_parser() -> MarkdownIt:
     md.disable(["html_block", "html_inline"])
     md.validateLink = _valid_link  # type: ignore[method-assign]
     math_plugin(md)
+    extensions_plugin(md)
     md.inline.ruler.push("bare_url", _bare_url)
     md.core.ruler.at("inline", _inline)
     md.core.ruler.push("task_lists", _task_lists)
+    md.core.ruler.push("direction", _direction)
     md.core.ruler.push("presentation", _presentation)
     for name, rule in {
         "link_open": _link_open,

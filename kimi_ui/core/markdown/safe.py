@@ -15,11 +15,12 @@ import nh3
 LINK = re.compile(r"(?:https?://|mailto:)[^\s]", re.IGNORECASE)  # the only URLs anything may point to
 
 _HTML_TAGS = (
-    "a blockquote br button code del div em h3 h4 h5 h6 hr li ol p pre s span strong table tbody td th thead tr ul"
+    "a blockquote br button code del div em h3 h4 h5 h6 hr ins kbd li mark ol p pre s small span strong sub sup table "
+    "tbody td th thead tr u ul"
 )
 _MATH_TAGS = (
-    "math menclose mfrac mi mn mo mover mpadded mphantom mroot mrow mspace msqrt mstyle msub msubsup msup mtable mtd "
-    "mtext mtr munder munderover"
+    "math menclose mfrac mi mmultiscripts mn mo mover mpadded mphantom mprescripts mroot mrow mspace msqrt mstyle msub "
+    "msubsup msup mtable mtd mtext mtr munder munderover"
 )
 TAGS = frozenset(_HTML_TAGS.split()) | frozenset(_MATH_TAGS.split())
 
@@ -27,11 +28,13 @@ _CLASSES = re.compile(r"(?:(?:md|hl|language)-[\w+#.-]{1,40}(?: |$))+")
 _BOOLEAN = re.compile(r"true|false")
 _WORDS = re.compile(r"[a-z -]{1,80}")
 # Never negative and under 10 em: space can then neither pull content over its neighbours nor blow up the page.
-_LENGTH = re.compile(r"\+?(?:\d?\.\d{1,4}|\d)(?:em|ex|px|pt|cm|mm|mu)?|[1-4]\d(?:px|pt)")
+_LENGTH = re.compile(r"\+?(?:\d?\.\d{1,9}|\d)(?:r?em|ex|px|pt|cm|mm|mu)?|[1-4]\d(?:px|pt)")
+_LEVEL = re.compile(r"[+-]?\d")
+_COLOUR = re.compile(r"#[0-9a-fA-F]{3,6}|[a-zA-Z]{1,20}")
 _LENGTHS = re.compile(rf"(?:{_LENGTH.pattern})(?: (?:{_LENGTH.pattern})){{0,40}}")
 
 _VALUES: dict[str, dict[str, re.Pattern[str]]] = {
-    "*": {"class": _CLASSES},
+    "*": {"class": _CLASSES, "dir": re.compile("auto")},
     "a": {"href": LINK},
     "button": {"type": re.compile("button"), "aria-label": re.compile("Copy code")},
     "ol": {"start": re.compile(r"\d{1,9}")},
@@ -42,25 +45,29 @@ _VALUES: dict[str, dict[str, re.Pattern[str]]] = {
     "mn": {"mathvariant": _WORDS},
     "mtext": {"mathvariant": _WORDS},
     "mo": {
-        **dict.fromkeys(("stretchy", "fence", "separator", "accent", "largeop", "movablelimits"), _BOOLEAN),
+        **dict.fromkeys(
+            ("stretchy", "fence", "separator", "accent", "largeop", "movablelimits", "symmetric"), _BOOLEAN
+        ),
         **dict.fromkeys(("lspace", "rspace", "minsize", "maxsize"), _LENGTH),
         "form": re.compile("prefix|infix|postfix"),
         "mathvariant": _WORDS,
     },
-    "mfrac": {"linethickness": _LENGTH, "bevelled": _BOOLEAN},
+    "mfrac": {"linethickness": _LENGTH, "bevelled": _BOOLEAN, "displaystyle": _BOOLEAN, "scriptlevel": _LEVEL},
+    "mrow": {"displaystyle": _BOOLEAN, "scriptlevel": _LEVEL, "mathcolor": _COLOUR},
     "mspace": {"width": _LENGTH, "height": _LENGTH, "depth": _LENGTH, "linebreak": _WORDS},
     "mpadded": {"width": _LENGTH, "height": _LENGTH, "depth": _LENGTH, "voffset": _LENGTH, "lspace": _LENGTH},
     "mstyle": {
         "displaystyle": _BOOLEAN,
-        "scriptlevel": re.compile(r"[+-]?\d"),
+        "scriptlevel": _LEVEL,
         "mathsize": _LENGTH,
-        "mathcolor": re.compile(r"#[0-9a-fA-F]{3,6}|[a-zA-Z]{1,20}"),
+        "mathcolor": _COLOUR,
         "mathvariant": _WORDS,
     },
     "mtable": {
         **dict.fromkeys(("columnalign", "rowalign", "columnlines", "rowlines", "frame"), _WORDS),
         **dict.fromkeys(("columnspacing", "rowspacing"), _LENGTHS),
         "displaystyle": _BOOLEAN,
+        "scriptlevel": _LEVEL,
     },
     "mtd": {"columnalign": _WORDS, "rowalign": _WORDS},
     "menclose": {"notation": _WORDS},

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from markdown_it.token import Token
 
+from .extensions import TAG_NAMES, is_markdown_fence, unclosed_tags
 from .parse import parse, render_tokens
 from .safe import clean_text
 
@@ -24,6 +25,13 @@ GROWTH = 64
 LONG_TAIL_CHARS, LONG_TAIL_GROWTH = 30_000, 4
 
 _FENCE = re.compile(r"(`{3,}+|~{3,}+)[^\n]*+\n")
+MAX_HELD_CHARS = 2_000  # a longer row is shown although it may be a table's
+_MARKS = re.compile(r"[ \t]*(?:[-+*=_~`#>|: \t]{1,80}|\d{1,9}[.)][ \t]*)")
+_DASHES = re.compile(r"[ \t]*[|:\- \t]*")
+_TAG_STARTS = sorted({name[:n] for name in (*TAG_NAMES, "br /") for n in range(1, len(name) + 1)})
+_OPEN_TAG = re.compile(rf"</?(?:{'|'.join(_TAG_STARTS)})?$", re.IGNORECASE)
+_LAST_MARKS = re.compile(r"(?<!\\)(?:\*{1,3}|`{1,2}|~{1,2})\Z")
+_CODE_SPAN = re.compile(r"`[^`]*`")
 _MAY_CLOSE = re.compile(r" {0,3}(?:`*|~*)[ \t]*")
 
 
@@ -54,8 +62,11 @@ class StreamingMarkdown:
         self._all: list[str] = []
         self._tail = ""  # text of the open blocks that has been looked at
         self._waiting = ""  # text handed out as it is, not yet rendered
+        self._held = False  # the end of the tail is not shown yet: what it will be is not decided
         self._open_code: _OpenCode | None = None
         self._references: dict[str, Any] = {}
+        self._notes: set[str] = set()  # labels of the footnotes so far
+        self._unknown_notes: set[str] = set()  # references to footnotes that had not come
         self.blocks: list[str] = []
         """HTML of all finished blocks so far (a reader that comes late starts from these)."""
 
@@ -85,7 +96,7 @@ class StreamingMarkdown:
             self._open_code = None
         else:
             growth = GROWTH if len(self._tail) < LONG_TAIL_CHARS else LONG_TAIL_GROWTH
-            if (len(self._waiting) + len(new)) * growth < len(self._tail):
+            if not self._held and (len(self._waiting) + len(new)) * growth < len(self._tail):
                 self._waiting += new
                 return Frame([], None, new)
         self._tail += self._waiting + new
@@ -93,35 +104,44 @@ class StreamingMarkdown:
         return self._render_tail()
 
     def _render_tail(self) -> Frame:
-        env: dict[str, Any] = {"references": dict(self._references), "open_end": True}
-        tokens = parse(self._tail, env)
+        env: dict[str, Any] = {"references": dict(self._references), "open_end": True, "notes": set(self._notes)}
+        in_code = bool(_FENCE.match(self._tail))
+        decided = self._tail if in_code else self._tail[: _decided(self._tail)]
+        self._held = len(decided) < len(self._tail)
+        tokens = parse(decided, env)
         spans = _block_spans(tokens)
         n_finished = _count_finished(self._tail, tokens, spans)
         blocks = [render_tokens(tokens[start:end], env) for start, end in spans[:n_finished]]
         self.blocks += blocks
         rest = tokens[spans[n_finished][0] :] if n_finished < len(spans) else []
+        self._unknown_notes |= env.get("unknown_notes", set())
         if n_finished:
+            self._notes |= env["notes"]
             first_line = _first_line(rest)
             self._tail = _from_line(self._tail, first_line)
             for label, reference in env["references"].items():
                 if reference["map"][1] <= first_line:
                     self._references.setdefault(label, {**reference, "map": [0, 0]})
-        if len(rest) == 1 and rest[0].type == "fence":
+        if len(rest) == 1 and rest[0].type == "fence" and not is_markdown_fence(self._tail):
             self._open_code = _OpenCode.of(self._tail)
             if self._open_code is not None:
                 rest[0].content = self._open_code.shown_at_first
+        elif rest and not in_code:
+            shown = _from_line(decided, _first_line(rest))
+            completed = _completed(shown)
+            rest = rest if completed == shown else parse(completed, env)
         return Frame(blocks, render_tokens(rest, env), "")
 
     def _finish(self, new: str) -> Frame:
         text = (self._open_code.text if self._open_code else self._tail + self._waiting) + new
-        env: dict[str, Any] = {"references": dict(self._references)}
+        env: dict[str, Any] = {"references": dict(self._references), "notes": set(self._notes)}
         tokens = parse(text, env)
         blocks = [render_tokens(tokens[start:end], env) for start, end in _block_spans(tokens)]
         self.blocks += blocks
         self._tail = self._waiting = ""
         self._open_code = None
         whole = None
-        if env.get("references"):
+        if env.get("references") or self._unknown_notes & env["notes"]:
             whole = render("".join(self._all))
             whole = None if whole == "".join(self.blocks) else whole
         return Frame(blocks, "", "", whole)
@@ -212,6 +232,44 @@ def _count_finished(text: str, tokens: list[Token], spans: list[tuple[int, int]]
     if last.type == "math_block" and (last.meta["unclosed"] or line):
         undecided = bool(_from_line(text, first_line - 1).split("\n", 1)[0].strip())
     return max(0, len(spans) - 1 - undecided)
+
+
+def _decided(text: str) -> int:
+    """How much of an open text can be shown: a last line of marks alone may still become anything.
+
+    ``-`` may be an item, an underline that makes a heading of the line before, or a rule; a row of cells is a table as
+    soon as a row of dashes follows it. Showing either at once would show one thing first and then another.
+    """
+    start = text.rfind("\n") + 1
+    line = text[start:]
+    if tag := _OPEN_TAG.search(line):
+        return start + tag.start()
+    before_start = text.rfind("\n", 0, max(0, start - 1)) + 1
+    before = text[before_start : max(0, start - 1)]
+    in_table = before.lstrip().startswith("|")
+    if in_table and _DASHES.fullmatch(line):
+        earlier = text[text.rfind("\n", 0, max(0, before_start - 1)) + 1 : max(0, before_start - 1)]
+        if not earlier.lstrip().startswith("|") and len(before) < MAX_HELD_CHARS:
+            return before_start
+    if line.lstrip().startswith("|") and not in_table and len(line) < MAX_HELD_CHARS:
+        return start
+    return start if line and _MARKS.fullmatch(line) else len(text)
+
+
+def _completed(text: str) -> str:
+    """The open text with what its last paragraph has begun closed: a code span, strong emphasis, a tag."""
+    paragraph = text[text.rfind("\n\n") + 1 :]
+    if "```" in paragraph or "~~~" in paragraph or "$" in paragraph:
+        return text
+    marks = _LAST_MARKS.search(paragraph)
+    if marks:
+        text, paragraph = text[: -len(marks[0])], paragraph[: -len(marks[0])]
+    if paragraph.count("`") % 2:
+        return f"{text}`"
+    prose = _CODE_SPAN.sub("", paragraph)
+    if prose.count("**") % 2 and "***" not in prose:
+        text = f"{text.rstrip()}**"
+    return text + "".join(f"</{name}>" for name in reversed(unclosed_tags(prose)))
 
 
 def _has_letter(text: str) -> bool:
