@@ -57,14 +57,7 @@ class Turns:
 
     def recent(self, conversation_id: str) -> list[TurnLog]:
         """The conversation's turns that are in memory, in order, those a fork shares with its origin included."""
-        in_memory = list(self._turns.values())
-        turns: list[TurnLog] = []
-        before: float = math.inf
-        while conversation_id:
-            own = [turn for turn in in_memory if turn.conversation_id == conversation_id and turn.seq < before]
-            turns += own
-            fork = next((turn for turn in own if turn.forked_from), None)
-            conversation_id, before = (fork.forked_from, fork.forked_at) if fork else ("", 0)
+        turns = [turn for id, before in self._lineage(conversation_id) for turn in self._own(id) if turn.seq < before]
         return sorted(turns, key=lambda turn: turn.seq)
 
     def conversation(self, conversation_id: str, with_entries: bool = True) -> list[TurnLog]:
@@ -72,7 +65,9 @@ class Turns:
 
         ``with_entries`` False: turns that are read from the log come without what the lanes answered.
         """
-        turns = {turn.seq: turn for turn in self.reader.conversation(conversation_id, with_entries)}
+        turns: dict[int, TurnLog] = {}
+        for id, before in reversed(self._lineage(conversation_id)):
+            turns |= {turn.seq: turn for turn in self.reader.conversation(id, with_entries) if turn.seq < before}
         turns |= {turn.seq: turn for turn in self.recent(conversation_id)}
         return [turns[seq] for seq in sorted(turns)]
 
@@ -96,12 +91,31 @@ class Turns:
 
     def history(self, conversation_id: str, lane: str, before_seq: float = math.inf) -> list[Exchange]:
         """What the lane was asked and answered in the conversation's turns before that number, answered ones only."""
-        exchanges = {exchange.seq: exchange for exchange in self.reader.history(conversation_id, lane)}
+        exchanges: dict[int, Exchange] = {}
+        for id, before in reversed(self._lineage(conversation_id)):
+            exchanges |= {one.seq: one for one in self.reader.history(id, lane) if one.seq < before}
         for turn in self.recent(conversation_id):
             newest = turn.fold().newest(lane)
             if newest and newest.answer:
                 exchanges[turn.seq] = Exchange(turn.seq, turn.prompt, newest.answer, newest.reasoning)
         return [exchanges[seq] for seq in sorted(exchanges) if seq < before_seq]
+
+    def _own(self, conversation_id: str) -> list[TurnLog]:
+        """The turns in memory that were sent in the conversation itself."""
+        return [turn for turn in list(self._turns.values()) if turn.conversation_id == conversation_id]
+
+    def _lineage(self, conversation_id: str) -> list[tuple[str, float]]:
+        """The conversation and those it was forked from: ``(id, its turns before this number belong to it)``.
+
+        As memory knows them: the log does not while it cannot be written, and knows the rest of them otherwise.
+        """
+        lineage: list[tuple[str, float]] = []
+        before = math.inf
+        while conversation_id and conversation_id not in dict(lineage):
+            lineage.append((conversation_id, before))
+            fork = next((turn for turn in self._own(conversation_id) if turn.forked_from and turn.seq < before), None)
+            conversation_id, before = (fork.forked_from, min(before, fork.forked_at)) if fork else ("", 0)
+        return lineage
 
     # Writing
 

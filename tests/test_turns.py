@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,20 @@ def test_a_fork_shares_the_turns_before_it(turns: Turns, stored: str) -> None:
     assert prompts(turns.conversation("c")) == ["q0", "q1", "q2"]
     assert [exchange.answer for exchange in turns.history("d", "a", then.seq)] == ["a0", "else"]
     assert turns.forks("d") == [Fork("c"), Fork("d", "c", 1)]
+
+
+def test_a_fork_that_the_log_does_not_know_yet_has_the_stored_turns_before_it(
+    turns: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go(turns, *(run(turns, said(f"a{seq}", prompt=f"q{seq}", seq=seq)) for seq in range(3)))
+    monkeypatch.setattr(turns.writer, "open_turn", lambda turn: Future())
+    monkeypatch.setattr(turns.writer, "follow", lambda turn: None)
+    run(turns, said("else", prompt="q1!", seq=1, conversation_id="d", forked_from="c", forked_at=1))
+    run(turns, said("other", prompt="q0!", seq=0, conversation_id="e", forked_from="d", forked_at=0))
+    assert prompts(turns.conversation("d")) == ["q0", "q1!"]
+    assert [exchange.answer for exchange in turns.history("d", "a")] == ["a0", "else"]
+    assert prompts(turns.conversation("e")) == ["q0!"]
+    assert (turns.next_seq("d"), turns.next_seq("e")) == (2, 1)
 
 
 def test_only_the_newest_closed_turns_stay_in_memory(turns: Turns, monkeypatch: pytest.MonkeyPatch) -> None:
