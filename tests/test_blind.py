@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kimi_ui.core.attempt import Attempt
 from kimi_ui.core.blind import BlindView, is_blind, slot_name, slot_names
 from kimi_ui.core.events import Answer, End, Entry, Event, Failure, Finish, Opened, Phase, Reasoning, Usage, encode
-from kimi_ui.core.turn import LaneInfo, TurnFold, TurnLog
+from kimi_ui.core.turn import LaneInfo, TurnLog
 from kimi_ui.core.vote import ALL_BAD, LANE, NONE, TIE, Vote
 
 MS = 1_000_000
@@ -37,7 +37,7 @@ def told(view: BlindView) -> bytes:
 
 
 def answers(view: BlindView) -> dict[str, str]:
-    fold = TurnFold.of(view.told).apply_all(view.told.entries)
+    fold = view.told.fold()
     return {info.id: fold.folds[fold.current(info.id) or ""].answer for info in view.told.lanes}
 
 
@@ -76,7 +76,7 @@ def test_names_ids_reasoning_and_failures_stay_behind() -> None:
     text = told(view).decode()
     assert [secret for secret in SECRETS if secret in text] == []
     assert "draft" not in text
-    fold = TurnFold.of(view.told).apply_all(view.told.entries)
+    fold = view.told.fold()
     assert answers(view) == {"A": "", "B": "two", "C": "three"}
     assert {name: fold.folds[name].status for name in ("A1", "B1", "C1")} == {"A1": "no_answer", "B1": "ok", "C1": "ok"}
     assert "blind_cut" in fold.folds["B1"].flags
@@ -112,7 +112,7 @@ def test_what_is_told_does_not_depend_on_pace(order: list[str], steps: list[tupl
         view.refresh()
     turn.closed = True
     view.refresh()
-    fold = TurnFold.of(view.told).apply_all(view.told.entries)
+    fold = view.told.fold()
     per_slot = [
         (
             [(e.t_ns, type(e.event)) for e in view.told.entries if e.lane == slot],

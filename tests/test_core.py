@@ -30,7 +30,7 @@ from kimi_ui.core.events import (
     decode,
     encode,
 )
-from kimi_ui.core.turn import LaneInfo, TurnFold, TurnLog
+from kimi_ui.core.turn import LaneInfo, TurnLog
 
 MS = 1_000_000
 text = st.text(max_size=20)
@@ -147,7 +147,7 @@ def test_a_turn_folds_into_lanes_attempts_and_children() -> None:
         Entry("a", "1", 9, End("error", retry_in_s=1.0)),
     ):
         turn.append(entry)
-    f = TurnFold.of(turn).apply_all(turn.entries)
+    f = turn.fold()
     assert f.children == {"1": ["2"]} and f.folds["2"].answer == "x"
     assert f.lanes["b"].preparing and f.current("b") is None and not f.lane_ended("b")
     assert f.current("a") == "1" and not f.lane_ended("a")  # another try is announced

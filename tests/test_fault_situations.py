@@ -22,7 +22,7 @@ import trustme
 from kimi_ui.core.attempt import live_phase
 from kimi_ui.core.events import LOADING_MODEL, Phase
 from kimi_ui.core.lane import LaneSpec, Limits
-from kimi_ui.core.turn import TurnFold, TurnLog
+from kimi_ui.core.turn import TurnLog
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
 from kimi_ui.providers.base import Provider
@@ -108,7 +108,7 @@ def test_retries_follow_the_server_and_are_attempts_of_their_own(upstream: Upstr
     ) as run:
         turn = run.engine.send("hello")
         rows = run.rows(turn)
-        fold = TurnFold.of(turn).apply_all(turn.entries)
+        fold = turn.fold()
     assert [row["status"] for row in rows["a"]] == ["error", "error", "ok"]
     ends = [fold.folds[attempt].end for attempt in fold.lanes["a"].attempts]
     assert [end.retry_in_s for end in ends if end] == [0.05, 0.05, None]
@@ -244,7 +244,7 @@ def test_stop_closes_the_upstream(upstream: Upstream, tmp_path: Path, monkeypatc
             turn = run.engine.send("hello")
 
             def phases() -> dict[str, str]:
-                fold = TurnFold.of(turn).apply_all(list(turn.entries))
+                fold = turn.fold()
                 return {lane: live_phase(fold.folds[fold.current(lane) or ""]) for lane in lanes if fold.current(lane)}
 
             until(lambda: phases() == {name: phase for name, (_, phase, _) in lanes.items()})
@@ -272,7 +272,7 @@ def test_a_stop_keeps_what_had_come(upstream: Upstream, tmp_path: Path) -> None:
     ]
     with running(tmp_path / "log", *lanes) as run:
         turn = run.engine.send("hello")
-        until(lambda: TurnFold.of(turn).apply_all(list(turn.entries)).lane_ended("b"))
+        until(lambda: turn.fold().lane_ended("b"))
         run.engine.stop(turn.turn_id)
         rows, folds = run.rows(turn), run.folds(turn)
     for lane, status in (("a", "stopped"), ("b", "timeout")):
@@ -330,7 +330,7 @@ def test_killed_in_the_middle(upstream: Upstream, tmp_path: Path) -> None:
     writer.close()
     turn = LogReader(tmp_path / "log").turn(turn_id)
     assert isinstance(turn, TurnLog)
-    fold = TurnFold.of(turn).apply_all(turn.entries)
+    fold = turn.fold()
     (attempt_id,) = fold.attempts
     (row,) = LogReader(tmp_path / "log").attempt_metrics([attempt_id])
     assert row["status"] == "interrupted" and fold.folds[attempt_id].reasoning.startswith(" Let me")

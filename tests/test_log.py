@@ -24,7 +24,7 @@ from kimi_ui.core.events import (
     Usage,
 )
 from kimi_ui.core.lane import LaneSpec, Price
-from kimi_ui.core.turn import Exchange, LaneInfo, TurnFold, TurnLog
+from kimi_ui.core.turn import Exchange, LaneInfo, TurnLog
 from kimi_ui.engine import Engine
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.records import Op
@@ -139,7 +139,7 @@ def test_a_try_that_was_announced_and_never_came_is_not_waited_for(tmp_path: Pat
     with writing(path) as writer:
         store(writer, dead, retried)
     back = LogReader(path).turn(dead.turn_id)
-    assert back is not None and TurnFold.of(back).apply_all(back.entries).lane_ended("a")
+    assert back is not None and back.fold().lane_ended("a")
     assert LogReader(path).turn(retried.turn_id) == retried
 
 
@@ -178,7 +178,7 @@ def test_entries_of_many_attempts_come_back_in_the_order_of_time(tmp_path: Path)
         store(writer, log)
     back = LogReader(path).turn(log.turn_id)
     assert back is not None and sorted(map(repr, back.entries)) == sorted(map(repr, log.entries))
-    fold, again = (TurnFold.of(t).apply_all(t.entries) for t in (log, back))
+    fold, again = (t.fold() for t in (log, back))
     assert again == fold
 
 

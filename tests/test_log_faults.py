@@ -20,7 +20,6 @@ from pathlib import Path
 import pytest
 
 from kimi_ui.core.events import Answer, End
-from kimi_ui.core.turn import TurnFold
 from kimi_ui.log import store as store_module
 from kimi_ui.log import writer as writer_module
 from kimi_ui.log.files import LogError, append_ops, read_ops
@@ -94,7 +93,7 @@ def test_killed_at_a_named_moment(tmp_path: Path, moment: str, expected: list[tu
         assert attempts(path) == expected
         back = LogReader(path).turn(turn_id)
         assert back is not None and back.prompt == "Count."
-        fold = TurnFold.of(back).apply_all(back.entries)
+        fold = back.fold()
         if expected:
             assert fold.lane_ended("a"), "nobody waits for a dead attempt"
     check(path)

@@ -337,7 +337,7 @@ def heavy_turn(failing: int | None = None) -> tuple[TurnFold, dict[str, Metrics]
     runs.append((aggregator, ended(final)))
     events += [(start_ms + at_ms, event) for at_ms, event in final if not isinstance(event, Usage)]
     log = turn((parent, ended(events)), *runs, lanes=LANES)
-    fold = TurnFold.of(log).apply_all(log.entries)
+    fold = log.fold()
     counts = {id: count_text(counter(), f.reasoning, f.answer) for id, f in fold.folds.items()}
     return fold, measure_turn(fold, counts)
 

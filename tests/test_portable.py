@@ -10,7 +10,7 @@ import pytest
 from kimi_ui.core.attempt import Attempt
 from kimi_ui.core.events import Answer, End, Entry, Failure, Finish, Opened, Phase, Reasoning, Relabel, Usage
 from kimi_ui.core.portable import NotAnExport, export_turns, import_turns, metrics_of, public_url
-from kimi_ui.core.turn import LaneInfo, TurnFold, TurnLog
+from kimi_ui.core.turn import LaneInfo, TurnLog
 from kimi_ui.tokenizers import counter
 
 SECRET = "the hidden thought"
@@ -68,7 +68,7 @@ def test_every_event_comes_back_with_its_stamp() -> None:
     plain = [entry for entry in turn.entries if not isinstance(entry.event, Opened)]
     assert [entry for entry in back.entries if not isinstance(entry.event, Opened)] == plain
     assert (back.prompt, back.system, back.lanes, back.seq, back.closed) == ("Why?", "Be brief.", turn.lanes, 0, True)
-    was, now = (TurnFold.of(one).apply_all(one.entries) for one in (turn, back))
+    was, now = (one.fold() for one in (turn, back))
     assert [one.answer for one in now.folds.values()] == [one.answer for one in was.folds.values()]
     assert [one.sent_ns for one in now.attempts.values()] == [one.sent_ns for one in was.attempts.values()]
     assert now.children == was.children
@@ -90,7 +90,7 @@ def test_without_reasoning_no_word_of_it_is_left_and_every_stamp_is() -> None:
     assert document["turns"][0]["metrics"] == metrics_of(turn, counter)
     (back,) = import_turns(document)
     assert [entry.t_ns for entry in back.entries] == [entry.t_ns for entry in turn.entries]
-    fold = TurnFold.of(back).apply_all(back.entries)
+    fold = back.fold()
     assert [fold.folds[attempt].answer for attempt in ("a2", "h1", "h2")] == ["42 é \ud800", "41", "41"]
     assert not any(one.reasoning for one in fold.folds.values())
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from kimi_ui.core.events import CONNECTED, Answer, Finish, Flag, Phase, Promoted, Reasoning
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.core.portable import export_turns, import_turns, metrics_of
-from kimi_ui.core.turn import TurnFold, TurnLog, promotion
+from kimi_ui.core.turn import TurnLog, promotion
 from kimi_ui.providers.base import Message
 from kimi_ui.tokenizers import counter
 from kimi_ui.view.export_markdown import markdown_of
@@ -73,7 +73,7 @@ def test_promoted_reasoning_is_the_answer_and_no_number_changes(tmp_path: Path, 
             run.writer.flush().result()
         read = run.reader.turn(turn.turn_id)
         assert read is not None
-        one = TurnFold.of(read).apply_all(read.entries).newest("a")
+        one = read.fold().newest("a")
         assert one and one.promoted and (one.answer, one.reasoning, one.status) == (TEXT, TEXT, "no_answer")
         assert promotion(read, "a") is None, "once is enough"
         assert run.rows(read)["a"] == [before] and before["ttfo_ms"] is None
@@ -94,7 +94,7 @@ def test_an_export_without_reasoning_keeps_what_became_the_answer(tmp_path: Path
         assert "**42" not in without
         promote(run, turn)
     (back,) = import_turns(json.loads(json.dumps(export_turns([turn], "t", counter, reasoning=False))))
-    newest = TurnFold.of(back).apply_all(back.entries).newest("a")
+    newest = back.fold().newest("a")
     assert newest and newest.answer == TEXT
     written = markdown_of([turn], "t", reasoning=False)
     assert "Taken from the reasoning" in written and "**42**" in written

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kimi_ui.core.events import Answer, End, Event, Finish, Phase, Reasoning, Relabel
-from kimi_ui.core.turn import TurnFold, TurnLog
+from kimi_ui.core.turn import TurnLog
 from kimi_ui.view.frames import TurnView
 from kimi_ui.view.replay import replay_document
 from tests.support.turns import attempt, ended, tokens, turn
@@ -72,7 +72,7 @@ def test_the_frames_add_up_to_what_a_reopened_turn_shows(make: Any) -> None:
     assert stored is not None
     for info in log.lanes:
         assert told(frames(document), info.id) == told([stored], info.id)
-    fold = TurnFold.of(log).apply_all(log.entries)
+    fold = log.fold()
     for lane, answer in document["answers"].items():
         assert answer == fold.folds[fold.current(lane) or ""].answer
 

@@ -10,7 +10,7 @@ import pytest
 
 from kimi_ui.core.events import Answer, Entry, Finish, Reasoning
 from kimi_ui.core.lane import LaneSpec
-from kimi_ui.core.turn import TurnFold, TurnLog
+from kimi_ui.core.turn import TurnLog
 from kimi_ui.log.reader import LogReader
 from tests.support.engine_run import Run, running
 from tests.support.scripted import ScriptedProvider
@@ -36,7 +36,7 @@ def over(turn: TurnLog, lane: str = "", n_attempts: int = 1) -> TurnLog:
     """The turn once it has ended, or once a lane's so-manyth attempt has."""
 
     def lane_is_over() -> bool:
-        fold = TurnFold.of(turn).apply_all(list(turn.entries))
+        fold = turn.fold()
         return len(fold.lanes[lane].attempts) >= n_attempts and fold.lane_ended(lane)
 
     until(lambda: turn.closed or (lane and lane_is_over()))
@@ -108,5 +108,5 @@ def test_after_the_process_was_killed_in_the_middle(path: Path, tmp_path: Path) 
         over(run.engine.retry(turn_id, "b"))
         turn = over(run.engine.retry(turn_id, "a"))
     assert_stored_once(found_later, turn, cut_off=1)
-    fold = TurnFold.of(turn).apply_all(turn.entries)
+    fold = turn.fold()
     assert [fold.folds[attempt].status for attempt in fold.lanes["b"].attempts] == ["interrupted", "ok"]
