@@ -14,11 +14,18 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.support.browser import SLOW_MS, Visitor, launched
+from tests.support.browser import SLOW_MS, Visitor, forget, launched, new_context
 from tests.support.chat_site import ChatSite, open_site
 from tests.support.upstream import Upstream
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+
 
 # Property tests say what is true, not how fast: on a busy machine a time limit only fails by chance.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -85,11 +92,24 @@ def site(app: ChatSite) -> ChatSite:
     return app
 
 
+@pytest.fixture(scope="module")
+def warm(browser: Browser) -> BrowserContext:
+    """A context of a file's tests, whose cache has the page's files after the first; wiped after each test."""
+    return new_context(browser)
+
+
 @pytest.fixture
-def visitor(browser: Browser, site: ChatSite) -> Iterator[Visitor]:
-    visitor = Visitor(browser, site.url)
-    yield visitor
-    visitor.close()
+def visitor(
+    request: pytest.FixtureRequest, browser: Browser, warm: BrowserContext, site: ChatSite
+) -> Iterator[Visitor]:
+    if request.node.get_closest_marker("own_context"):
+        visitor = Visitor(browser, site.url)
+        yield visitor
+        visitor.close()
+    else:
+        visitor = Visitor(warm, site.url)
+        yield visitor
+        forget(warm, site.url)
     assert visitor.problems == []
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything needed to run all tests: own venv (.venv-tests), a Chromium if none is there, lint, types, tests.
-# Installs only what is missing, so a second run needs no network. Arguments go to pytest.
+# Installs only what is missing, so a second run needs no network. Arguments go to pytest; while you work on Python,
+# -m "not browser and not slow" leaves out what opens Chromium or takes seconds a test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -59,4 +60,4 @@ mypy
 say "codespell"
 codespell
 say "pytest, Chromium at $CHROMIUM"
-pytest "$@"
+pytest -n 2 --dist loadfile --durations=40 --durations-min=1 "$@"

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from kimi_ui.config import read_settings
 from kimi_ui.core.events import Answer, Failure
 from kimi_ui.providers.base import ProviderError
 from kimi_ui.providers.roster import Roster
-from tests.support.browser import Visitor, send, served, wait_phase
+from tests.support.browser import Visitor, new_context, send, served, wait_phase
 from tests.support.chat_site import ChatSite, ask, attach, endless, spoken
 from tests.support.engine_run import started
 from tests.support.upstream import Upstream
@@ -43,11 +43,9 @@ model = "gone"
 WIDTHS = (1600, 1024, 390)
 
 
-@pytest.fixture(params=["light", "dark"])
-def visitor(request: pytest.FixtureRequest, browser: Browser, site: ChatSite) -> Iterator[Visitor]:
-    visitor = Visitor(browser, site.url, color_scheme=request.param)
-    yield visitor
-    visitor.close()
+@pytest.fixture(scope="module", params=["light", "dark"])
+def warm(request: pytest.FixtureRequest, browser: Browser) -> BrowserContext:
+    return new_context(browser, color_scheme=request.param)
 
 
 @contextmanager
@@ -80,7 +78,7 @@ def findings(page: Page) -> list[str]:
 
 
 def test_idle(page: Page) -> None:
-    page.wait_for_timeout(400)
+    expect(page.locator(".starter").first).to_be_visible()
     assert findings(page) == []
 
 

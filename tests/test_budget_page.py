@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import Visitor, lane, launched
+from tests.support.browser import Visitor, lane
 from tests.support.chat_site import answered, ask, attach, open_site
 from tests.support.waiting import until
 
@@ -25,8 +25,8 @@ def set_budget(page: Page, usd_a_day: str) -> None:
     expect(drawer).to_have_count(0)
 
 
-def test_sums_grow_with_each_turn_and_passing_the_budget_is_asked_first(tmp_path: Path) -> None:
-    with launched() as browser, open_site(tmp_path) as site:
+def test_sums_grow_with_each_turn_and_passing_the_budget_is_asked_first(browser: Browser, tmp_path: Path) -> None:
+    with open_site(tmp_path) as site:
         visitor = Visitor(browser, site.url)
         page = visitor.open()
         totals, question = page.locator("#totals"), page.get_by_role("group", name="Over budget")

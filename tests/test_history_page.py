@@ -158,13 +158,16 @@ def test_delete_asks_first_and_is_for_good(site: ChatSite, page: Page) -> None:
     page.on(
         "request", lambda request: looked_for.append(request.url) if f"/kimi/state?c={gone}" in request.url else None
     )
+    page.evaluate(
+        "() => { window.told = new Promise(told => new BroadcastChannel('kimi').onmessage = told).then(() => true); }"
+    )
     page.locator(".history-yes").click()
     expect(items(page).locator(".history-title")).to_have_text(["To be kept"])
     expect(page.locator(".start")).to_be_visible()  # it was the one shown
     assert "c=" not in page.url
     assert site.reader.conversation(gone) == [] and site.turns.recent(gone) == []
     expect(search(page, "deleted")).to_have_count(0)
-    page.wait_for_timeout(150)  # a word to the other tabs is not for this one
+    assert page.evaluate("window.told")  # a word to the other tabs is not for this one
     expect(page.locator(".page-notice")).to_be_hidden()
     assert looked_for == []
 
@@ -352,6 +355,7 @@ def test_the_conversation_asked_for_last_is_shown(site: ChatSite, page: Page) ->
     held: list[Route] = []
     page.route(f"**/kimi/state?c={first}", lambda route: held.append(route))
     item(page, "First").click()
+    until(lambda: page.evaluate("1") and held)
     item(page, "Second").click()
     expect(page.locator(".prompt-text")).to_have_text("Second")
     with page.expect_event("requestfinished", lambda request: first in request.url):
@@ -447,8 +451,10 @@ def test_hostile_titles_prompts_and_texts_do_nothing_in_the_list(site: ChatSite,
         found = search(page, word)
         expect(found).to_have_count(1)
         assert found.locator(":scope *:not(button, span, mark)").count() == 0
+    page.locator(".history-search").fill("nothing like it")
+    expect(page.locator(".history-results .history-item")).to_have_count(0)
     page.locator(".history-search").fill(HOSTILE[:150])
-    page.wait_for_timeout(300)
+    expect(page.locator(".history-results .history-item")).to_have_count(1)
     assert page.evaluate("window.ran") is None
     assert [url for url in asked if not url.startswith(site.url)] == []
 

@@ -132,7 +132,10 @@ def test_a_lane_without_reasoning_says_so_and_does_not_spin(site: Site, page: Pa
     expect(lane(page, "qwen", "reasoning").locator(".reasoning-toggle")).to_be_disabled()
 
 
-def test_the_readers_toggle_wins(site: Site, page: Page) -> None:
+@pytest.mark.own_context
+def test_the_readers_toggle_wins(site: Site, visitor: Visitor) -> None:
+    visitor.context.clock.install()
+    page = visitor.open()
     thinking = threading.Event()
     site.say(kimi=endless(), heavy=[*endless(n=30), thinking, *endless(Answer)])
     send(page)
@@ -146,7 +149,7 @@ def test_the_readers_toggle_wins(site: Site, page: Page) -> None:
     heavy.click()
     thinking.set()
     wait_phase(page, "heavy", "answering")
-    page.wait_for_timeout(1300)  # the fold that must not come
+    page.clock.run_for(10_000)  # the fold that must not come
     expect(heavy).to_have_attribute("aria-expanded", "true")
     expect(kimi).to_have_attribute("aria-expanded", "false")
 
@@ -308,12 +311,14 @@ def test_a_hidden_tab_closes_its_stream_and_catches_up_when_shown(site: Site, pa
     text = lane(page, "kimi").locator(".reasoning-text")
     page.evaluate(HIDE, True)
 
+    (turn,) = site.turns.live()
+
     def stands_still() -> bool:
-        before = text.text_content()
-        page.wait_for_timeout(400)
+        before, n_entries = text.text_content(), len(turn.entries)
+        until(lambda: len(turn.entries) > n_entries + 40)
         return text.text_content() == before
 
-    until(stands_still)  # while a hundred words a second go on coming in
+    until(stands_still)
     length = len(text.text_content() or "")
     page.evaluate(HIDE, False)
     until(lambda: len(text.text_content() or "") > length + 200)

@@ -134,12 +134,9 @@ def site() -> Iterator[Site]:
 
 
 @pytest.fixture
-def visitor(browser: Browser, site: Site) -> Iterator[Visitor]:
-    visitor = Visitor(browser, site.url)
+def visitor(visitor: Visitor, site: Site) -> Visitor:
     visitor.context.add_cookies([{"name": COOKIE, "value": cookie("m")[COOKIE], "url": site.url}])
-    yield visitor
-    visitor.close()
-    assert visitor.problems == []
+    return visitor
 
 
 def opened(visitor: Visitor) -> Page:

@@ -150,6 +150,7 @@ def test_enter_before_the_prompt_to_edit_has_come_sends_it_once_it_is_there(site
     for _ in range(2):
         page.locator("#prompt textarea").press("Enter")
     assert len(site.qwen.requests) == 1
+    until(lambda: page.evaluate("1") and held)
     held[0].continue_()
     answered(page, first)
     assert prompts(page) == ["first"]
@@ -166,6 +167,7 @@ def test_enter_before_a_prompt_that_cannot_be_edited_sends_nothing(
     box = page.locator("#prompt textarea")
     box.fill("half a thought")
     box.press("Enter")
+    until(lambda: page.evaluate("1") and held)
     held[0].fulfill(status=404, json={"error": "There is no such turn any more."})
     expect(page.locator(".composer-note")).to_have_text("There is no such turn any more.")
     expect(box).to_have_value("half a thought")
@@ -269,12 +271,13 @@ def test_t_toggles_thinking_and_s_stops_the_lane_in_focus_alone(site: ChatSite, 
     page.keyboard.press("t")
     expect(toggle).to_have_attribute("aria-expanded", "true")
     leave_the_field(page)
+    stops: list[str] = []
+    page.on("request", lambda request: stops.append(request.url) if request.url.endswith("/stop") else None)
     page.keyboard.press("s")  # no lane in focus: nothing is stopped by one stray letter
-    page.wait_for_timeout(150)
-    expect(lane(page, "qwen")).to_have_attribute("data-phase", "answering")
     page.keyboard.press("3")
     page.keyboard.press("s")
     wait_phase(page, "qwen", "stopped")
+    assert [url.split("/")[-2] for url in stops] == ["qwen"]
     expect(lane(page, "kimi")).to_have_attribute("data-phase", "thinking")
 
 

@@ -1,7 +1,7 @@
 """The page under test: the real ASGI app on a free port, and a real Chromium that looks at it.
 
 with served(run, roster) as url, launched() as browser:
-    visitor = Visitor(browser, url)          # one person: own cookies, any number of tabs
+    visitor = Visitor(browser, url)          # one person: own cookies, own cache, any number of tabs
     page = visitor.open()
     send(page, "Why?"); wait_phase(page, "kimi", "done")
     visitor.close(); assert visitor.problems == []      # what the console complained about
@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import uvicorn
@@ -78,14 +78,35 @@ def launched() -> Iterator[Browser]:
             browser.close()
 
 
+def new_context(browser: Browser, **options: Any) -> BrowserContext:
+    """A browser profile of its own, with Playwright's options."""
+    context = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **options})
+    context.set_default_timeout(SLOW_MS)
+    return context
+
+
+def forget(context: BrowserContext, url: str) -> None:
+    """Close the tabs, wipe what the site keeps and undo what a test has set; only the cache of files stays.
+
+    Listeners, init scripts and an installed clock cannot be undone: a test with these is marked ``own_context``.
+    """
+    for page in context.pages:
+        page.close()
+    context.unroute_all()
+    context.set_offline(False)
+    context.clear_permissions()
+    context.clear_cookies()
+    with closing(context.new_page()) as page:
+        page.context.new_cdp_session(page).send("Storage.clearDataForOrigin", {"origin": url, "storageTypes": "all"})
+
+
 class Visitor:
     """One person's browser: own cookies, any number of tabs. ``problems`` holds what the console complained about."""
 
-    def __init__(self, browser: Browser, url: str, **options: Any) -> None:
+    def __init__(self, browser: Browser | BrowserContext, url: str, **options: Any) -> None:
         self.url = url
         self.problems: list[str] = []
-        self.context: BrowserContext = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **options})
-        self.context.set_default_timeout(SLOW_MS)
+        self.context = new_context(browser, **options) if isinstance(browser, Browser) else browser
 
     def tab(self) -> Page:
         """A new, empty tab."""
