@@ -283,6 +283,7 @@ def test_an_interrupt_is_noted_wherever_it_hits() -> None:
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_the_lanes_keeps_what_came_and_says_130(upstream: Upstream, tmp_path: Path) -> None:
     path, db = tmp_path / "lanes.toml", tmp_path / "log.sqlite3"
     path.write_text(LANES.format(base_url=upstream.base_url, second="m-50-2000-2000"))
@@ -297,6 +298,7 @@ def test_ctrl_c_stops_the_lanes_keeps_what_came_and_says_130(upstream: Upstream,
     until(lambda: upstream.closed)
 
 
+@pytest.mark.slow
 def test_on_a_terminal_the_lanes_are_live_panels_and_the_answers_stay(upstream: Upstream, tmp_path: Path) -> None:
     path = tmp_path / "lanes.toml"
     path.write_text(LANES.format(base_url=upstream.base_url, second="m-100-100-40"))
@@ -307,6 +309,7 @@ def test_on_a_terminal_the_lanes_are_live_panels_and_the_answers_stay(upstream: 
     assert "== Fast" in end and "== second" in end and "140 tokens (usage)" in end  # … and plain text that stays
 
 
+@pytest.mark.slow
 def test_the_whole_way_with_the_real_embedded_model(tmp_path: Path) -> None:
     """No key, no Ollama: from the command line through the child process to the row in SQLite."""
     path = tmp_path / "lanes.toml"
@@ -327,6 +330,7 @@ def test_the_whole_way_with_the_real_embedded_model(tmp_path: Path) -> None:
     assert done.returncode == (0 if rows["h"]["status"] in ("ok", "length") else 1)
 
 
+@pytest.mark.slow
 def test_serve_says_where_it_is_and_what_serves_each_lane_and_ends_on_sigterm(
     upstream: Upstream, tmp_path: Path
 ) -> None:
@@ -365,6 +369,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("settings", [UNREADABLE, {"OLLAMA_HOST": "::1"}])
+@pytest.mark.slow
 def test_settings_that_no_client_can_read_keep_nothing_from_starting(lanes: str, settings: dict[str, str]) -> None:
     env = os.environ | settings
     doctor = run("-m", "kimi_ui", "doctor", "--lanes", lanes, env=env)

@@ -137,6 +137,7 @@ def test_replay_off_a_terminal_shows_the_end_at_once(log: Path, capsys: pytest.C
         assert words in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_replay_on_a_terminal_plays_the_turn_in_the_live_view(log: Path) -> None:
     code, text = shown_on_terminal("replay", "--speed", "0.25")
     assert code == 0

@@ -43,6 +43,8 @@ from tests.support.folding import ALONE
 from tests.support.scripted import ScriptedRoster
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 SHORT = {"max_tokens": 24}
 SPEC = EmbeddedLane(id="small", label="Small", provider="embedded", params=SHORT, limits=Limits(100, 100, 100))
 ASK = ChatRequest((Message("user", "Why is the sky blue?"),))

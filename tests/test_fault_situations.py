@@ -166,6 +166,7 @@ def flooded(upstream: Upstream, path: Path, **expected: str) -> dict[str, int]:
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.slow
 def test_floods_are_read_in_bounded_memory(upstream: Upstream, tmp_path: Path) -> None:
     """Endless reasoning, endless answer, a 64 MB line, a line without end, a gzip bomb: less than 150 MB more each."""
     texts = {"good": "ok", "endless-reasoning": "length", "endless-answer": "length"}
@@ -174,6 +175,7 @@ def test_floods_are_read_in_bounded_memory(upstream: Upstream, tmp_path: Path) -
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.slow
 def test_what_makes_no_text_is_read_in_bounded_memory(upstream: Upstream, tmp_path: Path) -> None:
     """Endless lines of no data, and half a million tool-call markers and reports of progress: less than 150 MB more."""
     marker = D({"choices": [{"index": 0, "delta": {"content": "<|tool_calls_section_end|>" * 1000}}]})
@@ -213,6 +215,7 @@ def silent_port() -> Iterator[int]:
                 pass
 
 
+@pytest.mark.slow
 def test_stop_closes_the_upstream(upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped while resolving, shaking hands, waiting for headers or a token, thinking, answering, before a retry."""
     resolver = threading.Event()

@@ -100,6 +100,7 @@ def test_killed_at_a_named_moment(tmp_path: Path, moment: str, expected: list[tu
     assert not list(tmp_path.glob("*.alive")) and not list(tmp_path.glob("*.spill.jsonl"))
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     rng = random.Random(20261121)
@@ -151,6 +152,7 @@ def test_a_link_to_a_log_is_that_log(tmp_path: Path) -> None:
     assert len(LogReader(link).turns()) == 2 and list(link.parent.iterdir()) == [link]
 
 
+@pytest.mark.slow
 def test_two_processes_write_at_once(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     with child(path, "stream") as first, child(path, "stream") as second:

@@ -163,6 +163,7 @@ def write(writer: LogWriter, log: TurnLog) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(live=whole_turn())
+@pytest.mark.slow
 def test_sql_python_and_the_stored_events_agree(log: tuple[LogWriter, LogReader], live: TurnLog) -> None:
     writer, reader = log
     write(writer, live)

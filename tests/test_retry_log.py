@@ -97,6 +97,7 @@ def test_after_a_restart(path: Path) -> None:
     assert_stored_once(path, turn)
 
 
+@pytest.mark.slow
 def test_after_the_process_was_killed_in_the_middle(path: Path, tmp_path: Path) -> None:
     """A lane that was cut off has an end without an event; what follows has its place after it."""
     found_later = tmp_path / "found_later.sqlite3"

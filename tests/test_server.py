@@ -20,6 +20,8 @@ from gradio_client import Client
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 LANE = """
 [[lane]]

@@ -288,6 +288,7 @@ def test_the_fold_does_not_depend_on_the_pieces(text: str, places: list[int]) ->
     assert whole.steps == pieces.steps
 
 
+@pytest.mark.slow
 def test_a_very_long_trace_is_read_at_a_flat_cost() -> None:
     """Two million characters in pieces of three: quadratic work would not end within the suite's limit."""
     steps = Steps()

@@ -15,6 +15,8 @@ import pytest
 from kimi_ui.providers.base import ProviderError
 from kimi_ui.providers.embedded.weights import SMOLLM2, Cancelled, Weights, WeightsStore
 
+pytestmark = pytest.mark.slow
+
 CONTENT = b"GGUF" + bytes(range(256)) * 4096
 
 
