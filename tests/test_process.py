@@ -1,10 +1,11 @@
-"""When Python looks for garbage: in a process of its own, since it is a setting of the whole process."""
+"""What is tuned for the whole process, each in a process of its own: switch interval, garbage, freed memory."""
 
 from __future__ import annotations
 
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +71,19 @@ print("handed back" if full - rss_mb() > 100 else f"{full} MB, then {rss_mb()}")
 def test_freed_memory_goes_back_to_the_system() -> None:
     done = subprocess.run([sys.executable, "-c", HAND_BACK], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("handed back\n", "")
+
+
+SESSION = """
+import sys
+from kimi_ui.cli.open_app import session
+from kimi_ui.config import read_settings
+
+with session(read_settings(db=sys.argv[1], env={})):
+    print(f"{sys.getswitchinterval():g}")
+"""
+
+
+def test_the_stamping_thread_need_not_wait_long_while_an_engine_runs(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SESSION, str(tmp_path / "log.sqlite3")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert (done.stdout, done.stderr) == ("0.0005\n", "")
