@@ -11,14 +11,28 @@ export function listenToKeys(page) {
 }
 
 function pressed(page, event) {
-  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isComposing(event)) return;
   if (document.querySelector("dialog[open], :popover-open") || !page.visible) return;
   const field = event.target.closest?.("input, textarea, select, [contenteditable]");
   if (field && !(event.key === "Escape" && field.closest("#prompt"))) return;
-  const act = actionOf(page, event.key, field);
+  const act = actionOf(page, latinKey(event), field);
   if (!act) return;
   event.preventDefault();
   act();
+}
+
+/** Whether an input method has the key: it chooses a letter, or gives one up. Some browsers say so by 229 alone. */
+export const isComposing = (event) => event.isComposing || event.keyCode === 229;
+
+/**
+ * The key by the letter it has on a Latin layout. On others (Cyrillic, Greek, Hebrew …) the letter is the one in the same
+ * place, and a digit needs no Shift (French).
+ */
+export function latinKey({ key, code = "", shiftKey }) {
+  if (!shiftKey && /^(Digit|Numpad)\d$/.test(code)) return code.at(-1);
+  if (key.length > 1 || /^[\x20-\x7e]$/.test(key)) return key;
+  if (/^Key[A-Z]$/.test(code)) return code.at(-1);
+  return code === "Slash" ? (shiftKey ? "?" : "/") : key;
 }
 
 function actionOf(page, key, field) {

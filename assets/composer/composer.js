@@ -9,6 +9,7 @@
 import { chat } from "../base/bus.js";
 import { button, h, setText } from "../base/dom.js";
 import { ask } from "../base/http.js";
+import { isComposing } from "../base/keys.js";
 import { Attachments } from "./attachments.js";
 import { blindSwitch, isBlind } from "./blind.js";
 import { BudgetQuestion, EstimateLine, TotalsLine } from "./money.js";
@@ -19,6 +20,7 @@ const DRAFT = "kimi.draft";
 const DRAFT_PAUSE_MS = 250;
 const MAX_DRAFT_CHARS = 1_000_000;
 const UNREACHABLE = "The server cannot be reached, so the prompt was not sent. It stays here: start Kimi UI again, then send it.";
+const TOUCH = matchMedia("(hover: none) and (pointer: coarse)");
 const GROWS_BY_ITSELF = CSS.supports("field-sizing", "content");
 
 let mounted = null;
@@ -190,9 +192,13 @@ class Composer {
     });
   }
 
-  /** Enter sends, unless an input method is composing: then it chooses a letter. */
+  /**
+   * Enter sends, unless an input method is composing: then it chooses a letter. On a touch screen, whose keyboard has no
+   * Shift+Enter, it begins a line and the button sends. Ctrl or Cmd with Enter sends everywhere.
+   */
   #key(event) {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+    if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
+    if (TOUCH.matches && !event.ctrlKey && !event.metaKey) return;
     event.preventDefault();
     this.send();
   }

@@ -4,6 +4,7 @@ import { button, h } from "../base/dom.js";
 const SHORTCUTS = [
   ["Enter", "Send the prompt"],
   ["Shift Enter", "New line in the prompt"],
+  ["Ctrl Enter", "Send, on a touch screen too, where Enter begins a line"],
   ["1 … 6", "Give a lane the whole width; again: all lanes"],
   ["T", "Open or fold the thinking of the lane in focus"],
   ["S", "Stop the lane in focus"],

@@ -8,6 +8,7 @@
  */
 import { h } from "../base/dom.js";
 import { appendToTail } from "./markdown.js";
+import { keepingSelection } from "./selection.js";
 
 const CHUNK_BLOCKS = 12;
 
@@ -28,7 +29,11 @@ export class Answer {
   }
 
   /** `part` is a frame's part of this answer: blocks, tail, append, or whole. */
-  apply({ blocks, tail, append, whole }) {
+  apply(part) {
+    keepingSelection(this.element, () => this.#apply(part));
+  }
+
+  #apply({ blocks, tail, append, whole }) {
     if (whole) {
       this.clear();
       this.#add(whole);

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ..core.attachments import split
-from ..core.markdown.inert import inert
+from ..core.markdown.inert import closed, inert
 from ..core.metric_words import figures
 from ..core.portable import metrics_of
 from ..core.turn import TurnLog
@@ -47,7 +47,7 @@ def _turn(turn: TurnLog, reasoning: bool) -> Iterator[str]:
             if one.promoted:
                 yield "*Taken from the reasoning: the model wrote no answer of its own.*"
             if one.answer.strip():
-                yield inert(one.answer.strip("\n"))
+                yield inert(closed(one.answer.strip("\n")))
             if one.failure:
                 yield quoted(f"{one.failure.message} {one.failure.remedy}".strip())
 

@@ -35,6 +35,21 @@ def inert(markdown: str) -> str:
     return "\n".join(_blocks(lines))
 
 
+def closed(markdown: str) -> str:
+    """The text with its last code block closed, if it was cut off inside one: else what follows would be code too.
+
+    A block inside a list or quotation ends with that.
+    """
+    tokens = _DIALECTS[0].parse(markdown)
+    if not tokens or tokens[-1].type != "fence" or not tokens[-1].map:
+        return markdown
+    first, end = tokens[-1].map
+    markup = tokens[-1].markup
+    last = markdown.splitlines()[end - 1].strip() if end - 1 > first else ""
+    is_closed = last.startswith(markup) and not last.strip(markup[0])
+    return markdown if is_closed else markdown.rstrip("\n") + f"\n{markup}"
+
+
 def _blocks(lines: list[str]) -> Iterator[str]:
     """Each run of lines that belongs together, made inert by what it is."""
     kinds = _kinds(lines)

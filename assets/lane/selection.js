@@ -1,0 +1,53 @@
+/**
+ * Selected text stays selected while the answer under it is rendered again: a new rendering replaces nodes, and a
+ * selection lives in nodes. It is kept as places in the text and set again where the same words still are.
+ */
+
+/** Change the DOM below `root` by `change`; a selection there is set again as far as its words are still there. */
+export function keepingSelection(root, change) {
+  const selection = document.getSelection();
+  if (!selection || selection.isCollapsed || !root.contains(selection.anchorNode) || !root.contains(selection.focusNode)) {
+    change();
+    return;
+  }
+  const anchor = placeOf(root, selection.anchorNode, selection.anchorOffset);
+  const focus = placeOf(root, selection.focusNode, selection.focusOffset);
+  const start = Math.min(anchor, focus);
+  const words = root.textContent.slice(start, Math.max(anchor, focus));
+  change();
+  const now = nearest(root.textContent, words, start);
+  if (now < 0) return;
+  const [from, to] = [nodeAt(root, now + anchor - start), nodeAt(root, now + focus - start)];
+  const stands = document.getSelection();
+  if (stands.anchorNode === from.node && stands.anchorOffset === from.offset && stands.focusNode === to.node && stands.focusOffset === to.offset) return;
+  stands.setBaseAndExtent(from.node, from.offset, to.node, to.offset);
+}
+
+/** How many characters of `root`'s text come before this point of the DOM. */
+function placeOf(root, node, offset) {
+  const range = document.createRange();
+  range.setStart(root, 0);
+  range.setEnd(node, offset);
+  return range.toString().length;
+}
+
+/** Where `words` are in `text`, as near to `place` as can be; -1 if they are gone. Marks that were rendered move text. */
+export function nearest(text, words, place) {
+  const before = text.lastIndexOf(words, place);
+  const after = text.indexOf(words, place);
+  if (before < 0 || after < 0) return Math.max(before, after);
+  return place - before <= after - place ? before : after;
+}
+
+/** The text node and offset at a place in `root`'s text. */
+function nodeAt(root, place) {
+  const texts = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  let node = null;
+  let left = place;
+  while (texts.nextNode()) {
+    node = texts.currentNode;
+    if (left <= node.length) return { node, offset: left };
+    left -= node.length;
+  }
+  return node ? { node, offset: node.length } : { node: root, offset: 0 };
+}
