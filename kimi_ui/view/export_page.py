@@ -23,7 +23,7 @@ from .replay import replay_document
 
 STYLES = (
     *("page", "lane/lane", "turn/turn", "turn/race", "turn/compare", "lane/markdown", "lane/highlight", "turn/replay"),
-    "standalone",
+    *("standalone", "base/print"),
 )
 
 # Parts of the app that only make sense with a server behind them.

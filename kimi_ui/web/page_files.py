@@ -23,6 +23,7 @@ from ..view.lane_colours import accent_css
 STYLES = (
     *("page", "lane/lane", "composer/composer", "turn/turn", "turn/race", "turn/compare", "lane/markdown"),
     *("lane/highlight", "lanes_tab/lanes_tab", "stats/stats", "sidebar/sidebar", "turn/replay", "base/targets"),
+    *("lane/math_font", "base/print"),
 )
 SCRIPTS = ("page.js", "lanes_tab/lanes_tab.js")  # the modules that Gradio's elements are filled by
 FOR_EVER = "public, max-age=31536000, immutable"

@@ -1,0 +1,257 @@
+"""What a person does with the page besides clicking: other keyboards, touch, selecting, printing, other scripts.
+
+- Touch: on a touch screen Enter begins a line; everywhere else it sends, and Ctrl or Cmd with Enter always does.
+- Layouts: a shortcut is the letter of a Latin layout, on any other layout the key in the same place.
+- Input methods: a key that an input method has (``isComposing`` or key code 229) does nothing else.
+- Selection: selected text stays selected while the answer under it is rendered again, as long as its words are there.
+- Print: everything written is printed, from the page and from the exported file, and no control.
+- Right to left: markers, bars and columns are on the side where the text begins.
+- Exports of cut answers: a code block that was cut off does not swallow what follows it.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from pypdf import PdfReader
+
+from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning
+from kimi_ui.core.markdown.inert import closed
+from kimi_ui.view.export import export
+from tests.support.browser import Visitor, lane, send, wait_phase
+from tests.support.chat_site import ChatSite, ask, endless
+
+
+def whole(text: str) -> list[Any]:
+    return [Phase(CONNECTED), Reasoning("Thinking."), Answer(text), Finish("stop")]
+
+
+@pytest.fixture
+def touch(browser: Browser, site: ChatSite) -> Iterator[Page]:
+    visitor = Visitor(browser, site.url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    yield visitor.open()
+    visitor.close()
+
+
+# Touch
+
+
+def test_enter_on_a_touch_screen_begins_a_line_and_the_button_sends(touch: Page) -> None:
+    box = touch.locator("#prompt textarea")
+    box.fill("first")
+    box.press("Enter")
+    box.press_sequentially("second")
+    expect(box).to_have_value("first\nsecond")
+    touch.locator("#send").click()
+    expect(touch.locator(".prompt-text")).to_have_text("first\nsecond")
+
+
+@pytest.mark.parametrize("keys", ["Control+Enter", "Meta+Enter"])
+def test_enter_with_control_sends_on_a_touch_screen_too(touch: Page, keys: str) -> None:
+    box = touch.locator("#prompt textarea")
+    box.fill("now")
+    box.press(keys)
+    expect(touch.locator(".prompt-text")).to_have_text("now")
+
+
+def test_enter_sends_where_there_is_a_keyboard(page: Page) -> None:
+    box = page.locator("#prompt textarea")
+    box.fill("first")
+    box.press("Shift+Enter")
+    box.press_sequentially("second")
+    box.press("Enter")
+    expect(page.locator(".prompt-text")).to_have_text("first\nsecond")
+
+
+# Layouts and input methods
+
+
+def key(page: Page, target: str, **event: Any) -> None:
+    page.locator(target).first.evaluate(
+        """(element, event) => {
+            const made = new KeyboardEvent("keydown", { bubbles: true, cancelable: true, ...event });
+            if (event.keyCode) Object.defineProperty(made, "keyCode", { value: event.keyCode });
+            element.dispatchEvent(made);
+        }""",
+        event,
+    )
+
+
+@pytest.mark.parametrize(
+    ("pressed", "code"),
+    [("t", "KeyT"), ("T", "KeyT"), ("е", "KeyT"), ("Е", "KeyT"), ("τ", "KeyT"), ("א", "KeyT"), ("t", "KeyK")],
+)
+def test_the_key_of_thinking_works_on_every_layout(page: Page, pressed: str, code: str) -> None:
+    send(page)
+    wait_phase(page, "kimi", "done")
+    toggle = lane(page, "kimi", "reasoning").locator("[aria-expanded]").first
+    before = toggle.get_attribute("aria-expanded")
+    key(page, "body", key=pressed, code=code)
+    expect(toggle).not_to_have_attribute("aria-expanded", str(before))
+
+
+@pytest.mark.parametrize(("pressed", "code"), [("2", "Digit2"), ("é", "Digit2"), ("2", "Numpad2")])
+def test_a_digit_gives_its_lane_the_width_on_every_layout(page: Page, pressed: str, code: str) -> None:
+    send(page)
+    wait_phase(page, "kimi", "done")
+    key(page, "body", key=pressed, code=code)
+    expect(page.locator(".lane.focused")).to_have_attribute("data-lane", "heavy")
+
+
+@pytest.mark.parametrize("event", [{"keyCode": 229}, {"isComposing": True}])
+@pytest.mark.parametrize("target", ["body", "#prompt textarea"])
+def test_escape_of_an_input_method_stops_nothing(
+    page: Page, site: ChatSite, event: dict[str, Any], target: str
+) -> None:
+    site.say(endless(Answer), endless(Answer))
+    send(page)
+    wait_phase(page, "kimi", "answering")
+    key(page, target, key="Escape", code="Escape", **event)
+    key(page, "body", key="t", code="KeyT")  # handled after it: the page has looked at both
+    assert all(not turn.closed for turn in site.turns.live())
+    assert len(site.turns.live()) == 1
+    page.keyboard.press("Escape")
+    wait_phase(page, "kimi", "stopped")
+
+
+# Selection
+
+
+def select(page: Page, words: str) -> None:
+    """Select these words in the lane's answer, as a drag of the mouse would."""
+    lane(page, "kimi", "answer").evaluate(
+        """(answer, words) => {
+            const texts = document.createTreeWalker(answer, NodeFilter.SHOW_TEXT);
+            while (texts.nextNode()) {
+                const at = texts.currentNode.data.indexOf(words);
+                if (at < 0) continue;
+                getSelection().setBaseAndExtent(texts.currentNode, at, texts.currentNode, at + words.length);
+                return;
+            }
+            throw new Error(`no ${words}`);
+        }""",
+        words,
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "more", "words"),
+    [
+        ("One sentence that grows", " and **grows** on.\n\nAnother.", "sentence that"),
+        ("```python\nx = 1\ny = 22\n", "z = 3\n```\n\nDone.", "y = 22"),
+        ("- first item\n- second", " item\n- third\n\nDone.", "first item"),
+        ("**bold words** here", " and `code` and more.\n\nDone.", "bold words"),
+        ("| a | b |\n|---|---|\n| cell one | 2 |\n", "| 3 | 4 |\n\nDone.", "cell one"),
+        ("# A heading\n\nText under", " it.\n\nDone.", "Text under"),
+    ],
+)
+def test_selected_text_stays_selected_while_the_answer_grows(
+    page: Page, site: ChatSite, first: str, more: str, words: str
+) -> None:
+    pieces = [part for piece in more for part in (Answer(piece), 0.01)]
+    gate = threading.Event()
+    site.say([Phase(CONNECTED), Answer(first), gate, *pieces, Finish("stop")])
+    send(page)
+    expect(lane(page, "kimi", "answer")).to_contain_text(words)
+    select(page, words)
+    gate.set()
+    wait_phase(page, "kimi", "done")
+    assert page.evaluate("getSelection().toString()") == words
+
+
+def test_a_selection_elsewhere_is_left_alone(page: Page) -> None:
+    send(page)
+    wait_phase(page, "kimi", "done")
+    page.evaluate("getSelection().selectAllChildren(document.querySelector('.prompt-text'))")
+    assert page.evaluate("getSelection().toString()") == "Why is the sky blue?"
+
+
+# Print
+
+
+def printed(page: Page) -> tuple[int, str]:
+    reader = PdfReader(io.BytesIO(page.pdf(format="A4")))
+    return len(reader.pages), "\n".join(one.extract_text() for one in reader.pages)
+
+
+LONG = "\n\n".join(f"Paragraph number {i} of this answer, which is long enough to fill a line." for i in range(260))
+
+
+def check_print(pages: int, text: str) -> None:
+    assert pages > 10
+    for needle in (
+        "Paragraph number 0 ",
+        "Paragraph number 130 ",
+        "Paragraph number 259 ",
+        "The other lane says this.",
+    ):
+        assert needle in text, needle
+    assert text.index("Paragraph number 259 ") < text.index("The other lane says this.")
+    for control in ("Send", "Attach", "Retry", "Copy answer"):
+        assert control not in text, control
+
+
+def test_the_page_prints_everything_lane_after_lane_without_controls(page: Page, site: ChatSite) -> None:
+    site.say(whole(LONG), whole("The other lane says this."))
+    ask(page)
+    check_print(*printed(page))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_exported_file_prints_everything(page: Page, site: ChatSite, tmp_path: Path, scheme: Any) -> None:
+    site.say(whole(LONG), whole("The other lane says this."))
+    turn = site.turns.get(ask(page))
+    assert turn is not None
+    file = tmp_path / "turn.html"
+    file.write_bytes(export([turn], "A turn", "html").data)
+    page.emulate_media(color_scheme=scheme)
+    page.goto(file.as_uri())
+    page.locator("[data-lane]").first.wait_for()
+    check_print(*printed(page))
+
+
+# Right to left
+
+
+def test_markers_bars_and_columns_of_right_to_left_text_are_on_its_side(page: Page, site: ChatSite) -> None:
+    site.say(whole("- مرحبا بالعالم\n- اثنان\n\n> اقتباس طويل\n\n| اسم | قيمة |\n|---|---|\n| أ | ب |\n\nLatin text."))
+    send(page)
+    wait_phase(page, "kimi", "done")
+    answer = lane(page, "kimi", "answer")
+    for tag in ("ul", "blockquote", "table"):
+        assert answer.locator(tag).evaluate("(element) => getComputedStyle(element).direction") == "rtl", tag
+    bar = "(quote) => parseFloat(getComputedStyle(quote).borderRightWidth)"
+    assert answer.locator("blockquote").evaluate(bar) > 0
+    boxes = [answer.locator("th").nth(place).bounding_box() for place in (0, 1)]
+    assert boxes[0]["x"] > boxes[1]["x"]
+    latin = answer.locator("p", has_text="Latin text.")
+    assert latin.evaluate("(element) => getComputedStyle(element).direction") == "ltr"
+
+
+# Exports of cut answers
+
+
+@pytest.mark.parametrize(
+    ("cut", "whole"),
+    [
+        ("a\n```py\nx", "a\n```py\nx\n```"),
+        ("a\n```py\nx\n``", "a\n```py\nx\n``\n```"),
+        ("~~~\nx\n```", "~~~\nx\n```\n~~~"),
+        ("````md\n```\nx\n```", "````md\n```\nx\n```\n````"),
+        ("```", "```\n```"),
+        ("   ```js\n   y", "   ```js\n   y\n```"),
+        ("```\nx\n```", "```\nx\n```"),
+        ("```\nx\n````", "```\nx\n````"),
+        ("- a\n  ```\n  x", "- a\n  ```\n  x"),
+        ("no code `here", "no code `here"),
+    ],
+)
+def test_a_cut_code_block_is_closed_in_an_export(cut: str, whole: str) -> None:
+    assert closed(cut) == whole
+    assert closed(whole) == whole
