@@ -27,6 +27,7 @@ from kimi_ui.web.guard import is_closed
 environment.harden_environment()
 import gradio as gr  # noqa: E402 - its environment is read at import
 from gradio.components.plot import PlotData  # noqa: E402
+from gradio.routes import App  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 GRADIO = Path(gr.__file__).parent
@@ -76,6 +77,11 @@ BORROWED = [
         "gradio Blocks._queue.sleep_when_free",
         lambda: gradio_page()[0]._queue.sleep_when_free == 0.001,
         "ui/gradio_internals.py look_rarely: the queue takes 5 % of a core beside the thread that stamps",
+    ),
+    Borrowed(
+        "gradio App.create_app",
+        lambda: gr.mount_gradio_app.__globals__["App"] is App and "create_app" in vars(App),
+        "ui/gradio_internals.py no_app_yet: the start is 0.3 s longer, or the Blocks have no app where they need one",
     ),
     Borrowed(
         "gradio PlotData",

@@ -14,7 +14,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from ..config import Settings
 from ..core.events import Phase
-from ..process import collect_between_turns
+from ..process import collect_between_turns, start_without_collecting
+from ..tokenizers import counter
 from .common import CommandError, add_common, printable, settings_of
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    start_without_collecting()
     settings = settings_of(options)
     refuse_open_door(settings)
     from ..ui.site import create_app
@@ -49,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
             print(welcome(url, settings, roster), flush=True)
             if opened.turns.writer.problem:
                 print(printable(opened.turns.writer.problem), flush=True)
+            threading.Thread(target=counter, name="vocabulary", daemon=True).start()  # 0.15 s before the first token
             roster.warm_up()
             threading.Thread(target=show_fetching, args=(roster.backend,), name="progress", daemon=True).start()
             collect_between_turns(lambda: not opened.turns.live())

@@ -11,7 +11,7 @@ from ..engine import Engine
 from ..turns import Turns
 from ..web.page_files import PageFiles
 from . import api, chat, lanes_tab, stats_tab
-from .gradio_internals import keep_few_sessions, look_rarely
+from .gradio_internals import keep_few_sessions, look_rarely, no_app_yet
 
 if TYPE_CHECKING:
     from ..providers.roster import Roster
@@ -25,6 +25,7 @@ QUEUE_LOOK_S = 0.02
 SESSIONS_KEPT = 50
 
 
+@no_app_yet()
 def build(
     engine: Engine, turns: Turns, roster: Roster, services: ChatServices, files: PageFiles, private: bool = False
 ) -> gr.Blocks:

@@ -6,10 +6,26 @@ Gradio's routes and environment variables are the other two things a new version
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import gradio as gr
 from gradio.components.plot import PlotData
+from gradio.routes import App
 
-__all__ = ["PlotData", "keep_few_sessions", "look_rarely", "take_any_value"]
+__all__ = ["PlotData", "keep_few_sessions", "look_rarely", "no_app_yet", "take_any_value"]
+
+
+@contextmanager
+def no_app_yet() -> Iterator[None]:
+    """While Blocks are built. Gradio makes its ASGI app at their beginning, their end and with the queue, 80 routes and
+    0.1 s each time, and again when they are mounted, which is the one that is used."""
+    make = App.create_app
+    App.create_app = staticmethod(lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        App.create_app = make
 
 
 def keep_few_sessions(blocks: gr.Blocks, n: int) -> None:

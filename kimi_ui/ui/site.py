@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,6 @@ from fastapi import FastAPI
 from ..chat.services import ChatServices
 from ..config import hidden_from_clients
 from ..engine import Engine
-from ..tokenizers import counter
 from ..turns import Turns
 from ..web.commands import CommandRoutes
 from ..web.composer import ComposerRoutes
@@ -81,8 +79,6 @@ def _create(engine: Engine, turns: Turns, roster: Roster, private: bool, budget_
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        # 0.15 s, which the first token should not wait for
-        threading.Thread(target=counter, name="vocabulary", daemon=True).start()
         yield
         await chat.pulls.close()
         await asyncio.to_thread(engine.close)

@@ -32,7 +32,7 @@ from ...core.events import (
 )
 from ...core.lane import FREE, LaneSpec, Price
 from ..base import ChatRequest, Check, Host, Message, Parts, Provider, ProviderError
-from ..openai_compatible.provider import OpenAICompatible
+from ..openai_compatible.provider import OpenAICompatible, load_library
 from .backend import ALIAS, EmbeddedBackend, Endpoint
 from .weights import SMOLLM2
 
@@ -87,6 +87,7 @@ class EmbeddedProvider(Provider):
 
     def warm_up(self) -> None:
         self._backend.warm_up()
+        load_library()
 
     @property
     def thinks(self) -> bool:

@@ -11,15 +11,16 @@ stamps nothing.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
-import openai
 
 from ...core.conversation_settings import is_model_id
 from ...core.events import CONNECTED, Event, Failure, Flag, Phase, Reporter
@@ -33,13 +34,16 @@ from ..http.wire import loads
 from ..provider_checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning, some
 from .body import ChatBody
 
+if TYPE_CHECKING:
+    import openai  # loading it takes a tenth of the start, so that happens where it is used: ``load_library``
+
+    _Managed = AbstractAsyncContextManager[openai.AsyncAPIResponse[Any]]
+
 CONNECT_S = 10.0
 LIST_S = 15.0
 MOST_LIST = 8 * 1024 * 1024  # bytes of a model list
 
 _IN_VAIN = ("auth", "connect", "dns", "tls", "redirect")  # after these a second request can only fail alike
-
-_Managed = AbstractAsyncContextManager[openai.AsyncAPIResponse[Any]]
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,9 @@ class OpenAICompatible(Provider):
         self._client: openai.AsyncOpenAI | None = None
         self._making = asyncio.Lock()
         self._refused: set[str] = set()  # options this server has refused before
+
+    def warm_up(self) -> None:
+        load_library()
 
     async def prepare(self, report: Reporter) -> None:
         """Make the client. Opening the connection is left to the request: it is part of the wait a person has."""
@@ -117,6 +124,8 @@ class OpenAICompatible(Provider):
 
     async def _open(self, call: _Managed, stack: AsyncExitStack, target: Target) -> httpx.Response:
         """Enter a request of the client; everything it may raise becomes a ``ProviderError``."""
+        import openai
+
         try:
             response = (await stack.enter_async_context(call)).http_response
         except openai.APIStatusError as error:
@@ -152,6 +161,8 @@ class OpenAICompatible(Provider):
 
         Raises ``ProviderError`` where the key is missing or cannot be sent.
         """
+        import openai
+
         key = self._sent_key()
         if not key and self.spec.api_key_env:
             raise missing_key(self.spec.api_key_env, target.gateway)
@@ -313,11 +324,18 @@ def _drop(body: dict[str, Any], name: str) -> bool:
     return True
 
 
+def load_library() -> None:
+    """Load the client library in the background, so that the first prompt need not wait for it."""
+    threading.Thread(target=importlib.import_module, args=("openai",), name="openai", daemon=True).start()
+
+
 def _client(spec: LaneSpec) -> openai.AsyncOpenAI:
     """A client that keeps to the lane's server: no retry, no redirect, no compression, no header from elsewhere.
 
     Raises ``ProviderError`` for a base_url or an environment nothing can be sent with.
     """
+    import openai
+
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=15)
     try:
         transport = Transport(spec.base_url, limits)
