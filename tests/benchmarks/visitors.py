@@ -1,14 +1,10 @@
-"""A visitor without a browser: sends prompts through the page's own Gradio event and follows the stream route.
-
-Speaks plain HTTP as the page does: cookie, ``/config`` for the event's number, queue, then server-sent events.
-"""
+"""A visitor without a browser: sends prompts and follows their turns by the page's own routes, over plain HTTP."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
-import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -24,27 +20,15 @@ class Visitor:
         # An idle connection is given up before the server does, after 5 s: a browser would ask again, this does not.
         limits = httpx.Limits(keepalive_expiry=2)
         self.client = httpx.AsyncClient(base_url=url, timeout=httpx.Timeout(60, read=120), limits=limits)
-        self._session = uuid.uuid4().hex
-        self._send_event = -1
 
     async def open(self) -> None:
-        """Load what the page loads first: the cookie and the app's config."""
+        """Load what the page loads first, which gives the cookie."""
         (await self.client.get("/kimi/state")).raise_for_status()
-        config = (await self.client.get("/config")).json()
-        send = next(part["id"] for part in config["components"] if part["props"].get("elem_id") == "send")
-        self._send_event = next(
-            event["id"] for event in config["dependencies"] if [send, "click"] in [list(t) for t in event["targets"]]
-        )
 
     async def send(self, prompt: str) -> str:
         """Send a prompt as a new conversation; returns the turn's id."""
-        data: list[Any] = [prompt, None, {"attachments": [], "edits": None}]
-        body = {"data": data, "fn_index": self._send_event, "session_hash": self._session}
-        (await self.client.post("/gradio_api/queue/join", json=body)).raise_for_status()
-        async for message in self._events("/gradio_api/queue/data", session_hash=self._session):
-            if message.get("msg") == "process_completed":
-                return str(message["output"]["data"][1]["turn"])
-        raise RuntimeError("the app did not take the prompt")
+        answer = (await self.client.post("/kimi/turns", json={"text": prompt})).raise_for_status()
+        return str(answer.json()["turns"][0]["turn_id"])
 
     async def follow(self, turn_id: str, after: int | None = None) -> AsyncIterator[dict[str, Any]]:
         """The turn's frames, as they come, until it has ended. ``after``: continue behind so many log entries."""
