@@ -138,10 +138,11 @@ json_values = st.recursive(
 
 @given(st.lists(json_values, max_size=4))
 @settings(max_examples=200)
-def test_no_json_breaks_the_body(values: list[Any]) -> None:
-    chat(sse(*map(json.dumps, values)))
-    if values:
-        chat(json.dumps(values[0]).encode(), content_type="application/json")
+def test_any_json_ends_with_a_status_and_only_an_answer_is_ok(values: list[Any]) -> None:
+    whole = json.dumps(values[0]).encode() if values else b""
+    for got in (chat(sse(*map(json.dumps, values))), chat(whole, content_type="application/json")):
+        assert got.status in ("ok", "length", "no_answer", "incomplete", "error")
+        assert got.fold.answer.strip() or got.status != "ok"
 
 
 @given(st.lists(st.binary(max_size=80), max_size=6), st.sampled_from(["text/event-stream", "application/json"]))

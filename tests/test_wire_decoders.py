@@ -135,13 +135,14 @@ def test_any_chunking_of_an_event_stream_gives_the_same_events(data: bytes, plac
 
 
 @given(st.lists(st.binary(max_size=60), max_size=8))
-def test_no_bytes_break_the_decoders(pieces: list[bytes]) -> None:
+def test_decoders_survive_any_bytes_and_give_whole_lines(pieces: list[bytes]) -> None:
     decode(pieces)
     lines = JsonLines(max_line=50)
-    for piece in pieces:
-        for line in lines.feed(piece):
-            loads(line)
-    lines.finish()
+    found = [line for piece in pieces for line in lines.feed(piece)] + lines.finish()
+    for line in found:
+        assert line == line.strip()
+        assert b"\n" not in line
+        loads(line)
 
 
 @given(data=st.binary(max_size=200), places=st.lists(st.integers(0, 500), max_size=10), returns=st.booleans())
