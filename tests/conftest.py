@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.support.browser import SLOW_MS, Visitor, forget, launched, new_context
+from tests.support.browser import SLOW_MS, Visitor, launched, new_context
 from tests.support.chat_site import ChatSite, open_site
 from tests.support.upstream import Upstream
 
@@ -102,14 +102,9 @@ def warm(browser: Browser) -> BrowserContext:
 def visitor(
     request: pytest.FixtureRequest, browser: Browser, warm: BrowserContext, site: ChatSite
 ) -> Iterator[Visitor]:
-    if request.node.get_closest_marker("own_context"):
-        visitor = Visitor(browser, site.url)
-        yield visitor
-        visitor.close()
-    else:
-        visitor = Visitor(warm, site.url)
-        yield visitor
-        forget(warm, site.url)
+    visitor = Visitor(browser if request.node.get_closest_marker("own_context") else warm, site.url)
+    yield visitor
+    visitor.close()
     assert visitor.problems == []
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from kimi_ui.config import read_settings
 from kimi_ui.providers import roster
@@ -46,7 +46,7 @@ def lanes_file(upstream: Upstream, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def open_tab(browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenTab:
+def open_tab(warm: BrowserContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenTab:
     monkeypatch.setattr(roster, "default_lanes_path", lambda: tmp_path / "none.toml")
 
     @contextmanager
@@ -55,7 +55,7 @@ def open_tab(browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         made = Roster(read_settings(env=env, **options))
         made.settle()
         with started(made) as run, served(run, made) as url:
-            visitor = Visitor(browser, url)
+            visitor = Visitor(warm, url)
             page = visitor.open()
             page.get_by_role("tab", name="Lanes").click()
             try:

@@ -6,11 +6,11 @@ import random
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from kimi_ui.core.events import CONNECTED, PREPARING, Answer, Failure, Finish, Phase, Reasoning, Relabel
 from kimi_ui.core.lane import LaneSpec
@@ -25,13 +25,12 @@ from tests.support.waiting import until
 
 
 @contextmanager
-def opened(browser: Browser, *providers: Any, **options: Any) -> Iterator[Page]:
+def opened(browser: Browser | BrowserContext, *providers: Any, **options: Any) -> Iterator[Page]:
     """The page over these providers; it must not have complained by the end."""
     roster = ScriptedRoster(*providers)
     with started(roster) as run, served(run, roster) as url:
-        visitor = Visitor(browser, url, **options)
-        yield visitor.open()
-        visitor.close()
+        with closing(Visitor(browser, url, **options)) as visitor:
+            yield visitor.open()
         assert visitor.problems == []
 
 
@@ -41,7 +40,7 @@ def scripted(*script: Any, id: str = "a", **fields: Any) -> ScriptedProvider:
     )
 
 
-def test_heavy_shows_each_trajectory_and_opens_it(browser: Browser) -> None:
+def test_heavy_shows_each_trajectory_and_opens_it(warm: BrowserContext) -> None:
     go = threading.Event()
 
     def answers(request: ChatRequest) -> Iterator[Any]:
@@ -57,7 +56,7 @@ def test_heavy_shows_each_trajectory_and_opens_it(browser: Browser) -> None:
 
     inner = ScriptedProvider(LaneSpec("inner", "Inner", "openai", model="i"), [answers])
     heavy = HeavyProvider(HeavyLane("heavy", "Heavy", "heavy", of="inner", width=4, quorum=3), inner, random.Random(1))
-    with opened(browser, inner, heavy) as page:
+    with opened(warm, inner, heavy) as page:
         send(page)
         rows = lane(page, "heavy").locator("[data-trajectory]")
         expect(rows).to_have_count(4)
@@ -86,11 +85,11 @@ def test_heavy_shows_each_trajectory_and_opens_it(browser: Browser) -> None:
         expect(lane(page, "heavy", "steps")).to_contain_text("Hybridizing 3/4")
 
 
-def test_heavy_stopped_in_its_trajectories_says_where_the_reasoning_is(browser: Browser) -> None:
+def test_heavy_stopped_in_its_trajectories_says_where_the_reasoning_is(warm: BrowserContext) -> None:
     thinking = [Phase(CONNECTED), Reasoning("Let me see. "), threading.Event()]
     inner = scripted(*thinking, id="inner")
     heavy = HeavyProvider(HeavyLane("heavy", "Heavy", "heavy", of="inner", width=2, quorum=2), inner)
-    with opened(browser, inner, heavy) as page:
+    with opened(warm, inner, heavy) as page:
         send(page)
         expect(lane(page, "heavy").locator("[data-trajectory][data-phase=thinking]")).to_have_count(2)
         lane(page, "heavy").get_by_role("button", name="Stop Heavy").click()
@@ -99,13 +98,13 @@ def test_heavy_stopped_in_its_trajectories_says_where_the_reasoning_is(browser: 
         expect(title).to_have_text("The reasoning is in the trajectories")
 
 
-def test_a_trajectorys_reasoning_folds_once_it_answers_and_stays_as_the_reader_set_it(browser: Browser) -> None:
+def test_a_trajectorys_reasoning_folds_once_it_answers_and_stays_as_the_reader_set_it(warm: BrowserContext) -> None:
     go, end = threading.Event(), threading.Event()
     inner = scripted(
         Phase(CONNECTED), Reasoning("Let me see. "), go, Answer("An answer."), end, Finish("stop"), id="inner"
     )
     heavy = HeavyProvider(HeavyLane("heavy", "Heavy", "heavy", of="inner", width=2, quorum=2), inner)
-    with opened(browser, inner, heavy) as page:
+    with opened(warm, inner, heavy) as page:
         send(page)
         row = lane(page, "heavy").locator("[data-trajectory]").first
         expect(row).to_have_attribute("data-phase", "thinking")
@@ -131,7 +130,7 @@ def test_a_trajectorys_reasoning_folds_once_it_answers_and_stays_as_the_reader_s
         wait_phase(page, "heavy", "done")
 
 
-def test_heavy_says_what_its_trajectories_are_at(browser: Browser) -> None:
+def test_heavy_says_what_its_trajectories_are_at(warm: BrowserContext) -> None:
     draft, end, join = threading.Event(), threading.Event(), threading.Event()
     draws = ["Yes.", "No, that is not so."]
 
@@ -143,7 +142,7 @@ def test_heavy_says_what_its_trajectories_are_at(browser: Browser) -> None:
 
     inner = ScriptedProvider(LaneSpec("inner", "Inner", "openai", model="i"), [answers])
     heavy = HeavyProvider(HeavyLane("heavy", "Heavy", "heavy", of="inner", width=2, quorum=2), inner)
-    with opened(browser, heavy) as page:
+    with opened(warm, heavy) as page:
         send(page)
         status = lane(page, "heavy", "status")
         for gate, word in ((draft, "Thinking"), (end, "Drafting"), (join, "Hybridizing")):
@@ -191,8 +190,8 @@ FIGURES_CUT = """() => [...document.querySelectorAll(".lane .metrics")].filter(o
         || bottom > lane.closest(".lanes").getBoundingClientRect().bottom }).length"""
 
 
-def test_a_short_window_scrolls_to_the_whole_lane(browser: Browser) -> None:
-    with opened(browser, *(scripted(*LONG, id=id) for id in "abc")) as page:
+def test_a_short_window_scrolls_to_the_whole_lane(warm: BrowserContext) -> None:
+    with opened(warm, *(scripted(*LONG, id=id) for id in "abc")) as page:
         turns, body = page.locator(".turns"), lane(page, "a").locator(".lane-body")
         for width, height in SIZES:
             page.set_viewport_size({"width": width, "height": height})
@@ -212,8 +211,8 @@ def test_a_short_window_scrolls_to_the_whole_lane(browser: Browser) -> None:
             assert page.locator("#chat-main").evaluate("one => one.scrollWidth <= one.clientWidth"), (width, height)
 
 
-def test_an_earlier_turn_shows_all_of_its_figures(browser: Browser) -> None:
-    with opened(browser, *(scripted(*LONG, id=id) for id in "abc")) as page:
+def test_an_earlier_turn_shows_all_of_its_figures(warm: BrowserContext) -> None:
+    with opened(warm, *(scripted(*LONG, id=id) for id in "abc")) as page:
         for prompt in ("One?", "Two?"):
             send(page, prompt)
             page.locator(f'.turn-current:has-text("{prompt}") [data-lane="c"][data-phase="done"]').wait_for()
@@ -225,8 +224,8 @@ def test_an_earlier_turn_shows_all_of_its_figures(browser: Browser) -> None:
             assert past.locator(".lane-body").evaluate(OVERFLOWS)
 
 
-def test_the_trace_fades_only_where_there_is_more_of_it_above(browser: Browser) -> None:
-    with opened(browser, scripted(*LONG)) as page:
+def test_the_trace_fades_only_where_there_is_more_of_it_above(warm: BrowserContext) -> None:
+    with opened(warm, scripted(*LONG)) as page:
         send(page)
         wait_phase(page, "a", "done")
         lane(page, "a").locator(".reasoning-toggle").click()
@@ -253,7 +252,7 @@ def test_forced_colours_leave_what_only_a_colour_tells(browser: Browser) -> None
         assert page.locator("#send").evaluate("one => getComputedStyle(one).borderTopWidth") == "1px"
 
 
-def test_a_step_leads_to_its_place_in_the_trace(browser: Browser) -> None:
+def test_a_step_leads_to_its_place_in_the_trace(warm: BrowserContext) -> None:
     filler = "".join(f"line {i} 😀 of a long \u202estretch\u202c of thought\r\n" for i in range(150))
     trace = [
         Reasoning("# Reading the question\n" + filler),
@@ -261,7 +260,7 @@ def test_a_step_leads_to_its_place_in_the_trace(browser: Browser) -> None:
         Reasoning("## Checking the units\nThey match.\n" + filler),
     ]
     late = [Phase(CONNECTED), *trace[:2], 2.6, trace[2], Answer("Yes."), Finish("stop")]
-    with opened(browser, scripted(*late)) as page:
+    with opened(warm, scripted(*late)) as page:
         send(page)
         wait_phase(page, "a", "done")
         steps = lane(page, "a", "steps")
@@ -281,11 +280,11 @@ def test_a_step_leads_to_its_place_in_the_trace(browser: Browser) -> None:
         assert marked == ["## Checking the units"]
 
 
-def test_preparing_shows_its_progress_and_then_makes_way(browser: Browser) -> None:
+def test_preparing_shows_its_progress_and_then_makes_way(warm: BrowserContext) -> None:
     go = threading.Event()
     provider = scripted(Phase(CONNECTED), Answer("Ready now."), Finish("stop"))
     provider.prepare_steps = [Phase(PREPARING, "Fetching the weights", 25_000_000, 100_000_000), go]
-    with opened(browser, provider) as page:
+    with opened(warm, provider) as page:
         send(page)
         card = lane(page, "a").locator(".card-waiting")
         expect(card).to_contain_text("Fetching the weights")
@@ -298,9 +297,9 @@ def test_preparing_shows_its_progress_and_then_makes_way(browser: Browser) -> No
         expect(card).to_have_count(0)
 
 
-def test_a_missing_ollama_model_can_be_pulled_from_the_page(browser: Browser, upstream: Upstream) -> None:
+def test_a_missing_ollama_model_can_be_pulled_from_the_page(warm: BrowserContext, upstream: Upstream) -> None:
     spec = OllamaLane("qwen", "Qwen", "ollama", model="qwen3-coder:30b", base_url=upstream.ollama_url)
-    with opened(browser, Ollama(spec)) as page:
+    with opened(warm, Ollama(spec)) as page:
         send(page)
         wait_phase(page, "qwen", "error")
         card = lane(page, "qwen").locator(".card-failure")
@@ -310,9 +309,9 @@ def test_a_missing_ollama_model_can_be_pulled_from_the_page(browser: Browser, up
         assert "qwen3-coder:30b" in upstream.models
 
 
-def test_text_that_turns_out_to_be_reasoning_moves_there(browser: Browser) -> None:
+def test_text_that_turns_out_to_be_reasoning_moves_there(warm: BrowserContext) -> None:
     go = threading.Event()
-    with opened(browser, scripted(Answer("thinking aloud"), go, Relabel(), Answer("Real."), Finish("stop"))) as page:
+    with opened(warm, scripted(Answer("thinking aloud"), go, Relabel(), Answer("Real."), Finish("stop"))) as page:
         send(page)
         expect(lane(page, "a", "answer")).to_have_text("thinking aloud")
         go.set()
@@ -321,12 +320,12 @@ def test_text_that_turns_out_to_be_reasoning_moves_there(browser: Browser) -> No
         assert lane(page, "a").locator(".reasoning-text").text_content() == "thinking aloud"
 
 
-def test_a_very_long_trace_is_whole_and_mostly_not_laid_out(browser: Browser) -> None:
+def test_a_very_long_trace_is_whole_and_mostly_not_laid_out(warm: BrowserContext) -> None:
     paragraphs = "".join(f"Paragraph {i}: " + "so it goes on and on " * 12 + "\n\n" for i in range(800))
     one_line = "unbroken" * 3000 + " and \U0001f600 " * 2000
     end = threading.Event()
     pieces = [paragraphs[i : i + 2000] for i in range(0, len(paragraphs), 2000)] + [one_line]
-    with opened(browser, scripted(*(part for piece in pieces for part in (Reasoning(piece), 0.002)), end)) as page:
+    with opened(warm, scripted(*(part for piece in pieces for part in (Reasoning(piece), 0.002)), end)) as page:
         send(page)
         text = lane(page, "a").locator(".reasoning-text")
         whole = paragraphs + one_line
@@ -343,10 +342,10 @@ def test_a_very_long_trace_is_whole_and_mostly_not_laid_out(browser: Browser) ->
         end.set()
 
 
-def test_a_trace_opens_at_its_newest_line_while_written_and_at_its_beginning_once_over(browser: Browser) -> None:
+def test_a_trace_opens_at_its_newest_line_while_written_and_at_its_beginning_once_over(warm: BrowserContext) -> None:
     trace = "".join(f"Paragraph {i}: " + "so it goes on and on " * 12 + "\n\n" for i in range(200))
     end = threading.Event()
-    with opened(browser, scripted(Phase(CONNECTED), Reasoning(trace), end, Answer("Yes."), Finish("stop"))) as page:
+    with opened(warm, scripted(Phase(CONNECTED), Reasoning(trace), end, Answer("Yes."), Finish("stop"))) as page:
         page.evaluate("localStorage.setItem('kimi.reasoning-panels', 'folded')")
         page.evaluate("window.addEventListener('error', ({message}) => console.error(message))")
         send(page)
@@ -368,11 +367,11 @@ def test_a_trace_opens_at_its_newest_line_while_written_and_at_its_beginning_onc
         expect(pill).to_be_hidden()
 
 
-def test_find_goes_on_while_the_trace_is_written_and_marks_what_it_found(browser: Browser) -> None:
+def test_find_goes_on_while_the_trace_is_written_and_marks_what_it_found(warm: BrowserContext) -> None:
     more, end = threading.Event(), threading.Event()
     script = [Reasoning("In İzmir: alpha, alp"), more, Reasoning("ha and ALPHA"), end, Answer("Yes."), Finish("stop")]
     marked = "name => [...CSS.highlights.get(name)].map(range => range.toString())"
-    with opened(browser, scripted(Phase(CONNECTED), *script)) as page:
+    with opened(warm, scripted(Phase(CONNECTED), *script)) as page:
         send(page)
         wait_phase(page, "a", "thinking")
         lane(page, "a").get_by_role("button", name="Find in reasoning").click()
@@ -390,10 +389,10 @@ def test_find_goes_on_while_the_trace_is_written_and_marks_what_it_found(browser
         wait_phase(page, "a", "done")
 
 
-def test_a_panel_that_folds_by_itself_hands_on_the_keyboards_focus(browser: Browser) -> None:
+def test_a_panel_that_folds_by_itself_hands_on_the_keyboards_focus(warm: BrowserContext) -> None:
     go, end = threading.Event(), threading.Event()
     with opened(
-        browser, scripted(Phase(CONNECTED), Reasoning("Let me see. "), go, Answer("Yes."), end, Finish("stop"))
+        warm, scripted(Phase(CONNECTED), Reasoning("Let me see. "), go, Answer("Yes."), end, Finish("stop"))
     ) as page:
         send(page)
         wait_phase(page, "a", "thinking")

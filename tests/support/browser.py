@@ -10,6 +10,7 @@ with served(run, roster) as url, launched() as browser:
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -49,19 +50,33 @@ def made(run: Run, roster: Any, **options: Any) -> Any:
         return thread.submit(create_app, run.engine, run.turns, roster, **options).result()
 
 
+_ports = [0]  # of the newest server
+
+
+def free_port() -> socket.socket:
+    """A bound socket: on the port of the server before if that has ended, since a browser's cache is kept by port."""
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(("127.0.0.1", _ports[0]))
+    except OSError:
+        bound.bind(("127.0.0.1", 0))
+    _ports[0] = bound.getsockname()[1]
+    return bound
+
+
 @contextmanager
 def listening(app: Any) -> Iterator[str]:
-    """An app, on a port of its own, in a thread; yields its URL."""
-    server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", ws="none", timeout_graceful_shutdown=1)
-    )
-    thread = threading.Thread(target=server.run, name="page-server")
+    """An app, on a port that no other has, in a thread; yields its URL."""
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=1))
+    bound = free_port()
+    thread = threading.Thread(target=server.run, args=([bound],), name="page-server")
     thread.start()
     try:
         while not server.started:
             assert thread.is_alive(), "the server did not start"
             thread.join(0.01)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
     finally:
         app.state.streams.closing = True
         server.should_exit = True
@@ -104,7 +119,9 @@ class Visitor:
     """One person's browser: own cookies, any number of tabs. ``problems`` holds what the console complained about."""
 
     def __init__(self, browser: Browser | BrowserContext, url: str, **options: Any) -> None:
+        """In a context of their own with these options, or in the given one, which is wiped when they go."""
         self.url = url
+        self._owns_context = isinstance(browser, Browser)
         self.problems: list[str] = []
         self.context = new_context(browser, **options) if isinstance(browser, Browser) else browser
 
@@ -124,7 +141,10 @@ class Visitor:
         return page
 
     def close(self) -> None:
-        self.context.close()
+        if self._owns_context:
+            self.context.close()
+        else:
+            forget(self.context, self.url)
 
     def _heard(self, kind: str, text: str) -> None:
         if kind == "error":
