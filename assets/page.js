@@ -165,7 +165,7 @@ class Page {
    * opened meanwhile; throws as `ask`, and then nothing was sent.
    */
   async send(prompt) {
-    await this.loading; // it says which conversation is shown, and gives a new visitor their cookie
+    await this.#opened(); // that says which conversation is shown, and gives a new visitor their cookie
     const asked = (this.asked = {});
     const state = await ask("/kimi/turns", { method: "POST", json: { ...prompt, conversation: this.conversation } });
     const [turn] = state.turns;
@@ -173,6 +173,13 @@ class Page {
       if (asked === this.asked) await this.#showSent(state, turn);
       tabs.postMessage({ conversation: state.conversation, turn: turn.turn_id });
     };
+  }
+
+  /** Resolves once what was opened last is shown. */
+  async #opened() {
+    const { loading } = this;
+    await loading;
+    if (loading !== this.loading) await this.#opened();
   }
 
   /** Stop the lanes of the current turn. */
