@@ -80,6 +80,31 @@ def test_what_is_typed_right_after_the_send_stays_and_is_not_sent(site: ChatSite
     assert sent(site) == ["one\ntwo", "three, four"]
 
 
+def test_a_refused_prompt_comes_back_before_what_was_typed_meanwhile(
+    site: ChatSite, visitor: Visitor, page: Page
+) -> None:
+    box, held = page.locator(BOX), list[Route]()
+    attach(page, "notes.txt", b"some text")
+    page.route("**/kimi/turns", lambda route: held.append(route))
+    box.fill("first")
+    page.keyboard.press("Enter")
+    expect(box).to_have_value("")
+    page.keyboard.type("second")
+    page.keyboard.press("Enter")
+    until(lambda: page.evaluate("1") and held)
+    held[0].fulfill(status=503, json={"error": "The app is shutting down.", "code": "closing"})
+    expect(box).to_have_value("first\nsecond")
+    expect(page.locator(".composer-note")).to_have_text("The app is shutting down.")
+    expect(page.locator(".attachment")).to_contain_text("notes.txt")
+    assert len(held) == 1
+    page.unroute("**/kimi/turns")
+    page.keyboard.press("Enter")
+    answered(page)
+    assert sent(site) == [fold("first\nsecond", [Attachment("notes.txt", "some text")])]
+    assert all("503" in problem for problem in visitor.problems)
+    visitor.problems.clear()
+
+
 def test_it_grows_with_its_text_up_to_a_limit(page: Page) -> None:
     box = page.locator(BOX)
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ..providers.roster import Roster
 
 QUEUE_SIZE = 64
-# Gradio looks for events a thousand times a second: 5 % of a core for nothing, beside the thread that stamps. A click
-# waits this long at the most, and no measured time: they begin when the request leaves.
+# Gradio looks for events a thousand times a second: 5 % of a core for nothing, beside the thread that stamps. The Stats
+# tab and the named endpoints wait this long at the most.
 QUEUE_LOOK_S = 0.02
 # Gradio keeps every component's values for each page ever opened, 0.1 MB without the plots, and 10,000 pages of it.
 # Nothing here reads them back, so a page that was forgotten works on.
