@@ -1,4 +1,9 @@
-"""Think tags: every inline dialect and rule, and the same result for any cutting of the text."""
+"""Reasoning templates left in the content: every family and rule, and the same result for any cutting of the text.
+
+The kind: a server without the right parser leaves its model's template in ``content``. Each family has its markers, and
+its grammar says where they may be; there they divide reasoning from answer, or end, wrap or call something and are
+hidden. Everywhere else (in code, spoken of in a sentence, in the middle of an answer) the same characters are text.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +36,26 @@ def split(pieces: list[str], *, separated: bool = False, in_field: bool = False)
 
 PAIRS = [
     ("<think>", "</think>"),
-    ("<thinking>", "</thinking>"),
+    ("<Thinking>", "</Thinking>"),
     ("<reasoning>", "</reasoning>"),
+    ("<thought>", "</thought>"),
+    ("<Thought>", "</Thought>"),
     ("<mm:think>", "</mm:think>"),
+    ("<seed:think>", "</seed:think>"),
+    ("<longcat_think>", "</longcat_think>"),
+    ("<think:opensource>", "</think:opensource>"),
+    ("<REASONING_SCRATCHPAD>", "</REASONING_SCRATCHPAD>"),
     ("◁think▷", "◁/think▷"),
     ("<|open|>think<|sep|>", "<|close|>think<|sep|>"),
     ("<|open|> think <|sep|>", "<|close|> think  <|sep|>"),
+    ("[THINK]", "[/THINK]"),
+    ("<|channel>thought", "<channel|>"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|inner_prefix|>", "<|inner_suffix|>"),
+    ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
+    ("<|start|>assistant<|channel|>analysis<|message|>", "<|start|> assistant<|channel|>final<|message|>"),
+    ("<|channel|>analysis<|message|>", "<|channel|>final <|constrain|>JSON<|message|>"),
 ]
 TOOL = (
     "<|tool_calls_section_begin|><|tool_call_begin|>functions.get_time:0<|tool_call_argument_begin|>{}"
@@ -102,6 +121,89 @@ CASES: dict[str, tuple[str, str, str]] = {  # content → reasoning, answer
         "answer",
     ),
     "k3 response ends thinking": ("<|open|>think<|sep|>plan<|open|> response <|sep|>answer", "plan", "answer"),
+    # what stands around an answer, and what ends a text
+    "answer tag after a thought": ("<think>plan</think>\n<answer>\nanswer</answer>", "plan", "answer"),
+    "response tag after a thought": ("<think>plan</think><response>answer</response>\n", "plan", "answer\n"),
+    "output tag after a thought": ("<Thought>plan</Thought>\n<Output>answer</Output>", "plan", "answer"),
+    "answer tag of its own": ("<answer>4</answer>", "", "<answer>4</answer>"),
+    "command a": (
+        "<|START_THINKING|>plan<|END_THINKING|><|START_RESPONSE|>answer<|END_RESPONSE|>",
+        "plan",
+        "answer",
+    ),
+    "openthinker": (
+        "<|begin_of_thought|>\n\nplan<|end_of_thought|>\n\n<|begin_of_solution|>\n\nanswer<|end_of_solution|>",
+        "plan",
+        "answer",
+    ),
+    "glm box": ("<think>plan</think><|begin_of_box|>42<|end_of_box|>", "plan", "42"),
+    "solar open": ("<|think|>plan<|end|><|begin|>assistant<|content|>answer<|end|>", "plan", "answer"),
+    "chatml left over": ("<|im_start|>assistant\n<think>plan</think>answer<|im_end|>\n", "plan", "answer\n"),
+    "ends with an end": ("answer<|eot_id|>", "", "answer"),
+    "two ends": ("answer<|end|>\n<|endoftext|>", "", "answer"),
+    "deepseek's end": ("<think>plan</think>answer<｜end▁of▁sentence｜>", "plan", "answer"),
+    "an end in the middle": ("a<|eot_id|> b", "", "a<|eot_id|> b"),
+    "gemma ends": ("<|channel>thought\nplan\n<channel|>answer<turn|>", "plan\n", "answer"),
+    "gemma, empty": ("<|channel>thought\n<channel|>answer", "", "answer"),
+    # harmony
+    "harmony returns": (
+        "<|channel|>analysis<|message|>plan<|end|><|start|>assistant<|channel|>final<|message|>answer<|return|>",
+        "plan",
+        "answer",
+    ),
+    "harmony, answer only": ("<|channel|>final<|message|>answer<|return|>", "", "answer"),
+    "harmony, no channel": ("<|start|>assistant<|message|>answer<|end|>", "", "answer"),
+    "harmony, two thoughts": (
+        "<|channel|>analysis<|message|>pl<|end|><|start|>assistant<|channel|>analysis<|message|>an<|end|>"
+        "<|start|>assistant<|channel|>final<|message|>answer",
+        "plan",
+        "answer",
+    ),
+    "harmony, preamble and tool": (
+        "<|channel|>analysis<|message|>plan<|end|><|start|>assistant<|channel|>commentary<|message|>I look. <|end|>"
+        "<|start|>assistant<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|call|>",
+        "plan",
+        "I look. ",
+    ),
+    "harmony, recipient first": (
+        "<|channel|>analysis<|message|>plan<|end|><|start|>assistant to=functions.f<|channel|>commentary json"
+        "<|message|>{}<|call|><|start|>assistant<|channel|>final<|message|>answer",
+        "plan",
+        "answer",
+    ),
+    "harmony, opening missing": ("plan<|end|><|start|>assistant<|channel|>final<|message|>answer", "plan", "answer"),
+    "harmony, cut in the thought": ("<|channel|>analysis<|message|>plan", "plan", ""),
+    "harmony, cut in a header": ("<|channel|>analysis<|message|>plan<|end|><|start|>assis", "plan", "<|start|>assis"),
+    "harmony in its own answer": (
+        "<|channel|>final<|message|>Write `<|channel|>analysis<|message|>` first:\n```\n<|start|>assistant<|channel|>"
+        "final<|message|>x<|end|>\n```",
+        "",
+        "Write `<|channel|>analysis<|message|>` first:\n```\n<|start|>assistant<|channel|>"
+        "final<|message|>x<|end|>\n```",
+    ),
+    "harmony, spoken of": (
+        "gpt-oss writes <|channel|>analysis<|message|> first, and <|channel|>final<|message|> before its answer.",
+        "",
+        "gpt-oss writes <|channel|>analysis<|message|> first, and <|channel|>final<|message|> before its answer.",
+    ),
+    "harmony without its tokens": ("analysisWe add.assistantfinalFour", "We add.", "Four"),
+    "analysis is a word": ("analysisResult is assistantfinal", "", "analysisResult is assistantfinal"),
+    "analysis begins a sentence": ("analysis We see assistantfinal", "", "analysis We see assistantfinal"),
+    # spoken of
+    "brackets are a link": ("[THINKING](x) and [THINK](y) [", "", "[THINKING](x) and [THINK](y) ["),
+    "spoken of first": ("[THINK] and [/THINK] are its tags.", "", "[THINK] and [/THINK] are its tags."),
+    "spoken of first, one": ("<think> is a tag.", "", "<think> is a tag."),
+    "spoken of first, a list": ("<think>, <thought> and others", "", "<think>, <thought> and others"),
+    "spoken of, closing": ("The tag </think> closes a thought.", "", "The tag </think> closes a thought."),
+    "spoken of, at the end": ("It ends with [/THINK].", "", "It ends with [/THINK]."),
+    "spoken of, quoted": ('Split at "</thought>", then', "", 'Split at "</thought>", then'),
+    "spoken of, gemma": ("Gemma's <channel|> ends it.", "", "Gemma's <channel|> ends it."),
+    "spoken of, tool": ("The <|tool_call_begin|> token.", "", "The <|tool_call_begin|> token."),
+    "spoken of, message": ("Each turn has <|im_end|> at its end.", "", "Each turn has <|im_end|> at its end."),
+    "in a code block of tildes": ("~~~\na\n</think>\n~~~\nb", "", "~~~\na\n</think>\n~~~\nb"),
+    "backticks inside tildes": ("~~~\n```\n~~~\nc\n</think>\nb", "~~~\n```\n~~~\nc\n", "b"),
+    "closing before a new sentence": ("I add. </think> The sum is 4.", "I add. ", " The sum is 4."),
+    "opening before a blank": ("<think> The user adds.</think>4", " The user adds.", "4"),
     "unfinished marker at the end": ("<think>p</think>a<|tool_calls_sect", "p", "a<|tool_calls_sect"),
     "unfinished closing at the end": ("<think>plan</thi", "plan</thi", ""),
 }
@@ -118,7 +220,9 @@ def test_rule(name: str) -> None:
 def test_reasoning_by_field_turns_the_missing_opening_rule_off() -> None:
     text = "The tag </think> closes a thought."
     assert split([text], separated=True).answer == text
-    assert split([text]).reasoning == "The tag "
+    text = "A thought ends with\n</think>\nlike this."
+    assert split([text], separated=True).answer == text
+    assert split([text]).reasoning == "A thought ends with\n"
 
 
 def test_leaked_closing_tag_after_separated_reasoning_is_dropped() -> None:
@@ -183,6 +287,29 @@ def test_text_is_not_held_back_longer_than_needed() -> None:
 
 
 WORDS = [tag for pair in PAIRS for tag in pair] + [
+    "<|start|>",
+    "<|channel|>",
+    "<|message|>",
+    "<|end|>",
+    "<|call|>",
+    "<|return|>",
+    "<|constrain|>",
+    "commentary to=f",
+    "<|im_start|>",
+    "<|eot_id|>",
+    "<answer>",
+    "</answer>",
+    "<|begin_of_box|>",
+    "analysis",
+    "assistantfinal",
+    "We ",
+    " is ",
+    " and ",
+    ". ",
+    "~~~",
+    "[",
+    '"',
+    "a",
     "<|open|>response<|sep|>",
     "<|close|>message<|sep|>",
     "<|tool_calls_section_begin|>",

@@ -1,19 +1,23 @@
-"""Inline think tags: content text in, reasoning and answer events out, for servers that do not separate the two.
+"""Reasoning templates left in the content: content text in, reasoning and answer events out.
 
-Incremental and pure: ``feed`` takes the content as it arrives, cut anywhere, ``flush`` ends it; any cutting of the same
-text folds to the same reasoning and answer. It knows nothing of wire formats: it is given text only.
+For servers that do not separate the two. Incremental and pure: ``feed`` takes the content as it arrives, cut anywhere,
+``flush`` ends it, and any cutting of the same text gives the same reasoning and answer. The module knows no wire
+format, only text. The tables below say which model family writes which marker; a new family is a new row.
 
-The rules (each met in the wild):
-- An opening tag counts only before any answer text; a ``<think>`` later on is the answer's own and stays.
-- A closing tag whose opening tag never came (chat templates prefill it) means that all text so far was reasoning:
-  ``Relabel``. Not inside code, not after its own literal opening tag, and not when reasoning came by another field.
-- A marker right between two backticks is a quotation and stays, in a thought as in an answer.
-- A tag that is never closed: all reasoning, flagged ``unclosed_think``. Nothing inside: no reasoning at all.
-- Blank lines after an opening tag and after a closing one are dropped; a leaked closing tag there too.
-- Kimi K2's tool-call section, or a tool call outside one, ends thinking by itself; it is hidden and flagged
-  ``tool_markers`` with its text. The message markers of Kimi K2 and K3 are hidden and flagged ``template_markers``.
-- In a reasoning field a think tag is text like any other, but for those the server forgot to take off: an opening tag
-  before all text, its closing tag, and one that nothing follows.
+The rules:
+- An opening marker counts only before any answer text. A ``<think>`` later on belongs to the answer and stays.
+- A closing marker without an opening one (chat templates prefill it) means that all text so far was reasoning:
+  ``Relabel``. It does not count inside code, after its own literal opening marker, or when reasoning came in a field.
+- A text that mentions a marker keeps it: a marker between backticks (in a thought too), inside code, or spoken of in a
+  sentence (``_SUBJECT``, ``_BEFORE``, ``_AFTER``).
+- Where a thought is never closed, all text is reasoning and ``unclosed_think`` is flagged. An empty thought is none.
+- Blank lines after an opening and after a closing marker are dropped; a leaked closing marker there too.
+- Harmony (gpt-oss) names a channel for each message. ``analysis`` is reasoning, ``final`` and a commentary without a
+  recipient are answer, a message with a recipient is a tool call. After a first message the others count anywhere.
+- A tool call ends thinking. It is hidden, and the flag ``tool_markers`` keeps its text. Other markers of a chat
+  template are hidden with the flag ``template_markers``; those that end a text only at the very end.
+- In a reasoning field a marker is text, except those the server forgot to remove: an opening one before all text, its
+  closing one, and one that nothing follows.
 - A flag is raised once, with what was met first.
 """
 
@@ -21,97 +25,212 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import NamedTuple
 
 from .events import Answer, Event, Flag, Reasoning, Relabel
 
-_XML = "think|thinking|reasoning|mm:think"
-_MARKER = re.compile(
-    rf"<(?P<xml_open>{_XML})>"
-    rf"|</(?P<xml_close>{_XML})>"
-    r"|◁(?P<kimi_open>think)▷|◁/(?P<kimi_close>think)▷"
-    r"|<\|open\|> {0,8}(?P<k3_open>think|response|message) {0,8}<\|sep\|>"
-    r"|<\|close\|> {0,8}(?P<k3_close>think|response|message) {0,8}<\|sep\|>"
-    r"|<\|tool_(?P<tool>calls_section_begin|calls_section_end|call_begin|call_argument_begin|call_end)\|>"
-    r"|(?P<k2_message><\|im_(?:system|user|assistant)\|>(?:(?:system|user|assistant|tool)<\|im_middle\|>)?"
-    r"|<\|im_(?:middle|end)\|>)"
+# -- the tables. In a marker a blank stands for any blanks or none, and … for the rest of a message header.
+
+
+class Template(NamedTuple):
+    """How one family marks a thought, and who writes it so."""
+
+    opening: str
+    closing: str
+    written_by: str
+
+
+THOUGHTS = (  # ``<name>`` in any letter case
+    Template("<think>", "</think>", "DeepSeek, Qwen, GLM, Kimi K2, MiniMax M2, Nemotron, Phi-4, Granite, ERNIE"),
+    Template("<thinking>", "</thinking>", "Amazon Nova, Claude, GLM, Reflection"),
+    Template("<reasoning>", "</reasoning>", "models trained on such a prompt"),
+    Template("<thought>", "</thought>", "EXAONE Deep, Gemini's OpenAI-compatible endpoint, Marco-o1"),
+    Template("<mm:think>", "</mm:think>", "MiniMax M3"),
+    Template("<seed:think>", "</seed:think>", "Seed-OSS"),
+    Template("<longcat_think>", "</longcat_think>", "LongCat Flash Thinking"),
+    Template("<think:opensource>", "</think:opensource>", "Hunyuan"),
+    Template("<reasoning_scratchpad>", "</reasoning_scratchpad>", "Hermes"),
+    Template("◁think▷", "◁/think▷", "Kimi-VL"),
+    Template("<|open|> think <|sep|>", "<|close|> think <|sep|>", "Kimi K3"),
+    Template("[THINK]", "[/THINK]", "Magistral, Ministral"),
+    Template("<|channel>thought", "<channel|>", "Gemma 4"),
+    Template("<|START_THINKING|>", "<|END_THINKING|>", "Command A Reasoning"),
+    Template("<|begin_of_thought|>", "<|end_of_thought|>", "OpenThinker, Sky-T1"),
+    Template("<|inner_prefix|>", "<|inner_suffix|>", "Apertus"),
+    Template("<|think|>", "<|end|>", "Solar Open"),
 )
+# What some families put around the answer that follows a thought; elsewhere such tags are the answer's own.
+WRAPPERS = (
+    Template("<answer>", "</answer>", "Hunyuan A13B, R1-Zero"),
+    Template("<response>", "</response>", "Granite 3.3, ERNIE 4.5"),
+    Template("<output>", "</output>", "Marco-o1, Reflection"),
+)
+TOOLS = (
+    Template("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>", "Kimi K2"),
+    Template("<|tool_call_begin|>", "<|tool_call_end|>", "Kimi K2"),
+)
+_TOOL_PARTS = ("<|tool_calls_section_end|>", "<|tool_call_end|>", "<|tool_call_argument_begin|>")
 _ROLES = ("system", "user", "assistant")
-_WHOLE = (
-    *(f"<{slash}{name}>" for slash in ("", "/") for name in _XML.split("|")),
-    *("◁think▷", "◁/think▷", "<|im_end|>"),
-    *(f"<|{verb}|>{name}<|sep|>" for verb in ("open", "close") for name in ("think", "response", "message")),
-    *(f"<|tool_{name}|>" for name in ("calls_section_begin", "calls_section_end")),
-    *(f"<|tool_{name}|>" for name in ("call_begin", "call_argument_begin", "call_end")),
-    *(f"<|im_{role}|>{name}<|im_middle|>" for role in _ROLES for name in (*_ROLES, "tool")),
-    "<|im_middle|>",
+MESSAGES = (  # markers of a message
+    *(f"<|im_{role}|>{name}<|im_middle|>" for role in _ROLES for name in (*_ROLES, "tool")),  # Kimi K2
+    *(f"<|im_{role}|>" for role in _ROLES),
+    *("<|im_middle|>", "<|im_end|>"),  # the latter is ChatML's too
+    "<|im_start|> assistant",  # Qwen and others (ChatML)
+    *(f"<|close|> {name} <|sep|>" for name in ("response", "message")),  # Kimi K3
+    *("<|END_RESPONSE|>", "<|end_of_solution|>", "<|end_of_box|>"),  # Command A, OpenThinker, GLM-4.5V
+    "<|start_header_id|> assistant <|end_header_id|>",  # Llama 3
 )
-_BEGINNINGS = frozenset(marker[:n] for marker in _WHOLE for n in range(1, len(marker)))
-_SECTION_END = {"calls_section_begin": "calls_section_end", "call_begin": "call_end"}
-_LONGEST = 48  # characters of the longest marker, its optional spaces included
+ANSWERS = (  # markers that begin an answer: they end a thought
+    *(f"<|open|> {name} <|sep|>" for name in ("response", "message")),
+    *("<|START_RESPONSE|>", "<|begin_of_solution|>", "<|begin_of_box|>"),
+    "<|begin|> assistant <|content|>",  # Solar Open
+)
+ENDS = (  # markers that end a text
+    *("<|return|>", "<|call|>", "<|end|>"),  # harmony; the last one is Phi's too
+    *("<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<|end_of_text|>"),  # Llama 3, Qwen, Granite
+    *("<end_of_turn>", "<turn|>", "<|END_OF_TURN_TOKEN|>", "<｜end▁of▁sentence｜>"),  # Gemma, Cohere, DeepSeek
+)
+HARMONY = "<|channel|>"
+_HEADERS = {  # the channel of a harmony message, and what its text is
+    f"{before}<|channel|> {channel}…<|message|>": role
+    for before in ("", "<|start|> assistant…", "<|end|> <|start|> assistant…")
+    for channel, role in (("analysis", "open"), ("final", "answer"), ("commentary", "tools"))
+} | {"<|start|> assistant…<|message|>": "answer"}
+# Harmony whose special tokens were dropped when the text was decoded; the words with which gpt-oss begins a thought.
+BARE = Template("analysis", "assistantfinal", "gpt-oss behind a server that drops special tokens")
+_BARE_WORDS = "We|The|User|I|Let|Need|They|This|It|So|Okay|Ok|Just|Simple|Question|You|There|First|Given|Answer|Must"
+
+
+class _Marker(NamedTuple):
+    """``role``: open, close, wrap, unwrap, tools, part, message, answer, end. ``family``: its opening marker."""
+
+    text: str
+    role: str
+    family: str
+
+
+_MARKERS = [
+    *(_Marker(row.opening, "open", row.opening) for row in THOUGHTS),
+    *(_Marker(row.closing, "close", row.opening) for row in THOUGHTS if row.closing not in ENDS),
+    *(_Marker(row.opening, "wrap", row.opening) for row in WRAPPERS),
+    *(_Marker(row.closing, "unwrap", row.opening) for row in WRAPPERS),
+    *(_Marker(row.opening, "tools", row.closing) for row in TOOLS),
+    *(_Marker(text, "part", text) for text in _TOOL_PARTS),
+    *(_Marker(text, "message", "") for text in MESSAGES),
+    *(_Marker(text, "answer", "") for text in ANSWERS),
+    *(_Marker(text, "end", "") for text in ENDS),
+    *(_Marker(text, role, HARMONY) for text, role in _HEADERS.items()),
+    _Marker(BARE.closing, "close", BARE.opening),
+]
+_MARKERS.sort(key=lambda marker: -len(marker.text))  # the longest first: an alternation takes the first that fits
+_LONGEST = 240  # characters of the longest marker, blanks and header included
 _MOST_BLANK = 4096  # blanks held back while deciding what they belong to
 _DETAIL = 2000  # characters of hidden text kept in a flag
 
-_TICKS = re.compile(r"`+|\n")
+
+def _pattern(marker: str) -> str:
+    return re.escape(marker).replace(r"\ ", r"\s{0,8}").replace("…", r"(?:[^\n<]|<\|constrain\|>){0,60}?")
+
+
+_TAG = re.compile(r"</?[A-Za-z_:]+>")
+_TAGS = {marker.text: marker for marker in _MARKERS if _TAG.fullmatch(marker.text)}
+
+
+def _alternation(start: str) -> str:
+    """The markers that begin with ``start``, each a group, numbered as in ``_MARKERS``."""
+    found = [(i, m.text) for i, m in enumerate(_MARKERS) if m.text.startswith(start) and m.text not in _TAGS]
+    return re.escape(start) + "(?:" + "|".join(f"(?P<m{i}>{_pattern(text[len(start) :])})" for i, text in found) + ")"
+
+
+_FIRST = {text[:2] if text[0] == "<" else text[0] for text, _, _ in _MARKERS if text not in _TAGS and text[0] != "a"}
+_MARKED = "|".join(map(_alternation, sorted(_FIRST))) + f"|(?P<tag>{_TAG.pattern})"
+_MARKER = re.compile(f"(?=[<◁\\[])(?:{_MARKED})")
+_BARE = f"(?P<bare>{BARE.opening})(?=(?:{_BARE_WORDS})(?:\\W|\\Z))|{_alternation('a')}"
+_MARKER_OR_WORD = re.compile(f"(?=[<◁\\[a])(?:{_MARKED}|{_BARE})")
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split()).lower()
+
+
+_STEMS = tuple({_squeezed(marker.text.split("…")[0]) for marker in _MARKERS if "…" in marker.text})
+_BEGINNINGS = frozenset(
+    text[:n] for marker in _MARKERS for text in [_squeezed(marker.text)] for n in range(1, len(text))
+)
+_BARE_BEGINNINGS = frozenset(f"{BARE.opening}{word}"[:n] for word in _BARE_WORDS.split("|") for n in range(1, 24))
+_CLOSING = {row.opening: row.closing for row in (*THOUGHTS, BARE)} | {HARMONY: "<|end|>"}
+_HARMONY_ENDS = ("<|end|>", "<|return|>", "<|call|>")
+
+
+def _marker_of(match: re.Match[str]) -> _Marker | None:
+    """Which row was found; None for a tag of no family."""
+    name = match.lastgroup or ""
+    if name == "tag":
+        return _TAGS.get(match.group().lower())
+    return _Marker(BARE.opening, "open", BARE.opening) if name == "bare" else _MARKERS[int(name[1:])]
+
+
+# -- does a text only mention a marker?
+
+# As the subject of a sentence that begins the content: "<think> and </think> are tags", "[THINK] opens a thought".
+_SUBJECT = re.compile(
+    r", |[ ,] *(?:is|are|and|or|was|were|tags?|tokens?|markers?|blocks?|opens|starts|begins|marks|means)\b"
+)
+# Inside a sentence: a blank or a quotation mark before it and one, or punctuation, behind it on the same line.
+_BEFORE, _AFTER = " \t\"'“‘«「『(", " \t\"'”’»」』).,;:!?"
+_NEW_SENTENCE = re.compile(r"[.!?…][ \t]+\Z")
+_DECIDED = re.compile(r"[^ \t,]|[ \t,]+\w*[^\w \t,]|[ \t,]+\w+[ \t,]")
+_MOST_DECIDING = 24  # characters behind a marker that are waited for
+
+_TICKS = re.compile(r"`+|~+|\n")
 
 _LEAD, _THINK_LEAD, _THINK, _ANSWER, _SECTION = "lead", "think_lead", "think", "answer", "section"
-
-
-def _may_become_marker(tail: str) -> bool:
-    """Whether more text could turn ``tail`` (starting at ``<`` or ``◁``) into a marker."""
-    if len(tail) > _LONGEST:
-        return False
-    if tail.startswith("<|"):
-        tail = tail.replace(" ", "")
-    return tail in _BEGINNINGS
-
-
-def _held_from(text: str) -> int:
-    """Index from which ``text`` must wait for more: its longest end that may become a marker."""
-    for i in range(max(0, len(text) - _LONGEST), len(text)):
-        if text[i] in "<◁" and _may_become_marker(text[i:]):
-            return i
-    return len(text)
+_START = re.compile(r"[<◁\[]")
+_START_OR_WORD = re.compile(r"[<◁\[a]")
 
 
 class _Code:
     """Whether the text so far ends inside code: a fence that is open, or an inline span open on the same line."""
 
     def __init__(self) -> None:
-        self._fence = self._inline = False
-        self._run = 0  # backticks at the very end, whose number is not final
+        self._fence = ""  # the character of the fence that is open
+        self._inline = False
+        self._mark, self._run = "", 0  # the fence characters at the very end, whose number is not final
 
     @property
     def is_open(self) -> bool:
         if self._run >= 3:
-            return not self._fence
-        return self._fence or (self._inline != (self._run > 0))
+            return self._fence != self._mark
+        return bool(self._fence) or (self._inline != (self._run > 0 and self._mark == "`"))
 
     def add(self, text: str) -> None:
         end = 0
-        if "`" in text or (self._inline and "\n" in text):
+        if "`" in text or "~" in text or ((self._inline or self._run) and "\n" in text):
             for match in _TICKS.finditer(text):
-                if match.start() > end or match.group() == "\n":
+                mark = match.group()[0]
+                if match.start() > end or mark != self._mark:
                     self._end_run()
-                if match.group() == "\n":
+                if mark == "\n":
                     self._inline = False
                 else:
-                    self._run += len(match.group())
+                    self._mark, self._run = mark, self._run + len(match.group())
                 end = match.end()
         if end < len(text):
             self._end_run()
 
     def _end_run(self) -> None:
         if self._run >= 3:
-            self._fence, self._inline = not self._fence, False
-        elif self._run and not self._fence:
+            self._fence = "" if self._fence == self._mark else self._fence or self._mark
+            self._inline = False
+        elif self._run and self._mark == "`" and not self._fence:
             self._inline = not self._inline
         self._run = 0
 
 
 class ThinkTags:
-    """Splits one attempt's content. ``kind`` is the opening (or lone closing) tag met first, None while there is none.
+    """Splits one attempt's content. ``kind`` is the opening (or lone closing) marker met first; None: none so far.
 
-    ``in_field``: the text is a reasoning field's own: all of it is reasoning, and only what leaked is taken out.
+    ``in_field``: the text is a reasoning field's own: all of it is reasoning, and only what leaked is removed.
     """
 
     def __init__(self, in_field: bool = False) -> None:
@@ -119,33 +238,35 @@ class ThinkTags:
         self._in_field = in_field
         self._state = _THINK if in_field else _LEAD
         self._may_relabel = not in_field
-        self._pending = ""  # an unfinished marker
+        self._harmony = False  # a message of that template has begun
+        self._pending = ""  # an unfinished marker, or one whose meaning the next characters decide
         self._blank = ""  # leading blanks that may have to go
-        self._after_tag = False  # the blanks follow a tag: their lines are dropped
+        self._after_tag = False  # the blanks follow a marker: their lines are dropped
         self._code = _Code()  # of this part
-        self._before = ""  # the last character before what comes next
-        self._closing = ""  # the name that closes the open tag
+        self._before = ""  # the last characters before what comes next
+        self._family = ""  # the opening marker of the thought that is open
+        self._wrapper = ""  # the opening tag around the answer
         self._is_fresh = True  # no text but blanks so far
-        self._trailing = ""  # of a field: a closing tag and blanks, dropped if nothing follows
+        self._trailing = ""  # a marker that ends a text and blanks, dropped if nothing follows
         self._nested = 0
-        self._literal: Counter[str] = Counter()  # opening tags met as literal text
+        self._literal: Counter[str] = Counter()  # opening markers met as literal text
         self._hidden: list[str] = []
         self._hidden_size = 0
         self._resume = self._state  # where a tool section returns to
-        self._section_end = ""  # the marker that ends it
+        self._section_ends: tuple[str, ...] = ()  # the markers that end it
         self._flagged: set[str] = set()
         self._events: list[Event] = []
 
     def separated(self) -> None:
-        """Reasoning came by a field of its own: a closing tag in the content is not a sign of reasoning any more."""
+        """Reasoning came in a field of its own: a closing marker in the content is no sign of reasoning any more."""
         self._may_relabel = False
 
     def feed(self, text: str) -> list[Event]:
         """The events this piece of content completes. Never raises."""
-        if not self._pending and "<" not in text and "◁" not in text:
+        if not self._pending and self._starts.search(text) is None:
             self._text(text)
-            return self._taken()
-        self._read(self._pending + text, last=False)
+        else:
+            self._read(self._pending + text, last=False)
         return self._taken()
 
     def flush(self) -> list[Event]:
@@ -153,6 +274,8 @@ class ThinkTags:
         self._read(self._pending, last=True)
         if self._blank and self._state == _LEAD and not self._after_tag:
             self._events.append(Answer(self._blank))
+        if self._trailing and not self._in_field:
+            self._flag("template_markers", self._trailing.strip())
         if self._state == _SECTION:
             self._end_section("")
         elif self._state in (_THINK, _THINK_LEAD) and not self._in_field:
@@ -160,28 +283,90 @@ class ThinkTags:
         self._blank = self._trailing = ""
         return self._taken()
 
+    # -- finding markers
+
+    @property
+    def _is_first(self) -> bool:
+        """Nothing but blanks has come yet, no marker either."""
+        return self._state == _LEAD and not self._after_tag
+
+    @property
+    def _starts(self) -> re.Pattern[str]:
+        """What a marker may begin with now."""
+        return _START_OR_WORD if self._may_be_bare or self._family == BARE.opening else _START
+
+    @property
+    def _markers(self) -> re.Pattern[str]:
+        return _MARKER_OR_WORD if self._may_be_bare or self._family == BARE.opening else _MARKER
+
+    @property
+    def _may_be_bare(self) -> bool:
+        return self._is_first and self._may_relabel
+
+    @property
+    def n_held(self) -> int:
+        """Characters that came and wait for what follows."""
+        return len(self._pending) + len(self._trailing)
+
+    def _may_become_marker(self, tail: str) -> bool:
+        """Whether more text could turn ``tail`` into a marker, or into a longer one."""
+        if len(tail) > _LONGEST:
+            return False
+        if tail[0] == "a":
+            return tail in (_BARE_BEGINNINGS if self._may_be_bare else _BEGINNINGS)
+        squeezed = _squeezed(tail)
+        if squeezed in _BEGINNINGS:
+            return True
+        return squeezed.startswith(_STEMS) and "<|message|>" not in squeezed and "\n" not in tail.lstrip()
+
+    def _held_from(self, text: str) -> int:
+        """Index from which ``text`` must wait for more: its longest end that may become a marker."""
+        for match in self._starts.finditer(text, max(0, len(text) - _LONGEST)):
+            if self._may_become_marker(text[match.start() :]):
+                return match.start()
+        return len(text)
+
     def _read(self, text: str, last: bool) -> None:
         """Text that may hold markers; its end waits in ``_pending`` while it may become one."""
         position, held = 0, len(text)
-        for match in _MARKER.finditer(text):
+        for match in self._markers.finditer(text):
+            marker = _marker_of(match)
+            if marker is None:
+                continue
             self._text(text[position : match.start()])
             position = match.start()
-            if not last and len(text) - position <= _LONGEST and _may_become_marker(text[position:]):
+            if not last and len(text) - position <= _LONGEST and self._may_become_marker(text[position:]):
                 held = position  # a longer one, if its rest follows
                 break
-            if self._before == "`":
-                if match.end() == len(text) and not last:
-                    held = position  # a quotation, if a backtick follows
-                    break
-                if text[match.end() : match.end() + 1] == "`":
-                    continue
-            self._marker(match)
+            rest = text[match.end() : match.end() + _MOST_DECIDING]
+            if self._may_be_mentioned() and not (last or len(rest) == _MOST_DECIDING or _DECIDED.match(rest)):
+                held = position  # the next characters decide
+                break
+            if self._is_mentioned(rest):
+                continue
+            self._marker(marker, match.group())
             position = match.end()
         else:
             if not last:
-                held = _held_from(text[position:]) + position
+                held = self._held_from(text[position:]) + position
         self._text(text[position:held])
         self._pending = text[held:]
+
+    def _may_be_mentioned(self) -> bool:
+        return self._before[-1:] == "`" or (
+            self._is_first if self._state != _ANSWER else self._before[-1:] in _BEFORE and self._before != ""
+        )
+
+    def _is_mentioned(self, rest: str) -> bool:
+        """Whether the marker between what came before and ``rest`` is only spoken of."""
+        if self._before[-1:] == "`":
+            return rest[:1] == "`"
+        if self._is_first:
+            return _SUBJECT.match(rest) is not None
+        if self._state != _ANSWER or not self._may_be_mentioned() or (rest and rest[0] not in _AFTER):
+            return False
+        begins = rest.strip()[:1]
+        return not (_NEW_SENTENCE.search(self._before) and (begins.isupper() or not begins))
 
     def _taken(self) -> list[Event]:
         events, self._events = self._events, []
@@ -191,7 +376,7 @@ class ThinkTags:
         """Text without markers, in the current state."""
         if not text:
             return
-        self._before = text[-1]
+        self._before = (self._before + text)[-8:]
         if self._state == _SECTION:
             self._hide(text)
             return
@@ -217,58 +402,87 @@ class ThinkTags:
         else:
             self._events.append(Reasoning(text))
 
-    def _marker(self, match: re.Match[str]) -> None:
-        found = match.group()
+    # -- what a marker means
+
+    def _marker(self, marker: _Marker, found: str) -> None:
         self._before = ""
+        role, family = marker.role, marker.family
         if self._state == _SECTION:
-            if match["tool"] in (self._section_end, "calls_section_end"):
+            if marker.text in self._section_ends:
                 self._end_section(found)
+            elif family == HARMONY and role != "end":
+                self._end_section("")
+                self._header(role, found)
             else:
                 self._hide(found)
         elif self._state == _ANSWER and self._code.is_open:
             self._text(found)
-        elif match["tool"]:
-            self._section(match["tool"], found)
-        elif match["k2_message"] or (match["k3_open"] or match["k3_close"] or "think") != "think":
-            self._message_marker(found, opens=match["k3_open"] is not None)
+        elif self._in_field:
+            self._field_marker(marker, found)
+        elif family == HARMONY:
+            self._header(role, found)
+        elif role == "open":
+            self._opening(marker, found)
+        elif role == "close" or (role == "end" and self._closes(found)):
+            self._closing(marker, found)
+        elif role in ("wrap", "unwrap"):
+            self._wrapping(marker, found)
+        elif role == "tools":
+            self._section(found, (family, "<|tool_calls_section_end|>"))
+        elif role == "part":  # its beginning was not seen: the marker alone is hidden
+            self._flag("tool_markers", found)
+        elif role == "end":
+            if not (self._harmony and found in _HARMONY_ENDS):
+                self._trailing += found
+            elif self._state == _ANSWER:
+                self._enter(_LEAD)
         else:
-            opens = match["xml_open"] or match["kimi_open"] or match["k3_open"]
-            if self._in_field:
-                self._field_tag(_pair(match), found, opens is not None)
-            elif opens:
-                self._opening(_pair(match), found)
-            else:
-                self._closing_tag(_pair(match), found)
+            self._message_marker(found, role == "answer")
 
-    def _field_tag(self, name: str, found: str, opens: bool) -> None:
-        if opens and self._is_fresh:
-            self._closing = name
+    def _closes(self, found: str) -> bool:
+        return self._state in (_THINK, _THINK_LEAD) and _CLOSING.get(self._family) == found
+
+    def _field_marker(self, marker: _Marker, found: str) -> None:
+        """A marker in a reasoning field: text, but for what wraps it."""
+        if marker.role == "tools" and marker.family != HARMONY:
+            self._section(found, (marker.family, "<|tool_calls_section_end|>"))
+        elif marker.role == "part":
+            self._flag("tool_markers", found)
+        elif marker.role in ("message", "answer") and marker.family != HARMONY:
+            self._message_marker(found, ends_thought=False)
+        elif marker.role == "open" and self._is_fresh:
+            self._family = marker.family
             self._enter(_THINK_LEAD)
-        elif opens:
+        elif marker.role == "open" or marker.family == BARE.opening:
             self._text(found)
-        elif name == self._closing:
-            self._closing = ""
+        elif self._family and (marker.family == self._family or _CLOSING.get(self._family) == found):
+            self._family = ""
         else:
             self._trailing += found
 
-    def _opening(self, name: str, found: str) -> None:
-        if self._state == _LEAD:
+    def _opening(self, marker: _Marker, found: str) -> None:
+        name = marker.family
+        if self._state == _LEAD and (name != BARE.opening or self._may_be_bare):
             self.kind = self.kind or found
-            self._closing = name
+            self._family = name
             self._enter(_THINK_LEAD)
-        elif self._state in (_THINK, _THINK_LEAD) and name == self._closing:
+        elif self._state in (_THINK, _THINK_LEAD) and name == self._family:
             self._nested += 1
         else:
             self._literal[name] += self._state == _ANSWER
             self._text(found)
 
-    def _closing_tag(self, name: str, found: str) -> None:
+    def _closing(self, marker: _Marker, found: str) -> None:
+        name = marker.family
         if self._state in (_THINK, _THINK_LEAD):
-            if name == self._closing:
+            if name == self._family or self._closes(found):
                 self._enter(_LEAD)
+                self._family = ""
                 self._may_relabel = False
             else:
                 self._text(found)
+        elif name == BARE.opening:
+            self._text(found)
         elif self._state == _LEAD:  # leaked, or of an empty thought whose opening the template had written
             self.kind = self.kind or found
             self._nested = max(0, self._nested - 1)
@@ -277,28 +491,67 @@ class ThinkTags:
             self._literal[name] -= 1
             self._text(found)
         elif self._may_relabel or self._nested:
-            self.kind = self.kind or found
-            self._may_relabel = False
-            self._nested = max(0, self._nested - 1)
-            self._events.append(Relabel())
-            self._enter(_LEAD)
+            self._relabel(found)
         else:
             self._text(found)
 
-    def _message_marker(self, found: str, opens: bool) -> None:
-        """A message marker of the chat template: hidden; K3's that opens an answer ends thinking."""
+    def _relabel(self, found: str) -> None:
+        self.kind = self.kind or found
+        self._may_relabel = False
+        self._nested = max(0, self._nested - 1)
+        self._events.append(Relabel())
+        self._enter(_LEAD)
+
+    def _header(self, role: str, found: str) -> None:
+        """The header of a harmony message: at the beginning, after another one, or after a thought without its own."""
+        if role == "tools" and "to=" not in found:
+            role = "answer"
+        if self._state == _ANSWER and not self._harmony:
+            if role == "open" or not self._may_relabel:
+                self._text(found)
+                return
+            self._relabel(found)
+        elif self._state in (_THINK, _THINK_LEAD) and self._family != HARMONY:
+            self._text(found)
+            return
+        self._harmony = True
+        if role == "open":
+            self.kind = self.kind or found
+            if self._family != HARMONY or self._state not in (_THINK, _THINK_LEAD):
+                self._family = HARMONY
+                self._enter(_THINK_LEAD)
+            return
+        if self._state in (_THINK, _THINK_LEAD):
+            self._may_relabel = False
+        if self._state != _ANSWER:
+            self._family = ""
+            self._enter(_LEAD)
+        if role == "tools":
+            self._section(found, _HARMONY_ENDS)
+
+    def _wrapping(self, marker: _Marker, found: str) -> None:
+        """A tag around the answer: of the template only where a thought in the content has just ended."""
+        if marker.role == "wrap" and self._state == _LEAD and self.kind and not self._wrapper:
+            self._wrapper = marker.family
+        elif marker.role == "unwrap" and self._state in (_LEAD, _ANSWER) and marker.family == self._wrapper:
+            self._wrapper = ""
+        else:
+            self._text(found)
+            return
         self._flag("template_markers", found)
-        if opens and not self._in_field and self._state in (_THINK, _THINK_LEAD):
+
+    def _message_marker(self, found: str, ends_thought: bool) -> None:
+        """A marker of a message in the chat template is hidden."""
+        self._flag("template_markers", found)
+        if ends_thought and not self._in_field and self._state in (_THINK, _THINK_LEAD):
+            self._family = ""
             self._enter(_LEAD)
 
-    def _section(self, which: str, found: str) -> None:
-        if which not in _SECTION_END:  # its beginning was not seen: the marker alone is taken out
-            self._flag("tool_markers", found)
-            return
+    def _section(self, found: str, ends: tuple[str, ...]) -> None:
         if self._state in (_THINK, _THINK_LEAD) and not self._in_field:
             self._may_relabel = False
             self._enter(_LEAD)
-        self._resume, self._section_end = self._state, _SECTION_END[which]
+        self._resume, self._section_ends = self._state, ends
         self._state = _SECTION
         self._hide(found)
 
@@ -320,13 +573,6 @@ class ThinkTags:
             self._hidden.append(kept)
 
     def _enter(self, state: str) -> None:
-        """Start a part that begins after a tag."""
+        """Start a part that begins after a marker."""
         self._state = state
         self._after_tag, self._blank, self._code = True, "", _Code()
-
-
-def _pair(match: re.Match[str]) -> str:
-    """What an opening tag and its closing tag have in common, and the other kinds do not."""
-    if name := match["xml_open"] or match["xml_close"]:
-        return name
-    return "◁think▷" if match["kimi_open"] or match["kimi_close"] else "<|think|>"

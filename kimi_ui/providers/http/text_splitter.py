@@ -40,7 +40,8 @@ class Texts:
 
     @property
     def chars(self) -> int:
-        return self.reasoning_chars + self.answer_chars
+        """Characters that have come, those held back included."""
+        return self.reasoning_chars + self.answer_chars + self._content.n_held + self._field.n_held
 
     def reasoning(self, text: str, field: str) -> list[Event]:
         """Text of a reasoning field; ``field`` is the name it came by."""
