@@ -33,6 +33,14 @@ settings.load_profile("untimed")
 expect.set_options(timeout=SLOW_MS)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def patience() -> Iterator[None]:
+    """A machine that is busy with tests may need longer for a query of Ollama than a person should wait for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kimi_ui.providers.roster.PROBE_TIMEOUT_S", 20)
+        yield
+
+
 @pytest.fixture(autouse=True, scope="module")
 def leaks_of_a_file() -> Iterator[None]:
     """See ``leaks``; this one also finds what was still in use when it was frozen, and costs 0.2 s."""

@@ -21,7 +21,7 @@ from kimi_ui.cli import main
 from kimi_ui.cli.common import printable
 from kimi_ui.cli.interrupt import interruptible
 from kimi_ui.providers import roster
-from tests.support.terminal import shown_on_terminal
+from tests.support.terminal import program, shown_on_terminal
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
 
@@ -228,7 +228,7 @@ def test_hostile_model_text_reaches_no_terminal(
 
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False, **options
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=200, check=False, **options
     )
 
 
@@ -287,11 +287,10 @@ def test_an_interrupt_is_noted_wherever_it_hits() -> None:
 def test_ctrl_c_stops_the_lanes_keeps_what_came_and_says_130(upstream: Upstream, tmp_path: Path) -> None:
     path, db = tmp_path / "lanes.toml", tmp_path / "log.sqlite3"
     path.write_text(LANES.format(base_url=upstream.base_url, second="m-50-2000-2000"))
-    command = [sys.executable, "-m", "kimi_ui", "compare", "Hi", "--json", "--lanes", str(path), "--lane", "second"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with program("-m", "kimi_ui", "compare", "Hi", "--json", "--lanes", str(path), "--lane", "second") as process:
         until(lambda: upstream.requests and logged(db, "SELECT 1 FROM events WHERE n_events > 5"))
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=200)
     (row,) = objects(out)
     assert process.returncode == 130 and row["status"] == "stopped" and row["reasoning"]
     assert "Traceback" not in err
@@ -336,24 +335,12 @@ def test_serve_says_where_it_is_and_what_serves_each_lane_and_ends_on_sigterm(
 ) -> None:
     path = tmp_path / "lanes.toml"
     path.write_text(LANES.format(base_url=upstream.base_url, second="m-50-20-20"))
-    command = [
-        sys.executable,
-        "app.py",
-        "--no-browser",
-        "--port",
-        "0",
-        "--lanes",
-        str(path),
-        "--db",
-        str(tmp_path / "s.db"),
-    ]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "80"}
-    ) as process:
+    arguments = ("--no-browser", "--port", "0", "--lanes", str(path), "--db", str(tmp_path / "s.db"))
+    with program("app.py", *arguments, env=os.environ | {"COLUMNS": "80"}) as process:
         assert process.stdout
         lines = [process.stdout.readline() for _ in range(5)]
         process.terminate()
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=200)
     assert lines[0].startswith("Kimi UI is at http://127.0.0.1:") and str(tmp_path / "s.db") in lines[1]
     assert str(path) in lines[2] and lines[3].startswith("  Fast: ")
     assert process.returncode == 0 and "Traceback" not in err
@@ -374,12 +361,9 @@ def test_settings_that_no_client_can_read_keep_nothing_from_starting(lanes: str,
     env = os.environ | settings
     doctor = run("-m", "kimi_ui", "doctor", "--lanes", lanes, env=env)
     assert doctor.stderr == "" and doctor.stdout.count("\n  reachable") == 2
-    command = [sys.executable, "app.py", "--no-browser", "--port", "0", "--lanes", lanes]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
-    ) as process:
+    with program("app.py", "--no-browser", "--port", "0", "--lanes", lanes, env=env) as process:
         assert process.stdout
         first = process.stdout.readline()
         process.terminate()
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=200)
     assert first.startswith("Kimi UI is at ") and err == ""

@@ -257,7 +257,7 @@ def run_without_rights(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "kimi_ui", *arguments]
     if os.geteuid() == 0:  # root may write anywhere, unless it gives that up
         command = ["setpriv", "--bounding-set", "-dac_override", "--inh-caps", "-dac_override", *command]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
 
 
 def test_an_archived_log_is_read_where_nothing_can_be_written(archive: Path) -> None:

@@ -149,12 +149,14 @@ def test_the_changelog_begins_with_this_version() -> None:
     assert first and first[1] == __version__
 
 
+@pytest.mark.slow
 def test_the_installed_command_says_its_version(installed: Path, environment: dict[str, str], tmp_path: Path) -> None:
     command = [str(installed / "bin" / "kimi-ui"), "--version"]
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert run.stdout == f"Kimi UI {__version__}\n"
 
 
+@pytest.mark.slow
 def test_the_installed_command_looks_at_its_setup(
     installed: Path, environment: dict[str, str], lanes: Path, tmp_path: Path
 ) -> None:
@@ -164,6 +166,7 @@ def test_the_installed_command_looks_at_its_setup(
     assert "nobody" in run.stdout
 
 
+@pytest.mark.slow
 def test_the_installed_command_serves_the_page_and_its_assets(
     installed: Path, environment: dict[str, str], lanes: Path, tmp_path: Path
 ) -> None:

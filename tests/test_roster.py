@@ -153,7 +153,9 @@ def test_a_server_that_is_not_ollama_counts_as_none(upstream: Upstream) -> None:
     assert probe(upstream.base_url, 0.5).running is False  # /v1/api/tags: a 404
 
 
-def test_a_silent_ollama_delays_nobody(closed_after: Keep, upstream: Upstream) -> None:
+def test_a_silent_ollama_delays_nobody(closed_after: Keep, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster, "PROBE_TIMEOUT_S", 0.5)
+
     async def silent(_request: object) -> object:
         await asyncio.sleep(60)
         yield b""

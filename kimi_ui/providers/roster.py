@@ -147,11 +147,14 @@ class Roster:
         self._take_up()
         self._probe_if_due()
 
-    def settle(self, timeout_s: float = PROBE_TIMEOUT_S + 0.2) -> None:
-        """Wait until a running query of Ollama has ended, so that the next read sees its result."""
+    def settle(self, timeout_s: float | None = None) -> None:
+        """Wait until a running query of Ollama has ended, so that the next read sees its result.
+
+        The wait is at most ``timeout_s``, which is by default as long as the query itself may take.
+        """
         thread = self._probe
         if thread:
-            thread.join(timeout_s)
+            thread.join(PROBE_TIMEOUT_S + 0.2 if timeout_s is None else timeout_s)
 
     def warm_up(self) -> None:
         """Start in the background what the lanes need and what takes long to start."""

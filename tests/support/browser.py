@@ -32,7 +32,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-SLOW_MS = 20_000  # how long a test waits for what must happen; generous, since the machine may be busy
+SLOW_MS = 60_000  # how long a test waits for what must happen; generous, since the machine may be busy
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A command on a terminal of its own (a pseudo-terminal), and all that it showed there."""
+"""Commands as processes: on a pseudo-terminal, with all that they showed there, or with their output in pipes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,23 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@contextmanager
+def program(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """``python`` with these arguments and its output in pipes; killed if it still runs when a test fails."""
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, *arguments], cwd=ROOT, **pipes, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def shown_on_terminal(*arguments: str, rows: int = 24, columns: int = 80) -> tuple[int, str]:

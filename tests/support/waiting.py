@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 def until(condition: Callable[[], T | None]) -> T:
     """Wait until it holds, and give what it came to; a test that waits in vain fails a little before pytest ends it."""
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 200
     while not (value := condition()):
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.005)
