@@ -1,12 +1,12 @@
-"""Lanes as values: what a lane is configured to be, every key declared once.
+"""Lane configuration as values. Every key is declared once.
 
-A field is a key of the lanes file: its name, its default and, in its type, the rule for its value (pydantic's).
-``lanes_file`` reads and writes lanes by these declarations and knows no provider. A provider with keys of its own
-declares them in a subclass of ``LaneSpec`` in its own file, so that adding a provider touches one file; the lanes file,
-which lies below the providers and cannot import them, is given these classes as an argument.
+Each field is a key of the lanes file, with its name, its default and, in its type, a pydantic rule for its value.
+``lanes_file`` reads and writes lanes by these declarations and knows no provider. A provider with further keys declares
+them in a subclass of ``LaneSpec`` in its own file, so that adding a provider touches one file. ``lanes_file`` cannot
+import the providers, which are a layer above, so it takes these classes as an argument.
 
-What a person writes is checked against the rules; what the code constructs is not. The ``ValueError`` of a rule is the
-rest of a sentence that begins with the key: "must be true or false".
+The rules apply to lanes read from a file, not to lanes constructed in code. The ``ValueError`` of a rule completes a
+sentence that begins with the key: "must be true or false".
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool
 
-MOST = 1e12  # of any number: what is larger is a slip, and may be too large for a float
-MOST_LEVELS = 50  # of tables and lists in each other: a JSON schema has fewer, and the stack has an end
-FILLED_IN = ("stand_in_for", "how_to_get_real")  # fields of a shipped lane that no lanes file sets
-_NOT_PARAMS = ("model", "messages", "stream", "stream_options", "n")  # the app itself puts these into a request
+MOST = 1e12  # the largest number accepted; a larger one is a slip and may not fit a float
+MOST_LEVELS = 50  # of nested tables and lists; any JSON schema has fewer, and the stack is limited
+FILLED_IN = ("stand_in_for", "how_to_get_real")  # set in shipped lanes only, never in a lanes file
+_NOT_PARAMS = ("model", "messages", "stream", "stream_options", "n")  # the app sets these in every request
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
@@ -33,7 +33,7 @@ _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
 class Misplaced(ValueError):
-    """A mistake at the key ``at`` inside a key's table."""
+    """A mistake at the key ``at`` of the table that is a lane key's value."""
 
     def __init__(self, words: str, at: str) -> None:
         super().__init__(words)
@@ -41,7 +41,7 @@ class Misplaced(ValueError):
 
 
 def whole(low: int, high: int) -> BeforeValidator:
-    """A whole number within these bounds, both included."""
+    """The rule for a whole number from ``low`` to ``high``, both included."""
 
     def check(value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
@@ -52,7 +52,7 @@ def whole(low: int, high: int) -> BeforeValidator:
 
 
 def number(unit: str, least: float) -> BeforeValidator:
-    """A finite number from ``least`` on."""
+    """The rule for a number from ``least`` to ``MOST``. ``unit`` is for the error message."""
 
     def check(value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= MOST:
@@ -116,10 +116,10 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 
 def _day(value: Any) -> Any:
-    """A date, or the text of one, as text."""
+    """A date or an ISO date string, as an ISO date string."""
     text = value.isoformat()[:10] if isinstance(value, date) else value
     try:
-        if text == "" or date.fromisoformat(text).isoformat() == text:  # fromisoformat reads weeks, too
+        if text == "" or date.fromisoformat(text).isoformat() == text:  # fromisoformat also reads week dates
             return text
     except (TypeError, ValueError):
         pass
@@ -140,7 +140,7 @@ Usd = Annotated[float, number("USD per million tokens", least=0)]
 
 @dataclass(frozen=True)
 class Limits:
-    """Wall-clock limits of one attempt, seconds. Only text moves ``idle_s``: comments and empty deltas do not."""
+    """Wall-clock limits of one attempt, in seconds. Only text restarts ``idle_s``; comments and empty deltas do not."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
@@ -151,7 +151,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Price:
-    """USD per million tokens, as published on ``as_of`` (ISO date). ``cached_input`` None: billed like input."""
+    """USD per million tokens, as published on ``as_of`` (ISO date). ``cached_input`` None: billed as ``input``."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
@@ -166,18 +166,18 @@ FREE = Price(input=0.0, output=0.0)
 
 @dataclass(frozen=True)
 class LaneSpec:
-    """One configured lane. ``params`` go into the request body as they are, ``extra_body`` beside them.
+    """One configured lane. ``params`` and ``extra_body`` are added to the request body unchanged.
 
-    ``api_key_env`` names a variable; no key is ever a value here. ``of`` names the lane that this one is built from,
-    ``width`` times (0: built from none). ``tokenizer`` is a path to the model's own ``tiktoken.model``.
-    ``send_reasoning`` returns earlier reasoning to the model in the next turn (off: plain chat does not need it).
-    ``stand_in_for`` names the model this lane's provider stands in for (the embedded model), empty when real;
+    ``api_key_env`` names an environment variable; the key itself is never stored here. ``of`` names the lane that this
+    one runs ``width`` times (0: this lane is not built from another). ``tokenizer`` is the path of the model's
+    ``tiktoken.model``. ``send_reasoning`` sends earlier reasoning back to the model; plain chat does not need it.
+    ``stand_in_for`` names the model that the embedded model replaces in this lane, empty for a real one;
     ``how_to_get_real`` is then the exact line to set.
 
-    The class of a provider's lanes states what the provider can do, so that nobody compares its name:
-    ``lists_models``: the person can choose among models that ``Provider.models`` lists. ``can_pull``:
-    ``Provider.pull`` fetches a model that is missing. ``needs_key``: where ``api_key_env`` is given, its variable must
-    be set. ``no_keys`` are the fields that a lanes file cannot set.
+    Class attributes state the capabilities of the provider, so that no code compares provider names.
+    ``lists_models``: the user can choose from ``Provider.models``. ``can_pull``: ``Provider.pull`` fetches a missing
+    model. ``needs_key``: the variable named by ``api_key_env`` must be set. ``no_keys``: fields that a lanes file
+    cannot set.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {
@@ -214,18 +214,18 @@ class LaneSpec:
 
     @classmethod
     def file_keys(cls) -> tuple[str, ...]:
-        """The keys that a ``[[lane]]`` table of this class may have."""
+        """The keys allowed in a ``[[lane]]`` table of this class."""
         return tuple(item.name for item in fields(cls) if item.name not in cls.no_keys)
 
     @property
     def via(self) -> str:
-        """What serves the lane, in a word or two."""
+        """The lane's server: its base URL, or the provider's name."""
         return self.base_url or self.provider
 
     def asking(self, model: str) -> LaneSpec:
-        """This lane with another model of its provider; the same for an empty ``model``.
+        """This lane with another model of its provider; unchanged for an empty ``model``.
 
-        A price and a vocabulary belong to a model, so they go with it.
+        Price and tokenizer belong to the old model, so they are removed.
         """
         if not model or model == self.model:
             return self
@@ -234,9 +234,9 @@ class LaneSpec:
 
 @dataclass(frozen=True)
 class LaneChoice:
-    """What a person chose for a lane in a conversation; empty or None: as the lane is configured.
+    """The user's choices for a lane in one conversation; an empty or None field keeps the lane's configuration.
 
-    ``model`` is another one of the lane's provider, ``params`` go over the lane's own, ``send_reasoning`` as in
+    ``model`` is another model of the lane's provider, ``params`` override the lane's, ``send_reasoning`` is as in
     ``LaneSpec``.
     """
 

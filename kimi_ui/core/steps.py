@@ -1,9 +1,9 @@
-"""The steps of one attempt, folded from its events: what the machinery did, and what the trace says it is doing.
+"""The steps of one attempt, folded from its events: system steps and topics.
 
-System steps come from phases and from the stream itself; topics are the trace's own words (``topics``). Only what
-happened is a step. Topics keep a minimum distance in stream time so that the list can be read, and a cap: when it is
-reached every second topic goes and the distance doubles, so a trace of any length keeps an even selection. Times are
-ns since the attempt was sent. Pure: no clock.
+System steps come from phases and from the stream itself. Topics are quotes from the reasoning trace (``topics``).
+Topics have a minimum distance in stream time, so that the list stays readable, and a maximum number: beyond it, every
+second topic is dropped and the distance doubles, so a trace of any length keeps an even selection. Times are ns since
+the attempt was sent.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ END_LABELS = {
 
 @dataclass
 class Step:
-    """One step. ``index`` is its place in the order for good; ``kept`` turns False when thinning drops it.
+    """One step. ``index`` never changes; ``kept`` becomes False when thinning drops the step.
 
-    ``at_char``: where it belongs in the reasoning or the answer (``where``); None for a step with no place in the text.
-    ``until_ns``: when the next step of its kind began or the attempt ended; None while it lasts.
-    ``done``/``total``: how far a system step has come, where its source gives numbers.
+    ``at_char``: the step's position in the reasoning or the answer (``where``); None for a step without one.
+    ``until_ns``: when the next step of its kind began or the attempt ended; None while the step lasts.
+    ``done``/``total``: the progress of a system step, if its source reports numbers.
     """
 
     index: int
@@ -73,7 +73,7 @@ class Step:
 
 
 class Steps:
-    """Feed it an attempt's events in order; read ``steps``, or ``take`` what is new."""
+    """Apply an attempt's events in order; read ``steps``, or ``take`` the new ones."""
 
     def __init__(self, dwell_ns: int = DWELL_NS, max_topics: int = MAX_TOPICS) -> None:
         self._dwell_ns = dwell_ns
@@ -83,16 +83,16 @@ class Steps:
         self._topics: list[Step] = []  # kept ones
         self._changed: set[int] = set()
         self._reader = TopicReader()
-        self._sentence_at: list[tuple[int, int]] = []  # (character, ns) of the pieces the open sentence lies in
-        self._answer: list[tuple[int, str]] = []  # in case it turns out to have been reasoning
+        self._sentence_at: list[tuple[int, int]] = []  # (character, ns) of the pieces that hold the open sentence
+        self._answer: list[tuple[int, str]] = []  # kept because a ``Relabel`` may turn it into reasoning
 
     @property
     def steps(self) -> list[Step]:
-        """Kept steps in order of their times."""
+        """The kept steps, in order of time."""
         return [step for step in self._all if step.kept]
 
     def take(self) -> list[Step]:
-        """Steps that are new or changed since the last call, dropped ones included."""
+        """Steps that are new, changed or dropped since the last call."""
         changed = [self._all[index] for index in sorted(self._changed)]
         self._changed.clear()
         return changed
@@ -130,7 +130,7 @@ class Steps:
             self._close(self._topics[-1], t_ns)
 
     def _relabel(self) -> None:
-        """What had come as answer was reasoning all along: it has its topics, and no draft was begun."""
+        """Treat the answer so far as reasoning: drop the drafting step and look for topics in the text."""
         draft = self._phases.pop(DRAFTING, None)
         if draft is not None:
             draft.kept = False
@@ -159,7 +159,7 @@ class Steps:
             self._close(step, following.at_ns)
 
     def _forget_finished_sentences(self) -> None:
-        """Keep the newest piece that begins at or before the open sentence, and those after it."""
+        """Keep the newest piece that begins at or before the open sentence, and all later pieces."""
         start = self._reader.sentence_start
         index = next((i for i, (char, _) in enumerate(self._sentence_at) if char > start), len(self._sentence_at))
         del self._sentence_at[: index - 1]
@@ -173,7 +173,7 @@ class Steps:
         done: int | None = None,
         total: int | None = None,
     ) -> None:
-        """A phase began, or moved on: then it keeps the time it began."""
+        """Add the phase, or update the progress of a known one, which keeps its start time."""
         known = self._phases.get(name)
         if known is None:
             self._close(next(reversed(self._phases.values()), None), t_ns)

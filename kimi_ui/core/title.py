@@ -1,7 +1,7 @@
-"""A conversation's title, made of its first prompt without asking a model: the first sentence, in plain text.
+"""A conversation's title: the first sentence of its first prompt, as plain text. No model is involved.
 
-A title is shown in lists and in the browser's own tab: it holds no Markdown, no control characters and none of the
-invisible ones that turn text around.
+Titles appear in lists and in the browser's tab, so they contain no Markdown, no control characters and no invisible
+characters that change the direction of text.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _ABBREVIATION = re.compile(r"(?:^|\s)(?:e\.g|i\.e|cf|vs|etc|Dr|Mr|Mrs|Ms|St|No|F
 
 
 def title_of(prompt: str) -> str:
-    """The first sentence of ``prompt`` as plain text of at most ``MAX_CHARS`` characters, cut at a word with "…".
+    """The first sentence of ``prompt`` as plain text, cut at a word boundary to ``MAX_CHARS`` characters with "…".
 
-    Attachments are not part of it, unless nothing else was typed: then it is the first one's name.
+    Attachments do not count, except that a prompt without text of its own is named after its first attachment.
     """
     typed, attachments = split(prompt)
     for whole_line in typed[:20_000].splitlines():
@@ -43,9 +43,9 @@ def title_of(prompt: str) -> str:
 
 
 def clean_title(text: str) -> str:
-    """One line of visible text: white space collapsed, control, format and lone-surrogate characters gone.
+    """One line of visible text: white space collapsed; control, format and lone surrogate characters removed.
 
-    The joiners stay: letters of many scripts and composed emoji need them.
+    Joiners stay, because many scripts and composed emoji need them.
     """
     joined = "".join(" " if char.isspace() else char for char in text)
     kept = "".join(char for char in joined if char in _JOINERS or unicodedata.category(char) not in _INVISIBLE)

@@ -1,7 +1,6 @@
-"""Counting an attempt's tokens as its text arrives, for streams whose server reports no count and as a check on those
-that do.
+"""Local token counts of an attempt while it streams, for servers that report no usage and to check those that do.
 
-What counts a text comes in as a ``TokenCounter`` (``kimi_ui.tokenizers`` loads them): this module opens no file.
+The caller passes in a ``TokenCounter``; ``kimi_ui.tokenizers`` loads them from files.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ CHARS_PER_TOKEN = 4
 
 
 class TokenCounter(Protocol):
-    """Counts the tokens of a text; ``source`` says how: ``tokenizer`` or ``chars``."""
+    """Counts the tokens of a text. ``source`` names the method: ``tokenizer`` or ``chars``."""
 
     @property
     def source(self) -> str: ...
@@ -25,14 +24,15 @@ class TokenCounter(Protocol):
 
 
 CounterFor = Callable[[str], TokenCounter]
-"""Gives the counter of a vocabulary file, by its path; of the shipped vocabulary for an empty one."""
+"""Returns the counter for a vocabulary file's path; for an empty path, that of the shipped vocabulary."""
 
 
 class LiveCount:
-    """Tokens of a text that arrives in pieces, at a cost per piece that does not grow with the text.
+    """Counts the tokens of a growing text; the cost per piece does not depend on the length of the text.
 
-    Text is settled up to a place no token reaches across (a single space before a word); only the rest is encoded
-    again. Text without such a place for ``_FORCED_CHARS`` is settled anyway, which may count a token too many there.
+    No token spans a single space before a word, so the text up to the last such place is counted once and only the rest
+    is encoded again. If there is no such place within ``_FORCED_CHARS``, the text is cut anyway, which may count one
+    token too many.
     """
 
     _SETTLE_CHARS = 512
@@ -67,7 +67,7 @@ class LiveCount:
 
 
 class LocalCount(NamedTuple):
-    """An attempt's text counted on this machine. ``source`` is ``tokenizer`` or ``chars``."""
+    """Tokens of an attempt, counted on this machine. ``source`` is ``tokenizer`` or ``chars``."""
 
     reasoning_tokens: int
     answer_tokens: int
@@ -79,7 +79,7 @@ class LocalCount(NamedTuple):
 
 
 class AttemptCount:
-    """The local count of one attempt while it streams: feed it the attempt's events."""
+    """The local count of one attempt while it streams: ``apply`` takes its events in order."""
 
     def __init__(self, counter: TokenCounter) -> None:
         self._counter = counter

@@ -1,10 +1,9 @@
-"""Topics of a reasoning trace: the trace's own words at the places where it announces what comes next.
+"""Topics of a reasoning trace: short quotes from the places where the trace announces its next move.
 
 A topic is a Markdown heading, a bold lead, a numbered or named list lead ("2. …", "Step 2: …", "First, …") or a
-sentence that opens with a cue ("let me check…", "wait, …", "alternatively, …"), English or Chinese, cut to the length
-of a chip at a word boundary. No label is ever made up: it is what stands there, without its code marks and emphasis;
-stars and underscores of code and maths stay. Incremental at a flat cost per character; the result does not depend on
-how the text was cut into pieces. Knows no time.
+sentence that opens with a cue ("let me check…", "wait, …", "alternatively, …"), in English or Chinese, shortened at a
+word boundary. A label is always a quote, without code marks and emphasis; stars and underscores in code and maths
+stay. The cost per character is constant, and the result does not depend on how the text was cut into pieces.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from typing import NamedTuple
 from .markdown.safe import clean_text
 
 MAX_LABEL_CHARS = 56
-_HEAD_CHARS = 240  # what is read of a sentence: more than a label needs
-_LOOK_BACK_CHARS = 16  # more than the end of a sentence can be long
+_HEAD_CHARS = 240  # of a sentence that are examined; more than a label needs
+_LOOK_BACK_CHARS = 16  # longer than any sentence ending
 _MIN_CUE_WORDS = 3  # "Hmm, wait." announces nothing
 
 _LEAD = re.compile(r"[ \t>]*(?:[-*+•][ \t]+)?(?:\(?\d{1,2}[.)、][ \t]*)?")
@@ -55,8 +54,8 @@ _CUE = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-# Emphasis is a pair of stars that embraces words and touches none: "2**31", "*args, **kwargs" and "ls *.py" have none.
-# Code and maths come first: what stands in them is no markup.
+# Emphasis is a pair of stars around words, with no letter outside next to a star: not "2**31", "*args, **kwargs" or
+# "ls *.py". Code and maths match first, since they contain no markup.
 _STRONG = r"(?<![A-Za-z0-9_*)\]}/\\^])\*\*(?=\S)(?P<strong>.+?)(?<=\S)\*\*(?![A-Za-z0-9_*(\[{/])"
 _MARKUP = re.compile(
     rf"""(?P<ticks>`+)(?P<code>[^`]+)(?P=ticks)(?!`)
@@ -71,31 +70,31 @@ _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
 class Topic(NamedTuple):
-    """``label``: words of the trace. ``at_char``: where in the trace the sentence they come from begins."""
+    """``label``: words of the trace. ``at_char``: where their sentence begins in the trace."""
 
     label: str
     at_char: int
 
 
 class TopicReader:
-    """Feed it the trace in any pieces; each piece may complete topics. ``close`` at its end for the last sentence."""
+    """``feed`` takes the trace in pieces and returns the topics they complete; ``close`` handles the last sentence."""
 
     def __init__(self) -> None:
-        self._text = ""  # the sentence being written, at most _HEAD_CHARS and a little
-        self._start = 0  # where in the trace it begins
+        self._text = ""  # the open sentence, little more than _HEAD_CHARS of it
+        self._start = 0  # where it begins in the trace
         self._line_start = True
-        self._judged = False  # enough of this sentence was seen; the rest is skipped
-        self._by_line = False  # a judged sentence's line is one piece
+        self._judged = False  # enough of this sentence has been read; the rest is skipped
+        self._by_line = False  # the judged sentence ends with its line
         self._in_fence = False
 
     @property
     def sentence_start(self) -> int:
-        """Where the sentence that is being written begins; topics to come are not before it."""
+        """Where the open sentence begins in the trace; later topics do not begin before it."""
         return self._start
 
     @property
     def n_chars(self) -> int:
-        """How much of the trace has been read."""
+        """Characters of the trace read so far."""
         return self._start + len(self._text)
 
     def feed(self, text: str) -> list[Topic]:
@@ -115,7 +114,7 @@ class TopicReader:
         return topics
 
     def close(self) -> list[Topic]:
-        """No more text will come: judge what is there."""
+        """End the trace: return the topic of the last sentence, if any."""
         topics: list[Topic] = []
         if self._text:
             self._judge(self._text, topics)
@@ -133,7 +132,7 @@ class TopicReader:
         return None if line_end < 0 else limit
 
     def _end_of_lead(self) -> int:
-        """Where the sentence goes on after its number, whose full stop does not end it."""
+        """Where the sentence continues after its number, whose full stop does not end the sentence."""
         if self._judged:
             return 0
         lead = _LEAD.match(self._text) if self._line_start else None
@@ -142,7 +141,7 @@ class TopicReader:
         return named.end() if named else at
 
     def _is_by_line(self) -> bool:
-        """Headings, fences and the code between them are read by the line."""
+        """Whether the line is read as a whole: a heading, a fence or code between fences."""
         return self._line_start and bool(self._in_fence or _FENCE.match(self._text) or _HEADING.match(self._text))
 
     def _drop(self, n: int) -> None:
@@ -163,7 +162,7 @@ class TopicReader:
 
 
 def label_of(sentence: str, line_start: bool) -> str:
-    """The topic a sentence announces, shortened; empty if it announces none. ``line_start``: it begins its line."""
+    """The topic a sentence announces, shortened; empty if none. ``line_start``: the sentence begins a line."""
     sentence = clean_text(sentence)
     words = sentence.strip()
     if line_start:
@@ -184,7 +183,7 @@ def label_of(sentence: str, line_start: bool) -> str:
 
 
 def shortened(words: str, min_chars: int) -> str:
-    """Words without markup, ended at a word boundary within ``MAX_LABEL_CHARS`` ("…" where cut). Empty if too short."""
+    """Words without markup, cut at a word boundary to ``MAX_LABEL_CHARS`` with "…". Empty if under ``min_chars``."""
     plain = _SPACE.sub(" ", _without_markup(words)).strip()
     if len(plain) > MAX_LABEL_CHARS:
         cut = plain[:MAX_LABEL_CHARS]

@@ -1,4 +1,4 @@
-"""A person's verdict on a turn, as a value. The log keeps every one; the last counts."""
+"""The user's verdict on a turn, as a value. The log keeps all verdicts; the last one counts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ CHOICES = (LANE, TIE, ALL_BAD, NONE)
 
 @dataclass(frozen=True)
 class Vote:
-    """``choice``: lane (``lane`` is best) | tie | all_bad | none (taken back, or a blind turn opened without a vote).
+    """``choice``: lane (``lane`` is best) | tie | all_bad | none (withdrawn, or a blind turn revealed without a vote).
 
-    ``field`` holds the ids of the lanes that had an answer when the vote was cast: only they were compared.
-    ``blind``: names, models and metrics were hidden. ``speed_visible``: so was the pace, if False. Two fields for the
-    lane's choice, since a lane may be called "tie". Raises ``ValueError`` for a vote that makes no sense.
+    ``field`` holds the ids of the lanes that had an answer when the user voted; only these were compared.
+    ``blind``: names, models and metrics were hidden. ``speed_visible`` False: the pace was hidden too. ``choice`` and
+    ``lane`` are separate because a lane may be called "tie". Raises ``ValueError`` for an inconsistent vote.
     """
 
     choice: str

@@ -1,1 +1,1 @@
-"""Comparing answers: units, differences, conclusions. Pure."""
+"""Comparison of answers: units, diff, conclusions."""

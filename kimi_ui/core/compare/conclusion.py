@@ -1,9 +1,9 @@
-"""Whether two answers end in the same result, where that can be told without a model.
+"""Whether two answers end in the same result, as far as this can be decided without a model.
 
-Looked for in this order, and only where both answers have it: a ``\\boxed{}`` formula, a sentence that says it is the
-answer ("the answer is …", "Answer: …"), the last code block, the last number of the last sentence. Each finding says
-what it rests on: a text's last number need not be its conclusion, so nothing more than that is claimed of it. Equal
-means equal after white space, emphasis and digit grouping are folded away; 0.5 and 1/2 are not recognised as equal.
+The first kind of result that both answers contain decides: a ``\\boxed{}`` formula, a sentence that names the answer
+("the answer is …", "Answer: …"), the last code block, the last number of the last sentence. A ``Conclusion`` states its
+basis, because the last number of a text need not be its result. Results are equal if they agree after removal of white
+space, emphasis and digit grouping; 0.5 and 1/2 are not recognised as equal.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Conclusion(NamedTuple):
     same: bool
 
     def sentence(self, left_name: str, right_name: str) -> str:
-        """What was found, in one plain sentence that claims no more."""
+        """The finding in one sentence, which claims no more than its basis supports."""
         if self.basis == "code":
             return f"The last code block is {'the same in both' if self.same else 'different'}."
         left, right = shortened(self.left), shortened(self.right)
@@ -45,7 +45,7 @@ class Conclusion(NamedTuple):
 
 
 def conclusion(left: str, right: str) -> Conclusion | None:
-    """What the two answers' ends can be compared by, or None."""
+    """The comparison of the two answers' results; None if they share no kind of result."""
     for basis, find in (("boxed", last_boxed), ("stated", last_stated), ("code", last_code), ("number", last_number)):
         a, b = find(left), find(right)
         if a is not None and b is not None:
@@ -54,7 +54,7 @@ def conclusion(left: str, right: str) -> Conclusion | None:
 
 
 def last_boxed(text: str) -> str | None:
-    r"""The contents of the last ``\boxed{…}``, braces balanced."""
+    r"""The contents of the last ``\boxed{…}`` with balanced braces."""
     start = text.rfind("\\boxed{")
     if start < 0:
         return None
@@ -67,13 +67,13 @@ def last_boxed(text: str) -> str | None:
 
 
 def last_stated(text: str) -> str | None:
-    """What the last sentence of the form "the answer is …" names, outside code."""
+    """The result named by the last sentence like "the answer is …" outside code."""
     found = [match["result"].strip(" *_") for match in STATED.finditer(_prose(text))]
     return next((result for result in reversed(found) if result), None)
 
 
 def last_code(text: str) -> str | None:
-    """The last fenced block without its fence lines."""
+    """The last fenced code block without its fence lines."""
     code = [block for block, is_code in blocks(text) if is_code]
     if not code:
         return None
@@ -84,7 +84,7 @@ def last_code(text: str) -> str | None:
 
 
 def last_number(text: str) -> str | None:
-    """The last number of the last sentence, list numbering aside; None for an answer that ends in code."""
+    """The last number of the last sentence, ignoring list numbers; None if the answer ends in code."""
     last = units(text.rstrip())[-1:]
     if not last or last[0].code:
         return None

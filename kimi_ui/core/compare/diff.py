@@ -1,12 +1,12 @@
-"""What two answers have in common and where they part: sentences aligned in prose, lines in code, words inside pairs.
+"""The diff of two answers: by sentence in prose, by line in code, by word inside a changed pair.
 
     diff = compare(left, right)
-    diff.segments       # in order; joining every segment's left (right) text gives the left (right) answer back
-    diff.in_common      # share of all words that stand in both, in the same order, 0..1
+    diff.segments       # in order; joining all left (right) texts gives the left (right) answer
+    diff.in_common      # share of words found in both, in the same order, 0..1
 
-Two models rarely write the same sentence, so equal units are aligned first (longest common subsequence) and what lies
-between is paired by the words it shares. Any two texts take bounded time: 0.2 s for two of 20,000 words.
-Values only: texts are raw Markdown and must reach a page as text.
+Two models rarely write the same sentence. So equal units are aligned first (longest common subsequence), and the units
+between them are paired by shared words. The time is bounded: 0.2 s for two texts of 20,000 words.
+Texts are raw Markdown and must be shown as text, never as HTML.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import NamedTuple
 from .lcs import common_pairs
 from .units import Unit, units
 
-PAIR_LIKENESS = 0.4  # Dice share of common words from which two sentences count as versions of one another
-WORD_CANDIDATES = 40  # a word found in more units than this of a gap tells nothing about which of them belong together
+PAIR_LIKENESS = 0.4  # two sentences with at least this Dice coefficient of words are versions of one another
+WORD_CANDIDATES = 40  # a word in more units of a gap than this does not help to pair them
 UNIT_CANDIDATES = 6
 LONE_DRIFT = 2  # units
 
@@ -30,7 +30,7 @@ TOKEN = re.compile(rf"[{SPACELESS}]|[^\W{SPACELESS}]+|\s+|[^\w\s]")
 
 
 class Word(NamedTuple):
-    """A stretch of a changed pair. ``kind``: same (in both), left or right."""
+    """A stretch of text in a changed pair. ``kind``: same (in both), left or right."""
 
     kind: str
     text: str
@@ -40,8 +40,8 @@ class Word(NamedTuple):
 class Segment:
     """Neighbouring units of one kind.
 
-    ``kind``: same (equal but for white space) | changed (versions of one another; ``words`` tells them apart) | left |
-    right (only there). ``left`` and ``right`` are the texts as they stand on each side, empty where there is none.
+    ``kind``: same (equal except for white space) | changed (versions of one another; ``words`` holds their word diff) |
+    left | right (only there). ``left`` and ``right`` are the texts of each side, empty if there is none.
     """
 
     kind: str
@@ -53,9 +53,9 @@ class Segment:
 
 @dataclass(frozen=True)
 class Diff:
-    """``n_left_words``/``n_right_words`` count words; ``in_common`` is None where there is no word at all.
+    """``n_left_words``/``n_right_words`` count words; ``in_common`` is None if neither text has a word.
 
-    ``aligned`` is False where the texts were too long to be compared: then each side is one segment.
+    ``aligned`` is False if the texts were too long to compare; each side is then one segment.
     """
 
     segments: tuple[Segment, ...]
@@ -87,7 +87,7 @@ def compare(left: str, right: str) -> Diff:
 
 
 def words_apart(left: str, right: str) -> tuple[Word, ...]:
-    """The words of two versions of a text; same + left joined is ``left``, same + right joined is ``right``."""
+    """The word diff of two texts; same + left joined is ``left``, same + right joined is ``right``."""
     a, b = TOKEN.findall(left), TOKEN.findall(right)
     pairs = common_pairs(a, b) or []
     marks: list[Word] = []
@@ -102,7 +102,7 @@ def words_apart(left: str, right: str) -> tuple[Word, ...]:
 
 
 def count_words(text: str) -> int:
-    """Words, with each character of scripts written without spaces counted as one."""
+    """Number of words; in scripts written without spaces every character counts as one."""
     return sum(_is_word(token) for token in TOKEN.findall(text))
 
 
@@ -113,7 +113,7 @@ class _Row(NamedTuple):
 
 
 def _solid(a: Sequence[Unit], pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Without chance matches: a lone brace, rule or empty line that stands much further along on one side."""
+    """Drop chance matches: a lone brace, rule or empty line at very different positions on the two sides."""
     known = set(pairs)
     solid: list[tuple[int, int]] = []
     for i, j in pairs:
@@ -135,7 +135,7 @@ def _rows(a: Sequence[Unit], b: Sequence[Unit], pairs: list[tuple[int, int]]) ->
 
 
 def _gap(a: Sequence[Unit], b: Sequence[Unit]) -> Iterator[_Row]:
-    """Units between two equal ones: versions of one another become pairs, in order, the rest stands alone."""
+    """Rows for the units between two equal ones: versions become pairs, in order; others are rows of one side."""
     i = j = 0
     for next_i, next_j in [*_versions(a, b), (len(a), len(b))]:
         yield from (_Row("left", unit, None) for unit in a[i:next_i])
@@ -147,10 +147,10 @@ def _gap(a: Sequence[Unit], b: Sequence[Unit]) -> Iterator[_Row]:
 
 
 def _versions(a: Sequence[Unit], b: Sequence[Unit]) -> list[tuple[int, int]]:
-    """Pairs of like units, rising on both sides, with the greatest sum of likeness times length.
+    """Index pairs of similar units, ascending on both sides, that maximise the sum of similarity × length.
 
-    Candidates come from an index of words that few units have, so the work grows with the text, not its square; the
-    best chain of them is found with a Fenwick tree over the right side.
+    Candidates come from an index of words that occur in few units, so the work is linear in the text. A Fenwick tree
+    over the right side finds the best chain of candidates.
     """
     if not a or not b:
         return []
@@ -160,14 +160,14 @@ def _versions(a: Sequence[Unit], b: Sequence[Unit]) -> list[tuple[int, int]]:
         for word in bag:
             by_word.setdefault(word, []).append(j)
 
-    best: list[tuple[float, int]] = [(0.0, -1)] * (len(b) + 1)  # Fenwick: best chain that ends before column j
-    chain: list[tuple[int, int, int]] = []  # (i, j, link before)
+    best: list[tuple[float, int]] = [(0.0, -1)] * (len(b) + 1)  # Fenwick tree: the best chain that ends before column j
+    chain: list[tuple[int, int, int]] = []  # (i, j, previous link)
     for i, bag in enumerate(left):
         found: list[tuple[float, int, int]] = []
         for j, likeness in _candidates(a[i], bag, b, right, by_word):
             before, link = _best_before(best, j)
             found.append((before + likeness * (len(bag) + len(right[j])), j, link))
-        for weight, j, link in found:  # only now: a unit is part of one pair
+        for weight, j, link in found:  # after the search, so that each unit is in at most one pair
             chain.append((i, j, link))
             _raise_best(best, j, (weight, len(chain) - 1))
     _, link = _best_before(best, len(b))
@@ -181,7 +181,7 @@ def _versions(a: Sequence[Unit], b: Sequence[Unit]) -> list[tuple[int, int]]:
 def _candidates(
     unit: Unit, bag: set[str], others: Sequence[Unit], bags: Sequence[set[str]], by_word: dict[str, list[int]]
 ) -> list[tuple[int, float]]:
-    """The units most like this one, as ``(index, likeness)``."""
+    """The units most similar to this one, as ``(index, similarity)``."""
     shared: dict[int, int] = {}
     for word in bag:
         places = by_word.get(word, ())
@@ -210,7 +210,7 @@ def _raise_best(tree: list[tuple[float, int]], j: int, value: tuple[float, int])
 
 
 def _bag(unit: Unit) -> set[str]:
-    """The words two versions of a unit share; in code its signs too, but signs alone (a lone brace) say nothing."""
+    """The unit's words, in code also its operators; empty for a unit without words, like a lone brace."""
     tokens = TOKEN.findall(unit.key)
     if not any(map(_is_word, tokens)):
         return set()
@@ -222,7 +222,7 @@ def _is_word(token: str) -> bool:
 
 
 def _segments(rows: Iterable[_Row]) -> Iterator[Segment]:
-    """Neighbouring rows of the same kind as one segment; prose and code apart, each changed pair by itself."""
+    """Join neighbouring rows of one kind into segments; prose and code stay apart, and so does each changed pair."""
     run: list[_Row] = []
     for row in rows:
         if run and (row.kind == "changed" or (row.kind, _is_code(row)) != (run[-1].kind, _is_code(run[-1]))):
@@ -246,7 +246,7 @@ def _is_code(row: _Row) -> bool:
 
 
 def _joined(marks: Sequence[Word]) -> list[Word]:
-    """Neighbours of one kind as one, left before right within each change."""
+    """Join neighbours of one kind; within a change, left comes before right."""
     joined: list[Word] = []
     change: dict[str, list[str]] = {"left": [], "right": []}
 
@@ -270,7 +270,7 @@ def _joined(marks: Sequence[Word]) -> list[Word]:
 
 
 def _quiet(marks: Sequence[Word]) -> tuple[Word, ...]:
-    """A lone space or comma between two changes is part of the change: marks word by word would flicker."""
+    """Make a lone space or comma between two changes part of them, so that marks do not alternate word by word."""
     spread: list[Word] = []
     for at, mark in enumerate(marks):
         between = 0 < at < len(marks) - 1

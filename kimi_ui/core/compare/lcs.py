@@ -2,7 +2,7 @@
 
 The bit-vector recurrence of Crochemore, Iliopoulos, Pinzon and Reid (2001): row ``i`` of the dynamic-programming
 table is one Python integer whose zero bits mark where the length grows, so a row costs a few big-integer operations.
-Unlike difflib there is no input that makes it slow: 20,000 × 20,000 items take about 0.2 s and 50 MB, equal or not.
+Unlike difflib it has no slow inputs: any 20,000 × 20,000 items take about 0.2 s and 50 MB.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ MAX_CELLS = 400_000_000  # one bit each: 50 MB
 
 
 def common_pairs(a: Sequence[Hashable], b: Sequence[Hashable]) -> list[tuple[int, int]] | None:
-    """Index pairs ``(i, j)`` with ``a[i] == b[j]``, both rising, as many as there can be; None if over ``MAX_CELLS``.
+    """The longest list of index pairs ``(i, j)``, both ascending, with ``a[i] == b[j]``.
 
-    Equal beginnings and ends are matched first and do not count towards the limit.
+    None if the table would exceed ``MAX_CELLS``; a common prefix and suffix do not count towards that.
     """
     start, end_a, end_b = 0, len(a), len(b)
     while start < end_a and start < end_b and a[start] == b[start]:
@@ -51,7 +51,7 @@ def _traced(a: Sequence[Hashable], b: Sequence[Hashable]) -> list[tuple[int, int
             j -= 1
             continue
         i -= 1
-        if not i or rows[i - 1] >> (j - 1) & 1:  # it grows there only since a[i]: this is the match
+        if not i or rows[i - 1] >> (j - 1) & 1:  # row i is the first where it grows: a match
             j -= 1
             pairs.append((i, j))
     return pairs[::-1]

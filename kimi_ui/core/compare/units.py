@@ -1,6 +1,6 @@
-"""A Markdown answer cut into the units a person compares: sentences of prose, lines of fenced code.
+"""A Markdown answer as units of comparison: sentences of prose, lines of fenced code.
 
-Pure text work: nothing is rendered, and joining the units gives the text back, character for character.
+Joining the units gives the text back, character for character.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from typing import NamedTuple
 # CommonMark 0.31 §4.5: at most three spaces, then three or more of ` or ~; an info string of ` fences has no `.
 FENCE = re.compile(r" {0,3}(?P<fence>`{3,}(?=[^`]*$)|~{3,})(?P<info>.*)")
 
-# What begins a new block on its own line, so that the line before it ends a unit: a list item, heading, quote, table
-# row, rule or formula. A plain line after a plain line is a wrapped sentence.
+# The start of a line that begins a block (list item, heading, quote, table row, rule or formula); the line before it
+# ends a unit. A plain line after a plain line continues its sentence.
 BLOCK_START = re.compile(r"\s*(?:[-*+•]\s|\d{1,9}[.)]\s|#{1,6}\s|>|\||\$\$|\\\[|\\begin\{|(?:[-*_]\s*){3,}$)")
 
 SENTENCE_END = re.compile(
-    r"(?:[.!?…]+[\"'”’)\]*_`]*\s+(?=[^\s\w]*[\w$\\])"  # Latin: an end, closing marks, then space
+    r"(?:[.!?…]+[\"'”’)\]*_`]*\s+(?=[^\s\w]*[\w$\\])"  # Latin: punctuation, closing marks, then a space
     r"|[。！？]+[”’」』）]*)"  # CJK: no space follows
 )
-# What a dot follows without ending a sentence: common abbreviations, an initial, the number of a list item.
+# Text after which a dot does not end a sentence: a common abbreviation, an initial, the number of a list item.
 ABBREVIATION = re.compile(
     r"(?:^|[\s(\[*_])(?:(?i:e\.g|i\.e|etc|vs|cf|approx|resp|dr|mr|mrs|ms|prof|st|fig|eqs?|sec|ch|no|vol|pp?|al)|[A-Z])$"
     r"|^\s*\d{1,9}$"
 )
-LOOK_BACK = 12  # characters before a dot in which an abbreviation lies
-MAX_CHARS = 1_000  # longer units (no full stop, minified code) are cut, so that comparing words stays cheap
+LOOK_BACK = 12  # characters before a dot that are searched for an abbreviation
+MAX_CHARS = 1_000  # longer units (no full stop, minified code) are cut to keep the word diff cheap
 
 
 class Unit(NamedTuple):
-    """A piece of the text with the white space after it. ``key`` is what makes two units equal."""
+    """A piece of the text with the white space after it. Units with equal ``key`` and ``code`` are equal."""
 
     text: str
     code: bool
@@ -40,8 +40,8 @@ class Unit(NamedTuple):
 def units(text: str) -> list[Unit]:
     """The text's units in order; ``"".join(unit.text …)`` is the text.
 
-    Prose compares with white space folded; code by its line without trailing white space, since indentation has
-    meaning there. A fence's own lines are code.
+    The key of prose has its white space folded; the key of code is the line without trailing white space, since
+    indentation matters. Fence lines are code.
     """
     return [
         Unit(piece, code, piece.rstrip() if code else " ".join(piece.split()))
@@ -52,7 +52,7 @@ def units(text: str) -> list[Unit]:
 
 
 def blocks(text: str) -> Iterator[tuple[str, bool]]:
-    """``(text, is_code)`` for each stretch of prose or fenced block (fence lines included), in order, nothing lost."""
+    """Yield ``(text, is_code)`` for each stretch of prose and each fenced block with its fence lines, in order."""
     pending: list[str] = []
     fence = ""
     for line in text.splitlines(keepends=True):
@@ -81,7 +81,7 @@ def _sentences(prose: str) -> Iterator[str]:
 
 
 def _block_line(line: str) -> bool:
-    """A heading or table row ends with its line; a list item or quote may go on."""
+    """Whether the line is a heading or table row, which ends with the line; a list item or quote may continue."""
     return line.lstrip().startswith(("#", "|"))
 
 
@@ -98,7 +98,7 @@ def _split(paragraph: str) -> Iterator[str]:
 
 
 def _bounded(piece: str) -> Iterator[str]:
-    """The piece in parts of at most ``MAX_CHARS``, cut after white space where there is any."""
+    """Split the piece into parts of at most ``MAX_CHARS``, after white space where possible."""
     start = 0
     while len(piece) - start > MAX_CHARS:
         space = max(piece.rfind(" ", start, start + MAX_CHARS), piece.rfind("\n", start, start + MAX_CHARS))

@@ -1,9 +1,9 @@
-"""Code blocks: a language label, a copy button, Pygments highlighting by CSS classes, and the stylesheet of those.
+"""Code blocks: language label, copy button, Pygments highlighting by CSS classes, and the stylesheet for these.
 
-The text is hostile and lexers are regexes: ten thousand lines ``a`` take Pygments' C# lexer 68 s, blank lines its C,
-Java and Python lexers 4 to 14 s. So only languages people meet are highlighted (``LANGUAGES``), only up to a size, and
-only within a budget of this thread's CPU time (the one clock in ``core``; it changes colours, never text); what the
-budget does not reach is shown plain.
+The text is hostile and lexers are regexes: ten thousand lines ``a`` take Pygments' C# lexer 68 s, blank lines take its
+C, Java and Python lexers 4 to 14 s. So highlighting is limited to common languages (``LANGUAGES``), to a size, and to a
+budget of this thread's CPU time; the rest is shown plain. This is the only clock in ``core``: it decides about colours,
+never about text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pygments.styles import get_style_by_name
 from pygments.token import Error, Text, Token
 
 MAX_HIGHLIGHT_CHARS = 20_000
-MAX_HIGHLIGHT_LINE_CHARS = 1_000  # one match cannot be cut short, and most run to the end of the line at the most
+MAX_HIGHLIGHT_LINE_CHARS = 1_000  # a single match cannot be interrupted, and most end with the line
 BUDGET_S, BUDGET_PER_CHAR_S = 0.005, 10e-6  # ordinary code takes 1 to 3 µs a character
 
 LANGUAGES = frozenset(
@@ -34,21 +34,21 @@ LANGUAGES = frozenset(
     shell-session sql sqlite3 swift terraform tex toml ts tsx typescript vim vue xml yaml yml zig zsh
     """.split()  # noqa: SIM905
 )
-LIGHT, DARK = "xcode", "one-dark"  # every colour of them has a contrast of at least 4.5 on the backgrounds below
+LIGHT, DARK = "xcode", "one-dark"  # all their colours have a contrast of at least 4.5 on the backgrounds below
 LIGHT_BACKGROUND, DARK_BACKGROUND = "#f6f8fa", "#0d1117"
 
 _LABEL = re.compile(r"[\w+#.-]{1,24}")
 
 
 def language_of(info: str) -> str:
-    """The language a fence names: the first word after it, ``python`` for ``{.python}`` too. Empty if none."""
+    """The language in a fence's info string: its first word, also ``python`` for ``{.python}``. Empty if none."""
     match = _LABEL.search(info.split(maxsplit=1)[0].lstrip("{.")) if info.strip() else None
     return match[0] if match else ""
 
 
 @lru_cache(maxsize=128)
 def _highlighted(code: str, language: str) -> str:
-    """Lexed again if tables were compiled meanwhile (of languages inside HTML): that time was not the code's."""
+    """Lexing starts again if Pygments compiled tables meanwhile (of languages in HTML): which used up budget."""
     lexer = get_lexer_by_name(language)
     tokens: list[tuple[Any, str]] = []
     rest, n_compiled = code, -1
@@ -64,7 +64,7 @@ def _highlighted(code: str, language: str) -> str:
 
 
 def _lexed(lexer: Any, code: str) -> tuple[list[tuple[Any, str]], str]:
-    """The tokens as far as the budget reaches, and the rest of the text."""
+    """The tokens read within the budget, and the rest of the text."""
     tokens: list[tuple[Any, str]] = []
     done, deadline = 0, thread_time() + BUDGET_S + BUDGET_PER_CHAR_S * len(code)
     for _, kind, value in lexer.get_tokens_unprocessed(code):
@@ -76,7 +76,7 @@ def _lexed(lexer: Any, code: str) -> tuple[list[tuple[Any, str]], str]:
 
 
 def _n_compiled() -> int:
-    """How many of Pygments' lexers have their tables: they are compiled (6 to 30 ms) when one is first made."""
+    """How many of Pygments' lexers have compiled their tables, which takes 6 to 30 ms at a lexer's first use."""
     n, lexers = 0, [RegexLexer]
     while lexers:
         lexer = lexers.pop()
@@ -86,7 +86,7 @@ def _n_compiled() -> int:
 
 
 def code_html(code: str, info: str, final: bool = True) -> str:
-    """A code block as HTML. ``final`` False: the block still grows, so it is neither highlighted nor cached."""
+    """A code block as HTML. ``final`` False: the block is still growing, so it is neither highlighted nor cached."""
     language = language_of(info)
     known = language.lower() if language.lower() in LANGUAGES else ""
     small = len(code) <= MAX_HIGHLIGHT_CHARS and all(len(line) <= MAX_HIGHLIGHT_LINE_CHARS for line in code.split("\n"))
@@ -108,7 +108,7 @@ def highlight_css() -> str:
         parts.append(f"{prefix}.md-code {{ background: {background}; color: {_text_colour(name)}; }}")
         formatter: HtmlFormatter[str] = HtmlFormatter(style=name, classprefix="hl-", nobackground=True)
         for line in formatter.get_token_style_defs(f"{prefix}.md-code"):
-            if ".hl-err " not in line:  # a lexer's "error" is a half-written line, not the model's mistake
+            if ".hl-err " not in line:  # a lexer's "error" is often a half-written line
                 parts.append(line)
     return "\n".join(parts) + "\n"
 
@@ -119,5 +119,5 @@ def _text_colour(style: str) -> str:
 
 
 def colours(style: str) -> set[str]:
-    """Every text colour (six hex digits) a style uses, but for the lexer's error token, which the stylesheet drops."""
+    """All text colours (six hex digits) of a style, except for the error token, which the stylesheet drops."""
     return {values["color"] for token, values in get_style_by_name(style) if values["color"] and token is not Error}

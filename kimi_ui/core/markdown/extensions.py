@@ -1,6 +1,6 @@
-"""What answers use beyond CommonMark: a few HTML tags, footnotes, emphasis beside CJK text, Markdown inside a fence.
+"""Notations beyond CommonMark: a few HTML tags, footnotes, emphasis next to CJK text, Markdown inside a fence.
 
-Every rule is linear in the text. None opens a door to markup: tags come from a closed list and carry no attributes.
+Every rule is linear in the text. Tags come from a closed list and carry no attributes, so no other markup gets through.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from markdown_it.rules_inline.state_inline import Scanned
 from markdown_it.token import Token
 
 PAIRED_TAGS = ("sub", "sup", "kbd", "mark", "small", "ins", "u")
-SAME_AS = {"b": "strong", "i": "em", "del": "s", "strike": "s"}  # shown as the tags that Markdown itself makes
+SAME_AS = {"b": "strong", "i": "em", "del": "s", "strike": "s"}  # shown as the tags that Markdown produces
 
 _PAIRED = {**{name: name for name in PAIRED_TAGS}, "strong": "strong", "em": "em", "s": "s", **SAME_AS}
 TAG_NAMES = (*_PAIRED, "br")
@@ -80,7 +80,7 @@ def unclosed_tags(text: str) -> list[str]:
 
 
 def _tag(state: StateInline, silent: bool) -> bool:
-    """A tag of the closed list. An opening tag needs its closing tag in the same run of text; else both stay text."""
+    """A tag of the closed list. An opening tag without a closing tag in the same run of text stays text."""
     found = _TAG.match(state.src, state.pos, state.posMax)
     if not found:
         return False
@@ -92,7 +92,7 @@ def _tag(state: StateInline, silent: bool) -> bool:
         return True
     open_tags: list[str] = state.env.setdefault("open_tags", [])
     if silent:
-        return False  # only looked ahead (a link's label): read again when the text itself is
+        return False  # look-ahead (a link's label); the text itself is parsed later
     if found["slash"]:
         if not open_tags or open_tags[-1] != name:
             return False
@@ -108,7 +108,7 @@ def _tag(state: StateInline, silent: bool) -> bool:
 
 
 def _last_closing(state: StateInline, name: str) -> int:
-    """Where the last closing tag of that name begins, -1 if there is none. Searched once per run of text."""
+    """The position of the last closing tag of that name, -1 if there is none. Searched once per run of text."""
     cache = state.env.setdefault("last_closing", {})
     if cache.get("src") is not state.src:
         cache.clear()
@@ -120,7 +120,7 @@ def _last_closing(state: StateInline, name: str) -> int:
 
 
 def close_tags(tokens: list[Token], env: MutableMapping[str, Any]) -> None:
-    """Close what a run of text left open, so that no tag reaches beyond its block."""
+    """Close the tags that a run of text left open, so that none extends beyond its block."""
     for name in reversed(env.pop("open_tags", [])):
         tokens.append(Token("html_pair_close", _PAIRED[name], -1))
 
@@ -140,7 +140,7 @@ def _reference(state: StateInline, silent: bool) -> bool:
 
 
 def _note(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
-    """``[^1]: text`` is a paragraph of its own that begins with its label; notes stay where the model wrote them."""
+    """``[^1]: text`` becomes a paragraph that begins with its label. Notes stay where the model wrote them."""
     position = state.bMarks[start_line] + state.tShift[start_line]
     found = _NOTE.match(state.src, position, state.eMarks[start_line])
     if not found or state.is_code_block(start_line):
@@ -185,16 +185,16 @@ def is_markdown_fence(line: str) -> bool:
 
 
 def _fence(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
-    """A fence of Markdown ends where its own fences are all closed; models forget to make the outer one longer.
+    """A fence of Markdown ends after all fences inside it are closed; models forget to make the outer one longer.
 
-    Where that end does not come, CommonMark's rule holds: the first fence without a language closes the block. While
-    the text grows the end may still come, so until then the block goes on.
+    Without such an end CommonMark's rule applies: the first fence without a language closes the block. While the text
+    grows, the end may still come, so the block stays open.
     """
     position = state.bMarks[start_line] + state.tShift[start_line]
     opening = _MARKDOWN_FENCE.match(state.src, position, state.eMarks[start_line])
     if not opening or state.is_code_block(start_line):
         return fence(state, start_line, end_line, silent)
-    # Where an earlier block searched for its end in vain, this one will too: else many blocks cost their square.
+    # If an earlier block found no end, this one finds none either. Without this check the cost would be quadratic.
     hopeless: int = state.env.get("fence_hopeless", -1)
     line = None if start_line < hopeless else _outer_end(state, opening[1], start_line, end_line)
     closed = True
@@ -233,7 +233,7 @@ def _outer_end(state: StateBlock, markup: str, start_line: int, end_line: int) -
 
 
 def extensions_plugin(md: MarkdownIt) -> None:
-    """Teach a parser these notations; it has to read inline text with ``InlineState``."""
+    """Add these notations to a parser, which must parse inline text with ``InlineState``."""
     md.inline.ruler.before("link", "footnote_ref", _reference)
     md.inline.ruler.before("autolink", "html_tag", _tag)
     md.block.ruler.before("reference", "footnote", _note, {"alt": ["paragraph", "reference"]})

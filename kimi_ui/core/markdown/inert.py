@@ -1,9 +1,9 @@
-"""Markdown that can do nothing in any viewer: images and HTML are shown as they were written, code stays as it is.
+"""Inert Markdown for exports: images and HTML are shown as source in any viewer, code stays unchanged.
 
-For Markdown that leaves the app. A viewer fetches an image when the file is opened, and many run HTML; so outside of
-code ``<`` before a tag becomes ``&lt;`` and ``![`` becomes ``!\\[``. What is code is decided as CommonMark decides it,
-with and without the usual extensions: only what is code to all of them is left alone, and within a paragraph only code
-spans on one line. In doubt (a table's cells, blocks nested too deep) nothing counts as code.
+A viewer fetches images when it opens a file, and many viewers run HTML. So outside code ``<`` before a tag becomes
+``&lt;`` and ``![`` becomes ``!\\[``. Text counts as code only if CommonMark, with and without the usual extensions,
+reads it as code; within a paragraph, only code spans on one line count. In doubt (table cells, deeply nested blocks)
+nothing counts as code.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _INERT = {"<": "&lt;", "!": "!\\"}
 
 
 def inert(markdown: str) -> str:
-    """The text with images and HTML made visible instead of active; line for line the same otherwise."""
+    """The text with images and HTML escaped, otherwise unchanged line by line."""
     lines = markdown.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return "\n".join(_blocks(lines))
 
 
 def closed(markdown: str) -> str:
-    """The text with its last code block closed, if it was cut off inside one: else what follows would be code too.
+    """The text with its last code block closed, if it ends inside one, so that appended text does not become code.
 
-    A block inside a list or quotation ends with that.
+    A block inside a list or quotation ends with the list or quotation.
     """
     tokens = _DIALECTS[0].parse(markdown)
     if not tokens or tokens[-1].type != "fence" or not tokens[-1].map:
@@ -51,7 +51,7 @@ def closed(markdown: str) -> str:
 
 
 def _blocks(lines: list[str]) -> Iterator[str]:
-    """Each run of lines that belongs together, made inert by what it is."""
+    """Yield each run of lines of one kind, made inert by the rule for its kind."""
     kinds = _kinds(lines)
     start = 0
     for end in range(1, len(lines) + 1):
@@ -64,7 +64,7 @@ def _blocks(lines: list[str]) -> Iterator[str]:
 
 
 class _Kind(NamedTuple):
-    """What a line is part of: ``code``, a paragraph or the like (``inline``), or nothing sure; from line to line."""
+    """The block a line belongs to: ``name`` is code, inline (a paragraph, heading …) or empty (unknown); its lines."""
 
     name: str = ""
     first: int = 0
@@ -72,7 +72,7 @@ class _Kind(NamedTuple):
 
 
 def _kinds(lines: list[str]) -> list[_Kind]:
-    """The kind of each line, where all dialects agree on it."""
+    """The kind of each line; unknown if the dialects disagree."""
     text = "\n".join(lines)
     found = [_kinds_in(dialect.parse(text), len(lines)) for dialect in _DIALECTS]
     return [kinds[0] if len(set(kinds)) == 1 else _Kind() for kinds in zip(*found, strict=True)]
@@ -95,7 +95,7 @@ def _kinds_in(tokens: Sequence[Token], n_lines: int) -> list[_Kind]:
 
 
 def _paragraph(text: str) -> str:
-    """Text with code spans: a run of backticks up to the next run of the same length."""
+    """Make a paragraph inert except for code spans: a run of backticks up to the next run of the same length."""
     closers: dict[int, list[int]] = {}
     for closer in _RUN.finditer(text):
         closers.setdefault(len(closer[0]), []).append(closer.start())
@@ -103,7 +103,7 @@ def _paragraph(text: str) -> str:
     position = plain_from = 0
     while run := _RUN.search(text, position):
         if _is_escaped(text, run.start()):
-            position = run.start() + 1  # only its first backtick is text; the others may still open a span
+            position = run.start() + 1  # only the first backtick is escaped; the others may still open a span
             continue
         position = run.end()
         same = closers.get(len(run[0]), [])
@@ -111,7 +111,7 @@ def _paragraph(text: str) -> str:
         if place < len(same):
             position = same[place] + len(run[0])
             code = text[run.start() : position]
-            if "\n" not in code:  # a line of it could begin a block of HTML
+            if "\n" not in code:  # a line of a longer span could begin an HTML block
                 done += [_text(text[plain_from : run.start()]), code]
                 plain_from = position
     return "".join([*done, _text(text[plain_from:])])

@@ -1,9 +1,9 @@
-"""LaTeX formulas to MathML Core by math-core: what models write, as it was meant, and nothing that runs or loads.
+"""LaTeX formulas as MathML Core, converted by math-core.
 
-math-core takes 2 µs for a short formula (latex2mathml: 220 µs). It lacks some commands of LaTeX packages, which are
-rewritten to the ones it has, and it aligns columns and draws rules by inline styles. The allow-list admits no style, so
-they become classes (``assets/markdown.css``). We never number equations: ``align`` is set like ``aligned``, and an
-author's ``\\tag`` follows its equation in parentheses.
+math-core takes 2 µs for a short formula (latex2mathml: 220 µs). It lacks some commands of LaTeX packages, so these are
+rewritten with commands that it has. It aligns columns and draws rules by inline styles; the allow-list admits no style,
+so they become classes (``assets/lane/markdown.css``). Equations are not numbered: ``align`` is typeset like
+``aligned``, and a ``\\tag`` follows its equation in parentheses.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from functools import lru_cache
 
 from math_core import LatexError, LatexToMathML
 
-MAX_LATEX_CHARS = 4_000  # at most 20 ms of conversion, and 50 times as many characters of MathML
+MAX_LATEX_CHARS = 4_000  # take at most 20 ms and give at most 50 times as many characters of MathML
 
-# Macros may expand without bound, and no answer needs to define its own.
+# Macros may expand without bound, and answers need not define any.
 _DEFINITION = re.compile(r"\\(?:(?:re|provide)?new(?:command|environment)|[gex]?def|let|DeclareMathOperator)(?![a-z])")
 _CONVERTER = LatexToMathML(
     fancy_error=False,
     allow_unreliable_rendering=True,
-    macros={  # commands that math-core lacks, by those it has
+    macros={  # commands that math-core lacks, in terms of those it has
         "substack": r"\begin{subarray}{c}#1\end{subarray}",
         **dict.fromkeys(("mbox", "hbox"), r"\text{#1}"),
         "pmb": r"\boldsymbol{#1}",
@@ -44,7 +44,7 @@ _REWRITES = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\\ce\s*\{((?:[^{}]|\{[^{}]*\})*)\}", lambda found: _chemistry(found[0], found[1])),
-        (r"(?<!\\)((?:\\\\)*)([%#])", r"\1\\\2"),  # comments and parameters to TeX; models mean the signs
+        (r"(?<!\\)((?:\\\\)*)([%#])", r"\1\\\2"),  # TeX reads them as comment and parameter; models mean the characters
         (r"\\(?:notag|nonumber)(?![A-Za-z])|\\label\s*\{[^{}]*\}", ""),
         (r"\\tag(\*?)\s*\{([^{}]*)\}", lambda tag: r"\qquad\text{" + (tag[2] if tag[1] else f"({tag[2]})") + "}"),
         (r"\\(begin|end)\{(?:align|flalign|split)\*?\}", r"\\\1{aligned}"),
@@ -74,8 +74,8 @@ _REACTIONS = {  # longest first
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _BARE = re.compile(r"(?<!\\)[_^&]")
 _STYLE = re.compile(r' style="([^"]*)"')
-_STRIKE = re.compile(r'<mrow class="menclose-[\w-]*"></mrow>')  # drawn from the notation in the style sheet
-# A last \\hline makes an empty row of one cell; it is the lower line of its table.
+_STRIKE = re.compile(r'<mrow class="menclose-[\w-]*"></mrow>')  # the style sheet draws it from the notation instead
+# math-core turns a final \\hline into an empty row of one cell; it is the table's bottom line.
 _LAST_LINE = re.compile(
     r'<mtable(?: class="([^"]*)")?((?:(?!<mtable).)*?)<mtr><mtd class="md-line-top[^"]*"></mtd></mtr></mtable>'
 )
@@ -93,7 +93,7 @@ _CLASS_OF = {
 
 
 def _chemistry(source: str, formula: str) -> str:
-    """mhchem's ``\\ce{2H2 + O2 -> 2H2O}``: counts, charges and arrows; anything else stays as it is."""
+    """mhchem's ``\\ce{2H2 + O2 -> 2H2O}``: counts, charges and arrows; returns ``source`` for anything else."""
     if not _CHEMICAL.fullmatch(formula):
         return source
     formula = re.sub(r"\^\{?(\d*[+-])\}?|(?<=[A-Za-z\])])(\d*[+-])(?=[\s)\]]|$)", r"^{\1\2}", formula)
@@ -104,7 +104,7 @@ def _chemistry(source: str, formula: str) -> str:
 
 
 def _text_command(command: str, text: str) -> str:
-    """A text command with what its argument may hold in answers: formulas in dollars, and bare ``_``, ``^``, ``&``."""
+    """A text command as math-core reads it: formulas in dollars move outside, bare ``_``, ``^``, ``&`` are escaped."""
     parts = _DOLLAR.split(text)
     if len(parts) % 2 == 0:
         parts = [_DOLLAR.sub(r"\\$", text)]
@@ -126,12 +126,12 @@ def _attributes(style: re.Match[str]) -> str:
 
 @lru_cache(maxsize=512)
 def to_mathml(latex: str, display: bool) -> str | None:
-    """MathML of a formula, well-formed and escaped; None if it is too long or cannot be read."""
+    """Well-formed, escaped MathML of a formula; None if it is too long or invalid."""
     if len(latex) > MAX_LATEX_CHARS or _DEFINITION.search(latex):
         return None
     for pattern, replacement in _REWRITES:
         latex = pattern.sub(replacement, latex)
-    if "&" in latex:  # models align in environments that have one column
+    if "&" in latex:  # models also align inside one-column environments
         latex = latex.replace("{gathered}", "{aligned}")
     try:
         mathml = _CONVERTER.convert_with_local_state(latex, displaystyle=display)

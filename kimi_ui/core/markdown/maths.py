@@ -2,8 +2,8 @@
 
 Notations: ``$…$``, ``$$…$$``, ``\\(…\\)``, ``\\[…\\]`` and display environments (``\\begin{align}``). Dollars follow
 Pandoc's rule (no space inside the dollars, no digit after the closing one) and a check for prices, so that "$5 and $10"
-stays text; a formula may touch CJK text, which has no spaces. Display math may span lines, but not blank lines. A
-formula that cannot be converted is shown as its source. All scans are linear in the text.
+stays text. A formula may touch CJK text, which has no spaces. Display math may span lines, but not blank lines. A
+formula that cannot be converted is shown as source. All scans are linear in the text.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ _TEXT_COMMAND = re.compile(r"\\[A-Za-z]+\s*\{[^{}]*\}|\\[A-Za-z]+")
 _CJK = "\u2e80-\u9fff\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff"
 _PRICE = re.compile(rf"[\d,.]+\s*(?:[kKmMbB%+]|bn)?(?=[\s,;:.)/–—~-]|[{_CJK}]|$)")
 _WORD = re.compile(rf"\s[A-Za-z]{{2,}}|[{_CJK}]{{2,}}")
-_JOINS = re.compile(rf"[^\W{_CJK}]")  # a letter or digit before a dollar, which then opens no formula
+_JOINS = re.compile(rf"[^\W{_CJK}]")  # after a letter or digit, a dollar opens no formula
 
 
 def looks_like_price(latex: str) -> bool:
-    """True for the text between two prices ("5 for tea, 10") that only happens to stand between dollars."""
+    """True for text between the dollar signs of two prices, such as "5 for tea, "."""
     return bool(_PRICE.match(latex)) and bool(_WORD.search(_TEXT_COMMAND.sub("", latex)))
 
 
 def _next_closer(state: StateInline, closer: str, start: int) -> int:
-    """Position of the first ``closer`` at or after ``start``, -1 if none. Found once: many openers stay cheap."""
+    """Position of the first ``closer`` at or after ``start``, -1 if none. Cached, so that many openers stay cheap."""
     cache = state.env.setdefault("math_closers", {})
     if cache.get("src") is not state.src:
         cache.clear()
@@ -91,7 +91,7 @@ def _block(state: StateBlock, start_line: int, end_line: int, silent: bool) -> b
         return False
     opener = found[0]
     closer = _CLOSER[opener]
-    # Where an earlier search for this closer gave up, this one will too: without it many openers cost their square.
+    # If an earlier search for this closer failed, this one fails too. Without this check the cost would be quadratic.
     hopeless: dict[str, int] = state.env.setdefault("math_hopeless", {})
     if start_line < hopeless.get(closer, 0):
         return False
@@ -105,7 +105,7 @@ def _block(state: StateBlock, start_line: int, end_line: int, silent: bool) -> b
         closing = _CLOSING[closer].search(text)
         if closing:
             if text[closing.end() :].strip(" \t.,;"):
-                break  # text follows on the line: it is inline math that happens to begin a line
+                break  # text follows on the line, so this is inline math at the start of a line
             lines.append(text[: closing.start()])
             return _push_block(state, start_line, line + 1, "\n".join(lines), opener, silent)
         lines.append(text)
@@ -149,7 +149,7 @@ def _render_block(self: Any, tokens: Sequence[Token], index: int, options: Any, 
 
 
 def math_plugin(md: MarkdownIt) -> None:
-    """Teach a parser these notations. Inline rules go before ``escape``, which would eat ``\\(``."""
+    """Add these notations to a parser. The inline rule precedes ``escape``, which would consume ``\\(``."""
     md.inline.ruler.before("escape", "math", _inline)
     md.block.ruler.before("fence", "math", _block, {"alt": ["paragraph", "reference", "blockquote", "list"]})
     md.add_render_rule("math_inline", _render_inline)

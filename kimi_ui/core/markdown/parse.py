@@ -2,8 +2,8 @@
 and what ``extensions`` adds.
 
 Images become links (nothing is ever fetched), links go to http, https and mailto only, headings start at level 3 (the
-page owns 1 and 2), alignment is a class. ``parse`` gives tokens, ``render_tokens`` allow-listed HTML; both take an
-``env``, where markdown-it keeps link reference definitions. ``env["open_end"]`` says that the text still grows.
+page uses 1 and 2), alignment is a class. ``parse`` returns tokens, ``render_tokens`` allow-listed HTML; both take an
+``env``, where markdown-it keeps link reference definitions. ``env["open_end"]`` is true while the text grows.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from .extensions import InlineState, close_tags, extensions_plugin
 from .maths import math_plugin
 from .safe import LINK, sanitize
 
-MAX_NESTING = 60  # blockquotes and lists, two levels a list; deeper content is dropped by the parser
-MAX_INLINE_CHARS = 50_000  # a longer paragraph or cell is shown as it is, without emphasis and links
-MAX_BRACKET_WORK = 20_000_000  # "[" times characters: each may open a link and is looked after to the end (0.05 s)
+MAX_NESTING = 60  # levels of blockquotes and lists (two each); the parser drops deeper content
+MAX_INLINE_CHARS = 50_000  # a longer paragraph or cell is shown as plain text, without emphasis and links
+MAX_BRACKET_WORK = 20_000_000  # number of "[" × characters: each "[" is scanned to the end of the text (0.05 s)
 
 _SCHEME = re.compile(r"\s*[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _URL = re.compile(r"://[^\s<>\"`|\\^{}、。，；：！？（）【】《》「」]+")
@@ -36,12 +36,12 @@ _TASK = re.compile(r"\[([ xX])\]\s+")
 
 
 def _valid_link(url: str) -> bool:
-    """Relative URLs pass (they are shown as text without a target); every other scheme stays Markdown source."""
+    """Accept allowed schemes and relative URLs (shown as text without a target); others stay Markdown source."""
     return bool(LINK.match(url)) or not _SCHEME.match(url)
 
 
 def _bare_url(state: StateInline, silent: bool) -> bool:
-    """``https://…`` in running text. Called at every ``:``; final punctuation and unmatched brackets stay out."""
+    """``https://…`` in running text. Called at every ``:``. Excludes final punctuation and unmatched brackets."""
     if silent or state.linkLevel > 0 or not state.src.startswith("://", state.pos):
         return False
     protocol = _PROTOCOL.search(state.pending[-12:])
@@ -74,9 +74,9 @@ def _task_lists(state: StateCore) -> None:
 
 
 def _direction(state: StateCore) -> None:
-    """A top-level block with right-to-left text gets ``dir="auto"``, so that markers, bars and columns follow the text.
+    """Give a top-level block with right-to-left text ``dir="auto"``, so that markers, bars and columns follow the text.
 
-    Blocks inside it do not: HTML skips elements with a direction of their own when it looks for an outer one's.
+    Blocks inside it get none, because HTML ignores elements with a ``dir`` when it determines an outer direction.
     """
     opening: Token | None = None
     for token in state.tokens:
@@ -95,7 +95,7 @@ def _presentation(state: StateCore) -> None:
 
 
 def _inline(state: StateCore) -> None:
-    """markdown-it's ``inline`` rule with a bound on what one run may cost."""
+    """markdown-it's ``inline`` rule with a limit on the cost of one run of text."""
     for token in state.tokens:
         if token.type == "inline":
             token.children = []
@@ -107,7 +107,7 @@ def _inline(state: StateCore) -> None:
 
 
 def _parse_inline(state: StateCore, text: str, children: list[Token]) -> None:
-    """``ParserInline.parse`` with our own state."""
+    """``ParserInline.parse`` with ``InlineState``."""
     inline = InlineState(text, state.md, state.env, children)
     state.md.inline.tokenize(inline)
     for rule in state.md.inline.ruler2.getRules(""):
@@ -172,7 +172,7 @@ def _make_parser() -> MarkdownIt:
     return md
 
 
-_MD = _make_parser()  # holds no state of a text: all of it lies in ``env`` and the tokens
+_MD = _make_parser()  # stateless: a text's state is in ``env`` and the tokens
 
 
 def parse(text: str, env: dict[str, Any]) -> list[Token]:

@@ -1,9 +1,9 @@
-"""The last word on model text as HTML: an explicit allow-list, applied after everything else.
+"""The allow-list for model text as HTML, applied after everything else.
 
-``clean_text`` goes first (characters that deceive or control a display), ``sanitize`` last. Whatever the parser, a
-plugin or a converter produced in between, only the elements and attribute values named here reach the page: no
-scripts, styles, forms, images, frames, ids, event handlers, relative URLs, and no class outside our prefixes (so no
-class of the page itself).
+``clean_text`` runs first and removes characters that deceive or control a display; ``sanitize`` runs last. Whatever the
+parser, a plugin or a converter produced in between, only the elements and attribute values listed here reach the page:
+no scripts, styles, forms, images, frames, ids, event handlers or relative URLs, and only classes with our prefixes, so
+no class of the page itself.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 
 import nh3
 
-LINK = re.compile(r"(?:https?://|mailto:)[^\s]", re.IGNORECASE)  # the only URLs anything may point to
+LINK = re.compile(r"(?:https?://|mailto:)[^\s]", re.IGNORECASE)  # the only URLs a link may have
 
 _HTML_TAGS = (
     "a blockquote br button code del div em h3 h4 h5 h6 hr ins kbd li mark ol p pre s small span strong sub sup table "
@@ -27,7 +27,7 @@ TAGS = frozenset(_HTML_TAGS.split()) | frozenset(_MATH_TAGS.split())
 _CLASSES = re.compile(r"(?:(?:md|hl|language)-[\w+#.-]{1,40}(?: |$))+")
 _BOOLEAN = re.compile(r"true|false")
 _WORDS = re.compile(r"[a-z -]{1,80}")
-# Never negative and under 10 em: space can then neither pull content over its neighbours nor blow up the page.
+# Never negative and under 10 em, so that space neither pulls content over its neighbours nor inflates the page.
 _LENGTH = re.compile(r"\+?(?:\d?\.\d{1,9}|\d)(?:r?em|ex|px|pt|cm|mm|mu)?|[1-4]\d(?:px|pt)")
 _LEVEL = re.compile(r"[+-]?\d")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{3,6}|[a-zA-Z]{1,20}")
@@ -79,7 +79,7 @@ ATTRIBUTES = {tag: frozenset(values) for tag, values in _VALUES.items()}
 
 
 def allowed_value(tag: str, attribute: str, value: str) -> str | None:
-    """The value as it may stand, or None if the attribute must go. Not asked about the fixed ``rel`` and ``target``."""
+    """The value, or None if the attribute must be removed. Not called for the fixed ``rel`` and ``target``."""
     pattern = _VALUES.get(tag, {}).get(attribute) or _VALUES["*"].get(attribute)
     if pattern is None:
         return None
@@ -100,12 +100,12 @@ _CLEANER = nh3.Cleaner(
 
 
 def sanitize(html: str) -> str:
-    """Keep only what the allow-list names. Idempotent. Thread-safe (the cleaner holds no state between calls)."""
+    """Remove everything that is not on the allow-list. Idempotent. Thread-safe: the cleaner is stateless."""
     return _CLEANER.clean(html)
 
 
-# C0/C1 controls (ANSI escapes among them) do nothing good on a page; direction overrides and isolates make text read
-# differently from what it is ("Trojan Source"). The marks Arabic and Hebrew need (U+200E, U+200F, U+061C) stay.
+# C0/C1 controls, such as ANSI escapes, have no use on a page; direction overrides and isolates make text look different
+# from what it is ("Trojan Source"). The marks that Arabic and Hebrew need (U+200E, U+200F, U+061C) stay.
 _DROP = [*range(0x09), *range(0x0E, 0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF]
 _TABLE: dict[int, str | None] = {
     **dict.fromkeys(_DROP),
@@ -114,10 +114,10 @@ _TABLE: dict[int, str | None] = {
     0x85: "\n",
     0x2028: "\n",
     0x2029: "\n",
-    **dict.fromkeys(range(0xD800, 0xE000), "\ufffd"),  # half a character: cannot be encoded
+    **dict.fromkeys(range(0xD800, 0xE000), "\ufffd"),  # lone surrogates cannot be encoded
 }
 
 
 def clean_text(text: str) -> str:
-    """Text without controls and direction overrides; lines end in ``\\n``. Character by character but for CR LF."""
+    """Text without controls and direction overrides; lines end in ``\\n``. Works per character, except for CR LF."""
     return text.replace("\r\n", "\n").replace("\r", "\n").translate(_TABLE)

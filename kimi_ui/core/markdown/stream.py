@@ -1,8 +1,8 @@
-"""StreamingMarkdown: a growing text as blocks that are rendered once and a short open tail that is rendered again.
+"""StreamingMarkdown: a growing text as finished blocks, rendered once, and a short open tail, rendered repeatedly.
 
-The text so far decides which blocks are finished, however it was cut into pieces; a frame may report a block later
-(see the budget), never otherwise. Only what spans blocks can differ from ``render`` of the whole text: a link used
-before its ``[label]: url`` came. ``frame(final=True)`` says so and gives the whole.
+The text so far decides which blocks are finished, regardless of how it was cut into pieces; a frame may report a block
+late (see ``GROWTH``), but never differently. Only references across blocks can differ from ``render`` of the whole:
+a link whose ``[label]: url`` came later. ``frame(final=True)`` then returns the whole.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from .extensions import TAG_NAMES, is_markdown_fence, unclosed_tags
 from .parse import parse, render_tokens
 from .safe import clean_text
 
-# The tail is rendered again once it has grown by 1/64 of itself; until then new text is handed out as it is. So a
-# character costs at most 64 renderings of a character, whatever the length of its block; a block of a length nobody
-# writes for people costs less still. Measured (tests/benchmarks/markdown_cost.py, 30 frames/s): 46 µs a token for a
-# 20,000-token answer of mixed Markdown, where rendering the whole again for each frame costs 8,750 µs.
+# The tail is rendered again once it has grown by 1/64; until then new text is appended as plain text. So each character
+# is rendered about 64 times at most, whatever the length of its block, and less often in extremely long blocks.
+# Measured (tests/benchmarks/markdown_cost.py, 30 frames/s): 46 µs a token for a 20,000-token answer of mixed Markdown;
+# rendering the whole answer for each frame costs 8,750 µs.
 GROWTH = 64
 LONG_TAIL_CHARS, LONG_TAIL_GROWTH = 30_000, 4
 
 _FENCE = re.compile(r"(`{3,}+|~{3,}+)[^\n]*+\n")
-MAX_HELD_CHARS = 2_000  # a longer row is shown although it may be a table's
+MAX_HELD_CHARS = 2_000  # a longer row is shown, although it may belong to a table
 _MARKS = re.compile(r"[ \t]*(?:[-+*=_~`#>|: \t]{1,80}|\d{1,9}[.)][ \t]*)")
 _DASHES = re.compile(r"[ \t]*[|:\- \t]*")
 _TAG_STARTS = sorted({name[:n] for name in (*TAG_NAMES, "br /") for n in range(1, len(name) + 1)})
@@ -36,12 +36,12 @@ _MAY_CLOSE = re.compile(r" {0,3}(?:`*|~*)[ \t]*")
 
 
 class Frame(NamedTuple):
-    """What changed since the last frame. Apply in this order (``assets/lane/markdown.js`` does).
+    """The changes since the last frame, to be applied in this order (as ``assets/lane/markdown.js`` does).
 
-    ``blocks``: HTML of newly finished blocks, to go before the tail; each is final.
-    ``tail``: HTML that replaces the tail, None if it stays. Never None when ``blocks`` is not empty.
-    ``append``: plain text (for ``textContent``, not markup) to add at the end of the tail's last block.
-    ``whole``: HTML to replace everything, only in the final frame and only if something spanned blocks.
+    ``blocks``: HTML of newly finished blocks, to insert before the tail; each is final.
+    ``tail``: HTML that replaces the tail; None keeps it. Never None if ``blocks`` is not empty.
+    ``append``: plain text (for ``textContent``, not markup) to append to the tail's last block.
+    ``whole``: HTML that replaces everything; only in the final frame, and only if a reference spans blocks.
     """
 
     blocks: list[str]
@@ -51,33 +51,33 @@ class Frame(NamedTuple):
 
 
 class StreamingMarkdown:
-    """One text that grows. Feed it any pieces, take a frame whenever one can be shown, take the final one at the end.
+    """One growing text: ``feed`` pieces, take a ``frame`` whenever one can be shown, and a final one at the end.
 
-    Not for two threads at once; different instances are independent.
+    Not thread-safe; instances are independent.
     """
 
     def __init__(self) -> None:
         self._new: list[str] = []
         self._carriage_return = ""  # a "\r" whose "\n" may come with the next piece
         self._all: list[str] = []
-        self._tail = ""  # text of the open blocks that has been looked at
-        self._waiting = ""  # text handed out as it is, not yet rendered
-        self._held = False  # the end of the tail is not shown yet: what it will be is not decided
+        self._tail = ""  # parsed text of the open blocks
+        self._waiting = ""  # text sent as ``append``, not yet rendered
+        self._held = False  # the end of the tail is ambiguous and not shown yet
         self._open_code: _OpenCode | None = None
         self._references: dict[str, Any] = {}
-        self._notes: set[str] = set()  # labels of the footnotes so far
-        self._unknown_notes: set[str] = set()  # references to footnotes that had not come
+        self._notes: set[str] = set()  # labels of footnotes so far
+        self._unknown_notes: set[str] = set()  # references before their footnotes
         self.blocks: list[str] = []
-        """HTML of all finished blocks so far (a reader that comes late starts from these)."""
+        """HTML of all finished blocks so far, for a reader that joins late."""
 
     def feed(self, text: str) -> None:
-        """Add text; costs next to nothing."""
+        """Add text. This only stores it."""
         text = self._carriage_return + text
         self._carriage_return = "\r" if text.endswith("\r") else ""
         self._new.append(text[: len(text) - len(self._carriage_return)])
 
     def frame(self, final: bool = False) -> Frame:
-        """What is new since the last frame. ``final``: no text will follow, so everything is finished."""
+        """The changes since the last frame. ``final``: no text will follow, so all blocks are finished."""
         if final:
             self._new.append(self._carriage_return)
             self._carriage_return = ""
@@ -148,19 +148,19 @@ class StreamingMarkdown:
 
 
 class _OpenCode:
-    """A fenced code block at the margin that has not been closed: text is only added, at a flat cost."""
+    """An open, unindented fenced code block: text is only appended, at a constant cost per character."""
 
     def __init__(self, text: str, fence: str) -> None:
         self._pieces = [text]
         self._close = re.compile(rf"^ {{0,3}}{re.escape(fence[0])}{{{len(fence)},}}[ \t]*$", re.MULTILINE)
         self._line = ""  # the unfinished last line, as far as it may still become the closing fence
-        self._inside_line = False  # the last line has begun and cannot be the closing fence
+        self._inside_line = False  # the last line is unfinished and cannot be the closing fence
         self.closed = False
         self.shown_at_first = ""
 
     @classmethod
     def of(cls, text: str) -> _OpenCode | None:
-        """The open block a text begins with, or None if it is indented, closed, or its first line is not complete."""
+        """The open code block that begins the text; None if it is indented, closed, or its first line is unfinished."""
         opening = _FENCE.match(text)
         if not opening:
             return None
@@ -173,7 +173,7 @@ class _OpenCode:
         return "".join(self._pieces)
 
     def add(self, new: str) -> str:
-        """Add text; returns what of it (and of what was held back) can be shown. ``closed`` once the fence closed."""
+        """Add text; return what can be shown, including held text. Sets ``closed`` when the fence closes."""
         self._pieces.append(new)
         text = self._line + new
         start = text.find("\n") + 1 if self._inside_line else 0
@@ -218,10 +218,10 @@ def _first_line(tokens: list[Token]) -> int:
 def _count_finished(text: str, tokens: list[Token], spans: list[tuple[int, int]]) -> int:
     """How many leading blocks no further text can change.
 
-    The parser goes from top to bottom and looks one line beyond a block, so all blocks but the last are finished,
-    except that an unfinished last line may still turn out to continue the block before: ``1`` may become ``1. item``,
-    ``#`` may become ``#tag``. Once it has a letter (and is no fence or formula) what it is stays what it is. The same
-    holds for a formula that nothing has closed yet: without an end it is text of the block it follows line on line.
+    The parser works from top to bottom and looks one line beyond a block, so all blocks except the last are finished.
+    The exception is an unfinished last line that may still continue the block before: ``1`` may become ``1. item``,
+    ``#`` may become ``#tag``. A line with a letter that is no fence or formula is decided. An unclosed formula is
+    undecided too: if it never closes, it is text of the block on the line before.
     """
     if len(spans) < 2:
         return 0
@@ -235,10 +235,10 @@ def _count_finished(text: str, tokens: list[Token], spans: list[tuple[int, int]]
 
 
 def _decided(text: str) -> int:
-    """How much of an open text can be shown: a last line of marks alone may still become anything.
+    """The length of the part of an open text that can be shown; a last line of marks alone is ambiguous.
 
-    ``-`` may be an item, an underline that makes a heading of the line before, or a rule; a row of cells is a table as
-    soon as a row of dashes follows it. Showing either at once would show one thing first and then another.
+    ``-`` may begin an item, a rule, or the underline of a heading; a row of cells becomes a table when a row of dashes
+    follows. Shown at once, such a line would first look like one thing and then like another.
     """
     start = text.rfind("\n") + 1
     line = text[start:]
@@ -257,7 +257,7 @@ def _decided(text: str) -> int:
 
 
 def _completed(text: str) -> str:
-    """The open text with what its last paragraph has begun closed: a code span, strong emphasis, a tag."""
+    """The open text with the open code span, strong emphasis and tags of its last paragraph closed."""
     paragraph = text[text.rfind("\n\n") + 1 :]
     if "```" in paragraph or "~~~" in paragraph or "$" in paragraph:
         return text
