@@ -6,7 +6,7 @@
  */
 import { chat, tabs } from "./base/bus.js";
 import { Announcer, copyFrom, h, reducedMotion, setText } from "./base/dom.js";
-import { ask } from "./base/http.js";
+import { ask, rooted } from "./base/http.js";
 import { listenToKeys } from "./base/keys.js";
 import { composer, mountComposer } from "./composer/composer.js";
 import { openShortcuts } from "./composer/shortcuts.js";
@@ -396,7 +396,7 @@ class Page {
       retry: (lane) => this.#retry(lane),
       focus: (lane) => this.focusLane(lane),
       attempt: (lane, number) => attemptPart(turnId, lane, number),
-      answerText: (lane, attempt) => fetch(`${of(lane)}/answer?attempt=${attempt}`).then((response) => (response.ok ? response.text() : "")),
+      answerText: (lane, attempt) => fetch(rooted(`${of(lane)}/answer?attempt=${attempt}`)).then((response) => (response.ok ? response.text() : "")),
       announce: (text) => this.announcer.say(text),
       promote: (lane) => this.#promote(turnId, lane),
       refresh: () => this.load(),

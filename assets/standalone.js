@@ -8,7 +8,10 @@ import { Replay } from "./turn/replay.js";
 import { TurnRow } from "./turn/turn.js";
 
 const held = JSON.parse(document.getElementById("kimi-export").textContent);
-window.fetch = async (url) => new Response(held.routes[url] ?? "", { status: url in held.routes ? 200 : 404 });
+window.fetch = async (url) => {
+  const route = Object.keys(held.routes).find((path) => String(url).endsWith(path)); // wherever the file is opened from
+  return new Response(held.routes[route] ?? "", { status: route ? 200 : 404 });
+};
 
 const page = h("div", { class: "kimi standalone-turns" });
 copyCodeOnClick(page, copyFrom);

@@ -8,6 +8,8 @@
  * single frames (`once`) about once a second and takes a slot as soon as one is free.
  */
 
+import { rooted } from "./base/http.js";
+
 const STREAMING_TABS = 3;
 const POLL_MS = 900;
 const TROUBLE_MS = 2000; // a break shorter than this is nobody's concern: the browser comes back by itself
@@ -19,7 +21,7 @@ export class TurnStream {
    * `consumed`: entries the page has seen already, null for none.
    */
   constructor(turnId, { onframes, onend, onlost, ontrouble }, consumed = null) {
-    this.url = `/kimi/turns/${encodeURIComponent(turnId)}/events`;
+    this.url = rooted(`/kimi/turns/${encodeURIComponent(turnId)}/events`);
     this.handlers = { onframes, onend, onlost, ontrouble };
     this.consumed = consumed; // entries the page has seen; null before the first frame
     this.queue = [];

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import platformdirs
 from dotenv.parser import parse_stream
@@ -31,6 +32,7 @@ _FOR_CLIENTS = (
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
 )  # HTTP clients read these and *_proxy
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]{1,100}){1,8}")
 _environment_in_use = threading.RLock()
 
 
@@ -43,7 +45,8 @@ class Settings:
     """How this process runs. ``lanes`` None: the shipped lanes.
 
     ``budget_usd``: what a person without a budget of their own may spend a day (UTC) before the page asks; None: it
-    never asks. ``env`` is the environment and ``.env``; it holds keys and is therefore not in ``repr``.
+    never asks. ``root_path`` is the path at which a proxy publishes the app, like ``/chat``; empty: at the root, or
+    where the proxy says. ``env`` is the environment and ``.env``; it holds keys and is therefore not in ``repr``.
     """
 
     host: str
@@ -52,6 +55,7 @@ class Settings:
     lanes: Path | None = None
     browser: bool = True
     budget_usd: float | None = None
+    root_path: str = ""
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -130,9 +134,10 @@ def read_settings(
     db: str | None = None,
     lanes: str | None = None,
     browser: bool = True,
+    root_path: str | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Settings from options (None: not given), then ``KIMI_UI_HOST/_PORT/_DB/_LANES``, then the defaults.
+    """Settings from options (None: not given), then ``KIMI_UI_HOST/_PORT/_DB/_LANES/_ROOT_PATH``, then the defaults.
 
     ``KIMI_UI_BUDGET_USD`` has no option. Raises ``ConfigError`` for an invalid host, port or budget, and for a
     named lanes file that does not exist.
@@ -150,6 +155,7 @@ def read_settings(
         lanes=lanes_path,
         browser=browser,
         budget_usd=_budget_usd(env.get("KIMI_UI_BUDGET_USD", "")),
+        root_path=_root_path(root_path or env.get("KIMI_UI_ROOT_PATH") or env.get("GRADIO_ROOT_PATH") or ""),
         env=env,
     )
 
@@ -164,6 +170,26 @@ def _budget_usd(value: str) -> float | None:
         return read_usd(value.strip())
     except BudgetError as error:
         raise ConfigError(f"KIMI_UI_BUDGET_USD is {value!r}. {error}") from None
+
+
+def clean_prefix(value: str) -> str | None:
+    """A path prefix with one leading slash and no trailing one; empty for the root, None if the value is invalid."""
+    value = "/" + value.strip().strip("/")
+    if value == "/":
+        return ""
+    return value if _PATH.fullmatch(value) and not {".", ".."} & set(value.split("/")) else None
+
+
+def _root_path(value: str) -> str:
+    """A path like ``/chat/ui``, or a whole URL, of which only the path counts (Gradio's variable may be one)."""
+    if prefix := clean_prefix(urlsplit(value).path if "://" in value else value):
+        return prefix
+    if prefix is None:
+        raise ConfigError(
+            f"{value!r} is not a path; give --root-path (or KIMI_UI_ROOT_PATH) the one that the proxy publishes, "
+            "like /chat."
+        )
+    return ""
 
 
 def _host(value: str) -> str:

@@ -1,5 +1,6 @@
 /** A small menu that saves a turn or a conversation as a file, with or without its reasoning. */
 import { h, setAttribute } from "./dom.js";
+import { rooted } from "./http.js";
 
 const FORMATS = [
   ["html", "HTML", "one page that replays by itself"],
@@ -28,7 +29,7 @@ export function exportMenu(url, what) {
   });
 
   function aim() {
-    for (const link of links) link.href = `${url}?format=${link.dataset.format}&reasoning=${reasoning.checked ? 1 : 0}`;
+    for (const link of links) link.href = `${rooted(url)}?format=${link.dataset.format}&reasoning=${reasoning.checked ? 1 : 0}`;
   }
 
   aim();

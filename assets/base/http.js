@@ -1,7 +1,13 @@
+/** The path at which the page is published: empty at the root; a proxy may put it below a path like `/chat`. */
+const ROOT = new URL(".", document.baseURI).pathname.replace(/\/$/, "");
+
+/** The address of one of the page's own routes. */
+export const rooted = (path) => ROOT + path;
+
 const TOO_LARGE = "This is more than the server takes at once (4 MB). Send a part of it.";
 
 /**
- * A request to one of the page's own routes. Resolves to its JSON; throws an `Error` whose message is a sentence for the
+ * A request to one of the page's own routes, by its path below the root. Resolves to its JSON; throws an `Error` whose message is a sentence for the
  * person: the server's own (its `code` says what to do about it, if there is anything), or that it did not answer (code
  * `unreachable`).
  */
@@ -10,7 +16,7 @@ export async function ask(url, { method = "GET", json, body, signal } = {}) {
   if (json !== undefined) options.headers = { "Content-Type": "application/json" };
   let response;
   try {
-    response = await fetch(url, options);
+    response = await fetch(rooted(url), options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw Object.assign(new Error("The server did not answer. Try again once it runs."), { code: "unreachable" });

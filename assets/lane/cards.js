@@ -1,6 +1,7 @@
 /** Cards inside a lane: a failure with its remedy, a retry that counts down, what a stand-in is, a model to pull. */
 import { button, copyFrom, h, setText } from "../base/dom.js";
 import { bytes, seconds } from "../base/format.js";
+import { rooted } from "../base/http.js";
 
 /** A line to copy. */
 export function commandLine(command) {
@@ -130,7 +131,7 @@ export function pullOffer(lane, model, onhere = () => {}) {
     }
   }
   async function ask(method) {
-    const response = await fetch(`/kimi/lanes/${encodeURIComponent(lane)}/pull`, { method });
+    const response = await fetch(rooted(`/kimi/lanes/${encodeURIComponent(lane)}/pull`), { method });
     if (!response.ok) throw new Error(`HTTP ${response.status}`);
     return response.json();
   }

@@ -4,7 +4,7 @@
  */
 import { button, copyFrom, h, laneAccent, setText } from "../base/dom.js";
 import { count } from "../base/format.js";
-import { ask } from "../base/http.js";
+import { ask, rooted } from "../base/http.js";
 import { commandLine, howToGet, priceLine, pullOffer } from "../lane/cards.js";
 
 const FINDINGS = [
@@ -184,7 +184,7 @@ function fileBlock(state) {
 
 async function fileText(query) {
   try {
-    const response = await fetch(`/kimi/lanes-file?${query}`);
+    const response = await fetch(rooted(`/kimi/lanes-file?${query}`));
     if (response.ok) return await response.text();
   } catch { /* said below */ }
   return "# The server did not answer. Try again once it runs.";

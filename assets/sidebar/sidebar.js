@@ -4,7 +4,7 @@
  */
 import { chat, tabs } from "../base/bus.js";
 import { button, h, setAttribute, setText } from "../base/dom.js";
-import { ask } from "../base/http.js";
+import { ask, rooted } from "../base/http.js";
 import { ConversationItem } from "./conversation_item.js";
 
 const DRAWER = matchMedia("(max-width: 1100px)");
@@ -74,7 +74,7 @@ class Sidebar {
     this.list = h("div", { class: "history-list" });
     this.moreButton = h("button", { type: "button", class: "quiet history-more", hidden: true, onclick: () => this.#loadMore() }, "Show older");
     this.results = new Results((match) => this.#go(match.id, match.turn));
-    this.logout = h("a", { class: "history-logout", href: "/kimi/logout", hidden: true }, "Log out");
+    this.logout = h("a", { class: "history-logout", href: rooted("/kimi/logout"), hidden: true }, "Log out");
     this.note = h("p", { class: "history-note", role: "status", hidden: true });
     this.scroller = h("div", { class: "history-scroller", onkeydown: (event) => this.#moved(event) },
       this.list, this.moreButton, this.results.element, this.note);

@@ -5,7 +5,7 @@
 import { chat } from "../base/bus.js";
 import { button, copyFrom, h, setAttribute, setText } from "../base/dom.js";
 import { about, count } from "../base/format.js";
-import { ask } from "../base/http.js";
+import { ask, rooted } from "../base/http.js";
 import { composer } from "../composer/composer.js";
 import { LineLog } from "../lane/lines.js";
 
@@ -39,7 +39,7 @@ export class PromptBlock {
 
   async #whole() {
     if (!this.turn.attachments?.length) return this.turn.prompt;
-    const response = await fetch(`/kimi/turns/${this.turn.turn_id}/prompt`);
+    const response = await fetch(rooted(`/kimi/turns/${this.turn.turn_id}/prompt`));
     return response.ok ? response.text() : this.turn.prompt;
   }
 
@@ -72,7 +72,7 @@ export class PromptBlock {
       body.hidden = !open;
       setAttribute(toggle, "aria-expanded", String(open));
       if (!open || body.hasChildNodes()) return;
-      const response = await fetch(`/kimi/turns/${this.turn.turn_id}/attachments/${place}`);
+      const response = await fetch(rooted(`/kimi/turns/${this.turn.turn_id}/attachments/${place}`));
       new LineLog(body).append(response.ok ? await response.text() : "The text could not be loaded. Reload the page.");
     } }, h("span", { class: "chevron", "aria-hidden": "true" }), h("b", {}, name), h("span", {}, `· ${size}`));
     return h("div", { class: "prompt-file-block" }, toggle, body);

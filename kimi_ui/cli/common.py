@@ -46,7 +46,7 @@ def add_common(command: argparse.ArgumentParser) -> None:
 
 def settings_of(options: argparse.Namespace) -> Settings:
     """The settings these options, the environment and ``.env`` make. Raises ``ConfigError``."""
-    names = ("host", "port", "db", "lanes")
+    names = ("host", "port", "db", "lanes", "root_path")
     given: dict[str, Any] = {name: getattr(options, name) for name in names if hasattr(options, name)}
     return read_settings(**given, browser=getattr(options, "browser", True), env=read_environment())
 

@@ -29,6 +29,7 @@ def add(commands: Any) -> None:
     command = commands.add_parser("serve", help="open the page (what app.py does)")
     command.add_argument("--host", help="address to listen on (127.0.0.1: this machine only)")
     command.add_argument("--port", help="port to listen on (7860; 0 takes a free one)")
+    command.add_argument("--root-path", metavar="PATH", help="path at which a proxy publishes the page, like /chat")
     add_common(command)
     command.add_argument("--no-browser", dest="browser", action="store_false", help="do not open a browser")
     command.set_defaults(run=run)
@@ -71,6 +72,7 @@ def run(options: argparse.Namespace) -> int:
                     hosts=known_hosts(settings.host, settings.more_hosts),
                     password=settings.password,
                     budget_usd=settings.budget_usd,
+                    root_path=settings.root_path,
                 )
                 serve(app, listener, on_ready=ready, on_exit=leave)
         except PortInUse as error:

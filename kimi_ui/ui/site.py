@@ -27,6 +27,7 @@ from ..web.login import Login
 from ..web.page_files import PageFiles, Preload
 from ..web.page_state import PageState
 from ..web.stats import StatsRoutes
+from ..web.sub_path import Rooted, SubPath
 from ..web.turns import TurnRoutes
 from ..web.visitor import VisibleTurns
 from .environment import harden_environment
@@ -43,9 +44,10 @@ def create_app(
     hosts: Hosts | None = None,
     password: str = "",
     budget_usd: float | None = None,
+    root_path: str = "",
 ) -> FastAPI:
-    """The whole ASGI app. ``hosts``: the names it answers to (loopback's, if None); ``password``: asked of everybody;
-    ``budget_usd``: see ``Settings``.
+    """The whole ASGI app. ``hosts``: the names it answers to (loopback's, if None); ``password``: needed by everybody;
+    ``budget_usd`` and ``root_path``: see ``Settings``.
 
     Made inside an event loop: outside of one Gradio opens one for every lock and forgets it.
     """
@@ -54,7 +56,8 @@ def create_app(
         app = _create(engine, turns, roster, bool(password), budget_usd)
         if password:
             app.add_middleware(Login, password=password)
-        app.add_middleware(Guard, hosts=hosts or known_hosts("127.0.0.1"))  # added last: outermost
+        app.add_middleware(Guard, hosts=hosts or known_hosts("127.0.0.1"))
+        app.add_middleware(SubPath, root_path=root_path)  # added last: outermost
         app.add_exception_handler(Exception, broken)  # which is answered outside of it
         return app
 
@@ -95,6 +98,7 @@ def _create(engine: Engine, turns: Turns, roster: Roster, private: bool, budget_
         *files.routes(),
     ]
     blocks = page.build(engine, turns, roster, chat, files, private)
+    app.add_middleware(Rooted)
     app.add_middleware(Preload, urls=[*(f"/assets/{name}" for name in chunks_of(blocks)), *files.urls])
     mounted: FastAPI = gr.mount_gradio_app(
         app,

@@ -23,6 +23,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..view.jinja import render
+from .sub_path import PREFIX
 
 COOKIE = "kimi_session"
 LOGGED_IN = "kimi_logged_in"  # in the scope of a request that came past here, so that the page can offer to log out
@@ -77,12 +78,12 @@ class Login:
     def _send_to_form(self, request: Request) -> Response:
         wanted = own_path(f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path)
         if request.headers.get("sec-fetch-site") == "cross-site":
-            return HTMLResponse(render("again", next=wanted), headers=PAGE_HEADERS)
+            return HTMLResponse(render("again", next=_prefix(request) + wanted), headers=PAGE_HEADERS)
         return RedirectResponse(LOGIN if wanted == "/" else f"{LOGIN}?next={quote(wanted, safe='')}", 303)
 
     def _log_out(self, request: Request) -> Response:
         if request.method != "POST":
-            return _page(action=LOGOUT, next="", message="")
+            return _page(request, action=LOGOUT, next="", message="")
         self._sessions.pop(_hashed(request.cookies.get(COOKIE, "")), None)
         response = RedirectResponse(LOGIN, 303)
         response.delete_cookie(COOKIE)
@@ -91,18 +92,20 @@ class Login:
     async def _log_in(self, request: Request) -> Response:
         wanted = own_path(request.query_params.get("next", "/"))
         if request.method != "POST":
-            return RedirectResponse(wanted, 303) if self._is_in(request) else _form("", wanted)
+            return RedirectResponse(wanted, 303) if self._is_in(request) else _form(request, "", wanted)
         if self._seconds_to_wait(_address(request)):
-            return _form(f"Too many wrong tries. Wait {self._seconds_to_wait(_address(request))} s.", wanted, 429)
+            return _form(
+                request, f"Too many wrong tries. Wait {self._seconds_to_wait(_address(request))} s.", wanted, 429
+            )
         body = b""
         async for piece in request.stream():
             body += piece
             if len(body) > MAX_FORM_BYTES:
-                return _form("That is too long for a password.", wanted, 413)
+                return _form(request, "That is too long for a password.", wanted, 413)
         form = parse_qs(body.decode(errors="replace"))
         wanted = own_path(form.get("next", ["/"])[0])
         if not self._right(form.get("password", [""])[0], _address(request)):
-            return _form("That is not the password.", wanted, 401)
+            return _form(request, "That is not the password.", wanted, 401)
         token = secrets.token_urlsafe(32)
         now = self._now()
         self._sessions = {key: ends for key, ends in self._sessions.items() if ends > now}
@@ -136,12 +139,16 @@ def own_path(path: str) -> str:
     return path if re.fullmatch(r"/(?!/)[!#-;=?-\[\]_a-z~]{0,500}", path) else "/"
 
 
-def _form(message: str, wanted: str, status: int = 200) -> HTMLResponse:
-    return _page(status, action=LOGIN, next=wanted, message=message)
+def _form(request: Request, message: str, wanted: str, status: int = 200) -> HTMLResponse:
+    return _page(request, status, action=LOGIN, next=wanted, message=message)
 
 
-def _page(status: int = 200, **values: str) -> HTMLResponse:
-    return HTMLResponse(render("login", **values), status, PAGE_HEADERS)
+def _page(request: Request, status: int = 200, **values: str) -> HTMLResponse:
+    return HTMLResponse(render("login", root=_prefix(request), **values), status, PAGE_HEADERS)
+
+
+def _prefix(request: Request) -> str:
+    return str(request.scope.get(PREFIX, ""))
 
 
 def _hashed(text: str) -> str:

@@ -58,11 +58,11 @@ class PageFiles:
     @property
     def head(self) -> str:
         """What the document's head must have."""
-        return f'<link rel="stylesheet" crossorigin href="/kimi/page/{self._style.name}">'
+        return f'<link rel="stylesheet" crossorigin href="./kimi/page/{self._style.name}">'
 
     def mount(self, module: str) -> str:
         """A line of JavaScript for a component's ``js_on_load``: the module fills the component's ``element``."""
-        load = f'import(location.origin + "{self.script_url}")'
+        load = f'import(new URL(".{self.script_url}", document.baseURI))'
         return f'{load}.then(({{ modules }}) => modules["{module}"].mount(element));'
 
     def routes(self) -> list[BaseRoute]:
