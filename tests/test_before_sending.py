@@ -15,7 +15,7 @@ from kimi_ui.core.conversation_settings import ConversationSettings, LaneSetting
 from kimi_ui.core.estimate import Typical
 from kimi_ui.core.events import Answer, Finish, Reasoning, Usage
 from kimi_ui.core.lane import LaneSpec, Price
-from kimi_ui.log.typical import typical
+from kimi_ui.log.costs import typical
 from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
 from kimi_ui.tokenizers import counter
 from tests.support.engine_run import started

@@ -45,9 +45,8 @@ class Site:
         for name, script in scripts.items():
             getattr(self, name).scripts = [list(script)]
 
-    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self.turns.reader.connect() as db:
-            return [tuple(row) for row in db.execute(query, values)]
+    def rows(self, query: str, turn_id: str) -> list[tuple[Any, ...]]:
+        return self.turns.reader.rows(query, turn_id=turn_id)
 
 
 def spoken(reasoning: str, answer: str, pause: float = 0.02) -> list[Any]:
@@ -268,7 +267,7 @@ def test_curves_end_at_the_lane_s_tokens(page: Page) -> None:
 
 def test_a_vote_is_kept_shown_after_a_reload_changed_and_taken_back(site: Site, page: Page) -> None:
     answered(page)
-    votes = "SELECT choice, lane, field, blind, speed_visible FROM votes WHERE turn_id = ? ORDER BY rowid"
+    votes = "SELECT choice, lane, field, blind, speed_visible FROM votes WHERE turn_id = :turn_id ORDER BY number"
     turn = turn_id(page)
     choice = page.locator(".turn-current .verdict-choice")
     assert choice.all_text_contents() == ["Luna Large", "Luna Heavy", "Coder Quill", "Tie", "All bad"]
@@ -283,7 +282,7 @@ def test_a_vote_is_kept_shown_after_a_reload_changed_and_taken_back(site: Site, 
     choice.nth(3).click()
     expect(choice.nth(3)).to_have_attribute("aria-pressed", "false")
     assert [row[0] for row in site.rows(votes, turn)] == ["lane", "tie", "none"]
-    assert site.rows("SELECT * FROM vote_outcomes WHERE turn_id = ?", turn) == []
+    assert site.rows("SELECT * FROM vote_outcomes WHERE turn_id = :turn_id", turn) == []
 
 
 def test_a_lane_without_an_answer_takes_no_part_in_the_vote(site: Site, page: Page) -> None:
@@ -291,7 +290,7 @@ def test_a_lane_without_an_answer_takes_no_part_in_the_vote(site: Site, page: Pa
     expect(page.locator(".verdict-choice").nth(0)).to_be_disabled()
     page.locator(".verdict-choice").nth(2).click()
     expect(page.locator(".verdict-choice").nth(2)).to_have_attribute("aria-pressed", "true")
-    assert site.rows("SELECT field FROM votes WHERE turn_id = ?", turn_id(page)) == [('["coder"]',)]
+    assert site.rows("SELECT field FROM votes WHERE turn_id = :turn_id", turn_id(page)) == [('["coder"]',)]
 
 
 def test_an_earlier_turn_can_be_voted_on(site: Site, page: Page) -> None:
@@ -373,7 +372,7 @@ def test_a_blind_turn_tells_nothing_before_the_vote_and_all_after_it(site: Site,
     expect(page.locator(".verdict-note")).to_have_text(re.compile("^Voted blind: A was "))
     expect(lane(page, "luna", "metrics")).to_be_visible()
     expect(page.locator(".turn-current .race")).to_be_visible()
-    votes = "SELECT choice, lane, blind, speed_visible FROM votes WHERE turn_id = ?"
+    votes = "SELECT choice, lane, blind, speed_visible FROM votes WHERE turn_id = :turn_id"
     assert site.rows(votes, turn.turn_id) == [("lane", turn.slots[1], 1, 0)]
     expect(page.locator(".verdict-choice[aria-pressed=true]")).to_be_focused()
     wait_phase(second, "luna", "done")  # the vote opens it in every tab
@@ -408,11 +407,11 @@ def test_a_blind_turn_can_be_opened_without_a_vote_also_when_it_is_past(site: Si
     expect(past.locator(".lane h2")).to_have_text(["Luna Large", "Luna Heavy", "Coder Quill"])
     expect(past.locator(".answer").first).to_contain_text("First it is 7.")
     expect(past.locator(".verdict-open")).to_be_hidden()
-    assert site.rows("SELECT choice, blind FROM votes WHERE turn_id = ?", first) == [("none", 1)]
+    assert site.rows("SELECT choice, blind FROM votes WHERE turn_id = :turn_id", first) == [("none", 1)]
     # A vote from now on is an open one.
     past.locator(".verdict-choice").nth(0).click()
-    until(lambda: len(site.rows("SELECT 1 FROM votes WHERE turn_id = ?", first)) == 2)
-    query = "SELECT choice, blind, speed_visible FROM votes WHERE turn_id = ? ORDER BY rowid DESC LIMIT 1"
+    until(lambda: len(site.rows("SELECT 1 FROM votes WHERE turn_id = :turn_id", first)) == 2)
+    query = "SELECT choice, blind, speed_visible FROM votes WHERE turn_id = :turn_id ORDER BY number DESC LIMIT 1"
     assert site.rows(query, first) == [("lane", 0, 1)]
 
 

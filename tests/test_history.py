@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 from kimi_ui.core.events import Answer, Event, Reasoning
 from kimi_ui.core.turn import TurnLog
 from kimi_ui.core.vote import Vote
-from kimi_ui.log.erase import ConversationGone
-from kimi_ui.log.files import LogError
-from kimi_ui.log.history import head_of, list_conversations
+from kimi_ui.log.conversations import ConversationGone, head_of, list_conversations
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.search import Match, search
+from kimi_ui.log.store import LogError
 from kimi_ui.log.votes import vote_op
 from kimi_ui.log.writer import LogWriter
 from tests.support.turns import attempt, ended, turn
@@ -54,10 +53,9 @@ class Log:
 
     def rows(self) -> dict[str, list[str]]:
         """Every row of every ordinary table, as text."""
-        with self.reader.connect() as db:
-            names = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            tables = [name for name in names if not name.startswith(("search_data", "search_idx", "sqlite_"))]
-            return {name: [str(tuple(row)) for row in db.execute(f'SELECT * FROM "{name}"')] for name in tables}
+        names = [name for (name,) in self.reader.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        tables = [name for name in names if not name.startswith(("search_data", "search_idx", "sqlite_"))]
+        return {name: list(map(str, self.reader.rows(f'SELECT * FROM "{name}"'))) for name in tables}
 
     def bytes_holding(self, word: str) -> list[str]:
         """The log's files in which the word can be found."""
@@ -224,17 +222,15 @@ def test_a_deleted_conversation_leaves_no_row_and_no_byte(log: Log) -> None:
     log.writer.close()  # finishes what overwriting is left
     assert log.bytes_holding(word) == []
     assert found(log, "harmless") == [("answer", kept.conversation_id)]
-    with log.reader.connect() as db:
-        assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+    assert log.reader.rows("PRAGMA integrity_check") == [("ok",)]
+    assert log.reader.rows("PRAGMA foreign_key_check") == []
 
 
 def test_bytes_are_overwritten_while_the_app_runs_and_others_read(log: Log) -> None:
     word = "quokkacanary"
     gone = log.keep(f"A {word}", f"{word} " * 500)
-    with log.reader.connect() as db:
-        db.execute("BEGIN")
-        assert db.execute("SELECT count(*) FROM turns").fetchone()[0] == 1  # a reader that keeps the old state alive
+    with log.reader.snapshot() as old:
+        assert list(old.rows("SELECT count(*) FROM turns")) == [(1,)]  # a reader that keeps the old state alive
         log.delete(gone.conversation_id)
         assert log.keep("Written meanwhile").turn_id
     while log.bytes_holding(word):  # ended by the test's own time limit

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Phase, Reasoning, Usage
-from kimi_ui.log.history import list_conversations
+from kimi_ui.log.conversations import list_conversations
 from kimi_ui.providers.base import ProviderError
 from tests.support.browser import Visitor, lane, send, wait_phase
 from tests.support.chat_site import LANES, ChatSite, ask, endless, open_site, spoken

@@ -54,13 +54,18 @@ CONFINED = {
     "ollama": {"kimi_ui/providers/ollama/provider.py"},
     "tiktoken": {"kimi_ui/tokenizers.py"},
     "xllamacpp": {"kimi_ui/providers/embedded/child.py"},
-    "sqlite_utils": {"kimi_ui/log/"},
-    "sqlite3": {"kimi_ui/log/", "kimi_ui/stats/"},
+    "sqlite_utils": {"kimi_ui/log/sqlite/"},
+    "sqlite3": {"kimi_ui/log/sqlite/"},
     "gradio": {"kimi_ui/ui/"},
     "jinja2": {"kimi_ui/view/jinja.py"},
     "html": {"kimi_ui/core/markdown/", "kimi_ui/providers/errors.py"},  # elsewhere templates escape
 }
 """Libraries and the only files or folders that may import them."""
+
+SQL_OF_SQLITE_ALONE = r"""(?x)
+    \b(rowid|PRAGMA|sqlite_master|INSERT\s+OR)\b | \b(json_\w+|ifnull|instr)\( | ->>
+    | \bIS\s+(NOT\s+)?['0-9:] | \bsum\(\w+\s*(=|IS)\s | \b(min|max)\([^()]+,
+"""
 
 CORE_MAY_IMPORT = {"markdown_it", "math_core", "pygments", "nh3", "pydantic"}
 CORE_MAY_NOT_IMPORT = {"time", "datetime", "asyncio", "threading", "socket", "subprocess", "random", "os", "pathlib"}
@@ -151,6 +156,28 @@ def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
         )
     ]
     assert not wrong, wrong
+
+
+def test_sql_is_of_the_kind_that_postgresql_shares() -> None:
+    """Outside ``log/sqlite``, whose statements a second store would have in its own words."""
+    files = [*(PACKAGE / "stats").glob("*.py"), *(PACKAGE / "log").glob("*.py"), *(PACKAGE / "log").glob("*.sql")]
+    wrong = []
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        statements = _sql_in(text) if path.suffix == ".py" else [re.sub(r"--[^\n]*", "", text)]
+        wrong += [f"{path.name}: {found[0]}" for sql in statements for found in re.finditer(SQL_OF_SQLITE_ALONE, sql)]
+    assert not wrong, wrong
+
+
+def _sql_in(text: str) -> list[str]:
+    """The string literals of a module that hold SQL, docstrings left out."""
+    nodes = ast.walk(ast.parse(text))
+    strings = [ast.unparse(node) for node in nodes if isinstance(node, ast.JoinedStr) or _is_text(node)]
+    return [found for found in strings if re.search(r"\b(SELECT|INSERT|UPDATE|DELETE|WHERE)\b", found)]
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def test_core_has_no_clock_no_io_and_only_the_libraries_it_is_about() -> None:

@@ -28,6 +28,7 @@ from kimi_ui.core.turn import Exchange, LaneInfo, TurnLog
 from kimi_ui.engine import Engine
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.records import Op
+from kimi_ui.log.store import LogUnreadable
 from kimi_ui.turns import Turns
 from tests.support.log import store, writing
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
@@ -311,8 +312,8 @@ def test_where_there_is_no_log_there_is_nothing_to_read(tmp_path: Path) -> None:
 
 def test_a_reader_cannot_write(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
-    with writing(path), LogReader(path).connect() as db, pytest.raises(sqlite3.OperationalError, match="readonly"):
-        db.execute("DELETE FROM turns")
+    with writing(path), pytest.raises(LogUnreadable, match="readonly"):
+        LogReader(path).rows("DELETE FROM turns")
 
 
 def test_a_copy_is_one_whole_file_made_while_the_log_is_in_use(tmp_path: Path) -> None:

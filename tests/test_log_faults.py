@@ -20,11 +20,12 @@ from pathlib import Path
 import pytest
 
 from kimi_ui.core.events import Answer, End
-from kimi_ui.log import store as store_module
 from kimi_ui.log import writer as writer_module
-from kimi_ui.log.files import LogError, append_ops, read_ops
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.records import Op, conversation_op, turn_op
+from kimi_ui.log.spill import append_ops, read_ops
+from kimi_ui.log.sqlite import store as store_module
+from kimi_ui.log.store import LogError
 from kimi_ui.log.writer import LogWriter
 from tests.support.log import store, writing
 from tests.support.turns import attempt, ended, tokens, turn

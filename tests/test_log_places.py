@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from kimi_ui.log import writer as writer_module
-from kimi_ui.log.files import LogError
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.sqlite import schema
+from kimi_ui.log.store import LogError
 from kimi_ui.log.writer import LogWriter
 from tests.support.log import store, writing
 from tests.support.turns import attempt, ended, tokens, turn

@@ -21,8 +21,8 @@ from kimi_ui.core.budget import Budget
 from kimi_ui.log import measured
 from kimi_ui.log.budgets import BudgetLog
 from kimi_ui.log.conversation_settings import SettingsLog
+from kimi_ui.log.costs import spent_on_day
 from kimi_ui.log.reader import LogReader
-from kimi_ui.log.spent import spent_on_day
 from kimi_ui.log.sqlite import schema
 from kimi_ui.log.sqlite.migrations import SET, migrations
 from tests.support.log import store, writing

@@ -81,9 +81,8 @@ def test_promoted_reasoning_is_the_answer_and_no_number_changes(tmp_path: Path, 
         run.engine.send("And then?", conversation_id=turn.conversation_id)
         until(lambda: model.requests)
         assert model.requests[0].messages[:2] == (Message("user", "What is it?"), Message("assistant", TEXT))
-        with run.reader.connect() as db:
-            found = db.execute("SELECT part FROM search_documents WHERE attempt_id = ?", [before["attempt_id"]])
-            assert sorted(part for (part,) in found) == ["answer", "reasoning"]
+        query = "SELECT part FROM search_documents WHERE attempt_id = :attempt_id ORDER BY part"
+        assert run.reader.rows(query, attempt_id=before["attempt_id"]) == [("answer",), ("reasoning",)]
 
 
 def test_an_export_without_reasoning_keeps_what_became_the_answer(tmp_path: Path) -> None:

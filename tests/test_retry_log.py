@@ -55,11 +55,11 @@ def assert_stored_once(path: Path, turn: TurnLog, cut_off: int = 0) -> None:
     back = LogReader(path).turn(turn.turn_id)
     assert back is not None
     assert by_attempt(back.entries) == by_attempt(turn.entries)
-    with LogReader(path).connect() as db:
-        stored = db.execute("SELECT sum(n_events) FROM events WHERE turn_id = ?", (turn.turn_id,)).fetchone()[0]
-        rows = db.execute("SELECT attempt_no, status, answer FROM attempts WHERE lane = 'a' ORDER BY 1").fetchall()
+    reader = LogReader(path)
+    ((stored,),) = reader.rows("SELECT sum(n_events) FROM events WHERE turn_id = :turn_id", turn_id=turn.turn_id)
+    rows = reader.rows("SELECT attempt_no, status, answer FROM attempts WHERE lane = 'a' ORDER BY 1")
     assert stored == len(turn.entries) - len(by_attempt(turn.entries)) - cut_off  # an attempt's first entry is its row
-    assert [tuple(row) for row in rows] == [(1, "ok", "first"), (2, "ok", "second")]
+    assert rows == [(1, "ok", "first"), (2, "ok", "second")]
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from kimi_ui.core.attempt import Attempt
 from kimi_ui.core.budget import Budget, Spent
 from kimi_ui.core.events import Answer, Event, Usage
 from kimi_ui.log.budgets import BudgetLog
+from kimi_ui.log.costs import spent_on, spent_on_day
 from kimi_ui.log.reader import LogReader
-from kimi_ui.log.spent import spent_on, spent_on_day
 from tests.support.log import store, writing
 from tests.support.turns import Timed, attempt, ended, turn
 
@@ -75,9 +75,10 @@ def test_what_was_deleted_was_spent_all_the_same(tmp_path: Path) -> None:
         assert spent_on(reader, ["gone"]) == Spent()
         writer.delete_conversation("kept", "me").result()
         assert spent_on_day(reader, "me", TODAY) == (usd(2 * EACH_USD), 1, 0)
-    with reader.connect() as db:
-        left = [tuple(row) for row in db.execute("SELECT * FROM spent_deleted")]
-    assert left == [("me", TODAY, usd(EACH_USD), 1, 0), ("me", TODAY, usd(EACH_USD), 0, 0)]
+    assert reader.rows("SELECT * FROM spent_deleted") == [
+        ("me", TODAY, usd(EACH_USD), 1, 0),
+        ("me", TODAY, usd(EACH_USD), 0, 0),
+    ]
 
 
 def test_a_budget_is_known_at_once_and_after_a_restart_and_is_in_nobody_elses_copy(tmp_path: Path) -> None:

@@ -50,8 +50,7 @@ class Setting:
         return vote
 
     def rows(self, view: str) -> list[tuple[Any, ...]]:
-        with self.reader.connect() as db:
-            return [tuple(row) for row in db.execute(f"SELECT * FROM {view}")]
+        return self.reader.rows(f"SELECT * FROM {view}")
 
     def close(self) -> None:
         self.engine.close()
@@ -183,8 +182,7 @@ def test_votes_go_with_their_turn(setting: Setting) -> None:
     setting.writer.close()
     copy = setting.reader.path.with_name("copy.sqlite3")
     setting.reader.copy(copy, owner="somebody else")
-    with LogReader(copy).connect() as db:
-        assert db.execute("SELECT count(*) FROM votes").fetchone()[0] == 0
+    assert LogReader(copy).rows("SELECT * FROM votes") == []
     assert len(setting.rows("votes")) == 1
 
 

@@ -14,7 +14,7 @@ from ..core.estimate import Estimate, Total, Typical, estimate, total
 from ..core.lane import LaneSpec
 from ..core.turn import TurnLog
 from ..engine import Engine
-from ..log.typical import typical
+from ..log.costs import typical
 from ..turns import Turns
 from .token_counts import TokenCounts
 

@@ -17,7 +17,7 @@ from ..core.branches import tree
 from ..core.budget import Budget, Limit, Spent, question
 from ..core.estimate import Total, together
 from ..log.budgets import BudgetLog
-from ..log.spent import spent_on, spent_on_day
+from ..log.costs import spent_on, spent_on_day
 from ..turns import Turns
 from .estimates import Estimates
 

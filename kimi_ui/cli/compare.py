@@ -80,7 +80,7 @@ def prompt_of(given: str) -> str:
 
 def print_result(turn: TurnLog, reader: LogReader, as_json: bool = False) -> list[dict[str, Any]]:
     """Print every lane's result, in lanes' order, and return the rows. A turn of another log is measured here."""
-    from ..log.files import LogError
+    from ..log.store import LogError
     from .compare_view import block
 
     fold = turn.fold()

@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..log.history import head_of
+    from ..log.conversations import head_of
     from ..view.export import export
     from .open_app import log_reader
 

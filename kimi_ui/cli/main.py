@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"{what}. Check the path, its rights and the room on the disk.")
         return 2
     except Exception as error:
-        from ..log.files import LogError  # half a second that nobody should wait for a --help
+        from ..log.store import LogError  # half a second that nobody should wait for a --help
 
         if not isinstance(error, LogError):
             raise

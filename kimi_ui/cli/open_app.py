@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from ..config import Settings, read_environment
 from ..engine import Engine
-from ..log.files import LogError, LogUnusable, check_place
 from ..log.reader import LogReader
+from ..log.store import LogError, LogUnusable
 from ..log.writer import LogWriter
 from ..process import stamp_promptly
 from ..providers.roster import Roster
@@ -55,8 +55,7 @@ def log_reader(settings: Settings) -> LogReader:
     reader = LogReader(settings.db)
     if not settings.db.exists():
         return reader
-    check_place(settings.db)
-    if settings.db.stat().st_size and not reader.is_log():
+    if not reader.is_log():
         raise CommandError(f"{settings.db} is no log of Kimi UI. Check --db.")
     writer = LogWriter(settings.db, begins_anew=False)
     try:

@@ -25,10 +25,9 @@ class BudgetLog:
         """A person's budget; no limits where none was set. Reads the log, so it may block."""
         if owner in self._set:
             return self._set[owner]
-        query = "SELECT day_usd, conversation_usd FROM budgets WHERE owner = ? ORDER BY number DESC LIMIT 1"
-        with self._reader.connect() as db:
-            row = db.execute(query, (owner,)).fetchone()
-        return Budget(*row) if row else Budget()
+        query = "SELECT day_usd, conversation_usd FROM budgets WHERE owner = :owner ORDER BY number DESC LIMIT 1"
+        rows = self._reader.rows(query, owner=owner)
+        return Budget(*rows[0]) if rows else Budget()
 
     def keep(self, owner: str, budget: Budget) -> None:
         """Set it, from any thread."""

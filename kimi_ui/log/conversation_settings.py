@@ -59,10 +59,9 @@ class SettingsLog:
         return settings
 
     def _read(self, conversation_id: str) -> ConversationSettings:
-        query = "SELECT settings FROM conversation_settings WHERE conversation_id = ? ORDER BY number DESC LIMIT 1"
-        with self._reader.connect() as db:
-            row = db.execute(query, (conversation_id,)).fetchone()
+        query = "SELECT settings FROM conversation_settings WHERE conversation_id = :id ORDER BY number DESC LIMIT 1"
+        rows = self._reader.rows(query, id=conversation_id)
         try:
-            return read(orjson.loads(row["settings"])) if row else ConversationSettings()
+            return read(orjson.loads(rows[0][0])) if rows else ConversationSettings()
         except (ValueError, SettingsError):
             return ConversationSettings()  # written by another version: nothing of it can be used

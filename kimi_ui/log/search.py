@@ -9,16 +9,16 @@ for in the texts themselves. What the lanes of a blind turn wrote is not found b
 from __future__ import annotations
 
 import re
-import sqlite3
 import unicodedata
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .reader import LogReader
+from .sqlite.search import all_like, in_index, in_texts
+from .store import Rows
 
 MAX_QUERY_CHARS = 200
 MAX_TERMS = 12
-MIN_PREFIX_CHARS = 3  # a shorter beginning is that of so many words that looking them all up takes seconds
 SNIPPET_CHARS = 130
 
 _TERM = re.compile(r'"([^"]*)"?|([^\s"]+)')
@@ -59,72 +59,26 @@ def search(reader: LogReader, owner: str, text: str, limit: int = 30) -> list[Ma
     terms = [term.encode(errors="replace").decode() for term in terms_of(text)]
     if not terms:
         return []
+    by_words = not any(_NO_SPACES.search(term) for term in terms)
+    marks = [_words(term) if by_words else re.escape(term) for term in terms]
     matches: dict[str, Match] = {}
-    with reader.connect() as db:
-        find = _in_texts if any(_NO_SPACES.search(term) for term in terms) else _in_index
-        for match in (*_in_titles(db, owner, terms, limit), *find(db, owner, terms, limit)):
-            matches.setdefault(match.conversation_id, match)
+    with reader.snapshot() as log:
+        for conversation_id, title in _in_titles(log, owner, terms, limit):
+            snippet = _marked(title, [re.escape(term) for term in terms])
+            matches[conversation_id] = Match(conversation_id, title, "title", "", "", snippet)
+        found = in_index(log, owner, terms, limit) if by_words else in_texts(log, owner, list(map(_like, terms)), limit)
+        for id, title, part, turn_id, label, text in found:
+            matches.setdefault(id, Match(id, title, part, turn_id, label, _marked(text, marks)))
     return list(matches.values())[:limit]
 
 
-def _in_titles(db: sqlite3.Connection, owner: str, terms: list[str], limit: int) -> Iterator[Match]:
+def _in_titles(log: Rows, owner: str, terms: list[str], limit: int) -> Iterator[tuple[Any, ...]]:
+    condition, values = all_like("title", list(map(_like, terms)))
     query = f"""
         SELECT conversation_id, title FROM conversations
-        WHERE owner = ? AND {_all_like("title", terms)} ORDER BY created_at_utc DESC LIMIT ?
+        WHERE owner = :owner AND {condition} ORDER BY created_at_utc DESC LIMIT :limit
     """
-    for conversation_id, title in db.execute(query, (owner, *map(_like, terms), limit)).fetchall():
-        yield Match(conversation_id, title, "title", "", "", _marked(title, [re.escape(term) for term in terms]))
-
-
-_DOCUMENTS = """
-    SELECT d.document_id, d.part, d.turn_id, c.conversation_id, c.title, coalesce(a.label, '') AS label {more}
-    FROM {source}
-    JOIN turns t ON t.turn_id = d.turn_id
-    JOIN conversations c ON c.conversation_id = t.conversation_id
-    LEFT JOIN attempts a ON a.attempt_id = d.attempt_id
-    WHERE {condition} AND t.owner = ?
-      AND (d.attempt_id IS NULL OR t.slots = '' OR EXISTS (SELECT 1 FROM votes v WHERE v.turn_id = t.turn_id))
-    ORDER BY {newest} DESC
-"""
-
-
-def _in_index(db: sqlite3.Connection, owner: str, terms: list[str], limit: int) -> Iterator[Match]:
-    match = " ".join('"' + term.replace('"', '""') + '"' for term in terms)
-    if len(terms[-1]) >= MIN_PREFIX_CHARS or not terms[-1].isascii():
-        match += " *"
-    source = "search s CROSS JOIN search_documents d ON d.document_id = s.rowid"
-    order = "s.rowid"  # as the index yields them: no sort
-    query = _DOCUMENTS.format(more="", source=source, condition="search MATCH ?", newest=order)
-    for row in _newest_of_each(db.execute(query, (match, owner)), limit):
-        # Not FTS5's snippet(): it would look the words up in the whole index again, for every row.
-        text = db.execute("SELECT text FROM search_texts WHERE document_id = ?", (row["document_id"],)).fetchone()[0]
-        yield _match(row, _marked(text, [_words(term) for term in terms]))
-
-
-def _in_texts(db: sqlite3.Connection, owner: str, terms: list[str], limit: int) -> Iterator[Match]:
-    condition = _all_like("d.text", terms)
-    query = _DOCUMENTS.format(more=", d.text", source="search_texts d", condition=condition, newest="d.document_id")
-    for row in _newest_of_each(db.execute(query, (*map(_like, terms), owner)), limit):
-        yield _match(row, _marked(row["text"], [re.escape(term) for term in terms]))
-
-
-def _newest_of_each(rows: sqlite3.Cursor, limit: int) -> list[sqlite3.Row]:
-    """The first row of each conversation, of so many conversations; the rest is not even looked at."""
-    found: dict[str, sqlite3.Row] = {}
-    for row in rows:
-        found.setdefault(row["conversation_id"], row)
-        if len(found) == limit:
-            break
-    rows.close()
-    return list(found.values())
-
-
-def _match(row: sqlite3.Row, snippet: tuple[Piece, ...]) -> Match:
-    return Match(row["conversation_id"], row["title"], row["part"], row["turn_id"], row["label"], snippet)
-
-
-def _all_like(column: str, terms: list[str]) -> str:
-    return " AND ".join([rf"{column} LIKE ? ESCAPE '\'"] * len(terms))
+    return log.rows(query, owner=owner, limit=limit, **values)
 
 
 def _like(term: str) -> str:

@@ -1,272 +1,135 @@
-"""The writing connection: opened safely, brought up to date, swept; then batches of ops, one transaction each.
+"""What keeps the log: the contract between the log's code and a database, and how the database may fail.
 
-Used by one thread. Knows nothing of turns in memory and of threads: that is ``writer``'s part.
+``sqlite.Store`` and ``sqlite.Source`` are the ones there are. All other modules here speak SQL that PostgreSQL shares,
+with ``:name`` parameters, and know neither connections nor cursors, so a second pair can stand beside them.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterable
-from contextlib import closing
-from itertools import islice
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
-from filelock import Timeout
-from sqlite_utils import Database
-
-from ..core.attempt import AttemptFold
-from .erase import erase_step
-from .files import (
-    LOCK_WAIT_S,
-    OTHER_PLACE,
-    START_WAIT_S,
-    Identity,
-    LogError,
-    LogFiles,
-    LogUnusable,
-    append_ops,
-    check_place,
-    is_unreadable,
-    read_ops,
-)
-from .records import Op, final_op, whole_events
-from .sqlite.migrations import SET
-from .sqlite.schema import migrate, unknown_migrations
-
-BATCH_OPS = 500
-Result = TypeVar("Result")
-
-# The database cannot be written now: busy, full, gone, damaged. The ops can be tried again.
-CANNOT_WRITE = (sqlite3.Error, Timeout, OSError)
-REPLACED = "The log's file was removed or replaced while Kimi UI was running: what it held is not in the new one."
-# This row will never be taken, whatever the state of the database.
-REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, ValueError)
+if TYPE_CHECKING:
+    from .records import Op
 
 
-class LogReplaced(sqlite3.OperationalError):
-    """The file at the log's path is no longer the one that was opened: what is written to that one nobody reads."""
+class LogError(Exception):
+    """The log cannot be used. ``message`` says why in one sentence, ``remedy`` what to do."""
 
-    def __init__(self) -> None:
-        super().__init__("its file was removed or replaced")
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(f"{message} {remedy}")
+        self.message = message
+        self.remedy = remedy
 
 
-class Store:
-    """The log as its one writer sees it. ``notice`` is a sentence about what the person should know, else empty.
+class LogUnusable(LogError):
+    """The file there is damaged, is not a log, or was written by a newer version."""
 
-    ``begins_anew``: whether a log that cannot be used may be set aside, so that a new one is begun.
+
+class LogUnreadable(LogError):
+    """The log is locked or damaged and cannot be read."""
+
+
+class CannotWrite(Exception):
+    """The store takes no writes at present (busy, full, gone, damaged). Nothing was written; it can be tried again."""
+
+
+class LogReplaced(CannotWrite):
+    """The log that was opened has been removed or replaced: nobody would read what is written to it."""
+
+
+class Rows(Protocol):
+    """One state of the log, to be read: later queries see what the first one saw.
+
+    A list among ``values`` is spread: ``lane IN :lanes`` takes any number of lanes.
     """
 
-    def __init__(self, files: LogFiles, begins_anew: bool = True) -> None:
-        self.notice = ""
-        self.was_replaced = False  # since it was opened
-        self._files = files
-        self._begins_anew = begins_anew
-        self._connection: sqlite3.Connection | None = None
-        self._identity: Identity = (None, None)  # of the files behind the connection
+    def rows(self, sql: str, **values: Any) -> Iterator[tuple[Any, ...]]:
+        """The query's rows, read as they are taken."""
+        ...
+
+    def records(self, sql: str, **values: Any) -> Iterator[dict[str, Any]]:
+        """The same, each row by the names of its columns."""
+        ...
+
+    def columns(self, name: str) -> list[str]:
+        """The columns of a table or view."""
+        ...
+
+
+class Transaction(Rows, Protocol):
+    """A change of the log, kept whole or not at all."""
+
+    def execute(self, sql: str, **values: Any) -> None: ...
+
+
+class Store(Protocol):
+    """The writing side, used by one thread. ``notice``: a sentence about the log for the person, else empty.
+
+    ``was_replaced``: a new log was begun since this one was opened. ``spill``: where rows go while none can be written.
+    """
+
+    notice: str
+    was_replaced: bool
+    spill: Path
 
     def open(self) -> None:
-        """Open, migrate, write what dead processes could not, close what they left open. Raises ``LogError``.
+        """Open it, bring it up to date, and complete what dead processes left. Raises ``LogError``."""
+        ...
 
-        A database that is damaged, or of a newer version, is set aside under another name and a new one begun, if that
-        is allowed; else this raises ``LogUnusable``, as it does for a file that this program never wrote.
-        """
-        files = self._files
-        check_place(files.path)
-        if _is_foreign(files):
-            raise LogUnusable(f"{files.path} is no log of Kimi UI.", OTHER_PLACE)
-        files.prepare()
-        files.live()
-        try:
-            trouble, word = self._try_open()
-            if trouble and not self._begins_anew:
-                raise LogUnusable(f"The log {files.path} {trouble}.", "Check --db.")
-            if trouble:
-                if files.others_running():
-                    raise LogError(
-                        f"The log {files.path} {trouble}, and another process uses it.", "End that one first."
-                    )
-                aside = files.set_aside(word)
-                self.notice = f"The log {trouble}: it was kept as {aside.name} and a new one was begun."
-                files.prepare()
-                trouble, _ = self._try_open()
-            if trouble:
-                raise LogError(f"The log {files.path} {trouble}.", OTHER_PLACE)
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        self._disconnect()
-        self._files.leave()
+    def close(self) -> None: ...
 
     def reconnect(self) -> None:
-        """A fresh connection after a failure. Where the file was removed or replaced, what is there now is brought up
-        to date, or a new one begun, as at the start. Raises one of ``CANNOT_WRITE``.
-        """
-        files = self._files
-        self._disconnect()
-        if files.identity()[0] == self._identity[0]:
-            self._connect().execute("SELECT 1 FROM sqlite_master")  # which makes a write-ahead log
-            self._identity = files.identity()
-            return
-        files.part(self._identity)
-        if _is_foreign(files):
-            raise sqlite3.OperationalError(f"{files.path} is no log of Kimi UI")
-        try:
-            files.prepare()
-            files.live()
-        except LogError as error:
-            raise sqlite3.OperationalError(error.message) from error
-        if newer := self._connect_and_migrate():
-            raise sqlite3.OperationalError(f"it {newer}")
-        self.notice, self.was_replaced = REPLACED, True
+        """Try again after a failure; begins a new log where the old one has gone. Raises ``CannotWrite``."""
+        ...
 
     def write(self, ops: Iterable[Op]) -> None:
-        """All ops in one transaction, durable on return. Raises one of ``CANNOT_WRITE``: then none is written.
+        """All of it, durable on return; rows refused for what they hold are set aside. Raises ``CannotWrite``."""
+        ...
 
-        Rows that the database refuses for what they are go to the rejected file instead.
+    def change(self, work: Callable[[Transaction], set[str]]) -> set[str]:
+        """``work`` in one transaction, durable on return; returns the ids of what it deleted, as ``work`` does.
+
+        Raises ``CannotWrite``, and what ``work`` raises: then nothing has changed.
         """
-        refused: list[Op] = []
-
-        def insert(connection: sqlite3.Connection) -> None:
-            for op in ops:
-                try:
-                    connection.execute(op.sql, op.row)
-                except REFUSED:
-                    refused.append(op)
-
-        self.change(insert)
-        if refused:
-            append_ops(self._files.rejected, refused)
-            self.notice = f"The log refused {len(refused)} rows; they are kept in {self._files.rejected.name}."
-
-    def change(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """``work`` in one transaction, durable on return; what it raises undoes it. Raises one of ``CANNOT_WRITE``."""
-        connection = self._connected()
-        with self._files.write_lock.acquire(timeout=LOCK_WAIT_S, poll_interval=0.01):
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-            return result
+        ...
 
     def erase_step(self) -> bool:
-        """One step of overwriting deleted text (see ``erase``); True when done. Raises one of ``CANNOT_WRITE``."""
-        connection = self._connected()
-        with self._files.write_lock.acquire(timeout=LOCK_WAIT_S, poll_interval=0.01):
-            return erase_step(connection)
-
-    def replay(self, spill: Path) -> None:
-        """Write what a spill file holds, then remove it. Raises one of ``CANNOT_WRITE``; what was written stays."""
-        ops = read_ops(spill)
-        while batch := list(islice(ops, BATCH_OPS)):
-            self.write(batch)
-        spill.unlink()
-
-    def _try_open(self) -> tuple[str, str]:
-        """Open; ``(what is wrong with the file, a word for its new name)``, empty if nothing is."""
-        files = self._files
-        try:
-            if newer := self._connect_and_migrate():
-                return newer, "newer"
-            for spill in files.abandoned_spills():
-                self.replay(spill)
-            self._sweep()
-            files.others_running()  # clears away what dead processes left
-        except CANNOT_WRITE as error:
-            self._disconnect()
-            if isinstance(error, sqlite3.Error) and is_unreadable(error):
-                return "was damaged", "corrupt"
-            raise LogError(f"The log {files.path} cannot be opened ({error}).", "Choose another with --db.") from error
-        return "", ""
-
-    def _connect_and_migrate(self) -> str:
-        """Connect and bring the file up to date; that it is of a newer version, if it is: then there is no connection.
-
-        Raises one of ``CANNOT_WRITE``.
-        """
-        connection = self._connect()
-        with self._files.write_lock.acquire(timeout=START_WAIT_S):
-            if newer := unknown_migrations(Database(connection)):
-                self._disconnect()  # before the file gets another name
-                return f"was written by a newer Kimi UI ({', '.join(newer)})"
-            migrate(connection)
-        self._identity = self._files.identity()
-        return ""
-
-    def _connect(self) -> sqlite3.Connection:
-        self._disconnect()
-        self._connection = _connect(self._files.path)
-        return self._connection
-
-    def _connected(self) -> sqlite3.Connection:
-        """The connection, if it still leads to the log's file. Raises ``LogReplaced``, ``sqlite3.OperationalError``."""
-        if self._connection is None:
-            raise sqlite3.OperationalError("no connection")
-        if self._files.identity()[0] != self._identity[0]:
-            raise LogReplaced
-        return self._connection
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _sweep(self) -> None:
-        """End the attempts that dead processes left open as ``interrupted``, with the text that was stored of them."""
-        assert self._connection is not None
-        boots = self._connection.execute("SELECT DISTINCT boot_id FROM attempts WHERE status = 'open'").fetchall()
-        for (boot_id,) in boots:
-            if self._files.is_running(boot_id):
-                continue
-            query = "SELECT attempt_id FROM attempts WHERE status = 'open' AND boot_id = ?"
-            left_open = self._connection.execute(query, (boot_id,)).fetchall()
-            finals = (final_op(id, self._stored_fold(id), status="interrupted") for (id,) in left_open)
-            while batch := list(islice(finals, BATCH_OPS)):
-                self.write(batch)
-
-    def _stored_fold(self, attempt_id: str) -> AttemptFold:
-        """What the stored events of an attempt add up to."""
-        assert self._connection is not None
-        fold = AttemptFold()
-        rows = self._connection.execute("SELECT payload FROM events WHERE attempt_id = ? ORDER BY seq", (attempt_id,))
-        for (payload,) in rows:
-            for t_ns, event in whole_events(payload):
-                fold.apply(t_ns, event)
-        return fold
+        """Overwrite some of what was deleted; True when nothing of it is left. Raises ``CannotWrite``."""
+        ...
 
 
-def _is_foreign(files: LogFiles) -> bool:
-    """True if what lies there is another program's: a database without our tables, or no database at all.
+class Source(Protocol):
+    """The reading side. Any thread may call it."""
 
-    What cannot be read counts as a damaged log if it has been locked as one, which leaves the lock file beside it.
-    """
-    if not files.path.is_file() or not files.path.stat().st_size:
-        return False
-    try:
-        mode = "mode=ro" if files.wal.exists() else "mode=ro&immutable=1"  # else SQLite would put a -wal beside it
-        with closing(sqlite3.connect(f"{files.path.as_uri()}?{mode}", uri=True, timeout=LOCK_WAIT_S)) as db:
-            names = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
-            if "_sqlite_migrations" not in names:
-                return bool(names)
-            sets = {name for (name,) in db.execute("SELECT migration_set FROM _sqlite_migrations")}
-            return bool(sets) and SET not in sets
-    except sqlite3.Error as error:
-        return is_unreadable(error) and not files.was_locked
+    def snapshot(self) -> AbstractContextManager[Rows]:
+        """One state of the log; an empty one where there is no log. Raises ``LogUnreadable``, also while it is read."""
+        ...
+
+    def is_log(self) -> bool:
+        """Whether what is there is a log, or may become one. Raises ``LogError``."""
+        ...
+
+    def is_older(self) -> bool:
+        """Whether it must be brought up to date before it can be read. Raises ``LogUnreadable``."""
+        ...
+
+    def copy(self, target: Path, owner: str | None) -> None:
+        """A copy as one SQLite file, of one owner's conversations where given. ``target`` must not exist."""
+        ...
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    """A connection that writes durably: a committed row survives a power cut on a disk that honours fsync."""
-    connection = sqlite3.connect(path, timeout=LOCK_WAIT_S, isolation_level=None)
-    try:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
-            connection.execute(f"PRAGMA {pragma}")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+def spread(sql: str, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The statement with a parameter for each item of a list; an empty list becomes ``(NULL)``: nothing is in that."""
+    single: dict[str, Any] = {}
+    for name, value in values.items():
+        if not isinstance(value, list | tuple | set | frozenset):
+            single[name] = value
+            continue
+        items = {f"{name}_{i}": item for i, item in enumerate(value)}
+        sql = re.sub(rf":{name}\b", f"({', '.join(f':{item}' for item in items) or 'NULL'})", sql)
+        single |= items
+    return sql, single

@@ -32,7 +32,8 @@ visible AS (  -- reasoning that is counted but hidden by the provider cannot be 
 ),
 checked AS (  -- "reasoning" that is in fact the answer; counts that are ten times off the text
     SELECT *,
-        (2 * told_visible < local_output_tokens AND told_visible < told_output) IS TRUE AS false_reasoning
+        CASE WHEN 2 * told_visible < local_output_tokens AND told_visible < told_output
+             THEN TRUE ELSE FALSE END AS false_reasoning
     FROM visible
 ),
 compared AS (
@@ -42,10 +43,10 @@ compared AS (
 ),
 judged AS (
     SELECT *,
-        (abs(seen_by_server - local_output_tokens) > 40
-         AND (seen_by_server > 10 * local_output_tokens OR local_output_tokens > 10 * seen_by_server)
-        ) IS TRUE AS false_output,
-        (told_input > 10 * estimated_input + 1000) IS TRUE AS false_input
+        CASE WHEN abs(seen_by_server - local_output_tokens) > 40
+              AND (seen_by_server > 10 * local_output_tokens OR local_output_tokens > 10 * seen_by_server)
+             THEN TRUE ELSE FALSE END AS false_output,
+        CASE WHEN told_input > 10 * estimated_input + 1000 THEN TRUE ELSE FALSE END AS false_input
     FROM compared
 ),
 believed AS (
@@ -117,29 +118,30 @@ totals AS (
 ),
 summed AS (
     SELECT *,
-        -- Unknown if a child that wrote text is unknown.
+        -- Unknown if a child that wrote text is unknown. Subqueries, not one join of sums: with that SQLite adds up all
+        -- heavy runs to look at one attempt (60 ms instead of 0.2 with 2,000 runs; all attempts: 0.26 s instead of 0.44).
         CASE WHEN NOT heavy THEN output_tokens
-             ELSE (SELECT CASE WHEN count(*) FILTER (WHERE c.n_chunks > 0 AND c.output_tokens IS NULL) = 0
-                               THEN sum(c.output_tokens) END
-                   FROM attempt_counts c WHERE c.parent_id = totals.attempt_id)
+             WHEN NOT EXISTS (SELECT 1 FROM attempt_counts c
+                              WHERE c.parent_id = totals.attempt_id AND c.n_chunks > 0 AND c.output_tokens IS NULL)
+             THEN (SELECT sum(c.output_tokens) FROM attempt_counts c WHERE c.parent_id = totals.attempt_id)
         END AS all_output,
         CASE WHEN NOT heavy THEN input_tokens
-             ELSE (SELECT CASE WHEN count(*) FILTER (WHERE c.n_chunks > 0 AND c.input_tokens IS NULL) = 0
-                               THEN sum(c.input_tokens) END
-                   FROM attempt_counts c WHERE c.parent_id = totals.attempt_id)
+             WHEN NOT EXISTS (SELECT 1 FROM attempt_counts c
+                              WHERE c.parent_id = totals.attempt_id AND c.n_chunks > 0 AND c.input_tokens IS NULL)
+             THEN (SELECT sum(c.input_tokens) FROM attempt_counts c WHERE c.parent_id = totals.attempt_id)
         END AS all_input,
         CASE WHEN NOT heavy THEN reasoning_tokens
-             ELSE (SELECT CASE WHEN count(*) FILTER (WHERE c.n_chunks > 0 AND c.reasoning_tokens IS NULL) = 0
-                               THEN sum(c.reasoning_tokens) END
-                   FROM attempt_counts c WHERE c.parent_id = totals.attempt_id)
+             WHEN NOT EXISTS (SELECT 1 FROM attempt_counts c
+                              WHERE c.parent_id = totals.attempt_id AND c.n_chunks > 0 AND c.reasoning_tokens IS NULL)
+             THEN (SELECT sum(c.reasoning_tokens) FROM attempt_counts c WHERE c.parent_id = totals.attempt_id)
         END AS all_reasoning,
         CASE WHEN NOT heavy THEN cached_input_tokens
              ELSE (SELECT sum(c.cached_input_tokens) FROM attempt_counts c WHERE c.parent_id = totals.attempt_id)
         END AS all_cached,
         CASE WHEN NOT heavy THEN cost_usd
-             ELSE (SELECT CASE WHEN count(*) FILTER (WHERE c.n_chunks > 0 AND c.cost_usd IS NULL) = 0
-                               THEN sum(c.cost_usd) END
-                   FROM attempt_counts c WHERE c.parent_id = totals.attempt_id)
+             WHEN NOT EXISTS (SELECT 1 FROM attempt_counts c
+                              WHERE c.parent_id = totals.attempt_id AND c.n_chunks > 0 AND c.cost_usd IS NULL)
+             THEN (SELECT sum(c.cost_usd) FROM attempt_counts c WHERE c.parent_id = totals.attempt_id)
         END AS all_cost,
         CASE WHEN NOT heavy THEN own_cold_start
              ELSE (SELECT max(c.own_cold_start) FROM attempt_counts c WHERE c.parent_id = totals.attempt_id)
@@ -311,8 +313,9 @@ WITH
 used AS (  -- trajectories whose answer could be used, with the moment each ended since heavy was sent
     SELECT c.parent_id AS attempt_id, c.k_index,
            c.last_token_ns AS e2e_ns, c.sent_ns - h.sent_ns + c.end_ns AS ended_ns,
-           row_number() OVER (PARTITION BY c.parent_id ORDER BY c.last_token_ns) AS place,
-           row_number() OVER (PARTITION BY c.parent_id ORDER BY c.last_token_ns DESC) AS place_from_end,
+           row_number() OVER (PARTITION BY c.parent_id ORDER BY c.last_token_ns NULLS FIRST, c.k_index) AS place,
+           row_number() OVER (PARTITION BY c.parent_id ORDER BY c.last_token_ns DESC NULLS LAST, c.k_index)
+               AS place_from_end,
            count(*) OVER (PARTITION BY c.parent_id) AS k_ok
     FROM attempts c JOIN attempts h ON h.attempt_id = c.parent_id
     WHERE c.role = 'trajectory' AND c.status = 'ok'

@@ -1,13 +1,12 @@
 """Votes in the log: one row for every verdict, the last of a turn counts; and which turns were sent blind.
 
 Every verdict is kept, since one that was changed after the names were known is another thing than the blind one before
-it. Votes go with their turn when that is deleted. What follows from them are the views ``vote_outcomes``,
-``lane_votes`` and ``vote_pairs``.
+it. Votes go with their turn when that is deleted. What follows from them are the views ``vote_outcomes`` and
+``pair_outcomes``, and their counts ``lane_votes`` and ``vote_pairs``.
 """
 
 from __future__ import annotations
 
-import sqlite3
 import uuid
 from typing import Any
 
@@ -15,6 +14,7 @@ import orjson
 
 from ..core.vote import Vote
 from .records import Op
+from .store import Rows
 
 
 def vote_op(turn_id: str, vote: Vote) -> Op:
@@ -31,9 +31,10 @@ def vote_op(turn_id: str, vote: Vote) -> Op:
     return Op("votes", row)
 
 
-def last_vote(db: sqlite3.Connection, turn_id: str) -> Vote | None:
+def last_vote(log: Rows, turn_id: str) -> Vote | None:
     """The verdict that counts; None if there was none."""
-    row = db.execute("SELECT * FROM votes WHERE turn_id = ? ORDER BY number DESC LIMIT 1", (turn_id,)).fetchone()
+    query = "SELECT * FROM votes WHERE turn_id = :turn_id ORDER BY number DESC LIMIT 1"
+    row = next(log.records(query, turn_id=turn_id), None)
     if row is None:
         return None
     return Vote(

@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 import math
 import queue
-import sqlite3
 import threading
 import time
 import uuid
@@ -30,10 +29,11 @@ from ..core.attempt import Attempt, AttemptFold
 from ..core.events import End, Entry, Event, Opened, Promoted
 from ..core.turn import TurnLog
 from ..tokenizers import counter
-from .erase import delete_conversation, rename_conversation
-from .files import LogError, LogFiles, append_ops
+from .conversations import delete_conversation, rename_conversation
 from .records import Op, attempt_op, conversation_op, events_op, final_op, promote_op, sent_op, turn_op
-from .store import CANNOT_WRITE, LogReplaced, Store
+from .spill import append_ops, replay
+from .sqlite.store import Store as SqliteStore
+from .store import CannotWrite, LogError, LogReplaced, Store, Transaction
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class _Job:
     ops: list[Op] = field(default_factory=list)
     checkpoint: bool = False
     stop: bool = False
-    change: Callable[[sqlite3.Connection], set[str]] | None = None  # returns the ids of what it deleted
+    change: Callable[[Transaction], set[str]] | None = None  # returns the ids of what it deleted
 
 
 class LogWriter:
@@ -87,8 +87,7 @@ class LogWriter:
     def __init__(self, path: str | Path, begins_anew: bool = True) -> None:
         self.path = Path(path)
         self.boot_id = uuid.uuid4().hex[:16]
-        self._files = LogFiles(self.path, self.boot_id)
-        self._store = Store(self._files, begins_anew)
+        self._store: Store = SqliteStore(self.path, self.boot_id, begins_anew)
         self._jobs: queue.SimpleQueue[_Job | _Followed] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._opened: Future[None] = Future()
@@ -108,7 +107,7 @@ class LogWriter:
         """One sentence for the page if the log is not as it should be, else empty."""
         if not self._failing:
             return self._store.notice
-        kept = "in memory only" if self._unspilled else f"in {self._files.spill.name}"
+        kept = "in memory only" if self._unspilled else f"in {self._store.spill.name}"
         return f"The log cannot be written ({self._failing}). Nothing is lost: turns are kept {kept} until it can."
 
     def start(self) -> None:
@@ -153,7 +152,7 @@ class LogWriter:
     def delete_conversation(self, conversation_id: str, owner: str) -> Future[None]:
         """Delete its turns and all that belongs to them; its running turns must have been stopped.
 
-        When the future resolves nothing of it can be read; its bytes are overwritten in the moments after (``erase``).
+        When the future resolves nothing of it can be read; the store overwrites its bytes in the moments after.
         The future raises as ``rename_conversation`` does.
         """
 
@@ -239,7 +238,7 @@ class LogWriter:
             if deleted := self._store.change(job.change):
                 self._gone |= deleted
                 self._erase_at = 0.0
-        except CANNOT_WRITE as error:
+        except CannotWrite as error:
             if not isinstance(error, LogReplaced):  # the next write looks after that
                 self._fail(error)
             job.future.set_exception(LogError(f"The log cannot be written ({error}).", "Try again once it can."))
@@ -253,7 +252,7 @@ class LogWriter:
         try:
             done = self._store.erase_step()
             self._erase_at = math.inf if done else time.monotonic() + ERASE_PAUSE_S
-        except CANNOT_WRITE:
+        except CannotWrite:
             self._erase_at = time.monotonic() + RETRY_S
 
     def _take_jobs(self, wait_s: float) -> list[_Job]:
@@ -344,10 +343,10 @@ class LogWriter:
                 ops = [*self._begin_again(), *(op for op in ops if op.table != "events")]
                 if self._recover():
                     return self._write(ops)
-            except CANNOT_WRITE as error:
+            except CannotWrite as error:
                 self._fail(error)
         try:
-            append_ops(self._files.spill, [*self._unspilled, *ops])
+            append_ops(self._store.spill, [*self._unspilled, *ops])
             self._unspilled = []
         except OSError:
             self._unspilled += ops
@@ -369,13 +368,12 @@ class LogWriter:
         """Try the database again; if it takes writes, give it what it missed. True if it does."""
         try:
             self._store.reconnect()
-            if self._files.spill.exists():
-                self._store.replay(self._files.spill)
+            if self._store.spill.exists():
+                replay(self._store.spill, self._store.write)
             if self._unspilled:
                 self._store.write(self._unspilled)
-        except CANNOT_WRITE as error:
-            self._failing = str(error) or type(error).__name__
-            self._retry_at = time.monotonic() + RETRY_S
+        except (CannotWrite, OSError) as error:
+            self._fail(error)
             return False
         self._unspilled = []
         self._failing = self._told = ""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import orjson
 
 from ..log.reader import LogReader
-from .sample import ALWAYS_OUT, Filters
+from .sample import SHOWN, Filters
 
 _ROWS = 500
 
@@ -23,9 +24,7 @@ def csv_lines(reader: LogReader, filters: Filters) -> Iterator[str]:
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     for names, rows in _batches(reader, filters):
-        if names:
-            writer.writerow(names)
-        writer.writerows([_harmless(value) for value in row] for row in rows)
+        writer.writerows([_harmless(value) for value in row] for row in (rows or [names]))
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
@@ -33,26 +32,23 @@ def csv_lines(reader: LogReader, filters: Filters) -> Iterator[str]:
 
 def json_lines(reader: LogReader, filters: Filters) -> Iterator[bytes]:
     """One JSON object a line, some hundred at a time."""
-    header: list[str] = []
     for names, rows in _batches(reader, filters):
-        header = names or header
-        yield b"".join(orjson.dumps(dict(zip(header, row, strict=True))) + b"\n" for row in rows)
+        yield b"".join(orjson.dumps(dict(zip(names, row, strict=True))) + b"\n" for row in rows)
 
 
-def _batches(reader: LogReader, filters: Filters) -> Iterator[tuple[list[str], list[tuple[object, ...]]]]:
-    """The rows in batches; the column names with the first."""
+def _batches(reader: LogReader, filters: Filters) -> Iterator[tuple[list[str], list[Sequence[object]]]]:
+    """The column names with an empty batch, then with each batch of rows."""
     chosen, values = filters.chosen()
     query = f"""
-        SELECT c.reason AS left_out, m.* FROM ({chosen}) c JOIN attempt_metrics m ON m.attempt_id = c.attempt_id
-        WHERE c.reason IS NOT '{ALWAYS_OUT}' ORDER BY c.number
+        SELECT c.reason AS left_out, m.* FROM ({chosen}) AS c JOIN attempt_metrics m ON m.attempt_id = c.attempt_id
+        WHERE {SHOWN} ORDER BY c.number
     """
-    with reader.connect() as db:
-        db.row_factory = None
-        cursor = db.execute(query, values)
-        names = [column[0] for column in cursor.description]
-        yield names, cursor.fetchmany(_ROWS)
-        while rows := cursor.fetchmany(_ROWS):
-            yield [], rows
+    with reader.snapshot() as log:
+        names = ["left_out", *log.columns("attempt_metrics")]
+        yield names, []
+        rows = log.rows(query, **values)
+        while batch := list[Sequence[object]](islice(rows, _ROWS)):
+            yield names, batch
 
 
 def _harmless(value: object) -> object:

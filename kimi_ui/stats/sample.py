@@ -8,10 +8,8 @@ known".
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
@@ -22,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..core.metrics import CENSORED
 from ..log.reader import LogReader
-from ..log.records import read_lanes
+from ..log.store import Rows
 from .statistics import Floats
 
 One = TypeVar("One")
@@ -42,6 +40,8 @@ NUMBERS = (
 
 _ROW = np.dtype([("turn_id", object), *((name, np.float64) for name in NUMBERS)])  # read without a list of tuples
 
+NOT_KNOWN = -1e300  # for NULL while rows are read into an array: no number of ours is as low
+
 # Why an attempt is left out, in the order that decides: the SQL that tells, and the words for the reader.
 REASONS = {
     "blind": (
@@ -53,11 +53,12 @@ REASONS = {
         " WHERE later.turn_id = m.turn_id AND later.lane = m.lane AND later.attempt_no > m.attempt_no)",
         "that were asked again in the same turn",
     ),
-    "suspect": ("suspect", "with numbers that cannot be trusted"),
-    "cold": ("cold_start", "that had to load the model first"),
+    "suspect": ("suspect = 1", "with numbers that cannot be trusted"),
+    "cold": ("cold_start = 1", "that had to load the model first"),
 }
 ATTEMPTS_A_TURN = 12  # more than a turn is likely to have: six lanes, each asked again
 ALWAYS_OUT = "blind"  # its numbers would tell which lane is which
+SHOWN = f"coalesce(reason, '') <> '{ALWAYS_OUT}'"
 
 
 @dataclass(frozen=True)
@@ -80,30 +81,29 @@ class Filters:
     owner: str | None = None
     include: frozenset[str] = frozenset()
 
-    def chosen(self) -> tuple[str, list[Any]]:
+    def chosen(self) -> tuple[str, dict[str, Any]]:
         """SQL of the rows of ``measured`` that fit, with the ``reason`` to leave each out (NULL: none); and values."""
-        conditions = ["1"]
-        values: list[Any] = []
-        several = {"lane": self.lanes, "request_model": self.models, "provider": self.providers}
-        for column, wanted in several.items():
-            if wanted:
-                conditions.append(f"{column} IN ({', '.join('?' * len(wanted))})")
-                values += wanted
-        single: dict[str, Any] = {
-            "started_at_utc >= ?": self.since_utc or None,
-            "kind = ?": self.kind or None,
-            "turn_id IN (SELECT turn_id FROM turns WHERE conversation_id = ?)": self.conversation_id or None,
-            "prompt_chars >= ?": self.prompt_chars_from,
-            "prompt_chars < ?": self.prompt_chars_to,
-            "owner = ?": self.owner,
+        conditions: dict[str, tuple[str, Any]] = {
+            "lanes": ("lane IN :lanes", self.lanes or None),
+            "models": ("request_model IN :models", self.models or None),
+            "providers": ("provider IN :providers", self.providers or None),
+            "since": ("started_at_utc >= :since", self.since_utc or None),
+            "kind": ("kind = :kind", self.kind or None),
+            "conversation": (
+                "turn_id IN (SELECT turn_id FROM turns WHERE conversation_id = :conversation)",
+                self.conversation_id or None,
+            ),
+            "chars_from": ("prompt_chars >= :chars_from", self.prompt_chars_from),
+            "chars_to": ("prompt_chars < :chars_to", self.prompt_chars_to),
+            "chosen_owner": ("owner = :chosen_owner", self.owner),
         }
-        given = {condition: value for condition, value in single.items() if value is not None}
-        if self.start:
-            conditions.append("cold_start IS 1" if self.start == "cold" else "cold_start IS NOT 1")
+        given = {name: (condition, value) for name, (condition, value) in conditions.items() if value is not None}
+        start = {"": "TRUE", "cold": "cold_start = 1"}.get(self.start, "coalesce(cold_start, 0) <> 1")
         counted = (self.include | {"cold"} if self.start == "cold" else self.include) - {ALWAYS_OUT}
         cases = [f"WHEN {test} THEN '{reason}'" for reason, (test, _) in REASONS.items() if reason not in counted]
-        sql = f"SELECT m.*, CASE {' '.join(cases)} END AS reason FROM measured m"
-        return f"{sql} WHERE {' AND '.join([*conditions, *given])}", [*values, *given.values()]
+        where = " AND ".join([start, *(condition for condition, _ in given.values())])
+        sql = f"SELECT m.*, CASE {' '.join(cases)} END AS reason FROM measured m WHERE {where}"
+        return sql, {name: value for name, (_, value) in given.items()}
 
 
 def since(days: float | None) -> str:
@@ -182,44 +182,47 @@ class Sample:
 def state(reader: LogReader) -> tuple[Any, ...]:
     """Changes whenever a sample might: attempts measured or deleted, votes. Some ms over 100,000 attempts."""
     query = """
-        SELECT count(*), max(rowid), attempt_id, (SELECT count(*) FROM votes), (SELECT count(*) FROM turns)
-        FROM measured
-    """  # the newest one's id too: once it is deleted, the next gets its row number
-    with _rows(reader) as db:
-        found: tuple[Any, ...] = db.execute(query).fetchone()
-        return found
+        SELECT count(*), max(number), (SELECT count(*) FROM votes), (SELECT count(*) FROM turns) FROM measured
+    """
+    (found,) = reader.rows(query)
+    return found
 
 
 def load(reader: LogReader, filters: Filters | None = None) -> Sample:
     """The attempts that fit. Raises ``LogUnreadable``."""
     chosen, values = (filters or Filters()).chosen()
-    with _rows(reader) as db:
-        sample = _counted(db, chosen, values)
-        columns = ", ".join(f"ifnull({name}, -9e999)" for name in NUMBERS)  # SQLite has no NaN, but -inf
+    with reader.snapshot() as log:
+        sample = _counted(log, chosen, values)
+        columns = ", ".join(f"coalesce({name}, {NOT_KNOWN})" for name in NUMBERS)
         query = f"""
-            SELECT turn_id, {columns} FROM ({chosen})
-            WHERE lane = ? AND request_model = ? AND stand_in_for = ? AND reason IS NULL ORDER BY number
+            SELECT turn_id, {columns} FROM ({chosen}) AS chosen
+            WHERE lane = :lane AND request_model = :model AND stand_in_for = :stand_in_for AND reason IS NULL
+            ORDER BY number
         """
         for series in sample.series:
-            rows = np.fromiter(db.execute(query, [*values, *series.key]), _ROW, series.n)
+            rows = np.fromiter(log.rows(query, **values, **series.key._asdict()), _ROW, series.n)
             series.turns = np.fromiter(map(hash, rows["turn_id"]), np.int64, series.n)
-            series.numbers = {name: np.where(np.isneginf(rows[name]), np.nan, rows[name]) for name in NUMBERS}
+            series.numbers = {name: np.where(rows[name] == NOT_KNOWN, np.nan, rows[name]) for name in NUMBERS}
     return sample
 
 
-def _counted(db: sqlite3.Connection, chosen: str, values: Sequence[Any]) -> Sample:
+def _counted(log: Rows, chosen: str, values: dict[str, Any]) -> Sample:
     """The series with their counts and costs, without their numbers."""
     query = f"""
         SELECT lane, request_model, stand_in_for, reason, status, count(*), coalesce(sum(cost_usd), 0.0),
-               sum(cost_usd IS NULL AND output_tokens IS NOT NULL), sum(cost_source IS 'estimate'),
-               max(number), label, role = 'heavy'
-        FROM ({chosen}) GROUP BY 1, 2, 3, 4, 5 ORDER BY max(number)
-    """  # with one max() in all, label and role are those of its row
+               count(*) FILTER (WHERE cost_usd IS NULL AND output_tokens IS NOT NULL),
+               count(*) FILTER (WHERE cost_source = 'estimate'), max(number)
+        FROM ({chosen}) AS chosen GROUP BY 1, 2, 3, 4, 5 ORDER BY max(number)
+    """
+    groups = list(log.rows(query, **values))
+    named = "SELECT number, label, role = 'heavy' FROM measured WHERE number IN :numbers"
+    names_of = {row[0]: row[1:] for row in log.rows(named, numbers=[row[-1] for row in groups])}
     by_key: dict[Key, Series] = {}
     newest: dict[Key, int] = {}
     excluded: Counter[str] = Counter()
-    for *key_fields, reason, status, n, usd, n_unpriced, n_estimated, number, label, heavy in db.execute(query, values):
+    for *key_fields, reason, status, n, usd, n_unpriced, n_estimated, number in groups:
         key = Key(*key_fields)
+        label, heavy = names_of[number]
         series = by_key.setdefault(key, Series(key, label))
         if reason is None:
             series.statuses[status] += n
@@ -234,7 +237,7 @@ def _counted(db: sqlite3.Connection, chosen: str, values: Sequence[Any]) -> Samp
     names = {key: f"{series.label} (stand-in)" if key.stand_in_for else series.label for key, series in by_key.items()}
     for key, name in told_apart(names, *_TELLS).items():
         by_key[key].name = name
-    lanes = list(dict.fromkeys([*lane_order(db), *(key.lane for key in by_key)]))
+    lanes = list(dict.fromkeys([*lane_order(log), *(key.lane for key in by_key)]))
     return Sample(sorted(by_key.values(), key=lambda s: (lanes.index(s.key.lane), -newest[s.key])), excluded)
 
 
@@ -257,10 +260,23 @@ def told_apart(names: Mapping[One, str], *tells: Callable[[One], str]) -> dict[O
     return found
 
 
-def lane_order(db: sqlite3.Connection) -> list[str]:
+def lane_order(log: Rows) -> list[str]:
     """Lanes as the newest turns have them side by side."""
-    newest = db.execute("SELECT lanes FROM turns ORDER BY started_at_utc DESC, turn_id LIMIT 20")
-    return list(dict.fromkeys(lane.id for (lanes,) in newest for lane in read_lanes(lanes)))
+    query = """
+        WITH newest AS (SELECT turn_id, started_at_utc FROM turns ORDER BY started_at_utc DESC, turn_id LIMIT 20)
+        SELECT l.lane FROM newest n JOIN turn_lanes l ON l.turn_id = n.turn_id
+        ORDER BY n.started_at_utc DESC, n.turn_id, l.place
+    """
+    return list(dict.fromkeys(lane for (lane,) in log.rows(query)))
+
+
+def lane_labels(log: Rows, condition: str = "TRUE", **values: Any) -> dict[str, str]:
+    """What each measured lane was called last, told apart; in the order in which they were measured last."""
+    query = f"""
+        SELECT lane, label FROM measured
+        WHERE number IN (SELECT max(number) FROM measured WHERE {condition} GROUP BY lane) ORDER BY number
+    """
+    return told_apart(dict(log.rows(query, **values)), str)
 
 
 class Point(NamedTuple):
@@ -292,10 +308,11 @@ _POINT = """
 def points(reader: LogReader, filters: Filters | None = None, viewer: str = "", limit: int = 2000) -> list[Point]:
     """The newest attempts that fit and are not left out, oldest first. ``viewer``: the owner who may open theirs."""
     chosen, values = (filters or Filters()).chosen()
-    query = f"SELECT {_POINT} FROM ({chosen}) WHERE reason IS NULL ORDER BY started_at_utc DESC, number DESC LIMIT ?"
-    with _rows(reader) as db:
-        rows = db.execute(query, [*values, limit]).fetchall()
-    return [_point(row, viewer) for row in reversed(rows)]
+    query = f"""
+        SELECT {_POINT} FROM ({chosen}) AS chosen WHERE reason IS NULL
+        ORDER BY started_at_utc DESC, number DESC LIMIT :limit
+    """
+    return [_point(row, viewer) for row in reversed(reader.rows(query, **values, limit=limit))]
 
 
 def _point(row: Sequence[Any], viewer: str) -> Point:
@@ -317,18 +334,17 @@ class TurnRow(NamedTuple):
 def turns(reader: LogReader, filters: Filters | None = None, viewer: str = "", limit: int = 20) -> list[TurnRow]:
     """The newest turns that have attempts that fit. ``viewer``: the owner whose prompts may be shown."""
     chosen, values = (filters or Filters()).chosen()
-    seen = f"FROM ({chosen}) WHERE reason IS NOT '{ALWAYS_OUT}'"
-    with _rows(reader) as db:
-        query = f"SELECT turn_id {seen} ORDER BY started_at_utc DESC, number DESC LIMIT ?"
-        newest = db.execute(query, [*values, limit * ATTEMPTS_A_TURN])
+    seen = f"FROM ({chosen}) AS chosen WHERE {SHOWN}"
+    with reader.snapshot() as log:
+        query = f"SELECT turn_id {seen} ORDER BY started_at_utc DESC, number DESC LIMIT :limit"
+        newest = log.rows(query, **values, limit=limit * ATTEMPTS_A_TURN)
         turn_ids = list(dict.fromkeys(turn_id for (turn_id,) in newest))[:limit]
-        these = f"turn_id IN ({', '.join('?' * len(turn_ids))})"
-        rows = db.execute(f"SELECT {_POINT} {seen} AND {these} ORDER BY number", [*values, *turn_ids])
+        query = f"SELECT {_POINT} {seen} AND turn_id IN :turn_ids ORDER BY number"
         by_turn: dict[str, list[Point]] = {turn_id: [] for turn_id in turn_ids}
-        for row in rows:
+        for row in log.rows(query, **values, turn_ids=turn_ids):
             by_turn[row[0]].append(_point(row, viewer))
-        query = f"SELECT turn_id, started_at_utc, owner, substr(prompt, 1, 400) FROM turns WHERE {these}"
-        heads = {row[0]: row[1:] for row in db.execute(query, turn_ids)}
+        query = "SELECT turn_id, started_at_utc, owner, substr(prompt, 1, 400) FROM turns WHERE turn_id IN :turn_ids"
+        heads = {row[0]: row[1:] for row in log.rows(query, turn_ids=turn_ids)}
     found = []
     for turn_id in turn_ids:
         if head := heads.get(turn_id):
@@ -343,10 +359,9 @@ def cost_by_day(reader: LogReader, filters: Filters | None = None) -> list[tuple
     chosen, values = (filters or Filters()).chosen()
     query = f"""
         SELECT substr(started_at_utc, 1, 10), lane, request_model, stand_in_for, sum(cost_usd)
-        FROM ({chosen}) WHERE cost_usd > 0 AND reason IS NOT '{ALWAYS_OUT}' GROUP BY 1, 2, 3, 4 ORDER BY 1
+        FROM ({chosen}) AS chosen WHERE cost_usd > 0 AND {SHOWN} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
     """
-    with _rows(reader) as db:
-        return [(row[0], Key(*row[1:4]), row[4]) for row in db.execute(query, values)]
+    return [(row[0], Key(*row[1:4]), row[4]) for row in reader.rows(query, **values)]
 
 
 class Choices(NamedTuple):
@@ -363,31 +378,18 @@ def choices(reader: LogReader, owner: str | None = None, viewer: str = "") -> Ch
 
     ``owner`` as in ``Filters``; ``viewer``: the owner whose titles may be shown.
     """
-    condition, values = ("owner = ?", [owner]) if owner is not None else ("1", [])
-    queries = {
-        "models": "SELECT DISTINCT request_model, request_model FROM measured WHERE {} ORDER BY 1",
-        "providers": "SELECT DISTINCT provider, provider FROM measured WHERE {} ORDER BY 1",
-    }
-    with _rows(reader) as db:
-        found = {
-            name: [(row[0] or "(none)", row[1]) for row in db.execute(query.format(condition), values)]
-            for name, query in queries.items()
-        }
-        query = f"SELECT lane, label, max(rowid) FROM measured WHERE {condition} GROUP BY lane ORDER BY 3"
-        names = told_apart({row[0]: row[1] for row in db.execute(query, values)}, str)
-        lanes = dict.fromkeys(lane for lane in [*lane_order(db), *names] if lane in names)
+    condition, values = ("owner = :owner", {"owner": owner}) if owner is not None else ("TRUE", {})
+    columns = {"models": "request_model", "providers": "provider"}
+    with reader.snapshot() as log:
+        found: dict[str, list[tuple[str, str]]] = {}
+        for name, column in columns.items():
+            query = f"SELECT DISTINCT {column} FROM measured WHERE {condition} ORDER BY 1"
+            found[name] = [(value or "(none)", value) for (value,) in log.rows(query, **values)]
+        names = lane_labels(log, condition, **values)
+        lanes = dict.fromkeys(lane for lane in [*lane_order(log), *names] if lane in names)
         query = f"""
-            SELECT title, conversation_id FROM conversations WHERE {condition} AND owner IN ('', ?)
+            SELECT title, conversation_id FROM conversations WHERE {condition} AND owner IN ('', :viewer)
             ORDER BY created_at_utc DESC LIMIT 200
         """
-        conversations = [(title or "(none)", one) for title, one in db.execute(query, [*values, viewer])]
+        conversations = [(title or "(none)", one) for title, one in log.rows(query, **values, viewer=viewer)]
     return Choices([(names[lane], lane) for lane in lanes], **found, conversations=conversations)
-
-
-@contextmanager
-def _rows(reader: LogReader) -> Iterator[sqlite3.Connection]:
-    """One state of the log, its rows as plain tuples: 100,000 of them are read in half the time."""
-    with reader.connect() as db:
-        db.row_factory = None
-        db.execute("BEGIN")
-        yield db

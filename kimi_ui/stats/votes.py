@@ -1,18 +1,18 @@
 """Votes as statistics: how often a lane was called the best, and lane against lane, each with Wilson's interval.
 
-Blind votes and open ones are kept apart: a name or a pace one knows sways the verdict. Only what was said is counted
-(see the views ``vote_outcomes`` and ``vote_pairs``): a vote for one lane says nothing of two others between themselves.
+Blind votes and open ones are kept apart: a name or a pace one knows sways the verdict. The views ``vote_outcomes`` and
+``pair_outcomes`` define what a vote says: one for a lane says nothing of two others between themselves.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from itertools import permutations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..log.reader import LogReader
-from .sample import Filters, told_apart
+from .sample import Filters, lane_labels
 from .statistics import Interval, wilson
+
+Counts = dict[tuple[Any, ...], int]  # by blind, lane (other lane) and outcome
 
 
 class LaneVotes(NamedTuple):
@@ -61,28 +61,18 @@ class Votes(NamedTuple):
 def votes(reader: LogReader, filters: Filters | None = None) -> Votes:
     """The votes on the turns that fit. Raises ``LogUnreadable``."""
     chosen, values = (filters or Filters()).chosen()
-    query = f"""
-        SELECT turn_id, lane, blind, outcome FROM vote_outcomes
-        WHERE turn_id IN (SELECT turn_id FROM ({chosen}))
+    of_them = f"WHERE turn_id IN (SELECT turn_id FROM ({chosen}) AS chosen)"
+    per_lane = f"SELECT blind, lane, outcome, count(*) FROM vote_outcomes {of_them} GROUP BY blind, lane, outcome"
+    per_pair = f"""
+        SELECT blind, lane, other, outcome, count(*) FROM pair_outcomes {of_them} GROUP BY blind, lane, other, outcome
     """
-    newest = "SELECT lane, label, max(rowid) FROM measured GROUP BY lane"
-    outcomes: dict[str, dict[str, str]] = {}
-    blind: dict[str, bool] = {}
-    with reader.connect() as db:
-        for turn_id, lane, is_blind, outcome in db.execute(query, values):
-            outcomes.setdefault(turn_id, {})[lane] = outcome
-            blind[turn_id] = bool(is_blind)
-        if not outcomes:
+    with reader.snapshot() as log:
+        ((n_turns,),) = log.rows(f"SELECT count(DISTINCT turn_id) FROM vote_outcomes {of_them}", **values)
+        if not n_turns:
             return Votes(0, [], [])
-        labels = told_apart({lane: label for lane, label, _ in db.execute(newest)}, str)
-    by_lane: Counter[tuple[bool, str, str]] = Counter()
-    by_pair: Counter[tuple[bool, str, str, str]] = Counter()
-    for turn_id, lanes in outcomes.items():
-        by_lane.update((blind[turn_id], lane, outcome) for lane, outcome in lanes.items())
-        for lane, other in permutations(lanes, 2):
-            said = {lanes[lane], lanes[other]}
-            if "win" in said or said == {"tie"}:
-                by_pair[blind[turn_id], lane, other, lanes[lane]] += 1
+        by_lane = {(bool(blind), *key): n for blind, *key, n in log.rows(per_lane, **values)}
+        by_pair = {(bool(blind), *key): n for blind, *key, n in log.rows(per_pair, **values)}
+        labels = lane_labels(log)
     sides = sorted({key[:2] for key in by_lane}, key=lambda side: (not side[0], labels.get(side[1], side[1])))
     found = [_lane(by_lane, is_blind, lane, labels.get(lane, lane)) for is_blind, lane in sides]
     pairs = [
@@ -91,19 +81,17 @@ def votes(reader: LogReader, filters: Filters | None = None) -> Votes:
         for same_kind, other in sides[i + 1 :]
         if same_kind == is_blind
     ]
-    return Votes(len(outcomes), found, [pair for pair in pairs if pair.wins + pair.losses + pair.ties])
+    return Votes(n_turns, found, [pair for pair in pairs if pair.wins + pair.losses + pair.ties])
 
 
-def _lane(counts: Counter[tuple[bool, str, str]], blind: bool, lane: str, name: str) -> LaneVotes:
-    wins, ties, losses, bad = (counts[blind, lane, outcome] for outcome in ("win", "tie", "loss", "all_bad"))
+def _lane(counts: Counts, blind: bool, lane: str, name: str) -> LaneVotes:
+    wins, ties, losses, bad = (counts.get((blind, lane, outcome), 0) for outcome in ("win", "tie", "loss", "all_bad"))
     n = wins + ties + losses + bad
     return LaneVotes(lane, name, blind, n, wins, ties, losses, bad, wins / n, wilson(wins, n))
 
 
-def _pair(
-    counts: Counter[tuple[bool, str, str, str]], blind: bool, lane: str, other: str, labels: dict[str, str]
-) -> PairVotes:
-    wins, losses, ties = (counts[blind, lane, other, outcome] for outcome in ("win", "loss", "tie"))
+def _pair(counts: Counts, blind: bool, lane: str, other: str, labels: dict[str, str]) -> PairVotes:
+    wins, losses, ties = (counts.get((blind, lane, other, outcome), 0) for outcome in ("win", "loss", "tie"))
     decided = wins + losses
     interval = wilson(wins, decided) if decided else None
     names = labels.get(lane, lane), labels.get(other, other)

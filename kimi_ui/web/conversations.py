@@ -23,10 +23,9 @@ from ..core.branches import versions
 from ..core.title import clean_title, title_of
 from ..core.turn import TurnLog
 from ..engine import Engine
-from ..log.erase import ConversationGone
-from ..log.files import LogError
-from ..log.history import PAGE, ConversationHead, head_of, list_conversations
+from ..log.conversations import PAGE, ConversationGone, ConversationHead, head_of, list_conversations
 from ..log.search import Match, search
+from ..log.store import LogError
 from ..turns import Turns
 from ..view.examples import example_names, read_example
 from ..view.export import EXPORTS, export

@@ -52,9 +52,8 @@ class Run:
         return rows
 
     def _open_rows(self, turn: TurnLog) -> int:
-        query = "select count(*) from attempts where turn_id = ? and status = 'open'"
-        with self.reader.connect() as db:
-            return int(db.execute(query, [turn.turn_id]).fetchone()[0])
+        query = "select attempt_id from attempts where turn_id = :turn_id and status = 'open'"
+        return len(self.reader.rows(query, turn_id=turn.turn_id))
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def migrate(connection: sqlite3.Connection) -> None:
         migrations.apply(db)
         for statement in derived().values():
             connection.execute(statement)
-        connection.execute(measure())
+        connection.execute(f"{measure()} ORDER BY m.started_at_utc, m.attempt_id")
 
 
 def derived() -> dict[tuple[str, str], str]:

@@ -8,41 +8,22 @@ process could not write), ``log.sqlite3.rejected.jsonl`` (rows the database refu
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-import orjson
 from filelock import FileLock, Timeout
 
-from .records import Op
+from ..store import LogError
 
 LOCK_WAIT_S = 1.0  # for another process's write
 START_WAIT_S = 30.0  # for another process's migration
 OTHER_PLACE = "Choose another place with --db."
 Identity = tuple[tuple[int, int] | None, tuple[int, int] | None]  # device and inode: of the database, of its -wal
 UNREADABLE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-class LogError(Exception):
-    """The log cannot be used. ``message`` says why in one sentence, ``remedy`` what to do."""
-
-    def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(f"{message} {remedy}")
-        self.message = message
-        self.remedy = remedy
-
-
-class LogUnusable(LogError):
-    """What is there is damaged, no log, or of a newer version: nothing of it can be relied on."""
-
-
-class LogUnreadable(LogError):
-    """The log is locked or damaged where it was read."""
 
 
 def is_unreadable(error: sqlite3.Error) -> bool:
@@ -161,39 +142,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def append_ops(path: Path, ops: Iterable[Op]) -> None:
-    """Write ops as JSON lines and wait until they are on the disk. Raises ``OSError``: then none is written."""
-    lines = []
-    for op in ops:
-        row = dict(op.row)
-        if isinstance(row.get("payload"), bytes):
-            row["payload"] = {"base64": base64.b64encode(row["payload"]).decode()}
-        lines.append(orjson.dumps({"table": op.table, "row": row}) + b"\n")
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    size = os.fstat(descriptor).st_size
-    try:
-        data = b"".join(lines)
-        while data:
-            data = data[os.write(descriptor, data) :]
-        os.fsync(descriptor)
-    except OSError:
-        os.ftruncate(descriptor, size)  # half a line would spoil the next one
-        raise
-    finally:
-        os.close(descriptor)
-
-
-def read_ops(path: Path) -> Iterator[Op]:
-    """The ops of a spill file; a last line that was cut off by the end of the process is left out."""
-    with path.open("rb") as lines:
-        for line in lines:
-            try:
-                item = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                continue
-            row = item["row"]
-            if isinstance(row.get("payload"), dict):
-                row["payload"] = base64.b64decode(row["payload"]["base64"])
-            yield Op(item["table"], row)

@@ -1,0 +1,72 @@
+"""Full-text search in SQLite: by the index (FTS5), or through the texts themselves.
+
+The tables and triggers of the index are made by ``migrations``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from ..store import Rows
+
+MIN_PREFIX_CHARS = 3  # a shorter beginning is that of so many words that looking them all up takes seconds
+
+_DOCUMENTS = """
+    SELECT c.conversation_id, c.title, d.part, d.turn_id, coalesce(a.label, '') AS label, {text}
+    FROM {source}
+    JOIN turns t ON t.turn_id = d.turn_id
+    JOIN conversations c ON c.conversation_id = t.conversation_id
+    LEFT JOIN attempts a ON a.attempt_id = d.attempt_id
+    WHERE {condition} AND t.owner = :owner
+      AND (d.attempt_id IS NULL OR t.slots = '' OR EXISTS (SELECT 1 FROM votes v WHERE v.turn_id = t.turn_id))
+    ORDER BY {newest} DESC
+"""
+
+
+class Found(NamedTuple):
+    """A text that matches. ``part``: prompt | answer | reasoning; ``label`` names the lane of the last two."""
+
+    conversation_id: str
+    title: str
+    part: str
+    turn_id: str
+    label: str
+    text: str
+
+
+def in_index(log: Rows, owner: str, terms: list[str], limit: int) -> Iterator[Found]:
+    """The newest text of each conversation that holds all terms as words, the last one as the beginning of a word."""
+    match = " ".join('"' + term.replace('"', '""') + '"' for term in terms)
+    if len(terms[-1]) >= MIN_PREFIX_CHARS or not terms[-1].isascii():
+        match += " *"
+    source = "search s CROSS JOIN search_documents d ON d.document_id = s.rowid"
+    order = "s.rowid"  # as the index yields them: no sort
+    query = _DOCUMENTS.format(text="d.document_id", source=source, condition="search MATCH :match", newest=order)
+    for row in _newest_of_each(log.rows(query, match=match, owner=owner), limit):
+        # Not FTS5's snippet(): it would look the words up in the whole index again, for every row.
+        (text,) = next(log.rows("SELECT text FROM search_texts WHERE document_id = :id", id=row[-1]))
+        yield Found._make((*row[:-1], text))
+
+
+def in_texts(log: Rows, owner: str, patterns: list[str], limit: int) -> Iterator[Found]:
+    """The newest text of each conversation that is like all patterns (``LIKE``, escaped by a backslash)."""
+    condition, values = all_like("d.text", patterns)
+    query = _DOCUMENTS.format(text="d.text", source="search_texts d", condition=condition, newest="d.document_id")
+    yield from (Found._make(row) for row in _newest_of_each(log.rows(query, owner=owner, **values), limit))
+
+
+def all_like(column: str, patterns: list[str]) -> tuple[str, dict[str, str]]:
+    """A condition that the column is like each pattern, and its values."""
+    values = {f"pattern_{i}": pattern for i, pattern in enumerate(patterns)}
+    return " AND ".join(rf"{column} LIKE :{name} ESCAPE '\'" for name in values), values
+
+
+def _newest_of_each(rows: Iterator[tuple[Any, ...]], limit: int) -> list[tuple[Any, ...]]:
+    """The first row of each conversation, of so many conversations; the rest is not even looked at."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for row in rows:
+        found.setdefault(row[0], row)
+        if len(found) == limit:
+            break
+    return list(found.values())

@@ -1,0 +1,255 @@
+"""The writing connection: opened safely, brought up to date, swept; then batches of ops, one transaction each.
+
+Used by one thread. Knows nothing of turns in memory and of threads: that is ``LogWriter``'s part.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from filelock import Timeout
+from sqlite_utils import Database
+
+from ...core.attempt import AttemptFold
+from ..records import Op, final_op, whole_events
+from ..spill import BATCH_OPS, append_ops, replay
+from ..store import CannotWrite, LogError, LogReplaced, LogUnusable, Transaction
+from .connection import Statements, connect_to_write
+from .erase import erase_step, mark_deleted
+from .files import LOCK_WAIT_S, OTHER_PLACE, START_WAIT_S, Identity, LogFiles, check_place, is_unreadable
+from .migrations import SET
+from .schema import migrate, unknown_migrations
+
+Result = TypeVar("Result")
+
+FAILURES = (sqlite3.Error, Timeout, OSError)  # the database cannot be written at present
+REPLACED = "The log's file was removed or replaced while Kimi UI was running: what it held is not in the new one."
+# This row will never be taken, whatever the state of the database.
+REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, ValueError)
+
+
+@contextmanager
+def _cannot_write() -> Iterator[None]:
+    """What SQLite, a lock or the disk raises becomes ``CannotWrite``."""
+    try:
+        yield
+    except FAILURES as error:
+        raise CannotWrite(str(error) or type(error).__name__) from error
+
+
+class Store:
+    """The log's file for writing (see ``store.Store``), by the process ``boot_id``.
+
+    ``begins_anew``: whether a log that cannot be used may be set aside, so that a new one is begun.
+    """
+
+    def __init__(self, path: Path, boot_id: str, begins_anew: bool = True) -> None:
+        self.notice = ""
+        self.was_replaced = False
+        self._files = LogFiles(path, boot_id)
+        self.spill = self._files.spill
+        self._begins_anew = begins_anew
+        self._connection: sqlite3.Connection | None = None
+        self._identity: Identity = (None, None)  # of the files behind the connection
+
+    def open(self) -> None:
+        """Open, migrate, write what dead processes could not, close what they left open. Raises ``LogError``.
+
+        A database that is damaged, or of a newer version, is set aside under another name and a new one begun, if that
+        is allowed; else this raises ``LogUnusable``, as it does for a file that this program never wrote.
+        """
+        files = self._files
+        check_place(files.path)
+        if _is_foreign(files):
+            raise LogUnusable(f"{files.path} is no log of Kimi UI.", OTHER_PLACE)
+        files.prepare()
+        files.live()
+        try:
+            trouble, word = self._try_open()
+            if trouble and not self._begins_anew:
+                raise LogUnusable(f"The log {files.path} {trouble}.", "Check --db.")
+            if trouble:
+                if files.others_running():
+                    raise LogError(
+                        f"The log {files.path} {trouble}, and another process uses it.", "End that one first."
+                    )
+                aside = files.set_aside(word)
+                self.notice = f"The log {trouble}: it was kept as {aside.name} and a new one was begun."
+                files.prepare()
+                trouble, _ = self._try_open()
+            if trouble:
+                raise LogError(f"The log {files.path} {trouble}.", OTHER_PLACE)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._disconnect()
+        self._files.leave()
+
+    def reconnect(self) -> None:
+        """Where the file was removed or replaced, what is there now is brought up to date, or a new one begun."""
+        with _cannot_write():
+            self._reconnect()
+
+    def _reconnect(self) -> None:
+        files = self._files
+        self._disconnect()
+        if files.identity()[0] == self._identity[0]:
+            self._connect().execute("SELECT 1 FROM sqlite_master")  # which makes a write-ahead log
+            self._identity = files.identity()
+            return
+        files.part(self._identity)
+        if _is_foreign(files):
+            raise CannotWrite(f"{files.path} is no log of Kimi UI")
+        try:
+            files.prepare()
+            files.live()
+        except LogError as error:
+            raise CannotWrite(error.message) from error
+        if newer := self._connect_and_migrate():
+            raise CannotWrite(f"it {newer}")
+        self.notice, self.was_replaced = REPLACED, True
+
+    def write(self, ops: Iterable[Op]) -> None:
+        """All ops in one transaction; rows that the database refuses go to the rejected file instead."""
+        refused: list[Op] = []
+
+        def insert(connection: sqlite3.Connection) -> None:
+            for op in ops:
+                try:
+                    connection.execute(op.sql, op.row)
+                except REFUSED:
+                    refused.append(op)
+
+        with _cannot_write():
+            self._in_transaction(insert)
+            if refused:
+                append_ops(self._files.rejected, refused)
+                self.notice = f"The log refused {len(refused)} rows; they are kept in {self._files.rejected.name}."
+
+    def change(self, work: Callable[[Transaction], set[str]]) -> set[str]:
+        def changed(connection: sqlite3.Connection) -> set[str]:
+            if deleted := work(Statements(connection)):
+                mark_deleted(connection)
+            return deleted
+
+        with _cannot_write():
+            return self._in_transaction(changed)
+
+    def erase_step(self) -> bool:
+        with _cannot_write():
+            connection = self._connected()
+            with self._files.write_lock.acquire(timeout=LOCK_WAIT_S, poll_interval=0.01):
+                return erase_step(connection)
+
+    def _in_transaction(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """``work`` in one transaction, durable on return; what it raises undoes it. Raises one of ``FAILURES``."""
+        connection = self._connected()
+        with self._files.write_lock.acquire(timeout=LOCK_WAIT_S, poll_interval=0.01):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            return result
+
+    def _try_open(self) -> tuple[str, str]:
+        """Open; ``(what is wrong with the file, a word for its new name)``, empty if nothing is."""
+        files = self._files
+        try:
+            if newer := self._connect_and_migrate():
+                return newer, "newer"
+            for spill in files.abandoned_spills():
+                replay(spill, self.write)
+            self._sweep()
+            files.others_running()  # clears away what dead processes left
+        except (CannotWrite, *FAILURES) as error:
+            self._disconnect()
+            cause = error.__cause__ if isinstance(error, CannotWrite) else error
+            if isinstance(cause, sqlite3.Error) and is_unreadable(cause):
+                return "was damaged", "corrupt"
+            raise LogError(f"The log {files.path} cannot be opened ({error}).", "Choose another with --db.") from error
+        return "", ""
+
+    def _connect_and_migrate(self) -> str:
+        """Connect and bring the file up to date; that it is of a newer version, if it is: then there is no connection.
+
+        Raises one of ``FAILURES``.
+        """
+        connection = self._connect()
+        with self._files.write_lock.acquire(timeout=START_WAIT_S):
+            if newer := unknown_migrations(Database(connection)):
+                self._disconnect()  # before the file gets another name
+                return f"was written by a newer Kimi UI ({', '.join(newer)})"
+            migrate(connection)
+        self._identity = self._files.identity()
+        return ""
+
+    def _connect(self) -> sqlite3.Connection:
+        self._disconnect()
+        self._connection = connect_to_write(self._files.path, LOCK_WAIT_S)
+        return self._connection
+
+    def _connected(self) -> sqlite3.Connection:
+        """The connection, if it still leads to the log's file. Raises ``CannotWrite``, ``LogReplaced``."""
+        if self._connection is None:
+            raise CannotWrite("no connection")
+        if self._files.identity()[0] != self._identity[0]:
+            raise LogReplaced("its file was removed or replaced")
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _sweep(self) -> None:
+        """End the attempts that dead processes left open as ``interrupted``, with the text that was stored of them."""
+        assert self._connection is not None
+        boots = self._connection.execute("SELECT DISTINCT boot_id FROM attempts WHERE status = 'open'").fetchall()
+        for (boot_id,) in boots:
+            if self._files.is_running(boot_id):
+                continue
+            query = "SELECT attempt_id FROM attempts WHERE status = 'open' AND boot_id = ?"
+            left_open = self._connection.execute(query, (boot_id,)).fetchall()
+            finals = (final_op(id, self._stored_fold(id), status="interrupted") for (id,) in left_open)
+            while batch := list(islice(finals, BATCH_OPS)):
+                self.write(batch)
+
+    def _stored_fold(self, attempt_id: str) -> AttemptFold:
+        """What the stored events of an attempt add up to."""
+        assert self._connection is not None
+        fold = AttemptFold()
+        rows = self._connection.execute("SELECT payload FROM events WHERE attempt_id = ? ORDER BY seq", (attempt_id,))
+        for (payload,) in rows:
+            for t_ns, event in whole_events(payload):
+                fold.apply(t_ns, event)
+        return fold
+
+
+def _is_foreign(files: LogFiles) -> bool:
+    """True if what lies there is another program's: a database without our tables, or no database at all.
+
+    What cannot be read counts as a damaged log if it has been locked as one, which leaves the lock file beside it.
+    """
+    if not files.path.is_file() or not files.path.stat().st_size:
+        return False
+    try:
+        mode = "mode=ro" if files.wal.exists() else "mode=ro&immutable=1"  # else SQLite would put a -wal beside it
+        with closing(sqlite3.connect(f"{files.path.as_uri()}?{mode}", uri=True, timeout=LOCK_WAIT_S)) as db:
+            names = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+            if "_sqlite_migrations" not in names:
+                return bool(names)
+            sets = {name for (name,) in db.execute("SELECT migration_set FROM _sqlite_migrations")}
+            return bool(sets) and SET not in sets
+    except sqlite3.Error as error:
+        return is_unreadable(error) and not files.was_locked
