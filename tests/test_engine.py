@@ -127,7 +127,7 @@ def test_limits_end_the_attempt_as_timeout(script: list[Any], limits: Limits, ki
         assert attempt.failure.remedy
 
 
-@pytest.mark.parametrize("limits", [Limits(idle_s=0.05), Limits(total_s=0.05)])
+@pytest.mark.parametrize("limits", [Limits(idle_s=0.3), Limits(total_s=0.3)])
 def test_a_limit_after_the_finish_changes_nothing_about_the_answer(limits: Limits) -> None:
     provider = lane([Answer("x"), Finish("stop"), 5], limits=limits)
     with running(provider) as engine:

@@ -116,7 +116,7 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
     database = tmp_path_factory.mktemp("faults") / "log.sqlite3"
     with pytest.MonkeyPatch.context() as patch, Upstream() as upstream:
         patch.setattr(socket, "getaddrinfo", _resolve)
-        patch.setattr(body, "AFTER_FINISH_S", 0.5)
+        patch.setattr(body, "AFTER_FINISH_S", 1.5)
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
             patch.setenv(name, "http://127.0.0.1:9")
         for name in ("NO_PROXY", "no_proxy"):

@@ -28,7 +28,7 @@ from .telling import (
 )
 from .wire import SSE, Reset, head, limit_data, plain, raw, reset_peer, streamed, toxic
 
-NO_FIRST = Limits(0.4, 30, 60)
+NO_FIRST = Limits(1.5, 30, 60)
 HTML = "<!DOCTYPE html><html><head><title>Log in</title></head><body><h1>Welcome</h1></body></html>"
 MESSAGE = {"role": "assistant", "reasoning_content": "plan", "content": "so far"}
 WHOLE = {"model": "m", "choices": [{"index": 0, "message": MESSAGE, "finish_reason": "stop"}], "usage": USAGE}

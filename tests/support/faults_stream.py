@@ -35,9 +35,9 @@ from .telling import (
 )
 from .wire import slicer, slow_close, stall, streamed, toxic
 
-IDLE = Limits(30, 0.4, 60)
-TOTAL = Limits(30, 30, 0.6)
-NO_FIRST = Limits(0.4, 30, 60)
+IDLE = Limits(30, 1.5, 60)
+TOTAL = Limits(30, 30, 2)
+NO_FIRST = Limits(1.5, 30, 60)
 MIB = 1 << 20
 LONG = "word " * 20_000  # 100 kB a delta
 WORDS = A("word " * 200)
