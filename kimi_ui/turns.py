@@ -1,17 +1,17 @@
-"""Turns: in memory over the log. The one place that knows both, and that memory is newer than the log.
+"""Access to turns, in memory and in the log. Memory is newer than the log; only this module knows both.
 
     chat · web · ui · cli   ── get, conversation, history, live … ──►  Turns  ──►  LogReader, LogWriter
     engine                  ── open, reopen, close (KeepsTurns)   ──►
 
-A turn that runs or ended lately is here as the very ``TurnLog`` that the engine appends to; an older one is read back
-from the log into the same class. Who wants a turn asks here and cannot tell the difference.
+A running or recent turn is the ``TurnLog`` that the engine appends to; an older turn is read from the log into the same
+class, so callers need not distinguish them.
 
-The engine knows this class only as the protocol ``engine.KeepsTurns``, and nothing here knows the engine: turns can be
-kept where none runs. That is the seam for several server processes: a process that does not run a turn keeps a mirror
-of its ``entries`` here, and every reader (streams, exports, history, estimates) works on it as it is.
+The engine uses this class through the protocol ``engine.KeepsTurns``, and this module does not know the engine. So a
+process that does not run a turn could keep a mirror of its ``entries`` here, for all readers (streams, exports,
+history, estimates) to use: this is the seam for several server processes.
 
-Any thread may call these methods. Those that look beyond memory read the log and may block for some ms, so an event
-loop calls them on a thread, or ``find``. What a turn has come to is ``TurnLog.fold()``.
+Any thread may call these methods. Methods that read the log may block for some ms, so an event loop calls them on a
+thread, or uses ``find``. The state of a turn is ``TurnLog.fold()``.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from .core.turn import Exchange, TurnLog
 from .log.reader import LogReader
 from .log.writer import LogWriter
 
-RECENT_TURNS = 32  # closed turns kept in memory, so that a page that comes back at once needs no database
+RECENT_TURNS = 32  # closed turns kept in memory, so that a page that reconnects at once needs no database
 
 
 class Turns:
-    """All turns of one log. ``writer`` and ``reader`` are the log's, for rows that are no turn's."""
+    """All turns of one log. ``writer`` and ``reader`` are public for rows that belong to no turn."""
 
     def __init__(self, writer: LogWriter, reader: LogReader) -> None:
         self.writer = writer
         self.reader = reader
-        self._turns: dict[str, TurnLog] = {}  # in the order they were opened first
+        self._turns: dict[str, TurnLog] = {}  # in the order of their first opening
         self._open: set[str] = set()
-        self._lock = threading.Lock()  # over a turn's ``closed``; the engine's loop takes it, so only for a moment
+        self._lock = threading.Lock()  # guards a turn's ``closed``; the engine's loop takes it too, so hold it briefly
 
     # Reading
 
@@ -48,22 +48,22 @@ class Turns:
         return self._turns.get(turn_id) or self.reader.turn(turn_id)
 
     async def find(self, turn_id: str) -> TurnLog | None:
-        """``get`` for an event loop: at once from memory, from the log on a thread."""
+        """``get`` for an event loop: reads memory directly and the log on a thread."""
         return self._turns.get(turn_id) or await asyncio.to_thread(self.reader.turn, turn_id)
 
     def live(self, owner: str | None = None) -> list[TurnLog]:
-        """Turns that are running, oldest first; of one owner where given. Reads memory alone."""
+        """Running turns, oldest first; only those of ``owner`` if given. Reads only memory."""
         return [turn for turn in list(self._turns.values()) if not turn.closed and owner in (None, turn.owner)]
 
     def recent(self, conversation_id: str) -> list[TurnLog]:
-        """The conversation's turns that are in memory, in order, those a fork shares with its origin included."""
+        """The conversation's turns in memory, in order, including those that a fork shares with its origin."""
         turns = [turn for id, before in self._lineage(conversation_id) for turn in self._own(id) if turn.seq < before]
         return sorted(turns, key=lambda turn: turn.seq)
 
     def conversation(self, conversation_id: str, with_entries: bool = True) -> list[TurnLog]:
-        """All turns of a conversation in order, the turns a fork shares with its origin first.
+        """All turns of a conversation in order, including those that a fork shares with its origin.
 
-        ``with_entries`` False: turns that are read from the log come without what the lanes answered.
+        ``with_entries`` False: turns from the log have no entries.
         """
         turns: dict[int, TurnLog] = {}
         for id, before in reversed(self._lineage(conversation_id)):
@@ -78,7 +78,7 @@ class Turns:
         return self.reader.owner_of(conversation_id)
 
     def forks(self, conversation_id: str) -> list[Fork]:
-        """The conversation, those it was edited out of, and their other edits, oldest first; then those in memory."""
+        """The conversation, the ones it was forked from and their other forks, oldest first; then forks in memory."""
         known = {fork.conversation_id: fork for fork in self.reader.forks(conversation_id)}
         for turn in list(self._turns.values()):
             known.setdefault(turn.conversation_id, Fork(turn.conversation_id, turn.forked_from, turn.forked_at))
@@ -90,7 +90,7 @@ class Turns:
         return max([*seqs, *self.reader.turn_seqs(conversation_id)], default=-1) + 1
 
     def history(self, conversation_id: str, lane: str, before_seq: float = math.inf) -> list[Exchange]:
-        """What the lane was asked and answered in the conversation's turns before that number, answered ones only."""
+        """The lane's prompts and answers in the conversation before turn ``before_seq``, without unanswered turns."""
         exchanges: dict[int, Exchange] = {}
         for id, before in reversed(self._lineage(conversation_id)):
             exchanges |= {one.seq: one for one in self.reader.history(id, lane) if one.seq < before}
@@ -101,13 +101,13 @@ class Turns:
         return [exchanges[seq] for seq in sorted(exchanges) if seq < before_seq]
 
     def _own(self, conversation_id: str) -> list[TurnLog]:
-        """The turns in memory that were sent in the conversation itself."""
+        """The turns in memory that were sent in this conversation, without those of its origin."""
         return [turn for turn in list(self._turns.values()) if turn.conversation_id == conversation_id]
 
     def _lineage(self, conversation_id: str) -> list[tuple[str, float]]:
-        """The conversation and those it was forked from: ``(id, its turns before this number belong to it)``.
+        """The conversation and its origins, as ``(id, limit)``: turns of ``id`` before number ``limit`` belong to it.
 
-        As memory knows them: the log does not while it cannot be written, and knows the rest of them otherwise.
+        Reads only memory, which also has forks that could not be written to the log; the log adds older origins.
         """
         lineage: list[tuple[str, float]] = []
         before = math.inf
@@ -120,23 +120,23 @@ class Turns:
     # Writing
 
     def open(self, turn: TurnLog) -> Future[None]:
-        """Keep a new turn and have the log write its entries as they come. Resolves when its row is durable."""
+        """Keep a new turn; the log writes its entries as they come. The future resolves when its row is durable."""
         stored = self.writer.open_turn(turn)
         self.reopen(turn)
         return stored
 
     def reopen(self, turn: TurnLog) -> None:
-        """Keep a turn that is running again and have the log write its further entries as they come."""
+        """Keep a turn that is running again; the log writes its further entries as they come."""
         with self._lock:
             self._open.add(turn.turn_id)
             self._keep(turn)
 
     def open_attempt(self, attempt: Attempt) -> Future[None]:
-        """Write an attempt's row. Resolves when it is durable: then the request may be sent."""
+        """Write an attempt's row. The future resolves when it is durable; then the request may be sent."""
         return self.writer.open_attempt(attempt)
 
     def close(self, turn: TurnLog) -> None:
-        """The turn runs no more. Of the closed turns the newest ones stay in memory."""
+        """Mark the turn as closed. The newest ``RECENT_TURNS`` closed turns stay in memory."""
         with self._lock:
             self._open.discard(turn.turn_id)
             turn.closed = True
@@ -145,7 +145,7 @@ class Turns:
                 del self._turns[turn_id]
 
     def add(self, turn: TurnLog, entry: Entry) -> None:
-        """Append what a person has made of an attempt that had ended. A closed turn is open for that moment."""
+        """Append a user's change to an ended attempt, such as a promotion. Reopens a closed turn for that moment."""
         with self._lock:
             self._keep(turn)
             turn.append(entry)

@@ -1,4 +1,4 @@
-"""The engine: sends turns, stops them, retries lanes. Everything else reads what it writes."""
+"""The engine sends and stops turns and retries lanes. All other parts read the turn logs it writes."""
 
 from .engine import Engine, EngineClosed, KeepsTurns, LaneBusy, UnknownLane, UnknownTurn
 

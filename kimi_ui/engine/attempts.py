@@ -1,8 +1,8 @@
-"""Running attempts: stamp, limit, stop, retry. Everything here runs on the engine's loop.
+"""Running attempts: timestamps, limits, stops, retries. Everything here runs on the engine's loop.
 
-``AttemptRun`` is one request from send to ``End``. ``Tries`` is the same request until it succeeds or gives up: each
-try is an attempt of its own, and the failed one's ``End.retry_in_s`` announces the next. Lanes and heavy's children
-are both ``Tries``; there is no second way to run a request. ``sample_lag`` measures how late this loop itself is.
+``AttemptRun`` is one request from send to ``End``. ``Tries`` repeats the request until it succeeds or no retry is left:
+each try is a new attempt, announced by the failed one's ``End.retry_in_s``. Lanes and heavy's children both run as
+``Tries``. ``sample_lag`` measures the delay of the loop itself.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from ..providers.base import ChatRequest, Child, Provider, ProviderError
 
 log = logging.getLogger(__name__)
 
-OUT_BY_S = 0.01  # a request that was told to leave is on the wire by then
-CLOCK_JUMP_NS = 2_000_000_000  # wall and monotonic clock further apart than this over one attempt: flagged
+OUT_BY_S = 0.01  # from ``Host.sent`` to the ``Opened`` entry, so that its readers do not delay the write
+CLOCK_JUMP_NS = 2_000_000_000  # an attempt is flagged if wall and monotonic clock drift further apart than this
 LAG_SAMPLE_S = 0.02
-MAX_EVENTS = 300_000  # more than the tokens of a 262k context; an endless stream must not fill the memory
+MAX_EVENTS = 300_000  # more than a 262k context has tokens; limits the memory that an endless stream takes
 
 ENDLESS = Failure(
     "too_large",
-    f"The stream was cut after {MAX_EVENTS:,} pieces: it would not end.",
+    f"The stream was cut after {MAX_EVENTS:,} pieces: it did not end.",
     "Ask for less, or set max_tokens in the lanes file.",
 )
 
-# The stop reasons that are limits: the field of ``Limits``, and what the person reads. Other stop reasons are
+# Stop reasons that are limits: the field of ``Limits``, the message and the start of the remedy. Other stop reasons are
 # ``user``, ``quorum``, ``parent`` and ``shutdown``.
 LIMIT_FAILURES = {
     "timeout_first_token": (
@@ -61,10 +61,10 @@ def limit_failure(reason: str, limits: Limits) -> Failure:
 
 @dataclass
 class Context:
-    """What all attempts of a turn share.
+    """The context shared by all attempts of a turn.
 
-    ``open_attempt`` returns once the attempt's row is in the log: only then may its request be sent. ``clock_ns`` is
-    monotonic, ``wall_ns`` is only compared with it to find clock jumps.
+    ``open_attempt`` returns when the attempt's row is in the log; the request is sent only after that. ``clock_ns`` is
+    monotonic; ``wall_ns`` only serves to detect clock jumps.
     """
 
     turn: TurnLog
@@ -78,10 +78,10 @@ class Context:
 
 @dataclass
 class Job:
-    """What to run: a request of a lane, in a role.
+    """A request of a lane, in a role.
 
-    ``parent_id`` is the heavy attempt it belongs to, ``first_no`` the number of its first try (above 1 when the person
-    asks for a lane again), ``asked_ns`` when that was, ns since the turn's start.
+    ``parent_id`` is the heavy attempt that the request belongs to. ``first_no`` is the number of its first attempt,
+    above 1 if the user retries the lane; ``asked_ns`` is the time of that click, ns since the turn's start.
     """
 
     lane: str
@@ -95,7 +95,7 @@ class Job:
 
 
 def identity(job: Job, context: Context, attempt_no: int) -> Attempt:
-    """The attempt as it is about to be sent; ``sent_ns`` is set again at the moment it leaves."""
+    """The attempt before it is sent; ``AttemptRun`` replaces ``sent_ns`` with the time of sending."""
     spec: LaneSpec = job.provider.spec.asking(job.request.model)
     price = spec.price
     return Attempt(
@@ -138,21 +138,21 @@ class AttemptRun:
         self._reader: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stop_reason = ""
-        # Heavy's own clock is its children's: only the whole has a limit of its own.
+        # Heavy's children have the token limits; the heavy attempt itself has only the total limit.
         limits = job.provider.spec.limits
         self._limits = Limits(limits.total_s, limits.total_s, limits.total_s) if job.role == "heavy" else limits
 
     def stop(self, reason: str) -> None:
-        """Close the upstream and end as ``reason`` says. A second call changes nothing."""
+        """Close the upstream and end the attempt with this stop reason. A second call has no effect."""
         if not self._stop_reason:
             self._stop_reason = reason
             if self._reader:
                 self._reader.cancel()
 
     async def run(self, retry_s: Callable[[AttemptRun], float | None], unsent: ProviderError | None = None) -> None:
-        """Send, read to the end, append ``End``. ``retry_s`` decides whether a failed attempt announces another.
+        """Send, read to the end, append ``End``. ``retry_s`` returns the delay of a retry, or None for no retry.
 
-        ``unsent``: why the request could not even be sent; the attempt then only records that.
+        ``unsent``: the reason why the request cannot be sent; the attempt then only records this failure.
         """
         context = self._context
         await context.open_attempt(self.attempt)
@@ -171,9 +171,9 @@ class AttemptRun:
         self._end(retry_s)
 
     def sent(self) -> None:
-        """The request leaves: stamps count from now. Only the first call has an effect, and none after an event.
+        """Start the attempt's clock: the request is being sent. Only the first call, before any event, has an effect.
 
-        The entry that says so waits a moment: who reads it would take the interpreter before the request is out.
+        The ``Opened`` entry follows ``OUT_BY_S`` later, because its readers would take the GIL before the write.
         """
         if not self._has_left and not self._is_open:
             self._has_left = True
@@ -185,7 +185,7 @@ class AttemptRun:
         self._sent_at = datetime.now(UTC)
 
     def _open(self) -> None:
-        """The attempt's first entry, with the moment it was sent."""
+        """Append the attempt's first entry, with the time of sending."""
         if self._is_open:
             return
         self._is_open = True
@@ -197,9 +197,9 @@ class AttemptRun:
         self._append(0, Opened(self.attempt.as_dict()))
 
     async def _read(self) -> None:
-        """Stamp and append every event the provider yields; what it raises becomes a ``Failure``.
+        """Stamp and append every event of the provider; an exception becomes a ``Failure``.
 
-        What it yields after a stop was held back: it had come by the last event before, and is stamped so.
+        Events yielded after a stop are text that the provider held back. They get the stamp of the last event before.
         """
         n_events = 0
         host = AttemptHost(self, self._job, self._context)
@@ -213,7 +213,7 @@ class AttemptRun:
         except ProviderError as error:
             self._fail(error)
         except Exception as error:
-            log.exception("attempt %s of lane %s failed inside", self.attempt.attempt_id, self._job.lane)
+            log.exception("attempt %s of lane %s: internal error", self.attempt.attempt_id, self._job.lane)
             message = f"Kimi UI itself failed ({type(error).__name__})."
             self._fail(ProviderError(Failure("internal", message, "Try again; the terminal says more.")))
         finally:
@@ -225,7 +225,7 @@ class AttemptRun:
         waiting = self.fold.first_token_ns is None
         self.fold.apply(t_ns, event)
         if waiting and self.fold.first_token_ns is not None and self._timer:
-            self._check_limits()  # from here on silence is what counts, and its limit may strike sooner
+            self._check_limits()  # from now on the idle limit applies, which may end sooner
         self._context.turn.append(Entry(self._job.lane, self.attempt.attempt_id, t_ns, event))
         self._on_event(event)
 
@@ -237,7 +237,7 @@ class AttemptRun:
         self._append(self._now(), error.failure)
 
     def _deadline(self) -> tuple[float, str]:
-        """Seconds since sent at which a limit strikes, and which one."""
+        """The next limit: its time in seconds since sending, and its stop reason."""
         fold, limits = self.fold, self._limits
         total = (limits.total_s, "timeout_total")
         if fold.first_token_ns is None:
@@ -246,7 +246,7 @@ class AttemptRun:
         return min((last_ns / 1e9 + limits.idle_s, "timeout_idle"), total)
 
     def _check_limits(self) -> None:
-        """One timer per attempt: it looks when the limit known so far would strike, and moves on if text has come."""
+        """Stop the attempt if a limit has passed; otherwise set the attempt's timer to the next limit."""
         self._disarm()
         deadline_s, reason = self._deadline()
         left_s = deadline_s - self._now() / 1e9
@@ -262,7 +262,7 @@ class AttemptRun:
 
     def _end(self, retry_s: Callable[[AttemptRun], float | None]) -> None:
         fold, reason = self.fold, self._stop_reason
-        # A stop or a limit that came when the answer was already whole changes nothing about the answer.
+        # A stop or a limit after the answer was complete does not change its status.
         is_cut = bool(reason) and fold.finish_reason is None
         if is_cut and reason in LIMIT_FAILURES:
             self._append(self._now(), limit_failure(reason, self._limits))
@@ -282,8 +282,9 @@ class AttemptRun:
 class Tries:
     """A request and its retries, as a running task. Satisfies ``providers.base.Child``.
 
-    Retries are ours, visible and logged: only before any text, only where the failure says so, at most
-    ``Context.max_retries``, after the server's Retry-After or an exponential back-off with jitter.
+    The engine retries, not the client libraries, so that retries are visible and logged. It retries at most
+    ``Context.max_retries`` times, only before any text and only retryable failures, after the server's Retry-After or
+    an exponential back-off with jitter.
     """
 
     def __init__(self, job: Job, context: Context) -> None:
@@ -342,14 +343,14 @@ class Tries:
                     return
                 await self._sleep(retry_in_s)
         except Exception:
-            log.exception("lane %s of turn %s broke", self._job.lane, self._context.turn.turn_id)
+            log.exception("lane %s of turn %s: internal error", self._job.lane, self._context.turn.turn_id)
         finally:
             self._first_token.set()
             for queue in self._queues:
                 queue.put_nowait(None)
 
     async def _prepare(self) -> ProviderError | None:
-        """Let the provider get ready and tell the lane what it does; a stop ends the wait."""
+        """Wait until the provider is ready and report its progress to the lane. A stop ends the wait."""
         turn, lane = self._context.turn, self._job.lane
 
         def report(phase: Phase) -> None:
@@ -361,7 +362,7 @@ class Tries:
             except ProviderError as error:
                 return error
             except Exception as error:
-                log.exception("preparing lane %s failed inside", lane)
+                log.exception("preparing lane %s: internal error", lane)
                 failure = Failure("internal", f"Getting this lane ready failed ({type(error).__name__}).", "Try again.")
                 return ProviderError(failure)
             return None
@@ -376,13 +377,13 @@ class Tries:
             stopped.cancel()
 
     def _retry_s(self, run: AttemptRun) -> float | None:
-        """Seconds until the next try, or None: only before any text, only for failures a repeat can mend."""
+        """Seconds until the next try; None without a retry: after text, a stop or a failure that is not retryable."""
         n_retries = run.attempt.attempt_no - self._job.first_no
         if not run.failure_retryable or run.fold.n_chunks or n_retries >= self._context.max_retries:
             return None
         if self._stop_reason:
             return None
-        if run.retry_after_s:  # "at once" is what everybody was told, and a date that is past means nothing
+        if run.retry_after_s:  # 0 is a date in the past, or would let all clients retry at once
             return run.retry_after_s
         return 2.0**n_retries * self._context.rng.uniform(0.75, 1.25)
 
@@ -394,7 +395,7 @@ class Tries:
 
 
 class AttemptHost:
-    """The ``Host`` a provider gets: child attempts have the attempt it streams for as their parent."""
+    """The ``Host`` passed to a provider. Its attempt becomes the parent of child attempts."""
 
     def __init__(self, parent: AttemptRun, job: Job, context: Context) -> None:
         self._parent = parent
@@ -412,7 +413,7 @@ class AttemptHost:
         return tries
 
     async def close(self, reason: str) -> None:
-        """End what is still running and wait for it, so that a parent never ends before its children."""
+        """Stop running children and wait for them, so that a parent never ends before its children."""
         for child in self._started:
             child.stop(reason)
         if self._started:
@@ -420,9 +421,9 @@ class AttemptHost:
 
 
 async def sample_lag(clock_ns: Callable[[], int], in_flight: Collection[AttemptRun]) -> None:
-    """Measure for ever how late the running loop wakes up, and note it in every attempt in flight.
+    """Measure repeatedly how late the running loop wakes up; keep the maximum in every attempt in flight.
 
-    A late loop stamps late. ``clock_ns`` is the clock that stamps.
+    A late loop stamps late. ``clock_ns`` is the clock used for stamps. Runs until it is cancelled.
     """
     due_ns = clock_ns()
     while True:

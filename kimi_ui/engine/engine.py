@@ -1,10 +1,10 @@
 """The engine: a thread with its own asyncio loop that sends turns, stops them and retries lanes.
 
-It is a thread of its own because reading the upstream in the loop that renders made tokens/s up to 58 % wrong with
-3 streams; a reader thread kept it within 0.1 %. Public methods may be called from any thread and return at once.
+With the upstream read in the loop that renders, tokens/s was up to 58 % wrong with 3 streams; with a reader thread it
+was within 0.1 %. Public methods may be called from any thread and return at once.
 
-The engine appends to ``TurnLog``s and knows nothing of pages, SQL and stored turns. What it needs to know of other
-turns, and where a turn's rows go, is ``KeepsTurns``; ``kimi_ui.turns.Turns`` is the one that keeps them.
+The engine appends to ``TurnLog``s and does not know pages, SQL or stored turns. It looks up other turns and stores rows
+through the protocol ``KeepsTurns``, which ``kimi_ui.turns.Turns`` implements.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class EngineClosed(RuntimeError):
-    """The app is shutting down; nothing more can be sent. The message of each of these is a sentence for the person."""
+    """The app is shutting down and sends nothing more. Like the classes below, it has a message for the user."""
 
 
 class UnknownLane(ValueError):
@@ -39,7 +39,7 @@ class UnknownLane(ValueError):
 
 
 class UnknownTurn(ValueError):
-    """A turn or conversation that is not here, or not this owner's."""
+    """A turn or conversation that does not exist or belongs to another owner."""
 
 
 class LaneBusy(ValueError):
@@ -47,31 +47,31 @@ class LaneBusy(ValueError):
 
 
 class HasLanes(Protocol):
-    """What the engine needs of the roster: the lanes as configured, and what serves each."""
+    """The roster as the engine uses it: the configured lanes and the provider of each."""
 
     @property
     def specs(self) -> tuple[LaneSpec, ...]:
         """The lanes in the page's order."""
 
     def provider(self, lane: str) -> Provider:
-        """What serves the lane. ``KeyError`` if there never was such a lane."""
+        """The lane's provider. ``KeyError`` if there never was such a lane."""
 
     def refresh(self) -> None:
-        """Take up what has changed in the configuration."""
+        """Apply changes of the lanes file."""
 
     async def close_retired(self) -> None:
-        """Close providers that have been replaced, while nothing runs."""
+        """Close replaced providers. Called while no turn is running."""
 
     async def aclose(self) -> None:
         """Close every provider."""
 
 
 class KeepsTurns(Protocol):
-    """What the engine needs of whoever keeps the turns. Methods without a future may read the log, so they may block;
-    ``close`` alone is called on the engine's loop and must not."""
+    """The store of turns as the engine uses it. Methods that return no future may block on the log, except ``close``,
+    which is called on the engine's loop."""
 
     def get(self, turn_id: str) -> TurnLog | None:
-        """The turn, always as the same object while it is running."""
+        """The turn; the same object on every call while it is running."""
 
     def owner_of(self, conversation_id: str) -> str | None:
         """The conversation's owner; None if there is no such conversation."""
@@ -83,13 +83,13 @@ class KeepsTurns(Protocol):
         """The lane's earlier answered turns, in order."""
 
     def open(self, turn: TurnLog) -> concurrent.futures.Future[None]:
-        """A new turn is running from now on. The future resolves when its row is durable."""
+        """Register a new, running turn. The future resolves when its row is durable."""
 
     def reopen(self, turn: TurnLog) -> None:
-        """A lane of an earlier turn is answered again from now on."""
+        """Register an earlier turn as running again, for a retry of a lane."""
 
     def close(self, turn: TurnLog) -> None:
-        """No lane of the turn is running any more."""
+        """Register that no lane of the turn is running any more."""
 
     def open_attempt(self, attempt: Attempt) -> concurrent.futures.Future[None]:
         """Write the attempt's row. The future resolves when it is durable."""
@@ -97,12 +97,11 @@ class KeepsTurns(Protocol):
 
 @dataclass(eq=False)
 class PendingLane:
-    """A lane of a turn from the moment somebody wants it answered until its last try has ended.
+    """A lane of a turn, from the user's click until its last attempt has ended.
 
-    ``provider`` stays the same whatever the lanes file says later. ``first_no`` is the number of the first try,
-    ``asked_ns`` when the person asked (ns since the turn's start), ``params`` are the request's own parameters.
-    ``tries`` is what runs; before it exists the turn's row is written and the history read, and a stop that comes
-    then is kept for it.
+    ``provider`` is fixed at the click, even if the lanes file changes. ``first_no`` is the number of the first attempt,
+    ``asked_ns`` the time of the click (ns since the turn's start), ``params`` are the request's parameters. ``tries``
+    is None until the turn's row is written and the history read; a stop before that applies as soon as it exists.
     """
 
     provider: Provider
@@ -118,7 +117,7 @@ class PendingLane:
             tries.stop(self.stop_reason)
 
     def stop(self, reason: str) -> None:
-        """A second call changes nothing."""
+        """Stop the lane. A second call has no effect."""
         if not self.stop_reason:
             self.stop_reason = reason
             if self.tries:
@@ -143,8 +142,8 @@ class Engine:
         self._wall_ns = wall_ns
         self._max_retries = max_retries
         self._running: dict[str, dict[str, PendingLane]] = {}  # by turn id and lane id
-        self._deciding = threading.Lock()  # callers decide one by one: a turn's number, whether a lane is free
-        self._lock = threading.Lock()  # over `_running` and a turn's end; the loop takes it too, so only for a moment
+        self._deciding = threading.Lock()  # serialises callers that pick a turn's number or check a lane
+        self._lock = threading.Lock()  # guards `_running` and a turn's end; the loop takes it too, so hold it briefly
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: set[AttemptRun] = set()
         self._loop = asyncio.new_event_loop()
@@ -154,7 +153,7 @@ class Engine:
 
     @property
     def specs(self) -> tuple[LaneSpec, ...]:
-        """The lanes as configured now: a lanes file changed a moment ago is taken up first."""
+        """The configured lanes, after applying changes of the lanes file."""
         self._roster.refresh()
         return self._roster.specs
 
@@ -167,14 +166,14 @@ class Engine:
         self._thread.start()
 
     def expect_shutdown(self) -> None:
-        """The process is about to end: what is stopped from now on is recorded as interrupted, not as stopped.
+        """Record stops from now on as interrupted, because the process is about to end.
 
-        Open requests are cut before ``close`` is called, and stop the turns they were waiting for.
+        The server cuts open HTTP requests before ``close`` is called, and that stops the turns they wait for.
         """
         self._shutdown_expected = True
 
     def close(self, grace_s: float = 2.0) -> None:
-        """End every running attempt as ``interrupted``, wait for the closes, stop the thread. The log stays open."""
+        """End running attempts as ``interrupted``, close the providers and stop the thread. The log stays open."""
         if self._closing:
             return
         self._closing = True
@@ -202,13 +201,13 @@ class Engine:
         choices: Mapping[str, LaneChoice] | None = None,
         blind: bool = False,
     ) -> TurnLog:
-        """Send ``prompt`` to the lanes (all, if None) and return the turn's log, which fills by itself.
+        """Send ``prompt`` to the lanes (None: all) and return the turn's log at once; the engine fills it.
 
-        Without ``conversation_id`` a conversation begins. ``fork_at``: begin a new one that shares the turns before
-        that number with ``conversation_id`` and has this prompt next; the old one stays as it is. ``kind`` is chat or
-        bench. ``params`` go to every lane's request, and over them what ``choices`` says of a lane. ``blind``: readers
-        are told of it through ``core.blind``, the lanes in an order drawn here, until there is a vote. Raises
-        ``UnknownLane``, ``UnknownTurn`` (not the owner's conversation), ``EngineClosed``.
+        Without ``conversation_id`` a new conversation begins. ``fork_at``: begin a new conversation that shares the
+        turns before that number with ``conversation_id`` and continues with this prompt. ``kind`` is chat or bench.
+        ``params`` apply to every lane's request; ``choices`` override them per lane. ``blind``: until the vote, the
+        turn is shown through ``core.blind``, with the lanes in random order. Raises ``UnknownLane``, ``UnknownTurn``
+        (not a conversation of this owner) and ``EngineClosed``.
         """
         t0_ns = self._clock_ns()
         self._check_open()
@@ -251,7 +250,7 @@ class Engine:
         return turn
 
     def retry(self, turn_id: str, lane: str, *, owner: str = "") -> TurnLog:
-        """Ask one lane of a turn again: a further attempt in the same turn, whose log opens again for it.
+        """Retry one lane of a turn: make a further attempt in the same turn, whose log is reopened.
 
         Raises ``UnknownTurn``, ``UnknownLane``, ``LaneBusy`` and ``EngineClosed``.
         """
@@ -268,7 +267,7 @@ class Engine:
             last = fold.attempts.get(fold.current(lane) or "")
             if last is None or not fold.lane_ended(lane) or (due and due.first_no > last.attempt_no):
                 raise LaneBusy("This lane is still streaming: stop it first.")
-            if not turn.t0_ns:  # read back from the log: its clock starts where the wall clock says
+            if not turn.t0_ns:  # from the log: derive its start from the wall clock
                 age_s = (datetime.now(UTC) - datetime.fromisoformat(turn.started_at_utc)).total_seconds()
                 turn.t0_ns = now_ns - int(max(0.0, age_s) * 1e9)
             provider = self._roster.provider(lane)
@@ -280,7 +279,7 @@ class Engine:
         return turn
 
     def stop(self, turn_id: str, lane: str | None = None) -> None:
-        """Stop one lane of a turn, or all. Unknown or ended ones are left as they are."""
+        """Stop one lane of a turn, or all. Unknown and ended lanes are ignored."""
 
         def stop() -> None:
             for name, pending in list(self._running.get(turn_id, {}).items()):
@@ -294,7 +293,7 @@ class Engine:
         if self._closing:
             raise EngineClosed("Kimi UI is shutting down: start it again to send.")
 
-    # What follows runs on the engine's loop.
+    # All methods below run on the engine's loop.
 
     def _run_loop(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -325,7 +324,7 @@ class Engine:
         await self._close_if_done(turn)
 
     async def _run_lane(self, turn: TurnLog, info: LaneInfo, pending: PendingLane) -> None:
-        """Run one lane to its end; whatever breaks in here stays in this lane."""
+        """Run one lane to its end. An exception affects only this lane."""
         lane = info.id
         try:
             provider = pending.provider
@@ -347,10 +346,10 @@ class Engine:
             pending.run(tries)
             await tries.wait()
         except Exception:
-            log.exception("lane %s of turn %s broke", lane, turn.turn_id)
+            log.exception("lane %s of turn %s: internal error", lane, turn.turn_id)
         finally:
             with self._lock:
-                if self._running.get(turn.turn_id, {}).get(lane) is pending:  # else asked again since its last try
+                if self._running.get(turn.turn_id, {}).get(lane) is pending:  # otherwise the user has retried the lane
                     del self._running[turn.turn_id][lane]
 
     async def _close_if_done(self, turn: TurnLog) -> None:
@@ -363,25 +362,25 @@ class Engine:
             await self._roster.close_retired()
 
     async def _open_attempt(self, attempt: Attempt) -> None:
-        """The row exists before the request leaves."""
+        """Wait until the attempt's row is durable; the request is sent after that."""
         await self._durable(self._turns.open_attempt(attempt))
 
     async def _durable(self, future: concurrent.futures.Future[None]) -> None:
-        """A log that fails must not stop a stream: the writer keeps what it could not write and tells the page."""
+        """Wait for a write. A failing log must not stop a stream: the writer keeps the rows and warns on the page."""
         try:
             await asyncio.wrap_future(future)
         except Exception:
-            log.exception("the log did not take a row")
+            log.exception("a row could not be written to the log")
 
     async def _messages(self, turn: TurnLog, info: LaneInfo, spec: LaneSpec) -> tuple[Message, ...]:
-        """The lane's own history, then this prompt. A turn without an answer in this lane is left out whole."""
+        """The lane's history and this prompt. Turns without an answer in this lane are omitted."""
         system = turn.system or spec.system
         messages = [Message("system", system)] if system else []
         if turn.seq:
             earlier = await asyncio.to_thread(self._turns.history, turn.conversation_id, info.id, turn.seq)
             for _, prompt, answer, reasoning in earlier:
                 messages.append(Message("user", prompt))
-                apart = info.send_reasoning and reasoning != answer  # else it was promoted to be the answer
+                apart = info.send_reasoning and reasoning != answer  # equal if it was promoted to be the answer
                 messages.append(Message("assistant", answer, reasoning if apart else ""))
         messages.append(Message("user", turn.prompt))
         return tuple(messages)

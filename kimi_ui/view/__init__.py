@@ -1,1 +1,1 @@
-"""What a page, an export and a terminal show of a turn. Rests on core alone."""
+"""Turns as shown on the page, in exports and in the terminal. Uses only ``core`` and ``tokenizers``."""

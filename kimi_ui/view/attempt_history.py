@@ -1,4 +1,4 @@
-"""One attempt of a lane by itself: what the page shows when somebody looks back at an earlier try."""
+"""An earlier attempt of a lane, as the page shows it when the user goes back to it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .frames import TurnView
 def attempt_part(turn: TurnLog, lane: str, number: int) -> dict[str, Any] | None:
     """The lane's ``number``-th attempt (from 1) as a frame's part of that lane; None if there is none.
 
-    The part tells that attempt and its children alone; that another try followed is left out.
+    The part covers this attempt and its children only, without the announcement of a retry.
     """
     fold = turn.fold()
     attempts = fold.lanes[lane].attempts if lane in fold.lanes else []

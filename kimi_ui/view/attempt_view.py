@@ -1,7 +1,7 @@
-"""One attempt as the page shows it: takes the attempt's events, hands out what is new. See ``frames`` for the keys.
+"""One attempt as the page shows it: takes the attempt's events, returns the changes. See ``frames`` for the keys.
 
-The cost of a token does not grow with the text: reasoning and answer are gathered as pieces, joined once a frame, and
-not looked at again.
+The cost of a token does not grow with the text: pieces of reasoning and answer are joined once per frame and not read
+again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STAMPS = ("first_token", "first_reasoning", "first_answer")
 
 
 class AttemptView:
-    """``plain``: a trajectory, whose answer is sent as text while it grows and as HTML at its end."""
+    """``plain``: for a trajectory. Its answer is sent as text while it grows and as HTML when it ends."""
 
     def __init__(self, attempt: Attempt, fold: AttemptFold, plain: bool = False) -> None:
         self.attempt = attempt
@@ -36,16 +36,16 @@ class AttemptView:
         self._answer_chars = 0
         self._markdown = StreamingMarkdown()
         self._steps = Steps()
-        self._shown_at = {0: 0}  # place of a step in the trace -> where the page shows it; in order
+        self._shown_at = {0: 0}  # a step's position in the trace -> its position on the page, ascending
         self._race = RaceLine()
         self._clear_answer = False
         self._is_resumed = False
         self._ended = False
-        self._told: dict[str, Any] = {}  # what the page knows: identity, stamps, notes, tokens
+        self._told: dict[str, Any] = {}  # values the page has: identity, stamps, notes, tokens
 
     @property
     def phase(self) -> str:
-        """The page's word; an attempt that will be tried again is waiting."""
+        """The phase shown on the page; an attempt that will be retried is waiting."""
         return "waiting" if self._retry_in_s is not None else live_phase(self.fold)
 
     @property
@@ -53,7 +53,7 @@ class AttemptView:
         return self.fold.end.retry_in_s if self.fold.end is not None else None
 
     def apply(self, t_ns: int, event: Event) -> None:
-        """Take an event that ``fold`` has just taken; after ``End`` only a promotion comes."""
+        """Apply an event that ``fold`` has just applied. After ``End``, only a promotion may follow."""
         if self._ended:
             if isinstance(event, Promoted) and self.fold.promoted:
                 self._start_answer(self.fold.answer)
@@ -76,20 +76,20 @@ class AttemptView:
             self._steps.apply(t_ns, event)
 
     def _relabel(self) -> None:
-        """All answer text so far was reasoning; the fold has it at the end of its reasoning already."""
+        """Move the answer so far to the reasoning, where the fold has appended it already."""
         if self._answer_chars:
             self._reasoning.add(self.fold.reasoning[-self._answer_chars :])
         self._start_answer("")
 
     def resume(self) -> None:
-        """What the page shows was taken from another view: an open answer is given from its beginning once it goes on.
+        """Continue for a page that got its content from another view: an open answer is sent again from its beginning.
 
-        (Which blocks a view has finished depends on when its frames were taken, see ``StreamingMarkdown``.)
+        This is needed because the finished blocks depend on when frames were taken (see ``StreamingMarkdown``).
         """
         self._is_resumed = bool(self._answer_chars) and not self._ended
 
     def _from_the_start(self) -> bool:
-        """Begin a resumed answer again, with all the fold has of it; False if there is no need."""
+        """Restart a resumed answer with all of the fold's text; False if the answer is not resumed."""
         if not self._is_resumed:
             return False
         self._start_answer(self.fold.answer)
@@ -104,7 +104,7 @@ class AttemptView:
         self._told.pop("answer", None)
 
     def take(self) -> dict[str, Any]:
-        """What the page does not know yet; empty if nothing."""
+        """The changes since the last call; empty if none."""
         part: dict[str, Any] = {}
         if "attempt" not in self._told:
             part["attempt"] = self._told["attempt"] = self._identity()
@@ -129,7 +129,7 @@ class AttemptView:
         return part
 
     def take_tokens(self) -> int | None:
-        """How many tokens it has written, as far as is known by now; None if that is what the page knows."""
+        """The attempt's output tokens so far; None if unchanged since the last call."""
         counted = self.count.local
         tokens = self.fold.usage.output_tokens or (counted.output_tokens if counted else None)
         if tokens == self._told.get("tokens"):
@@ -192,7 +192,7 @@ class AttemptView:
         }
 
     def _place_shown(self, at_char: int) -> int:
-        """A step's place as the page counts: UTF-16 units of the cleaned trace, counted on from the step before."""
+        """A step's position on the page: UTF-16 units of the cleaned trace, counted from the previous step."""
         if at_char not in self._shown_at:
             before, shown = next(reversed(self._shown_at.items()))
             between = clean_text(self.fold.reasoning[before:at_char])
@@ -200,7 +200,7 @@ class AttemptView:
         return self._shown_at[at_char]
 
     def _outcome(self) -> dict[str, Any]:
-        """How it ended: a failure to show, or the announcement of another try."""
+        """How the attempt ended: a failure to show, or the announcement of a retry."""
         failure = failure_of(self.fold)
         told = _failure_part(failure, self.attempt) if failure is not None else None
         if told and self.fold.can_promote:
@@ -217,7 +217,7 @@ def _failure_part(failure: Failure, attempt: Attempt) -> dict[str, Any]:
 
 
 class TextPieces:
-    """Text on its way to the page: added in pieces, taken cleaned and joined."""
+    """Buffered text for the page: added in pieces, taken joined and cleaned."""
 
     def __init__(self, text: str = "") -> None:
         self._pieces = [text] if text else []
@@ -226,7 +226,7 @@ class TextPieces:
         self._pieces.append(text)
 
     def take(self, final: bool) -> str:
-        """What was added since the last time. A trailing CR waits for the LF it may belong to, unless ``final``."""
+        """The text added since the last call. Unless ``final``, a trailing CR is kept back in case an LF follows."""
         if not self._pieces:
             return ""
         text = "".join(self._pieces)

@@ -1,9 +1,9 @@
-"""The page's scripts and styles as one text each, for a page that must stand alone.
+"""The page's scripts and its styles as one text each, for a self-contained page.
 
-A browser does not load ES modules from a file on disk, so each module becomes a function that returns what it exports,
-in the order of their imports. A module's name is its path under ``assets/``. This understands the modules of
-``assets/`` and no more: imports and exports begin a line, imported names are in braces, paths are relative, ``export``
-precedes a declaration; anything else raises.
+Browsers do not load ES modules from a file on disk, so each module becomes a function that returns its exports, in the
+order of imports. A module's name is its path under ``assets/``. Only the forms used in ``assets/`` are supported:
+imports and exports begin a line, imported names are in braces, paths are relative, ``export`` precedes a declaration.
+Anything else raises.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _LEFT = re.compile(
 
 
 class CannotBundle(ValueError):
-    """A module is written in a way the bundle does not understand."""
+    """A module uses a form of import or export that the bundler does not support."""
 
 
 def bundle_scripts(assets: Path, entries: Iterable[str], replaced: Mapping[str, str] | None = None) -> str:
-    """One script that runs the modules ``entries`` and all they import, and keeps their exports in ``modules`` by name.
+    """One script that runs the modules ``entries`` and their imports, and keeps the exports in ``modules`` by name.
 
-    ``replaced``: module names and the source that stands for them.
+    ``replaced`` maps module names to source used instead of the file.
     """
     sources = replaced or {}
     order: list[str] = []
@@ -56,7 +56,7 @@ def _source(assets: Path, name: str, replaced: Mapping[str, str]) -> str:
 
 
 def _module(name: str, source: str) -> str:
-    """A module as a function: its imports become constants, its exports what it returns."""
+    """A module as a function: imports become constants, exports its return value."""
     exports = _EXPORT.findall(source)
     body = _IMPORT.sub(
         lambda found: f'const {{{_renamed(found[1])}}} = modules["{_resolved(name, found[2])}"];', source

@@ -1,4 +1,4 @@
-"""A turn's answers side by side: what can be compared, and the diff of two of them."""
+"""Comparison of a turn's answers: which can be compared, and the diff of two."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..core.turn import TurnLog
 
 
 class Source(NamedTuple):
-    """An answer that can be compared. ``id`` is the lane's, ``lane/k`` for heavy's trajectory number k."""
+    """An answer that can be compared. ``id`` is the lane's id, or ``lane/k`` for trajectory k of a heavy lane."""
 
     id: str
     label: str
@@ -19,7 +19,7 @@ class Source(NamedTuple):
 
 
 def sources_of(turn: TurnLog) -> list[Source]:
-    """The answers of a turn that are not empty, lanes in their order, each followed by its trajectories."""
+    """The non-empty answers of a turn: lanes in order, each followed by its trajectories."""
     fold = turn.fold()
     sources: list[Source] = []
     for info in turn.lanes:
@@ -34,7 +34,7 @@ def sources_of(turn: TurnLog) -> list[Source]:
 
 
 def diff_part(left: Source, right: Source) -> dict[str, Any]:
-    """A diff as the page takes it: texts only, to be put in as text.
+    """A diff as JSON for the page, which must insert all texts as text.
 
     ``{left, right: labels, summary: [sentences], segments: [{kind, code, left, right, words: [[kind, text]…]}]}``;
     ``right`` is left out where it equals ``left``.
@@ -48,7 +48,7 @@ def diff_part(left: Source, right: Source) -> dict[str, Any]:
         summary.append(said.sentence(left.label, right.label))
     if found.in_common is not None and not found.identical:
         summary.append(
-            f"{_percent(found.in_common)} of the words stand in both, in the same order: "
+            f"{_percent(found.in_common)} of the words are in both, in the same order: "
             f"{found.n_left_words:,} words in {left.label}, {found.n_right_words:,} in {right.label}."
         )
     if not found.aligned:
@@ -71,7 +71,7 @@ def _segment_part(segment: Segment) -> dict[str, Any]:
 
 
 def _percent(share: float) -> str:
-    """Whole percent, but never "0 %" of something or "100 %" of not quite all."""
+    """A share in whole percent; "0 %" and "100 %" are exact."""
     whole = round(100 * share)
     if whole == 0 and share > 0:
         return "Under 1 %"

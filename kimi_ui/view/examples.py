@@ -1,4 +1,4 @@
-"""The recorded turns that come with the app: real runs of the embedded model, to be watched without any model.
+"""Recorded turns that ship with the app: real runs of the embedded model, replayed without a model.
 
 Each is a JSON export (``core.portable``) beside the assets.
 """
@@ -17,11 +17,11 @@ EXAMPLES = ASSETS / "examples"
 
 @cache
 def example_names() -> dict[str, str]:
-    """Each example's name and title, in the order they are offered."""
+    """Maps each example's name to its title, in display order."""
     return {path.stem: json.loads(path.read_bytes())["title"] for path in sorted(EXAMPLES.glob("*.json"))}
 
 
 @cache
 def read_example(name: str) -> TurnLog:
-    """The turn of an example; ``name`` as in ``example_names``. Raises ``NotAnExport`` for a damaged file."""
+    """The turn of an example; ``name`` is a key of ``example_names``. Raises ``NotAnExport`` for a damaged file."""
     return import_turns(json.loads((EXAMPLES / f"{name}.json").read_bytes()))[0]

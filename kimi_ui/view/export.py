@@ -1,6 +1,7 @@
-"""Turns as a file to keep or pass on: Markdown to read, JSON to read back, one HTML page that replays by itself.
+"""Export of turns: Markdown to read, JSON to import again, or a self-contained HTML page with the replay.
 
-Each with or without reasoning. None holds a key, a base URL's user info, an owner or a path of this machine.
+Each comes with or without reasoning. No export contains a key, a base URL's user info, an owner or a path of this
+machine.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ MAX_NAME_CHARS = 60
 
 
 class ExportFile(NamedTuple):
-    """A file's name, what it is, and its bytes (UTF-8)."""
+    """A file's name, media type and bytes (UTF-8)."""
 
     name: str
     media_type: str
@@ -30,10 +31,10 @@ class ExportFile(NamedTuple):
 
 
 def export(turns: Sequence[TurnLog], title: str, kind: str, *, reasoning: bool = True) -> ExportFile:
-    """The file of these turns, which have ended, in order. ``kind`` is a word of ``EXPORTS``; raises ``KeyError``."""
+    """These turns, which must have ended, as a file. Raises ``KeyError`` if ``kind`` is not a key of ``EXPORTS``."""
     if kind == "json":
         document = export_turns(turns, title, counter, reasoning=reasoning)
-        text = json.dumps(document, separators=(",", ":"), ensure_ascii=True)  # ASCII: half a surrogate pair stays
+        text = json.dumps(document, separators=(",", ":"), ensure_ascii=True)  # escapes lone surrogates
     else:
         make = {"md": markdown_of, "html": page_of}[kind]
         text = make(turns, title, reasoning=reasoning)
@@ -41,7 +42,7 @@ def export(turns: Sequence[TurnLog], title: str, kind: str, *, reasoning: bool =
 
 
 def file_name(title: str, kind: str) -> str:
-    """A name every file system takes: letters, digits and dashes."""
+    """A file name valid on every file system: letters, digits and dashes."""
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode()
     words = re.sub(r"[^A-Za-z0-9]+", "-", plain)[:MAX_NAME_CHARS].strip("-").lower()
     return f"kimi-{words or 'export'}.{kind}"

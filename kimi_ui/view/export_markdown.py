@@ -1,6 +1,6 @@
-"""Turns as Markdown, for reading and for other programs.
+"""Turns as Markdown, for people and for other programs.
 
-What models wrote stays Markdown, made inert (``core.markdown.inert``). Reasoning is plain text in a fold.
+Answers stay Markdown, made inert (``core.markdown.inert``). Reasoning is plain text in a collapsed section.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FENCES = re.compile(r"`{3,}")
 
 
 def markdown_of(turns: Sequence[TurnLog], title: str, *, reasoning: bool = True) -> str:
-    """The document; ``reasoning`` False leaves every word of it out."""
+    """The document; ``reasoning`` False omits all reasoning text."""
     blocks = [f"# {inert(title)}"]
     for turn in turns:
         blocks += _turn(turn, reasoning)
@@ -53,7 +53,7 @@ def _turn(turn: TurnLog, reasoning: bool) -> Iterator[str]:
 
 
 def folded(summary: str, text: str) -> str:
-    """Plain text in a fold, in a fence longer than any inside it."""
+    """Plain text in a ``<details>`` section, in a fence longer than any inside it."""
     fence = "`" * (1 + max((len(run) for run in _FENCES.findall(text)), default=2))
     body = text.strip("\n")
     return f"<details>\n<summary>{inert(summary)}</summary>\n\n{fence}text\n{body}\n{fence}\n\n</details>"

@@ -1,8 +1,8 @@
-"""Turns as one self-contained HTML page with the replay inside: opens from a file, asks nothing of any network.
+"""Turns as one self-contained HTML page with their replay. It opens from a file and makes no network requests.
 
-The page runs the very scripts of the app (``bundle``) over replay documents (``replay``) that stand in it as JSON. Its
-Content-Security-Policy lets only these scripts run, by their hash, and nothing be fetched; model text gets into it as
-in the app: as text, or as HTML that passed the allow-list. The JSON holds no ``<``: nothing in it can end its element.
+The page runs the scripts of the app (``bundle``) on replay documents (``replay``), embedded as JSON. Its
+Content-Security-Policy allows only these scripts, by their hash, and no requests. Model text enters the page as in the
+app: as text, or as HTML that passed the allow-list. The JSON contains no ``<``, so it cannot close its element.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STYLES = (
     *("standalone", "base/print"),
 )
 
-# Parts of the app that only make sense with a server behind them.
+# Modules that need a server, and their replacements.
 _ABSENT = {
     "base/bus.js": "export const chat = null;",
     "composer/composer.js": "export const composer = () => null;",
@@ -36,7 +36,7 @@ _ABSENT = {
 
 
 def page_of(turns: Sequence[TurnLog], title: str, *, reasoning: bool = True) -> str:
-    """The page; ``reasoning`` False leaves every word of it out, not its times."""
+    """The page; ``reasoning`` False omits all reasoning text but keeps its times."""
     styles = f"{accent_css()}\n{bundle_styles(ASSETS, STYLES)}"
     if not reasoning:
         styles += "\n.kimi .reasoning { display: none; }"
@@ -64,7 +64,7 @@ def _note(turns: Sequence[TurnLog], reasoning: bool) -> str:
 
 
 def _routes(turns: Sequence[TurnLog]) -> dict[str, str]:
-    """What the page's parts would ask the server for."""
+    """Maps the URLs that the scripts would request to the embedded JSON."""
     routes: dict[str, str] = {}
     for turn in turns:
         attachments = split(turn.prompt).attachments
@@ -76,7 +76,7 @@ def _routes(turns: Sequence[TurnLog]) -> dict[str, str]:
 
 
 def _json(value: Any) -> str:
-    """JSON for inside a script element: no ``<``, so neither ``</script>`` nor ``<!--`` can be in it."""
+    """JSON for a script element, without ``<``, so that it contains neither ``</script>`` nor ``<!--``."""
     return dumps(value).decode().replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 

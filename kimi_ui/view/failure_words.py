@@ -1,4 +1,4 @@
-"""What an attempt's end and its flags mean, in sentences a person can act on."""
+"""Sentences for the user about an attempt's end and its flags."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..core import blind
 from ..core.attempt import AttemptFold
 from ..core.events import Failure
 
-# Ends that carry no failure of their own but must not pass in silence. ``stopped`` is the reader's own doing.
+# Ends without a failure event that the user must see. ``stopped`` is not one: the user did that.
 _SILENT_ENDS = {
     "length": Failure(
         "length",
@@ -28,7 +28,7 @@ _SILENT_ENDS = {
     "interrupted": Failure(
         "interrupted",
         "Kimi UI was closed while this was being written.",
-        "What had come is kept: send again for a whole answer.",
+        "What came is kept: send again for a whole answer.",
     ),
     "error": Failure("upstream", "The model server ended the answer with an error.", "Send again."),
 }
@@ -36,7 +36,7 @@ _SILENT_ENDS = {
 _LOOK = "Look at its reasoning; asking again often helps."
 _ALL_REASONING = Failure("no_answer", "The model put all its text into its reasoning.", "Asking again often helps.")
 
-# Flags worth a sentence; ``{}`` is the flag's detail. Others are for the log.
+# Flags shown to the user; ``{}`` is the flag's detail. Other flags are only logged.
 _NOTES = {
     "below_quorum": "Only {} trajectories gave a whole answer: fewer than this lane's quorum.",
     "single_survivor": "Only one trajectory gave a whole answer; it is shown as it is.",
@@ -44,13 +44,13 @@ _NOTES = {
     "aggregator_failed": "The aggregation failed. {}",
     "non_streaming": "The server sent the whole answer at once: there is no time to the first token.",
     "late_reasoning": "Some reasoning came after the answer had begun.",
-    blind.READY: "{} answers are ready. All are shown together, so that no pace tells a lane.",
+    blind.READY: "{} answers are ready. All are shown together, so that speed does not identify a lane.",
     blind.CUT: "This answer was cut off.",
-    "unclosed_think": "The reasoning was never closed: all of the text stands there.",
+    "unclosed_think": "The reasoning was never closed: all of the text is there.",
     "context_truncated": "The prompt filled the context ({}) and was cut: raise num_ctx in the lanes file.",
-    "text_limit": "The {} grew beyond all measure; reading stopped there.",
+    "text_limit": "The {} grew too long; reading stopped there.",
     "skipped_pieces": "Part of the stream could not be read and is missing ({} of its events).",
-    "invalid_utf8": "Some characters came broken and are shown as \ufffd.",
+    "invalid_utf8": "Some characters were invalid and are shown as \ufffd.",
     "refusal": "The model declined: {}",
     "tool_calls": "The model wanted to call a tool; this app offers none.",
     "tool_markers": "The model's text held raw tool-call markers; they are left out.",
@@ -61,7 +61,7 @@ _NOTES = {
 
 
 def failure_of(fold: AttemptFold) -> Failure | None:
-    """The failure to show for an attempt that has ended; None if there is nothing to tell."""
+    """The failure to show for an attempt that has ended; None if there is none."""
     if fold.promoted:
         return None
     if fold.can_promote:
@@ -71,5 +71,5 @@ def failure_of(fold: AttemptFold) -> Failure | None:
 
 
 def notes_of(fold: AttemptFold) -> list[str]:
-    """Sentences about what was unusual, in the order it happened."""
+    """Sentences about unusual events that are not failures, in order of occurrence."""
     return [_NOTES[name].format(detail) for name, detail in fold.flags.items() if name in _NOTES]

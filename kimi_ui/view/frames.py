@@ -1,31 +1,31 @@
-"""Frames: what a page needs to know of a turn that it does not know yet. Pure: no clock, no I/O, no Gradio.
+"""Frames: the changes of a turn that a page has not seen yet, as JSON.
 
-``TurnView`` folds a ``TurnLog``'s entries and hands out, at most every few tens of milliseconds, one JSON-ready dict
-with only what is new since the last one. Live view, refresh, a second tab and a stored turn all read it. The state
-after n entries is a function of those n entries; ``consumed`` (the SSE id) is that n.
+``TurnView`` folds a ``TurnLog``'s entries; each call of ``frame`` returns a dict with the changes since the last call.
+The live view, a refresh, a second tab and a stored turn all use it. The state after n entries depends only on these n
+entries; ``consumed`` (the SSE id) is n.
 
-The protocol (all times in ms, ``*_ms`` inside a lane count from the moment its attempt was sent; a key that is absent
-has not changed):
+The protocol (all times in ms; ``*_ms`` inside a lane count from the moment its attempt was sent; an absent key means
+"unchanged"):
 
     {"turn": {...},            only in the first frame of a view (the snapshot): see ``describe_turn``
-     "now_ms": 1234.5,         engine's clock since the turn's start when the frame was made; null for a stored turn
+     "now_ms": 1234.5,         when the frame was made, since the turn's start; null for a stored turn
      "lanes": {"<lane id>": {
-        "attempt":   {...}           a new attempt began: forget the lane's earlier one (label, model, provider, host,
+        "attempt":   {...}           a new attempt began: clear the lane's earlier one (label, model, provider, host,
                                      stand_in_for, attempt_no, sent_ms from the turn's start)
         "preparing": {label, done, total}    before the request: weights being fetched (bytes)
-        "phase":     "thinking"      design §4: connecting | waiting | thinking | answering | done | stopped | error …
+        "phase":     "thinking"      ``core.attempt.live_phase``: connecting | waiting | thinking | answering | done | …
         "stamps":    {first_token_ms, first_reasoning_ms, first_answer_ms, last_token_ms, end_ms}, as far as known
         "reasoning": "…"             plain text to append
-        "clear_answer": true         what the answer showed so far is to be dropped (it was reasoning, or comes again)
+        "clear_answer": true         drop the answer shown so far (it was reasoning, or is sent again)
         "blocks": ["<p>…</p>"], "tail": "<p>…", "append": "…", "whole": "<p>…"     see core.markdown.Frame
-        "promoted":  true            the answer is the reasoning, which the person took for it: no failure any more
+        "promoted":  true            the user made the reasoning the answer: no failure any more
         "race":      {points: [t_ms, chars, …] to append, connect_ms, load_ms, prompt_ms, aggregating_ms}   core.race
         "steps":     [{i, kind: system|topic, label, t_ms, until_ms, at, where: reasoning|answer, done, total}]    new
-                                     or changed ones by their number ``i``, see core.steps; {i, dropped} takes one away;
-                                     ``at`` is a place in the text as the page has it, in UTF-16 units
+                                     or changed steps by their index ``i``, see core.steps; {i, dropped} removes one;
+                                     ``at`` is a position in the text as shown, in UTF-16 units
         "metrics":   {...}           columns of attempt_metrics so far
         "notes":     ["…"]           all sentences about this attempt that are not failures
-        "failure":   {kind, message, remedy, command, detail, http_status, can_promote: true where it can be promoted}
+        "failure":   {kind, message, remedy, command, detail, http_status, can_promote: true if it can be promoted}
         "retry":     {at_ms from the turn's start, attempt_no, failure}
         "trajectories": {"<k>": {attempt, phase, stamps, race, reasoning, clear_answer, text, answer, metrics, failure}}
      }}}
@@ -51,7 +51,7 @@ from ..core.turn import LaneInfo, TurnFold, TurnLog
 from .attempt_view import AttemptView
 
 METRICS_EVERY_NS = 200_000_000
-COUNT_COST_NS = 50_000  # metrics wait this much longer for every text event: their cost per token stays flat
+COUNT_COST_NS = 50_000  # added to the interval per text event, so that the cost of metrics per token stays constant
 PAGE_METRICS = (
     *("ttft_ms", "ttfo_ms", "thinking_ms", "e2e_ms", "cold_load_ms"),
     *("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "answer_tokens", "token_source"),
@@ -61,7 +61,7 @@ PAGE_METRICS = (
 
 
 def dumps(value: Any) -> bytes:
-    """JSON. Text with half a surrogate pair, which is not UTF-8 and may come in a prompt, goes out escaped."""
+    """JSON. Lone surrogates, which a prompt may contain and UTF-8 cannot encode, are escaped."""
     try:
         return orjson.dumps(value)
     except TypeError:
@@ -73,9 +73,9 @@ def describe_lane(info: LaneInfo) -> dict[str, Any]:
 
 
 def describe_turn(turn: TurnLog) -> dict[str, Any]:
-    """A turn without its content: what a page needs to draw its empty lanes. Attachments by name and length only.
+    """A turn without its entries: what a page needs to draw the empty lanes. Attachments have name and length only.
 
-    ``slots``: of a turn that was blind, which lane each slot was. A turn that still is must come from ``core.blind``.
+    ``slots`` maps the slots of a formerly blind turn to lanes. Pass ``BlindView.told`` for a turn that is still blind.
     """
     prompt = split(turn.prompt)
     return {
@@ -94,7 +94,7 @@ def describe_turn(turn: TurnLog) -> dict[str, Any]:
 
 
 class TurnView:
-    """One reader's place in a turn. ``apply`` entries in order, then take a ``frame``."""
+    """One reader's position in a turn. ``apply`` entries in order, then take a ``frame``."""
 
     def __init__(self, turn: TurnLog) -> None:
         self.turn = turn
@@ -110,11 +110,11 @@ class TurnView:
             self.consumed += 1
 
     def catch_up(self) -> None:
-        """Apply what the log has beyond ``consumed``."""
+        """Apply the log's entries beyond ``consumed``."""
         self.apply(self.turn.entries[self.consumed :])
 
     def resume(self, after: int) -> None:
-        """Take the first ``after`` entries as known to the page, which had them from another view."""
+        """Treat the first ``after`` entries as known to the page, which received them from another view."""
         if 0 < after <= len(self.turn.entries):
             self.apply(self.turn.entries[:after])
             for lane in self._lanes.values():
@@ -123,7 +123,7 @@ class TurnView:
             self._is_first = False
 
     def frame(self, now_ns: int | None) -> dict[str, Any] | None:
-        """What is new, or None. ``now_ns``: the engine's clock since the turn's start; None for a stored turn."""
+        """The changes, or None. ``now_ns``: the engine's clock since the turn's start; None for a stored turn."""
         parts = {lane_id: part for lane_id, lane in self._lanes.items() if (part := lane.take(now_ns))}
         if not parts and not self._is_first:
             return None
@@ -135,7 +135,7 @@ class TurnView:
 
 
 class LaneView:
-    """A lane within a turn: its newest top-level attempt, that attempt's trajectories, and what goes before it."""
+    """A lane within a turn: its newest top-level attempt, that attempt's children, and the preparation before it."""
 
     def __init__(self, fold: TurnFold) -> None:
         self._fold = fold
@@ -143,7 +143,7 @@ class LaneView:
         self._children: dict[str, AttemptView] = {}  # by attempt id, aggregators too
         self._by_k: dict[int, str] = {}  # trajectory number -> newest attempt id
         self._preparing: Phase | None = None
-        self._said: dict[str, Any] = {}  # what the page knows: preparing, metrics
+        self._said: dict[str, Any] = {}  # values the page has: preparing, metrics
         self._metrics_due_ns = 0
         self._metrics_stale = False
 
@@ -181,7 +181,7 @@ class LaneView:
             self._main.resume()
 
     def take(self, now_ns: int | None) -> dict[str, Any]:
-        """What is new of this lane; empty if nothing is."""
+        """The lane's changes; empty if none."""
         part = self._main.take() if self._main is not None else {}
         preparing = self._preparing_part()
         if preparing != self._said.get("preparing"):

@@ -1,6 +1,7 @@
-"""HTML written on the server: Jinja templates that escape every value, except one marked ``safe`` in the template.
+"""HTML from Jinja templates, which escape every value that the template does not mark ``safe``.
 
-They are not Gradio's: an ``html_template`` of ``gr.HTML`` must hold no ``{{`` (``tests/test_layers.py``).
+These are not Gradio's templates: a ``gr.HTML`` component's ``html_template`` must contain no ``{{``
+(``tests/test_layers.py``).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
-    undefined=StrictUndefined,  # a value the template asks for and does not get is an error, not a gap
+    undefined=StrictUndefined,  # a missing value is an error, not an empty string
     trim_blocks=True,
     lstrip_blocks=True,
     auto_reload=False,

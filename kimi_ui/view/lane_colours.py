@@ -1,4 +1,4 @@
-"""One accent per lane, which header, race, plots and exported pages share."""
+"""One accent colour per lane, shared by header, race, plots and exported pages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Accent(NamedTuple):
-    """One lane's colour on a light and on a dark page; both have a contrast of at least 4.5 with their page."""
+    """A lane's colour on the light and on the dark page, each with a contrast of at least 4.5."""
 
     light: str
     dark: str
@@ -23,12 +23,12 @@ LANE_ACCENTS = (
 
 
 def lane_accent(place: int) -> str:
-    """The accent of the lane in that place of the page's order, from 0, as a CSS value for either mode."""
+    """The accent of the page's n-th lane, from 0, as a CSS value for both modes."""
     return f"var(--kimi-lane-{place % len(LANE_ACCENTS)})"
 
 
 def accent_css() -> str:
-    """``--kimi-lane-0`` … ``-5`` for both modes; Gradio marks the dark one with the class ``dark``."""
+    """CSS variables ``--kimi-lane-0`` … ``-5`` for both modes; Gradio marks dark mode with the class ``dark``."""
     light = " ".join(f"--kimi-lane-{i}: {accent.light};" for i, accent in enumerate(LANE_ACCENTS))
     dark = " ".join(f"--kimi-lane-{i}: {accent.dark};" for i, accent in enumerate(LANE_ACCENTS))
     return f":root {{ {light} }} .dark {{ {dark} }}"

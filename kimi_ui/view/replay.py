@@ -1,12 +1,12 @@
-"""A turn to be watched again: its frames with their times, as one JSON-ready document. Pure: no clock, no I/O.
+"""The replay of a turn: its frames with their times, as one JSON document.
 
-    {"turn": {...}, "duration_ms": 8123.4,           the turn as ``frames.describe_turn`` tells it; times are play time
-     "frames": [{"t_ms": 12.0, "frame": {...}}, …],  what the live page got, frame by frame (``core.replay.Moment``)
-     "wholes": [{"t_ms", "after", "frame"}, …],      all that the first ``after`` frames told, in one: places to jump to
+    {"turn": {...}, "duration_ms": 8123.4,           the turn as in ``frames.describe_turn``; times are play time
+     "frames": [{"t_ms": 12.0, "frame": {...}}, …],  frames as for the live page, one per ``core.replay.Moment``
+     "wholes": [{"t_ms", "after", "frame"}, …],      snapshots: the first ``after`` frames in one, to jump to
      "marks":  [{"t_ms", "lane", "kind"}, …],        first_token | first_answer | end of each lane's attempts
      "answers": {"<lane>": "…"}}                     each lane's answer as the model wrote it
 
-The frames are made by the very fold that serves the live view, so a replay shows what was shown.
+``TurnView`` makes the frames as it does for the live view, so a replay shows what the live view showed.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from ..core.replay import MOMENT_NS, Moment, moments
 from ..core.turn import TurnFold, TurnLog
 from .frames import TurnView, describe_turn
 
-MAX_TEXT_MOMENTS = 1500  # longer turns flow in larger pieces
+MAX_TEXT_MOMENTS = 1500  # longer turns get fewer moments with more text
 N_WHOLES = 8
-FRAMES_PER_WHOLE = 60  # at least: a shorter way is as quick to go from the start
+FRAMES_PER_WHOLE = 60  # minimum; replaying fewer frames is as fast as loading a snapshot
 
 _ANSWER = ("blocks", "tail", "append", "whole", "text", "answer")
 
 
 def replay_document(turn: TurnLog, *, reasoning: bool = True) -> dict[str, Any]:
-    """The document of a turn that has ended. Without ``reasoning`` no word of it is left in, only its times."""
+    """The document of a turn that has ended. ``reasoning`` False omits all reasoning text but keeps its times."""
     last = moments(turn)[-1:]
     every_ns = max(MOMENT_NS, last[0].play_ns // MAX_TEXT_MOMENTS) if last else MOMENT_NS
-    times = [Moment(0, 0, 0), *moments(turn, every_ns)]  # at the click nothing has happened yet
+    times = [Moment(0, 0, 0), *moments(turn, every_ns)]  # the empty turn at the user's click
     fold = turn.fold()
     newest = {info.id: fold.current(info.id) for info in turn.lanes}
     document = {
@@ -52,14 +52,14 @@ def _frames(turn: TurnLog, times: Sequence[Moment]) -> list[dict[str, Any]]:
     frames = []
     for moment in times:
         view.apply(turn.entries[view.consumed : moment.until])
-        # A moment in which nothing changed for the page keeps its place: frames and moments stay in step.
+        # A moment without changes for the page still gets a frame, so that frames and moments have equal indexes.
         frame = view.frame(moment.turn_ns) or {"now_ms": moment.turn_ns / 1e6, "lanes": {}}
-        frames.append({"t_ms": moment.play_ns / 1e6, "frame": deepcopy(frame)})  # the view goes on using its parts
+        frames.append({"t_ms": moment.play_ns / 1e6, "frame": deepcopy(frame)})  # the view keeps using its parts
     return frames
 
 
 def _places(n_frames: int) -> list[int]:
-    """After which frames there is a whole, evenly spread."""
+    """The evenly spaced frame counts after which there is a snapshot."""
     step = max(FRAMES_PER_WHOLE, -(-n_frames // (N_WHOLES + 1)))
     return list(range(step, n_frames, step))
 
@@ -72,7 +72,7 @@ def _whole(turn: TurnLog, times: Sequence[Moment], after: int) -> dict[str, Any]
 
 
 def _marks(fold: TurnFold, times: Sequence[Moment]) -> Iterator[dict[str, Any]]:
-    """Where each lane's attempts had their first token, their first answer token and their end."""
+    """Yield the first token, first answer token and end of each lane's attempts."""
     turn_ns = [moment.turn_ns for moment in times]
     for lane, state in fold.lanes.items():
         for attempt_id in state.attempts:
@@ -85,10 +85,10 @@ def _marks(fold: TurnFold, times: Sequence[Moment]) -> Iterator[dict[str, Any]]:
 
 
 def _leave_out_reasoning(document: dict[str, Any]) -> None:
-    """Take the words of the reasoning out of all frames, also those of an answer that was called reasoning later."""
+    """Remove the reasoning text from all frames, including answer text that was relabelled as reasoning later."""
     in_order = [(item["t_ms"], place, 0, item["frame"]) for place, item in enumerate(document["frames"], start=1)]
     in_order += [(item["t_ms"], item["after"], 1, item["frame"]) for item in document["wholes"]]
-    called_reasoning: set[tuple[str, str]] = set()  # lanes and trajectories whose answer is dropped further on
+    called_reasoning: set[tuple[str, str]] = set()  # lanes and trajectories whose answer a later frame clears
     for _, _, is_whole, frame in sorted(in_order, key=lambda item: item[1:3], reverse=True):
         for lane, part in frame["lanes"].items():
             for k, one in {"": part, **part.get("trajectories", {})}.items():
