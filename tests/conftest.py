@@ -25,6 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
+        if item.get_closest_marker("browser") or item.get_closest_marker("slow"):
+            item.add_marker("no_cover")  # tracing would slow the page and what has a time of its own
 
 
 # Property tests say what is true, not how fast: on a busy machine a time limit only fails by chance.

@@ -60,4 +60,9 @@ mypy
 say "codespell"
 codespell
 say "pytest, Chromium at $CHROMIUM"
-pytest -n 2 --dist loadfile --durations=40 --durations-min=1 "$@"
+# The floor of pyproject.toml is that of the fast lane, which the whole run contains; other selections have none.
+cover=()
+if [[ $# == 0 || "$*" == "-m not browser and not slow" ]]; then
+  cover=(--cov --cov-report=)
+fi
+pytest -n 2 --dist loadfile --durations=40 --durations-min=1 ${cover[@]+"${cover[@]}"} "$@"
