@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -13,7 +15,7 @@ import httpcore
 import httpx
 import pytest
 
-from kimi_ui.providers.http.network import MOST_WAITING, Network, Stream
+from kimi_ui.providers.http.network import MOST_WAITING, STAMP_OPTION, Network, Stream
 from kimi_ui.providers.http.transport import Transport, certificates
 
 from .support.upstream import Upstream
@@ -136,3 +138,62 @@ async def test_the_transport_connects_this_way(upstream: Upstream) -> None:
         client.stream("GET", f"{upstream.base_url}/models") as response,
     ):
         assert isinstance(response.extensions["network_stream"], Stream)
+
+
+async def stamped(stream: Stream, other: socket.socket) -> None:
+    """Return when the kernel stamps: it begins to in the background, once a socket wants it."""
+    for _ in range(10_000):
+        other.sendall(b"?")
+        select.select([stream.get_extra_info("socket")], [], [], 10)
+        there_ns = time.perf_counter_ns()
+        await stream.read(100)
+        if not STAMP_OPTION or stream.arrived_ns <= there_ns:
+            return
+    raise AssertionError("no stamp")
+
+
+async def test_bytes_are_stamped_when_they_arrive_however_late_they_are_read() -> None:
+    with peer() as (listener, port):
+        stream, other = await connected(listener, port)
+        with other:
+            await stamped(stream, other)
+            for data in (b"first", b"second"):
+                began_ns = time.perf_counter_ns()
+                other.sendall(data)
+                select.select([stream.get_extra_info("socket")], [], [], 10)  # the loop stands still: it is late
+                there_ns = time.perf_counter_ns()
+                assert await stream.read(100) == data
+                assert began_ns <= stream.arrived_ns
+                if STAMP_OPTION:
+                    assert stream.arrived_ns <= there_ns
+            assert not stream.clock_stepped
+        await stream.aclose()
+
+
+async def test_what_is_read_in_pieces_keeps_its_stamp() -> None:
+    with peer() as (listener, port):
+        stream, other = await connected(listener, port)
+        with other:
+            other.sendall(b"answer")
+            await stream.read(3)
+            arrived_ns = stream.arrived_ns
+            other.sendall(b"more")
+            assert (await stream.read(100), stream.arrived_ns) == (b"wer", arrived_ns)
+            assert await stream.read(100) == b"more"
+            assert stream.arrived_ns > arrived_ns
+        await stream.aclose()
+
+
+async def test_a_stamp_is_dropped_where_the_wall_clock_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = time.time_ns
+    with peer() as (listener, port):
+        stream, other = await connected(listener, port)
+        with other:
+            other.sendall(b"x")
+            select.select([stream.get_extra_info("socket")], [], [], 10)
+            there_ns = time.perf_counter_ns()
+            monkeypatch.setattr(time, "time_ns", lambda: real() + 3_600_000_000_000)
+            await stream.read(100)
+            assert there_ns < stream.arrived_ns <= time.perf_counter_ns(), "the read's own time"
+            assert stream.clock_stepped
+        await stream.aclose()

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kimi_ui.core.events import Event, Opened, Reasoning
+from kimi_ui.core.events import Answer, Event, Finish, Opened, Phase, Reasoning
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.engine import attempts
-from kimi_ui.providers.http.network import Stream
+from kimi_ui.providers.http.network import STAMP_OPTION, Stream
 from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 from kimi_ui.turns import Turns
 from tests.support.engine_run import running
 from tests.support.folding import HELLO, NoEngine, run_provider
 from tests.support.scripted import ScriptedProvider
-from tests.support.upstream import Upstream
+from tests.support.telling import delta
+from tests.support.upstream import Upstream, server_context
 from tests.support.waiting import until
+from tests.support.wire import Request, streamed
+from tests.support.wire import Stream as Bytes
 
 
 def lane_at(base_url: str, id: str) -> OpenAICompatible:
@@ -104,3 +109,64 @@ def test_stamps_count_from_the_moment_and_readers_are_told_a_little_later(tmp_pa
     first, word, *_ = turn.entries
     assert provider.entries_then == [] and isinstance(first.event, Opened) and first.t_ns == 0
     assert word.t_ns >= 5 * attempts.OUT_BY_S * 1e9, "the second call has moved nothing"
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+async def test_events_are_stamped_when_their_bytes_arrived_though_the_loop_is_late(
+    tls: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_after: Callable[[Any], Any]
+) -> None:
+    is_late, all_sent, stamps = threading.Event(), threading.Event(), []
+
+    class Noting(NoEngine):
+        def arrived(self, at_ns: int) -> None:
+            stamps.append(at_ns)
+
+    async def told(request: Request) -> Bytes:
+        words = [delta({"content": "yes"}), delta({"content": "no"}), delta({}, "stop")]
+        async for data in streamed(words)(request):
+            yield data
+            await asyncio.to_thread(is_late.wait, 20)  # the headers alone go before
+        all_sent.set()
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with Upstream(tls=server_context(tmp_path / "ca.pem") if tls else None) as upstream:
+        upstream.script("m-2000-5-5", told)
+        lane = closed_after(lane_at(upstream.base_url, "a"))
+        there_ns = 0
+        async for event in lane.stream(HELLO, Noting()):
+            if isinstance(event, Phase) and not is_late.is_set():
+                is_late.set()
+                assert all_sent.wait(20)  # the loop stands still meanwhile
+                there_ns = time.perf_counter_ns()
+    *arrived, last = stamps
+    assert last == 0
+    assert arrived == sorted(arrived)
+    if STAMP_OPTION:
+        assert arrived[-1] <= there_ns
+
+
+class Telling(ScriptedProvider):
+    """Says of its first words when they arrived, of the last not."""
+
+    async def stream(self, request: Any, host: Any) -> Any:
+        host.sent()
+        sent_ns = time.perf_counter_ns()
+        host.written()
+        for after_ns in (1_000, 5_000, 2_000):
+            host.arrived(sent_ns + after_ns)
+            yield Reasoning("word")
+        host.arrived(0)
+        yield Answer("yes")
+        yield Finish("stop")
+
+
+def test_an_event_has_the_stamp_of_its_arrival_but_never_goes_back(tmp_path: Path) -> None:
+    with running(tmp_path / "log.sqlite3", Telling(LaneSpec("a", "A", "openai", model="m"), [[]])) as run:
+        turn = run.engine.send("hi")
+        fold = run.folds(turn)["a"]
+    first, second, third = (entry.t_ns for entry in turn.entries if isinstance(entry.event, Reasoning))
+    assert second - first == 4_000
+    assert third == second
+    assert fold.first_answer_ns is not None
+    assert fold.first_answer_ns > third, "its own time"
+    assert 0 <= float(fold.flags["written_ms"]) < first / 1e6 + 1

@@ -1,8 +1,8 @@
 """Events: what one attempt's stream is made of.
 
 A turn is an append-only log of stamped events. Providers yield events without a time; the engine stamps each one
-when it is read and appends an ``Entry``. The live view, replay, history, exports, steps and metrics are folds over
-entries and have no other source.
+with the moment its bytes arrived and appends an ``Entry``. The live view, replay, history, exports, steps and metrics
+are folds over entries and have no other source.
 
 This module does not depend on clocks, storage, providers or pages.
 """

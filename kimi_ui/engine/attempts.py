@@ -133,7 +133,8 @@ class AttemptRun:
         self._context = context
         self._on_event = on_event
         self._sent_ns = self._sent_wall_ns = 0
-        self._last_ns = 0
+        self._last_ns = self._arrived_ns = 0
+        self._written_ns: int | None = None
         self._has_left = self._is_open = False
         self._reader: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -180,6 +181,15 @@ class AttemptRun:
             self._start_clock()
             asyncio.get_running_loop().call_later(OUT_BY_S, self._open)
 
+    def written(self) -> None:
+        """The request is on its way in whole; the last call before an answer counts."""
+        if self.fold.headers_ns is None:
+            self._written_ns = self._now()
+
+    def arrived(self, at_ns: int) -> None:
+        """The next events arrived then, by the engine's clock; 0: they are stamped as they come."""
+        self._arrived_ns = at_ns
+
     def _start_clock(self) -> None:
         self._sent_ns, self._sent_wall_ns = self._context.clock_ns(), self._context.wall_ns()
         self._sent_at = datetime.now(UTC)
@@ -206,7 +216,7 @@ class AttemptRun:
         try:
             async with aclosing(self._job.provider.stream(self._job.request, host)) as events:
                 async for event in events:
-                    self._append(self._last_ns if self._stop_reason else self._now(), event)
+                    self._append(self._stamp(), event)
                     n_events += 1
                     if n_events > MAX_EVENTS:
                         raise ProviderError(ENDLESS)
@@ -228,6 +238,14 @@ class AttemptRun:
             self._check_limits()  # from now on the idle limit applies, which may end sooner
         self._context.turn.append(Entry(self._job.lane, self.attempt.attempt_id, t_ns, event))
         self._on_event(event)
+
+    def _stamp(self) -> int:
+        """When the event that has come arrived, never before the last one."""
+        if self._stop_reason:
+            return self._last_ns
+        if self._arrived_ns:
+            return max(self._arrived_ns - self._sent_ns, self._last_ns)
+        return self._now()
 
     def _now(self) -> int:
         return self._context.clock_ns() - self._sent_ns
@@ -267,6 +285,8 @@ class AttemptRun:
         if is_cut and reason in LIMIT_FAILURES:
             self._append(self._now(), limit_failure(reason, self._limits))
         now_ns = self._now()
+        if self._written_ns is not None:
+            self._append(now_ns, Flag("written_ms", f"{self._written_ns / 1e6:.3f}"))
         if self.loop_lag_ns:
             self._append(now_ns, Flag("loop_lag_ms", f"{self.loop_lag_ns / 1e6:.1f}"))
         drift_ns = (self._context.wall_ns() - self._sent_wall_ns) - now_ns
@@ -405,6 +425,12 @@ class AttemptHost:
 
     def sent(self) -> None:
         self._parent.sent()
+
+    def written(self) -> None:
+        self._parent.written()
+
+    def arrived(self, at_ns: int) -> None:
+        self._parent.arrived(at_ns)
 
     def start(self, provider: Provider, request: ChatRequest, role: str, k_index: int | None = None) -> Child:
         job = Job(self._job.lane, provider, request, role, self._parent.attempt.attempt_id, k_index)

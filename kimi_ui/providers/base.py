@@ -1,8 +1,9 @@
 """The provider seam: one narrow method between the engine and whatever produces tokens.
 
-A provider turns a ``ChatRequest`` into events and knows nothing of turns, storage or pages. It never reads a clock
-for a metric: the engine stamps. To stop, the engine cancels the task that iterates ``stream``; the provider must then
-have closed its connection before it returns (``async with`` around the response does it), within 300 ms.
+A provider turns a ``ChatRequest`` into events and knows nothing of turns, storage or pages. It stamps nothing: it tells
+its ``Host`` when the bytes arrived that the next events are made of. To stop, the engine cancels the task that iterates
+``stream``; the provider must then have closed its connection before it returns (``async with`` around the response does
+it), within 300 ms.
 """
 
 from __future__ import annotations
@@ -81,8 +82,27 @@ class Host(Protocol):
         Without a call the stamps count from the call of ``stream``.
         """
 
+    def written(self) -> None:
+        """The request is on its way in whole: it cannot have reached the model before ``sent``, nor after this."""
+
+    def arrived(self, at_ns: int) -> None:
+        """What the provider yields next arrived then, by ``time.perf_counter_ns``; 0: at the time it is yielded."""
+
     def start(self, provider: Provider, request: ChatRequest, role: str, k_index: int | None = None) -> Child:
         """A child attempt (heavy's trajectories and aggregation): logged, limited and stopped like any other."""
+
+
+class Unmeasured:
+    """The host of a request that nobody measures, such as a probe."""
+
+    def sent(self) -> None: ...
+
+    def written(self) -> None: ...
+
+    def arrived(self, at_ns: int) -> None: ...
+
+    def start(self, provider: Provider, request: ChatRequest, role: str, k_index: int | None = None) -> Child:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from kimi_ui.core.attempt import AttemptFold
 from kimi_ui.core.events import Event, Phase
-from kimi_ui.providers.base import ChatRequest, Child, Message, Provider, ProviderError
+from kimi_ui.providers.base import ChatRequest, Child, Message, Provider, ProviderError, Unmeasured
 from kimi_ui.providers.errors import Target
 from kimi_ui.providers.http.stream_body import StreamBody
 from kimi_ui.providers.ollama.body import OllamaBody
@@ -22,7 +22,7 @@ TARGET = Target("https://llm.chutes.ai/v1", "some/model", "CHUTES_API_KEY", ("cp
 HELLO = ChatRequest((Message("user", "hello"),))
 
 
-class NoEngine:
+class NoEngine(Unmeasured):
     """A host for a provider that streams without an engine: it counts what was sent and starts no children."""
 
     def __init__(self) -> None:

@@ -13,9 +13,10 @@ from contextlib import aclosing
 
 import httpx
 
-from ...core.events import Event, Flag
-from ..base import ProviderError
+from ...core.events import CONNECTED, Event, Flag, Phase
+from ..base import Host, ProviderError
 from ..errors import Target, from_exception, simple
+from .network import Stream
 from .stream_body import StreamBody
 
 MOST_INFLATED = 64 * 1024 * 1024  # bytes of a compressed body, decoded
@@ -27,15 +28,23 @@ _PIECE = 256 * 1024
 HTTP_ERRORS = (httpx.HTTPError, httpx.StreamError, OSError)
 
 
-async def events_of(response: httpx.Response, body: StreamBody, target: Target) -> AsyncGenerator[Event, None]:
-    """The events of a response's body. Raises the ``ProviderError`` it ended with, after all its text.
+async def events_of(
+    response: httpx.Response, body: StreamBody, target: Target, host: Host
+) -> AsyncGenerator[Event, None]:
+    """The events of a response, from its headers on. Raises the ``ProviderError`` it ended with, after all its text.
 
+    ``host`` learns when the bytes arrived that the next events are made of.
     When cancelled, it yields what the body still held back and lets the ``CancelledError`` go on.
     """
     cut: ProviderError | None = None
+    stream = response.extensions["network_stream"]
+    assert isinstance(stream, Stream)
+    host.arrived(stream.arrived_ns)
+    yield Phase(CONNECTED)
     try:
         async with aclosing(_until_over(plain(response, target), body)) as pieces:
             async for data in pieces:
+                host.arrived(stream.arrived_ns)
                 for event in body.feed(data):
                     yield event
     except asyncio.CancelledError:
@@ -49,6 +58,9 @@ async def events_of(response: httpx.Response, body: StreamBody, target: Target) 
         cut = error
     for event in body.finish(cut):
         yield event
+    host.arrived(0)
+    if stream.clock_stepped:
+        yield Flag("clock_step")
     if body.error:
         raise body.error
 

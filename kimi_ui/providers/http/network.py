@@ -1,10 +1,15 @@
 # ruff: noqa: ASYNC109  (httpcore hands in the timeouts)
 """TCP and TLS for httpcore, on asyncio's own transports: the one place where bytes are read from a model's server.
 
-httpcore's own backend reads through three layers of time limits and guards and turns reading on and off around every
-chunk: more than half of what a chunk cost, at 500 a second (``tests/benchmarks/parse_cost.py``). A lane's stream has
-its limits in the engine, so here a chunk is taken as it comes. Also, a connection that is given up while it is being
-made is closed; httpcore leaves that to the garbage collector.
+**When bytes arrived.** On Linux the kernel stamps them as it takes them in (``SO_TIMESTAMPNS``), and ``ArrivalSocket``
+reads that stamp, so an event loop that runs late does not make the model seem late. Bytes that wait together are handed
+over with the stamp of the last of them. So several events of one read have one stamp, which is exact for the last; each
+of the others came after the stamp before it. Elsewhere the stamp is that of the read.
+
+**Cost.** httpcore's own backend reads through three layers of time limits and guards and turns reading on and off
+around every chunk: more than half of what a chunk cost, at 500 a second (``tests/benchmarks/parse_cost.py``). A lane's
+stream has its limits in the engine, so here a chunk is taken as it comes. Also, a connection that is given up while it
+is being made is closed; httpcore leaves that to the garbage collector.
 """
 
 from __future__ import annotations
@@ -13,25 +18,116 @@ import asyncio
 import errno
 import socket
 import ssl
+import struct
+import sys
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
+import aiohappyeyeballs
 import httpcore
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 MOST_WAITING = 1024 * 1024  # bytes received and not yet read; more stays with the sender
 ADDRESS_DELAY_S = 0.25  # the next address of a name is tried beside one that has not answered by then (RFC 8305)
+STAMP_OPTION = 35 if sys.platform == "linux" and sys.maxsize > 2**32 else None  # SO_TIMESTAMPNS, unnamed in ``socket``
+_STAMP = struct.Struct("qq")  # seconds and ns of the wall clock
+_STAMP_ROOM = 64  # bytes of ancillary data: a header and the stamp
+CLOCK_STEP_NS = 20_000  # two looks at both clocks that are further apart, their own blur aside, show a step
+
+
+def _ask_for_stamps(connection: socket.socket) -> None:
+    if STAMP_OPTION:
+        with suppress(OSError):  # a kernel that only imitates Linux
+            connection.setsockopt(socket.SOL_SOCKET, STAMP_OPTION, 1)
+
+
+@cache
+def _keep_stamping() -> None:
+    """Leave an unused socket open that wants stamps, for as long as the process lives.
+
+    Linux begins to stamp in the background once a socket wants it, and ends with the last: without this one the first
+    bytes of a lone connection could be too early for a stamp.
+    """
+    if STAMP_OPTION:
+        unused = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        _ask_for_stamps(unused)
+        unused.detach()
+
+
+class ArrivalSocket(socket.socket):
+    """A TCP socket that knows when the newest bytes it returned arrived.
+
+    ``arrived_ns`` is on the clock of ``time.perf_counter_ns``. The kernel stamps by the wall clock; the difference of
+    the two is measured at every read, and a stamp is dropped for the read's own time where it has moved since
+    (``clock_stepped`` is set then).
+    """
+
+    def __init__(self, family: int, kind: int, protocol: int) -> None:
+        super().__init__(family, kind, protocol)
+        self.arrived_ns = 0
+        self.clock_stepped = False
+        self._wall_ns, self._blur_ns = 0, sys.maxsize  # wall clock minus perf_counter, and how well it is known
+        self._look(time.perf_counter_ns())
+        _keep_stamping()
+        _ask_for_stamps(self)
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        if not STAMP_OPTION:
+            data = super().recv(size, flags)
+            self.arrived_ns = time.perf_counter_ns()
+            return data
+        data, extras, _, _ = self.recvmsg(size, _STAMP_ROOM, flags)
+        self._take(extras)
+        return data
+
+    def recv_into(self, buffer: WriteableBuffer, size: int = 0, flags: int = 0) -> int:
+        if not STAMP_OPTION:
+            count = super().recv_into(buffer, size, flags)
+            self.arrived_ns = time.perf_counter_ns()
+            return count
+        count, extras, _, _ = self.recvmsg_into([memoryview(buffer)[: size or None]], _STAMP_ROOM, flags)
+        self._take(extras)
+        return count
+
+    def _take(self, extras: list[tuple[int, int, bytes]]) -> None:
+        """Set ``arrived_ns`` from the ancillary data of a read that has just returned."""
+        now_ns = time.perf_counter_ns()
+        is_steady = self._look(now_ns)
+        at_ns = now_ns
+        for level, kind, value in extras:
+            if is_steady and level == socket.SOL_SOCKET and kind == STAMP_OPTION and len(value) == _STAMP.size:
+                seconds, ns = _STAMP.unpack(value)
+                at_ns = min(seconds * 1_000_000_000 + ns - self._wall_ns, now_ns)
+        self.arrived_ns = max(at_ns, self.arrived_ns)
+
+    def _look(self, before_ns: int) -> bool:
+        """Measure the difference of the clocks; False where the wall clock was set since the last time."""
+        wall_ns = time.time_ns()
+        blur_ns = time.perf_counter_ns() - before_ns
+        difference_ns = wall_ns - before_ns - blur_ns // 2
+        has_moved = abs(difference_ns - self._wall_ns) > CLOCK_STEP_NS + blur_ns + self._blur_ns
+        if has_moved or blur_ns < self._blur_ns:
+            self._wall_ns, self._blur_ns = difference_ns, blur_ns
+        self.clock_stepped = self.clock_stepped or has_moved
+        return not has_moved
 
 
 class _Wire(asyncio.Protocol):
     """One connection's bytes, kept until they are read: also those that came before it was reset."""
 
-    def __init__(self) -> None:
+    def __init__(self, connection: ArrivalSocket) -> None:
         self.transport: asyncio.Transport
+        self.connection = connection
         self.ended = False
+        self.arrived_ns = 0  # when the newest bytes that were read arrived
         self._error: Exception | None = None
-        self._pieces: deque[bytes] = deque()
+        self._pieces: deque[tuple[bytes, int]] = deque()  # with their stamp
         self._size = 0
         self._is_paused = False
         self._came: asyncio.Future[None] | None = None
@@ -43,7 +139,8 @@ class _Wire(asyncio.Protocol):
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self._pieces.append(data)
+        # A loop that does not read by the socket's own methods (Windows) leaves no stamp.
+        self._pieces.append((data, self.connection.arrived_ns or time.perf_counter_ns()))
         self._size += len(data)
         if self._size > MOST_WAITING and not self._is_paused:
             self._is_paused = True
@@ -85,9 +182,9 @@ class _Wire(asyncio.Protocol):
                 await self._came
             finally:
                 self._came = None
-        data = self._pieces.popleft()
+        data, self.arrived_ns = self._pieces.popleft()
         if len(data) > most:
-            self._pieces.appendleft(data[most:])
+            self._pieces.appendleft((data[most:], self.arrived_ns))
             data = data[:most]
         self._size -= len(data)
         if self._is_paused and self._size <= MOST_WAITING // 2:
@@ -121,6 +218,16 @@ class Stream(httpcore.AsyncNetworkStream):
 
     def __init__(self, wire: _Wire) -> None:
         self._wire = wire
+
+    @property
+    def arrived_ns(self) -> int:
+        """When the newest bytes that were read arrived, by ``time.perf_counter_ns``; 0 before the first."""
+        return self._wire.arrived_ns
+
+    @property
+    def clock_stepped(self) -> bool:
+        """Whether the wall clock was set while the connection was open; then a stamp may be that of a read."""
+        return self._wire.connection.clock_stepped
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if timeout is None:  # a stream's chunk: a limit here would be a quarter of its cost
@@ -176,22 +283,18 @@ class Network(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> Stream:
-        loop = asyncio.get_running_loop()
-        local = (local_address, 0) if local_address else None
+        assert local_address is None, "no lane has one"
         with _httpcore_errors(httpcore.ConnectTimeout, httpcore.ConnectError):
             async with asyncio.timeout(timeout):
+                connection = await _connected(host, port)
                 try:
-                    _, wire = await loop.create_connection(
-                        _Wire, host, port, local_addr=local, happy_eyeballs_delay=ADDRESS_DELAY_S
-                    )
-                except (ValueError, IndexError) as error:  # no name for IDNA; a port for no address at all
-                    raise socket.gaierror(socket.EAI_NONAME, f"{type(error).__name__}: {error}") from None
-                except OSError as error:
-                    if f"[Errno {errno.ECONNREFUSED}]" in str(error):  # several addresses' failures are text alone
-                        raise ConnectionRefusedError(errno.ECONNREFUSED, str(error)) from None
+                    for option in socket_options or ():
+                        connection.setsockopt(*option)
+                    loop = asyncio.get_running_loop()
+                    _, wire = await loop.create_connection(lambda: _Wire(connection), sock=connection)
+                except BaseException:
+                    connection.close()
                     raise
-        for option in socket_options or ():
-            wire.transport.get_extra_info("socket").setsockopt(*option)
         return Stream(wire)
 
     async def connect_unix_socket(
@@ -201,3 +304,31 @@ class Network(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+async def _connected(host: str, port: int) -> ArrivalSocket:
+    """A connection to the first address of ``host`` that answers. Raises ``OSError`` (``socket.gaierror`` is one)."""
+    try:
+        connection = await aiohappyeyeballs.start_connection(
+            await _addresses(host, port),
+            happy_eyeballs_delay=ADDRESS_DELAY_S,
+            socket_factory=lambda address: ArrivalSocket(*address[:3]),
+        )
+    except (ValueError, OverflowError) as error:  # no name for IDNA; a port that none can be
+        raise socket.gaierror(socket.EAI_NONAME, f"{type(error).__name__}: {error}") from None
+    except OSError as error:
+        if f"[Errno {errno.ECONNREFUSED}]" in str(error):  # failures of several addresses that differ are text alone
+            raise ConnectionRefusedError(errno.ECONNREFUSED, str(error)) from None
+        raise
+    assert isinstance(connection, ArrivalSocket)
+    return connection
+
+
+async def _addresses(host: str, port: int) -> list[Any]:
+    """What ``getaddrinfo`` says. An address as such needs no thread: it is not looked up."""
+    if not 0 < port < 65536:  # glibc would take it modulo 65536
+        raise socket.gaierror(socket.EAI_NONAME, f"no port {port}")
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -1,7 +1,7 @@
 """The HTTP stack under both clients: httpx over httpcore's connection pool, which connects through ``network``.
 
 It adds four things to what ``httpx.AsyncHTTPTransport`` does. It reads the proxy and the certificates from the
-environment and reports a mistake there in a sentence. It calls ``when_sent`` at the moment a request is sent. A pooled
+environment and reports a mistake there in a sentence. It tells the ``Host`` when a request is sent. A pooled
 connection that the server closed while it was idle is replaced once, without a failure for the caller (no byte of an
 answer had come; the response's ``reconnected`` extension says so). And the body of an error ends at
 ``MOST_ERROR_BODY``, because both clients read such bodies whole.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import ssl
 import sys
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -26,12 +26,13 @@ import truststore
 
 from ...core.events import Failure
 from ...core.loopback import is_loopback
-from ..base import ProviderError
+from ..base import Host, ProviderError
 from .network import Network
 
 MOST_ERROR_BODY = 64 * 1024  # bytes
 _CONNECTING = "connection.connect_tcp.started"  # an event of httpcore's ``trace`` extension, like the next
 _WRITING = "http11.send_request_body.started"
+_WRITTEN = "http11.send_request_body.complete"
 _HTTPCORE_ERRORS = (
     httpcore.TimeoutException,
     httpcore.NetworkError,
@@ -43,21 +44,22 @@ _HTTPCORE_ERRORS = (
 
 # -- when a request is sent
 
-_on_sent: ContextVar[Callable[[], None] | None] = ContextVar("on_sent", default=None)
+_host: ContextVar[Host | None] = ContextVar("host", default=None)
 
 
 @contextmanager
-def when_sent(call: Callable[[], None] | None) -> Iterator[None]:
-    """``call`` when a request made inside is sent: as it connects, and directly before its body is written.
+def sending_for(host: Host) -> Iterator[None]:
+    """``host.sent`` and ``host.written`` are called for the requests made inside.
 
-    Connecting is part of the wait for an answer; building the request is not. From the headers to the end of the body
-    the event loop runs nothing else, so no request waits half written for others that are sent at the same time.
+    Sent is a request as it connects, and again directly before its body is written. Connecting is part of the wait for
+    an answer; building the request is not. From the headers to the end of the body the event loop runs nothing else, so
+    no request waits half written for others that are sent at the same time.
     """
-    token = _on_sent.set(call)
+    token = _host.set(host)
     try:
         yield
     finally:
-        _on_sent.reset(token)
+        _host.reset(token)
 
 
 class _Watch:
@@ -65,12 +67,14 @@ class _Watch:
 
     def __init__(self) -> None:
         self.connected = False  # it has a connection of its own
-        self._on_sent = _on_sent.get()
+        self._host = _host.get()
 
     async def __call__(self, event: str, info: dict[str, Any]) -> None:
         self.connected = self.connected or event == _CONNECTING
-        if self._on_sent and event in (_CONNECTING, _WRITING):
-            self._on_sent()
+        if self._host and event in (_CONNECTING, _WRITING):
+            self._host.sent()
+        elif self._host and event == _WRITTEN:
+            self._host.written()
 
 
 # -- the transport

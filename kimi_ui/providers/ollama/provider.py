@@ -16,7 +16,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
@@ -27,14 +27,14 @@ from pydantic import StrictBool
 
 from ...config import hidden_from_clients
 from ...core.conversation_settings import is_model_id
-from ...core.events import CONNECTED, LOADING_MODEL, PREPARING, Event, Flag, Phase, Reporter
+from ...core.events import LOADING_MODEL, PREPARING, Event, Flag, Phase, Reporter
 from ...core.lane import LaneSpec, Needed, whole
 from ...core.loopback import is_loopback
-from ..base import ChatRequest, Check, Host, Message, Provider, ProviderError
+from ..base import ChatRequest, Check, Host, Message, Provider, ProviderError, Unmeasured
 from ..errors import ServerWords, Target, check_key, from_exception, from_payload, from_status, simple
 from ..http.body import HTTP_ERRORS, events_of, plain, read_bounded
 from ..http.text_splitter import Texts
-from ..http.transport import MOST_ERROR_BODY, Transport, when_sent
+from ..http.transport import MOST_ERROR_BODY, Transport, sending_for
 from ..http.wire import JsonLines, loads
 from ..provider_checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning
 from .body import OllamaBody
@@ -143,11 +143,9 @@ class Ollama(Provider):
 
     def stream(self, request: ChatRequest, host: Host) -> AsyncGenerator[Event, None]:
         """Send the request and yield its events; raises ``ProviderError`` (see ``base.Provider``)."""
-        return self._events(request, Texts(), host.sent)
+        return self._events(request, Texts(), host)
 
-    async def _events(
-        self, request: ChatRequest, texts: Texts, sent: Callable[[], None] | None = None
-    ) -> AsyncGenerator[Event, None]:
+    async def _events(self, request: ChatRequest, texts: Texts, host: Host) -> AsyncGenerator[Event, None]:
         model = request.model or self.spec.model
         target = self._target(model)
         state = self._states.pop(model, None) or await self._state(model)
@@ -158,7 +156,7 @@ class Ollama(Provider):
             yield Flag("think_unsupported")
         async with AsyncExitStack() as stack:
             try:
-                with when_sent(sent):
+                with sending_for(host):
                     response = await self._opened().open("/api/chat", body, stack, target)
             except ProviderError as error:
                 if "think" not in body or "think" not in error.failure.detail.lower():
@@ -166,8 +164,7 @@ class Ollama(Provider):
                 del body["think"]  # an older server that could not be asked beforehand
                 yield Flag("think_unsupported")
                 response = await self._opened().open("/api/chat", body, stack, target)
-            yield Phase(CONNECTED)
-            events = events_of(response, OllamaBody(target, body["options"]["num_ctx"], texts), target)
+            events = events_of(response, OllamaBody(target, body["options"]["num_ctx"], texts), target, host)
             async with aclosing(events):
                 async for event in events:
                     yield event
@@ -308,7 +305,7 @@ class Ollama(Provider):
             )
             if probe:
                 request = replace(PROBE, params={"num_predict": PROBE_TOKENS})
-                thinks = await shows_reasoning(twin._events(request, texts))
+                thinks = await shows_reasoning(twin._events(request, texts, Unmeasured()))
                 found = replace(found, thinking=thinks, dialect=texts.dialect)
             return found
         except (ProviderError, TimeoutError) as error:

@@ -15,7 +15,7 @@ import importlib
 import os
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from ...core.conversation_settings import is_model_id
-from ...core.events import CONNECTED, Event, Failure, Flag, Phase, Reporter
+from ...core.events import Event, Failure, Flag, Reporter
 from ...core.lane import LaneSpec, Needed, NeededUrl
-from ..base import ChatRequest, Check, Host, Message, Provider, ProviderError
+from ..base import ChatRequest, Check, Host, Message, Provider, ProviderError, Unmeasured
 from ..errors import Target, check_key, from_exception, from_payload, from_status, missing_key, scrub, simple
 from ..http.body import HTTP_ERRORS, events_of, plain, read_bounded
 from ..http.text_splitter import Texts
-from ..http.transport import Transport, when_sent
+from ..http.transport import Transport, sending_for
 from ..http.wire import loads
 from ..provider_checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning, some
 from .body import ChatBody
@@ -81,23 +81,20 @@ class OpenAICompatible(Provider):
 
     def stream(self, request: ChatRequest, host: Host) -> AsyncGenerator[Event, None]:
         """Send the request and yield its events; raises ``ProviderError`` (see ``base.Provider``)."""
-        return self._events(request, Texts(), host.sent)
+        return self._events(request, Texts(), host)
 
-    async def _events(
-        self, request: ChatRequest, texts: Texts, sent: Callable[[], None] | None = None
-    ) -> AsyncGenerator[Event, None]:
+    async def _events(self, request: ChatRequest, texts: Texts, host: Host) -> AsyncGenerator[Event, None]:
         target = self._target(request.model)
         client = await self._opened()
         async with AsyncExitStack() as stack:
-            with when_sent(sent):
+            with sending_for(host):
                 response, dropped = await self._send(client, self._body(request), stack, target)
             for name in dropped:
                 yield Flag("dropped_option", name)
             if response.extensions.get("reconnected"):
                 yield Flag("reconnected")
-            yield Phase(CONNECTED)
             body = ChatBody(target, response.headers.get("content-type", ""), texts)
-            async with aclosing(events_of(response, body, target)) as events:
+            async with aclosing(events_of(response, body, target, host)) as events:
                 async for event in events:
                     yield event
 
@@ -241,7 +238,9 @@ class OpenAICompatible(Provider):
         limit = "max_completion_tokens" if "max_completion_tokens" in self.spec.params else "max_tokens"
         twin, texts = OpenAICompatible(self.spec, self._key), Texts()
         try:
-            thinks = await shows_reasoning(twin._events(replace(PROBE, params={limit: PROBE_TOKENS}), texts))
+            thinks = await shows_reasoning(
+                twin._events(replace(PROBE, params={limit: PROBE_TOKENS}), texts, Unmeasured())
+            )
         except ProviderError as error:
             return failed(error, found.latency_ms)
         except TimeoutError:
