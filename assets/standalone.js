@@ -1,6 +1,6 @@
 /**
  * The exported page: its turns as they ended, each with its replay. Opened from a file, without a server: whatever the
- * page's parts would ask a server for stands in the document (kimi_ui/view/export_page.py).
+ * page's parts would request from a server is in the document (kimi_ui/view/export_page.py).
  */
 import { copyFrom, h } from "./base/dom.js";
 import { copyCodeOnClick } from "./lane/markdown.js";

@@ -50,7 +50,7 @@ def menu(page: Page, title: str, action: str) -> None:
 
 
 def test_conversations_stand_newest_first_and_open_where_they_were(page: Page) -> None:
-    expect(page.locator(".history-note")).to_have_text("Your conversations will stand here.")
+    expect(page.locator(".history-note")).to_have_text("Your conversations appear here.")
     first = begin(page, "About apples")
     begin(page, "About pears")
     expect(items(page)).to_have_count(2)

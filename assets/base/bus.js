@@ -1,5 +1,5 @@
 /**
- * What the parts of the chat tell each other. Events: `conversation` (another one is shown, or it has grown by a turn),
+ * Events between the parts of the chat. `conversation` (another one is shown, or it has grown by a turn),
  * `began` and `ended` (a lane of the shown turn answers, none does any more), `settings` (of the shown conversation),
  * `budget` (the person's), `open` (show the conversation whose id is the event's `detail`; empty: begin a new one).
  */

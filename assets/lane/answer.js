@@ -3,8 +3,8 @@
  * blocks are put in once and never touched again; only the open tail behind them is replaced or appended to. This is the
  * only place of the page that takes markup.
  *
- * Blocks stand in chunks: laying out a frame visits the chunks, not all blocks before, and while the answer is being
- * written chunks out of sight are skipped (lane/lane.css). So a block costs the same after ten thousand words as after ten.
+ * Blocks are grouped in chunks: the layout of a frame visits the chunks, not all earlier blocks, and while the answer is
+ * written, chunks out of sight are skipped (lane/lane.css). A block costs the same after ten thousand words as after ten.
  */
 import { h } from "../base/dom.js";
 import { appendToTail } from "./markdown.js";

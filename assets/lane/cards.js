@@ -27,7 +27,7 @@ export function failureCard(failure, extra = null) {
 /** What serves a lane: `served_by` and `why` from the roster, the price with its date. */
 export function restCard({ served_by: servedBy, why, price, width, send_reasoning: sentBack }) {
   const rows = [["Served by", servedBy], ["Price", priceLine(price)]];
-  if (width) rows.push(["Runs", `${width} trajectories at once, then one answer made of them`]);
+  if (width) rows.push(["Runs", `${width} trajectories in parallel, then one aggregation`]);
   if (sentBack) rows.push(["Reasoning", "sent back to the model in later turns"]);
   return h("div", { class: "rest" },
     h("dl", {}, ...rows.filter(([, value]) => value).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),

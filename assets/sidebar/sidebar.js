@@ -101,7 +101,7 @@ class Sidebar {
       h("h3", { class: "history-period" }, name),
       h("ul", {}, ...members.map(({ id }) => this.items.get(id).element)))));
     if (this.list.contains(focused)) focused.focus({ preventScroll: true });
-    if (!heads.length) this.listNote = "Your conversations will stand here.";
+    if (!heads.length) this.listNote = "Your conversations appear here.";
     this.#arrange();
     return undefined;
   }

@@ -1,6 +1,6 @@
 /**
  * The earlier turns of the conversation shown, above its current one. A turn that was over when it was loaded is its
- * prompt only, until it comes near the window: then it is drawn and its frame is asked for.
+ * prompt only, until it comes near the window: then it is drawn and its frame is requested.
  */
 import { h } from "../base/dom.js";
 
