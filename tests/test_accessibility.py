@@ -168,6 +168,7 @@ def test_the_other_tabs(browser: Browser, tmp_path: Path, mode: str) -> None:
                 page.locator(f'.turn-current:has-text("{prompt}") [data-lane="kimi"][data-phase="done"]').wait_for()
             page.get_by_role("tab", name="Stats", exact=True).click()
             page.locator("#stats-turns a, #stats-turns button").first.wait_for()
+            page.locator("#stats .vega-embed svg").first.wait_for()
             expect(page.locator("#stats .empty:visible")).to_have_count(0)
             assert findings(page) == []
             page.get_by_role("tab", name="Lanes", exact=True).click()
