@@ -266,7 +266,7 @@ class Page {
   #heard({ conversation, turn, again, opened, history: changed }) {
     if (changed) this.#stillThere();
     else if (opened) this.#openedElsewhere(opened);
-    else if (again && turn === this.row?.id) this.#watch(this.stream?.consumed ?? null);
+    else if (again && turn === this.row?.id) this.#watch(this.stream);
     else if (!again && conversation === this.conversation && turn !== this.row?.id) this.#openTurn(turn);
   }
 
@@ -280,15 +280,15 @@ class Page {
     this.row.element.scrollIntoView({ block: "start", behavior });
   }
 
-  /** Follow the current turn from where the page is. */
-  #watch(consumed = null) {
+  /** Follow the current turn, going on where its stream `before` ended. */
+  #watch(before = null) {
     this.stream?.close();
-    this.stream = new TurnStream(this.row.id, {
+    this.stream = new TurnStream({ id: this.row.id, blind: this.row.turn.blind }, {
       onframes: (frames) => this.#frames(frames),
       onend: () => this.#running(false),
       onlost: () => this.#say("The view of this turn was lost. Reload the page; the turn itself goes on and is stored."),
       ontrouble: (yes) => (yes ? this.#say("The server cannot be reached. This page goes on by itself once it answers.") : (this.notice.hidden = true)),
-    }, consumed);
+    }, before);
   }
 
   async #retry(lane) {
@@ -297,7 +297,7 @@ class Page {
       const sent = await retryLane(id, lane, (question) => composer()?.mayPass(question) ?? false);
       if (!sent || id !== this.row?.id) return;
       this.#running(true); // it may have ended before the first frame tells of it
-      this.#watch(this.stream?.consumed ?? null);
+      this.#watch(this.stream);
       tabs.postMessage({ conversation: this.conversation, turn: id, again: true });
     } catch (error) {
       this.#say(error.message);

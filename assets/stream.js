@@ -1,140 +1,245 @@
 /**
- * TurnStream: one turn's frames by one EventSource. Frames are gathered and handed over once per animation frame: a page
- * that gets little time takes many at once and stays with the stream.
+ * TurnStream: one turn's frames, live. Of the tabs of a browser that show the turn, one leads: it holds the EventSource and
+ * passes each frame on over a BroadcastChannel; the others follow. So more tabs cost the server nothing, and the sockets
+ * that a browser allows to a host (six over all its tabs) are not used up.
  *
- * It closes when the turn has ended or the tab is hidden, and reopens where it was (`after` = entries consumed; the
- * browser's own reconnects send the same number as Last-Event-ID). A browser allows six sockets to a host over all its
- * tabs: only STREAMING_TABS of them hold one open at a time, told apart by Web Locks; a tab without a slot asks for
- * single frames (`once`) about once a second and takes a slot as soon as one is free.
+ * - Who leads: whoever has the turn's Web Lock. All tabs request it, so that it passes on when the leader closes, is
+ *   hidden or ends. The new leader opens its EventSource where its own page is (`after` = entries consumed; the browser's
+ *   reconnects send the same number as Last-Event-ID); followers are at the same place, so nothing is lost or doubled.
+ * - Who joins: asks the leader and gets the sum of all frames so far (base/frames.js), or what it has not had of it.
+ * - Several turns at once have a leader each, but only SOCKETS of these hold an EventSource at a time; with more they take
+ *   turns. Without Web Locks (plain http on another host) every tab opens its own.
+ *
+ * Frames are gathered and handed over once per animation frame: a page that gets little time takes many at once and stays
+ * with the stream. A hidden tab neither leads nor follows; it goes on where it was once it is shown.
  */
-
+import { merged, since } from "./base/frames.js";
 import { rooted } from "./base/http.js";
 
-const STREAMING_TABS = 3;
-const POLL_MS = 900;
+const SOCKETS = 4;
+const SHARE_MS = 2000; // how long a socket is kept while another turn waits for one
+const ANSWER_MS = 10_000; // a leader that does not answer for so long hangs: another tab takes over
 const TROUBLE_MS = 2000; // a break shorter than this is nobody's concern: the browser comes back by itself
 
 export class TurnStream {
   /**
-   * `onframes(frames)` gets what has come, in order; a frame with `turn` tells everything anew. `onend()` is the end of
-   * the turn, `onlost()` a refusal, `ontrouble(yes)` tells that the server cannot be reached, and that it can again.
-   * `consumed`: entries the page has seen already, null for none.
+   * `turn`: id and blind (before its vote it is another stream). `onframes(frames)` gets what has come, in order; a frame
+   * with `turn` tells everything anew. `onend()` is the end of the turn, `onlost()` a refusal, `ontrouble(yes)` tells that
+   * the server cannot be reached, and that it can again. `before`: the stream of this turn that this one continues.
    */
-  constructor(turnId, { onframes, onend, onlost, ontrouble }, consumed = null) {
-    this.url = rooted(`/kimi/turns/${encodeURIComponent(turnId)}/events`);
+  constructor({ id, blind = false }, { onframes, onend, onlost, ontrouble }, before = null) {
+    this.url = rooted(`/kimi/turns/${encodeURIComponent(id)}/events`);
+    this.name = `kimi-turn-${id}${blind ? "-blind" : ""}`;
     this.handlers = { onframes, onend, onlost, ontrouble };
-    this.consumed = consumed; // entries the page has seen; null before the first frame
+    this.sum = before?.sum ?? null; // of all frames so far
+    this.consumed = before?.consumed ?? null; // log entries that are in it; null before the first frame
     this.queue = [];
     this.painting = 0;
+    this.shown = null; // while the tab is: ends with it
     this.source = null;
-    this.freeSlot = null;
-    this.closed = false;
+    this.inTrouble = false;
     this.visibility = () => (document.hidden ? this.#pause() : this.#open());
     document.addEventListener("visibilitychange", this.visibility);
     if (!document.hidden) this.#open();
   }
 
-  get streaming() {
-    return this.source !== null;
-  }
-
   close() {
-    this.closed = true;
     document.removeEventListener("visibilitychange", this.visibility);
     this.#pause();
-    cancelAnimationFrame(this.painting);
+    this.#paint(); // what is consumed is shown: a stream that continues this one does not get it again
   }
 
-  async #open() {
-    if (this.closed || this.source || this.opening) return;
-    this.opening = true;
-    const slot = await takeSlot();
-    this.opening = false;
-    if (this.closed || document.hidden) {
-      slot.free();
-      return;
+  #open() {
+    if (this.shown) return;
+    this.shown = new AbortController();
+    if (!navigator.locks) return void this.#connect();
+    this.me = crypto.randomUUID();
+    this.place = null; // of a follower: which leader's frames it has, and how many of them
+    this.channel = new BroadcastChannel(this.name);
+    this.channel.onmessage = ({ data }) => (this.led ? this.#asked(data) : this.#heard(data));
+    this.#request({ signal: this.shown.signal });
+    this.#join();
+  }
+
+  #pause() {
+    this.shown?.abort();
+    this.shown = null;
+    this.led = null;
+    clearTimeout(this.joining);
+    this.joining = 0;
+    this.channel?.close();
+    this.#disconnect();
+    this.#trouble(false);
+  }
+
+  // Leading
+
+  /** Lead once the turn's lock is free, until this tab is hidden or the turn ends. */
+  async #request(options) {
+    const { shown } = this;
+    const lead = () => shown.signal.aborted || new Promise((release) => {
+      shown.signal.addEventListener("abort", release);
+      this.#lead(shown);
+    });
+    try {
+      await navigator.locks.request(this.name, options, lead);
+    } catch {
+      if (shown.signal.aborted) return;
+      this.led = null; // another tab has taken the lead, because this one did not answer
+      this.#disconnect();
+      this.#request({ signal: shown.signal });
+      this.#join();
     }
-    this.freeSlot = slot.free;
-    const query = new URLSearchParams();
-    if (this.consumed !== null) query.set("after", String(this.consumed));
-    if (!slot.taken) query.set("once", "1");
-    const source = (this.source = new EventSource(`${this.url}?${query}`));
-    source.onmessage = (event) => this.#received(event);
-    source.addEventListener("end", () => this.#ended());
-    source.addEventListener("more", () => this.#pauseFor(POLL_MS)); // the end of a single frame
+  }
+
+  #lead(shown) {
+    clearTimeout(this.joining);
+    this.joining = 0;
+    this.led = { by: this.me, n: 0 };
+    this.#post({ kind: "leads", consumed: this.consumed });
+    this.#connect(shown);
+  }
+
+  async #connect(shown = this.shown) {
+    const socket = navigator.locks ? await freeSocket(shown.signal) : null;
+    if (shown.signal.aborted || (socket && !this.led)) return socket?.free();
+    this.socket = socket;
+    const query = this.consumed === null ? "" : `?after=${this.consumed}`;
+    const source = (this.source = new EventSource(this.url + query));
+    source.onmessage = (event) => this.#received(JSON.parse(event.data), Number(event.lastEventId));
+    source.addEventListener("end", () => {
+      this.#post({ kind: "end" });
+      this.#ended(this.handlers.onend);
+    });
     source.onopen = () => this.#trouble(false);
-    source.onerror = () => (source.readyState === EventSource.CLOSED ? this.#refused() : this.#trouble(true));
+    // closed: the server answered, but not with a stream: the turn is not there, or not this reader's
+    source.onerror = () => (source.readyState === EventSource.CLOSED ? this.#ended(this.handlers.onlost) : this.#trouble(true));
+    if (socket) this.sharing = setInterval(() => this.#share(socket), SHARE_MS);
+  }
+
+  #disconnect() {
+    clearInterval(this.sharing);
+    this.source?.close();
+    this.source = null;
+    this.socket?.free();
+    this.socket = null;
+  }
+
+  /** Let another turn have the socket if one waits for it. */
+  async #share(socket) {
+    if (!(await socket.wanted()) || socket !== this.socket) return;
+    this.#disconnect();
+    this.#connect();
+  }
+
+  #received(frame, consumed) {
+    if (this.led) this.led.n += 1;
+    this.#post({ kind: "frame", frame, consumed });
+    this.#take(frame, consumed);
+  }
+
+  #post(message) {
+    if (this.led) this.channel.postMessage({ ...this.led, ...message });
+  }
+
+  /** A tab joins: it gets everything so far, unless it has it. */
+  #asked({ kind, me, consumed }) {
+    if (kind !== "join") return;
+    this.#post({ kind: "joined", to: me, consumed: this.consumed, sum: consumed === this.consumed ? null : this.sum, trouble: this.inTrouble });
+  }
+
+  // Following
+
+  #join() {
+    this.place = null;
+    this.channel.postMessage({ kind: "join", me: this.me, consumed: this.consumed });
+    this.joining ||= setTimeout(() => this.#takeOver(), ANSWER_MS);
+  }
+
+  #takeOver() {
+    this.joining = 0;
+    this.#request({ steal: true });
+  }
+
+  #heard({ kind, by, n, to, frame, consumed, sum, trouble }) {
+    if (kind === "leads") {
+      if (consumed === this.consumed) this.#follow(by, 0);
+      else this.#join();
+    } else if (kind === "joined" && to === this.me) {
+      this.#follow(by, n);
+      if (sum) this.#take(this.sum ? since(this.sum, sum) : sum, consumed);
+      this.#tellTrouble(trouble);
+    } else if (kind === "frame" && by === this.place?.by) {
+      if (n !== this.place.n + 1) return this.#join();
+      this.place.n = n;
+      this.#take(frame, consumed);
+    } else if (kind === "trouble" && by === this.place?.by) {
+      this.#tellTrouble(trouble);
+    } else if (kind === "end" && by === this.place?.by) {
+      this.#ended(this.handlers.onend);
+    }
+    return undefined;
+  }
+
+  #follow(by, n) {
+    clearTimeout(this.joining);
+    this.joining = 0;
+    this.place = { by, n };
+  }
+
+  // Both
+
+  #take(frame, consumed) {
+    this.sum = merged(this.sum, frame);
+    this.consumed = consumed;
+    this.queue.push(frame);
+    if (!this.painting) this.painting = requestAnimationFrame(() => this.#paint());
+  }
+
+  #paint() {
+    cancelAnimationFrame(this.painting);
+    this.painting = 0;
+    if (this.queue.length) this.handlers.onframes(this.queue.splice(0));
+  }
+
+  /** `last`: what is to be told about it. */
+  #ended(last) {
+    this.close();
+    last();
   }
 
   #trouble(yes) {
     if (!yes) {
       clearTimeout(this.troubleTimer);
       this.troubleTimer = 0;
-      if (this.inTrouble) this.handlers.ontrouble(false);
-      this.inTrouble = false;
+      this.#tellTrouble(false);
     } else if (!this.troubleTimer) {
-      this.troubleTimer = setTimeout(() => {
-        this.inTrouble = true;
-        this.handlers.ontrouble(true);
-      }, TROUBLE_MS);
+      this.troubleTimer = setTimeout(() => this.#tellTrouble(true), TROUBLE_MS);
     }
   }
 
-  #received(event) {
-    this.consumed = Number(event.lastEventId);
-    this.queue.push(JSON.parse(event.data));
-    if (!this.painting) this.painting = requestAnimationFrame(() => this.#paint());
-  }
-
-  #paint() {
-    this.painting = 0;
-    if (this.queue.length) this.handlers.onframes(this.queue.splice(0));
-  }
-
-  #ended() {
-    this.#flush();
-    this.close();
-    this.handlers.onend();
-  }
-
-  /** The server answered, but not with a stream: the turn is not there, or not this reader's. */
-  #refused() {
-    this.#flush();
-    this.close();
-    this.handlers.onlost();
-  }
-
-  #flush() {
-    cancelAnimationFrame(this.painting);
-    this.#paint();
-  }
-
-  #pause() {
-    clearTimeout(this.timer);
-    this.#trouble(false);
-    this.source?.close();
-    this.source = null;
-    this.freeSlot?.();
-    this.freeSlot = null;
-  }
-
-  #pauseFor(ms) {
-    this.#pause();
-    this.timer = setTimeout(() => this.#open(), ms);
+  #tellTrouble(yes) {
+    if (yes === this.inTrouble) return;
+    this.inTrouble = yes;
+    this.#post({ kind: "trouble", trouble: yes });
+    this.handlers.ontrouble(yes);
   }
 }
 
-/** `{taken, free}`: whether one of the browser's streaming slots could be had, and how to give it back. */
-async function takeSlot() {
-  if (!navigator.locks) return { taken: true, free: () => {} }; // plain http on another host: no locks, no limit kept
-  for (let i = 0; i < STREAMING_TABS; i += 1) {
-    const free = await new Promise((resolve) => {
-      navigator.locks.request(`kimi-stream-${i}`, { ifAvailable: true }, (lock) => {
-        if (!lock) return resolve(null);
-        return new Promise((release) => resolve(release));
-      });
-    });
-    if (free) return { taken: true, free };
+/** One of the browser's sockets for streams, when it is free: `free()` gives it back, `wanted()` resolves to whether another waits for it. */
+async function freeSocket(signal) {
+  for (let k = 0; k < SOCKETS; k += 1) {
+    const socket = await lockedSocket(k, { ifAvailable: true });
+    if (socket) return socket;
   }
-  return { taken: false, free: () => {} };
+  return lockedSocket(Math.floor(Math.random() * SOCKETS), { signal });
+}
+
+function lockedSocket(k, options) {
+  const name = `kimi-stream-${k}`;
+  const wanted = async () => (await navigator.locks.query()).pending.some((request) => request.name === name);
+  return new Promise((resolve) => {
+    const held = (lock) => lock && new Promise((free) => resolve({ free, wanted }));
+    navigator.locks.request(name, options, held).then(() => resolve(null), () => resolve(null));
+  });
 }

@@ -136,17 +136,6 @@ def test_a_reader_that_comes_back_gets_the_rest(site: Site, by_header: bool) -> 
     assert reasoning(rest) == "".join(missed)
 
 
-def test_one_frame_at_a_time_for_a_tab_that_has_to_ask(site: Site) -> None:
-    turn = site.send([Phase(CONNECTED), Reasoning("so "), 30.0])
-    until(lambda: len(turn.entries) == 3)
-    with listened(site, turn, "?once=1") as incoming:
-        events = list(incoming)
-    assert [event.name for event in events] == ["", "more"]
-    with listened(site, turn, f"?once=1&after={events[0].id}") as incoming:
-        assert [event.name for event in incoming] == ["more"]
-    site.engine.stop(turn.turn_id)
-
-
 @pytest.mark.parametrize("place", ["99999", "-3", "x", "1e3", "٣"])
 def test_a_place_that_makes_no_sense_is_answered_with_everything(site: Site, place: str) -> None:
     turn = site.send(WORDS)

@@ -2,9 +2,10 @@
 
 ``GET /kimi/turns/{turn_id}/events``: each event's data is a frame (see ``frames``), its id the number of log entries
 the page has then seen. ``Last-Event-ID`` or ``?after=n`` continues from there, without it the first frame tells
-everything so far. The stream ends with an event ``end`` once the turn has; ``?once=1`` gives one frame and an event
-``more``. A frame leaves at most every ``FRAME_S``, nothing leaves while nothing changes but a comment each
-``KEEPALIVE_S``. A reader that is slow gets fewer, larger frames: what it has not taken is folded into the next one.
+everything so far. The stream ends with an event ``end`` once the turn has. A frame is sent at most every ``FRAME_S``;
+while nothing changes only a comment is sent, each ``KEEPALIVE_S``. A reader that is slow gets fewer, larger frames:
+what it has not taken is folded into the next one. One tab of a browser reads and passes the frames on to the others
+(``assets/stream.js``).
 """
 
 from __future__ import annotations
@@ -43,10 +44,9 @@ class TurnStreams:
     def response(self, request: Request, turn: TurnLog) -> Response:
         """The endless response to a request for this turn's events; a blind turn's through ``core.blind``."""
         after = _number(request.headers.get("last-event-id") or request.query_params.get("after"))
-        once = "once" in request.query_params
-        return EventStream(lambda write, gone: self._run(turn, after, once, write, gone))
+        return EventStream(lambda write, gone: self._run(turn, after, write, gone))
 
-    async def _run(self, turn: TurnLog, after: int, once: bool, write: Write, gone: asyncio.Future[None]) -> None:
+    async def _run(self, turn: TurnLog, after: int, write: Write, gone: asyncio.Future[None]) -> None:
         self.n_open += 1
         try:
             blind = BlindView(turn) if is_blind(turn) else None
@@ -71,9 +71,6 @@ class TurnStreams:
                     written_s = time.monotonic()
                 if closed:
                     await write(b"event: end\ndata: {}\n\n")
-                    return
-                if once:
-                    await write(b"event: more\ndata: {}\n\n")
                     return
                 if self.closing:
                     return

@@ -1,0 +1,211 @@
+"""Tabs of one browser in real Chromium: one holds the stream of a turn, the others follow it (``assets/stream.js``)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning
+from kimi_ui.core.lane import LaneSpec
+from kimi_ui.engine import Engine
+from tests.support.browser import Visitor, lane, listening, made, send, wait_phase
+from tests.support.scripted import ScriptedProvider, ScriptedRoster
+from tests.support.waiting import until
+
+HIDE = """hidden => {
+  Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+@dataclass
+class Tabs:
+    """The app with one scripted lane ``a``, and one browser in front of it."""
+
+    provider: ScriptedProvider
+    streams: Any
+    visitor: Visitor
+
+    def say(self, *script: Any) -> None:
+        self.provider.requests.clear()
+        self.provider.scripts = [script]
+
+    def stream_is_one(self) -> None:
+        """Wait until the server has one stream open, whatever was just closed."""
+        until(lambda: self.streams.n_open == 1)
+
+
+@pytest.fixture
+def tabs(browser: Browser) -> Iterator[Tabs]:
+    provider = ScriptedProvider(LaneSpec("a", "A", "openai", model="a-1"), [[]])
+    roster = ScriptedRoster(provider)
+    engine = Engine(roster)  # type: ignore[arg-type]
+    engine.start()
+    app = made(engine, roster)
+    with listening(app) as url:
+        visitor = Visitor(browser, url)
+        yield Tabs(provider, app.state.streams, visitor)
+        visitor.close()
+        for turn in engine.live_turns():
+            engine.stop(turn.turn_id)
+    engine.close()
+    assert visitor.problems == []
+
+
+def words(n: int, first: int = 0) -> list[Any]:
+    return [part for i in range(first, first + n) for part in (Reasoning(f"word{i} " + "\n" * (i % 20 == 19)), 0.01)]
+
+
+def told(page: Page) -> list[str]:
+    return (lane(page, "a").locator(".reasoning-text").text_content() or "").split()
+
+
+def numbered(n: int) -> list[str]:
+    return [f"word{i}" for i in range(n)]
+
+
+def test_seven_tabs_cost_the_server_one_stream(tabs: Tabs) -> None:
+    go = threading.Event()
+    tabs.say(Phase(CONNECTED), *words(50), go, *words(50, 50), Finish("stop"))
+    pages = [tabs.visitor.open()]
+    send(pages[0])
+    wait_phase(pages[0], "a", "thinking")
+    pages += [tabs.visitor.open() for _ in range(6)]
+    for page in pages:
+        wait_phase(page, "a", "thinking")
+        until(lambda page=page: told(page) == numbered(50))
+    assert tabs.streams.n_open == 1
+    go.set()
+    for page in pages:
+        wait_phase(page, "a", "no_answer")
+        assert told(page) == numbered(100)
+
+
+@pytest.mark.parametrize("way", ["closed", "hidden"])
+def test_a_leader_that_goes_hands_over_without_loss_or_doubling(tabs: Tabs, way: str) -> None:
+    tabs.say(Phase(CONNECTED), *words(20_000))
+    pages = [tabs.visitor.open()]
+    send(pages[0])
+    wait_phase(pages[0], "a", "thinking")
+    pages += [tabs.visitor.open() for _ in range(3)]
+    for page in pages:
+        wait_phase(page, "a", "thinking")
+    hidden = []
+    for _ in range(3):
+        leader = pages.pop(0)
+        if way == "closed":
+            leader.close()
+        else:
+            leader.evaluate(HIDE, True)
+            hidden.append(leader)
+        length = len(told(pages[0]))
+        until(lambda length=length: len(told(pages[0])) > length)
+        tabs.stream_is_one()
+    for page in hidden:  # each is behind by another piece
+        page.evaluate(HIDE, False)
+    pages[0].locator("#stop").click()
+    for page in pages + hidden:
+        wait_phase(page, "a", "stopped")
+        assert told(page) == numbered(len(told(pages[0])))
+
+
+def test_tabs_that_come_in_the_middle_of_an_answer_show_it_alike(tabs: Tabs) -> None:
+    go, end = threading.Event(), threading.Event()
+    text = (
+        "# Title\n\nA *first* paragraph.\n\n1. one\n2. two\n\n```python\nprint(1)\n```\n\nThe last paragraph, still op"
+    )
+    pieces = [text[i : i + 3] for i in range(0, len(text), 3)]
+    half = len(pieces) // 2
+    begin, rest = (
+        [part for piece in some for part in (Answer(piece), 0.01)] for some in (pieces[:half], pieces[half:])
+    )
+    tabs.say(Phase(CONNECTED), Reasoning("Hm. "), *begin, go, *rest, end, Answer("en."), Finish("stop"))
+    pages = [tabs.visitor.open()]
+    send(pages[0])
+    wait_phase(pages[0], "a", "answering")
+    pages.append(tabs.visitor.open())
+    expect(lane(pages[1], "a", "answer").locator(":has-text('Title')").first).to_be_visible()
+    go.set()
+    pages.append(tabs.visitor.open())
+    for page in pages:
+        expect(lane(page, "a", "answer")).to_contain_text("still op")
+    pages.pop(0).close()
+    tabs.stream_is_one()
+    end.set()
+    shown = []
+    for page in pages:
+        wait_phase(page, "a", "done")
+        expect(lane(page, "a", "answer")).to_contain_text("still open.")
+        shown.append(lane(page, "a", "answer").inner_html())
+        assert told(page) == ["Hm."]
+    late = tabs.visitor.open(f"?turn={pages[0].locator('[data-turn]').get_attribute('data-turn')}")
+    expect(lane(late, "a", "answer")).to_contain_text("still open.")
+    assert set(shown) == {lane(late, "a", "answer").inner_html()}
+
+
+def test_more_turns_than_sockets_all_go_on(tabs: Tabs) -> None:
+    tabs.say(Phase(CONNECTED), *words(20_000))
+    pages = []
+    for _ in range(6):
+        page = tabs.visitor.open("?c=new")
+        send(page)
+        wait_phase(page, "a", "thinking")
+        pages.append(page)
+    for page in pages:
+        length = len(told(page))
+        until(lambda page=page, length=length: len(told(page)) > length)
+    assert tabs.streams.n_open <= 4
+    for page in pages:  # a socket is left for this
+        page.locator("#stop").click()
+        wait_phase(page, "a", "stopped")
+        assert told(page) == numbered(len(told(page)))
+
+
+def test_a_leader_that_hangs_is_replaced(tabs: Tabs) -> None:
+    go = threading.Event()
+    tabs.say(Phase(CONNECTED), *words(20), go, *words(20, 20), Finish("stop"))
+    first = tabs.visitor.open()
+    send(first)
+    until(lambda: told(first) == numbered(20))
+    turn = first.locator("[data-turn]").get_attribute("data-turn")
+    first.evaluate(
+        "turn => { navigator.locks.request(`kimi-turn-${turn}`, { steal: true }, () => new Promise(() => {})); }", turn
+    )  # whoever has the lock says nothing: the first tab follows it now
+    tabs.visitor.context.clock.install()
+    second = tabs.visitor.open()
+    expect(lane(second, "a")).to_have_attribute("data-phase", "idle")
+    second.clock.fast_forward(11_000)
+    wait_phase(second, "a", "thinking")
+    go.set()
+    for page in (first, second):
+        wait_phase(page, "a", "no_answer")
+        assert told(page) == numbered(40)
+
+
+def test_all_tabs_tell_that_the_server_is_gone_and_go_on_once_it_is_back(tabs: Tabs) -> None:
+    go = threading.Event()
+    tabs.say(Phase(CONNECTED), *words(20), go, *words(20, 20), Finish("stop"))
+    pages = [tabs.visitor.open()]
+    send(pages[0])
+    wait_phase(pages[0], "a", "thinking")
+    pages.append(tabs.visitor.open())
+    for page in pages:
+        until(lambda page=page: told(page) == numbered(20))
+    tabs.visitor.context.set_offline(True)
+    tabs.streams.closing = True  # the open stream breaks off; no new one can be had
+    for page in pages:
+        expect(page.locator(".page-notice")).to_contain_text("cannot be reached")
+    tabs.streams.closing = False
+    tabs.visitor.context.set_offline(False)
+    for page in pages:
+        expect(page.locator(".page-notice")).to_be_hidden()
+    go.set()
+    for page in pages:
+        wait_phase(page, "a", "no_answer")
+        assert told(page) == numbered(40)
+    tabs.visitor.problems.clear()  # the console speaks of the requests that failed
