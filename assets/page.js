@@ -114,7 +114,8 @@ class Page {
    * `begin` none of them.
    */
   load(begin = false) {
-    return (this.loading = this.#load(begin));
+    this.loading = this.#load(begin);
+    return this.loading;
   }
 
   async #load(begin) {
@@ -137,7 +138,8 @@ class Page {
 
   /** What `read` says is to be shown; null if the server does not answer, which is said, or something else is wanted by then. */
   async #wanted(read) {
-    const asked = (this.asked = {});
+    const asked = {};
+    this.asked = asked;
     try {
       const state = await read();
       return asked === this.asked ? state : null;
@@ -166,7 +168,8 @@ class Page {
    */
   async send(prompt) {
     await this.#opened(); // that says which conversation is shown, and gives a new visitor their cookie
-    const asked = (this.asked = {});
+    const asked = {};
+    this.asked = asked;
     const state = await ask("/kimi/turns", { method: "POST", json: { ...prompt, conversation: this.conversation } });
     const [turn] = state.turns;
     return async () => {
@@ -270,8 +273,8 @@ class Page {
     else if (!again && conversation === this.conversation && turn !== this.row?.id) this.#openTurn(turn);
   }
 
-  /** `behavior`: how it comes to the top, as scrollIntoView has it. */
-  #follow(turn, behavior = "auto") {
+  /** `behavior`: how it comes to the top. */
+  #follow(turn, behavior = /** @type {ScrollBehavior} */ ("auto")) {
     this.#drop();
     this.row = this.#rowOf(turn);
     this.current.replaceChildren(this.row.element);
@@ -287,7 +290,10 @@ class Page {
       onframes: (frames) => this.#frames(frames),
       onend: () => this.#running(false),
       onlost: () => this.#say("The view of this turn was lost. Reload the page; the turn itself goes on and is stored."),
-      ontrouble: (yes) => (yes ? this.#say("The server cannot be reached. This page goes on by itself once it answers.") : (this.notice.hidden = true)),
+      ontrouble: (yes) => {
+        if (yes) this.#say("The server cannot be reached. This page goes on by itself once it answers.");
+        else this.notice.hidden = true;
+      },
     }, before);
   }
 

@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning
 from kimi_ui.core.lane import LaneSpec
-from kimi_ui.engine import Engine
 from tests.support.browser import Visitor, lane, listening, made, send, wait_phase
+from tests.support.engine_run import started
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import until
 
@@ -44,16 +44,14 @@ class Tabs:
 def tabs(browser: Browser) -> Iterator[Tabs]:
     provider = ScriptedProvider(LaneSpec("a", "A", "openai", model="a-1"), [[]])
     roster = ScriptedRoster(provider)
-    engine = Engine(roster)  # type: ignore[arg-type]
-    engine.start()
-    app = made(engine, roster)
-    with listening(app) as url:
-        visitor = Visitor(browser, url)
-        yield Tabs(provider, app.state.streams, visitor)
-        visitor.close()
-        for turn in engine.live_turns():
-            engine.stop(turn.turn_id)
-    engine.close()
+    with started(roster) as run:
+        app = made(run, roster)
+        with listening(app) as url:
+            visitor = Visitor(browser, url)
+            yield Tabs(provider, app.state.streams, visitor)
+            visitor.close()
+            for turn in run.turns.live():
+                run.engine.stop(turn.turn_id)
     assert visitor.problems == []
 
 
@@ -69,6 +67,15 @@ def numbered(n: int) -> list[str]:
     return [f"word{i}" for i in range(n)]
 
 
+def until_told(page: Page, n: int) -> None:
+    until(lambda: told(page) == numbered(n))
+
+
+def until_it_grows(page: Page) -> None:
+    length = len(told(page))
+    until(lambda: len(told(page)) > length)
+
+
 def test_seven_tabs_cost_the_server_one_stream(tabs: Tabs) -> None:
     go = threading.Event()
     tabs.say(Phase(CONNECTED), *words(50), go, *words(50, 50), Finish("stop"))
@@ -78,7 +85,7 @@ def test_seven_tabs_cost_the_server_one_stream(tabs: Tabs) -> None:
     pages += [tabs.visitor.open() for _ in range(6)]
     for page in pages:
         wait_phase(page, "a", "thinking")
-        until(lambda page=page: told(page) == numbered(50))
+        until_told(page, 50)
     assert tabs.streams.n_open == 1
     go.set()
     for page in pages:
@@ -103,8 +110,7 @@ def test_a_leader_that_goes_hands_over_without_loss_or_doubling(tabs: Tabs, way:
         else:
             leader.evaluate(HIDE, True)
             hidden.append(leader)
-        length = len(told(pages[0]))
-        until(lambda length=length: len(told(pages[0])) > length)
+        until_it_grows(pages[0])
         tabs.stream_is_one()
     for page in hidden:  # each is behind by another piece
         page.evaluate(HIDE, False)
@@ -157,8 +163,7 @@ def test_more_turns_than_sockets_all_go_on(tabs: Tabs) -> None:
         wait_phase(page, "a", "thinking")
         pages.append(page)
     for page in pages:
-        length = len(told(page))
-        until(lambda page=page, length=length: len(told(page)) > length)
+        until_it_grows(page)
     assert tabs.streams.n_open <= 4
     for page in pages:  # a socket is left for this
         page.locator("#stop").click()
@@ -171,10 +176,14 @@ def test_a_leader_that_hangs_is_replaced(tabs: Tabs) -> None:
     tabs.say(Phase(CONNECTED), *words(20), go, *words(20, 20), Finish("stop"))
     first = tabs.visitor.open()
     send(first)
-    until(lambda: told(first) == numbered(20))
+    until_told(first, 20)
     turn = first.locator("[data-turn]").get_attribute("data-turn")
     first.evaluate(
-        "turn => { navigator.locks.request(`kimi-turn-${turn}`, { steal: true }, () => new Promise(() => {})); }", turn
+        """turn => {
+          const hang = () => new Promise(() => {});
+          navigator.locks.request(`kimi-turn-${turn}`, { steal: true }, hang).catch(() => {});
+        }""",
+        turn,
     )  # whoever has the lock says nothing: the first tab follows it now
     tabs.visitor.context.clock.install()
     second = tabs.visitor.open()
@@ -195,7 +204,7 @@ def test_all_tabs_tell_that_the_server_is_gone_and_go_on_once_it_is_back(tabs: T
     wait_phase(pages[0], "a", "thinking")
     pages.append(tabs.visitor.open())
     for page in pages:
-        until(lambda page=page: told(page) == numbered(20))
+        until_told(page, 20)
     tabs.visitor.context.set_offline(True)
     tabs.streams.closing = True  # the open stream breaks off; no new one can be had
     for page in pages:

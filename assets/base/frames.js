@@ -1,10 +1,19 @@
 /**
  * Frames as values (the protocol is in kimi_ui/view/frames.py): `merged` adds frames up to one that tells everything so
  * far, `since` is what such a sum tells beyond an earlier one. Pure.
+ *
+ * @import { Frame, LanePart, Step } from "./protocol"
  */
 
-/** The sum of `sum` (null: nothing yet), which is changed and returned, and the next frame, which is not changed. */
+/**
+ * The sum of `sum` (null: nothing yet), which is changed and returned, and the next frame, which is not changed.
+ *
+ * @param {Frame | null} sum
+ * @param {Frame} frame
+ * @returns {Frame}
+ */
 export function merged(sum, frame) {
+  /** @type {Frame} */
   const total = sum === null || frame.turn ? { lanes: {} } : sum;
   if (frame.turn) total.turn = frame.turn;
   total.now_ms = frame.now_ms;
@@ -12,15 +21,25 @@ export function merged(sum, frame) {
   return total;
 }
 
-/** The same for what frames tell of one lane or trajectory. A new attempt begins a new sum. */
+/**
+ * The same for what frames tell of one lane or trajectory. A new attempt begins a new sum.
+ *
+ * @param {LanePart | undefined} sum
+ * @param {LanePart} part
+ * @returns {LanePart}
+ */
 function mergedPart(sum, part) {
   const { reasoning, clear_answer: clear, text, blocks, tail, append, steps, race, trajectories, ...latest } = part;
+  /** @type {LanePart} */
   const total = sum === undefined || part.attempt ? {} : sum;
   if (clear) for (const name of ["text", "blocks", "tail", "append", "whole"]) delete total[name];
   Object.assign(total, latest);
   if (reasoning) total.reasoning = (total.reasoning ?? "") + reasoning;
   if (text) total.text = (total.text ?? "") + text;
-  if (blocks) (total.blocks ??= []).push(...blocks);
+  if (blocks) {
+    total.blocks ??= [];
+    total.blocks.push(...blocks);
+  }
   if (tail !== undefined) Object.assign(total, { tail, append: "" });
   if (append) total.append = (total.append ?? "") + append;
   if (steps) total.steps = mergedSteps(total.steps ?? [], steps);
@@ -31,14 +50,25 @@ function mergedPart(sum, part) {
   return total;
 }
 
+/**
+ * @param {Step[]} sum
+ * @param {Step[]} steps
+ */
 function mergedSteps(sum, steps) {
   const byNumber = new Map(sum.map((step) => [step.i, step]));
   for (const step of steps) byNumber.set(step.i, step);
   return [...byNumber.values()].filter((step) => !step.dropped);
 }
 
-/** The frame that leads from the sum `before` to the later sum `after` of the same turn. */
+/**
+ * The frame that leads from the sum `before` to the later sum `after` of the same turn.
+ *
+ * @param {Frame} before
+ * @param {Frame} after
+ * @returns {Frame}
+ */
 export function since(before, after) {
+  /** @type {Frame["lanes"]} */
   const lanes = {};
   for (const [id, part] of Object.entries(after.lanes)) {
     const news = partSince(before.lanes[id], part);
@@ -47,6 +77,11 @@ export function since(before, after) {
   return { now_ms: after.now_ms, lanes };
 }
 
+/**
+ * @param {LanePart | undefined} before
+ * @param {LanePart} after
+ * @returns {LanePart}
+ */
 function partSince(before, after) {
   if (!before || before.attempt?.attempt_id !== after.attempt?.attempt_id) return after;
   const { reasoning = "", text = "", blocks, tail, append, whole, steps = [], race, trajectories = {}, ...latest } = after;
@@ -67,6 +102,11 @@ function partSince(before, after) {
   return news;
 }
 
+/**
+ * @param {LanePart} before
+ * @param {LanePart} after
+ * @returns {LanePart}
+ */
 function answerSince(before, { blocks = [], tail, append, whole }) {
   if (whole) return whole === before.whole ? {} : { whole };
   const known = before.blocks ?? [];
@@ -77,6 +117,11 @@ function answerSince(before, { blocks = [], tail, append, whole }) {
   return given({ blocks: blocks.slice(known.length), tail, append });
 }
 
+/**
+ * @param {Step[]} before
+ * @param {Step[]} steps
+ * @returns {Step[]}
+ */
 function stepsSince(before, steps) {
   const known = new Map(before.map((step) => [step.i, step]));
   const kept = new Set(steps.map(({ i }) => i));
@@ -84,7 +129,13 @@ function stepsSince(before, steps) {
   return [...dropped, ...steps.filter((step) => !same(step, known.get(step.i)))];
 }
 
-/** What of `after` differs from `before`. */
+/**
+ * What of `after` differs from `before`.
+ *
+ * @param {LanePart} before
+ * @param {LanePart} after
+ * @returns {LanePart}
+ */
 function changed(before, after) {
   return Object.fromEntries(Object.entries(after).filter(([name, value]) => !same(value, before[name])));
 }

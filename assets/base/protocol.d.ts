@@ -1,0 +1,161 @@
+/**
+ * Types of what the server tells the page. The protocol and its words are in kimi_ui/view/frames.py; all times in ms,
+ * `*_ms` inside a lane counted from the moment its attempt was sent. A key that is absent has not changed.
+ */
+
+export type Phase =
+  | "idle" | "connecting" | "waiting" | "thinking" | "answering"
+  | "done" | "length" | "no_answer" | "incomplete" | "stopped" | "timeout" | "error" | "interrupted";
+
+/** What is new of a turn since the frame before. The first frame of a stream has `turn` and tells everything. */
+export interface Frame {
+  turn?: Turn;
+  /** The engine's clock since the turn's start; null for a stored turn. */
+  now_ms?: number | null;
+  lanes: Record<string, LanePart>;
+}
+
+export interface Turn {
+  turn_id: string;
+  conversation_id?: string;
+  seq?: number;
+  prompt: string | null;
+  attachments?: { name: string; chars: number; tokens?: number }[];
+  started_at_utc?: string;
+  closed?: boolean;
+  lanes: LaneInfo[];
+  blind?: boolean;
+  /** Of a turn that was blind: which lane each slot was. */
+  slots?: Record<string, string>;
+  vote?: { choice: string; lane: string; blind: boolean } | null;
+}
+
+/** A lane as a turn has it; the rest is known of lanes as they are configured now. */
+export interface LaneInfo {
+  id: string;
+  label: string;
+  provider: string;
+  model: string;
+  width: number;
+  stand_in_for: string;
+  how_to_get_real: string;
+  send_reasoning: boolean;
+  accent?: number;
+  at_rest?: boolean;
+  served_by?: string;
+  why?: string;
+  why_not?: string;
+  price?: Price | null;
+  can_pull?: string;
+  /** Whether a missing model can be fetched. */
+  pulls?: boolean;
+}
+
+/** USD per million tokens. */
+export interface Price {
+  input: number;
+  cached_input: number | null;
+  output: number;
+  as_of: string;
+}
+
+/** What is new of a trajectory, and the part that lanes and trajectories have in common. */
+export interface Part {
+  attempt?: Attempt;
+  phase?: Phase;
+  stamps?: Stamps;
+  notes?: string[];
+  reasoning?: string;
+  clear_answer?: boolean;
+  race?: RaceNews;
+  failure?: Failure;
+  retry?: Retry;
+  promoted?: boolean;
+  /** A trajectory's answer: text to append, HTML once it has ended, and its tokens. */
+  text?: string;
+  answer?: string;
+  tokens?: number;
+}
+
+export interface LanePart extends Part, AnswerNews {
+  preparing?: { label: string; done: number | null; total: number | null } | null;
+  steps?: Step[];
+  metrics?: Metrics;
+  trajectories?: Record<string, LanePart>;
+}
+
+/** See `Frame` in kimi_ui/core/markdown/stream.py. All but `append` is HTML. */
+export interface AnswerNews {
+  blocks?: string[];
+  tail?: string;
+  append?: string;
+  whole?: string;
+}
+
+export interface Attempt {
+  attempt_id: string;
+  attempt_no: number;
+  label: string;
+  provider: string;
+  host: string;
+  model: string;
+  stand_in_for: string;
+  sent_ms: number;
+}
+
+export interface Stamps {
+  first_token_ms?: number;
+  first_reasoning_ms?: number;
+  first_answer_ms?: number;
+  last_token_ms?: number;
+  end_ms?: number;
+}
+
+export interface Step {
+  i: number;
+  dropped?: boolean;
+  kind?: "system" | "topic";
+  label?: string;
+  t_ms?: number;
+  until_ms?: number | null;
+  /** A place in the text as the page has it, in UTF-16 units. */
+  at?: number | null;
+  where?: "reasoning" | "answer";
+  done?: number | null;
+  total?: number | null;
+}
+
+/** `points`: time and characters by turns, to append. */
+export interface RaceNews {
+  points?: number[];
+  connect_ms?: number;
+  load_ms?: number;
+  prompt_ms?: number;
+  aggregating_ms?: number;
+}
+
+export interface Failure {
+  kind: string;
+  message: string;
+  remedy: string;
+  command: string;
+  detail: string;
+  http_status: number | null;
+  provider: string;
+  model: string;
+  can_promote?: boolean;
+}
+
+export interface Retry {
+  at_ms: number;
+  attempt_no: number;
+  failure: Failure | null;
+}
+
+/** Columns of `attempt_metrics`; null where a number is not known. */
+export type Metrics = Record<string, any> & {
+  output_tokens: number | null;
+  reasoning_tokens: number | null;
+  token_source: string | null;
+  reasoning_source: string | null;
+};
