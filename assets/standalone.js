@@ -16,7 +16,7 @@ window.fetch = async (url) => {
 const page = h("div", { class: "kimi standalone-turns" });
 copyCodeOnClick(page, copyFrom);
 document.querySelector("main").append(page);
-held.replays.forEach((turn, place) => show(turn, place < held.replays.length - 1));
+for (const [place, turn] of held.replays.entries()) show(turn, place < held.replays.length - 1);
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const follow = () => document.documentElement.classList.toggle("dark", dark.matches);
@@ -33,7 +33,10 @@ function show(document, past) {
   };
   const actions = {
     stop: () => {}, retry: () => {}, refresh: () => {}, opened: () => {}, announce: () => {},
-    focus: (lane) => row.focusLane((focused = focused === lane ? null : lane)),
+    focus: (lane) => {
+      focused = focused === lane ? null : lane;
+      row.focusLane(focused);
+    },
     attempt: () => Promise.resolve(null),
     answerText: (lane) => Promise.resolve(document.answers[lane] ?? ""),
     replay: () => watch(),

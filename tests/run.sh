@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything needed to run all tests: own venv (.venv-tests), a Chromium if none is there, lint, types, tests.
+# Everything needed to run all tests: own venv (.venv-tests), a Chromium and a Node.js if none is there, lint, types, tests.
 # Installs only what is missing, so a second run needs no network. Arguments go to pytest; while you work on Python,
 # -m "not browser and not slow" leaves out what opens Chromium or takes seconds a test.
 set -euo pipefail
@@ -59,6 +59,8 @@ say "mypy"
 mypy
 say "codespell"
 codespell
+say "JavaScript: types, lint, unit tests"
+tests/js/run.sh
 say "pytest, Chromium at $CHROMIUM"
 # The floor of pyproject.toml is that of the fast lane, which the whole run contains; other selections have none.
 cover=()

@@ -4,7 +4,15 @@
  */
 const TOGETHER_MS = 300; // changes this close together are announced as one
 
-/** An element with attributes, listeners (`onclick`, …) and children; strings become text nodes. */
+/**
+ * An element with attributes, listeners (`onclick`, …) and children; strings become text nodes.
+ *
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, any>} [props] null, undefined and false: the attribute is absent
+ * @param {...(Node | string | null | undefined | false)} children
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
 export function h(tag, props = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {
@@ -13,16 +21,27 @@ export function h(tag, props = {}, ...children) {
     else if (name === "class") element.className = value;
     else element.setAttribute(name, value === true ? "" : String(value));
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  for (const child of children) if (child !== null && child !== undefined && child !== false) element.append(child);
   return element;
 }
 
-/** Set text only where it differs: an unchanged node costs no layout. */
+/**
+ * Set text only where it differs: an unchanged node costs no layout.
+ *
+ * @param {Node} node
+ * @param {string} text
+ */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Set an attribute only where it differs; null removes it. */
+/**
+ * Set an attribute only where it differs; null removes it.
+ *
+ * @param {Element} node
+ * @param {string} name
+ * @param {string | null} value
+ */
 export function setAttribute(node, name, value) {
   if (value === null) node.removeAttribute(name);
   else if (node.getAttribute(name) !== value) node.setAttribute(name, value);
@@ -80,6 +99,12 @@ function copyBySelection(text) {
 
 /** The accent of the lane in that place, from 0, as a CSS value (kimi_ui/view/lane_colours.py has six). */
 export const laneAccent = (place) => `var(--kimi-lane-${place % 6})`;
+
+/** The box the next prompt is written in; null where the page has none. @returns {HTMLTextAreaElement | null} */
+export const promptBox = () => document.querySelector("#prompt textarea");
+
+/** What has the keyboard's focus. @returns {HTMLElement | null} */
+export const focusedElement = () => /** @type {HTMLElement | null} */ (document.activeElement);
 
 export const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 

@@ -10,8 +10,13 @@ const TOO_LARGE = "This is more than the server takes at once (4 MB). Send a par
  * A request to one of the page's own routes, by its path below the root. Resolves to its JSON; throws an `Error` whose message is a sentence for the
  * person: the server's own (its `code` says what to do about it, if there is anything), or that it did not answer (code
  * `unreachable`).
+ *
+ * @param {string} url
+ * @param {{ method?: string, json?: any, body?: BodyInit, signal?: AbortSignal }} [options] `json` is sent as JSON, `body` as it is
+ * @returns {Promise<any>}
  */
 export async function ask(url, { method = "GET", json, body, signal } = {}) {
+  /** @type {RequestInit} */
   const options = { method, body: json === undefined ? body : JSON.stringify(json), signal };
   if (json !== undefined) options.headers = { "Content-Type": "application/json" };
   let response;

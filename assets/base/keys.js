@@ -2,6 +2,7 @@
  * Keys of the chat. Letters and digits only where nobody types; Esc also in the prompt. Each is a visible button too,
  * and this only presses what the buttons press (composer/shortcuts.js lists them).
  */
+import { promptBox } from "./dom.js";
 
 /** `page` is the Chat page (page.js). Returns the function that ends it. */
 export function listenToKeys(page) {
@@ -41,20 +42,20 @@ function actionOf(page, key, field) {
     case "t": case "T": return () => toggleThinking(page);
     case "s": case "S": return () => stopFocused(page);
     case "r": case "R": return () => replay(page);
-    case "/": return () => document.querySelector("#prompt textarea")?.focus();
+    case "/": return () => promptBox()?.focus();
     case "?": return () => page.openShortcuts();
-    case "Escape": return () => escape(page, field);
+    case "Escape": return () => goBack(page, field);
     default: return null;
   }
 }
 
 /** What is open closes first; where nothing is, the lanes stop; where they have, the prompt is left. */
-function escape(page, field) {
+function goBack(page, field) {
   if (page.composer?.closeOpen()) return;
   if (page.composer?.editing) page.composer.cancelEdit();
   else if (page.focusedLane) page.focusLane(null);
   else if (page.endReplay()) return;
-  else if (page.running) document.querySelector("#stop")?.click();
+  else if (page.running) page.stop();
   else field?.blur();
 }
 

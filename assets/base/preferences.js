@@ -21,7 +21,7 @@ export function setPanels(value) {
   } catch {
     // private mode: kept for this page only
   }
-  listeners.forEach((listener) => listener(value));
+  for (const listener of listeners) listener(value);
 }
 
 /** `listener(value)` on every change; call the returned function to end it. */

@@ -2,7 +2,7 @@
  * Files of the next prompt: picked, dropped or pasted, sent to the server at once, which reads them as text and counts
  * their tokens. A long text that is pasted becomes a file too: the prompt stays short enough to be read.
  */
-import { button, h } from "../base/dom.js";
+import { button, h, promptBox } from "../base/dom.js";
 import { about } from "../base/format.js";
 import { ask } from "../base/http.js";
 
@@ -55,7 +55,7 @@ export class Attachments {
     if (!files.length && text.length < LONG_PASTE_CHARS) return;
     event.preventDefault();
     if (files.length) this.#add(files);
-    else this.#add([new File([text], `pasted-${(this.pasted += 1)}.txt`, { type: "text/plain" })]);
+    else this.#add([new File([text], `pasted-${++this.pasted}.txt`, { type: "text/plain" })]);
   }
 
   /** Take files dropped anywhere on `place`. */
@@ -106,7 +106,7 @@ export class Attachments {
     this.files = this.files.filter((other) => other !== entry);
     this.#draw();
     this.onchange();
-    document.querySelector("#prompt textarea")?.focus();
+    promptBox()?.focus();
   }
 
   #draw() {

@@ -132,11 +132,15 @@ class Composer {
 
   /** Send what is in the box, to pass the budget only where the person has agreed. */
   async send(overBudget = false) {
-    if (this.opening) return void (this.sendWhenOpen = true);
+    if (this.opening) {
+      this.sendWhenOpen = true;
+      return undefined;
+    }
     if (this.attachments.reading) return this.#say("A file is still being read. Send once it is there.");
     if (this.taken !== null || !this.#next()) return undefined;
     const { edits, attachments: { ids: attachments } } = this;
-    const text = (this.taken = this.box.value);
+    const text = this.box.value;
+    this.taken = text;
     this.#write("");
     let show;
     try {

@@ -3,7 +3,7 @@
  * budget (`BudgetFields`) and the question before it is passed (`BudgetQuestion`). All numbers are the server's.
  */
 import { chat } from "../base/bus.js";
-import { button, h, numberField, numeric, setAttribute, setText } from "../base/dom.js";
+import { button, focusedElement, h, numberField, numeric, promptBox, setAttribute, setText } from "../base/dom.js";
 import { UNKNOWN, about, usd } from "../base/format.js";
 import { ask } from "../base/http.js";
 
@@ -30,7 +30,8 @@ export class TotalsLine {
 
   async refresh() {
     this.asking?.abort();
-    const asking = (this.asking = new AbortController());
+    const asking = new AbortController();
+    this.asking = asking;
     try {
       const spent = await ask(`/kimi/spent?c=${encodeURIComponent(chat.conversation)}`, { signal: asking.signal });
       if (!asking.signal.aborted) this.#show(spent);
@@ -104,7 +105,7 @@ export class EstimateLine {
   /** Something has changed: ask again when it rests. */
   soon() {
     clearTimeout(this.timer);
-    const length = document.querySelector("#prompt textarea")?.textLength ?? 0;
+    const length = promptBox()?.textLength ?? 0;
     this.timer = setTimeout(() => this.#ask(), PAUSE_MS + length * PAUSE_MS_PER_CHAR);
   }
 
@@ -112,7 +113,8 @@ export class EstimateLine {
     this.asking?.abort();
     const next = this.next();
     if (!next) return this.#hide();
-    const asking = (this.asking = new AbortController());
+    const asking = new AbortController();
+    this.asking = asking;
     try {
       const estimate = await ask("/kimi/estimate", { method: "POST", json: next, signal: asking.signal });
       if (!asking.signal.aborted) this.#show(estimate);
@@ -236,7 +238,7 @@ export class BudgetQuestion {
   /** Resolves to whether it is to go out; to false if the question is closed or another one takes its place. */
   ask(sentence) {
     this.close();
-    this.before = document.activeElement;
+    this.before = focusedElement();
     setText(this.text, sentence);
     this.buttons.hidden = false;
     this.element.focus();

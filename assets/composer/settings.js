@@ -96,7 +96,7 @@ class Drawer {
     setText(this.state, "Saving…");
     try {
       const { lanes: now } = await ask(this.url, { method: "PUT", json: { system: this.system.value, lanes } });
-      now.forEach((lane, index) => this.lanes[index]?.describe(lane));
+      for (const [index, lane] of now.entries()) this.lanes[index]?.describe(lane);
       this.#say("");
       setText(this.state, "Saved. It counts from the next prompt on.");
       chat.tell("settings");
@@ -108,7 +108,7 @@ class Drawer {
 
   async #reset() {
     this.system.value = "";
-    this.lanes.forEach((lane) => lane.reset());
+    for (const lane of this.lanes) lane.reset();
     await this.#save();
   }
 

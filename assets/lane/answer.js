@@ -5,6 +5,8 @@
  *
  * Blocks are grouped in chunks: the layout of a frame visits the chunks, not all earlier blocks, and while the answer is
  * written, chunks out of sight are skipped (lane/lane.css). A block costs the same after ten thousand words as after ten.
+ *
+ * @import { AnswerNews } from "../base/protocol"
  */
 import { h } from "../base/dom.js";
 import { appendToTail } from "./markdown.js";
@@ -28,11 +30,12 @@ export class Answer {
     this.element.replaceChildren(this.tail);
   }
 
-  /** `part` is a frame's part of this answer: blocks, tail, append, or whole. */
+  /** @param {AnswerNews} part */
   apply(part) {
     keepingSelection(this.element, () => this.#apply(part));
   }
 
+  /** @param {AnswerNews} part */
   #apply({ blocks, tail, append, whole }) {
     if (whole) {
       this.clear();

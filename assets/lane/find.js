@@ -98,7 +98,8 @@ export class Find {
 
   #paint(offset) {
     if (!CSS.highlights || this.offsets.length > PAINTED) return;
-    if (!this.painted) CSS.highlights.set("kimi-found", (this.painted = new Highlight()));
+    this.painted ??= new Highlight();
+    CSS.highlights.set("kimi-found", this.painted);
     this.painted.add(this.#range(offset));
   }
 

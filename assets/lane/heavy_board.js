@@ -1,6 +1,8 @@
 /**
  * Heavy's trajectories: one row each (state, newest words, tokens, time), open on demand to its reasoning and answer.
  * Text of a folded trajectory is kept as strings and put into the page when it is opened.
+ *
+ * @import { AnswerNews, Failure, LanePart, Stamps } from "../base/protocol"
  */
 import { h, setAttribute, setText } from "../base/dom.js";
 import { count, seconds } from "../base/format.js";
@@ -73,12 +75,25 @@ export class HeavyBoard {
 }
 
 class Trajectory {
+  /** @type {Stamps} */
+  stamps = {};
+  /** @type {string[]} */
+  reasoning = [];
+  /** @type {string[]} the answer as it is written */
+  text = [];
+  /** @type {string | null} the answer once it has ended */
+  html = null;
+  /** @type {Failure | null} */
+  failure = null;
+  /** @type {number | null} */
+  tokens = null;
+  recent = ""; // the end of what was written
+
   constructor(k, name) {
     this.name = name;
     this.phase = "connecting";
     this.sent = 0;
     this.now = null; // the turn's clock when it was last read
-    this.#forget();
     this.panel = null; // kept once it was opened: what the reader set in it stays, its text goes and comes
     this.opened = null; // the answer in the opened body
     this.word = h("span", { class: "trajectory-phase" });
@@ -92,6 +107,10 @@ class Trajectory {
     this.element = h("li", { class: "trajectory", "data-trajectory": k, "data-phase": "connecting" }, this.toggle, this.body);
   }
 
+  /**
+   * @param {LanePart} part
+   * @param {boolean} live as in turn/turn.js
+   */
   apply(part, live) {
     if (part.attempt) this.#restart(part.attempt);
     if (part.stamps) Object.assign(this.stamps, part.stamps);
@@ -165,6 +184,10 @@ class Trajectory {
     this.panel.settle();
   }
 
+  /**
+   * @param {LanePart} part
+   * @param {boolean} live
+   */
   #fill({ reasoning, text, answer: html, clear_answer: cleared }, live) {
     const { answer, log } = this.opened;
     if (cleared) log.clear();

@@ -3,6 +3,8 @@
  *
  * `apply(part)` takes what a frame says of this lane (the protocol stands in kimi_ui/view/frames.py) and only ever
  * appends; `tick(now)` moves the clocks; `settle()` scrolls, once a frame.
+ *
+ * @import { LaneInfo, LanePart, Stamps } from "../base/protocol"
  */
 import { button, copyFrom, h, laneAccent, setAttribute, setFlag, setText } from "../base/dom.js";
 import { seconds } from "../base/format.js";
@@ -31,9 +33,11 @@ export class Lane {
    * is shown as its answer now (null: not to be had here), announce(text), refresh().
    */
   constructor(info, actions) {
+    /** @type {LaneInfo} */
     this.info = info;
     this.actions = actions;
     this.phase = "idle";
+    /** @type {Stamps} */
     this.stamps = {};
     this.sent = 0;
     this.reasoningTokens = null;
@@ -57,6 +61,10 @@ export class Lane {
     this.element.setAttribute("data-past-lane", this.info.id);
   }
 
+  /**
+   * @param {LanePart} part
+   * @param {boolean} live as in turn/turn.js
+   */
   apply(part, live) {
     if (part.attempt) this.#restart(part.attempt);
     if (part.stamps) Object.assign(this.stamps, part.stamps);
@@ -238,11 +246,11 @@ export class Lane {
   /** The reader takes the reasoning for the answer. */
   async #promote(offer) {
     offer.disabled = true;
-    if (!(await this.actions.promote(this.info.id))) return (offer.disabled = false);
+    offer.disabled = await this.actions.promote(this.info.id);
+    if (!offer.disabled) return;
     this.actions.announce(`${this.info.label}: the reasoning is shown as the answer`);
     this.body.focus({ preventScroll: true }); // the button that had it is gone
     this.body.scrollTop += this.origin.getBoundingClientRect().top - this.body.getBoundingClientRect().top - 10;
-    return undefined;
   }
 
   #promoted() {

@@ -46,9 +46,10 @@ export class MetricsStrip {
     this.heavy = heavy;
     this.cells = {};
     this.element = h("footer", { class: "metrics", "data-part": "metrics" });
+    this.source = h("span", { class: "metric-source" }); // of the tokens
     for (const [name, label, title] of CELLS.map((cell) => (heavy && cell[0] === "rate" ? AGGREGATE : cell))) {
       const value = h("dd", { "data-metric": name }, UNKNOWN);
-      const source = name === "tokens" ? (this.source = h("span", { class: "metric-source" })) : null;
+      const source = name === "tokens" ? this.source : null;
       this.cells[name] = value;
       this.element.append(h("dl", { title }, h("dt", {}, label, source), value));
     }

@@ -7,14 +7,13 @@
  * line (see follow.js); a trace that is over opens at its beginning. Its text is plain, never rendered again (lines.js).
  */
 import { button, copyFrom, h, setAttribute, setFlag, setText } from "../base/dom.js";
-import { seconds, tokens } from "../base/format.js";
 import { PANELS, onPanels, panels, setPanels } from "../base/preferences.js";
 import { Find } from "./find.js";
 import { Follower } from "./follow.js";
 import { LineLog } from "./lines.js";
+import { headerLine } from "./reasoning_header.js";
 
 const FOLD_AFTER_MS = 1000;
-const NO_REASONING = "This model does not expose its reasoning";
 
 let serial = 0;
 
@@ -103,34 +102,10 @@ export class ReasoningPanel {
     this.grew = false;
   }
 
-  /** The header line, from what is known of the attempt; all times in ms. */
-  describe({ phase, waiting, thinking, thinkingEnded, reasoningTokens, reasoningEstimated, answered, ended, heavy }) {
-    let state = "waiting";
-    let title;
-    const counted = `${reasoningEstimated ? "~" : ""}${tokens(reasoningTokens)}`;
-    const amount = reasoningTokens && !heavy ? ` · ${counted}` : ""; // heavy's are all its streams' together
-    if (this.log.length) {
-      const done = thinkingEnded !== null;
-      this.over = done;
-      state = done ? "thought" : "thinking";
-      title = done ? `Thought for ${seconds(thinkingEnded)}${amount}` : `Thinking ${seconds(thinking)}${amount}`;
-    } else if (heavy && thinking !== null) {
-      if (answered || ended) state = "none";
-      title = "The reasoning is in the trajectories";
-    } else if (answered) {
-      state = "none";
-      title = NO_REASONING;
-    } else if (ended) {
-      state = "none";
-      title = "No reasoning came";
-    } else if (phase === "idle") {
-      state = "none";
-      title = "Reasoning appears here as it is written";
-    } else if (phase === "thinking") {
-      title = `Thinking ${seconds(thinking)}`;
-    } else {
-      title = `Waiting ${seconds(waiting)}`;
-    }
+  /** The header line, from the facts of reasoning_header.js. */
+  describe(facts) {
+    const { state, title } = headerLine(facts, this.log.length > 0);
+    if (this.log.length) this.over = state === "thought";
     setText(this.title, title);
     setAttribute(this.element, "data-state", state);
     setFlag(this.toggle, "disabled", !this.log.length);

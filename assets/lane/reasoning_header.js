@@ -1,5 +1,19 @@
-/** What the reasoning header says: a function of an attempt's stamps and the turn's clock (ms, null: no clock). */
+/**
+ * The header of a reasoning panel: `headerFacts` is what is known of an attempt at a moment, `headerLine` says it. Pure.
+ *
+ * @import { Stamps } from "../base/protocol"
+ */
+import { seconds, tokens } from "../base/format.js";
 
+const NO_REASONING = "This model does not expose its reasoning";
+
+/**
+ * From an attempt's stamps and the turn's clock; all times in ms.
+ *
+ * @param {{ stamps: Stamps, sent: number, phase: string, reasoningTokens?: number | null, reasoningEstimated?: boolean }} attempt
+ * @param {number | null} now since the turn began; null: no clock
+ * @param {{ answered: boolean, heavy?: boolean }} seen
+ */
 export function headerFacts({ stamps, sent, phase, reasoningTokens, reasoningEstimated }, now, { answered, heavy = false }) {
   const local = now === null ? stamps.end_ms ?? 0 : now - sent;
   const first = stamps.first_reasoning_ms ?? stamps.first_token_ms ?? null;
@@ -16,4 +30,25 @@ export function headerFacts({ stamps, sent, phase, reasoningTokens, reasoningEst
     ended,
     heavy,
   };
+}
+
+/**
+ * `shown`: whether the panel has any text. `state`: waiting | thinking | thought | none; `over`: no text comes to follow.
+ *
+ * @param {ReturnType<typeof headerFacts>} facts
+ * @param {boolean} shown
+ */
+export function headerLine({ phase, waiting, thinking, thinkingEnded, reasoningTokens, reasoningEstimated, answered, ended, heavy }, shown) {
+  if (shown) {
+    const counted = `${reasoningEstimated ? "~" : ""}${tokens(reasoningTokens)}`;
+    const amount = reasoningTokens && !heavy ? ` · ${counted}` : ""; // heavy's are all its streams' together
+    return thinkingEnded === null
+      ? { state: "thinking", title: `Thinking ${seconds(thinking)}${amount}` }
+      : { state: "thought", title: `Thought for ${seconds(thinkingEnded)}${amount}` };
+  }
+  if (heavy && thinking !== null) return { state: answered || ended ? "none" : "waiting", title: "The reasoning is in the trajectories" };
+  if (answered) return { state: "none", title: NO_REASONING };
+  if (ended) return { state: "none", title: "No reasoning came" };
+  if (phase === "idle") return { state: "none", title: "Reasoning appears here as it is written" };
+  return { state: "waiting", title: phase === "thinking" ? `Thinking ${seconds(thinking)}` : `Waiting ${seconds(waiting)}` };
 }

@@ -45,7 +45,7 @@ export class Steps {
   }
 
   settle() {
-    if (this.grew && !this.hovered) {
+    if (this.grew) {
       if (this.expanded) this.list.scrollTop = 1e9;
       else this.list.scrollLeft = 1e9;
     }

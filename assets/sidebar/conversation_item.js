@@ -106,6 +106,7 @@ export class ConversationItem {
         this.#say(error.message);
       }
     } }, "Delete");
+    const keep = h("button", { type: "button", class: "quiet", onclick: back }, "Keep");
     const question = h("div", { class: "history-question", role: "group", "aria-label": "Delete this conversation?", onkeydown: (event) => {
       if (event.key !== "Escape") return;
       event.preventDefault();
@@ -113,9 +114,9 @@ export class ConversationItem {
       back();
     } },
       h("p", {}, "Delete ", h("b", { dir: "auto" }, this.head.title), " for good? Branches keep the turns they share with it."),
-      h("div", { class: "history-choices" }, yes, h("button", { type: "button", class: "quiet", onclick: back }, "Keep")));
+      h("div", { class: "history-choices" }, yes, keep));
     this.row.replaceWith(question);
-    question.querySelector(".quiet").focus();
+    keep.focus();
   }
 
   #key(event) {
@@ -144,6 +145,7 @@ function when(utc) {
   return today ? date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }) : date.toLocaleDateString([], { day: "numeric", month: "short", year: sameYear(date) });
 }
 
+/** @returns {"numeric" | undefined} */
 function sameYear(date) {
   return date.getFullYear() === new Date().getFullYear() ? undefined : "numeric";
 }

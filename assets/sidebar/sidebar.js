@@ -3,7 +3,7 @@
  * beside the chat and can be folded; on a narrow one it is a drawer. What it shows is always read from the server.
  */
 import { chat, tabs } from "../base/bus.js";
-import { button, h, setAttribute, setText } from "../base/dom.js";
+import { button, focusedElement, h, promptBox, setAttribute, setText } from "../base/dom.js";
 import { ask, rooted } from "../base/http.js";
 import { ConversationItem } from "./conversation_item.js";
 
@@ -96,7 +96,7 @@ class Sidebar {
       return [head.id, item];
     }));
     const groups = Object.entries(Object.groupBy(heads, ({ at_utc: at }) => period(at)));
-    const focused = document.activeElement;
+    const focused = focusedElement();
     this.list.replaceChildren(...groups.map(([name, members]) => h("section", { "aria-label": name },
       h("h3", { class: "history-period" }, name),
       h("ul", {}, ...members.map(({ id }) => this.items.get(id).element)))));
@@ -184,7 +184,7 @@ class Sidebar {
       });
     }
     chat.tell("open", id);
-    if (!id) document.querySelector("#prompt textarea")?.focus();
+    if (!id) promptBox()?.focus();
   }
 
   #chatChanged() {
@@ -214,8 +214,10 @@ class Sidebar {
     this.#faces()[0]?.focus();
   }
 
+  /** @returns {HTMLElement[]} */
   #faces() {
-    return [...this.scroller.querySelectorAll(".history-open")].filter((face) => face.offsetParent !== null);
+    const faces = /** @type {NodeListOf<HTMLElement>} */ (this.scroller.querySelectorAll(".history-open"));
+    return [...faces].filter((face) => face.offsetParent !== null);
   }
 
   #escape(event) {
@@ -291,7 +293,8 @@ class Results {
 
   mark(current) {
     for (const item of this.element.children) {
-      setAttribute(item.firstChild, "aria-current", item.dataset.conversation === current ? "page" : null);
+      const shown = item.getAttribute("data-conversation") === current;
+      setAttribute(item.firstElementChild, "aria-current", shown ? "page" : null);
     }
   }
 

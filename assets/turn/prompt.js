@@ -25,7 +25,11 @@ export class PromptBlock {
       this.tools);
   }
 
-  /** This prompt is version `place` (from 0) of those that `conversations` hold. */
+  /**
+   * This prompt is version `place` (from 0) of those that `conversations` hold.
+   *
+   * @param {{ place?: number, conversations?: string[] }} [versions]
+   */
   showVersions({ place, conversations } = {}) {
     this.versions.hidden = !conversations;
     if (!conversations) return;

@@ -72,7 +72,7 @@ export class Race {
     const marks = ticks(span);
     if (this.axis.childElementCount !== marks.length) this.axis.replaceChildren(...marks.map(() => h("span")));
     marks.forEach((ms, i) => {
-      const mark = this.axis.children[i];
+      const mark = /** @type {HTMLElement} */ (this.axis.children[i]);
       mark.style.left = `${(100 * ms) / span}%`;
       setText(mark, label(ms));
     });
@@ -132,7 +132,7 @@ class Row {
     const to = phases.at(-1)?.to ?? null;
     setText(this.figure, seconds(to));
     const figures = [seconds(lane.firstToken, 2), seconds(lane.firstAnswer, 2), seconds(lane.end, 2), `${lane.estimated ? "~" : ""}${count(lane.tokens)}`];
-    figures.forEach((figure, i) => setText(this.cells[i], figure));
+    for (const [i, figure] of figures.entries()) setText(this.cells[i], figure);
   }
 
   #describe(kind, ms) {

@@ -4,6 +4,8 @@
  *
  * The server sends points in characters (kimi_ui/core/race.py); here they are scaled so that the curve ends at the
  * number of tokens the lane shows, reasoning and answer each by their own count where both are known.
+ *
+ * @import { LanePart, Metrics, RaceNews, Stamps } from "../base/protocol"
  */
 
 export const PHASES = {
@@ -20,10 +22,19 @@ export const PHASES = {
 };
 
 export class RaceLane {
-  constructor() {
-    this.sent = null;
-    this.#forget();
-  }
+  /** @type {number | null} when the attempt was sent */
+  sent = null;
+  attemptNo = 1;
+  /** @type {Stamps} */
+  stamps = {};
+  /** @type {Omit<RaceNews, "points">} */
+  moments = {};
+  /** @type {Metrics | null} */
+  metrics = null;
+  /** @type {[number, number][]} time and characters */
+  points = [];
+  /** @type {Map<string, RaceLane>} by number of the trajectory */
+  children = new Map();
 
   get started() {
     return this.sent !== null;
@@ -51,7 +62,11 @@ export class RaceLane {
     return ["tokenizer", "chars"].includes(this.metrics?.token_source);
   }
 
-  /** What a frame says of the lane or trajectory; false if nothing of it is of interest here. */
+  /**
+   * What a frame says of the lane or trajectory; false if nothing of it is of interest here.
+   *
+   * @param {LanePart} part
+   */
   apply(part) {
     if (part.attempt) {
       this.#forget();

@@ -30,6 +30,10 @@ export class Replay {
   /**
    * `actions` as in turn.js. `drawn(row)` is called with each row the replay draws, `onclose()` when the reader is
    * done; without it there is no way out.
+   *
+   * @param {any} document
+   * @param {Record<string, any>} actions
+   * @param {{ drawn?: (row: TurnRow) => void, onclose?: (() => void) | null }} [listeners]
    */
   constructor(document, actions, { drawn = () => {}, onclose = null } = {}) {
     this.document = document;
@@ -205,6 +209,8 @@ export class Replay {
     setText(this.playButton, this.playing ? "❚❚" : "▶");
     setAttribute(this.playButton, "aria-label", name);
     setAttribute(this.playButton, "title", name);
-    SPEEDS.forEach((speed, i) => setAttribute(this.speeds[i], "aria-pressed", String(speed === this.speed)));
+    this.speeds.forEach((face, i) => {
+      setAttribute(face, "aria-pressed", String(SPEEDS[i] === this.speed));
+    });
   }
 }

@@ -2,6 +2,8 @@
  * One turn: the prompt, then its lanes side by side (on a narrow screen one at a time, with tabs and swiping).
  * `apply(frame)` takes frames of the stream route; see kimi_ui/view/frames.py for what stands in them.
  * A row far from the window is its prompt only, which is light; `fetch` draws the rest.
+ *
+ * @import { Frame, Turn } from "../base/protocol"
  */
 import { button, h, laneAccent, reducedMotion, setAttribute, setFlag } from "../base/dom.js";
 import { exportMenu } from "../base/export_menu.js";
@@ -17,6 +19,10 @@ export class TurnRow {
   /**
    * `turn`: turn_id ("" while idle), prompt, lanes (their infos). `actions` as in lane/lane.js and `TurnTools`, bound to
    * this turn. `clock` gives the turn's time; a replay brings its own. `far`: to be drawn later.
+   *
+   * @param {Turn} turn
+   * @param {Record<string, any>} actions
+   * @param {{ clock?: { sync(nowMs: number): void, now(): number | null }, far?: boolean }} [options]
    */
   constructor(turn, actions, { clock = new Clock(), far = false } = {}) {
     this.turn = turn;
@@ -85,7 +91,10 @@ export class TurnRow {
     this.element.classList.remove("far");
   }
 
-  /** `live` false for frames that tell what has been: nothing in them happened before the reader's eyes. */
+  /**
+   * @param {Frame[]} frames
+   * @param {boolean} live false for frames that tell what has been: nothing in them happened before the reader's eyes
+   */
   applyAll(frames, live) {
     for (const frame of frames) {
       if (frame.now_ms !== null && frame.now_ms !== undefined) this.clock.sync(frame.now_ms);
@@ -169,9 +178,8 @@ export class TurnRow {
  * distance seen between it and this browser's own clock is the best estimate, since frames only ever come late.
  */
 class Clock {
-  constructor() {
-    this.offset = null;
-  }
+  /** @type {number | null} */
+  offset = null;
 
   sync(nowMs) {
     const offset = performance.now() - nowMs;
