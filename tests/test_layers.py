@@ -224,6 +224,15 @@ def test_no_tracked_file_contains(what: str) -> None:
     assert not found, found
 
 
+def test_nothing_that_a_package_manager_installs_is_tracked() -> None:
+    """Installed packages are third-party code: ``git rm -r --cached`` them, keep the list of their versions."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    installed = [
+        name for name in listed.split("\0") if re.search(r"(^|/)(node_modules|site-packages|\.venv[^/]*)/", name)
+    ]
+    assert not installed, f"{len(installed)} files, like {installed[0]}"
+
+
 def test_no_html_template_has_double_braces() -> None:
     """Gradio's gr.HTML evaluates ``${…}`` of the data as JavaScript in a template with ``{{…}}``.
 
