@@ -19,7 +19,11 @@ ROOT = Path(__file__).resolve().parents[1]
 README, METRICS, LOG = (
     (ROOT / name).read_text("utf-8") for name in ("README.md", "kimi_ui/core/README.md", "kimi_ui/log/README.md")
 )
-TEXTS = [path for path in ROOT.rglob("*.md") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)]
+TEXTS = [
+    path
+    for path in sorted(ROOT.rglob("*.md"))
+    if not any(part.startswith(".") or part == "node_modules" for part in path.relative_to(ROOT).parts)
+]
 SQL = LOG.partition("```sql\n")[2].partition("```")[0]
 QUERIES = [query for query in SQL.split(";\n") if query]
 
