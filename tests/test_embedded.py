@@ -213,7 +213,7 @@ async def test_a_model_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatc
     store.path.write_bytes(b"not a model")
     monkeypatch.setattr(store, "ensure", lambda progress: store.path)
     backend = EmbeddedBackend(store)
-    with pytest.raises(ProviderError, match="did not come up") as caught:
+    with pytest.raises(ProviderError, match="did not start") as caught:
         await endpoint_of(backend)
     assert caught.value.failure.kind == "backend_died"
     backend.close()

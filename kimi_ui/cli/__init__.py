@@ -1,7 +1,7 @@
-"""The command line: thin over the engine, the log, the roster and the page. Exit 0 only if the job was done.
+"""The command line: a thin layer over the engine, the log, the roster and the page.
 
-0: done · 1: tried, and something failed · 2: could not be tried (options, configuration) · 130: interrupted.
-Errors go to stderr in one sentence with the remedy; results go to stdout.
+Exit codes: 0 success · 1 something failed · 2 invalid options or configuration · 130 interrupted.
+Errors go to stderr, as one sentence with the remedy; results go to stdout.
 """
 
 from .main import main

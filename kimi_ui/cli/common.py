@@ -1,4 +1,4 @@
-"""What the commands share: their common options, opening what they work on, and text that is safe to print."""
+"""Shared by the commands: common options, settings, and text that is safe to print."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ..core.events import Failure
 if TYPE_CHECKING:
     from ..core.lane import Price
 
-# Model and server text can hold escape sequences that would drive the terminal: C0 and C1 controls except tab and line
-# feed, and the bidirectional overrides that reorder what is read.
+# Text of models and servers may contain terminal escape sequences. This matches C0 and C1 controls except tab and line
+# feed, and the bidirectional overrides, which reorder text.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class CommandError(Exception):
-    """The command cannot do its job: one sentence with the remedy."""
+    """The command cannot run. The message is one sentence with the remedy."""
 
 
 def printable(text: str) -> str:
-    """Text with nothing in it that a terminal would obey."""
+    """Text without terminal control characters."""
     return _UNPRINTABLE.sub("\ufffd", text)
 
 
@@ -32,12 +32,12 @@ def complain(sentence: str) -> None:
 
 
 def sentence_of(failure: Failure) -> str:
-    """What failed and what to do, as one line."""
+    """The failure's message and remedy, as one line."""
     return " ".join(part for part in (failure.message, failure.remedy, failure.command) if part)
 
 
 def add_common(command: argparse.ArgumentParser) -> None:
-    """``--lanes`` and ``--db``, which every command that sends or reads has."""
+    """Add ``--lanes`` and ``--db``, which every command that sends or reads has."""
     command.add_argument("--lanes", metavar="FILE", help="lanes file (TOML) instead of the shipped lanes")
     command.add_argument(
         "--db", metavar="FILE", help="the log, an SQLite file, instead of the one in your data directory"
@@ -45,14 +45,14 @@ def add_common(command: argparse.ArgumentParser) -> None:
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
-    """The settings these options, the environment and ``.env`` make. Raises ``ConfigError``."""
+    """The settings from these options, the environment and ``.env``. Raises ``ConfigError``."""
     names = ("host", "port", "db", "lanes", "root_path")
     given: dict[str, Any] = {name: getattr(options, name) for name in names if hasattr(options, name)}
     return read_settings(**given, browser=getattr(options, "browser", True), env=read_environment())
 
 
 def price_words(price: Price | None) -> str:
-    """A price as a person reads it, with its day."""
+    """A price in words, with its date."""
     if price is None:
         return "price not known"
     if not price.input and not price.output:

@@ -1,4 +1,4 @@
-"""``compare``: one prompt to all lanes, streamed to the terminal, logged like any other turn."""
+"""``compare``: send one prompt to all lanes and stream the turn to the terminal. It is logged like any other turn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..log.reader import LogReader
     from .compare_view import CompareView
 
-POLL_S = 0.08  # of what the terminal shows; nothing is measured here
+POLL_S = 0.08  # refresh interval of the terminal; independent of all measurements
 STOP_WAIT_S = 2.0
 DONE = ("ok", "length")  # an answer cut at max_tokens is an answer
 
@@ -72,14 +72,14 @@ def prompt_of(given: str) -> str:
     """The prompt, from standard input for ``-``. Raises ``CommandError`` for one that is not UTF-8."""
     try:
         prompt = sys.stdin.read() if given == "-" else given
-        prompt.encode()  # what is no UTF-8 came in as lone surrogates, which no model's server takes
+        prompt.encode()  # invalid UTF-8 was read as lone surrogates, which no model's server accepts
     except UnicodeError:
         raise CommandError("The prompt is not UTF-8; convert it first, for example with iconv.") from None
     return prompt
 
 
 def print_result(turn: TurnLog, reader: LogReader, as_json: bool = False) -> list[dict[str, Any]]:
-    """Print every lane's result, in lanes' order, and return the rows. A turn of another log is measured here."""
+    """Print every lane's result in order and return the rows. A turn that is not in the log is measured here."""
     from ..log.store import LogError
     from .compare_view import block
 
@@ -88,7 +88,7 @@ def print_result(turn: TurnLog, reader: LogReader, as_json: bool = False) -> lis
     try:
         metrics = {row["attempt_id"]: row for row in reader.attempt_metrics(newest)} or metrics_of(turn, counter)
     except LogError as error:
-        complain(f"{error.message} The figures below were made without it.")
+        complain(f"{error.message} The figures below were computed without it.")
         metrics = metrics_of(turn, counter)
     rows = [as_row(fold, info.id, metrics) for info in turn.lanes]
     for info, row in zip(turn.lanes, rows, strict=True):
@@ -97,7 +97,7 @@ def print_result(turn: TurnLog, reader: LogReader, as_json: bool = False) -> lis
 
 
 def follow(turn: TurnLog, engine: Engine, view: CompareView, interrupt: Interrupt) -> None:
-    """Show the turn until it is closed. An interrupt stops it; what came until then is kept."""
+    """Show the turn until it is closed. An interrupt stops it and keeps the text so far."""
     while not turn.closed and not interrupt.noted:
         view.update()
         time.sleep(POLL_S)
@@ -112,7 +112,7 @@ def follow(turn: TurnLog, engine: Engine, view: CompareView, interrupt: Interrup
 def as_row(fold: TurnFold, lane: str, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """A lane's result: its texts, its error in a sentence, and every column of ``attempt_metrics``.
 
-    A lane that was interrupted before its request could leave has no attempt: status ``interrupted``, the rest None.
+    A lane interrupted before its request was sent has no attempt: status ``interrupted``, the rest None.
     """
     attempt_id = fold.current(lane)
     if attempt_id is None:

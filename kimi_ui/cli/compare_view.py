@@ -1,4 +1,4 @@
-"""What ``compare`` shows: live panels on a terminal, plain lines elsewhere. Model text is made printable first."""
+"""The output of ``compare``: live panels on a terminal, plain lines elsewhere, all passed through ``printable``."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ..core.metric_words import figures
 from ..core.turn import LaneInfo, TurnLog
 from .common import printable
 
-TAIL_CHARS = 4000  # more than any panel shows
+TAIL_CHARS = 4000  # more than fits a panel
 
 
 class CompareView:
-    """Follows a turn. ``update`` takes in what is new; on a terminal the panels are drawn from it.
+    """Follows a turn. ``update`` reads new entries and, on a terminal, redraws the panels.
 
-    ``clock_ns``: the clock the turn's ``t0_ns`` is of. Off a terminal only preparations that take long are told, one
-    line per tenth.
+    ``clock_ns``: the clock of the turn's ``t0_ns``. Without a terminal only long preparations are printed, one line per
+    tenth.
     """
 
     def __init__(self, turn: TurnLog, out: TextIO, clock_ns: Callable[[], int] = time.perf_counter_ns) -> None:
@@ -94,7 +94,7 @@ def title(info: LaneInfo, phase: str, elapsed_s: float) -> Text:
 
 
 def tail(fold: AttemptFold, width: int, lines: int) -> Text:
-    """The last lines of the thinking, dim, and of the answer."""
+    """The last lines of the answer, or of the reasoning (dim) before there is an answer."""
     text = Text()
     answer = printable(fold.answer[-TAIL_CHARS:])
     if not answer:
@@ -107,7 +107,7 @@ def tail(fold: AttemptFold, width: int, lines: int) -> Text:
 
 
 def progress(phase: Phase | None) -> str:
-    """What a request without text of its own is doing: heavy at its trajectories, a server loading its model."""
+    """The progress of an attempt without text: heavy waiting for trajectories, a server loading its model."""
     if phase is None or phase.name in (CONNECTED, FIRST_CHUNK):
         return ""
     words = phase.detail or phase.name.replace("_", " ")
@@ -115,21 +115,21 @@ def progress(phase: Phase | None) -> str:
 
 
 def percent(phase: Phase) -> str:
-    """A preparation with how far it is."""
+    """A preparation and its progress."""
     if phase.done is None or not phase.total:
         return phase.detail
     return f"{phase.detail}: {phase.done / 1e6:.0f} of {phase.total / 1e6:.0f} MB"
 
 
 def tenths(phase: Phase) -> str:
-    """As ``percent``, but changing only with each tenth, for output that cannot be overwritten."""
+    """Like ``percent``, but in steps of a tenth, for output that cannot be overwritten."""
     if phase.done is None or not phase.total:
         return phase.detail
     return f"{phase.detail}: {phase.done * 10 // phase.total * 10} %"
 
 
 def block(info: LaneInfo, row: Mapping[str, Any]) -> str:
-    """A lane's result as plain text: a line of figures, the thinking, the answer."""
+    """A lane's result as plain text: a line of figures, the reasoning, the answer."""
     head = " · ".join(
         part for part in (info.label, f"stands in for {info.stand_in_for}" * bool(info.stand_in_for)) if part
     )

@@ -1,4 +1,4 @@
-"""``doctor``: what each lane would use, why not something better, and whether it would answer."""
+"""``doctor``: show each lane's server, why no better one is used, and whether it answers."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def add(commands: Any) -> None:
     command = commands.add_parser(
         "doctor",
-        help="what each lane would use, why not something better, and whether it would answer",
-        description="Exit code 0 if every lane would answer, 1 otherwise.",
+        help="show each lane's server, why no better one is used, and whether it answers",
+        description="Exit code 0 if every lane can answer, 1 otherwise.",
     )
     add_common(command)
     command.add_argument(
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _examine(roster: Roster, probe: bool) -> dict[str, Check]:
-    """All lanes at once: a slow one does not keep the others waiting."""
+    """Check all lanes at once, so that a slow one does not delay the others."""
     try:
         lanes = [spec.id for spec in roster.specs]
         found = await asyncio.gather(*(roster.check(lane, probe) for lane in lanes))
@@ -65,7 +65,7 @@ async def _examine(roster: Roster, probe: bool) -> dict[str, Check]:
 
 
 def as_row(spec: LaneSpec, serving: Serving, check: Check) -> dict[str, Any]:
-    """Everything known about a lane, flat, for ``--json``."""
+    """All that is known about a lane, as a flat dict for ``--json``."""
     return {
         **asdict(serving),
         "provider": spec.provider,
@@ -91,7 +91,7 @@ def report(serving: Serving, check: Check) -> Text:
 
 
 def findings(check: Check) -> list[str]:
-    """What was found out, in words; what was not is left out."""
+    """The known results of a check, in words."""
     words = {
         "reachable": ("reachable", "not reachable"),
         "key_valid": ("key valid", "key not accepted"),

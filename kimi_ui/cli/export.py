@@ -1,4 +1,4 @@
-"""``export``: a turn or a conversation as a file to keep: HTML that replays by itself, Markdown, or JSON."""
+"""``export``: write a turn or a conversation to a file: HTML with the replay, Markdown or JSON."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ FORMATS = ("html", "md", "json")
 def add(commands: Any) -> None:
     command = commands.add_parser("export", help="write a turn or a conversation to a file")
     command.add_argument("id", metavar="ID", help="a turn's or a conversation's id")
-    command.add_argument("--format", choices=FORMATS, default="html", help="html replays by itself (the default)")
-    command.add_argument("--no-reasoning", dest="reasoning", action="store_false", help="leave the reasoning out")
-    command.add_argument("-o", "--output", metavar="FILE", help="where to; - is standard output; else named by title")
+    command.add_argument("--format", choices=FORMATS, default="html", help="html includes the replay (the default)")
+    command.add_argument("--no-reasoning", dest="reasoning", action="store_false", help="omit the reasoning")
+    command.add_argument("-o", "--output", metavar="FILE", help="the file to write; - is standard output")
     add_common(command)
     command.set_defaults(run=run)
 
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     if not turns:
         raise CommandError(f"There is no turn or conversation {options.id} in {settings.db}; check the id, or --db.")
     if any(is_blind(each) for each in turns):
-        raise CommandError("A turn of it is blind and not voted on yet; vote on the page first.")
+        raise CommandError("One of its turns is blind and not voted on yet; vote on the page first.")
     head = None if turn else head_of(reader, options.id)
     made = export(turns, head.title if head else title_of(turns[0].prompt), options.format, reasoning=options.reasoning)
     if options.output == "-":

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM for commands that run for a while."""
+"""Ctrl-C and SIGTERM for long-running commands."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ INTERRUPTED = 130  # exit code
 
 @dataclass
 class Interrupt:
-    """``noted``: a SIGINT or SIGTERM has come, so the command must end."""
+    """``noted``: the process received SIGINT or SIGTERM, so the command must end."""
 
     noted: bool = False
 
 
 @contextmanager
 def interruptible() -> Iterator[Interrupt]:
-    """Note the first SIGINT or SIGTERM for the command to look at; a later one raises ``KeyboardInterrupt``.
+    """Set ``noted`` at the first SIGINT or SIGTERM, for the command to poll; a second one raises ``KeyboardInterrupt``.
 
-    Python prints and drops a ``KeyboardInterrupt`` that is raised while a destructor or a callback runs, so a command
-    that relies on the exception alone can miss a Ctrl-C. Only for the main thread.
+    Python prints and drops a ``KeyboardInterrupt`` raised while a destructor or a callback runs, so a command that only
+    relies on the exception can miss a Ctrl-C. Must be used on the main thread.
     """
     interrupt = Interrupt()
 

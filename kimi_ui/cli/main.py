@@ -1,4 +1,4 @@
-"""Options and dispatch. Each command is a module with ``add`` (its options) and ``run`` (its job, an exit code)."""
+"""Options and dispatch. Each command is a module with ``add`` (its options) and ``run`` (returns the exit code)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code. Expected errors are one sentence on stderr, never a traceback."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character must not end us
+            stream.reconfigure(errors="backslashreplace")  # for characters that the terminal cannot encode
     options = parser().parse_args(arguments)
     try:
         code: int = options.run(options)
@@ -32,14 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         with suppress(OSError):
-            sys.stdout.close()  # whoever read us has gone; the interpreter's own flush at exit must not complain
+            sys.stdout.close()  # the reader has gone; prevents a second error at the interpreter's exit
         return 1
     except OSError as error:
         what = f"{error.strerror}: {error.filename}" if error.filename else str(error)
-        complain(f"{what}. Check the path, its rights and the room on the disk.")
+        complain(f"{what}. Check the path, its permissions and the free disk space.")
         return 2
     except Exception as error:
-        from ..log.store import LogError  # half a second that nobody should wait for a --help
+        from ..log.store import LogError  # takes half a second, too long for --help
 
         if not isinstance(error, LogError):
             raise
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+    """The parser of the whole command line."""
     top = argparse.ArgumentParser(
         prog="kimi_ui",
         description="One prompt, several models side by side, thinking visible, every turn measured.",

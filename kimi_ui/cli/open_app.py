@@ -1,4 +1,4 @@
-"""What commands work on: the log alone, or roster, turns and engine, opened in the right order, closed in reverse."""
+"""Opens what commands need: the log only, or log, roster, turns and engine, which are closed in reverse order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .common import CommandError
 
 
 class Session(NamedTuple):
-    """Everything a command needs to send turns."""
+    """The objects a command needs to send turns."""
 
     settings: Settings
     roster: Roster
@@ -28,7 +28,7 @@ class Session(NamedTuple):
 
 @contextmanager
 def session(settings: Settings) -> Iterator[Session]:
-    """A running engine with its log. On the way out attempts still running are ended and everything is written.
+    """A running engine with its log. On exit, running attempts are ended and all entries are written.
 
     Raises ``ConfigError``, and ``CommandError`` for a log that cannot be used.
     """
@@ -48,9 +48,9 @@ def session(settings: Settings) -> Iterator[Session]:
 
 
 def log_reader(settings: Settings) -> LogReader:
-    """The log for reading, brought up to date first where it can be written. Raises ``CommandError``, ``LogError``.
+    """The log for reading, migrated first if it is writable. Raises ``CommandError``, ``LogError``.
 
-    Reading leaves alone what is no log: it may be a file of the person's own whose name was mistyped.
+    A file that is not a log is never changed: it may be the user's own, given by a mistyped name.
     """
     reader = LogReader(settings.db)
     if not settings.db.exists():
@@ -63,10 +63,10 @@ def log_reader(settings: Settings) -> LogReader:
         writer.close()
     except LogUnusable as error:
         raise CommandError(str(error)) from None
-    except LogError:  # an archived or foreign log is read as it is
+    except LogError:  # an archived or foreign log is read without migration
         if reader.is_older():
-            trouble = "was written by an older Kimi UI and cannot be brought up to date where it lies"
-            raise CommandError(f"{settings.db} {trouble}. Copy it to a folder that can be written.") from None
+            trouble = "was written by an older Kimi UI and cannot be upgraded in place"
+            raise CommandError(f"{settings.db} {trouble}. Copy it to a writable folder.") from None
     return reader
 
 

@@ -1,4 +1,4 @@
-"""``replay``: watch a logged turn again in the terminal, at its own pace or faster, from the same view as live."""
+"""``replay``: replay a logged turn in the terminal, in real time or faster, with the view of ``compare``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
     command.add_argument(
         "turn", metavar="TURN_ID", nargs="?", help="the turn's id, or a JSON export; the newest turn if left out"
     )
-    command.add_argument("--speed", type=float, default=1.0, help="times the turn's own pace; 0 shows the end at once")
+    command.add_argument("--speed", type=float, default=1.0, help="times the original speed; 0 shows the end at once")
     add_common(command)
     command.set_defaults(run=run)
 
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     from .open_app import log_reader
 
     if not 0 <= options.speed <= 1000:
-        raise CommandError("--speed is how many times as fast as it was, from 0 (at once) to 1000.")
+        raise CommandError("--speed must be between 0 (show the end at once) and 1000.")
     reader = log_reader(settings_of(options))
     is_file = options.turn is not None and Path(options.turn).is_file()
     for turn in exported_turns(Path(options.turn)) if is_file else [found_turn(reader, options.turn)]:
@@ -62,7 +62,7 @@ def exported_turns(path: Path) -> list[TurnLog]:
 
 
 def found_turn(reader: LogReader, turn_id: str | None) -> TurnLog:
-    """The turn, ended and open to be seen. Raises ``CommandError``."""
+    """The turn with this id, or the newest one. Raises ``CommandError``, also for a blind turn without a vote."""
     if turn_id is None:
         heads = reader.turns(limit=1)
         if not heads:
@@ -77,7 +77,7 @@ def found_turn(reader: LogReader, turn_id: str | None) -> TurnLog:
 
 
 def play(turn: TurnLog, speed: float, interrupt: Interrupt) -> None:
-    """Let the turn's entries come in again at their play times, ``speed`` times as fast, until an interrupt."""
+    """Show the turn's entries at their play times, ``speed`` times as fast. An interrupt ends it."""
     from ..core.replay import moments
     from .compare_view import CompareView
 

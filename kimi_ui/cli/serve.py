@@ -1,4 +1,4 @@
-"""``serve``: the page. Says where it is, where the log is and what serves each lane; ends cleanly on Ctrl-C."""
+"""``serve``: run the page. Prints its URL, the log's path and each lane's server. Ctrl-C ends it cleanly."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def refuse_open_door(settings: Settings) -> None:
-    """Others may only reach the page if they must give a password. Raises ``CommandError``."""
+    """Raise ``CommandError`` if other machines could reach the page without a password."""
     if not settings.is_loopback and not settings.password:
         raise CommandError(
             f"--host {settings.host} would let others use this page and your keys; set KIMI_UI_PASSWORD first "
@@ -90,7 +90,7 @@ def refuse_open_door(settings: Settings) -> None:
 
 
 def welcome(url: str, settings: Settings, roster: Roster) -> str:
-    """What stands in the terminal once the page answers."""
+    """The text printed when the page is ready."""
     lines = [f"Kimi UI is at {url}", f"Log: {settings.db}"]
     if roster.lanes_path:
         lines.append(f"Lanes: {roster.lanes_path}")
@@ -103,7 +103,7 @@ def welcome(url: str, settings: Settings, roster: Roster) -> str:
 
 
 def show_fetching(backend: EmbeddedBackend) -> None:
-    """While the weights are fetched, show how far it is: a bar on a terminal, a line at the start elsewhere."""
+    """Show the progress of fetching the weights: a bar on a terminal, otherwise one line at the start."""
     console = Console(file=sys.stdout)
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=console
@@ -123,7 +123,7 @@ def show_fetching(backend: EmbeddedBackend) -> None:
 
 
 def begin(bar: Progress, phase: Phase) -> Any:
-    """Start showing a fetch; returns the bar's task."""
+    """Start showing a fetch; return the bar's task."""
     if bar.console.is_terminal:
         bar.start()
     else:

@@ -1,4 +1,4 @@
-"""``stats``: what the log says of each lane, with intervals; the Stats tab's figures in the terminal."""
+"""``stats``: the figures of the Stats tab in the terminal, per lane and with confidence intervals."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 def add(commands: Any) -> None:
     command = commands.add_parser(
         "stats",
-        help="what the log says of each lane",
+        help="show statistics of each lane from the log",
         description="Medians with 95 % intervals over the log's attempts; differences are paired by prompt.",
     )
     add_common(command)
     for one, metavar in (("lane", "ID"), ("model", "NAME"), ("provider", "NAME")):
-        help_text = f"only this {one}; several times"
+        help_text = f"only this {one}; may be given several times"
         command.add_argument(f"--{one}", metavar=metavar, action="append", default=[], help=help_text)
     command.add_argument("--days", metavar="N", type=float, help="only the last N days")
     command.add_argument("--conversation", metavar="ID", default="", help="only this conversation")
@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
         choices=("superseded", "suspect", "cold"),
         action="append",
         default=[],
-        help="count in attempts that were asked again, that are suspect, or cold starts; several times",
+        help="include retried lanes, suspect attempts or cold starts; may be given several times",
     )
     command.add_argument("--json", action="store_true", help="one JSON object; times in ms, rates in tokens/s")
     command.set_defaults(run=run)
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     from .open_app import log_reader
 
     settings = settings_of(options)
-    if options.db and not settings.db.exists():  # without --db there may be none yet, and that is no mistake
+    if options.db and not settings.db.exists():  # the default log need not exist yet
         raise CommandError(f"There is no log at {settings.db}; check --db.")
     filters = _filters(options)
     found = sample.load(log_reader(settings), filters)

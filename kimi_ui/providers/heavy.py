@@ -2,11 +2,11 @@
 
 Kimi K2 heavy is a client-side strategy, not a model or a flag: the K2-Thinking model card (footnote 6) says it "rolls
 out eight trajectories simultaneously, then reflectively aggregates all outputs"; the aggregation prompt was never
-published. Ours follows what is published of the practice: identical requests, answers only (no reasoning), numbered
-anonymously in a logged random order, candidates treated as data and as possibly all wrong.
+published. This prompt follows published practice: identical requests, answers only (no reasoning), anonymous numbers
+in a logged random order, and candidates treated as data that may all be wrong.
 
-A heavy lane is built from another lane's provider. Trajectories and aggregator are child attempts, so they are logged,
-limited, stopped and shown like any attempt; this file only decides what to start and when enough is in.
+A heavy lane uses another lane's provider. Trajectories and aggregator are child attempts, so they are logged, limited,
+stopped and shown like any attempt; this file only decides what to start and when to aggregate.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from ..core.events import (
 from ..core.lane import FILLED_IN, LaneSpec, Misplaced, Needed, whole
 from .base import ChatRequest, Check, Child, Host, Message, Parts, Provider, ProviderError
 
-STRAGGLER_SHARE = 0.5  # once the quorum is in, the rest get this share of the time it took, and at least …
+STRAGGLER_SHARE = 0.5  # after the quorum, the others get this share of the time so far, at least …
 STRAGGLER_MIN_S = 5.0
-CANDIDATE_CHARS = 24_000  # one candidate's share of the aggregator's prompt; eight of them fit a 128k context
+CANDIDATE_CHARS = 24_000  # limit for one candidate in the aggregator's prompt; eight fit a 128k context
 
 AGGREGATE = """\
 Several independent attempts at the request above follow, in random order. Each is the work of one assistant that \
@@ -57,7 +57,7 @@ response: do not mention these attempts, their number, or that there was more th
 
 
 class Candidate(NamedTuple):
-    """A trajectory's answer that may be aggregated."""
+    """A trajectory's finished answer."""
 
     k_index: int
     answer: str
@@ -65,8 +65,8 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class HeavyLane(LaneSpec):
-    """``width`` trajectories of the lane ``of``, whose model it asks; ``quorum`` of them are enough to go on (None:
-    three quarters)."""
+    """``width`` trajectories of the lane ``of``; after ``quorum`` answers the aggregation may start (None: three
+    quarters)."""
 
     no_keys = (*FILLED_IN, "model", "base_url", "api_key_env", "extra_body", "price", "tokenizer")
     lists_models = False
@@ -91,7 +91,7 @@ class HeavyLane(LaneSpec):
 
 
 class HeavyProvider(Provider):
-    """``spec.width`` trajectories of ``of``, then one aggregation. ``rng`` shuffles the candidates."""
+    """Runs ``spec.width`` trajectories of ``of``, then one aggregation. ``rng`` shuffles the candidates."""
 
     lane = HeavyLane
     spec: HeavyLane
@@ -117,7 +117,7 @@ class HeavyProvider(Provider):
         return await self._of.models()
 
     async def aclose(self) -> None:
-        """Nothing of its own: the lane it is made of closes itself."""
+        """Nothing to close: the provider ``of`` is closed by its own lane."""
 
     async def stream(self, request: ChatRequest, host: Host) -> AsyncGenerator[Event, None]:
         host.sent()
@@ -137,7 +137,7 @@ class HeavyProvider(Provider):
             yield Flag("below_quorum", f"{len(candidates)}/{self.spec.width}")
         agreed = agreement(candidates)
         if len(candidates) == 1 or agreed == len(candidates):
-            # Nothing to reconcile: an aggregator could only repeat it, at a price.
+            # Nothing to reconcile: an aggregator could only repeat the answer, at a cost.
             yield Flag("single_survivor" if len(candidates) == 1 else "unanimous", f"{agreed}/{self.spec.width}")
             yield Answer(candidates[0].answer)
             yield Finish("stop")
@@ -151,7 +151,7 @@ class HeavyProvider(Provider):
             if isinstance(event, Reasoning | Answer | Relabel | Meta):
                 yield event
         fold = aggregator.fold
-        if fold.answer.strip():  # a reader has seen it: what became of the aggregation became of the whole
+        if fold.answer.strip():  # the user has seen its text, so the attempt ends as the aggregation did
             if fold.failure or not fold.finish_reason:
                 cut = Failure("network", "The aggregation was cut off before it finished.")
                 raise ProviderError(fold.failure or cut)
@@ -165,7 +165,7 @@ class HeavyProvider(Provider):
 
 
 class _Watch:
-    """Waits on the trajectories: first token, each end, quorum, stragglers."""
+    """Waits for the trajectories: first token, each end, quorum, stragglers."""
 
     def __init__(self, trajectories: Sequence[Child]) -> None:
         self._trajectories = trajectories
@@ -173,7 +173,7 @@ class _Watch:
         self._first = [asyncio.create_task(child.wait_first_token()) for child in trajectories]
 
     async def phases(self, quorum: int) -> AsyncIterator[Phase]:
-        """Yield progress until all have ended, or the quorum has and the stragglers' time is over."""
+        """Yield progress until all have ended, or the quorum is reached and the stragglers' time is over."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         told_first = False
@@ -201,7 +201,7 @@ class _Watch:
             elif straggler_deadline is not None and loop.time() >= straggler_deadline:
                 for child in self._trajectories:
                     child.stop("quorum")
-                straggler_deadline = float("inf")  # they end as soon as their upstreams are closed
+                straggler_deadline = float("inf")  # they end when their upstreams are closed
                 await asyncio.wait(self._ends)
 
     async def close(self) -> None:
@@ -211,12 +211,12 @@ class _Watch:
 
 
 def is_whole(child: Child) -> bool:
-    """A trajectory counts if its answer is finished: a cut-off one would mislead the aggregator."""
+    """True if the trajectory's answer is finished; a cut-off answer would mislead the aggregator."""
     return child.fold.status == "ok" and bool(child.fold.answer.strip())
 
 
 def normalised(answer: str) -> str:
-    """An answer with case, white space and closing punctuation folded away, for telling equal answers."""
+    """An answer without case, white space and closing punctuation, to compare answers."""
     return re.sub(r"\s+", " ", answer).strip().rstrip(".!").casefold()
 
 
@@ -227,7 +227,7 @@ def agreement(candidates: Sequence[Candidate]) -> int:
 
 
 def most_agreed(candidates: Sequence[Candidate]) -> Candidate:
-    """The candidate nearest to all others by word overlap (Jaccard): the fallback when aggregation fails."""
+    """The candidate with the highest word overlap (Jaccard) with the others: the fallback if aggregation fails."""
     words = [set(normalised(candidate.answer).split()) for candidate in candidates]
 
     def closeness(i: int) -> float:
@@ -251,14 +251,14 @@ def aggregation_request(request: ChatRequest, candidates: Sequence[Candidate], s
 
 
 def _clip(text: str, limit: int) -> str:
-    """Long candidates keep their beginning and their end, where the conclusion is."""
+    """Shorten the middle of a long candidate; its end holds the conclusion."""
     if len(text) <= limit:
         return text
     return f"{text[: limit // 2]}\n[… {len(text) - limit} characters left out …]\n{text[-limit // 2 :]}"
 
 
 def _no_survivor(trajectories: Sequence[Child]) -> Failure:
-    """All failed: say so with the commonest cause, which is what the person can act on."""
+    """The failure if no trajectory has an answer, with the most common cause."""
     failures = [child.fold.failure for child in trajectories if child.fold.failure]
     if failures:
         kinds = [failure.kind for failure in failures]

@@ -1,1 +1,1 @@
-"""The embedded stand-in model."""
+"""The embedded model, which stands in for a model without key or server."""

