@@ -1,8 +1,7 @@
-"""Routes of a turn's verbs: send, stop, retry, edit, vote, and taking a lane's reasoning for its answer.
+"""Routes of a turn's commands: send, stop, retry, edit, vote and promote (make a lane's reasoning its answer).
 
-While a turn is blind its lanes are named by their slots here too (see ``core.blind``); what comes in as a slot is
-turned into the lane on this side. A command that cannot be done is answered with ``{"error": sentence}`` and, where the
-page can do something about it, a ``code``.
+While a turn is blind, requests name its lanes by slot (see ``core.blind``), and the server maps slots to lanes. A
+refused command is answered with ``{"error": sentence}`` and, if the page can act on it, a ``code``.
 """
 
 from __future__ import annotations
@@ -47,12 +46,12 @@ REFUSALS: dict[type[Exception], tuple[int, str]] = {
     UnknownTurn: (404, "unknown_turn"),
     EngineClosed: (503, "closing"),
 }
-"""Why a prompt or a retry is not sent: the status and the code of the answer."""
+"""Status and code of the response for each reason not to send a prompt or a retry."""
 REFUSED = tuple(REFUSALS)
 
 
 class CommandRoutes:
-    """The verbs over one engine and its turns."""
+    """The commands of one engine and its turns."""
 
     def __init__(
         self, engine: Engine, turns: Turns, chat: ChatServices, state: PageState, visible: VisibleTurns
@@ -79,8 +78,8 @@ class CommandRoutes:
     async def send(self, request: Request) -> Response:
         """Send a prompt; body: see ``chat.prompts.Prompt``. Answers like ``/kimi/state``, with the new turn only.
 
-        Where it would pass a budget the refusal has the code ``over_budget``: the page asks the person, and repeats the
-        request with ``over_budget``.
+        A prompt that would exceed a budget is refused with the code ``over_budget``; if the user confirms, the page
+        repeats the request with ``over_budget``.
         """
         prompt = Prompt.read(await json_of(request))
         try:
@@ -90,14 +89,14 @@ class CommandRoutes:
         return Json(await run_in_threadpool(self._state.of, [turn]), 201)
 
     async def stop(self, request: Request) -> Response:
-        """Stop all lanes of a turn, or the one the path names."""
+        """Stop all lanes of a turn, or the lane named by the path."""
         turn = await self._visible.turn_of(request)
         self._engine.stop(turn.turn_id, request.path_params.get("lane"))
         return Json({"stopping": True}, 202)
 
     async def retry(self, request: Request) -> Response:
-        """Send the prompt to a lane again. Where that would pass a budget the refusal has the code ``over_budget``: the
-        page asks the person, and repeats the request with ``over_budget=yes`` in the query."""
+        """Send the prompt to a lane again. A retry that would exceed a budget is refused with the code
+        ``over_budget``; if the user confirms, the page repeats the request with ``over_budget=yes`` in the query."""
         turn_id, lane = request.path_params["turn_id"], request.path_params["lane"]
         owner = visitor_of(request)
         turn = await self._visible.found(turn_id, owner)
@@ -113,7 +112,7 @@ class CommandRoutes:
         return Json({}, 202)
 
     async def edit(self, request: Request) -> Response:
-        """Take a sent prompt apart for editing: its text, and its attachments attached again."""
+        """Return a sent prompt for editing: its text, and its attachments as new uploads."""
         turn = await self._visible.turn_of(request)
         parts = await asyncio.to_thread(split, turn.prompt)
         owner = visitor_of(request)
@@ -125,9 +124,9 @@ class CommandRoutes:
         return Json({"text": parts.text, "attachments": attachments, "seq": turn.seq})
 
     async def vote(self, request: Request) -> Response:
-        """Body ``{choice, lane}``, see ``core.vote``. Answers with the turn as it may be told from now on.
+        """Body ``{choice, lane}``, see ``core.vote``. Answers with the turn as it may be shown from now on.
 
-        ``choice`` none takes a vote back; for a blind turn it opens it without one.
+        ``choice`` none withdraws a vote; it reveals a blind turn without one.
         """
         asked = await json_of(request)
         turn = await self._visible.own_turn(request)
@@ -151,8 +150,8 @@ class CommandRoutes:
         return Json(describe_turn(turn))
 
     async def promote(self, request: Request) -> Response:
-        """Take the lane's reasoning for its answer (see ``core.events.Promoted``). Answers with what the page shows of
-        the lane from now on, as a frame's part."""
+        """Make the lane's reasoning its answer (see ``core.events.Promoted``). Answers with the lane's changes, as a
+        frame's part."""
         turn = await self._visible.own_turn(request)
         lane, n_known = request.path_params["lane"], len(turn.entries)
         entry = None if is_blind(turn) else await asyncio.to_thread(promotion, turn, lane)
@@ -172,11 +171,11 @@ class CommandRoutes:
 
 
 def _answered(turn: TurnLog) -> tuple[str, ...]:
-    """The lanes that have an answer by now."""
+    """The lanes that have an answer so far."""
     return tuple(source.id for source in sources_of(turn) if source.id in {info.id for info in turn.lanes})
 
 
 def refused(error: Exception) -> Response:
-    """The answer for one of ``REFUSALS``."""
+    """The response for one of ``REFUSALS``."""
     status, code = REFUSALS[type(error)]
     return refusal(str(error), status, code=code)

@@ -1,6 +1,6 @@
-"""Routes of the composer: attachments, estimate, what was spent and the budget, settings, model lists.
+"""Routes of the composer: attachments, estimate, spending and budget, settings, model lists.
 
-What is not the visitor's is not there. A request that cannot be done is answered with ``{"error": sentence}``.
+Conversations of other visitors answer 404. A refused request is answered with ``{"error": sentence}``.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from .visitor import VisibleTurns, visitor_of
 if TYPE_CHECKING:
     from ..providers.roster import Roster
 
-MODELS_FOR_S = 60.0  # a provider's list is asked for again after this
+MODELS_FOR_S = 60.0  # time for which a provider's list is cached
 MODELS_WAIT_S = 20.0
 
 
 class ComposerRoutes:
-    """What a person does before they send, over one chat's services and roster."""
+    """The user's actions before sending, on one app's services and roster."""
 
     def __init__(self, chat: ChatServices, roster: Roster, visible: VisibleTurns) -> None:
         self._chat = chat
@@ -59,7 +59,7 @@ class ComposerRoutes:
     # -- attachments
 
     async def attach(self, request: Request) -> Response:
-        """The file's bytes are the body, its name the query's ``name``."""
+        """Attach a file: its bytes are the body, its name is ``name`` in the query."""
         name = request.query_params.get("name", "file")
         size = request.headers.get("content-length", "")
         if size.isdigit() and int(size) > MAX_FILE_BYTES:
@@ -92,19 +92,19 @@ class ComposerRoutes:
             prompt = fold(str(asked.get("text") or ""), attachments)
             return Json(await asyncio.to_thread(self._chat.estimates.of, conversation, before_seq, prompt, settings))
         except AttachmentError as error:
-            return Json({"lanes": [], "error": str(error)})  # to be refused when it is sent, not while it is written
+            return Json({"lanes": [], "error": str(error)})  # an error while typing is only shown; sending is refused
 
     async def spent(self, request: Request) -> Response:
-        """What the visitor has spent today, and on the conversation ``c`` if it is theirs; see ``Spending.totals``."""
+        """The visitor's spending today and, if it is theirs, on the conversation ``c``; see ``Spending.totals``."""
         owner = visitor_of(request)
         try:
             conversation = await self._visible.asked_for(request.query_params.get("c", ""), owner)
         except HTTPException:
-            conversation = ""  # a page asks again when a turn ends, which may be because its conversation was deleted
+            conversation = ""  # the page asks when a turn ends, which may be the deletion of its conversation
         return Json(await asyncio.to_thread(self._chat.spending.totals, owner, conversation))
 
     async def budget(self, request: Request) -> Response:
-        """GET or PUT the visitor's budget, USD or null; both answer it, and what the server's is of a day."""
+        """GET or PUT the visitor's budget, USD or null. Both answer with it and with the server's daily budget."""
         owner = visitor_of(request)
         if request.method == "PUT":
             try:
@@ -120,7 +120,7 @@ class ComposerRoutes:
     # -- settings
 
     async def settings(self, request: Request) -> Response:
-        """GET or PUT the settings of the conversation ``c`` (of the one to begin, without); both answer all of it."""
+        """GET or PUT the settings of the conversation ``c``, or of the next one. Both answer with all settings."""
         owner = visitor_of(request)
         conversation = await self._visible.asked_for(request.query_params.get("c", ""), owner)
         if request.method == "PUT":
@@ -135,7 +135,7 @@ class ComposerRoutes:
         return Json({"settings": settings.as_dict(), "lanes": self._lanes(settings), "note": ONE_TEMPERATURE_NOTE})
 
     def _lanes(self, settings: ConversationSettings) -> list[dict[str, Any]]:
-        """The lanes as configured, so that the drawer can say what an empty field means."""
+        """The configured lanes, so that the drawer can show what an empty field means."""
         specs = {spec.id: spec for spec in self._roster.specs}
         lanes = []
         for spec in specs.values():

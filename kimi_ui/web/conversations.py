@@ -1,7 +1,7 @@
-"""Routes of conversations: the list, search, rename, delete, versions of edited prompts; replay and export of turns.
+"""Routes of conversations: list, search, rename, delete, versions of edited prompts; replay and export of turns.
 
-Everything is checked against the visitor (see ``visitor``): what is not theirs is not there, 404. A request that cannot
-be done is answered with ``{"error": sentence}`` for the person.
+Conversations of other visitors answer 404 (see ``visitor``). A refused request is answered with
+``{"error": sentence}`` for the user.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .visitor import VisibleTurns, visitor_of
 log = logging.getLogger(__name__)
 
 MAX_TITLE_CHARS = 200
-STOP_WAIT_S = 5.0  # for the running turns of a conversation that is deleted
+STOP_WAIT_S = 5.0  # for the running turns of a conversation that is being deleted
 STOP_LOOK_S = 0.01
 BLIND = "This turn is blind: vote first, or show its names."
 RUNNING = "This turn is still running. Wait for it, or stop it."
@@ -68,7 +68,7 @@ class ConversationRoutes:
         ]
 
     async def conversations(self, request: Request) -> Response:
-        """A page of the visitor's conversations, newest first; ``before`` is what the page before said in ``more``."""
+        """A page of the visitor's conversations, newest first; ``before`` is the previous page's ``more``."""
         owner = visitor_of(request)
         utc, _, turn_id = request.query_params.get("before", "").partition("~")
         before = (utc, turn_id) if turn_id else None
@@ -77,7 +77,7 @@ class ConversationRoutes:
             heads = await asyncio.to_thread(list_conversations, self._turns.reader, owner, before=before)
         running = {turn.conversation_id: turn for turn in self._turns.live(owner)} if owner else {}
         shown = [_describe(head, head.conversation_id in running) for head in heads]
-        if before is None:  # begun so lately that its row is still on its way
+        if before is None:  # conversations so new that their rows are not written yet
             listed = {head.conversation_id for head in heads}
             shown[:0] = [_begun(turn) for id, turn in running.items() if id not in listed and not turn.seq]
         more = "~".join(heads[-1].cursor) if len(heads) == PAGE else None
@@ -85,7 +85,7 @@ class ConversationRoutes:
         return Json({"conversations": shown, "more": more, "can_log_out": can_log_out})
 
     async def search(self, request: Request) -> Response:
-        """The visitor's conversations in which ``q`` is found, with the place."""
+        """The visitor's conversations that contain ``q``, each with the passage."""
         owner = visitor_of(request)
         found: list[Match] = []
         if owner:
@@ -93,7 +93,7 @@ class ConversationRoutes:
         return Json({"matches": [_describe_match(match) for match in found]})
 
     async def rename(self, request: Request) -> Response:
-        """Body: ``{"title": "…"}``; an empty one gives the title of its first prompt back."""
+        """Body: ``{"title": "…"}``; an empty title restores that of the first prompt."""
         conversation_id, owner = await self._visible.own(request)
         title = clean_title(str((await json_of(request)).get("title") or ""))[:MAX_TITLE_CHARS].strip()
         if not title:
@@ -103,7 +103,7 @@ class ConversationRoutes:
         return failed or Json({"title": title})
 
     async def delete(self, request: Request) -> Response:
-        """Stop what runs, then delete the conversation for good."""
+        """Stop the running turns, then delete the conversation permanently."""
         conversation_id, owner = await self._visible.own(request)
         await asyncio.to_thread(self._stop, conversation_id)
         failed = await _done(self._turns.writer.delete_conversation(conversation_id, owner))
@@ -112,7 +112,7 @@ class ConversationRoutes:
         return failed or Json({})
 
     async def versions(self, request: Request) -> Response:
-        """The edited prompts of the conversation ``c``: by turn number its place and the conversations."""
+        """The versions of edited prompts of the conversation ``c``, by turn number: position and conversations."""
         conversation = await self._visible.asked_for(request.query_params.get("c", ""), visitor_of(request))
         if not conversation:
             return Json({})
@@ -140,7 +140,7 @@ class ConversationRoutes:
         return await self._export(request, turns, head.title if head else title_of(turns[0].prompt))
 
     async def _export(self, request: Request, turns: list[TurnLog], title: str) -> Response:
-        """As a file: ``format`` html, md or json; ``reasoning=0`` leaves the reasoning out."""
+        """An export as a file: ``format`` is html, md or json; ``reasoning=0`` omits the reasoning."""
         kind = request.query_params.get("format", "html")
         if kind not in EXPORTS:
             return refusal(f"There is no format {kind}: choose {', '.join(EXPORTS)}.", 422)
@@ -154,7 +154,7 @@ class ConversationRoutes:
         return Response(made.data, media_type=made.media_type, headers=headers)
 
     async def examples(self, request: Request) -> Response:
-        """The recorded turns that come with the app."""
+        """The recorded turns that ship with the app."""
         return Json({"examples": [{"name": name, "title": title} for name, title in example_names().items()]})
 
     async def example(self, request: Request) -> Response:
@@ -164,7 +164,7 @@ class ConversationRoutes:
         return Json(await asyncio.to_thread(lambda: replay_document(read_example(name))))
 
     def _stop(self, conversation_id: str) -> None:
-        """Stop the conversation's running turns and wait for their ends. For a thread."""
+        """Stop the conversation's running turns and wait for their ends. Blocks, so call it on a thread."""
         turns = [turn for turn in self._turns.live() if turn.conversation_id == conversation_id]
         for turn in turns:
             self._engine.stop(turn.turn_id)
@@ -174,7 +174,7 @@ class ConversationRoutes:
 
 
 async def _done(change: Future[None]) -> Response | None:
-    """Wait for a change of the log; the refusal if it could not be made."""
+    """Wait for a change of the log; return a refusal if it failed."""
     try:
         await asyncio.wrap_future(change)
     except ConversationGone:

@@ -1,14 +1,14 @@
-"""The guard: every request and response passes here, before our routes and Gradio's.
+"""The guard: middleware for every request and response, outside our routes and Gradio's.
 
-Why it is needed: Gradio never checks the Host header, echoes CORS to a page that got here by DNS rebinding, accepts
-cross-site uploads, and has routes that fetch foreign URLs. Pure ASGI, so that event streams pass unbuffered.
+Gradio does not check the Host header, echoes CORS to a page that uses DNS rebinding, accepts cross-site uploads, and
+has routes that fetch foreign URLs. The guard is pure ASGI, so that event streams pass unbuffered.
 
-- Host must be a name this server is known by; writes must come from our own origin; cross-site reads only as a visit.
-- Routes of Gradio that this page does not use are closed; request bodies are limited.
-- Responses lose any CORS header and get a Content-Security-Policy. Because Gradio needs ``unsafe-inline`` and
-  ``unsafe-eval`` the policy is a barrier against data leaving, not against scripts: escaping is (``core.markdown``).
-  Documents that are not the page itself (a file somebody opens) may do nothing at all. No name in a link is looked up
-  before it is clicked: a lookup would carry the name to whoever answers for it.
+- Host must be a known name of this server; writes must come from our own origin; cross-site reads only by navigation.
+- Gradio's routes that this page does not use are closed; request bodies are limited.
+- Responses lose all CORS headers and get a Content-Security-Policy. Gradio needs ``unsafe-inline`` and ``unsafe-eval``,
+  so the policy keeps data from leaving but does not stop scripts; escaping does that (``core.markdown``). Documents
+  other than the page itself, such as a downloaded file, get no permissions. DNS prefetch is off, because a lookup would
+  disclose the names in links before a click.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..core.loopback import is_loopback
 
-MAX_BODY_BYTES = 4_000_000  # the largest attachment (3 MB) and what travels with it
+MAX_BODY_BYTES = 4_000_000  # the largest attachment (3 MB) and its overhead
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
-# Gradio's routes that the page does not use: they fetch foreign addresses, take files, run programs, report on
-# visitors, watch the source, log in, or pass by the queue. tests/test_borrowed.py finds one that a newer Gradio adds.
+# Gradio's routes that the page does not use: they fetch foreign addresses, accept files, run programs, report on
+# visitors, watch the source, log in, or bypass the queue. tests/test_borrowed.py finds routes added by a newer Gradio.
 CLOSED = (
     "/gradio_api/api/",
     "/gradio_api/component_server",
@@ -92,7 +92,7 @@ HEADERS = {
 
 
 class Hosts(NamedTuple):
-    """The names this server answers to. ``any_address``: every IP literal too (rebinding needs a name)."""
+    """The host names this server accepts. ``any_address``: also every IP literal (DNS rebinding needs a name)."""
 
     names: frozenset[str]
     any_address: bool
@@ -103,10 +103,10 @@ class Hosts(NamedTuple):
 
 
 def known_hosts(bound: str, extra: Iterable[str] = ()) -> Hosts:
-    """The names for an address the server is bound to, with the configured ``extra`` ones.
+    """The host names of a server bound to the address ``bound``, and the configured ``extra`` names.
 
-    A loopback server is ``localhost`` and the address itself. One that others can reach is any IP literal and the
-    machine's own name; a public name in front of it must be configured.
+    A loopback server accepts ``localhost`` and its address. A reachable server accepts any IP literal and the machine's
+    name; the name of a proxy in front of it must be configured.
     """
     names = {bound.strip("[]").lower(), *(name.strip().lower() for name in extra if name.strip())}
     loopback = is_loopback(bound)
@@ -115,7 +115,7 @@ def known_hosts(bound: str, extra: Iterable[str] = ()) -> Hosts:
 
 
 def host_name(host: str) -> str:
-    """The name in a Host header, without port and brackets, in lower case; empty if it is none."""
+    """The name in a Host header, without port and brackets, in lower case; empty if invalid."""
     if host.startswith("["):
         name, bracket, port = host[1:].partition("]")
         return name.lower() if bracket and (not port or port[1:].isdigit()) else ""
@@ -132,7 +132,7 @@ def is_address(name: str) -> bool:
 
 
 class Guard:
-    """ASGI middleware. ``hosts`` as from ``known_hosts``."""
+    """ASGI middleware. ``hosts`` comes from ``known_hosts``."""
 
     def __init__(self, app: ASGIApp, hosts: Hosts, max_body_bytes: int = MAX_BODY_BYTES) -> None:
         self._app = app
@@ -143,7 +143,7 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        if scope["type"] != "http":  # no WebSocket is served
+        if scope["type"] != "http":  # WebSockets are not served
             return
         send = with_headers(scope, send)
         refusal = self._refusal(scope)
@@ -163,7 +163,7 @@ class Guard:
         host = headers.get("host", "")
         if len(headers.getlist("host")) != 1 or not self._hosts.allow(host):
             return PlainTextResponse(
-                "This server does not go by that name. If it should, add the name to KIMI_UI_HOSTS.\n", 400
+                "This server does not answer to that name. If it should, add the name to KIMI_UI_HOSTS.\n", 400
             )
         if not same_origin(scope, headers, host):
             return PlainTextResponse("Requests from other sites are refused.\n", 403)
@@ -176,7 +176,7 @@ class Guard:
 
 
 def same_origin(scope: Scope, headers: Headers, host: str) -> bool:
-    """Writes come from our own pages or from a program (no Origin, no Sec-Fetch-Site); reads may also be visits."""
+    """True for our own pages and programs (no Origin, no Sec-Fetch-Site), and for reads by navigation from any site."""
     site = headers.get("sec-fetch-site", "none")
     if scope["method"] in SAFE_METHODS and headers.get("sec-fetch-mode") == "navigate":
         return True
@@ -187,13 +187,13 @@ def same_origin(scope: Scope, headers: Headers, host: str) -> bool:
 
 
 def is_closed(path: str) -> bool:
-    """True for Gradio's routes that are not ours to offer, however the path is written."""
+    """True for the closed routes of Gradio, in any spelling of the path."""
     plain = "/" + "/".join(part for part in path.replace("\\", "/").split("/") if part not in ("", ".")).lower()
     return any(plain.startswith(prefix) or path.lower().startswith(prefix) for prefix in CLOSED)
 
 
 def with_headers(scope: Scope, send: Send) -> Send:
-    """``send`` that puts our headers on every response."""
+    """``send`` with our headers added to every response."""
 
     async def guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -204,7 +204,7 @@ def with_headers(scope: Scope, send: Send) -> Send:
 
 
 def put_headers(path: str, headers: MutableHeaders) -> None:
-    """A response loses its CORS headers, gets ours, and is not cached unless it says so itself."""
+    """Remove CORS headers, add ours, and forbid caching unless the response allows it."""
     for name in [name for name in headers if name.lower().startswith("access-control-")]:
         del headers[name]
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -217,7 +217,7 @@ def put_headers(path: str, headers: MutableHeaders) -> None:
 
 
 async def broken(request: Request, error: Exception) -> Response:
-    """The answer where the app itself failed, with the headers of every other; the terminal has the reason."""
+    """The response to an internal error, with our headers. The traceback is in the terminal."""
     response = PlainTextResponse("Kimi UI itself failed here; its terminal says more.\n", 500)
     put_headers(request.url.path, response.headers)
     return response
@@ -228,13 +228,13 @@ def too_large(limit_bytes: int) -> PlainTextResponse:
 
 
 class BodyTooLarge(Exception):
-    """More came than was announced or allowed."""
+    """The request body exceeds the limit."""
 
 
 class _CountedBody:
-    """Counts what is read of a request's body, whatever its Content-Length said.
+    """Counts the bytes of a request body, regardless of its Content-Length.
 
-    Once it is too large, what the app would answer to that (a 500) is held back.
+    If the body is too large, the app's own response (a 500) is suppressed.
     """
 
     def __init__(self, receive: Receive, send: Send, limit_bytes: int) -> None:

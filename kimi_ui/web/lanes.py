@@ -1,7 +1,7 @@
-"""The routes of the Lanes tab: what serves each lane and why, whether it would answer, how to get the real model.
+"""Routes of the Lanes tab: each lane's server and why, whether it answers, how to get the real model.
 
-Checks run with connections of their own on the server's loop, never on those of a turn. No key passes through here:
-the page learns whether a variable is set, never its value.
+Checks use their own connections on the server's loop, never those of a turn. The page learns whether a key's variable
+is set, never its value.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CHECK_WAIT_S = 30.0
 
 
 class LaneRoutes:
-    """What the tab asks the server. ``pulls`` knows which lane's model can be fetched."""
+    """The tab's routes. ``pulls`` fetches missing models."""
 
     def __init__(self, roster: Roster, pulls: Pulls) -> None:
         self._roster = roster
@@ -47,7 +47,7 @@ class LaneRoutes:
         ]
 
     async def lanes(self, request: Request) -> Response:
-        """Every lane's route and where a real model could come from, as of now."""
+        """Every lane's current server, and the sources of real models."""
         await run_in_threadpool(self._roster.refresh)
         return Json(
             {
@@ -61,13 +61,13 @@ class LaneRoutes:
         )
 
     async def lanes_file(self, request: Request) -> Response:
-        """The present lanes as a lanes file's text; query ``lane`` and ``model``: with that lane's model changed."""
+        """The current lanes as text of a lanes file; query ``lane`` and ``model``: with another model in that lane."""
         lane, model = (request.query_params.get(name, "") for name in ("lane", "model"))
         specs = [spec.asking(model) if spec.id == lane else spec for spec in self._roster.specs]
         return PlainTextResponse(write_lanes(specs), headers={"Cache-Control": "no-store"})
 
     async def check(self, request: Request) -> Response:
-        """Find out whether a lane would answer; query ``probe=1``: by one tiny request. One check a lane at a time."""
+        """Check whether a lane answers; query ``probe=1``: by one tiny request. One check per lane at a time."""
         lane = request.path_params["lane"]
         if lane not in {spec.id for spec in self._roster.specs}:
             raise HTTPException(404)
@@ -78,7 +78,7 @@ class LaneRoutes:
         return Json(await asyncio.shield(running))
 
     async def pull(self, request: Request) -> Response:
-        """POST begins to fetch the lane's model, GET tells how far it is."""
+        """POST starts fetching the lane's model, GET returns the progress."""
         spec = next((spec for spec in self._roster.specs if spec.id == request.path_params["lane"]), None)
         pull = None
         if spec is not None:
@@ -109,7 +109,7 @@ class LaneRoutes:
 
 
 def _shown(path: Path) -> str:
-    """A path as a person writes it."""
+    """A path with ``~`` for the home directory."""
     try:
         return f"~/{path.relative_to(Path.home()).as_posix()}"
     except ValueError:
@@ -117,7 +117,7 @@ def _shown(path: Path) -> str:
 
 
 def sources(env: Mapping[str, str], ollama_running: bool | None) -> list[dict[str, Any]]:
-    """Where the shipped lanes' real models can be had, with the line that gets each and whether it is set."""
+    """The sources of the shipped lanes' real models, each with the line that enables it and whether it is set."""
     gateways = [
         {
             "name": gateway.name,

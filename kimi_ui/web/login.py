@@ -1,10 +1,10 @@
-"""The password, where one is set: nothing is served before it was given.
+"""The optional password: if it is set, nothing is served without it.
 
 A browser gets a form and, for the right password, a random session cookie (HttpOnly, SameSite=Strict) known only to
 this process. A program sends ``Authorization: Bearer PASSWORD``. Wrong tries are limited per address. Pure ASGI.
 
-A link on another site brings no strict cookie along, so such a visit is sent to the same address once more, now from
-here. ``GET /kimi/logout`` is a page with the button that logs out.
+A link on another site does not send a strict cookie, so such a visit gets a page that loads the same URL again from
+this site. ``GET /kimi/logout`` is a page with a log-out button.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from ..view.jinja import render
 from .sub_path import PREFIX
 
 COOKIE = "kimi_session"
-LOGGED_IN = "kimi_logged_in"  # in the scope of a request that came past here, so that the page can offer to log out
+LOGGED_IN = "kimi_logged_in"  # set in the scope of authorised requests, so that the page shows a log-out link
 LOGIN, LOGOUT = "/kimi/login", "/kimi/logout"
 SESSION_S = 30 * 24 * 3600
-MAX_TRIES, TRIES_S = 5, 60.0  # wrong tries of one address within that time
+MAX_TRIES, TRIES_S = 5, 60.0  # wrong tries of one address within this time
 MAX_FORM_BYTES = 10_000
 
 PAGE_HEADERS = {
@@ -41,14 +41,14 @@ PAGE_HEADERS = {
 
 
 class Login:
-    """ASGI middleware: lets pass who gave ``password``. ``now`` is a monotonic clock in seconds."""
+    """ASGI middleware that requires ``password``. ``now`` is a monotonic clock in seconds."""
 
     def __init__(self, app: ASGIApp, password: str, now: Callable[[], float] = time.monotonic) -> None:
         self._app = app
         self._password = password
         self._now = now
-        self._sessions: dict[str, float] = {}  # hash of the cookie -> when it ends
-        self._wrong: dict[str, list[float]] = {}  # address -> when it gave a wrong password
+        self._sessions: dict[str, float] = {}  # hash of the cookie -> expiry time
+        self._wrong: dict[str, list[float]] = {}  # address -> times of its wrong passwords
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -116,7 +116,7 @@ class Login:
         return response
 
     def _right(self, given: str, address: str) -> bool:
-        """Compare in constant time; count what is wrong. While an address must wait, nothing it gives is right."""
+        """Compare in constant time and count wrong tries. False for any password while the address must wait."""
         if self._seconds_to_wait(address):
             return False
         if hmac.compare_digest(_hashed(given), _hashed(self._password)):
@@ -135,7 +135,7 @@ class Login:
 
 
 def own_path(path: str) -> str:
-    """The path if it leads to a page of this server and nowhere else, else the front page."""
+    """The path if it is certainly a path of this server, otherwise ``/``."""
     return path if re.fullmatch(r"/(?!/)[!#-;=?-\[\]_a-z~]{0,500}", path) else "/"
 
 
@@ -156,6 +156,6 @@ def _hashed(text: str) -> str:
 
 
 def _address(request: Request) -> str:
-    """Who asks, for counting: an IPv6 network as a whole, since whoever has one address of it has them all."""
+    """The client address for counting tries; for IPv6 the /64 network, since one client controls all of it."""
     host = request.client.host if request.client else ""
     return str(ipaddress.ip_network(f"{host}/64", strict=False)) if ":" in host and "%" not in host else host

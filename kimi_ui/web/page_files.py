@@ -1,6 +1,6 @@
-"""The page's scripts and style sheets, one file each, named by their content: a browser fetches each once and keeps it.
+"""The page's scripts and style sheets as one file each, named by a hash of the content so that browsers cache them.
 
-Sixty requests for modules and sheets become two, and their bytes are compressed once, at start.
+This replaces sixty requests by two. The files are compressed once, at start.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STYLES = (
     *("lane/highlight", "lanes_tab/lanes_tab", "stats/stats", "sidebar/sidebar", "turn/replay", "base/targets"),
     *("lane/math_font", "base/print"),
 )
-SCRIPTS = ("page.js", "lanes_tab/lanes_tab.js")  # the modules that Gradio's elements are filled by
+SCRIPTS = ("page.js", "lanes_tab/lanes_tab.js")  # the modules that fill Gradio's elements
 FOR_EVER = "public, max-age=31536000, immutable"
 
 
@@ -38,7 +38,7 @@ class _File:
 
 
 class PageFiles:
-    """Both files, made when this is. The script exports ``modules``: what each module exports, by its path."""
+    """Both files, built by the constructor. The script exports ``modules``: each module's exports by its path."""
 
     def __init__(self) -> None:
         script = f"{bundle_scripts(ASSETS, SCRIPTS)}export {{ modules }};\n"
@@ -57,18 +57,18 @@ class PageFiles:
 
     @property
     def head(self) -> str:
-        """What the document's head must have."""
+        """HTML for the document's head."""
         return f'<link rel="stylesheet" crossorigin href="./kimi/page/{self._style.name}">'
 
     def mount(self, module: str) -> str:
-        """A line of JavaScript for a component's ``js_on_load``: the module fills the component's ``element``."""
+        """JavaScript for a component's ``js_on_load``: lets the module fill the component's ``element``."""
         load = f'import(new URL(".{self.script_url}", document.baseURI))'
         return f'{load}.then(({{ modules }}) => modules["{module}"].mount(element));'
 
     def routes(self) -> list[BaseRoute]:
         return [
             Route("/kimi/page/{name}", self.file),
-            Route("/kimi/fonts/math.ttf", self.font),  # where lane/markdown.css looks for it
+            Route("/kimi/fonts/math.ttf", self.font),  # the URL in lane/markdown.css
         ]
 
     async def file(self, request: Request) -> Response:
@@ -81,7 +81,7 @@ class PageFiles:
         return Response(file.zipped, media_type=file.media_type, headers={**headers, "Content-Encoding": "gzip"})
 
     async def font(self, request: Request) -> Response:
-        """The font of formulas; a page without formulas does not ask for it."""
+        """The font for formulas. Browsers fetch it only for a page with formulas."""
         return FileResponse(math_font(), media_type="font/ttf", headers={"Cache-Control": FOR_EVER})
 
 
@@ -90,7 +90,7 @@ def accepts_gzip(headers: Iterable[str]) -> bool:
 
 
 class Preload:
-    """ASGI middleware: the document is answered with a Link header of what it will load, so that nothing waits."""
+    """ASGI middleware: adds a Link header to the document, so that the browser preloads these URLs."""
 
     def __init__(self, app: ASGIApp, urls: Iterable[str]) -> None:
         self._app = app

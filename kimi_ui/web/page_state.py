@@ -1,4 +1,4 @@
-"""What the page shows of turns: the lanes as they are configured, and turns without their content."""
+"""The page's state: the configured lanes, and turns without their entries."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class PageState:
         self._chat = chat
 
     def of(self, turns: Sequence[TurnLog]) -> dict[str, Any]:
-        """JSON-ready: ``lanes``, ``conversation`` (id of the turns', None without one), ``turns``, and ``notice``, a
-        sentence if turns cannot be stored. Counts long texts, so it belongs on a thread."""
+        """As JSON: ``lanes``, ``conversation`` (the turns' conversation id, or None), ``turns``, and ``notice``, a
+        sentence if turns cannot be stored. Counts long texts, so call it on a thread."""
         return {
             "lanes": self._lanes(),
             "conversation": turns[-1].conversation_id if turns else None,
@@ -38,7 +38,7 @@ class PageState:
         }
 
     def _described(self, turn: TurnLog) -> dict[str, Any]:
-        """A turn and, where its prompt has attachments, their tokens."""
+        """A turn and, if its prompt has attachments, their token counts."""
         described = describe_turn(told(turn))
         for shown, attachment in zip(described["attachments"], split(turn.prompt).attachments, strict=True):
             shown["tokens"] = self._chat.counts.count(attachment.text)
@@ -57,7 +57,7 @@ class PageState:
 
 
 def _describe_lane(spec: LaneSpec, specs: Mapping[str, LaneSpec], serving: Serving | None) -> dict[str, Any]:
-    """A configured lane as the page shows it at rest. ``served_by`` and ``why``: what serves it, if known."""
+    """A configured lane without a turn. ``served_by`` and ``why`` describe its server, if known."""
     inner = specs.get(spec.of, spec)
     host = urlsplit(spec.base_url or inner.base_url).hostname
     price = spec.price or inner.price

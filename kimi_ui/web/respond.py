@@ -1,6 +1,6 @@
-"""Requests in, answers out: JSON bodies with a limit, and refusals as ``{"error": sentence}`` for the person.
+"""Request and response bodies: JSON with a size limit, and refusals as ``{"error": sentence}`` for the user.
 
-A refusal's ``code`` names what the page can do about it, where there is something.
+A refusal has a ``code`` if the page can act on it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def plain_text(text: str) -> Response:
 
 
 async def body_of(request: Request, limit: int) -> bytes:
-    """The body up to ``limit`` bytes: reading stops there."""
+    """The body; reading stops after ``limit`` bytes."""
     data = bytearray()
     async for piece in request.stream():
         data += piece

@@ -1,4 +1,4 @@
-"""The server: one ASGI app on uvicorn, until SIGTERM or Ctrl-C."""
+"""The server: runs one ASGI app on uvicorn until SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class PortInUse(OSError):
-    """That address and port cannot be listened on; mostly somebody else does already."""
+    """The address and port cannot be bound, mostly because another process uses them."""
 
 
 @contextlib.contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A bound socket, so that a taken port is known before seconds of start-up."""
+    """Bind a socket, so that a port in use is reported before the start-up, which takes seconds."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -49,12 +49,12 @@ def serve(
 ) -> None:
     """Serve ``app`` on a socket of ``listening`` until SIGTERM or Ctrl-C, then return.
 
-    ``on_ready(url)`` is called once requests are answered; ``on_exit()`` when the server is told to stop, before it
-    waits for open responses: it ends those that would not end without it.
+    ``on_ready(url)`` is called when the server answers requests; ``on_exit()`` when it begins to stop, before it waits
+    for open responses, so that it can end endless ones.
     """
     config = uvicorn.Config(
         app,
-        loop="asyncio",  # the loop all of this is tested and measured with, whatever else is installed
+        loop="asyncio",  # all tests and measurements use this loop
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=int(STOP_GRACE_S),
@@ -66,7 +66,7 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that reports when it is ready and when it is told to stop, and then simply returns."""
+    """uvicorn that reports when it is ready and when it begins to stop, and returns after that."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], Any], on_exit: Callable[[], Any]) -> None:
         super().__init__(config)
@@ -80,7 +80,7 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Like uvicorn's, which afterwards raises the signal again: that would end the process before its caller."""
+        """uvicorn's method raises the signal again afterwards, which would end the process. This one does not."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -1,4 +1,4 @@
-"""The files behind the Stats tab's download links: the attempts it shows as CSV or JSON lines, the log as SQLite."""
+"""The downloads of the Stats tab: its attempts as CSV or JSON lines, the log as SQLite."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .visitor import visitor_of
 
 
 class StatsRoutes:
-    """Downloads over one log. ``private``: everybody gets their own attempts and conversations only."""
+    """Downloads over one log. ``private``: visitors get only their own attempts and conversations."""
 
     def __init__(self, reader: LogReader, private: bool = False) -> None:
         self._reader = reader
@@ -66,7 +66,7 @@ class StatsRoutes:
 
 
 async def _download(name: str, media_type: str, write: Callable[[Path], None]) -> Response:
-    """Make the file in a directory only this user can read, send it, remove it."""
+    """Write the file to a directory that only this user can read, send it, remove it."""
     folder = Path(tempfile.mkdtemp(prefix="kimi-ui-"))
     try:
         await run_in_threadpool(write, folder / name)

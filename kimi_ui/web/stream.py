@@ -1,10 +1,10 @@
-"""The stream route: one turn's frames as server-sent events, for as long as somebody looks.
+"""The stream route: one turn's frames as server-sent events.
 
-``GET /kimi/turns/{turn_id}/events``: each event's data is a frame (see ``frames``), its id the number of log entries
-the page has then seen. ``Last-Event-ID`` or ``?after=n`` continues from there, without it the first frame tells
-everything so far. The stream ends with an event ``end`` once the turn has. A frame is sent at most every ``FRAME_S``;
-while nothing changes only a comment is sent, each ``KEEPALIVE_S``. A reader that is slow gets fewer, larger frames:
-what it has not taken is folded into the next one. One tab of a browser reads and passes the frames on to the others
+``GET /kimi/turns/{turn_id}/events``: the data of each event is a frame (see ``view.frames``), its id the number of log
+entries it covers. ``Last-Event-ID`` or ``?after=n`` continues from there; otherwise the first frame contains everything
+so far. The stream ends with an event ``end`` when the turn has ended. A frame is sent at most every ``FRAME_S`` and only
+after changes; a comment is sent every ``KEEPALIVE_S`` without frames. A slow reader gets fewer, larger frames, since
+unsent changes join the next frame. One tab of a browser reads and passes the frames on to the others
 (``assets/stream.js``).
 """
 
@@ -24,7 +24,7 @@ from ..core.turn import TurnLog
 from ..view.frames import TurnView, dumps
 
 FRAME_S = 0.033
-MANY_VIEWERS = 8  # with more than these, frames come further apart: the loop's time is shared
+MANY_VIEWERS = 8  # with more open streams, frames are further apart, to limit the load
 KEEPALIVE_S = 15.0
 
 Write = Callable[[bytes], Awaitable[None]]
@@ -42,7 +42,7 @@ class TurnStreams:
         return FRAME_S * max(1.0, math.sqrt(self.n_open / MANY_VIEWERS))
 
     def response(self, request: Request, turn: TurnLog) -> Response:
-        """The endless response to a request for this turn's events; a blind turn's through ``core.blind``."""
+        """The streaming response for this turn's events; a blind turn is shown through ``core.blind``."""
         after = _number(request.headers.get("last-event-id") or request.query_params.get("after"))
         return EventStream(lambda write, gone: self._run(turn, after, write, gone))
 
@@ -53,14 +53,14 @@ class TurnStreams:
             if blind is not None:
                 turn = blind.told
             view = TurnView(turn)
-            # A long turn takes a while to fold from its start; others' frames must not wait for that.
+            # Folding a long turn takes a while; frames of other streams must not wait for it.
             await asyncio.to_thread(view.resume, after if t0_is_known(turn) else 0)
             await asyncio.to_thread(view.catch_up)
             written_s = time.monotonic()
             while not gone.done():
                 if blind is not None:
                     blind.refresh()
-                closed = turn.closed  # read before the entries: none can come after it was set
+                closed = turn.closed  # read before the entries: none is appended after it is set
                 view.catch_up()
                 frame = view.frame(now_ns(turn))
                 if frame is not None:
@@ -80,7 +80,7 @@ class TurnStreams:
 
 
 class EventStream(Response):
-    """A server-sent event stream that knows at once when its reader has gone, also while it has nothing to say."""
+    """A response of server-sent events that notices at once when its reader disconnects, even between events."""
 
     media_type = "text/event-stream"
 
@@ -102,7 +102,7 @@ class EventStream(Response):
             if not gone.done():
                 await send({"type": "http.response.body", "body": b""})
         except OSError:
-            pass  # the reader went while something was being written
+            pass  # the reader disconnected during a write
         finally:
             gone.cancel()
 
@@ -113,7 +113,7 @@ async def _disconnected(receive: Receive) -> None:
 
 
 def t0_is_known(turn: TurnLog) -> bool:
-    """A turn read back from the log has no clock, and its entries may lie in another order than they once had."""
+    """False for a turn read from the log: it has no clock, and its entries may be in another order than when live."""
     return turn.t0_ns != 0
 
 

@@ -1,7 +1,6 @@
-"""Routes that read turns: what the page is to show, a turn's stream and frames, its texts, its answers side by side.
+"""Routes that read turns: the page's state, a turn's stream and frames, its texts, the comparison of its answers.
 
-Every turn is checked against its owner (see ``visitor``); what is not the visitor's is not there: 404. The verbs of a
-turn are in ``commands``.
+Turns of other visitors answer 404 (see ``visitor``). The commands of a turn are in ``commands``.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class TurnRoutes:
-    """Turns as the page reads them, with the roster's lanes."""
+    """Routes that read turns and the roster's lanes."""
 
     def __init__(self, turns: Turns, roster: Roster, state: PageState, visible: VisibleTurns) -> None:
         self._turns = turns
@@ -57,9 +56,9 @@ class TurnRoutes:
         ]
 
     async def state(self, request: Request) -> Response:
-        """What the page is to show: the turn or conversation asked for, else the visitor's running turn.
+        """The page's state: the requested turn or conversation, otherwise the visitor's running turn.
 
-        With ``new`` in the query no turn: the lanes as they are now, for a conversation that begins.
+        With ``new`` in the query it has no turn, only the current lanes, for a new conversation.
         """
         owner = visitor_of(request)
         await asyncio.to_thread(self._roster.refresh)
@@ -79,7 +78,7 @@ class TurnRoutes:
         return self.streams.response(request, await self._visible.own_turn(request))
 
     async def frame(self, request: Request) -> Response:
-        """Everything of a turn so far as one frame, for turns that are over."""
+        """The whole turn as one frame, for turns that have ended."""
         turn = await self._visible.turn_of(request)
 
         def whole() -> dict[str, Any] | None:
@@ -90,7 +89,7 @@ class TurnRoutes:
         return Json(await run_in_threadpool(whole))
 
     async def answer(self, request: Request) -> Response:
-        """A lane's answer as the model wrote it, without its reasoning: of attempt ``attempt``, or the newest."""
+        """A lane's answer as the model wrote it, of attempt number ``attempt`` or of the newest."""
         turn = await self._visible.turn_of(request)
         lane = request.path_params["lane"]
         fold = turn.fold()
@@ -125,13 +124,13 @@ class TurnRoutes:
         return Json(part)
 
     async def answers(self, request: Request) -> Response:
-        """What can be compared so far: lanes and trajectories with an answer, with their words."""
+        """The answers that can be compared so far, of lanes and trajectories, with their numbers of words."""
         turn = await self._visible.turn_of(request)
         sources = await asyncio.to_thread(sources_of, turn)
         return Json([{"id": one.id, "label": one.label, "words": count_words(one.answer)} for one in sources])
 
     async def diff(self, request: Request) -> Response:
-        """``?left=…&right=…``: ids as ``answers`` gives them."""
+        """The diff of ``?left=…&right=…``, two ids from ``answers``."""
         turn = await self._visible.turn_of(request)
         found = {source.id: source for source in await asyncio.to_thread(sources_of, turn)}
         try:

@@ -1,8 +1,8 @@
-"""Who is looking, a random cookie per browser, and what they may see: turns and conversations of the owner it names.
+"""Visitors: a random cookie per browser, and the turns and conversations that its owner may see.
 
-The log keeps a hash of the cookie, so whoever reads the log cannot pose as the visitor. The cookie is only handed out
-in answer to a request the page itself makes: it is ``SameSite=Strict``, so a visit that comes in over a link from
-elsewhere does not carry it, and answering that visit with a new one would cost the visitor everything of theirs.
+The log keeps a hash of the cookie, so that a reader of the log cannot impersonate the visitor. The cookie is
+``SameSite=Strict``, so a visit through a link on another site does not send it. A new cookie in the response would then
+replace the visitor's own, so the cookie is only set in responses to requests that the page itself makes.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class HasCookies(Protocol):
 
 
 def visitor_of(request: HasCookies) -> str:
-    """The owner a request comes from; empty without a cookie (a program that calls the API)."""
+    """The owner that sent a request; empty without a cookie (a program that calls the API)."""
     return owner_of(request.cookies)
 
 
 def owner_of(cookies: Mapping[str, str]) -> str:
-    """The owner these cookies name; empty if they name none."""
+    """The owner for these cookies; empty without a valid cookie."""
     value = cookies.get(COOKIE, "")
     if not _MIN_CHARS <= len(value) <= _MAX_CHARS:
         return ""
@@ -47,12 +47,12 @@ def owner_of(cookies: Mapping[str, str]) -> str:
 
 
 def may_read(turn_owner: str, owner: str) -> bool:
-    """Turns without an owner were sent from the terminal or by a program: their unguessable id is the key."""
+    """True for own turns and for turns without an owner (sent by a program), whose unguessable id is the key."""
     return turn_owner in ("", owner)
 
 
 def give_cookie(request: Request, response: Response) -> None:
-    """Hand the browser its cookie if it has none."""
+    """Set the browser's cookie if it has none."""
     if not visitor_of(request):
         response.set_cookie(
             COOKIE,
@@ -65,44 +65,44 @@ def give_cookie(request: Request, response: Response) -> None:
 
 
 class VisibleTurns:
-    """What a visitor may see of the turns. What is not theirs is not there: 404."""
+    """The turns that a visitor may see. Others answer 404."""
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
 
     async def turn_of(self, request: Request) -> TurnLog:
-        """The visitor's turn the path names, as it may be told; 404 if it is not there."""
+        """The visitor's turn named by the path, as a ``BlindView`` while it is blind; 404 if there is none."""
         return await asyncio.to_thread(told, await self.own_turn(request))
 
     async def own_turn(self, request: Request) -> TurnLog:
-        """The same as it is, also while it is blind: for what stays on this side."""
+        """The same turn without the ``BlindView``, for use on the server only."""
         turn = await self.found(request.path_params["turn_id"], visitor_of(request))
         if turn is None:
             raise HTTPException(404)
         return turn
 
     async def found(self, turn_id: str, owner: str) -> TurnLog | None:
-        """The turn, running or stored; None if it is not there or not for this visitor to read."""
+        """The turn, running or stored; None if it does not exist or this visitor may not read it."""
         turn = await self._turns.find(turn_id)
         return turn if turn is not None and may_read(turn.owner, owner) else None
 
     async def conversation(self, conversation_id: str, owner: str, with_entries: bool = True) -> list[TurnLog]:
-        """The conversation's turns in order, those this visitor may read."""
+        """The conversation's turns that this visitor may read, in order."""
         turns = await asyncio.to_thread(self._turns.conversation, conversation_id, with_entries)
         return [turn for turn in turns if may_read(turn.owner, owner)]
 
     async def own(self, request: Request) -> tuple[str, str]:
-        """The conversation the path names, and the visitor whose it is; 404 if it is not theirs."""
+        """The conversation named by the path, and its visitor; 404 if it is not the visitor's."""
         conversation_id, owner = request.path_params["conversation_id"], visitor_of(request)
         if not owner or await asyncio.to_thread(self._turns.owner_of, conversation_id) != owner:
             raise HTTPException(404)
         return conversation_id, owner
 
     async def asked_for(self, conversation_id: str, owner: str) -> str:
-        """The id, if the conversation is this visitor's; 404 if it is another's or not there.
+        """The id, if the conversation is this visitor's; 404 if it is another's or does not exist.
 
-        Nobody's conversation (sent from the terminal) is read-only: a prompt sent from it begins a new one, so the
-        answer is the empty id, as for a conversation that has not begun.
+        A conversation without an owner (sent from the terminal) is read-only. A prompt sent from it begins a new one,
+        so the result is the empty id, as for a conversation that has not begun.
         """
         if not conversation_id:
             return ""
