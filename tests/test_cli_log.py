@@ -275,4 +275,4 @@ def test_an_archived_log_of_an_older_version_says_so(log: Path, request: pytest.
     archive = request.getfixturevalue("archive")
     done = run_without_rights(command, "--db", str(archive))
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "written by an older Kimi UI" in done.stderr and "Copy it to a folder that can be written." in done.stderr
+    assert "written by an older Kimi UI" in done.stderr and "Copy it to a writable folder." in done.stderr
