@@ -1,1 +1,1 @@
-"""What a person does besides reading: spending, estimates, uploads, pulls."""
+"""User actions without HTTP: prompts, settings, spending, estimates, uploads, pulls."""

@@ -1,6 +1,6 @@
-"""The composer's estimate: how many tokens the next prompt is in each lane, history included, and what it will cost.
+"""The composer's estimate: each lane's tokens of the next prompt, including the history, and the cost.
 
-Everything here may read the log and count long texts, so it belongs on a thread, not on a loop.
+All methods may read the log and count long texts, so call them on a thread, not on an event loop.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ..log.costs import typical
 from ..turns import Turns
 from .token_counts import TokenCounts
 
-TYPICAL_FOR_S = 60.0  # what was typical a minute ago still is
-PER_MESSAGE = 4  # tokens a chat template adds to a message, about
+TYPICAL_FOR_S = 60.0  # time for which a model's typical output is cached
+PER_MESSAGE = 4  # approximate number of tokens that a chat template adds to a message
 
 
 class Estimates:
-    """Estimates for the engine's lanes from the turns so far."""
+    """Estimates for the engine's lanes, based on earlier turns."""
 
     def __init__(self, engine: Engine, turns: Turns, counts: TokenCounts) -> None:
         self._engine = engine
@@ -34,9 +34,9 @@ class Estimates:
     def of(
         self, conversation_id: str, before_seq: float, prompt: str, settings: ConversationSettings
     ) -> dict[str, Any]:
-        """JSON-ready: ``lanes`` (id, label, prompt_tokens, requests, usd, is_floor, output_tokens) and the total.
+        """As JSON: ``lanes`` (id, label, prompt_tokens, requests, usd, is_floor, output_tokens) and the total.
 
-        ``conversation_id`` empty: a new conversation. ``before_seq``: the turn that is about to be edited, or infinity.
+        ``conversation_id`` empty: a new conversation. ``before_seq``: the number of the edited turn, or infinity.
         """
         lanes = self._lanes(conversation_id, before_seq, prompt, settings)
         described = [
@@ -51,11 +51,11 @@ class Estimates:
         return {"lanes": described, **total(one for _, one, _ in lanes)._asdict()}
 
     def total(self, conversation_id: str, before_seq: float, prompt: str, settings: ConversationSettings) -> Total:
-        """What ``of`` comes to, all lanes together."""
+        """The total of ``of`` over all lanes."""
         return total(one for _, one, _ in self._lanes(conversation_id, before_seq, prompt, settings))
 
     def total_of_turn(self, turn: TurnLog, lanes: Collection[str]) -> Total:
-        """What these lanes of a turn were to cost when they were sent: what they will when they are asked again."""
+        """The estimated cost of sending a turn to these lanes, whether for the first time or again."""
         off = {spec.id: LaneSettings(on=False) for spec in self._engine.specs}
         on = {
             info.id: LaneSettings(model=info.chosen_model, send_reasoning=info.send_reasoning)
@@ -67,7 +67,7 @@ class Estimates:
     def _lanes(
         self, conversation_id: str, before_seq: float, prompt: str, settings: ConversationSettings
     ) -> list[tuple[LaneSpec, Estimate, Typical | None]]:
-        """Each lane that takes part, its estimate, and what its output was taken from."""
+        """Each participating lane, its estimate, and the typical output behind it."""
         specs = {spec.id: spec for spec in self._engine.specs}
         lanes = []
         for lane in settings.lanes_on(specs):
@@ -83,7 +83,7 @@ class Estimates:
         return lanes
 
     def _history(self, conversation_id: str, before_seq: float, spec: LaneSpec, chosen: LaneSettings) -> list[str]:
-        """Everything of earlier turns that goes to the lane again."""
+        """The texts of earlier turns that are sent to the lane again."""
         sends_reasoning = spec.send_reasoning if chosen.send_reasoning is None else chosen.send_reasoning
         texts: list[str] = []
         for _, asked, answer, reasoning in self._turns.history(conversation_id, spec.id, before_seq):

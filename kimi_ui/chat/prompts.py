@@ -1,4 +1,4 @@
-"""Sending a prompt and retrying a lane: what may be sent, with which attachments and settings, within which budget."""
+"""Sends prompts and retries lanes, with attachments, settings and the budget."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class NothingToSend(ValueError):
 
 
 class Busy(ValueError):
-    """No prompt can be taken now: a turn before it still runs, the conversation is gone or not the one being edited."""
+    """No prompt can be sent now: a turn is running, or the conversation was deleted or is not the edited one."""
 
 
 class Edit(NamedTuple):
@@ -34,10 +34,10 @@ class Edit(NamedTuple):
 
 
 class Prompt(NamedTuple):
-    """A prompt to be sent. ``attachments``: ids of uploads; ``over_budget``: the person agreed to pass their budget."""
+    """A prompt to send. ``attachments``: ids of uploads; ``over_budget``: the user agreed to exceed the budget."""
 
     text: str
-    conversation: str = ""  # id; empty: a new one begins
+    conversation: str = ""  # id; empty for a new conversation
     attachments: tuple[str, ...] = ()
     edit: Edit | None = None
     blind: bool = False
@@ -63,7 +63,7 @@ def _edit(value: Mapping[str, Any]) -> Edit:
 
 
 class Prompts:
-    """Sends prompts and retries over one engine. All of it may read the log, so it belongs on a thread."""
+    """Sends prompts and retries through one engine. Methods may read the log, so call them on a thread."""
 
     def __init__(
         self,
@@ -84,8 +84,8 @@ class Prompts:
     def send(self, prompt: Prompt, owner: str) -> TurnLog:
         """Send a prompt to the lanes of its conversation, with its attachments and the conversation's settings.
 
-        Raises what the person is shown: ``NothingToSend``, ``AttachmentError``, ``Busy``, ``UnknownLane``,
-        ``EngineClosed``; and what they are asked: ``OverBudget``. Then nothing was sent.
+        Raises errors with a sentence for the user: ``NothingToSend``, ``AttachmentError``, ``Busy``, ``UnknownLane``,
+        ``EngineClosed``; and ``OverBudget`` with a question. Nothing was sent then.
         """
         if not prompt.text.strip() and not prompt.attachments:
             raise NothingToSend("There is no prompt: write something, or attach a file.")
@@ -93,7 +93,7 @@ class Prompts:
         if conversation and (whose := self._turns.owner_of(conversation)) != owner:
             if whose is None:
                 raise Busy("This conversation is not here any more, it was deleted: press New, then send.")
-            conversation, edit = "", None  # one that may only be read, the command line's: a new one begins
+            conversation, edit = "", None  # read-only (sent by the command line), so begin a new one
         if edit and (not conversation or edit.conversation != conversation or edit.seq < 0):
             raise Busy("The prompt being edited is of another conversation: cancel the edit, then send.")
         before_seq = edit.seq if edit else math.inf

@@ -1,4 +1,4 @@
-"""Fetching a model that a lane's server does not have, with real progress. One pull a lane at a time."""
+"""Pulls: fetching a model that a lane's server lacks, with progress. One pull per lane at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Pull:
-    """How far a pull is; ``completed`` of ``total`` in bytes, None where not said; ``error``: one sentence."""
+    """The progress of a pull: ``completed`` of ``total`` bytes, None if unknown; ``error``: one sentence."""
 
     model: str
     status: str = "asking the server"
@@ -28,7 +28,7 @@ class Pull:
 
 
 class Pulls:
-    """The pulls of this server. All methods belong to the server's loop."""
+    """The pulls of this server. Call all methods on the server's loop."""
 
     def __init__(self, roster: Roster) -> None:
         self._roster = roster
@@ -36,7 +36,7 @@ class Pulls:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def offer(self, spec: LaneSpec) -> LaneSpec | None:
-        """The lane whose model can be fetched for this one: itself, or what a stand-in stands in for."""
+        """The lane whose model can be pulled for this one: itself, or the real lane of a stand-in; None if neither."""
         if spec.can_pull:
             return spec
         ollama = self._roster.ollama
@@ -45,7 +45,7 @@ class Pulls:
         return None
 
     def start(self, spec: LaneSpec) -> Pull | None:
-        """Begin to fetch the lane's model, unless that is under way; None if there is nothing to fetch for it."""
+        """Start pulling the lane's model unless a pull is running; None if there is no model to pull."""
         wanted = self.offer(spec)
         if wanted is None:
             return None
@@ -60,7 +60,7 @@ class Pulls:
         return self._pulls.get(lane)
 
     async def close(self) -> None:
-        """Leave what is under way; the server keeps the part it has."""
+        """Cancel running pulls. The model's server keeps the part it has."""
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)

@@ -1,4 +1,4 @@
-"""What a person does in the chat, as one object: the page's routes and the named endpoints share it."""
+"""The services of the chat as one object, shared by the page's routes and the named endpoints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ChatServices:
-    """The services over one engine, its turns and its roster. ``budget_usd``: see ``Spending``."""
+    """The services on one engine, its turns and its roster. ``budget_usd``: see ``Spending``."""
 
     def __init__(self, engine: Engine, turns: Turns, roster: Roster, budget_usd: float | None = None) -> None:
         self.counts = TokenCounts()

@@ -1,8 +1,8 @@
-"""What a person has spent today and on a conversation, and the question before a turn that would pass their budget.
+"""A user's spending today and per conversation, and the question before a turn that would exceed a budget.
 
-Today is the day in UTC, the person's own answers in all conversations; a conversation is counted with the versions its
-edited prompts have left. Programs have no owner: together they are one person, whose budget is the server's. Everything
-here reads the log and may count long texts, so it belongs on a thread, not on a loop.
+"Today" is the UTC day and covers all of the user's conversations; a conversation includes the other versions of its
+edited prompts. Programs have no owner; together they count as one user with the server's budget. All methods read the
+log and may count long texts, so call them on a thread, not on an event loop.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from ..log.costs import spent_on, spent_on_day
 from ..turns import Turns
 from .estimates import Estimates
 
-SETTLE_S = 2.0  # for what has ended just now to be in the log
+SETTLE_S = 2.0  # longest wait for the writer before reading the log
 Sent = TypeVar("Sent")
 
 
 class OverBudget(ValueError):
-    """Sending would pass a budget. The text is the question for the person; nothing was sent."""
+    """Sending would exceed a budget. The message is the question for the user; nothing was sent."""
 
 
 class Spending:
-    """Sums and budgets over the turns so far.
+    """Sums and budgets of the turns so far.
 
-    ``budget_usd``: what a person may spend a day who has set no limit of their own; None: as much as they like.
+    ``budget_usd``: the daily limit of a user who has set none; None: no limit.
     """
 
     def __init__(self, turns: Turns, estimates: Estimates, budget_usd: float | None = None) -> None:
@@ -43,14 +43,14 @@ class Spending:
         self._lock = threading.Lock()
 
     def budget(self, owner: str) -> Budget:
-        """The limits a person has set; None where they have not."""
+        """The user's own limits; a limit that is not set is None."""
         return self._budgets.of(owner) if owner else Budget()
 
     def set_budget(self, owner: str, budget: Budget) -> None:
         self._budgets.keep(owner, budget)
 
     def totals(self, owner: str, conversation_id: str) -> dict[str, Any]:
-        """JSON-ready: ``today`` and ``conversation`` (None: it has not begun), each with its ``limit_usd`` or None."""
+        """As JSON: ``today`` and ``conversation`` (None before it begins), each with its ``limit_usd`` or None."""
         self._settle()
         own = self.budget(owner)
         today = self._today(owner) if owner else Spent()
@@ -74,9 +74,9 @@ class Spending:
         confirmed: bool = False,
         what: str = "turn",
     ) -> Sent:
-        """``send()``, unless its ``cost()`` would pass a budget and nobody has ``confirmed`` it: ``OverBudget``.
+        """Call and return ``send()``. Raises ``OverBudget`` if ``cost()`` exceeds a budget and is not ``confirmed``.
 
-        One at a time, so that of two turns sent at once the second knows of the first.
+        Calls are serialised, so that of two turns sent at once the second counts the first.
         """
         own = self.budget(owner)
         if confirmed or (own.conversation_usd is None and own.day_usd is None and self.budget_usd is None):
@@ -91,7 +91,7 @@ class Spending:
         whose = "this server's" if own.day_usd is None else "your"
         day_usd = self.budget_usd if own.day_usd is None else own.day_usd
         versions = self._versions(conversation_id)
-        running = self._running(owner)  # before the log is read: what ends meanwhile is counted twice rather than not
+        running = self._running(owner)  # before reading the log: a turn that ends meanwhile counts twice, not never
         self._settle()
         if day_usd is not None:
             limits.append(Limit("today", whose, day_usd, self._today(owner), together(of for _, of in running)))
@@ -101,12 +101,12 @@ class Spending:
         return limits
 
     def _running(self, owner: str) -> list[tuple[str, Total]]:
-        """Of every turn of theirs that runs: its conversation, and what the lanes that have not ended were to cost."""
+        """For each of the owner's running turns: its conversation, and the estimate for the lanes still running."""
         live = [(turn, turn.running_lanes()) for turn in self._turns.live(owner)]
         return [(turn.conversation_id, self._estimates.total_of_turn(turn, lanes)) for turn, lanes in live if lanes]
 
     def _versions(self, conversation_id: str) -> set[str]:
-        """The conversation and the others its edited prompts are in; empty for one that has not begun."""
+        """The conversation and those with other versions of its prompts; empty before it begins."""
         return tree(self._turns.forks(conversation_id), conversation_id) if conversation_id else set()
 
     def _today(self, owner: str) -> Spent:
@@ -116,6 +116,6 @@ class Spending:
         return spent_on(self._turns.reader, conversations) if conversations else Spent()
 
     def _settle(self) -> None:
-        """Let what has ended by now reach the log; a log that cannot be written is read as it is."""
+        """Wait until the writer has written all ended attempts; a log that cannot be written is read as it is."""
         with contextlib.suppress(TimeoutError):
             self._turns.writer.flush().exception(SETTLE_S)

@@ -1,7 +1,7 @@
-"""Token counts of long texts that are asked for again and again: attachments, a conversation's history.
+"""A cache of token counts for long texts that are needed repeatedly: attachments, a conversation's history.
 
-Counting 100,000 tokens takes about 0.1 s; here each text is counted once per vocabulary. What is kept is a digest and
-a number, never the text. Thread-safe.
+Counting 100,000 tokens takes about 0.1 s. The cache counts each text once per vocabulary and keeps a digest and a
+number, never the text. Thread-safe.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from collections import OrderedDict
 from ..tokenizers import counter
 
 KEPT = 10_000
-ALWAYS_COUNT_CHARS = 200  # a text this short is counted faster than it is looked up
+ALWAYS_COUNT_CHARS = 200  # shorter texts are counted faster than looked up
 
 
 class TokenCounts:
-    """``count(text)`` with a memory."""
+    """Cached token counts."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, int] = OrderedDict()
         self._lock = threading.Lock()
 
     def count(self, text: str, vocabulary: str = "") -> int:
-        """Tokens of ``text`` by the vocabulary file of that path, or by the shipped one."""
+        """Tokens of ``text`` with the vocabulary file at that path; if empty, with the shipped vocabulary."""
         if len(text) < ALWAYS_COUNT_CHARS:
             return counter(vocabulary).count(text)
         data = text.encode("utf-8", "surrogatepass")

@@ -1,7 +1,7 @@
-"""Files on their way into a prompt: read when they are attached, kept in memory until the prompt is sent.
+"""Attachments before sending: read when attached, kept in memory until the prompt is sent.
 
-They belong to the visitor who attached them; their ids cannot be guessed. Memory is bounded: where too much waits, the
-oldest go first, and sending then asks for the file again. Thread-safe; knows nothing of HTTP.
+They belong to the visitor who attached them; their ids cannot be guessed. Memory is bounded: beyond the limit the
+oldest are dropped, and sending then asks for the file again. Thread-safe.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..core.attachments import Attachment, AttachmentError
 
-MAX_CHARS = 60_000_000  # of all visitors together
+MAX_CHARS = 60_000_000  # all visitors together
 MAX_IN_PROMPT = 20
 
 
@@ -32,7 +32,7 @@ class Uploads:
         self._lock = threading.Lock()
 
     def add(self, owner: str, attachment: Attachment) -> str:
-        """Keep an attachment; returns its id."""
+        """Store an attachment and return its id."""
         key = secrets.token_urlsafe(16)
         with self._lock:
             self._waiting[key] = _Waiting(owner, attachment)
@@ -43,7 +43,7 @@ class Uploads:
         return key
 
     def of(self, owner: str, keys: Iterable[str]) -> list[Attachment]:
-        """The visitor's attachments in this order. Raises ``AttachmentError`` for one that is not here (any more)."""
+        """The visitor's attachments, in this order. Raises ``AttachmentError`` if one is missing or was dropped."""
         wanted = list(keys)
         if len(wanted) > MAX_IN_PROMPT:
             raise AttachmentError(f"{len(wanted)} files are attached; at most {MAX_IN_PROMPT} can be. Take some out.")
@@ -55,7 +55,7 @@ class Uploads:
         return attachments
 
     def drop(self, owner: str, keys: Iterable[str]) -> None:
-        """Forget what was sent or taken out; ids of others are left alone."""
+        """Drop attachments that were sent or removed. Ids of other visitors are ignored."""
         with self._lock:
             for key in keys:
                 waiting = self._waiting.get(key)

@@ -1,12 +1,13 @@
-"""Named endpoints for programs: ``/compare`` sends a prompt and tells of every lane until all have ended, ``/turn``
-reads one turn back.
+"""Named endpoints for programs: ``/compare`` sends a prompt and yields every lane's state until all have ended,
+``/turn`` returns one turn.
 
     from gradio_client import Client
     for states in Client("http://127.0.0.1:7860").submit("Why is the sky blue?", api_name="/compare"): ...
 
 Each lane's state: ``lane, label, status, phase, answer, reasoning, error, attempt_id`` and the columns of
-``attempt_metrics`` that are known so far. Turns sent this way have no owner: their id is the key to them. A program is
-not asked: what would pass the server's budget of a day for all programs together is refused.
+``attempt_metrics`` that are known so far. Turns sent this way have no owner; whoever knows
+their id may read them. Prompts beyond the server's daily budget for all programs together are refused, without the
+question that the page asks.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ NOT_ASKED = "Send it after 00:00 UTC, or start the server with a higher KIMI_UI_
 
 
 class LaneStates:
-    """All lanes of a turn as plain values. Each entry of the log is looked at once, however often they are read."""
+    """All lanes of a turn as plain values. Each log entry is processed once, however often the states are read."""
 
     def __init__(self, turn: TurnLog) -> None:
         self._turn = turn
@@ -47,7 +48,7 @@ class LaneStates:
         self._consumed = 0
 
     def read(self) -> dict[str, Any]:
-        """``{turn_id, conversation_id, done, lanes: [state, …]}`` as of now."""
+        """The current ``{turn_id, conversation_id, done, lanes: [state, …]}``."""
         done = self._turn.closed
         for entry in self._turn.entries[self._consumed :]:
             self._fold.apply(entry)
@@ -84,7 +85,7 @@ def build(engine: Engine, turns: Turns, estimates: Estimates, spending: Spending
     """Add the endpoints to the Blocks being built."""
 
     async def compare(prompt: str, lanes: list[str] | None = None) -> AsyncIterator[dict[str, Any]]:
-        """Send a prompt to all lanes, or to those named, and yield their states until every one has ended."""
+        """Send a prompt to all or to the named lanes, and yield their states until all have ended."""
         if not prompt.strip():
             raise gr.Error("There is no prompt: give some text.", print_exception=False)
         try:
@@ -102,14 +103,14 @@ def build(engine: Engine, turns: Turns, estimates: Estimates, spending: Spending
                 await asyncio.sleep(EVERY_S)
             yield state
         finally:
-            engine.stop(turn.turn_id)  # whoever asked has gone; nothing happens to a turn that has ended
+            engine.stop(turn.turn_id)  # the client has disconnected; no effect on an ended turn
 
     def cost(prompt: str, lanes: list[str] | None) -> Total:
         off = {spec.id: LaneSettings(on=False) for spec in engine.specs if lanes and spec.id not in lanes}
         return estimates.total("", math.inf, prompt, ConversationSettings(lanes=off))
 
     def turn(turn_id: str, request: gr.Request) -> dict[str, Any]:
-        """One turn by its id, as it is now."""
+        """The current state of one turn, by its id."""
         found = turns.get(turn_id)
         if found is None or not may_read(found.owner, visitor_of(request)):
             raise gr.Error("There is no such turn.", print_exception=False)

@@ -1,4 +1,4 @@
-"""The page as Gradio Blocks: its tabs. Each tab is a module of its own with ``build``."""
+"""The page as Gradio Blocks. Each tab is a module with a function ``build``."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from ..providers.roster import Roster
 
 QUEUE_SIZE = 64
-# Gradio looks for events a thousand times a second: 5 % of a core for nothing, beside the thread that stamps. The Stats
-# tab and the named endpoints wait this long at the most.
+# Gradio polls its event queue a thousand times a second, which takes 5 % of a core next to the engine thread. With this
+# interval the Stats tab and the named endpoints start up to 20 ms later.
 QUEUE_LOOK_S = 0.02
-# Gradio keeps every component's values for each page ever opened, 0.1 MB without the plots, and 10,000 pages of it.
-# Nothing here reads them back, so a page that was forgotten works on.
+# Gradio keeps the values of all components for the last 10,000 pages, 0.1 MB each without the plots. This app does not
+# read them, so a page whose values are dropped still works.
 SESSIONS_KEPT = 50
 
 
@@ -29,9 +29,9 @@ SESSIONS_KEPT = 50
 def build(
     engine: Engine, turns: Turns, roster: Roster, services: ChatServices, files: PageFiles, private: bool = False
 ) -> gr.Blocks:
-    """All tabs and named endpoints over one engine and its turns.
+    """All tabs and named endpoints, on one engine and its turns.
 
-    ``private``: more than one person uses this app, and nobody's statistics are of another's turns.
+    ``private``: several people use this app, so statistics only cover the visitor's own turns.
     """
     with gr.Blocks(
         title="Kimi UI", analytics_enabled=False, fill_height=True, fill_width=True, delete_cache=(3600, 86400)

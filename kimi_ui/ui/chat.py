@@ -1,8 +1,8 @@
-"""The Chat tab: an element that Gradio renders once and ``assets/page.js`` fills: conversations, turns, composer.
+"""The Chat tab: an element that Gradio renders once and ``assets/page.js`` fills with conversations, turns, composer.
 
-Prompts and everything else a person does here are plain requests to the routes of ``web``; no value of Gradio's is
-used. Its template is a constant, so Gradio leaves the DOM below it alone (it compares the rendered template with the
-last one and renders only what differs), and model text never passes through a template.
+All user actions are plain requests to the routes of ``web``, without Gradio values. The template is a constant, so
+Gradio does not touch the DOM below it (it renders again only if the rendered template changes), and model text never
+passes through a template.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Gradio's own environment variables, which could open what this app closes: shares, paths, hosts, telemetry.
+"""Gradio's environment variables, which could enable shares, paths, hosts or telemetry that this app disables.
 
-All of them are dropped, so one that a later Gradio adds is no way in either; what this app wants is then set.
+All of them are removed, including those of later Gradio versions; then this app's values are set.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import MutableMapping
 
-KEPT = ("GRADIO_TEMP_DIR",)  # a place to write, which opens nothing
+KEPT = ("GRADIO_TEMP_DIR",)  # only a folder to write to
 SET = {
-    "GRADIO_ANALYTICS_ENABLED": "False",  # it would ask its servers for its newest version
-    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000",  # no pandas summary of past events on every event
-    "GRADIO_RUN_HISTORY": "False",  # it keeps prompts in the browser in clear
+    "GRADIO_ANALYTICS_ENABLED": "False",  # telemetry and version check
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000",  # avoids a pandas summary of past events on every event
+    "GRADIO_RUN_HISTORY": "False",  # it would store prompts in the browser unencrypted
     "GRADIO_SSR_MODE": "False",
     "GRADIO_MCP_SERVER": "False",
     "GRADIO_SHARE": "False",
@@ -20,7 +20,7 @@ SET = {
 
 
 def harden_environment(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Call before Gradio is imported: some of its variables are read then, others when an app is built."""
+    """Call this before importing Gradio, which reads some variables at import and others when it builds an app."""
     for name in [name for name in environment if name.startswith("GRADIO_") and name not in KEPT]:
         del environment[name]
     environment.update(SET)

@@ -1,8 +1,8 @@
-"""Which of Gradio's scripts and sheets the page loads, so that a browser can be told of all of them at once.
+"""The list of Gradio's scripts and sheets that the page loads, so that browsers can preload all of them at once.
 
-Gradio's frontend finds out step by step: its entry names the next scripts, those name the components', and each step
-waits for the one before. Its bundler (Vite) leaves the names in tables, which are read here. Where a new Gradio writes
-them in another way nothing is found, and the page loads as Gradio has it (``tests/test_page_files.py`` notices).
+Gradio's frontend discovers them in steps: its entry names the next scripts, these name the components', and each step
+waits for the previous one. Its bundler (Vite) puts the names in tables, which this module reads. If a new Gradio
+changes the form, nothing is found and the page loads without preloading; ``tests/test_page_files.py`` notices.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _IMPORT = r"import\(`\./([\w.-]+)`\).{0,60}?__vite__mapDeps\(\[([\d,]*)\]"
 
 
 def chunks_of(blocks: gr.Blocks) -> list[str]:
-    """File names in Gradio's ``assets/`` of what these Blocks load before anything is hidden or shown, each once."""
+    """The files in Gradio's ``assets/`` that these Blocks load at first, without duplicates."""
     entry = _ENTRY.search((ASSETS.parent / "index.html").read_text(encoding="utf-8"))
     if entry is None:
         return []
@@ -39,13 +39,13 @@ def _text(name: str) -> str:
 
 
 def _table(text: str) -> list[str]:
-    """The files that a script's imports depend on."""
+    """The table of files that a script's imports depend on."""
     table = _TABLE.search(text)
     return re.findall(r'"\./([^"]+)"', table[1]) if table else []
 
 
 def _loaded(text: str, before: str) -> list[str]:
-    """What the first import after the pattern ``before`` loads: a script and the files it depends on."""
+    """The files loaded by the first import after the pattern ``before``: a script and its dependencies."""
     table, found = _table(text), re.search(before + _IMPORT, text)
     if found is None:
         return []

@@ -1,7 +1,6 @@
-"""All of Gradio used here that is not its public interface. ``tests/test_borrowed.py`` says what breaks with each.
+"""All uses of Gradio's private names. ``tests/test_borrowed.py`` says what breaks if one changes.
 
-Gradio's routes and environment variables are the other two things a new version may change: ``web/guard.py`` and
-``environment.py`` know them.
+A new Gradio may also change its routes and environment variables; see ``web/guard.py`` and ``environment.py``.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ __all__ = ["PlotData", "keep_few_sessions", "look_rarely", "no_app_yet", "take_a
 
 @contextmanager
 def no_app_yet() -> Iterator[None]:
-    """While Blocks are built. Gradio makes its ASGI app at their beginning, their end and with the queue, 80 routes and
-    0.1 s each time, and again when they are mounted, which is the one that is used."""
+    """Keep Gradio from creating its ASGI app while Blocks are built. It does so at their start, at their end and with
+    the queue, 0.1 s each time, and again when they are mounted; only the last app is used."""
     make = App.create_app
     App.create_app = staticmethod(lambda *_, **__: None)
     try:
@@ -29,20 +28,20 @@ def no_app_yet() -> Iterator[None]:
 
 
 def keep_few_sessions(blocks: gr.Blocks, n: int) -> None:
-    """Keep the components' values of the ``n`` newest pages. Gradio takes this number in ``launch()`` alone."""
+    """Keep components' values of the ``n`` newest pages only. Publicly, only ``launch()`` takes this number."""
     blocks.state_session_capacity = n
 
 
 def look_rarely(blocks: gr.Blocks, every_s: float) -> None:
-    """Let the queue look for events every ``every_s`` seconds. Call after ``blocks.queue()``, which makes the queue."""
+    """Let the queue poll for events every ``every_s`` seconds. Call after ``blocks.queue()``, which creates it."""
     blocks._queue.sleep_when_free = every_s  # noqa: SLF001
 
 
 def take_any_value(dropdown: gr.Dropdown) -> gr.Dropdown:
-    """Hand the dropdown's value on as the page sends it, whether it is a choice or not.
+    """Let the dropdown pass on any value that the page sends, even if it is not a choice.
 
-    Gradio refuses a value unless the choices it remembers of that page have it, and it forgets them: at a restart, and
-    when many other pages were opened. (Not by a class of our own: beside it Gradio would write a ``.pyi``.)
+    Gradio rejects values outside the choices it remembers for that page, and it forgets these at a restart and after
+    many other pages. This is not a subclass, because Gradio would write a ``.pyi`` file next to it.
     """
     dropdown.preprocess = lambda payload: payload
     return dropdown

@@ -1,6 +1,6 @@
-"""The Lanes tab: an element Gradio renders; ``assets/lanes_tab/lanes_tab.js`` draws it from ``web.lanes``' routes.
+"""The Lanes tab: an element that ``assets/lanes_tab/lanes_tab.js`` fills from the routes of ``web.lanes``.
 
-There is no field to type a key into.
+It has no input for API keys.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""The app: our own routes, then Gradio mounted at ``/``, as one ASGI app.
+"""The app: our own routes and Gradio mounted at ``/``, as one ASGI app.
 
-Settings that matter here and why: analytics off before Gradio is imported (it would ask its servers for its newest
-version), run history off (it keeps prompts in the browser in clear), API docs, monitoring and direct calls past the
-queue off. Every response passes ``guard``.
+Gradio's analytics, run history, API docs, monitoring and direct calls that bypass the queue are off (reasons in
+``environment`` and ``web.guard``). Every response passes ``web.guard``.
 """
 
 from __future__ import annotations
@@ -46,10 +45,10 @@ def create_app(
     budget_usd: float | None = None,
     root_path: str = "",
 ) -> FastAPI:
-    """The whole ASGI app. ``hosts``: the names it answers to (loopback's, if None); ``password``: needed by everybody;
+    """The whole ASGI app. ``hosts``: the accepted host names (None: loopback's); ``password``: required if not empty;
     ``budget_usd`` and ``root_path``: see ``Settings``.
 
-    Made inside an event loop: outside of one Gradio opens one for every lock and forgets it.
+    Built inside an event loop, because without one Gradio opens a loop for every lock and never closes it.
     """
 
     async def make() -> FastAPI:
@@ -57,15 +56,15 @@ def create_app(
         if password:
             app.add_middleware(Login, password=password)
         app.add_middleware(Guard, hosts=hosts or known_hosts("127.0.0.1"))
-        app.add_middleware(SubPath, root_path=root_path)  # added last: outermost
-        app.add_exception_handler(Exception, broken)  # which is answered outside of it
+        app.add_middleware(SubPath, root_path=root_path)  # added last, so it is the outermost
+        app.add_exception_handler(Exception, broken)  # handled outside ``SubPath``
         return app
 
     return asyncio.run(make())
 
 
 def _create(engine: Engine, turns: Turns, roster: Roster, private: bool, budget_usd: float | None) -> FastAPI:
-    """Gradio is imported here, not before: it takes seconds. ``private``: statistics are of one's own turns only."""
+    """Imports Gradio, which takes seconds. ``private``: statistics only cover the visitor's own turns."""
     harden_environment()
     with hidden_from_clients():
         import gradio as gr

@@ -1,4 +1,4 @@
-"""What the Stats tab shows as HTML: values from ``stats``, laid out by ``view/templates/stats.html.jinja``."""
+"""The Stats tab's HTML: values from ``stats`` in ``view/templates/stats.html.jinja``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _part = partial(render_part, "stats")
 
 
 class _Cell(NamedTuple):
-    """One metric of one series. ``title`` None: the cell has none."""
+    """One metric of one series. ``title``: a tooltip, or None."""
 
     label: str
     value: str
@@ -48,14 +48,14 @@ class _Cell(NamedTuple):
 
 
 class _Pair(NamedTuple):
-    """A comparison as a sentence; ``shown``: the data show a difference."""
+    """A comparison as a sentence. ``shown``: the data show a difference."""
 
     sentence: str
     shown: bool
 
 
 class _TurnCell(NamedTuple):
-    """A lane's total time in one turn; ``muted``: it is no time, or not in the figures."""
+    """A lane's total time in one turn. ``muted``: there is no time, or the figures exclude it."""
 
     label: str
     text: str
@@ -63,7 +63,7 @@ class _TurnCell(NamedTuple):
 
 
 def overview(sample: Sample, look: Look, filtered: bool) -> str:
-    """The sentence on what is counted, and the table of series."""
+    """The sentence about the sample, and the table of series."""
     if not sample.series:
         return _part("nothing", NO_MATCH if filtered else EMPTY)
     attempts = "1 attempt" if sample.n == 1 else f"{sample.n:,} attempts"
@@ -94,7 +94,7 @@ def _cell(line: Line) -> _Cell:
 
 
 def paired(sample: Sample, metric: Metric) -> str:
-    """The comparisons of one metric as sentences; those that show a difference stand out. Without any: why."""
+    """The comparisons of one metric as sentences, differences highlighted; without comparisons, the reason."""
     found = comparisons(sample, metric)
     if not found:
         return _part("not_compared", not_compared(sample, metric))
@@ -104,7 +104,7 @@ def paired(sample: Sample, metric: Metric) -> str:
 def legend(look: Look, metric: Metric, rules: Sequence[Rule] | None) -> str:
     """One legend for all plots: a lane's colour, and the dash of its second and third model.
 
-    ``rules``: published figures that are shown beside them, empty if there are none of this metric; None: not wanted.
+    ``rules``: the published figures shown, empty if this metric has none; None if they are switched off.
     """
     series = zip(look.names.values(), look.colours, look.dashes, strict=True)
     missing = metric.name.lower() if rules == [] else ""
@@ -112,7 +112,7 @@ def legend(look: Look, metric: Metric, rules: Sequence[Rule] | None) -> str:
 
 
 def voted(votes: Votes, lanes: Sequence[str]) -> str:
-    """The section on votes. ``lanes``: ids in the page's order, which decides the colours. Empty where none voted."""
+    """The section on votes. ``lanes``: ids in the page's order, which determines the colours. Empty without votes."""
     if not votes.lanes:
         return ""
     order = list(dict.fromkeys([*lanes, *(one.lane for one in votes.lanes)]))
@@ -138,14 +138,14 @@ def _vote_row(one: LaneVotes, colour: str) -> dict[str, Any]:
 
 
 def recent(rows: Sequence[TurnRow], lanes: Sequence[tuple[str, str]]) -> str:
-    """The newest turns, the viewer's with a link, and every lane's total time. ``lanes``: ids and names."""
+    """The newest turns with every lane's total time; the visitor's own have links. ``lanes``: ids and names."""
     if not rows:
         return ""
     return _part("recent", [name for _, name in lanes], [_turn_row(row, lanes) for row in rows])
 
 
 def _turn_row(row: TurnRow, lanes: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    newest = {point.key.lane: point for point in row.points}  # of a lane with two models the later one
+    newest = {point.key.lane: point for point in row.points}  # for a lane with two models, the later one
     return {
         "when": row.started_at_utc[:16].replace("T", " "),
         "link": turn_link(row.turn_id),
@@ -155,7 +155,7 @@ def _turn_row(row: TurnRow, lanes: Sequence[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _turn_cell(point: Point | None, label: str) -> _TurnCell:
-    """A lane's total time, or how it ended without one; and why the figures do without it."""
+    """A lane's total time, or how it ended without one, and why the figures exclude it."""
     if point is None:
         return _TurnCell(label, "–", True)
     text = point.status if point.e2e_ms is None else amount(point.e2e_ms, TOTAL_TIME)

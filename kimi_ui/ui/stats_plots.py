@@ -1,9 +1,9 @@
-"""The plots of the Stats tab, as Vega-Lite specifications over plain values. What they show is decided in ``stats``.
+"""The plots of the Stats tab as Vega-Lite specifications of plain values, which ``stats`` computes.
 
-Gradio's page brings Vega-Lite and takes a specification as it is; making them with Altair took 0.5 s of the first look
-at the tab. Charts are drawn as SVG and their colours are the page's CSS variables, so they follow light and dark by
-themselves; a lane has the accent it has everywhere else, and one legend for all stands above them. A dot is a link to
-its turn where that is the viewer's. All times are UTC.
+Gradio's page includes Vega-Lite and accepts specifications directly; building them with Altair added 0.5 s to the first
+opening of the tab. Charts are SVG and use the page's CSS variables as colours, so they follow light and dark mode. A
+lane has its usual accent, and all plots share one legend. A dot links to its turn if the turn is the visitor's. All
+times are UTC.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from ..stats.summary import Metric, Split
 from ..view.lane_colours import lane_accent
 from .gradio_internals import PlotData
 
-HEIGHT = 250  # px of a plot's area, without its title and axes
-LOG_FROM = 50  # a metric whose values span more than this factor is drawn on a logarithmic axis
+HEIGHT = 250  # px of the plotting area, without title and axes
+LOG_FROM = 50  # values that span more than this factor get a logarithmic axis
 DOTS = 300  # per series in the distribution
-DAYS = 7  # the cost axis is at least so long, and has at most so many labels
+DAYS = 7  # minimum length of the cost axis, and maximum number of its labels
 DASHES = ([1, 0], [6, 3], [2, 3], [8, 3, 2, 3])  # a lane's second, third … model: same accent, other dash
 REPORTED_DASH = [1, 4]
-LINK = {"condition": {"test": "datum.href", "field": "href"}}  # of a dot
+LINK = {"condition": {"test": "datum.href", "field": "href"}}  # for a dot
 CURSOR = {"expr": "datum.href ? 'pointer' : 'default'"}
-TIMES = {  # how times are written on an axis that is no longer than that
+TIMES = {  # maximum length of a time axis -> its time format
     timedelta(minutes=15): "%H:%M:%S",
     timedelta(days=1): "%H:%M",
     timedelta(days=7): "%b %d, %H:%M",
@@ -39,8 +39,8 @@ TIMES = {  # how times are written on an axis that is no longer than that
     timedelta.max: "%b %Y",
 }
 INK, FAINT, LINE = "var(--body-text-color)", "var(--body-text-color-subdued)", "var(--border-color-primary)"
-FONT = "IBM Plex Sans, system-ui, sans-serif"  # by name: Vega measures text, and cannot measure a variable
-PARTS = {  # of an attempt's time, in order; mid tones that stand out on light and dark
+FONT = "IBM Plex Sans, system-ui, sans-serif"  # by name, since Vega measures text and cannot resolve CSS variables
+PARTS = {  # of an attempt's time, in order; mid tones visible on light and dark
     "connect": ("connect", "#8d99ae"),
     "load": ("load model", "#c58b3b"),
     "wait": ("read prompt", "#5b8fd6"),
@@ -48,11 +48,11 @@ PARTS = {  # of an attempt's time, in order; mid tones that stand out on light a
     "answer": ("answer", "#3a9d78"),
 }
 
-Spec = dict[str, Any]  # a piece of Vega-Lite
+Spec = dict[str, Any]  # a part of a Vega-Lite specification
 
 
 class Look(NamedTuple):
-    """How the series of a sample are told apart: names in order, a colour and a dash for each.
+    """The appearance of a sample's series: names in order, with a colour and a dash for each.
 
     ``accents``: every lane's colour by its id.
     """
@@ -64,7 +64,7 @@ class Look(NamedTuple):
 
     @classmethod
     def of(cls, sample: Sample, lanes: Sequence[str]) -> Look:
-        """``lanes``: ids in the order of the page, which is the order of the accents; others come after them."""
+        """``lanes``: ids in the page's order, which is the order of the accents; other lanes follow."""
         order = dict.fromkeys([*lanes, *(series.key.lane for series in sample.series)])
         accents = {lane: lane_accent(place) for place, lane in enumerate(order)}
         seen: dict[str, int] = {}
@@ -86,7 +86,7 @@ class Rule(NamedTuple):
 
 
 def reported_rules(metric: Metric, look: Look) -> list[Rule]:
-    """The published figures of a metric, each in the colour of the lane it is about; empty if there are none."""
+    """The published figures of a metric, each in the colour of its lane; empty if there are none."""
     found = []
     for figure in REPORTED:
         value = reported_value(figure, metric.column)
@@ -99,7 +99,7 @@ def reported_rules(metric: Metric, look: Look) -> list[Rule]:
 def distribution(
     sample: Sample, points: Sequence[Point], metric: Metric, look: Look, rules: Sequence[Rule] = ()
 ) -> PlotData | None:
-    """The share of attempts at or below x, one line per series, its newest attempts as dots on it; ``rules`` across."""
+    """The share of attempts at or below x: a line per series, dots for its newest attempts, ``rules`` across."""
     steps, dots, numbers = [], [], []
     for series in sample.series:
         ordered = known(series.numbers[metric.column])
@@ -141,7 +141,7 @@ def distribution(
 
 
 def timeline(points: Sequence[Point], metric: Metric, look: Look) -> PlotData | None:
-    """Every attempt at its time."""
+    """Every attempt at its start time."""
     rows = [
         _dot(point, look) | {"at": point.started_at_utc, "y": _scaled(value, metric)}
         for point in points
@@ -181,7 +181,7 @@ def tokens_against_time(points: Sequence[Point], look: Look) -> PlotData | None:
 
 
 def time_split(splits: Sequence[Split]) -> PlotData | None:
-    """Where the time goes, mean seconds per part, one bar per series."""
+    """Mean seconds per part of an attempt, one bar per series."""
     if not splits:
         return None
     rows = [
@@ -191,7 +191,7 @@ def time_split(splits: Sequence[Split]) -> PlotData | None:
     ]
     titles, colours = zip(*PARTS.values(), strict=True)
     legend = {"title": None, "orient": "bottom", "symbolType": "square", "columns": 2}
-    height = max(HEIGHT - 58, 36 * len(splits))  # the legend's three lines make up for it
+    height = max(HEIGHT - 58, 36 * len(splits))  # minus the legend's three lines
     spec = {
         "data": {"values": rows},
         "mark": {"type": "bar", "size": min(34, 0.62 * height / len(splits))},
@@ -251,7 +251,7 @@ def cost_over_days(days: Sequence[tuple[str, Key, float]], look: Look) -> PlotDa
 
 
 def turn_link(turn_id: str) -> str:
-    """Where a turn opens for reading and replay."""
+    """The URL that opens a turn for reading and replay."""
     return f"/?turn={quote(turn_id, safe='')}"
 
 
@@ -282,7 +282,7 @@ def _dot(point: Point, look: Look) -> dict[str, Any]:
 
 
 def _dots(title: str, rows: list[dict[str, Any]], encoding: Spec, look: Look) -> PlotData | None:
-    """A plot of attempts, each a dot that opens its turn; None without any."""
+    """A plot of attempts as dots that open their turns; None without attempts."""
     if not rows:
         return None
     mark = {"type": "circle", "size": 34, "opacity": 0.7, "cursor": CURSOR}
@@ -304,18 +304,18 @@ def _colour(look: Look) -> Spec:
 
 
 def _nominal(field: str, domain: Sequence[str], values: Sequence[Any]) -> Spec:
-    """A field whose values each have their own look, without a legend."""
+    """The encoding of a nominal field with a fixed value for each name, without a legend."""
     return {"field": field, "type": "nominal", "scale": {"domain": domain, "range": values}, "legend": None}
 
 
 def _scale(values: Any) -> Spec:
-    """Linear from 0, or logarithmic where the values span more than ``LOG_FROM``."""
+    """Linear from 0, or logarithmic if the values span more than ``LOG_FROM``."""
     low, high = float(np.min(values)), float(np.max(values))
     return {"type": "log", "nice": True} if low > 0 and high / low > LOG_FROM else {"zero": True, "nice": True}
 
 
 def _plot(title: str, spec: Spec, height: int = HEIGHT) -> PlotData:
-    """Title, size, type and colours that every chart shares, and the form in which the page takes it."""
+    """Add the title, size, fonts and colours shared by all charts, in the form that Gradio expects."""
     whole = {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "title": {"text": title, "anchor": "start", "offset": 10},

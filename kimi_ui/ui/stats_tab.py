@@ -1,11 +1,11 @@
-"""The Stats tab: what the log says about the lanes, for someone who would rather look than read.
+"""The Stats tab: statistics of the lanes from the log, as tables and plots.
 
-Nothing is computed before the tab is opened; opening it, a filter or Refresh computes what has changed (over 100,000
-attempts 0.6 s of CPU, 0.1 s where only the metric changed). Numbers, intervals and sentences come from ``stats``; this
-file is controls and wiring. The named endpoint ``/stats`` gives programs the same summary as plain values.
+Nothing is computed before the tab is opened. Opening it, a filter or Refresh computes the figures (0.6 s of CPU for
+100,000 attempts, 0.1 s if only the metric changed). Numbers, intervals and sentences come from ``stats``; this file
+contains controls and wiring. The named endpoint ``/stats`` returns the same summary as plain values.
 
-``private``: everybody sees their own attempts only (more than one person uses this app). Otherwise the figures are
-about all attempts, while prompts are shown only to whom they belong.
+``private``: several people use this app, so visitors see only their own attempts. Otherwise the figures cover all
+attempts, but each prompt is shown only to its owner.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .stats_plots import Look
 REPORTED_LABEL = "Published report (means over 5 prompts, tokens/s undefined)"
 FIELDS = tuple(field.name for field in fields(Form))
 N_POINTS = 2000
-KEPT = 4  # samples of different filters kept: 10 MB each over 100,000 attempts
+KEPT = 4  # number of cached samples (for different filters); each takes 10 MB for 100,000 attempts
 
 
 def build(
@@ -42,7 +42,7 @@ def build(
     *,
     private: bool = False,
 ) -> None:
-    """Fill ``tab``, inside of which this is called. ``lanes``: ids in the page's order, which decides the colours."""
+    """Fill ``tab``; call this inside it. ``lanes``: ids in the page's order, which determines the colours."""
     view = StatsView(reader, lanes, private)
     with gr.Column(elem_id="stats") as room:
         with gr.Accordion("Filters", open=False, elem_id="stats-filters"), gr.Row(elem_classes="st-filters"):
@@ -89,10 +89,10 @@ def build(
 
 
 def _load_when_opened(tab: gr.Tab, room: gr.Column, plots: Sequence[gr.Plot]) -> None:
-    """Have the page fetch the scripts of these components when the tab is opened, not when the page is: 35 requests.
+    """Make the page load these components' scripts (35 requests) when the tab is opened, not with the page.
 
-    Gradio fetches what a component needs unless it is invisible, also in a tab nobody has opened. The plots become
-    visible with their data.
+    Gradio loads the scripts of all visible components, even in a tab that is not open. The plots become visible with
+    their data.
     """
     inside = list(_inside(room))
     for component in inside:
@@ -103,14 +103,14 @@ def _load_when_opened(tab: gr.Tab, room: gr.Column, plots: Sequence[gr.Plot]) ->
 
 
 def _inside(block: Any) -> Iterator[Any]:
-    """The block, and everything within it."""
+    """Yield the block and all its descendants."""
     yield block
     for child in getattr(block, "children", ()):
         yield from _inside(child)
 
 
 def _controls() -> list[Any]:
-    """The filters, in the order of ``FIELDS``, without the last."""
+    """The filters in the order of ``FIELDS``, without the last."""
     several = {"multiselect": True, "min_width": 150}
     return [
         _filter([], label="Only these lanes", **several),
@@ -125,7 +125,7 @@ def _controls() -> list[Any]:
 
 
 def _filter(choices: Sequence[Any], **options: Any) -> gr.Dropdown:
-    """A dropdown whose value is taken as the page sends it: ``Form`` ignores what is no choice."""
+    """A dropdown that accepts any value from the page; ``Form`` ignores values that are not choices."""
     return take_any_value(gr.Dropdown(choices, **options))
 
 
@@ -148,17 +148,17 @@ def _html(elem_id: str) -> gr.HTML:
 
 
 class StatsView:
-    """What the tab's events and the endpoint answer."""
+    """Handlers of the tab's events and of the endpoint."""
 
     def __init__(self, reader: LogReader, lanes: Callable[[], Sequence[str]], private: bool) -> None:
         self._reader = reader
         self._lanes = lanes
         self._private = private
-        self._lock = Lock()  # over ``_kept``: each event has a thread of its own
+        self._lock = Lock()  # guards ``_kept``; each event has its own thread
         self._kept: OrderedDict[Filters, tuple[tuple[Any, ...], Sample]] = OrderedDict()
 
     def choices(self, request: gr.Request, *values: Any) -> list[Any]:
-        """What lanes, models, providers and conversations there are by now; what is chosen stays chosen."""
+        """The current choices of lanes, models, providers and conversations; selected values stay selected."""
         found = samples.choices(self._reader, self._scope(request), visitor_of(request))
         lanes, models, providers, period, length, conversation = values
         return [
@@ -171,7 +171,7 @@ class StatsView:
         ]
 
     def show(self, request: gr.Request, metric_column: str, with_reported: bool, *values: Any) -> list[Any]:
-        """Everything the tab shows, for these settings."""
+        """All contents of the tab for these settings."""
         form = Form.of(dict(zip(FIELDS, values, strict=True)))
         filters = form.filters(self._scope(request))
         metric = BY_COLUMN[metric_column]
@@ -199,7 +199,7 @@ class StatsView:
     def stats(
         self, request: gr.Request, lanes: list[str] | None = None, models: list[str] | None = None, days: int = 0
     ) -> dict[str, Any]:
-        """The summary: per lane and paired by prompt, of the last ``days`` days (0: of all time)."""
+        """The summary, per lane and paired by prompt, of the last ``days`` days (0: all time)."""
         try:
             since_utc = samples.since(days or None)
         except ValueError as error:
@@ -213,7 +213,7 @@ class StatsView:
         return as_dict(samples.load(self._reader, filters))
 
     def _sample(self, filters: Filters) -> Sample:
-        """The attempts that fit; kept for the next look, which is often at another metric of the same ones."""
+        """The attempts that match. Cached, because often only the metric changes next."""
         state = samples.state(self._reader)
         with self._lock:
             kept = self._kept.pop(filters, None)
@@ -226,16 +226,16 @@ class StatsView:
         return kept[1]
 
     def _scope(self, request: gr.Request) -> str | None:
-        """Whose attempts are counted; None: everybody's."""
+        """The owner whose attempts are counted; None: all owners."""
         return visitor_of(request) if self._private else None
 
 
 def _still(chosen: Any, choices: Sequence[tuple[str, str]]) -> list[str]:
-    """What was chosen and still can be."""
+    """The selected values that are still available."""
     there = {value for _, value in choices}
     return [value for value in chosen or [] if value in there]
 
 
 def _shown(chart: Any) -> Any:
-    """A plot that has nothing to show takes no room."""
+    """An update for a plot; a plot without data is hidden."""
     return gr.update(value=chart, visible=chart is not None)

@@ -6,9 +6,9 @@ import gradio as gr
 
 
 def theme() -> gr.themes.Base:
-    """Neutral greys, indigo for what can be pressed, IBM Plex (comes with Gradio, nothing is fetched elsewhere).
+    """Neutral greys, indigo for controls, IBM Plex (shipped with Gradio, so no font is fetched from elsewhere).
 
-    Regular and Bold: the semi-bold file Gradio ships holds only a few letters.
+    Only regular and bold, because Gradio's semi-bold file contains only a few letters.
     """
     return gr.themes.Base(
         primary_hue=gr.themes.colors.indigo,
