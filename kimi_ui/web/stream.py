@@ -2,9 +2,9 @@
 
 ``GET /kimi/turns/{turn_id}/events``: the data of each event is a frame (see ``view.frames``), its id the number of log
 entries it covers. ``Last-Event-ID`` or ``?after=n`` continues from there; otherwise the first frame contains everything
-so far. The stream ends with an event ``end`` when the turn has ended. A frame is sent at most every ``FRAME_S`` and only
-after changes; a comment is sent every ``KEEPALIVE_S`` without frames. A slow reader gets fewer, larger frames, since
-unsent changes join the next frame. One tab of a browser reads and passes the frames on to the others
+so far. The stream ends with an event ``end`` when the turn has ended. A frame is sent at most every ``FRAME_S`` and
+only after changes; a comment is sent every ``KEEPALIVE_S`` without frames. A slow reader gets fewer, larger frames,
+since unsent changes join the next frame. One tab of a browser reads and passes the frames on to the others
 (``assets/stream.js``).
 """
 
