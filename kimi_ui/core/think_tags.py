@@ -173,13 +173,12 @@ def _marker_of(match: re.Match[str]) -> _Marker | None:
 # -- does a text only mention a marker?
 
 # As the subject of a sentence that begins the content: "<think> and </think> are tags", "[THINK] opens a thought".
-_SUBJECT = re.compile(
-    r", |[ ,] *(?:is|are|and|or|was|were|tags?|tokens?|markers?|blocks?|opens|starts|begins|marks|means)\b"
-)
+_VERBS = ("is", "are", "and", "or", "was", "were", "tag", "token", "marker", "block", "opens", "begins", "means")
+_SUBJECT = re.compile(rf", |[ ,] *(?:{'|'.join(_VERBS)})s?\b")
+_SUBJECT_BEGINS = re.compile(r"[ ,] *(\w*)\Z|\Z")
 # Inside a sentence: a blank or a quotation mark before it and one, or punctuation, behind it on the same line.
 _BEFORE, _AFTER = " \t\"'“‘«「『(", " \t\"'”’»」』).,;:!?"
 _NEW_SENTENCE = re.compile(r"[.!?…][ \t]+\Z")
-_DECIDED = re.compile(r"[^ \t,]|[ \t,]+\w*[^\w \t,]|[ \t,]+\w+[ \t,]")
 _MOST_DECIDING = 24  # characters behind a marker that are waited for
 
 _TICKS = re.compile(r"`+|~+|\n")
@@ -256,6 +255,11 @@ class ThinkTags:
         self._section_ends: tuple[str, ...] = ()  # the markers that end it
         self._flagged: set[str] = set()
         self._events: list[Event] = []
+
+    @property
+    def holds_answer(self) -> bool:
+        """What is held back belongs to an answer, unless it becomes a marker."""
+        return self._state in (_LEAD, _ANSWER) and self.n_held > 0
 
     def separated(self) -> None:
         """Reasoning came in a field of its own: a closing marker in the content is no sign of reasoning any more."""
@@ -339,7 +343,7 @@ class ThinkTags:
                 held = position  # a longer one, if its rest follows
                 break
             rest = text[match.end() : match.end() + _MOST_DECIDING]
-            if self._may_be_mentioned() and not (last or len(rest) == _MOST_DECIDING or _DECIDED.match(rest)):
+            if self._may_be_mentioned() and not (last or len(rest) == _MOST_DECIDING or self._decides(rest)):
                 held = position  # the next characters decide
                 break
             if self._is_mentioned(rest):
@@ -356,6 +360,13 @@ class ThinkTags:
         return self._before[-1:] == "`" or (
             self._is_first if self._state != _ANSWER else self._before[-1:] in _BEFORE and self._before != ""
         )
+
+    def _decides(self, rest: str) -> bool:
+        """Whether more text behind ``rest`` would change nothing about a mention."""
+        if self._before[-1:] != "`" and self._is_first:
+            begun = _SUBJECT_BEGINS.match(rest)
+            return begun is None or not any(f"{verb}s".startswith(begun[1] or "") for verb in _VERBS)
+        return rest.strip(" \t") != ""
 
     def _is_mentioned(self, rest: str) -> bool:
         """Whether the marker between what came before and ``rest`` is only spoken of."""

@@ -45,7 +45,10 @@ class ProviderError(Exception):
 
     ``retryable``: sending the same request again may work (capacity, rate limit, upstream, network), provided no
     text has come. ``retry_after_s``: what the server requested, parsed and capped; None if it requested nothing.
+    ``is_loading``: the server is loading the model; the provider sends the request again until it has.
     """
+
+    is_loading = False
 
     def __init__(self, failure: Failure, retryable: bool = False, retry_after_s: float | None = None) -> None:
         super().__init__(failure.message)

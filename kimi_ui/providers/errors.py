@@ -1,8 +1,8 @@
 """What went wrong, in plain words: statuses, error bodies and exceptions of a model server → ``ProviderError``.
 
 Each failure gets a kind of ``ERROR_KINDS``, one sentence, a remedy and, where one helps, a line to copy. Nothing a
-person reads holds a key: every text passes ``scrub``. ``RULES`` is the table of what gateways are known to say; the
-first row that fits wins, and behind it the status alone decides.
+person reads holds a key: every text passes ``scrub``. ``RULES`` is the table of what servers say; the first row that
+fits decides, and its last rows look at the status alone.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ MOST_RETRY_AFTER_S = 60.0
 _KEY_LIKE = re.compile(r"\b(?:sk|cpk|gsk|rk|key|api)[-_][A-Za-z0-9_.\-]{12,}")
 _BEARER = re.compile(r"(?i)\bbearer\s+[^\s\"',}]+")
 _USERINFO = re.compile(r"(://)[^/\s@\"']+@")
+_ENDPOINT = re.compile(r"/(?:chat/completions|completions|models|responses|chat)\Z")
+_VERSION = re.compile(r"/v\d+\w*(?:/|\Z)|/openai\b|/api/paas\b")
 _GATEWAYS = (
     ("chutes.ai", "Chutes"),
     ("openrouter.ai", "OpenRouter"),
@@ -47,6 +49,7 @@ class ServerWords:
 
     name: str = ""
     path: str = "it usually ends in /v1"
+    has_path: bool = True
     remedy: str = ""
     command: str = ""
 
@@ -73,6 +76,23 @@ class Target:
             return self.server.name
         host = self.host.lower()
         return next((name for part, name in _GATEWAYS if part in host), self.host)
+
+    @property
+    def address_words(self) -> str:
+        """What to do about a base_url with nothing behind it: the corrected line where one is likely."""
+        parts = urlsplit(self.base_url)
+        origin = f"{parts.scheme}://{self.host}"
+        if not self.server.has_path:
+            if parts.path.strip("/"):
+                return f'{self.server.name}\'s address has no path: write base_url = "{origin}".'
+            return f"Check base_url ({self.server.path}) and that {self.server.name} is what runs there."
+        path = _ENDPOINT.sub("", parts.path.rstrip("/"))
+        path = re.sub(r"(/v\d+\w*)(?:/v\d+\w*)+\Z", r"\1", path)
+        if not _VERSION.search(path):
+            path += "/v1"
+        if path != parts.path.rstrip("/"):
+            return f'Most servers answer under /v1: write base_url = "{origin}{path}".'
+        return "Check base_url: most end in /v1, once, and without /chat/completions."
 
 
 def scrub(text: str, secrets: tuple[str, ...] = ()) -> str:
@@ -114,25 +134,40 @@ def _seconds_until(date: str, now: datetime | None) -> float | None:
         return None
 
 
-def words_of(body: Any) -> str:
-    """The server's own words out of any known error shape, joined: message, type, code, the upstream's raw text."""
+# Where servers put their words, best first. A dict or a list under one of them is an envelope, however deep.
+_WORD_KEYS = (
+    *("error", "detail", "message", "msg", "errors", "fault", "title"),
+    *("error_description", "error_msg", "faultstring", "status_msg", "base_resp"),  # OAuth, Baidu, Apigee, MiniMax
+    *("type", "code", "error_code", "status_code", "param", "loc", "provider_name", "raw", "metadata"),
+    "quota_reset_timestamp",
+)
+_MOST_DEPTH = 8
+
+
+def words_of(body: Any, depth: int = 0) -> str:
+    """The server's own words out of an error in any envelope: message, type, code, field, the upstream's text."""
+    return " · ".join(dict.fromkeys(_words(body, depth)))
+
+
+def _words(body: Any, depth: int) -> list[str]:
+    if depth > _MOST_DEPTH or isinstance(body, bool | None):
+        return []
     if isinstance(body, str):
-        return body.strip()
+        text = body.strip()
+        if text[:1] in ("{", "["):  # gateways hand on what their upstream said as a string
+            inner = loads(text.encode("utf-8", "replace"))
+            if inner.ok and (found := _words(inner.value, depth + 1)):
+                return found
+        return [text] if text else []
+    if isinstance(body, int | float):
+        return [str(body)] if depth else []
     if isinstance(body, list):
-        return "; ".join(filter(None, map(words_of, body[:5])))
+        if body and all(isinstance(part, str | int) for part in body) and depth:  # FastAPI's place of a field
+            return [".".join(map(str, body))]
+        return ["; ".join(filter(None, (words_of(part, depth + 1) for part in body[:5])))]
     if not isinstance(body, dict):
-        return ""
-    inner = body.get("error", body.get("detail"))
-    if isinstance(inner, dict | list):
-        return words_of(inner)
-    metadata = body.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
-    place = body.get("loc")  # FastAPI says which field it means only there
-    parts = [inner, body.get("message"), body.get("msg"), body.get("type"), body.get("code")]
-    parts += [".".join(map(str, place))] if isinstance(place, list) else []
-    parts += [metadata.get("provider_name"), metadata.get("raw"), body.get("quota_reset_timestamp")]
-    told = (str(part) for part in parts if isinstance(part, str | int) and not isinstance(part, bool))
-    return " · ".join(dict.fromkeys(filter(None, told)))
+        return []
+    return [words for key in _WORD_KEYS if key in body for words in _words(body[key], depth + 1) if words]
 
 
 def from_status(status: int, headers: Mapping[str, str], body: bytes, target: Target) -> ProviderError:
@@ -173,15 +208,19 @@ def from_payload(payload: Any, target: Target, streaming: bool = False) -> Provi
 def _by_rule(status: int, words: str, target: Target, wait_s: float | None) -> ProviderError:
     lower = words.lower()
     for rule in RULES:
-        if rule.fits(status, lower, target.gateway):
+        if found := rule.fit(status, lower, target.gateway):
             if (status, rule.kind, target.key_env) == (401, "auth", ""):
                 rule = NO_KEY_NAMED
-            return _of_rule(rule, status, words, target, wait_s)
+            return _of_rule(rule, found.groupdict(), status, words, target, wait_s)
     raise AssertionError("the last rule fits everything")
 
 
-def _of_rule(rule: ErrorRule, status: int, words: str, target: Target, wait_s: float | None) -> ProviderError:
+def _of_rule(
+    rule: ErrorRule, found: Mapping[str, str], status: int, words: str, target: Target, wait_s: float | None
+) -> ProviderError:
     names = {
+        **{name: int(text.replace(",", "")) if name == "limit" else text for name, text in found.items() if text},
+        "address": target.address_words,
         "gateway": target.gateway,
         "host": target.host,
         "model": target.model or "the model",
@@ -190,7 +229,7 @@ def _of_rule(rule: ErrorRule, status: int, words: str, target: Target, wait_s: f
     }
     message, remedy = rule.message.format(**names), rule.remedy.format(**names)
     error = _error(rule.kind, message, remedy, target, words, status or None, rule.command.format(**names))
-    error.retryable, error.retry_after_s = rule.retryable, wait_s
+    error.retryable, error.retry_after_s, error.is_loading = rule.retryable, wait_s, rule.is_loading
     return error
 
 

@@ -1,28 +1,39 @@
 """Token counts in every dialect of an OpenAI-style usage object, and llama.cpp's timings → ``Usage``.
 
-Pure. A count that cannot be true (negative, not a whole number, beyond all measure) becomes None and is named in
-``suspect``; a zero that only means "not counted" becomes None too. Nothing is estimated here.
+Pure. A count that cannot be true (negative, fractional, far too large) becomes None and is named in ``suspect``; a zero
+that only means "not counted" becomes None too. Nothing is estimated here.
 
-Where each number lies: OpenAI and most others ``completion_tokens_details.reasoning_tokens`` and
+Where each number is: OpenAI and most others ``completion_tokens_details.reasoning_tokens`` and
 ``prompt_tokens_details.cached_tokens``; SGLang top-level ``reasoning_tokens``; Moonshot top-level ``cached_tokens``;
-DeepSeek ``prompt_cache_hit_tokens``; OpenRouter ``cost`` in USD; llama.cpp ``timings`` with durations in ms.
+DeepSeek ``prompt_cache_hit_tokens``; the Responses API and Anthropic ``input_tokens`` and ``output_tokens``, the latter
+with ``cache_read_input_tokens``; OpenRouter ``cost`` in USD; llama.cpp ``timings`` with durations in ms.
+
+In a ``Usage`` the output includes the reasoning and the input what was cached. Some servers count them apart, and their
+total shows it: total = prompt + completion + reasoning (xAI, Gemini). The counts are added where the total, the
+reported part or the text that came agree on it (``Counted.reading``, ``explained``), and not otherwise.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..core.events import Usage
 
+LEAST_REST = 10  # tokens by which a total may exceed its parts without a word
 MOST_TOKENS = 100_000_000  # no context is near; larger is a fault of the counter
 
 
 class Counted(NamedTuple):
-    """``suspect`` names the fields that could not be true, empty when all is well."""
+    """``suspect`` names the fields that could not be true, empty when all is well.
+
+    ``reading`` is the flag that says which part the server counts apart: ``reasoning_apart``, ``cached_apart`` or "".
+    """
 
     usage: Usage
     suspect: str
+    reading: str = ""
 
 
 class _Fields:
@@ -61,25 +72,72 @@ class _Fields:
 
 def read_usage(usage: dict[str, Any], timings: dict[str, Any] | None = None) -> Counted:
     """The counts of a usage object; durations from ``timings`` beside it."""
-    fields = _Fields()
-    prompt_details, details = _dict(usage.get("prompt_tokens_details")), _dict(usage.get("completion_tokens_details"))
-    prompt = fields.count(usage.get("prompt_tokens"), "prompt_tokens") or None
-    output = fields.count(usage.get("completion_tokens"), "completion_tokens") or None
-    cached = _first(
-        prompt_details.get("cached_tokens"), usage.get("cached_tokens"), usage.get("prompt_cache_hit_tokens")
+    fields, reading = _Fields(), ""
+    in_details = _dict(_first(usage.get("prompt_tokens_details"), usage.get("input_tokens_details")))
+    out_details = _dict(_first(usage.get("completion_tokens_details"), usage.get("output_tokens_details")))
+    input_ = fields.count(_first(usage.get("prompt_tokens"), usage.get("input_tokens")), "prompt_tokens") or None
+    output = (
+        fields.count(_first(usage.get("completion_tokens"), usage.get("output_tokens")), "completion_tokens") or None
     )
-    reasoning = _first(details.get("reasoning_tokens"), usage.get("reasoning_tokens"))
+    cached = fields.count(
+        _first(
+            in_details.get("cached_tokens"),
+            usage.get("cached_tokens"),
+            usage.get("prompt_cache_hit_tokens"),
+            usage.get("cache_read_input_tokens"),
+        ),
+        "cached_tokens",
+    )
+    reasoning = fields.count(
+        _first(out_details.get("reasoning_tokens"), usage.get("reasoning_tokens")), "reasoning_tokens"
+    )
+    if (rest := unexplained(usage, input_, output)) and input_ and output:
+        written = usage.get("cache_creation_input_tokens")
+        written = written if type(written) is int and written > 0 else 0
+        if reasoning and abs(reasoning - rest) <= max(4, rest // 50):
+            output, reading = output + rest, "reasoning_apart"
+        elif cached and rest in (cached, cached + written):
+            input_, reading = input_ + rest, "cached_apart"
     counted = Usage(
-        input_tokens=prompt,
-        cached_input_tokens=fields.within(fields.count(cached, "cached_tokens"), prompt, "cached_tokens"),
+        input_tokens=input_,
+        cached_input_tokens=fields.within(cached, input_, "cached_tokens"),
         output_tokens=output,
-        reasoning_tokens=fields.within(fields.count(reasoning, "reasoning_tokens"), output, "reasoning_tokens"),
+        reasoning_tokens=fields.within(reasoning, output, "reasoning_tokens"),
         cost_usd=_cost(usage),
         raw={**usage, "timings": timings} if timings else usage,
     )
     if timings:
         _durations(counted, timings, fields)
-    return Counted(counted, ", ".join(fields.suspect))
+    return Counted(counted, ", ".join(fields.suspect), reading)
+
+
+def unexplained(usage: Mapping[str, Any], input_: int | None, output: int | None) -> int:
+    """By how many tokens the total of a usage object exceeds input and output, 0 if it does not or has none."""
+    total = usage.get("total_tokens")
+    if (
+        isinstance(total, bool)
+        or not isinstance(total, int)
+        or not 0 < total <= MOST_TOKENS
+        or not input_
+        or not output
+    ):
+        return 0
+    return max(0, total - input_ - output)
+
+
+def explained(usage: Usage, reasoning_chars: int, answer_chars: int) -> bool:
+    """Whether the reasoning that came is what the total holds beside prompt and completion.
+
+    So if the rest fits the reasoning and the completion fits the answer, each with a credible number of characters to a
+    token and not too far from each other. False where the server counts reasoning, and for a rest of a few tokens.
+    """
+    rest, output = unexplained(usage.raw, usage.input_tokens, usage.output_tokens), usage.output_tokens
+    if rest < LEAST_REST or not output or usage.reasoning_tokens or not reasoning_chars:
+        return False
+    of_rest, of_output = reasoning_chars / rest, answer_chars / output
+    if not 0.5 <= of_rest <= 12:
+        return False
+    return output < LEAST_REST or (0.3 <= of_output <= 12 and of_output / 5 <= of_rest <= of_output * 5)
 
 
 def read_timings(timings: dict[str, Any]) -> Counted:

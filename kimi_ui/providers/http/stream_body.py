@@ -12,14 +12,20 @@ from typing import Any
 from ...core.events import FIRST_CHUNK, Event, Finish, Flag, Meta, Phase, Usage
 from ..base import ProviderError
 from ..errors import Target, from_payload, simple
-from ..usage import Counted, implausible, merged
+from ..usage import LEAST_REST, Counted, explained, implausible, merged, unexplained
 from .text_splitter import Texts
 from .wire import MAX_LINE
 
+# The words of other servers, which gateways hand on, for the two reasons that have a meaning here.
+_REASONS = {
+    "stop": "stop_sequence end_turn eos eos_token complete completed done",  # Anthropic, TGI, Cohere
+    "length": "max_tokens max_output_tokens model_length token_limit max_length",  # Anthropic, Google, Mistral
+    "content_filter": "safety recitation blocklist prohibited_content spii sensitive refusal",  # Google, GLM, Anthropic
+    "error": "network_error",  # GLM
+}
+_SAME_AS = {word: reason for reason, words in _REASONS.items() for word in words.split()}
 # OpenRouter, OpenAI, DeepSeek; vLLM and SGLang when they shut down
 ERROR_REASONS = ("error", "content_filter", "insufficient_system_resource", "abort")
-# The second is Anthropic's and Google's; what stands before them hands it on.
-LENGTH_REASONS = ("length", "max_tokens")
 MOST_BAD = 3  # unreadable pieces that are skipped; one more and the stream is not worth reading
 
 
@@ -40,6 +46,7 @@ class StreamBody(ABC):
         self._stray = bytearray()  # lines that came before any stream began, perhaps instead of one
         self._flags: set[str] = set()
         self._usage: Usage | None = None  # as known so far, not yet an event
+        self._reading = ""  # which part the server counts apart
 
     @property
     def over(self) -> bool:
@@ -113,8 +120,8 @@ class StreamBody(ABC):
         if self.finished:
             return
         self.finished = True
-        word = reason.lower()
-        events.append(Finish("length" if word in LENGTH_REASONS else reason))
+        word = finish_word(reason)
+        events.append(Finish(word))
         if word == "content_filter" and self.texts.chars:
             self.error = simple("filtered", self._target, reason)
         elif word in ERROR_REASONS:
@@ -146,6 +153,7 @@ class StreamBody(ABC):
         """What this usage knows replaces what was known; it becomes an event at the end."""
         if counted.suspect:
             self._flag(events, "usage_suspect", counted.suspect)
+        self._reading = counted.reading or self._reading
         self._usage = merged(self._usage, counted.usage)
 
     def _last_usage(self, events: list[Event]) -> None:
@@ -154,11 +162,31 @@ class StreamBody(ABC):
         usage, texts = self._usage, self.texts
         if not usage.reasoning_tokens and texts.reasoning_chars:
             usage.reasoning_tokens = None  # 0 is no count while reasoning is there to be read
+        self._read_total(usage, events)
         events.append(usage)
         if usage.output_tokens is None and texts.chars:
             self._flag(events, "usage_suspect", "no output tokens")
         elif why := implausible(usage, texts.reasoning_chars, texts.answer_chars):
             self._flag(events, "usage_suspect", why)
+
+    def _read_total(self, usage: Usage, events: list[Event]) -> None:
+        """Say which reading of the server's counts was taken, and take the one that the text explains."""
+        rest = unexplained(usage.raw, usage.input_tokens, usage.output_tokens)
+        if self._reading == "cached_apart":
+            self._flag(events, self._reading, str(usage.input_tokens))
+        elif self._reading:
+            self._flag(events, self._reading, str(usage.output_tokens))
+        elif usage.output_tokens and explained(usage, self.texts.reasoning_chars, self.texts.answer_chars):
+            usage.output_tokens, usage.reasoning_tokens = usage.output_tokens + rest, rest
+            self._flag(events, "reasoning_apart", str(usage.output_tokens))
+        elif rest >= LEAST_REST:
+            self._flag(events, "usage_total", str(rest))
+
+
+def finish_word(reason: str) -> str:
+    """A finish reason in OpenAI's words, where it has one."""
+    word = reason.strip().lower()
+    return _SAME_AS.get(word, word)
 
 
 def meta(**fields: object) -> Meta | None:

@@ -43,6 +43,11 @@ class Texts:
         """Characters that have come, those held back included."""
         return self.reasoning_chars + self.answer_chars + self._content.n_held + self._field.n_held
 
+    @property
+    def answered(self) -> bool:
+        """Answer text has come, held back or not."""
+        return self._answered or self._content.holds_answer
+
     def reasoning(self, text: str, field: str) -> list[Event]:
         """Text of a reasoning field; ``field`` is the name it came by."""
         if self._field_name is None:

@@ -82,16 +82,19 @@ class RawLine(NamedTuple):
 
 
 class ServerEvents:
-    """Decodes an event stream by the rules of the WHATWG format, with three differences.
+    """Decodes an event stream by the rules of the WHATWG format, with four differences.
 
     An event that the end of the stream cuts off before its blank line is delivered (gateways drop it, and with it the
     finish and the usage). A line of an unknown field is reported, because gateways write raw errors into the stream.
-    Field values stay bytes: JSON is parsed from bytes, and invalid UTF-8 is the parser's to judge.
+    Where no blank line separates two events, a line of data that begins a new JSON object behind a whole one begins a
+    new event: within one document ``}`` and ``{`` never follow each other. From then on a line that is a whole object
+    is delivered at once. Field values stay bytes: JSON is parsed from bytes, whose parser judges invalid UTF-8.
     Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 
     ``last_id`` and ``retry_ms`` are the stream's last ``id:`` and ``retry:``.
 
     ``overflowed``: a line or an event grew past ``max_line`` bytes; the stream is not to be read any further.
+    ``unseparated``: events came without a blank line between them.
     """
 
     def __init__(self, max_line: int = MAX_LINE) -> None:
@@ -104,6 +107,8 @@ class ServerEvents:
         self._data: list[bytes] = []
         self._size = 0
         self._event = ""
+        self._next_event = ""  # a name that came behind the data
+        self.unseparated = False
 
     def feed(self, data: bytes) -> list[ServerEvent | RawLine]:
         """The events these bytes complete. Never raises."""
@@ -128,24 +133,33 @@ class ServerEvents:
             self._first = False
             line = line.removeprefix(BOM)
         if line.startswith(b"data:"):
-            self._add(line[6:] if line.startswith(b"data: ") else line[5:])
+            self._add(line[6:] if line.startswith(b"data: ") else line[5:], out)
         elif not line:
             self._dispatch(out)
         elif not line.startswith(b":"):
             self._field(line, out)
 
-    def _add(self, value: bytes) -> None:
+    def _add(self, value: bytes, out: list[ServerEvent | RawLine]) -> None:
+        if self._data and self._data[-1].rstrip().endswith(b"}") and value.lstrip().startswith((b"{", b"[DONE]")):
+            self.unseparated = True
+            name, self._next_event = self._next_event, ""
+            self._dispatch(out)
+            self._event = name
         self._size += len(value) + _LINE_COST
         if self._size > self.max_line:
             self.overflowed = True
         else:
             self._data.append(value)
+        if self.unseparated and not self._data[1:] and value.startswith((b"{", b"[DONE]")) and value[-1:] in b"}]":
+            self._dispatch(out)
 
     def _field(self, line: bytes, out: list[ServerEvent | RawLine]) -> None:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
-            self._add(value)
+            self._add(value, out)
+        elif name == b"event" and self._data:
+            self._next_event = value.decode("utf-8", "replace")
         elif name == b"event":
             self._event = value.decode("utf-8", "replace")
         elif name == b"id":
@@ -162,9 +176,9 @@ class ServerEvents:
     def _dispatch(self, out: list[ServerEvent | RawLine]) -> None:
         if self._data:
             data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
-            out.append(ServerEvent(data, self._event or "message"))
+            out.append(ServerEvent(data, self._next_event or self._event or "message"))
             self._data = []
-        self._size, self._event = 0, ""
+        self._size, self._event, self._next_event = 0, "", ""
 
 
 # -- JSON
@@ -196,6 +210,30 @@ def loads(data: bytes) -> Parsed:
         return Parsed(json.loads(text), mended=mended, surrogates="\\ud" in text.lower())
     except (ValueError, RecursionError):
         return Parsed(None, ok=False)
+
+
+_BETWEEN = re.compile(r"(?:\s|\\[nr]|data:|\[DONE\]|\x1e)*")
+_decode = json.JSONDecoder().raw_decode
+
+
+def objects_of(data: bytes) -> list[dict[str, Any]]:
+    """The JSON objects in bytes that are no single document: with nothing, blanks, line ends (also escaped ones) or
+    ``data:`` before and between them. Empty where anything else is there."""
+    text, place, found = data.decode("utf-8", "replace"), 0, list[dict[str, Any]]()
+    while (place := _end(_BETWEEN.match(text, place))) < len(text):
+        try:
+            value, place = _decode(text, place)
+        except (ValueError, RecursionError):
+            return []
+        if not isinstance(value, dict):
+            return []
+        found.append(value)
+    return found
+
+
+def _end(match: re.Match[str] | None) -> int:
+    assert match is not None
+    return match.end()
 
 
 class JsonLines:

@@ -50,6 +50,7 @@ PULL_SILENCE_S = 300.0
 OLLAMA_SERVER = ServerWords(
     name="Ollama",
     path="for Ollama it has no path",
+    has_path=False,
     remedy="Start Ollama (or install it from ollama.com).",
     command="ollama serve",
 )

@@ -1,10 +1,14 @@
-"""The body of an OpenAI-compatible chat answer, from bytes to events, in every dialect gateways speak.
+"""The body of an OpenAI-compatible chat answer, from bytes to events, in every dialect that gateways speak.
 
-``ChatBody`` finds out by itself what it is given, whatever its header says: an event stream, a whole JSON completion,
+``ChatBody`` finds out what it is given, whatever its header says: an event stream, lines of JSON, a whole completion,
 an error body, a web page, plain words, nothing. Reasoning is read from ``reasoning_content`` (Moonshot, DeepSeek,
 SGLang, llama.cpp), else ``reasoning`` (vLLM, OpenRouter, Ollama), else ``reasoning_details`` (OpenRouter), else from
-tags inside the content; several fields in one delta hold the same text, so only the first counts. Usage is read from
-the chunk, else from its choice (Moonshot), else from llama.cpp's ``timings``.
+templates inside the content; several fields in one delta hold the same text, so only the first counts. Usage is read
+from the chunk, else from its choice (Moonshot), else from llama.cpp's ``timings``.
+
+Text that a server sends twice is shown once: a ``message`` beside or behind the deltas holds the answer so far, and
+only what it adds counts; so does a last delta that is the whole answer again. A finish reason before any answer text
+ends nothing (some servers put one on every chunk of reasoning); the answer's own counts, or the end of the stream.
 """
 
 from __future__ import annotations
@@ -14,14 +18,18 @@ from typing import Any
 from ...core.events import READING_PROMPT, Event, Flag, Phase, Usage
 from ..base import ProviderError
 from ..errors import Target, simple
-from ..http.stream_body import StreamBody, meta, title
+from ..http.stream_body import ERROR_REASONS, StreamBody, finish_word, meta, title
 from ..http.text_splitter import Texts
-from ..http.wire import BOM, RawLine, ServerEvent, ServerEvents, loads
+from ..http.wire import BOM, RawLine, ServerEvent, ServerEvents, loads, objects_of
 from ..usage import read_timings, read_usage
 
 USAGE_STEP_TOKENS = 8  # where every chunk carries usage (Chutes), it becomes an event only this often
 _OTHER_PARTS = ("tool_calls", "function_call", "images", "audio")
 _PLAIN_KEYS = frozenset(("role", "content", "reasoning_content", "reasoning", "reasoning_details"))
+_REASONING_KEYS = ("reasoning_content", "reasoning")
+_FINISH_KEYS = ("finish_reason", "finishReason", "done_reason")
+_DONE = (b"[DONE]", b'"[DONE]"', b"[done]", b"DONE")
+LEAST_REPEATED = 16  # characters of a last delta that repeats the whole answer; a shorter one may be an echo meant so
 
 
 class ChatBody(StreamBody):
@@ -36,6 +44,8 @@ class ChatBody(StreamBody):
         self._usage_tokens = 0
         self._progress: tuple[Any, Any] = (None, None)
         self._refusal = ""
+        self._early = ""  # a finish reason that came before any answer text
+        self._came: dict[str, list[str]] = {"content": [], "reasoning": []}  # as the deltas brought it
 
     def feed(self, data: bytes) -> list[Event]:
         events: list[Event] = []
@@ -59,6 +69,15 @@ class ChatBody(StreamBody):
             self._whole_body(body, events, cut)
         if self._refusal:
             events.append(Flag("refusal", self._refusal))
+        if self._early and cut is None and (self.closing or not self.texts.answered):
+            super()._end(self._early, events)
+
+    def _end(self, reason: str, events: list[Event]) -> None:
+        word = finish_word(reason)
+        if self.texts.answered or self.finished or word in ERROR_REASONS:
+            super()._end(reason, events)
+        else:
+            self._early = self._early or word
 
     def _unfinished(self, events: list[Event]) -> ProviderError:
         if self.closing:
@@ -76,6 +95,9 @@ class ChatBody(StreamBody):
         elif start in (b"{", b"["):
             if len(self._head) > self._sse.max_line:
                 self.error = simple("too_large", self._target)
+            elif _is_chunk_line(self._head.removeprefix(BOM).lstrip()):
+                self._is_stream = True
+                return self._head
         elif start:
             self._is_stream = True
             return self._head
@@ -101,14 +123,16 @@ class ChatBody(StreamBody):
             self._raw_line(item.line, events)
             return
         data, name = item
-        if len(data) < 16 and data.strip() in (b"", b"[DONE]") and name != "error":
-            if data.strip():
+        if len(data) < 16 and name != "error" and ((word := data.strip()) in _DONE or not word):
+            if word:
                 self._start(events)
                 self.closing = True
             return
         self._start(events)
         if self.closing:
             self._flag(events, "after_done")
+        if self._sse.unseparated:
+            self._flag(events, "unseparated_events")
         value, ok, mended, surrogates = loads(data)
         if mended:
             self._flag(events, "invalid_utf8")
@@ -117,17 +141,42 @@ class ChatBody(StreamBody):
             self._failed(value if ok else data.decode("utf-8", "replace"))
         elif is_object:
             self._chunk(value, surrogates, events)
-        elif not self._glued_error(data, events):
+        elif not self._glued(data, events) and not self._glued_error(data, events):
             self._skip(data)
 
     def _raw_line(self, line: bytes, events: list[Event]) -> None:
-        """A line that is no event. Chutes writes ``{"error": …}`` so, without ``data:``; other lines mean nothing."""
+        """A line without ``data:``: a chunk all the same, an error (Chutes writes it so), or nothing."""
         parsed = loads(line)
-        if parsed.ok and isinstance(parsed.value, dict) and _is_error(parsed.value):
+        if parsed.ok and isinstance(parsed.value, dict) and self._is_raw_chunk(parsed.value):
+            self._start(events)
+            self._flag(events, "unseparated_events")
+            self._chunk(parsed.value, parsed.surrogates, events)
+        elif parsed.ok and isinstance(parsed.value, dict) and _is_error(parsed.value):
             self._failed(parsed.value)
             self._start(events)
+        elif line.strip() in _DONE and self._started:
+            self.closing = True
         else:
             self._keep(line)
+
+    def _is_raw_chunk(self, value: dict[str, Any]) -> bool:
+        """Not so a completion on one line: it is the whole body."""
+        choice = _first_choice(value.get("choices"))
+        return _is_chunk(value) and (self._started or (choice is not None and "delta" in choice))
+
+    def _glued(self, data: bytes, events: list[Event]) -> bool:
+        """Several chunks on one line, or one behind a second ``data:``."""
+        objects = objects_of(data)
+        if not any(map(_is_chunk, objects)):
+            return False
+        self._flag(events, "unseparated_events")
+        for value in objects:
+            self._chunk(value, b"\\ud" in data.lower(), events)
+            if self.over:
+                break
+        if data.rstrip().endswith(b"[DONE]"):
+            self.closing = True
+        return True
 
     def _glued_error(self, data: bytes, events: list[Event]) -> bool:
         """An event, whole or broken off, with an error written behind it on the same line."""
@@ -148,11 +197,15 @@ class ChatBody(StreamBody):
         choices = chunk.get("choices")
         choice = _first_choice(choices) if choices else None
         if choice is not None:
-            delta = choice.get("delta") or choice.get("message")
+            reason = next((word for key in _FINISH_KEYS if (word := choice.get(key)) and isinstance(word, str)), "")
+            delta, message = choice.get("delta"), choice.get("message")
             if type(delta) is dict:
-                self._delta(delta, surrogates, events)
-            reason = choice.get("finish_reason")
-            if reason and isinstance(reason, str):
+                self._delta(delta, surrogates, events, is_last=bool(reason))
+            if type(message) is dict:
+                self._message(message, surrogates, events)
+            elif "delta" not in choice and type(text := choice.get("text")) is str:  # a completion of the older kind
+                self._delta({"content": text}, surrogates, events)
+            if reason:
                 self._end(reason, events)
         usage = chunk.get("usage") or (choice is not None and choice.get("usage"))
         timings = chunk.get("timings")
@@ -160,11 +213,40 @@ class ChatBody(StreamBody):
             self._read_usage(usage, timings, events)
         if isinstance(progress := chunk.get("prompt_progress"), dict):
             self._read_progress(progress.get("processed"), progress.get("total"), events)
-        if chunk.get("error") or (choice is None and _is_error(chunk)):
+        if chunk.get("error") or _minimax_failed(chunk) or (choice is None and _is_error(chunk)):
             self._failed(chunk)
 
-    def _delta(self, delta: dict[str, Any], surrogates: bool, events: list[Event]) -> None:
-        """The text of one delta."""
+    def _message(self, message: dict[str, Any], surrogates: bool, events: list[Event]) -> None:
+        """A message is the answer so far, or all of it: what the deltas brought before counts once."""
+        rest = dict(message)
+        names = (
+            "content",
+            next((key for key in _REASONING_KEYS if type(message.get(key)) is str and message[key]), ""),
+        )
+        for part, name in zip(("content", "reasoning"), names, strict=True):
+            text, came = message.get(name), self._so_far(part)
+            if type(text) is list and came and name == "content":
+                rest.pop(name)
+            if type(text) is not str or not came:
+                continue
+            rest[name] = text[len(came) :] if text.startswith(came) else ""
+            if not text.startswith(came) and not (came.startswith(text) or text.strip() in came):
+                self._flag(events, "message_differs", str(len(text)))
+        if self._so_far("reasoning"):
+            rest.pop("reasoning_details", None)
+            for other in _REASONING_KEYS:
+                if other != names[1]:
+                    rest.pop(other, None)
+        self._delta(rest, surrogates, events)
+
+    def _so_far(self, part: str) -> str:
+        pieces = self._came[part]
+        if len(pieces) > 1:
+            pieces[:] = ["".join(pieces)]
+        return pieces[0] if pieces else ""
+
+    def _delta(self, delta: dict[str, Any], surrogates: bool, events: list[Event], is_last: bool = False) -> None:
+        """The text of one delta. ``is_last``: it comes with a finish reason."""
         texts = self.texts
         content = delta.get("content")
         name = "reasoning_content"
@@ -180,6 +262,15 @@ class ChatBody(StreamBody):
             thoughts, content = _parts_text(content)
             if thoughts and not reasoning:
                 name, reasoning = "content parts", thoughts
+        if is_last and type(content) is str and len(content) >= LEAST_REPEATED and content == self._so_far("content"):
+            self._flag(events, "repeated_answer")
+            content = ""
+        if self._early and (reasoning or content):
+            self._flag(events, "text_after_finish")
+        if reasoning:
+            self._came["reasoning"].append(reasoning)
+        if content and type(content) is str:
+            self._came["content"].append(content)
         if surrogates or texts.has_half:
             reasoning = texts.whole(reasoning, "field") if reasoning else ""
             content = texts.whole(content, "content") if content and type(content) is str else ""
@@ -236,9 +327,30 @@ def _first_choice(choices: Any) -> dict[str, Any] | None:
     return None
 
 
+def _is_chunk(value: dict[str, Any]) -> bool:
+    return type(value.get("choices")) is list
+
+
+def _is_chunk_line(body: bytes) -> bool:
+    """Whether the body begins with a line that is a whole chunk: lines of JSON, not one document."""
+    line, end, _ = body.partition(b"\n")
+    if not end or b'"delta"' not in line:
+        return False
+    value = loads(line).value
+    return type(value) is dict and _is_chunk(value)
+
+
+def _minimax_failed(value: dict[str, Any]) -> bool:
+    """MiniMax says in ``base_resp`` how it went, whatever the HTTP status; 0 is well."""
+    told = value.get("base_resp")
+    return isinstance(told, dict) and told.get("status_code") not in (0, None, "0")
+
+
 def _is_error(value: dict[str, Any]) -> bool:
     """Whether an object without choices is an error in one of the shapes servers use."""
-    if value.get("error") or value.get("object") == "error":
+    if value.get("error") or value.get("object") == "error" or value.get("success") is False or _minimax_failed(value):
+        return True
+    if not value.get("choices") and (value.get("error_code") or value.get("error_msg")):
         return True
     return "choices" not in value and (
         "detail" in value

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import re
 import threading
 import time
 from collections.abc import AsyncGenerator
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from ...core.conversation_settings import is_model_id
-from ...core.events import Event, Failure, Flag, Reporter
+from ...core.events import LOADING_MODEL, Event, Failure, Flag, Phase, Reporter
 from ...core.lane import LaneSpec, Needed, NeededUrl
 from ..base import ChatRequest, Check, Host, Message, Provider, ProviderError, Unmeasured
 from ..errors import Target, check_key, from_exception, from_payload, from_status, missing_key, scrub, simple
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 CONNECT_S = 10.0
 LIST_S = 15.0
+LOADING_S = 1.0  # between two requests while the server loads the model
+MOST_LOADING_S = 5.0  # the most of a Retry-After that is waited for then
 MOST_LIST = 8 * 1024 * 1024  # bytes of a model list
 
 _IN_VAIN = ("auth", "connect", "dns", "tls", "redirect")  # after these a second request can only fail alike
@@ -84,13 +87,29 @@ class OpenAICompatible(Provider):
         return self._events(request, Texts(), host)
 
     async def _events(self, request: ChatRequest, texts: Texts, host: Host) -> AsyncGenerator[Event, None]:
+        """The answer's events. While the server loads the model, the request is sent again until the engine's limit."""
+        while True:
+            try:
+                async with aclosing(self._answer(request, texts, host)) as events:
+                    async for event in events:
+                        yield event
+                return
+            except ProviderError as error:
+                if not error.is_loading or texts.chars:
+                    raise
+                wait_s = min(error.retry_after_s or LOADING_S, MOST_LOADING_S)
+            host.arrived(0)
+            yield Phase(LOADING_MODEL, "the server is loading the model")
+            await asyncio.sleep(wait_s)
+
+    async def _answer(self, request: ChatRequest, texts: Texts, host: Host) -> AsyncGenerator[Event, None]:
         target = self._target(request.model)
         client = await self._opened()
         async with AsyncExitStack() as stack:
             with sending_for(host):
                 response, dropped = await self._send(client, self._body(request), stack, target)
             for name in dropped:
-                yield Flag("dropped_option", name)
+                yield Flag("dropped_option", _NEWER.get(name, name))
             if response.extensions.get("reconnected"):
                 yield Flag("reconnected")
             body = ChatBody(target, response.headers.get("content-type", ""), texts)
@@ -101,23 +120,22 @@ class OpenAICompatible(Provider):
     async def _send(
         self, client: openai.AsyncOpenAI, body: dict[str, Any], stack: AsyncExitStack, target: Target
     ) -> tuple[httpx.Response, list[str]]:
-        """The response once its headers are in, and which options had to go.
+        """The response once its headers are in, and which options were left out.
 
-        One option that the server refuses by name is left out and the request sent again; the next time it is left
+        An option that the server refuses by name is left out and the request sent again; the next requests leave it
         out at once.
         """
         dropped = [name for name in sorted(self._refused) if _drop(body, name)]
-        for again in (True, False):
+        while True:
             try:
                 return await self._open(_chat(client, body, self._headers(target)), stack, target), dropped
             except ProviderError as error:
-                name = _refused_option(body, error) if again else ""
+                name = _refused_option(body, error)
                 if not name:
                     raise
                 _drop(body, name)
                 self._refused.add(name)
                 dropped.append(name)
-        raise AssertionError("unreachable")
 
     async def _open(self, call: _Managed, stack: AsyncExitStack, target: Target) -> httpx.Response:
         """Enter a request of the client; everything it may raise becomes a ``ProviderError``."""
@@ -301,16 +319,26 @@ def _name(item: Any) -> str:
 
 
 def _refused_option(body: dict[str, Any], error: ProviderError) -> str:
-    """The optional part of the request that a 400 or 422 names as the cause, empty if it names none."""
+    """The part of the request that a 400 or 422 refuses and the answer can do without; empty if there is none.
+
+    ``max_tokens`` counts where its newer name is the remedy, not where both names stand beside a number too large.
+    """
     failure = error.failure
-    if failure.http_status not in (400, 422):
+    if failure.http_status not in (400, 422) or failure.kind == "context":
         return ""
     words = failure.detail.lower()
-    if "stream_options" in body and ("stream_options" in words or "include_usage" in words):
+    if "stream_options" in body and re.search(r"stream.?options|include_usage", words):
         return "stream_options"
-    if "max_tokens" in body and "max_completion_tokens" in words:
+    if "max_tokens" in body and "max_completion_tokens" not in body and _NEWER_NAME.search(words):
         return "max_tokens"
     return ""
+
+
+_NEWER = {"max_tokens": "max_tokens (sent as max_completion_tokens)"}
+_NEWER_NAME = re.compile(
+    r"\buse\W+(?:the )?\W*max_completion_tokens|max_completion_tokens\W+(?:parameter )?instead"
+    r"|(?:unsupported|deprecated)(?s:.)*max_completion_tokens"
+)
 
 
 def _drop(body: dict[str, Any], name: str) -> bool:
