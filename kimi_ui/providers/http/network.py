@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import socket
 import ssl
 import struct
@@ -329,6 +330,7 @@ async def _addresses(host: str, port: int) -> list[Any]:
     if not 0 < port < 65536:  # glibc would take it modulo 65536
         raise socket.gaierror(socket.EAI_NONAME, f"no port {port}")
     try:
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except socket.gaierror:
+        ipaddress.ip_address(host)
+    except ValueError:
         return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
