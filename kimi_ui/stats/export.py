@@ -1,7 +1,7 @@
 """The measured attempts as files: CSV and JSON lines of the view ``attempt_metrics``, written as they are read.
 
-Every column of the view, preceded by ``left_out`` (why the figures do without this attempt, else empty). Attempts of
-blind turns that are not voted on yet are not written: they would tell which lane is which.
+Files have all columns of the view, preceded by ``left_out`` (the reason why figures exclude the attempt, or empty).
+Attempts of blind turns without a vote are omitted, because they would identify the lanes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ROWS = 500
 
 
 def csv_lines(reader: LogReader, filters: Filters) -> Iterator[str]:
-    """CSV with a header, some hundred lines at a time. Text a spreadsheet would take for a formula is made harmless."""
+    """CSV with a header, some hundred lines at a time. Escapes text that a spreadsheet reads as a formula."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     for names, rows in _batches(reader, filters):
@@ -52,5 +52,5 @@ def _batches(reader: LogReader, filters: Filters) -> Iterator[tuple[list[str], l
 
 
 def _harmless(value: object) -> object:
-    """A model's name comes from a server: as ``=HYPERLINK(…)`` it would run in a spreadsheet."""
+    """Escape formulas: a model's name from a server, like ``=HYPERLINK(…)``, would run in a spreadsheet."""
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -1,6 +1,6 @@
 """The Stats tab's filters: from the page's controls, or a link's query, to ``stats.sample.Filters``.
 
-One set of field names for both, so the figures on the page and the file behind a link are about the same attempts.
+Both use the same field names, so the page's figures and the file behind a link cover the same attempts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ INCLUDES = {"asked again": "superseded", "suspect": "suspect", "cold starts": "c
 
 @dataclass(frozen=True)
 class Form:
-    """What the controls are set to. Words that are no choice (an old link, a forged one) set no limit."""
+    """The controls' values. Values that are not choices (from an old or forged link) set no limit."""
 
     lanes: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class Form:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Form:
-        """From the controls' values; None is as good as nothing."""
+        """From the controls' values; None counts as empty."""
         fields: dict[str, Any] = {name: _words(values.get(name)) for name in SEVERAL}
         fields |= {name: str(values[name]) for name in SINGLE if values.get(name)}
         return cls(**fields)
@@ -61,13 +61,13 @@ class Form:
 
     @property
     def query(self) -> str:
-        """The form as a link's query, without what sets no limit."""
+        """The form as a link's query, without empty fields."""
         default = Form()
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return urlencode({name: value for name, value in fields.items() if value != getattr(default, name)}, doseq=True)
 
     def filters(self, owner: str | None) -> Filters:
-        """``owner`` None: everybody's attempts."""
+        """The filters; ``owner`` None: all owners."""
         shortest, longest = LENGTHS.get(self.length, (None, None))
         return Filters(
             lanes=self.lanes,

@@ -1,7 +1,7 @@
-"""Figures somebody else published of the same comparison, to be shown beside one's own and never mixed with them.
+"""Published figures of the same comparison, shown next to the measured ones but never mixed with them.
 
 From "Deep Analysis: Kimi K2 Heavy Mode vs Normal vs Qwen3-Coder:30B" (16 November 2025): means over 5 prompts, without
-intervals. How its tokens per second were counted is not said: it fits tokens / total time, so it is no decode speed.
+intervals. It does not say how tokens per second were counted; they fit tokens / total time, not the decode speed.
 """
 
 from __future__ import annotations
@@ -26,5 +26,5 @@ REPORTED = (
 
 
 def reported_value(reported: Reported, metric: str) -> float | None:
-    """The published figure that stands nearest to a metric of ours, in its unit; None if there is none."""
+    """The published figure that is closest to this metric, in its unit; None if there is none."""
     return {"e2e_ms": reported.latency_s * 1000, "decode_tps": reported.tokens_per_s}.get(metric)

@@ -1,9 +1,9 @@
-"""The attempts a statistic is about: filtered, sorted out, and as columns per series.
+"""The attempts behind a statistic: filtered, and as columns per series.
 
 Only top-level attempts that have ended (a heavy run is one). They come from ``measured``, the log's copy of the view
-``attempt_metrics``, so a figure here is the figure of the view. Attempts that would spoil a distribution are left out
-and counted by reason; each reason but one can be taken back in. Times are ms, rates tokens/s, cost USD; NaN is "not
-known".
+``attempt_metrics``, so figures equal those of the view. Attempts that would distort a distribution are excluded and
+counted by reason; each reason except one can be included again. Times are ms, rates tokens/s, cost USD; NaN means
+"unknown".
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .statistics import Floats
 
 One = TypeVar("One")
 
-MAX_DAYS = 36_500  # of a period; more would begin before the calendar
+MAX_DAYS = 36_500  # longest period; a longer one would begin before year 1
 
 NUMBERS = (
     "ttft_ms",
@@ -40,9 +40,9 @@ NUMBERS = (
 
 _ROW = np.dtype([("turn_id", object), *((name, np.float64) for name in NUMBERS)])  # read without a list of tuples
 
-NOT_KNOWN = -1e300  # for NULL while rows are read into an array: no number of ours is as low
+NOT_KNOWN = -1e300  # stands for NULL while rows are read into an array; lower than any real value
 
-# Why an attempt is left out, in the order that decides: the SQL that tells, and the words for the reader.
+# Reasons to exclude an attempt, in order of precedence: the SQL condition, and the words for the user.
 REASONS = {
     "blind": (
         "turn_id IN (SELECT turn_id FROM turns WHERE slots <> '' AND turn_id NOT IN (SELECT turn_id FROM votes))",
@@ -56,17 +56,17 @@ REASONS = {
     "suspect": ("suspect = 1", "with numbers that cannot be trusted"),
     "cold": ("cold_start = 1", "that had to load the model first"),
 }
-ATTEMPTS_A_TURN = 12  # more than a turn is likely to have: six lanes, each asked again
-ALWAYS_OUT = "blind"  # its numbers would tell which lane is which
+ATTEMPTS_A_TURN = 12  # more than a turn usually has: six lanes, each retried
+ALWAYS_OUT = "blind"  # its numbers would identify the lanes
 SHOWN = f"coalesce(reason, '') <> '{ALWAYS_OUT}'"
 
 
 @dataclass(frozen=True)
 class Filters:
-    """What to look at; an empty field sets no limit. Periods are UTC texts, lengths characters of the prompt.
+    """Selects attempts; an empty field sets no limit. Periods are UTC texts, lengths are characters of the prompt.
 
-    ``start``: "cold" or "warm"; who asks for cold starts gets them. ``owner`` None: everybody's. ``include``: reasons
-    of ``REASONS`` whose attempts are to be counted in.
+    ``start``: "cold" or "warm"; "cold" includes cold starts. ``owner`` None: all owners. ``include``: reasons of
+    ``REASONS`` whose attempts are included.
     """
 
     lanes: tuple[str, ...] = ()
@@ -82,7 +82,7 @@ class Filters:
     include: frozenset[str] = frozenset()
 
     def chosen(self) -> tuple[str, dict[str, Any]]:
-        """SQL of the rows of ``measured`` that fit, with the ``reason`` to leave each out (NULL: none); and values."""
+        """SQL for the matching rows of ``measured``, each with its ``reason`` for exclusion or NULL; and its values."""
         conditions: dict[str, tuple[str, Any]] = {
             "lanes": ("lane IN :lanes", self.lanes or None),
             "models": ("request_model IN :models", self.models or None),
@@ -107,7 +107,7 @@ class Filters:
 
 
 def since(days: float | None) -> str:
-    """``Filters.since_utc`` for the last ``days``; None: all time. Raises ``ValueError``: what a period can be."""
+    """``Filters.since_utc`` for the last ``days``; None: all time. Raises ``ValueError`` with the allowed range."""
     if days is None:
         return ""
     if not 0 < days <= MAX_DAYS:
@@ -116,7 +116,7 @@ def since(days: float | None) -> str:
 
 
 class Key(NamedTuple):
-    """What is compared: a lane as served by one model. ``stand_in_for``: the model it stood in for, else empty."""
+    """A unit of comparison: a lane with one model. ``stand_in_for``: the model it stood in for, else empty."""
 
     lane: str
     model: str
@@ -127,9 +127,9 @@ class Key(NamedTuple):
 class Series:
     """The attempts of one key, oldest first. ``turns`` are hashes of their turn ids, for pairing.
 
-    ``label`` is what its lane was called last, ``name`` what no other series of the sample is called.
-    ``usd`` is over all attempts, those left out of the distributions too; ``n_unpriced`` of them wrote text at a price
-    nobody knows, ``n_estimated`` were priced by an estimate.
+    ``label`` is the newest label of its lane, ``name`` a name that is unique in the sample. ``usd`` is the cost of all
+    attempts, including those excluded from distributions; ``n_unpriced`` of them have text but no known price,
+    ``n_estimated`` have an estimated cost.
     """
 
     key: Key
@@ -149,13 +149,13 @@ class Series:
 
     @property
     def n_censored(self) -> int:
-        """Attempts that were cut: their first-token times count, their totals are unknown."""
+        """Attempts that were cut off: their first-token times count, their totals are unknown."""
         return sum(n for status, n in self.statuses.items() if status in CENSORED)
 
 
 @dataclass
 class Sample:
-    """All series: lanes as the newest turns have them side by side, a lane's newest model first.
+    """All series: lanes in the order of the newest turns, a lane's newest model first.
 
     ``excluded``: counts by reason.
     """
@@ -180,7 +180,7 @@ class Sample:
 
 
 def state(reader: LogReader) -> tuple[Any, ...]:
-    """Changes whenever a sample might: attempts measured or deleted, votes. Some ms over 100,000 attempts."""
+    """A value that changes with every measured or deleted attempt and every vote. Some ms for 100,000 attempts."""
     query = """
         SELECT count(*), max(number), (SELECT count(*) FROM votes), (SELECT count(*) FROM turns) FROM measured
     """
@@ -189,7 +189,7 @@ def state(reader: LogReader) -> tuple[Any, ...]:
 
 
 def load(reader: LogReader, filters: Filters | None = None) -> Sample:
-    """The attempts that fit. Raises ``LogUnreadable``."""
+    """The matching attempts. Raises ``LogUnreadable``."""
     chosen, values = (filters or Filters()).chosen()
     with reader.snapshot() as log:
         sample = _counted(log, chosen, values)
@@ -207,7 +207,7 @@ def load(reader: LogReader, filters: Filters | None = None) -> Sample:
 
 
 def _counted(log: Rows, chosen: str, values: dict[str, Any]) -> Sample:
-    """The series with their counts and costs, without their numbers."""
+    """The series with their counts and costs, without their values."""
     query = f"""
         SELECT lane, request_model, stand_in_for, reason, status, count(*), coalesce(sum(cost_usd), 0.0),
                count(*) FILTER (WHERE cost_usd IS NULL AND output_tokens IS NOT NULL),
@@ -250,7 +250,7 @@ _TELLS: tuple[Callable[[Key], str], ...] = (
 
 
 def told_apart(names: Mapping[One, str], *tells: Callable[[One], str]) -> dict[One, str]:
-    """The names, those that several have with what tells them apart: by the first of ``tells`` that does."""
+    """The names; duplicates get a suffix from the first of ``tells`` that makes them unique."""
     found = dict(names)
     for tell in tells:
         alike: dict[str, set[str]] = {}
@@ -261,7 +261,7 @@ def told_apart(names: Mapping[One, str], *tells: Callable[[One], str]) -> dict[O
 
 
 def lane_order(log: Rows) -> list[str]:
-    """Lanes as the newest turns have them side by side."""
+    """Lane ids in the order of the newest turns."""
     query = """
         WITH newest AS (SELECT turn_id, started_at_utc FROM turns ORDER BY started_at_utc DESC, turn_id LIMIT 20)
         SELECT l.lane FROM newest n JOIN turn_lanes l ON l.turn_id = n.turn_id
@@ -271,7 +271,7 @@ def lane_order(log: Rows) -> list[str]:
 
 
 def lane_labels(log: Rows, condition: str = "TRUE", **values: Any) -> dict[str, str]:
-    """What each measured lane was called last, told apart; in the order in which they were measured last."""
+    """Each measured lane's newest label, made unique, in the order of their newest attempts."""
     query = f"""
         SELECT lane, label FROM measured
         WHERE number IN (SELECT max(number) FROM measured WHERE {condition} GROUP BY lane) ORDER BY number
@@ -282,7 +282,7 @@ def lane_labels(log: Rows, condition: str = "TRUE", **values: Any) -> dict[str, 
 class Point(NamedTuple):
     """One attempt as a dot in a plot. Numbers are None where they are not known.
 
-    ``is_readable``: its turn is the viewer's to open.
+    ``is_readable``: the viewer may open its turn.
     """
 
     turn_id: str
@@ -295,7 +295,7 @@ class Point(NamedTuple):
     decode_tps: float | None
     cost_usd: float | None
     output_tokens: int | None
-    left_out: str | None  # why the figures do without it
+    left_out: str | None  # the reason why figures exclude it
     is_readable: bool
 
 
@@ -306,7 +306,7 @@ _POINT = """
 
 
 def points(reader: LogReader, filters: Filters | None = None, viewer: str = "", limit: int = 2000) -> list[Point]:
-    """The newest attempts that fit and are not left out, oldest first. ``viewer``: the owner who may open theirs."""
+    """The newest matching, not excluded attempts, oldest first. ``viewer``: the owner who looks at them."""
     chosen, values = (filters or Filters()).chosen()
     query = f"""
         SELECT {_POINT} FROM ({chosen}) AS chosen WHERE reason IS NULL
@@ -320,9 +320,9 @@ def _point(row: Sequence[Any], viewer: str) -> Point:
 
 
 class TurnRow(NamedTuple):
-    """A turn with its attempts, oldest first, those left out of the figures too.
+    """A turn with its attempts, oldest first, including those excluded from figures.
 
-    ``prompt`` is one line of text; None if it is not the viewer's to read.
+    ``prompt`` is one line of text; None if the viewer may not read it.
     """
 
     turn_id: str
@@ -332,7 +332,7 @@ class TurnRow(NamedTuple):
 
 
 def turns(reader: LogReader, filters: Filters | None = None, viewer: str = "", limit: int = 20) -> list[TurnRow]:
-    """The newest turns that have attempts that fit. ``viewer``: the owner whose prompts may be shown."""
+    """The newest turns with matching attempts. ``viewer``: the owner whose prompts may be shown."""
     chosen, values = (filters or Filters()).chosen()
     seen = f"FROM ({chosen}) AS chosen WHERE {SHOWN}"
     with reader.snapshot() as log:
@@ -355,7 +355,7 @@ def turns(reader: LogReader, filters: Filters | None = None, viewer: str = "", l
 
 
 def cost_by_day(reader: LogReader, filters: Filters | None = None) -> list[tuple[str, Key, float]]:
-    """``(UTC day, series, USD)`` over all attempts that fit, those left out of distributions too."""
+    """``(UTC day, series, USD)`` over all matching attempts, including those excluded from distributions."""
     chosen, values = (filters or Filters()).chosen()
     query = f"""
         SELECT substr(started_at_utc, 1, 10), lane, request_model, stand_in_for, sum(cost_usd)
@@ -365,7 +365,7 @@ def cost_by_day(reader: LogReader, filters: Filters | None = None) -> list[tuple
 
 
 class Choices(NamedTuple):
-    """What the filters can be set to, as ``(shown, value)``."""
+    """The choices of the filters, as ``(label, value)``."""
 
     lanes: list[tuple[str, str]]
     models: list[tuple[str, str]]

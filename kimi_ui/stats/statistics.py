@@ -1,8 +1,8 @@
-"""The statistics of this project, each with its interval and the number it rests on. NumPy only, nothing about lanes.
+"""Statistics, each with its confidence interval and sample size. Uses NumPy only and knows nothing of lanes.
 
-A figure without an interval is not given where one can be had: medians carry an order-statistic interval, those of
-paired differences too, proportions Wilson's. High percentiles are given only where a 95 % upper bound for them exists
-in the sample. Nothing is drawn at random: the same data give the same numbers.
+Medians and medians of paired differences have an order-statistic interval, proportions Wilson's interval. A high
+percentile is given only if the sample contains a 95 % upper bound for it. Nothing is random: the same data give the
+same numbers.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _median_rank(n: int) -> int:
 
 
 def enough_for(p: float) -> int:
-    """The smallest n with a 95 % upper bound for the p-quantile in the sample: p**n ≤ 5 % (p95: 59, p99: 299)."""
+    """The smallest n whose sample contains a 95 % upper bound for the p-quantile: p**n ≤ 5 % (p95: 59, p99: 299)."""
     return math.ceil(math.log(1 - CONFIDENCE) / math.log(p))
 
 
@@ -112,7 +112,7 @@ def wilson(successes: int, n: int) -> Interval:
 def paired_difference(first: Floats, second: Floats) -> Difference:
     """The median of ``second − first`` over pairs where both are known, with its order-statistic interval.
 
-    That interval never covers less than it says; a percentile bootstrap covered 87 % at 7 pairs.
+    Its coverage is never below the nominal one; a percentile bootstrap covered 87 % at 7 pairs.
     """
     return Difference(*median(second - first))
 

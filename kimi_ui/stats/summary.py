@@ -1,7 +1,7 @@
-"""A sample in numbers and sentences: per series, paired by prompt, and what was left out.
+"""A sample in numbers and sentences: per series, paired by prompt, and the excluded attempts.
 
-Every number carries its n, and its interval where one can be had. Comparisons are paired by prompt (the same turn, two
-lanes), because prompts differ more than lanes do. Sentences say what the data show, not what one would like to read.
+Every number has its n and, if possible, its interval. Comparisons are paired by prompt (two lanes of one turn), because
+prompts differ more than lanes do. Sentences claim only what the data show.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .statistics import Difference, Estimate, enough_for, known, median, paired_
 
 
 class Metric(NamedTuple):
-    """A measured quantity: its column, its name for people, its unit, and by how much to divide for that unit."""
+    """A measured quantity: its column, display name, unit, and the divisor for that unit."""
 
     column: str
     name: str
@@ -75,10 +75,10 @@ class Comparison(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Where the time of a series' finished attempts goes, mean ms per part over ``n`` of them.
+    """Mean ms per part of a series' finished attempts, over ``n`` of them.
 
-    ``wait`` is from the response headers (or the load's end) to the first token; a part that is not told apart by the
-    server (``connect``, ``load``) is 0 and lies in the next one.
+    ``wait`` is from the response headers (or the load's end) to the first token. A part that the server does not report
+    separately (``connect``, ``load``) is 0 and included in the next one.
     """
 
     name: str
@@ -115,7 +115,7 @@ def comparisons(sample: Sample, metric: Metric) -> list[Comparison]:
 
 
 def not_compared(sample: Sample, metric: Metric) -> str:
-    """Why there is no comparison of a metric: what is not known of whom."""
+    """Why a metric has no comparison: which series lack which values."""
     unknown = [series for series in sample.series if not len(known(series.numbers[metric.column]))]
     if len(unknown) == len(sample.series):
         said = f"No {metric.name.lower()} is known here, so there is nothing to draw."
@@ -126,7 +126,7 @@ def not_compared(sample: Sample, metric: Metric) -> str:
 
 
 def _why_unknown(series: Series, metric: Metric) -> str:
-    """What is missing for a metric that no attempt of a series has."""
+    """The reason why no attempt of a series has a value of the metric."""
     if not series.n:
         return "no attempt that counts"
     if metric.column == "cost_usd":
@@ -170,7 +170,7 @@ def splits(sample: Sample) -> list[Split]:
 
 
 def left_out(sample: Sample) -> str:
-    """What is not in the figures, in one sentence; empty if nothing is left out."""
+    """The excluded attempts in one sentence; empty if none are excluded."""
     parts = [
         f"{sample.excluded[reason]:,} {words}" for reason, (_, words) in REASONS.items() if sample.excluded[reason]
     ]
@@ -178,7 +178,7 @@ def left_out(sample: Sample) -> str:
 
 
 def figures(line: Line) -> list[str]:
-    """A cell of the table: the median, its interval, its high percentiles or that there are too few values for them."""
+    """A cell of the table: the median, its interval, and its high percentiles or a note that n is too small."""
     n, value, interval = line.estimate
     if value is None:
         return ["–"]
@@ -195,7 +195,7 @@ def figures(line: Line) -> list[str]:
 
 
 def not_enough(line: Line) -> str:
-    """Which high percentile is not given and why, in words; empty if both are."""
+    """Which high percentile is missing and why, in words; empty if none is."""
     missing = next((p for p, tail in ((0.95, line.p95), (0.99, line.p99)) if tail is None), None)
     if missing is None:
         return ""
@@ -209,14 +209,14 @@ def counted(series: Series) -> list[str]:
 
 
 def served_by(series: Series) -> str:
-    """What stands behind the series' name; empty if that says it."""
+    """The model behind the series' name; empty if the name says it."""
     if series.key.stand_in_for:
         return f"stands in for {series.key.stand_in_for}"
     return "" if series.key.model in series.name else series.key.model
 
 
 def total(series: Series) -> list[str]:
-    """What all attempts of a series cost, and what of it is estimated or not known."""
+    """The cost of all attempts of a series, and how many are estimated or unknown."""
     notes = [f"{series.n_estimated:,} estimated"] if series.n_estimated else []
     if series.n_unpriced:
         notes.append(f"{series.n_unpriced:,} without a price")
@@ -226,7 +226,7 @@ def total(series: Series) -> list[str]:
 
 
 def bare(value: float, metric: Metric) -> str:
-    """A number in the metric's unit, without it: two or three digits that tell something."""
+    """A number in the metric's unit, without the unit, with two or three significant digits."""
     size = abs(value / metric.scale)
     if size == 0:
         return "0"

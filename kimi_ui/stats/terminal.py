@@ -1,4 +1,4 @@
-"""The summary for a terminal: one table of series, the paired comparisons as sentences, what was left out."""
+"""The summary for a terminal: a table of series, the paired comparisons as sentences, the excluded attempts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INTERVALS = "Medians with 95 % intervals; differences are paired by prompt."
 
 
 class Report:
-    """A sample as something rich can print. ``filtered``: other attempts than these may have been measured."""
+    """A sample as a Rich renderable. ``filtered``: filters may have excluded other attempts."""
 
     def __init__(self, sample: Sample, filtered: bool = False) -> None:
         self._sample = sample
@@ -42,7 +42,7 @@ class Report:
             yield Text(out, style="dim")
 
     def _tables(self, fits: Callable[[Table], bool]) -> list[Table]:
-        """One table; where it is too wide a column per series, in as many tables as that takes: no figure is cut."""
+        """One table; if it is too wide, several tables with a column per series, so that no figure is cut."""
         heads, *series = self._cells()
         tables = [_table([heads, *series])]
         for size in range(len(series), 0, -1):
@@ -72,6 +72,6 @@ def _table(rows: Iterable[Iterable[Text]]) -> Table:
 
 
 def _cell(texts: list[str]) -> Text:
-    """The first text, the others fainter below it."""
+    """The first text, with the others dimmed below it."""
     first, *others = texts
     return Text(first).append("".join(f"\n{text}" for text in others if text), style="dim")

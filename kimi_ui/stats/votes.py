@@ -1,7 +1,7 @@
-"""Votes as statistics: how often a lane was called the best, and lane against lane, each with Wilson's interval.
+"""Vote statistics: how often a lane was voted best, and lane against lane, each with Wilson's interval.
 
-Blind votes and open ones are kept apart: a name or a pace one knows sways the verdict. The views ``vote_outcomes`` and
-``pair_outcomes`` define what a vote says: one for a lane says nothing of two others between themselves.
+Blind and open votes are counted separately, because known names and speeds influence the verdict. The views
+``vote_outcomes`` and ``pair_outcomes`` define the meaning of a vote: a vote for one lane does not rank two others.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Counts = dict[tuple[Any, ...], int]  # by blind, lane (other lane) and outcome
 
 
 class LaneVotes(NamedTuple):
-    """A lane over the votes it took part in. ``share``: voted best, of all of them, ties and all-bad included."""
+    """A lane's votes. ``share``: how often it was voted best, of all its votes, including ties and all-bad."""
 
     lane: str
     name: str
@@ -31,7 +31,7 @@ class LaneVotes(NamedTuple):
 
 
 class PairVotes(NamedTuple):
-    """One lane against another. ``share``: of the votes that name one of the two; None (with ``interval``) for none."""
+    """One lane against another. ``share``: wins among the votes for one of the two; None without such votes."""
 
     lane: str
     other: str
@@ -46,12 +46,12 @@ class PairVotes(NamedTuple):
 
     @property
     def shown(self) -> bool:
-        """The interval excludes one half, so the votes show a preference."""
+        """True if the interval excludes one half, so that the votes show a preference."""
         return self.interval is not None and not self.interval.low <= 0.5 <= self.interval.high
 
 
 class Votes(NamedTuple):
-    """``n_turns`` turns with a vote; lanes and pairs, blind ones first, in the order of their labels."""
+    """``n_turns`` turns with a vote; lanes and pairs, blind ones first, ordered by label."""
 
     n_turns: int
     lanes: list[LaneVotes]
@@ -59,7 +59,7 @@ class Votes(NamedTuple):
 
 
 def votes(reader: LogReader, filters: Filters | None = None) -> Votes:
-    """The votes on the turns that fit. Raises ``LogUnreadable``."""
+    """The votes on matching turns. Raises ``LogUnreadable``."""
     chosen, values = (filters or Filters()).chosen()
     of_them = f"WHERE turn_id IN (SELECT turn_id FROM ({chosen}) AS chosen)"
     per_lane = f"SELECT blind, lane, outcome, count(*) FROM vote_outcomes {of_them} GROUP BY blind, lane, outcome"
@@ -99,7 +99,7 @@ def _pair(counts: Counts, blind: bool, lane: str, other: str, labels: dict[str, 
 
 
 def sentence(pair: PairVotes) -> str:
-    """What the votes say of two lanes, with how much they can say."""
+    """The votes on two lanes in one sentence, with the interval."""
     ties = f"; {pair.ties} {'tie' if pair.ties == 1 else 'ties'}" if pair.ties else ""
     if pair.share is None or pair.interval is None:
         return f"{pair.name} and {pair.other_name}: no vote for either of them{ties}."
