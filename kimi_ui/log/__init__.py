@@ -1,1 +1,1 @@
-"""The log: SQLite, written by one thread. Everything that happened is here, and nothing else is the truth of it."""
+"""The log: an SQLite database, written by one thread. It is the only record of past turns."""

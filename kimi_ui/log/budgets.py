@@ -1,4 +1,4 @@
-"""People's budgets in the log: one row for every change, the newest of a person counts."""
+"""Users' budgets in the log: one row per change; a user's newest row counts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .reader import LogReader
 from .records import Op
 from .writer import LogWriter
 
-REMEMBERED = 1000  # budgets set lately: their rows may still be on their way into the log
+REMEMBERED = 1000  # recently set budgets, whose rows may not be written yet
 
 
 class BudgetLog:
@@ -22,7 +22,7 @@ class BudgetLog:
         self._set: dict[str, Budget] = {}
 
     def of(self, owner: str) -> Budget:
-        """A person's budget; no limits where none was set. Reads the log, so it may block."""
+        """A user's budget, without limits if none is set. Reads the log, so it may block."""
         if owner in self._set:
             return self._set[owner]
         query = "SELECT day_usd, conversation_usd FROM budgets WHERE owner = :owner ORDER BY number DESC LIMIT 1"
@@ -30,7 +30,7 @@ class BudgetLog:
         return Budget(*rows[0]) if rows else Budget()
 
     def keep(self, owner: str, budget: Budget) -> None:
-        """Set it, from any thread."""
+        """Set a user's budget. Any thread may call this."""
         self._set[owner] = budget
         if len(self._set) > REMEMBERED:
             del self._set[next(iter(self._set))]

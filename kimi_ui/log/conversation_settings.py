@@ -1,7 +1,7 @@
-"""Settings of conversations in the log: one row for every change, the newest counts.
+"""Settings of conversations in the log: one row per change; the newest counts.
 
-Changes are added, never overwritten, so the log tells what was set when; they go with their conversation when that is
-deleted. What was just set is known at once, also before the writer's thread has written it.
+Rows are never overwritten, so the log keeps the history of settings. They are deleted with their conversation. New
+settings apply at once, even before the writer's thread has written them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .reader import LogReader
 from .records import Op, clean, to_json
 from .writer import LogWriter
 
-REMEMBERED = 500  # conversations whose settings were changed or read lately
+REMEMBERED = 500  # conversations whose settings were recently changed or read
 
 
 class SettingsLog:
@@ -28,16 +28,16 @@ class SettingsLog:
         self._writer = writer
         self._reader = reader
         self._known: OrderedDict[str, ConversationSettings] = OrderedDict()
-        self._lock = threading.Lock()  # over ``_known``, which every thread of the server uses
+        self._lock = threading.Lock()  # guards ``_known``, which all threads of the server use
 
     def of(self, conversation_id: str) -> ConversationSettings:
-        """The settings of a conversation, as configured where nothing was set. Reads the log, so it may block."""
+        """The settings of a conversation; defaults if none are set. Reads the log, so it may block."""
         with self._lock:
             known = self._known.get(conversation_id)
         return known or self._remember(conversation_id, self._read(conversation_id), is_new=False)
 
     def keep(self, conversation_id: str, settings: ConversationSettings) -> None:
-        """Set them, from any thread."""
+        """Set a conversation's settings. Any thread may call this."""
         self._remember(conversation_id, settings, is_new=True)
         row = {
             "change_id": uuid.uuid4().hex,
@@ -48,7 +48,7 @@ class SettingsLog:
         self._writer.write([Op("conversation_settings", row)])
 
     def _remember(self, conversation_id: str, settings: ConversationSettings, is_new: bool) -> ConversationSettings:
-        """The settings to go by: what was read is older than what has been set since."""
+        """Cache settings and return the valid ones: settings from the log do not replace newer ones."""
         with self._lock:
             if not is_new:
                 settings = self._known.get(conversation_id, settings)
@@ -64,4 +64,4 @@ class SettingsLog:
         try:
             return read(orjson.loads(rows[0][0])) if rows else ConversationSettings()
         except (ValueError, SettingsError):
-            return ConversationSettings()  # written by another version: nothing of it can be used
+            return ConversationSettings()  # written by another version and unreadable

@@ -1,10 +1,10 @@
-"""A person's conversations: their list, the one last written to first, and renaming and deleting one.
+"""A user's conversations: the list, most recently used first, renaming and deleting.
 
-Keyset paging: a page goes on after the cursor of the last head of the page before, so deep pages cost no more than the
-first and nothing is shown twice when a conversation is begun meanwhile. Benchmark runs are not conversations.
+Keyset paging: a page continues after the cursor of the previous page's last head, so deep pages cost no more than the
+first, and a new conversation does not shift the pages. Benchmark runs are not conversations.
 
-Turns that other conversations share (an edited prompt makes such a fork) outlive a deleted conversation and belong to
-the fork from then on. What the deleted turns had cost was spent all the same: of that one sum a day is kept.
+Turns that a deleted conversation shares with forks (made by editing a prompt) are kept and then belong to the fork. The
+cost of deleted turns is kept as one sum per day.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ PAGE = 40
 
 
 class ConversationGone(Exception):
-    """There is no such conversation, or it is not this owner's."""
+    """The conversation does not exist or belongs to another owner."""
 
 
 class ConversationHead(NamedTuple):
-    """A conversation in the list. ``n_turns`` counts those it shares with the one it was forked from.
+    """A conversation in the list. ``n_turns`` includes turns shared with the conversation it was forked from.
 
-    ``n_lanes`` is of its newest turn, ``last_at_utc`` when that was sent.
+    ``n_lanes`` and ``last_at_utc`` are the newest turn's number of lanes and time.
     """
 
     conversation_id: str
@@ -51,7 +51,7 @@ def list_conversations(
     reader: LogReader, owner: str, *, before: tuple[str, str] | None = None, limit: int = PAGE
 ) -> list[ConversationHead]:
     """The owner's conversations after ``before``, at most ``limit``."""
-    # The newest turn of each conversation stands for it, read from the index of the owner's turns by time.
+    # Each conversation is found by its newest turn, through the index of the owner's turns by time.
     query = f"""
         SELECT {_HEAD}
         FROM turns t JOIN conversations c ON c.conversation_id = t.conversation_id
@@ -66,7 +66,7 @@ def list_conversations(
 
 
 def head_of(reader: LogReader, conversation_id: str) -> ConversationHead | None:
-    """One conversation as the list shows it; None if there is none (any more)."""
+    """One conversation as in the list; None if it does not exist."""
     query = f"""
         SELECT {_HEAD} FROM conversations c JOIN turns t ON t.conversation_id = c.conversation_id
         WHERE c.conversation_id = :id ORDER BY t.started_at_utc DESC, t.turn_id DESC LIMIT 1
@@ -76,14 +76,14 @@ def head_of(reader: LogReader, conversation_id: str) -> ConversationHead | None:
 
 
 def rename_conversation(log: Transaction, conversation_id: str, owner: str, title: str) -> set[str]:
-    """Another title; nothing is deleted. Raises ``ConversationGone``."""
+    """Set the title. Returns no deleted ids. Raises ``ConversationGone``."""
     _origin(log, conversation_id, owner)
     log.execute("UPDATE conversations SET title = :title WHERE conversation_id = :id", title=title, id=conversation_id)
     return set()
 
 
 def delete_conversation(log: Transaction, conversation_id: str, owner: str) -> set[str]:
-    """Delete its rows; the ids of the conversation and the turns that are gone. Raises ``ConversationGone``."""
+    """Delete a conversation's rows; return its id and the ids of deleted turns. Raises ``ConversationGone``."""
     origin = _origin(log, conversation_id, owner)
     forks = """
         SELECT conversation_id, forked_at FROM conversations WHERE forked_from = :id
@@ -98,7 +98,7 @@ def delete_conversation(log: Transaction, conversation_id: str, owner: str) -> s
 
 
 def _origin(log: Rows, conversation_id: str, owner: str) -> tuple[str, int]:
-    """Where the conversation was forked from. Raises ``ConversationGone`` if it is not there or not the owner's."""
+    """The conversation's origin and fork point. Raises ``ConversationGone`` if it is missing or not the owner's."""
     query = "SELECT forked_from, forked_at FROM conversations WHERE conversation_id = :id AND owner = :owner"
     for forked_from, forked_at in log.rows(query, id=conversation_id, owner=owner):
         return forked_from, forked_at
@@ -106,7 +106,7 @@ def _origin(log: Rows, conversation_id: str, owner: str) -> tuple[str, int]:
 
 
 def _pass_on(log: Transaction, gone: str, origin: tuple[str, int], heir: tuple[str, int]) -> None:
-    """Give the turns that forks share to the fork that shares most of them; the other forks are its forks now."""
+    """Move shared turns to the fork that shares most of them; the other forks become forks of that one."""
     forked_from, forked_at = origin
     heir_id, shared = heir
     turns = "UPDATE turns SET conversation_id = :heir WHERE conversation_id = :gone AND seq < :shared"

@@ -1,8 +1,8 @@
-"""What answers have cost, on a day and in conversations, and how long a model's answers are (the basis of estimates).
+"""The cost of answers, per day and per conversation, and the typical length of a model's answers (for estimates).
 
-Top-level answers only, heavy's with all its children. Read from ``measured``, so it takes no longer in a big log: a day
-of 4,000 attempts among 100,000 takes 3 ms, by the view itself 25. An answer counts on the day its request left, in UTC.
-What a deleted conversation had cost was spent all the same: of that the sum of each day is kept, and nothing else.
+Only top-level answers; heavy's include all children. Reading ``measured`` keeps this fast in a big log: a day of 4,000
+attempts among 100,000 takes 3 ms, with the view itself 25 ms. An answer counts on the UTC day its request was sent. Of
+deleted conversations only the cost per day is kept.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from ..core.estimate import Typical
 from .reader import LogReader
 from .store import Transaction
 
-RECENT = 21  # answers of a model that its typical lengths are taken from
-FEWEST = 3  # with fewer, nothing is said
+RECENT = 21  # number of a model's newest answers that determine its typical lengths
+FEWEST = 3  # with fewer answers there is no typical length
 
 _SUMS = """
     coalesce(sum(m.cost_usd), 0.0), count(*) FILTER (WHERE m.cost_usd IS NULL AND m.output_tokens IS NOT NULL),
     count(*) FILTER (WHERE m.cost_source = 'estimate')
-"""  # as in ``Spent``; an attempt that wrote nothing and has no price cost nothing anybody knows of
+"""  # the fields of ``Spent``; attempts with neither output nor a price count as zero
 
 
 def spent_on_day(reader: LogReader, owner: str, day_utc: str) -> Spent:
-    """What the owner's answers of a day (``2026-11-21``) have cost, those deleted since included."""
+    """The cost of the owner's answers on a day (``2026-11-21``), including deleted ones."""
     query = f"""
         SELECT {_SUMS} FROM measured m
         WHERE m.owner = :owner AND m.started_at_utc >= :day AND m.started_at_utc < :next_day
@@ -39,7 +39,7 @@ def spent_on_day(reader: LogReader, owner: str, day_utc: str) -> Spent:
 
 
 def spent_on(reader: LogReader, conversations: Iterable[str]) -> Spent:
-    """What all answers of these conversations together have cost."""
+    """The total cost of all answers in these conversations."""
     query = f"""
         SELECT {_SUMS} FROM turns t JOIN measured m ON m.turn_id = t.turn_id WHERE t.conversation_id IN :conversations
     """
@@ -48,7 +48,7 @@ def spent_on(reader: LogReader, conversations: Iterable[str]) -> Spent:
 
 
 def keep_what_was_spent(log: Transaction, conversation_id: str) -> None:
-    """Before a conversation is deleted: keep what it cost, by owner and day."""
+    """Store a conversation's cost by owner and day, before it is deleted."""
     statement = f"""
         INSERT INTO spent_deleted (owner, day_utc, usd, n_unknown, n_estimated)
         SELECT m.owner, substr(m.started_at_utc, 1, 10) AS day, {_SUMS}
@@ -60,7 +60,7 @@ def keep_what_was_spent(log: Transaction, conversation_id: str) -> None:
 
 
 def typical(reader: LogReader, model: str) -> Typical | None:
-    """Median tokens of the model's recent whole answers; None with too few of them.
+    """Median tokens of the model's recent complete answers; None if there are too few.
 
     Heavy's trajectories count like single answers: they are the same request to the same model.
     """

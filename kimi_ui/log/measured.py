@@ -1,10 +1,10 @@
-"""``measured``: what statistics read, a copy of those columns of ``attempt_metrics`` made when an attempt ends.
+"""The table ``measured``: columns of ``attempt_metrics`` copied when an attempt ends, read by the statistics.
 
-The view is the definition; this is its cache. Over 100,000 attempts the view takes 0.9 s of CPU and reads every
-attempt's page; the copy takes 0.2 s. It holds the top-level attempts that have ended. It is never migrated: when the
-views or these columns change, it is dropped and made again (``sqlite.schema``).
+The view is the definition, and this table is its cache: for 100,000 attempts the view takes 0.9 s of CPU and reads
+every attempt's page; the copy takes 0.2 s. It contains the top-level attempts that have ended. It is never migrated:
+when the views or these columns change, it is dropped and rebuilt (``sqlite.schema``).
 
-To let statistics read one more column of ``attempt_metrics``, add it to ``COLUMNS``.
+To let statistics read another column of ``attempt_metrics``, add it to ``COLUMNS``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _OF_TURN = ("owner", "kind", "prompt_chars")
 
 
 def measure() -> str:
-    """SQL that copies every attempt it is about; end it with further conditions on ``m``, the attempt."""
+    """SQL that copies attempts. The caller appends further conditions on ``m``, the attempt."""
     source = ", ".join(f"t.{name}" if name in _OF_TURN else f"m.{name}" for name in COLUMNS)
     return f"""INSERT INTO measured ({", ".join(COLUMNS)})
     SELECT {source} FROM attempt_metrics m JOIN turns t ON t.turn_id = m.turn_id

@@ -1,6 +1,6 @@
-"""LogReader: everything that is read from the log. Any thread may call it.
+"""LogReader: all queries on the log. Any thread may call it.
 
-A reader holds nothing between calls. Where there is no log yet, there is nothing to read: empty answers.
+A reader keeps no state between calls. Without a log, results are empty.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ID_BATCH = 500  # ids per query, below a database's limit on parameters
 
 
 class TurnHead(NamedTuple):
-    """A turn in a list. ``cursor`` goes on after this turn."""
+    """A turn in a list. ``cursor`` is where the next page begins."""
 
     turn_id: str
     conversation_id: str
@@ -56,22 +56,22 @@ class LogReader:
             return list(log.rows(sql, **values))
 
     def is_log(self) -> bool:
-        """Whether what is there is a log, or may become one. Raises ``LogError``."""
+        """Whether the file is a log or may become one. Raises ``LogError``."""
         return self.source.is_log()
 
     def is_older(self) -> bool:
-        """Whether an older version wrote it and it was not brought up to date since. Raises ``LogUnreadable``."""
+        """Whether an older version wrote the log and it is not migrated yet. Raises ``LogUnreadable``."""
         return self.source.is_older()
 
     def copy(self, target: Path, owner: str | None = None) -> None:
-        """A copy of the log as one SQLite file, of one owner's conversations where given; it may be in use meanwhile.
+        """Copy the log to one SQLite file, only one owner's conversations if given. The log may be in use meanwhile.
 
         ``target`` must not exist. Raises ``LogUnreadable``.
         """
         self.source.copy(target, owner)
 
     def turn(self, turn_id: str) -> TurnLog | None:
-        """A turn as it was, closed; None if there is no such turn. Attempts that are still open are there so far."""
+        """A turn, closed; None if there is no such turn. Open attempts have their entries so far."""
         with self.snapshot() as log:
             row = next(log.records(f"{_TURNS} WHERE t.turn_id = :turn_id", turn_id=turn_id), None)
             return None if row is None else _turn(log, row)
@@ -79,7 +79,7 @@ class LogReader:
     def turns(
         self, owner: str | None = None, *, before: tuple[str, str] | None = None, limit: int = PAGE
     ) -> list[TurnHead]:
-        """Turns, newest first, of one owner where given; ``before``: the cursor of the last one of the page before."""
+        """Turns, newest first, only of ``owner`` if given; ``before``: the cursor of the previous page's last turn."""
         conditions = ["TRUE"]
         if owner is not None:
             conditions.append("owner = :owner")
@@ -93,9 +93,9 @@ class LogReader:
         return [TurnHead(*row) for row in self.rows(query, owner=owner, at=at, turn_id=turn_id, limit=limit)]
 
     def conversation(self, conversation_id: str, with_entries: bool = True) -> list[TurnLog]:
-        """All turns of a conversation in order, the turns a fork shares with its origin first.
+        """All turns of a conversation in order, including those that a fork shares with its origin.
 
-        ``with_entries`` False: what was asked and of whom, without what came of it (a list of turns needs no more).
+        ``with_entries`` False: turns have no entries, which a list of turns does not need.
         """
         query = f"{_TURNS} WHERE t.conversation_id = :id AND t.seq < :before ORDER BY t.seq"
         with self.snapshot() as log:
@@ -106,7 +106,7 @@ class LogReader:
             return turns
 
     def owner_of(self, conversation_id: str) -> str | None:
-        """Whose conversation it is; None if there is no such conversation."""
+        """The conversation's owner; None if there is no such conversation."""
         rows = self.rows("SELECT owner FROM conversations WHERE conversation_id = :id", id=conversation_id)
         return rows[0][0] if rows else None
 
@@ -116,7 +116,7 @@ class LogReader:
         return [seq for (seq,) in self.rows(query, id=conversation_id)]
 
     def history(self, conversation_id: str, lane: str) -> list[Exchange]:
-        """What a lane was asked and answered, in order: of each turn its last ended attempt that has an answer."""
+        """A lane's prompts and answers, in order: of each turn the last ended attempt that has an answer."""
         query = """
             SELECT t.seq, t.prompt, a.answer, a.reasoning
             FROM turns t JOIN attempts a ON a.turn_id = t.turn_id
@@ -132,7 +132,7 @@ class LogReader:
         return [exchanges[seq] for seq in sorted(exchanges)]
 
     def forks(self, conversation_id: str) -> list[Fork]:
-        """All conversations of the tree this one belongs to by edited prompts, in the order they were begun."""
+        """All conversations connected to this one by forks, in the order of their creation."""
         query = """
             WITH RECURSIVE
                 above (id) AS (SELECT CAST(:id AS TEXT)
@@ -145,7 +145,7 @@ class LogReader:
         return [Fork(*row) for row in self.rows(query, id=conversation_id)]
 
     def attempt_metrics(self, attempt_ids: Iterable[str]) -> list[dict[str, Any]]:
-        """Rows of the view ``attempt_metrics``, in the order of the ids; ids without a row are left out."""
+        """Rows of the view ``attempt_metrics``, in the order of the ids; ids without a row are omitted."""
         ids = list(dict.fromkeys(attempt_ids))
         query = "SELECT * FROM attempt_metrics WHERE attempt_id IN :ids"
         found: dict[str, dict[str, Any]] = {}
@@ -163,7 +163,7 @@ _TURNS = """
 
 
 def _lineage(log: Rows, conversation_id: str) -> list[tuple[str, int]]:
-    """The conversation and those it was forked from: ``(id, its turns before this number belong to it)``."""
+    """The conversation and its origins, as ``(id, limit)``: turns of ``id`` before number ``limit`` belong to it."""
     query = "SELECT forked_from, forked_at FROM conversations WHERE conversation_id = :id"
     lineage: list[tuple[str, int]] = []
     before = 2**62
@@ -177,7 +177,7 @@ def _lineage(log: Rows, conversation_id: str) -> list[tuple[str, int]]:
 
 
 def _turn(log: Rows, row: dict[str, Any], with_entries: bool = True) -> TurnLog:
-    """A stored turn, read back into the class it was made in. Only a fork's first turn says that it is one."""
+    """A stored turn as a ``TurnLog``. Only a fork's first turn has ``forked_from``."""
     forks = row["forked_from"] if row["seq"] == row["first_seq"] else ""
     return TurnLog(
         turn_id=row["turn_id"],
@@ -207,7 +207,7 @@ class _Stream(NamedTuple):
 
 
 def _entries(log: Rows, turn_id: str) -> list[Entry]:
-    """The turn's entries: each attempt's in their order, the attempts merged by time since the click."""
+    """The turn's entries: each attempt's in order, and attempts merged by time since the click."""
     streams: dict[tuple[str, str | None], _Stream] = {}
     last_tries: dict[str, tuple[str, str]] = {}
     attempts = """
@@ -225,18 +225,18 @@ def _entries(log: Rows, turn_id: str) -> list[Entry]:
     for lane, attempt_id, payload in log.rows(segments, turn_id=turn_id):
         stream = streams.setdefault((lane, attempt_id), _Stream(0, "open", []))
         for t_ns, event in whole_events(payload):
-            # Stamps of one attempt never run backwards; should they, its order matters more than the time.
+            # Keep an attempt's order even if its stamps run backwards.
             at_ns = max(stream.sent_ns + t_ns, stream.items[-1][0] if stream.items else 0)
             stream.items.append((at_ns, Entry(lane, attempt_id or "", t_ns, event)))
     for (lane, attempt_id), stream in streams.items():
         last_ns, last = stream.items[-1] if stream.items else (0, None)
         if last is not None and stream.status != "open" and not isinstance(last.event, End | Promoted):
-            # Its process died: the end was written by the sweep, not by the stream.
+            # Its process died, so the next start's sweep set its status, and there is no End event.
             stream.items.append((last_ns, Entry(lane, attempt_id or "", last.t_ns, End(stream.status))))
     for key in last_tries.values():
         last_ns, last = streams[key].items[-1]
         if isinstance(last.event, End) and last.event.retry_in_s is not None:
-            # Nor will the try come that it announced when its process died.
+            # The announced retry never came, because its process died.
             streams[key].items[-1] = (last_ns, last._replace(event=replace(last.event, retry_in_s=None)))
     numbered = ([(at_ns, i, entry) for at_ns, entry in stream.items] for i, stream in enumerate(streams.values()))
     return [entry for _, _, entry in heapq.merge(*numbered, key=lambda item: item[:2])]

@@ -1,7 +1,7 @@
-"""What is written to the log: turns, attempts and events as rows, and events as bytes.
+"""The log's records: turns, attempts and events as rows, and events as bytes.
 
-An ``Op`` is one write: a row to insert, an attempt's row to update while it is open, or to promote. Ops are idempotent
-(a row that is there already stays as it is), so a batch may be repeated after a failure, from memory or the spill file.
+An ``Op`` is one write: it inserts a row, or updates an attempt's row while it is open, or promotes it. Ops are
+idempotent (an existing row stays unchanged), so a batch may be repeated after a failure, from memory or the spill file.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ MAX_SQL_INTEGER = 2**63 - 1
 
 
 class Op(NamedTuple):
-    """One write. ``table`` is a table to insert ``row`` into, or what is done to the attempt that ``row`` names:
-    ``update attempts`` while it is open, or ``promote`` once it has ended without an answer.
+    """One write. ``table`` is the table to insert ``row`` into, or an operation on the attempt that ``row`` names:
+    ``update attempts`` while it is open, or ``promote`` after it ended without an answer.
     """
 
     table: str
@@ -36,7 +36,7 @@ class Op(NamedTuple):
 
     @property
     def sql(self) -> str:
-        """The statement, with named parameters. Raises ``ValueError`` for names that are none (a damaged spill)."""
+        """The statement, with named parameters. Raises ``ValueError`` for invalid names (a damaged spill)."""
         if not all(name.isidentifier() for name in (*self.row, self.table.removeprefix("update "))):
             raise ValueError(f"not a write of this log: {self.table}")
         if self.table == "promote":
@@ -49,7 +49,7 @@ class Op(NamedTuple):
 
 
 def clean(text: str) -> str:
-    """Text that SQLite and UTF-8 can hold: a lone surrogate becomes U+FFFD."""
+    """Text that SQLite and UTF-8 can store: lone surrogates become U+FFFD."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -62,7 +62,7 @@ def _op(table: str, row: dict[str, Any]) -> Op:
 
 
 def _storable(value: Any) -> Any:
-    """A value as SQLite takes it: clean text, integers of at most 64 bits (an absurd count stays an absurd count)."""
+    """A value that SQLite accepts: clean text, and integers limited to 64 bits."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, int):
@@ -71,10 +71,10 @@ def _storable(value: Any) -> Any:
 
 
 def to_json(value: Any) -> str:
-    """JSON of a value that came from outside: whatever JSON has no form for is written as text."""
+    """JSON of an external value; anything that JSON cannot represent is written as text."""
     try:
         return orjson.dumps(value, default=str).decode()
-    except TypeError:  # lone surrogates, integers beyond 64 bits, keys that are no strings
+    except TypeError:  # lone surrogates, integers beyond 64 bits, keys that are not strings
         return orjson.dumps(_plain(value)).decode()
 
 
@@ -87,7 +87,7 @@ def _plain(value: Any) -> Any:
 
 
 def conversation_op(turn: TurnLog) -> Op:
-    """The conversation a turn begins, if it does."""
+    """The row of a conversation, for its first turn."""
     return _op(
         "conversations",
         {
@@ -121,7 +121,7 @@ def turn_op(turn: TurnLog) -> Op:
 
 
 def read_lanes(lanes: str) -> tuple[LaneInfo, ...]:
-    """The inverse of what ``turn_op`` does to the lanes; fields of other versions are left out."""
+    """Lanes from the column written by ``turn_op``; fields of other versions are ignored."""
     known = LaneInfo.__dataclass_fields__
     return tuple(
         LaneInfo(**{name: value for name, value in lane.items() if name in known}) for lane in orjson.loads(lanes)
@@ -129,9 +129,9 @@ def read_lanes(lanes: str) -> tuple[LaneInfo, ...]:
 
 
 def attempt_op(attempt: Attempt, boot_id: str) -> Op:
-    """The row of an attempt that is about to be sent."""
+    """The row of an attempt before it is sent."""
     row = asdict(attempt)
-    del row["tokenizer"]  # a path of this machine is nobody else's business
+    del row["tokenizer"]  # a path of this machine must not reach the log
     row["params"] = to_json(row["params"])
     price = row.pop("price") or (None, None, None, None)
     row |= dict(zip(("price_input", "price_cached_input", "price_output", "price_as_of"), price, strict=True))
@@ -148,13 +148,13 @@ def read_attempt(row: dict[str, Any]) -> Attempt:
 
 
 def sent_op(attempt: Attempt) -> Op:
-    """The moment the request left, known only after the row had to exist."""
+    """Updates the time of sending, which is not known when the row is inserted."""
     names = ("attempt_id", "sent_ns", "started_at_utc")
     return _op("update attempts", {name: getattr(attempt, name) for name in names})
 
 
 def events_op(turn_id: str, lane: str, attempt_id: str | None, seq: int, items: list[tuple[int, Event]]) -> Op:
-    """One segment of an attempt's events (of a lane's preparation, without an attempt)."""
+    """One segment of an attempt's events; without an attempt, of a lane's preparation."""
     return _op(
         "events",
         {
@@ -169,7 +169,7 @@ def events_op(turn_id: str, lane: str, attempt_id: str | None, seq: int, items: 
 
 
 def pack(items: Iterable[tuple[int, Event]]) -> bytes:
-    """Events as one compressed block, a JSON line each. Halves of a surrogate pair stay as they came: they may meet."""
+    """Events as one compressed block of JSON lines. Keeps lone surrogates, since two may join to a pair later."""
     return zlib.compress(b"\n".join(_line(t_ns, event) for t_ns, event in items))
 
 
@@ -177,12 +177,12 @@ def _line(t_ns: int, event: Event) -> bytes:
     item = encode(t_ns, event)
     try:
         return orjson.dumps(item, default=str)
-    except TypeError:  # what UTF-8 or 64 bits cannot hold, the standard library writes with escapes
+    except TypeError:  # lone surrogates and big integers, which the standard library can write
         return json.dumps(item, default=str).encode()
 
 
 def whole_events(payload: bytes) -> Iterator[tuple[int, Event]]:
-    """The inverse of ``pack``. From the first event that cannot be read on (damage, another version) none is given."""
+    """The inverse of ``pack``. Stops at the first event that cannot be read (damaged, or of another version)."""
     try:
         for line in zlib.decompress(payload).split(b"\n"):
             try:
@@ -195,14 +195,14 @@ def whole_events(payload: bytes) -> Iterator[tuple[int, Event]]:
 
 
 def promote_op(attempt_id: str) -> Op:
-    """The attempt's reasoning stands as its answer from now on (see ``core.events.Promoted``)."""
+    """Makes the attempt's reasoning its answer (see ``core.events.Promoted``)."""
     return _op("promote", {"attempt_id": attempt_id})
 
 
 def final_op(attempt_id: str, fold: AttemptFold, tokenizer: str = "", status: str | None = None) -> Op:
-    """The one update that ends an attempt's row. ``status`` overrides the fold's for an attempt that was cut off.
+    """The update that completes an attempt's row. ``status`` overrides the fold's for an attempt that was cut off.
 
-    Counts the text with the lane's vocabulary, which takes a few ms for a long answer.
+    Counts tokens with the lane's vocabulary, which takes a few ms for a long answer.
     """
     usage, failure, end, has_text = fold.usage, fold.failure, fold.end, fold.n_chunks > 0
     tokens = counter(tokenizer)

@@ -1,4 +1,4 @@
-"""Rows that could not be written, as JSON lines in a file: what the database did not take is never lost."""
+"""The spill file: rows that could not be written to the database, as JSON lines, so that none is lost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BATCH_OPS = 500
 
 
 def append_ops(path: Path, ops: Iterable[Op]) -> None:
-    """Write ops as JSON lines and wait until they are on the disk. Raises ``OSError``: then none is written."""
+    """Append ops as JSON lines and fsync. Raises ``OSError``; nothing is appended then."""
     lines = []
     for op in ops:
         row = dict(op.row)
@@ -31,14 +31,14 @@ def append_ops(path: Path, ops: Iterable[Op]) -> None:
             data = data[os.write(descriptor, data) :]
         os.fsync(descriptor)
     except OSError:
-        os.ftruncate(descriptor, size)  # half a line would spoil the next one
+        os.ftruncate(descriptor, size)  # a partial line would damage the next one
         raise
     finally:
         os.close(descriptor)
 
 
 def read_ops(path: Path) -> Iterator[Op]:
-    """The ops of a spill file; a last line that was cut off by the end of the process is left out."""
+    """The ops of a spill file; an incomplete last line is ignored."""
     with path.open("rb") as lines:
         for line in lines:
             try:
@@ -52,7 +52,7 @@ def read_ops(path: Path) -> Iterator[Op]:
 
 
 def replay(path: Path, write: Callable[[list[Op]], None]) -> None:
-    """Write what a spill file holds, then remove it. Raises ``OSError`` and what ``write`` raises: the file stays."""
+    """Write a spill file's ops and remove it. If this raises (``OSError`` or from ``write``), the file stays."""
     ops = read_ops(path)
     while batch := list(islice(ops, BATCH_OPS)):
         write(batch)

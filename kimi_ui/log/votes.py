@@ -1,8 +1,8 @@
-"""Votes in the log: one row for every verdict, the last of a turn counts; and which turns were sent blind.
+"""Votes in the log: one row per verdict; a turn's last one counts. Also the slots of blind turns.
 
-Every verdict is kept, since one that was changed after the names were known is another thing than the blind one before
-it. Votes go with their turn when that is deleted. What follows from them are the views ``vote_outcomes`` and
-``pair_outcomes``, and their counts ``lane_votes`` and ``vote_pairs``.
+All verdicts are kept, because a verdict changed after the names were revealed differs from the blind one before it.
+Votes are deleted with their turn. The views ``vote_outcomes`` and ``pair_outcomes`` derive results from them, and
+``lane_votes`` and ``vote_pairs`` count these.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def vote_op(turn_id: str, vote: Vote) -> Op:
 
 
 def last_vote(log: Rows, turn_id: str) -> Vote | None:
-    """The verdict that counts; None if there was none."""
+    """The turn's last verdict; None if there is none."""
     query = "SELECT * FROM votes WHERE turn_id = :turn_id ORDER BY number DESC LIMIT 1"
     row = next(log.records(query, turn_id=turn_id), None)
     if row is None:
@@ -48,5 +48,5 @@ def last_vote(log: Rows, turn_id: str) -> Vote | None:
 
 
 def read_slots(slots: str) -> tuple[str, ...]:
-    """A blind turn's lanes in the order they are shown, from the column of ``turns``."""
+    """A blind turn's lanes in display order, from the column ``slots`` of ``turns``."""
     return tuple(orjson.loads(slots)) if slots else ()

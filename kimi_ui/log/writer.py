@@ -1,13 +1,13 @@
-"""LogWriter: the one thread that writes the log.
+"""LogWriter: the only thread that writes the log.
 
-The engine asks for a row before a request leaves (``open_turn``, ``open_attempt``: durable when the future resolves)
-and hands over each turn once (``follow``); the thread then tails the turn's entries by itself and appends them at most
-half a second apart, so that a killed process loses no more than that. When an attempt ends, one update completes it.
+Rows of turns and attempts are written before a request is sent (``open_turn``, ``open_attempt``: durable when the
+future resolves). ``follow`` registers a turn once; the thread then appends its entries at most half a second apart, so
+that a killed process loses no more than that. When an attempt ends, one update completes its row.
 
-A database that cannot be written stops nothing: what should have been written goes to a spill file beside it (fsynced)
-and is written when the database takes writes again, at the latest at the next start. ``problem`` is the sentence for
-the page while that is so. If the file is removed or replaced meanwhile, a new one is begun there, and the turns that
-run are written to it from their beginning. Streaming never waits for this thread longer than for one open row.
+A database that cannot be written stops nothing: the rows go to a spill file next to it (fsynced) and are written when
+the database works again, at the latest at the next start. ``problem`` is the sentence for the page until then. If the
+file is removed or replaced, a new log is created, and running turns are written to it from their beginning. A stream
+never waits for this thread longer than for one open row.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from .store import CannotWrite, LogError, LogReplaced, Store, Transaction
 log = logging.getLogger(__name__)
 
 CHECKPOINT_S = 0.5
-ERASE_PAUSE_S = 0.02  # between steps of overwriting deleted text: whatever waits is written first
-ERASE_AT_END_S = 2.0  # of closing; what is left then is done at the next start
-LOOK_S = 0.1  # while turns run: how often to see whether an attempt has ended, whose row is then completed at once
+ERASE_PAUSE_S = 0.02  # between steps of overwriting deleted text, so that pending writes come first
+ERASE_AT_END_S = 2.0  # limit while closing; the next start does the rest
+LOOK_S = 0.1  # while turns run: interval of looking for ended attempts, whose rows are completed at once
 RETRY_S = 2.0  # between tries to write to a database that failed
 CLOSED = "the log is closed"
-SLICE_ENTRIES = 2000  # entries encoded per transaction: bounded work, and the engine gets the interpreter in between
+SLICE_ENTRIES = 2000  # entries per transaction, a limit so that the engine gets the GIL in between
 
 
 @dataclass
 class _Followed:
-    """A turn being tailed: how far, how far it was looked through for ends, and the folds of its open attempts."""
+    """A followed turn: how far it is written, how far it was searched for ends, the folds of open attempts."""
 
     turn: TurnLog
     index: int
@@ -61,7 +61,7 @@ class _Followed:
         return [conversation_op(self.turn), turn_op(self.turn)]
 
     def restart(self) -> None:
-        """Write it from its beginning."""
+        """Write the turn again from its beginning."""
         self.index = self.seen = 0
         self.folds.clear()
         self.tokenizers.clear()
@@ -69,19 +69,19 @@ class _Followed:
 
 @dataclass
 class _Job:
-    """Something to write now. Without ops: everything followed so far; ``change``: what is not a row to add."""
+    """A write to do now. Without ops: all followed entries so far; ``change``: a change other than new rows."""
 
     future: Future[None]
     ops: list[Op] = field(default_factory=list)
     checkpoint: bool = False
     stop: bool = False
-    change: Callable[[Transaction], set[str]] | None = None  # returns the ids of what it deleted
+    change: Callable[[Transaction], set[str]] | None = None  # returns the deleted ids
 
 
 class LogWriter:
-    """Writes the log at ``path``. ``start`` raises ``LogError``; nothing else raises for a database that fails.
+    """Writes the log at ``path``. Only ``start`` raises ``LogError`` for a failing database.
 
-    ``begins_anew`` False: a damaged or newer log is left where it is, and ``start`` raises ``LogUnusable``.
+    ``begins_anew`` False: a damaged or newer log is not replaced, and ``start`` raises ``LogUnusable``.
     """
 
     def __init__(self, path: str | Path, begins_anew: bool = True) -> None:
@@ -92,31 +92,31 @@ class LogWriter:
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._opened: Future[None] = Future()
         self._in_hand: list[_Job] = []
-        self._gate = threading.Lock()  # over ``_closed``: what is put after it would wait for ever
+        self._gate = threading.Lock()  # guards ``_closed``; a job queued after it would wait forever
         self._closed = False
         self._followed: dict[str, _Followed] = {}
-        self._failing = ""  # why the database cannot be written; empty while it can
-        self._unspilled: list[Op] = []  # what neither the database nor the spill file took
-        self._told = ""  # the problem that the terminal has been told of
+        self._failing = ""  # why the database cannot be written, or empty
+        self._unspilled: list[Op] = []  # ops that neither the database nor the spill file accepted
+        self._told = ""  # the problem last logged to the terminal
         self._retry_at = 0.0
-        self._gone: set[str] = set()  # ids of deleted conversations and their turns: nothing is written to them again
-        self._erase_at = 0.0  # when the next step of overwriting deleted text is due; one looks at the start, too
+        self._gone: set[str] = set()  # ids of deleted conversations and turns, whose rows are no longer written
+        self._erase_at = 0.0  # time of the next step of overwriting deleted text; the first is at the start
 
     @property
     def problem(self) -> str:
-        """One sentence for the page if the log is not as it should be, else empty."""
+        """A sentence for the page about a problem of the log, else empty."""
         if not self._failing:
             return self._store.notice
         kept = "in memory only" if self._unspilled else f"in {self._store.spill.name}"
         return f"The log cannot be written ({self._failing}). Nothing is lost: turns are kept {kept} until it can."
 
     def start(self) -> None:
-        """Open the log: migrate it, take up what earlier processes left. Raises ``LogError``."""
+        """Open the log, migrate it, and complete the rows of dead processes. Raises ``LogError``."""
         self._thread.start()
         self._opened.result()
 
     def close(self) -> None:
-        """Write everything that has happened, then end. Further calls fail; closing twice is harmless."""
+        """Write everything so far, then end the thread. Further calls fail; closing twice is harmless."""
         with self._gate:
             if self._closed:
                 return
@@ -130,41 +130,41 @@ class LogWriter:
         return self._submit(_Job(Future(), [conversation_op(turn), turn_op(turn)]))
 
     def open_attempt(self, attempt: Attempt) -> Future[None]:
-        """The attempt's row, ``open``. The future resolves when it is durable; then the request may leave."""
+        """The attempt's row, ``open``. The future resolves when it is durable; then the request may be sent."""
         return self._submit(_Job(Future(), [self._attempt_op(attempt)]))
 
     def follow(self, turn: TurnLog) -> None:
-        """Write the turn's entries from here on as they come, until it is closed. Its row must be open."""
+        """Write the turn's entries as they come, until it is closed. Its row must exist."""
         followed = _Followed(turn, len(turn.entries))
         if self._store.was_replaced:
-            self._submit(_Job(Future(), followed.rows))  # they may have gone with the file
+            self._submit(_Job(Future(), followed.rows))  # they may have been lost with the file
         self._jobs.put(followed)
 
     def write(self, ops: Iterable[Op]) -> Future[None]:
-        """Rows that belong to no turn in flight; resolves when they are durable."""
+        """Write rows that belong to no running turn; resolves when they are durable."""
         return self._submit(_Job(Future(), list(ops)))
 
     def rename_conversation(self, conversation_id: str, owner: str, title: str) -> Future[None]:
-        """Another title. The future raises ``ConversationGone``, or ``LogError`` while the log cannot be written."""
+        """Set the title. The future raises ``ConversationGone``, or ``LogError`` while the log cannot be written."""
         change = partial(rename_conversation, conversation_id=conversation_id, owner=owner, title=title)
         return self._submit(_Job(Future(), change=change))
 
     def delete_conversation(self, conversation_id: str, owner: str) -> Future[None]:
-        """Delete its turns and all that belongs to them; its running turns must have been stopped.
+        """Delete a conversation with its turns, which must not be running.
 
-        When the future resolves nothing of it can be read; the store overwrites its bytes in the moments after.
-        The future raises as ``rename_conversation`` does.
+        When the future resolves, none of it can be read; the store then overwrites its bytes. The future raises as
+        ``rename_conversation`` does.
         """
 
         change = partial(delete_conversation, conversation_id=conversation_id, owner=owner)
         return self._submit(_Job(Future(), checkpoint=True, change=change))
 
     def flush(self) -> Future[None]:
-        """Write everything that has happened so far; resolves when it is durable."""
+        """Write all entries so far; resolves when they are durable."""
         return self._submit(_Job(Future(), checkpoint=True))
 
     def _submit(self, job: _Job) -> Future[None]:
-        job.future.set_running_or_notify_cancel()  # from here on it is written, whether somebody waits or not
+        job.future.set_running_or_notify_cancel()  # cannot be cancelled from here on
         with self._gate:
             if not self._closed:
                 self._jobs.put(job)
@@ -174,16 +174,16 @@ class LogWriter:
 
     def _attempt_op(self, attempt: Attempt) -> Op:
         op = attempt_op(attempt, self.boot_id)
-        if not attempt.started_at_utc:  # known exactly once it is sent; until then the time of writing
+        if not attempt.started_at_utc:  # exact when it is sent; until then the time of writing
             op.row["started_at_utc"] = datetime.now(UTC).isoformat(timespec="milliseconds")
         return op
 
-    # What follows runs on the writer's thread.
+    # All methods below run on the writer's thread.
 
     def _run(self) -> None:
         try:
             self._store.open()
-            counter()  # load the vocabulary now: later it would hold up streams
+            counter()  # load the vocabulary now, since later it would delay streams
         except BaseException as error:
             self._opened.set_exception(error)
             return
@@ -193,28 +193,28 @@ class LogWriter:
         finally:
             with self._gate:
                 self._closed = True
-            for job in [*self._in_hand, *self._take_jobs(0)]:  # whatever ended this thread: nobody waits for it
+            for job in [*self._in_hand, *self._take_jobs(0)]:  # no caller may wait for a dead thread
                 if not job.future.done():
                     job.future.set_exception(RuntimeError(CLOSED))
             self._store.close()
 
     def _serve(self) -> None:
-        """Take jobs as they come, and follow turns in between, until told to stop."""
+        """Process jobs as they come and follow turns in between, until ``close``."""
         due = time.monotonic() + CHECKPOINT_S
         while True:
             wait_s = max(0.0, min(due, self._erase_at) - time.monotonic())
             jobs = self._in_hand = self._take_jobs(min(wait_s, LOOK_S) if self._followed else wait_s)
             checkpoint = time.monotonic() >= due or any(job.checkpoint for job in jobs) or self._has_ended()
             if stopping := any(job.stop for job in jobs):
-                self._retry_at = 0.0  # a last try to write what the database did not take
+                self._retry_at = 0.0  # a last try to write what the database refused
             try:
                 if ops := [op for job in jobs for op in job.ops]:
-                    self._write(ops)  # first: a request waits for it
+                    self._write(ops)  # first, because a request waits for it
                 if checkpoint:
                     self._checkpoint()
                     due = time.monotonic() + CHECKPOINT_S
             except Exception:
-                log.exception("the log writer failed inside")
+                log.exception("the log writer had an internal error")
                 due = time.monotonic() + CHECKPOINT_S
             for job in jobs:
                 self._finish(job)
@@ -239,7 +239,7 @@ class LogWriter:
                 self._gone |= deleted
                 self._erase_at = 0.0
         except CannotWrite as error:
-            if not isinstance(error, LogReplaced):  # the next write looks after that
+            if not isinstance(error, LogReplaced):  # the next write handles that
                 self._fail(error)
             job.future.set_exception(LogError(f"The log cannot be written ({error}).", "Try again once it can."))
         except Exception as error:
@@ -248,7 +248,7 @@ class LogWriter:
             job.future.set_result(None)
 
     def _erase(self) -> None:
-        """One step of overwriting deleted text; ``_erase_at`` says when to take the next."""
+        """Do one step of overwriting deleted text and set ``_erase_at``."""
         try:
             done = self._store.erase_step()
             self._erase_at = math.inf if done else time.monotonic() + ERASE_PAUSE_S
@@ -256,7 +256,7 @@ class LogWriter:
             self._erase_at = time.monotonic() + RETRY_S
 
     def _take_jobs(self, wait_s: float) -> list[_Job]:
-        """All jobs that wait, at least one unless ``wait_s`` passes first. Turns to follow are taken note of."""
+        """All queued jobs; waits up to ``wait_s`` for the first. Registers turns to follow."""
         jobs: list[_Job] = []
         try:
             item = self._jobs.get(timeout=wait_s)
@@ -270,7 +270,7 @@ class LogWriter:
             return jobs
 
     def _has_ended(self) -> bool:
-        """True if an attempt of a followed turn has ended since this was last asked."""
+        """True if an attempt of a followed turn has ended since the last call."""
         ended = False
         for followed in self._followed.values():
             new = followed.turn.entries[max(followed.seen, followed.index) :]
@@ -279,21 +279,21 @@ class LogWriter:
         return ended
 
     def _checkpoint(self) -> None:
-        """Write the new entries of every followed turn; let go of turns that are closed and drained."""
+        """Write the new entries of every followed turn; drop turns that are closed and completely written."""
         if self._failing and time.monotonic() >= self._retry_at:
             self._recover()
         for followed in list(self._followed.values()):
             if self._gone and not self._gone.isdisjoint((followed.turn.turn_id, followed.turn.conversation_id)):
                 del self._followed[followed.turn.turn_id]
                 continue
-            closed = followed.turn.closed  # before looking at the entries: after it nothing is appended
+            closed = followed.turn.closed  # read before the entries: none is appended after it is set
             while ops := self._new_ops(followed):
                 self._write(ops)
             if closed and followed.index == len(followed.turn.entries):
                 del self._followed[followed.turn.turn_id]
 
     def _new_ops(self, followed: _Followed) -> list[Op]:
-        """What the next slice of a turn's entries amounts to; empty when there is nothing new."""
+        """The ops for the next slice of a turn's entries; empty if there are no new ones."""
         turn, start = followed.turn, followed.index
         entries = turn.entries[start : start + SLICE_ENTRIES]
         followed.index += len(entries)
@@ -318,7 +318,7 @@ class LogWriter:
         return [self._attempt_op(attempt), sent_op(attempt)]
 
     def _fold(self, followed: _Followed, entry: Entry) -> list[Op]:
-        """Apply an entry to its attempt; the final update if it was the last, or what a person made of it then."""
+        """Apply an entry to its attempt; return the final update after ``End``, or a promotion."""
         if isinstance(entry.event, Promoted):
             return [promote_op(entry.attempt_id)]
         fold = followed.folds.get(entry.attempt_id)
@@ -331,7 +331,7 @@ class LogWriter:
         return [final_op(entry.attempt_id, fold, followed.tokenizers.pop(entry.attempt_id))]
 
     def _write(self, ops: list[Op]) -> None:
-        """To the database, else to the spill file, else keep them here."""
+        """Write ops to the database, else to the spill file, else keep them in memory."""
         if self._gone:
             ops = [op for op in ops if not self._is_gone(op)]
         if not self._failing:
@@ -365,7 +365,7 @@ class LogWriter:
         self._retry_at = time.monotonic() + RETRY_S
 
     def _recover(self) -> bool:
-        """Try the database again; if it takes writes, give it what it missed. True if it does."""
+        """Try the database again; if it works, write what it missed. True if it works."""
         try:
             self._store.reconnect()
             if self._store.spill.exists():
@@ -381,7 +381,7 @@ class LogWriter:
         return True
 
     def _begin_again(self) -> list[Op]:
-        """The rows of what runs, whose events are written from their beginning from here on: the file has gone."""
+        """The rows of all running turns, to write them again from their beginning after the file was lost."""
         for followed in self._followed.values():
             followed.restart()
         rows = [op for followed in self._followed.values() for op in followed.rows]
