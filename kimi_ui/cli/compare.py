@@ -124,6 +124,7 @@ def as_row(fold: TurnFold, lane: str, metrics: Mapping[str, Mapping[str, Any]]) 
         "answer": state.answer,
         "reasoning": state.reasoning,
         "error": printable(sentence_of(state.failure)) if state.failure else None,
+        "error_detail": printable(state.failure.detail) if state.failure else "",
         "attempt_id": attempt_id,
     }
     return {**own, **metrics.get(attempt_id, {}), **own}

@@ -102,6 +102,8 @@ def tail(fold: AttemptFold, width: int, lines: int) -> Text:
     text.append(answer)
     if fold.failure:
         text.append(f"\n{printable(fold.failure.message)}", style="red")
+        if fold.failure.detail:
+            text.append(f"\n{printable(fold.failure.detail)}", style="dim red")
     wrapped = text.wrap(Console(width=width, file=None), width)
     return Text("\n").join(wrapped[-lines:])
 
@@ -136,6 +138,8 @@ def block(info: LaneInfo, row: Mapping[str, Any]) -> str:
     parts = [f"== {printable(head)}", f"   {' · '.join(figures(row['status'], row))}"]
     if row["error"]:
         parts.append(f"   {row['error']}")
+    if row.get("error_detail"):
+        parts.append(f"   The server's own words: {printable(row['error_detail'])}")
     if row["reasoning"].strip():
         parts.append("\n".join(f"  | {line}" for line in printable(row["reasoning"]).strip().splitlines()))
     if row["answer"].strip():

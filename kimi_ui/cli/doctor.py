@@ -87,6 +87,8 @@ def report(serving: Serving, check: Check) -> Text:
         text.append(f"\n  {printable(line)}")
     if remark := " ".join(part for part in (check.problem, check.remedy, check.command) if part):
         text.append(f"\n  {printable(remark)}", style="dim" if check.ok else style)
+    if check.detail:
+        text.append(f"\n  The server's own words: {printable(check.detail)}", style="dim")
     return text
 
 

@@ -126,6 +126,7 @@ class Check:
     problem: str = ""
     remedy: str = ""
     command: str = ""
+    detail: str = ""  # the server's own words
 
 
 class Parts(NamedTuple):

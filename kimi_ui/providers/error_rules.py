@@ -303,7 +303,7 @@ RULES: tuple[ErrorRule, ...] = (
     ),
     ErrorRule(
         (0, 400, 422),
-        rf"{_OPTION}\W{{1,3}}(?:must|should|has to) be (?P<range>{_BOUND}.{{0,60}}?)(?={_BOUND_ENDS})",
+        rf"(?!input|value)\b{_OPTION}\W{{1,3}}(?:must|should|has to) be (?P<range>{_BOUND}.{{0,60}}?)(?={_BOUND_ENDS})",
         "bad_request",
         "{model} at {gateway} does not take this `{field}`: it must be {range}.",
         "Change `{field}` in the lane's params.",

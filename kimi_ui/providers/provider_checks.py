@@ -45,6 +45,7 @@ def failed(error: ProviderError, latency_ms: float | None = None) -> Check:
         problem=failure.message,
         remedy=failure.remedy,
         command=failure.command,
+        detail=failure.detail,
     )
 
 
