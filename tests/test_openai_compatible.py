@@ -47,7 +47,8 @@ async def test_a_whole_answer_in_every_dialect(lane: Lanes, variant: str, dialec
     provider = lane(f"m-2000-20-10{variant}")
     got, check = await run_provider(provider), await provider.check(probe=True)
     assert (got.status, got.fold.flags) == ("ok", {}) and "@" in got.fold.reasoning and got.fold.answer
-    assert got.fold.usage.output_tokens == 30 and got.fold.n_chunks >= 30
+    assert got.fold.usage.output_tokens == 30
+    assert got.fold.n_chunks >= 28  # a tag may be joined with the text on either side of it
     assert got.events[0] == Phase(CONNECTED) and got.events[1] == Phase(FIRST_CHUNK)
     assert check.ok and check.thinking and check.dialect == dialect
 

@@ -251,7 +251,7 @@ def test_filters_and_what_was_left_out(visitor: Visitor, site: Site, filled: lis
     expect(page.locator("#stats .st-series tbody tr")).to_have_count(1)
     expect(page.locator("#stats-paired")).to_contain_text("No prompt has a known total time from two of these lanes.")
     href = page.get_by_role("link", name="these attempts as CSV").get_attribute("href")
-    assert href == "/kimi/stats/attempts.csv?lanes=qwen&include=suspect"
+    assert href == "./kimi/stats/attempts.csv?lanes=qwen&include=suspect"
 
 
 def test_a_page_gradio_has_forgotten_filters_as_before(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:

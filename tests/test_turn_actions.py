@@ -431,6 +431,7 @@ def test_a_prompt_that_could_not_be_sent_stays_and_the_page_says_why(
     expect(page.locator(".composer-note")).to_contain_text("the prompt was not sent", timeout=20_000)
     expect(page.locator("#prompt textarea")).to_have_value("Are you there?")
     visitor.context.set_offline(False)
+    page.evaluate("fetch('./kimi/state').then((response) => response.status)")  # no earlier request is still failing
     visitor.problems.clear()  # the browser's own words about requests that failed
 
 
