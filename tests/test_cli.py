@@ -118,7 +118,10 @@ def test_one_failing_lane_makes_compare_fail_and_leaves_the_other_alone(
     assert fast["status"] == "ok" and gone["status"] == "error" and gone["error_type"] == "model_missing"
     assert gone["error"].endswith(".") or "doctor" in gone["error"]
     assert main(["compare", "Hi", "--lanes", str(path)]) == 1
-    assert f"   {gone['error']}\n" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"   {gone['error']}\n" in said
+    assert gone["error_detail"]
+    assert f"   The server's own words: {gone['error_detail']}\n" in said
 
 
 MISTAKES = {

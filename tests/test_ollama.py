@@ -240,3 +240,12 @@ async def test_leaving_closes_the_connection(lane: Lanes, upstream: Upstream) ->
     await anext(pulling)
     await pulling.aclose()
     until(lambda: len(upstream.closed) == 2)
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/api", "/api/chat"])
+async def test_an_address_with_a_path_is_named_with_the_right_one(lane: Lanes, upstream: Upstream, path: str) -> None:
+    got = await run_provider(lane(base_url=f"{upstream.ollama_url}{path}"))
+    assert got.status == "error"
+    assert got.fold.failure is not None
+    assert got.fold.failure.kind == "bad_url"
+    assert f'base_url = "{upstream.ollama_url}"' in got.fold.failure.remedy
