@@ -1,9 +1,9 @@
-"""Full-text search over a person's conversations: prompts, answers, reasoning and titles, newest first.
+"""Full-text search over a user's conversations: prompts, answers, reasoning and titles, newest first.
 
-Text is matched by whole words, the last one by its beginning (from three letters on), so results can follow the
-typing; "quoted words" stand together. Whatever is typed is text: nothing in it is query syntax and nothing raises.
-Writing without spaces between words (Chinese, Japanese, Thai …) has no word boundaries the index knows: it is looked
-for in the texts themselves. What the lanes of a blind turn wrote is not found before its vote.
+Words match whole words; the last one matches as a prefix (from three letters on), so results can follow the typing.
+"Quoted words" must be adjacent. The query is plain text without syntax and never raises. Scripts without spaces
+(Chinese, Japanese, Thai …) have no word boundaries that the index knows, so the texts themselves are searched. The
+lanes' texts of a blind turn are not found before its vote.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _NO_SPACES = re.compile(  # Thai, Lao, Myanmar, Khmer, Kana, Han
 
 
 class Piece(NamedTuple):
-    """A run of a snippet's text; ``hit``: it is what was looked for."""
+    """A part of a snippet; ``hit``: it matches the query."""
 
     text: str
     hit: bool
 
 
 class Match(NamedTuple):
-    """A conversation that matches, with its newest place. ``part``: title | prompt | answer | reasoning.
+    """A matching conversation with its newest match. ``part``: title | prompt | answer | reasoning.
 
     ``turn_id`` is empty for a title; ``label`` names the lane of an answer or reasoning.
     """
@@ -49,7 +49,7 @@ class Match(NamedTuple):
 
 
 def terms_of(text: str) -> list[str]:
-    """The words and quoted phrases of what was typed; those without a letter or digit match nothing: left out."""
+    """The words and quoted phrases of the query, without those that have no letter or digit."""
     found = (quoted or plain for quoted, plain in _TERM.findall(text[:MAX_QUERY_CHARS].replace("\0", " ")))
     return [term for term in found if any(char.isalnum() for char in term)][:MAX_TERMS]
 
@@ -86,13 +86,13 @@ def _like(term: str) -> str:
 
 
 def _words(term: str) -> str:
-    """A pattern for a term as the index sees it: its words in a row, from the beginning of a word."""
+    """A pattern for a term as the index matches it: its words in a row, starting at a word boundary."""
     words = re.findall(r"[^\W_]+", _plain(term))
     return r"(?<![^\W_])" + r"[\W_]+".join(map(re.escape, words)) + r"[^\W_]*" if words else r"(?!)"
 
 
 def _marked(text: str, patterns: list[str]) -> tuple[Piece, ...]:
-    """The surroundings of the first match in ``text``, at its matches. Accents do not matter."""
+    """The text around the first match in ``text``, split at its matches. Accents are ignored."""
     pattern = re.compile("|".join(patterns), re.IGNORECASE)
     plain = text if pattern.search(text) else _plain(text)
     first = pattern.search(plain)
@@ -111,7 +111,7 @@ def _marked(text: str, patterns: list[str]) -> tuple[Piece, ...]:
 
 
 def _plain(text: str) -> str:
-    """The text without accents, character for character: places in it are places in the text."""
+    """The text without accents; the positions of its characters stay the same."""
     if text.isascii():
         return text
     return "".join(char if char.isascii() else _base(char) for char in text)

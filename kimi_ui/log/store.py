@@ -1,7 +1,7 @@
-"""What keeps the log: the contract between the log's code and a database, and how the database may fail.
+"""The contract between the log's code and its database, and the errors of that database.
 
-``sqlite.Store`` and ``sqlite.Source`` are the ones there are. All other modules here speak SQL that PostgreSQL shares,
-with ``:name`` parameters, and know neither connections nor cursors, so a second pair can stand beside them.
+``sqlite.Store`` and ``sqlite.Source`` implement it. All other modules here use SQL that PostgreSQL shares, with
+``:name`` parameters, and neither connections nor cursors, so that a second implementation is possible.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ class LogUnreadable(LogError):
 
 
 class CannotWrite(Exception):
-    """The store takes no writes at present (busy, full, gone, damaged). Nothing was written; it can be tried again."""
+    """The store accepts no writes at present (busy, full, gone, damaged). Nothing was written; a retry is possible."""
 
 
 class LogReplaced(CannotWrite):
-    """The log that was opened has been removed or replaced: nobody would read what is written to it."""
+    """The opened log was removed or replaced; nothing written to it would ever be read."""
 
 
 class Rows(Protocol):
-    """One state of the log, to be read: later queries see what the first one saw.
+    """A consistent snapshot of the log: later queries see the same state as the first.
 
-    A list among ``values`` is spread: ``lane IN :lanes`` takes any number of lanes.
+    A list among ``values`` becomes several parameters: ``lane IN :lanes`` takes any number of lanes.
     """
 
     def rows(self, sql: str, **values: Any) -> Iterator[tuple[Any, ...]]:
-        """The query's rows, read as they are taken."""
+        """The query's rows, read lazily."""
         ...
 
     def records(self, sql: str, **values: Any) -> Iterator[dict[str, Any]]:
@@ -61,15 +61,15 @@ class Rows(Protocol):
 
 
 class Transaction(Rows, Protocol):
-    """A change of the log, kept whole or not at all."""
+    """A change of the log: all of it or nothing."""
 
     def execute(self, sql: str, **values: Any) -> None: ...
 
 
 class Store(Protocol):
-    """The writing side, used by one thread. ``notice``: a sentence about the log for the person, else empty.
+    """The writing side, used by one thread. ``notice``: a sentence about the log for the user, or empty.
 
-    ``was_replaced``: a new log was begun since this one was opened. ``spill``: where rows go while none can be written.
+    ``was_replaced``: a new log was started since this one was opened. ``spill``: where rows go while writing fails.
     """
 
     notice: str
@@ -77,28 +77,28 @@ class Store(Protocol):
     spill: Path
 
     def open(self) -> None:
-        """Open it, bring it up to date, and complete what dead processes left. Raises ``LogError``."""
+        """Open and upgrade the log, and complete the work of dead processes. Raises ``LogError``."""
         ...
 
     def close(self) -> None: ...
 
     def reconnect(self) -> None:
-        """Try again after a failure; begins a new log where the old one has gone. Raises ``CannotWrite``."""
+        """Retry after a failure; starts a new log if the old one is gone. Raises ``CannotWrite``."""
         ...
 
     def write(self, ops: Iterable[Op]) -> None:
-        """All of it, durable on return; rows refused for what they hold are set aside. Raises ``CannotWrite``."""
+        """Write all ops, durable on return; rows with refused values go to a file. Raises ``CannotWrite``."""
         ...
 
     def change(self, work: Callable[[Transaction], set[str]]) -> set[str]:
-        """``work`` in one transaction, durable on return; returns the ids of what it deleted, as ``work`` does.
+        """Run ``work`` in one transaction, durable on return; returns the deleted ids that ``work`` returns.
 
-        Raises ``CannotWrite``, and what ``work`` raises: then nothing has changed.
+        Raises ``CannotWrite`` and the errors of ``work``; then nothing has changed.
         """
         ...
 
     def erase_step(self) -> bool:
-        """Overwrite some of what was deleted; True when nothing of it is left. Raises ``CannotWrite``."""
+        """Overwrite some deleted bytes; True when none are left. Raises ``CannotWrite``."""
         ...
 
 
@@ -106,24 +106,24 @@ class Source(Protocol):
     """The reading side. Any thread may call it."""
 
     def snapshot(self) -> AbstractContextManager[Rows]:
-        """One state of the log; an empty one where there is no log. Raises ``LogUnreadable``, also while it is read."""
+        """A snapshot of the log, empty if there is none. Raises ``LogUnreadable``, also during reading."""
         ...
 
     def is_log(self) -> bool:
-        """Whether what is there is a log, or may become one. Raises ``LogError``."""
+        """Whether the place holds a log or may become one. Raises ``LogError``."""
         ...
 
     def is_older(self) -> bool:
-        """Whether it must be brought up to date before it can be read. Raises ``LogUnreadable``."""
+        """Whether the log must be upgraded before it can be read. Raises ``LogUnreadable``."""
         ...
 
     def copy(self, target: Path, owner: str | None) -> None:
-        """A copy as one SQLite file, of one owner's conversations where given. ``target`` must not exist."""
+        """Write a copy as one SQLite file, of one owner's conversations if given. ``target`` must not exist."""
         ...
 
 
 def spread(sql: str, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The statement with a parameter for each item of a list; an empty list becomes ``(NULL)``: nothing is in that."""
+    """The statement with a parameter for each item of a list; an empty list becomes ``(NULL)``, matching nothing."""
     single: dict[str, Any] = {}
     for name, value in values.items():
         if not isinstance(value, list | tuple | set | frozenset):

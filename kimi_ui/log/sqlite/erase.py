@@ -14,15 +14,15 @@ MERGE_PAGES = 200  # of the index, a step: some 10 ms
 
 
 def mark_deleted(db: sqlite3.Connection) -> None:
-    """Something is deleted in this transaction: ``erase_step`` has work to do."""
+    """Record that this transaction deletes rows, so that ``erase_step`` has work to do."""
     db.execute("PRAGMA user_version = 1")
 
 
 def erase_step(db: sqlite3.Connection) -> bool:
     """One step of overwriting what was deleted; True when nothing of it is left in the files.
 
-    Called without a transaction. While another connection reads an old state of the database the WAL cannot be emptied:
-    then the step is to be repeated a little later.
+    Call it outside a transaction. While another connection reads an old state of the database, the WAL cannot be
+    emptied; then repeat the step a little later.
     """
     if db.execute("PRAGMA user_version").fetchone()[0] == 0:
         return True

@@ -1,9 +1,9 @@
-"""The log's files on disk: where they lie, who holds them, and what to do with one that cannot be read.
+"""The log's files on disk: their paths, their locks, and renaming one that cannot be read.
 
-Beside ``log.sqlite3`` lie: ``log.sqlite3.lock`` (held around every write, so that two processes never write or
-checkpoint at once: SQLite before 3.51.3 can corrupt a WAL database then), ``log.sqlite3.<boot>.alive`` (held by a
-process as long as it lives: its open turns are not anyone's to sweep), ``log.sqlite3.<boot>.spill.jsonl`` (what that
-process could not write), ``log.sqlite3.rejected.jsonl`` (rows the database refused for good).
+Beside ``log.sqlite3`` there are: ``log.sqlite3.lock`` (held around every write, so that two processes never write or
+checkpoint at once, which can corrupt a WAL database before SQLite 3.51.3), ``log.sqlite3.<boot>.alive`` (held by a
+process while it lives, so that no other process closes its open turns), ``log.sqlite3.<boot>.spill.jsonl`` (rows that
+the process could not write), ``log.sqlite3.rejected.jsonl`` (rows that the database refused permanently).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def is_unreadable(error: sqlite3.Error) -> bool:
 
 
 def check_place(path: Path) -> None:
-    """Raises ``LogError`` if something is at ``path`` that is no file: a device must not even be opened."""
+    """Raise ``LogError`` if ``path`` is not a regular file: a device must not even be opened."""
     if path.is_dir():
         raise LogError(f"The log {path} is a directory.", OTHER_PLACE)
     if path.exists() and not path.is_file():
@@ -60,7 +60,7 @@ class LogFiles:
 
     @property
     def was_locked(self) -> bool:
-        """True if this program has held what lies here before."""
+        """True if this program has locked the file before."""
         return self._beside("lock").exists()
 
     def prepare(self) -> None:
@@ -79,16 +79,16 @@ class LogFiles:
         self.write_lock.release()
 
     def identity(self) -> Identity:
-        """Which file lies at the path now, and which write-ahead log beside it; None where there is none."""
+        """The file at the path and its write-ahead log, as device and inode; None where there is none."""
         return _identity(self.path), _identity(self.wal)
 
     def part(self, known: Identity) -> None:
-        """Rename the write-ahead log of ``known`` if its database went without it: it must not run into another."""
+        """Rename the write-ahead log of ``known`` if its database is gone, so that no other database replays it."""
         if known[1] is not None and known[1] == _identity(self.wal):
             self.set_aside("replaced", ("-wal", "-shm"))
 
     def live(self) -> None:
-        """Tell other processes that this one is running; again, if the file that says so may have been removed."""
+        """Hold this process's ``.alive`` file; call it again if the file may have been removed."""
         self._alive.release(force=True)
         self._alive.acquire(timeout=START_WAIT_S)
 
@@ -97,7 +97,7 @@ class LogFiles:
         self._beside(f"{self.boot_id}.alive").unlink(missing_ok=True)
 
     def is_running(self, boot_id: str) -> bool:
-        """True if the process that wrote as ``boot_id`` is still there."""
+        """True if the process that wrote as ``boot_id`` is still running."""
         if boot_id == self.boot_id:
             return True
         path = self._beside(f"{boot_id}.alive")
@@ -111,7 +111,7 @@ class LogFiles:
         return False
 
     def others_running(self) -> bool:
-        """True if another process has this log open. What dead ones left to say so is removed."""
+        """True if another process has this log open. Removes the ``.alive`` files of dead processes."""
         names = [path.name for path in self.path.parent.glob(f"{self.path.name}.*.alive")]
         boots = {name.removesuffix(".alive").rpartition(".")[2] for name in names} - {self.boot_id}
         running = {boot_id for boot_id in boots if self.is_running(boot_id)}

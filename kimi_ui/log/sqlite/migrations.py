@@ -236,12 +236,12 @@ def m006_conversation_settings(db: Database) -> None:
 
 @migrations(name="m_measured")
 def m007_measured(db: Database) -> None:
-    """Nothing any more: ``measured`` is a cache, made with the views (see ``schema``)."""
+    """Does nothing since 0.2.0: ``measured`` is a cache that is made with the views (see ``schema``)."""
 
 
 @migrations(name="m_measured_again")
 def m008_measured_again(db: Database) -> None:
-    """Nothing any more: an index of ``measured``."""
+    """Does nothing since 0.2.0; it was an index of ``measured``."""
 
 
 _INDEX = "INSERT INTO search (rowid, text) SELECT document_id, text FROM search_texts WHERE"
@@ -394,7 +394,7 @@ def m010_numbered_changes(db: Database) -> None:
 
 
 def _rebuild(db: Database, table: str, columns: str, create: str, index: str) -> None:
-    """Make a table again that no other refers to. Nothing is renamed: a rename checks every view, the person's too."""
+    """Rebuild a table that no other refers to. A rename would check every view, including the user's own."""
     db.execute(f"CREATE TABLE kimi_ui_moved AS SELECT {columns} FROM {table} ORDER BY rowid")
     db.execute(f"DROP TABLE {table}")
     db.execute(create)

@@ -1,9 +1,8 @@
-"""Bringing a log up to date: pending migrations, then the views and the cache made from them.
+"""Upgrading a log: pending migrations, then the views and the cache that is made from them.
 
-Views (``lists.sql``, ``views.sql``) and ``measured`` with its indexes and triggers are derived: SQLite keeps the text
-each was made with, and where that differs from what this version would make, all are dropped and made again. So a
-further column in a view or in ``measured`` needs no migration. All of it is one transaction: a process that is killed
-meanwhile leaves the log as it was.
+Views (``lists.sql``, ``views.sql``) and ``measured`` with its indexes and triggers are derived. SQLite keeps the text
+of each; if a text differs from this version's, all are dropped and made again. A new column in a view or in
+``measured`` therefore needs no migration. An upgrade is one transaction: a killed process leaves the log unchanged.
 """
 
 from __future__ import annotations
@@ -20,24 +19,24 @@ from .migrations import migrations
 
 log = logging.getLogger(__name__)
 
-BIG_BYTES = 20_000_000  # a log that takes longer than a moment to bring up to date, which is then announced
+BIG_BYTES = 20_000_000  # the upgrade of a larger log takes noticeable time and is announced
 VIEWS = (Path(__file__).with_name("lists.sql"), Path(__file__).parents[1] / "views.sql")
 
 
 def unknown_migrations(db: Database) -> list[str]:
-    """Migrations the database has seen and this version does not know: it was written by a newer one."""
+    """Migrations in the database that this version does not know: a newer version wrote the log."""
     with closing(sqlite3.connect(":memory:")) as empty:
         known = {migration.name for migration in migrations.pending(Database(empty))}
     return sorted({migration.name for migration in migrations.applied(db)} - known)
 
 
 def is_older(connection: sqlite3.Connection) -> bool:
-    """True if the database is not as this version would make it, and must be brought up to date."""
+    """True if the database must be upgraded for this version."""
     return bool(migrations.pending(Database(connection))) or _derived_in(connection) != derived()
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the database up to date. The caller holds the file lock: two processes must not migrate at once."""
+    """Upgrade the database. The caller holds the file lock: two processes must not migrate at once."""
     if not is_older(connection):
         return
     pages, page_bytes = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
@@ -93,7 +92,7 @@ def view_statements() -> dict[str, str]:
 
 
 def _derived_in(connection: sqlite3.Connection) -> dict[tuple[str, str], str]:
-    """What of it the database has, with the text it was made with; other views are the user's own."""
+    """The derived objects that the database has, with their texts; other views belong to the user."""
     rows = connection.execute("SELECT upper(type), name, sql FROM sqlite_master ORDER BY rowid").fetchall()
     wanted = derived()
     return {(kind, name): sql for kind, name, sql in rows if (kind, name) in wanted}

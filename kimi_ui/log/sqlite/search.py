@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ..store import Rows
 
-MIN_PREFIX_CHARS = 3  # a shorter beginning is that of so many words that looking them all up takes seconds
+MIN_PREFIX_CHARS = 3  # a shorter prefix matches so many words that the lookup takes seconds
 
 _DOCUMENTS = """
     SELECT c.conversation_id, c.title, d.part, d.turn_id, coalesce(a.label, '') AS label, {text}
@@ -63,7 +63,7 @@ def all_like(column: str, patterns: list[str]) -> tuple[str, dict[str, str]]:
 
 
 def _newest_of_each(rows: Iterator[tuple[Any, ...]], limit: int) -> list[tuple[Any, ...]]:
-    """The first row of each conversation, of so many conversations; the rest is not even looked at."""
+    """The first row of each of the first ``limit`` conversations; later rows are not read."""
     found: dict[str, tuple[Any, ...]] = {}
     for row in rows:
         found.setdefault(row[0], row)

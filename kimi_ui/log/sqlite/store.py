@@ -1,6 +1,6 @@
-"""The writing connection: opened safely, brought up to date, swept; then batches of ops, one transaction each.
+"""The writing connection: opens and upgrades the log, closes what dead processes left open, then writes batches of ops.
 
-Used by one thread. Knows nothing of turns in memory and of threads: that is ``LogWriter``'s part.
+One thread uses it. Turns in memory and threads are the concern of ``LogWriter``.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ Result = TypeVar("Result")
 
 FAILURES = (sqlite3.Error, Timeout, OSError)  # the database cannot be written at present
 REPLACED = "The log's file was removed or replaced while Kimi UI was running: what it held is not in the new one."
-# This row will never be taken, whatever the state of the database.
+# The database will never accept this row, whatever its state.
 REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, ValueError)
 
 
 @contextmanager
 def _cannot_write() -> Iterator[None]:
-    """What SQLite, a lock or the disk raises becomes ``CannotWrite``."""
+    """Turn errors of SQLite, a lock or the disk into ``CannotWrite``."""
     try:
         yield
     except FAILURES as error:
@@ -45,7 +45,7 @@ def _cannot_write() -> Iterator[None]:
 class Store:
     """The log's file for writing (see ``store.Store``), by the process ``boot_id``.
 
-    ``begins_anew``: whether a log that cannot be used may be set aside, so that a new one is begun.
+    ``begins_anew``: whether a log that cannot be used may be renamed and a new one started.
     """
 
     def __init__(self, path: Path, boot_id: str, begins_anew: bool = True) -> None:
@@ -58,10 +58,10 @@ class Store:
         self._identity: Identity = (None, None)  # of the files behind the connection
 
     def open(self) -> None:
-        """Open, migrate, write what dead processes could not, close what they left open. Raises ``LogError``.
+        """Open and migrate the log, write the spilled rows of dead processes, close their open attempts.
 
-        A database that is damaged, or of a newer version, is set aside under another name and a new one begun, if that
-        is allowed; else this raises ``LogUnusable``, as it does for a file that this program never wrote.
+        A database that is damaged or of a newer version is renamed and a new one started, if that is allowed; otherwise
+        this raises ``LogUnusable``, as it does for another program's file. Raises ``LogError``.
         """
         files = self._files
         check_place(files.path)
@@ -93,7 +93,7 @@ class Store:
         self._files.leave()
 
     def reconnect(self) -> None:
-        """Where the file was removed or replaced, what is there now is brought up to date, or a new one begun."""
+        """Open what is at the path now, after the file was removed or replaced; starts a new log if there is none."""
         with _cannot_write():
             self._reconnect()
 
@@ -163,7 +163,7 @@ class Store:
             return result
 
     def _try_open(self) -> tuple[str, str]:
-        """Open; ``(what is wrong with the file, a word for its new name)``, empty if nothing is."""
+        """Open the file; returns ``(problem, word for its new name)``, both empty without a problem."""
         files = self._files
         try:
             if newer := self._connect_and_migrate():
@@ -181,7 +181,7 @@ class Store:
         return "", ""
 
     def _connect_and_migrate(self) -> str:
-        """Connect and bring the file up to date; that it is of a newer version, if it is: then there is no connection.
+        """Connect and upgrade. Returns a sentence, without connecting, if a newer version wrote the file.
 
         Raises one of ``FAILURES``.
         """
@@ -200,7 +200,7 @@ class Store:
         return self._connection
 
     def _connected(self) -> sqlite3.Connection:
-        """The connection, if it still leads to the log's file. Raises ``CannotWrite``, ``LogReplaced``."""
+        """The connection, if it is still to the log's file. Raises ``CannotWrite``, ``LogReplaced``."""
         if self._connection is None:
             raise CannotWrite("no connection")
         if self._files.identity()[0] != self._identity[0]:
@@ -213,7 +213,7 @@ class Store:
             self._connection = None
 
     def _sweep(self) -> None:
-        """End the attempts that dead processes left open as ``interrupted``, with the text that was stored of them."""
+        """End the attempts that dead processes left open as ``interrupted``, with their stored text."""
         assert self._connection is not None
         boots = self._connection.execute("SELECT DISTINCT boot_id FROM attempts WHERE status = 'open'").fetchall()
         for (boot_id,) in boots:
@@ -237,9 +237,9 @@ class Store:
 
 
 def _is_foreign(files: LogFiles) -> bool:
-    """True if what lies there is another program's: a database without our tables, or no database at all.
+    """True if the file belongs to another program: a database without our tables, or not a database.
 
-    What cannot be read counts as a damaged log if it has been locked as one, which leaves the lock file beside it.
+    An unreadable file with our lock file beside it counts as a damaged log.
     """
     if not files.path.is_file() or not files.path.stat().st_size:
         return False
