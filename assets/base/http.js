@@ -7,9 +7,9 @@ export const rooted = (path) => ROOT + path;
 const TOO_LARGE = "This is more than the server takes at once (4 MB). Send a part of it.";
 
 /**
- * A request to one of the page's own routes, by its path below the root. Resolves to its JSON; throws an `Error` whose message is a sentence for the
- * person: the server's own (its `code` says what to do about it, if there is anything), or that it did not answer (code
- * `unreachable`).
+ * A request to one of the page's own routes, by its path below the root. Resolves to its JSON. Throws an `Error` whose
+ * message is a sentence for the user: the server's own (its `code` names what to do, if anything), or that the server
+ * did not answer (code `unreachable`).
  *
  * @param {string} url
  * @param {{ method?: string, json?: any, body?: BodyInit, signal?: AbortSignal }} [options] `json` is sent as JSON, `body` as it is
