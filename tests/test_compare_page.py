@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Phase, Reasoning, Usage
 from kimi_ui.core.lane import LaneSpec
@@ -383,6 +383,27 @@ def test_two_answers_are_compared_piece_by_piece(site: Site, page: Page) -> None
     expect(dialog.locator("[data-kind=same] [data-side=left]").first).to_have_text(same)
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
+
+
+def test_a_comparison_that_comes_late_does_not_replace_the_newer_choice(site: Site, page: Page) -> None:
+    site.say(thinker=spoken("hm", "Blue. One."), coder=spoken("", "Blue. Two."))
+    answered(page)
+    held: list[Route] = []
+    page.route("**/diff?*", lambda route: route.continue_() if held else held.append(route))
+    page.get_by_role("button", name="Compare two answers").click()
+    dialog = page.get_by_role("dialog", name="Compare two answers")
+    right = dialog.get_by_label("Right answer")
+    expect(right.locator("option").nth(2)).to_be_attached()  # the answers are listed, and the first pair is requested
+    until(lambda: len(held) == 1)
+    right.select_option("coder")
+    rows = dialog.locator(".compare-rows")
+    expect(rows).to_contain_text("Two.")
+    shown = rows.inner_text()
+    with page.expect_response("**/diff?*"):
+        held[0].continue_()
+    page.evaluate("() => new Promise(requestAnimationFrame)")
+    assert rows.inner_text() == shown
+    page.unroute("**/diff?*")
 
 
 def test_a_long_equal_part_is_folded_until_it_is_asked_for(site: Site, page: Page) -> None:

@@ -17,6 +17,7 @@ export function openCompare(beside, turnId) {
 class Compare {
   constructor(beside, url) {
     this.url = url;
+    this.shown = {}; // the newest choice of two answers
     this.left = this.#select("Left answer", 0);
     this.right = this.#select("Right answer", 1);
     this.summary = h("div", { class: "compare-summary", role: "status" });
@@ -54,10 +55,13 @@ class Compare {
     this.#show();
   }
 
+  /** Show the chosen pair. An answer that comes after the next choice was made is dropped. */
   async #show() {
+    const shown = {};
+    this.shown = shown;
     const query = new URLSearchParams({ left: this.left.value, right: this.right.value });
     const found = await this.#ask(`${this.url}/diff?${query}`);
-    if (!found) return;
+    if (!found || shown !== this.shown) return;
     this.summary.replaceChildren(...found.summary.map((sentence) => h("p", {}, sentence)));
     this.rows.replaceChildren(
       h("div", { class: "compare-row compare-names", "aria-hidden": "true" }, h("div", {}, found.left), h("div", {}, found.right)),
