@@ -28,6 +28,7 @@ _TAG = re.compile(rf"<(?:(?P<br>br) ?/?|(?P<slash>/?)(?P<name>{'|'.join(_PAIRED)
 _REFERENCE = re.compile(r"\[\^([^\s\[\]^]{1,40})\]")
 _NOTE = re.compile(r"\[\^([^\s\[\]^]{1,40})\]:[ \t]+(?=\S)")
 
+# For use in a regular expression's character class: scripts without spaces between words, and their punctuation.
 CJK = "\u2e80-\u9fff\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff"
 _CJK = re.compile(f"[{CJK}]")
 
@@ -61,11 +62,15 @@ class InlineState(StateInline):
 
 
 def _forbids(character: str) -> bool:
-    return not _CJK.match(character) and (isMdAsciiPunct(ord(character)) or isPunctChar(character))
+    return not _CJK.match(character) and _is_punctuation(character)
 
 
 def _permits(character: str) -> bool:
-    return bool(_CJK.match(character)) or isMdAsciiPunct(ord(character)) or isPunctChar(character)
+    return bool(_CJK.match(character)) or _is_punctuation(character)
+
+
+def _is_punctuation(character: str) -> bool:
+    return isMdAsciiPunct(ord(character)) or isPunctChar(character)
 
 
 def unclosed_tags(text: str) -> list[str]:

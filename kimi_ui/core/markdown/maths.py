@@ -19,6 +19,7 @@ from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
+from .extensions import CJK
 from .latex import to_mathml
 
 MAX_DISPLAY_LINES = 200
@@ -36,10 +37,9 @@ _CLOSING = {
     **{end: re.compile(re.escape(end)) for end in _ENDS.values()},
 }
 _TEXT_COMMAND = re.compile(r"\\[A-Za-z]+\s*\{[^{}]*\}|\\[A-Za-z]+")
-_CJK = "\u2e80-\u9fff\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff"
-_PRICE = re.compile(rf"[\d,.]+\s*(?:[kKmMbB%+]|bn)?(?=[\s,;:.)/–—~-]|[{_CJK}]|$)")
-_WORD = re.compile(rf"\s[A-Za-z]{{2,}}|[{_CJK}]{{2,}}")
-_JOINS = re.compile(rf"[^\W{_CJK}]")  # after a letter or digit, a dollar opens no formula
+_PRICE = re.compile(rf"[\d,.]+\s*(?:[kKmMbB%+]|bn)?(?=[\s,;:.)/–—~-]|[{CJK}]|$)")
+_WORD = re.compile(rf"\s[A-Za-z]{{2,}}|[{CJK}]{{2,}}")
+_JOINS = re.compile(rf"[^\W{CJK}]")  # after a letter or digit, a dollar opens no formula
 
 
 def looks_like_price(latex: str) -> bool:
