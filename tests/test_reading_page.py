@@ -88,18 +88,15 @@ def key(page: Page, target: str, **event: Any) -> None:
     [("t", "KeyT"), ("T", "KeyT"), ("е", "KeyT"), ("Е", "KeyT"), ("τ", "KeyT"), ("א", "KeyT"), ("t", "KeyK")],
 )
 def test_the_key_of_thinking_works_on_every_layout(page: Page, pressed: str, code: str) -> None:
-    send(page)
-    wait_phase(page, "kimi", "done")
-    toggle = lane(page, "kimi", "reasoning").locator("[aria-expanded]").first
-    before = toggle.get_attribute("aria-expanded")
+    ask(page)
+    expect(page.locator('.turn-current .reasoning-toggle[aria-expanded="true"]')).to_have_count(0)  # a second later
     key(page, "body", key=pressed, code=code)
-    expect(toggle).not_to_have_attribute("aria-expanded", str(before))
+    expect(lane(page, "kimi", "reasoning").locator(".reasoning-toggle")).to_have_attribute("aria-expanded", "true")
 
 
 @pytest.mark.parametrize(("pressed", "code"), [("2", "Digit2"), ("é", "Digit2"), ("2", "Numpad2")])
 def test_a_digit_gives_its_lane_the_width_on_every_layout(page: Page, pressed: str, code: str) -> None:
-    send(page)
-    wait_phase(page, "kimi", "done")
+    ask(page)
     key(page, "body", key=pressed, code=code)
     expect(page.locator(".lane.focused")).to_have_attribute("data-lane", "heavy")
 
@@ -166,10 +163,9 @@ def test_selected_text_stays_selected_while_the_answer_grows(
 
 
 def test_a_selection_elsewhere_is_left_alone(page: Page) -> None:
-    send(page)
-    wait_phase(page, "kimi", "done")
+    ask(page)
     page.evaluate("getSelection().selectAllChildren(document.querySelector('.prompt-text'))")
-    assert page.evaluate("getSelection().toString()") == "Why is the sky blue?"
+    assert page.evaluate("getSelection().toString()") == "Why?"
 
 
 # Print
