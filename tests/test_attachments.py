@@ -49,7 +49,8 @@ def test_line_ends_become_line_feeds() -> None:
 def test_a_binary_file_is_refused_by_name_with_what_to_do(data: bytes, says: str) -> None:
     with pytest.raises(AttachmentError, match=says) as error:
         read_attachment("dir/thing.bin", data)
-    assert str(error.value).startswith("thing.bin is ") and "paste" in str(error.value)
+    assert str(error.value).startswith("thing.bin is ")
+    assert "paste" in str(error.value)
 
 
 def test_too_large_and_empty_files_are_refused() -> None:
@@ -76,7 +77,8 @@ def test_a_name_is_one_plain_line(name: str, shown: str) -> None:
 
 def test_a_long_name_keeps_its_beginning_and_its_ending() -> None:
     shown = clean_name("x" * 500 + ".txt")
-    assert len(shown) == 120 and shown.endswith(".txt")
+    assert len(shown) == 120
+    assert shown.endswith(".txt")
 
 
 def test_the_fence_is_longer_than_any_inside_and_the_question_stands_last() -> None:

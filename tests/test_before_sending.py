@@ -58,7 +58,8 @@ def test_a_long_text_is_counted_once_and_not_kept(monkeypatch: pytest.MonkeyPatc
     assert counts.count(TEXT) == counts.count(TEXT) == whole(TEXT)
     assert counts.count("short") == counts.count("short") == whole("short")
     assert counts.count(TEXT + "\ud800") > 0  # half a surrogate pair, as a prompt may hold
-    assert counted.count(TEXT) == 1 and counted.count("short") == 2
+    assert counted.count(TEXT) == 1
+    assert counted.count("short") == 2
     monkeypatch.setattr(token_counts, "KEPT", 1)
     counts.count(TEXT + "!")
     counts.count(TEXT)
@@ -95,7 +96,8 @@ def test_estimates_come_from_the_log_of_earlier_answers() -> None:
         bare = count("Why?") + PER_MESSAGE
         assert of_heavy["requests"] == 3
         assert of_heavy["usd"] == pytest.approx((3 * bare + 2 * 400 + 3 * 1000 * 4.0) / 1e6)
-        assert first["usd"] == pytest.approx(kimi["usd"] + of_heavy["usd"]) and first["unpriced"] == 0
+        assert first["usd"] == pytest.approx(kimi["usd"] + of_heavy["usd"])
+        assert first["unpriced"] == 0
 
         conversation = turn.conversation_id
         later = known.of(conversation, math.inf, fold("Why?", [Attachment("n.txt", TEXT)]), ConversationSettings())
@@ -105,7 +107,8 @@ def test_estimates_come_from_the_log_of_earlier_answers() -> None:
         edited = known.of(conversation, 0, "Why?", settings)
         assert [lane["id"] for lane in edited["lanes"]] == ["kimi"]
         assert edited["lanes"][0]["prompt_tokens"] == count("Why?") + count("System.") + 2 * PER_MESSAGE
-        assert edited["usd"] is None and edited["unpriced"] == 1  # the price was the other model's
+        assert edited["usd"] is None
+        assert edited["unpriced"] == 1  # the price was the other model's
         thinking = ConversationSettings(lanes={"kimi": LaneSettings(send_reasoning=True)})
         more = known.of(conversation, math.inf, "Why?", thinking)["lanes"][0]["prompt_tokens"]
         plain = known.of(conversation, math.inf, "Why?", ConversationSettings())["lanes"][0]["prompt_tokens"]

@@ -202,16 +202,19 @@ async def test_a_prompt_that_would_pass_it_is_asked_about_and_nothing_is_lost(me
     first = await me.asked()
     totals = await me.totals(first.conversation_id)
     assert totals["today"]["usd"] == totals["conversation"]["usd"] == pytest.approx(TURN_USD)
-    assert totals["today"]["limit_usd"] == 1.5 * TURN_USD and totals["conversation"]["limit_usd"] is None
+    assert totals["today"]["limit_usd"] == 1.5 * TURN_USD
+    assert totals["conversation"]["limit_usd"] is None
 
     long = Attachment("n.txt", "word " * 2000)
     key = me.desk.chat.uploads.add(me.owner, long)
     for _ in range(2):  # asking settles nothing
         with pytest.raises(OverBudget, match=r"of your \$0\.0003 budget"):
             me.send("And?", first.conversation_id, attachments=[key])
-    assert len(me.desk.kimi.requests) == 1 and me.desk.chat.uploads.of(me.owner, [key]) == [long]
+    assert len(me.desk.kimi.requests) == 1
+    assert me.desk.chat.uploads.of(me.owner, [key]) == [long]
     sent = await me.asked("And?", first.conversation_id, attachments=[key], over_budget=True)
-    assert long.text in sent.prompt and sent.seq == 1
+    assert long.text in sent.prompt
+    assert sent.seq == 1
     with pytest.raises(OverBudget):
         me.send("More?")  # in a new conversation it is the same day
 
@@ -235,7 +238,8 @@ async def test_an_edit_and_a_retry_are_of_the_same_conversation(me: Person) -> N
         assert (await me.totals(version.conversation_id))["conversation"]["usd"] == pytest.approx(2 * TURN_USD)
 
     refused = await me.http.post(f"/kimi/turns/{first.turn_id}/lanes/kimi/retry")
-    assert refused.status_code == 409 and refused.json()["code"] == "over_budget"
+    assert refused.status_code == 409
+    assert refused.json()["code"] == "over_budget"
     assert refused.json()["error"].startswith("This retry is ")
     assert len(me.desk.kimi.requests) == 2
     free = await me.http.post(f"/kimi/turns/{first.turn_id}/lanes/qwen/retry")
@@ -246,7 +250,8 @@ async def test_an_edit_and_a_retry_are_of_the_same_conversation(me: Person) -> N
     assert (await me.totals(fork.conversation_id))["conversation"]["usd"] == pytest.approx(3 * TURN_USD)
     await me.asked("Another conversation")
     lost = await me.http.post("/kimi/turns/nothing/lanes/kimi/retry")
-    assert lost.status_code == 404 and "not here" in lost.json()["error"]
+    assert lost.status_code == 404
+    assert "not here" in lost.json()["error"]
 
 
 async def test_what_still_runs_counts_and_of_many_at_once_only_what_fits_goes_out(me: Person) -> None:
@@ -265,7 +270,8 @@ async def test_what_still_runs_counts_and_of_many_at_once_only_what_fits_goes_ou
     with ThreadPoolExecutor(8) as people:
         said = list(people.map(lambda _: send(), range(8)))
     sent = said.count("")
-    assert 1 <= sent < 8 and len(me.desk.turns.live(me.owner)) == sent
+    assert 1 <= sent < 8
+    assert len(me.desk.turns.live(me.owner)) == sent
     assert all("is still running." in one and "at least" in one for one in said if one)
 
 
@@ -313,5 +319,6 @@ async def test_sums_are_ones_own_and_a_budget_that_is_none_is_refused(me: Person
     assert (await stranger.put("/kimi/budget", json={"day_usd": 1})).status_code == 409
     for bad in ({"day_usd": "much"}, {"conversation_usd": -1}):
         refused = await me.http.put("/kimi/budget", json=bad)
-        assert refused.status_code == 422 and "like 2.50" in refused.json()["error"]
+        assert refused.status_code == 422
+        assert "like 2.50" in refused.json()["error"]
     assert me.desk.chat.spending.budget(me.owner) == Budget()

@@ -110,7 +110,8 @@ def test_reasoning_by_field_then_a_leaked_closing_tag() -> None:
 
 def test_reasoning_and_answer_in_one_delta_and_reasoning_after_the_answer() -> None:
     got = chat(sse(chunk({"content": "a", "reasoning_content": "r"}), thought("s"), answer("b"), STOP))
-    assert got.text == ("rs", "ab") and "late_reasoning" in got.fold.flags
+    assert got.text == ("rs", "ab")
+    assert "late_reasoning" in got.fold.flags
     assert [type(event) for event in got.events].index(Reasoning) == 2, "reasoning first"
 
 
@@ -166,9 +167,9 @@ def test_content_parts() -> None:
 def test_what_was_not_asked_for_is_said() -> None:
     delta = {"tool_calls": [{"function": {"name": "f"}}], "images": [1]}
     got = chat(sse(chunk(delta), chunk({"refusal": "I can"}), chunk({"refusal": "not"}), STOP))
-    assert (
-        got.fold.flags["refusal"] == "I cannot" and "f" in got.fold.flags["tool_calls"] and "images" in got.fold.flags
-    )
+    assert got.fold.flags["refusal"] == "I cannot"
+    assert "f" in got.fold.flags["tool_calls"]
+    assert "images" in got.fold.flags
 
 
 def test_progress_is_told_when_it_moves() -> None:
@@ -179,7 +180,8 @@ def test_progress_is_told_when_it_moves() -> None:
 
 def test_comments_blank_data_and_fields_are_no_events() -> None:
     got = chat(b": OPENROUTER PROCESSING\n\ndata:\n\nid: 1\nretry: 10\nevent: message\n" + sse(answer("a"), STOP))
-    assert got.status == "ok" and got.events[0] == Phase("first_chunk")
+    assert got.status == "ok"
+    assert got.events[0] == Phase("first_chunk")
 
 
 # -- how it ends
@@ -210,9 +212,11 @@ def test_only_a_finish_makes_it_ok() -> None:
     }
     assert "no_finish_reason" in cases["[DONE] without finish"][0].fold.flags
     nothing = cases["no finish, no text"][0].error
-    assert nothing and nothing.retryable
+    assert nothing
+    assert nothing.retryable
     text = cases["no finish, text"][0].error
-    assert text and not text.retryable, "text has come: asking again would double it"
+    assert text
+    assert not text.retryable, "text has come: asking again would double it"
 
 
 def test_late_things_are_kept_and_flagged() -> None:
@@ -246,7 +250,8 @@ def test_a_cut_after_the_finish_harms_nothing_and_before_it_is_incomplete() -> N
 def test_errors_in_the_stream(payload: str) -> None:
     got = chat(sse(answer("a"), payload))
     assert (got.status, got.kind, got.text[1]) == ("error", "upstream", "a")
-    assert got.error and "boom" in got.error.failure.detail
+    assert got.error
+    assert "boom" in got.error.failure.detail
 
 
 def test_error_events_by_name_and_raw_error_lines() -> None:
@@ -260,8 +265,10 @@ def test_error_events_by_name_and_raw_error_lines() -> None:
     ]
     for got in (named, raw, glued, cut_over, whole, *told):
         assert (got.status, got.kind) == ("error", "upstream")
-        assert got.error and "boom" in got.error.failure.detail
-    assert cut_over.text[1] == whole.text[1] == "ab" and raw.text[1] == "a"
+        assert got.error
+        assert "boom" in got.error.failure.detail
+    assert cut_over.text[1] == whole.text[1] == "ab"
+    assert raw.text[1] == "a"
     assert chat(sse(answer("a"), done=False) + b"event: error\ndata:\n\n").kind == "upstream"
 
 
@@ -273,8 +280,10 @@ def test_a_status_in_the_stream_chooses_the_kind() -> None:
 
 def test_a_filter_that_strikes_in_the_answer_does_not_blame_the_prompt() -> None:
     early, late = chat(sse(chunk({}, "content_filter"))), chat(sse(answer("a"), chunk({}, "content_filter")))
-    assert early.error and "prompt" in early.error.failure.message
-    assert late.error and "prompt" not in late.error.failure.message
+    assert early.error
+    assert "prompt" in early.error.failure.message
+    assert late.error
+    assert "prompt" not in late.error.failure.message
 
 
 def test_names_count_whenever_they_come() -> None:
@@ -298,7 +307,8 @@ def test_a_web_page_is_no_stream(content_type: str) -> None:
 def test_plain_words_are_no_stream() -> None:
     for content_type in ("text/plain", "text/event-stream"):
         got = chat(b"Please log in first.\n", content_type=content_type)
-        assert got.error and (got.kind, got.error.failure.detail) == ("not_a_stream", "Please log in first.")
+        assert got.error
+        assert (got.kind, got.error.failure.detail) == ("not_a_stream", "Please log in first.")
         assert "web page" not in got.error.failure.message
 
 
@@ -323,7 +333,8 @@ def test_an_error_body_with_status_200() -> None:
     assert (got.status, got.kind) == ("error", "bad_url")
     assert chat(b'{"cut', content_type="application/json").kind == "protocol"
     got = chat(json.dumps({"error": {"message": "boom"}}, indent=2).encode())
-    assert got.error and (got.kind, got.error.failure.detail) == ("upstream", "boom")
+    assert got.error
+    assert (got.kind, got.error.failure.detail) == ("upstream", "boom")
 
 
 # -- text

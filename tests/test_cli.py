@@ -81,12 +81,16 @@ def test_compare_json_gives_one_object_per_lane_with_every_column(
     assert main(["compare", "What is six times seven?", "--lanes", lanes, "--json"]) == 0
     fast, second = objects(capsys.readouterr().out)
     assert (fast["lane"], fast["status"], fast["error"], second["lane"]) == ("fast", "ok", None, "second")
-    assert fast["reasoning"] and fast["answer"] and second["reasoning"] == ""
+    assert fast["reasoning"]
+    assert fast["answer"]
+    assert second["reasoning"] == ""
     assert (fast["output_tokens"], fast["reasoning_tokens"], fast["input_tokens"]) == (8, 3, 10)
-    assert fast["token_source"] == "usage" and fast["cost_usd"] == pytest.approx((10 * 1 + 8 * 2) / 1e6)
+    assert fast["token_source"] == "usage"
+    assert fast["cost_usd"] == pytest.approx((10 * 1 + 8 * 2) / 1e6)
     assert second["cost_usd"] is None
     columns = columns_of_attempt_metrics(tmp_path / "log.sqlite3")
-    assert set(columns) <= set(fast) and {"ttft_ms", "ttfo_ms", "decode_tps", "suspect"} <= set(columns)
+    assert set(columns) <= set(fast)
+    assert {"ttft_ms", "ttfo_ms", "decode_tps", "suspect"} <= set(columns)
     rows = logged(tmp_path / "log.sqlite3", "SELECT attempt_id, status, answer FROM attempts ORDER BY lane")
     assert rows == [(row["attempt_id"], "ok", row["answer"]) for row in (fast, second)]
 
@@ -94,8 +98,11 @@ def test_compare_json_gives_one_object_per_lane_with_every_column(
 def test_compare_off_a_terminal_is_compact_plain_text(lanes: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "Hi", "--lanes", lanes, "--lane", "fast"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("== Fast\n   ok · first token ") and "8 tokens (usage) · <$0.0001" in out
-    assert "\n  | " in out and "\x1b" not in out and "second" not in out
+    assert out.startswith("== Fast\n   ok · first token ")
+    assert "8 tokens (usage) · <$0.0001" in out
+    assert "\n  | " in out
+    assert "\x1b" not in out
+    assert "second" not in out
 
 
 def test_compare_reads_the_prompt_from_standard_input(
@@ -115,7 +122,9 @@ def test_one_failing_lane_makes_compare_fail_and_leaves_the_other_alone(
     path.write_text(LANES.format(base_url=upstream.base_url, second="gone"))
     assert main(["compare", "Hi", "--lanes", str(path), "--json"]) == 1
     fast, gone = objects(capsys.readouterr().out)
-    assert fast["status"] == "ok" and gone["status"] == "error" and gone["error_type"] == "model_missing"
+    assert fast["status"] == "ok"
+    assert gone["status"] == "error"
+    assert gone["error_type"] == "model_missing"
     assert gone["error"].endswith(".") or "doctor" in gone["error"]
     assert main(["compare", "Hi", "--lanes", str(path)]) == 1
     said = capsys.readouterr().out
@@ -144,8 +153,10 @@ def test_a_mistake_is_one_sentence_on_stderr_and_exit_code_2(
     arguments, expected = MISTAKES[mistake]
     assert main(arguments) == 2
     captured = capsys.readouterr()
-    assert captured.out == "" and expected in captured.err
-    assert captured.err.startswith("kimi_ui: ") and captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert expected in captured.err
+    assert captured.err.startswith("kimi_ui: ")
+    assert captured.err.count("\n") == 1
 
 
 def test_a_taken_port_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,11 +177,16 @@ def test_doctor_tells_routes_and_findings(lanes: str, upstream: Upstream, capsys
     upstream.models += ["m-2000-3-5", "m-2000-0-4"]
     assert main(["doctor", "--lanes", lanes, "--probe"]) == 0
     out = capsys.readouterr().out
-    assert "✓ Fast  fast" in out and "reachable · model there · shows its thinking" in out
-    assert "thinking arrives as reasoning_content" in out and "$1 in, $2 out per million tokens" in out
+    assert "✓ Fast  fast" in out
+    assert "reachable · model there · shows its thinking" in out
+    assert "thinking arrives as reasoning_content" in out
+    assert "$1 in, $2 out per million tokens" in out
     assert main(["doctor", "--lanes", lanes, "--json"]) == 0
     fast, second = objects(capsys.readouterr().out)
-    assert fast["ok"] and fast["reachable"] and fast["via"].endswith("/v1") and second["lane"] == "second"
+    assert fast["ok"]
+    assert fast["reachable"]
+    assert fast["via"].endswith("/v1")
+    assert second["lane"] == "second"
 
 
 def test_doctor_names_what_is_wrong_with_a_lane_and_fails(
@@ -184,11 +200,14 @@ def test_doctor_names_what_is_wrong_with_a_lane_and_fails(
     assert main(["doctor", "--lanes", str(path), "--json", "--probe"]) == 1
     captured = capsys.readouterr()
     wrong_key, missing = objects(captured.out)
-    assert not wrong_key["ok"] and wrong_key["key_valid"] is False and wrong_key["remedy"]
+    assert not wrong_key["ok"]
+    assert wrong_key["key_valid"] is False
+    assert wrong_key["remedy"]
     assert not missing["ok"]
     assert main(["doctor", "--lanes", str(path)]) == 1
     captured_text = capsys.readouterr()
-    assert "✗" in captured_text.out and wrong_key["problem"] in captured_text.out
+    assert "✗" in captured_text.out
+    assert wrong_key["problem"] in captured_text.out
     assert "canary" not in captured.out + captured.err + captured_text.out + captured_text.err
 
 
@@ -196,7 +215,8 @@ def test_doctor_without_anything_says_what_to_set(capsys: pytest.CaptureFixture[
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert "For the real one: CHUTES_API_KEY=your-chutes-key" in out
-    assert "No Ollama answers at http://127.0.0.1:9" in out and "the shipped ones" in out
+    assert "No Ollama answers at http://127.0.0.1:9" in out
+    assert "the shipped ones" in out
 
 
 def test_doctor_on_ollama_knows_the_model_and_that_it_does_not_think(
@@ -223,7 +243,8 @@ def test_hostile_model_text_reaches_no_terminal(
     path.write_text(LANES.format(base_url=upstream.base_url, second="hostile"))
     assert main(["compare", "Hi", "--lanes", str(path), "--lane", "second"]) == 0
     captured = capsys.readouterr()
-    assert "owned" in captured.out and not set("\x1b\x07\u202e") & set(captured.out + captured.err)
+    assert "owned" in captured.out
+    assert not set("\x1b\x07\u202e") & set(captured.out + captured.err)
 
 
 # -- as programs of their own
@@ -241,7 +262,9 @@ def test_both_entry_points_show_help_and_version() -> None:
     assert helped.returncode == 0
     assert all(option in helped.stdout for option in ("--host", "--port", "--db", "--lanes", "--no-browser"))
     nothing = run("-m", "kimi_ui")
-    assert nothing.returncode == 2 and "COMMAND" in nothing.stderr and "Traceback" not in nothing.stderr
+    assert nothing.returncode == 2
+    assert "COMMAND" in nothing.stderr
+    assert "Traceback" not in nothing.stderr
 
 
 def test_an_old_python_and_a_missing_package_are_named(
@@ -295,7 +318,9 @@ def test_ctrl_c_stops_the_lanes_keeps_what_came_and_says_130(upstream: Upstream,
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=200)
     (row,) = objects(out)
-    assert process.returncode == 130 and row["status"] == "stopped" and row["reasoning"]
+    assert process.returncode == 130
+    assert row["status"] == "stopped"
+    assert row["reasoning"]
     assert "Traceback" not in err
     until(lambda: upstream.closed)
 
@@ -306,9 +331,12 @@ def test_on_a_terminal_the_lanes_are_live_panels_and_the_answers_stay(upstream: 
     path.write_text(LANES.format(base_url=upstream.base_url, second="m-100-100-40"))
     code, text = shown_on_terminal("compare", "Hi", "--lanes", str(path))
     assert code == 0
-    assert "╭─" in text and "thinking" in text  # panels while it streams …
+    assert "╭─" in text  # panels while it streams …
+    assert "thinking" in text
     end = text[text.rindex("╰") :]
-    assert "== Fast" in end and "== second" in end and "140 tokens (usage)" in end  # … and plain text that stays
+    assert "== Fast" in end  # … and plain text that stays
+    assert "== second" in end
+    assert "140 tokens (usage)" in end
 
 
 @pytest.mark.slow
@@ -323,9 +351,13 @@ def test_the_whole_way_with_the_real_embedded_model(tmp_path: Path) -> None:
     done = run("-m", "kimi_ui", "compare", "Why is the sky blue?", "--json", "--lanes", str(path), "--db", str(db))
     rows = {row["lane"]: row for row in objects(done.stdout)}
     small = rows["small"]
-    assert small["status"] in ("ok", "length") and small["reasoning"].strip() and small["answer"].strip()
-    assert small["token_source"] == "usage" and 0 < small["reasoning_tokens"] < small["output_tokens"]
-    assert small["ttft_ms"] < small["ttfo_ms"] < small["e2e_ms"] and small["cost_usd"] == 0
+    assert small["status"] in ("ok", "length")
+    assert small["reasoning"].strip()
+    assert small["answer"].strip()
+    assert small["token_source"] == "usage"
+    assert 0 < small["reasoning_tokens"] < small["output_tokens"]
+    assert small["ttft_ms"] < small["ttfo_ms"] < small["e2e_ms"]
+    assert small["cost_usd"] == 0
     stored = logged(db, "SELECT status, reasoning, answer FROM attempts WHERE lane = 'small'")
     assert stored == [(small["status"], small["reasoning"], small["answer"])]
     assert logged(db, "SELECT role FROM attempts WHERE lane = 'h' ORDER BY role")[-2:] == [("trajectory",)] * 2
@@ -344,9 +376,12 @@ def test_serve_says_where_it_is_and_what_serves_each_lane_and_ends_on_sigterm(
         lines = [process.stdout.readline() for _ in range(5)]
         process.terminate()
         _, err = process.communicate(timeout=200)
-    assert lines[0].startswith("Kimi UI is at http://127.0.0.1:") and str(tmp_path / "s.db") in lines[1]
-    assert str(path) in lines[2] and lines[3].startswith("  Fast: ")
-    assert process.returncode == 0 and "Traceback" not in err
+    assert lines[0].startswith("Kimi UI is at http://127.0.0.1:")
+    assert str(tmp_path / "s.db") in lines[1]
+    assert str(path) in lines[2]
+    assert lines[3].startswith("  Fast: ")
+    assert process.returncode == 0
+    assert "Traceback" not in err
 
 
 UNREADABLE = {
@@ -363,10 +398,12 @@ UNREADABLE = {
 def test_settings_that_no_client_can_read_keep_nothing_from_starting(lanes: str, settings: dict[str, str]) -> None:
     env = os.environ | settings
     doctor = run("-m", "kimi_ui", "doctor", "--lanes", lanes, env=env)
-    assert doctor.stderr == "" and doctor.stdout.count("\n  reachable") == 2
+    assert doctor.stderr == ""
+    assert doctor.stdout.count("\n  reachable") == 2
     with program("app.py", "--no-browser", "--port", "0", "--lanes", lanes, env=env) as process:
         assert process.stdout
         first = process.stdout.readline()
         process.terminate()
         _, err = process.communicate(timeout=200)
-    assert first.startswith("Kimi UI is at ") and err == ""
+    assert first.startswith("Kimi UI is at ")
+    assert err == ""

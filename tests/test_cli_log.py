@@ -49,7 +49,9 @@ def turn_id(log: Path) -> str:
 def test_stats_as_a_table_and_as_json(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stats"]) == 0
     out = capsys.readouterr().out
-    assert "one" in out and "two" in out and "Medians with 95 % intervals" in out
+    assert "one" in out
+    assert "two" in out
+    assert "Medians with 95 % intervals" in out
     assert main(["stats", "--json", "--lane", "two"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert [series["lane"] for series in summary["series"]] == ["two"]
@@ -88,7 +90,9 @@ def test_stats_counts_in_what_it_left_out_when_asked(log: Path, capsys: pytest.C
     everything = [word for reason in set(REASONS) - {ALWAYS_OUT} for word in ("--include", reason)]
     assert main(["stats", "--json", *everything]) == 0
     after = json.loads(capsys.readouterr().out)
-    assert before["excluded"]["suspect"] and not after["excluded"] and after["n_attempts"] == 2
+    assert before["excluded"]["suspect"]
+    assert not after["excluded"]
+    assert after["n_attempts"] == 2
 
 
 def test_no_log_yet_is_no_error_but_a_mistyped_one_is_and_none_is_made_by_looking(
@@ -123,13 +127,16 @@ def test_a_name_no_file_can_have_is_one_sentence(
     name = "x" * 300
     assert main([*arguments, name]) == 2
     error = capsys.readouterr().err.replace(f"{tmp_path}/", "")
-    assert error.count("\n") == 1 and f"File name too long: {name}. Check the path" in error
+    assert error.count("\n") == 1
+    assert f"File name too long: {name}. Check the path" in error
 
 
 def test_replay_off_a_terminal_shows_the_end_at_once(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay"]) == 0
     newest = capsys.readouterr().out
-    assert newest.startswith("> Why is the sky blue?\n") and "180 tokens (usage)" in newest and "== two" in newest
+    assert newest.startswith("> Why is the sky blue?\n")
+    assert "180 tokens (usage)" in newest
+    assert "== two" in newest
     assert main(["replay", turn_id(log)]) == 0
     assert capsys.readouterr().out == newest
     for arguments, words in ((["nope"], "no turn nope"), (["--speed", "-1"], "--speed")):
@@ -141,7 +148,9 @@ def test_replay_off_a_terminal_shows_the_end_at_once(log: Path, capsys: pytest.C
 def test_replay_on_a_terminal_plays_the_turn_in_the_live_view(log: Path) -> None:
     code, text = shown_on_terminal("replay", "--speed", "0.25")
     assert code == 0
-    assert "╭─" in text and "thinking" in text and "answering" in text
+    assert "╭─" in text
+    assert "thinking" in text
+    assert "answering" in text
     assert "180 tokens (usage)" in text[text.rindex("╰") :]
 
 
@@ -167,7 +176,8 @@ def test_an_export_is_named_by_its_title_and_can_leave_the_reasoning_out(
     whole = (tmp_path / name).read_text()
     assert main(["export", turn_id(log), "--format", "md", "--no-reasoning", "-o", "-"]) == 0
     without = capsys.readouterr().out
-    assert "Let me weigh the request" in without and len(without) < len(whole)
+    assert "Let me weigh the request" in without
+    assert len(without) < len(whole)
 
 
 def test_what_cannot_be_exported_is_named(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -202,8 +212,11 @@ def test_reading_leaves_a_file_that_is_no_log_alone(
     path.write_bytes(content)
     assert main([*command, "--db", str(path)]) == 2
     complaint = capsys.readouterr().err
-    assert complaint.startswith("kimi_ui: The log ") and "--db" in complaint and complaint.count("\n") == 1
-    assert path.read_bytes() == content and [found.name for found in tmp_path.iterdir()] == ["mine.txt"]
+    assert complaint.startswith("kimi_ui: The log ")
+    assert "--db" in complaint
+    assert complaint.count("\n") == 1
+    assert path.read_bytes() == content
+    assert [found.name for found in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_what_is_not_a_file_is_no_log_to_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -221,12 +234,14 @@ def test_reading_leaves_another_database_and_a_newer_log_alone(log: Path, capsys
         db.commit()
     content = other.read_bytes()
     assert main(["stats", "--db", str(other)]) == 2
-    assert "is no log of Kimi UI" in capsys.readouterr().err and other.read_bytes() == content
+    assert "is no log of Kimi UI" in capsys.readouterr().err
+    assert other.read_bytes() == content
     with closing(sqlite3.connect(log)) as db:
         db.execute("INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('kimi_ui', 'm999_x', '')")
         db.commit()
     assert main(["replay"]) == 2
-    assert "newer Kimi UI (m999_x)" in capsys.readouterr().err and LogReader(log).turns()
+    assert "newer Kimi UI (m999_x)" in capsys.readouterr().err
+    assert LogReader(log).turns()
 
 
 def test_a_log_with_damaged_pages_is_told_of_in_one_sentence(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -236,7 +251,8 @@ def test_a_log_with_damaged_pages_is_told_of_in_one_sentence(log: Path, capsys: 
         log.write_bytes(whole[:8192] + b"\xff" * (len(whole) - 8192))
         assert main(command) == 2
         complaint = capsys.readouterr().err
-        assert "damaged" in complaint and complaint.count("\n") == 1
+        assert "damaged" in complaint
+        assert complaint.count("\n") == 1
         log.write_bytes(whole)
     assert not list(log.parent.glob("*.corrupt-*"))
 
@@ -274,5 +290,7 @@ def test_an_archived_log_of_an_older_version_says_so(log: Path, request: pytest.
         db.commit()
     archive = request.getfixturevalue("archive")
     done = run_without_rights(command, "--db", str(archive))
-    assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "written by an older Kimi UI" in done.stderr and "Copy it to a writable folder." in done.stderr
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "written by an older Kimi UI" in done.stderr
+    assert "Copy it to a writable folder." in done.stderr

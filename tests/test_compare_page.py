@@ -181,7 +181,9 @@ def test_on_a_phone_a_slim_race_stays_in_sight(browser: Browser, site: Site) -> 
     page.locator(".race-row [data-kind=answer]").wait_for()
     expect(page.locator(".race")).to_be_in_viewport()
     box = page.locator(".race").bounding_box()
-    assert box is not None and box["height"] < 70 and box["width"] <= 390
+    assert box is not None
+    assert box["height"] < 70
+    assert box["width"] <= 390
     expect(page.locator(".race-chart")).to_be_hidden()
     visitor.close()
     assert visitor.problems == []
@@ -275,7 +277,8 @@ def test_a_blind_turn_tells_nothing_before_the_vote_and_all_after_it(site: Site,
     for slot in "ABC":
         wait_phase(page, slot, "done")
     turn = site.turns.reader.turn(turn_id(page))
-    assert turn is not None and sorted(turn.slots) == sorted(LANES)
+    assert turn is not None
+    assert sorted(turn.slots) == sorted(LANES)
     shown = {slot: lane(page, slot, "answer").inner_text() for slot in "ABC"}
     expected = {"luna": "It is seven. End.", "coder": "It is eight. End."}
     for slot, lane_id in zip("ABC", turn.slots, strict=True):
@@ -309,7 +312,8 @@ def test_no_word_of_a_blind_answer_leaves_before_the_last_lane_has_ended(site: S
     wire = Wire(page)
     send_blind(page)
     expect(lane(page, "A")).to_contain_text("2 of 3 answers are ready")
-    assert "eight" not in wire.about_turns() and "eight" not in told(page)
+    assert "eight" not in wire.about_turns()
+    assert "eight" not in told(page)
     assert telling(wire.about_turns() + told(page)) == []
     ready = {lane(page, slot, "status").inner_text().split()[0] for slot in "ABC"}
     assert ready == {"Waiting"}

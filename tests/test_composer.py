@@ -315,7 +315,8 @@ def test_what_somebody_attached_is_nobody_elses(site: ChatSite, browser: Browser
         stranger = other.request
         stranger.get(f"{site.url}/kimi/state")
         answer = stranger.post(f"{site.url}/kimi/estimate", data={"text": "?", "attachments": [key]})
-        assert answer.json()["lanes"] == [] and "attach it again" in answer.json()["error"]
+        assert answer.json()["lanes"] == []
+        assert "attach it again" in answer.json()["error"]
         for path in ("prompt", "attachments/0", "lanes/kimi/attempts/1", "lanes/kimi/answer"):
             assert stranger.get(f"{site.url}/kimi/turns/{turn_id}/{path}").status == 404
         for path in ("edit", "lanes/kimi/retry"):

@@ -200,8 +200,11 @@ def test_each_mistake_is_one_sentence_with_its_place_and_remedy(mistake: str) ->
     with pytest.raises(ConfigError) as caught:
         parse_lanes(text)
     message = str(caught.value)
-    assert place in message and remedy in message
-    assert message.startswith("lanes.toml") and message.endswith(".") and "\n" not in message
+    assert place in message
+    assert remedy in message
+    assert message.startswith("lanes.toml")
+    assert message.endswith(".")
+    assert "\n" not in message
     assert "canary" not in message  # what could be a key is never repeated
 
 
@@ -248,7 +251,8 @@ def test_options_win_over_variables_and_those_over_defaults(tmp_path: Path) -> N
     env = {"KIMI_UI_HOST": "10.0.0.1", "KIMI_UI_PORT": "9", "KIMI_UI_DB": "~/x.db", "KIMI_UI_LANES": str(lanes)}
     settings = read_settings(env=env)
     assert (settings.host, settings.port, settings.db) == ("10.0.0.1", 9, Path.home() / "x.db")
-    assert settings.lanes == lanes and not settings.is_loopback
+    assert settings.lanes == lanes
+    assert not settings.is_loopback
     settings = read_settings(host="localhost", port="80", db="y.db", browser=False, env=env)
     assert (settings.host, settings.port, settings.db, settings.browser) == (
         "localhost",
@@ -258,12 +262,14 @@ def test_options_win_over_variables_and_those_over_defaults(tmp_path: Path) -> N
     )
     defaults = read_settings(env={})
     assert (defaults.host, defaults.port, defaults.lanes, defaults.is_loopback) == ("127.0.0.1", 7860, None, True)
-    assert defaults.db.is_absolute() and defaults.db.name == "kimi-ui.sqlite3"
+    assert defaults.db.is_absolute()
+    assert defaults.db.name == "kimi-ui.sqlite3"
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "kimi.localhost", "127.0.0.1", "127.1.2.3", "::1"])
 def test_only_this_machine_needs_no_password(host: str) -> None:
-    assert read_settings(host=host, env={}).is_loopback and not known_hosts(host).any_address
+    assert read_settings(host=host, env={}).is_loopback
+    assert not known_hosts(host).any_address
 
 
 @pytest.mark.parametrize(
@@ -271,12 +277,14 @@ def test_only_this_machine_needs_no_password(host: str) -> None:
     ["127.example.com", "127.0.0.1.example.com", "localhost.example", "0.0.0.0", "::", "10.0.0.1", "::ffff:10.0.0.1"],
 )
 def test_what_others_may_reach_needs_a_password(host: str) -> None:
-    assert not read_settings(host=host, env={}).is_loopback and known_hosts(host).any_address
+    assert not read_settings(host=host, env={}).is_loopback
+    assert known_hosts(host).any_address
 
 
 def test_an_address_in_brackets_is_meant_without_them() -> None:
     settings = read_settings(host="[::1]", env={})
-    assert settings.host == "::1" and settings.is_loopback
+    assert settings.host == "::1"
+    assert settings.is_loopback
 
 
 @pytest.mark.parametrize("host", ["http://127.0.0.1", "127.0.0.1:9192", "a b", "[", "::1::"])
@@ -345,4 +353,5 @@ def test_settings_never_show_what_the_environment_holds() -> None:
     settings = read_settings(env={"CHUTES_API_KEY": "canary-1", "KIMI_UI_PASSWORD": "canary-2"})
     assert settings.password == "canary-2"
     assert read_settings(env={"KIMI_UI_PASSWORD": " \t"}).password == "", "a blank password is none"
-    assert "canary" not in repr(settings) and "canary" not in str(settings)
+    assert "canary" not in repr(settings)
+    assert "canary" not in str(settings)

@@ -37,7 +37,8 @@ def test_what_is_read_is_written_again_without_what_says_nothing() -> None:
         "lanes": {"kimi": {"on": False, "model": "k3"}, "qwen": {"max_tokens": 100, "temperature": 0}},
     }
     assert read(settings.as_dict()) == settings
-    assert read({}).as_dict() == {} and read({"future": 1, "lanes": {"kimi": {"other": 2}}}) == ConversationSettings()
+    assert read({}).as_dict() == {}
+    assert read({"future": 1, "lanes": {"kimi": {"other": 2}}}) == ConversationSettings()
 
 
 @pytest.mark.parametrize(

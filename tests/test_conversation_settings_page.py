@@ -59,7 +59,8 @@ def test_system_prompt_and_parameters_reach_the_request_and_stay_with_the_conver
     saved(other)
     expect(second.locator("#settings")).to_have_text("Settings")
     ask(page, "And now?")
-    assert site.qwen.requests[-1].messages[0].role == "user" and site.qwen.requests[-1].params == {}
+    assert site.qwen.requests[-1].messages[0].role == "user"
+    assert site.qwen.requests[-1].params == {}
 
     page.get_by_role("button", name="New conversation").click()
     expect(page.locator("#settings")).to_have_text("Settings")
@@ -116,7 +117,8 @@ def test_a_lane_that_is_off_is_not_asked_and_one_has_to_stay(site: ChatSite, pag
     send(page)
     wait_phase(page, "kimi", "done")
     expect(page.locator("[data-lane]")).to_have_count(1)
-    assert site.qwen.requests == [] and len(site.kimi.requests) == 1
+    assert site.qwen.requests == []
+    assert len(site.kimi.requests) == 1
 
 
 def test_a_model_is_chosen_from_the_providers_own_list(site: ChatSite, page: Page) -> None:
@@ -135,10 +137,12 @@ def test_a_model_is_chosen_from_the_providers_own_list(site: ChatSite, page: Pag
     saved(shown)
     page.keyboard.press("Escape")
     ask(page)
-    assert site.qwen.requests[-1].model == "qwen3-coder:480b" and site.kimi.requests[-1].model == ""
+    assert site.qwen.requests[-1].model == "qwen3-coder:480b"
+    assert site.kimi.requests[-1].model == ""
     expect(lane(page, "qwen").locator(".lane-model")).to_have_text("qwen3-coder:480b")
     turn = site.turns.get(page.locator("[data-turn]").last.get_attribute("data-turn") or "")
-    assert turn is not None and turn.lanes[2].chosen_model == "qwen3-coder:480b"
+    assert turn is not None
+    assert turn.lanes[2].chosen_model == "qwen3-coder:480b"
 
 
 def test_a_list_that_cannot_be_had_says_why(site: ChatSite, visitor: Visitor, page: Page) -> None:
@@ -164,7 +168,8 @@ def test_a_temperature_the_model_refuses_cannot_be_set(site: ChatSite, page: Pag
     expect(kimi).to_contain_text("Kimi K2.5 and later accept only temperature 1")
     page.keyboard.press("Escape")
     ask(page)
-    assert site.kimi.requests[-1].params == {} and {request.model for request in site.kimi.requests} == {
+    assert site.kimi.requests[-1].params == {}
+    assert {request.model for request in site.kimi.requests} == {
         "",
         "kimi-k2.6",
     }

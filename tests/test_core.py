@@ -93,7 +93,9 @@ def test_stamps_of_a_thinking_answer() -> None:
 
 def test_empty_text_is_no_token() -> None:
     f = fold((1, Reasoning("")), (2, Answer("")), (3, Answer("x")))
-    assert f.first_token_ns == 3 * MS and f.first_reasoning_ns is None and f.n_chunks == 1
+    assert f.first_token_ns == 3 * MS
+    assert f.first_reasoning_ns is None
+    assert f.n_chunks == 1
 
 
 def test_relabel_moves_the_answer_so_far_into_the_reasoning() -> None:
@@ -106,12 +108,15 @@ def test_relabel_moves_the_answer_so_far_into_the_reasoning() -> None:
 def test_usage_overwrites_and_never_sums() -> None:
     f = fold((1, Usage(10, None, 5, raw={"a": 1})), (2, Usage(None, 3, 9)), (3, Usage()))
     assert (f.usage.input_tokens, f.usage.cached_input_tokens, f.usage.output_tokens) == (10, 3, 9)
-    assert f.usage.reasoning_tokens is None and f.usage.raw == {"a": 1}
+    assert f.usage.reasoning_tokens is None
+    assert f.usage.raw == {"a": 1}
 
 
 def test_the_first_finish_counts_and_nothing_follows_the_end() -> None:
     f = fold((1, Finish("")), (2, Finish("stop")), (3, Finish("length")), (4, End("ok")), (5, Answer("late")))
-    assert f.finish_reason == "stop" and f.answer == "" and f.end_ns == 4 * MS
+    assert f.finish_reason == "stop"
+    assert f.answer == ""
+    assert f.end_ns == 4 * MS
 
 
 @pytest.mark.parametrize(
@@ -148,11 +153,17 @@ def test_a_turn_folds_into_lanes_attempts_and_children() -> None:
     ):
         turn.append(entry)
     f = turn.fold()
-    assert f.children == {"1": ["2"]} and f.folds["2"].answer == "x"
-    assert f.lanes["b"].preparing and f.current("b") is None and not f.lane_ended("b")
-    assert f.current("a") == "1" and not f.lane_ended("a")  # another try is announced
+    assert f.children == {"1": ["2"]}
+    assert f.folds["2"].answer == "x"
+    assert f.lanes["b"].preparing
+    assert f.current("b") is None
+    assert not f.lane_ended("b")
+    assert f.current("a") == "1"
+    assert not f.lane_ended("a")  # another try is announced
     f.apply_all([opened("3", no=2), Entry("a", "3", 9, End("ok")), opened("4", lane="b")])
-    assert f.lane_ended("a") and f.lanes["a"].attempts == ["1", "3"] and f.lanes["b"].preparing is None
+    assert f.lane_ended("a")
+    assert f.lanes["a"].attempts == ["1", "3"]
+    assert f.lanes["b"].preparing is None
 
 
 def test_identity_survives_the_log() -> None:

@@ -74,7 +74,8 @@ def _longest(a: list[int], b: list[int]) -> int:
 @given(st.lists(st.integers(0, 3), max_size=14), st.lists(st.integers(0, 3), max_size=14))
 def test_common_pairs_are_a_longest_common_subsequence(a: list[int], b: list[int]) -> None:
     pairs = common_pairs(a, b)
-    assert pairs is not None and len(pairs) == _longest(a, b)
+    assert pairs is not None
+    assert len(pairs) == _longest(a, b)
     assert all(a[i] == b[j] for i, j in pairs)
     assert all(one[0] < other[0] and one[1] < other[1] for one, other in pairwise(pairs))
 
@@ -183,7 +184,8 @@ def test_twenty_thousand_words_are_aligned(sentence: int, vocabulary: int) -> No
     assert diff.aligned
     assert "".join(segment.right for segment in diff.segments) == text(edited)
     if vocabulary > 3:
-        assert diff.in_common is not None and diff.in_common > 0.6
+        assert diff.in_common is not None
+        assert diff.in_common > 0.6
 
 
 CONCLUSIONS = [

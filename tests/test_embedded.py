@@ -103,7 +103,9 @@ async def test_a_plan_streams_as_reasoning_and_the_answer_follows_as_one_attempt
     fold = fold_of(events)
     kinds = [type(event) for event in events if isinstance(event, Reasoning | Answer)]
     assert kinds == sorted(kinds, key=lambda kind: kind is Answer)  # all thinking before the answer
-    assert fold.reasoning.strip() and fold.answer.strip() and fold.outcome() in ("ok", "length")
+    assert fold.reasoning.strip()
+    assert fold.answer.strip()
+    assert fold.outcome() in ("ok", "length")
     assert [event.name for event in events if isinstance(event, Phase)].count(CONNECTED) == 1
     assert [event.name for event in events if isinstance(event, Phase)].count(FIRST_CHUNK) == 1
     assert sum(isinstance(event, Finish) for event in events) == 1
@@ -118,8 +120,10 @@ async def test_a_plan_streams_as_reasoning_and_the_answer_follows_as_one_attempt
 async def test_standing_in_for_a_model_that_does_not_think_it_only_answers(backend: EmbeddedBackend) -> None:
     events = await events_of(EmbeddedProvider(replace(SPEC, think=False), backend))
     fold = fold_of(events)
-    assert fold.reasoning == "" and fold.answer.strip()
-    assert fold.usage.output_tokens and not fold.usage.reasoning_tokens
+    assert fold.reasoning == ""
+    assert fold.answer.strip()
+    assert fold.usage.output_tokens
+    assert not fold.usage.reasoning_tokens
 
 
 async def test_eight_at_once_are_answered_and_differ(backend: EmbeddedBackend) -> None:
@@ -144,10 +148,12 @@ def test_the_plan_is_opened_for_the_model_and_reaches_the_answer_as_notes() -> N
     )
     plan = plan_request(request)
     assert [message.role for message in plan.messages] == ["system", "user", "assistant"]
-    assert plan.params["temperature"] == 0.1 and plan.params["max_tokens"] == 80
+    assert plan.params["temperature"] == 0.1
+    assert plan.params["max_tokens"] == 80
     answer = answer_request(request, " a greeting.")
     assert answer.messages[0].content == "Be brief.\nNotes: The request is about a greeting."
-    assert answer.messages[1:] == request.messages[1:] and answer.params == request.params
+    assert answer.messages[1:] == request.messages[1:]
+    assert answer.params == request.params
     assert answer_request(request, "  ").messages == request.messages
     bare = answer_request(ChatRequest((Message("user", "Hi"),)), "")
     assert [message.role for message in bare.messages] == ["system", "user"]
@@ -161,13 +167,15 @@ def test_a_count_that_one_of_the_two_requests_lacks_is_not_known() -> None:
 
 async def test_the_child_is_shared_keyed_and_closed_to_pages(backend: EmbeddedBackend) -> None:
     first, second = await asyncio.gather(endpoint_of(backend), endpoint_of(backend))
-    assert first == second and backend.is_ready
+    assert first == second
+    assert backend.is_ready
     origin = first.base_url.removesuffix("/v1")
     assert origin.startswith("http://127.0.0.1:")
     assert get(f"{first.base_url}/models")[0] == 401
     assert get(f"{first.base_url}/models", key="wrong")[0] == 401
     status, headers = get(f"{first.base_url}/models", key=first.api_key, origin="https://evil.example")
-    assert status == 200 and headers.get("Access-Control-Allow-Origin") != "https://evil.example"
+    assert status == 200
+    assert headers.get("Access-Control-Allow-Origin") != "https://evil.example"
     assert "Access-Control-Allow-Credentials" not in headers
     for path in ("/", "/slots", "/metrics"):
         assert get(f"{origin}{path}", key=first.api_key)[0] in (404, 501)
@@ -179,13 +187,17 @@ async def test_a_check_tells_what_is_there_and_starts_nothing_unasked(backend: E
     await endpoint_of(backend)
     async with contextlib.aclosing(EmbeddedProvider(SPEC, backend)) as provider:
         check = await provider.check()
-        assert check.ok and check.reachable and check.thinking and check.model_present
+        assert check.ok
+        assert check.reachable
+        assert check.thinking
+        assert check.model_present
         assert await provider.models() == [ALIAS]
     idle = EmbeddedBackend(WeightsStore(tmp_path / "never"))
     check = await EmbeddedProvider(replace(SPEC, think=False), idle).check()
     assert (check.ok, check.model_present, check.thinking, check.reachable) == (True, False, False, None)
     assert check.remedy == "It is fetched at its first use, once (93 MB)."
-    assert not idle.is_ready and not idle.store.directory.exists()
+    assert not idle.is_ready
+    assert not idle.store.directory.exists()
     idle.close()
 
 
@@ -200,10 +212,14 @@ async def test_weights_that_cannot_be_had_fail_the_lane_with_a_remedy(
     phases: list[Phase] = []
     with pytest.raises(ProviderError) as caught:
         await provider.prepare(phases.append)
-    assert caught.value.failure.kind == "network" and caught.value.failure.remedy
-    assert phases and phases[0].total == 1
+    assert caught.value.failure.kind == "network"
+    assert caught.value.failure.remedy
+    assert phases
+    assert phases[0].total == 1
     check = await provider.check()
-    assert not check.ok and check.problem and check.remedy
+    assert not check.ok
+    assert check.problem
+    assert check.remedy
     backend.close()
 
 
@@ -260,11 +276,16 @@ async def test_killed_in_the_middle_the_attempt_fails_with_its_text_and_the_next
     os.kill(child.pid, signal.SIGKILL)
     fold = await reached(turn, "end")
     (state,) = fold.folds.values()
-    assert state.status == "error" and state.answer and state.reasoning
-    assert isinstance(state.failure, Failure) and state.failure.kind == "backend_died" and state.failure.remedy
+    assert state.status == "error"
+    assert state.answer
+    assert state.reasoning
+    assert isinstance(state.failure, Failure)
+    assert state.failure.kind == "backend_died"
+    assert state.failure.remedy
     again = running.send("Hi", params={"max_tokens": 8, "ignore_eos": False})
     (state,) = (await reached(again, "end")).folds.values()
-    assert state.status in ("ok", "length") and state.answer
+    assert state.status in ("ok", "length")
+    assert state.answer
     assert (await endpoint_of(own_backend)).pid != child.pid
 
 
@@ -277,8 +298,11 @@ async def test_killed_before_any_text_the_request_is_tried_again(own_backend: Em
     os.kill(child.pid, signal.SIGKILL)
     fold = await reached(turn, "end")
     first, second = fold.folds.values()
-    assert first.status == "error" and first.failure and first.failure.kind == "backend_died"
-    assert second.status in ("ok", "length") and second.answer
+    assert first.status == "error"
+    assert first.failure
+    assert first.failure.kind == "backend_died"
+    assert second.status in ("ok", "length")
+    assert second.answer
 
 
 async def test_a_second_death_in_a_row_is_not_repaired_unasked(own_backend: EmbeddedBackend) -> None:
@@ -287,7 +311,8 @@ async def test_a_second_death_in_a_row_is_not_repaired_unasked(own_backend: Embe
         kill(child)
         assert await own_backend.has_died(child)
         assert own_backend.is_unstable is (death == 2)
-    assert not own_backend.is_starting and not own_backend.is_ready
+    assert not own_backend.is_starting
+    assert not own_backend.is_ready
     alive = await endpoint_of(own_backend)  # a person's next prompt starts it again
     assert not await own_backend.has_died(alive)
 
@@ -299,7 +324,8 @@ async def test_stopping_a_lane_leaves_the_child_free_for_the_next(
     await reached(turn, "answer")
     running.stop(turn.turn_id)
     (state,) = (await reached(turn, "end")).folds.values()
-    assert state.status == "stopped" and state.answer
+    assert state.status == "stopped"
+    assert state.answer
     child = psutil.Process((await endpoint_of(own_backend)).pid)
     for _ in range(200):  # generation really ends, it is not only no longer read
         before = sum(child.cpu_times()[:2])
@@ -343,7 +369,8 @@ async def test_heavy_works_on_the_embedded_model(backend: EmbeddedBackend) -> No
         fold = await reached(turn, "end")
         await asyncio.to_thread(run.engine.close)
     heavy_state = fold.folds[fold.current("h") or ""]
-    assert heavy_state.status in ("ok", "length") and heavy_state.answer
+    assert heavy_state.status in ("ok", "length")
+    assert heavy_state.answer
     roles = [attempt.role for attempt in fold.attempts.values()]
     assert roles.count("trajectory") == 3
     json.dumps([attempt.as_dict() for attempt in fold.attempts.values()])  # what the log stores of each

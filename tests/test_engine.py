@@ -56,8 +56,10 @@ def test_a_whole_answer_is_ok_and_every_event_is_stamped_in_order() -> None:
     attempt = last(fold)
     assert (attempt.status, attempt.reasoning, attempt.answer, attempt.finish_reason) == ("ok", "hm", "yes", "stop")
     stamps = [entry.t_ns for entry in turn.entries if entry.attempt_id]
-    assert stamps == sorted(stamps) and stamps[0] == 0
-    assert isinstance(turn.entries[0].event, Opened) and isinstance(turn.entries[-1].event, End)
+    assert stamps == sorted(stamps)
+    assert stamps[0] == 0
+    assert isinstance(turn.entries[0].event, Opened)
+    assert isinstance(turn.entries[-1].event, End)
     assert 0 < attempt.first_token_ns <= attempt.first_answer_ns <= attempt.last_token_ns <= attempt.end_ns
 
 
@@ -107,7 +109,9 @@ def test_every_end_has_its_status_and_keeps_its_text(script: list[Any], status: 
 def test_an_unknown_exception_is_named_without_its_text() -> None:
     with running(lane([RuntimeError("secret sk-123")])) as engine:
         failure = last(ended(engine.send("?"))).failure
-    assert failure.kind == "internal" and "RuntimeError" in failure.message and "sk-123" not in failure.message
+    assert failure.kind == "internal"
+    assert "RuntimeError" in failure.message
+    assert "sk-123" not in failure.message
 
 
 @pytest.mark.parametrize(
@@ -123,7 +127,9 @@ def test_limits_end_the_attempt_as_timeout(script: list[Any], limits: Limits, ki
     provider = lane(script, limits=limits)
     with running(provider) as engine:
         attempt = last(ended(engine.send("?")))
-        assert attempt.status == "timeout" and attempt.failure.kind == kind and provider.closed == 1
+        assert attempt.status == "timeout"
+        assert attempt.failure.kind == kind
+        assert provider.closed == 1
         assert attempt.failure.remedy
 
 
@@ -226,7 +232,9 @@ def test_who_says_at_once_is_asked_again_after_our_own_back_off() -> None:
         engine.stop(turn.turn_id)
         fold = ended(turn)
     end = fold.folds[fold.lanes["a"].attempts[0]].end
-    assert end and end.retry_in_s and end.retry_in_s > 0.5
+    assert end
+    assert end.retry_in_s
+    assert end.retry_in_s > 0.5
 
 
 def test_stop_during_the_wait_for_a_retry_ends_the_lane_as_stopped() -> None:
@@ -248,7 +256,8 @@ def test_preparation_is_told_before_the_attempt_and_its_failure_is_a_row() -> No
         turn = engine.send("?")
         fold = ended(turn)
     first = next(entry for entry in turn.entries if entry.lane == "a")
-    assert first.attempt_id == "" and first.event == Phase(PREPARING, "Fetching", 1, 2)
+    assert first.attempt_id == ""
+    assert first.event == Phase(PREPARING, "Fetching", 1, 2)
     assert last(fold).status == "ok"
     assert (last(fold, "b").status, last(fold, "b").failure.message) == ("error", "No network.")
     assert broken.requests == []
@@ -295,11 +304,13 @@ def test_two_turns_stream_at_once_and_lanes_can_be_chosen() -> None:
         engine = run.engine
         one, two = engine.send("1", owner="x"), engine.send("2", lanes=["b"], owner="y")
         assert [turn.prompt for turn in run.turns.live("x")] == ["1"]
-        assert last(ended(two), "b").status == "ok" and not one.closed
+        assert last(ended(two), "b").status == "ok"
+        assert not one.closed
         assert [info.id for info in two.lanes] == ["b"]
         go.set()
         assert last(ended(one)).status == "ok"
-        assert run.turns.get(one.turn_id) is one and run.turns.live() == []
+        assert run.turns.get(one.turn_id) is one
+        assert run.turns.live() == []
         for wrong in (["z"], []):
             with pytest.raises(UnknownLane):
                 engine.send("?", lanes=wrong)
@@ -335,15 +346,19 @@ def test_identity_carries_model_price_and_the_parameters_of_the_request() -> Non
     with running(provider) as engine:
         fold = ended(engine.send("?", params={"temperature": 1}))
     attempt = fold.attempts[fold.current("a") or ""]
-    assert attempt.price == (1.0, 0.5, 2.0, "2026-01-01") and attempt.stand_in_for == "K2"
-    assert attempt.params == {"max_tokens": 5, "temperature": 1} and attempt.sent_ns > 0 and attempt.started_at_utc
+    assert attempt.price == (1.0, 0.5, 2.0, "2026-01-01")
+    assert attempt.stand_in_for == "K2"
+    assert attempt.params == {"max_tokens": 5, "temperature": 1}
+    assert attempt.sent_ns > 0
+    assert attempt.started_at_utc
 
 
 def test_a_clock_that_jumps_is_flagged_and_changes_no_stamp() -> None:
     walls = iter([0, 3_600_000_000_000])
     with running(lane(thinker()), wall_ns=lambda: next(walls)) as engine:
         attempt = last(ended(engine.send("?")))
-    assert "clock_jump" in attempt.flags and attempt.end_ns < 60_000_000_000
+    assert "clock_jump" in attempt.flags
+    assert attempt.end_ns < 60_000_000_000
 
 
 def test_one_lane_is_asked_again_in_the_same_turn() -> None:
@@ -356,7 +371,9 @@ def test_one_lane_is_asked_again_in_the_same_turn() -> None:
         first, second = fold.lanes["a"].attempts
         assert [fold.folds[i].answer for i in (first, second)] == ["bad", "good"]
         again = fold.attempts[second]
-        assert again.attempt_no == 2 and 0 < again.asked_ns <= again.sent_ns and len(fold.lanes["b"].attempts) == 1
+        assert again.attempt_no == 2
+        assert 0 < again.asked_ns <= again.sent_ns
+        assert len(fold.lanes["b"].attempts) == 1
         with pytest.raises(UnknownLane):
             engine.retry(turn.turn_id, "z", owner="me")
         for turn_id, owner in ((turn.turn_id, "you"), ("nothing", "me")):
@@ -435,4 +452,5 @@ def test_an_endless_stream_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     with running(lane([Reasoning("x")] * 100), lane([Phase("reading_prompt")] * 100, id="b")) as engine:
         fold = ended(engine.send("?"))
     assert [last(fold, id).failure.kind for id in "ab"] == ["too_large", "too_large"]
-    assert last(fold).status == "error" and len(last(fold).reasoning) == 11
+    assert last(fold).status == "error"
+    assert len(last(fold).reasoning) == 11

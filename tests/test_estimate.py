@@ -17,7 +17,8 @@ def test_one_request_with_the_usual_output() -> None:
 def test_heavy_is_its_trajectories_and_an_aggregation_that_reads_their_answers() -> None:
     heavy = estimate(1000, PRICE, Typical(2000, 500, 7), width=8)
     usd = (9 * 1000 + 8 * 500) * 1e-6 + 9 * 2000 * 4e-6
-    assert heavy.requests == 9 and heavy.usd == pytest.approx(usd)
+    assert heavy.requests == 9
+    assert heavy.usd == pytest.approx(usd)
 
 
 def test_without_a_usual_output_the_cost_is_a_floor_and_without_a_price_it_is_not_known() -> None:

@@ -80,13 +80,15 @@ async def test_tls(ollama: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         with Upstream(tls=context) as upstream:
             got = await ask(upstream.origin)
         if words:
-            assert got.error and (got.kind, got.error.retryable) == ("tls", False)
+            assert got.error
+            assert (got.kind, got.error.retryable) == ("tls", False)
             assert any(word in got.error.failure.message.lower() for word in words.split("|")), got.error.failure
         else:
             assert got.status == "ok"
     with Upstream() as plain_http, Upstream(tls=server_context(trusted)) as https:
         mixed = await ask(plain_http.origin.replace("http:", "https:"))
-        assert mixed.kind == "tls" and "http://" in mixed.error.failure.remedy
+        assert mixed.kind == "tls"
+        assert "http://" in mixed.error.failure.remedy
         mixed = await ask(https.origin.replace("https:", "http:"))
         assert mixed.kind in ("tls", "network"), "a TLS server may only hang up"
 
@@ -134,7 +136,8 @@ def test_the_clock_jumps(upstream: Upstream, tmp_path: Path) -> None:
     with running(tmp_path / "log", openai_lane(upstream.base_url, "m-500-10-10"), wall_ns=wall_ns) as run:
         turn = run.engine.send("hello")
         row, fold = run.rows(turn)["a"][0], run.folds(turn)["a"]
-    assert "clock_jump" in fold.flags and fold.status == "ok"
+    assert "clock_jump" in fold.flags
+    assert fold.status == "ok"
     assert 0 < row["ttft_ms"] < row["e2e_ms"] < 60_000
 
 
@@ -151,7 +154,9 @@ async def test_a_redirect_takes_no_key_anywhere(upstream: Upstream) -> None:
         ):
             async with contextlib.aclosing(lane):
                 got = await run_provider(lane)
-            assert got.kind == "redirect" and got.error and str(elsewhere._port) in got.error.failure.message
+            assert got.kind == "redirect"
+            assert got.error
+            assert str(elsewhere._port) in got.error.failure.message
         assert elsewhere.requests == []
 
 
@@ -349,7 +354,8 @@ def test_killed_in_the_middle(upstream: Upstream, tmp_path: Path) -> None:
     fold = turn.fold()
     (attempt_id,) = fold.attempts
     (row,) = LogReader(tmp_path / "log").attempt_metrics([attempt_id])
-    assert row["status"] == "interrupted" and fold.folds[attempt_id].reasoning.startswith(" Let me")
+    assert row["status"] == "interrupted"
+    assert fold.folds[attempt_id].reasoning.startswith(" Let me")
     until(lambda: upstream.closed)
 
 
@@ -361,7 +367,8 @@ async def test_a_cold_load_is_no_error(upstream: Upstream) -> None:
     upstream.load_s = 0.2
     async with contextlib.aclosing(ollama_lane(upstream.origin, "m-2000-5-5")) as lane:
         cold, warm = await run_provider(lane), await run_provider(lane)
-    assert cold.events[0] == Phase(LOADING_MODEL, "m-2000-5-5") and cold.status == warm.status == "ok"
+    assert cold.events[0] == Phase(LOADING_MODEL, "m-2000-5-5")
+    assert cold.status == warm.status == "ok"
     assert LOADING_MODEL not in [event.name for event in warm.events if isinstance(event, Phase)]
     assert cold.fold.usage.load_ns == 200_000_000
 

@@ -157,7 +157,8 @@ def test_fault(matrix: Matrix, fault: Fault, ollama: bool) -> None:
     assert row["status"] == fold.status
     assert row["error_type"] == (fold.failure.kind if fold.failure else None)
     if fold.failure:
-        assert fold.failure.message.endswith(".") and fold.failure.remedy, "one plain sentence and a remedy"
+        assert fold.failure.message.endswith(".")
+        assert fold.failure.remedy, "one plain sentence and a remedy"
     for number in ("ttft_ms", "e2e_ms", "decode_tps", "output_tokens"):
         assert row[number] is None or row[number] > 0, "what is not known is NULL, never 0"
 
@@ -176,7 +177,8 @@ def test_every_row_is_there(matrix: Matrix, capsys: pytest.CaptureFixture[str]) 
         print(f"\n{'':3} {'fault':26} {'SSE':30} NDJSON")
         print("\n".join(text for row, text in sorted(lines) if row))
     rows = {row for row, _ in lines if row}
-    assert rows == set(range(1, 59)) and len(rows) == 58
+    assert rows == set(range(1, 59))
+    assert len(rows) == 58
 
 
 def test_only_an_explicit_finish_is_ok(matrix: Matrix) -> None:
@@ -188,7 +190,8 @@ def test_only_an_explicit_finish_is_ok(matrix: Matrix) -> None:
 
 def test_the_key_is_nowhere_but_in_its_header(matrix: Matrix) -> None:
     asked = [request for request in matrix.upstream.requests if request.path != "/elsewhere"]
-    assert len(asked) > len(CASES) and all(request.headers["authorization"] == f"Bearer {CANARY}" for request in asked)
+    assert len(asked) > len(CASES)
+    assert all(request.headers["authorization"] == f"Bearer {CANARY}" for request in asked)
     for request in matrix.upstream.requests:
         elsewhere = {name: value for name, value in request.headers.items() if name != "authorization"}
         assert CANARY not in repr((elsewhere, request.body, request.path))
@@ -207,7 +210,8 @@ def test_what_is_given_up_is_closed(matrix: Matrix) -> None:
 
 def test_a_burst_has_no_rate(matrix: Matrix) -> None:
     row = matrix.results["burst-sse"].row
-    assert row["decode_tps"] is None and row["ttft_ms"] is not None
+    assert row["decode_tps"] is None
+    assert row["ttft_ms"] is not None
 
 
 def test_the_second_request_on_a_dead_connection_is_sent_again_and_said(matrix: Matrix) -> None:

@@ -126,23 +126,30 @@ def test_the_first_frame_says_which_turn_it_is_and_later_ones_only_what_is_new()
     view = TurnView(turn)
     view.apply(turn.entries[:3])
     first = view.frame(150 * MS)
-    assert first and first["turn"]["prompt"] == "Why?" and first["now_ms"] == 150
-    assert first["lanes"]["a"]["reasoning"] == "Let me " and first["lanes"]["a"]["phase"] == "thinking"
+    assert first
+    assert first["turn"]["prompt"] == "Why?"
+    assert first["now_ms"] == 150
+    assert first["lanes"]["a"]["reasoning"] == "Let me "
+    assert first["lanes"]["a"]["phase"] == "thinking"
     assert view.frame(151 * MS) is None
     view.apply(turn.entries[3:4])
     second = view.frame(10_000 * MS)
-    assert second and "turn" not in second
-    assert second["lanes"]["a"]["reasoning"] == "think.\n" and "phase" not in second["lanes"]["a"]
+    assert second
+    assert "turn" not in second
+    assert second["lanes"]["a"]["reasoning"] == "think.\n"
+    assert "phase" not in second["lanes"]["a"]
 
 
 def test_an_untouched_turn_still_gets_a_first_frame() -> None:
     frame = TurnView(turn_of()).frame(0)
-    assert frame and frame["lanes"] == {"a": {"phase": "connecting"}}
+    assert frame
+    assert frame["lanes"] == {"a": {"phase": "connecting"}}
 
 
 def test_a_whole_attempt_ends_with_everything_known() -> None:
     lane = watched(turn_of(*whole()), []).lanes["a"]
-    assert lane["phase"] == "done" and lane["reasoning"] == "Let me think.\n"
+    assert lane["phase"] == "done"
+    assert lane["reasoning"] == "Let me think.\n"
     assert lane["blocks"] + lane["tail"] == render("**Yes**, it is.\n\nSecond block.")
     assert lane["stamps"] == {
         "first_token_ms": 100,
@@ -151,8 +158,10 @@ def test_a_whole_attempt_ends_with_everything_known() -> None:
         "last_token_ms": 700,
         "end_ms": 730,
     }
-    assert lane["metrics"]["output_tokens"] == 60 and lane["metrics"]["token_source"] == "usage"
-    assert lane["metrics"]["ttft_ms"] == 100 and lane["metrics"]["ttfo_ms"] == 500
+    assert lane["metrics"]["output_tokens"] == 60
+    assert lane["metrics"]["token_source"] == "usage"
+    assert lane["metrics"]["ttft_ms"] == 100
+    assert lane["metrics"]["ttfo_ms"] == 500
     assert [(step["kind"], step["label"], step["t_ms"]) for step in lane["steps"].values()] == [
         ("system", "Connected", 10),
         ("system", "Thinking", 100),
@@ -194,7 +203,8 @@ def test_a_page_that_comes_back_to_a_silent_stream_is_told_nothing() -> None:
     turn.entries.append(at(800, Answer(" More.")))
     view.catch_up()
     frame = view.frame(None)
-    assert frame and frame["lanes"]["a"]["clear_answer"]
+    assert frame
+    assert frame["lanes"]["a"]["clear_answer"]
     assert frame["lanes"]["a"]["tail"] == render("Second block. More.")
 
 
@@ -204,7 +214,8 @@ def test_a_place_the_log_does_not_have_is_answered_with_everything(after: int) -
     view.resume(after)
     view.catch_up()
     frame = view.frame(None)
-    assert frame and frame["turn"]["turn_id"] == "t"
+    assert frame
+    assert frame["turn"]["turn_id"] == "t"
 
 
 @settings(max_examples=30)
@@ -281,13 +292,18 @@ def test_a_new_attempt_replaces_the_one_before() -> None:
     view.apply(turn.entries[:3])
     shown.take(view.frame(None))
     lane = shown.lanes["a"]
-    assert lane["phase"] == "waiting" and "failure" not in lane
-    assert lane["retry"]["at_ms"] == 2060 and lane["retry"]["attempt_no"] == 2
+    assert lane["phase"] == "waiting"
+    assert "failure" not in lane
+    assert lane["retry"]["at_ms"] == 2060
+    assert lane["retry"]["attempt_no"] == 2
     assert lane["retry"]["failure"]["message"] == "Full."
     view.catch_up()
     lane = shown.take(view.frame(None)).lanes["a"]
-    assert lane["attempt"]["attempt_no"] == 2 and lane["attempt"]["sent_ms"] == 2060
-    assert lane["phase"] == "done" and "retry" not in lane and lane["blocks"] == render("Here.")
+    assert lane["attempt"]["attempt_no"] == 2
+    assert lane["attempt"]["sent_ms"] == 2060
+    assert lane["phase"] == "done"
+    assert "retry" not in lane
+    assert lane["blocks"] == render("Here.")
 
 
 @pytest.mark.parametrize(
@@ -301,12 +317,16 @@ def test_a_new_attempt_replaces_the_one_before() -> None:
 )
 def test_an_end_that_is_not_whole_is_told_even_without_a_failure(status: str, words: str) -> None:
     lane = watched(turn_of(opened(), at(1, Answer("ha")), at(2, End(status))), []).lanes["a"]
-    assert words in lane["failure"]["message"] and lane["failure"]["remedy"] and lane["phase"] == status
+    assert words in lane["failure"]["message"]
+    assert lane["failure"]["remedy"]
+    assert lane["phase"] == status
 
 
 def test_a_stop_is_no_failure() -> None:
     lane = watched(turn_of(opened(), at(1, Answer("ha")), at(2, End("stopped", "user"))), []).lanes["a"]
-    assert lane["phase"] == "stopped" and "failure" not in lane and "ha" in lane["blocks"]
+    assert lane["phase"] == "stopped"
+    assert "failure" not in lane
+    assert "ha" in lane["blocks"]
 
 
 def test_preparing_shows_how_far_it_is_and_goes_with_the_attempt() -> None:
@@ -314,7 +334,8 @@ def test_preparing_shows_how_far_it_is_and_goes_with_the_attempt() -> None:
     view, shown = TurnView(turn), Shown()
     view.catch_up()
     lane = shown.take(view.frame(6 * MS)).lanes["a"]
-    assert lane["preparing"] == {"label": "Fetching weights", "done": 10, "total": 98} and lane["phase"] == "connecting"
+    assert lane["preparing"] == {"label": "Fetching weights", "done": 10, "total": 98}
+    assert lane["phase"] == "connecting"
     turn.entries.append(opened())
     view.catch_up()
     assert "preparing" not in shown.take(view.frame(7 * MS)).lanes["a"]
@@ -329,7 +350,8 @@ def test_lanes_are_told_apart() -> None:
         lanes=("a", "b"),
     )
     lanes = watched(turn, [1, 2, 3]).lanes
-    assert lanes["a"]["reasoning"] == "A" and lanes["b"]["reasoning"] == "B"
+    assert lanes["a"]["reasoning"] == "A"
+    assert lanes["b"]["reasoning"] == "B"
 
 
 def test_heavy_shows_its_trajectories_and_what_became_of_them() -> None:
@@ -356,8 +378,10 @@ def test_heavy_shows_its_trajectories_and_what_became_of_them() -> None:
     lane = watched(turn, [4, 5, 9]).lanes["a"]
     first, second = lane["trajectories"]["0"], lane["trajectories"]["1"]
     assert first == {"reasoning": "hm", "text": "*one*", "answer": render("*one*"), "phase": "done", "tokens": 4}
-    assert second["phase"] == "error" and second["failure"]["message"] == "It broke."
-    assert lane["blocks"] == render("the whole") and lane["reasoning"] == ""
+    assert second["phase"] == "error"
+    assert second["failure"]["message"] == "It broke."
+    assert lane["blocks"] == render("the whole")
+    assert lane["reasoning"] == ""
     assert lane["notes"] == ["Only 1/2 trajectories gave a whole answer: fewer than this lane's quorum."]
     labels = {step["label"]: (step["done"], step["total"]) for step in lane["steps"].values() if step.get("total")}
     assert labels == {"Trajectories done": (2, 2), "Hybridizing": (1, 2)}
@@ -369,18 +393,22 @@ def test_metrics_come_at_most_every_so_often_and_always_at_the_end() -> None:
     view = TurnView(turn)
     view.catch_up()
     first = view.frame(100 * MS)
-    assert first and first["lanes"]["a"]["metrics"]["ttft_ms"] == 100
+    assert first
+    assert first["lanes"]["a"]["metrics"]["ttft_ms"] == 100
     turn.entries.append(at(130, Reasoning(" two")))
     view.catch_up()
     second = view.frame(133 * MS)
-    assert second and "metrics" not in second["lanes"]["a"]
+    assert second
+    assert "metrics" not in second["lanes"]["a"]
     assert view.frame(200 * MS) is None
     late = view.frame(400 * MS)  # nothing has come, but the last figures are still owed
-    assert late and late["lanes"]["a"]["metrics"]["output_tokens"] == 2
+    assert late
+    assert late["lanes"]["a"]["metrics"]["output_tokens"] == 2
     turn.entries += [at(410, Finish("stop")), at(411, End("no_answer"))]
     view.catch_up()
     last = view.frame(412 * MS)
-    assert last and last["lanes"]["a"]["metrics"]["e2e_ms"] == 130
+    assert last
+    assert last["lanes"]["a"]["metrics"]["e2e_ms"] == 130
 
 
 def test_text_that_is_not_unicode_goes_out_all_the_same() -> None:

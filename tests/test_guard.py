@@ -119,13 +119,17 @@ def test_known_names_are_answered(port: int, host: str) -> None:
 )
 def test_other_names_are_refused_with_the_remedy(port: int, host: str) -> None:
     answer = ask(port, Host=host)
-    assert answer.status == 400 and "KIMI_UI_HOSTS" in answer.body
+    assert answer.status == 400
+    assert "KIMI_UI_HOSTS" in answer.body
 
 
 def test_a_server_others_can_reach_takes_addresses_but_not_foreign_names() -> None:
     hosts = known_hosts("0.0.0.0")
-    assert hosts.allow("192.168.1.7:7860") and hosts.allow("[fe80::1]:7860") and hosts.allow("localhost")
-    assert not hosts.allow("evil.example") and known_hosts("::1").allow("[::1]:7860")
+    assert hosts.allow("192.168.1.7:7860")
+    assert hosts.allow("[fe80::1]:7860")
+    assert hosts.allow("localhost")
+    assert not hosts.allow("evil.example")
+    assert known_hosts("::1").allow("[::1]:7860")
     assert (host_name("[::1]:80"), host_name("A:1"), host_name("[::1]x")) == ("::1", "a", "")
 
 
@@ -186,7 +190,8 @@ def test_reads_by_other_sites_are_refused(port: int) -> None:
 def test_routes_the_page_does_not_use_are_closed(port: int, path: str) -> None:
     for method in ("GET", "POST"):
         assert ask(port, path, method).status == 403
-    assert not is_closed("/gradio_api/file=/tmp/x.csv") and not is_closed("/gradio_api/queue/join")
+    assert not is_closed("/gradio_api/file=/tmp/x.csv")
+    assert not is_closed("/gradio_api/queue/join")
 
 
 def test_bodies_are_limited_whatever_they_announce(port: int) -> None:
@@ -198,17 +203,20 @@ def test_bodies_are_limited_whatever_they_announce(port: int) -> None:
 
 def test_every_response_carries_the_headers_and_no_cors(port: int) -> None:
     failed = ask(port, "/broken")
-    assert failed.status == 500 and "secret" not in failed.body
+    assert failed.status == 500
+    assert "secret" not in failed.body
     for answer in (ask(port, "/"), ask(port, "/", Host="evil.example"), ask(port, "/gradio_api/upload"), failed):
         headers = {name.lower(): value for name, value in answer.headers.items()}
         assert not [name for name in headers if name.startswith("access-control-")]
-        assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
         assert headers["cross-origin-resource-policy"] == headers["cross-origin-opener-policy"] == "same-origin"
         policy = headers["content-security-policy"]
-        assert (
-            "connect-src 'self'" in policy and "img-src 'self' data: blob:" in policy and "form-action 'none'" in policy
-        )
-        assert headers["cache-control"] == "no-store" and headers["x-frame-options"] == "DENY"
+        assert "connect-src 'self'" in policy
+        assert "img-src 'self' data: blob:" in policy
+        assert "form-action 'none'" in policy
+        assert headers["cache-control"] == "no-store"
+        assert headers["x-frame-options"] == "DENY"
         assert headers["x-dns-prefetch-control"] == "off"  # else the names in an answer's links are looked up unclicked
 
 
@@ -216,7 +224,9 @@ def test_every_response_carries_the_headers_and_no_cors(port: int) -> None:
 def test_documents_that_are_not_the_page_have_no_rights(port: int, kind: str) -> None:
     for path in ("/kimi/turns/1/export", "/gradio_api/file=/tmp/x.svg"):
         policy = ask(port, f"{path}?kind={quote(kind)}").headers["content-security-policy"]
-        assert "default-src 'none'" in policy and "sandbox" in policy and "script-src" not in policy
+        assert "default-src 'none'" in policy
+        assert "sandbox" in policy
+        assert "script-src" not in policy
     assert "script-src" in ask(port, f"/?kind={quote(kind)}").headers["content-security-policy"]
 
 
@@ -253,9 +263,11 @@ def test_nothing_is_served_without_the_password(locked: tuple[int, Clock]) -> No
     port, _ = locked
     for path in ("/config", "/kimi/turns/1/events", "/gradio_api/info", "/kimi/page/0.js", "/kimi/logout"):
         answer = ask(port, path)
-        assert answer.status == 401 and "password" in answer.body
+        assert answer.status == 401
+        assert "password" in answer.body
     visit = ask(port, "/", Accept="text/html")
-    assert visit.status == 303 and visit.headers["location"] == "/kimi/login"
+    assert visit.status == 303
+    assert visit.headers["location"] == "/kimi/login"
     assert 'type="password"' in ask(port, "/kimi/login").body
 
 
@@ -264,7 +276,8 @@ def test_after_the_login_the_visit_goes_where_it_was_going(locked: tuple[int, Cl
     visit = ask(port, "/?turn=a%26b&x=1", Accept="text/html")
     form = ask(port, visit.headers["location"])
     wanted = re.search(r'name="next" type="hidden" value="([^"]*)"', form.body)
-    assert wanted and html.unescape(wanted[1]) == "/?turn=a%26b&x=1"
+    assert wanted
+    assert html.unescape(wanted[1]) == "/?turn=a%26b&x=1"
     answer = log_in(port, "open sesame", next=html.unescape(wanted[1]))
     assert answer.headers["location"] == "/?turn=a%26b&x=1"
     session = {"Cookie": answer.headers["set-cookie"].split(";")[0]}
@@ -283,7 +296,8 @@ def test_a_link_on_another_site_is_followed_again_from_here(locked: tuple[int, C
     port, _ = locked
     visit = {"Accept": "text/html", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
     again = ask(port, '/?turn=1"><script>', **visit)
-    assert again.status == 200 and 'content="0; url=/"' in again.body
+    assert again.status == 200
+    assert 'content="0; url=/"' in again.body
     assert 'content="0; url=/?turn=1"' in ask(port, "/?turn=1", **visit).body
     assert "script-src" not in again.headers["content-security-policy"]
 
@@ -292,7 +306,9 @@ def test_login_session_and_logout(locked: tuple[int, Clock]) -> None:
     port, clock = locked
     answer = log_in(port, "open sesame")
     cookie = answer.headers["set-cookie"]
-    assert answer.status == 303 and "HttpOnly" in cookie and "SameSite=strict" in cookie
+    assert answer.status == 303
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
     session = {"Cookie": cookie.split(";")[0]}
     assert json.loads(ask(port, "/config", **session).body)["path"] == "/config"
     assert ask(port, "/config", Cookie="kimi_session=made-up").status == 401
@@ -309,7 +325,8 @@ def test_wrong_passwords_are_counted_and_even_the_right_one_must_then_wait(locke
     for _ in range(MAX_TRIES):
         assert log_in(port, "guess").status == 401
     answer = log_in(port, "open sesame")
-    assert answer.status == 429 and "Wait" in answer.body
+    assert answer.status == 429
+    assert "Wait" in answer.body
     assert ask(port, "/config", Authorization="Bearer open sesame").status == 401
     clock.now += TRIES_S + 1
     assert log_in(port, "open sesame").status == 303
@@ -332,7 +349,8 @@ def test_a_program_gives_the_password_as_bearer(locked: tuple[int, Clock]) -> No
 def test_the_login_form_says_nothing_it_was_given(locked: tuple[int, Clock]) -> None:
     port, _ = locked
     answer = log_in(port, "<img src=x onerror=alert(1)>")
-    assert "onerror" not in answer.body and "script-src" not in answer.headers["content-security-policy"]
+    assert "onerror" not in answer.body
+    assert "script-src" not in answer.headers["content-security-policy"]
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 

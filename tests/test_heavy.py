@@ -58,7 +58,8 @@ def test_three_trajectories_are_aggregated_by_the_same_model() -> None:
     assert (parent(fold).status, parent(fold).answer, parent(fold).reasoning) == ("ok", "the best", "weigh")
     assert [r.messages for r in run.model.requests[:3]] == [(Message("user", "the question"),)] * 3
     prompt = run.model.requests[3].messages[-1].content
-    assert prompt.startswith("the question") and all(f"\n{answer}\n" in prompt for answer in ("one", "two", "three"))
+    assert prompt.startswith("the question")
+    assert all(f"\n{answer}\n" in prompt for answer in ("one", "two", "three"))
     assert "\na\n" not in prompt  # reasoning is not shown to the aggregator
 
 
@@ -68,7 +69,9 @@ def test_the_parent_ends_after_its_children_and_its_first_token_is_a_trajectorys
     told = [entry.event.name for entry in run.turn.entries if isinstance(entry.event, Phase)]
     assert told.index(FIRST_TRAJECTORY_TOKEN) < told.index(TRAJECTORIES) < told.index("aggregating")
     top = parent(fold)
-    assert top.first_token_ns and top.first_answer_ns and top.first_token_ns < top.first_answer_ns
+    assert top.first_token_ns
+    assert top.first_answer_ns
+    assert top.first_token_ns < top.first_answer_ns
     offset = {i: fold.attempts[i].sent_ns for i in fold.attempts}
     ends = [offset[i] + (fold.folds[i].end_ns or 0) for i in fold.children[fold.current("heavy") or ""]]
     assert max(ends) <= offset[fold.current("heavy") or ""] + (top.end_ns or 0)
@@ -77,14 +80,17 @@ def test_the_parent_ends_after_its_children_and_its_first_token_is_a_trajectorys
 def test_equal_answers_need_no_aggregator() -> None:
     fold = Run(thinker("", "It is 42."), thinker("", " it  is 42"), thinker("", "never asked")).fold()
     assert [role for role, _, _ in children(fold)] == ["trajectory"] * 2
-    assert parent(fold).answer == "It is 42." and parent(fold).flags["unanimous"] == "2/2"
+    assert parent(fold).answer == "It is 42."
+    assert parent(fold).flags["unanimous"] == "2/2"
 
 
 def test_a_single_survivor_is_the_answer_and_says_so() -> None:
     dead = [ProviderError(Failure("upstream", "Broke."))]
     fold = Run(dead, thinker("", "alone"), dead, thinker("", "never asked"), quorum=2).fold()
-    assert parent(fold).status == "ok" and parent(fold).answer == "alone"
-    assert parent(fold).flags["below_quorum"] == "1/3" and "single_survivor" in parent(fold).flags
+    assert parent(fold).status == "ok"
+    assert parent(fold).answer == "alone"
+    assert parent(fold).flags["below_quorum"] == "1/3"
+    assert "single_survivor" in parent(fold).flags
 
 
 def test_cut_off_trajectories_are_not_candidates() -> None:
@@ -92,21 +98,26 @@ def test_cut_off_trajectories_are_not_candidates() -> None:
     run = Run(cut, thinker("", "x"), empty, thinker("", "y"), thinker("", "best"))
     fold = run.fold()
     assert [status for _, _, status in children(fold)] == ["incomplete", "ok", "no_answer", "ok", "ok"]
-    assert "half an" not in run.model.requests[-1].messages[-1].content and parent(fold).answer == "best"
+    assert "half an" not in run.model.requests[-1].messages[-1].content
+    assert parent(fold).answer == "best"
 
 
 def test_no_survivor_names_the_commonest_cause_and_its_remedy() -> None:
     money = [ProviderError(Failure("billing", "No money.", "Top up."))]
     fold = Run(money, [ProviderError(Failure("upstream", "Broke."))], money, thinker()).fold()
     failure = parent(fold).failure
-    assert parent(fold).status == "error" and failure is not None
-    assert failure.kind == "no_survivor" and "No money." in failure.message and failure.remedy == "Top up."
+    assert parent(fold).status == "error"
+    assert failure is not None
+    assert failure.kind == "no_survivor"
+    assert "No money." in failure.message
+    assert failure.remedy == "Top up."
 
 
 def test_an_aggregator_that_fails_falls_back_to_the_most_agreed_trajectory() -> None:
     odd, near, nearer = thinker("", "zebra"), thinker("", "the cat sat"), thinker("", "the cat sat down")
     fold = Run(odd, near, nearer, [ProviderError(Failure("upstream", "Broke."))]).fold()
-    assert parent(fold).status == "ok" and parent(fold).answer in ("the cat sat", "the cat sat down")
+    assert parent(fold).status == "ok"
+    assert parent(fold).answer in ("the cat sat", "the cat sat down")
     assert "Broke." in parent(fold).flags["aggregator_failed"]
 
 
@@ -125,9 +136,12 @@ def test_an_aggregator_that_fails_in_its_answer_fails_the_lane_with_its_own_word
 def test_stragglers_are_stopped_once_the_quorum_has_waited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heavy, "STRAGGLER_MIN_S", 0.05)
     fold = Run(thinker("", "x"), thinker("", "y"), [Reasoning("slow"), 60], thinker("", "best"), quorum=2).fold()
-    assert children(fold)[2] == ("trajectory", 2, "stopped") and parent(fold).answer == "best"
+    assert children(fold)[2] == ("trajectory", 2, "stopped")
+    assert parent(fold).answer == "best"
     straggler = fold.folds[fold.children[fold.current("heavy") or ""][2]]
-    assert straggler.end is not None and straggler.end.reason == "quorum" and straggler.reasoning == "slow"
+    assert straggler.end is not None
+    assert straggler.end.reason == "quorum"
+    assert straggler.reasoning == "slow"
 
 
 @pytest.mark.parametrize("when", ["trajectories", "aggregator"])
@@ -141,7 +155,8 @@ def test_stop_ends_every_child(when: str) -> None:
         until(lambda: sum(isinstance(entry.event, Answer) for entry in list(turn.entries)) >= n_answers)
         engine.stop(turn.turn_id, "heavy")
         fold = ended(turn)
-    assert parent(fold).status == "stopped" and "open" not in {f.status for f in fold.folds.values()}
+    assert parent(fold).status == "stopped"
+    assert "open" not in {f.status for f in fold.folds.values()}
     assert run.model.closed == len(run.model.requests)
 
 
@@ -149,5 +164,8 @@ def test_candidates_are_shuffled_by_the_logged_seed_and_long_ones_clipped() -> N
     request = ChatRequest((Message("system", "s"), Message("user", "q")))
     candidates = [Candidate(k, f"answer {k} " + "x" * 30_000) for k in range(8)]
     one, again, other = (heavy.aggregation_request(request, candidates, seed) for seed in (7, 7, 8))
-    assert one == again and one != other and one.messages[0] == Message("system", "s")
-    assert len(one.messages[-1].content) < 8 * 25_000 and "characters left out" in one.messages[-1].content
+    assert one == again
+    assert one != other
+    assert one.messages[0] == Message("system", "s")
+    assert len(one.messages[-1].content) < 8 * 25_000
+    assert "characters left out" in one.messages[-1].content

@@ -83,7 +83,8 @@ def test_the_title_is_the_first_sentence_of_the_first_prompt_until_it_is_renamed
     assert [head.title for head in list_conversations(log.reader, ME)] == ["Why is grass green?"]
     log.writer.rename_conversation(first.conversation_id, ME, "Colours").result()
     head = head_of(log.reader, first.conversation_id)
-    assert head is not None and (head.title, head.n_turns, head.n_lanes) == ("Colours", 2, 1)
+    assert head is not None
+    assert (head.title, head.n_turns, head.n_lanes) == ("Colours", 2, 1)
     with pytest.raises(ConversationGone):
         log.writer.rename_conversation(first.conversation_id, YOU, "Mine now").result()
     assert list_conversations(log.reader, ME)[0].title == "Colours"

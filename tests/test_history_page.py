@@ -165,7 +165,8 @@ def test_delete_asks_first_and_is_for_good(site: ChatSite, page: Page) -> None:
     expect(items(page).locator(".history-title")).to_have_text(["To be kept"])
     expect(page.locator(".start")).to_be_visible()  # it was the one shown
     assert "c=" not in page.url
-    assert site.reader.conversation(gone) == [] and site.turns.recent(gone) == []
+    assert site.reader.conversation(gone) == []
+    assert site.turns.recent(gone) == []
     expect(search(page, "deleted")).to_have_count(0)
     assert page.evaluate("window.told")  # a word to the other tabs is not for this one
     expect(page.locator(".page-notice")).to_be_hidden()
@@ -194,7 +195,9 @@ def test_the_sidebar_folds_and_remembers(visitor: Visitor, page: Page) -> None:
     expect(panel).to_be_hidden()
     expect(toggle).to_have_attribute("aria-expanded", "false")
     now = page.locator("#chat-main").bounding_box()
-    assert wide and now and now["width"] > wide["width"] + 200
+    assert wide
+    assert now
+    assert now["width"] > wide["width"] + 200
     expect(visitor.open().locator(".history")).to_be_hidden()
 
 
@@ -209,7 +212,9 @@ def test_a_narrow_window_has_a_drawer(browser: Browser, site: ChatSite, width: i
     expect(panel).to_be_visible()
     expect(page.locator(".history-search")).to_be_focused()
     box = panel.bounding_box()
-    assert box and box["x"] == 0 and box["width"] <= width
+    assert box
+    assert box["x"] == 0
+    assert box["width"] <= width
     page.keyboard.press("Escape")
     expect(panel).to_be_hidden()
     expect(toggle).to_be_focused()
@@ -283,8 +288,10 @@ def test_a_reopened_conversation_looks_exactly_as_it_did(browser: Browser, tmp_p
         expect(lane(page, "qwen", "status")).to_have_text(live["qwen"]["status"][0])
         again = shown(page)
         assert again == live
-        assert live["kimi"]["reasoning"] == [REASONING] and "<table>" in live["kimi"]["answer"]
-        assert live["qwen"]["cards"][0].startswith("The key was refused.") and "Half an ans" in live["qwen"]["answer"]
+        assert live["kimi"]["reasoning"] == [REASONING]
+        assert "<table>" in live["kimi"]["answer"]
+        assert live["qwen"]["cards"][0].startswith("The key was refused.")
+        assert "Half an ans" in live["qwen"]["answer"]
         assert [step for step in live["kimi"]["steps"] if "Let me think" in step]
     visitor.close()
 
@@ -419,10 +426,12 @@ def test_a_blind_turn_tells_nothing_by_its_replay_or_its_export(site: ChatSite, 
     until(lambda: turn.closed)
     api = page.context.request
     refused = api.get(f"{site.url}/kimi/turns/{turn.turn_id}/replay")
-    assert refused.status == 409 and "vote first" in refused.json()["error"]
+    assert refused.status == 409
+    assert "vote first" in refused.json()["error"]
     for kind in ("json", "md", "html"):
         text = api.get(f"{site.url}/kimi/turns/{turn.turn_id}/export?format={kind}").text()
-        assert "Rayleigh" in text and "Let me think" not in text
+        assert "Rayleigh" in text
+        assert "Let me think" not in text
         assert not [name for name in ("Kimi K2", "kimi-k2-thinking", "qwen3-coder") if name in text]
 
 

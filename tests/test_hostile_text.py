@@ -155,13 +155,18 @@ def spoken(text: str) -> list[Any]:
 
 def assert_harmless(page: Page, watched: Watched, heard: list[str]) -> None:
     seen = page.evaluate(AUDIT, FORBIDDEN)
-    assert seen["ran"] is None and watched.dialogs == []
-    assert seen["forbidden"] == [] and seen["placed"] == 0
+    assert seen["ran"] is None
+    assert watched.dialogs == []
+    assert seen["forbidden"] == []
+    assert seen["placed"] == 0
     for html in seen["html"]:
         assert violations(html) == []
-    assert sorted(seen["lanes"]) == ["heavy", "kimi", "qwen"] and seen["unique"] == [1, 1, 1]
-    assert seen["covered"] == [] and seen["wider"] <= 0
-    assert heard == [] and watched.strangers() == []
+    assert sorted(seen["lanes"]) == ["heavy", "kimi", "qwen"]
+    assert seen["unique"] == [1, 1, 1]
+    assert seen["covered"] == []
+    assert seen["wider"] <= 0
+    assert heard == []
+    assert watched.strangers() == []
 
 
 @pytest.mark.parametrize("batch", range(0, len(PAYLOADS), 2))
@@ -207,7 +212,9 @@ def test_failures_and_names_are_text_too(site: ChatSite, watched: Watched, evil:
 
 def assert_harmless_anywhere(page: Page, watched: Watched, heard: list[str]) -> None:
     assert page.evaluate(AUDIT_ANYWHERE, FORBIDDEN_ANYWHERE) == {"ran": None, "forbidden": []}
-    assert watched.dialogs == [] and heard == [] and watched.strangers() == []
+    assert watched.dialogs == []
+    assert heard == []
+    assert watched.strangers() == []
 
 
 def test_what_is_kept_is_harmless_wherever_it_is_shown_again(
@@ -253,5 +260,6 @@ def test_what_is_kept_is_harmless_wherever_it_is_shown_again(
     expect(alone.locator("[data-part=answer]").first).to_contain_text("Middle.")
     alone.locator('[data-action="replay"]').first.click()
     assert alone.evaluate(AUDIT_ANYWHERE, FORBIDDEN_ANYWHERE) == {"ran": None, "forbidden": []}
-    assert heard == [] and [request for request in watched.requests if not request.startswith("file:")] == []
+    assert heard == []
+    assert [request for request in watched.requests if not request.startswith("file:")] == []
     alone.close()

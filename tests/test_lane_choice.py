@@ -27,7 +27,8 @@ def kimi(**fields: Any) -> ScriptedProvider:
 
 def test_another_model_takes_price_and_vocabulary_with_it() -> None:
     spec = LaneSpec("q", "Q", "openai", model="a", price=PRICE, tokenizer="/own.model")
-    assert spec.asking("") is spec and spec.asking("a") is spec
+    assert spec.asking("") is spec
+    assert spec.asking("a") is spec
     assert (spec.asking("b").model, spec.asking("b").price, spec.asking("b").tokenizer) == ("b", None, "")
     free = OllamaLane("q", "Q", "ollama", model="a", price=Price(0, 0))
     assert free.asking("b").price == Price(0, 0)
@@ -46,7 +47,9 @@ def test_a_chosen_model_is_asked_logged_and_asked_again() -> None:
         assert (attempt.request_model, attempt.price, attempt.tokenizer) == ("k3", None, "")
         assert attempt.params == {"max_tokens": 7, "temperature": 1, "top_p": 0.5}
         assert (turn.lanes[0].model, turn.lanes[0].chosen_model, turn.lanes[1].chosen_model) == ("k3", "k3", "")
-        assert a.requests[0].model == "k3" and b.requests[0].model == "" and b.requests[0].params == {"top_p": 0.5}
+        assert a.requests[0].model == "k3"
+        assert b.requests[0].model == ""
+        assert b.requests[0].params == {"top_p": 0.5}
         engine.retry(turn.turn_id, "kimi")
         ended(turn)
         assert a.requests[1] == a.requests[0]

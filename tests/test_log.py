@@ -87,7 +87,8 @@ def test_the_row_of_an_ended_attempt_holds_everything(tmp_path: Path) -> None:
     told = ("error_type", "error_message", "error_remedy", "error_command", "error_detail", "http_status")
     assert [row[name] for name in told] == ["upstream", "It broke.", "Try again.", "curl x", "500 <html>", 500]
     assert (row["response_model"], row["upstream"], row["response_id"]) == ("model-x", "host", "id-1")
-    assert row["usage_raw"] == '{"completion_tokens":9,"nested":[1,null]}' and row["flags"] == '{"late_reasoning":"x"}'
+    assert row["usage_raw"] == '{"completion_tokens":9,"nested":[1,null]}'
+    assert row["flags"] == '{"late_reasoning":"x"}'
     assert (row["headers_ns"], row["first_answer_ns"], row["end_ns"]) == (1_000_000, 6_000_000, 10_000_000)
     assert (row["local_source"], row["local_exact"], row["app_version"]) == ("tokenizer", 0, __version__)
 
@@ -125,7 +126,8 @@ def test_text_is_stored_while_it_streams_and_a_turn_in_flight_can_be_read(tmp_pa
             whole.append(entry)
         writer.flush().result(10)
         partly = LogReader(path).turn(whole.turn_id)
-        assert partly is not None and partly.entries == entries[:11]
+        assert partly is not None
+        assert partly.entries == entries[:11]
         for entry in entries[11:]:
             whole.append(entry)
         whole.closed = True
@@ -140,7 +142,8 @@ def test_a_try_that_was_announced_and_never_came_is_not_waited_for(tmp_path: Pat
     with writing(path) as writer:
         store(writer, dead, retried)
     back = LogReader(path).turn(dead.turn_id)
-    assert back is not None and back.fold().lane_ended("a")
+    assert back is not None
+    assert back.fold().lane_ended("a")
     assert LogReader(path).turn(retried.turn_id) == retried
 
 
@@ -178,7 +181,8 @@ def test_entries_of_many_attempts_come_back_in_the_order_of_time(tmp_path: Path)
     with writing(path) as writer:
         store(writer, log)
     back = LogReader(path).turn(log.turn_id)
-    assert back is not None and sorted(map(repr, back.entries)) == sorted(map(repr, log.entries))
+    assert back is not None
+    assert sorted(map(repr, back.entries)) == sorted(map(repr, log.entries))
     fold, again = (t.fold() for t in (log, back))
     assert again == fold
 
@@ -202,13 +206,17 @@ def test_the_engine_and_the_log_together(tmp_path: Path) -> None:
         writer.flush().result(10)
         for log in (first, second):
             back = reader.turn(log.turn_id)
-            assert back is not None and back.entries == log.entries and back.lanes == log.lanes
+            assert back is not None
+            assert back.entries == log.entries
+            assert back.lanes == log.lanes
     assert reader.history(first.conversation_id, "a") == [
         Exchange(0, "1?", "one", "hm"),
         Exchange(1, "2?", "two", "ho"),
     ]
-    assert reader.turn_seqs(first.conversation_id) == [0, 1] and reader.owner_of(first.conversation_id) == "me"
-    assert [head.prompt for head in reader.turns("me")] == ["2?", "1?"] and reader.turns("you") == []
+    assert reader.turn_seqs(first.conversation_id) == [0, 1]
+    assert reader.owner_of(first.conversation_id) == "me"
+    assert [head.prompt for head in reader.turns("me")] == ["2?", "1?"]
+    assert reader.turns("you") == []
 
 
 def test_history_takes_the_last_ended_try_that_has_an_answer(tmp_path: Path) -> None:
@@ -237,7 +245,8 @@ def test_history_takes_the_last_ended_try_that_has_an_answer(tmp_path: Path) -> 
     assert [(e.seq, e.answer) for e in reader.history("c", "a")] == [(0, "early"), (2, "last")]
     assert [(e.seq, e.answer) for e in reader.history("d", "a")] == [(0, "early"), (2, "other way")]
     assert [log.prompt for log in reader.conversation("d")] == ["one", "two", "3'"]
-    assert reader.conversation("d")[-1] == fork and reader.history("nothing", "a") == []
+    assert reader.conversation("d")[-1] == fork
+    assert reader.history("nothing", "a") == []
 
 
 def test_turns_are_paged_by_key(tmp_path: Path) -> None:
@@ -250,7 +259,8 @@ def test_turns_are_paged_by_key(tmp_path: Path) -> None:
     while page := reader.turns("me", before=cursor, limit=4):
         seen += [head.turn_id for head in page]
         cursor = page[-1].cursor
-    assert len(seen) == 9 and set(seen) == {log.turn_id for log in logs}
+    assert len(seen) == 9
+    assert set(seen) == {log.turn_id for log in logs}
     assert reader.turns("me", limit=1)[0].started_at_utc == "2026-11-21T12:00:04"
 
 
@@ -306,7 +316,8 @@ def test_how_a_heavy_run_spent_its_time(tmp_path: Path) -> None:
 def test_where_there_is_no_log_there_is_nothing_to_read(tmp_path: Path) -> None:
     reader = LogReader(tmp_path / "none.sqlite3")
     assert (reader.turns(), reader.history("c", "a"), reader.attempt_metrics(["x"])) == ([], [], [])
-    assert reader.turn("x") is None and reader.owner_of("c") is None
+    assert reader.turn("x") is None
+    assert reader.owner_of("c") is None
     assert not (tmp_path / "none.sqlite3").exists()
 
 
@@ -331,7 +342,8 @@ def test_the_log_is_private_to_its_user(tmp_path: Path) -> None:
     with writing(path) as writer:
         store(writer, turn())
         found = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir() if "sqlite3-" in file.name}
-        assert path.stat().st_mode & 0o777 == 0o600 and set(found.values()) == {0o600}
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert set(found.values()) == {0o600}
 
 
 def test_a_users_own_views_stay(tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ def child(path: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.kill()
         process.wait()
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.close()
         process.stdout.close()
 
@@ -93,12 +94,14 @@ def test_killed_at_a_named_moment(tmp_path: Path, moment: str, expected: list[tu
         assert writer.problem == ""
         assert attempts(path) == expected
         back = LogReader(path).turn(turn_id)
-        assert back is not None and back.prompt == "Count."
+        assert back is not None
+        assert back.prompt == "Count."
         fold = back.fold()
         if expected:
             assert fold.lane_ended("a"), "nobody waits for a dead attempt"
     check(path)
-    assert not list(tmp_path.glob("*.alive")) and not list(tmp_path.glob("*.spill.jsonl"))
+    assert not list(tmp_path.glob("*.alive"))
+    assert not list(tmp_path.glob("*.spill.jsonl"))
 
 
 @pytest.mark.slow
@@ -122,7 +125,8 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(tmp_path: Path) -> No
     assert {turn_id for turn_id, _, _ in rows} == set(acknowledged)
     for turn_id, status, answer in rows:
         numbers = [int(word) for word in (answer or "").split()]
-        assert status in ("interrupted", None) and numbers == list(range(len(numbers)))
+        assert status in ("interrupted", None)
+        assert numbers == list(range(len(numbers)))
         assert len(numbers) >= acknowledged[turn_id]
 
 
@@ -150,7 +154,8 @@ def test_a_link_to_a_log_is_that_log(tmp_path: Path) -> None:
         with writing(link) as writer:
             assert [status for status, _, _ in attempts(path)] == ["open"], "its process lives"
             store(writer, turn())
-    assert len(LogReader(link).turns()) == 2 and list(link.parent.iterdir()) == [link]
+    assert len(LogReader(link).turns()) == 2
+    assert list(link.parent.iterdir()) == [link]
 
 
 @pytest.mark.slow
@@ -189,11 +194,13 @@ def test_a_locked_database_stops_nothing_and_gets_everything_later(tmp_path: Pat
         store(writer, logs[0])
         with locked(path):
             store(writer, logs[1], logs[2])
-            assert "database is locked" in writer.problem and "Nothing is lost" in writer.problem
+            assert "database is locked" in writer.problem
+            assert "Nothing is lost" in writer.problem
             (spill,) = tmp_path.glob("*.spill.jsonl")
             assert spill.stat().st_mode & 0o777 == 0o600
         writer.flush().result(10)
-        assert writer.problem == "" and not spill.exists()
+        assert writer.problem == ""
+        assert not spill.exists()
     for log in logs:
         assert LogReader(path).turn(log.turn_id) == log
 
@@ -205,10 +212,12 @@ def test_what_could_not_be_written_is_written_at_the_next_start(tmp_path: Path) 
     with writing(path) as writer, locked(path):
         store(writer, log)
         writer.close()
-    assert LogReader(path).turn(log.turn_id) is None and list(tmp_path.glob("*.spill.jsonl"))
+    assert LogReader(path).turn(log.turn_id) is None
+    assert list(tmp_path.glob("*.spill.jsonl"))
     with writing(path) as writer:
         assert writer.problem == ""
-    assert LogReader(path).turn(log.turn_id) == log and not list(tmp_path.glob("*.spill.jsonl"))
+    assert LogReader(path).turn(log.turn_id) == log
+    assert not list(tmp_path.glob("*.spill.jsonl"))
 
 
 @pytest.mark.usefixtures("impatient")
@@ -260,7 +269,8 @@ def test_a_damaged_database_is_set_aside_and_a_new_one_begun(tmp_path: Path, dam
         (aside,) = tmp_path.glob("log.sqlite3.corrupt-*")
         assert writer.problem == f"The log was damaged: it was kept as {aside.name} and a new one was begun."
         store(writer, log)
-    assert aside.read_bytes() == damaged and LogReader(path).turn(log.turn_id) == log
+    assert aside.read_bytes() == damaged
+    assert LogReader(path).turn(log.turn_id) == log
 
 
 def test_an_empty_file_becomes_a_log(tmp_path: Path) -> None:
@@ -285,8 +295,10 @@ def test_a_log_of_a_newer_version_is_kept_and_a_new_one_begun(tmp_path: Path) ->
     mark_newer(path)
     with writing(path) as writer:
         (aside,) = tmp_path.glob("log.sqlite3.newer-*")
-        assert "newer Kimi UI (m999_x)" in writer.problem and aside.name in writer.problem
-    assert len(LogReader(aside).turns()) == 1 and LogReader(path).turns() == []
+        assert "newer Kimi UI (m999_x)" in writer.problem
+        assert aside.name in writer.problem
+    assert len(LogReader(aside).turns()) == 1
+    assert LogReader(path).turns() == []
 
 
 def test_a_log_that_another_process_uses_is_never_set_aside(tmp_path: Path) -> None:
@@ -296,7 +308,8 @@ def test_a_log_that_another_process_uses_is_never_set_aside(tmp_path: Path) -> N
         mark_newer(path)
         with pytest.raises(LogError, match="another process uses it"):
             LogWriter(path).start()
-        assert not list(tmp_path.glob("*newer*")) and len(LogReader(path).turns()) == 1
+        assert not list(tmp_path.glob("*newer*"))
+        assert len(LogReader(path).turns()) == 1
 
 
 def test_a_spill_file_cut_in_the_middle_of_a_line_gives_its_whole_lines(tmp_path: Path) -> None:
@@ -377,5 +390,7 @@ def test_a_damaged_segment_costs_only_what_follows_it_in_its_segment(tmp_path: P
         db.execute("UPDATE events SET payload = x'00'")
         db.commit()
     back = LogReader(path).turn(log.turn_id)
-    assert back is not None and [type(entry.event).__name__ for entry in back.entries] == ["Opened", "End"]
-    assert isinstance(back.entries[-1].event, End) and back.entries[-1].event.status == "ok"
+    assert back is not None
+    assert [type(entry.event).__name__ for entry in back.entries] == ["Opened", "End"]
+    assert isinstance(back.entries[-1].event, End)
+    assert back.entries[-1].event.status == "ok"

@@ -39,7 +39,8 @@ def test_a_place_that_cannot_hold_a_log_is_named_with_a_remedy(tmp_path: Path, m
     writer = LogWriter(path)
     with pytest.raises(LogError, match=message) as raised:
         writer.start()
-    assert "--db" in raised.value.remedy and os.path.realpath(path) in raised.value.message
+    assert "--db" in raised.value.remedy
+    assert os.path.realpath(path) in raised.value.message
     assert Path("/dev/full").stat().st_mode == device_mode, "a device is everybody's"
     writer.close()
 
@@ -60,7 +61,8 @@ def test_what_another_program_wrote_is_refused_untouched(tmp_path: Path, make: C
     for _ in range(2):
         with pytest.raises(LogError, match=r"is no log of Kimi UI\. Choose another place with --db"):
             LogWriter(path).start()
-    assert path.read_bytes() == before and path.stat().st_mode & 0o777 == 0o644
+    assert path.read_bytes() == before
+    assert path.stat().st_mode & 0o777 == 0o644
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -96,15 +98,18 @@ def test_a_log_that_goes_while_it_is_written_is_begun_again_and_no_later_turn_is
         running.entries = entries
         running.closed = True
         store(writer, later)
-        assert "removed or replaced while Kimi UI was running" in writer.problem and writer.problem in caplog.text
+        assert "removed or replaced while Kimi UI was running" in writer.problem
+        assert writer.problem in caplog.text
         writer.follow(repeated)
         writer.open_attempt(late).result(10)
         with writing(path):
             pass
         assert path.stat().st_mode & 0o777 == 0o600
     reader = LogReader(path)
-    assert reader.turn(running.turn_id) == running and reader.turn(later.turn_id) == later
-    assert reader.turn(repeated.turn_id) is not None and reader.turn(earlier.turn_id) is None
+    assert reader.turn(running.turn_id) == running
+    assert reader.turn(later.turn_id) == later
+    assert reader.turn(repeated.turn_id) is not None
+    assert reader.turn(earlier.turn_id) is None
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert db.execute("SELECT count(*) FROM attempts").fetchone() == (3,)
@@ -129,7 +134,8 @@ def test_a_log_replaced_by_another_programs_file_waits_for_its_place(
         running.entries = entries
         running.closed = True
         store(writer, later)
-        assert "is no log of Kimi UI" in writer.problem and "Nothing is lost" in writer.problem
+        assert "is no log of Kimi UI" in writer.problem
+        assert "Nothing is lost" in writer.problem
         assert path.read_bytes() == before
         path.unlink()
         writer.flush().result(10)

@@ -66,7 +66,8 @@ def test_log_in_stream_and_log_out(context: BrowserContext, url: str) -> None:
     expect(lane(page, "kimi", "answer").locator("strong")).to_have_text("Yes")
     cookies = {cookie["name"]: cookie for cookie in context.cookies()}
     for name in ("kimi_session", "kimi_owner"):
-        assert cookies[name]["httpOnly"] and cookies[name]["sameSite"] == "Strict"
+        assert cookies[name]["httpOnly"]
+        assert cookies[name]["sameSite"] == "Strict"
     assert page.evaluate("document.cookie") == ""
 
     page.get_by_role("link", name="Log out").click()

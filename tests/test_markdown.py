@@ -48,14 +48,17 @@ def test_common_markdown(text: str, html: str | None) -> None:
 
 def test_table_has_alignment_by_class_and_scrolls_by_keyboard() -> None:
     html = render("| a | b |\n|--:|:-:|\n| 1 | 2 |")
-    assert '<th class="md-right">a</th>' in html and '<td class="md-center">2</td>' in html
-    assert 'class="md-table" tabindex="0"' in html and "style" not in html
+    assert '<th class="md-right">a</th>' in html
+    assert '<td class="md-center">2</td>' in html
+    assert 'class="md-table" tabindex="0"' in html
+    assert "style" not in html
 
 
 def test_code_is_labelled_highlighted_and_copyable() -> None:
     html = render("```python title=x\nprint('<hi>')\n```")
     assert '<span class="md-language">python</span>' in html
-    assert 'class="hl-nb">print</span>' in html and "&lt;hi&gt;" in html
+    assert 'class="hl-nb">print</span>' in html
+    assert "&lt;hi&gt;" in html
     assert '<button class="md-copy" type="button" aria-label="Copy code">Copy</button>' in html
     assert visible_text(html).strip().endswith("print('<hi>')")
 
@@ -63,13 +66,16 @@ def test_code_is_labelled_highlighted_and_copyable() -> None:
 @pytest.mark.parametrize("info", ["mermaid", "no-such-language", "", "plantuml", "svg", "math"])
 def test_other_fences_stay_plain_code(info: str) -> None:
     html = render(f"```{info}\ngraph TD; A[<img src=x>]-->B\n```")
-    assert "hl-" not in html and "&lt;img src=x&gt;" in html and "img" not in read(html).tags
+    assert "hl-" not in html
+    assert "&lt;img src=x&gt;" in html
+    assert "img" not in read(html).tags
 
 
 def test_fence_label_cannot_carry_a_message() -> None:
     html = render("```System:enter·your·password·below·and·press·the·button please\nx\n```")
     label = re.search(r'md-language">([^<]*)<', html)
-    assert label is not None and label[1] == "System"
+    assert label is not None
+    assert label[1] == "System"
 
 
 def test_every_language_has_a_lexer() -> None:
@@ -93,7 +99,8 @@ def test_the_first_code_of_a_process_is_highlighted_to_its_end(language: str, co
 
 def test_large_code_is_shown_without_highlighting() -> None:
     html = render("```python\n" + "x = 1\n" * 5_000 + "```")
-    assert "hl-" not in html and html.count("x = 1") == 5_000
+    assert "hl-" not in html
+    assert html.count("x = 1") == 5_000
 
 
 @pytest.mark.parametrize(
@@ -158,14 +165,18 @@ def test_no_other_link_has_a_target(text: str) -> None:
 
 def test_images_are_links_and_never_fetched() -> None:
     html = render("![a *cat*](https://a.example/c.png) ![x](/local.png) ![y](data:image/png;base64,AAAA)")
-    assert "<img" not in html and html.count("<a ") == 1
-    assert '<a href="https://a.example/c.png"' in html and '<span class="md-image">a cat</span>' in html
+    assert "<img" not in html
+    assert html.count("<a ") == 1
+    assert '<a href="https://a.example/c.png"' in html
+    assert '<span class="md-image">a cat</span>' in html
     assert '<span class="md-image">x</span>' in html
 
 
 def test_image_in_a_link_is_its_words() -> None:
     html = render("[![alt](https://a.example/i.png)](https://b.example)")
-    assert html.count("<a ") == 1 and 'href="https://b.example"' in html and ">alt<" in html
+    assert html.count("<a ") == 1
+    assert 'href="https://b.example"' in html
+    assert ">alt<" in html
 
 
 # Formulas
@@ -180,7 +191,8 @@ def test_image_in_a_link_is_its_words() -> None:
 )
 def test_all_four_notations_are_mathml(text: str) -> None:
     html = render(text)
-    assert "<msup><mi>x</mi><mn>2</mn></msup>" in html and violations(html) == []
+    assert "<msup><mi>x</mi><mn>2</mn></msup>" in html
+    assert violations(html) == []
 
 
 @pytest.mark.parametrize(
@@ -208,8 +220,10 @@ def test_dollars_that_are_not_math_stay_text(text: str) -> None:
 @pytest.mark.parametrize("name", ["align", "align*", "equation", "gather*"])
 def test_a_bare_environment_is_display_math(name: str) -> None:
     html = render(f"So:\n\\begin{{{name}}}\n- a &= b \\\\\n# c &= d\n\\end{{{name}}}\n\nEnd.")
-    assert html.count('<math display="block">') == 1 and violations(html) == []
-    assert not {"ul", "h3", "code"} & set(read(html).tags) and "End." in visible_text(html)
+    assert html.count('<math display="block">') == 1
+    assert violations(html) == []
+    assert not {"ul", "h3", "code"} & set(read(html).tags)
+    assert "End." in visible_text(html)
 
 
 def test_an_environment_that_is_not_math_or_never_ends_stays_text() -> None:
@@ -219,7 +233,8 @@ def test_an_environment_that_is_not_math_or_never_ends_stays_text() -> None:
 
 def test_display_math_is_not_read_as_lists_or_headings() -> None:
     html = render("Then\n$$\na\n- b\n= c\n---\n$$\nafter")
-    assert html.count('<math display="block">') == 1 and not {"ul", "hr", "h4"} & set(read(html).tags)
+    assert html.count('<math display="block">') == 1
+    assert not {"ul", "hr", "h4"} & set(read(html).tags)
 
 
 @pytest.mark.parametrize(
@@ -227,12 +242,15 @@ def test_display_math_is_not_read_as_lists_or_headings() -> None:
 )
 def test_latex_that_cannot_be_read_is_shown_as_its_source(latex: str) -> None:
     html = render(f"$${latex}$$")
-    assert "<math" not in html and visible_text(html).strip() == f"$${latex}$$"
+    assert "<math" not in html
+    assert visible_text(html).strip() == f"$${latex}$$"
 
 
 def test_mathml_is_escaped_before_the_allow_list() -> None:
     mathml = to_mathml("\\text{<img src=x onerror=alert(1)>}", False)
-    assert mathml is not None and "<img" not in mathml and "&lt;img" in mathml
+    assert mathml is not None
+    assert "<img" not in mathml
+    assert "&lt;img" in mathml
 
 
 @pytest.mark.parametrize(
@@ -256,7 +274,9 @@ def test_mathml_is_escaped_before_the_allow_list() -> None:
 def test_hostile_latex_stays_inside_the_allow_list(latex: str) -> None:
     for text in (f"${latex}$", f"$$\n{latex}\n$$"):
         html = render(text)
-        assert violations(html) == [] and "href=" not in html and "9999" not in re.sub(">[^<]*<", "><", html)
+        assert violations(html) == []
+        assert "href=" not in html
+        assert "9999" not in re.sub(">[^<]*<", "><", html)
 
 
 # Hostile text
@@ -281,7 +301,8 @@ def test_direction_overrides_and_controls_are_dropped() -> None:
 )
 def test_the_last_pass_alone_would_hold(html: str) -> None:
     cleaned = sanitize(html)
-    assert violations(cleaned) == [] and sanitize(cleaned) == cleaned
+    assert violations(cleaned) == []
+    assert sanitize(cleaned) == cleaned
 
 
 TOKENS = [

@@ -109,7 +109,8 @@ def test_open_code_block_only_appends_and_shows_all_its_text() -> None:
     assert (visible(page.tail) + page.appended).removeprefix("pythonCopy").replace("\n", "") == code.replace("\n", "")
     markdown.feed("```\n\nThe end")
     page.apply(markdown.frame())
-    assert "hl-" in page.blocks[1] and page.tail == "<p>The end</p>\n"
+    assert "hl-" in page.blocks[1]
+    assert page.tail == "<p>The end</p>\n"
     page.apply(markdown.frame(final=True))
     assert page.html == render("Intro.\n\n```python\n" + code + "```\n\nThe end")
 
@@ -145,7 +146,8 @@ def test_late_link_definition_comes_with_the_whole() -> None:
     assert "[the docs][d]" in markdown.frame().blocks[0]
     markdown.feed("[d]: https://docs.example\n")
     whole = markdown.frame(final=True).whole
-    assert whole is not None and 'href="https://docs.example"' in whole
+    assert whole is not None
+    assert 'href="https://docs.example"' in whole
 
 
 def test_definition_that_came_first_needs_no_second_rendering() -> None:
@@ -161,7 +163,9 @@ def test_display_math_stays_one_block_while_it_is_written() -> None:
     markdown = StreamingMarkdown()
     markdown.feed("So:\n\n$$\na\n- b\n")
     frame = markdown.frame()
-    assert frame.blocks == ["<p>So:</p>\n"] and frame.tail is not None and "<ul>" not in frame.tail
+    assert frame.blocks == ["<p>So:</p>\n"]
+    assert frame.tail is not None
+    assert "<ul>" not in frame.tail
     markdown.feed("= c\n$$\n\nDone")
     assert "<math" in markdown.frame().blocks[0]
 

@@ -71,8 +71,10 @@ def test_a_slower_first_token_moves_ttft_and_not_the_pace_and_a_slower_pace_the_
     base = metrics(ended(thought()))
     late = metrics(ended(thought(ttft_ms=600)))
     slow = metrics(ended(thought(gap_ms=20)))
-    assert late.ttft_ms == base.ttft_ms + 500 and late.tpot_ms == pytest.approx(base.tpot_ms, rel=1e-12)
-    assert slow.tpot_ms == pytest.approx(2 * base.tpot_ms, rel=1e-12) and slow.ttft_ms == base.ttft_ms
+    assert late.ttft_ms == base.ttft_ms + 500
+    assert late.tpot_ms == pytest.approx(base.tpot_ms, rel=1e-12)
+    assert slow.tpot_ms == pytest.approx(2 * base.tpot_ms, rel=1e-12)
+    assert slow.ttft_ms == base.ttft_ms
 
 
 @pytest.mark.parametrize("per_event", [4, 16])
@@ -81,10 +83,12 @@ def test_coalesced_events_keep_the_pace_of_their_tokens(per_event: int) -> None:
     events = [(100 + (end - 1) * 10.0, Answer(" word" * per_event)) for end in range(per_event, 501, per_event)]
     n = per_event * len(events)
     m = metrics(ended([*events, (6000, Usage(output_tokens=n))]))
-    assert m.output_tokens == n and m.n_chunks == len(events)
+    assert m.output_tokens == n
+    assert m.n_chunks == len(events)
     assert m.tpot_ms == pytest.approx(10, rel=0.005)
     assert m.decode_tps == pytest.approx(100, rel=0.005)
-    assert m.tokens_per_chunk == per_event and m.coalesced == 0
+    assert m.tokens_per_chunk == per_event
+    assert m.coalesced == 0
 
 
 def test_a_long_first_word_is_one_token_where_every_event_holds_one() -> None:
@@ -117,7 +121,8 @@ def test_little_or_nothing(events: list[Timed], expected: dict[str, Any]) -> Non
 def test_role_only_and_usage_only_chunks_do_not_move_the_first_token() -> None:
     noisy: list[Timed] = [(3, Phase(FIRST_CHUNK)), (4, Usage(input_tokens=1)), *thought()]
     plain, with_noise = metrics(ended(thought())), metrics(ended(noisy))
-    assert with_noise.ttft_ms == plain.ttft_ms and with_noise.tpot_ms == plain.tpot_ms
+    assert with_noise.ttft_ms == plain.ttft_ms
+    assert with_noise.tpot_ms == plain.tpot_ms
     assert with_noise.ttfc_ms == 3
 
 
@@ -149,7 +154,8 @@ def test_thinking_that_was_cut_is_unknown_and_thinking_that_is_all_there_was_is_
 
 def test_an_answer_cut_by_length_keeps_its_numbers() -> None:
     m = metrics(ended(thought(), "length"))
-    assert m.e2e_ms == 890 and m.decode_tps == pytest.approx(100)
+    assert m.e2e_ms == 890
+    assert m.decode_tps == pytest.approx(100)
 
 
 def test_reasoning_after_the_answer_is_no_thinking_time() -> None:
@@ -167,10 +173,13 @@ def test_a_response_that_was_not_streamed_has_no_first_token_time() -> None:
 def test_reasoning_that_was_held_back_and_let_go_at_once_is_a_burst() -> None:
     flushed = [(5000 + i * 0.1, Reasoning(" word")) for i in range(200)]
     m = metrics(ended([*flushed, *tokens(60, start_ms=5030, gap_ms=20)]))
-    assert m.burst == 1 and m.decode_tps is None and m.tpot_ms is None
+    assert m.burst == 1
+    assert m.decode_tps is None
+    assert m.tpot_ms is None
     assert m.answer_decode_tps == pytest.approx(50), "the answer came at its own pace"
     as_one = metrics(ended([(5000, Reasoning(" word" * 200)), *tokens(60, start_ms=5030, gap_ms=20)]))
-    assert as_one.burst == 1 and as_one.decode_tps is None
+    assert as_one.burst == 1
+    assert as_one.decode_tps is None
 
 
 def test_a_steady_stream_is_no_burst_and_short_texts_are_not_judged() -> None:
@@ -183,18 +192,23 @@ def test_a_steady_stream_is_no_burst_and_short_texts_are_not_judged() -> None:
 def test_stalls_are_counted() -> None:
     events = [*tokens(60, start_ms=0, gap_ms=10), *tokens(60, start_ms=2000, gap_ms=10)]
     m = metrics(ended(events))
-    assert m.max_stall_ms == 1410 and m.n_stalls == 1 and m.p99_icl_ms == 10
+    assert m.max_stall_ms == 1410
+    assert m.n_stalls == 1
+    assert m.p99_icl_ms == 10
 
 
 def test_the_numbers_of_an_open_attempt_are_those_so_far() -> None:
     m = metrics(thought()[:-1])
     assert (m.ttft_ms, m.ttfo_ms, m.e2e_ms, m.ended_ms) == (100, 400, None, None)
-    assert m.decode_tps == pytest.approx(100) and m.output_tokens == 80 and m.token_source == "tokenizer"
+    assert m.decode_tps == pytest.approx(100)
+    assert m.output_tokens == 80
+    assert m.token_source == "tokenizer"
 
 
 def test_user_latency_spans_the_wait_and_earlier_tries_and_a_retry_by_hand_starts_anew() -> None:
     m = metrics(ended(thought()), sent_ms=5000)
-    assert m.user_latency_ms == 5901 and m.e2e_ms == 890
+    assert m.user_latency_ms == 5901
+    assert m.e2e_ms == 890
     again = metrics(ended(thought()), sent_ms=60_050, asked_ns=60_000 * MS)
     assert again.user_latency_ms == 951
     assert metrics(ended(thought()), parent_id="p").user_latency_ms is None
@@ -204,7 +218,8 @@ def test_a_cold_load_is_told_apart() -> None:
     load = Usage(output_tokens=80, load_ns=8_000 * MS, prompt_ns=900 * MS, eval_ns=800 * MS, input_tokens=90)
     m = metrics(ended([*thought(ttft_ms=9000)[:-1], (9999, load)]))
     assert (m.cold_load_ms, m.ttft_ms, m.ttft_warm_ms, m.cold_start) == (8000, 9000, 1000, 1)
-    assert m.server_decode_tps == pytest.approx(100) and m.prefill_tps == pytest.approx(100)
+    assert m.server_decode_tps == pytest.approx(100)
+    assert m.prefill_tps == pytest.approx(100)
     warm = metrics(ended([*thought()[:-1], (999, Usage(output_tokens=80, load_ns=5 * MS))]))
     assert (warm.cold_start, warm.ttft_warm_ms) == (0, 95)
 
@@ -263,7 +278,8 @@ def test_disagreement_of_server_and_local_count_is_kept() -> None:
 @pytest.mark.parametrize(("flag", "reason"), [("20.1", "loop_lag"), ("20.0", None), ("nonsense", None)])
 def test_a_late_loop_makes_an_attempt_suspect(flag: str, reason: str | None) -> None:
     m = metrics(ended([*thought(), (950, Flag("loop_lag_ms", flag))]))
-    assert m.suspect_reason == reason and m.suspect == int(reason is not None)
+    assert m.suspect_reason == reason
+    assert m.suspect == int(reason is not None)
 
 
 def test_several_reasons_are_all_told() -> None:
@@ -360,7 +376,8 @@ def test_heavy_is_the_sum_of_its_children_and_has_no_pace_of_its_own() -> None:
     assert (heavy.decode_tps, heavy.tpot_ms, heavy.e2e_tps, heavy.ntpot_ms) == (None, None, None, None)
     assert aggregator.decode_tps == pytest.approx(100)
     assert heavy.aggregate_tps == pytest.approx(n_out / (heavy.e2e_ms / 1000), rel=1e-12)
-    assert heavy.answer_tokens == 60 and heavy.effective_tps == pytest.approx(60 / (heavy.e2e_ms / 1000))
+    assert heavy.answer_tokens == 60
+    assert heavy.effective_tps == pytest.approx(60 / (heavy.e2e_ms / 1000))
     assert heavy.token_amplification == pytest.approx(n_out / normal.output_tokens)
     slowest = max(trajectories, key=lambda m: m.e2e_ms or 0)
     gap_ms = heavy.e2e_ms - slowest.e2e_ms - aggregator.e2e_ms

@@ -55,7 +55,8 @@ async def test_bytes_go_both_ways_and_the_end_is_empty() -> None:
             assert stream.get_extra_info("is_readable")
             assert await stream.read(100) == b"wer"
             assert stream.get_extra_info("server_addr") == ("127.0.0.1", port)
-        assert await stream.read(100) == b"" and await stream.read(100) == b""
+        assert await stream.read(100) == b""
+        assert await stream.read(100) == b""
         assert stream.get_extra_info("is_readable")
         await stream.aclose()
 

@@ -43,7 +43,9 @@ def unheard(phase: Phase) -> None:
 async def test_a_whole_answer(lane: Lanes, upstream: Upstream) -> None:
     provider = lane()
     got = await run_provider(provider)
-    assert (got.status, got.fold.flags) == ("ok", {}) and "@" in got.fold.reasoning and got.fold.answer
+    assert (got.status, got.fold.flags) == ("ok", {})
+    assert "@" in got.fold.reasoning
+    assert got.fold.answer
     assert (got.fold.usage.source, got.fold.usage.output_tokens) == ("server", 30)
     names = [event.name for event in got.events if isinstance(event, Phase)]
     assert names == ["loading_model", CONNECTED, FIRST_CHUNK]
@@ -89,7 +91,9 @@ async def test_think_is_sent_only_to_models_that_can(lane: Lanes, upstream: Upst
     for wish, flags in ((None, {}), (False, {}), (True, {"think_unsupported": ""})):
         provider = lane("qwen3-coder:30b", think=wish)
         got = await run_provider(provider)
-        assert got.status == "ok" and got.fold.flags == flags and "think" not in asked(upstream)
+        assert got.status == "ok"
+        assert got.fold.flags == flags
+        assert "think" not in asked(upstream)
     provider = lane("m-2000-3-3", think=False)
     await run_provider(provider)
     assert asked(upstream)["think"] is False
@@ -109,7 +113,8 @@ async def test_a_server_that_cannot_be_asked_still_answers(lane: Lanes, upstream
         upstream.script(path, answer)
     provider = lane("m-2000-3-3")
     got = await run_provider(provider)
-    assert got.status == "ok" and "think" not in asked(upstream)
+    assert got.status == "ok"
+    assert "think" not in asked(upstream)
     assert got.events[0] == Phase(CONNECTED), "not known to be cold: nothing is claimed"
 
 
@@ -127,7 +132,9 @@ async def test_preparing_a_lane_whose_server_is_away_is_left_to_the_request(lane
     provider = lane("m", base_url="http://127.0.0.1:9")
     await provider.prepare(unheard)
     got = await run_provider(provider)
-    assert got.kind == "connect" and got.error and got.error.failure.command == "ollama serve"
+    assert got.kind == "connect"
+    assert got.error
+    assert got.error.failure.command == "ollama serve"
 
 
 async def test_the_key_is_the_lanes_own_and_no_other(
@@ -149,9 +156,11 @@ async def test_a_key_that_cannot_be_sent_is_named_and_nothing_is_asked(
     provider = lane(key=key, api_key_env="GATE_KEY")
     with pytest.raises(ProviderError) as caught:
         await provider.prepare(unheard)
-    assert caught.value.failure.kind == "auth" and "The value of GATE_KEY" in caught.value.failure.message
+    assert caught.value.failure.kind == "auth"
+    assert "The value of GATE_KEY" in caught.value.failure.message
     check = await provider.check()
-    assert (check.ok, check.problem) == (False, caught.value.failure.message) and not check.reachable
+    assert (check.ok, check.problem) == (False, caught.value.failure.message)
+    assert not check.reachable
     assert not upstream.requests
 
 
@@ -160,7 +169,8 @@ async def test_a_prompt_that_did_not_fit_is_flagged(lane: Lanes, upstream: Upstr
     upstream.script("full", streamed([line({"content": "a"}), full]))
     provider = lane("full", num_ctx=2048)
     got = await run_provider(provider)
-    assert got.status == "ok" and got.fold.flags == {"context_truncated": "2047 of 2048 tokens"}
+    assert got.status == "ok"
+    assert got.fold.flags == {"context_truncated": "2047 of 2048 tokens"}
 
 
 async def test_models_and_checks(lane: Lanes, upstream: Upstream) -> None:
@@ -171,7 +181,8 @@ async def test_models_and_checks(lane: Lanes, upstream: Upstream) -> None:
     assert (check.ok, check.model_present, check.thinking, check.dialect) == (True, True, False, None)
     check = await lane("qwen3-coder:480b").check()
     assert (check.ok, check.reachable, check.model_present) == (False, True, False)
-    assert check.command == "ollama pull qwen3-coder:480b" and "qwen3-coder:30b" in check.remedy
+    assert check.command == "ollama pull qwen3-coder:480b"
+    assert "qwen3-coder:30b" in check.remedy
     upstream.script("llama3", tell(R("hm"), FOREVER))
     check = await lane("llama3").check(probe=True)
     assert (check.ok, check.thinking, check.dialect) == (True, True, "thinking"), "a tag of latest need not be said"
@@ -183,7 +194,8 @@ async def test_check_of_a_server_that_is_not_there_or_none(lane: Lanes, upstream
     assert (away.ok, away.reachable, away.command) == (False, False, "ollama serve")
     upstream.script("GET /api/tags", plain(200, "<html>login</html>", content_type="text/html"))
     check = await lane().check()
-    assert (check.ok, check.reachable) == (False, True) and "web page" in check.problem
+    assert (check.ok, check.reachable) == (False, True)
+    assert "web page" in check.problem
 
 
 async def test_a_pull_tells_how_far_it_is(lane: Lanes) -> None:

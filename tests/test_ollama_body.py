@@ -46,7 +46,8 @@ def test_documented_lines() -> None:
     usage = got.fold.usage
     assert (usage.source, usage.input_tokens, usage.output_tokens) == ("server", 26, 2)
     assert (usage.load_ns, usage.prompt_ns, usage.eval_ns) == (1334875, 342546000, 4535599000)
-    assert usage.reasoning_tokens is None and got.fold.meta.response_model == "qwen3"
+    assert usage.reasoning_tokens is None
+    assert got.fold.meta.response_model == "qwen3"
     assert got.events[0] == Phase("first_chunk")
 
 
@@ -85,14 +86,19 @@ def test_how_it_ends(pieces: list[bytes], status: str, kind: str) -> None:
 
 def test_what_comes_instead_of_a_stream_is_told() -> None:
     words = ndjson(b"data: {}\n\n", b"data: [DONE]\n\n")
-    assert words.error and (words.kind, words.error.retryable) == ("not_a_stream", False)
-    assert "data: {}" in words.error.failure.detail and "/v1" not in words.error.failure.remedy
+    assert words.error
+    assert (words.kind, words.error.retryable) == ("not_a_stream", False)
+    assert "data: {}" in words.error.failure.detail
+    assert "/v1" not in words.error.failure.remedy
     boom = ndjson(json.dumps({"error": "boom", "more": [1, 2, 3]}, indent=1).encode())
-    assert boom.error and (boom.kind, boom.error.failure.detail) == ("upstream", "boom")
+    assert boom.error
+    assert (boom.kind, boom.error.failure.detail) == ("upstream", "boom")
     whole = {"message": {"content": "a"}, "done": True, "done_reason": "stop"}
     assert ndjson(json.dumps(whole, indent=1).encode()).text[1] == "a"
     page = ndjson(b"<html>\n<title>Log in</title>\n</html>\n")
-    assert page.error and page.kind == "not_a_stream" and "/v1" not in page.error.failure.remedy
+    assert page.error
+    assert page.kind == "not_a_stream"
+    assert "/v1" not in page.error.failure.remedy
 
 
 def test_skipped_lines_are_said() -> None:
@@ -124,7 +130,9 @@ def test_tool_calls_are_said() -> None:
 
 def test_late_lines() -> None:
     got = ndjson(THE, DONE, say("late"), DONE)
-    assert got.status == "ok" and got.text[1] == "Thelate" and "text_after_finish" in got.fold.flags
+    assert got.status == "ok"
+    assert got.text[1] == "Thelate"
+    assert "text_after_finish" in got.fold.flags
 
 
 @pytest.mark.parametrize(
@@ -140,7 +148,8 @@ def test_late_lines() -> None:
 )
 def test_counters_that_cannot_be_true(counters: dict[str, Any], eval_ns: int | None, suspect: bool) -> None:
     got = ndjson(say("some words of text " * 10), line(done=True, done_reason="stop", **counters))
-    assert got.fold.usage.eval_ns == eval_ns and ("usage_suspect" in got.fold.flags) == suspect
+    assert got.fold.usage.eval_ns == eval_ns
+    assert ("usage_suspect" in got.fold.flags) == suspect
 
 
 def test_a_prompt_that_fills_the_context_was_cut() -> None:

@@ -46,11 +46,16 @@ def lane(upstream: Upstream, closed_after: Callable[[Any], Any]) -> Lanes:
 async def test_a_whole_answer_in_every_dialect(lane: Lanes, variant: str, dialect: str) -> None:
     provider = lane(f"m-2000-20-10{variant}")
     got, check = await run_provider(provider), await provider.check(probe=True)
-    assert (got.status, got.fold.flags) == ("ok", {}) and "@" in got.fold.reasoning and got.fold.answer
+    assert (got.status, got.fold.flags) == ("ok", {})
+    assert "@" in got.fold.reasoning
+    assert got.fold.answer
     assert got.fold.usage.output_tokens == 30
     assert got.fold.n_chunks >= 28  # a tag may be joined with the text on either side of it
-    assert got.events[0] == Phase(CONNECTED) and got.events[1] == Phase(FIRST_CHUNK)
-    assert check.ok and check.thinking and check.dialect == dialect
+    assert got.events[0] == Phase(CONNECTED)
+    assert got.events[1] == Phase(FIRST_CHUNK)
+    assert check.ok
+    assert check.thinking
+    assert check.dialect == dialect
 
 
 async def test_what_is_sent(lane: Lanes, upstream: Upstream) -> None:
@@ -79,7 +84,8 @@ async def test_what_is_sent(lane: Lanes, upstream: Upstream) -> None:
         "top_k": 3,
         "thinking": {"type": "enabled"},
     }
-    assert request.headers["authorization"] == f"Bearer {KEY}" and request.headers["accept-encoding"] == "identity"
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.headers["accept-encoding"] == "identity"
 
 
 async def test_reasoning_that_the_history_carries_goes_back(lane: Lanes, upstream: Upstream) -> None:
@@ -94,9 +100,12 @@ async def test_reasoning_that_the_history_carries_goes_back(lane: Lanes, upstrea
 async def test_a_request_may_ask_another_model(lane: Lanes, upstream: Upstream) -> None:
     provider = lane()
     got = await run_provider(provider, ChatRequest(HELLO.messages, model="m-2000-0-3"))
-    assert got.status == "ok" and upstream.requests[0].body["model"] == "m-2000-0-3"
+    assert got.status == "ok"
+    assert upstream.requests[0].body["model"] == "m-2000-0-3"
     missing = await run_provider(provider, ChatRequest(HELLO.messages, model="gone"))
-    assert missing.kind == "model_missing" and missing.error and "gone" in missing.error.failure.message
+    assert missing.kind == "model_missing"
+    assert missing.error
+    assert "gone" in missing.error.failure.message
 
 
 async def test_no_key_where_none_is_named(lane: Lanes, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +113,8 @@ async def test_no_key_where_none_is_named(lane: Lanes, upstream: Upstream, monke
         monkeypatch.setenv(name, KEY)
     provider = lane()
     assert (await run_provider(provider)).status == "ok"
-    assert KEY not in repr(upstream.requests[0].headers) and "authorization" not in upstream.requests[0].headers
+    assert KEY not in repr(upstream.requests[0].headers)
+    assert "authorization" not in upstream.requests[0].headers
 
 
 async def test_the_key_of_the_lanes_variable(lane: Lanes, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,8 +122,11 @@ async def test_the_key_of_the_lanes_variable(lane: Lanes, upstream: Upstream, mo
     provider = lane(api_key_env="KIMI_TEST_KEY")
     monkeypatch.delenv("KIMI_TEST_KEY", raising=False)
     missing = await run_provider(provider)
-    assert missing.kind == "auth" and missing.error and "KIMI_TEST_KEY" in missing.error.failure.message
-    assert missing.error.failure.command == "export KIMI_TEST_KEY=…" and not upstream.requests
+    assert missing.kind == "auth"
+    assert missing.error
+    assert "KIMI_TEST_KEY" in missing.error.failure.message
+    assert missing.error.failure.command == "export KIMI_TEST_KEY=…"
+    assert not upstream.requests
     monkeypatch.setenv("KIMI_TEST_KEY", "wrong")
     refused = await provider.check()
     assert (refused.ok, refused.reachable, refused.key_valid) == (False, True, False)
@@ -122,7 +135,9 @@ async def test_the_key_of_the_lanes_variable(lane: Lanes, upstream: Upstream, mo
     for bad in (f"{KEY}\nX-Evil: 1", "schlüssel", "two words"):
         monkeypatch.setenv("KIMI_TEST_KEY", bad)
         got = await run_provider(provider)
-        assert got.kind == "auth" and got.error and bad not in repr(got.error.failure)
+        assert got.kind == "auth"
+        assert got.error
+        assert bad not in repr(got.error.failure)
 
 
 async def test_a_refused_option_is_left_out_once_and_remembered(lane: Lanes, upstream: Upstream) -> None:
@@ -147,8 +162,10 @@ async def test_models_and_near_matches(lane: Lanes, upstream: Upstream) -> None:
     provider = lane("moonshotai/Kimi-K2-TEE")
     assert await provider.models() == sorted(upstream.models)
     check = await provider.check()
-    assert (check.ok, check.reachable, check.model_present) == (False, True, False) and check.latency_ms
-    assert "Kimi-K2.6-TEE" in check.remedy and "qwen" not in check.remedy
+    assert (check.ok, check.reachable, check.model_present) == (False, True, False)
+    assert check.latency_ms
+    assert "Kimi-K2.6-TEE" in check.remedy
+    assert "qwen" not in check.remedy
     variant = lane("qwen/qwen3:nitro")
     assert (await variant.check()).ok, "a suffix chooses a variant and is not listed"
 
@@ -156,10 +173,13 @@ async def test_models_and_near_matches(lane: Lanes, upstream: Upstream) -> None:
 async def test_check_tells_what_is_wrong(lane: Lanes, upstream: Upstream) -> None:
     away = lane("m", base_url="http://127.0.0.1:9/v1")
     check = await away.check()
-    assert (check.ok, check.reachable) == (False, False) and "127.0.0.1:9" in check.problem and check.remedy
+    assert (check.ok, check.reachable) == (False, False)
+    assert "127.0.0.1:9" in check.problem
+    assert check.remedy
     wrong = lane("m-2000-1-1", base_url=upstream.origin)
     check = await wrong.check()
-    assert (check.ok, check.reachable) == (False, True) and "/v1" in check.remedy
+    assert (check.ok, check.reachable) == (False, True)
+    assert "/v1" in check.remedy
     assert (await wrong.check(probe=True)).problem, "the probe finds the same"
 
 

@@ -146,7 +146,8 @@ def test_the_wheel_has_the_version_of_the_code(wheel: Path) -> None:
 def test_the_changelog_begins_with_this_version() -> None:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     first = re.search(r"^## (\S+)", text, re.MULTILINE)
-    assert first and first[1] == __version__
+    assert first
+    assert first[1] == __version__
 
 
 @pytest.mark.slow

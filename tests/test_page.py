@@ -84,7 +84,8 @@ def test_a_prompt_is_answered_by_every_lane_side_by_side(page: Page) -> None:
     expect(page.locator(".prompt-text")).to_have_text("Why is the sky blue?")
     expect(page.locator("#prompt textarea")).to_have_value("")
     boxes = [lane(page, lane_id).bounding_box() for lane_id in LANES]
-    assert len({box["y"] for box in boxes if box}) == 1 and len({box["x"] for box in boxes if box}) == 3
+    assert len({box["y"] for box in boxes if box}) == 1
+    assert len({box["x"] for box in boxes if box}) == 3
 
 
 def test_enter_sends_and_shift_enter_breaks_the_line(page: Page) -> None:
@@ -250,7 +251,8 @@ def test_a_refresh_in_mid_stream_goes_on_with_all_text(site: Site, page: Page) -
     page.reload()
     wait_phase(page, "kimi", "thinking")
     before = text.text_content() or ""
-    assert before.startswith("word0 word1 ") and "word40 " in before
+    assert before.startswith("word0 word1 ")
+    assert "word40 " in before
     ends.set()
     wait_phase(page, "kimi", "incomplete")
     wait_phase(page, "qwen", "incomplete")
@@ -392,7 +394,9 @@ def test_no_width_needs_sideways_scrolling(site: Site, browser: Browser, width: 
     wait_phase(page, "kimi", "done")
     assert page.evaluate(overflow) <= 0
     box = lane(page, "kimi").bounding_box()
-    assert box and box["x"] >= 0 and box["x"] + box["width"] <= width
+    assert box
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
     assert lane(page, "kimi").locator(".lane-body").evaluate("body => body.scrollWidth - body.clientWidth") <= 0
     visitor.close()
     assert visitor.problems == []

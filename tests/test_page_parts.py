@@ -248,7 +248,8 @@ def test_forced_colours_leave_what_only_a_colour_tells(browser: Browser) -> None
         colour = "all => all.map(one => getComputedStyle(one).backgroundColor)"
         for what in (".lane-head .dot", ".verdict-choice .dot", ".race-answer", ".race-track"):
             seen = page.locator(f".turn-current {what}").evaluate_all(colour)
-            assert seen and canvas not in seen, what
+            assert seen, what
+            assert canvas not in seen, what
         assert page.locator("#send").evaluate("one => getComputedStyle(one).borderTopWidth") == "1px"
 
 

@@ -140,7 +140,8 @@ def broken(change: str) -> Any:
 def test_what_cannot_be_read_back_is_refused_in_one_sentence(change: str) -> None:
     with pytest.raises(NotAnExport) as refusal:
         import_turns(broken(change))
-    assert str(refusal.value).endswith(".") and "\n" not in str(refusal.value)
+    assert str(refusal.value).endswith(".")
+    assert "\n" not in str(refusal.value)
 
 
 def test_fields_of_another_version_are_left_out() -> None:

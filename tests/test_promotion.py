@@ -35,7 +35,8 @@ def promote(run: Run, turn: TurnLog) -> None:
     entry = promotion(turn, "a")
     assert entry is not None
     run.turns.add(turn, entry)
-    assert turn.closed and turn.entries[-1].event == Promoted()
+    assert turn.closed
+    assert turn.entries[-1].event == Promoted()
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,8 @@ def test_only_a_whole_answer_in_the_reasoning_can_be_promoted(tmp_path: Path, sc
     with running(tmp_path / "log.sqlite3", scripted(script)) as run:
         turn = run.engine.send("?")
         ended(turn)
-        assert promotion(turn, "a") is None and promotion(turn, "nobody") is None
+        assert promotion(turn, "a") is None
+        assert promotion(turn, "nobody") is None
 
 
 @pytest.mark.parametrize("stored", [False, True])
@@ -74,9 +76,12 @@ def test_promoted_reasoning_is_the_answer_and_no_number_changes(tmp_path: Path, 
         read = run.reader.turn(turn.turn_id)
         assert read is not None
         one = read.fold().newest("a")
-        assert one and one.promoted and (one.answer, one.reasoning, one.status) == (TEXT, TEXT, "no_answer")
+        assert one
+        assert one.promoted
+        assert (one.answer, one.reasoning, one.status) == (TEXT, TEXT, "no_answer")
         assert promotion(read, "a") is None, "once is enough"
-        assert run.rows(read)["a"] == [before] and before["ttfo_ms"] is None
+        assert run.rows(read)["a"] == [before]
+        assert before["ttfo_ms"] is None
         assert metrics_of(read, counter) == measured
         run.engine.send("And then?", conversation_id=turn.conversation_id)
         until(lambda: model.requests)
@@ -94,11 +99,14 @@ def test_an_export_without_reasoning_keeps_what_became_the_answer(tmp_path: Path
         promote(run, turn)
     (back,) = import_turns(json.loads(json.dumps(export_turns([turn], "t", counter, reasoning=False))))
     newest = back.fold().newest("a")
-    assert newest and newest.answer == TEXT
+    assert newest
+    assert newest.answer == TEXT
     written = markdown_of([turn], "t", reasoning=False)
-    assert "Taken from the reasoning" in written and "**42**" in written
+    assert "Taken from the reasoning" in written
+    assert "**42**" in written
     document = replay_document(turn, reasoning=False)
-    assert document["answers"] == {"a": TEXT} and "<strong>42</strong>" in json.dumps(document["frames"])
+    assert document["answers"] == {"a": TEXT}
+    assert "<strong>42</strong>" in json.dumps(document["frames"])
 
 
 def test_the_reader_promotes_it_by_keyboard_and_it_stays(site: ChatSite, visitor: Visitor, page: Page) -> None:

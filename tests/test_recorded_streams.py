@@ -35,7 +35,8 @@ def test_moonshot_k3_recorded() -> None:
         33,
     )
     assert sum(isinstance(event, Usage) for event in got.events) == 1, "the same numbers twice are told once"
-    assert got.fold.meta == Meta("kimi-k3", None, "chatcmpl-2fd8") and got.fold.n_chunks == 3
+    assert got.fold.meta == Meta("kimi-k3", None, "chatcmpl-2fd8")
+    assert got.fold.n_chunks == 3
 
 
 def test_moonshot_k25_recorded_usage_only_in_the_choice() -> None:
@@ -46,8 +47,10 @@ def test_moonshot_k25_recorded_usage_only_in_the_choice() -> None:
 
 def test_sglang_recorded_nulls_and_continuous_usage() -> None:
     got = chat(sse(*SGLANG, STOP))
-    assert got.text == ("中立的", "") and got.status == "no_answer"
-    assert got.fold.usage.output_tokens == 105 and got.fold.usage.reasoning_tokens is None, "0 is no count here"
+    assert got.text == ("中立的", "")
+    assert got.status == "no_answer"
+    assert got.fold.usage.output_tokens == 105
+    assert got.fold.usage.reasoning_tokens is None, "0 is no count here"
 
 
 def test_vllm_recorded() -> None:
@@ -56,21 +59,24 @@ def test_vllm_recorded() -> None:
 
 def test_openrouter_recorded_text_in_two_fields_counts_once() -> None:
     got = chat(sse(*GLM_ON_OPENROUTER, STOP))
-    assert got.text == (" user", "") and got.fold.meta.upstream == "Novita"
+    assert got.text == (" user", "")
+    assert got.fold.meta.upstream == "Novita"
     assert got.fold.n_chunks == 1, "empty content is no token"
 
 
 def test_openrouter_recorded_finish_is_latched_and_usage_with_cost_comes_after_it() -> None:
     got = chat(sse(*K2_ON_OPENROUTER))
     assert (got.status, got.fold.finish_reason) == ("ok", "stop")
-    assert got.fold.usage.cost_usd == pytest.approx(0.0004432) and got.fold.usage.output_tokens == 32
+    assert got.fold.usage.cost_usd == pytest.approx(0.0004432)
+    assert got.fold.usage.output_tokens == 32
     assert got.fold.usage.raw["cost_details"]["upstream_inference_prompt_cost"] == 0.0002832
 
 
 def test_openrouter_recorded_error_in_the_stream() -> None:
     got = chat(sse(*OPENROUTER_ERROR, done=False))
     assert (got.status, got.kind, got.text[1]) == ("error", "upstream", "so far")
-    assert got.error and "Provider disconnected" in got.error.failure.detail
+    assert got.error
+    assert "Provider disconnected" in got.error.failure.detail
 
 
 def test_deepseek_and_llama_cpp_recorded() -> None:

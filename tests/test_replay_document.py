@@ -112,7 +112,9 @@ def test_without_reasoning_no_word_of_it_is_left(make: Any) -> None:
     log = make()
     document = replay_document(log, reasoning=False)
     text = json.dumps(document)
-    assert HIDDEN not in text and LATE not in text and "hm hm" not in text
+    assert HIDDEN not in text
+    assert LATE not in text
+    assert "hm hm" not in text
     whole = replay_document(log)
     assert [item["t_ms"] for item in document["frames"]] == [item["t_ms"] for item in whole["frames"]]
     assert document["answers"] == whole["answers"]

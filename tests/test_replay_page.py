@@ -95,14 +95,17 @@ def test_scrubbing_shows_the_turn_as_it_was_then(site: ChatSite, page: Page) -> 
         scrub(page, share)
         seen.append(shown(page)["qwen"])
     early, late, again, start, end, once_more = seen
-    assert early["phase"] == "thinking" and start["phase"] in ("connecting", "waiting")
+    assert early["phase"] == "thinking"
+    assert start["phase"] in ("connecting", "waiting")
     assert (late["phase"], end["phase"]) == ("answering", "done")
     assert early == again == once_more
-    assert end["reasoning"][0].startswith(early["reasoning"][0]) and 0 < len(early["reasoning"][0]) < len(
-        end["reasoning"][0]
-    )
-    assert late["reasoning"] == end["reasoning"] and "word0" in late["answer"] and "word59" not in late["answer"]
-    assert "word59" in end["answer"] and start["reasoning"] == [""]
+    assert end["reasoning"][0].startswith(early["reasoning"][0])
+    assert 0 < len(early["reasoning"][0]) < len(end["reasoning"][0])
+    assert late["reasoning"] == end["reasoning"]
+    assert "word0" in late["answer"]
+    assert "word59" not in late["answer"]
+    assert "word59" in end["answer"]
+    assert start["reasoning"] == [""]
 
 
 def test_at_once_and_again_from_the_start(site: ChatSite, page: Page) -> None:
@@ -211,7 +214,8 @@ def test_an_example_replays_without_any_model(site: ChatSite, page: Page) -> Non
     assert all(len(one["answer"]) > 50 for one in shown(page).values())
     page.get_by_role("button", name="End the replay").click()
     expect(page.locator(".start")).to_be_visible()
-    assert site.kimi.requests == [] and site.qwen.requests == []
+    assert site.kimi.requests == []
+    assert site.qwen.requests == []
 
 
 # Exported files
@@ -263,7 +267,8 @@ def test_an_exported_file_plays_offline_and_asks_for_nothing(browser: Browser, t
     page.locator("[data-action=replay]").last.click()
     page.locator(".replay").wait_for()
     body = page.locator(".replay .lane-body").first.bounding_box()
-    assert body is not None and body["height"] > 200, "there is room for what is replayed"
+    assert body is not None
+    assert body["height"] > 200, "there is room for what is replayed"
     page.get_by_role("button", name="Speed 4 times").click()
     expect(page.locator(".replay-play")).to_have_attribute("aria-label", "Play again")
     expect(page.locator(".replay .turn .lane").last.locator("[data-part=status]")).to_contain_text("Done")
@@ -332,7 +337,8 @@ def test_what_the_page_saves_is_what_it_shows(site: ChatSite, page: Page, browse
         saved[kind] = tmp_path / download.value.suggested_filename
         download.value.save_as(saved[kind])
     assert [path.name for path in saved.values()] == ["kimi-save-me.html", "kimi-save-me.md", "kimi-save-me.json"]
-    assert "thought9" in saved["md"].read_text() and "**word9**" in saved["md"].read_text()
+    assert "thought9" in saved["md"].read_text()
+    assert "**word9**" in saved["md"].read_text()
     assert json.loads(saved["json"].read_text())["turns"][0]["prompt"] == "Save me"
     page.locator(".turn-current .turn-tools").get_by_role("button", name="Export").click()
     panel.get_by_label("With reasoning").uncheck()

@@ -77,7 +77,9 @@ def test_the_first_gateway_with_a_key_serves_the_lane(gateway: presets.Gateway, 
     kimi, heavy, qwen = make(**{each.key_name: "x" for each in later}).specs
     assert isinstance(heavy, HeavyLane)
     assert (kimi.id, kimi.provider, kimi.base_url, kimi.model) == ("kimi", "openai", gateway.base_url, gateway.model)
-    assert kimi.api_key_env == gateway.key_name and kimi.price == gateway.price and not kimi.stand_in_for
+    assert kimi.api_key_env == gateway.key_name
+    assert kimi.price == gateway.price
+    assert not kimi.stand_in_for
     assert (heavy.id, heavy.of, heavy.width, heavy.quorum, heavy.stand_in_for) == ("kimi-heavy", "kimi", 8, 6, "")
     assert heavy.model == gateway.model
     assert qwen.provider == "embedded"
@@ -85,7 +87,9 @@ def test_the_first_gateway_with_a_key_serves_the_lane(gateway: presets.Gateway, 
 
 def test_presets_are_dated_priced_and_send_nothing_kimi_refuses() -> None:
     for gateway in presets.GATEWAYS:
-        assert gateway.price.as_of and gateway.price.input > 0 and gateway.price.output > gateway.price.input
+        assert gateway.price.as_of
+        assert gateway.price.input > 0
+        assert gateway.price.output > gateway.price.input
         assert gateway.base_url.startswith("https://")
         assert not {"temperature", "top_p", "n"} & {*gateway.params, *gateway.extra_body}
 
@@ -94,11 +98,16 @@ def test_without_anything_each_lane_is_a_labelled_stand_in(make: Callable[..., R
     made = make()
     kimi, heavy, qwen = made.specs
     assert [spec.provider for spec in made.specs] == ["embedded", "heavy", "embedded"]
-    assert kimi.stand_in_for == "Kimi K2.6" and kimi.how_to_get_real == "CHUTES_API_KEY=your-chutes-key"
-    assert heavy.stand_in_for == "Kimi K2.6 heavy" and heavy.how_to_get_real == kimi.how_to_get_real
-    assert qwen.stand_in_for == "Qwen3-Coder:30B" and "ollama pull qwen3-coder:30b" in qwen.how_to_get_real
-    assert isinstance(kimi, EmbeddedLane) and kimi.think is None
-    assert isinstance(qwen, EmbeddedLane) and qwen.think is False
+    assert kimi.stand_in_for == "Kimi K2.6"
+    assert kimi.how_to_get_real == "CHUTES_API_KEY=your-chutes-key"
+    assert heavy.stand_in_for == "Kimi K2.6 heavy"
+    assert heavy.how_to_get_real == kimi.how_to_get_real
+    assert qwen.stand_in_for == "Qwen3-Coder:30B"
+    assert "ollama pull qwen3-coder:30b" in qwen.how_to_get_real
+    assert isinstance(kimi, EmbeddedLane)
+    assert kimi.think is None
+    assert isinstance(qwen, EmbeddedLane)
+    assert qwen.think is False
     assert kimi.price == Price(0.0, 0.0)
     kimi_served, _, qwen_served = made.servings
     assert all(name in kimi_served.why_not_better for name in ALL_KEYS)
@@ -110,15 +119,18 @@ def test_ollama_with_the_model_serves_the_qwen_lane(upstream: Upstream, make: Ca
     upstream.alias("qwen3-coder:30b", "m-1000-0-5")
     qwen = make(OLLAMA_HOST=upstream.ollama_url, **ALL_KEYS).specs[2]
     assert (qwen.provider, qwen.base_url, qwen.model) == ("ollama", upstream.ollama_url, "qwen3-coder:30b")
-    assert qwen.price == Price(0.0, 0.0) and not qwen.stand_in_for
+    assert qwen.price == Price(0.0, 0.0)
+    assert not qwen.stand_in_for
 
 
 def test_ollama_without_the_model_is_told_from_no_ollama(upstream: Upstream, make: Callable[..., Roster]) -> None:
     made = make(OLLAMA_HOST=upstream.ollama_url)
     serving = made.serving("qwen")
-    assert serving.is_stand_in and serving.how_to_get_real == "ollama pull qwen3-coder:30b"
+    assert serving.is_stand_in
+    assert serving.how_to_get_real == "ollama pull qwen3-coder:30b"
     assert "runs but has no qwen3-coder:30b" in serving.why_not_better
-    assert made.ollama.running and made.ollama.models
+    assert made.ollama.running
+    assert made.ollama.models
 
 
 @pytest.mark.parametrize(
@@ -175,7 +187,8 @@ def test_a_pulled_model_and_a_new_key_are_taken_up_without_restart(
     made = closed_after(Roster(read_settings(env=env), lambda: env))
     made.settle()
     kimi, qwen, heavy = made.provider("kimi"), made.provider("qwen"), made.provider("kimi-heavy")
-    assert made.specs == (kimi.spec, heavy.spec, qwen.spec) and heavy.spec.model == kimi.spec.model
+    assert made.specs == (kimi.spec, heavy.spec, qwen.spec)
+    assert heavy.spec.model == kimi.spec.model
     made.refresh()
     assert made.provider("kimi") is kimi  # nothing changed, nothing is made anew
     env["CHUTES_API_KEY"] = "new"
@@ -199,7 +212,8 @@ def test_changes_of_the_lanes_file_are_taken_up_and_running_turns_keep_their_pro
     path.write_text(LANES.format(base_url=upstream.base_url))
     made = make(read_settings(lanes=str(path), env={}))
     running = made.provider("one")
-    assert made.serving("one").why == "The lanes file says so." and made.lanes_path == path
+    assert made.serving("one").why == "The lanes file says so."
+    assert made.lanes_path == path
     path.write_text(LANES.format(base_url=upstream.base_url).replace("one", "two"))
     made.refresh()
     assert [spec.id for spec in made.specs] == ["two"]
@@ -217,13 +231,16 @@ def test_a_lanes_file_that_becomes_wrong_leaves_the_lanes_as_they_are(
     made = make(read_settings(lanes=str(path), env={}))
     path.write_text(good + "modle = 1\n")
     made.refresh()
-    assert "unknown key 'modle'" in made.problem and [spec.id for spec in made.specs] == ["one"]
+    assert "unknown key 'modle'" in made.problem
+    assert [spec.id for spec in made.specs] == ["one"]
     path.unlink()
     made.refresh()
-    assert "is gone" in made.problem and [spec.id for spec in made.specs] == ["one"]
+    assert "is gone" in made.problem
+    assert [spec.id for spec in made.specs] == ["one"]
     path.write_text(good.replace('"one"', '"back"'))
     made.refresh()
-    assert made.problem == "" and [spec.id for spec in made.specs] == ["back"]
+    assert made.problem == ""
+    assert [spec.id for spec in made.specs] == ["back"]
 
 
 def test_a_wrong_lanes_file_at_the_start_is_an_error(tmp_path: Path) -> None:
@@ -275,14 +292,16 @@ def test_what_was_replaced_is_closed_once_nothing_runs(
         no_lanes_file_of_the_user.unlink()
         made.refresh()
         asyncio.run_coroutine_threadsafe(made.close_retired(), engine.loop).result(60)
-        assert len(closed) == 2 and made.provider("one").spec.model == "m-1000-3-30", "of a lane that has just gone"
+        assert len(closed) == 2
+        assert made.provider("one").spec.model == "m-1000-3-30", "of a lane that has just gone"
 
 
 def test_the_default_lanes_file_is_taken_up_when_it_appears(
     no_lanes_file_of_the_user: Path, make: Callable[..., Roster]
 ) -> None:
     made = make()
-    assert made.lanes_path is None and len(made.specs) == 3
+    assert made.lanes_path is None
+    assert len(made.specs) == 3
     no_lanes_file_of_the_user.write_text(LANES.format(base_url="http://127.0.0.1:9/v1"))
     made.refresh()
     assert [spec.id for spec in made.specs] == ["one"]
@@ -297,9 +316,11 @@ def test_a_configured_lane_without_its_key_says_which_line_to_set(tmp_path: Path
     made = make(read_settings(lanes=str(path), env={}))
     serving = made.serving("one")
     assert (serving.why_not_better, serving.how_to_get_real) == ("SOME_KEY is not set.", "SOME_KEY=your-key")
-    assert not serving.is_stand_in and made.specs[0].provider == "openai"
+    assert not serving.is_stand_in
+    assert made.specs[0].provider == "openai"
     check = asyncio.run(made.check("one"))
-    assert not check.ok and "SOME_KEY" in check.problem
+    assert not check.ok
+    assert "SOME_KEY" in check.problem
 
 
 def test_a_key_from_the_roster_s_environment_reaches_the_server_and_no_repr(
@@ -311,7 +332,9 @@ def test_a_key_from_the_roster_s_environment_reaches_the_server_and_no_repr(
     assert "SOME_KEY" not in os.environ
     made = make(read_settings(lanes=str(path), env={"SOME_KEY": "canary-key"}))
     check = asyncio.run(made.check("one", probe=True))
-    assert check.ok and check.key_valid and check.dialect == "reasoning_content"
+    assert check.ok
+    assert check.key_valid
+    assert check.dialect == "reasoning_content"
     assert asyncio.run(made.models_of("one")) == sorted(upstream.models)
     assert "canary" not in repr(made.servings) + repr(made.specs) + repr(made.settings) + repr(made.provider("one"))
 
@@ -336,7 +359,8 @@ def test_a_refresh_that_finds_nothing_new_is_cheap_and_asks_nobody(
     specs = made.specs
     for _ in range(50):
         made.refresh()
-    assert made.specs is specs and len(upstream.requests) == asked
+    assert made.specs is specs
+    assert len(upstream.requests) == asked
 
 
 def test_warming_up_starts_the_model_only_where_a_lane_needs_it(
@@ -373,7 +397,8 @@ def test_start_up_does_not_wait_for_a_slow_ollama(
     assert made.ollama.running is None
     answer.set()
     made.settle(60)
-    assert upstream.requests and made.ollama.running is False
+    assert upstream.requests
+    assert made.ollama.running is False
 
 
 @pytest.mark.parametrize("host", ["a b", "a:b:c", "a..b", "x\ny", "http://[", "[::1"])

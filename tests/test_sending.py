@@ -107,7 +107,9 @@ def test_stamps_count_from_the_moment_and_readers_are_told_a_little_later(tmp_pa
         turn = run.engine.send("hi")
         until(lambda: turn.closed)
     first, word, *_ = turn.entries
-    assert provider.entries_then == [] and isinstance(first.event, Opened) and first.t_ns == 0
+    assert provider.entries_then == []
+    assert isinstance(first.event, Opened)
+    assert first.t_ns == 0
     assert word.t_ns >= 5 * attempts.OUT_BY_S * 1e9, "the second call has moved nothing"
 
 

@@ -57,7 +57,8 @@ def test_what_is_set_while_the_log_is_read_counts(tmp_path: Path) -> None:
             return found
 
     settings = SettingsLog(writer, Slow(path))
-    assert settings.of("c1") == BRIEF and settings.of("c1") == BRIEF
+    assert settings.of("c1") == BRIEF
+    assert settings.of("c1") == BRIEF
     writer.close()
 
 
@@ -102,7 +103,9 @@ def test_forks_are_found_from_every_branch_in_memory_and_in_the_log(tmp_path: Pa
         a, b, c = (turn.conversation_id for turn in (first, second, third))
         whole = [Fork(a), Fork(b, a, 1), Fork(c, b, 0)]
         assert [fork for fork in turns.forks(b) if fork.conversation_id != other.conversation_id] == whole
-        assert turns.owner_of(b) == "" and turns.owner_of("nothing") is None
+        assert turns.owner_of(b) == ""
+        assert turns.owner_of("nothing") is None
     for conversation in (a, b, c):
         assert reader.forks(conversation) == whole
-    assert reader.forks(other.conversation_id) == [Fork(other.conversation_id)] and reader.forks("nothing") == []
+    assert reader.forks(other.conversation_id) == [Fork(other.conversation_id)]
+    assert reader.forks("nothing") == []

@@ -61,7 +61,9 @@ def test_the_medians_interval_is_that_of_the_quantile_test(n: int) -> None:
 @pytest.mark.parametrize("n", range(6))
 def test_too_few_values_have_no_interval(n: int) -> None:
     estimate = median(np.arange(float(n)))
-    assert estimate.n == n and estimate.interval is None and (estimate.value is None) == (n == 0)
+    assert estimate.n == n
+    assert estimate.interval is None
+    assert (estimate.value is None) == (n == 0)
 
 
 def test_unknown_values_do_not_count() -> None:
@@ -84,8 +86,10 @@ def test_paired_differences() -> None:
     second = first + 12.4 + rng.normal(0, 3, 41)
     second[3], first[5] = np.nan, np.nan
     difference = paired_difference(first, second)
-    assert difference.n == 39 and difference.shown
-    assert difference.interval is not None and difference.interval.low < 12.4 < difference.interval.high
+    assert difference.n == 39
+    assert difference.shown
+    assert difference.interval is not None
+    assert difference.interval.low < 12.4 < difference.interval.high
     assert paired_difference(first, second) == difference, "the same data give the same numbers"
     back = paired_difference(second, first)
     assert back.value == pytest.approx(-difference.value)
@@ -134,6 +138,8 @@ def test_an_ecdf_is_the_share_at_or_below() -> None:
 def test_an_ecdf_is_thinned_by_quantile_and_keeps_its_ends() -> None:
     values = np.arange(1.0, 100_001)
     steps = ecdf(values, points=100)
-    assert len(steps) == 100 and steps[0] == (1.0, 1e-5) and steps[-1] == (100_000.0, 1.0)
+    assert len(steps) == 100
+    assert steps[0] == (1.0, 1e-5)
+    assert steps[-1] == (100_000.0, 1.0)
     assert all(share == pytest.approx(x / 100_000) for x, share in steps)
     assert ecdf(np.array([])) == []

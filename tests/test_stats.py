@@ -88,9 +88,11 @@ def test_series_carry_the_numbers_of_the_view(log: tuple[LogWriter, LogReader]) 
         assert kimi.numbers[column].tolist() == [row[column] for row in rows]
     ttft = lines(kimi)[0]
     assert (ttft.estimate.n, ttft.estimate.value, ttft.estimate.interval) == (8, 103.5, Interval(100, 107))
-    assert ttft.p95 is None and not_enough(ttft) == "n = 8, not enough for p95 (needs 59)"
+    assert ttft.p95 is None
+    assert not_enough(ttft) == "n = 8, not enough for p95 (needs 59)"
     each = (1000 * 1.0 + 60 * 2.0) / 1e6
-    assert kimi.usd == pytest.approx(8 * each) and (kimi.n_unpriced, kimi.n_estimated) == (0, 0)
+    assert kimi.usd == pytest.approx(8 * each)
+    assert (kimi.n_unpriced, kimi.n_estimated) == (0, 0)
     heavy = by_name(sample)["Heavy"]
     assert (heavy.usd, heavy.n_unpriced) == (0.0, 8)
 
@@ -101,7 +103,8 @@ def test_differences_are_paired_by_prompt_and_told_in_a_sentence(log: tuple[LogW
     alone = turn((attempt("kimi", label="Kimi"), ended(stream(1))))
     store(writer, alone)
     (found,) = comparisons(load(reader), BY_COLUMN["ttft_ms"])
-    assert found.difference.n == 41 and found.difference.value == pytest.approx(12_401)
+    assert found.difference.n == 41
+    assert found.difference.value == pytest.approx(12_401)
     assert found.sentence == "Heavy is +12.4 s [12.4, 12.4] against Kimi on 41 prompts: later."
 
 
@@ -234,11 +237,15 @@ def test_what_would_spoil_a_distribution_is_left_out_counted_and_can_be_taken_in
         "1 that had to load the model first."
     )
     named = [point.left_out for row in turns(reader) for point in row.points]
-    assert sorted(filter(None, named)) == ["cold", "superseded", "suspect"] and named.count(None) == len(points(reader))
+    assert sorted(filter(None, named)) == ["cold", "superseded", "suspect"]
+    assert named.count(None) == len(points(reader))
     cold_only, warm = (load(reader, Filters(start=start)) for start in ("cold", "warm"))
-    assert (cold_only.n, warm.n) == (1, sample.n) and not cold_only.excluded and not warm.excluded["cold"]
+    assert (cold_only.n, warm.n) == (1, sample.n)
+    assert not cold_only.excluded
+    assert not warm.excluded["cold"]
     everything = load(reader, Filters(include=frozenset({"suspect", "cold", "superseded"})))
-    assert everything.n == sample.n + 3 and not everything.excluded
+    assert everything.n == sample.n + 3
+    assert not everything.excluded
     assert kimi.usd == next(s for s in everything.series if s.key.lane == "kimi").usd, "money is spent either way"
 
 
@@ -247,18 +254,23 @@ def test_blind_turns_stay_out_until_the_vote(log: tuple[LogWriter, LogReader]) -
     blind = race(slots=("heavy", "kimi"))
     store(writer, blind)
     wanting = Filters(include=frozenset({"blind"}))
-    assert load(reader, wanting).n == 0 and load(reader).excluded == {"blind": 2}
-    assert points(reader) == [] and turns(reader) == [] and cost_by_day(reader) == []
+    assert load(reader, wanting).n == 0
+    assert load(reader).excluded == {"blind": 2}
+    assert points(reader) == []
+    assert turns(reader) == []
+    assert cost_by_day(reader) == []
     assert len("".join(csv_lines(reader, Filters())).splitlines()) == 1
     writer.write([vote_op(blind.turn_id, Vote("tie", "", ("kimi", "heavy"), True, False, "2026"))]).result(10)
-    assert load(reader).n == 2 and len(points(reader)) == 2
+    assert load(reader).n == 2
+    assert len(points(reader)) == 2
 
 
 def test_cut_attempts_keep_their_first_token_and_are_counted_as_censored(log: tuple[LogWriter, LogReader]) -> None:
     writer, reader = log
     store(writer, race(), turn((attempt("kimi", label="Kimi"), ended(stream(300), "stopped"))))
     kimi = by_name(load(reader))["Kimi"]
-    assert kimi.statuses == {"ok": 1, "stopped": 1} and kimi.n_censored == 1
+    assert kimi.statuses == {"ok": 1, "stopped": 1}
+    assert kimi.n_censored == 1
     assert sorted(kimi.numbers["ttft_ms"]) == [100, 300]
     assert np.isnan(kimi.numbers["e2e_ms"]).sum() == 1
 
@@ -298,7 +310,8 @@ def test_points_are_the_newest_and_carry_their_turn(log: tuple[LogWriter, LogRea
     logs = [race(minute=i) for i in range(4)]
     store(writer, *logs)
     assert [point.turn_id for point in points(reader, limit=4)] == [logs[i].turn_id for i in (2, 2, 3, 3)]
-    assert points(reader)[0].key == Key("kimi", "model-kimi", "") and points(reader)[0].output_tokens == 60
+    assert points(reader)[0].key == Key("kimi", "model-kimi", "")
+    assert points(reader)[0].output_tokens == 60
 
 
 def test_choices(log: tuple[LogWriter, LogReader]) -> None:
@@ -330,7 +343,11 @@ def test_the_time_split_adds_up(log: tuple[LogWriter, LogReader]) -> None:
     writer, reader = log
     store(writer, race(), race(kimi_ms=300))
     kimi = splits(load(reader))[0]
-    assert kimi.n == 2 and kimi.connect == 0 and kimi.load == 0 and kimi.wait == 200 and kimi.think == 0
+    assert kimi.n == 2
+    assert kimi.connect == 0
+    assert kimi.load == 0
+    assert kimi.wait == 200
+    assert kimi.think == 0
     assert kimi.answer == 590
 
 
@@ -349,11 +366,13 @@ def test_the_summary_is_plain_json(log: tuple[LogWriter, LogReader]) -> None:
     writer, reader = log
     store(writer, *(race(minute=i) for i in range(7)))
     summary = json.loads(json.dumps(as_dict(load(reader))))
-    assert summary["n_attempts"] == 14 and [series["lane"] for series in summary["series"]] == ["kimi", "heavy"]
+    assert summary["n_attempts"] == 14
+    assert [series["lane"] for series in summary["series"]] == ["kimi", "heavy"]
     ttft = summary["series"][1]["ttft_ms"]
     assert ttft == {"n": 7, "median": 500, "low": 500, "high": 500, "p95": None, "p99": None}
     paired = {row["metric"]: row for row in summary["paired"]}
-    assert paired["ttft_ms"]["median"] == 400 and paired["ttft_ms"]["shown"]
+    assert paired["ttft_ms"]["median"] == 400
+    assert paired["ttft_ms"]["shown"]
     assert "cost_usd" not in paired, "one of the two has no price"
 
 
@@ -362,7 +381,8 @@ def test_export_has_every_column_and_says_what_was_left_out(log: tuple[LogWriter
     lag: list[Timed] = [(900.0, Flag("loop_lag_ms", "80")), (901.0, Meta(response_model='=HYPERLINK("http://x")'))]
     store(writer, race(), turn((attempt("kimi"), ended([*stream(), *lag]))))
     rows = list(csv.DictReader(io.StringIO("".join(csv_lines(reader, Filters())))))
-    assert [row["left_out"] for row in rows] == ["", "", "suspect"] and float(rows[0]["ttft_ms"]) == 100
+    assert [row["left_out"] for row in rows] == ["", "", "suspect"]
+    assert float(rows[0]["ttft_ms"]) == 100
     assert rows[2]["response_model"] == '\'=HYPERLINK("http://x")', "no formula for a spreadsheet to run"
     objects = [json.loads(line) for line in b"".join(json_lines(reader, Filters(lanes=("kimi",)))).splitlines()]
     assert [row["left_out"] for row in objects] == [None, "suspect"]
@@ -382,10 +402,15 @@ def test_the_terminal_table(log: tuple[LogWriter, LogReader]) -> None:
     store(writer, *(race(minute=i, heavy_ms=500 + i) for i in range(60)), race(minute=59))
     store(writer, turn((attempt("kimi", label="Kimi"), [(5, Answer("x")), (6, End("stopped"))])))
     text = printed(Report(load(reader)))
-    assert "Kimi" in text and "1 stopped" in text and "p95 0.56" in text and "61 without a price" in text
+    assert "Kimi" in text
+    assert "1 stopped" in text
+    assert "p95 0.56" in text
+    assert "61 without a price" in text
     assert "First token: Heavy is +0.43 s [0.42, 0.44] against Kimi on 61 prompts: later." in text
     narrow = printed(Report(load(reader)), width=72)
-    assert "Kimi" in narrow.splitlines()[0] and "Heavy" in narrow.splitlines()[0] and "[0.52, 0.54]" in narrow
+    assert "Kimi" in narrow.splitlines()[0]
+    assert "Heavy" in narrow.splitlines()[0]
+    assert "[0.52, 0.54]" in narrow
     assert NO_MATCH in printed(Report(load(reader, Filters(lanes=("none",))), filtered=True))
 
 
@@ -398,8 +423,10 @@ def test_many_lanes_stand_in_their_order_and_no_figure_is_cut(log: tuple[LogWrit
     sample = load(reader)
     assert [series.name for series in sample.series] == names
     text = printed(Report(sample), width=60)
-    assert "…" not in text and [text.index(name) for name in names] == sorted(text.index(name) for name in names)
-    assert text.count("First token (s)") > 1 and text.count("0.10") >= 6
+    assert "…" not in text
+    assert [text.index(name) for name in names] == sorted(text.index(name) for name in names)
+    assert text.count("First token (s)") > 1
+    assert text.count("0.10") >= 6
 
 
 @pytest.mark.parametrize(
@@ -427,4 +454,5 @@ def test_published_figures_stand_apart() -> None:
         (28.22, 92.2),
         (6.21, 117.7),
     ]
-    assert reported_value(REPORTED[0], "e2e_ms") == 22_660 and reported_value(REPORTED[0], "ttft_ms") is None
+    assert reported_value(REPORTED[0], "e2e_ms") == 22_660
+    assert reported_value(REPORTED[0], "ttft_ms") is None

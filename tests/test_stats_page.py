@@ -82,11 +82,13 @@ def test_another_metric_needs_no_second_reading_and_a_new_attempt_does(
         store(writer, *logged(2))
         view = StatsView(LogReader(tmp_path / "log.sqlite3"), lambda: ["kimi"], private=False)
         first = view.show(NOBODY, "e2e_ms", False, *CONTROLS)
-        assert "4 attempts" in first[0] and view.show(NOBODY, "ttft_ms", False, *CONTROLS)[0] == first[0]
+        assert "4 attempts" in first[0]
+        assert view.show(NOBODY, "ttft_ms", False, *CONTROLS)[0] == first[0]
         assert len(loads) == 1
         (third,) = logged(1)
         store(writer, third)
-        assert "6 attempts" in view.show(NOBODY, "ttft_ms", False, *CONTROLS)[0] and len(loads) == 2
+        assert "6 attempts" in view.show(NOBODY, "ttft_ms", False, *CONTROLS)[0]
+        assert len(loads) == 2
         writer.delete_conversation(third.conversation_id, "").result(10)
         store(writer, *logged(1))  # its rows get the numbers of those that are gone
         view.show(NOBODY, "ttft_ms", False, *CONTROLS)
@@ -98,7 +100,8 @@ def test_where_nothing_can_be_drawn_the_reason_stands_in_its_place(tmp_path: Pat
         store(writer, turn((attempt("kimi", label="Kimi"), ended(tokens(9, start_ms=9, gap_ms=9), "error"))))
         view = StatsView(LogReader(tmp_path / "log.sqlite3"), lambda: ["kimi"], private=False)
         _, said, _, *plots, _, _ = view.show(NOBODY, "e2e_ms", True, *CONTROLS)
-        assert "nothing to draw. Kimi has no finished attempt." in said and "report" not in said
+        assert "nothing to draw. Kimi has no finished attempt." in said
+        assert "report" not in said
         assert not any(plot["visible"] for plot in plots)
         assert "no figure for: first token" in view.show(NOBODY, "ttft_ms", True, *CONTROLS)[1]
 
@@ -287,9 +290,11 @@ def test_downloads(visitor: Visitor, filled: list[Any], tmp_path: Path) -> None:
         return path
 
     rows = list(csv.DictReader(io.StringIO(fetched("these attempts as CSV").read_text("utf-8"))))
-    assert {row["turn_id"] for row in rows} >= {log.turn_id for log in filled} and float(rows[0]["ttft_ms"]) == 200
+    assert {row["turn_id"] for row in rows} >= {log.turn_id for log in filled}
+    assert float(rows[0]["ttft_ms"]) == 200
     lines = fetched("as JSON lines").read_text("utf-8").splitlines()
-    assert len(lines) == len(rows) and json.loads(lines[0])["lane"] == "kimi"
+    assert len(lines) == len(rows)
+    assert json.loads(lines[0])["lane"] == "kimi"
     with closing(sqlite3.connect(fetched("the whole log as SQLite"))) as db:
         assert db.execute("SELECT count(*) FROM attempt_metrics").fetchone()[0] == len(rows)
 
@@ -306,9 +311,11 @@ def test_nothing_overflows_and_colours_follow_the_theme(
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator("#stats .vega-embed svg").evaluate_all(CUT_OFF) == []
     bar = page.locator("#stats .vega-embed").nth(2).locator(".mark-rect path").first.bounding_box()
-    assert bar is not None and bar["height"] > 20, "the bars of the time split can be seen"
+    assert bar is not None
+    assert bar["height"] > 20, "the bars of the time split can be seen"
     box = plot.bounding_box()
-    assert box is not None and 250 <= box["width"] <= width
+    assert box is not None
+    assert 250 <= box["width"] <= width
     title = page.locator("#stats .vega-embed .role-title-text text").first
     lightness = title.evaluate("e => getComputedStyle(e).fill.match(/\\d+/g).slice(0, 3).reduce((a, b) => +a + +b, 0)")
     assert (lightness > 380) == (theme == "dark")
@@ -319,7 +326,8 @@ def test_nothing_overflows_and_colours_follow_the_theme(
 def test_programs_get_the_summary(site: Site, filled: list[Any]) -> None:
     client = Client(site.url, verbose=False)
     summary = client.predict(lanes=["qwen"], api_name="/stats")
-    assert [series["name"] for series in summary["series"]] == ["Qwen"] and summary["series"][0]["ttft_ms"]["n"] == 8
+    assert [series["name"] for series in summary["series"]] == ["Qwen"]
+    assert summary["series"][0]["ttft_ms"]["n"] == 8
     assert client.predict(days=1, api_name="/stats")["n_attempts"] == 0
     for days in (-1, 40_000):
         with pytest.raises(AppError, match="days is a number above 0, at most 36500, or 0 for all time"):

@@ -75,7 +75,8 @@ def listened(site: Site, turn: TurnLog, query: str = "", **headers: str) -> Iter
         httpx.Client(cookies=OURS, trust_env=False, timeout=60) as client,
         client.stream("GET", f"{site.url}/kimi/turns/{turn.turn_id}/events{query}", headers=headers) as response,
     ):
-        assert response.status_code == 200 and response.headers["content-type"].startswith("text/event-stream")
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
         assert response.headers["cache-control"] == "no-store"
 
         def events() -> Iterator[Event]:
@@ -106,10 +107,12 @@ def test_a_turn_is_told_in_frames_until_its_end(site: Site) -> None:
         events = heard(incoming, "".join(THOUGHTS))  # while it streams
         go.set()
         events += incoming
-    assert events[0].data["turn"]["turn_id"] == turn.turn_id and events[-1].name == "end"
+    assert events[0].data["turn"]["turn_id"] == turn.turn_id
+    assert events[-1].name == "end"
     assert reasoning(events) == "".join(THOUGHTS)
     ids = [event.id or 0 for event in events[:-1]]
-    assert ids == sorted(ids) and ids[-1] == len(turn.entries)
+    assert ids == sorted(ids)
+    assert ids[-1] == len(turn.entries)
     assert len(ids) < len(THOUGHTS), "frames, not tokens"
 
 
@@ -118,7 +121,8 @@ def test_a_turn_that_is_over_is_told_in_one_frame(site: Site) -> None:
     until(lambda: turn.closed)
     with listened(site, turn) as incoming:
         events = list(incoming)
-    assert [event.name for event in events] == ["", "end"] and events[0].data["lanes"]["a"]["phase"] == "done"
+    assert [event.name for event in events] == ["", "end"]
+    assert events[0].data["lanes"]["a"]["phase"] == "done"
 
 
 @pytest.mark.parametrize("by_header", [True, False])
@@ -176,7 +180,8 @@ def test_a_stored_turn_is_told_like_a_live_one(site: Site) -> None:
     site.run.turns.forget(turn.conversation_id)
     with listened(site, turn, "?after=5") as incoming:  # its entries may lie in another order: no place in it
         events = list(incoming)
-    assert events[0].data["now_ms"] is None and events[0].data["lanes"] == live["lanes"]
+    assert events[0].data["now_ms"] is None
+    assert events[0].data["lanes"] == live["lanes"]
     assert [event.name for event in events] == ["", "end"]
 
 
@@ -191,7 +196,8 @@ def test_a_conversation_is_told_from_log_and_memory_and_only_to_its_owner(site: 
     state = httpx.get(f"{site.url}/kimi/state?c={turn.conversation_id}", cookies=OURS, trust_env=False).json()
     assert [one["turn_id"] for one in state["turns"]] == ["older", turn.turn_id]
     by_turn = httpx.get(f"{site.url}/kimi/state?turn={turn.turn_id}", cookies=OURS, trust_env=False).json()
-    assert by_turn["turns"] == state["turns"] and by_turn["conversation"] == turn.conversation_id
+    assert by_turn["turns"] == state["turns"]
+    assert by_turn["conversation"] == turn.conversation_id
     bare = httpx.get(f"{site.url}/kimi/state", cookies=OURS, trust_env=False).json()
     assert bare["conversation"] == turn.conversation_id, "the running turn, on a bare visit"
     go.set()
@@ -219,7 +225,8 @@ def test_nothing_is_sent_while_nothing_changes_but_a_sign_of_life(site: Site, mo
             if [one.name for one in seen].count("comment") == 2:
                 break
     names = [event.name for event in seen]
-    assert names[-1] == "comment" and names.count("") <= 3
+    assert names[-1] == "comment"
+    assert names.count("") <= 3
     site.engine.stop(turn.turn_id)
 
 
@@ -244,7 +251,8 @@ def test_the_answer_can_be_had_as_it_was_written(site: Site) -> None:
     until(lambda: turn.closed)
     url = f"{site.url}/kimi/turns/{turn.turn_id}/lanes"
     answer = httpx.get(f"{url}/a/answer", cookies=OURS, trust_env=False)
-    assert answer.text == "**bold** <b>" and answer.headers["content-type"].startswith("text/plain")
+    assert answer.text == "**bold** <b>"
+    assert answer.headers["content-type"].startswith("text/plain")
     assert httpx.get(f"{url}/b/answer", cookies=OURS, trust_env=False).status_code == 404
 
 
@@ -252,5 +260,7 @@ def test_the_cookie_is_given_once_to_the_page_itself_and_never_to_a_visit(site: 
     with httpx.Client(trust_env=False) as client:
         assert "set-cookie" not in client.get(site.url).headers
         given = client.get(f"{site.url}/kimi/state").headers["set-cookie"]
-        assert "HttpOnly" in given and "samesite=strict" in given.lower() and len(client.cookies[COOKIE]) >= 40
+        assert "HttpOnly" in given
+        assert "samesite=strict" in given.lower()
+        assert len(client.cookies[COOKIE]) >= 40
         assert "set-cookie" not in client.get(f"{site.url}/kimi/state").headers

@@ -30,10 +30,13 @@ async def test_openai_client_reads_a_paced_stream(upstream: Upstream) -> None:
             for choice in chunk.choices:
                 reasoning += getattr(choice.delta, "reasoning_content", None) or ""
                 answer += choice.delta.content or ""
-    assert usage is not None and usage.completion_tokens == 50
-    assert len(re.findall(r"@\d{13}@", reasoning)) == 3 and len(re.findall(r"@\d{13}@", answer)) == 2
+    assert usage is not None
+    assert usage.completion_tokens == 50
+    assert len(re.findall(r"@\d{13}@", reasoning)) == 3
+    assert len(re.findall(r"@\d{13}@", answer)) == 2
     (request,) = upstream.requests
-    assert request.body["model"] == "m-2000-30-20" and request.headers["authorization"] == "Bearer k"
+    assert request.body["model"] == "m-2000-30-20"
+    assert request.headers["authorization"] == "Bearer k"
     assert upstream.closed == []
 
 
@@ -55,7 +58,8 @@ async def test_ollama_client_reads_chat_show_pull_ps(upstream: Upstream) -> None
         assert "thinking" not in (await client.show("qwen3-coder:30b")).capabilities
         assert "thinking" in (await client.show("m-5000-3-6")).capabilities
         parts = [part async for part in await client.chat("m-5000-3-6", messages=[], stream=True)]
-        assert sum(part.message.thinking is not None for part in parts) == 3 and parts[-1].eval_count == 9
+        assert sum(part.message.thinking is not None for part in parts) == 3
+        assert parts[-1].eval_count == 9
         assert [p.completed async for p in await client.pull("new:1b", stream=True) if p.completed] == [400, 1000]
         assert "new:1b" in [m.model for m in (await client.list()).models]
         assert "qwen3-coder:30b" in [m.model for m in (await client.ps()).models]
@@ -76,14 +80,17 @@ async def test_a_client_that_hangs_up_is_seen(upstream: Upstream) -> None:
         left = time.monotonic()
     await asyncio.to_thread(until, lambda: upstream.closed)
     (request,) = upstream.closed
-    assert request.model == "m-50-1000-1000" and request.closed_t is not None and request.closed_t > left - 1
+    assert request.model == "m-50-1000-1000"
+    assert request.closed_t is not None
+    assert request.closed_t > left - 1
 
 
 async def test_one_connection_serves_many_requests(upstream: Upstream) -> None:
     async with httpx.AsyncClient(limits=httpx.Limits(max_connections=1)) as client:
         for _ in range(50):
             assert (await client.get(f"{upstream.base_url}/models")).json()["object"] == "list"
-    assert len(upstream.requests) == 50 and not upstream.closed
+    assert len(upstream.requests) == 50
+    assert not upstream.closed
 
 
 async def test_toxics_compose(upstream: Upstream) -> None:

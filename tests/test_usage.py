@@ -17,8 +17,10 @@ def usage_of(**usage: Any) -> Outcome:
 @pytest.mark.parametrize("bad", [-3, 10**12, 2.5, "many", True, [1], {"a": 1}, float("1e30")])
 def test_a_count_that_cannot_be_true_is_not_taken(bad: Any) -> None:
     got = usage_of(prompt_tokens=10, completion_tokens=bad)
-    assert got.fold.usage.output_tokens is None and got.fold.usage.input_tokens == 10
-    assert "completion_tokens" in got.fold.flags["usage_suspect"] and got.status == "ok"
+    assert got.fold.usage.output_tokens is None
+    assert got.fold.usage.input_tokens == 10
+    assert "completion_tokens" in got.fold.flags["usage_suspect"]
+    assert got.status == "ok"
 
 
 def test_counts_in_other_clothes() -> None:
@@ -29,7 +31,8 @@ def test_counts_in_other_clothes() -> None:
 
 def test_zeros_are_not_counts() -> None:
     got = usage_of(prompt_tokens=0, completion_tokens=0, total_tokens=0)
-    assert got.fold.usage.output_tokens is None and got.fold.usage.input_tokens is None
+    assert got.fold.usage.output_tokens is None
+    assert got.fold.usage.input_tokens is None
     assert "usage_suspect" in got.fold.flags
 
 
@@ -37,7 +40,8 @@ def test_zeros_are_not_counts() -> None:
 def test_counts_ten_times_off_the_text_are_suspect(tokens: int) -> None:
     text = "word " * (100 if tokens == 1 else 10)
     got = chat(sse(answer(text), STOP, chunk(None, usage={"completion_tokens": tokens})))
-    assert "usage_suspect" in got.fold.flags and got.fold.usage.output_tokens == tokens
+    assert "usage_suspect" in got.fold.flags
+    assert got.fold.usage.output_tokens == tokens
 
 
 def test_hidden_reasoning_is_not_suspect() -> None:
@@ -45,12 +49,14 @@ def test_hidden_reasoning_is_not_suspect() -> None:
     got = chat(
         sse(answer("yes"), STOP, chunk(None, usage={"completion_tokens": 902, "completion_tokens_details": details}))
     )
-    assert got.fold.flags == {} and got.fold.usage.reasoning_tokens == 900
+    assert got.fold.flags == {}
+    assert got.fold.usage.reasoning_tokens == 900
 
 
 def test_parts_larger_than_the_whole_are_dropped() -> None:
     got = usage_of(prompt_tokens=5, cached_tokens=9, completion_tokens=6, reasoning_tokens=7)
-    assert got.fold.usage.cached_input_tokens is None and got.fold.usage.reasoning_tokens is None
+    assert got.fold.usage.cached_input_tokens is None
+    assert got.fold.usage.reasoning_tokens is None
     assert got.fold.flags["usage_suspect"] == "cached_tokens, reasoning_tokens"
 
 
@@ -58,7 +64,8 @@ def test_continuous_usage_is_told_now_and_then_and_whole_at_the_end() -> None:
     parts = [chunk({"content": "word "}, usage={"prompt_tokens": 3, "completion_tokens": n}) for n in range(1, 41)]
     got = chat(sse(*parts, STOP))
     told = [event.output_tokens for event in got.events if isinstance(event, Usage)]
-    assert told == [8, 16, 24, 32, 40, 40] and got.fold.usage.raw["completion_tokens"] == 40
+    assert told == [8, 16, 24, 32, 40, 40]
+    assert got.fold.usage.raw["completion_tokens"] == 40
 
 
 GOOD = {"prompt_tokens": 9, "completion_tokens": 6, "cost": 0.5, "completion_tokens_details": {"reasoning_tokens": 2}}
@@ -78,7 +85,8 @@ def test_a_later_usage_that_knows_less_takes_nothing_away(later: Any) -> None:
     got = chat(sse(answer("some words of an answer"), chunk({}, "stop", usage=GOOD), chunk(None, usage=later)))
     usage = got.fold.usage
     assert (usage.input_tokens, usage.output_tokens, usage.reasoning_tokens, usage.cost_usd) == (9, 6, 2, 0.5)
-    assert usage.raw["cost"] == 0.5 and usage.raw["completion_tokens"] == 6
+    assert usage.raw["cost"] == 0.5
+    assert usage.raw["completion_tokens"] == 6
 
 
 def test_a_later_usage_replaces_what_it_knows() -> None:

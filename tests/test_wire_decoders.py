@@ -93,7 +93,9 @@ def test_too_long_a_line_stops_the_reading_without_keeping_it() -> None:
     assert stream.feed(b"data: a\n\n") == [ServerEvent(b"a")]
     for _ in range(10):
         stream.feed(b"x" * 300)
-    assert stream.overflowed and stream.feed(b"\n\ndata: b\n\n") == [] and stream.finish() == []
+    assert stream.overflowed
+    assert stream.feed(b"\n\ndata: b\n\n") == []
+    assert stream.finish() == []
     many = ServerEvents(max_line=1000)
     many.feed((b"data: " + b"y" * 100 + b"\n") * 11)
     assert many.overflowed, "an event of many lines counts as a whole"
@@ -163,13 +165,16 @@ def test_ndjson_splits_at_line_feeds_only() -> None:
 def test_ndjson_bom_and_overflow() -> None:
     lines = JsonLines(max_line=10)
     assert lines.feed(b"\xef\xbb\xbf{}\n") == [b"{}"]
-    assert lines.feed(b"x" * 11) == [] and lines.overflowed
+    assert lines.feed(b"x" * 11) == []
+    assert lines.overflowed
 
 
 def test_json_is_mended_where_it_can_be_and_says_so() -> None:
     assert loads(b'{"a":"\xff"}') == ({"a": "\ufffd"}, True, True, False)
     assert loads('{"a":"\ufffd"}'.encode()).mended is False
     half = loads(b'{"a":"\\ud83d"}')
-    assert half.ok and half.surrogates and half.value == {"a": "\ud83d"}
+    assert half.ok
+    assert half.surrogates
+    assert half.value == {"a": "\ud83d"}
     for broken in (b"", b"{", b"{} {}", b"[" * 100_000, b"9" * 5000, b"nul"):
         assert not loads(broken).ok

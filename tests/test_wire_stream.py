@@ -64,7 +64,8 @@ FRAMINGS: dict[str, bytes] = {
 def test_odd_framing_loses_nothing(upstream: Upstream) -> None:
     for name, got in came_all(upstream, {name: [body] for name, body in FRAMINGS.items()}).items():
         assert (got.status, got.text) == ("ok", ("Hm", WHOLE)), (name, got.words)
-        assert got.flags == {"unseparated_events"} and "separate the events" in got.words, name
+        assert got.flags == {"unseparated_events"}, name
+        assert "separate the events" in got.words, name
 
 
 FORMATTED = json.dumps(json.loads(answer(WHOLE)), indent=1).replace("\n", "\ndata: ")
@@ -82,9 +83,12 @@ def test_proper_framing_is_not_called_odd(upstream: Upstream) -> None:
 
 def test_chunks_without_blank_lines_are_read_as_they_come(upstream: Upstream) -> None:
     got = came(upstream, [piece for payload in PAYLOADS for piece in (lines(payload), 0.02)] + [b"data: [DONE]\n\n"])
-    assert got.status == "ok" and got.fold.n_chunks == len(WORDS) + 1
+    assert got.status == "ok"
+    assert got.fold.n_chunks == len(WORDS) + 1
     first, last = got.fold.first_token_ns, got.fold.last_token_ns
-    assert first and last and last - first > 50_000_000, "one by one, not all at the end"
+    assert first
+    assert last
+    assert last - first > 50_000_000, "one by one, not all at the end"
 
 
 def test_lines_of_json_with_another_content_type(upstream: Upstream) -> None:
@@ -96,7 +100,8 @@ def test_lines_of_json_with_another_content_type(upstream: Upstream) -> None:
 def test_an_error_among_unseparated_events_is_one(upstream: Upstream) -> None:
     for last in ('data: {"error": {"message": "boom"}}\n', 'event: error\ndata: {"message": "boom"}\n'):
         got = came(upstream, [lines(*PAYLOADS[:-1]) + last.encode()])
-        assert (got.status, got.text) == ("error", ("Hm", WHOLE)) and "boom" in got.words
+        assert (got.status, got.text) == ("error", ("Hm", WHOLE))
+        assert "boom" in got.words
 
 
 @given(
@@ -198,7 +203,8 @@ LATE: dict[str, Script] = {
 def test_a_finish_before_the_answer_ends_nothing(upstream: Upstream) -> None:
     for name, got in came_all(upstream, LATE).items():
         assert (got.status, got.text) == ("ok", ("Hm", WHOLE)), (name, got.words)
-        assert got.flags == {"text_after_finish"} and "after the server had said" in got.words, name
+        assert got.flags == {"text_after_finish"}, name
+        assert "after the server had said" in got.words, name
 
 
 def test_the_answers_own_finish_counts(upstream: Upstream) -> None:
@@ -324,9 +330,11 @@ def test_reasoning_counted_apart(upstream: Upstream) -> None:
         _, _, output, reasoning, note = IDENTITIES[name]
         row = got.rows[-1]
         assert (row["output_tokens"], row["reasoning_tokens"]) == (output, reasoning), name
-        assert row["token_source"] == "usage" and "usage" not in (row["suspect_reason"] or ""), name
+        assert row["token_source"] == "usage", name
+        assert "usage" not in (row["suspect_reason"] or ""), name
         assert row["cost_usd"] == pytest.approx((20 * 1 + output * 4) / 1e6), name
-        assert note in got.words and bool(note) == bool(got.words), (name, got.words)
+        assert note in got.words, (name, got.words)
+        assert bool(note) == bool(got.words), (name, got.words)
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,8 @@ class EmbeddedBackend:
             cwd=PACKAGE_PARENT,
             start_new_session=True,  # so that Ctrl-C in the terminal reaches the parent only
         )
-        assert child.stdin and child.stdout
+        assert child.stdin
+        assert child.stdout
         watchdog = threading.Timer(START_TIMEOUT_S, child.kill)
         watchdog.start()
         try:
