@@ -236,8 +236,8 @@ def test_stop_closes_the_upstream(upstream: Upstream, tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     upstream.script("later", refuse(429, {"detail": "slow down"}, "Retry-After: 50"))
-    upstream.loaded.clear()
-    upstream.load_s = 30
+    upstream.ollama.unload_all()
+    upstream.ollama.habits.load_s = 30
     with silent_port() as port, silent_port() as other:
         lanes: dict[str, tuple[Provider, str, bool]] = {
             "resolving": (openai_lane("http://slow.invalid/v1", "m", "resolving"), "connecting", False),
@@ -363,14 +363,14 @@ def test_killed_in_the_middle(upstream: Upstream, tmp_path: Path) -> None:
 
 
 async def test_a_cold_load_is_no_error(upstream: Upstream) -> None:
-    upstream.loaded.clear()
-    upstream.load_s = 0.2
+    upstream.ollama.unload_all()
+    upstream.ollama.habits.load_s = 0.2
     async with contextlib.aclosing(ollama_lane(upstream.origin, "m-2000-5-5")) as lane:
         cold, warm = await run_provider(lane), await run_provider(lane)
     assert cold.events[0] == Phase(LOADING_MODEL, "m-2000-5-5")
     assert cold.status == warm.status == "ok"
     assert LOADING_MODEL not in [event.name for event in warm.events if isinstance(event, Phase)]
-    assert cold.fold.usage.load_ns == 200_000_000
+    assert (cold.fold.usage.load_ns or 0) >= 200_000_000
 
 
 # -- 58: proxies

@@ -52,15 +52,16 @@ async def test_variants_of_the_dialect(upstream: Upstream, variant: str) -> None
 
 
 async def test_ollama_client_reads_chat_show_pull_ps(upstream: Upstream) -> None:
-    client = ollama.AsyncClient(host=upstream.ollama_url)
+    client, said = ollama.AsyncClient(host=upstream.ollama_url), [{"role": "user", "content": "hi"}]
     try:
         upstream.alias("qwen3-coder:30b", "m-5000-0-6")
         assert "thinking" not in (await client.show("qwen3-coder:30b")).capabilities
         assert "thinking" in (await client.show("m-5000-3-6")).capabilities
-        parts = [part async for part in await client.chat("m-5000-3-6", messages=[], stream=True)]
+        parts = [part async for part in await client.chat("m-5000-3-6", messages=said, stream=True)]
         assert sum(part.message.thinking is not None for part in parts) == 3
         assert parts[-1].eval_count == 9
-        assert [p.completed async for p in await client.pull("new:1b", stream=True) if p.completed] == [400, 1000]
+        completed = [part.completed async for part in await client.pull("new:1b", stream=True)]
+        assert [count for count in completed if count] == [400, 800, 1000]
         assert "new:1b" in [m.model for m in (await client.list()).models]
         assert "qwen3-coder:30b" in [m.model for m in (await client.ps()).models]
         with pytest.raises(ollama.ResponseError, match="not found"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, NamedTuple
 
 import orjson
@@ -16,7 +16,7 @@ SENTENCE = (
     "so that every step of the argument can be followed without losing the thread"
 )
 WORDS = SENTENCE.split()
-START_S = 0.02  # from request to the first chunk
+START_S = 0.02  # from the moment a model is at work to its first token
 
 
 class Plan(NamedTuple):
@@ -49,7 +49,7 @@ def token(i: int, answer: bool) -> str:
     return " " + WORDS[i % len(WORDS)]
 
 
-async def _tokens(plan: Plan, request: Request) -> AsyncIterator[tuple[str | None, bool]]:
+async def tokens(plan: Plan, request: Request) -> AsyncGenerator[tuple[str | None, bool]]:
     """``(text, is_answer)`` at absolute times; ``(None, False)`` marks the end of the reasoning, if there was any."""
     stamps = plan.variant.startswith("stamps")
     start_s = int(plan.variant.removeprefix("stamps") or 20) / 1000 - 1 / plan.rate if stamps else START_S
@@ -87,7 +87,7 @@ async def openai_body(request: Request, plan: Plan) -> Stream:
 
     tags = plan.variant == "think-tags"
     yield chunk({"role": "assistant", "content": "<think>" if tags else ""})
-    async for text, answer in _tokens(plan, request):
+    async for text, answer in tokens(plan, request):
         if tags and text is None:
             yield chunk({"content": "</think>\n\n"})
         elif text is not None:
@@ -102,32 +102,3 @@ async def openai_body(request: Request, plan: Plan) -> Stream:
     if plan.variant != "no-usage":
         yield sse(request.model, [], usage=usage)
     yield b"data: [DONE]\n\n"
-
-
-async def ollama_body(request: Request, plan: Plan, load_s: float) -> Stream:
-    def line(message: dict[str, Any], **more: Any) -> bytes:
-        fixed = {"model": request.model, "created_at": "2026-11-21T10:00:00.000000Z"}
-        return orjson.dumps({**fixed, "message": {"role": "assistant", "content": "", **message}, **more}) + b"\n"
-
-    await asyncio.sleep(load_s)
-    start = time.perf_counter()
-    tags = plan.variant == "think-tags"
-    if tags:
-        yield line({"content": "<think>"}, done=False)
-    async for text, answer in _tokens(plan, request):
-        if tags and text is None:
-            yield line({"content": "</think>\n\n"}, done=False)
-        elif text is not None:
-            yield line({"content": text} if answer or tags else {"thinking": text}, done=False)
-    spent = int((time.perf_counter() - start) * 1e9)
-    yield line(
-        {},
-        done=True,
-        done_reason="stop",
-        total_duration=spent,
-        load_duration=int(load_s * 1e9) or 1_000_000,
-        prompt_eval_count=10,
-        prompt_eval_duration=int(START_S * 1e9),
-        eval_count=plan.n_reasoning + plan.n_answer,
-        eval_duration=max(1, spent),
-    )

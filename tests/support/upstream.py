@@ -4,6 +4,8 @@
         AsyncOpenAI(base_url=upstream.base_url, api_key="x")   # …/v1
         ollama.AsyncClient(host=upstream.ollama_url)
 
+``upstream.ollama`` has the habits of a real Ollama (``tests/support/ollama_server.py``).
+
 The model's name chooses what happens:
 - ``m-RATE-REASONING-ANSWER[-VARIANT…]``, e.g. ``m-100-3000-1500``: tokens/s, reasoning tokens, answer tokens, at
   absolute times; every tenth token is the wall-clock millisecond it was sent at (``@1795294921283@``); usage at the
@@ -34,9 +36,11 @@ import orjson
 import trustme
 
 from .arrival import ArrivalSocket
-from .paced import Plan, ollama_body, openai_body, plan_of
+from .ollama_server import ROUTES as OLLAMA_ROUTES
+from .ollama_server import Model, OllamaServer
+from .paced import openai_body, plan_of
 from .scenarios import SCENARIOS
-from .wire import NDJSON, SSE, Behaviour, Close, Piece, Request, Reset, Stream, plain, stream_of, streamed
+from .wire import SSE, Behaviour, Close, Piece, Request, Reset, Stream, plain, stream_of, streamed
 
 LISTED = ("m-100-3000-1500", "m-100-3000-1501", "m-100-3000-1502", "m-100-30000-500", "m-50-1000-500")
 
@@ -49,17 +53,13 @@ class Upstream:
     """The server. All attributes may be read from any thread; ``start``/``stop`` or ``with`` run it.
 
     ``key``: when set, the only bearer token accepted on ``/v1``. ``models``: what is listed and installed.
-    ``loaded``: Ollama models in memory; one that is not there first takes ``load_s``. ``version``: Ollama's version.
     ``tls``: speak TLS; each handshake first takes ``connect_s``, as with a server far away.
     """
 
     def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None, connect_s: float = 0.0) -> None:
         self.requests: list[Request] = []
-        self.models: list[str] = list(LISTED)
-        self.loaded: set[str] = set(LISTED)
-        self.load_s = 0.0
+        self.ollama = OllamaServer(list(LISTED))
         self.key = ""
-        self.version = "0.30.1"
         self._port, self._tls, self._connect_s = port, tls, connect_s
         self._scripts: dict[str, Behaviour] = {}
         self._aliases: dict[str, str] = {}
@@ -83,6 +83,14 @@ class Upstream:
         return self.origin
 
     @property
+    def models(self) -> list[str]:
+        return self.ollama.installed
+
+    @models.setter
+    def models(self, names: list[str]) -> None:
+        self.ollama.installed = names
+
+    @property
     def closed(self) -> list[Request]:
         """Requests whose socket the client closed before the answer was complete."""
         return [request for request in self.requests if request.closed_t is not None]
@@ -91,11 +99,16 @@ class Upstream:
         """Answer this model with the given body pieces (bytes; a number waits) or with a behaviour of raw bytes."""
         self._scripts[model] = body if callable(body) else streamed(body)
 
-    def alias(self, model: str, behaves_as: str) -> None:
-        """Let an ordinary model id, e.g. ``qwen3-coder:30b``, behave as another name and be listed as installed."""
+    def alias(self, model: str, behaves_as: str, **properties: Any) -> None:
+        """Let an ordinary model id, e.g. ``qwen3-coder:30b``, behave as another name and be listed as installed.
+
+        For Ollama it is in memory, and ``properties`` are those of ``ollama_server.Model``.
+        """
         self._aliases[model] = behaves_as
         self.models.append(model)
-        self.loaded.add(model)
+        if plan := plan_of(behaves_as):
+            self.ollama.add(model, Model(plan, **properties))
+        self.ollama.warm(model)
 
     def start(self) -> Upstream:
         ready: threading.Event = threading.Event()
@@ -220,6 +233,8 @@ class Upstream:
     def _route(self, request: Request) -> Stream:
         if behaviour := self._scripts.get(f"{request.method} {request.path}"):
             return behaviour(request)
+        if request.is_ollama:
+            return self._ollama(request)
         handler = _ROUTES.get((request.method, request.path))
         if handler is None:
             return plain(404, "404 page not found", content_type="text/plain")(request)
@@ -236,20 +251,34 @@ class Upstream:
             return plain(401, {"error": error})(request)
         return handler(self, request)
 
+    def _ollama(self, request: Request) -> Stream:
+        """Ollama's answer, unless the model's name says otherwise."""
+        if request.path.startswith("/api/blobs/"):
+            return self.ollama.blob(request)
+        answer = OLLAMA_ROUTES.get((request.method, request.path))
+        if answer is None:
+            return plain(404, "404 page not found", content_type="text/plain")(request)
+        if request.path == "/api/pull" and (script := self._scripts.get(f"pull {request.model}")):
+            return script(request)
+        if self.ollama.model(request.model) is None and (behaviour := self._behaviour(request.model)):
+            if request.path == "/api/chat":
+                return behaviour(request)
+            if request.path == "/api/show":
+                return plain(200, {"details": {"family": "test"}, "capabilities": ["completion"]})(request)
+        return answer(self.ollama, request)
+
     def _behaviour(self, model: str) -> Behaviour | None:
         if script := self._scripts.get(model):
             return script
         if model.startswith("scenario-"):
             return SCENARIOS.get(model.removeprefix("scenario-"))
         if plan := plan_of(self._aliases.get(model, model)):
-            return lambda request: self._paced(request, plan)
+            return lambda request: stream_of(openai_body(request, plan), SSE)
         if model in self._aliases:
             return self._behaviour(self._aliases[model])
         return None
 
     def _missing(self, request: Request) -> Stream:
-        if request.is_ollama:
-            return plain(404, {"error": f"model '{request.model}' not found"})(request)
         error = {"message": f"The model `{request.model}` does not exist", "code": "model_not_found"}
         return plain(404, {"error": error})(request)
 
@@ -259,62 +288,16 @@ class Upstream:
         behaviour = self._behaviour(request.model)
         return behaviour(request) if behaviour else self._missing(request)
 
-    def _paced(self, request: Request, plan: Plan) -> Stream:
-        if not request.is_ollama:
-            return stream_of(openai_body(request, plan), SSE)
-        load_s = 0.0 if request.model in self.loaded else self.load_s
-        return stream_of(self._loaded(request.model, ollama_body(request, plan, load_s)), NDJSON)
-
-    async def _loaded(self, model: str, body: Stream) -> Stream:
-        async for data in body:
-            self.loaded.add(model)
-            yield data
-
     # -- everything else
 
     def _list(self, request: Request) -> Stream:
         data = [{"id": model, "object": "model"} for model in self.models]
         return plain(200, {"object": "list", "data": data})(request)
 
-    def _tags(self, request: Request) -> Stream:
-        return plain(200, {"models": [{"name": m, "model": m, "size": 1 << 30} for m in self.models]})(request)
-
-    def _ps(self, request: Request) -> Stream:
-        loaded = [{"name": m, "model": m, "size": 1 << 30} for m in sorted(self.loaded)]
-        return plain(200, {"models": loaded})(request)
-
-    def _show(self, request: Request) -> Stream:
-        name = request.model
-        if name not in self.models and self._behaviour(name) is None:
-            return self._missing(request)
-        plan = plan_of(self._aliases.get(name, name))
-        thinks = plan is not None and plan.n_reasoning > 0 and plan.variant != "think-tags"
-        capabilities = ["completion", "thinking"] if thinks else ["completion"]
-        return plain(200, {"details": {"family": "test"}, "model_info": {}, "capabilities": capabilities})(request)
-
-    def _pull(self, request: Request) -> Stream:
-        if script := self._scripts.get(f"pull {request.model}"):
-            return script(request)
-        total = 1000
-        lines: list[dict[str, Any]] = [{"status": "pulling manifest"}]
-        lines += [{"status": "pulling abc", "digest": "abc", "total": total, "completed": n} for n in (0, 400, 1000)]
-        lines += [{"status": "verifying sha256 digest"}, {"status": "success"}]
-        self.models.append(request.model)
-        return streamed([piece for item in lines for piece in (orjson.dumps(item) + b"\n", 0.005)])(request)
-
-    def _version(self, request: Request) -> Stream:
-        return plain(200, {"version": self.version})(request)
-
 
 _ROUTES: dict[tuple[str, str], Callable[[Upstream, Request], Stream]] = {
     ("POST", "/v1/chat/completions"): Upstream._chat,
     ("GET", "/v1/models"): Upstream._list,
-    ("POST", "/api/chat"): Upstream._chat,
-    ("POST", "/api/show"): Upstream._show,
-    ("POST", "/api/pull"): Upstream._pull,
-    ("GET", "/api/tags"): Upstream._tags,
-    ("GET", "/api/ps"): Upstream._ps,
-    ("GET", "/api/version"): Upstream._version,
 }
 
 
@@ -333,7 +316,7 @@ async def _read_request(reader: asyncio.StreamReader) -> Request | None:
         name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines) if name
     }
     data = await reader.readexactly(int(headers.get("content-length", 0)))
-    body = orjson.loads(data) if data else None
+    body = data if headers.get("content-type") == "application/octet-stream" else orjson.loads(data) if data else None
     return Request(method, path.partition("?")[0], headers, body, time.monotonic())
 
 
