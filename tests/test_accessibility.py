@@ -189,7 +189,7 @@ def test_on_a_narrow_screen(site: ChatSite, browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_what_is_pressed_is_large_enough(site: ChatSite, browser: Browser, width: int) -> None:
+def test_click_targets_are_large_enough(site: ChatSite, browser: Browser, width: int) -> None:
     """Targets of at least 24 px, 44 px in height on a narrow screen (their own box, or a field's label)."""
     visitor = Visitor(browser, site.url, viewport={"width": width, "height": 844})
     try:
@@ -243,7 +243,7 @@ def test_focus_is_visible(page: Page) -> None:
         assert outline[0] != "none" or outline[1] != "none", selector
 
 
-def test_reduced_motion_stops_what_moves(site: ChatSite, browser: Browser) -> None:
+def test_reduced_motion_stops_animations(site: ChatSite, browser: Browser) -> None:
     visitor = Visitor(browser, site.url, reduced_motion="reduce")
     try:
         page = visitor.open()

@@ -46,7 +46,7 @@ def test_line_ends_become_line_feeds() -> None:
         (b"text with a zero\0 in it", "not a text file"),
     ],
 )
-def test_a_binary_file_is_refused_by_name_with_what_to_do(data: bytes, says: str) -> None:
+def test_refusing_a_binary_file_names_it_and_the_remedy(data: bytes, says: str) -> None:
     with pytest.raises(AttachmentError, match=says) as error:
         read_attachment("dir/thing.bin", data)
     assert str(error.value).startswith("thing.bin is ")
@@ -71,17 +71,17 @@ def test_too_large_and_empty_files_are_refused() -> None:
         ("", ""),
     ],
 )
-def test_a_name_is_one_plain_line(name: str, shown: str) -> None:
+def test_a_file_name_becomes_one_plain_line(name: str, shown: str) -> None:
     assert clean_name(name) == shown
 
 
-def test_a_long_name_keeps_its_beginning_and_its_ending() -> None:
+def test_a_long_file_name_keeps_its_beginning_and_its_extension() -> None:
     shown = clean_name("x" * 500 + ".txt")
     assert len(shown) == 120
     assert shown.endswith(".txt")
 
 
-def test_the_fence_is_longer_than_any_inside_and_the_question_stands_last() -> None:
+def test_the_fence_is_longer_than_any_inside_and_the_question_comes_last() -> None:
     prompt = fold("What is wrong?", [Attachment("readme.md", "```py\nx\n```\n`````\n")])
     assert prompt == "Attached file: readme.md\n``````\n```py\nx\n```\n`````\n\n``````\n\nWhat is wrong?"
 
@@ -97,5 +97,7 @@ attachments = st.lists(st.builds(Attachment, names, st.text(alphabet="a` \n~#", 
 
 
 @given(st.text(alphabet="a` \n:", max_size=60), attachments)
-def test_splitting_gives_back_what_was_folded(text: str, given_attachments: list[Attachment]) -> None:
+def test_splitting_a_prompt_returns_the_attachments_folded_into_it(
+    text: str, given_attachments: list[Attachment]
+) -> None:
     assert split(fold(text, given_attachments)) == (text, tuple(given_attachments))

@@ -25,7 +25,7 @@ from tests.support.waiting import ended
 TEXT = "one two three four five " * 50
 
 
-def test_uploads_belong_to_who_attached_them() -> None:
+def test_uploads_belong_to_the_person_who_attached_them() -> None:
     waiting = Uploads()
     key = waiting.add("me", Attachment("a.txt", "text"))
     assert waiting.of("me", [key, key]) == [Attachment("a.txt", "text")] * 2
@@ -41,7 +41,7 @@ def test_uploads_belong_to_who_attached_them() -> None:
         waiting.of("me", ["x"] * 21)
 
 
-def test_uploads_that_wait_too_long_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oldest_unsent_uploads_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "MAX_CHARS", 100)
     waiting = Uploads()
     keys = [waiting.add("me", Attachment(f"{i}", "x" * 40)) for i in range(4)]
@@ -50,7 +50,7 @@ def test_uploads_that_wait_too_long_make_room(monkeypatch: pytest.MonkeyPatch) -
     assert [one.name for one in waiting.of("me", keys[2:])] == ["2", "3"]
 
 
-def test_a_long_text_is_counted_once_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_count_of_a_long_text_is_cached_without_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[str] = []
     whole = counter("").count
     monkeypatch.setattr(counter(""), "count", lambda text: counted.append(text) or whole(text))

@@ -41,7 +41,7 @@ def answers(view: BlindView) -> dict[str, str]:
     return {info.id: fold.folds[fold.current(info.id) or ""].answer for info in view.told.lanes}
 
 
-def test_nothing_of_an_answer_is_told_before_the_last_lane_has_ended() -> None:
+def test_no_answer_text_is_sent_before_the_last_lane_has_ended() -> None:
     turn = blind_turn()
     view = BlindView(turn)
     add(turn, "qwen", 3, Answer("Qwen says 1."), Finish("stop"), End("ok"))
@@ -62,7 +62,7 @@ def test_nothing_of_an_answer_is_told_before_the_last_lane_has_ended() -> None:
     assert answers(view) == {"A": "Qwen says 1.", "B": "Kimi says 2.", "C": "Heavy says 3."}
 
 
-def test_names_ids_reasoning_and_failures_stay_behind() -> None:
+def test_names_ids_reasoning_and_failures_are_not_sent() -> None:
     turn = blind_turn()
     add(turn, "qwen", 1, Failure("connect", "ollama: ECONNREFUSED", detail="qwen"), End("error"))
     add(turn, "kimi", 2, Reasoning("thinking hard"), Usage(output_tokens=9, raw={"model": "K2.6"}), Answer("two"))
@@ -82,7 +82,7 @@ def test_names_ids_reasoning_and_failures_stay_behind() -> None:
     assert "blind_cut" in fold.folds["B1"].flags
 
 
-def test_a_lane_that_will_be_tried_again_is_not_ready() -> None:
+def test_a_lane_with_a_retry_ahead_has_not_ended() -> None:
     turn = blind_turn()
     view = BlindView(turn)
     add(turn, "kimi", 1, Failure("capacity", "full"), End("error", retry_in_s=1.0), attempt="first")
@@ -98,7 +98,7 @@ def test_a_lane_that_will_be_tried_again_is_not_ready() -> None:
     st.lists(st.tuples(st.sampled_from(LANES), st.integers(1, 10_000), st.booleans()), max_size=12),
     st.integers(1, 5),
 )
-def test_what_is_told_does_not_depend_on_pace(order: list[str], steps: list[tuple[str, int, bool]], every: int) -> None:
+def test_what_is_sent_does_not_depend_on_pace(order: list[str], steps: list[tuple[str, int, bool]], every: int) -> None:
     """Whatever each lane does and however fast: stamps and counts are the same for all, at each moment."""
     turn = blind_turn(tuple(order))
     view = BlindView(turn)
@@ -124,7 +124,7 @@ def test_what_is_told_does_not_depend_on_pace(order: list[str], steps: list[tupl
     assert view.told.entries == BlindView(turn).told.entries  # a reader who comes late gets the same
 
 
-def test_a_vote_opens_the_turn() -> None:
+def test_a_vote_reveals_the_lanes() -> None:
     turn = blind_turn()
     assert is_blind(turn)
     assert is_blind(BlindView(turn).told)
@@ -135,7 +135,7 @@ def test_a_vote_opens_the_turn() -> None:
     assert [slot_name(i) for i in (0, 25, 26, 52)] == ["A", "Z", "A1", "A2"]
 
 
-def test_votes_that_make_no_sense_are_refused() -> None:
+def test_invalid_votes_are_refused() -> None:
     Vote(LANE, "tie", field=("tie", "kimi"))
     Vote(TIE, field=("kimi",))
     for choice, lane, field in [("best", "", ()), (LANE, "", ("a",)), (TIE, "a", ("a",)), (LANE, "b", ("a",))]:

@@ -125,7 +125,7 @@ BORROWED = [
 
 
 @pytest.mark.parametrize("borrowed", BORROWED, ids=lambda borrowed: borrowed.name)
-def test_what_is_borrowed_is_still_there(borrowed: Borrowed) -> None:
+def test_every_borrowed_name_still_exists(borrowed: Borrowed) -> None:
     assert borrowed.is_there(), f"{borrowed.name} has changed. {borrowed.breaks}."
 
 
@@ -170,10 +170,10 @@ def routes_of_gradio() -> set[str]:
     return plain | set(app.openapi()["paths"])  # which alone knows those of its routers
 
 
-def test_each_route_of_gradio_is_known_as_closed_or_as_harmless() -> None:
+def test_each_route_of_gradio_is_listed_as_closed_or_as_open() -> None:
     unknown = sorted(path for path in routes_of_gradio() - OPEN if not is_closed(path))
     assert not unknown, f"close {unknown} in web/guard.py, or name them in OPEN because the page needs them"
 
 
-def test_a_route_is_not_open_and_closed() -> None:
+def test_no_route_is_listed_as_both_open_and_closed() -> None:
     assert not [path for path in OPEN if is_closed(path)]

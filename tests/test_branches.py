@@ -22,7 +22,7 @@ def test_editing_an_edited_prompt_adds_a_version_of_the_same_prompt() -> None:
         assert versions(forks, conversation, [0, 1]) == {1: Version(place, ("a", "b", "c", "d"))}
 
 
-def test_a_branch_of_a_branch_shows_both_edits() -> None:
+def test_a_branch_of_a_branch_lists_the_versions_of_both_edits() -> None:
     forks = [Fork("a"), Fork("b", "a", 1), Fork("c", "b", 3), Fork("d", "c", 0), Fork("other")]
     assert versions(forks, "c", [0, 1, 2, 3]) == {
         0: Version(0, ("a", "d")),
@@ -40,7 +40,7 @@ def test_a_conversation_and_its_edits_are_one_tree_from_every_branch() -> None:
     assert tree(forks, "unknown") == {"unknown"}
 
 
-def test_damaged_forks_end() -> None:
+def test_circular_forks_in_a_damaged_log_cause_no_endless_loop() -> None:
     forks = [Fork("a", "b", 1), Fork("b", "a", 1)]
     assert set(versions(forks, "a", [0, 1])) <= {0, 1}
     assert tree(forks, "a") == {"a", "b"}

@@ -87,12 +87,12 @@ def limit(usd: float = 1.0, spent: Spent | float = 0.88, running: Total = NOTHIN
         ),
     ],
 )
-def test_what_is_asked_before_a_turn(turn_total: Total, limits: list[Limit], asked: str) -> None:
+def test_the_question_before_a_turn_over_budget(turn_total: Total, limits: list[Limit], asked: str) -> None:
     assert question(turn_total, limits) == asked
     assert question(turn_total, limits, "retry") == asked.replace("his turn", "his retry")
 
 
-def test_amounts_of_a_budget() -> None:
+def test_reading_the_amounts_of_a_budget() -> None:
     assert [read_usd(value) for value in (None, "", 0, 2, "2.50")] == [None, None, 0.0, 2.0, 2.5]
     assert read_budget({"day_usd": 1, "else": 2}) == Budget(1.0, None)
     bad: Any
@@ -101,12 +101,12 @@ def test_amounts_of_a_budget() -> None:
             read_usd(bad)
 
 
-def test_totals_together() -> None:
+def test_adding_totals() -> None:
     assert together([Total(1.0, False, 1), NOTHING, Total(0.5, True, 0)]) == Total(1.5, True, 1)
     assert together([]) == NOTHING
 
 
-def test_a_lane_runs_until_its_last_try_has_ended() -> None:
+def test_a_lane_is_running_until_its_last_attempt_has_ended() -> None:
     heavy, child = attempt("h", role="heavy"), None
     child = attempt("h", role="trajectory", parent_id=heavy.attempt_id)
     log = turn((attempt("a"), ended([(1, Answer("x"))])), (heavy, []), (child, ended([(1, Answer("x"))])), closed=False)
@@ -197,7 +197,7 @@ async def closed(sent: TurnLog) -> TurnLog:
     return sent
 
 
-async def test_a_prompt_that_would_pass_it_is_asked_about_and_nothing_is_lost(me: Person) -> None:
+async def test_a_prompt_over_budget_is_sent_only_after_the_person_agrees(me: Person) -> None:
     await me.budget(day_usd=1.5 * TURN_USD)
     first = await me.asked()
     totals = await me.totals(first.conversation_id)
@@ -226,7 +226,7 @@ async def test_a_prompt_that_would_pass_it_is_asked_about_and_nothing_is_lost(me
     await me.asked("More?")
 
 
-async def test_an_edit_and_a_retry_are_of_the_same_conversation(me: Person) -> None:
+async def test_an_edit_and_a_retry_count_for_their_conversation(me: Person) -> None:
     first = await me.asked()
     await me.budget(conversation_usd=1.01 * TURN_USD)
     edit = {"conversation": first.conversation_id, "seq": 0}
@@ -254,7 +254,7 @@ async def test_an_edit_and_a_retry_are_of_the_same_conversation(me: Person) -> N
     assert "not here" in lost.json()["error"]
 
 
-async def test_what_still_runs_counts_and_of_many_at_once_only_what_fits_goes_out(me: Person) -> None:
+async def test_running_turns_count_so_of_many_sent_at_once_only_those_in_budget_go_out(me: Person) -> None:
     me.desk.kimi.scripts = [endless()]
     await me.budget(
         day_usd=12e-6
@@ -275,7 +275,7 @@ async def test_what_still_runs_counts_and_of_many_at_once_only_what_fits_goes_ou
     assert all("is still running." in one and "at least" in one for one in said if one)
 
 
-async def test_the_servers_budget_is_for_everybody_who_has_set_none(tmp_path: Path) -> None:
+async def test_the_servers_budget_applies_to_everybody_without_their_own(tmp_path: Path) -> None:
     with desk(tmp_path, budget_usd=0.5 * TURN_USD) as opened:
         me = Person(opened, "m")
         assert (await me.http.get("/kimi/budget")).json() == {
@@ -291,7 +291,7 @@ async def test_the_servers_budget_is_for_everybody_who_has_set_none(tmp_path: Pa
         await Person(opened, "y").asked()
 
 
-async def test_a_program_is_refused_what_it_cannot_be_asked(tmp_path: Path) -> None:
+async def test_a_program_over_budget_is_refused_without_a_question(tmp_path: Path) -> None:
     def ask(url: str) -> None:
         client = Client(url, verbose=False)
         try:
@@ -307,7 +307,7 @@ async def test_a_program_is_refused_what_it_cannot_be_asked(tmp_path: Path) -> N
         assert site.kimi.requests == []
 
 
-async def test_sums_are_ones_own_and_a_budget_that_is_none_is_refused(me: Person) -> None:
+async def test_sums_belong_to_their_owner_and_an_invalid_amount_is_refused(me: Person) -> None:
     turn_of_me = await me.asked()
     nobody = me.desk.engine.send("From the terminal", lanes=["kimi"])
     await closed(nobody)

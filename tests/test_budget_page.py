@@ -25,7 +25,9 @@ def set_budget(page: Page, usd_a_day: str) -> None:
     expect(drawer).to_have_count(0)
 
 
-def test_sums_grow_with_each_turn_and_passing_the_budget_is_asked_first(browser: Browser, tmp_path: Path) -> None:
+def test_sums_grow_with_each_turn_and_a_prompt_over_budget_needs_a_confirmation(
+    browser: Browser, tmp_path: Path
+) -> None:
     with open_site(tmp_path) as site:
         visitor = Visitor(browser, site.url)
         page = visitor.open()

@@ -68,7 +68,7 @@ DOUBLED = {
 
 
 @pytest.mark.parametrize("case", DOUBLED)
-def test_a_thought_that_comes_twice_is_shown_once(case: str) -> None:
+def test_reasoning_sent_twice_is_shown_once(case: str) -> None:
     payloads, reasoning = DOUBLED[case]
     got = chat(sse(*payloads, STOP))
     assert ("".join(got.text[0].split()), got.text[1], got.status) == ("".join(reasoning.split()), "yes", "ok")
@@ -78,7 +78,7 @@ PIECES = st.lists(st.sampled_from(["Hmm", " A", ".", "\n", " B", "`"]), max_size
 
 
 @given(first=PIECES, second=PIECES, places=st.lists(st.integers(0, 30), max_size=9), mix=st.randoms())
-def test_a_repetition_is_dropped_however_it_is_cut(first: str, second: str, places: list[int], mix: Any) -> None:
+def test_repeated_reasoning_is_dropped_for_any_chunking(first: str, second: str, places: list[int], mix: Any) -> None:
     """Field first, then the tags: any cutting gives the same text; a repetition is dropped in any interleaving."""
 
     def told(field: list[str], tags: list[str]) -> str:
@@ -115,12 +115,12 @@ def test_reasoning_and_answer_in_one_delta_and_reasoning_after_the_answer() -> N
     assert [type(event) for event in got.events].index(Reasoning) == 2, "reasoning first"
 
 
-def test_the_whole_answer_as_reasoning_is_no_answer() -> None:
+def test_reasoning_without_an_answer_ends_as_no_answer() -> None:
     assert chat(sse(thought("the answer"), STOP)).status == "no_answer"
     assert chat(sse(thought("cut off"), chunk({"content": None}, "length"))).status == "length"
 
 
-def test_opening_tag_missing_relabels_what_was_shown() -> None:
+def test_a_missing_opening_tag_relabels_what_was_shown() -> None:
     got = chat(sse(answer("I think"), answer(" so</th"), answer("ink>\n\nYes"), STOP))
     assert got.text == ("I think so", "Yes")
 
@@ -164,7 +164,7 @@ def test_content_parts() -> None:
     assert chat(sse(chunk({"content": parts}), STOP)).text == ("r", "ab")
 
 
-def test_what_was_not_asked_for_is_said() -> None:
+def test_refusals_tool_calls_and_images_are_flagged() -> None:
     delta = {"tool_calls": [{"function": {"name": "f"}}], "images": [1]}
     got = chat(sse(chunk(delta), chunk({"refusal": "I can"}), chunk({"refusal": "not"}), STOP))
     assert got.fold.flags["refusal"] == "I cannot"
@@ -172,13 +172,13 @@ def test_what_was_not_asked_for_is_said() -> None:
     assert "images" in got.fold.flags
 
 
-def test_progress_is_told_when_it_moves() -> None:
+def test_progress_is_reported_only_when_it_changes() -> None:
     parts = [chunk(None, prompt_progress={"processed": n // 10, "total": 5}) for n in range(40)]
     got = chat(sse(*parts, answer("a"), STOP))
     assert [event.done for event in got.events if isinstance(event, Phase) and event.total] == [0, 1, 2, 3]
 
 
-def test_comments_blank_data_and_fields_are_no_events() -> None:
+def test_comments_blank_data_and_other_fields_are_ignored() -> None:
     got = chat(b": OPENROUTER PROCESSING\n\ndata:\n\nid: 1\nretry: 10\nevent: message\n" + sse(answer("a"), STOP))
     assert got.status == "ok"
     assert got.events[0] == Phase("first_chunk")
@@ -187,7 +187,7 @@ def test_comments_blank_data_and_fields_are_no_events() -> None:
 # -- how it ends
 
 
-def test_only_a_finish_makes_it_ok() -> None:
+def test_only_a_finish_reason_makes_an_attempt_ok() -> None:
     cases = {
         "nothing": (chat(), "error", "empty"),
         "blank lines only": (chat(b"\n\n\n"), "error", "empty"),
@@ -219,13 +219,13 @@ def test_only_a_finish_makes_it_ok() -> None:
     assert not text.retryable, "text has come: asking again would double it"
 
 
-def test_late_things_are_kept_and_flagged() -> None:
+def test_text_after_the_finish_or_after_done_is_kept_and_flagged() -> None:
     got = chat(sse(answer("a"), STOP, answer("b"), chunk({}, "length")), sse(answer("c"), done=False))
     assert (got.status, got.text[1]) == ("ok", "abc")
     assert {"text_after_finish", "after_done"} <= got.fold.flags.keys()
 
 
-def test_a_cut_after_the_finish_harms_nothing_and_before_it_is_incomplete() -> None:
+def test_a_cut_before_the_finish_is_incomplete_and_after_it_is_ok() -> None:
     network = simple("cut", TARGET)
     whole = run_body(ChatBody(TARGET), [sse(answer("a"), STOP, done=False)], network)
     assert (whole.status, list(whole.fold.flags)) == ("ok", ["cut_after_finish"])
@@ -272,13 +272,13 @@ def test_error_events_by_name_and_raw_error_lines() -> None:
     assert chat(sse(answer("a"), done=False) + b"event: error\ndata:\n\n").kind == "upstream"
 
 
-def test_a_status_in_the_stream_chooses_the_kind() -> None:
+def test_a_status_in_the_stream_selects_the_error_kind() -> None:
     assert chat(sse('{"error":{"code":429,"message":"slow"}}')).kind == "rate_limit"
     assert chat(sse('{"error":{"code":402,"message":"pay"}}')).kind == "billing"
     assert chat(sse('{"error":{"code":404,"message":"model m not found"}}')).kind == "model_missing"
 
 
-def test_a_filter_that_strikes_in_the_answer_does_not_blame_the_prompt() -> None:
+def test_a_content_filter_during_the_answer_does_not_blame_the_prompt() -> None:
     early, late = chat(sse(chunk({}, "content_filter"))), chat(sse(answer("a"), chunk({}, "content_filter")))
     assert early.error
     assert "prompt" in early.error.failure.message
@@ -286,12 +286,12 @@ def test_a_filter_that_strikes_in_the_answer_does_not_blame_the_prompt() -> None
     assert "prompt" not in late.error.failure.message
 
 
-def test_names_count_whenever_they_come() -> None:
+def test_model_and_upstream_are_read_from_any_chunk() -> None:
     got = chat(sse(*['{"choices":[]}'] * 9, '{"choices":[],"model":"m"}', '{"choices":[],"provider":"p"}', STOP))
     assert (got.fold.meta.response_model, got.fold.meta.upstream) == ("m", "p")
 
 
-def test_unreadable_events_are_skipped_three_times_and_then_it_ends() -> None:
+def test_three_unreadable_events_are_skipped_and_the_fourth_ends_the_stream() -> None:
     three = chat(sse(answer("a"), "{broken", "[1]", "null", answer("b"), STOP))
     assert (three.status, three.text[1], three.fold.flags) == ("ok", "ab", {"skipped_pieces": "3"})
     four = chat(sse(answer("a"), "{broken", "7", '"x"', "{} {}", answer("b"), STOP))
@@ -299,12 +299,12 @@ def test_unreadable_events_are_skipped_three_times_and_then_it_ends() -> None:
 
 
 @pytest.mark.parametrize("content_type", ["text/event-stream", "text/html; charset=utf-8", "application/json", ""])
-def test_a_web_page_is_no_stream(content_type: str) -> None:
+def test_a_web_page_is_an_error(content_type: str) -> None:
     got = chat(b"<!DOCTYPE html>\n<html><title>Log in</title>\n<body>x</body></html>\n", content_type=content_type)
     assert (got.kind, got.error and got.error.failure.detail) == ("not_a_stream", "Log in")
 
 
-def test_plain_words_are_no_stream() -> None:
+def test_plain_text_is_an_error() -> None:
     for content_type in ("text/plain", "text/event-stream"):
         got = chat(b"Please log in first.\n", content_type=content_type)
         assert got.error
@@ -312,7 +312,7 @@ def test_plain_words_are_no_stream() -> None:
         assert "web page" not in got.error.failure.message
 
 
-def test_a_stream_with_the_wrong_content_type_is_still_one() -> None:
+def test_a_stream_with_the_wrong_content_type_is_read() -> None:
     for content_type in ("application/json", "text/plain", ""):
         assert chat(b"\n", sse(answer("a"), STOP), content_type=content_type).status == "ok"
 
@@ -360,7 +360,7 @@ def test_invalid_utf8_is_replaced_and_flagged() -> None:
     assert (got.text[1], got.status, list(got.fold.flags)) == ("a\ufffdb", "ok", ["invalid_utf8"])
 
 
-def test_control_and_bidi_characters_come_through() -> None:
+def test_control_and_bidi_characters_are_kept() -> None:
     text = "\0\x1b[31m\u202eabc\u200b\u0085\u2028"
     assert chat(sse(answer(text), STOP)).text[1] == text
 
@@ -375,7 +375,7 @@ def test_text_limits_end_the_stream_as_length() -> None:
     assert (got.status, got.fold.flags) == ("length", {"text_limit": "reasoning"})
 
 
-def test_a_line_without_end_is_given_up() -> None:
+def test_reading_stops_at_a_line_that_never_ends() -> None:
     got = run_body(ChatBody(TARGET), (b"data: " + b"x" * 1_000_000 for _ in range(64)))
     assert (got.kind, got.status) == ("too_large", "error")
     got = run_body(ChatBody(TARGET, "application/json"), (b"{" + b" " * 1_000_000 for _ in range(64)))

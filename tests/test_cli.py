@@ -159,13 +159,13 @@ def test_a_mistake_is_one_sentence_on_stderr_and_exit_code_2(
     assert captured.err.count("\n") == 1
 
 
-def test_a_taken_port_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_gives_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert main(["serve", "--no-browser", "--port", str(taken.getsockname()[1])]) == 2
     assert "give another with --port" in capsys.readouterr().err
 
 
-def test_a_name_that_nobody_has_is_one_sentence(
+def test_an_unknown_host_name_gives_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("KIMI_UI_PASSWORD", "a password")
@@ -173,7 +173,7 @@ def test_a_name_that_nobody_has_is_one_sentence(
     assert "nobody.invalid is not an address of this machine (" in capsys.readouterr().err
 
 
-def test_doctor_tells_routes_and_findings(lanes: str, upstream: Upstream, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_lists_routes_and_findings(lanes: str, upstream: Upstream, capsys: pytest.CaptureFixture[str]) -> None:
     upstream.models += ["m-2000-3-5", "m-2000-0-4"]
     assert main(["doctor", "--lanes", lanes, "--probe"]) == 0
     out = capsys.readouterr().out
@@ -189,7 +189,7 @@ def test_doctor_tells_routes_and_findings(lanes: str, upstream: Upstream, capsys
     assert second["lane"] == "second"
 
 
-def test_doctor_names_what_is_wrong_with_a_lane_and_fails(
+def test_doctor_names_the_problem_of_a_lane_and_fails(
     upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     upstream.key = "right"
@@ -211,7 +211,7 @@ def test_doctor_names_what_is_wrong_with_a_lane_and_fails(
     assert "canary" not in captured.out + captured.err + captured_text.out + captured_text.err
 
 
-def test_doctor_without_anything_says_what_to_set(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_without_keys_says_which_to_set(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert "For the real one: CHUTES_API_KEY=your-chutes-key" in out
@@ -219,7 +219,7 @@ def test_doctor_without_anything_says_what_to_set(capsys: pytest.CaptureFixture[
     assert "the shipped ones" in out
 
 
-def test_doctor_on_ollama_knows_the_model_and_that_it_does_not_think(
+def test_doctor_on_ollama_names_the_model_and_says_that_it_does_not_think(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     upstream.alias("qwen3-coder:30b", "m-1000-0-5")
@@ -234,7 +234,7 @@ def test_terminal_controls_in_model_text_are_made_visible() -> None:
     assert printable("a\x1b[2Jb\x07\x9bc\u202ed\r\te\n") == "a\ufffd[2Jb\ufffd\ufffdc\ufffdd\ufffd\te\n"
 
 
-def test_hostile_model_text_reaches_no_terminal(
+def test_no_control_sequence_in_model_text_reaches_a_terminal(
     upstream: Upstream, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     delta = {"choices": [{"index": 0, "delta": {"content": "\x1b]0;owned\x07\u202eok"}, "finish_reason": "stop"}]}
@@ -267,7 +267,7 @@ def test_both_entry_points_show_help_and_version() -> None:
     assert "Traceback" not in nothing.stderr
 
 
-def test_an_old_python_and_a_missing_package_are_named(
+def test_an_old_python_or_a_missing_package_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(__main__, "OLDEST", (99, 1))
@@ -281,7 +281,7 @@ def test_an_old_python_and_a_missing_package_are_named(
     assert "rich.console is not installed; run: " in capsys.readouterr().err
 
 
-def test_ctrl_c_while_it_loads_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_during_imports_prints_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     class Interrupted:
         @staticmethod
         def find_spec(name: str, *_: Any) -> None:
@@ -294,7 +294,7 @@ def test_ctrl_c_while_it_loads_is_no_traceback(monkeypatch: pytest.MonkeyPatch) 
     assert __main__.start(["--version"]) == 130
 
 
-def test_an_interrupt_is_noted_wherever_it_hits() -> None:
+def test_an_interrupt_inside_a_destructor_is_not_lost() -> None:
     class Closing:
         def __del__(self) -> None:
             signal.raise_signal(signal.SIGINT)  # an exception raised here would be printed and dropped
@@ -310,7 +310,7 @@ def test_an_interrupt_is_noted_wherever_it_hits() -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_the_lanes_keeps_what_came_and_says_130(upstream: Upstream, tmp_path: Path) -> None:
+def test_ctrl_c_stops_the_lanes_keeps_their_text_and_exits_with_130(upstream: Upstream, tmp_path: Path) -> None:
     path, db = tmp_path / "lanes.toml", tmp_path / "log.sqlite3"
     path.write_text(LANES.format(base_url=upstream.base_url, second="m-50-2000-2000"))
     with program("-m", "kimi_ui", "compare", "Hi", "--json", "--lanes", str(path), "--lane", "second") as process:
@@ -326,7 +326,9 @@ def test_ctrl_c_stops_the_lanes_keeps_what_came_and_says_130(upstream: Upstream,
 
 
 @pytest.mark.slow
-def test_on_a_terminal_the_lanes_are_live_panels_and_the_answers_stay(upstream: Upstream, tmp_path: Path) -> None:
+def test_on_a_terminal_lanes_stream_in_panels_and_answers_are_printed_at_the_end(
+    upstream: Upstream, tmp_path: Path
+) -> None:
     path = tmp_path / "lanes.toml"
     path.write_text(LANES.format(base_url=upstream.base_url, second="m-100-100-40"))
     code, text = shown_on_terminal("compare", "Hi", "--lanes", str(path))
@@ -340,7 +342,7 @@ def test_on_a_terminal_the_lanes_are_live_panels_and_the_answers_stay(upstream: 
 
 
 @pytest.mark.slow
-def test_the_whole_way_with_the_real_embedded_model(tmp_path: Path) -> None:
+def test_compare_with_the_real_embedded_model(tmp_path: Path) -> None:
     """No key, no Ollama: from the command line through the child process to the row in SQLite."""
     path = tmp_path / "lanes.toml"
     path.write_text(
@@ -365,7 +367,7 @@ def test_the_whole_way_with_the_real_embedded_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_serve_says_where_it_is_and_what_serves_each_lane_and_ends_on_sigterm(
+def test_serve_prints_its_address_and_each_lanes_provider_and_ends_on_sigterm(
     upstream: Upstream, tmp_path: Path
 ) -> None:
     path = tmp_path / "lanes.toml"
@@ -395,7 +397,7 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("settings", [UNREADABLE, {"OLLAMA_HOST": "::1"}])
 @pytest.mark.slow
-def test_settings_that_no_client_can_read_keep_nothing_from_starting(lanes: str, settings: dict[str, str]) -> None:
+def test_unreadable_proxy_and_ollama_settings_do_not_prevent_the_start(lanes: str, settings: dict[str, str]) -> None:
     env = os.environ | settings
     doctor = run("-m", "kimi_ui", "doctor", "--lanes", lanes, env=env)
     assert doctor.stderr == ""

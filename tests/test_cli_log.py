@@ -82,7 +82,7 @@ def test_stats_filters_as_the_tab_does(
     assert [series["lane"] for series in json.loads(capsys.readouterr().out)["series"]] == lanes
 
 
-def test_stats_counts_in_what_it_left_out_when_asked(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stats_can_include_the_attempts_it_leaves_out(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with closing(sqlite3.connect(log)) as db, db:
         db.execute("UPDATE measured SET suspect = 1 WHERE lane = 'one'")
     assert main(["stats", "--json"]) == 0
@@ -95,7 +95,7 @@ def test_stats_counts_in_what_it_left_out_when_asked(log: Path, capsys: pytest.C
     assert after["n_attempts"] == 2
 
 
-def test_no_log_yet_is_no_error_but_a_mistyped_one_is_and_none_is_made_by_looking(
+def test_a_missing_log_is_an_error_only_if_db_names_it_and_is_not_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     db = tmp_path / "none.sqlite3"
@@ -119,7 +119,7 @@ def test_no_log_yet_is_no_error_but_a_mistyped_one_is_and_none_is_made_by_lookin
         ["serve", "--no-browser", "--db"],
     ],
 )
-def test_a_name_no_file_can_have_is_one_sentence(
+def test_a_file_name_that_is_too_long_gives_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -167,7 +167,7 @@ def test_a_turn_and_its_conversation_are_exported(
         assert "Why is the sky blue?" in target.read_text()
 
 
-def test_an_export_is_named_by_its_title_and_can_leave_the_reasoning_out(
+def test_an_export_is_named_after_its_title_and_can_omit_the_reasoning(
     log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["export", turn_id(log), "--format", "md"]) == 0
@@ -180,7 +180,7 @@ def test_an_export_is_named_by_its_title_and_can_leave_the_reasoning_out(
     assert len(without) < len(whole)
 
 
-def test_what_cannot_be_exported_is_named(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_export_names_the_id_or_the_path(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "nope"]) == 2
     assert "no turn or conversation nope" in capsys.readouterr().err
     assert main(["export", turn_id(log), "-o", "/nowhere/x.html"]) == 2
@@ -205,7 +205,7 @@ def test_a_json_export_replays_without_the_log_it_came_from(
 
 @pytest.mark.parametrize("command", [["stats"], ["replay"], ["export", "some-id"]])
 @pytest.mark.parametrize("content", [b"hello\n", bytes(range(256)) * 80], ids=["text", "bytes"])
-def test_reading_leaves_a_file_that_is_no_log_alone(
+def test_reading_does_not_change_a_file_that_is_not_a_log(
     command: list[str], content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "mine.txt"
@@ -219,7 +219,7 @@ def test_reading_leaves_a_file_that_is_no_log_alone(
     assert [found.name for found in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_what_is_not_a_file_is_no_log_to_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fifo_or_a_directory_is_refused_as_a_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo(tmp_path / "fifo")
     assert main(["stats", "--db", str(tmp_path / "fifo")]) == 2
     assert "is not a file. Choose another place with --db." in capsys.readouterr().err
@@ -227,7 +227,7 @@ def test_what_is_not_a_file_is_no_log_to_read(tmp_path: Path, capsys: pytest.Cap
     assert "The log / is a directory." in capsys.readouterr().err
 
 
-def test_reading_leaves_another_database_and_a_newer_log_alone(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reading_does_not_change_another_database_or_a_newer_log(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = log.with_name("other.db")
     with closing(sqlite3.connect(other)) as db:
         db.execute("CREATE TABLE turns (id)")
@@ -244,7 +244,7 @@ def test_reading_leaves_another_database_and_a_newer_log_alone(log: Path, capsys
     assert LogReader(log).turns()
 
 
-def test_a_log_with_damaged_pages_is_told_of_in_one_sentence(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_with_damaged_pages_gives_one_sentence(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     id = turn_id(log)
     for command in (["replay", id], ["export", id], ["stats"]):
         whole = log.read_bytes()
@@ -276,7 +276,7 @@ def run_without_rights(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
 
 
-def test_an_archived_log_is_read_where_nothing_can_be_written(archive: Path) -> None:
+def test_an_archived_log_in_a_read_only_folder_is_read(archive: Path) -> None:
     done = run_without_rights("stats", "--json", "--db", str(archive))
     assert (done.returncode, done.stderr) == (0, "")
     assert [series["lane"] for series in json.loads(done.stdout)["series"]] == ["one", "two"]

@@ -33,7 +33,7 @@ def closed(site: ChatSite, turn_id: str) -> None:
     until(lambda: site.turns.get(turn_id).closed)
 
 
-def test_a_prompt_is_answered_with_its_turn_as_the_page_state_has_it(site: ChatSite, me: httpx.Client) -> None:
+def test_sending_a_prompt_returns_its_turn_as_in_the_page_state(site: ChatSite, me: httpx.Client) -> None:
     key = me.post("/kimi/attachments?name=a.txt", content=b"some notes").json()["id"]
     answer = me.post("/kimi/turns", json={"text": "Why?", "attachments": [key]})
     assert answer.status_code == 201
@@ -46,7 +46,9 @@ def test_a_prompt_is_answered_with_its_turn_as_the_page_state_has_it(site: ChatS
     assert later == state
 
 
-def test_the_next_prompt_goes_on_and_an_edit_begins_a_branch(site: ChatSite, me: httpx.Client) -> None:
+def test_the_next_prompt_continues_the_conversation_and_an_edit_begins_a_branch(
+    site: ChatSite, me: httpx.Client
+) -> None:
     first = me.post("/kimi/turns", json={"text": "One"}).json()
     closed(site, first["turns"][0]["turn_id"])
     conversation = first["conversation"]
@@ -71,7 +73,7 @@ def test_the_next_prompt_goes_on_and_an_edit_begins_a_branch(site: ChatSite, me:
         ({"text": "?", "edit": {"seq": "0"}}, (409, "busy")),
     ],
 )
-def test_a_prompt_that_cannot_be_sent_is_refused_with_a_sentence_and_a_code(
+def test_a_refused_prompt_gets_a_sentence_and_a_code(
     site: ChatSite, me: httpx.Client, body: dict[str, Any], expected: tuple[int, str]
 ) -> None:
     assert refused(me.post("/kimi/turns", json=body)) == expected
@@ -79,18 +81,18 @@ def test_a_prompt_that_cannot_be_sent_is_refused_with_a_sentence_and_a_code(
 
 
 @pytest.mark.parametrize("body", [b"", b"[1]", b"{", b'"text"'])
-def test_what_is_no_json_object_is_a_bad_request(me: httpx.Client, body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_a_bad_request(me: httpx.Client, body: bytes) -> None:
     assert me.post("/kimi/turns", content=body).status_code == 400
 
 
-def test_a_conversation_takes_one_prompt_at_a_time(site: ChatSite, me: httpx.Client) -> None:
+def test_a_conversation_accepts_one_prompt_at_a_time(site: ChatSite, me: httpx.Client) -> None:
     site.say(endless())
     running = me.post("/kimi/turns", json={"text": "One"}).json()
     again = me.post("/kimi/turns", json={"text": "Two", "conversation": running["conversation"]})
     assert refused(again) == (409, "busy")
 
 
-def test_a_prompt_over_budget_is_asked_about_and_then_sent(site: ChatSite, me: httpx.Client) -> None:
+def test_a_prompt_over_budget_is_sent_after_a_confirmation(site: ChatSite, me: httpx.Client) -> None:
     me.put("/kimi/budget", json={"day_usd": 0.000001})
     try:
         assert refused(me.post("/kimi/turns", json={"text": "?"})) == (409, "over_budget")
@@ -100,7 +102,7 @@ def test_a_prompt_over_budget_is_asked_about_and_then_sent(site: ChatSite, me: h
         me.put("/kimi/budget", json={"day_usd": None})
 
 
-def test_stop_ends_all_lanes_and_nobody_elses(site: ChatSite, me: httpx.Client) -> None:
+def test_stop_ends_all_lanes_of_ones_own_turn_only(site: ChatSite, me: httpx.Client) -> None:
     site.say(endless(), endless())
     turn_id = me.post("/kimi/turns", json={"text": "?"}).json()["turns"][0]["turn_id"]
     with person(site, "y") as you:

@@ -134,7 +134,7 @@ def test_the_race_grows_while_the_lanes_stream(site: Site, page: Page) -> None:
     expect(race.locator(".race-row").nth(0).locator(".race-answered")).to_be_hidden()
 
 
-def test_the_end_is_a_waterfall_and_stays_one_over_a_reload(site: Site, page: Page) -> None:
+def test_a_finished_race_is_a_waterfall_also_after_a_reload(site: Site, page: Page) -> None:
     answered(page)
     for row, expected in enumerate((["think", "answer"], ["drafts", "think", "answer"], ["answer"])):
         assert [kind for kind in kinds(page, row) if kind in ("drafts", "think", "answer")] == expected
@@ -159,7 +159,7 @@ def test_an_earlier_turn_keeps_its_waterfall(site: Site, page: Page) -> None:
     expect(page.locator(".turns-past .race-chart")).to_be_hidden()
 
 
-def test_the_token_curves_are_shown_or_not_as_the_reader_left_it(site: Site, page: Page) -> None:
+def test_showing_the_token_curves_is_remembered(site: Site, page: Page) -> None:
     answered(page)
     chart, toggle = page.locator(".turn-current .race-chart"), page.locator(".turn-current .race-toggle")
     expect(chart).to_be_visible()
@@ -173,7 +173,7 @@ def test_the_token_curves_are_shown_or_not_as_the_reader_left_it(site: Site, pag
     expect(chart.locator("path.race-line-answer").first).to_be_attached()
 
 
-def test_on_a_phone_a_slim_race_stays_in_sight(browser: Browser, site: Site) -> None:
+def test_on_a_phone_a_slim_race_stays_visible(browser: Browser, site: Site) -> None:
     site.say(thinker=endless(Reasoning), drafter=endless(Reasoning), coder=endless(Answer))
     visitor = Visitor(browser, site.url, viewport={"width": 390, "height": 844}, reduced_motion="reduce")
     page = visitor.open()
@@ -192,7 +192,7 @@ def test_on_a_phone_a_slim_race_stays_in_sight(browser: Browser, site: Site) -> 
 # -- votes
 
 
-def test_a_vote_is_kept_shown_after_a_reload_changed_and_taken_back(site: Site, page: Page) -> None:
+def test_a_vote_survives_a_reload_and_can_be_changed_and_withdrawn(site: Site, page: Page) -> None:
     answered(page)
     votes = "SELECT choice, lane, field, blind, speed_visible FROM votes WHERE turn_id = :turn_id ORDER BY number"
     turn = turn_id(page)
@@ -212,7 +212,7 @@ def test_a_vote_is_kept_shown_after_a_reload_changed_and_taken_back(site: Site, 
     assert site.rows("SELECT * FROM vote_outcomes WHERE turn_id = :turn_id", turn) == []
 
 
-def test_a_lane_without_an_answer_takes_no_part_in_the_vote(site: Site, page: Page) -> None:
+def test_a_lane_without_an_answer_cannot_be_voted_for(site: Site, page: Page) -> None:
     only_the_coder_answers(site, page)
     expect(page.locator(".verdict-choice").nth(0)).to_be_disabled()
     page.locator(".verdict-choice").nth(2).click()
@@ -270,7 +270,7 @@ def send_blind(page: Page) -> None:
     page.locator(".turn-current .turn.blind").wait_for()
 
 
-def test_a_blind_turn_tells_nothing_before_the_vote_and_all_after_it(site: Site, page: Page) -> None:
+def test_a_blind_turn_hides_the_lanes_before_the_vote_and_reveals_them_after_it(site: Site, page: Page) -> None:
     site.say(thinker=spoken("pondering", "It is seven.", 0.2), coder=spoken("", "It is eight."))
     wire = Wire(page)
     send_blind(page)
@@ -307,7 +307,7 @@ def test_a_blind_turn_tells_nothing_before_the_vote_and_all_after_it(site: Site,
     second.close()
 
 
-def test_no_word_of_a_blind_answer_leaves_before_the_last_lane_has_ended(site: Site, page: Page) -> None:
+def test_no_text_of_a_blind_answer_is_sent_before_the_last_lane_has_ended(site: Site, page: Page) -> None:
     site.say(thinker=endless(Reasoning), coder=spoken("", "It is eight."))
     wire = Wire(page)
     send_blind(page)
@@ -324,7 +324,7 @@ def test_no_word_of_a_blind_answer_leaves_before_the_last_lane_has_ended(site: S
     assert "eight" in told(page)
 
 
-def test_a_blind_turn_can_be_opened_without_a_vote_also_when_it_is_past(site: Site, page: Page) -> None:
+def test_a_blind_turn_can_be_revealed_without_a_vote_also_a_past_one(site: Site, page: Page) -> None:
     send_blind(page)
     wait_phase(page, "A", "done")
     first = turn_id(page)
@@ -344,7 +344,7 @@ def test_a_blind_turn_can_be_opened_without_a_vote_also_when_it_is_past(site: Si
     assert site.rows(query, first) == [("lane", 0, 1)]
 
 
-def test_the_api_does_not_open_a_blind_turn(site: Site, page: Page) -> None:
+def test_the_api_does_not_reveal_a_blind_turn(site: Site, page: Page) -> None:
     send_blind(page)
     wait_phase(page, "A", "done")
     cookies = {cookie["name"]: cookie["value"] for cookie in page.context.cookies()}
@@ -364,7 +364,7 @@ def test_the_api_does_not_open_a_blind_turn(site: Site, page: Page) -> None:
 HOSTILE = '<img src=x onerror="window.hacked=1"> ${window.hacked=2} <script>window.hacked=3</script>'
 
 
-def test_two_answers_are_compared_piece_by_piece(site: Site, page: Page) -> None:
+def test_the_diff_shows_what_two_answers_share_and_where_they_differ(site: Site, page: Page) -> None:
     same = "The total is a sum over all parts. "
     site.say(
         thinker=spoken(
@@ -410,7 +410,7 @@ def test_a_comparison_that_comes_late_does_not_replace_the_newer_choice(site: Si
     page.unroute("**/diff?*")
 
 
-def test_a_long_equal_part_is_folded_until_it_is_asked_for(site: Site, page: Page) -> None:
+def test_a_long_equal_part_is_folded_until_it_is_opened(site: Site, page: Page) -> None:
     same = " ".join(f"Sentence number {i} is the same in both." for i in range(60))
     site.say(thinker=spoken("hm", f"{same} One."), coder=spoken("", f"{same} Two."))
     answered(page)
@@ -459,7 +459,7 @@ def test_hostile_answers_stay_text_in_the_diff(site: Site, page: Page) -> None:
     assert page.evaluate("window.hacked") is None
 
 
-def test_one_answer_alone_cannot_be_compared(site: Site, page: Page) -> None:
+def test_comparing_needs_two_answers(site: Site, page: Page) -> None:
     only_the_coder_answers(site, page)
     page.get_by_role("button", name="Compare two answers").click()
     expect(page.locator(".compare-summary")).to_have_text("There are not yet two answers to compare.")
@@ -468,7 +468,7 @@ def test_one_answer_alone_cannot_be_compared(site: Site, page: Page) -> None:
 # -- who may
 
 
-def test_turns_of_others_are_not_there(site: Site, page: Page) -> None:
+def test_another_persons_turn_is_not_found(site: Site, page: Page) -> None:
     answered(page)
     base = f"{site.url}/kimi/turns/{turn_id(page)}"
     with httpx.Client() as stranger:
@@ -477,7 +477,7 @@ def test_turns_of_others_are_not_there(site: Site, page: Page) -> None:
         assert stranger.get(f"{base}/diff?left=luna&right=coder").status_code == 404
 
 
-def test_a_blind_turn_is_not_voted_on_before_its_answers_are_shown(site: Site) -> None:
+def test_a_blind_turn_cannot_be_voted_on_before_its_answers_are_shown(site: Site) -> None:
     site.say(coder=endless(Answer))
     turn = site.engine.send("?", blind=True)
     url = f"{site.url}/kimi/turns/{turn.turn_id}/vote"
@@ -504,7 +504,7 @@ def test_a_blind_turn_is_not_voted_on_before_its_answers_are_shown(site: Site) -
         ([], 400),
     ],
 )
-def test_votes_that_make_no_sense_are_refused(site: Site, body: Any, status: int) -> None:
+def test_invalid_votes_are_refused(site: Site, body: Any, status: int) -> None:
     turn = site.engine.send("?")
     until(lambda: turn.closed)
     response = httpx.post(f"{site.url}/kimi/turns/{turn.turn_id}/vote", json=body)

@@ -28,9 +28,7 @@ def put(page: Page, text: str) -> None:
     )
 
 
-def test_enter_sends_shift_enter_breaks_the_line_and_an_input_method_keeps_its_enter(
-    site: ChatSite, page: Page
-) -> None:
+def test_enter_sends_but_not_with_shift_or_in_an_input_method(site: ChatSite, page: Page) -> None:
     box = page.locator(BOX)
     box.click()
     page.keyboard.type("one")
@@ -51,7 +49,7 @@ def test_enter_sends_shift_enter_breaks_the_line_and_an_input_method_keeps_its_e
     assert sent(site) == ["one\ntwo你"]
 
 
-def test_an_enter_event_of_a_composition_is_kept_from_the_textbox(site: ChatSite, page: Page) -> None:
+def test_the_textbox_does_not_see_the_enter_of_an_input_method(site: ChatSite, page: Page) -> None:
     page.locator(BOX).fill("ni hao")
     page.locator(BOX).evaluate(
         """box => { for (const type of ["keydown", "keypress", "keyup"])
@@ -65,7 +63,7 @@ def test_an_enter_event_of_a_composition_is_kept_from_the_textbox(site: ChatSite
     assert sent(site) == ["ni hao ma"]
 
 
-def test_what_is_typed_right_after_the_send_stays_and_is_not_sent(site: ChatSite, page: Page) -> None:
+def test_text_typed_right_after_sending_stays_in_the_box(site: ChatSite, page: Page) -> None:
     box = page.locator(BOX)
     box.fill("one\ntwo")
     page.keyboard.press("Home")
@@ -80,9 +78,7 @@ def test_what_is_typed_right_after_the_send_stays_and_is_not_sent(site: ChatSite
     assert sent(site) == ["one\ntwo", "three, four"]
 
 
-def test_a_refused_prompt_comes_back_before_what_was_typed_meanwhile(
-    site: ChatSite, visitor: Visitor, page: Page
-) -> None:
+def test_a_refused_prompt_is_put_back_before_newer_text(site: ChatSite, visitor: Visitor, page: Page) -> None:
     box, held = page.locator(BOX), list[Route]()
     attach(page, "notes.txt", b"some text")
     page.route("**/kimi/turns", lambda route: held.append(route))
@@ -105,7 +101,7 @@ def test_a_refused_prompt_comes_back_before_what_was_typed_meanwhile(
     visitor.problems.clear()
 
 
-def test_it_grows_with_its_text_up_to_a_limit(page: Page) -> None:
+def test_the_box_grows_with_its_text_up_to_a_limit(page: Page) -> None:
     box = page.locator(BOX)
 
     def height() -> int:
@@ -124,7 +120,7 @@ def test_it_grows_with_its_text_up_to_a_limit(page: Page) -> None:
     expect(lane(page, "kimi", "status")).to_be_in_viewport()
 
 
-def test_a_draft_survives_a_refresh_and_ends_with_the_send(site: ChatSite, page: Page) -> None:
+def test_a_draft_survives_a_refresh_and_is_cleared_by_sending(site: ChatSite, page: Page) -> None:
     page.locator(BOX).fill("half a thou")
     page.reload()
     expect(page.locator(BOX)).to_have_value("half a thou")
@@ -139,7 +135,7 @@ def test_a_draft_survives_a_refresh_and_ends_with_the_send(site: ChatSite, page:
     assert page.evaluate("Object.keys(sessionStorage).filter(key => sessionStorage[key].includes('thou'))") == []
 
 
-def test_a_file_goes_into_the_prompt_and_shows_as_its_name_and_size(site: ChatSite, page: Page) -> None:
+def test_an_attached_file_is_in_the_prompt_and_shows_its_name_and_size(site: ChatSite, page: Page) -> None:
     attach(page, "notes.txt", b"The answer is 42.\r\n" * 100)
     expect(page.locator(".attachment")).to_contain_text("notes.txt · ~")
     send(page, "What is the answer?")
@@ -157,14 +153,14 @@ def test_a_file_goes_into_the_prompt_and_shows_as_its_name_and_size(site: ChatSi
     expect(page.locator(".turn-prompt .prompt-file")).to_contain_text("notes.txt")
 
 
-def test_an_attachment_alone_is_a_prompt(site: ChatSite, page: Page) -> None:
+def test_an_attachment_can_be_sent_without_text(site: ChatSite, page: Page) -> None:
     attach(page, "task.md", b"# Do this")
     page.locator("#send").click()
     answered(page)
     assert sent(site) == [fold("", [Attachment("task.md", "# Do this")])]
 
 
-def test_a_binary_file_is_refused_in_a_sentence_and_nothing_else_is_lost(
+def test_a_binary_file_is_refused_with_a_sentence_and_nothing_else_is_lost(
     site: ChatSite, visitor: Visitor, page: Page
 ) -> None:
     attach(page, "notes.txt", b"some text")
@@ -180,7 +176,7 @@ def test_a_binary_file_is_refused_in_a_sentence_and_nothing_else_is_lost(
     visitor.problems.clear()
 
 
-def test_a_file_that_is_too_large_never_leaves_the_browser(site: ChatSite, page: Page) -> None:
+def test_a_file_that_is_too_large_is_not_uploaded(site: ChatSite, page: Page) -> None:
     uploads = []
     page.on("request", lambda request: uploads.append(request.url) if "/kimi/attachments" in request.url else None)
     attach(page, "huge.txt", b"x" * 3_500_000)
@@ -233,7 +229,7 @@ def test_sending_waits_for_a_file_that_is_still_being_read(site: ChatSite, page:
     assert sent(site) == [fold("Now", [Attachment("a.txt", "text")])]
 
 
-def test_the_estimate_counts_history_and_the_n_fold_price(site: ChatSite, page: Page) -> None:
+def test_the_estimate_includes_the_history_and_heavys_requests(site: ChatSite, page: Page) -> None:
     expect(page.locator("#estimate")).to_be_hidden()
     attach(page, "notes.txt", b"one two three four five six seven " * 1000)
     line = page.locator(".estimate-line")
@@ -254,7 +250,7 @@ def test_the_estimate_counts_history_and_the_n_fold_price(site: ChatSite, page: 
 
 
 @pytest.mark.own_context
-def test_the_composer_asks_for_an_estimate_when_typing_rests_not_at_every_key(visitor: Visitor) -> None:
+def test_an_estimate_is_requested_when_typing_pauses_not_at_every_key(visitor: Visitor) -> None:
     visitor.context.clock.install()
     page = visitor.open()
     asked = []
@@ -301,7 +297,7 @@ def test_a_hundred_thousand_tokens_typed_into_the_box(site: ChatSite, page: Page
     expect(page.locator(".prompt-text")).to_contain_text("Line 6999")
 
 
-def test_what_somebody_attached_is_nobody_elses(site: ChatSite, browser: Browser, page: Page) -> None:
+def test_nobody_else_can_read_or_send_an_attachment(site: ChatSite, browser: Browser, page: Page) -> None:
     attach(page, "secret.txt", b"secret")
     key = (
         page.evaluate("document.querySelector('.attachment') && 1")

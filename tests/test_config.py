@@ -216,7 +216,7 @@ def test_any_text_reads_or_fails_with_a_config_error(text: str) -> None:
         assert "\n" not in str(error)
 
 
-def test_lanes_are_written_as_a_file_that_reads_back_the_same() -> None:
+def test_written_lanes_read_back_the_same() -> None:
     awkward = {"stop": ['"', "\n", "\x7f", "ü"], "deep": {"a key": 1.5, "b": False}}
     specs = [
         *parse_lanes(DESIGN_EXAMPLE),
@@ -267,7 +267,7 @@ def test_options_win_over_variables_and_those_over_defaults(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "kimi.localhost", "127.0.0.1", "127.1.2.3", "::1"])
-def test_only_this_machine_needs_no_password(host: str) -> None:
+def test_a_loopback_address_needs_no_password(host: str) -> None:
     assert read_settings(host=host, env={}).is_loopback
     assert not known_hosts(host).any_address
 
@@ -276,19 +276,19 @@ def test_only_this_machine_needs_no_password(host: str) -> None:
     "host",
     ["127.example.com", "127.0.0.1.example.com", "localhost.example", "0.0.0.0", "::", "10.0.0.1", "::ffff:10.0.0.1"],
 )
-def test_what_others_may_reach_needs_a_password(host: str) -> None:
+def test_an_address_that_others_can_reach_needs_a_password(host: str) -> None:
     assert not read_settings(host=host, env={}).is_loopback
     assert known_hosts(host).any_address
 
 
-def test_an_address_in_brackets_is_meant_without_them() -> None:
+def test_brackets_around_an_address_are_removed() -> None:
     settings = read_settings(host="[::1]", env={})
     assert settings.host == "::1"
     assert settings.is_loopback
 
 
 @pytest.mark.parametrize("host", ["http://127.0.0.1", "127.0.0.1:9192", "a b", "[", "::1::"])
-def test_what_is_no_address_is_not_taken_for_one(host: str) -> None:
+def test_an_invalid_address_is_refused(host: str) -> None:
     with pytest.raises(ConfigError, match="is not an address; give --host"):
         read_settings(host=host, env={})
 
@@ -299,7 +299,7 @@ def test_a_bad_port_is_refused(port: str) -> None:
         read_settings(port=port, env={})
 
 
-def test_the_servers_budget_is_an_amount_or_nothing() -> None:
+def test_the_servers_budget_is_an_amount_or_empty() -> None:
     budgets = {"": None, " ": None, "0": 0.0, " 2.50 ": 2.5}
     assert {value: read_settings(env={"KIMI_UI_BUDGET_USD": value}).budget_usd for value in budgets} == budgets
     assert read_settings(env={}).budget_usd is None
@@ -334,7 +334,9 @@ def test_dotenv_adds_to_the_environment_and_never_overrides_it(tmp_path: Path, m
         read_environment()
 
 
-def test_a_wrong_line_of_dotenv_is_named_and_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_line_of_dotenv_is_named_by_number_and_never_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(config, "APP_DIRECTORY", tmp_path / "app")
     monkeypatch.chdir(tmp_path)
     for wrong in ("set X=canary", "CHUTES_API_KEY: canary", "canary"):

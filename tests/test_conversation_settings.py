@@ -22,7 +22,7 @@ HEAVY = HeavyLane("heavy", "Heavy", "heavy", model=KIMI.model, of="kimi")
 QWEN = OllamaLane("qwen", "Qwen", "ollama", model="qwen3-coder:30b")
 
 
-def test_what_is_read_is_written_again_without_what_says_nothing() -> None:
+def test_settings_are_written_as_read_without_empty_entries() -> None:
     value = {
         "system": "Be brief.",
         "lanes": {"kimi": {"on": False, "model": "k3"}, "qwen": {"max_tokens": 100, "temperature": 0}, "x": {}},
@@ -59,7 +59,7 @@ def test_what_is_read_is_written_again_without_what_says_nothing() -> None:
         ({"lanes": {"kimi": {"max_tokens": float("inf")}}}, "whole number"),
     ],
 )
-def test_what_no_request_could_carry_is_refused_in_a_sentence(value: Any, says: str) -> None:
+def test_invalid_settings_are_refused_with_a_sentence(value: Any, says: str) -> None:
     with pytest.raises(SettingsError, match=says):
         read(value)
 
@@ -81,7 +81,7 @@ def test_which_models_take_a_temperature(model: str, only_one: bool) -> None:
     assert has_one_temperature(model) is only_one
 
 
-def test_choices_leave_out_a_temperature_the_model_refuses() -> None:
+def test_a_temperature_the_model_refuses_is_not_sent() -> None:
     lanes = {lane: LaneSettings(temperature=0.5, max_tokens=9) for lane in ("kimi", "heavy", "qwen", "gone")}
     choices = ConversationSettings(lanes=lanes).choices([KIMI, HEAVY, QWEN])
     assert choices == {

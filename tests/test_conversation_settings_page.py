@@ -90,7 +90,7 @@ def test_settings_survive_a_restart(browser: Browser, tmp_path: Path) -> None:
         context.close()
 
 
-def test_a_conversation_that_is_nobodys_is_read_and_goes_on_as_a_new_one(site: ChatSite, visitor: Visitor) -> None:
+def test_a_prompt_in_a_conversation_without_an_owner_begins_a_new_one(site: ChatSite, visitor: Visitor) -> None:
     turn = site.engine.send("From the terminal")
     until(lambda: turn.closed)
     page = visitor.open(f"?turn={turn.turn_id}")
@@ -100,7 +100,7 @@ def test_a_conversation_that_is_nobodys_is_read_and_goes_on_as_a_new_one(site: C
     assert site.turns.get(page.locator(".turn-current [data-turn]").get_attribute("data-turn") or "").seq == 0
 
 
-def test_a_lane_that_is_off_is_not_asked_and_one_has_to_stay(site: ChatSite, page: Page) -> None:
+def test_a_lane_that_is_off_gets_no_request_and_the_last_one_cannot_be_switched_off(site: ChatSite, page: Page) -> None:
     shown = drawer(page)
     for label in ("Kimi K2 heavy", "Qwen3-Coder"):
         fields(shown, label).get_by_role("switch").uncheck()
@@ -145,7 +145,7 @@ def test_a_model_is_chosen_from_the_providers_own_list(site: ChatSite, page: Pag
     assert turn.lanes[2].chosen_model == "qwen3-coder:480b"
 
 
-def test_a_list_that_cannot_be_had_says_why(site: ChatSite, visitor: Visitor, page: Page) -> None:
+def test_a_failed_model_list_says_why(site: ChatSite, visitor: Visitor, page: Page) -> None:
     site.kimi.listed = ProviderError(Failure("auth", "The key was refused.", "Check CHUTES_API_KEY."))
     kimi = fields(drawer(page), "Kimi K2")
     kimi.get_by_label("Model", exact=True).click()
@@ -175,7 +175,7 @@ def test_a_temperature_the_model_refuses_cannot_be_set(site: ChatSite, page: Pag
     }
 
 
-def test_what_is_no_number_is_refused_and_stays_in_its_field(site: ChatSite, visitor: Visitor, page: Page) -> None:
+def test_an_invalid_number_is_refused_and_stays_in_its_field(site: ChatSite, visitor: Visitor, page: Page) -> None:
     shown = drawer(page)
     field = fields(shown, "Qwen3-Coder").get_by_label("Max tokens")
     field.fill("-5")
@@ -185,7 +185,7 @@ def test_what_is_no_number_is_refused_and_stays_in_its_field(site: ChatSite, vis
     visitor.problems.clear()
 
 
-def test_earlier_reasoning_goes_back_where_it_is_switched_on(site: ChatSite, page: Page) -> None:
+def test_earlier_reasoning_is_sent_back_only_where_it_is_switched_on(site: ChatSite, page: Page) -> None:
     ask(page)
     shown = drawer(page)
     fields(shown, "Qwen3-Coder").get_by_label("Send its earlier reasoning back").check()
@@ -198,7 +198,7 @@ def test_earlier_reasoning_goes_back_where_it_is_switched_on(site: ChatSite, pag
     expect(lane(page, "kimi", "reasoning").locator(".reasoning-foot")).to_contain_text("Not sent back")
 
 
-def test_a_fork_takes_the_settings_along(site: ChatSite, page: Page) -> None:
+def test_a_fork_keeps_the_settings(site: ChatSite, page: Page) -> None:
     ask(page)
     shown = drawer(page)
     shown.get_by_label("System prompt").fill("Rhyme.")

@@ -57,7 +57,7 @@ def test_every_event_class_is_stored_and_tested() -> None:
 
 
 @given(st.integers(0, 1 << 50), events)
-def test_what_is_encoded_is_decoded_after_a_trip_through_json(t_ns: int, event: Event) -> None:
+def test_events_survive_a_round_trip_through_json(t_ns: int, event: Event) -> None:
     assert decode(orjson.loads(orjson.dumps(encode(t_ns, event)))) == (t_ns, event)
 
 
@@ -73,7 +73,7 @@ def fold(*items: tuple[float, Event]) -> AttemptFold:
     return result
 
 
-def test_stamps_of_a_thinking_answer() -> None:
+def test_stamps_of_an_answer_with_reasoning() -> None:
     f = fold(
         (5, Phase(ev.CONNECTED)),
         (7, Phase(ev.FIRST_CHUNK)),
@@ -91,7 +91,7 @@ def test_stamps_of_a_thinking_answer() -> None:
     assert (f.reasoning, f.answer, f.status) == ("ab", "cd", "ok")
 
 
-def test_empty_text_is_no_token() -> None:
+def test_empty_text_is_not_a_token() -> None:
     f = fold((1, Reasoning("")), (2, Answer("")), (3, Answer("x")))
     assert f.first_token_ns == 3 * MS
     assert f.first_reasoning_ns is None
@@ -112,7 +112,7 @@ def test_usage_overwrites_and_never_sums() -> None:
     assert f.usage.raw == {"a": 1}
 
 
-def test_the_first_finish_counts_and_nothing_follows_the_end() -> None:
+def test_the_first_finish_counts_and_events_after_the_end_are_ignored() -> None:
     f = fold((1, Finish("")), (2, Finish("stop")), (3, Finish("length")), (4, End("ok")), (5, Answer("late")))
     assert f.finish_reason == "stop"
     assert f.answer == ""
@@ -132,7 +132,7 @@ def test_the_first_finish_counts_and_nothing_follows_the_end() -> None:
         ([(1, End("no_answer"))], "no_answer"),
     ],
 )
-def test_live_phase(items: list[tuple[float, Event]], phase: str) -> None:
+def test_phase_of_a_running_attempt(items: list[tuple[float, Event]], phase: str) -> None:
     assert live_phase(fold(*items)) == phase
 
 
@@ -166,7 +166,7 @@ def test_a_turn_folds_into_lanes_attempts_and_children() -> None:
     assert f.lanes["b"].preparing is None
 
 
-def test_identity_survives_the_log() -> None:
+def test_an_attempts_identity_survives_a_round_trip_through_json() -> None:
     attempt = Attempt("1", "t", "a", "A", params={"x": 1}, price=(1.0, None, 2.0, "2026-01-01"))
     (_, event) = decode(orjson.loads(orjson.dumps(encode(0, Opened(attempt.as_dict())))))
     assert isinstance(event, Opened)

@@ -30,12 +30,12 @@ def kinds(diff: Diff) -> list[str]:
 
 
 @given(TEXT)
-def test_units_join_to_the_text(text: str) -> None:
+def test_the_units_of_a_text_join_to_the_text(text: str) -> None:
     assert "".join(unit.text for unit in units(text)) == text
 
 
 @given(TEXT, TEXT)
-def test_nothing_is_lost_on_either_side(left: str, right: str) -> None:
+def test_the_segments_hold_all_of_both_texts(left: str, right: str) -> None:
     diff = compare(left, right)
     assert "".join(segment.left for segment in diff.segments) == left
     assert "".join(segment.right for segment in diff.segments) == right
@@ -50,7 +50,7 @@ def test_nothing_is_lost_on_either_side(left: str, right: str) -> None:
 
 
 @given(TEXT)
-def test_a_text_is_the_same_as_itself(text: str) -> None:
+def test_a_text_is_identical_to_itself(text: str) -> None:
     diff = compare(text, text)
     assert set(kinds(diff)) <= {"same"}
     assert diff.identical
@@ -58,7 +58,7 @@ def test_a_text_is_the_same_as_itself(text: str) -> None:
 
 
 @given(TEXT, TEXT)
-def test_sides_swap(left: str, right: str) -> None:
+def test_swapping_the_texts_swaps_the_sides(left: str, right: str) -> None:
     assert (compare(left, right).in_common is None) == (compare(right, left).in_common is None)
     assert 0 <= (compare(left, right).in_common or 0) <= 1
 
@@ -80,7 +80,7 @@ def test_common_pairs_are_a_longest_common_subsequence(a: list[int], b: list[int
     assert all(one[0] < other[0] and one[1] < other[1] for one, other in pairwise(pairs))
 
 
-def test_what_is_too_large_to_align_is_given_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_too_large_to_align_are_shown_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_CELLS > 20_000**2 - 1
     monkeypatch.setattr("kimi_ui.core.compare.lcs.MAX_CELLS", 3)
     diff = compare("One here. Two here. Three.", "Four now. Five now. Six.")
@@ -88,7 +88,7 @@ def test_what_is_too_large_to_align_is_given_whole(monkeypatch: pytest.MonkeyPat
     assert kinds(diff) == ["left", "right"]
 
 
-def test_sentences_are_cut_where_they_end() -> None:
+def test_text_is_split_at_the_ends_of_sentences() -> None:
     text = "The answer is 42. See e.g. Fig. 3 by J. Smith. Is it 3.14? Yes!\n"
     text += "1. First item. More\n2. Second\n\n# Head\nText\nwrapped."
     assert [unit.text.strip() for unit in units(text)] == [
@@ -119,7 +119,7 @@ def test_code_is_compared_by_lines_with_its_indentation() -> None:
     ]
 
 
-def test_a_sentence_that_moved_into_code_is_not_the_same() -> None:
+def test_a_sentence_and_the_same_words_in_code_differ() -> None:
     assert kinds(compare("return x\n", "```\nreturn x\n```\n")) == ["left", "right"]
 
 
@@ -141,13 +141,13 @@ def test_versions_of_a_sentence_are_paired_and_marked() -> None:
     assert kinds(diff) == ["left", "right", "changed", "left", "right"]
 
 
-def test_a_lone_brace_far_along_aligns_nothing() -> None:
+def test_a_lone_brace_in_another_place_is_not_aligned() -> None:
     left = "```\n" + "".join(f"alpha{i}\n" for i in range(9)) + "}\nomega\n```\n"
     right = "```\n" + "beta\n}\n" + "".join(f"gamma{i}\n" for i in range(9)) + "```\n"
     assert all("}" not in segment.left for segment in compare(left, right).segments if segment.kind == "same")
 
 
-def test_marks_do_not_flicker_over_spaces() -> None:
+def test_a_space_between_changed_words_is_marked_with_them() -> None:
     assert words_apart("a b c d", "x y z d") == (("left", "a b c"), ("right", "x y z"), ("same", " d"))
 
 
@@ -218,7 +218,7 @@ def test_no_conclusion_is_claimed_without_one_on_both_sides() -> None:
     assert last_code("```\n```") is None
 
 
-def test_sentences_claim_no_more_than_was_found() -> None:
+def test_the_sentence_about_two_conclusions_says_how_each_was_found() -> None:
     def said(left: str, right: str) -> str:
         found = conclusion(left, right)
         assert found is not None

@@ -63,7 +63,7 @@ def test_a_whole_answer_is_ok_and_every_event_is_stamped_in_order() -> None:
     assert 0 < attempt.first_token_ns <= attempt.first_answer_ns <= attempt.last_token_ns <= attempt.end_ns
 
 
-def test_stamps_count_from_when_the_request_left_not_from_when_it_began_to_be_made() -> None:
+def test_stamps_count_from_when_the_request_was_sent() -> None:
     now_ms = 1000
 
     def script(_: ChatRequest) -> Iterator[Any]:
@@ -141,7 +141,7 @@ def test_a_limit_after_the_finish_changes_nothing_about_the_answer(limits: Limit
     assert (attempt.status, attempt.failure, provider.closed) == ("ok", None, 1)
 
 
-def test_text_moves_the_idle_limit_and_other_events_do_not() -> None:
+def test_only_text_extends_the_idle_limit() -> None:
     talks = [step for _ in range(12) for step in (0.1, Answer("x"))]
     pings = [Answer("x"), *[step for _ in range(60) for step in (0.05, Phase("reading_prompt"))]]
     limits = Limits(idle_s=1.0)
@@ -207,7 +207,7 @@ def busy(retry_after_s: float | None = 0.01) -> ProviderError:
     return ProviderError(Failure("capacity", "All busy.", "Wait."), retryable=True, retry_after_s=retry_after_s)
 
 
-def test_a_retry_is_an_attempt_of_its_own_announced_by_the_failed_one() -> None:
+def test_a_retry_is_a_new_attempt_announced_by_the_failed_one() -> None:
     with running(lane([busy()], [busy(0.02)], thinker())) as engine:
         fold = ended(engine.send("?"))
     folds = [fold.folds[attempt_id] for attempt_id in fold.lanes["a"].attempts]
@@ -224,7 +224,7 @@ def test_retries_stop_at_the_limit_and_never_follow_text_or_a_final_failure() ->
     assert [len(fold.lanes[name].attempts) for name in "abc"] == [3, 1, 1]
 
 
-def test_who_says_at_once_is_asked_again_after_our_own_back_off() -> None:
+def test_a_retry_after_of_0_uses_our_own_back_off() -> None:
     """A Retry-After of 0, or one that is a date in the past."""
     with running(lane([busy(0.0)])) as engine:
         turn = engine.send("?")
@@ -248,7 +248,7 @@ def test_stop_during_the_wait_for_a_retry_ends_the_lane_as_stopped() -> None:
     assert len(provider.requests) == 1
 
 
-def test_preparation_is_told_before_the_attempt_and_its_failure_is_a_row() -> None:
+def test_preparation_comes_before_the_attempt_and_a_failed_one_is_an_attempt() -> None:
     ready, broken = lane(thinker()), lane(thinker(), id="b")
     ready.prepare_steps = [Phase(PREPARING, "Fetching", 1, 2), 0.01]
     broken.prepare_steps = [ProviderError(Failure("network", "No network.", "Connect."))]
@@ -287,7 +287,7 @@ def test_closing_the_engine_interrupts_what_runs_and_refuses_more() -> None:
             engine.send("?")
 
 
-def test_a_stop_while_the_process_ends_is_an_interruption() -> None:
+def test_a_stop_while_the_process_ends_counts_as_interrupted() -> None:
     with running(lane([Answer("x"), 60])) as engine:
         turn = engine.send("?")
         until(lambda: any(isinstance(entry.event, Answer) for entry in list(turn.entries)))
@@ -297,7 +297,7 @@ def test_a_stop_while_the_process_ends_is_an_interruption() -> None:
     assert (last(fold).status, last(fold).end.reason) == ("interrupted", "shutdown")
 
 
-def test_two_turns_stream_at_once_and_lanes_can_be_chosen() -> None:
+def test_two_turns_stream_at_once_and_a_turn_can_name_its_lanes() -> None:
     go = threading.Event()
     a, b = lane([go, *thinker()]), lane(thinker(), id="b")
     with started(ScriptedRoster(a, b)) as run:
@@ -316,7 +316,7 @@ def test_two_turns_stream_at_once_and_lanes_can_be_chosen() -> None:
                 engine.send("?", lanes=wrong)
 
 
-def test_each_lane_keeps_its_own_history_and_reasoning_stays_here() -> None:
+def test_each_lane_has_its_own_history_without_reasoning() -> None:
     a = lane(thinker("r1", "a1"), [ProviderError(Failure("auth", "No."))], thinker("r3", "a3"))
     b = lane(thinker("s1", "b1"), id="b", send_reasoning=True, system="Be brief.")
     with running(a, b) as engine:
@@ -361,7 +361,7 @@ def test_a_clock_that_jumps_is_flagged_and_changes_no_stamp() -> None:
     assert attempt.end_ns < 60_000_000_000
 
 
-def test_one_lane_is_asked_again_in_the_same_turn() -> None:
+def test_one_lane_can_be_retried_in_the_same_turn() -> None:
     a, b = lane([Answer("bad"), Finish("stop")], thinker("", "good")), lane(thinker(), id="b")
     with running(a, b) as engine:
         turn = engine.send("?", owner="me")
@@ -381,7 +381,7 @@ def test_one_lane_is_asked_again_in_the_same_turn() -> None:
                 engine.retry(turn_id, "a", owner=owner)
 
 
-def test_a_lane_that_has_just_been_asked_again_is_busy() -> None:
+def test_a_lane_is_busy_as_soon_as_its_retry_is_requested() -> None:
     go = threading.Event()
     with running(lane(thinker("", "one"), [go, *thinker("", "two")])) as engine:
         turn = engine.send("?")
@@ -393,7 +393,7 @@ def test_a_lane_that_has_just_been_asked_again_is_busy() -> None:
         assert [attempt.attempt_no for attempt in ended(turn).attempts.values()] == [1, 2]
 
 
-def test_prompts_sent_at_once_are_turns_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prompts_sent_at_once_get_consecutive_turn_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     with started(ScriptedRoster(lane(*[thinker()] * 7))) as run, ThreadPoolExecutor() as callers:
         first = run.engine.send("0")
         seqs = run.reader.turn_seqs
@@ -406,7 +406,7 @@ def test_prompts_sent_at_once_are_turns_one_after_another(monkeypatch: pytest.Mo
     assert sorted(turn.seq for turn in turns) == [0, 1, 2, 3, 4, 5, 6]
 
 
-def test_a_streaming_lane_is_not_asked_again_but_a_finished_one_beside_it_is() -> None:
+def test_a_streaming_lane_cannot_be_retried_but_a_finished_one_beside_it_can() -> None:
     slow, fast = lane([Answer("x"), 60]), lane(thinker(), id="b")
     with running(slow, fast) as engine:
         turn = engine.send("?")
@@ -439,7 +439,7 @@ def test_an_edited_prompt_forks_the_conversation_and_the_old_branch_stays() -> N
     assert said == ["q0", "a0", "q1 edited", "a3", "and?"]
 
 
-def test_a_conversation_is_its_owners_alone() -> None:
+def test_only_the_owner_can_continue_a_conversation() -> None:
     with running(lane(thinker())) as engine:
         turn = engine.send("?", owner="me")
         for conversation_id in (turn.conversation_id, "made up"):
@@ -447,7 +447,7 @@ def test_a_conversation_is_its_owners_alone() -> None:
                 engine.send("?", conversation_id=conversation_id, owner="you")
 
 
-def test_an_endless_stream_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_stream_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "MAX_EVENTS", 10)
     with running(lane([Reasoning("x")] * 100), lane([Phase("reading_prompt")] * 100, id="b")) as engine:
         fold = ended(engine.send("?"))

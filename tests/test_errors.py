@@ -215,7 +215,7 @@ CASES: list[tuple[Target, int, Any, str, bool, str]] = [  # asked, status, body,
 
 
 @pytest.mark.parametrize(("target", "status", "body", "kind", "retryable", "words"), CASES)
-def test_refusals(target: Target, status: int, body: Any, kind: str, retryable: bool, words: str) -> None:
+def test_known_refusals(target: Target, status: int, body: Any, kind: str, retryable: bool, words: str) -> None:
     made = refused(target, status, body)
     failure = made.failure
     assert (failure.kind, made.retryable) == (kind, retryable), failure
@@ -226,7 +226,7 @@ def test_refusals(target: Target, status: int, body: Any, kind: str, retryable: 
     assert "{" not in failure.message + failure.remedy + failure.command
 
 
-def test_every_kind_of_the_table_is_one_of_the_closed_list() -> None:
+def test_every_kind_in_the_error_rules_is_a_known_kind() -> None:
     assert {rule.kind for rule in RULES} <= set(ERROR_KINDS)
 
 
@@ -281,7 +281,7 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after_s(headers, datetime(2026, 11, 21, 10, tzinfo=UTC)) == seconds
 
 
-def test_keys_never_show() -> None:
+def test_messages_never_contain_a_key() -> None:
     body = error(f"Incorrect API key {CANARY}; sent 'Bearer {CANARY}' and sk-abcdefghijklmnop to http://u:{CANARY}@h/")
     made = refused(CHUTES, 401, body)
     assert "canary" not in repr(made.failure) + str(made)
@@ -335,7 +335,7 @@ EXCEPTIONS: list[tuple[Exception, str, bool, str]] = [
 
 
 @pytest.mark.parametrize(("raised", "kind", "retryable", "words"), EXCEPTIONS)
-def test_exceptions(raised: Exception, kind: str, retryable: bool, words: str) -> None:
+def test_known_exceptions(raised: Exception, kind: str, retryable: bool, words: str) -> None:
     made = from_exception(raised, CHUTES)
     assert (made.failure.kind, made.retryable) == (kind, retryable)
     assert words in f"{made.failure.message} {made.failure.remedy}"
@@ -347,13 +347,13 @@ def test_ollama_not_running_says_how_to_start_it() -> None:
     assert (failure.kind, failure.command) == ("connect", "ollama serve")
 
 
-def test_a_missing_key_is_remedied_without_a_restart() -> None:
+def test_the_remedy_for_a_missing_key_needs_no_restart() -> None:
     failure = missing_key("CHUTES_API_KEY", "Chutes").failure
     assert "CHUTES_API_KEY is not set" in failure.message
     assert failure.remedy.startswith("Write it into .env (taken up at once)")
 
 
-def test_no_proxy_sees_what_stays_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_to_this_machine_use_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
@@ -373,9 +373,7 @@ def test_no_proxy_sees_what_stays_on_this_machine(monkeypatch: pytest.MonkeyPatc
     "proxy",
     ["socks5://127.0.0.1:1080", "socks://127.0.0.1:7891/", "http://proxy:port", "http://proxy:99999", "http://"],
 )
-async def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(
-    proxy: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_invalid_proxy_is_named_by_its_variable(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy)
     for failure in await failures_at("http://far.invalid/v1"):
         assert failure.kind == "connect"
@@ -383,22 +381,20 @@ async def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(
         assert "add far.invalid to no_proxy" in failure.remedy
 
 
-def test_a_proxy_without_a_scheme_is_spoken_to_by_http(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_without_a_scheme_is_an_http_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "127.0.0.1:9")
     assert proxy_for("http://far.invalid/v1") == "http://127.0.0.1:9"
 
 
 @pytest.mark.parametrize("proxy", ["127.0.0.1:9", "nobody.invalid"])
-async def test_a_proxy_that_is_not_there_is_not_taken_for_the_server(
-    proxy: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unreachable_proxy_is_named_instead_of_the_server(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", proxy)
     for failure in await failures_at("http://far.invalid/v1"):
         assert (failure.kind, failure.message) == ("connect", "The proxy for far.invalid cannot be reached.")
         assert "HTTP_PROXY" in failure.remedy
 
 
-async def test_certificates_that_are_not_there_are_named_by_their_variable(
+async def test_missing_certificates_are_named_by_their_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "no.pem").write_text("no certificate")
@@ -411,7 +407,7 @@ async def test_certificates_that_are_not_there_are_named_by_their_variable(
 
 
 @pytest.mark.parametrize("url", ["http://a..b/v1", "http://h/\nv1", f"http://{'x' * 64}.invalid/v1"])
-async def test_an_address_that_is_none_is_a_sentence(url: str) -> None:
+async def test_an_invalid_address_gives_a_sentence(url: str) -> None:
     for failure in await failures_at(url):
         assert failure.kind in ("dns", "bad_url", "connect")  # Ollama's client tells no more
 

@@ -14,7 +14,7 @@ def test_one_request_with_the_usual_output() -> None:
     assert estimate(1_000_000, PRICE, Typical(500_000, 100_000, 7)) == Estimate(1_000_000, 1, 3.0, False)
 
 
-def test_heavy_is_its_trajectories_and_an_aggregation_that_reads_their_answers() -> None:
+def test_heavy_costs_its_trajectories_and_an_aggregation_that_reads_their_answers() -> None:
     heavy = estimate(1000, PRICE, Typical(2000, 500, 7), width=8)
     usd = (9 * 1000 + 8 * 500) * 1e-6 + 9 * 2000 * 4e-6
     assert heavy.requests == 9
@@ -27,7 +27,7 @@ def test_without_a_usual_output_the_cost_is_a_floor_and_without_a_price_it_is_no
     assert estimate(1000, Price(0, 0), None) == Estimate(1000, 1, 0.0, False)
 
 
-def test_the_total_says_what_is_not_in_it() -> None:
+def test_the_total_says_which_costs_it_lacks() -> None:
     lanes = [estimate(1000, PRICE, None), estimate(1000, PRICE, Typical(0, 0, 3)), estimate(1000, None, None)]
     assert total(lanes) == Total(0.002, True, 1)
     assert total(lanes[2:]) == Total(None, False, 1)

@@ -72,12 +72,12 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize("kind", EXPORTS)
-def test_no_key_no_owner_no_path_of_this_machine(kind: str) -> None:
+def test_no_export_contains_a_key_an_owner_or_a_path_of_this_machine(kind: str) -> None:
     assert CANARY not in text_of(kind, told())
 
 
 @pytest.mark.parametrize("kind", EXPORTS)
-def test_with_and_without_reasoning(kind: str) -> None:
+def test_reasoning_is_exported_unless_it_is_left_out(kind: str) -> None:
     assert THOUGHT in text_of(kind, told())
     without = text_of(kind, told(), reasoning=False)
     assert THOUGHT not in without
@@ -99,13 +99,13 @@ def test_markdown_says_who_answered_what_and_how_fast() -> None:
     assert f"`````text\n{THOUGHT} ````" in text  # a fence longer than the longest inside
 
 
-def test_json_is_read_back() -> None:
+def test_a_json_export_is_read_back() -> None:
     (back,) = import_turns(json.loads(text_of("json", told(answer="half \ud800 of a pair"))))
     assert back.lanes[0].label == "Kimi <K2>"
     text_of("json", told()).encode("ascii")
 
 
-def test_the_page_is_closed_to_everything_but_its_own_script_and_style() -> None:
+def test_the_page_allows_nothing_but_its_own_script_and_style() -> None:
     page = Page(text_of("html", told()))
     assert not [a for _, a in page.elements if a.keys() & {"src", "href", "srcset", "data", "action"}]
     assert {tag for tag, _ in page.elements} == {
@@ -123,7 +123,7 @@ def test_the_page_is_closed_to_everything_but_its_own_script_and_style() -> None
     assert not re.findall(r"https?://(?!x\.example)[\w.]+", " ".join(text for tag, text in page.raw if tag == "style"))
 
 
-def test_hostile_text_ends_no_element_of_the_page() -> None:
+def test_hostile_text_closes_no_element_of_the_page() -> None:
     hostile = told(answer=HOSTILE, prompt=HOSTILE)
     page = Page(text_of("html", hostile, title=HOSTILE))
     plain = Page(text_of("html", told(), title="A title"))
@@ -135,14 +135,14 @@ def test_hostile_text_ends_no_element_of_the_page() -> None:
     assert [violation for text in html for violation in violations(text)] == []
 
 
-def test_names_of_files_are_plain() -> None:
+def test_file_names_are_plain() -> None:
     assert file_name("Why is *the* sky/blue?", "md") == "kimi-why-is-the-sky-blue.md"
     assert file_name("../../etc/passwd\0", "json") == "kimi-etc-passwd.json"
     assert file_name("天气", "html") == "kimi-export.html"
     assert file_name("é" * 300, "html") == f"kimi-{'e' * 60}.html"
 
 
-def test_the_bundle_knows_every_module_the_page_needs() -> None:
+def test_the_bundle_contains_every_module_the_page_needs() -> None:
     script = bundle_scripts(ASSETS, ["turn/replay.js"], {"base/bus.js": "export const chat = 1;"})
     names = re.findall(r'^modules\["([\w./]+)"\] = ', script, re.MULTILINE)
     assert names[-1] == "turn/replay.js"
@@ -180,14 +180,14 @@ def test_modules_that_import_each_other_are_refused(tmp_path: Path) -> None:
         bundle_scripts(tmp_path, ["a.js"], {})
 
 
-def test_an_exported_turn_without_any_event() -> None:
+def test_a_turn_without_events_is_exported() -> None:
     empty = told()
     empty.entries.clear()
     for kind in EXPORTS:
         assert export([empty], "x", kind).data
 
 
-def test_finish_only() -> None:
+def test_an_attempt_with_nothing_but_a_finish_is_exported() -> None:
     silent = turn((attempt("a"), [(5, Finish("stop"))]))
     for kind in EXPORTS:
         assert export([silent], "x", kind).data

@@ -96,7 +96,7 @@ async def test_tls(ollama: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 # -- 13: Retry-After, seen by the engine
 
 
-def test_retries_follow_the_server_and_are_attempts_of_their_own(upstream: Upstream, tmp_path: Path) -> None:
+def test_retries_follow_retry_after_and_are_new_attempts(upstream: Upstream, tmp_path: Path) -> None:
     asked = 0
     busy, good = refuse(429, {"detail": "slow down"}, "Retry-After: 0.05"), tell(R("plan"), A("yes"), *END)
 
@@ -119,7 +119,7 @@ def test_retries_follow_the_server_and_are_attempts_of_their_own(upstream: Upstr
     assert [row["status"] for row in rows["b"]] == ["error"], "asking again for money is of no use"
 
 
-def test_nothing_is_asked_again_once_text_has_come(upstream: Upstream, tmp_path: Path) -> None:
+def test_nothing_is_retried_once_text_has_arrived(upstream: Upstream, tmp_path: Path) -> None:
     with running(tmp_path / "log", openai_lane(upstream.base_url, "scenario-reset-midway")) as run:
         assert [row["status"] for row in run.rows(run.engine.send("hello"))["a"]] == ["incomplete"]
 
@@ -127,7 +127,7 @@ def test_nothing_is_asked_again_once_text_has_come(upstream: Upstream, tmp_path:
 # -- 45: clocks
 
 
-def test_the_clock_jumps(upstream: Upstream, tmp_path: Path) -> None:
+def test_a_jump_of_the_wall_clock_is_flagged_and_changes_no_duration(upstream: Upstream, tmp_path: Path) -> None:
     """An hour's step of the wall clock during a stream: flagged, and no duration knows of it."""
 
     def wall_ns() -> int:
@@ -144,7 +144,7 @@ def test_the_clock_jumps(upstream: Upstream, tmp_path: Path) -> None:
 # -- 47: redirects
 
 
-async def test_a_redirect_takes_no_key_anywhere(upstream: Upstream) -> None:
+async def test_a_redirect_forwards_no_key(upstream: Upstream) -> None:
     key = "cpk_canary-redirect-0123456789"
     with Upstream() as elsewhere:
         upstream.script("moved", redirect_to(f"{elsewhere.base_url}/chat/completions"))
@@ -183,7 +183,7 @@ def test_floods_are_read_in_bounded_memory(upstream: Upstream, tmp_path: Path) -
 
 @pytest.mark.timeout(400)
 @pytest.mark.slow
-def test_what_makes_no_text_is_read_in_bounded_memory(upstream: Upstream, tmp_path: Path) -> None:
+def test_floods_without_text_are_read_in_bounded_memory(upstream: Upstream, tmp_path: Path) -> None:
     """Endless lines of no data, and half a million tool-call markers and reports of progress: less than 150 MB more."""
     marker = D({"choices": [{"index": 0, "delta": {"content": "<|tool_calls_section_end|>" * 1000}}]})
     progress = D(b'data: {"prompt_progress":{"total":9,"processed":5}}\n\n' * 1000)
@@ -271,7 +271,7 @@ def test_stop_closes_the_upstream(upstream: Upstream, tmp_path: Path, monkeypatc
     print(f"slowest close seen by the upstream {slowest * 1000:.0f} ms after the stop")
 
 
-def test_a_stop_keeps_what_had_come(upstream: Upstream, tmp_path: Path) -> None:
+def test_a_stop_keeps_the_newest_usage_and_held_back_text(upstream: Upstream, tmp_path: Path) -> None:
     """The newest usage, though only every eighth token is told, and text held back because it might become a tag."""
     counted = [D(delta({"content": "word "}, usage={"completion_tokens": n})) for n in range(1, 16)]
     upstream.script("counting", tell(*counted, A("if a <"), FOREVER))
@@ -331,7 +331,7 @@ def test_lanes_do_not_touch_each_other(upstream: Upstream, tmp_path: Path) -> No
 # -- 54: kill -9
 
 
-def test_killed_in_the_middle(upstream: Upstream, tmp_path: Path) -> None:
+def test_a_killed_process_leaves_an_interrupted_turn_with_its_text(upstream: Upstream, tmp_path: Path) -> None:
     """After kill -9 the turn is there once, with its text, as ``interrupted``; never as complete."""
     command = [
         sys.executable,
@@ -362,7 +362,7 @@ def test_killed_in_the_middle(upstream: Upstream, tmp_path: Path) -> None:
 # -- 56: cold load
 
 
-async def test_a_cold_load_is_no_error(upstream: Upstream) -> None:
+async def test_a_cold_load_is_not_an_error(upstream: Upstream) -> None:
     upstream.ollama.unload_all()
     upstream.ollama.habits.load_s = 0.2
     async with contextlib.aclosing(ollama_lane(upstream.origin, "m-2000-5-5")) as lane:
@@ -377,7 +377,9 @@ async def test_a_cold_load_is_no_error(upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize("ollama", [False, True], ids=["sse", "ndjson"])
-async def test_proxies_of_the_environment(ollama: bool, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxies_of_the_environment_are_for_other_hosts_only(
+    ollama: bool, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are for other hosts: a loopback address is asked directly."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, upstream.origin)

@@ -41,13 +41,13 @@ CASES = [(fault, ollama) for fault in ALL for ollama in (False, True) if fault.e
 # Rows that are no answer of a server but a situation: each has a test of its own.
 SITUATIONS = {
     3: situations.test_tls,
-    45: situations.test_the_clock_jumps,
+    45: situations.test_a_jump_of_the_wall_clock_is_flagged_and_changes_no_duration,
     51: situations.test_floods_are_read_in_bounded_memory,
     52: situations.test_stop_closes_the_upstream,
     53: situations.test_lanes_do_not_touch_each_other,
-    54: situations.test_killed_in_the_middle,
-    56: situations.test_a_cold_load_is_no_error,
-    58: situations.test_proxies_of_the_environment,
+    54: situations.test_a_killed_process_leaves_an_interrupted_turn_with_its_text,
+    56: situations.test_a_cold_load_is_not_an_error,
+    58: situations.test_proxies_of_the_environment_are_for_other_hosts_only,
 }
 
 
@@ -188,7 +188,7 @@ def test_only_an_explicit_finish_is_ok(matrix: Matrix) -> None:
             assert result.fold.finish_reason
 
 
-def test_the_key_is_nowhere_but_in_its_header(matrix: Matrix) -> None:
+def test_the_key_is_sent_only_in_its_header(matrix: Matrix) -> None:
     asked = [request for request in matrix.upstream.requests if request.path != "/elsewhere"]
     assert len(asked) > len(CASES)
     assert all(request.headers["authorization"] == f"Bearer {CANARY}" for request in asked)
@@ -201,7 +201,7 @@ def test_the_key_is_nowhere_but_in_its_header(matrix: Matrix) -> None:
     assert not [request for request in matrix.upstream.requests if request.path == "/elsewhere"]
 
 
-def test_what_is_given_up_is_closed(matrix: Matrix) -> None:
+def test_a_stream_given_up_early_is_closed(matrix: Matrix) -> None:
     """Where reading stops before the server does, the server sees the connection close."""
     closed = {request.model for request in matrix.upstream.closed}
     expected = ("no-headers", "headers-only", "stall", "drip", "after-done", "endless-answer", "endless-reasoning")
@@ -214,7 +214,7 @@ def test_a_burst_has_no_rate(matrix: Matrix) -> None:
     assert row["ttft_ms"] is not None
 
 
-def test_the_second_request_on_a_dead_connection_is_sent_again_and_said(matrix: Matrix) -> None:
+def test_a_request_on_a_dead_connection_is_sent_again_and_flagged(matrix: Matrix) -> None:
     assert matrix.results["idle-connection-closed-sse"].fold.flags.keys() >= {"reconnected"}
     sent = [request for request in matrix.upstream.requests if request.model == "scenario-idle-connection-closed"]
     assert [request.nth for request in sent if not request.is_ollama] == [1, 2, 1]

@@ -121,7 +121,7 @@ def watched(turn: TurnLog, cuts: list[int]) -> Shown:
     return shown
 
 
-def test_the_first_frame_says_which_turn_it_is_and_later_ones_only_what_is_new() -> None:
+def test_the_first_frame_names_the_turn_and_later_ones_hold_only_what_is_new() -> None:
     turn = turn_of(*whole())
     view = TurnView(turn)
     view.apply(turn.entries[:3])
@@ -146,7 +146,7 @@ def test_an_untouched_turn_still_gets_a_first_frame() -> None:
     assert frame["lanes"] == {"a": {"phase": "connecting"}}
 
 
-def test_a_whole_attempt_ends_with_everything_known() -> None:
+def test_the_last_frame_of_an_attempt_completes_its_figures() -> None:
     lane = watched(turn_of(*whole()), []).lanes["a"]
     assert lane["phase"] == "done"
     assert lane["reasoning"] == "Let me think.\n"
@@ -173,13 +173,13 @@ def test_a_whole_attempt_ends_with_everything_known() -> None:
 
 
 @given(st.lists(st.integers(0, 10), max_size=8).map(sorted))
-def test_it_does_not_matter_when_frames_are_taken(cuts: list[int]) -> None:
+def test_frames_add_up_to_the_same_whenever_they_are_taken(cuts: list[int]) -> None:
     turn = turn_of(*whole())
     assert watched(turn, cuts).lanes == watched(turn, []).lanes
 
 
 @given(st.integers(1, 10))
-def test_a_page_that_comes_back_is_told_the_rest(after: int) -> None:
+def test_a_page_that_reconnects_gets_the_rest(after: int) -> None:
     turn = turn_of(*whole())
     shown = Shown()
     before = TurnView(turn)
@@ -194,7 +194,7 @@ def test_a_page_that_comes_back_is_told_the_rest(after: int) -> None:
     assert shown.take(frame).lanes == watched(turn, []).lanes
 
 
-def test_a_page_that_comes_back_to_a_silent_stream_is_told_nothing() -> None:
+def test_a_page_that_reconnects_to_a_silent_stream_gets_no_frame() -> None:
     turn = turn_of(*whole()[:7])
     view = TurnView(turn)
     view.resume(7)
@@ -209,7 +209,7 @@ def test_a_page_that_comes_back_to_a_silent_stream_is_told_nothing() -> None:
 
 
 @pytest.mark.parametrize("after", [0, 99, -1])
-def test_a_place_the_log_does_not_have_is_answered_with_everything(after: int) -> None:
+def test_an_invalid_resume_position_gets_everything(after: int) -> None:
     view = TurnView(turn_of(*whole()))
     view.resume(after)
     view.catch_up()
@@ -220,7 +220,7 @@ def test_a_place_the_log_does_not_have_is_answered_with_everything(after: int) -
 
 @settings(max_examples=30)
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=200), st.lists(st.integers(1, 7), min_size=1))
-def test_text_arrives_whole_however_it_was_cut(text: str, sizes: list[int]) -> None:
+def test_text_is_complete_however_it_was_cut(text: str, sizes: list[int]) -> None:
     pieces: list[str] = []
     rest = text
     while rest:
@@ -258,7 +258,9 @@ def test_a_relabel_moves_the_answer_into_the_reasoning() -> None:
     st.lists(st.integers(1, 9), min_size=1),
     st.booleans(),
 )
-def test_a_topics_place_is_where_the_page_shows_it(between: list[str], sizes: list[int], relabelled: bool) -> None:
+def test_the_position_of_a_topic_is_where_the_page_shows_it(
+    between: list[str], sizes: list[int], relabelled: bool
+) -> None:
     """The page counts UTF-16 units of what it shows, which is cleaned; whatever pieces it comes in."""
     labels = ["Let me begin 😀 here", "Wait, what is next", "Let me end it all"]
     text = "\r\n".join(f"{''.join(between)}\r\n{label}." for label in labels)
@@ -315,21 +317,21 @@ def test_a_new_attempt_replaces_the_one_before() -> None:
         ("interrupted", "closed while this was being written"),
     ],
 )
-def test_an_end_that_is_not_whole_is_told_even_without_a_failure(status: str, words: str) -> None:
+def test_an_incomplete_end_is_explained_even_without_a_failure(status: str, words: str) -> None:
     lane = watched(turn_of(opened(), at(1, Answer("ha")), at(2, End(status))), []).lanes["a"]
     assert words in lane["failure"]["message"]
     assert lane["failure"]["remedy"]
     assert lane["phase"] == status
 
 
-def test_a_stop_is_no_failure() -> None:
+def test_a_stop_is_not_a_failure() -> None:
     lane = watched(turn_of(opened(), at(1, Answer("ha")), at(2, End("stopped", "user"))), []).lanes["a"]
     assert lane["phase"] == "stopped"
     assert "failure" not in lane
     assert "ha" in lane["blocks"]
 
 
-def test_preparing_shows_how_far_it_is_and_goes_with_the_attempt() -> None:
+def test_preparing_shows_its_progress_until_the_attempt_begins() -> None:
     turn = turn_of(Entry("a", "", 5 * MS, Phase(PREPARING, "Fetching weights", 10, 98)))
     view, shown = TurnView(turn), Shown()
     view.catch_up()
@@ -341,7 +343,7 @@ def test_preparing_shows_how_far_it_is_and_goes_with_the_attempt() -> None:
     assert "preparing" not in shown.take(view.frame(7 * MS)).lanes["a"]
 
 
-def test_lanes_are_told_apart() -> None:
+def test_text_goes_to_its_own_lane() -> None:
     turn = turn_of(
         opened("x", "a"),
         opened("y", "b"),
@@ -388,7 +390,7 @@ def test_heavy_shows_its_trajectories_and_what_became_of_them() -> None:
     assert lane["metrics"]["output_tokens"] == 6  # of all children: hm, *one*, the whole
 
 
-def test_metrics_come_at_most_every_so_often_and_always_at_the_end() -> None:
+def test_metrics_are_rate_limited_but_always_sent_at_the_end() -> None:
     turn = turn_of(opened(), at(100, Reasoning("one")))
     view = TurnView(turn)
     view.catch_up()
@@ -411,7 +413,7 @@ def test_metrics_come_at_most_every_so_often_and_always_at_the_end() -> None:
     assert last["lanes"]["a"]["metrics"]["e2e_ms"] == 130
 
 
-def test_text_that_is_not_unicode_goes_out_all_the_same() -> None:
+def test_text_with_lone_surrogates_can_be_sent() -> None:
     turn = turn_of(opened(), at(1, Reasoning("\ud83d")), at(2, Answer("\udc00")), at(3, End("stopped")))
     turn.prompt = "half \ud83d"
     view = TurnView(turn)

@@ -94,7 +94,7 @@ def ask(port: int, path: str = "/", method: str = "GET", body: Any = None, **hea
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST:7860", "127.0.0.1:1", "kimi.example:443"])
-def test_known_names_are_answered(port: int, host: str) -> None:
+def test_known_host_names_are_answered(port: int, host: str) -> None:
     assert ask(port, Host=host).status == 200
 
 
@@ -117,7 +117,7 @@ def test_known_names_are_answered(port: int, host: str) -> None:
         "[127.0.0.1",
     ],
 )
-def test_other_names_are_refused_with_the_remedy(port: int, host: str) -> None:
+def test_other_host_names_are_refused_with_the_remedy(port: int, host: str) -> None:
     answer = ask(port, Host=host)
     assert answer.status == 400
     assert "KIMI_UI_HOSTS" in answer.body
@@ -152,7 +152,7 @@ def test_writes_from_elsewhere_are_refused(port: int, method: str, headers: dict
         assert ask(port, path, method, b"{}", **headers).status == 403
 
 
-def test_our_own_page_a_program_and_a_visit_are_let_in(port: int) -> None:
+def test_requests_of_our_page_of_programs_and_followed_links_are_allowed(port: int) -> None:
     own = {"Origin": f"http://127.0.0.1:{port}", "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}
     assert ask(port, "/x", "POST", b"{}", **own).status == 200
     assert ask(port, "/x", "POST", b"{}").status == 200
@@ -194,7 +194,7 @@ def test_routes_the_page_does_not_use_are_closed(port: int, path: str) -> None:
     assert not is_closed("/gradio_api/queue/join")
 
 
-def test_bodies_are_limited_whatever_they_announce(port: int) -> None:
+def test_bodies_are_limited_whatever_their_content_length(port: int) -> None:
     assert ask(port, "/x", "POST", b"x" * 1000).status == 200
     assert ask(port, "/x", "POST", b"x" * 1001).status == 413
     chunks = iter([b"x" * 600, b"x" * 600])
@@ -221,7 +221,7 @@ def test_every_response_carries_the_headers_and_no_cors(port: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["text/html", "image/svg+xml", "application/xhtml+xml; charset=utf-8"])
-def test_documents_that_are_not_the_page_have_no_rights(port: int, kind: str) -> None:
+def test_other_documents_are_sandboxed(port: int, kind: str) -> None:
     for path in ("/kimi/turns/1/export", "/gradio_api/file=/tmp/x.svg"):
         policy = ask(port, f"{path}?kind={quote(kind)}").headers["content-security-policy"]
         assert "default-src 'none'" in policy
@@ -230,7 +230,7 @@ def test_documents_that_are_not_the_page_have_no_rights(port: int, kind: str) ->
     assert "script-src" in ask(port, f"/?kind={quote(kind)}").headers["content-security-policy"]
 
 
-def test_event_streams_pass_as_they_come(port: int) -> None:
+def test_event_streams_are_not_buffered(port: int) -> None:
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
         connection.request("GET", "/kimi/turns/1/events")
         with connection.getresponse() as response:
@@ -271,7 +271,7 @@ def test_nothing_is_served_without_the_password(locked: tuple[int, Clock]) -> No
     assert 'type="password"' in ask(port, "/kimi/login").body
 
 
-def test_after_the_login_the_visit_goes_where_it_was_going(locked: tuple[int, Clock]) -> None:
+def test_the_login_leads_to_the_requested_page(locked: tuple[int, Clock]) -> None:
     port, _ = locked
     visit = ask(port, "/?turn=a%26b&x=1", Accept="text/html")
     form = ask(port, visit.headers["location"])
@@ -287,12 +287,12 @@ def test_after_the_login_the_visit_goes_where_it_was_going(locked: tuple[int, Cl
 @pytest.mark.parametrize(
     "path", ["//evil.example", "/\\evil.example", "https://evil.example", "x", "/a\r\nSet-Cookie: a=b", ""]
 )
-def test_the_login_leads_nowhere_else(locked: tuple[int, Clock], path: str) -> None:
+def test_the_login_never_leads_to_another_site(locked: tuple[int, Clock], path: str) -> None:
     port, _ = locked
     assert log_in(port, "open sesame", next=path).headers["location"] == "/"
 
 
-def test_a_link_on_another_site_is_followed_again_from_here(locked: tuple[int, Clock]) -> None:
+def test_a_link_on_another_site_is_reloaded_from_our_own_origin(locked: tuple[int, Clock]) -> None:
     port, _ = locked
     visit = {"Accept": "text/html", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
     again = ask(port, '/?turn=1"><script>', **visit)
@@ -320,7 +320,7 @@ def test_login_session_and_logout(locked: tuple[int, Clock]) -> None:
     assert ask(port, "/config", **again).status == 401
 
 
-def test_wrong_passwords_are_counted_and_even_the_right_one_must_then_wait(locked: tuple[int, Clock]) -> None:
+def test_after_too_many_wrong_passwords_even_the_right_one_must_wait(locked: tuple[int, Clock]) -> None:
     port, clock = locked
     for _ in range(MAX_TRIES):
         assert log_in(port, "guess").status == 401
@@ -340,13 +340,13 @@ def test_an_ipv6_network_counts_as_one_address() -> None:
     assert address("192.168.1.7") == "192.168.1.7"
 
 
-def test_a_program_gives_the_password_as_bearer(locked: tuple[int, Clock]) -> None:
+def test_a_program_sends_the_password_as_a_bearer_token(locked: tuple[int, Clock]) -> None:
     port, _ = locked
     assert ask(port, "/config", Authorization="Bearer open sesame").status == 200
     assert ask(port, "/config", Authorization="Bearer guess").status == 401
 
 
-def test_the_login_form_says_nothing_it_was_given(locked: tuple[int, Clock]) -> None:
+def test_the_login_form_does_not_repeat_its_input(locked: tuple[int, Clock]) -> None:
     port, _ = locked
     answer = log_in(port, "<img src=x onerror=alert(1)>")
     assert "onerror" not in answer.body
@@ -354,7 +354,7 @@ def test_the_login_form_says_nothing_it_was_given(locked: tuple[int, Clock]) -> 
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
-def test_nothing_in_the_environment_opens_gradio() -> None:
+def test_no_environment_variable_opens_gradio() -> None:
     """Whatever Gradio reads by way of its variables, now or in a version to come."""
     environment = dict.fromkeys(
         ("GRADIO_SHARE", "GRADIO_ALLOWED_PATHS", "GRADIO_SERVER_NAME", "GRADIO_ANALYTICS_ENABLED", "GRADIO_NEW"), "True"

@@ -90,7 +90,7 @@ def test_the_title_is_the_first_sentence_of_the_first_prompt_until_it_is_renamed
     assert list_conversations(log.reader, ME)[0].title == "Colours"
 
 
-def test_the_list_is_paged_newest_first_and_only_the_owners(log: Log) -> None:
+def test_the_list_is_paged_newest_first_and_holds_only_the_owners_conversations(log: Log) -> None:
     made = [log.keep(f"Number {i}.", started_at_utc=f"2026-11-21T12:00:{i // 3:02}.000+00:00") for i in range(12)]
     log.keep("Yours.", owner=YOU)
     log.keep("A benchmark.", kind="bench")
@@ -122,7 +122,7 @@ def test_words_are_found_in_prompts_answers_reasoning_and_titles(log: Log) -> No
     assert (marked(match), match.title, match.turn_id, match.label) == ("It blinks [twice].", "Sea", one.turn_id, "A")
 
 
-def test_the_newest_place_stands_for_a_conversation(log: Log) -> None:
+def test_a_conversation_is_listed_by_its_newest_match(log: Log) -> None:
     first = log.keep("apple", "an apple a day")
     log.keep("pear", "no apple here", conversation_id=first.conversation_id, seq=1)
     other = log.keep("cherry and apple")
@@ -135,7 +135,7 @@ def test_the_newest_place_stands_for_a_conversation(log: Log) -> None:
     assert len(search(log.reader, ME, "apple", limit=1)) == 1
 
 
-def test_accents_and_writing_without_spaces(log: Log) -> None:
+def test_search_with_accents_and_in_scripts_without_spaces(log: Log) -> None:
     log.keep("Un café s'il vous plaît", owner=ME)
     log.keep("x", "我喜欢喝绿茶，也喜欢咖啡。", owner=ME)
     assert [match.part for match in search(log.reader, ME, "cafe")] == ["prompt"]
@@ -144,14 +144,14 @@ def test_accents_and_writing_without_spaces(log: Log) -> None:
     assert search(log.reader, ME, "绿茶 100%_\\") == []
 
 
-def test_nobody_finds_what_is_not_theirs(log: Log) -> None:
+def test_search_finds_only_ones_own_conversations(log: Log) -> None:
     log.keep("my secret plan", "the secret answer")
     for text in ("secret", "my secret plan", "秘密", "answer"):
         assert found(log, text, YOU) == []
         assert found(log, text, "") == []
 
 
-def test_what_blind_lanes_wrote_is_found_after_the_vote_only(log: Log) -> None:
+def test_text_of_blind_lanes_is_found_only_after_the_vote(log: Log) -> None:
     blind = log.keep("who was it", "it was the gardener", "the butler thought", slots=("a",))
     assert [found(log, text) for text in ("gardener", "butler", "园丁")] == [[], [], []]
     assert found(log, "was it")[0][0] == "title"
@@ -169,7 +169,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_whatever_is_typed_is_text(log: Log, text: str) -> None:
+def test_hostile_queries_are_searched_as_text(log: Log, text: str) -> None:
     log.keep("a b and a script: alert")
     log.keep("yours a b", owner=YOU)
     assert {match.title for match in search(log.reader, ME, text)} <= {"a b and a script: alert"}
@@ -178,7 +178,7 @@ def test_whatever_is_typed_is_text(log: Log, text: str) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(st.text(max_size=40) | st.text(alphabet="\"*()^:-+{} aANDORNET%_\\'绿", max_size=40))
-def test_nothing_typed_ever_raises(log: Log, text: str) -> None:
+def test_no_query_raises_an_error(log: Log, text: str) -> None:
     search(log.reader, ME, text)
 
 
@@ -201,7 +201,7 @@ def test_the_snippet_marks_what_was_found(log: Log, answer: str, typed: str, sni
     assert marked(match) == snippet
 
 
-def test_a_short_beginning_is_a_whole_word(log: Log) -> None:
+def test_a_short_query_matches_whole_words_only(log: Log) -> None:
     one = log.keep("It is a cat", "concatenate")
     log.writer.rename_conversation(one.conversation_id, ME, "t").result()
     assert [match.part for match in search(log.reader, ME, "ca")] == []
@@ -239,7 +239,7 @@ def test_bytes_are_overwritten_while_the_app_runs_and_others_read(log: Log) -> N
     assert len(list_conversations(log.reader, ME)) == 1
 
 
-def test_overwriting_is_finished_by_the_next_start(log: Log) -> None:
+def test_an_interrupted_overwriting_is_finished_at_the_next_start(log: Log) -> None:
     word = "narwhalcanary"
     gone = log.keep(f"A {word}", f"{word} " * 500)
     log.writer.close()
@@ -297,7 +297,7 @@ def prompts(log: Log, conversation_id: str) -> list[str]:
     return [turn.prompt for turn in log.reader.conversation(conversation_id)]
 
 
-def test_turns_that_forks_share_outlive_the_conversation_they_came_from(log: Log) -> None:
+def test_turns_shared_with_a_fork_outlive_their_conversation(log: Log) -> None:
     root = log.keep("r0", "a0")
     for seq in (1, 2):
         log.keep(f"r{seq}", f"a{seq}", conversation_id=root.conversation_id, seq=seq)
@@ -320,7 +320,7 @@ def test_turns_that_forks_share_outlive_the_conversation_they_came_from(log: Log
     assert [rows for name, rows in log.rows().items() if name in ("turns", "attempts", "events") and rows] == []
 
 
-def test_a_copy_for_one_owner_holds_no_word_of_another(log: Log, tmp_path: Path) -> None:
+def test_a_copy_for_one_owner_holds_no_text_of_another(log: Log, tmp_path: Path) -> None:
     log.keep("Mine", "walnutcanary")
     log.keep("Yours", "peanutcanary " * 50, owner=YOU)
     copies = tmp_path / "copies"

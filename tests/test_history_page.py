@@ -49,7 +49,7 @@ def menu(page: Page, title: str, action: str) -> None:
     item(page, title).get_by_role("button", name=action, exact=True).click()
 
 
-def test_conversations_stand_newest_first_and_open_where_they_were(page: Page) -> None:
+def test_conversations_are_listed_newest_first_and_open_where_they_were_left(page: Page) -> None:
     expect(page.locator(".history-note")).to_have_text("Your conversations appear here.")
     first = begin(page, "About apples")
     begin(page, "About pears")
@@ -71,7 +71,7 @@ def test_conversations_stand_newest_first_and_open_where_they_were(page: Page) -
     expect(items(page)).to_have_count(2)
 
 
-def test_a_running_conversation_is_there_at_once(site: ChatSite, page: Page) -> None:
+def test_a_running_conversation_is_listed_at_once(site: ChatSite, page: Page) -> None:
     site.say(endless(), endless())
     send(page, "Takes long")
     expect(item(page, "Takes long")).to_have_attribute("data-running", "")
@@ -101,7 +101,7 @@ def test_search_marks_what_was_found_and_opens_it(site: ChatSite, page: Page) ->
     expect(items(page)).to_have_count(2)
 
 
-def test_keys_go_through_the_list(page: Page) -> None:
+def test_the_list_can_be_used_by_keyboard(page: Page) -> None:
     begin(page, "Alpha")
     begin(page, "Beta")
     page.locator(".history-search").focus()
@@ -146,7 +146,7 @@ def test_rename_in_place(visitor: Visitor, page: Page) -> None:
     expect(items(page).locator(".history-title")).to_have_text(["Old name"])  # told by the other tab
 
 
-def test_delete_asks_first_and_is_for_good(site: ChatSite, page: Page) -> None:
+def test_deleting_asks_first_and_cannot_be_undone(site: ChatSite, page: Page) -> None:
     begin(page, "To be kept")
     gone = begin(page, "To be deleted")
     menu(page, "To be deleted", "Delete")
@@ -173,7 +173,7 @@ def test_delete_asks_first_and_is_for_good(site: ChatSite, page: Page) -> None:
     assert looked_for == []
 
 
-def test_deleting_what_still_runs_stops_it(site: ChatSite, page: Page) -> None:
+def test_deleting_a_running_conversation_stops_it(site: ChatSite, page: Page) -> None:
     site.say(endless(), endless())
     send(page, "Runs and runs")
     wait_phase(page, "kimi", "thinking")
@@ -187,7 +187,7 @@ def test_deleting_what_still_runs_stops_it(site: ChatSite, page: Page) -> None:
     assert site.reader.conversation(conversation) == []
 
 
-def test_the_sidebar_folds_and_remembers(visitor: Visitor, page: Page) -> None:
+def test_folding_the_sidebar_is_remembered(visitor: Visitor, page: Page) -> None:
     panel, toggle = page.locator(".history"), page.locator(".history-toggle")
     expect(panel).to_be_visible()
     wide = page.locator("#chat-main").bounding_box()
@@ -356,7 +356,7 @@ def test_an_earlier_turn_is_drawn_when_it_comes_near(site: ChatSite, page: Page)
     expect(page.locator("[data-lane]")).to_have_count(3)  # the current turn's alone
 
 
-def test_the_conversation_asked_for_last_is_shown(site: ChatSite, page: Page) -> None:
+def test_the_conversation_opened_last_is_shown(site: ChatSite, page: Page) -> None:
     first, second = (begin(page, prompt) for prompt in ("First", "Second"))
     begin(page, "Third")
     held: list[Route] = []
@@ -373,7 +373,7 @@ def test_the_conversation_asked_for_last_is_shown(site: ChatSite, page: Page) ->
     assert site.turns.get(ask(page, "And then?")).conversation_id == second
 
 
-def test_a_conversation_opened_while_a_prompt_is_on_its_way_stays(site: ChatSite, page: Page) -> None:
+def test_a_conversation_opened_while_a_prompt_is_being_sent_stays_open(site: ChatSite, page: Page) -> None:
     first = begin(page, "First")
     begin(page, "Second")
     held: list[Route] = []
@@ -390,7 +390,7 @@ def test_a_conversation_opened_while_a_prompt_is_on_its_way_stays(site: ChatSite
 
 
 @pytest.mark.parametrize("late", ["**/kimi/state?*", "**/kimi/conversations"])
-def test_a_prompt_sent_before_the_page_is_whole_is_shown(visitor: Visitor, site: ChatSite, late: str) -> None:
+def test_a_prompt_sent_while_the_page_still_loads_is_shown(visitor: Visitor, site: ChatSite, late: str) -> None:
     page, held = visitor.tab(), list[Route]()
     page.route(late, lambda route: route.continue_() if held else held.append(route))
     page.goto(site.url)
@@ -420,7 +420,7 @@ def test_an_earlier_turn_that_could_not_be_fetched_says_so_and_is_fetched_again(
     visitor.problems.clear()
 
 
-def test_a_blind_turn_tells_nothing_by_its_replay_or_its_export(site: ChatSite, page: Page) -> None:
+def test_replay_and_export_do_not_reveal_a_blind_turn(site: ChatSite, page: Page) -> None:
     owner = site.turns.get(ask(page, "Who am I?")).owner
     turn = site.engine.send("Blind", owner=owner, blind=True)
     until(lambda: turn.closed)
@@ -445,7 +445,7 @@ def test_another_site_can_neither_rename_nor_delete(visitor: Visitor, site: Chat
     assert len(site.reader.conversation(mine)) == 1
 
 
-def test_hostile_titles_prompts_and_texts_do_nothing_in_the_list(site: ChatSite, visitor: Visitor, page: Page) -> None:
+def test_hostile_titles_prompts_and_texts_are_inert_in_the_list(site: ChatSite, visitor: Visitor, page: Page) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     title = "<img src=x onerror=window.ran=1>${window.ran=1}</span><script>window.ran=1</script>"
@@ -468,7 +468,7 @@ def test_hostile_titles_prompts_and_texts_do_nothing_in_the_list(site: ChatSite,
     assert [url for url in asked if not url.startswith(site.url)] == []
 
 
-def test_many_conversations_come_in_pages(site: ChatSite, page: Page) -> None:
+def test_many_conversations_are_loaded_in_pages(site: ChatSite, page: Page) -> None:
     owner = owner_of_page(site, page)
     for number in range(45):
         site.engine.send(f"Conversation {number}", owner=owner, lanes=["qwen"])

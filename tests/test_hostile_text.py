@@ -217,7 +217,7 @@ def assert_harmless_anywhere(page: Page, watched: Watched, heard: list[str]) -> 
     assert watched.strangers() == []
 
 
-def test_what_is_kept_is_harmless_wherever_it_is_shown_again(
+def test_stored_text_is_harmless_wherever_it_is_shown_again(
     site: ChatSite, watched: Watched, evil: tuple[str, list[str]], tmp_path: Path
 ) -> None:
     """Title, history, search, the diff of two answers, a replay, the other tabs, and the exported page."""

@@ -25,7 +25,7 @@ def kimi(**fields: Any) -> ScriptedProvider:
     return ScriptedProvider(spec, [thinker("r", "a")])
 
 
-def test_another_model_takes_price_and_vocabulary_with_it() -> None:
+def test_choosing_another_model_removes_price_and_vocabulary() -> None:
     spec = LaneSpec("q", "Q", "openai", model="a", price=PRICE, tokenizer="/own.model")
     assert spec.asking("") is spec
     assert spec.asking("a") is spec
@@ -36,7 +36,7 @@ def test_another_model_takes_price_and_vocabulary_with_it() -> None:
     assert embedded.asking("b") is embedded
 
 
-def test_a_chosen_model_is_asked_logged_and_asked_again() -> None:
+def test_a_chosen_model_is_requested_logged_and_kept_by_a_retry() -> None:
     a, b = kimi(), ScriptedProvider(LaneSpec("b", "B", "openai", model="m"), [thinker()])
     with started(ScriptedRoster(a, b)) as run:
         engine = run.engine
@@ -55,7 +55,7 @@ def test_a_chosen_model_is_asked_logged_and_asked_again() -> None:
         assert a.requests[1] == a.requests[0]
 
 
-def test_reasoning_goes_back_only_where_the_person_says_so() -> None:
+def test_reasoning_is_sent_back_only_where_the_person_chose_it() -> None:
     a, b = kimi(), ScriptedProvider(LaneSpec("b", "B", "openai", model="m", send_reasoning=True), [thinker("r", "a")])
     with started(ScriptedRoster(a, b)) as run:
         engine = run.engine
@@ -72,7 +72,7 @@ def test_reasoning_goes_back_only_where_the_person_says_so() -> None:
         assert run.turns.history(first.conversation_id, "b", 1) == [(0, "q1", "a", "r")]
 
 
-def test_heavys_trajectories_and_aggregator_ask_the_chosen_model() -> None:
+def test_heavys_trajectories_and_aggregator_use_the_chosen_model() -> None:
     answers = iter(["one", "two", "both"])
     inner = ScriptedProvider(LaneSpec("kimi", "Kimi", "openai", model="k2"), [lambda _: thinker("", next(answers))])
     heavy = HeavyProvider(HeavyLane("heavy", "Heavy", "heavy", of="kimi", width=2, quorum=2), inner)

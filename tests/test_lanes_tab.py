@@ -88,7 +88,7 @@ def test_each_lane_is_tested_and_says_what_it_is(open_tab: OpenTab, lanes_file: 
         assert "canary" not in page.evaluate("fetch('/kimi/lanes').then((r) => r.text())")
 
 
-def test_a_model_of_the_provider_s_list_gives_the_lanes_file_that_uses_it(open_tab: OpenTab, lanes_file: Path) -> None:
+def test_choosing_a_model_of_the_provider_shows_a_lanes_file_that_uses_it(open_tab: OpenTab, lanes_file: Path) -> None:
     with open_tab({"TEST_KEY": "x"}, lanes=str(lanes_file)) as (page, _):
         good = row(page, "good")
         expect(good).to_have_attribute("data-ok", "true")
@@ -104,7 +104,9 @@ def test_a_model_of_the_provider_s_list_gives_the_lanes_file_that_uses_it(open_t
         assert lanes[0]["api_key_env"] == "TEST_KEY"
 
 
-def test_changes_of_the_lanes_file_and_its_mistakes_show_without_restart(open_tab: OpenTab, lanes_file: Path) -> None:
+def test_changes_and_mistakes_of_the_lanes_file_are_shown_without_a_restart(
+    open_tab: OpenTab, lanes_file: Path
+) -> None:
     with open_tab({"TEST_KEY": "x"}, lanes=str(lanes_file)) as (page, _):
         expect(row(page, "bad")).to_be_visible()
         lanes_file.write_text(lanes_file.read_text().replace('"bad"', '"other"'))
@@ -135,7 +137,7 @@ def test_stand_ins_say_what_to_set_and_a_missing_model_is_pulled(
         assert made.specs[2].provider == "ollama"
 
 
-def test_the_present_lanes_can_be_copied_as_a_lanes_file(open_tab: OpenTab) -> None:
+def test_the_current_lanes_can_be_copied_as_a_lanes_file(open_tab: OpenTab) -> None:
     with open_tab({"OLLAMA_HOST": "127.0.0.1:9", "CHUTES_API_KEY": "canary-key"}) as (page, _):
         page.locator("summary", has_text="Lanes of your own").press("Enter")  # what is found above may move it
         shown = page.locator(".lt-section pre")
@@ -146,7 +148,7 @@ def test_the_present_lanes_can_be_copied_as_a_lanes_file(open_tab: OpenTab) -> N
 
 
 @pytest.mark.parametrize("size", [(1600, 900), (1024, 768), (390, 844)], ids=str)
-def test_nothing_sticks_out_at_any_width(open_tab: OpenTab, lanes_file: Path, size: tuple[int, int]) -> None:
+def test_nothing_overflows_at_any_width(open_tab: OpenTab, lanes_file: Path, size: tuple[int, int]) -> None:
     with open_tab({"TEST_KEY": "x"}, lanes=str(lanes_file)) as (page, _):
         page.set_viewport_size({"width": size[0], "height": size[1]})
         expect(row(page, "bad")).to_have_attribute("data-ok", "false")
@@ -157,7 +159,7 @@ def test_nothing_sticks_out_at_any_width(open_tab: OpenTab, lanes_file: Path, si
         assert wide == []
 
 
-def test_no_unknown_lane_is_checked(open_tab: OpenTab, lanes_file: Path) -> None:
+def test_checking_an_unknown_lane_is_refused(open_tab: OpenTab, lanes_file: Path) -> None:
     with open_tab({}, lanes=str(lanes_file)) as (page, _):
         assert page.request.post(f"{page.url}kimi/lanes/nope/check").status == 404
         assert page.request.get(f"{page.url}kimi/lanes/good/check").status in (404, 405)

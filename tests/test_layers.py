@@ -146,7 +146,7 @@ def test_imports_go_down_only() -> None:
 
 
 @pytest.mark.parametrize("library", CONFINED)
-def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
+def test_each_library_is_imported_only_where_it_belongs(library: str) -> None:
     places = [found for found in all_imports() if found.module.split(".")[0] == library]
     wrong = [
         f"{found.path}:{found.line}"
@@ -158,7 +158,7 @@ def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
     assert not wrong, wrong
 
 
-def test_sql_is_of_the_kind_that_postgresql_shares() -> None:
+def test_shared_sql_uses_nothing_that_only_sqlite_has() -> None:
     """Outside ``log/sqlite``, whose statements a second store would have in its own words."""
     files = [*(PACKAGE / "stats").glob("*.py"), *(PACKAGE / "log").glob("*.py"), *(PACKAGE / "log").glob("*.sql")]
     wrong = []
@@ -180,7 +180,7 @@ def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
-def test_core_has_no_clock_no_io_and_only_the_libraries_it_is_about() -> None:
+def test_core_uses_no_clock_no_io_and_only_its_own_libraries() -> None:
     installed_by_us = {name.replace("-", "_").lower() for name in requirement_names("requirements.txt")}
     wrong = []
     for found in all_imports():
@@ -214,7 +214,7 @@ FORBIDDEN = {
 
 
 @pytest.mark.parametrize("what", FORBIDDEN)
-def test_no_tracked_file_contains(what: str) -> None:
+def test_no_tracked_file_contains_forbidden_text(what: str) -> None:
     pattern = re.compile(FORBIDDEN[what])
     found = [
         f"{name}: {match.group()}"
@@ -224,7 +224,7 @@ def test_no_tracked_file_contains(what: str) -> None:
     assert not found, found
 
 
-def test_nothing_that_a_package_manager_installs_is_tracked() -> None:
+def test_no_installed_package_is_tracked() -> None:
     """Installed packages are third-party code: ``git rm -r --cached`` them, keep the list of their versions."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
     installed = [
@@ -269,14 +269,14 @@ def test_each_requirement_is_pinned_and_says_what_it_is_for(file: str) -> None:
     assert not wrong, wrong
 
 
-def test_no_file_grows_past_the_alarm() -> None:
+def test_no_file_is_longer_than_600_lines() -> None:
     """One story a file is for review to judge; this only notices the file that nobody looked at."""
     sources = [*package_files(), *(ROOT / "assets").rglob("*.js"), *(ROOT / "assets").rglob("*.css")]
     long = {str(path.relative_to(ROOT)): n for path in sources if (n := path.read_text().count("\n")) >= ALARM_LINES}
     assert not long, long
 
 
-def test_every_module_says_what_it_is() -> None:
+def test_every_module_has_a_docstring() -> None:
     silent = [
         str(path.relative_to(ROOT))
         for path in package_files()

@@ -53,7 +53,7 @@ def rows(path: Path, query: str, *values: object) -> list[sqlite3.Row]:
         return db.execute(query, values).fetchall()
 
 
-def test_a_turn_is_read_back_as_it_was(tmp_path: Path) -> None:
+def test_a_turn_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "log.sqlite3"
     who = attempt(
         sent_ms=12, params={"temperature": 1.0}, price=(0.6, None, 2.5, "2026-07-01"), stand_in_for="k2", input_chars=9
@@ -93,7 +93,7 @@ def test_the_row_of_an_ended_attempt_holds_everything(tmp_path: Path) -> None:
     assert (row["local_source"], row["local_exact"], row["app_version"]) == ("tokenizer", 0, __version__)
 
 
-def test_half_a_surrogate_pair_becomes_a_replacement_character_and_two_halves_meet(tmp_path: Path) -> None:
+def test_lone_surrogates_are_replaced_and_two_halves_are_joined(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     log = turn((attempt(), ended([(1, Answer("a\ud83d")), (2, Answer("\ude00b \udc00"))])), prompt="p\ud800")
     with writing(path) as writer:
@@ -102,7 +102,7 @@ def test_half_a_surrogate_pair_becomes_a_replacement_character_and_two_halves_me
     assert (row["answer"], row["prompt"]) == ("a😀b \ufffd", "p\ufffd")
 
 
-def test_rows_are_there_and_open_before_the_futures_resolve(tmp_path: Path) -> None:
+def test_rows_are_stored_as_open_before_the_futures_resolve(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     log = turn(closed=False)
     who = attempt(attempt_no=2, sent_ms=40)
@@ -134,7 +134,7 @@ def test_text_is_stored_while_it_streams_and_a_turn_in_flight_can_be_read(tmp_pa
     assert LogReader(path).turn(whole.turn_id) == whole
 
 
-def test_a_try_that_was_announced_and_never_came_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_lane_whose_announced_retry_never_began_has_ended(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     failed: list[Timed] = [(5.0, Failure("rate_limit", "Too many requests.")), (6.0, End("error", retry_in_s=4.0))]
     again = attempt(attempt_no=2, sent_ms=4006)
@@ -167,7 +167,7 @@ def test_an_attempt_that_ends_is_complete_in_the_log_without_waiting_for_a_check
         assert [tuple(row) for row in found] == [("a", "ok")]
 
 
-def test_entries_of_many_attempts_come_back_in_the_order_of_time(tmp_path: Path) -> None:
+def test_entries_of_many_attempts_are_read_back_in_time_order(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     parent = attempt("h", role="heavy")
     children = [
@@ -219,7 +219,7 @@ def test_the_engine_and_the_log_together(tmp_path: Path) -> None:
     assert reader.turns("you") == []
 
 
-def test_history_takes_the_last_ended_try_that_has_an_answer(tmp_path: Path) -> None:
+def test_history_uses_the_last_ended_attempt_that_has_an_answer(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     child = attempt("a", role="trajectory", parent_id=None)
     first = turn(
@@ -249,7 +249,7 @@ def test_history_takes_the_last_ended_try_that_has_an_answer(tmp_path: Path) -> 
     assert reader.history("nothing", "a") == []
 
 
-def test_turns_are_paged_by_key(tmp_path: Path) -> None:
+def test_paging_by_cursor_returns_each_turn_once(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     logs = [turn(owner="me", started_at_utc=f"2026-11-21T12:00:{i // 2:02}") for i in range(9)]
     with writing(path) as writer:
@@ -274,7 +274,7 @@ def test_metrics_by_id_keep_the_order_of_the_ids(tmp_path: Path) -> None:
     assert [row["attempt_id"] for row in reader.attempt_metrics([*ids, "nothing", ids[0]])] == ids
 
 
-def test_a_turns_metrics_are_of_the_last_try_and_cost_all_of_them(tmp_path: Path) -> None:
+def test_turn_metrics_describe_the_last_attempt_and_the_cost_of_all(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     price = (0.0, None, 1e6, "2026")
     usage = Usage(input_tokens=1, output_tokens=7)
@@ -289,7 +289,7 @@ def test_a_turns_metrics_are_of_the_last_try_and_cost_all_of_them(tmp_path: Path
     assert (row["user_latency_ms"], row["user_ttfo_ms"], row["e2e_ms"]) == (3021, 3010, 10)
 
 
-def test_how_a_heavy_run_spent_its_time(tmp_path: Path) -> None:
+def test_heavy_metrics_say_how_an_attempt_spent_its_time(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     parent = attempt("h", role="heavy")
     runs = [
@@ -313,7 +313,7 @@ def test_how_a_heavy_run_spent_its_time(tmp_path: Path) -> None:
     assert (lane["k_ok"], lane["k_total"]) == (3, 4)
 
 
-def test_where_there_is_no_log_there_is_nothing_to_read(tmp_path: Path) -> None:
+def test_reading_a_missing_log_finds_nothing(tmp_path: Path) -> None:
     reader = LogReader(tmp_path / "none.sqlite3")
     assert (reader.turns(), reader.history("c", "a"), reader.attempt_metrics(["x"])) == ([], [], [])
     assert reader.turn("x") is None
@@ -327,7 +327,7 @@ def test_a_reader_cannot_write(tmp_path: Path) -> None:
         LogReader(path).rows("DELETE FROM turns")
 
 
-def test_a_copy_is_one_whole_file_made_while_the_log_is_in_use(tmp_path: Path) -> None:
+def test_a_log_in_use_can_be_copied_to_one_complete_file(tmp_path: Path) -> None:
     path, target = tmp_path / "log.sqlite3", tmp_path / "copy.sqlite3"
     log = turn((attempt(), ended(EVERYTHING)))
     with writing(path) as writer:
@@ -346,7 +346,7 @@ def test_the_log_is_private_to_its_user(tmp_path: Path) -> None:
         assert set(found.values()) == {0o600}
 
 
-def test_a_users_own_views_stay(tmp_path: Path) -> None:
+def test_a_users_own_views_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     with writing(path):
         pass
@@ -360,7 +360,7 @@ def test_a_users_own_views_stay(tmp_path: Path) -> None:
     assert rows(path, "SELECT * FROM turn_metrics") == [], "a view that is missing or old is made anew"
 
 
-def test_a_row_that_can_never_be_written_is_kept_apart(tmp_path: Path) -> None:
+def test_a_row_the_database_refuses_is_kept_in_a_separate_file(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     good = turn()
     with writing(path) as writer:
@@ -374,7 +374,7 @@ def test_a_row_that_can_never_be_written_is_kept_apart(tmp_path: Path) -> None:
     assert b'"base64":"eA=="' in (tmp_path / "log.sqlite3.rejected.jsonl").read_bytes()
 
 
-def test_a_closed_log_takes_nothing_more(tmp_path: Path) -> None:
+def test_a_closed_log_refuses_new_rows(tmp_path: Path) -> None:
     with writing(tmp_path / "log.sqlite3") as writer:
         pass
     writer.close()

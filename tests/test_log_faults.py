@@ -130,7 +130,7 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(tmp_path: Path) -> No
         assert len(numbers) >= acknowledged[turn_id]
 
 
-def test_a_second_live_process_is_not_swept(tmp_path: Path) -> None:
+def test_turns_of_another_live_process_are_not_marked_interrupted(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     with child(path, "until", "stored") as process:
         said(process, "reached")
@@ -145,7 +145,7 @@ def test_a_second_live_process_is_not_swept(tmp_path: Path) -> None:
     check(path)
 
 
-def test_a_link_to_a_log_is_that_log(tmp_path: Path) -> None:
+def test_a_link_to_a_log_opens_that_log(tmp_path: Path) -> None:
     path, link = tmp_path / "log.sqlite3", tmp_path / "elsewhere" / "link.sqlite3"
     link.parent.mkdir()
     link.symlink_to(path)
@@ -187,7 +187,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_locked_database_stops_nothing_and_gets_everything_later(tmp_path: Path) -> None:
+def test_rows_for_a_locked_database_are_written_later(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     logs = [turn((attempt(), ended(tokens(5, start_ms=1, gap_ms=1)))) for _ in range(3)]
     with writing(path) as writer:
@@ -206,7 +206,7 @@ def test_a_locked_database_stops_nothing_and_gets_everything_later(tmp_path: Pat
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_could_not_be_written_is_written_at_the_next_start(tmp_path: Path) -> None:
+def test_unwritten_rows_are_written_at_the_next_start(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     log = turn((attempt(), ended(tokens(5, start_ms=1, gap_ms=1))))
     with writing(path) as writer, locked(path):
@@ -221,7 +221,9 @@ def test_what_could_not_be_written_is_written_at_the_next_start(tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("impatient")
-def test_with_no_place_to_spill_it_is_kept_in_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unwritten_rows_that_cannot_be_spilled_are_kept_in_memory(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "log.sqlite3"
     log = turn((attempt(), ended(tokens(5, start_ms=1, gap_ms=1))))
     with writing(path) as writer:
@@ -252,7 +254,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["header", "garbage", "truncated", "pages"])
-def test_a_damaged_database_is_set_aside_and_a_new_one_begun(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_database_is_set_aside_and_a_new_one_created(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "log.sqlite3"
     with writing(path) as writer:
         store(writer, *(turn((attempt(), ended(tokens(50, start_ms=1, gap_ms=1)))) for _ in range(20)))
@@ -288,7 +290,7 @@ def mark_newer(path: Path) -> None:
         db.commit()
 
 
-def test_a_log_of_a_newer_version_is_kept_and_a_new_one_begun(tmp_path: Path) -> None:
+def test_a_log_of_a_newer_version_is_set_aside_and_a_new_one_created(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     with writing(path) as writer:
         store(writer, turn())
@@ -312,7 +314,7 @@ def test_a_log_that_another_process_uses_is_never_set_aside(tmp_path: Path) -> N
         assert len(LogReader(path).turns()) == 1
 
 
-def test_a_spill_file_cut_in_the_middle_of_a_line_gives_its_whole_lines(tmp_path: Path) -> None:
+def test_a_truncated_spill_file_yields_its_complete_lines(tmp_path: Path) -> None:
     log = turn()
     spill = tmp_path / "log.sqlite3.0123456789abcdef.spill.jsonl"
     append_ops(spill, [conversation_op(log), turn_op(log), Op("events", {"payload": b"\x00\xff"})])
@@ -323,7 +325,7 @@ def test_a_spill_file_cut_in_the_middle_of_a_line_gives_its_whole_lines(tmp_path
     assert [head.turn_id for head in LogReader(tmp_path / "log.sqlite3").turns()] == [log.turn_id]
 
 
-def test_ops_survive_the_spill_file_bit_by_bit(tmp_path: Path) -> None:
+def test_ops_are_read_back_from_the_spill_file_unchanged(tmp_path: Path) -> None:
     ops = [
         Op("events", {"payload": bytes(range(256)), "seq": 3}),
         Op("update attempts", {"attempt_id": "é", "x": None}),
@@ -333,7 +335,7 @@ def test_ops_survive_the_spill_file_bit_by_bit(tmp_path: Path) -> None:
     assert list(read_ops(tmp_path / "spill")) == ops
 
 
-def test_a_spill_that_fails_in_the_middle_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_spill_leaves_no_partial_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spill, write = tmp_path / "spill", os.write
     first, second = Op("turns", {"a": 1}), Op("turns", {"b": 2})
     append_ops(spill, [first])
@@ -351,7 +353,7 @@ def test_a_spill_that_fails_in_the_middle_leaves_no_half_line(tmp_path: Path, mo
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_writer_that_dies_leaves_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_waits_forever_for_a_writer_that_died(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = LogWriter(tmp_path / "log.sqlite3")
     writer.start()
     reached, go = threading.Event(), threading.Event()
@@ -381,7 +383,7 @@ def test_a_spill_file_cannot_smuggle_sql() -> None:
             _ = op.sql
 
 
-def test_a_damaged_segment_costs_only_what_follows_it_in_its_segment(tmp_path: Path) -> None:
+def test_damage_in_one_segment_loses_only_the_rest_of_that_segment(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     log = turn((attempt(), ended(tokens(5, start_ms=1, gap_ms=1))))
     with writing(path) as writer:

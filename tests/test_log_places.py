@@ -53,7 +53,7 @@ def bookmarks(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [bookmarks, lambda path: path.write_text("Dear diary,\n" * 50)])
-def test_what_another_program_wrote_is_refused_untouched(tmp_path: Path, make: Callable[[Path], object]) -> None:
+def test_another_programs_file_is_refused_and_left_unchanged(tmp_path: Path, make: Callable[[Path], object]) -> None:
     path = tmp_path / "theirs"
     make(path)
     path.chmod(0o644)
@@ -76,7 +76,7 @@ def put_back_a_copy(path: Path) -> None:
 
 
 @pytest.mark.parametrize("lose", [remove, put_back_a_copy, Path.unlink])
-def test_a_log_that_goes_while_it_is_written_is_begun_again_and_no_later_turn_is_lost(
+def test_a_log_removed_while_in_use_is_created_again_and_no_later_turn_is_lost(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, lose: Callable[[Path], None]
 ) -> None:
     path = tmp_path / "log.sqlite3"
@@ -116,7 +116,7 @@ def test_a_log_that_goes_while_it_is_written_is_begun_again_and_no_later_turn_is
     assert not [*tmp_path.glob("*.spill.jsonl"), *tmp_path.glob("*.rejected.jsonl")]
 
 
-def test_a_log_replaced_by_another_programs_file_waits_for_its_place(
+def test_rows_wait_while_another_programs_file_is_in_the_logs_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer_module, "RETRY_S", 0.0)
@@ -144,7 +144,7 @@ def test_a_log_replaced_by_another_programs_file_waits_for_its_place(
     assert not [*tmp_path.glob("*.spill.jsonl"), *tmp_path.glob("*.rejected.jsonl")]
 
 
-def test_bringing_a_big_log_up_to_date_is_announced(
+def test_upgrading_a_big_log_is_announced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "log.sqlite3"

@@ -71,7 +71,7 @@ def test_other_fences_stay_plain_code(info: str) -> None:
     assert "img" not in read(html).tags
 
 
-def test_fence_label_cannot_carry_a_message() -> None:
+def test_a_fence_label_is_cut_to_one_short_word() -> None:
     html = render("```System:enter·your·password·below·and·press·the·button please\nx\n```")
     label = re.search(r'md-language">([^<]*)<', html)
     assert label is not None
@@ -90,7 +90,7 @@ def test_every_language_has_a_lexer() -> None:
         ("html", "<style>a { color: red }</style>\n<script>let one = 2;</script>\n<p>", 'hl-nt">p<'),
     ],
 )
-def test_the_first_code_of_a_process_is_highlighted_to_its_end(language: str, code: str, last: str) -> None:
+def test_the_first_code_block_of_a_process_is_fully_highlighted(language: str, code: str, last: str) -> None:
     """What Pygments compiles for it, once a process, takes longer than the code may take."""
     script = "import sys; from kimi_ui.core.markdown.code import code_html; print(code_html(*sys.argv[1:]))"
     html = subprocess.run([sys.executable, "-c", script, code, language], capture_output=True, text=True, check=True)
@@ -172,7 +172,7 @@ def test_images_are_links_and_never_fetched() -> None:
     assert '<span class="md-image">x</span>' in html
 
 
-def test_image_in_a_link_is_its_words() -> None:
+def test_an_image_in_a_link_becomes_its_alternative_text() -> None:
     html = render("[![alt](https://a.example/i.png)](https://b.example)")
     assert html.count("<a ") == 1
     assert 'href="https://b.example"' in html
@@ -189,7 +189,7 @@ def test_image_in_a_link_is_its_words() -> None:
         *("- $$x^2$$", "> \\[\n> x^2\n> \\]"),
     ],
 )
-def test_all_four_notations_are_mathml(text: str) -> None:
+def test_all_four_notations_of_formulas_become_mathml(text: str) -> None:
     html = render(text)
     assert "<msup><mi>x</mi><mn>2</mn></msup>" in html
     assert violations(html) == []
@@ -240,7 +240,7 @@ def test_display_math_is_not_read_as_lists_or_headings() -> None:
 @pytest.mark.parametrize(
     "latex", ["\\frac{a}{", "\\left(x", "x_1_2_3^^", "\\begin{matrix}", "\\def\\a{xx}\\a", "\\newcommand{\\b}{b}\\b"]
 )
-def test_latex_that_cannot_be_read_is_shown_as_its_source(latex: str) -> None:
+def test_invalid_latex_is_shown_as_its_source(latex: str) -> None:
     html = render(f"$${latex}$$")
     assert "<math" not in html
     assert visible_text(html).strip() == f"$${latex}$$"
@@ -299,7 +299,7 @@ def test_direction_overrides_and_controls_are_dropped() -> None:
         "<button onclick=alert(1) type=submit form=f>x</button>",
     ],
 )
-def test_the_last_pass_alone_would_hold(html: str) -> None:
+def test_the_sanitizer_alone_removes_everything_harmful(html: str) -> None:
     cleaned = sanitize(html)
     assert violations(cleaned) == []
     assert sanitize(cleaned) == cleaned
@@ -422,7 +422,7 @@ PATHOLOGICAL = {
 
 
 @pytest.mark.parametrize("name", PATHOLOGICAL)
-def test_pathological_text_is_rendered_in_bounded_time(name: str) -> None:
+def test_pathological_text_does_not_take_quadratic_time(name: str) -> None:
     """The bound is the suite's own time limit per test: quadratic behaviour in any of these takes minutes."""
     html = render(PATHOLOGICAL[name])
     assert len(html) < 100 * len(PATHOLOGICAL[name]) + 1_000
@@ -455,6 +455,6 @@ def test_served_stylesheet_is_the_generated_one() -> None:
 
 
 @pytest.mark.parametrize(("style", "background"), [(LIGHT, LIGHT_BACKGROUND), (DARK, DARK_BACKGROUND)])
-def test_every_code_colour_can_be_read(style: str, background: str) -> None:
+def test_every_code_colour_has_enough_contrast(style: str, background: str) -> None:
     for colour in colours(style):
         assert contrast(colour, background) >= 4.5, colour

@@ -140,7 +140,7 @@ def test_long_open_block_is_not_rendered_again_for_every_frame() -> None:
     assert page.html == render(text)
 
 
-def test_late_link_definition_comes_with_the_whole() -> None:
+def test_a_late_link_definition_takes_effect_in_the_whole_rendering() -> None:
     markdown = StreamingMarkdown()
     markdown.feed("See [the docs][d].\n\nMore.\n\n")
     assert "[the docs][d]" in markdown.frame().blocks[0]
@@ -150,7 +150,7 @@ def test_late_link_definition_comes_with_the_whole() -> None:
     assert 'href="https://docs.example"' in whole
 
 
-def test_definition_that_came_first_needs_no_second_rendering() -> None:
+def test_a_link_definition_that_came_first_needs_no_second_rendering() -> None:
     markdown = StreamingMarkdown()
     for piece in ("[d]: https://docs.example\n\nIntro.\n\n", "Next.\n\n", "See [the docs][d].\n\nEnd"):
         markdown.feed(piece)

@@ -79,7 +79,7 @@ def test_every_row_and_every_figure_stays(released: Path) -> None:
             assert not {key: (was[key], row[key]) for key in was if not same(was[key], row[key])}, name
 
 
-def test_what_was_set_last_counts(released: Path) -> None:
+def test_budgets_settings_and_votes_survive_an_upgrade(released: Path) -> None:
     reader = LogReader(released)
     with writing(released) as writer:
         assert BudgetLog(writer, reader).of("owner-me") == Budget(2.5, 0.5)
@@ -93,7 +93,7 @@ def test_what_was_set_last_counts(released: Path) -> None:
     assert spent.usd > 0
 
 
-def test_the_cache_holds_what_the_view_says(released: Path) -> None:
+def test_cached_metrics_equal_those_of_the_view(released: Path) -> None:
     bring_up_to_date(released)
     assert_cached(released)
 
@@ -149,7 +149,7 @@ def test_one_more_column_in_a_table_and_a_view_breaks_no_log(
         assert {row["ttft_err_ms"] for row in rows(path, "SELECT * FROM attempt_metrics")} == {None}
 
 
-def test_views_and_tables_of_the_person_stay(released: Path) -> None:
+def test_a_persons_own_views_and_tables_are_kept(released: Path) -> None:
     with closing(sqlite3.connect(released)) as db:
         db.execute("CREATE VIEW my_votes AS SELECT turn_id, choice FROM votes")
         db.execute("CREATE VIEW my_speed AS SELECT lane, avg(ttft_ms) ttft_ms FROM attempt_metrics GROUP BY lane")
@@ -160,7 +160,7 @@ def test_views_and_tables_of_the_person_stay(released: Path) -> None:
     assert contents(released, ("my_votes", "my_speed", "my_notes")) == mine
 
 
-def test_an_upgrade_that_fails_leaves_the_log_as_it_was(released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_upgrade_leaves_the_log_unchanged(released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def schema_of(path: Path) -> Rows:
         return rows(path, "SELECT type, name, sql FROM sqlite_master ORDER BY name")
 
@@ -171,7 +171,7 @@ def test_an_upgrade_that_fails_leaves_the_log_as_it_was(released: Path, monkeypa
     assert (schema_of(released), contents(released, VIEWS)) == (before, figures)
 
 
-def test_what_a_released_log_has_applied_stays_known(released: Path) -> None:
+def test_migrations_applied_by_a_released_version_are_recognised(released: Path) -> None:
     """Those of 0.1.0 ran in the order their modules were imported in, which is not the order they have here."""
     with closing(sqlite3.connect(released)) as db:
         assert migrations.applied(Database(db))

@@ -61,7 +61,7 @@ async def test_bytes_go_both_ways_and_the_end_is_empty() -> None:
         await stream.aclose()
 
 
-async def test_what_came_before_a_reset_is_read_first() -> None:
+async def test_bytes_received_before_a_reset_are_read_first() -> None:
     with peer() as (listener, port):
         stream, other = await connected(listener, port)
         other.sendall(b"the text so far")
@@ -77,7 +77,7 @@ async def test_what_came_before_a_reset_is_read_first() -> None:
         await stream.aclose()
 
 
-async def test_what_nobody_reads_stays_with_the_sender() -> None:
+async def test_unread_bytes_stay_with_the_sender() -> None:
     body = bytes(range(256)) * 4 * 16 * 1024  # 16 MB
     with peer() as (listener, port):
         stream, other = await connected(listener, port)
@@ -90,7 +90,7 @@ async def test_what_nobody_reads_stays_with_the_sender() -> None:
         await stream.aclose()
 
 
-async def test_a_writer_waits_for_the_reader_and_learns_of_a_loss() -> None:
+async def test_a_writer_waits_for_the_reader_and_notices_a_lost_connection() -> None:
     with peer() as (listener, port):
         stream, other = await connected(listener, port)
         with pytest.raises(httpcore.WriteTimeout):
@@ -102,7 +102,7 @@ async def test_a_writer_waits_for_the_reader_and_learns_of_a_loss() -> None:
         await stream.aclose()
 
 
-async def test_limits_of_time() -> None:
+async def test_read_and_connect_timeouts() -> None:
     with peer() as (listener, port):
         stream, other = await connected(listener, port)
         with other:
@@ -117,7 +117,7 @@ async def test_limits_of_time() -> None:
                 pass
 
 
-async def test_a_refusal_by_every_address_of_a_name_is_told_as_one() -> None:
+async def test_a_refusal_by_every_address_of_a_name_raises_one_error() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(httpcore.ConnectError) as refused:
@@ -126,13 +126,13 @@ async def test_a_refusal_by_every_address_of_a_name_is_told_as_one() -> None:
 
 
 @pytest.mark.parametrize(("host", "port"), [("a..b", 80), ("127.0.0.1", 99999)])
-async def test_what_is_no_address_is_one_that_cannot_be_resolved(host: str, port: int) -> None:
+async def test_an_invalid_address_raises_a_resolution_error(host: str, port: int) -> None:
     with pytest.raises(httpcore.ConnectError) as failed:
         await Network().connect_tcp(host, port, 5)
     assert isinstance(failed.value.__cause__, socket.gaierror)
 
 
-async def test_the_transport_connects_this_way(upstream: Upstream) -> None:
+async def test_the_transport_uses_these_connections(upstream: Upstream) -> None:
     transport = Transport(upstream.base_url, httpx.Limits())
     async with (
         httpx.AsyncClient(transport=transport) as client,
@@ -171,7 +171,7 @@ async def test_bytes_are_stamped_when_they_arrive_however_late_they_are_read() -
         await stream.aclose()
 
 
-async def test_what_is_read_in_pieces_keeps_its_stamp() -> None:
+async def test_bytes_read_in_pieces_keep_their_stamp() -> None:
     with peer() as (listener, port):
         stream, other = await connected(listener, port)
         with other:

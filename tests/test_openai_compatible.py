@@ -58,7 +58,7 @@ async def test_a_whole_answer_in_every_dialect(lane: Lanes, variant: str, dialec
     assert check.dialect == dialect
 
 
-async def test_what_is_sent(lane: Lanes, upstream: Upstream) -> None:
+async def test_the_request_body(lane: Lanes, upstream: Upstream) -> None:
     params, extra = {"temperature": 1, "max_tokens": 5, "top_k": 3}, {"thinking": {"type": "enabled"}}
     provider = lane(params=params, extra_body=extra, key=KEY)
     history = (
@@ -88,7 +88,7 @@ async def test_what_is_sent(lane: Lanes, upstream: Upstream) -> None:
     assert request.headers["accept-encoding"] == "identity"
 
 
-async def test_reasoning_that_the_history_carries_goes_back(lane: Lanes, upstream: Upstream) -> None:
+async def test_reasoning_in_the_history_is_sent_back(lane: Lanes, upstream: Upstream) -> None:
     provider = lane()
     await run_provider(provider, ChatRequest((Message("assistant", "2", "because"), Message("user", "3"))))
     assert upstream.requests[0].body["messages"] == [
@@ -97,7 +97,7 @@ async def test_reasoning_that_the_history_carries_goes_back(lane: Lanes, upstrea
     ]
 
 
-async def test_a_request_may_ask_another_model(lane: Lanes, upstream: Upstream) -> None:
+async def test_a_request_can_name_another_model(lane: Lanes, upstream: Upstream) -> None:
     provider = lane()
     got = await run_provider(provider, ChatRequest(HELLO.messages, model="m-2000-0-3"))
     assert got.status == "ok"
@@ -108,7 +108,9 @@ async def test_a_request_may_ask_another_model(lane: Lanes, upstream: Upstream) 
     assert "gone" in missing.error.failure.message
 
 
-async def test_no_key_where_none_is_named(lane: Lanes, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lane_without_api_key_env_sends_no_key(
+    lane: Lanes, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY"):
         monkeypatch.setenv(name, KEY)
     provider = lane()
@@ -117,7 +119,9 @@ async def test_no_key_where_none_is_named(lane: Lanes, upstream: Upstream, monke
     assert "authorization" not in upstream.requests[0].headers
 
 
-async def test_the_key_of_the_lanes_variable(lane: Lanes, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_key_is_read_from_the_lanes_variable(
+    lane: Lanes, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
     upstream.key = KEY
     provider = lane(api_key_env="KIMI_TEST_KEY")
     monkeypatch.delenv("KIMI_TEST_KEY", raising=False)
@@ -157,7 +161,7 @@ async def test_a_request_refused_for_another_reason_is_sent_once(lane: Lanes, up
         assert [request.model for request in upstream.requests].count(model) == times
 
 
-async def test_models_and_near_matches(lane: Lanes, upstream: Upstream) -> None:
+async def test_listing_models_and_finding_near_matches(lane: Lanes, upstream: Upstream) -> None:
     upstream.models = ["moonshotai/Kimi-K2.6-TEE", "moonshotai/Kimi-K2.5-TEE", "qwen/qwen3", "~moonshotai/kimi-latest"]
     provider = lane("moonshotai/Kimi-K2-TEE")
     assert await provider.models() == sorted(upstream.models)
@@ -170,7 +174,7 @@ async def test_models_and_near_matches(lane: Lanes, upstream: Upstream) -> None:
     assert (await variant.check()).ok, "a suffix chooses a variant and is not listed"
 
 
-async def test_check_tells_what_is_wrong(lane: Lanes, upstream: Upstream) -> None:
+async def test_a_check_names_the_problem(lane: Lanes, upstream: Upstream) -> None:
     away = lane("m", base_url="http://127.0.0.1:9/v1")
     check = await away.check()
     assert (check.ok, check.reachable) == (False, False)
@@ -194,7 +198,9 @@ async def test_check_tells_what_is_wrong(lane: Lanes, upstream: Upstream) -> Non
         plain(500, b""),
     ],
 )
-async def test_a_server_without_a_readable_list_may_still_answer(lane: Lanes, upstream: Upstream, listing: Any) -> None:
+async def test_a_server_without_a_readable_model_list_passes_a_probe(
+    lane: Lanes, upstream: Upstream, listing: Any
+) -> None:
     upstream.script("GET /v1/models", listing)
     check = await lane().check(probe=True)
     assert (check.ok, check.model_present, check.thinking) == (True, True, True)
@@ -212,14 +218,14 @@ async def test_a_server_without_a_readable_list_may_still_answer(lane: Lanes, up
         (plain(401, {"error": {"message": "no"}}), "auth"),
     ],
 )
-async def test_a_list_that_is_none(lane: Lanes, upstream: Upstream, answer: Any, kind: str) -> None:
+async def test_an_invalid_model_list_is_an_error(lane: Lanes, upstream: Upstream, answer: Any, kind: str) -> None:
     upstream.script("GET /v1/models", answer)
     with pytest.raises(ProviderError) as raised:
         await lane().models()
     assert raised.value.failure.kind == kind
 
 
-async def test_odd_lists(lane: Lanes, upstream: Upstream) -> None:
+async def test_unusual_model_lists_are_read(lane: Lanes, upstream: Upstream) -> None:
     for odd, ids in (
         ([{"id": "b"}, {"id": "a"}, {"id": 7}, "x", {"id": "a"}], ["a", "b", "x"]),
         ({"data": ["m"]}, ["m"]),
@@ -232,9 +238,7 @@ async def test_odd_lists(lane: Lanes, upstream: Upstream) -> None:
         assert await lane().models() == ids, odd
 
 
-async def test_a_probe_costs_one_tiny_request_and_hangs_up_at_the_first_thought(
-    lane: Lanes, upstream: Upstream
-) -> None:
+async def test_a_probe_is_one_tiny_request_closed_at_the_first_reasoning(lane: Lanes, upstream: Upstream) -> None:
     upstream.script("thinker", tell(R("hm"), FOREVER))
     check = await lane("thinker").check(probe=True)
     assert (check.ok, check.thinking, check.dialect) == (True, True, "reasoning_content")
@@ -248,14 +252,14 @@ async def test_a_probe_of_a_model_that_does_not_think(lane: Lanes) -> None:
     assert (check.ok, check.thinking, check.dialect, check.key_valid) == (True, False, None, None)
 
 
-async def test_the_stream_ends_soon_after_done_though_the_server_stays(lane: Lanes, upstream: Upstream) -> None:
+async def test_the_stream_ends_soon_after_done_though_the_server_keeps_it_open(lane: Lanes, upstream: Upstream) -> None:
     upstream.script("stays", tell(A("yes"), *END, FOREVER))
     provider = lane("stays")
     assert (await asyncio.wait_for(run_provider(provider), 20)).status == "ok"
     until(lambda: upstream.closed)
 
 
-async def test_the_moment_the_request_leaves_is_told_before_it_arrives(lane: Lanes, upstream: Upstream) -> None:
+async def test_the_request_is_reported_as_sent_before_it_arrives(lane: Lanes, upstream: Upstream) -> None:
     provider = lane("m-2000-3-3")
     await provider.models()
     host = await streamed_for(
@@ -265,7 +269,7 @@ async def test_the_moment_the_request_leaves_is_told_before_it_arrives(lane: Lan
     assert host.n_sent == 2  # as it connects and as it is written, and not by the questions around it
 
 
-async def test_leaving_the_stream_closes_the_connection(lane: Lanes, upstream: Upstream) -> None:
+async def test_closing_the_stream_early_closes_the_connection(lane: Lanes, upstream: Upstream) -> None:
     provider = lane("m-100-1000-1000")
     await left_at_text(provider)
     until(lambda: upstream.closed)

@@ -60,13 +60,13 @@ def needed_in_the_end() -> set[str]:
     return seen
 
 
-def test_what_is_pinned_is_what_the_package_asks_for_and_nothing_else() -> None:
+def test_exactly_the_packages_dependencies_are_pinned() -> None:
     needed = needed_in_the_end() - NOT_PINNED
     assert sorted(needed) == sorted(pinned()), MAKE_LIST_ANEW
 
 
 @pytest.mark.parametrize("name", sorted(declared().keys() - NOT_PINNED))
-def test_a_pinned_version_is_in_the_range_of_the_package(name: str) -> None:
+def test_each_pinned_version_is_in_the_range_the_package_declares(name: str) -> None:
     (pin,) = pinned()[name].specifier
     assert pin.operator == "=="
     assert pin.version in declared()[name].specifier, MAKE_LIST_ANEW
@@ -151,14 +151,14 @@ def test_the_changelog_begins_with_this_version() -> None:
 
 
 @pytest.mark.slow
-def test_the_installed_command_says_its_version(installed: Path, environment: dict[str, str], tmp_path: Path) -> None:
+def test_the_installed_command_prints_its_version(installed: Path, environment: dict[str, str], tmp_path: Path) -> None:
     command = [str(installed / "bin" / "kimi-ui"), "--version"]
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert run.stdout == f"Kimi UI {__version__}\n"
 
 
 @pytest.mark.slow
-def test_the_installed_command_looks_at_its_setup(
+def test_the_installed_doctor_command_works(
     installed: Path, environment: dict[str, str], lanes: Path, tmp_path: Path
 ) -> None:
     command = [str(installed / "bin" / "kimi-ui"), "doctor", "--lanes", str(lanes)]

@@ -61,7 +61,7 @@ def site(site_once: Site) -> Iterator[Site]:
         site_once.engine.stop(turn.turn_id)
 
 
-def test_before_the_first_prompt_all_lanes_stand_there_idle(page: Page) -> None:
+def test_before_the_first_prompt_all_lanes_are_shown_idle(page: Page) -> None:
     for lane_id in LANES:
         expect(lane(page, lane_id)).to_have_attribute("data-phase", "idle")
         for part in ("steps", "reasoning", "answer", "metrics", "status"):
@@ -100,7 +100,7 @@ def test_enter_sends_and_shift_enter_breaks_the_line(page: Page) -> None:
     assert page.locator(".prompt-text").text_content() == "first\nsecond"
 
 
-def test_thinking_opens_its_panel_and_the_answer_folds_it(site: Site, page: Page) -> None:
+def test_reasoning_opens_its_panel_and_the_answer_folds_it(site: Site, page: Page) -> None:
     thought = [Phase(CONNECTED), *(part for i in range(60) for part in (Reasoning(f"step {i}\n"), 0.01))]
     thinking, answering = threading.Event(), threading.Event()
     site.say(kimi=[*thought, thinking, Answer("Well, "), answering, Answer("yes."), Finish("stop")])
@@ -134,7 +134,7 @@ def test_a_lane_without_reasoning_says_so_and_does_not_spin(site: Site, page: Pa
 
 
 @pytest.mark.own_context
-def test_the_readers_toggle_wins(site: Site, visitor: Visitor) -> None:
+def test_the_readers_own_toggle_wins_over_automatic_folding(site: Site, visitor: Visitor) -> None:
     visitor.context.clock.install()
     page = visitor.open()
     thinking = threading.Event()
@@ -210,7 +210,7 @@ def test_find_counts_and_steps_through_the_trace(site: Site, page: Page) -> None
     expect(lane(page, "kimi").locator(".find")).to_be_hidden()
 
 
-def test_reasoning_and_answer_are_copied_apart(browser: Browser, site: Site) -> None:
+def test_reasoning_and_answer_are_copied_separately(browser: Browser, site: Site) -> None:
     visitor = Visitor(browser, site.url, permissions=["clipboard-read", "clipboard-write"])
     page = visitor.open()
     send(page)
@@ -224,7 +224,7 @@ def test_reasoning_and_answer_are_copied_apart(browser: Browser, site: Site) -> 
     assert visitor.problems == []
 
 
-def test_one_lane_is_stopped_and_the_others_go_on(site: Site, page: Page) -> None:
+def test_one_lane_is_stopped_and_the_others_continue(site: Site, page: Page) -> None:
     site.say(kimi=endless(), heavy=endless(), qwen=endless(Answer))
     send(page)
     for lane_id in LANES:
@@ -239,7 +239,7 @@ def test_one_lane_is_stopped_and_the_others_go_on(site: Site, page: Page) -> Non
     assert "word0" in (lane(page, "qwen", "answer").text_content() or "")
 
 
-def test_a_refresh_in_mid_stream_goes_on_with_all_text(site: Site, page: Page) -> None:
+def test_a_refresh_during_a_stream_keeps_all_text_and_continues(site: Site, page: Page) -> None:
     ends = threading.Event()
     site.say(
         kimi=[*endless(n=200), ends, *endless(n=300)[400:]],
@@ -355,7 +355,7 @@ def test_a_retry_counts_down_and_then_answers(site: Site, page: Page) -> None:
     expect(retry).to_have_count(0)
 
 
-def test_a_conversation_goes_on_below_its_earlier_turns(site: Site, page: Page) -> None:
+def test_a_conversation_continues_below_its_earlier_turns(site: Site, page: Page) -> None:
     send(page, "first question")
     wait_phase(page, "kimi", "done")
     site.say(kimi=spoken("", "Second answer."))

@@ -20,7 +20,7 @@ def announced(site: ChatSite) -> list[str]:
     return re.findall(r"<([^>]+)>; rel=", httpx.get(site.url, trust_env=False).headers["link"])
 
 
-def test_our_files_are_named_by_their_content_and_kept(site: ChatSite) -> None:
+def test_our_files_are_named_by_their_content_and_cached_forever(site: ChatSite) -> None:
     ours = [path for path in announced(site) if path.startswith("/kimi/")]
     assert [path.rpartition(".")[2] for path in ours] == ["js", "css"]
     for path in ours:
@@ -33,7 +33,7 @@ def test_our_files_are_named_by_their_content_and_kept(site: ChatSite) -> None:
     assert httpx.get(f"{site.url}/kimi/page/0.js", trust_env=False).status_code == 404
 
 
-def test_gzip_is_sent_to_those_who_take_it() -> None:
+def test_gzip_is_sent_only_where_it_is_accepted() -> None:
     assert accepts_gzip(["br", "deflate, gzip;q=0.8"])
     assert not accepts_gzip(["br, identity"])
     assert not accepts_gzip([])

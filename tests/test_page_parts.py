@@ -40,7 +40,7 @@ def scripted(*script: Any, id: str = "a", **fields: Any) -> ScriptedProvider:
     )
 
 
-def test_heavy_shows_each_trajectory_and_opens_it(warm: BrowserContext) -> None:
+def test_heavy_lists_its_trajectories_and_each_can_be_opened(warm: BrowserContext) -> None:
     go = threading.Event()
 
     def answers(request: ChatRequest) -> Iterator[Any]:
@@ -130,7 +130,7 @@ def test_a_trajectorys_reasoning_folds_once_it_answers_and_stays_as_the_reader_s
         wait_phase(page, "heavy", "done")
 
 
-def test_heavy_says_what_its_trajectories_are_at(warm: BrowserContext) -> None:
+def test_heavy_shows_the_phase_of_each_trajectory(warm: BrowserContext) -> None:
     draft, end, join = threading.Event(), threading.Event(), threading.Event()
     draws = ["Yes.", "No, that is not so."]
 
@@ -239,7 +239,7 @@ def test_the_trace_fades_only_where_there_is_more_of_it_above(warm: BrowserConte
         assert view.evaluate(fade) == "none"
 
 
-def test_forced_colours_leave_what_only_a_colour_tells(browser: Browser) -> None:
+def test_forced_colours_keep_marks_that_differ_only_by_colour(browser: Browser) -> None:
     with opened(browser, *(scripted(*LONG, id=id) for id in "ab"), forced_colors="active") as page:
         send(page)
         wait_phase(page, "a", "done")
@@ -253,7 +253,7 @@ def test_forced_colours_leave_what_only_a_colour_tells(browser: Browser) -> None
         assert page.locator("#send").evaluate("one => getComputedStyle(one).borderTopWidth") == "1px"
 
 
-def test_a_step_leads_to_its_place_in_the_trace(warm: BrowserContext) -> None:
+def test_a_step_scrolls_to_its_place_in_the_trace(warm: BrowserContext) -> None:
     filler = "".join(f"line {i} 😀 of a long \u202estretch\u202c of thought\r\n" for i in range(150))
     trace = [
         Reasoning("# Reading the question\n" + filler),
@@ -281,7 +281,7 @@ def test_a_step_leads_to_its_place_in_the_trace(warm: BrowserContext) -> None:
         assert marked == ["## Checking the units"]
 
 
-def test_preparing_shows_its_progress_and_then_makes_way(warm: BrowserContext) -> None:
+def test_preparing_shows_its_progress_and_then_disappears(warm: BrowserContext) -> None:
     go = threading.Event()
     provider = scripted(Phase(CONNECTED), Answer("Ready now."), Finish("stop"))
     provider.prepare_steps = [Phase(PREPARING, "Fetching the weights", 25_000_000, 100_000_000), go]
@@ -310,7 +310,7 @@ def test_a_missing_ollama_model_can_be_pulled_from_the_page(warm: BrowserContext
         assert "qwen3-coder:30b" in upstream.models
 
 
-def test_text_that_turns_out_to_be_reasoning_moves_there(warm: BrowserContext) -> None:
+def test_text_that_turns_out_to_be_reasoning_moves_to_the_reasoning_panel(warm: BrowserContext) -> None:
     go = threading.Event()
     with opened(warm, scripted(Answer("thinking aloud"), go, Relabel(), Answer("Real."), Finish("stop"))) as page:
         send(page)
@@ -321,7 +321,7 @@ def test_text_that_turns_out_to_be_reasoning_moves_there(warm: BrowserContext) -
         assert lane(page, "a").locator(".reasoning-text").text_content() == "thinking aloud"
 
 
-def test_a_very_long_trace_is_whole_and_mostly_not_laid_out(warm: BrowserContext) -> None:
+def test_a_very_long_trace_is_complete_and_mostly_not_laid_out(warm: BrowserContext) -> None:
     paragraphs = "".join(f"Paragraph {i}: " + "so it goes on and on " * 12 + "\n\n" for i in range(800))
     one_line = "unbroken" * 3000 + " and \U0001f600 " * 2000
     end = threading.Event()
@@ -343,7 +343,7 @@ def test_a_very_long_trace_is_whole_and_mostly_not_laid_out(warm: BrowserContext
         end.set()
 
 
-def test_a_trace_opens_at_its_newest_line_while_written_and_at_its_beginning_once_over(warm: BrowserContext) -> None:
+def test_a_trace_opens_at_its_newest_line_while_streaming_and_at_its_start_afterwards(warm: BrowserContext) -> None:
     trace = "".join(f"Paragraph {i}: " + "so it goes on and on " * 12 + "\n\n" for i in range(200))
     end = threading.Event()
     with opened(warm, scripted(Phase(CONNECTED), Reasoning(trace), end, Answer("Yes."), Finish("stop"))) as page:
@@ -368,7 +368,7 @@ def test_a_trace_opens_at_its_newest_line_while_written_and_at_its_beginning_onc
         expect(pill).to_be_hidden()
 
 
-def test_find_goes_on_while_the_trace_is_written_and_marks_what_it_found(warm: BrowserContext) -> None:
+def test_find_keeps_its_place_and_marks_while_the_trace_grows(warm: BrowserContext) -> None:
     more, end = threading.Event(), threading.Event()
     script = [Reasoning("In İzmir: alpha, alp"), more, Reasoning("ha and ALPHA"), end, Answer("Yes."), Finish("stop")]
     marked = "name => [...CSS.highlights.get(name)].map(range => range.toString())"
@@ -390,7 +390,7 @@ def test_find_goes_on_while_the_trace_is_written_and_marks_what_it_found(warm: B
         wait_phase(page, "a", "done")
 
 
-def test_a_panel_that_folds_by_itself_hands_on_the_keyboards_focus(warm: BrowserContext) -> None:
+def test_a_panel_that_folds_automatically_passes_on_the_keyboard_focus(warm: BrowserContext) -> None:
     go, end = threading.Event(), threading.Event()
     with opened(
         warm, scripted(Phase(CONNECTED), Reasoning("Let me see. "), go, Answer("Yes."), end, Finish("stop"))
@@ -406,7 +406,7 @@ def test_a_panel_that_folds_by_itself_hands_on_the_keyboards_focus(warm: Browser
         wait_phase(page, "a", "done")
 
 
-def test_a_server_that_is_gone_is_told_and_found_again(browser: Browser) -> None:
+def test_a_lost_server_is_announced_and_the_stream_resumes_when_it_is_back(browser: Browser) -> None:
     end = threading.Event()
     roster = ScriptedRoster(scripted(Phase(CONNECTED), Reasoning("before "), end, Answer("after"), Finish("stop")))
     with started(roster) as run, listening(app := made(run, roster)) as url:

@@ -61,7 +61,7 @@ def through_json(document: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(document))
 
 
-def test_every_event_comes_back_with_its_stamp() -> None:
+def test_every_event_is_read_back_with_its_stamp() -> None:
     turn = full_turn()
     document = through_json(export_turns([turn], "A title", counter))
     (back,) = import_turns(document)
@@ -76,14 +76,14 @@ def test_every_event_comes_back_with_its_stamp() -> None:
     assert through_json(export_turns([back], "A title", counter)) == document
 
 
-def test_owner_keys_and_paths_of_this_machine_stay_here() -> None:
+def test_owner_keys_and_paths_of_this_machine_are_left_out() -> None:
     text = json.dumps(export_turns([full_turn()], "A title", counter))
     assert CANARY not in text
     assert "someone" not in text
     assert "https://models.example:8443/v1" in text
 
 
-def test_without_reasoning_no_word_of_it_is_left_and_every_stamp_is() -> None:
+def test_leaving_out_the_reasoning_removes_its_text_and_keeps_every_stamp() -> None:
     turn = full_turn()
     document = through_json(export_turns([turn], "A title", counter, reasoning=False))
     assert SECRET not in json.dumps(document)
@@ -137,14 +137,14 @@ def broken(change: str) -> Any:
 
 
 @pytest.mark.parametrize("change", DAMAGES)
-def test_what_cannot_be_read_back_is_refused_in_one_sentence(change: str) -> None:
+def test_an_invalid_document_is_refused_with_one_sentence(change: str) -> None:
     with pytest.raises(NotAnExport) as refusal:
         import_turns(broken(change))
     assert str(refusal.value).endswith(".")
     assert "\n" not in str(refusal.value)
 
 
-def test_fields_of_another_version_are_left_out() -> None:
+def test_fields_of_another_version_are_ignored() -> None:
     document = through_json(export_turns([full_turn()], "A title", counter))
     document["turns"][0]["lanes"][0]["colour"] = "red"
     next(item for item in document["turns"][0]["events"] if item[3] == "o")[4]["mood"] = "good"
@@ -161,5 +161,5 @@ def test_fields_of_another_version_are_left_out() -> None:
         ("", ""),
     ],
 )
-def test_a_public_url_says_only_where_it_leads(url: str, public: str) -> None:
+def test_a_public_url_has_no_credentials_query_or_fragment(url: str, public: str) -> None:
     assert public_url(url) == public

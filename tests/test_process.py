@@ -48,7 +48,7 @@ print("collected once nothing ran, and at the latest after a time")
 """
 
 
-def test_full_collections_wait_until_no_turn_runs() -> None:
+def test_full_garbage_collections_wait_until_no_turn_runs() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=200)
     assert (done.stdout, done.stderr) == ("collected once nothing ran, and at the latest after a time\n", "")
 
@@ -68,7 +68,7 @@ print("handed back" if full - rss_mb() > 100 else f"{full} MB, then {rss_mb()}")
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no such call")
-def test_freed_memory_goes_back_to_the_system() -> None:
+def test_freed_memory_is_returned_to_the_system() -> None:
     done = subprocess.run([sys.executable, "-c", HAND_BACK], capture_output=True, text=True, timeout=200)
     assert (done.stdout, done.stderr) == ("handed back\n", "")
 
@@ -83,7 +83,7 @@ with session(read_settings(db=sys.argv[1], env={})):
 """
 
 
-def test_the_stamping_thread_need_not_wait_long_while_an_engine_runs(tmp_path: Path) -> None:
+def test_a_running_engine_shortens_the_switch_interval(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SESSION, str(tmp_path / "log.sqlite3")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert (done.stdout, done.stderr) == ("0.0005\n", "")

@@ -51,7 +51,7 @@ def promote(run: Run, turn: TurnLog) -> None:
         [Reasoning("x"), Finish("tool_calls")],
     ],
 )
-def test_only_a_whole_answer_in_the_reasoning_can_be_promoted(tmp_path: Path, script: list[Any]) -> None:
+def test_only_complete_reasoning_without_an_answer_can_be_promoted(tmp_path: Path, script: list[Any]) -> None:
     with running(tmp_path / "log.sqlite3", scripted(script)) as run:
         turn = run.engine.send("?")
         ended(turn)
@@ -60,7 +60,7 @@ def test_only_a_whole_answer_in_the_reasoning_can_be_promoted(tmp_path: Path, sc
 
 
 @pytest.mark.parametrize("stored", [False, True])
-def test_promoted_reasoning_is_the_answer_and_no_number_changes(tmp_path: Path, stored: bool) -> None:
+def test_promoted_reasoning_becomes_the_answer_and_no_figure_changes(tmp_path: Path, stored: bool) -> None:
     path = tmp_path / "log.sqlite3"
     with running(path, scripted(ALL_REASONING)) as run:
         turn = run.engine.send("What is it?")
@@ -90,7 +90,7 @@ def test_promoted_reasoning_is_the_answer_and_no_number_changes(tmp_path: Path, 
         assert run.reader.rows(query, attempt_id=before["attempt_id"]) == [("answer",), ("reasoning",)]
 
 
-def test_an_export_without_reasoning_keeps_what_became_the_answer(tmp_path: Path) -> None:
+def test_an_export_without_reasoning_keeps_promoted_reasoning(tmp_path: Path) -> None:
     with running(tmp_path / "log.sqlite3", scripted(ALL_REASONING)) as run:
         turn = run.engine.send("?")
         ended(turn)
@@ -109,7 +109,7 @@ def test_an_export_without_reasoning_keeps_what_became_the_answer(tmp_path: Path
     assert "<strong>42</strong>" in json.dumps(document["frames"])
 
 
-def test_the_reader_promotes_it_by_keyboard_and_it_stays(site: ChatSite, visitor: Visitor, page: Page) -> None:
+def test_promoting_by_keyboard_survives_a_reload(site: ChatSite, visitor: Visitor, page: Page) -> None:
     visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
     site.say(ALL_REASONING, spoken("", "Forty-two."))
     send(page, "What is it?")
@@ -142,7 +142,7 @@ def test_the_reader_promotes_it_by_keyboard_and_it_stays(site: ChatSite, visitor
     expect(page.locator(".turns-past .answer-origin:visible")).to_have_count(1)
 
 
-def test_no_reasoning_is_not_to_be_looked_at(site: ChatSite, page: Page) -> None:
+def test_a_lane_without_reasoning_offers_none_to_promote(site: ChatSite, page: Page) -> None:
     site.say([Phase(CONNECTED), Flag("refusal", "No."), Finish("stop")], spoken())
     send(page, "?")
     wait_phase(page, "kimi", "no_answer")

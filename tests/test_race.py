@@ -39,25 +39,25 @@ def stream(n_reasoning: int, n_answer: int, gap_ms: int) -> list[tuple[int, Even
     return [*events, (500 + len(texts) * gap_ms, End("ok"))]
 
 
-def test_a_long_stream_sends_a_few_hundred_points() -> None:
+def test_a_long_stream_becomes_a_few_hundred_points() -> None:
     points, _ = line_of(stream(25_000, 5_000, 10), every=3)
     assert 200 < len(points) < 500
     assert points[0] == (500, 0)
     assert points[-1] == (500 + 29_999 * 10, 120_000)
 
 
-def test_the_turn_to_the_answer_is_a_point() -> None:
+def test_the_start_of_the_answer_is_a_point() -> None:
     points, _ = line_of(stream(333, 200, 7))
     assert (500 + 332 * 7, 333 * 4) in points
 
 
-def test_a_stall_keeps_both_ends() -> None:
+def test_both_ends_of_a_stall_are_points() -> None:
     events = [(0, Reasoning("aa")), (10, Reasoning("bb")), (20, Reasoning("cc")), (9_000, Reasoning("dd"))]
     points, _ = line_of([*events, (9_001, End("ok"))])
     assert points == [(0, 0), (20, 6), (9_000, 8)]
 
 
-def test_moments_are_told_once_when_they_are_known() -> None:
+def test_each_moment_is_returned_once_when_it_is_known() -> None:
     fold, line = AttemptFold(), RaceLine()
     for t_ms, event in [(3, Phase(CONNECTED)), (7, Phase(AGGREGATING, done=6, total=8)), (9, Phase(AGGREGATING))]:
         fold.apply(t_ms * MS, event)
@@ -84,7 +84,7 @@ def test_the_line_is_the_same_however_often_it_is_read(gaps: list[tuple[int, int
 
 
 @given(st.lists(st.tuples(st.integers(0, 900), st.integers(1, 9)), min_size=1, max_size=60))
-def test_no_text_is_further_from_the_line_than_a_step(gaps: list[tuple[int, int]]) -> None:
+def test_every_text_event_has_a_point_within_one_step(gaps: list[tuple[int, int]]) -> None:
     t_ms = 0
     events: list[tuple[int, Event]] = []
     for gap_ms, length in gaps:

@@ -42,7 +42,7 @@ def touch(browser: Browser, site: ChatSite) -> Iterator[Page]:
 # Touch
 
 
-def test_enter_on_a_touch_screen_begins_a_line_and_the_button_sends(touch: Page) -> None:
+def test_enter_on_a_touch_screen_begins_a_new_line_and_the_button_sends(touch: Page) -> None:
     box = touch.locator("#prompt textarea")
     box.fill("first")
     box.press("Enter")
@@ -87,7 +87,7 @@ def key(page: Page, target: str, **event: Any) -> None:
     ("pressed", "code"),
     [("t", "KeyT"), ("T", "KeyT"), ("е", "KeyT"), ("Е", "KeyT"), ("τ", "KeyT"), ("א", "KeyT"), ("t", "KeyK")],
 )
-def test_the_key_of_thinking_works_on_every_layout(page: Page, pressed: str, code: str) -> None:
+def test_the_reasoning_key_works_on_every_layout(page: Page, pressed: str, code: str) -> None:
     ask(page)
     expect(page.locator('.turn-current .reasoning-toggle[aria-expanded="true"]')).to_have_count(0)  # a second later
     key(page, "body", key=pressed, code=code)
@@ -95,7 +95,7 @@ def test_the_key_of_thinking_works_on_every_layout(page: Page, pressed: str, cod
 
 
 @pytest.mark.parametrize(("pressed", "code"), [("2", "Digit2"), ("é", "Digit2"), ("2", "Numpad2")])
-def test_a_digit_gives_its_lane_the_width_on_every_layout(page: Page, pressed: str, code: str) -> None:
+def test_a_digit_key_widens_its_lane_on_every_layout(page: Page, pressed: str, code: str) -> None:
     ask(page)
     key(page, "body", key=pressed, code=code)
     expect(page.locator(".lane.focused")).to_have_attribute("data-lane", "heavy")
@@ -103,7 +103,7 @@ def test_a_digit_gives_its_lane_the_width_on_every_layout(page: Page, pressed: s
 
 @pytest.mark.parametrize("event", [{"keyCode": 229}, {"isComposing": True}])
 @pytest.mark.parametrize("target", ["body", "#prompt textarea"])
-def test_escape_of_an_input_method_stops_nothing(
+def test_escape_in_an_input_method_does_not_stop_the_turn(
     page: Page, site: ChatSite, event: dict[str, Any], target: str
 ) -> None:
     site.say(endless(Answer), endless(Answer))
@@ -162,7 +162,7 @@ def test_selected_text_stays_selected_while_the_answer_grows(
     assert page.evaluate("getSelection().toString()") == words
 
 
-def test_a_selection_elsewhere_is_left_alone(page: Page) -> None:
+def test_a_selection_outside_the_answers_is_not_changed(page: Page) -> None:
     ask(page)
     page.evaluate("getSelection().selectAllChildren(document.querySelector('.prompt-text'))")
     assert page.evaluate("getSelection().toString()") == "Why?"
@@ -215,7 +215,7 @@ def test_the_exported_file_prints_everything(page: Page, site: ChatSite, tmp_pat
 # Right to left
 
 
-def test_markers_bars_and_columns_of_right_to_left_text_are_on_its_side(page: Page, site: ChatSite) -> None:
+def test_markers_bars_and_columns_of_right_to_left_text_are_on_the_right(page: Page, site: ChatSite) -> None:
     site.say(whole("- مرحبا بالعالم\n- اثنان\n\n> اقتباس طويل\n\n| اسم | قيمة |\n|---|---|\n| أ | ب |\n\nLatin text."))
     send(page)
     wait_phase(page, "kimi", "done")
@@ -248,6 +248,6 @@ def test_markers_bars_and_columns_of_right_to_left_text_are_on_its_side(page: Pa
         ("no code `here", "no code `here"),
     ],
 )
-def test_a_cut_code_block_is_closed_in_an_export(cut: str, whole: str) -> None:
+def test_a_cut_off_code_block_is_closed_in_an_export(cut: str, whole: str) -> None:
     assert closed(cut) == whole
     assert closed(whole) == whole

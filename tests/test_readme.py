@@ -44,13 +44,13 @@ def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
         yield db
 
 
-def test_every_query_finds_something(db: sqlite3.Connection) -> None:
+def test_every_query_in_the_readmes_returns_rows(db: sqlite3.Connection) -> None:
     assert len(QUERIES) == 3
     for query in QUERIES:
         assert db.execute(query).fetchall(), query
 
 
-def test_columns_and_views_are_there(db: sqlite3.Connection) -> None:
+def test_documented_columns_and_views_exist(db: sqlite3.Connection) -> None:
     named = {
         name for row in re.findall(r"^\| (`.*?) \|", METRICS, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
     }
@@ -61,7 +61,7 @@ def test_columns_and_views_are_there(db: sqlite3.Connection) -> None:
     assert {name for name in view_statements() if f"`{name}`" in LOG} == set(view_statements()) - internal
 
 
-def test_the_readme_gives_the_size_of_the_fetch() -> None:
+def test_the_readme_gives_the_download_size_of_the_model() -> None:
     assert f"fetched once, {SMOLLM2.wheel_bytes / 1e6:.0f} MB)" in README
 
 

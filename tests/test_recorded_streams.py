@@ -128,7 +128,7 @@ def test_any_chunking_gives_the_same_outcome(content_type: str, data: bytes, pla
 
 
 @pytest.mark.parametrize("data", STREAMS, ids=range(len(STREAMS)))
-def test_byte_by_byte_gives_the_same_outcome(data: bytes) -> None:
+def test_single_bytes_give_the_same_outcome(data: bytes) -> None:
     assert summary(chat(*(bytes([byte]) for byte in data))) == summary(chat(data))
 
 

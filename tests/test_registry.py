@@ -83,7 +83,7 @@ def test_a_new_provider_s_lanes_are_read_and_written() -> None:
         ("pause = 2", 'lanes.toml line 6, lane "back": unknown key \'pause\'; did you mean "pause_ms".'),
     ],
 )
-def test_a_mistake_in_a_new_provider_s_lane_is_a_sentence(line: str, sentence: str) -> None:
+def test_a_mistake_in_a_new_provider_s_lane_gives_a_sentence(line: str, sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_lanes(LANES.replace("aloud = true", line), registry.lane_classes())
     assert str(caught.value) == sentence
@@ -129,7 +129,7 @@ def test_the_readme_names_exactly_the_keys_that_each_provider_has() -> None:
     assert documented == {name: set(cls.file_keys()) for name, cls in shipped.items()}
 
 
-def test_no_module_compares_a_provider_s_name() -> None:
+def test_no_module_compares_provider_names() -> None:
     """The class of its lanes says what a provider can do, see ``core.lane.LaneSpec``."""
     named = re.compile(r"provider\s*(==|!=|===|!==|in|not in)\s*[(\[{\"']")
     sources = [*(ROOT / "kimi_ui").rglob("*.py"), *(ROOT / "assets").rglob("*.js")]

@@ -63,7 +63,7 @@ def told(frames: list[dict[str, Any]], lane: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("make", [two_lanes, heavy, relabelled_then_retried])
-def test_the_frames_add_up_to_what_a_reopened_turn_shows(make: Any) -> None:
+def test_the_frames_add_up_to_the_reopened_turn(make: Any) -> None:
     log = make()
     document = replay_document(log)
     view = TurnView(log)
@@ -89,7 +89,7 @@ def test_each_mark_is_at_its_own_time() -> None:
     assert document["duration_ms"] == 16161
 
 
-def test_wholes_tell_the_same_as_the_frames_before_them() -> None:
+def test_each_snapshot_equals_the_frames_before_it() -> None:
     document = replay_document(two_lanes())
     assert document["wholes"]
     for whole in document["wholes"]:
@@ -100,7 +100,7 @@ def test_wholes_tell_the_same_as_the_frames_before_them() -> None:
         assert whole["t_ms"] == document["frames"][whole["after"] - 1]["t_ms"]
 
 
-def test_a_step_that_goes_on_is_told_as_it_was_at_each_moment() -> None:
+def test_the_progress_of_a_step_is_kept_for_each_moment() -> None:
     loading: list[tuple[float, Event]] = [(ms, Phase("trajectories", done=ms // 1000, total=3)) for ms in (1000, 2000)]
     document = replay_document(turn((attempt("a"), ended([*loading, (3000, Answer("x"))]))))
     steps = [step for frame in frames(document) for step in frame["lanes"].get("a", {}).get("steps", ())]
@@ -108,7 +108,7 @@ def test_a_step_that_goes_on_is_told_as_it_was_at_each_moment() -> None:
 
 
 @pytest.mark.parametrize("make", [two_lanes, heavy, relabelled_then_retried])
-def test_without_reasoning_no_word_of_it_is_left(make: Any) -> None:
+def test_leaving_out_the_reasoning_removes_all_of_its_text(make: Any) -> None:
     log = make()
     document = replay_document(log, reasoning=False)
     text = json.dumps(document)
@@ -123,13 +123,13 @@ def test_without_reasoning_no_word_of_it_is_left(make: Any) -> None:
         assert {**told_now, "reasoning": ""} == {**told_then, "reasoning": ""}
 
 
-def test_an_answer_of_an_earlier_attempt_is_not_taken_for_reasoning() -> None:
+def test_the_answer_of_an_earlier_attempt_is_kept_without_reasoning() -> None:
     document = replay_document(relabelled_then_retried(), reasoning=False)
     assert "kept of the first" in json.dumps(document)
     assert "the answer" in json.dumps(document)
 
 
-def test_a_turn_in_which_nothing_happened() -> None:
+def test_a_turn_without_entries() -> None:
     empty = turn((attempt("a"), [(5, Finish("stop")), (6, End("no_answer"))]))
     empty.entries.clear()
     document = replay_document(empty)

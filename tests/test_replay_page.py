@@ -64,7 +64,7 @@ def position(page: Page) -> float:
     return float(page.locator(".replay-track input").input_value())
 
 
-def test_at_four_times_the_pace_it_ends_as_the_turn_did(site: ChatSite, page: Page) -> None:
+def test_a_replay_at_four_times_the_speed_ends_like_the_turn(site: ChatSite, page: Page) -> None:
     site.say(slowly(), slowly(20))
     ask(page, "Replay me")
     before = shown(page)
@@ -85,7 +85,7 @@ def test_at_four_times_the_pace_it_ends_as_the_turn_did(site: ChatSite, page: Pa
     expect(page.locator(".turn-current [data-action=replay]")).to_be_focused()
 
 
-def test_scrubbing_shows_the_turn_as_it_was_then(site: ChatSite, page: Page) -> None:
+def test_scrubbing_shows_the_turn_at_that_moment(site: ChatSite, page: Page) -> None:
     site.say(slowly(), slowly())
     ask(page, "Scrub me")
     start_replay(page)
@@ -108,7 +108,7 @@ def test_scrubbing_shows_the_turn_as_it_was_then(site: ChatSite, page: Page) -> 
     assert start["reasoning"] == [""]
 
 
-def test_at_once_and_again_from_the_start(site: ChatSite, page: Page) -> None:
+def test_show_all_at_once_and_play_again(site: ChatSite, page: Page) -> None:
     site.say(slowly(20), slowly(20))
     ask(page, "At once")
     before = shown(page)
@@ -121,7 +121,7 @@ def test_at_once_and_again_from_the_start(site: ChatSite, page: Page) -> None:
     assert shown(page) == before
 
 
-def test_the_readers_own_fold_outlasts_a_jump(site: ChatSite, page: Page) -> None:
+def test_the_readers_own_toggle_survives_a_jump(site: ChatSite, page: Page) -> None:
     site.say(slowly(), slowly())
     ask(page, "Fold me")
     start_replay(page)
@@ -139,7 +139,7 @@ def test_the_readers_own_fold_outlasts_a_jump(site: ChatSite, page: Page) -> Non
     expect(qwen).to_have_attribute("aria-expanded", "true")
 
 
-def test_it_goes_by_keyboard(site: ChatSite, page: Page) -> None:
+def test_a_replay_can_be_controlled_by_keyboard(site: ChatSite, page: Page) -> None:
     site.say(slowly(100), slowly(100))
     ask(page, "Keys")
     page.locator(".turn-current .turn").focus()
@@ -166,7 +166,7 @@ def test_it_goes_by_keyboard(site: ChatSite, page: Page) -> None:
     expect(page.locator(".replay")).to_have_count(0)
 
 
-def test_an_earlier_turn_replays_in_its_place(site: ChatSite, page: Page) -> None:
+def test_an_earlier_turn_is_replayed_in_its_place(site: ChatSite, page: Page) -> None:
     site.say(slowly(20), slowly(20))
     ask(page, "First")
     ask(page, "Second")
@@ -251,7 +251,7 @@ def a_turn(answer: str = "**forty-two**", thought: str = "hm ", seq: int = 0) ->
     )  # fmt: skip
 
 
-def test_an_exported_file_plays_offline_and_asks_for_nothing(browser: Browser, tmp_path: Path) -> None:
+def test_an_exported_file_plays_offline_without_any_request(browser: Browser, tmp_path: Path) -> None:
     path = written(tmp_path, a_turn(), a_turn(seq=1))
     page, asked, problems = opened(browser, path)
     expect(page.locator("h1")).to_have_text("A title")
@@ -295,7 +295,7 @@ def test_an_exported_file_without_reasoning_shows_none(browser: Browser, tmp_pat
     page.context.close()
 
 
-def test_numbers_that_are_in_doubt_are_marked(browser: Browser, tmp_path: Path) -> None:
+def test_suspect_figures_are_marked(browser: Browser, tmp_path: Path) -> None:
     events = [*tokens(60, start_ms=100, gap_ms=10), (800, Usage(9, output_tokens=90)), (801, Flag("loop_lag_ms", "80"))]
     page, _, problems = opened(browser, written(tmp_path, turn((attempt("a"), ended(events)))))
     cells = {name: page.locator(f".lane [data-metric={name}]") for name in ("ttft", "rate", "tokens")}
@@ -309,7 +309,7 @@ def test_numbers_that_are_in_doubt_are_marked(browser: Browser, tmp_path: Path) 
     page.context.close()
 
 
-def test_hostile_text_in_an_exported_file_does_nothing(browser: Browser, tmp_path: Path) -> None:
+def test_hostile_text_in_an_exported_file_is_inert(browser: Browser, tmp_path: Path) -> None:
     path = written(tmp_path, a_turn(HOSTILE, HOSTILE[:4000]), title="</title><script>window.ran=1</script>")
     page, asked, problems = opened(browser, path)
     page.locator(".reasoning-toggle").first.click()
@@ -323,7 +323,9 @@ def test_hostile_text_in_an_exported_file_does_nothing(browser: Browser, tmp_pat
     page.context.close()
 
 
-def test_what_the_page_saves_is_what_it_shows(site: ChatSite, page: Page, browser: Browser, tmp_path: Path) -> None:
+def test_the_exported_file_shows_the_same_as_the_page(
+    site: ChatSite, page: Page, browser: Browser, tmp_path: Path
+) -> None:
     site.say(slowly(10), slowly(10))
     ask(page, "Save me")
     page.locator(".turn-current .turn-tools").get_by_role("button", name="Export").click()

@@ -37,7 +37,7 @@ def shown_ms(turn: TurnLog) -> list[int]:
     return times
 
 
-def test_text_that_flows_is_gathered_and_what_changes_the_state_is_shown_at_its_own_time() -> None:
+def test_text_is_grouped_into_moments_and_each_change_of_state_has_its_own() -> None:
     turn = turn_of("a")
     opened(turn, "a", "1", 5)
     add(turn, "a", "1", 40, Reasoning("Hm"))
@@ -64,7 +64,7 @@ def test_a_relabelled_answer_has_a_first_token_again() -> None:
     assert shown_ms(turn) == [0, 10, 30, 30, 40, 50]
 
 
-def test_a_lane_asked_again_the_next_day_is_replayed_after_a_moment() -> None:
+def test_the_wait_before_a_late_retry_is_shortened() -> None:
     turn = turn_of("a", "b")
     for lane in ("a", "b"):
         opened(turn, lane, lane, 0)
@@ -76,7 +76,7 @@ def test_a_lane_asked_again_the_next_day_is_replayed_after_a_moment() -> None:
     assert [moment.play_ns for moment in found[-2:]] == [1000 * MS + IDLE_NS, 1700 * MS + IDLE_NS]
 
 
-def test_a_wait_that_was_announced_or_spent_preparing_is_kept_whole() -> None:
+def test_an_announced_wait_and_preparing_are_not_shortened() -> None:
     turn = turn_of("a", "b")
     opened(turn, "a", "1", 0)
     add(turn, "a", "1", 10, End("error", retry_in_s=4.0))

@@ -67,7 +67,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "log.sqlite3"
 
 
-def test_while_another_lane_still_runs(path: Path) -> None:
+def test_a_retry_while_another_lane_still_runs(path: Path) -> None:
     with two_lanes(path, b=SLOW) as run:
         turn = over(run.engine.send("?"), "a")
         run.engine.retry(turn.turn_id, "a")
@@ -79,7 +79,7 @@ def test_while_another_lane_still_runs(path: Path) -> None:
 
 
 @pytest.mark.parametrize("drained", [True, False], ids=["after the writer let go of it", "while the writer has it"])
-def test_after_the_turn_was_closed(path: Path, drained: bool) -> None:
+def test_a_retry_after_the_turn_was_closed(path: Path, drained: bool) -> None:
     with two_lanes(path, b=FIRST) as run:
         turn = over(run.engine.send("?"))
         if drained:
@@ -89,7 +89,7 @@ def test_after_the_turn_was_closed(path: Path, drained: bool) -> None:
     assert_stored_once(path, turn)
 
 
-def test_after_a_restart(path: Path) -> None:
+def test_a_retry_after_a_restart(path: Path) -> None:
     with two_lanes(path, b=FIRST) as run:
         turn_id = over(run.engine.send("?")).turn_id
     with two_lanes(path, b=FIRST, a=[SECOND]) as run:
@@ -98,7 +98,7 @@ def test_after_a_restart(path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_after_the_process_was_killed_in_the_middle(path: Path, tmp_path: Path) -> None:
+def test_a_retry_after_the_process_was_killed(path: Path, tmp_path: Path) -> None:
     """A lane that was cut off has an end without an event; what follows has its place after it."""
     found_later = tmp_path / "found_later.sqlite3"
     with two_lanes(path, b=SLOW) as run:

@@ -123,7 +123,7 @@ def test_ollama_with_the_model_serves_the_qwen_lane(upstream: Upstream, make: Ca
     assert not qwen.stand_in_for
 
 
-def test_ollama_without_the_model_is_told_from_no_ollama(upstream: Upstream, make: Callable[..., Roster]) -> None:
+def test_a_missing_ollama_model_gives_the_pull_command(upstream: Upstream, make: Callable[..., Roster]) -> None:
     made = make(OLLAMA_HOST=upstream.ollama_url)
     serving = made.serving("qwen")
     assert serving.is_stand_in
@@ -161,11 +161,13 @@ def test_ollama_host_is_read_as_ollama_reads_it(value: str, url: str) -> None:
     assert presets.ollama_url({"OLLAMA_HOST": value}) == url
 
 
-def test_a_server_that_is_not_ollama_counts_as_none(upstream: Upstream) -> None:
+def test_another_server_is_not_mistaken_for_ollama(upstream: Upstream) -> None:
     assert probe(upstream.base_url, 0.5).running is False  # /v1/api/tags: a 404
 
 
-def test_a_silent_ollama_delays_nobody(closed_after: Keep, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ollama_that_does_not_answer_delays_nothing(
+    closed_after: Keep, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(roster, "PROBE_TIMEOUT_S", 0.5)
 
     async def silent(_request: object) -> object:
@@ -180,7 +182,7 @@ def test_a_silent_ollama_delays_nobody(closed_after: Keep, upstream: Upstream, m
     assert made.ollama.running is False
 
 
-def test_a_pulled_model_and_a_new_key_are_taken_up_without_restart(
+def test_a_pulled_model_and_a_new_key_take_effect_without_a_restart(
     closed_after: Keep, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     env = {"OLLAMA_HOST": upstream.ollama_url}
@@ -205,7 +207,7 @@ def test_a_pulled_model_and_a_new_key_are_taken_up_without_restart(
     assert made.provider("kimi-heavy") is not heavy
 
 
-def test_changes_of_the_lanes_file_are_taken_up_and_running_turns_keep_their_provider(
+def test_changes_of_the_lanes_file_take_effect_and_running_turns_keep_their_provider(
     tmp_path: Path, upstream: Upstream, make: Callable[..., Roster]
 ) -> None:
     path = tmp_path / "lanes.toml"
@@ -222,7 +224,7 @@ def test_changes_of_the_lanes_file_are_taken_up_and_running_turns_keep_their_pro
         made.provider("never")
 
 
-def test_a_lanes_file_that_becomes_wrong_leaves_the_lanes_as_they_are(
+def test_a_lanes_file_that_becomes_invalid_does_not_change_the_lanes(
     tmp_path: Path, make: Callable[..., Roster]
 ) -> None:
     path = tmp_path / "lanes.toml"
@@ -243,14 +245,14 @@ def test_a_lanes_file_that_becomes_wrong_leaves_the_lanes_as_they_are(
     assert [spec.id for spec in made.specs] == ["back"]
 
 
-def test_a_wrong_lanes_file_at_the_start_is_an_error(tmp_path: Path) -> None:
+def test_an_invalid_lanes_file_at_the_start_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "lanes.toml"
     path.write_text("[[lane]]\n")
     with pytest.raises(ConfigError, match="every lane needs provider"):
         Roster(read_settings(lanes=str(path), env={}))
 
 
-def test_what_the_engine_says_of_its_lanes_is_never_of_an_older_file(
+def test_the_engine_always_reports_the_lanes_of_the_current_file(
     no_lanes_file_of_the_user: Path, make: Callable[..., Roster]
 ) -> None:
     """An estimate by the old prices would let a turn pass a budget unasked."""
@@ -260,7 +262,7 @@ def test_what_the_engine_says_of_its_lanes_is_never_of_an_older_file(
         assert [spec.id for spec in run.engine.specs] == ["one"]
 
 
-def test_what_was_replaced_is_closed_once_nothing_runs(
+def test_a_replaced_provider_is_closed_once_no_turn_uses_it(
     no_lanes_file_of_the_user: Path,
     make: Callable[..., Roster],
     upstream: Upstream,
@@ -296,9 +298,7 @@ def test_what_was_replaced_is_closed_once_nothing_runs(
         assert made.provider("one").spec.model == "m-1000-3-30", "of a lane that has just gone"
 
 
-def test_the_default_lanes_file_is_taken_up_when_it_appears(
-    no_lanes_file_of_the_user: Path, make: Callable[..., Roster]
-) -> None:
+def test_a_new_default_lanes_file_takes_effect(no_lanes_file_of_the_user: Path, make: Callable[..., Roster]) -> None:
     made = make()
     assert made.lanes_path is None
     assert len(made.specs) == 3
@@ -310,7 +310,9 @@ def test_the_default_lanes_file_is_taken_up_when_it_appears(
     assert len(made.specs) == 3
 
 
-def test_a_configured_lane_without_its_key_says_which_line_to_set(tmp_path: Path, make: Callable[..., Roster]) -> None:
+def test_a_configured_lane_without_its_key_says_which_variable_to_set(
+    tmp_path: Path, make: Callable[..., Roster]
+) -> None:
     path = tmp_path / "lanes.toml"
     path.write_text(LANES.format(base_url="http://127.0.0.1:9/v1") + 'api_key_env = "SOME_KEY"\n')
     made = make(read_settings(lanes=str(path), env={}))
@@ -323,7 +325,7 @@ def test_a_configured_lane_without_its_key_says_which_line_to_set(tmp_path: Path
     assert "SOME_KEY" in check.problem
 
 
-def test_a_key_from_the_roster_s_environment_reaches_the_server_and_no_repr(
+def test_a_key_is_sent_to_the_server_and_is_in_no_repr(
     tmp_path: Path, upstream: Upstream, make: Callable[..., Roster]
 ) -> None:
     upstream.key = "canary-key"
@@ -339,7 +341,7 @@ def test_a_key_from_the_roster_s_environment_reaches_the_server_and_no_repr(
     assert "canary" not in repr(made.servings) + repr(made.specs) + repr(made.settings) + repr(made.provider("one"))
 
 
-def test_checking_heavy_checks_what_it_is_made_of(
+def test_checking_heavy_checks_the_lane_it_is_made_of(
     upstream: Upstream, tmp_path: Path, make: Callable[..., Roster]
 ) -> None:
     path = tmp_path / "lanes.toml"
@@ -351,9 +353,7 @@ def test_checking_heavy_checks_what_it_is_made_of(
     assert asyncio.run(made.check("h")).reachable
 
 
-def test_a_refresh_that_finds_nothing_new_is_cheap_and_asks_nobody(
-    upstream: Upstream, make: Callable[..., Roster]
-) -> None:
+def test_a_refresh_without_changes_makes_no_request(upstream: Upstream, make: Callable[..., Roster]) -> None:
     made = make(OLLAMA_HOST=upstream.ollama_url)
     asked = len(upstream.requests)
     specs = made.specs
@@ -402,6 +402,6 @@ def test_start_up_does_not_wait_for_a_slow_ollama(
 
 
 @pytest.mark.parametrize("host", ["a b", "a:b:c", "a..b", "x\ny", "http://[", "[::1"])
-def test_a_host_that_is_none_is_one_where_no_ollama_answers(host: str) -> None:
+def test_an_invalid_ollama_host_counts_as_not_running(host: str) -> None:
     url = presets.ollama_url({"OLLAMA_HOST": host})
     assert probe(url, 0.5) == OllamaState(url, False)

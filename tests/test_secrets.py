@@ -82,7 +82,7 @@ def ask(url: str, path: str, **headers: str) -> str:
         connection.close()
 
 
-def test_the_key_is_nowhere(
+def test_the_key_appears_nowhere(
     site: Site, upstream: Upstream, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.INFO)

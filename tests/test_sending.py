@@ -31,7 +31,7 @@ def lane_at(base_url: str, id: str) -> OpenAICompatible:
     return OpenAICompatible(LaneSpec(id, id, "openai", model="m-2000-5-5", base_url=base_url))
 
 
-async def test_nothing_comes_between_the_stamp_of_a_request_and_its_bytes(
+async def test_no_other_request_is_prepared_between_a_stamp_and_its_bytes(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch, closed_after: Callable[[Any], Any]
 ) -> None:
     lanes = [closed_after(lane_at(upstream.base_url, str(k))) for k in range(5)]
@@ -100,7 +100,7 @@ class SentTwice(ScriptedProvider):
         yield Reasoning("word")
 
 
-def test_stamps_count_from_the_moment_and_readers_are_told_a_little_later(tmp_path: Path) -> None:
+def test_stamps_count_from_sending_though_readers_are_notified_later(tmp_path: Path) -> None:
     provider = SentTwice(LaneSpec("a", "A", "openai", model="m"), [[]])
     with running(tmp_path / "log.sqlite3", provider) as run:
         provider.turns = run.turns
@@ -114,7 +114,7 @@ def test_stamps_count_from_the_moment_and_readers_are_told_a_little_later(tmp_pa
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
-async def test_events_are_stamped_when_their_bytes_arrived_though_the_loop_is_late(
+async def test_events_have_the_time_their_bytes_arrived_though_the_loop_is_late(
     tls: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_after: Callable[[Any], Any]
 ) -> None:
     is_late, all_sent, stamps = threading.Event(), threading.Event(), []
@@ -162,7 +162,7 @@ class Telling(ScriptedProvider):
         yield Finish("stop")
 
 
-def test_an_event_has_the_stamp_of_its_arrival_but_never_goes_back(tmp_path: Path) -> None:
+def test_stamps_of_arrival_never_decrease(tmp_path: Path) -> None:
     with running(tmp_path / "log.sqlite3", Telling(LaneSpec("a", "A", "openai", model="m"), [[]])) as run:
         turn = run.engine.send("hi")
         fold = run.folds(turn)["a"]

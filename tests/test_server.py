@@ -67,7 +67,7 @@ def app(folder: Path, upstream: Upstream, **models: str) -> Iterator[Served]:
             process.kill()
 
 
-def test_a_program_compares_and_reads_a_turn_back(tmp_path: Path, upstream: Upstream) -> None:
+def test_a_program_compares_lanes_and_reads_the_turn_back(tmp_path: Path, upstream: Upstream) -> None:
     with app(tmp_path, upstream, fast="m-2000-40-60", plain="m-2000-0-30") as served:
         client = Client(served.url, verbose=False)
         states: list[dict[str, Any]] = list(client.submit("Why?", None, api_name="/compare"))
@@ -98,7 +98,9 @@ def test_a_program_compares_and_reads_a_turn_back(tmp_path: Path, upstream: Upst
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_what_runs_and_then_the_process(tmp_path: Path, upstream: Upstream, how: signal.Signals) -> None:
+def test_a_signal_ends_running_turns_and_then_the_process(
+    tmp_path: Path, upstream: Upstream, how: signal.Signals
+) -> None:
     with app(tmp_path, upstream, slow="m-100-5000-10") as served:
         client = Client(served.url, verbose=False)
         job = client.submit("Why?", ["slow"], api_name="/compare")

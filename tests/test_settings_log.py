@@ -45,7 +45,7 @@ def test_settings_are_known_at_once_and_after_a_restart(tmp_path: Path) -> None:
         writer.close()
 
 
-def test_what_is_set_while_the_log_is_read_counts(tmp_path: Path) -> None:
+def test_settings_changed_while_the_log_is_read_win(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     writer = LogWriter(path)
     writer.start()
@@ -62,7 +62,7 @@ def test_what_is_set_while_the_log_is_read_counts(tmp_path: Path) -> None:
     writer.close()
 
 
-def test_settings_go_with_their_conversation(tmp_path: Path) -> None:
+def test_settings_are_deleted_with_their_conversation(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     with running(path, ScriptedProvider(LaneSpec("a", "A", "openai"), [thinker()])) as run:
         turn = closed(run.engine.send("?"))
@@ -75,7 +75,7 @@ def test_settings_go_with_their_conversation(tmp_path: Path) -> None:
         assert connection.execute(count).fetchone()[0] == 0
 
 
-def test_what_cannot_be_read_back_is_as_configured(tmp_path: Path) -> None:
+def test_unreadable_settings_count_as_no_settings(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     writer = LogWriter(path)
     writer.start()

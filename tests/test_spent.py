@@ -30,7 +30,7 @@ def usd(amount: float) -> object:
     return pytest.approx(amount)
 
 
-def test_heavy_counts_once_with_its_children_and_what_has_no_price_is_counted_apart(tmp_path: Path) -> None:
+def test_heavy_counts_its_children_once_and_unpriced_answers_are_counted_separately(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     heavy = attempt("h", role="heavy")
     children = [run("h", COUNTED, role="trajectory", parent_id=heavy.attempt_id, price=PRICE) for _ in range(3)]
@@ -51,7 +51,7 @@ def test_heavy_counts_once_with_its_children_and_what_has_no_price_is_counted_ap
     assert spent_on_day(LogReader(tmp_path / "none"), "me", TODAY) == spent_on(reader, []) == Spent()
 
 
-def test_an_answer_counts_on_the_day_it_was_asked_for_not_on_its_turns(tmp_path: Path) -> None:
+def test_a_retry_counts_on_its_own_day_not_on_the_day_of_its_turn(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     later = run("a", COUNTED, price=PRICE, attempt_no=2, sent_ms=1e8, started_at_utc=f"{TOMORROW}T00:00:00.000+00:00")
     with writing(path) as writer:
@@ -61,7 +61,7 @@ def test_an_answer_counts_on_the_day_it_was_asked_for_not_on_its_turns(tmp_path:
     assert spent_on(reader, ["c"]).usd == usd(2 * EACH_USD)
 
 
-def test_what_was_deleted_was_spent_all_the_same(tmp_path: Path) -> None:
+def test_spending_includes_deleted_conversations(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     kept = turn(run("a", COUNTED, price=PRICE), conversation_id="kept", owner="me")
     gone = turn(run("a", COUNTED, price=PRICE), run("b"), conversation_id="gone", owner="me")
@@ -81,7 +81,7 @@ def test_what_was_deleted_was_spent_all_the_same(tmp_path: Path) -> None:
     ]
 
 
-def test_a_budget_is_known_at_once_and_after_a_restart_and_is_in_nobody_elses_copy(tmp_path: Path) -> None:
+def test_a_budget_survives_a_restart_and_is_in_nobody_elses_copy(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     with writing(path) as writer:
         store(writer, turn(run("a", COUNTED, price=PRICE), conversation_id="c", owner="you"))

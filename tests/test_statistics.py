@@ -20,17 +20,17 @@ from kimi_ui.stats.statistics import (
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 10, 50, 120])
-def test_wilson(n: int) -> None:
+def test_wilson_agrees_with_scipy(n: int) -> None:
     for k in range(n + 1):
         assert wilson(k, n) == pytest.approx(binomtest(k, n).proportion_ci(method="wilson"), abs=1e-12)
 
 
 @pytest.mark.parametrize(("k", "n", "low", "high"), [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605)])
-def test_wilson_as_published(k: int, n: int, low: float, high: float) -> None:
+def test_wilson_agrees_with_published_values(k: int, n: int, low: float, high: float) -> None:
     assert wilson(k, n) == pytest.approx((low, high), abs=5e-5)  # Newcombe 1998, table I
 
 
-def test_wilson_of_nothing() -> None:
+def test_wilson_without_observations() -> None:
     with pytest.raises(ValueError, match="nothing"):
         wilson(0, 0)
 
@@ -53,7 +53,7 @@ def test_the_large_sample_rank_is_the_exact_one_or_the_next_wider(n: int) -> Non
 
 
 @pytest.mark.parametrize("n", [6, 7, 23, 400])
-def test_the_medians_interval_is_that_of_the_quantile_test(n: int) -> None:
+def test_the_medians_interval_agrees_with_scipys_quantile_test(n: int) -> None:
     sample = np.random.default_rng(n).lognormal(0, 1, n)
     assert median(sample).interval == tuple(quantile_test(sample, p=0.5).confidence_interval(0.95))
 
@@ -73,7 +73,7 @@ def test_unknown_values_do_not_count() -> None:
 
 
 @pytest.mark.parametrize(("p", "n"), [(0.9, 29), (0.95, 59), (0.99, 299)])
-def test_a_percentile_needs_a_sample_that_bounds_it(p: float, n: int) -> None:
+def test_a_percentile_needs_a_large_enough_sample(p: float, n: int) -> None:
     assert enough_for(p) == n
     values = np.arange(1.0, n + 1)
     assert percentile(values[:-1], p) is None
@@ -114,12 +114,12 @@ def coverage(n: int, of: str, rounds: int = 600) -> float:
 
 
 @pytest.mark.parametrize("n", [20, 60, 200])
-def test_the_medians_interval_covers_at_least_as_often_as_it_says(n: int) -> None:
+def test_the_medians_interval_has_its_nominal_coverage(n: int) -> None:
     assert 0.93 <= coverage(n, "median") <= 0.99  # discrete: exact coverage is 95.9, 97.3 and 95.6 %
 
 
 @pytest.mark.parametrize("n", [7, 13, 21, 41])
-def test_a_differences_interval_covers_at_least_as_often_as_it_says(n: int) -> None:
+def test_the_interval_of_a_difference_has_its_nominal_coverage(n: int) -> None:
     assert 0.95 <= coverage(n, "difference", rounds=2000) <= 0.995  # exact: 98.4, 97.8, 97.3 and 97.2 %
 
 

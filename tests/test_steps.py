@@ -55,7 +55,7 @@ def test_topics_are_headings_leads_and_cues() -> None:
     assert [topic.label for topic in topics(TRACE)] == TOPICS
 
 
-def test_a_topic_leads_to_its_place() -> None:
+def test_a_topic_has_its_position_in_the_text() -> None:
     for label, at_char in topics(TRACE):
         first_word = re.split(r"\W+", label)[0]
         assert first_word in TRACE[at_char : at_char + 20]
@@ -74,7 +74,7 @@ def test_a_topic_leads_to_its_place() -> None:
         "****\n## \n__ __\n",
     ],
 )
-def test_ordinary_text_announces_nothing(text: str) -> None:
+def test_ordinary_text_contains_no_topics(text: str) -> None:
     assert topics(text) == []
 
 
@@ -102,12 +102,12 @@ def test_ordinary_text_announces_nothing(text: str) -> None:
         ("2) **A**: *this* is ***that***, 这是**重点**吧", "A: this is that, 这是重点吧"),
     ],
 )
-def test_markup_goes_and_stars_and_underscores_of_code_and_maths_stay(line: str, label: str) -> None:
+def test_labels_lose_markup_but_keep_stars_and_underscores_of_code_and_maths(line: str, label: str) -> None:
     assert [topic.label for topic in topics(line)] == [label]
 
 
 @pytest.mark.parametrize("line", ["__init__ is called first", "3.x is supported", "## ###", "**kwargs and **more"])
-def test_code_and_numbers_at_the_start_of_a_line_announce_nothing(line: str) -> None:
+def test_code_and_numbers_at_the_start_of_a_line_are_not_topics(line: str) -> None:
     assert topics(line) == []
 
 
@@ -199,17 +199,17 @@ def test_system_steps_come_from_phases_and_from_the_stream() -> None:
     assert [step.until_ns for step in steps.steps] == [0.2 * S, 3 * S, 5 * S, 6 * S, None]
 
 
-def test_a_phase_that_moves_on_is_one_step() -> None:
+def test_a_phase_with_progress_is_one_step() -> None:
     steps = fold((1, Phase(AGGREGATING, done=3, total=8)), (2, Phase(AGGREGATING, done=5, total=8)))
     (step,) = steps.steps
     assert (step.label, step.done, step.total, step.at_ns) == ("Hybridizing", 5, 8, 1 * S)
 
 
-def test_unknown_phases_and_empty_text_are_no_steps() -> None:
+def test_unknown_phases_and_empty_text_make_no_steps() -> None:
     assert fold((1, Phase("first_chunk")), (2, Reasoning("")), (3, Answer(""))).steps == []
 
 
-def test_topics_have_the_time_their_sentence_began_and_the_next_ends_them() -> None:
+def test_a_topic_lasts_from_its_sentence_to_the_next_topic() -> None:
     steps = fold(
         (1, Reasoning("Let me read ")),
         (2, Reasoning("the question.\n")),
@@ -224,7 +224,7 @@ def test_topics_have_the_time_their_sentence_began_and_the_next_ends_them() -> N
     ]
 
 
-def test_topics_keep_their_distance_and_do_not_repeat() -> None:
+def test_topics_are_spaced_and_not_repeated() -> None:
     steps = fold(
         (0, Reasoning("Let me check the units.\n")),
         (1, Reasoning("Now let me check the signs.\n")),
@@ -252,7 +252,7 @@ def test_a_long_trace_keeps_an_even_selection() -> None:
     assert all(a.until_ns == b.at_ns for a, b in pairwise(kept))
 
 
-def test_what_is_taken_adds_up_to_the_steps() -> None:
+def test_increments_add_up_to_the_steps() -> None:
     steps, seen = Steps(max_topics=10), {}
     for at_s, event in [*long_trace(200), (700.0, Answer("x")), (701.0, End("ok"))]:
         steps.apply(int(at_s * S), event)  # type: ignore[arg-type]
@@ -262,7 +262,7 @@ def test_what_is_taken_adds_up_to_the_steps() -> None:
     assert steps.take() == []
 
 
-def test_relabelled_answer_gives_its_topics_and_no_draft() -> None:
+def test_a_relabelled_answer_has_topics_and_no_drafting_step() -> None:
     steps = fold(
         (1, Answer("Let me read the question.\n")),
         (5, Answer("Then I count")),
@@ -290,7 +290,7 @@ def test_the_fold_does_not_depend_on_the_pieces(text: str, places: list[int]) ->
 
 
 @pytest.mark.slow
-def test_a_very_long_trace_is_read_at_a_flat_cost() -> None:
+def test_a_very_long_trace_takes_linear_time() -> None:
     """Two million characters in pieces of three: quadratic work would not end within the suite's limit."""
     steps = Steps()
     text = "Let me think about it. " * 40 + "w" * 100_000 + "\n" + "no end of this line " * 90_000

@@ -100,7 +100,7 @@ def heard(incoming: Iterator[Event], thought: str) -> list[Event]:
     return events
 
 
-def test_a_turn_is_told_in_frames_until_its_end(site: Site) -> None:
+def test_a_running_turn_is_sent_in_frames_until_its_end(site: Site) -> None:
     go = threading.Event()
     turn = site.send([Phase(CONNECTED), *map(Reasoning, THOUGHTS), go, Answer("A."), Finish("stop")])
     with listened(site, turn) as incoming:
@@ -116,7 +116,7 @@ def test_a_turn_is_told_in_frames_until_its_end(site: Site) -> None:
     assert len(ids) < len(THOUGHTS), "frames, not tokens"
 
 
-def test_a_turn_that_is_over_is_told_in_one_frame(site: Site) -> None:
+def test_an_ended_turn_is_sent_in_one_frame(site: Site) -> None:
     turn = site.send(WORDS)
     until(lambda: turn.closed)
     with listened(site, turn) as incoming:
@@ -126,7 +126,7 @@ def test_a_turn_that_is_over_is_told_in_one_frame(site: Site) -> None:
 
 
 @pytest.mark.parametrize("by_header", [True, False])
-def test_a_reader_that_comes_back_gets_the_rest(site: Site, by_header: bool) -> None:
+def test_a_reader_that_reconnects_gets_the_rest(site: Site, by_header: bool) -> None:
     go = threading.Event()
     begun, missed = THOUGHTS[:20], THOUGHTS[20:]
     turn = site.send([*map(Reasoning, begun), go, *map(Reasoning, missed), Finish("stop")])
@@ -141,14 +141,14 @@ def test_a_reader_that_comes_back_gets_the_rest(site: Site, by_header: bool) -> 
 
 
 @pytest.mark.parametrize("place", ["99999", "-3", "x", "1e3", "٣"])
-def test_a_place_that_makes_no_sense_is_answered_with_everything(site: Site, place: str) -> None:
+def test_an_invalid_resume_position_gets_everything(site: Site, place: str) -> None:
     turn = site.send(WORDS)
     until(lambda: turn.closed)
     with listened(site, turn, f"?after={place}") as incoming:
         assert "turn" in next(incoming).data
 
 
-def test_what_is_not_the_visitors_is_not_there(site: Site) -> None:
+def test_another_visitors_turn_is_not_found(site: Site) -> None:
     turn = site.send(WORDS)
     theirs = {COOKIE: "b" * 40}
     for cookies in ({}, theirs):
@@ -164,14 +164,14 @@ def test_what_is_not_the_visitors_is_not_there(site: Site) -> None:
     assert turn.entries[-1].event.status == "ok", "no stranger has stopped it"
 
 
-def test_a_turn_without_an_owner_is_open_to_whoever_has_its_id(site: Site) -> None:
+def test_a_turn_without_an_owner_is_open_to_anyone_with_its_id(site: Site) -> None:
     turn = site.send(WORDS, owner="")
     until(lambda: turn.closed)
     with listened(site, turn) as incoming:
         assert next(incoming).data["turn"]["turn_id"] == turn.turn_id
 
 
-def test_a_stored_turn_is_told_like_a_live_one(site: Site) -> None:
+def test_a_stored_turn_is_sent_like_a_live_one(site: Site) -> None:
     turn = site.send(WORDS)
     until(lambda: turn.closed)
     with listened(site, turn) as incoming:
@@ -185,7 +185,7 @@ def test_a_stored_turn_is_told_like_a_live_one(site: Site) -> None:
     assert [event.name for event in events] == ["", "end"]
 
 
-def test_a_conversation_is_told_from_log_and_memory_and_only_to_its_owner(site: Site) -> None:
+def test_a_conversation_is_read_from_log_and_memory_and_only_by_its_owner(site: Site) -> None:
     go = threading.Event()
     turn = site.send([Reasoning("so "), go, Finish("stop")])
     store(
@@ -204,7 +204,9 @@ def test_a_conversation_is_told_from_log_and_memory_and_only_to_its_owner(site: 
     until(lambda: turn.closed)
 
 
-def test_a_reader_that_leaves_a_silent_stream_is_noticed_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_disconnects_from_a_silent_stream_is_noticed_at_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stream, "KEEPALIVE_S", 3600)  # it is not a write that fails which tells
     turn = site.send([Phase(CONNECTED), Reasoning("so "), 30.0])
     until(lambda: site.n_open == 0)
@@ -215,7 +217,7 @@ def test_a_reader_that_leaves_a_silent_stream_is_noticed_at_once(site: Site, mon
     site.engine.stop(turn.turn_id)
 
 
-def test_nothing_is_sent_while_nothing_changes_but_a_sign_of_life(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_stream_sends_only_keepalive_comments(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "KEEPALIVE_S", 0.3)
     turn = site.send([Phase(CONNECTED), Reasoning("so "), 30.0])
     seen: list[Event] = []
@@ -230,7 +232,7 @@ def test_nothing_is_sent_while_nothing_changes_but_a_sign_of_life(site: Site, mo
     site.engine.stop(turn.turn_id)
 
 
-def test_many_readers_of_one_turn_all_get_all_of_it(site: Site) -> None:
+def test_many_readers_of_one_turn_all_get_every_frame(site: Site) -> None:
     turn = site.send(WORDS)
     told: list[str] = []
 
@@ -246,7 +248,7 @@ def test_many_readers_of_one_turn_all_get_all_of_it(site: Site) -> None:
     assert told == ["".join(THOUGHTS)] * 12
 
 
-def test_the_answer_can_be_had_as_it_was_written(site: Site) -> None:
+def test_the_answer_can_be_read_as_raw_markdown(site: Site) -> None:
     turn = site.send([Reasoning("hm"), Answer("**bold** <b>"), Finish("stop")])
     until(lambda: turn.closed)
     url = f"{site.url}/kimi/turns/{turn.turn_id}/lanes"
@@ -256,7 +258,7 @@ def test_the_answer_can_be_had_as_it_was_written(site: Site) -> None:
     assert httpx.get(f"{url}/b/answer", cookies=OURS, trust_env=False).status_code == 404
 
 
-def test_the_cookie_is_given_once_to_the_page_itself_and_never_to_a_visit(site: Site) -> None:
+def test_the_cookie_is_set_once_by_the_state_route_and_not_by_the_page(site: Site) -> None:
     with httpx.Client(trust_env=False) as client:
         assert "set-cookie" not in client.get(site.url).headers
         given = client.get(f"{site.url}/kimi/state").headers["set-cookie"]

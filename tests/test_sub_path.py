@@ -119,7 +119,7 @@ def test_the_page_works_below_a_path(browser: Browser, tmp_path: Path, name: str
         assert [problem for problem in visitor.problems if not_found not in problem] == []
 
 
-def test_the_login_leads_back_below_the_path(browser: Browser, tmp_path: Path) -> None:
+def test_the_login_stays_below_the_path(browser: Browser, tmp_path: Path) -> None:
     proxy = PROXIES["strips and names the prefix"]
     with open_site(tmp_path, password="open sesame") as site, proxied(site.url, proxy) as url:
         visitor = Visitor(browser, url)
@@ -148,7 +148,7 @@ def test_the_login_leads_back_below_the_path(browser: Browser, tmp_path: Path) -
         ),
     ],
 )
-def test_only_a_plain_path_is_a_prefix(value: str, prefix: str | None) -> None:
+def test_only_a_plain_path_is_accepted_as_a_prefix(value: str, prefix: str | None) -> None:
     assert clean_prefix(value) == prefix
 
 
@@ -175,6 +175,6 @@ def test_the_root_path_is_an_option_or_a_variable(options: dict[str, Any], env: 
     assert read_settings(**options, env=env).root_path == root_path
 
 
-def test_a_root_path_that_is_none_is_named_with_its_remedy() -> None:
+def test_an_invalid_root_path_is_refused_with_a_remedy() -> None:
     with pytest.raises(ConfigError, match="--root-path"):
         read_settings(root_path="/a b", env={})

@@ -94,7 +94,7 @@ def test_seven_tabs_cost_the_server_one_stream(tabs: Tabs) -> None:
 
 
 @pytest.mark.parametrize("way", ["closed", "hidden"])
-def test_a_leader_that_goes_hands_over_without_loss_or_doubling(tabs: Tabs, way: str) -> None:
+def test_a_closing_leader_hands_over_without_lost_or_repeated_text(tabs: Tabs, way: str) -> None:
     tabs.say(Phase(CONNECTED), *words(20_000))
     pages = [tabs.visitor.open()]
     send(pages[0])
@@ -120,7 +120,7 @@ def test_a_leader_that_goes_hands_over_without_loss_or_doubling(tabs: Tabs, way:
         assert told(page) == numbered(len(told(pages[0])))
 
 
-def test_tabs_that_come_in_the_middle_of_an_answer_show_it_alike(tabs: Tabs) -> None:
+def test_tabs_opened_during_an_answer_show_the_same_text(tabs: Tabs) -> None:
     go, end = threading.Event(), threading.Event()
     text = (
         "# Title\n\nA *first* paragraph.\n\n1. one\n2. two\n\n```python\nprint(1)\n```\n\nThe last paragraph, still op"
@@ -154,7 +154,7 @@ def test_tabs_that_come_in_the_middle_of_an_answer_show_it_alike(tabs: Tabs) -> 
     assert set(shown) == {lane(late, "a", "answer").inner_html()}
 
 
-def test_more_turns_than_sockets_all_go_on(tabs: Tabs) -> None:
+def test_more_running_turns_than_sockets_all_continue(tabs: Tabs) -> None:
     tabs.say(Phase(CONNECTED), *words(20_000))
     pages = []
     for _ in range(6):
@@ -171,7 +171,7 @@ def test_more_turns_than_sockets_all_go_on(tabs: Tabs) -> None:
         assert told(page) == numbered(len(told(page)))
 
 
-def test_a_leader_that_hangs_is_replaced(tabs: Tabs) -> None:
+def test_a_hanging_leader_is_replaced(tabs: Tabs) -> None:
     go = threading.Event()
     tabs.say(Phase(CONNECTED), *words(20), go, *words(20, 20), Finish("stop"))
     first = tabs.visitor.open()
@@ -196,7 +196,7 @@ def test_a_leader_that_hangs_is_replaced(tabs: Tabs) -> None:
         assert told(page) == numbered(40)
 
 
-def test_all_tabs_tell_that_the_server_is_gone_and_go_on_once_it_is_back(tabs: Tabs) -> None:
+def test_all_tabs_announce_a_lost_server_and_continue_once_it_is_back(tabs: Tabs) -> None:
     go = threading.Event()
     tabs.say(Phase(CONNECTED), *words(20), go, *words(20, 20), Finish("stop"))
     pages = [tabs.visitor.open()]

@@ -210,14 +210,14 @@ CASES: dict[str, tuple[str, str, str]] = {  # content → reasoning, answer
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_rule(name: str) -> None:
+def test_each_template_is_split_into_reasoning_and_answer(name: str) -> None:
     content, reasoning, answer = CASES[name]
     got = split([content])
     assert (got.reasoning, got.answer) == (reasoning, answer)
     assert split(list(content)) == got, "one character at a time"
 
 
-def test_reasoning_by_field_turns_the_missing_opening_rule_off() -> None:
+def test_a_reasoning_field_disables_the_rule_of_the_missing_opening_tag() -> None:
     text = "The tag </think> closes a thought."
     assert split([text], separated=True).answer == text
     text = "A thought ends with\n</think>\nlike this."
@@ -225,11 +225,11 @@ def test_reasoning_by_field_turns_the_missing_opening_rule_off() -> None:
     assert split([text]).reasoning == "A thought ends with\n"
 
 
-def test_leaked_closing_tag_after_separated_reasoning_is_dropped() -> None:
+def test_a_leaked_closing_tag_after_a_reasoning_field_is_dropped() -> None:
     assert split(["</thi", "nk>\n\nHello"], separated=True) == Split("", "Hello", {})
 
 
-def test_flags_say_what_was_hidden_or_missing() -> None:
+def test_flags_name_hidden_and_missing_markers() -> None:
     assert split(["<think>plan"]).flags == {"unclosed_think": "<think>"}
     assert split([f"a{TOOL}b"]).flags == {"tool_markers": TOOL}
     assert list(split(["<|open|>response<|sep|>a"]).flags) == ["template_markers"]
@@ -240,7 +240,7 @@ def test_flags_say_what_was_hidden_or_missing() -> None:
 
 
 @pytest.mark.parametrize("marker", ["<|tool_calls_section_end|>", TOOL, "<|close|>response<|sep|>", "<|im_end|>"])
-def test_a_flood_of_markers_is_one_event(marker: str) -> None:
+def test_a_flood_of_markers_makes_one_event(marker: str) -> None:
     for in_field in (False, True):
         tags = ThinkTags(in_field)
         assert len([event for _ in range(100) for event in tags.feed(marker * 20)]) == 1
@@ -273,14 +273,14 @@ def test_tags_that_wrap_a_reasoning_field_are_taken_off(name: str) -> None:
     assert split(list(content), in_field=True) == got
 
 
-def test_kind_names_the_dialect() -> None:
+def test_the_dialect_is_named() -> None:
     tags = ThinkTags()
     tags.feed("◁think▷a◁/think▷b")
     assert tags.kind == "◁think▷"
     assert ThinkTags().kind is None
 
 
-def test_text_is_not_held_back_longer_than_needed() -> None:
+def test_text_is_held_back_only_while_it_may_become_a_marker() -> None:
     tags = ThinkTags()
     assert [event.text for event in tags.feed("a < b <th")] == ["a < b "]
     assert [event.text for event in tags.feed("e>")] == ["<the>"]
@@ -335,7 +335,7 @@ texts = st.lists(st.sampled_from(WORDS), max_size=12).map("".join)
 
 
 @given(text=texts, cuts=st.lists(st.integers(0, 200), max_size=12), separated=st.booleans(), in_field=st.booleans())
-def test_any_cutting_gives_the_same_result(text: str, cuts: list[int], separated: bool, in_field: bool) -> None:
+def test_any_chunking_gives_the_same_result(text: str, cuts: list[int], separated: bool, in_field: bool) -> None:
     places = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
     pieces = [text[a:b] for a, b in pairwise(places)]
     whole = split([text], separated=separated, in_field=in_field)
@@ -344,7 +344,7 @@ def test_any_cutting_gives_the_same_result(text: str, cuts: list[int], separated
 
 
 @given(text=st.text())
-def test_text_without_markers_comes_back_as_it_is(text: str) -> None:
+def test_text_without_markers_is_unchanged(text: str) -> None:
     plain = text.replace("<", "").replace("◁", "")
     assert split(list(plain)) == Split("", plain, {})
 

@@ -39,7 +39,7 @@ def test_the_first_sentence_becomes_the_title(prompt: str, title: str) -> None:
     assert title_of(prompt) == title
 
 
-def test_attachments_are_not_the_title_unless_nothing_else_was_typed() -> None:
+def test_an_attachment_is_the_title_only_if_nothing_was_typed() -> None:
     notes = Attachment("notes.txt", "Chapter one. ```` Whatever.")
     assert title_of(fold("Sum this up. Please.", [notes])) == "Sum this up."
     assert title_of(fold("", [notes])) == "notes.txt"

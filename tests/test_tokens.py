@@ -43,12 +43,12 @@ def test_counting_opens_no_socket_and_writes_no_cache(tmp_path: Path) -> None:
     ("text", "tokens"),
     [("", 0), ("hello world", 2), ("</think>", 3), ("\ud800", 1), ("<|im_end|>", 6)],
 )
-def test_shipped_vocabulary_counts(text: str, tokens: int) -> None:
+def test_counts_with_the_shipped_vocabulary(text: str, tokens: int) -> None:
     assert counter().count(text) == tokens
 
 
 @pytest.mark.parametrize("text", ["a" * 1_000_001, " " * 100_000, "漢" * 60_000, "\n" * 30_001, "ab " * 200_000])
-def test_texts_that_make_tiktoken_panic_are_cut(text: str) -> None:
+def test_texts_that_make_tiktoken_panic_are_counted_in_pieces(text: str) -> None:
     assert 0 < counter().count(text) <= 2 * len(text)
 
 
@@ -70,7 +70,7 @@ def write_vocabulary(path: Path, words: list[bytes]) -> Path:
     return path
 
 
-def test_the_models_own_vocabulary_is_exact_and_read_anew(tmp_path: Path) -> None:
+def test_the_models_own_vocabulary_is_exact_and_read_again_when_it_changes(tmp_path: Path) -> None:
     path = write_vocabulary(tmp_path / "tiktoken.model", [b" hello"])
     exact = Tokenizer(str(path))
     assert (exact.exact, exact.source, exact.problem) == (True, "tokenizer", "")
@@ -82,7 +82,7 @@ def test_the_models_own_vocabulary_is_exact_and_read_anew(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("content", [b"", b"not base64 at all", b"aGVsbG8= x\n", b"aGVsbG8= 1\n", b"\xff\xfe 1\n"])
-def test_a_bad_vocabulary_file_gives_estimates_and_a_sentence(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_vocabulary_file_gives_estimates_and_a_sentence(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "tiktoken.model"
     path.write_bytes(content)
     fallback = Tokenizer(str(path))
@@ -91,7 +91,7 @@ def test_a_bad_vocabulary_file_gives_estimates_and_a_sentence(tmp_path: Path, co
     assert str(path) in fallback.problem
 
 
-def test_a_missing_vocabulary_file_too(tmp_path: Path) -> None:
+def test_a_missing_vocabulary_file_gives_estimates_and_a_sentence(tmp_path: Path) -> None:
     assert "counts are estimates" in Tokenizer(str(tmp_path / "none")).problem
 
 
@@ -101,7 +101,7 @@ words = st.text(alphabet=st.sampled_from("ab Z9é漢,.\n'"), max_size=40)
 @given(st.lists(words, max_size=60))
 @example(["word " * 300, "x" * 500, " end of it" * 100])
 @example([" one two" * 200] * 4)
-def test_a_live_count_of_any_pieces_is_the_count_of_the_whole(pieces: list[str]) -> None:
+def test_a_live_count_of_any_pieces_equals_the_count_of_the_whole(pieces: list[str]) -> None:
     live = LiveCount(counter())
     for piece in pieces:
         live.feed(piece)
@@ -109,7 +109,7 @@ def test_a_live_count_of_any_pieces_is_the_count_of_the_whole(pieces: list[str])
     assert live.tokens == counter().count("".join(pieces))
 
 
-def test_text_without_any_boundary_is_settled_all_the_same() -> None:
+def test_text_without_word_boundaries_is_counted_as_it_grows() -> None:
     live = LiveCount(counter())
     for _ in range(3000):
         live.feed("漢字汉")
@@ -117,7 +117,7 @@ def test_text_without_any_boundary_is_settled_all_the_same() -> None:
     assert live.tokens == pytest.approx(whole, rel=0.001)
 
 
-def test_an_attempts_count_keeps_reasoning_and_answer_apart() -> None:
+def test_reasoning_and_answer_of_an_attempt_are_counted_separately() -> None:
     count = AttemptCount(counter())
     assert count.local is None
     count.apply(Usage(output_tokens=5))

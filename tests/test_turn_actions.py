@@ -38,7 +38,7 @@ def leave_the_field(page: Page) -> None:
     page.evaluate("document.activeElement.blur()")
 
 
-def test_one_lane_is_asked_again_and_the_earlier_attempt_stays_reachable(
+def test_a_lane_is_retried_and_the_earlier_attempt_can_still_be_shown(
     site: ChatSite, visitor: Visitor, page: Page
 ) -> None:
     site.say(spoken(), spoken("", "First try."))
@@ -73,7 +73,7 @@ def test_one_lane_is_asked_again_and_the_earlier_attempt_stays_reachable(
     assert site.qwen.requests[-1].messages[1].content == "Second try."
 
 
-def test_failed_tries_are_attempts_too(site: ChatSite, page: Page) -> None:
+def test_failed_attempts_can_be_shown_too(site: ChatSite, page: Page) -> None:
     busy = ProviderError(Failure("capacity", "All busy.", "Wait."), retryable=True, retry_after_s=0.05)
     site.qwen.scripts = [[busy], spoken("", "At last.")]
     site.qwen.requests.clear()
@@ -85,7 +85,7 @@ def test_failed_tries_are_attempts_too(site: ChatSite, page: Page) -> None:
     expect(failed).to_have_attribute("data-phase", "error")
 
 
-def test_an_edited_prompt_begins_a_branch_and_both_stay_reachable(site: ChatSite, page: Page) -> None:
+def test_an_edited_prompt_begins_a_branch_and_both_can_be_shown(site: ChatSite, page: Page) -> None:
     ask(page, "first")
     ask(page, "second")
     page.locator(".turn-prompt", has_text="first").get_by_role("button", name="Edit this prompt").click()
@@ -122,7 +122,7 @@ def test_an_edited_prompt_begins_a_branch_and_both_stay_reachable(site: ChatSite
     expect(page.locator(".prompt-text")).to_have_text(["first", "second"])
 
 
-def test_an_edit_does_not_wait_for_the_branch_it_leaves(site: ChatSite, page: Page) -> None:
+def test_an_edit_does_not_wait_for_the_running_turn(site: ChatSite, page: Page) -> None:
     ask(page, "first")
     site.say(endless())
     send(page, "second")
@@ -143,7 +143,7 @@ def test_an_edit_does_not_wait_for_the_branch_it_leaves(site: ChatSite, page: Pa
     expect(running).to_have_count(0)
 
 
-def test_enter_before_the_prompt_to_edit_has_come_sends_it_once_it_is_there(site: ChatSite, page: Page) -> None:
+def test_enter_before_the_prompt_to_edit_has_loaded_sends_it_once_it_has(site: ChatSite, page: Page) -> None:
     first = ask(page, "first")
     held: list[Route] = []
     page.route("**/kimi/turns/*/edit", lambda route: held.append(route))
@@ -158,9 +158,7 @@ def test_enter_before_the_prompt_to_edit_has_come_sends_it_once_it_is_there(site
     assert [len(request.messages) for request in site.qwen.requests] == [1, 1]
 
 
-def test_enter_before_a_prompt_that_cannot_be_edited_sends_nothing(
-    site: ChatSite, visitor: Visitor, page: Page
-) -> None:
+def test_enter_sends_nothing_if_the_prompt_to_edit_fails_to_load(site: ChatSite, visitor: Visitor, page: Page) -> None:
     ask(page, "first")
     held: list[Route] = []
     page.route("**/kimi/turns/*/edit", lambda route: held.append(route))
@@ -195,7 +193,7 @@ def test_editing_a_later_prompt_keeps_the_turns_before_it_and_its_attachments(si
     assert len(request.messages) == 3
 
 
-def test_editing_can_be_left_and_the_unsent_text_is_there_again(site: ChatSite, page: Page) -> None:
+def test_cancelling_an_edit_restores_the_unsent_text(site: ChatSite, page: Page) -> None:
     ask(page, "first")
     box = page.locator("#prompt textarea")
     box.fill("half a thought")
@@ -226,7 +224,7 @@ def test_prompts_are_copied_whole_and_a_new_conversation_begins_empty(site: Chat
     expect(page.locator(".prompt-text")).to_have_text(["copy me"])
 
 
-def test_number_keys_give_a_lane_the_width_and_take_it_back(site: ChatSite, page: Page) -> None:
+def test_number_keys_widen_a_lane_and_narrow_it_again(site: ChatSite, page: Page) -> None:
     site.say(endless(), endless(Answer))
     send(page)
     wait_phase(page, "kimi", "thinking")
@@ -290,7 +288,7 @@ def test_t_toggles_thinking_and_s_stops_the_lane_in_focus_alone(site: ChatSite, 
     expect(lane(page, "kimi")).to_have_attribute("data-phase", "thinking")
 
 
-def test_keys_do_nothing_while_somebody_types_but_escape_stops(site: ChatSite, page: Page) -> None:
+def test_while_typing_only_escape_is_a_shortcut(site: ChatSite, page: Page) -> None:
     site.say(endless())
     send(page)
     wait_phase(page, "kimi", "thinking")
@@ -303,7 +301,7 @@ def test_keys_do_nothing_while_somebody_types_but_escape_stops(site: ChatSite, p
     expect(page.locator("#prompt textarea")).to_have_value("1ts?/r")
 
 
-def test_a_turn_of_the_command_line_can_be_stopped_and_is_taken_up_as_ones_own(
+def test_a_turn_of_the_command_line_can_be_stopped_and_edited_into_ones_own(
     site: ChatSite, visitor: Visitor, page: Page
 ) -> None:
     site.say(endless(), endless(Answer))
@@ -328,7 +326,7 @@ def test_a_turn_of_the_command_line_can_be_stopped_and_is_taken_up_as_ones_own(
     assert own.conversation_id != turn.conversation_id
 
 
-def test_the_shortcuts_are_listed_and_the_prompt_is_a_key_away(page: Page) -> None:
+def test_a_key_lists_the_shortcuts_and_another_focuses_the_prompt(page: Page) -> None:
     leave_the_field(page)
     page.keyboard.press("?")
     dialog = page.get_by_role("dialog", name="Keyboard")
@@ -359,7 +357,7 @@ def test_on_a_narrow_screen_number_keys_show_a_lane(site: ChatSite, browser: Bro
     assert visitor.problems == []
 
 
-def test_state_changes_are_said_once_and_politely(site: ChatSite, page: Page) -> None:
+def test_each_state_change_is_announced_once(site: ChatSite, page: Page) -> None:
     page.evaluate(
         """() => { window.said = [];
              const place = document.querySelector("#announcements");
@@ -380,7 +378,7 @@ def test_state_changes_are_said_once_and_politely(site: ChatSite, page: Page) ->
     assert page.locator("[aria-live=polite], [role=status], [role=log]").count() >= 1
 
 
-def test_an_edit_ends_with_its_conversation_and_gives_back_what_was_there(site: ChatSite, page: Page) -> None:
+def test_leaving_a_conversation_ends_its_edit_and_restores_the_unsent_text(site: ChatSite, page: Page) -> None:
     ask(page, "Alpha")
     alpha = page.url
     page.locator("#new-conversation, .history-new").locator("visible=true").first.click()
@@ -402,7 +400,7 @@ def test_an_edit_ends_with_its_conversation_and_gives_back_what_was_there(site: 
     expect(page.locator(".prompt-text")).to_have_text(["Alpha", "Alpha goes on"])
 
 
-def test_t_opens_and_folds_all_lanes_alike(site: ChatSite, page: Page) -> None:
+def test_t_opens_and_folds_the_reasoning_of_all_lanes(site: ChatSite, page: Page) -> None:
     ask(page)
     leave_the_field(page)
     toggles = page.locator(".turn-current .reasoning-toggle:not([disabled])")
@@ -445,7 +443,7 @@ def test_a_prompt_that_could_not_be_sent_stays_and_the_page_says_why(
     visitor.problems.clear()  # the browser's own words about requests that failed
 
 
-def test_the_page_shows_lanes_as_they_are_now(site: ChatSite, page: Page) -> None:
+def test_a_focused_page_shows_the_current_lanes(site: ChatSite, page: Page) -> None:
     label = page.locator('.turn-current [data-lane="qwen"] h2')
     expect(label).to_have_text("Qwen3-Coder")
     before = site.qwen.spec

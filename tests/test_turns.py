@@ -69,7 +69,7 @@ def prompts(logs: Sequence[TurnLog]) -> list[str]:
     return [log.prompt for log in logs]
 
 
-async def test_a_turn_in_memory_is_itself_and_a_stored_one_is_read_back(turns: Turns) -> None:
+async def test_a_turn_is_taken_from_memory_or_read_from_the_log(turns: Turns) -> None:
     log = run(turns, said("yes"))
     assert turns.get(log.turn_id) is log
     assert await turns.find(log.turn_id) is log
@@ -81,7 +81,7 @@ async def test_a_turn_in_memory_is_itself_and_a_stored_one_is_read_back(turns: T
     assert await turns.find("nothing") is None
 
 
-def test_memory_is_newer_than_the_log(turns: Turns) -> None:
+def test_a_turn_in_memory_is_preferred_to_the_log(turns: Turns) -> None:
     first = run(turns, said("one", prompt="q0", owner="me"))
     let_go(turns, first)
     second = run(turns, said("two", prompt="q1", seq=1, owner="me"))
@@ -149,7 +149,7 @@ def test_only_the_newest_closed_turns_stay_in_memory(turns: Turns, monkeypatch: 
     assert turns.recent("c") == [running]
 
 
-def test_what_a_person_makes_of_an_ended_attempt_is_kept_and_written(turns: Turns) -> None:
+def test_a_promotion_after_the_end_is_kept_and_written(turns: Turns) -> None:
     log = run(turns, turn((attempt("a"), ended([(1, Reasoning("42"))], "no_answer")), closed=False))
     (attempt_id,) = log.fold().attempts
     promoted = Entry("a", attempt_id, 2_000_000, Promoted())
@@ -220,7 +220,7 @@ def contents(fold: TurnFold) -> Any:
 
 
 @given(entries(), st.data())
-def test_a_cached_fold_is_a_fresh_one_and_never_changes(made: list[Entry], data: st.DataObject) -> None:
+def test_a_cached_fold_equals_a_fresh_one_and_never_changes(made: list[Entry], data: st.DataObject) -> None:
     log = empty_turn()
     seen: list[tuple[int, TurnFold, Any]] = []
     for entry in made:

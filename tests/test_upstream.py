@@ -70,7 +70,7 @@ async def test_ollama_client_reads_chat_show_pull_ps(upstream: Upstream) -> None
         await client.close()
 
 
-async def test_a_client_that_hangs_up_is_seen(upstream: Upstream) -> None:
+async def test_a_client_that_disconnects_is_noticed(upstream: Upstream) -> None:
     body = {"model": "m-50-1000-1000", "messages": []}
     async with (
         httpx.AsyncClient() as client,
@@ -119,7 +119,7 @@ async def test_toxics_compose(upstream: Upstream) -> None:
     assert {got["reset"], got["none"]} <= {httpx.ReadError, httpx.RemoteProtocolError}
 
 
-def test_it_runs_by_itself() -> None:
+def test_it_runs_as_a_program() -> None:
     command = [sys.executable, "-m", "tests.support.upstream", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -63,7 +63,7 @@ def setting(tmp_path: Path) -> Iterator[Setting]:
         yield setting
 
 
-def test_every_vote_is_kept_and_the_last_counts(setting: Setting) -> None:
+def test_every_vote_is_stored_and_the_last_counts(setting: Setting) -> None:
     turn = setting.turn()
     blind = setting.vote(turn, LANE, "b", blind=True, speed_visible=False)
     assert (found := setting.reader.turn(turn.turn_id))
@@ -75,7 +75,7 @@ def test_every_vote_is_kept_and_the_last_counts(setting: Setting) -> None:
     assert setting.rows("lane_votes") == [("a", 0, 1, 1, 0, 1, 0, 0), ("b", 0, 1, 1, 0, 1, 0, 0)]
 
 
-def test_a_vote_taken_back_counts_for_nothing(setting: Setting) -> None:
+def test_a_withdrawn_vote_does_not_count(setting: Setting) -> None:
     turn = setting.turn()
     setting.vote(turn, LANE, "a")
     setting.vote(turn, NONE, field=())
@@ -85,7 +85,7 @@ def test_a_vote_taken_back_counts_for_nothing(setting: Setting) -> None:
     assert found.vote.choice == NONE
 
 
-def test_lanes_are_counted_only_by_what_was_said(setting: Setting) -> None:
+def test_only_lanes_that_could_be_voted_for_are_counted(setting: Setting) -> None:
     said: list[tuple[str, str, dict[str, Any]]] = [
         (LANE, "a", {}),
         (LANE, "a", {"field": ("a", "b")}),  # c had failed: nothing is said of it
@@ -149,7 +149,7 @@ def test_statistics_agree_with_the_views(setting: Setting) -> None:
     assert nobody == Votes(0, [], [])
 
 
-def test_a_preference_is_said_only_where_the_votes_show_one() -> None:
+def test_a_preference_is_stated_only_where_the_votes_show_one() -> None:
     def said(wins: int, losses: int, ties: int = 0) -> str:
         decided = wins + losses
         share = wins / decided if decided else None
@@ -161,7 +161,7 @@ def test_a_preference_is_said_only_where_the_votes_show_one() -> None:
     assert said(0, 0, 2) == "A and B: no vote for either of them; 2 ties."
 
 
-def test_the_section_of_the_stats_tab_escapes_names() -> None:
+def test_the_votes_section_of_the_stats_tab_escapes_names() -> None:
     hostile = "<img src=x onerror=alert(1)>"
     lane = LaneVotes("a", hostile, True, 4, 3, 0, 1, 0, 0.75, wilson(3, 4))
     other = LaneVotes("b", "B", True, 4, 1, 0, 3, 0, 0.25, wilson(1, 4))
@@ -176,12 +176,12 @@ def test_the_section_of_the_stats_tab_escapes_names() -> None:
     assert voted(Votes(0, [], []), ["a"]) == ""
 
 
-def test_a_lane_called_tie_is_not_a_tie(setting: Setting) -> None:
+def test_a_lane_named_tie_is_not_mistaken_for_a_tie(setting: Setting) -> None:
     setting.vote(setting.turn(), LANE, "tie", field=("tie", "a"))
     assert [(row[0], *row[4:6]) for row in setting.rows("lane_votes")] == [("a", 0, 0), ("tie", 1, 0)]
 
 
-def test_votes_go_with_their_turn(setting: Setting) -> None:
+def test_votes_are_deleted_with_their_turn(setting: Setting) -> None:
     turn = setting.turn()
     setting.vote(turn, TIE)
     setting.vote(TurnLog("missing", "c", 0, "", ()), TIE)  # kept in the rejected file, not in the log
@@ -193,7 +193,7 @@ def test_votes_go_with_their_turn(setting: Setting) -> None:
     assert len(setting.rows("votes")) == 1
 
 
-def test_a_blind_turn_stays_blind_until_its_vote_also_when_read_back(setting: Setting) -> None:
+def test_a_stored_blind_turn_stays_blind_until_its_vote(setting: Setting) -> None:
     assert setting.turn().slots == ()
     turn = setting.turn(blind=True)
     assert sorted(turn.slots) == list(ALL)

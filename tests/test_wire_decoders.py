@@ -55,14 +55,14 @@ def decode(pieces: list[bytes]) -> list[ServerEvent | RawLine]:
 
 
 @pytest.mark.parametrize("name", WPT)
-def test_wpt_format_case(name: str) -> None:
+def test_web_platform_format_cases(name: str) -> None:
     data, expected = WPT[name]
     whole = decode([data])
     assert [tuple(item) for item in whole if isinstance(item, ServerEvent)] == expected
     assert decode([bytes([byte]) for byte in data]) == whole, "byte by byte"
 
 
-def test_wpt_ids_and_retry() -> None:
+def test_web_platform_cases_of_ids_and_retry() -> None:
     stream = ServerEvents()
     stream.feed(b"id: one\nretry: 5000\ndata: x\n\n")
     assert (stream.last_id, stream.retry_ms) == ("one", 5000)
@@ -82,13 +82,13 @@ def test_a_carriage_return_ends_the_line_at_once() -> None:
     assert stream.feed(b"\ndata: y\r\n\r\n") == [ServerEvent(b"y")]
 
 
-def test_a_raw_error_line_is_told_apart_and_does_not_take_the_event_before_it() -> None:
+def test_a_raw_error_line_is_recognised_and_keeps_the_event_before_it() -> None:
     error = b'{"error": "Unhandled exception during response stream: boom"}'
     assert decode([b'data: {"a":1}\n\n' + error]) == [ServerEvent(b'{"a":1}'), RawLine(error)]
     assert decode([b'data: {"a":1}\n' + error]) == [ServerEvent(b'{"a":1}'), RawLine(error)]
 
 
-def test_too_long_a_line_stops_the_reading_without_keeping_it() -> None:
+def test_reading_stops_at_a_line_that_is_too_long() -> None:
     stream = ServerEvents(max_line=1000)
     assert stream.feed(b"data: a\n\n") == [ServerEvent(b"a")]
     for _ in range(10):
@@ -102,7 +102,7 @@ def test_too_long_a_line_stops_the_reading_without_keeping_it() -> None:
 
 
 @pytest.mark.parametrize("line", [b"data:\n", b"data\n"])
-def test_endless_lines_of_no_data_are_too_long_as_well(line: bytes) -> None:
+def test_endless_lines_without_data_are_too_long_as_well(line: bytes) -> None:
     stream = ServerEvents(max_line=1000)
     assert stream.feed(line * 5 + b"\n") == [ServerEvent(b"\n\n\n\n")]
     stream.feed(line * 1000)
@@ -137,7 +137,7 @@ def test_any_chunking_of_an_event_stream_gives_the_same_events(data: bytes, plac
 
 
 @given(st.lists(st.binary(max_size=60), max_size=8))
-def test_decoders_survive_any_bytes_and_give_whole_lines(pieces: list[bytes]) -> None:
+def test_decoders_accept_any_bytes_and_return_whole_lines(pieces: list[bytes]) -> None:
     decode(pieces)
     lines = JsonLines(max_line=50)
     found = [line for piece in pieces for line in lines.feed(piece)] + lines.finish()
@@ -169,7 +169,7 @@ def test_ndjson_bom_and_overflow() -> None:
     assert lines.overflowed
 
 
-def test_json_is_mended_where_it_can_be_and_says_so() -> None:
+def test_repairable_json_is_repaired_and_flagged() -> None:
     assert loads(b'{"a":"\xff"}') == ({"a": "\ufffd"}, True, True, False)
     assert loads('{"a":"\ufffd"}'.encode()).mended is False
     half = loads(b'{"a":"\\ud83d"}')

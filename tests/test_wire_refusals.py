@@ -92,7 +92,7 @@ REFUSALS: dict[str, tuple[int, Any, str, str]] = {  # status, body → kind, wor
 }
 
 
-def test_the_words_name_the_remedy(upstream: Upstream) -> None:
+def test_each_refusal_gets_its_remedy(upstream: Upstream) -> None:
     scripts: dict[str, Script] = {name: plain(status, body) for name, (status, body, *_) in REFUSALS.items()}
     for name, got in came_all(upstream, scripts, params={"max_tokens": 64000}).items():
         _, _, kind, words = REFUSALS[name]
@@ -101,7 +101,7 @@ def test_the_words_name_the_remedy(upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule.example], ids=lambda rule: rule.example[:40])
-def test_every_row_decides_its_example(rule: Any) -> None:
+def test_every_error_rule_matches_its_example(rule: Any) -> None:
     words = rule.example.lower()
     deciding = [
         next(row for row in RULES if row.fit(status, words, rule.gateway)) for status in rule.statuses or (400,)
@@ -109,7 +109,7 @@ def test_every_row_decides_its_example(rule: Any) -> None:
     assert rule in deciding
 
 
-def test_a_server_that_loads_is_asked_again(upstream: Upstream) -> None:
+def test_a_request_to_a_loading_server_is_sent_again(upstream: Upstream) -> None:
     n_asked = 0
 
     def behave(request: Any) -> Stream:

@@ -81,7 +81,7 @@ def test_proper_framing_is_not_called_odd(upstream: Upstream) -> None:
         assert (got.status, got.text, got.flags) == ("ok", ("Hm", WHOLE), set()), name
 
 
-def test_chunks_without_blank_lines_are_read_as_they_come(upstream: Upstream) -> None:
+def test_chunks_without_blank_lines_are_read_as_they_arrive(upstream: Upstream) -> None:
     got = came(upstream, [piece for payload in PAYLOADS for piece in (lines(payload), 0.02)] + [b"data: [DONE]\n\n"])
     assert got.status == "ok"
     assert got.fold.n_chunks == len(WORDS) + 1
@@ -97,7 +97,7 @@ def test_lines_of_json_with_another_content_type(upstream: Upstream) -> None:
         assert (got.status, got.text) == ("ok", ("Hm", WHOLE))
 
 
-def test_an_error_among_unseparated_events_is_one(upstream: Upstream) -> None:
+def test_an_error_among_unseparated_events_is_recognised(upstream: Upstream) -> None:
     for last in ('data: {"error": {"message": "boom"}}\n', 'event: error\ndata: {"message": "boom"}\n'):
         got = came(upstream, [lines(*PAYLOADS[:-1]) + last.encode()])
         assert (got.status, got.text) == ("error", ("Hm", WHOLE))
@@ -110,7 +110,7 @@ def test_an_error_among_unseparated_events_is_one(upstream: Upstream) -> None:
     ),
     places=st.lists(st.integers(0, 3000), max_size=9),
 )
-def test_any_framing_in_any_pieces_gives_the_same(ends: list[str], places: list[int]) -> None:
+def test_any_framing_and_chunking_gives_the_same_result(ends: list[str], places: list[int]) -> None:
     body = "".join(f"data: {payload}{end}" for payload, end in zip(PAYLOADS, ends, strict=True)).encode()
     got = chat(*cut(body, places))
     assert (got.status, got.text) == ("ok", ("Hm", WHOLE))
@@ -163,7 +163,7 @@ DOUBLED: dict[str, tuple[list[str], tuple[str, str], str]] = {  # chunks → rea
 }
 
 
-def test_what_is_sent_twice_is_shown_once(upstream: Upstream) -> None:
+def test_text_sent_twice_is_shown_once(upstream: Upstream) -> None:
     for name, got in came_all(upstream, {name: [sse(*case[0])] for name, case in DOUBLED.items()}).items():
         _, text, flag = DOUBLED[name]
         assert (got.status, got.text) == ("ok", text), (name, got.words)
@@ -200,14 +200,14 @@ LATE: dict[str, Script] = {
 }
 
 
-def test_a_finish_before_the_answer_ends_nothing(upstream: Upstream) -> None:
+def test_a_finish_reason_before_the_answer_does_not_end_the_stream(upstream: Upstream) -> None:
     for name, got in came_all(upstream, LATE).items():
         assert (got.status, got.text) == ("ok", ("Hm", WHOLE)), (name, got.words)
         assert got.flags == {"text_after_finish"}, name
         assert "after the server had said" in got.words, name
 
 
-def test_the_answers_own_finish_counts(upstream: Upstream) -> None:
+def test_the_answers_own_finish_reason_counts(upstream: Upstream) -> None:
     ends: dict[str, Script] = {
         "length": [sse(stopped_thought("Hm"), *DELTAS, chunk({}, "length"))],
         "none": [sse(stopped_thought("Hm"), *DELTAS, done=False)],
@@ -272,7 +272,7 @@ def in_pieces(text: str, size: int) -> Script:
     return [sse(*(answer(text[i : i + size]) for i in range(0, len(text), size)), STOP)]
 
 
-def test_a_template_in_the_content(upstream: Upstream) -> None:
+def test_a_reasoning_template_in_the_content_is_split(upstream: Upstream) -> None:
     scripts = {f"{name} by {size}": in_pieces(text, size) for name, text in TEMPLATES.items() for size in (1, 3, 999)}
     for name, got in came_all(upstream, scripts).items():
         reasoning, written = got.text
@@ -321,7 +321,7 @@ IDENTITIES: dict[str, tuple[int, dict[str, Any], int, int, str]] = {  # reasonin
 }
 
 
-def test_reasoning_counted_apart(upstream: Upstream) -> None:
+def test_reasoning_tokens_missing_from_the_output_are_added(upstream: Upstream) -> None:
     scripts: dict[str, Script] = {
         name: [sse(*[thought("word ")] * n, *[answer("word ")] * 198, STOP, chunk(None, usage=usage))]
         for name, (n, usage, *_) in IDENTITIES.items()
@@ -345,7 +345,7 @@ def test_reasoning_counted_apart(upstream: Upstream) -> None:
         ({"prompt_tokens": 20, "prompt_cache_hit_tokens": 12, "total_tokens": 218}, 20, 12),
     ],
 )
-def test_cached_input_counted_apart(usage: dict[str, Any], input_tokens: int, cached: int) -> None:
+def test_cached_tokens_missing_from_the_input_are_added(usage: dict[str, Any], input_tokens: int, cached: int) -> None:
     got = chat(sse(*[answer("word ")] * 198, STOP, chunk(None, usage=usage | {"completion_tokens": 198})))
     assert (got.fold.usage.input_tokens, got.fold.usage.cached_input_tokens) == (input_tokens, cached)
     assert list(got.fold.flags) == (["cached_apart"] if usage["prompt_tokens"] != input_tokens else [])
@@ -358,7 +358,7 @@ def test_cached_input_counted_apart(usage: dict[str, Any], input_tokens: int, ca
     n_reasoning=st.integers(0, 50),
     n_answer=st.integers(1, 50),
 )
-def test_nothing_is_added_that_the_total_does_not_hold(
+def test_no_tokens_are_added_beyond_the_total(
     prompt: int, completion: int, rest: int, n_reasoning: int, n_answer: int
 ) -> None:
     usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion + rest}

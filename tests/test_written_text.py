@@ -62,7 +62,7 @@ def test_emphasis_may_touch_cjk_text(text: str, strong: str) -> None:
 @pytest.mark.parametrize(
     "text", ["2 ** 3 ** 4", "a ** b", "f(**kwargs)", "`**「x」**`", "** 空格 **", "foo__「x」__bar"]
 )
-def test_stars_that_are_no_emphasis_stay(text: str) -> None:
+def test_stars_that_are_not_emphasis_stay(text: str) -> None:
     assert "strong" not in read(render(text)).tags
 
 
@@ -110,7 +110,7 @@ def test_prices_in_cjk_text_stay_text(text: str) -> None:
         ("x<sup>a<sub>b</sub></sup>", "x<sup>a<sub>b</sub></sup>"),
     ],
 )
-def test_tags_of_the_closed_list_are_shown_as_meant(text: str, html: str) -> None:
+def test_tags_of_the_closed_list_are_rendered(text: str, html: str) -> None:
     whole = render(text)
     assert html in whole
     assert violations(whole) == []
@@ -155,7 +155,7 @@ def test_footnotes_are_raised_and_their_notes_labelled(text: str, html: str) -> 
 
 
 @pytest.mark.parametrize("text", ["the class [^abc] of a regex", "`[^1]`", "[^ 1]", "[^]", "x [^a](https://a.example)"])
-def test_brackets_that_are_no_footnote_stay(text: str) -> None:
+def test_brackets_that_are_not_footnotes_stay(text: str) -> None:
     assert "sup" not in read(render(text)).tags
 
 
@@ -177,7 +177,7 @@ NESTED = "```markdown\n# T\n```bash\nls\n```\nmore\n```\nafter"
         ("```md\n```sh\nls\n```\nafter", 1, "after"),
     ],
 )
-def test_a_fence_of_markdown_holds_fences(text: str, n_blocks: int, after: str) -> None:
+def test_a_markdown_fence_can_contain_fences(text: str, n_blocks: int, after: str) -> None:
     html = render(text)
     assert html.count('<div class="md-code">') == n_blocks
     assert html.endswith(f"<p>{after}</p>\n")
@@ -198,7 +198,7 @@ def test_a_fence_of_markdown_holds_fences(text: str, n_blocks: int, after: str) 
     ],
 )
 @pytest.mark.parametrize("seed", range(6))
-def test_a_growing_line_never_shows_another_block_first(text: str, never: str, seed: int) -> None:
+def test_a_growing_line_is_never_shown_as_another_block(text: str, never: str, seed: int) -> None:
     html, shown = streamed(text, seed)
     assert html == render(text)
     assert not [one for one in shown if f"<{never}>" in one and f"<{never}>" not in html]
@@ -214,12 +214,12 @@ def test_a_growing_line_never_shows_another_block_first(text: str, never: str, s
         ("H<sub>2</sub>O and 1<br>2", "<"),
     ],
 )
-def test_raw_marks_of_what_is_being_written_are_not_shown(text: str, raw: str, seed: int) -> None:
+def test_incomplete_markup_is_not_shown_as_raw_marks(text: str, raw: str, seed: int) -> None:
     _, shown = streamed(text, seed)
     assert not [visible_text(one) for one in shown if re.search(raw, visible_text(one))]
 
 
-def test_marks_that_stay_marks_are_shown_at_the_end() -> None:
+def test_marks_that_are_not_markup_are_shown_at_the_end() -> None:
     for text in ("a\n-", "| a |", "a **", "a `", "x <", "5\n="):
         assert streamed(text, 0)[0] == render(text)
 
@@ -236,11 +236,11 @@ def test_marks_that_stay_marks_are_shown_at_the_end() -> None:
         ("- یک\n  - دو", "ul"),
     ],
 )
-def test_right_to_left_blocks_say_so(text: str, tag: str) -> None:
+def test_right_to_left_blocks_have_dir_auto(text: str, tag: str) -> None:
     assert re.match(f'<{tag}( [^>]*)? dir="auto">', render(text))
     assert render(text).count("dir=") == 1
 
 
-def test_left_to_right_blocks_are_as_before() -> None:
+def test_left_to_right_blocks_have_no_dir() -> None:
     assert "dir=" not in render("# a\n\n- b\n\n> c\n\n| d |\n|---|\n| e |")
     assert render("a\n\nمرحبا").startswith("<p>a</p>")
