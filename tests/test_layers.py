@@ -67,7 +67,7 @@ SQL_OF_SQLITE_ALONE = r"""(?x)
     | \bIS\s+(NOT\s+)?['0-9:] | \bsum\(\w+\s*(=|IS)\s | \b(min|max)\([^()]+,
 """
 
-CORE_MAY_IMPORT = {"markdown_it", "math_core", "pygments", "nh3", "pydantic"}
+CORE_MAY_IMPORT = {"markdown_it", "math_core", "pygments", "nh3", "pydantic", "rapidfuzz"}
 CORE_MAY_NOT_IMPORT = {"time", "datetime", "asyncio", "threading", "socket", "subprocess", "random", "os", "pathlib"}
 CORE_EXCEPTIONS = {
     ("kimi_ui/core/markdown/code.py", "time"),  # a budget of CPU time against hostile code blocks
