@@ -20,7 +20,7 @@ import { versionsOf } from "./turn/prompt.js";
 import { Replays } from "./turn/replays.js";
 import { TurnRow } from "./turn/turn.js";
 
-const NOT_HERE = "This conversation is not here: it was deleted, or it was begun in another browser, whose conversations are its own.";
+const NOT_HERE = "This conversation is not here: it was deleted, or it belongs to another browser.";
 const NARROW = matchMedia("(max-width: 760px)");
 
 let mounted = null;
@@ -212,7 +212,7 @@ class Page {
   async #openTurn(turnId) {
     const state = await this.#wanted(() => stateOf({ turn: turnId }));
     if (!state || this.row?.id === turnId) return;
-    if (!state.turns.length) return this.#say("This turn is not there any more. Reload the page.");
+    if (!state.turns.length) return this.#say("This turn is no longer there. Reload the page.");
     this.#showNext(state, state.turns.slice(0, -1));
   }
 
@@ -289,9 +289,9 @@ class Page {
     this.stream = new TurnStream({ id: this.row.id, blind: this.row.turn.blind }, {
       onframes: (frames) => this.#frames(frames),
       onend: () => this.#running(false),
-      onlost: () => this.#say("The view of this turn was lost. Reload the page; the turn itself goes on and is stored."),
+      onlost: () => this.#say("The view of this turn was lost. Reload the page; the turn itself continues and is stored."),
       ontrouble: (yes) => {
-        if (yes) this.#say("The server cannot be reached. This page goes on by itself once it answers.");
+        if (yes) this.#say("The server cannot be reached. This page continues automatically once it answers.");
         else this.notice.hidden = true;
       },
     }, before);

@@ -65,7 +65,7 @@ def limit(usd: float = 1.0, spent: Spent | float = 0.88, running: Total = NOTHIN
         (
             Total(None, False, 2),
             [limit(spent=1.5)],
-            "What this turn costs is not known; without it today comes to $1.50 of your $1.00 budget.",
+            "The cost of this turn is not known; without it today comes to $1.50 of your $1.00 budget.",
         ),
         (
             Total(0.0042, True, 1),
@@ -251,7 +251,7 @@ async def test_an_edit_and_a_retry_count_for_their_conversation(me: Person) -> N
     await me.asked("Another conversation")
     lost = await me.http.post("/kimi/turns/nothing/lanes/kimi/retry")
     assert lost.status_code == 404
-    assert "not here" in lost.json()["error"]
+    assert "no longer here" in lost.json()["error"]
 
 
 async def test_running_turns_count_so_of_many_sent_at_once_only_those_in_budget_go_out(me: Person) -> None:

@@ -234,7 +234,7 @@ def test_reading_does_not_change_another_database_or_a_newer_log(log: Path, caps
         db.commit()
     content = other.read_bytes()
     assert main(["stats", "--db", str(other)]) == 2
-    assert "is no log of Kimi UI" in capsys.readouterr().err
+    assert "is not a Kimi UI log" in capsys.readouterr().err
     assert other.read_bytes() == content
     with closing(sqlite3.connect(log)) as db:
         db.execute("INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('kimi_ui', 'm999_x', '')")

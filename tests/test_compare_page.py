@@ -462,7 +462,7 @@ def test_hostile_answers_stay_text_in_the_diff(site: Site, page: Page) -> None:
 def test_comparing_needs_two_answers(site: Site, page: Page) -> None:
     only_the_coder_answers(site, page)
     page.get_by_role("button", name="Compare two answers").click()
-    expect(page.locator(".compare-summary")).to_have_text("There are not yet two answers to compare.")
+    expect(page.locator(".compare-summary")).to_have_text("Comparing needs two answers; wait for another one.")
 
 
 # -- who may

@@ -106,7 +106,7 @@ def test_a_lane_that_is_off_gets_no_request_and_the_last_one_cannot_be_switched_
         fields(shown, label).get_by_role("switch").uncheck()
         saved(shown)
     fields(shown, "Kimi K2").get_by_role("switch").click()
-    expect(shown.get_by_role("alert")).to_have_text("At least one lane has to take part: this one stays on.")
+    expect(shown.get_by_role("alert")).to_have_text("At least one lane has to take part, so this one stays on.")
     expect(fields(shown, "Kimi K2").get_by_role("switch")).to_be_checked()
     for _ in range(2):
         fields(shown, "Qwen3-Coder").get_by_role("switch").click()

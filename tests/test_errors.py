@@ -59,10 +59,10 @@ CASES: list[tuple[Target, int, Any, str, bool, str]] = [  # asked, status, body,
     # Chutes: FastAPI shape
     (CHUTES, 429, detail("Infrastructure is at maximum capacity, try again later"), "capacity", True, "at capacity"),
     (CHUTES, 429, detail("model is under maintenance"), "capacity", False, "maintenance"),
-    (CHUTES, 429, detail("Rate limit exceeded"), "rate_limit", True, "how often"),
+    (CHUTES, 429, detail("Rate limit exceeded"), "rate_limit", True, "how many requests"),
     (CHUTES, 429, detail("Quota exceeded for today"), "billing", False, "used up"),
-    (CHUTES, 429, detail("Quota exceeded for requests per minute"), "rate_limit", True, "how often"),
-    (CHUTES, 429, detail("Limit: 20 req/min\nQuota exceeded"), "rate_limit", True, "how often"),
+    (CHUTES, 429, detail("Quota exceeded for requests per minute"), "rate_limit", True, "how many requests"),
+    (CHUTES, 429, detail("Limit: 20 req/min\nQuota exceeded"), "rate_limit", True, "how many requests"),
     (CHUTES, 402, detail(QUOTA), "billing", False, "2026-11-22"),
     (
         CHUTES,
@@ -131,7 +131,7 @@ CASES: list[tuple[Target, int, Any, str, bool, str]] = [  # asked, status, body,
         True,
         "capacity",
     ),
-    (MOONSHOT, 429, error("max RPM: 3", type="rate_limit_reached_error"), "rate_limit", True, "how often"),
+    (MOONSHOT, 429, error("max RPM: 3", type="rate_limit_reached_error"), "rate_limit", True, "how many requests"),
     (MOONSHOT, 503, error("down", type="server_unavailable"), "capacity", True, "503"),
     (MOONSHOT, 500, error("?", type="unexpected_output"), "upstream", True, "500"),
     # OpenRouter: error with the upstream's own words in metadata
@@ -143,7 +143,7 @@ CASES: list[tuple[Target, int, Any, str, bool, str]] = [  # asked, status, body,
         True,
         "Chutes · slow down",
     ),
-    (OPENROUTER, 402, error("Insufficient credits", code=402), "billing", False, "paid"),
+    (OPENROUTER, 402, error("Insufficient credits", code=402), "billing", False, "payment"),
     (OPENROUTER, 400, error("x/y is not a valid model ID", code=400), "model_missing", False, "does not know"),
     (OPENROUTER, 404, error("No endpoints found for x/y.", code=404), "model_missing", False, "does not know"),
     (OPENROUTER, 403, error("Input was flagged by moderation", code=403), "content_filter", False, "content"),
@@ -350,7 +350,7 @@ def test_ollama_not_running_says_how_to_start_it() -> None:
 def test_the_remedy_for_a_missing_key_needs_no_restart() -> None:
     failure = missing_key("CHUTES_API_KEY", "Chutes").failure
     assert "CHUTES_API_KEY is not set" in failure.message
-    assert failure.remedy.startswith("Write it into .env (taken up at once)")
+    assert failure.remedy.startswith("Write it into .env (it takes effect at once)")
 
 
 def test_requests_to_this_machine_use_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,7 +377,7 @@ async def test_an_invalid_proxy_is_named_by_its_variable(proxy: str, monkeypatch
     monkeypatch.setenv("ALL_PROXY", proxy)
     for failure in await failures_at("http://far.invalid/v1"):
         assert failure.kind == "connect"
-        assert failure.message == "ALL_PROXY names no proxy that can be used here."
+        assert failure.message == "ALL_PROXY does not name a usable proxy."
         assert "add far.invalid to no_proxy" in failure.remedy
 
 

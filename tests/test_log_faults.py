@@ -269,7 +269,7 @@ def test_a_damaged_database_is_set_aside_and_a_new_one_created(tmp_path: Path, d
     log = turn()
     with writing(path) as writer:
         (aside,) = tmp_path.glob("log.sqlite3.corrupt-*")
-        assert writer.problem == f"The log was damaged: it was kept as {aside.name} and a new one was begun."
+        assert writer.problem == f"The log was damaged: it was kept as {aside.name} and a new one was created."
         store(writer, log)
     assert aside.read_bytes() == damaged
     assert LogReader(path).turn(log.turn_id) == log

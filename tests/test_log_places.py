@@ -59,7 +59,7 @@ def test_another_programs_file_is_refused_and_left_unchanged(tmp_path: Path, mak
     path.chmod(0o644)
     before = path.read_bytes()
     for _ in range(2):
-        with pytest.raises(LogError, match=r"is no log of Kimi UI\. Choose another place with --db"):
+        with pytest.raises(LogError, match=r"is not a Kimi UI log\. Choose another place with --db"):
             LogWriter(path).start()
     assert path.read_bytes() == before
     assert path.stat().st_mode & 0o777 == 0o644
@@ -134,7 +134,7 @@ def test_rows_wait_while_another_programs_file_is_in_the_logs_place(
         running.entries = entries
         running.closed = True
         store(writer, later)
-        assert "is no log of Kimi UI" in writer.problem
+        assert "is not a Kimi UI log" in writer.problem
         assert "Nothing is lost" in writer.problem
         assert path.read_bytes() == before
         path.unlink()

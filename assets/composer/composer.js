@@ -136,7 +136,7 @@ class Composer {
       this.sendWhenOpen = true;
       return undefined;
     }
-    if (this.attachments.reading) return this.#say("A file is still being read. Send once it is there.");
+    if (this.attachments.reading) return this.#say("A file is still being read. Send once it has been read.");
     if (this.taken !== null || !this.#next()) return undefined;
     const { edits, attachments: { ids: attachments } } = this;
     const text = this.box.value;

@@ -42,7 +42,7 @@ export class ModelChoice {
     this.search.value = "";
     this.search.focus();
     if (!this.models) {
-      setText(this.status, "Asking the provider for its models…");
+      setText(this.status, "Requesting the provider's models…");
       try {
         const { models } = await ask(`/kimi/lanes/${encodeURIComponent(this.lane.id)}/models`);
         this.models = models;

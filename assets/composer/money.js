@@ -65,10 +65,10 @@ function title(spent) {
   const begins = new Date();
   begins.setUTCHours(0, 0, 0, 0);
   const here = begins.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  const parts = ["What has been spent, all lanes, retries and edited prompts together.", `Today is the day in UTC: since ${here} here, in all your conversations.`];
+  const parts = ["What you have spent: all lanes, retries and edited prompts together.", `Today is the day in UTC: since ${here} here, in all your conversations.`];
   if (spent.some((one) => one.n_estimated)) parts.push("~: in part estimated, where a provider did not count the tokens.");
   const unknown = Math.max(...spent.map((one) => one.n_unknown));
-  if (unknown) parts.push(unknown === 1 ? "One answer without a price is not in it." : `${unknown} answers without a price are not in it.`);
+  if (unknown) parts.push(unknown === 1 ? "One answer without a price is not included." : `${unknown} answers without a price are not included.`);
   return parts.join(" ");
 }
 
@@ -139,7 +139,7 @@ export class EstimateLine {
     const fold = requests > 1 ? `${requests}×` : "";
     const tokens = about(fewest) === about(most) ? `${about(most)} tokens` : `${about(fewest)}–${about(most).slice(1)} tokens`;
     setText(this.line, [tokens, [cost, fold].filter(Boolean).join(", ")].filter(Boolean).join(" · "));
-    setAttribute(this.line, "title", "What the next prompt is in each lane, with its history. Open for the lanes.");
+    setAttribute(this.line, "title", "Size and cost of the next prompt with its history. Open for each lane.");
     this.rows.replaceChildren(...lanes.map((lane) => h("tr", {},
       h("th", { scope: "row" }, lane.label), h("td", {}, about(lane.prompt_tokens)),
       h("td", {}, lane.requests > 1 ? `${lane.requests}×` : "1"), h("td", {}, money(lane.usd, lane.is_floor) || UNKNOWN))));
@@ -167,7 +167,7 @@ function money(amount, isFloor) {
 
 function footnote({ is_floor: isFloor, unpriced }) {
   const parts = ["Tokens are counted here, history and system prompt included; the provider's count may differ."];
-  if (isFloor) parts.push("≥: the prompt alone, because nothing is known yet of how long this model's answers are.");
+  if (isFloor) parts.push("≥: the prompt alone, because the length of this model's answers is not known yet.");
   if (unpriced) parts.push(unpriced === 1 ? "One lane has no price." : `${unpriced} lanes have no price.`);
   return parts.join(" ");
 }
@@ -204,7 +204,7 @@ export class BudgetFields {
     try {
       const budget = { day_usd: numeric(this.day), conversation_usd: numeric(this.conversation) };
       this.#show(await ask("/kimi/budget", { method: "PUT", json: budget }));
-      this.say("Saved. It counts from the next prompt on.", "");
+      this.say("Saved. It applies from the next prompt on.", "");
       chat.tell("budget");
     } catch (error) {
       this.say("Not saved.", error.message);

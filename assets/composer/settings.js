@@ -86,7 +86,7 @@ class Drawer {
   #changed(field) {
     if (this.lanes.length && !this.lanes.some((lane) => lane.on.checked)) {
       field.checked = true;
-      return this.#say("At least one lane has to take part: this one stays on.");
+      return this.#say("At least one lane has to take part, so this one stays on.");
     }
     return this.#save();
   }
@@ -98,7 +98,7 @@ class Drawer {
       const { lanes: now } = await ask(this.url, { method: "PUT", json: { system: this.system.value, lanes } });
       for (const [index, lane] of now.entries()) this.lanes[index]?.describe(lane);
       this.#say("");
-      setText(this.state, "Saved. It counts from the next prompt on.");
+      setText(this.state, "Saved. It applies from the next prompt on.");
       chat.tell("settings");
     } catch (error) {
       setText(this.state, "Not saved.");

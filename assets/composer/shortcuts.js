@@ -5,7 +5,7 @@ const SHORTCUTS = [
   ["Enter", "Send the prompt"],
   ["Shift Enter", "New line in the prompt"],
   ["Ctrl Enter", "Send, on a touch screen too, where Enter begins a line"],
-  ["1 … 6", "Give a lane the whole width; again: all lanes"],
+  ["1 … 6", "Show one lane at full width; again: all lanes"],
   ["T", "Open or fold the thinking of the lane in focus"],
   ["S", "Stop the lane in focus"],
   ["R", "Replay the turn"],

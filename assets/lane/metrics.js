@@ -25,7 +25,7 @@ const COSTS = {
 };
 
 const DOUBTS = {
-  loop_lag: "this machine was too busy to stamp the text as it came",
+  loop_lag: "this machine was too busy to stamp the text as it arrived",
   clock_jump: "the machine slept or its clock jumped meanwhile",
   child: "one of its trajectories or the aggregation is in doubt",
 };
@@ -36,7 +36,7 @@ const CELLS = [
   ["ttfo", "First answer", "Time to the first token of the answer (TTFO)"],
   ["tokens", "Tokens", "Output tokens, reasoning included"],
   ["rate", "Decode", "Output tokens per second after the first one; not shown under 40 tokens or 200 ms"],
-  ["cost", "Cost", "By the price of this lane"],
+  ["cost", "Cost", "At the price of this lane"],
 ];
 // Heavy is many streams: what it does per second is another figure than the speed of one, and never called the same.
 const AGGREGATE = ["rate", "Aggregate", "All trajectories' output tokens per second of the whole, once it has ended"];

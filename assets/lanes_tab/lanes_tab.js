@@ -26,7 +26,7 @@ export function mount(element) {
 
 class LanesTab {
   constructor(element) {
-    this.status = h("p", { class: "note", role: "status" }, "Asking what serves each lane…");
+    this.status = h("p", { class: "note", role: "status" }, "Looking up what serves each lane…");
     this.body = h("div", { class: "lt-body" });
     this.again = button("Look again", () => this.load(), { face: "Look again", class: "lt-button" });
     element.replaceChildren(h("div", { class: "lt" },
@@ -65,7 +65,7 @@ class LaneRow {
     this.trouble = h("div", {});
     this.testButton = button(`Test ${lane.label}`, () => this.test(false), { face: "Test", class: "lt-button" });
     this.probeButton = button(`Test ${lane.label} with one request`, () => this.test(true), { face: "Test with a request", class: "lt-button" });
-    this.probeButton.title = "Sends one tiny request, paid for like any other, and tells how thinking arrives";
+    this.probeButton.title = "Sends one tiny request, paid for like any other, and shows how thinking arrives";
     const actions = h("div", { class: "lt-actions" }, this.testButton, this.probeButton);
     const models = lane.has_models ? new Models(lane, state) : null;
     if (models) actions.append(models.toggle);
@@ -127,7 +127,7 @@ class Models {
     this.panel.hidden = !this.panel.hidden;
     this.toggle.setAttribute("aria-expanded", String(!this.panel.hidden));
     if (this.panel.hidden || this.models) return;
-    setText(this.status, "Asking the provider for its models…");
+    setText(this.status, "Requesting the provider's models…");
     try {
       this.models = (await ask(`/kimi/lanes/${encodeURIComponent(this.lane.lane)}/models`)).models;
       this.list();
@@ -149,8 +149,8 @@ class Models {
     for (const item of this.items.querySelectorAll("button")) item.setAttribute("aria-pressed", String(item.textContent === model));
     const query = new URLSearchParams({ lane: this.lane.lane, model });
     this.chosen.replaceChildren(
-      h("p", {}, `To use ${model} in this lane from now on, save this as `, h("code", {}, this.state.lanes_path || this.state.default_lanes_path),
-        ". It is taken up at once. For one conversation only, choose it in the chat's settings."),
+      h("p", {}, `To use ${model} in this lane, save this as `, h("code", {}, this.state.lanes_path || this.state.default_lanes_path),
+        ". It takes effect at once. For one conversation only, choose it in the chat's settings."),
       codeBlock(await fileText(query)));
   }
 }
@@ -162,19 +162,19 @@ function sourcesBlock(state) {
     h("td", {}, priceLine(source.price)),
     h("td", {}, source.is_set ? h("span", { class: "lt-set" }, source.name === "Ollama" ? "✓ running" : "✓ set") : null, commandLine(source.line))));
   return h("section", { class: "lt-section" },
-    h("h3", {}, "Where the real models can be had"),
+    h("h3", {}, "Where to get the real models"),
     h("p", {}, "Put a key's line into ", h("code", {}, state.env_path),
-      " or into the environment; it is taken up with the next prompt. The first one that is set serves Kimi. Keys are never typed into this page and never shown by it."),
-    h("div", { class: "lt-scroll", tabindex: "0", role: "region", "aria-label": "Where the real models can be had" },
+      " or into the environment; it takes effect with the next prompt. The first one that is set serves Kimi. Keys are never typed into this page and never shown by it."),
+    h("div", { class: "lt-scroll", tabindex: "0", role: "region", "aria-label": "Where to get the real models" },
       h("table", {}, h("thead", {}, h("tr", {}, ...["Source", "Gives", "Price", "Line to set or run"].map((name) => h("th", { scope: "col" }, name)))),
         h("tbody", {}, ...rows))));
 }
 
 function fileBlock(state) {
   const place = h("div", {});
-  const details = h("details", { class: "lt-section" }, h("summary", {}, state.lanes_path ? "The present lanes as a lanes file" : "Lanes of your own"),
-    h("p", {}, state.lanes_path ? "These lanes come from " : "Any OpenAI-compatible or Ollama model can be a lane, 1 to 6 of them. Begin with the present ones, saved as ",
-      h("code", {}, state.lanes_path || state.default_lanes_path), state.lanes_path ? ". Changes are taken up at once." : "; it is taken up at once."),
+  const details = h("details", { class: "lt-section" }, h("summary", {}, state.lanes_path ? "The current lanes as a lanes file" : "Lanes of your own"),
+    h("p", {}, state.lanes_path ? "These lanes come from " : "Any OpenAI-compatible or Ollama model can be a lane, 1 to 6 of them. Begin with the current ones, saved as ",
+      h("code", {}, state.lanes_path || state.default_lanes_path), state.lanes_path ? ". Changes take effect at once." : "; it takes effect at once."),
     place);
   details.addEventListener("toggle", async () => {
     if (details.open) place.replaceChildren(codeBlock(await fileText(new URLSearchParams())));
@@ -197,7 +197,7 @@ function codeBlock(text) {
 
 function problemCard(problem) {
   return h("div", { class: "card card-failure", role: "alert" },
-    h("p", { class: "card-title" }, "The lanes file has a mistake; the lanes below are those from before it."), h("p", {}, problem));
+    h("p", { class: "card-title" }, "The lanes file has a mistake; the lanes below are those from before."), h("p", {}, problem));
 }
 
 function fact(name, value) {

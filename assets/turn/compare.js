@@ -42,7 +42,7 @@ class Compare {
   async #load() {
     const sources = await this.#ask(`${this.url}/answers`);
     if (!sources) return;
-    if (sources.length < 2) return this.#say("There are not yet two answers to compare.");
+    if (sources.length < 2) return this.#say("Comparing needs two answers; wait for another one.");
     for (const select of [this.left, this.right]) {
       select.append(...sources.map(({ id, label, words }) => h("option", { value: id }, `${label} · ${count(words)} words`)));
     }

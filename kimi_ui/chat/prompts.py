@@ -92,10 +92,10 @@ class Prompts:
         conversation, edit = prompt.conversation, prompt.edit
         if conversation and (whose := self._turns.owner_of(conversation)) != owner:
             if whose is None:
-                raise Busy("This conversation is not here any more, it was deleted: press New, then send.")
+                raise Busy("This conversation was deleted: press New, then send.")
             conversation, edit = "", None  # read-only (sent by the command line), so begin a new one
         if edit and (not conversation or edit.conversation != conversation or edit.seq < 0):
-            raise Busy("The prompt being edited is of another conversation: cancel the edit, then send.")
+            raise Busy("The prompt being edited belongs to another conversation: cancel the edit, then send.")
         before_seq = edit.seq if edit else math.inf
         if any(not turn.closed and turn.seq < before_seq for turn in self._turns.recent(conversation)):
             raise Busy("The lanes are still answering: wait for them, or stop them.")

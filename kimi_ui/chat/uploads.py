@@ -46,12 +46,12 @@ class Uploads:
         """The visitor's attachments, in this order. Raises ``AttachmentError`` if one is missing or was dropped."""
         wanted = list(keys)
         if len(wanted) > MAX_IN_PROMPT:
-            raise AttachmentError(f"{len(wanted)} files are attached; at most {MAX_IN_PROMPT} can be. Take some out.")
+            raise AttachmentError(f"{len(wanted)} files are attached; at most {MAX_IN_PROMPT} can be. Remove some.")
         with self._lock:
             found = [self._waiting.get(key) for key in wanted]
         attachments = [one.attachment for one in found if one is not None and one.owner == owner]
         if len(attachments) < len(wanted):
-            raise AttachmentError("An attached file is not here any more. Take it out and attach it again.")
+            raise AttachmentError("An attached file is no longer here. Remove it and attach it again.")
         return attachments
 
     def drop(self, owner: str, keys: Iterable[str]) -> None:

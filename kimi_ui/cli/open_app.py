@@ -56,7 +56,7 @@ def log_reader(settings: Settings) -> LogReader:
     if not settings.db.exists():
         return reader
     if not reader.is_log():
-        raise CommandError(f"{settings.db} is no log of Kimi UI. Check --db.")
+        raise CommandError(f"{settings.db} is not a Kimi UI log. Check --db.")
     writer = LogWriter(settings.db, begins_anew=False)
     try:
         writer.start()

@@ -74,7 +74,7 @@ def question(turn: Total, limits: Iterable[Limit], what: str = "turn") -> str:
     if not passed:
         return ""
     if turn.usd is None:
-        begins = f"What this {what} costs is not known; without it"
+        begins = f"The cost of this {what} is not known; without it"
     elif turn.is_floor:
         begins = f"This {what} is at least {dollars(turn.usd)}, however long its answers get; with it"
     else:

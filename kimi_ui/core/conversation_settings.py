@@ -89,11 +89,11 @@ def has_one_temperature(model: str) -> bool:
 def read(value: Any) -> ConversationSettings:
     """Parse settings from JSON values; keys unknown to this version are ignored. Raises ``SettingsError``."""
     if not isinstance(value, Mapping):
-        raise SettingsError("These are no settings: reload the page.")
+        raise SettingsError("The settings are invalid: reload the page.")
     system = value.get("system") or ""
     lanes = value.get("lanes") or {}
     if not isinstance(system, str) or not isinstance(lanes, Mapping):
-        raise SettingsError("These are no settings: reload the page.")
+        raise SettingsError("The settings are invalid: reload the page.")
     if len(system) > MAX_SYSTEM_CHARS:
         raise SettingsError(
             f"The system prompt has {len(system):,} characters; at most {MAX_SYSTEM_CHARS:,} are sent with every turn. "

@@ -44,11 +44,11 @@ LIMIT_FAILURES = {
         "No token came within {s:g} s.",
         "The model may be busy or still loading: try again,",
     ),
-    "timeout_idle": ("idle_s", "The stream went silent for {s:g} s.", "What came so far is kept: try again,"),
+    "timeout_idle": ("idle_s", "The stream went silent for {s:g} s.", "The text so far is kept: try again,"),
     "timeout_total": (
         "total_s",
         "The answer was not finished after {s:g} s.",
-        "What came so far is kept: ask for less,",
+        "The text so far is kept: ask for less,",
     ),
 }
 
@@ -383,7 +383,7 @@ class Tries:
                 return error
             except Exception as error:
                 log.exception("preparing lane %s: internal error", lane)
-                failure = Failure("internal", f"Getting this lane ready failed ({type(error).__name__}).", "Try again.")
+                failure = Failure("internal", f"Preparing this lane failed ({type(error).__name__}).", "Try again.")
                 return ProviderError(failure)
             return None
 

@@ -259,7 +259,7 @@ class Engine:
         with self._deciding:
             turn = self._turns.get(turn_id)
             if turn is None or turn.owner != owner:
-                raise UnknownTurn("This turn is not here any more.")
+                raise UnknownTurn("This turn is no longer here.")
             if lane not in {info.id for info in turn.lanes} or lane not in {spec.id for spec in self.specs}:
                 raise UnknownLane(f"This turn has no lane {lane} that is still configured.")
             due = self._running.get(turn_id, {}).get(lane)

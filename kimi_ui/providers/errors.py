@@ -179,7 +179,7 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, target: Ta
         return _error(
             "redirect",
             f"{target.gateway} redirects the request{f' to {to}' if to else ''}, and redirects are not followed.",
-            "Set the lane's base_url to the address that answers by itself.",
+            "Set the lane's base_url to the address that answers without a redirect.",
             target,
             words,
             status,
@@ -266,25 +266,25 @@ _SENTENCES = {
     "cut": ("The connection to {gateway} was cut before the answer was finished.", "Try again."),
     "unfinished": (
         "{gateway} closed the stream without saying that the answer is finished.",
-        "What came is kept; it may lack its end. Try again.",
+        "The text so far is kept; its end may be missing. Try again.",
     ),
-    "empty": ("{gateway} answered with nothing at all.", "Try again; if it stays so, look at base_url and model."),
+    "empty": ("{gateway} answered with nothing at all.", "Try again; if it happens again, look at base_url and model."),
     "not_a_stream": (
         "{host} answered with a web page instead of a model's stream.",
-        "Check base_url ({path}) and whether a login page or a proxy stands in between.",
+        "Check base_url ({path}) and whether a login page or a proxy is in between.",
     ),
     "words": (
-        "{host} answered with something else than a model's stream.",
-        "The details say what came; check base_url ({path}) and whether a proxy stands in between.",
+        "{host} answered with something other than a model's stream.",
+        "The details say what came; check base_url ({path}) and whether a proxy is in between.",
     ),
     "filtered": (
-        "{gateway} stopped the answer for its content.",
-        "What came is kept. Put it another way, or choose another model.",
+        "{gateway} stopped the answer because of its content.",
+        "The text so far is kept. Rephrase the prompt, or choose another model.",
     ),
-    "protocol": ("{gateway} sent a stream that cannot be read.", "Try again; if it stays so, try another route."),
+    "protocol": ("{gateway} sent a stream that cannot be read.", "Try again; if it happens again, try another route."),
     "too_large": (
-        "{gateway} sent a line or a body larger than any honest answer; reading stopped.",
-        "Try again; if it stays so, do not use this server.",
+        "{gateway} sent a line or a body larger than any valid answer; reading stopped.",
+        "Try again; if it happens again, do not use this server.",
     ),
 }
 
@@ -292,7 +292,7 @@ _SENTENCES = {
 def missing_key(key_env: str, gateway: str) -> ProviderError:
     """No key in the environment for a lane that names one."""
     message = f"No key for {gateway}: the environment variable {key_env} is not set."
-    remedy = "Write it into .env (taken up at once), or set it in the environment and start again."
+    remedy = "Write it into .env (it takes effect at once), or set it in the environment and start again."
     return ProviderError(Failure("auth", message, remedy, f"export {key_env}=…"))
 
 
@@ -372,7 +372,7 @@ def _http(error: Exception, target: Target) -> ProviderError:
 
 def _bad_url(error: Exception, target: Target) -> ProviderError:
     text = f"{type(error).__name__}: {error}"
-    return _error("bad_url", f"{target.host} is no usable base_url.", "It starts with https://.", target, text)
+    return _error("bad_url", f"{target.host} is not a usable base_url.", "It starts with https://.", target, text)
 
 
 def _is_cut(text: str) -> bool:

@@ -32,8 +32,8 @@ from .respond import Json, json_of, refusal
 from .stream import now_ns
 from .visitor import VisibleTurns, visitor_of
 
-NOT_YOURS = "This turn was sent by the command line or a program, so it is only read here. Send its prompt as your own."
-GONE = "This turn is not here any more."
+NOT_YOURS = "This turn was sent by the command line or a program, so you can only read it. Send its prompt as your own."
+GONE = "This turn is no longer here."
 
 
 REFUSALS: dict[type[Exception], tuple[int, str]] = {
@@ -156,7 +156,7 @@ class CommandRoutes:
         lane, n_known = request.path_params["lane"], len(turn.entries)
         entry = None if is_blind(turn) else await asyncio.to_thread(promotion, turn, lane)
         if entry is None:
-            return refusal("There is no reasoning here that could stand as the answer. Reload the page.", 409)
+            return refusal("There is no reasoning here that could be shown as the answer. Reload the page.", 409)
         self._turns.add(turn, entry)
 
         def news() -> dict[str, Any]:

@@ -112,7 +112,10 @@ class ComposerRoutes:
             except BudgetError as error:
                 return refusal(str(error), 422)
             if not owner:
-                return refusal("This browser keeps no cookies, so nothing can be set for you. Allow them here.", 409)
+                return refusal(
+                    "This browser keeps no cookies, so no setting can be saved for you. Allow cookies for this page.",
+                    409,
+                )
             self._chat.spending.set_budget(owner, wanted)
         budget = await asyncio.to_thread(self._chat.spending.budget, owner)
         return Json({**budget._asdict(), "server_day_usd": self._chat.spending.budget_usd})

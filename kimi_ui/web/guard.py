@@ -224,7 +224,7 @@ async def broken(request: Request, error: Exception) -> Response:
 
 
 def too_large(limit_bytes: int) -> PlainTextResponse:
-    return PlainTextResponse(f"The request is too large: at most {limit_bytes / 1e6:g} MB are taken.\n", 413)
+    return PlainTextResponse(f"The request is too large: at most {limit_bytes / 1e6:g} MB are accepted.\n", 413)
 
 
 class BodyTooLarge(Exception):

@@ -28,7 +28,7 @@ from .schema import migrate, unknown_migrations
 Result = TypeVar("Result")
 
 FAILURES = (sqlite3.Error, Timeout, OSError)  # the database cannot be written at present
-REPLACED = "The log's file was removed or replaced while Kimi UI was running: what it held is not in the new one."
+REPLACED = "The log's file was removed or replaced while Kimi UI was running: its contents are not in the new one."
 # The database will never accept this row, whatever its state.
 REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, ValueError)
 
@@ -66,7 +66,7 @@ class Store:
         files = self._files
         check_place(files.path)
         if _is_foreign(files):
-            raise LogUnusable(f"{files.path} is no log of Kimi UI.", OTHER_PLACE)
+            raise LogUnusable(f"{files.path} is not a Kimi UI log.", OTHER_PLACE)
         files.prepare()
         files.live()
         try:
@@ -79,7 +79,7 @@ class Store:
                         f"The log {files.path} {trouble}, and another process uses it.", "End that one first."
                     )
                 aside = files.set_aside(word)
-                self.notice = f"The log {trouble}: it was kept as {aside.name} and a new one was begun."
+                self.notice = f"The log {trouble}: it was kept as {aside.name} and a new one was created."
                 files.prepare()
                 trouble, _ = self._try_open()
             if trouble:
@@ -106,7 +106,7 @@ class Store:
             return
         files.part(self._identity)
         if _is_foreign(files):
-            raise CannotWrite(f"{files.path} is no log of Kimi UI")
+            raise CannotWrite(f"{files.path} is not a Kimi UI log")
         try:
             files.prepare()
             files.live()

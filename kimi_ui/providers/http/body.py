@@ -91,7 +91,7 @@ async def plain(response: httpx.Response, target: Target) -> AsyncGenerator[byte
                 yield data
         return
     if encoding not in ("", "identity"):
-        raise simple("protocol", target, f"Content-Encoding {encoding} was not asked for")
+        raise simple("protocol", target, f"Content-Encoding {encoding} was not requested")
     size = 0
     async for data in raw:
         size += len(data)

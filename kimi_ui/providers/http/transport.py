@@ -188,8 +188,8 @@ def proxy_for(url: str) -> str | None:
         raise ProviderError(  # without its value, which may hold a password
             Failure(
                 "connect",
-                f"{name} names no proxy that can be used here.",
-                f"Write it like http://host:port (SOCKS is not spoken), or add {host} to no_proxy; then start again.",
+                f"{name} does not name a usable proxy.",
+                f"Write it like http://host:port (SOCKS is not supported), or add {host} to no_proxy; then restart.",
             )
         )
     return proxy
@@ -230,6 +230,6 @@ def certificates() -> ssl.SSLContext:
         return ssl.create_default_context(cafile=None if paths.cafile or paths.capath else certifi.where())
     except OSError as error:  # ssl.SSLError too
         name = "SSL_CERT_FILE" if file else "SSL_CERT_DIR" if folder else "The system"
-        problem = f"{name} names no certificates that can be read ({error.strerror or error})."
+        problem = f"{name} does not name readable certificates ({error.strerror or error})."
         remedy = "Set it to a file of certificates in PEM form, or remove it; then start again."
         raise ProviderError(Failure("tls", problem, remedy)) from None

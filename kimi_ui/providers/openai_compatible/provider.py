@@ -247,7 +247,7 @@ class OpenAICompatible(Provider):
             return replace(found, problem=message, remedy="Check base_url (it usually ends in /v1), or probe the lane.")
         if not found.ok:
             likely = near(model, ids)
-            hint = f"Near it: {', '.join(likely)}." if likely else f"It lists {some(ids)}."
+            hint = f"Similar ids: {', '.join(likely)}." if likely else f"It lists {some(ids)}."
             found = replace(found, problem=f"{target.gateway} does not list the model {model}.", remedy=hint)
         return found
 
@@ -308,7 +308,7 @@ def _ids(content: bytes, target: Target) -> list[str]:
         if words.lstrip().startswith("<"):
             raise simple("not_a_stream", target, words)
         message = f"The model list of {target.gateway} cannot be read."
-        remedy = "The lane may answer all the same: test it."
+        remedy = "The lane may still answer: test it."
         raise ProviderError(Failure("protocol", message, remedy, detail=scrub(words, target.secrets)))
     return sorted({name for name in names if is_model_id(name)})
 
