@@ -329,6 +329,7 @@ class Page {
       this.#seek(this.sought);
     }
     if (news.length) this.row.applyAll(news, true);
+    chat.tell("costs", this.row.costs);
     this.#running(this.row.running);
   }
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import Visitor, lane
-from tests.support.chat_site import answered, ask, attach, open_site
+from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Usage
+from tests.support.browser import Visitor, lane, send
+from tests.support.chat_site import answered, ask, attach, open_site, spoken
 from tests.support.waiting import until
 
 BOX = "#prompt textarea"
@@ -23,6 +25,33 @@ def set_budget(page: Page, usd_a_day: str) -> None:
     expect(drawer.locator(".drawer-foot")).to_contain_text("Saved")
     page.keyboard.press("Escape")
     expect(drawer).to_have_count(0)
+
+
+def test_what_runs_counts_while_it_runs(browser: Browser, tmp_path: Path) -> None:
+    with open_site(tmp_path) as site:
+        visitor = Visitor(browser, site.url)
+        page = visitor.open()
+        totals = page.locator("#totals")
+        ask(page)
+        expect(totals).to_have_text("This conversation $0.0008 · today $0.0008")
+        going_on = threading.Event()
+        usage = Usage(input_tokens=1000, output_tokens=1000)  # $0.005
+        site.say(
+            [Phase(CONNECTED), Answer("So far. " * 400), usage, going_on, Answer(" End."), Finish("stop")], spoken()
+        )
+        send(page, "And?")
+        expect(totals).to_have_text("This conversation $0.0208 · today $0.0208")  # Kimi and three trajectories run
+        page.reload()
+        expect(totals).to_have_text("This conversation $0.0208 · today $0.0208")
+        going_on.set()
+        answered(page)
+        with page.expect_response("**/kimi/spent*"):
+            page.locator("#settings").click()
+            page.get_by_role("dialog").get_by_label("USD a day").fill("5")
+            page.get_by_role("dialog").get_by_label("USD a day").press("Tab")
+        expect(totals).to_have_text("This conversation $0.0208 · today $0.0208 of $5.00")  # now all of it from the log
+        visitor.close()
+        assert visitor.problems == []
 
 
 def test_sums_grow_with_each_turn_and_a_prompt_over_budget_needs_a_confirmation(

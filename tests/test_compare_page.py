@@ -134,6 +134,24 @@ def test_the_race_grows_while_the_lanes_stream(site: Site, page: Page) -> None:
     expect(race.locator(".race-row").nth(0).locator(".race-answered")).to_be_hidden()
 
 
+def test_the_race_and_the_lanes_show_one_time(site: Site, page: Page) -> None:
+    shown = """() => [".race-figure", ".lane [data-metric=elapsed]"].map(
+        (where) => [...document.querySelectorAll(".turn-current " + where)].map((one) => one.textContent))"""
+    site.say(coder=endless(Answer))
+    send(page)
+    wait_phase(page, "luna", "done")
+    wait_phase(page, "coder", "answering")
+    for _ in range(20):
+        race, lanes = page.evaluate(shown)
+        assert race == lanes
+        page.wait_for_timeout(50)
+    assert "–" not in lanes
+    site.engine.stop(turn_id(page))
+    wait_phase(page, "coder", "stopped")
+    race, lanes = page.evaluate(shown)
+    assert race == lanes
+
+
 def test_a_finished_race_is_a_waterfall_also_after_a_reload(site: Site, page: Page) -> None:
     answered(page)
     for row, expected in enumerate((["think", "answer"], ["drafts", "think", "answer"], ["answer"])):
@@ -142,7 +160,7 @@ def test_a_finished_race_is_a_waterfall_also_after_a_reload(site: Site, page: Pa
     before = figures(page)
     assert [row[0] for row in before] == ["Luna Large", "Luna Heavy", "Coder Quill"]
     strips = [lane(page, lane_id, "metrics").locator("[data-metric=tokens]").inner_text() for lane_id in LANES]
-    assert [row[4] for row in before] == strips
+    assert [row[5] for row in before] == strips
     bars = [kinds(page, row) for row in range(3)]
     page.reload()
     until(lambda: figures(page) == before)

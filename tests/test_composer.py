@@ -234,7 +234,7 @@ def test_the_estimate_includes_the_history_and_heavys_requests(site: ChatSite, p
     attach(page, "notes.txt", b"one two three four five six seven " * 1000)
     line = page.locator(".estimate-line")
     expect(line).to_contain_text("tokens")
-    expect(line).to_contain_text("4×")  # three trajectories and an aggregation
+    expect(line).to_contain_text("6 requests, ")  # of heavy three trajectories and an aggregation
     line.click()
     rows = page.locator("#estimate-table tbody tr")
     expect(rows).to_have_count(3)

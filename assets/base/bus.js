@@ -1,6 +1,7 @@
 /**
  * Events between the parts of the chat. `conversation` (another one is shown, or it has grown by a turn),
- * `began` and `ended` (a lane of the shown turn answers, none does any more), `settings` (of the shown conversation),
+ * `began` and `ended` (a lane of the shown turn answers, none does any more), `costs` (of the lanes of the shown turn so
+ * far; `detail` as in composer/live_costs.js), `settings` (of the shown conversation),
  * `budget` (the person's), `open` (show the conversation whose id is the event's `detail`; empty: begin a new one).
  */
 class Chat extends EventTarget {

@@ -6,20 +6,24 @@ import { chat } from "../base/bus.js";
 import { button, focusedElement, h, numberField, numeric, promptBox, setAttribute, setText } from "../base/dom.js";
 import { UNKNOWN, about, usd } from "../base/format.js";
 import { ask } from "../base/http.js";
+import { LiveCosts } from "./live_costs.js";
 
 const PAUSE_MS = 300; // before an estimate of a prompt that is being written
 const PAUSE_MS_PER_CHAR = 0.002; // longer texts are looked at less often
 
 /**
- * One quiet line with the sums of this conversation and of today (UTC), read from the log whenever a turn has ended.
- * Where nothing has a price there is no line.
+ * One quiet line with the sums of this conversation and of today (UTC): read from the log whenever a turn has ended, and
+ * what the shown turn has cost so far. Where nothing has a price there is no line.
  */
 export class TotalsLine {
   constructor() {
     this.element = h("p", { class: "totals", id: "totals", hidden: true });
     const back = () => document.hidden || this.refresh(); // another tab may have sent meanwhile
     document.addEventListener("visibilitychange", back);
+    this.live = new LiveCosts();
+    this.spent = null; // as the server last said; null: not known
     this.ends = ["conversation", "ended", "budget"].map((name) => chat.on(name, () => this.refresh()));
+    this.ends.push(chat.on("costs", ({ detail }) => this.#costs(detail)));
     this.ends.push(() => document.removeEventListener("visibilitychange", back));
   }
 
@@ -32,16 +36,32 @@ export class TotalsLine {
     this.asking?.abort();
     const asking = new AbortController();
     this.asking = asking;
+    if (chat.conversation !== this.conversation) this.live.clear();
+    this.conversation = chat.conversation;
+    const ended = this.live.ended;
     try {
       const spent = await ask(`/kimi/spent?c=${encodeURIComponent(chat.conversation)}`, { signal: asking.signal });
-      if (!asking.signal.aborted) this.#show(spent);
+      if (asking.signal.aborted) return;
+      this.live.forget(ended);
+      this.#show(spent);
     } catch (error) {
-      if (error.name !== "AbortError") this.element.hidden = true; // no sum rather than an old one
+      if (error.name === "AbortError") return;
+      this.spent = null;
+      this.element.hidden = true; // no sum rather than an old one
     }
   }
 
-  #show({ conversation, today }) {
-    const shown = [["This conversation", conversation], ["today", today]].filter(([, spent]) => spent);
+  #costs(costs) {
+    for (const cost of costs) this.live.see(cost);
+    if (this.spent) this.#show(this.spent);
+  }
+
+  #show(spent) {
+    this.spent = spent;
+    const { usd: more, estimated } = this.live.sum;
+    const shown = [["This conversation", spent.conversation], ["today", spent.today]]
+      .filter(([, one]) => one)
+      .map(([name, one]) => [name, { ...one, usd: one.usd + more, n_estimated: one.n_estimated + Number(estimated) }]);
     this.element.hidden = !shown.some(([, { usd }]) => usd > 0);
     if (this.element.hidden) return;
     setText(this.element, shown.map(([name, spent]) => `${name} ${sum(spent)}`).join(" · "));
@@ -65,7 +85,8 @@ function title(spent) {
   const begins = new Date();
   begins.setUTCHours(0, 0, 0, 0);
   const here = begins.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  const parts = ["What you have spent: all lanes, retries and edited prompts together.", `Today is the day in UTC: since ${here} here, in all your conversations.`];
+  const parts = ["What you have spent: all lanes, retries and edited prompts together, and what answers that are being written cost so far.",
+    `Today is the day in UTC: since ${here} here, in all your conversations.`];
   if (spent.some((one) => one.n_estimated)) parts.push("~: in part estimated, where a provider did not count the tokens.");
   const unknown = Math.max(...spent.map((one) => one.n_unknown));
   if (unknown) parts.push(unknown === 1 ? "One answer without a price is not included." : `${unknown} answers without a price are not included.`);
@@ -134,15 +155,14 @@ export class EstimateLine {
     if (!lanes.length) return;
     const prompts = lanes.map((lane) => lane.prompt_tokens);
     const [fewest, most] = [Math.min(...prompts), Math.max(...prompts)];
-    const requests = Math.max(...lanes.map((lane) => lane.requests));
+    const requests = lanes.reduce((sum, lane) => sum + lane.requests, 0);
     const cost = money(estimate.usd, estimate.is_floor);
-    const fold = requests > 1 ? `${requests}×` : "";
     const tokens = about(fewest) === about(most) ? `${about(most)} tokens` : `${about(fewest)}–${about(most).slice(1)} tokens`;
-    setText(this.line, [tokens, [cost, fold].filter(Boolean).join(", ")].filter(Boolean).join(" · "));
+    setText(this.line, [tokens, [requests > 1 ? `${requests} requests` : "", cost].filter(Boolean).join(", ")].filter(Boolean).join(" · "));
     setAttribute(this.line, "title", "Size and cost of the next prompt with its history. Open for each lane.");
     this.rows.replaceChildren(...lanes.map((lane) => h("tr", {},
       h("th", { scope: "row" }, lane.label), h("td", {}, about(lane.prompt_tokens)),
-      h("td", {}, lane.requests > 1 ? `${lane.requests}×` : "1"), h("td", {}, money(lane.usd, lane.is_floor) || UNKNOWN))));
+      h("td", {}, String(lane.requests)), h("td", {}, money(lane.usd, lane.is_floor) || UNKNOWN))));
     setText(this.footnote, footnote(estimate));
   }
 
@@ -156,18 +176,18 @@ export class EstimateLine {
   }
 }
 
-/** "≈ $0.19", "≥ $0.02" where the output is not in it, "" where no price is known. */
+/** "about $0.19", "at least $0.02" where the output is not in it, "" where no price is known. */
 function money(amount, isFloor) {
   if (amount === null || amount === undefined) return "";
   if (amount === 0) return "$0";
   const small = amount < 0.0001 ? usd(amount) : `$${Number(amount.toPrecision(2))}`;
   const rounded = amount < 0.01 ? small : `$${amount.toFixed(2)}`;
-  return `${isFloor ? "≥" : "≈"} ${rounded}`;
+  return `${isFloor ? "at least" : "about"} ${rounded}`;
 }
 
 function footnote({ is_floor: isFloor, unpriced }) {
   const parts = ["Tokens are counted here, history and system prompt included; the provider's count may differ."];
-  if (isFloor) parts.push("≥: the prompt alone, because the length of this model's answers is not known yet.");
+  if (isFloor) parts.push("At least: the prompt alone, because the length of this model's answers is not known yet.");
   if (unpriced) parts.push(unpriced === 1 ? "One lane has no price." : `${unpriced} lanes have no price.`);
   return parts.join(" ");
 }

@@ -4,7 +4,7 @@
  * `apply(part)` takes what a frame says of this lane (the protocol stands in kimi_ui/view/frames.py) and only ever
  * appends; `tick(now)` moves the clocks; `settle()` scrolls, once a frame.
  *
- * @import { LaneInfo, LanePart, Stamps } from "../base/protocol"
+ * @import { LaneInfo, LanePart, Metrics, Stamps } from "../base/protocol"
  */
 import { button, copyFrom, h, laneAccent, setAttribute, setFlag, setText } from "../base/dom.js";
 import { seconds } from "../base/format.js";
@@ -40,6 +40,9 @@ export class Lane {
     /** @type {Stamps} */
     this.stamps = {};
     this.sent = 0;
+    this.attemptNo = 1;
+    /** @type {Metrics | null} */
+    this.figures = null;
     this.reasoningTokens = null;
     this.#build();
     this.#setPhase("idle");
@@ -75,6 +78,7 @@ export class Lane {
     if (part.blocks || part.tail !== undefined || part.append || part.whole) this.#answer(part, live && !part.promoted);
     if (part.steps) this.steps.apply(part.steps);
     if (part.metrics) {
+      this.figures = part.metrics;
       this.reasoningTokens = part.metrics.reasoning_tokens;
       this.reasoningEstimated = part.metrics.reasoning_source !== "usage";
       this.metrics.apply(part.metrics);
@@ -87,9 +91,18 @@ export class Lane {
     setFlag(this.answerTools, "hidden", this.running || !this.answered);
   }
 
+  /** Since the request was sent, to its end or to `now`, in ms; null where it is not known. */
+  elapsed(now) {
+    return this.stamps.end_ms ?? (now === null || !this.running ? null : now - this.sent);
+  }
+
+  /** What the shown attempt costs so far; see composer/live_costs.js. */
+  get cost() {
+    return { usd: this.figures?.cost_usd ?? null, estimated: this.figures?.cost_source === "estimate", running: this.running };
+  }
+
   tick(now) {
-    const end = this.stamps.end_ms ?? null;
-    this.metrics.elapsed(end !== null ? end : now === null || !this.running ? null : now - this.sent);
+    this.metrics.elapsed(this.elapsed(now));
     this.#describe(now);
     this.board.tick(now);
     this.retry?.tick(now);
@@ -193,6 +206,8 @@ export class Lane {
     this.sent = attempt.sent_ms;
     this.attempts.begin(attempt.attempt_no);
     this.stamps = {};
+    this.attemptNo = attempt.attempt_no;
+    this.figures = null;
     this.reasoningTokens = null;
     this.retry = null;
     this.preparing = null;

@@ -31,8 +31,8 @@ export class Race {
         h("span", { class: "race-key" }, h("span", { class: "race-mark race-answered" }), "first answer")),
       this.toggle);
     this.body = h("tbody");
-    const table = h("table", { class: "kimi-offscreen" }, h("caption", {}, "Times of this turn, from its start"),
-      h("thead", {}, h("tr", {}, ...["Lane", "First token", "First answer", "End", "Tokens"].map((name) => h("th", { scope: "col" }, name)))),
+    const table = h("table", { class: "kimi-offscreen" }, h("caption", {}, "Times of this turn: when each request was sent, from the start of the turn; the others from that request"),
+      h("thead", {}, h("tr", {}, ...["Lane", "Sent", "First token", "First answer", "End", "Tokens"].map((name) => h("th", { scope: "col" }, name)))),
       this.body);
     for (const row of this.rows.values()) this.body.append(row.record);
     this.element = h("section", { class: "race", "data-race": "", "aria-label": "Race" },
@@ -48,8 +48,12 @@ export class Race {
     }
   }
 
-  /** `now`: the turn's clock, null without one; `running` false draws at once, for the last time until something comes. */
-  tick(now, running) {
+  /**
+   * `now`: the turn's clock, null without one; `running` false draws at once, for the last time until something comes;
+   * `elapsed(id)`: the time that the lane itself shows.
+   */
+  tick(now, running, elapsed) {
+    for (const [id, row] of this.rows) setText(row.figure, seconds(elapsed(id)));
     const at = performance.now();
     if (running ? at - this.drawn < DRAW_MS : !this.stale) return;
     this.drawn = at;
@@ -97,10 +101,10 @@ class Row {
     this.segments = new Map();
     this.marks = { first: h("span", { class: "race-mark race-first", hidden: true }), answered: h("span", { class: "race-mark race-answered", hidden: true }) };
     this.track = h("div", { class: "race-track" }, this.marks.first, this.marks.answered);
-    this.figure = h("span", { class: "race-figure", title: "Since the prompt was sent" });
+    this.figure = h("span", { class: "race-figure", title: "From sending the request to the end of the answer" });
     this.element = h("div", { class: "race-row" }, h("span", { class: "race-name", title: info.label }, info.label), this.track, this.figure);
     this.element.style.setProperty("--lane", this.color);
-    this.cells = ["first", "answered", "end", "tokens"].map(() => h("td", {}, UNKNOWN));
+    this.cells = ["sent", "first", "answered", "end", "tokens"].map(() => h("td", {}, UNKNOWN));
     this.record = h("tr", {}, h("th", { scope: "row" }, info.label), ...this.cells);
   }
 
@@ -129,9 +133,8 @@ class Row {
       this.marks[name].hidden = at === null;
       if (at !== null) this.marks[name].style.left = share(at);
     }
-    const to = phases.at(-1)?.to ?? null;
-    setText(this.figure, seconds(to));
-    const figures = [seconds(lane.firstToken, 2), seconds(lane.firstAnswer, 2), seconds(lane.end, 2), `${lane.estimated ? "~" : ""}${count(lane.tokens)}`];
+    const { stamps } = lane;
+    const figures = [seconds(lane.sent, 2), seconds(stamps.first_token_ms, 2), seconds(stamps.first_answer_ms, 2), seconds(stamps.end_ms, 2), `${lane.estimated ? "~" : ""}${count(lane.tokens)}`];
     for (const [i, figure] of figures.entries()) setText(this.cells[i], figure);
   }
 

@@ -69,6 +69,11 @@ export class TurnRow {
     return [...this.lanes.values()].some((lane) => lane.running);
   }
 
+  /** What each lane's shown attempt costs so far, as in composer/live_costs.js. */
+  get costs() {
+    return [...this.lanes].map(([id, lane]) => ({ attempt: `${this.id}/${id}/${lane.attemptNo}`, ...lane.cost }));
+  }
+
   apply(frame, live) {
     this.applyAll([frame], live);
   }
@@ -121,7 +126,7 @@ export class TurnRow {
   tick() {
     const now = this.clock.now();
     for (const lane of this.lanes.values()) lane.tick(now);
-    this.race?.tick(now, this.running);
+    this.race?.tick(now, this.running, (id) => this.lanes.get(id).elapsed(now));
     if (!this.running && this.ticker) {
       clearInterval(this.ticker);
       this.ticker = 0;
