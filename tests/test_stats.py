@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from kimi_ui.core.attachments import Attachment, fold
 from kimi_ui.core.events import Answer, End, Flag, Meta, Usage
 from kimi_ui.core.turn import LaneInfo, TurnLog
 from kimi_ui.core.vote import Vote
@@ -29,10 +30,11 @@ from kimi_ui.stats.summary import (
     as_dict,
     bare,
     comparisons,
+    figures,
     left_out,
     lines,
     not_compared,
-    not_enough,
+    percentiles_from,
     splits,
 )
 from kimi_ui.stats.terminal import EMPTY, NO_MATCH, Report
@@ -89,7 +91,8 @@ def test_series_carry_the_numbers_of_the_view(log: tuple[LogWriter, LogReader]) 
     ttft = lines(kimi)[0]
     assert (ttft.estimate.n, ttft.estimate.value, ttft.estimate.interval) == (8, 103.5, Interval(100, 107))
     assert ttft.p95 is None
-    assert not_enough(ttft) == "n = 8, not enough for p95 (needs 59)"
+    assert figures(ttft) == ["0.10", "[0.10, 0.11]", "n = 8"]
+    assert percentiles_from(sample) == "p95 needs 59 values, p99 299."
     each = (1000 * 1.0 + 60 * 2.0) / 1e6
     assert kimi.usd == pytest.approx(8 * each)
     assert (kimi.n_unpriced, kimi.n_estimated) == (0, 0)
@@ -379,14 +382,18 @@ def test_the_summary_is_plain_json(log: tuple[LogWriter, LogReader]) -> None:
 def test_export_has_every_column_and_says_what_was_left_out(log: tuple[LogWriter, LogReader]) -> None:
     writer, reader = log
     lag: list[Timed] = [(900.0, Flag("loop_lag_ms", "80")), (901.0, Meta(response_model='=HYPERLINK("http://x")'))]
-    store(writer, race(), turn((attempt("kimi"), ended([*stream(), *lag]))))
-    rows = list(csv.DictReader(io.StringIO("".join(csv_lines(reader, Filters())))))
+    prompt = fold("=1+1, or why?", [Attachment("notes.txt", "a long text")])
+    store(writer, race(prompt=prompt, owner="me"), turn((attempt("kimi"), ended([*stream(), *lag])), owner="you"))
+    rows = list(csv.DictReader(io.StringIO("".join(csv_lines(reader, Filters(), viewer="me")))))
+    assert [row["prompt"] for row in rows] == ["'=1+1, or why?\n[notes.txt]"] * 2 + [""], "another's prompt is private"
+    assert [row["conversation_title"] for row in rows] == ["'=1+1, or why?"] * 2 + [""]
     assert [row["left_out"] for row in rows] == ["", "", "suspect"]
     assert float(rows[0]["ttft_ms"]) == 100
     assert rows[2]["response_model"] == '\'=HYPERLINK("http://x")', "no formula for a spreadsheet to run"
     objects = [json.loads(line) for line in b"".join(json_lines(reader, Filters(lanes=("kimi",)))).splitlines()]
     assert [row["left_out"] for row in objects] == [None, "suspect"]
-    assert objects[0] == {"left_out": None} | reader.attempt_metrics([objects[0]["attempt_id"]])[0]
+    hidden = {"conversation_title": None, "prompt": None}
+    assert objects[0] == {"left_out": None} | hidden | reader.attempt_metrics([objects[0]["attempt_id"]])[0]
     assert b"".join(json_lines(reader, Filters(lanes=("none",)))) == b""
 
 

@@ -173,7 +173,8 @@ def test_table_sentences_and_plots(visitor: Visitor, filled: list[Any]) -> None:
     expect(rows).to_have_count(2)
     expect(rows.nth(0)).to_contain_text("Kimi K2")
     expect(rows.nth(0).locator("td").nth(1)).to_contain_text("0.25")  # median first token of 200 + 13 i ms
-    expect(rows.nth(0).locator("td").nth(1)).to_contain_text("n = 8, not enough")
+    expect(rows.nth(0).locator("td").nth(1)).to_contain_text("n = 8")
+    expect(page.locator("#stats")).to_contain_text("p95 needs 59 values, p99 299.")
     expect(page.locator("#stats .st-pairs li")).to_have_text(
         "Qwen is +0.70 s [0.70, 0.70] against Kimi K2 on 8 prompts: slower."
     )

@@ -1,7 +1,8 @@
 """The measured attempts as files: CSV and JSON lines of the view ``attempt_metrics``, written as they are read.
 
-Files have all columns of the view, preceded by ``left_out`` (the reason why figures exclude the attempt, or empty).
-Attempts of blind turns without a vote are omitted, because they would identify the lanes.
+Files have all columns of the view, preceded by ``left_out`` (the reason why figures exclude the attempt, or empty),
+``conversation_title`` and ``prompt`` (as typed, with the names of its attachments), both empty if the turn is
+another user's. Attempts of blind turns without a vote are omitted, because they would identify the lanes.
 """
 
 from __future__ import annotations
@@ -13,42 +14,56 @@ from itertools import islice
 
 import orjson
 
+from ..core.attachments import split
 from ..log.reader import LogReader
 from .sample import SHOWN, Filters
 
 _ROWS = 500
 
 
-def csv_lines(reader: LogReader, filters: Filters) -> Iterator[str]:
-    """CSV with a header, some hundred lines at a time. Escapes text that a spreadsheet reads as a formula."""
+def csv_lines(reader: LogReader, filters: Filters, viewer: str = "") -> Iterator[str]:
+    """CSV with a header, some hundred lines at a time. Escapes text that a spreadsheet reads as a formula.
+
+    ``viewer``: the user whose prompts and titles the file may contain.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    for names, rows in _batches(reader, filters):
+    for names, rows in _batches(reader, filters, viewer):
         writer.writerows([_harmless(value) for value in row] for row in (rows or [names]))
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
 
 
-def json_lines(reader: LogReader, filters: Filters) -> Iterator[bytes]:
-    """One JSON object a line, some hundred at a time."""
-    for names, rows in _batches(reader, filters):
+def json_lines(reader: LogReader, filters: Filters, viewer: str = "") -> Iterator[bytes]:
+    """One JSON object a line, some hundred at a time. ``viewer`` as in ``csv_lines``."""
+    for names, rows in _batches(reader, filters, viewer):
         yield b"".join(orjson.dumps(dict(zip(names, row, strict=True))) + b"\n" for row in rows)
 
 
-def _batches(reader: LogReader, filters: Filters) -> Iterator[tuple[list[str], list[Sequence[object]]]]:
+def _batches(reader: LogReader, filters: Filters, viewer: str) -> Iterator[tuple[list[str], list[Sequence[object]]]]:
     """The column names with an empty batch, then with each batch of rows."""
     chosen, values = filters.chosen()
     query = f"""
-        SELECT c.reason AS left_out, m.* FROM ({chosen}) AS c JOIN attempt_metrics m ON m.attempt_id = c.attempt_id
+        SELECT c.reason AS left_out,
+            CASE WHEN t.owner IN ('', :viewer) THEN conversations.title END AS conversation_title,
+            CASE WHEN t.owner IN ('', :viewer) THEN t.prompt END AS prompt, m.*
+        FROM ({chosen}) AS c JOIN attempt_metrics m ON m.attempt_id = c.attempt_id JOIN turns t ON t.turn_id = m.turn_id
+            JOIN conversations ON conversations.conversation_id = t.conversation_id
         WHERE {SHOWN} ORDER BY c.number
     """
     with reader.snapshot() as log:
-        names = ["left_out", *log.columns("attempt_metrics")]
+        names = ["left_out", "conversation_title", "prompt", *log.columns("attempt_metrics")]
         yield names, []
-        rows = log.rows(query, **values)
-        while batch := list[Sequence[object]](islice(rows, _ROWS)):
-            yield names, batch
+        rows = log.rows(query, **values, viewer=viewer)
+        while batch := list(islice(rows, _ROWS)):
+            yield names, [(reason, title, prompt and _typed(prompt), *rest) for reason, title, prompt, *rest in batch]
+
+
+def _typed(prompt: str) -> str:
+    """The prompt without the texts of its attachments, which would be repeated for every attempt."""
+    typed, attachments = split(prompt)
+    return "\n".join([typed, *(f"[{attachment.name}]" for attachment in attachments)])
 
 
 def _harmless(value: object) -> object:

@@ -178,7 +178,7 @@ def left_out(sample: Sample) -> str:
 
 
 def figures(line: Line) -> list[str]:
-    """A cell of the table: the median, its interval, and its high percentiles or a note that n is too small."""
+    """A cell of the table: the median, its interval, and its high percentiles, or n where it is too small for them."""
     n, value, interval = line.estimate
     if value is None:
         return ["–"]
@@ -188,18 +188,18 @@ def figures(line: Line) -> list[str]:
     if line.metric in TIMED:
         known_ones = {"p95": line.p95, "p99": line.p99}
         tails = [f"{name} {bare(tail, line.metric)}" for name, tail in known_ones.items() if tail is not None]
-        found.append(" · ".join(tails) or f"n = {n:,}, not enough")
+        found.append(" · ".join(tails) or f"n = {n:,}")
     elif not interval:
         found.append(f"n = {n:,}")
     return found
 
 
-def not_enough(line: Line) -> str:
-    """Which high percentile is missing and why, in words; empty if none is."""
-    missing = next((p for p, tail in ((0.95, line.p95), (0.99, line.p99)) if tail is None), None)
-    if missing is None:
+def percentiles_from(sample: Sample) -> str:
+    """From how many values on the high percentiles are shown, in one sentence; empty if all of them are shown."""
+    timed = (line for series in sample.series for line in lines(series) if line.metric in TIMED and line.estimate.n)
+    if all(line.p99 is not None for line in timed):
         return ""
-    return f"n = {line.estimate.n:,}, not enough for p{missing * 100:.0f} (needs {enough_for(missing)})"
+    return f"p95 needs {enough_for(0.95)} values, p99 {enough_for(0.99)}."
 
 
 def counted(series: Series) -> list[str]:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .sample import Sample
-from .summary import METRICS, comparisons, counted, figures, left_out, lines, served_by, total
+from .summary import METRICS, comparisons, counted, figures, left_out, lines, percentiles_from, served_by, total
 
 EMPTY = "Nothing has been measured yet: send a prompt, then look again."
 NO_MATCH = "No attempt fits these filters."
@@ -30,7 +30,7 @@ class Report:
             yield Text(NO_MATCH if self._filtered else EMPTY)
             return
         yield from self._tables(lambda table: console.measure(table, options=wide).maximum <= options.max_width)
-        yield Text(INTERVALS, style="dim")
+        yield Text(" ".join(filter(None, [INTERVALS, percentiles_from(sample)])), style="dim")
         sentences = [
             Text(f"{metric.name}: {comparison.sentence}")
             for metric in METRICS

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from ..stats.sample import Point, Sample, Series, TurnRow
 from ..stats.summary import (
     METRICS,
-    TIMED,
     Line,
     Metric,
     amount,
@@ -19,7 +18,7 @@ from ..stats.summary import (
     left_out,
     lines,
     not_compared,
-    not_enough,
+    percentiles_from,
     served_by,
     total,
 )
@@ -38,13 +37,12 @@ _part = partial(render_part, "stats")
 
 
 class _Cell(NamedTuple):
-    """One metric of one series. ``title``: a tooltip, or None."""
+    """One metric of one series."""
 
     label: str
     value: str
     more: list[str]
     is_none: bool
-    title: str | None
 
 
 class _Pair(NamedTuple):
@@ -68,7 +66,7 @@ def overview(sample: Sample, look: Look, filtered: bool) -> str:
         return _part("nothing", NO_MATCH if filtered else EMPTY)
     attempts = "1 attempt" if sample.n == 1 else f"{sample.n:,} attempts"
     rows = [_series_row(series, colour) for series, colour in zip(sample.series, look.colours, strict=True)]
-    return _part("overview", attempts, left_out(sample), METRICS, rows)
+    return _part("overview", attempts, left_out(sample), percentiles_from(sample), METRICS, rows)
 
 
 def _series_row(series: Series, colour: str) -> dict[str, Any]:
@@ -89,8 +87,7 @@ def _series_row(series: Series, colour: str) -> dict[str, Any]:
 def _cell(line: Line) -> _Cell:
     value, *more = figures(line)
     label = f"{line.metric.name}, {line.metric.unit}"
-    title = not_enough(line) if line.metric in TIMED else None
-    return _Cell(label, value, more, line.estimate.value is None, title)
+    return _Cell(label, value, more, line.estimate.value is None)
 
 
 def paired(sample: Sample, metric: Metric) -> str:

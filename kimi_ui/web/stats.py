@@ -35,20 +35,20 @@ class StatsRoutes:
         ]
 
     async def csv(self, request: Request) -> Response:
-        filters = self._filters(request)
+        filters, viewer = self._filters(request), visitor_of(request)
 
         def write(path: Path) -> None:
             with path.open("w", encoding="utf-8", newline="") as file:
-                file.writelines(csv_lines(self._reader, filters))
+                file.writelines(csv_lines(self._reader, filters, viewer))
 
         return await _download("kimi-attempts.csv", "text/csv; charset=utf-8", write)
 
     async def jsonl(self, request: Request) -> Response:
-        filters = self._filters(request)
+        filters, viewer = self._filters(request), visitor_of(request)
 
         def write(path: Path) -> None:
             with path.open("wb") as file:
-                file.writelines(json_lines(self._reader, filters))
+                file.writelines(json_lines(self._reader, filters, viewer))
 
         return await _download("kimi-attempts.jsonl", "application/jsonl", write)
 
