@@ -99,6 +99,26 @@ def test_markdown_says_who_answered_what_and_how_fast() -> None:
     assert f"`````text\n{THOUGHT} ````" in text  # a fence longer than the longest inside
 
 
+def test_markdown_has_each_trajectory_of_heavy() -> None:
+    heavy = attempt("a", role="heavy", provider="heavy")
+    inner: dict[str, Any] = {"parent_id": heavy.attempt_id, "provider": "heavy"}
+    drafts = [attempt("a", role="trajectory", k_index=k, **inner) for k in range(2)]
+    log = turn(
+        (heavy, ended([(900, Answer("It is 42."))])),
+        (drafts[0], ended([(100, Reasoning(THOUGHT)), (300, Answer("Draft </details> **42**"))])),
+        (drafts[1], ended([(5, Failure("rate_limit", "Too many requests.", "Wait."))], "error")),
+        (attempt("a", role="aggregator", **inner), ended([(800, Answer("It is 42."))])),
+        lanes=(LaneInfo("a", "Heavy", "heavy", "k2"),),
+    )
+    text = text_of("md", log)
+    assert "\n\n<details>\n<summary>Trajectory 1 · ok · first token 0.10 s" in text
+    assert f"text\n{THOUGHT}\n" in text
+    assert "Draft &lt;/details> **42**\n\n</details>\n\n<details>\n<summary>Trajectory 2 · error</summary>" in text
+    assert "> Too many requests. Wait.\n\n</details>" in text
+    assert text.count("It is 42.") == 1, "the aggregator's answer is heavy's"
+    assert THOUGHT not in text_of("md", log, reasoning=False)
+
+
 def test_a_json_export_is_read_back() -> None:
     (back,) = import_turns(json.loads(text_of("json", told(answer="half \ud800 of a pair"))))
     assert back.lanes[0].label == "Kimi <K2>"

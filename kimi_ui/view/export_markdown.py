@@ -1,6 +1,7 @@
 """Turns as Markdown, for people and for other programs.
 
-Answers stay Markdown, made inert (``core.markdown.inert``). Reasoning is plain text in a collapsed section.
+Answers stay Markdown, made inert (``core.markdown.inert``). Reasoning is plain text in a collapsed section, and each of
+heavy's trajectories is a collapsed section too.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ..core.attachments import split
+from ..core.attempt import AttemptFold
 from ..core.markdown.inert import closed, inert
 from ..core.metric_words import figures
 from ..core.portable import metrics_of
@@ -40,16 +42,34 @@ def _turn(turn: TurnLog, reasoning: bool) -> Iterator[str]:
         names = [info.model, f"stand-in for {info.stand_in_for}" if info.stand_in_for else ""]
         yield " · ".join([f"### {inert(info.label)}", *(inert(name) for name in names if name)])
         if attempt_id := fold.current(info.id):
-            one = fold.folds[attempt_id]
-            yield f"*{' · '.join(figures(one.status, metrics[attempt_id]))}*"
-            if reasoning and one.reasoning.strip():
-                yield folded("Reasoning", one.reasoning)
-            if one.promoted:
-                yield "*Taken from the reasoning: the model wrote no answer of its own.*"
-            if one.answer.strip():
-                yield inert(closed(one.answer.strip("\n")))
-            if one.failure:
-                yield quoted(f"{one.failure.message} {one.failure.remedy}".strip())
+            yield f"*{' · '.join(figures(fold.folds[attempt_id].status, metrics[attempt_id]))}*"
+            yield from _texts(fold.folds[attempt_id], reasoning)
+            for child in fold.children.get(attempt_id, ()):
+                attempt = fold.attempts[child]
+                if attempt.k_index is not None:
+                    name = f"Trajectory {attempt.k_index + 1}" + (
+                        f", try {attempt.attempt_no}" if attempt.attempt_no > 1 else ""
+                    )
+                    summary = " · ".join([name, *figures(fold.folds[child].status, metrics[child])])
+                    yield "\n\n".join(
+                        [
+                            f"<details>\n<summary>{inert(summary)}</summary>",
+                            *_texts(fold.folds[child], reasoning),
+                            "</details>",
+                        ]
+                    )
+
+
+def _texts(one: AttemptFold, reasoning: bool) -> Iterator[str]:
+    """What an attempt wrote: its reasoning, its answer, its failure."""
+    if reasoning and one.reasoning.strip():
+        yield folded("Reasoning", one.reasoning)
+    if one.promoted:
+        yield "*Taken from the reasoning: the model wrote no answer of its own.*"
+    if one.answer.strip():
+        yield inert(closed(one.answer.strip("\n")))
+    if one.failure:
+        yield quoted(f"{one.failure.message} {one.failure.remedy}".strip())
 
 
 def folded(summary: str, text: str) -> str:
