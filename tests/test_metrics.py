@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from kimi_ui.core.attempt import Attempt, AttemptFold
+from kimi_ui.core.bounds import bound_of
 from kimi_ui.core.events import (
     CONNECTED,
     FIRST_CHUNK,
     FIRST_TRAJECTORY_TOKEN,
     Answer,
+    Bounds,
     End,
     Failure,
     Finish,
@@ -275,17 +277,59 @@ def test_disagreement_of_server_and_local_count_is_kept() -> None:
     assert metrics(ended([*thought()[:-1], (950, Usage(output_tokens=96))])).token_discrepancy == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize(("flag", "reason"), [("20.1", "loop_lag"), ("20.0", None), ("nonsense", None)])
-def test_a_late_loop_makes_an_attempt_suspect(flag: str, reason: str | None) -> None:
-    m = metrics(ended([*thought(), (950, Flag("loop_lag_ms", flag))]))
-    assert m.suspect_reason == reason
-    assert m.suspect == int(reason is not None)
+def errors(m: Metrics) -> tuple[float | None, ...]:
+    return m.ttft_err_ms, m.ttfo_err_ms, m.e2e_err_ms, m.tpot_err_pct, m.decode_err_pct
+
+
+def test_bounds_of_what_the_kernel_stamped() -> None:
+    m = metrics(ended([*thought(), (950, Bounds(400_000, 1_000_000, 0, 7_800_000)), (951, Flag("loop_lag_ms", "90"))]))
+    span_ms = 790
+    assert errors(m) == pytest.approx((1.5, 0.5, 8.3, 100 * 7.9 / span_ms, 100 * 7.9 / span_ms), rel=1e-12)
+
+
+def test_bounds_are_the_loop_s_lateness_where_the_kernel_did_not_stamp() -> None:
+    m = metrics(ended([*thought(), (950, Bounds(300_000, None, None, 0)), (951, Flag("loop_lag_ms", "20.4"))]))
+    assert errors(m) == pytest.approx((20.8, 20.8, 0.4, 100 * 20.5 / 790, 100 * 20.5 / 790), rel=1e-12)
+
+
+@pytest.mark.parametrize("lag", ["31.5", "x", None])
+def test_bounds_of_an_older_log(lag: str | None) -> None:
+    m = metrics(ended([*thought(), *([(950.0, Flag("loop_lag_ms", lag))] if lag else [])]))
+    assert (m.suspect, m.suspect_reason) == (0, None), "a late loop contradicts nothing"
+    if lag == "31.5":
+        assert errors(m) == pytest.approx((31.6, 31.6, 31.6, 4.0, 4.0), rel=1e-12)
+    else:
+        assert errors(m) == (None,) * 5
+
+
+def test_an_unknown_value_has_no_bound() -> None:
+    bounds = (950.0, Bounds(0, 0, 0, 0))
+    stopped = metrics(ended([*thought(), bounds], "stopped"))
+    assert (stopped.ttft_err_ms, *errors(stopped)[2:]) == (0.1, None, None, None)
+    assert metrics(ended([bounds], "error")).ttft_err_ms is None
+    assert metrics(ended([(10, Answer("one")), (300, Answer("two")), bounds])).decode_err_pct is None
+
+
+@pytest.mark.parametrize(("error", "percent", "is_rough"), [(2.0, 2.0, False), (2.1, 2.1, True)])
+def test_a_bound_in_both_units(error: float, percent: float, is_rough: bool) -> None:
+    times = {"ttft_ms": 100.0, "ttft_err_ms": error, "e2e_ms": 100.0, "e2e_err_ms": error, "aggregate_tps": 50.0}
+    rate = {"decode_tps": 80.0, "decode_err_pct": percent}
+    for column, expected in (("ttft_ms", error), ("aggregate_tps", error / 2), ("decode_tps", 0.8 * error)):
+        bound = bound_of(column, times | rate)
+        assert bound is not None
+        assert bound == pytest.approx((expected, percent))
+        assert bound.is_rough == is_rough
+
+
+def test_what_has_no_bound() -> None:
+    assert bound_of("cost_usd", {"cost_usd": 1.0}) is None
+    assert bound_of("ttft_ms", {"ttft_ms": 5.0, "ttft_err_ms": None}) is None
+    assert bound_of("ttft_ms", {"ttft_ms": None, "ttft_err_ms": None}) is None
 
 
 def test_several_reasons_are_all_told() -> None:
-    flags = [(950.0, Flag("loop_lag_ms", "99")), (950.0, Flag("clock_jump", "3600 s"))]
-    m = metrics(ended([*thought(), *flags, (951, Usage(output_tokens=-1))]))
-    assert m.suspect_reason == "loop_lag clock_jump usage_absurd"
+    m = metrics(ended([*thought(), (950, Flag("clock_jump", "3600 s")), (951, Usage(output_tokens=-1))]))
+    assert m.suspect_reason == "clock_jump usage_absurd"
 
 
 PRICE = (0.6, 0.15, 2.5, "2026-07-01")

@@ -21,6 +21,7 @@ from kimi_ui.core.events import (
     FIRST_CHUNK,
     FIRST_TRAJECTORY_TOKEN,
     Answer,
+    Bounds,
     End,
     Failure,
     Finish,
@@ -54,6 +55,7 @@ usage = st.builds(
     raw=st.just({"completion_tokens": 3}),
 )
 text = st.sampled_from(["", " word", " w", "漢字", " a longer piece of text" * 3, " word" * 60, "\ud83d", "\ude00 ok"])
+early = st.none() | st.integers(0, 5 * 10**8)
 event = st.one_of(
     st.builds(Reasoning, text),
     st.builds(Answer, text),
@@ -66,6 +68,7 @@ event = st.one_of(
         st.sampled_from(["loop_lag_ms", "clock_jump", "non_streaming", "late"]),
         st.sampled_from(["3", "21.5", "x"]),
     ),
+    st.builds(Bounds, early, early, early, early),
     st.builds(Finish, st.sampled_from(["stop", "length"])),
     st.builds(Failure, st.just("upstream"), st.just("Broken \udc00.")),
 )

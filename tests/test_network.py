@@ -148,7 +148,7 @@ async def stamped(stream: Stream, other: socket.socket) -> None:
         select.select([stream.get_extra_info("socket")], [], [], 10)
         there_ns = time.perf_counter_ns()
         await stream.read(100)
-        if not STAMP_OPTION or stream.arrived_ns <= there_ns:
+        if not STAMP_OPTION or stream.arrival[0] <= there_ns:
             return
     raise AssertionError("no stamp")
 
@@ -164,10 +164,46 @@ async def test_bytes_are_stamped_when_they_arrive_however_late_they_are_read() -
                 select.select([stream.get_extra_info("socket")], [], [], 10)  # the loop stands still: it is late
                 there_ns = time.perf_counter_ns()
                 assert await stream.read(100) == data
-                assert began_ns <= stream.arrived_ns
+                assert began_ns <= stream.arrival[0]
                 if STAMP_OPTION:
-                    assert stream.arrived_ns <= there_ns
+                    assert stream.arrival[0] <= there_ns
             assert not stream.clock_stepped
+        await stream.aclose()
+
+
+async def test_bytes_that_wait_together_came_after_the_socket_was_empty() -> None:
+    with peer() as (listener, port):
+        stream, other = await connected(listener, port)
+        with other:
+            await stamped(stream, other)
+            empty_ns = time.perf_counter_ns()
+            for data in (b"one", b"two"):
+                other.sendall(data)
+            await asyncio.sleep(0)
+            sent_ns = time.perf_counter_ns()
+            assert await stream.read(100) == b"onetwo"
+            at_ns, after_ns = stream.arrival
+            if STAMP_OPTION:
+                assert 0 < after_ns <= empty_ns <= at_ns <= sent_ns
+            else:
+                assert after_ns == 0
+        await stream.aclose()
+
+
+async def test_what_the_network_takes_is_not_our_own_lateness() -> None:
+    with peer() as (listener, port):
+        stream, other = await connected(listener, port)
+        with other:
+            began_ns = time.perf_counter_ns()
+            await stream.write(b"hello")
+            assert other.recv(100) == b"hello"
+            await asyncio.sleep(0.2)  # a handshake's wait
+            other.sendall(b"hello yourself")
+            await stream.read(100)
+            assert stream.late_ns < time.perf_counter_ns() - began_ns - (150_000_000 if STAMP_OPTION else 0)
+            late_ns = stream.late_ns
+            select.select([], [], [], 0.05)  # the loop stands still
+            assert stream.late_ns >= late_ns + 40_000_000
         await stream.aclose()
 
 
@@ -177,11 +213,11 @@ async def test_bytes_read_in_pieces_keep_their_stamp() -> None:
         with other:
             other.sendall(b"answer")
             await stream.read(3)
-            arrived_ns = stream.arrived_ns
+            arrived_ns = stream.arrival[0]
             other.sendall(b"more")
-            assert (await stream.read(100), stream.arrived_ns) == (b"wer", arrived_ns)
+            assert (await stream.read(100), stream.arrival[0]) == (b"wer", arrived_ns)
             assert await stream.read(100) == b"more"
-            assert stream.arrived_ns > arrived_ns
+            assert stream.arrival[0] > arrived_ns
         await stream.aclose()
 
 
@@ -195,6 +231,6 @@ async def test_a_stamp_is_dropped_where_the_wall_clock_was_set(monkeypatch: pyte
             there_ns = time.perf_counter_ns()
             monkeypatch.setattr(time, "time_ns", lambda: real() + 3_600_000_000_000)
             await stream.read(100)
-            assert there_ns < stream.arrived_ns <= time.perf_counter_ns(), "the read's own time"
+            assert there_ns < stream.arrival[0] <= time.perf_counter_ns(), "the read's own time"
             assert stream.clock_stepped
         await stream.aclose()

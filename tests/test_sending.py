@@ -7,20 +7,25 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
 from kimi_ui.core.events import Answer, Event, Finish, Opened, Phase, Reasoning
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.engine import attempts
+from kimi_ui.providers.http.body import events_of
 from kimi_ui.providers.http.network import STAMP_OPTION, Stream
+from kimi_ui.providers.openai_compatible.body import ChatBody
 from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 from kimi_ui.turns import Turns
 from tests.support.engine_run import running
-from tests.support.folding import HELLO, NoEngine, run_provider
+from tests.support.folding import HELLO, TARGET, NoEngine, run_provider
 from tests.support.scripted import ScriptedProvider
 from tests.support.telling import delta
+from tests.support.turns import MS
 from tests.support.upstream import Upstream, server_context
 from tests.support.waiting import until
 from tests.support.wire import Request, streamed
@@ -120,7 +125,7 @@ async def test_events_have_the_time_their_bytes_arrived_though_the_loop_is_late(
     is_late, all_sent, stamps = threading.Event(), threading.Event(), []
 
     class Noting(NoEngine):
-        def arrived(self, at_ns: int) -> None:
+        def arrived(self, at_ns: int, after_ns: int = 0, is_last: bool = True) -> None:
             stamps.append(at_ns)
 
     async def told(request: Request) -> Bytes:
@@ -147,13 +152,69 @@ async def test_events_have_the_time_their_bytes_arrived_though_the_loop_is_late(
         assert arrived[-1] <= there_ns
 
 
+ROLE, WORD, LESS = delta({"role": "assistant", "content": ""}), delta({"content": "yes"}), delta({"content": "<"})
+DONE, PING = b"data: [DONE]\n\n", b": ping\n\n"
+
+
+class Reading(ScriptedProvider):
+    """Reads a body whose reads arrive every 10 ms, each after a socket that had been empty 4 ms before."""
+
+    reads: Sequence[Sequence[bytes]] = ()  # the pieces of each
+
+    async def stream(self, request: Any, host: Any) -> Any:
+        host.sent()
+        began_ns = time.perf_counter_ns()
+        stream = Stream.__new__(Stream)
+        stream._wire = wire = SimpleNamespace(arrival=(0, 0), connection=SimpleNamespace(clock_stepped=False))  # type: ignore[assignment]
+
+        class Body(httpx.AsyncByteStream):
+            async def __aiter__(body) -> Any:
+                for n, read in enumerate(self.reads, 1):
+                    at_ns = began_ns + n * 10 * MS
+                    wire.arrival = (at_ns, at_ns - 4 * MS)
+                    for piece in read:
+                        yield piece
+
+        response = httpx.Response(200, stream=Body(), extensions={"network_stream": stream})
+        async for event in events_of(response, ChatBody(TARGET, "text/event-stream"), TARGET, host):
+            yield event
+
+
+@pytest.mark.parametrize(
+    ("reads", "early_ms"),
+    [
+        ([[WORD]], 0),
+        ([[ROLE + WORD]], 0),
+        ([[ROLE, WORD]], 0),
+        ([[ROLE], [WORD]], 0),
+        ([[WORD + ROLE]], 4),
+        ([[WORD, ROLE]], 4),
+        ([[WORD + WORD]], 4),
+        ([[WORD + PING]], 4),
+        ([[WORD + WORD[:9], WORD[9:]]], 4),
+        ([[WORD[:9]], [WORD[9:]]], 0),
+        ([[LESS], [WORD]], 14),  # "<" is held back, because it could become a tag
+    ],
+)
+def test_only_what_ends_its_read_has_an_exact_stamp(
+    reads: Sequence[Sequence[bytes]], early_ms: int, tmp_path: Path
+) -> None:
+    provider = Reading(LaneSpec("a", "A", "openai", model="m"), [[]])
+    provider.reads = [*reads, [WORD + delta({}, "stop") + DONE]]
+    with running(tmp_path / "log.sqlite3", provider) as run:
+        fold = run.folds(run.engine.send("hi"))["a"]
+    assert fold.status == "ok"
+    assert fold.first_token_early_ns == fold.first_answer_early_ns == early_ms * MS
+    assert fold.last_token_early_ns == 4 * MS
+
+
 class Telling(ScriptedProvider):
     """Says of its first words when they arrived, of the last not."""
 
     async def stream(self, request: Any, host: Any) -> Any:
         host.sent()
         sent_ns = time.perf_counter_ns()
-        host.written()
+        host.written(0)
         for after_ns in (1_000, 5_000, 2_000):
             host.arrived(sent_ns + after_ns)
             yield Reasoning("word")
@@ -172,3 +233,5 @@ def test_stamps_of_arrival_never_decrease(tmp_path: Path) -> None:
     assert fold.first_answer_ns is not None
     assert fold.first_answer_ns > third, "its own time"
     assert 0 <= float(fold.flags["written_ms"]) < first / 1e6 + 1
+    assert fold.sent_late_ns == 0
+    assert (fold.first_token_early_ns, fold.first_answer_early_ns) == (None, None), "not stamped by the kernel"

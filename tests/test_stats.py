@@ -224,7 +224,7 @@ def test_what_would_spoil_a_distribution_is_left_out_counted_and_can_be_taken_in
     store(
         writer,
         race(),
-        turn((attempt("kimi"), ended([*stream(9000), (9900, Flag("loop_lag_ms", "80"))]))),
+        turn((attempt("kimi"), ended([*stream(9000), (9900, Flag("clock_jump", "9 s"))]))),
         turn((attempt("kimi"), ended([*stream(9000), (9900, cold)]))),
         turn(
             (attempt("kimi"), ended(stream(7000), "error")),
@@ -381,7 +381,7 @@ def test_the_summary_is_plain_json(log: tuple[LogWriter, LogReader]) -> None:
 
 def test_export_has_every_column_and_says_what_was_left_out(log: tuple[LogWriter, LogReader]) -> None:
     writer, reader = log
-    lag: list[Timed] = [(900.0, Flag("loop_lag_ms", "80")), (901.0, Meta(response_model='=HYPERLINK("http://x")'))]
+    lag: list[Timed] = [(900.0, Flag("clock_jump", "9 s")), (901.0, Meta(response_model='=HYPERLINK("http://x")'))]
     prompt = fold("=1+1, or why?", [Attachment("notes.txt", "a long text")])
     store(writer, race(prompt=prompt, owner="me"), turn((attempt("kimi"), ended([*stream(), *lag])), owner="you"))
     rows = list(csv.DictReader(io.StringIO("".join(csv_lines(reader, Filters(), viewer="me")))))

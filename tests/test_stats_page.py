@@ -239,7 +239,7 @@ def test_metric_and_published_figures(visitor: Visitor, filled: list[Any]) -> No
 
 def test_filters_and_what_was_left_out(visitor: Visitor, site: Site, filled: list[Any]) -> None:
     late = turn(
-        (attempt("kimi", label="Kimi K2"), ended([*tokens(50, start_ms=9, gap_ms=9), (900, Flag("loop_lag_ms", "80"))]))
+        (attempt("kimi", label="Kimi K2"), ended([*tokens(50, start_ms=9, gap_ms=9), (900, Flag("clock_jump", "9 s"))]))
     )
     store(site.writer, late)
     page = opened(visitor)

@@ -25,7 +25,6 @@ const COSTS = {
 };
 
 const DOUBTS = {
-  loop_lag: "this machine was too busy to stamp the text as it arrived",
   clock_jump: "the machine slept or its clock jumped meanwhile",
   child: "one of its trajectories or the aggregation is in doubt",
 };

@@ -17,6 +17,7 @@ from .events import (
     FIRST_CHUNK,
     FIRST_TRAJECTORY_TOKEN,
     Answer,
+    Bounds,
     End,
     Event,
     Failure,
@@ -88,6 +89,10 @@ class AttemptFold:
     first_answer_ns: int | None = None
     last_token_ns: int | None = None
     end_ns: int | None = None
+    sent_late_ns: int | None = None  # the fields of ``Bounds``
+    first_token_early_ns: int | None = None
+    first_answer_early_ns: int | None = None
+    last_token_early_ns: int | None = None
     n_chunks: int = 0  # text events
     text_ns: array[int] = field(default_factory=lambda: array("q"))  # the stamp of each text event
     text_chars: array[int] = field(default_factory=lambda: array("q"))  # and its length in characters
@@ -201,6 +206,9 @@ class AttemptFold:
                         setattr(self.meta, name, value)
             case Flag(name, detail):
                 self.flags[name] = detail
+            case Bounds():
+                for name in Bounds.__dataclass_fields__:
+                    setattr(self, name, getattr(event, name))
             case Finish(reason):
                 if self.finish_reason is None and reason:  # the first one counts, not a later null or repeat
                     self.finish_reason = reason

@@ -95,6 +95,20 @@ class Flag:
 
 
 @dataclass(slots=True)
+class Bounds:
+    """How well an attempt's stamps are known, ns; the raw facts behind the error bounds in ``core.bounds``.
+
+    ``sent_late_ns``: how much later than stamped the request may have been sent; None: as stamped. The others: how much
+    earlier than stamped a token may have arrived; None: the kernel did not stamp it, so the loop's lateness bounds it.
+    """
+
+    sent_late_ns: int | None = None
+    first_token_early_ns: int | None = None
+    first_answer_early_ns: int | None = None
+    last_token_early_ns: int | None = None
+
+
+@dataclass(slots=True)
 class Finish:
     """The server's explicit finish (finish_reason, Ollama done_reason). Only this can make an attempt ``ok``."""
 
@@ -174,7 +188,7 @@ class Promoted:
     """
 
 
-Event = Reasoning | Answer | Relabel | Usage | Phase | Meta | Flag | Finish | Failure | Opened | End | Promoted
+Event = Reasoning | Answer | Relabel | Usage | Phase | Meta | Flag | Bounds | Finish | Failure | Opened | End | Promoted
 
 
 class Entry(NamedTuple):
@@ -198,6 +212,7 @@ _CODES: dict[str, type] = {
     "p": Phase,
     "m": Meta,
     "g": Flag,
+    "b": Bounds,
     "f": Finish,
     "x": Failure,
     "o": Opened,

@@ -10,7 +10,9 @@ Rules that decide what is None:
   says nothing about the model's speed.
 - An attempt that was cut off (stopped, timeout, error, incomplete, interrupted) keeps its first-token times, which are
   real. Its totals and rates would describe the cut, so they are None (censored).
-- Server counts take precedence over local ones unless they contradict themselves or the text; ``suspect`` reports that.
+- Times and rates have error bounds (``bounds``); lateness makes them wide, but makes nothing None.
+- Server counts take precedence over local ones unless they contradict themselves or the text; ``suspect`` reports that,
+  and a clock that jumped.
 - Heavy's tokens and cost are the sums over its child attempts, failed ones included. Its decode rate is None: speed is
   a property of one stream, and the aggregator's own row has it.
 
@@ -27,6 +29,7 @@ from itertools import pairwise
 from typing import Any
 
 from .attempt import Attempt, AttemptFold
+from .bounds import span_error_pct, time_error_ms
 from .counts import COST_SOURCES, SERVER_SOURCES, SOURCES, Cost, Counts, believed_counts, cost_of, reported
 from .tokens import LocalCount
 from .turn import TurnFold
@@ -34,7 +37,6 @@ from .turn import TurnFold
 MIN_SPAN_NS = 200_000_000
 MIN_TOKENS = 40
 COLD_LOAD_NS = 500_000_000  # a model load longer than this makes the attempt a cold start
-SUSPECT_LAG_MS = 20.0
 FIRST_EVENT_TOKENS = 3  # a first event with at least this many tokens is excluded from the decode rate
 BURST_MIN_CHARS = 160  # about 40 tokens: shorter texts have no rate anyway
 
@@ -87,6 +89,11 @@ class Metrics:
     cost_source: str | None = None
     cold_start: int | None = None
     loop_lag_ms: float | None = None
+    ttft_err_ms: float | None = None
+    ttfo_err_ms: float | None = None
+    e2e_err_ms: float | None = None
+    tpot_err_pct: float | None = None
+    decode_err_pct: float | None = None
     suspect: int = 0
     suspect_reason: str | None = None
 
@@ -175,10 +182,7 @@ def measure(
         else None
     )
     lag_ms = loop_lag_ms(fold)
-    reasons = [
-        *(["loop_lag"] if lag_ms is not None and lag_ms > SUSPECT_LAG_MS else []),
-        *(["clock_jump"] if "clock_jump" in fold.flags else []),
-    ]
+    reasons = ["clock_jump"] if "clock_jump" in fold.flags else []
     cold = None if fold.usage.load_ns is None else int(fold.usage.load_ns > COLD_LOAD_NS)
     if heavy:
         counts, cost, answer_tokens = _sums(children, local)
@@ -202,6 +206,9 @@ def measure(
         if counts.input_tokens is not None and counts.input_source in SERVER_SOURCES and not heavy
         else None
     )
+    tpot_ms = span_ns / 1e6 / rest if paced and span_ns and rest else None
+    decode_tps = _rate(rest, span_ns, output) if paced else None
+    span_err_pct = span_error_pct(fold, span_ns, lag_ms) if span_ns else None
     return Metrics(
         connect_ms=_ms(fold.headers_ns),
         ttfc_ms=_ms(fold.first_chunk_ns) if streamed else None,
@@ -217,9 +224,9 @@ def measure(
             else None
         ),
         cold_load_ms=_ms(load_ns),
-        tpot_ms=span_ns / 1e6 / rest if paced and span_ns and rest else None,
+        tpot_ms=tpot_ms,
         ntpot_ms=e2e_ns / 1e6 / output if e2e_ns is not None and output and not heavy else None,
-        decode_tps=_rate(rest, span_ns, output) if paced else None,
+        decode_tps=decode_tps,
         answer_decode_tps=(
             _rate(answer_tokens - 1, _between(fold.first_answer_ns, fold.last_token_ns), answer_tokens)
             if rated and not answer_burst and answer_tokens is not None
@@ -252,6 +259,11 @@ def measure(
         cost_source=cost.source,
         cold_start=cold,
         loop_lag_ms=lag_ms,
+        ttft_err_ms=time_error_ms(fold, fold.first_token_early_ns, lag_ms) if first_ns is not None else None,
+        ttfo_err_ms=time_error_ms(fold, fold.first_answer_early_ns, lag_ms) if first_answer_ns is not None else None,
+        e2e_err_ms=time_error_ms(fold, fold.last_token_early_ns, lag_ms) if e2e_ns is not None else None,
+        tpot_err_pct=span_err_pct if tpot_ms is not None else None,
+        decode_err_pct=span_err_pct if decode_tps is not None else None,
         suspect=int(bool(reasons)),
         suspect_reason=" ".join(reasons) or None,
     )

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from ..core.attempt import Attempt, AttemptFold
-from ..core.events import End, Entry, Event, Failure, Flag, Opened, Phase
+from ..core.events import Bounds, End, Entry, Event, Failure, Flag, Opened, Phase
 from ..core.lane import LaneSpec, Limits
 from ..core.turn import TurnLog
-from ..providers.base import ChatRequest, Child, Provider, ProviderError
+from ..providers.base import UNSTAMPED, Arrival, ChatRequest, Child, Provider, ProviderError
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +120,16 @@ def identity(job: Job, context: Context, attempt_no: int) -> Attempt:
     )
 
 
+@dataclass(slots=True)
+class Mark:
+    """An event that a metric begins or ends with: its stamp, and ``Arrival`` of what it was made of."""
+
+    t_ns: int
+    at_ns: int
+    after_ns: int
+    is_exact: bool
+
+
 class AttemptRun:
     """One attempt from send to ``End``. ``failure_retryable`` and ``retry_after_s`` are for ``Tries``."""
 
@@ -133,8 +143,11 @@ class AttemptRun:
         self._context = context
         self._on_event = on_event
         self._sent_ns = self._sent_wall_ns = 0
-        self._last_ns = self._arrived_ns = 0
+        self._last_ns = 0
+        self._arrival = UNSTAMPED  # of the next events
+        self._marks: dict[str, Mark] = {}  # first_token, first_answer, last_token
         self._written_ns: int | None = None
+        self._sent_late_ns: int | None = None
         self._has_left = self._is_open = False
         self._reader: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -181,14 +194,30 @@ class AttemptRun:
             self._start_clock()
             asyncio.get_running_loop().call_later(OUT_BY_S, self._open)
 
-    def written(self) -> None:
+    @property
+    def arrival(self) -> Arrival:
+        """When the newest event arrived."""
+        return self._arrival
+
+    @property
+    def first_token(self) -> Arrival | None:
+        """When the first token arrived; None before that."""
+        if (mark := self._marks.get("first_token")) is None:
+            return None
+        return Arrival(self._sent_ns + mark.t_ns, mark.after_ns, mark.is_exact)
+
+    def written(self, late_ns: int) -> None:
         """The request is on its way in whole; the last call before an answer counts."""
         if self.fold.headers_ns is None:
             self._written_ns = self._now()
+            self._sent_late_ns = min(late_ns, self._written_ns)
 
-    def arrived(self, at_ns: int) -> None:
-        """The next events arrived then, by the engine's clock; 0: they are stamped as they come."""
-        self._arrived_ns = at_ns
+    def arrived(self, arrival: Arrival) -> None:
+        """See ``Host.arrived``."""
+        if arrival.at_ns == self._arrival.at_ns:
+            for mark in self._marks.values():
+                mark.is_exact = mark.is_exact and mark.at_ns != arrival.at_ns
+        self._arrival = arrival
 
     def _start_clock(self) -> None:
         self._sent_ns, self._sent_wall_ns = self._context.clock_ns(), self._context.wall_ns()
@@ -232,10 +261,17 @@ class AttemptRun:
     def _append(self, t_ns: int, event: Event) -> None:
         self._open()
         self._last_ns = t_ns
-        waiting = self.fold.first_token_ns is None
-        self.fold.apply(t_ns, event)
-        if waiting and self.fold.first_token_ns is not None and self._timer:
-            self._check_limits()  # from now on the idle limit applies, which may end sooner
+        fold = self.fold
+        waiting, unanswered, n_chunks = fold.first_token_ns is None, fold.first_answer_ns is None, fold.n_chunks
+        fold.apply(t_ns, event)
+        if waiting and fold.first_token_ns is not None:
+            self._mark("first_token", t_ns)
+            if self._timer:
+                self._check_limits()  # from now on the idle limit applies, which may end sooner
+        if unanswered and fold.first_answer_ns is not None:
+            self._mark("first_answer", t_ns)
+        if fold.n_chunks != n_chunks:
+            self._mark("last_token", t_ns)
         self._context.turn.append(Entry(self._job.lane, self.attempt.attempt_id, t_ns, event))
         self._on_event(event)
 
@@ -243,9 +279,24 @@ class AttemptRun:
         """When the event that has come arrived, never before the last one."""
         if self._stop_reason:
             return self._last_ns
-        if self._arrived_ns:
-            return max(self._arrived_ns - self._sent_ns, self._last_ns)
+        if self._arrival.at_ns:
+            return max(self._arrival.at_ns - self._sent_ns, self._last_ns)
         return self._now()
+
+    def _mark(self, name: str, t_ns: int) -> None:
+        self._marks[name] = Mark(t_ns, *self._arrival)
+
+    def _early_ns(self, name: str) -> int | None:
+        """How much earlier than its stamp the event may have arrived; never before the request was sent."""
+        mark = self._marks.get(name)
+        if mark is None or not mark.after_ns:
+            return None
+        earliest_ns = (mark.at_ns if mark.is_exact else mark.after_ns) - self._sent_ns
+        return mark.t_ns - max(0, earliest_ns)
+
+    def _bounds(self) -> Bounds:
+        names = ("first_token", "first_answer", "last_token")
+        return Bounds(self._sent_late_ns, *(self._early_ns(name) for name in names))
 
     def _now(self) -> int:
         return self._context.clock_ns() - self._sent_ns
@@ -287,6 +338,8 @@ class AttemptRun:
         now_ns = self._now()
         if self._written_ns is not None:
             self._append(now_ns, Flag("written_ms", f"{self._written_ns / 1e6:.3f}"))
+        if (bounds := self._bounds()) != Bounds():
+            self._append(now_ns, bounds)
         if self.loop_lag_ns:
             self._append(now_ns, Flag("loop_lag_ms", f"{self.loop_lag_ns / 1e6:.1f}"))
         drift_ns = (self._context.wall_ns() - self._sent_wall_ns) - now_ns
@@ -317,7 +370,7 @@ class Tries:
         self._stop_reason = ""
         self._stopped = asyncio.Event()
         self._first_token = asyncio.Event()
-        self._queues: list[asyncio.Queue[Event | None]] = []
+        self._queues: list[asyncio.Queue[tuple[Arrival, Event] | None]] = []
         self._task = asyncio.create_task(self._tries())
 
     async def wait(self) -> None:
@@ -326,13 +379,17 @@ class Tries:
     async def wait_first_token(self) -> None:
         await self._first_token.wait()
 
-    async def events(self) -> AsyncIterator[Event]:
-        queue: asyncio.Queue[Event | None] = asyncio.Queue()
+    @property
+    def first_token(self) -> Arrival | None:
+        return self._run.first_token if self._run else None
+
+    async def events(self) -> AsyncIterator[tuple[Arrival, Event]]:
+        queue: asyncio.Queue[tuple[Arrival, Event] | None] = asyncio.Queue()
         self._queues.append(queue)
         if self._task.done():
             queue.put_nowait(None)
-        while (event := await queue.get()) is not None:
-            yield event
+        while (arrived := await queue.get()) is not None:
+            yield arrived
 
     def stop(self, reason: str) -> None:
         if not self._stop_reason:
@@ -344,8 +401,9 @@ class Tries:
     def _seen(self, event: Event) -> None:
         if self.fold.first_token_ns is not None and not self._first_token.is_set():
             self._first_token.set()
-        for queue in self._queues:
-            queue.put_nowait(event)
+        if self._queues and self._run:
+            for queue in self._queues:
+                queue.put_nowait((self._run.arrival, event))
 
     async def _tries(self) -> None:
         try:
@@ -426,11 +484,11 @@ class AttemptHost:
     def sent(self) -> None:
         self._parent.sent()
 
-    def written(self) -> None:
-        self._parent.written()
+    def written(self, late_ns: int) -> None:
+        self._parent.written(late_ns)
 
-    def arrived(self, at_ns: int) -> None:
-        self._parent.arrived(at_ns)
+    def arrived(self, at_ns: int, after_ns: int = 0, is_last: bool = True) -> None:
+        self._parent.arrived(Arrival(at_ns, after_ns, is_last))
 
     def start(self, provider: Provider, request: ChatRequest, role: str, k_index: int | None = None) -> Child:
         job = Job(self._job.lane, provider, request, role, self._parent.attempt.attempt_id, k_index)

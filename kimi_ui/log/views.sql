@@ -98,7 +98,11 @@ SELECT *,
     || CASE WHEN NOT false_input AND usage_cached_input_tokens > told_input THEN ' usage_cached' ELSE '' END
     AS usage_problems,
     CASE WHEN load_ns > 500000000 THEN 1 WHEN load_ns IS NOT NULL THEN 0 END AS own_cold_start,
-    (coalesce(loop_lag_ms, 0) > 20 OR flags LIKE '%"clock_jump":%') AS late
+    flags LIKE '%"clock_jump":%' AS clock_jumped,
+    -- How much earlier than stamped a token may have come; without the kernel's stamp, by the loop's worst lateness.
+    coalesce(first_token_early_ns, loop_lag_ms * 1e6) AS first_token_bound_ns,
+    coalesce(first_answer_early_ns, loop_lag_ms * 1e6) AS first_answer_bound_ns,
+    coalesce(last_token_early_ns, loop_lag_ms * 1e6) AS last_token_bound_ns
 FROM believed;
 
 
@@ -147,7 +151,7 @@ summed AS (
              ELSE (SELECT max(c.own_cold_start) FROM attempt_counts c WHERE c.parent_id = totals.attempt_id)
         END AS any_cold_start,
         CASE WHEN heavy AND EXISTS (SELECT 1 FROM attempt_counts c WHERE c.parent_id = totals.attempt_id
-                                    AND (c.late OR c.usage_problems <> ''))
+                                    AND (c.clock_jumped OR c.usage_problems <> ''))
              THEN ' child' ELSE '' END AS child_problems,
         -- What the reader gets: heavy's answer is the aggregator's.
         CASE WHEN NOT heavy THEN output_tokens - reasoning_tokens
@@ -172,7 +176,10 @@ summed AS (
         CASE WHEN finished AND NOT heavy AND coalesce(answer_burst, 0) = 0
              THEN last_token_ns - first_answer_ns END AS answer_ns,
         CASE WHEN streamed THEN first_token_ns END AS seen_first_ns,
-        CASE WHEN NOT heavy THEN load_ns END AS own_load_ns
+        CASE WHEN NOT heavy THEN load_ns END AS own_load_ns,
+        coalesce(sent_late_ns, 0) + 100000 AS sent_bound_ns,  -- and what clocks and system calls leave open
+        CASE WHEN first_token_bound_ns >= last_token_bound_ns THEN first_token_bound_ns + 100000
+             WHEN first_token_bound_ns < last_token_bound_ns THEN last_token_bound_ns + 100000 END AS span_bound_ns
     FROM totals
 )
 SELECT
@@ -269,10 +276,17 @@ SELECT
     -- Whether to trust it.
     any_cold_start AS cold_start,
     loop_lag_ms,
-    CASE WHEN late OR (NOT heavy AND usage_problems <> '') OR child_problems <> '' THEN 1 ELSE 0 END AS suspect,
+    -- Error bounds: the truth is within ± this; _err_pct in % of the value (of the true value for a rate).
+    CASE WHEN seen_first_ns IS NOT NULL THEN (first_token_bound_ns + sent_bound_ns) / 1e6 END AS ttft_err_ms,
+    CASE WHEN streamed AND first_answer_ns IS NOT NULL
+         THEN (first_answer_bound_ns + sent_bound_ns) / 1e6 END AS ttfo_err_ms,
+    CASE WHEN e2e_ns IS NOT NULL THEN (last_token_bound_ns + sent_bound_ns) / 1e6 END AS e2e_err_ms,
+    CASE WHEN later_tokens > 0 THEN 100.0 * span_bound_ns / decode_ns END AS tpot_err_pct,
+    CASE WHEN decode_ns >= 200000000 AND output_tokens >= 40 AND later_tokens > 0
+         THEN 100.0 * span_bound_ns / decode_ns END AS decode_err_pct,
+    CASE WHEN clock_jumped OR (NOT heavy AND usage_problems <> '') OR child_problems <> '' THEN 1 ELSE 0 END AS suspect,
     nullif(ltrim(
-        CASE WHEN loop_lag_ms > 20 THEN ' loop_lag' ELSE '' END
-        || CASE WHEN flags LIKE '%"clock_jump":%' THEN ' clock_jump' ELSE '' END
+        CASE WHEN clock_jumped THEN ' clock_jump' ELSE '' END
         || CASE WHEN heavy THEN '' ELSE usage_problems END
         || child_problems), '') AS suspect_reason
 FROM summed;

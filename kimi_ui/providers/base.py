@@ -57,11 +57,25 @@ class ProviderError(Exception):
         self.retry_after_s = retry_after_s
 
 
+class Arrival(NamedTuple):
+    """When something arrived: the arguments of ``Host.arrived``."""
+
+    at_ns: int = 0
+    after_ns: int = 0
+    is_last: bool = True
+
+
+UNSTAMPED = Arrival()
+
+
 class Child(Protocol):
-    """A child attempt that is running or has ended."""
+    """A child attempt that is running or has ended. ``first_token`` is None until it has one."""
 
     k_index: int | None
     fold: AttemptFold
+
+    @property
+    def first_token(self) -> Arrival | None: ...
 
     async def wait(self) -> None:
         """Return when the child has ended, however it ended. Never raises for the child's own failure."""
@@ -69,7 +83,7 @@ class Child(Protocol):
     async def wait_first_token(self) -> None:
         """Return when the child has its first token, or has ended without one."""
 
-    def events(self) -> AsyncIterator[Event]:
+    def events(self) -> AsyncIterator[tuple[Arrival, Event]]:
         """The child's events from this call until it has ended. Call it before the first ``await`` to miss none."""
 
     def stop(self, reason: str) -> None:
@@ -85,11 +99,16 @@ class Host(Protocol):
         Without a call the stamps count from the call of ``stream``.
         """
 
-    def written(self) -> None:
-        """The request is on its way in whole: it cannot have reached the model before ``sent``, nor after this."""
+    def written(self, late_ns: int) -> None:
+        """The request is on its way in whole; ``late_ns`` of the time since ``sent`` was not the network's but ours."""
 
-    def arrived(self, at_ns: int) -> None:
-        """What the provider yields next arrived then, by ``time.perf_counter_ns``; 0: at the time it is yielded."""
+    def arrived(self, at_ns: int, after_ns: int = 0, is_last: bool = True) -> None:
+        """What the provider yields next arrived then, by ``time.perf_counter_ns``; 0: at the time it is yielded.
+
+        What is read together has one stamp, that of its last byte. Only what ends the read (``is_last``) is exact; the
+        rest came after ``after_ns`` (0: not known, the stamp is this process's own). A later call with the same
+        ``at_ns`` says that more came in that read.
+        """
 
     def start(self, provider: Provider, request: ChatRequest, role: str, k_index: int | None = None) -> Child:
         """A child attempt (heavy's trajectories and aggregation): logged, limited and stopped like any other."""
@@ -100,9 +119,9 @@ class Unmeasured:
 
     def sent(self) -> None: ...
 
-    def written(self) -> None: ...
+    def written(self, late_ns: int) -> None: ...
 
-    def arrived(self, at_ns: int) -> None: ...
+    def arrived(self, at_ns: int, after_ns: int = 0, is_last: bool = True) -> None: ...
 
     def start(self, provider: Provider, request: ChatRequest, role: str, k_index: int | None = None) -> Child:
         raise NotImplementedError

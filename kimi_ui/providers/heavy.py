@@ -37,7 +37,7 @@ from ..core.events import (
     Reporter,
 )
 from ..core.lane import FILLED_IN, LaneSpec, Misplaced, Needed, whole
-from .base import ChatRequest, Check, Child, Host, Message, Parts, Provider, ProviderError
+from .base import UNSTAMPED, ChatRequest, Check, Child, Host, Message, Parts, Provider, ProviderError
 
 STRAGGLER_SHARE = 0.5  # after the quorum, the others get this share of the time so far, at least …
 STRAGGLER_MIN_S = 5.0
@@ -126,6 +126,7 @@ class HeavyProvider(Provider):
         watch = _Watch(trajectories)
         try:
             async for phase in watch.phases(self.spec.enough):
+                host.arrived(*(watch.first_token if phase.name == FIRST_TRAJECTORY_TOKEN else UNSTAMPED))
                 yield phase
         finally:
             await watch.close()
@@ -147,9 +148,11 @@ class HeavyProvider(Provider):
         yield Flag("shuffle_seed", str(seed))
         yield Phase(AGGREGATING, done=len(candidates), total=self.spec.width)
         aggregator = host.start(self._of, aggregation_request(request, candidates, seed), "aggregator")
-        async for event in aggregator.events():
+        async for arrival, event in aggregator.events():
+            host.arrived(*arrival)
             if isinstance(event, Reasoning | Answer | Relabel | Meta):
                 yield event
+        host.arrived(*UNSTAMPED)
         fold = aggregator.fold
         if fold.answer.strip():  # the user has seen its text, so the attempt ends as the aggregation did
             if fold.failure or not fold.finish_reason:
@@ -165,7 +168,9 @@ class HeavyProvider(Provider):
 
 
 class _Watch:
-    """Waits for the trajectories: first token, each end, quorum, stragglers."""
+    """Waits for the trajectories: first token (``first_token``: when it arrived), each end, quorum, stragglers."""
+
+    first_token = UNSTAMPED
 
     def __init__(self, trajectories: Sequence[Child]) -> None:
         self._trajectories = trajectories
@@ -187,8 +192,10 @@ class _Watch:
             timeout = None if straggler_deadline is None else max(0.0, straggler_deadline - loop.time())
             if pending:
                 await asyncio.wait(pending, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-            if not told_first and any(child.fold.first_token_ns is not None for child in self._trajectories):
+            firsts = [child.first_token for child in self._trajectories if child.first_token]
+            if not told_first and firsts:
                 told_first = True
+                self.first_token = min(firsts)
                 yield Phase(FIRST_TRAJECTORY_TOKEN)
             ended = sum(task.done() for task in self._ends)
             if ended != n_ended:

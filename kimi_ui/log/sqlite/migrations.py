@@ -407,3 +407,10 @@ def _rebuild(db: Database, table: str, columns: str, create: str, index: str) ->
 def m011_attempts_by_model(db: Database) -> None:
     # How long a model's latest answers were, without reading all attempts.
     db.execute("CREATE INDEX attempts_by_model ON attempts (request_model, started_at_utc)")
+
+
+@migrations()
+def m012_error_bounds(db: Database) -> None:
+    # Later or earlier than stamped by at most this (``core.events.Bounds``); NULL: not known.
+    for name in ("sent_late_ns", "first_token_early_ns", "first_answer_early_ns", "last_token_early_ns"):
+        db.execute(f"ALTER TABLE attempts ADD COLUMN {name} INTEGER")

@@ -24,6 +24,7 @@ MOST_PLAIN = 1024 * 1024 * 1024  # bytes of a plain one: text has its own, lower
 AFTER_LAST_S = 0.25  # how long something may still follow the end of the stream
 AFTER_FINISH_S = 3.0  # how long a server that said it is finished may be silent: usage may follow, or nothing ever
 _PIECE = 256 * 1024
+_LINE_ENDS = b"\r\n"
 
 HTTP_ERRORS = (httpx.HTTPError, httpx.StreamError, OSError)
 
@@ -33,20 +34,34 @@ async def events_of(
 ) -> AsyncGenerator[Event, None]:
     """The events of a response, from its headers on. Raises the ``ProviderError`` it ended with, after all its text.
 
-    ``host`` learns when the bytes arrived that the next events are made of.
+    ``host`` learns when the bytes arrived that the next events are made of, and whether they ended their read: the last
+    message of a piece is decoded apart. Text that was held back came with an earlier read.
     When cancelled, it yields what the body still held back and lets the ``CancelledError`` go on.
     """
     cut: ProviderError | None = None
     stream = response.extensions["network_stream"]
     assert isinstance(stream, Stream)
-    host.arrived(stream.arrived_ns)
+    host.arrived(*stream.arrival)
     yield Phase(CONNECTED)
+    after_ns, holds = 0, False
     try:
         async with aclosing(_until_over(plain(response, target), body)) as pieces:
             async for data in pieces:
-                host.arrived(stream.arrived_ns)
-                for event in body.feed(data):
+                at_ns, read_after_ns = stream.arrival
+                after_ns = min(after_ns, read_after_ns) if holds else read_after_ns
+                if start := data.rstrip(_LINE_ENDS).rfind(b"\n") + 1:
+                    host.arrived(at_ns, after_ns, False)
+                    for event in body.feed(data[:start]):
+                        yield event
+                    data = data[start:]
+                host.arrived(at_ns, after_ns, not holds)
+                events = [] if body.over else body.feed(data)
+                for event in events:
                     yield event
+                if not events:  # what came before did not end the read
+                    host.arrived(at_ns, after_ns)
+                holds = body.texts.holds
+        host.arrived(stream.arrival[0], after_ns, not holds)
     except asyncio.CancelledError:
         for event in body.held():
             if not isinstance(event, Flag):  # those judge a whole body

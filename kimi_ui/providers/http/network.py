@@ -4,7 +4,10 @@
 **When bytes arrived.** On Linux the kernel stamps them as it takes them in (``SO_TIMESTAMPNS``), and ``ArrivalSocket``
 reads that stamp, so an event loop that runs late does not make the model seem late. Bytes that wait together are handed
 over with the stamp of the last of them. So several events of one read have one stamp, which is exact for the last; each
-of the others came after the stamp before it. Elsewhere the stamp is that of the read.
+of the others came after the socket had been empty (``after_ns``). Elsewhere the stamp is that of the read.
+
+**When a request was sent.** ``Stream.late_ns`` says how much of the time from connecting to now was this process's own:
+not the kernel's handshake (``TCP_INFO``), nor any wait from a send to the arrival of what answered it.
 
 **Cost.** httpcore's own backend reads through three layers of time limits and guards and turns reading on and off
 around every chunk: more than half of what a chunk cost, at 500 a second (``tests/benchmarks/parse_cost.py``). A lane's
@@ -23,7 +26,7 @@ import struct
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -32,13 +35,14 @@ import aiohappyeyeballs
 import httpcore
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 MOST_WAITING = 1024 * 1024  # bytes received and not yet read; more stays with the sender
 ADDRESS_DELAY_S = 0.25  # the next address of a name is tried beside one that has not answered by then (RFC 8305)
 STAMP_OPTION = 35 if sys.platform == "linux" and sys.maxsize > 2**32 else None  # SO_TIMESTAMPNS, unnamed in ``socket``
 _STAMP = struct.Struct("qq")  # seconds and ns of the wall clock
 _STAMP_ROOM = 64  # bytes of ancillary data: a header and the stamp
+_TCP_INFO_SIZE = 72  # bytes of ``struct tcp_info`` up to ``tcpi_rtt``, which is the last four: microseconds
 CLOCK_STEP_NS = 20_000  # two looks at both clocks that are further apart, their own blur aside, show a step
 
 
@@ -66,46 +70,80 @@ class ArrivalSocket(socket.socket):
 
     ``arrived_ns`` is on the clock of ``time.perf_counter_ns``. The kernel stamps by the wall clock; the difference of
     the two is measured at every read, and a stamp is dropped for the read's own time where it has moved since
-    (``clock_stepped`` is set then).
+    (``clock_stepped`` is set then). ``after_ns``: the bytes came after that; 0 where the stamp is not the kernel's.
+    ``began_ns``: when it began to connect. ``waited_ns``: how long since then the other side was waited for.
     """
 
     def __init__(self, family: int, kind: int, protocol: int) -> None:
         super().__init__(family, kind, protocol)
         self.arrived_ns = 0
+        self.after_ns = 0
         self.clock_stepped = False
+        self.began_ns = self._active_ns = self._empty_ns = time.perf_counter_ns()
+        self.waited_ns = 0
         self._wall_ns, self._blur_ns = 0, sys.maxsize  # wall clock minus perf_counter, and how well it is known
         self._look(time.perf_counter_ns())
         _keep_stamping()
         _ask_for_stamps(self)
 
+    def connect(self, address: Any) -> None:
+        self.began_ns = time.perf_counter_ns()
+        super().connect(address)
+
+    def connected(self) -> None:
+        """Note that it is connected. The kernel measured how long that took; elsewhere it is now."""
+        self._active_ns = time.perf_counter_ns()
+        if STAMP_OPTION:
+            with suppress(OSError):
+                info = self.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+                self.waited_ns = int.from_bytes(info[-4:], sys.byteorder) * 1000
+        else:
+            self.began_ns = self._active_ns
+
+    def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
+        count = super().send(data, flags)
+        self._active_ns = time.perf_counter_ns()
+        return count
+
     def recv(self, size: int, flags: int = 0, /) -> bytes:
+        asked_ns = time.perf_counter_ns()
         if not STAMP_OPTION:
             data = super().recv(size, flags)
-            self.arrived_ns = time.perf_counter_ns()
+            self._take((), asked_ns, False)
             return data
         data, extras, _, _ = self.recvmsg(size, _STAMP_ROOM, flags)
-        self._take(extras)
+        self._take(extras, asked_ns, len(data) < size)
         return data
 
     def recv_into(self, buffer: WriteableBuffer, size: int = 0, flags: int = 0) -> int:
+        asked_ns = time.perf_counter_ns()
         if not STAMP_OPTION:
             count = super().recv_into(buffer, size, flags)
-            self.arrived_ns = time.perf_counter_ns()
+            self._take((), asked_ns, False)
             return count
-        count, extras, _, _ = self.recvmsg_into([memoryview(buffer)[: size or None]], _STAMP_ROOM, flags)
-        self._take(extras)
+        room = memoryview(buffer)[: size or None]
+        count, extras, _, _ = self.recvmsg_into([room], _STAMP_ROOM, flags)
+        self._take(extras, asked_ns, count < room.nbytes)
         return count
 
-    def _take(self, extras: list[tuple[int, int, bytes]]) -> None:
-        """Set ``arrived_ns`` from the ancillary data of a read that has just returned."""
+    def _take(self, extras: Sequence[tuple[int, int, bytes]], asked_ns: int, is_empty: bool) -> None:
+        """Set ``arrived_ns`` and ``after_ns`` from the ancillary data of a read that was asked for at ``asked_ns``.
+
+        ``is_empty``: there was no more to read.
+        """
         now_ns = time.perf_counter_ns()
         is_steady = self._look(now_ns)
-        at_ns = now_ns
+        at_ns, after_ns = now_ns, 0
         for level, kind, value in extras:
             if is_steady and level == socket.SOL_SOCKET and kind == STAMP_OPTION and len(value) == _STAMP.size:
                 seconds, ns = _STAMP.unpack(value)
                 at_ns = min(seconds * 1_000_000_000 + ns - self._wall_ns, now_ns)
+                after_ns = self._empty_ns
         self.arrived_ns = max(at_ns, self.arrived_ns)
+        self.after_ns = min(after_ns, self.arrived_ns)
+        self.waited_ns += max(0, self.arrived_ns - self._active_ns)
+        self._active_ns = now_ns
+        self._empty_ns = asked_ns if is_empty else self.arrived_ns
 
     def _look(self, before_ns: int) -> bool:
         """Measure the difference of the clocks; False where the wall clock was set since the last time."""
@@ -126,9 +164,9 @@ class _Wire(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.connection = connection
         self.ended = False
-        self.arrived_ns = 0  # when the newest bytes that were read arrived
+        self.arrival = (0, 0)  # when the newest bytes that were read arrived, and after what
         self._error: Exception | None = None
-        self._pieces: deque[tuple[bytes, int]] = deque()  # with their stamp
+        self._pieces: deque[tuple[bytes, tuple[int, int]]] = deque()  # with their arrival
         self._size = 0
         self._is_paused = False
         self._came: asyncio.Future[None] | None = None
@@ -141,7 +179,8 @@ class _Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         # A loop that does not read by the socket's own methods (Windows) leaves no stamp.
-        self._pieces.append((data, self.connection.arrived_ns or time.perf_counter_ns()))
+        connection = self.connection
+        self._pieces.append((data, (connection.arrived_ns or time.perf_counter_ns(), connection.after_ns)))
         self._size += len(data)
         if self._size > MOST_WAITING and not self._is_paused:
             self._is_paused = True
@@ -183,9 +222,9 @@ class _Wire(asyncio.Protocol):
                 await self._came
             finally:
                 self._came = None
-        data, self.arrived_ns = self._pieces.popleft()
+        data, self.arrival = self._pieces.popleft()
         if len(data) > most:
-            self._pieces.appendleft((data[most:], self.arrived_ns))
+            self._pieces.appendleft((data[most:], self.arrival))
             data = data[:most]
         self._size -= len(data)
         if self._is_paused and self._size <= MOST_WAITING // 2:
@@ -221,9 +260,18 @@ class Stream(httpcore.AsyncNetworkStream):
         self._wire = wire
 
     @property
-    def arrived_ns(self) -> int:
-        """When the newest bytes that were read arrived, by ``time.perf_counter_ns``; 0 before the first."""
-        return self._wire.arrived_ns
+    def arrival(self) -> tuple[int, int]:
+        """When the newest bytes that were read arrived (the last of them), and a moment after which all of them came.
+
+        By ``time.perf_counter_ns``. The first is 0 before any read, the second where the kernel did not stamp.
+        """
+        return self._wire.arrival
+
+    @property
+    def late_ns(self) -> int:
+        """How much of the time since the connection began was this process's own."""
+        connection = self._wire.connection
+        return max(0, time.perf_counter_ns() - connection.began_ns - connection.waited_ns)
 
     @property
     def clock_stepped(self) -> bool:
@@ -291,6 +339,7 @@ class Network(httpcore.AsyncNetworkBackend):
                 try:
                     for option in socket_options or ():
                         connection.setsockopt(*option)
+                    connection.connected()
                     loop = asyncio.get_running_loop()
                     _, wire = await loop.create_connection(lambda: _Wire(connection), sock=connection)
                 except BaseException:

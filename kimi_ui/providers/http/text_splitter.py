@@ -44,6 +44,11 @@ class Texts:
         return self.reasoning_chars + self.answer_chars + self._content.n_held + self._field.n_held
 
     @property
+    def holds(self) -> bool:
+        """Text has come that is no event yet."""
+        return bool(self._content.n_held or self._field.n_held) or self._echo.holds
+
+    @property
     def answered(self) -> bool:
         """Answer text has come, held back or not."""
         return self._answered or self._content.holds_answer
@@ -137,6 +142,10 @@ class _Echo:
         self._held: list[str] = []  # of the second source
         self._n_held = 0
         self._differs = False
+
+    @property
+    def holds(self) -> bool:
+        return bool(self._held)
 
     def shown(self, source: str, text: str) -> str:
         """What is to be shown, now that ``source`` (``field`` or ``content``) has brought ``text``."""

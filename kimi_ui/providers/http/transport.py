@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import ssl
 import sys
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -27,10 +28,11 @@ import truststore
 from ...core.events import Failure
 from ...core.loopback import is_loopback
 from ..base import Host, ProviderError
-from .network import Network
+from .network import Network, Stream
 
 MOST_ERROR_BODY = 64 * 1024  # bytes
 _CONNECTING = "connection.connect_tcp.started"  # an event of httpcore's ``trace`` extension, like the next
+_CONNECTED = "connection.connect_tcp.complete"
 _WRITING = "http11.send_request_body.started"
 _WRITTEN = "http11.send_request_body.complete"
 _HTTPCORE_ERRORS = (
@@ -52,8 +54,8 @@ def sending_for(host: Host) -> Iterator[None]:
     """``host.sent`` and ``host.written`` are called for the requests made inside.
 
     Sent is a request as it connects, and again directly before its body is written. Connecting is part of the wait for
-    an answer; building the request is not. From the headers to the end of the body the event loop runs nothing else, so
-    no request waits half written for others that are sent at the same time.
+    an answer, as far as the network takes the time; building the request is not. From the headers to the end of the
+    body the event loop runs nothing else, so no request waits half written for others that are sent at the same time.
     """
     token = _host.set(host)
     try:
@@ -68,13 +70,20 @@ class _Watch:
     def __init__(self) -> None:
         self.connected = False  # it has a connection of its own
         self._host = _host.get()
+        self._stream: Stream | None = None  # that connection
+        self._began_ns = 0
 
     async def __call__(self, event: str, info: dict[str, Any]) -> None:
         self.connected = self.connected or event == _CONNECTING
-        if self._host and event in (_CONNECTING, _WRITING):
+        if not self._host:
+            return
+        if event in (_CONNECTING, _WRITING):
             self._host.sent()
-        elif self._host and event == _WRITTEN:
-            self._host.written()
+            self._began_ns = time.perf_counter_ns()
+        elif event == _CONNECTED:
+            self._stream = info["return_value"]
+        elif event == _WRITTEN:
+            self._host.written(self._stream.late_ns if self._stream else time.perf_counter_ns() - self._began_ns)
 
 
 # -- the transport
