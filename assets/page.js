@@ -8,6 +8,7 @@ import { chat, tabs } from "./base/bus.js";
 import { Announcer, copyFrom, h, reducedMotion, setText } from "./base/dom.js";
 import { ask, rooted } from "./base/http.js";
 import { listenToKeys } from "./base/keys.js";
+import { Newest } from "./base/newest.js";
 import { composer, mountComposer } from "./composer/composer.js";
 import { openShortcuts } from "./composer/shortcuts.js";
 import { attemptPart, promoteReasoning, retryLane } from "./lane/attempts.js";
@@ -37,6 +38,7 @@ export function mount(element) {
 
 class Page {
   constructor(element) {
+    this.requests = new Newest(); // of what to show
     this.loading = null; // settles once the conversation that was opened last is shown
     this.conversation = null;
     this.row = null; // the current turn's row
@@ -65,7 +67,7 @@ class Page {
   }
 
   close() {
-    this.asked = null; // what is still on its way comes too late
+    this.requests.drop();
     this.#drop();
     this.#dropEarlier();
     for (const end of this.ends) end();
@@ -136,15 +138,14 @@ class Page {
     if (turn) this.scroller.querySelector(`[data-turn="${CSS.escape(turn)}"]`)?.scrollIntoView({ block: "start" });
   }
 
-  /** What `read` says is to be shown; null if the server does not answer, which is said, or something else is wanted by then. */
+  /** The state that `read` returns; null if it came too late, or if the server does not answer, which the page then says. */
   async #wanted(read) {
-    const asked = {};
-    this.asked = asked;
+    const request = this.requests.begin();
     try {
       const state = await read();
-      return asked === this.asked ? state : null;
+      return request.aborted ? null : state;
     } catch (error) {
-      if (asked === this.asked) this.#say(error.message);
+      if (!request.aborted) this.#say(error.message);
       return null;
     }
   }
@@ -168,12 +169,11 @@ class Page {
    */
   async send(prompt) {
     await this.#opened(); // that says which conversation is shown, and gives a new visitor their cookie
-    const asked = {};
-    this.asked = asked;
+    const request = this.requests.begin();
     const state = await ask("/kimi/turns", { method: "POST", json: { ...prompt, conversation: this.conversation } });
     const [turn] = state.turns;
     return async () => {
-      if (asked === this.asked) await this.#showSent(state, turn);
+      if (!request.aborted) await this.#showSent(state, turn);
       tabs.postMessage({ conversation: state.conversation, turn: turn.turn_id });
     };
   }

@@ -6,6 +6,7 @@ import { chat } from "../base/bus.js";
 import { button, focusedElement, h, numberField, numeric, promptBox, setAttribute, setText } from "../base/dom.js";
 import { UNKNOWN, about, usd } from "../base/format.js";
 import { ask } from "../base/http.js";
+import { Newest } from "../base/newest.js";
 import { LiveCosts } from "./live_costs.js";
 
 const PAUSE_MS = 300; // before an estimate of a prompt that is being written
@@ -17,6 +18,7 @@ const PAUSE_MS_PER_CHAR = 0.002; // longer texts are looked at less often
  */
 export class TotalsLine {
   constructor() {
+    this.requests = new Newest();
     this.element = h("p", { class: "totals", id: "totals", hidden: true });
     const back = () => document.hidden || this.refresh(); // another tab may have sent meanwhile
     document.addEventListener("visibilitychange", back);
@@ -29,19 +31,17 @@ export class TotalsLine {
 
   close() {
     for (const end of this.ends) end();
-    this.asking?.abort();
+    this.requests.drop();
   }
 
   async refresh() {
-    this.asking?.abort();
-    const asking = new AbortController();
-    this.asking = asking;
+    const signal = this.requests.begin();
     if (chat.conversation !== this.conversation) this.live.clear();
     this.conversation = chat.conversation;
     const ended = this.live.ended;
     try {
-      const spent = await ask(`/kimi/spent?c=${encodeURIComponent(chat.conversation)}`, { signal: asking.signal });
-      if (asking.signal.aborted) return;
+      const spent = await ask(`/kimi/spent?c=${encodeURIComponent(chat.conversation)}`, { signal });
+      if (signal.aborted) return;
       this.live.forget(ended);
       this.#show(spent);
     } catch (error) {
@@ -101,6 +101,7 @@ export class EstimateLine {
   /** `next()` gives what would be sent now, or null. */
   constructor(next) {
     this.next = next;
+    this.requests = new Newest();
     this.line = h("button", { type: "button", class: "quiet estimate-line", "aria-expanded": "false", "aria-controls": "estimate-table",
                               onclick: () => this.#toggle() });
     this.rows = h("tbody");
@@ -113,7 +114,7 @@ export class EstimateLine {
 
   close() {
     clearTimeout(this.timer);
-    this.asking?.abort();
+    this.requests.drop();
   }
 
   /** Fold the table; true if it was open. */
@@ -131,14 +132,12 @@ export class EstimateLine {
   }
 
   async #ask() {
-    this.asking?.abort();
+    const signal = this.requests.begin();
     const next = this.next();
     if (!next) return this.#hide();
-    const asking = new AbortController();
-    this.asking = asking;
     try {
-      const estimate = await ask("/kimi/estimate", { method: "POST", json: next, signal: asking.signal });
-      if (!asking.signal.aborted) this.#show(estimate);
+      const estimate = await ask("/kimi/estimate", { method: "POST", json: next, signal });
+      if (!signal.aborted) this.#show(estimate);
     } catch (error) {
       if (error.name !== "AbortError") this.#hide(); // sending will say what is wrong
     }

@@ -8,6 +8,7 @@ import { chat } from "../base/bus.js";
 import { button, h, laneAccent, numberField, numeric, setAttribute, setText } from "../base/dom.js";
 import { count } from "../base/format.js";
 import { ask } from "../base/http.js";
+import { Newest } from "../base/newest.js";
 import { ModelChoice } from "./model_choice.js";
 import { BudgetFields } from "./money.js";
 
@@ -21,6 +22,7 @@ export function openSettings() {
 class Drawer {
   constructor() {
     this.conversation = chat.conversation;
+    this.requests = new Newest();
     this.leave = chat.on("conversation", () => this.#follow());
     this.lanes = [];
     this.budget = new BudgetFields((state, problem) => {
@@ -64,10 +66,10 @@ class Drawer {
   }
 
   async #load() {
-    const asked = this.conversation;
+    const request = this.requests.begin();
     try {
       const [settings] = await Promise.all([ask(this.url), this.budget.load()]);
-      if (asked === this.conversation) this.#draw(settings);
+      if (!request.aborted) this.#draw(settings);
     } catch (error) {
       this.#say(error.message);
     }

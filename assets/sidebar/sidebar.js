@@ -5,6 +5,7 @@
 import { chat, tabs } from "../base/bus.js";
 import { button, focusedElement, h, promptBox, setAttribute, setText } from "../base/dom.js";
 import { ask, rooted } from "../base/http.js";
+import { Newest } from "../base/newest.js";
 import { ConversationItem } from "./conversation_item.js";
 
 const DRAWER = matchMedia("(max-width: 1100px)");
@@ -27,6 +28,7 @@ class Sidebar {
     this.items = new Map(); // id -> ConversationItem, in the order shown
     this.more = null;
     this.listNote = this.searchNote = "";
+    this.searches = new Newest();
     this.#build(element);
     this.ends = [
       chat.on("conversation", () => this.#chatChanged()),
@@ -147,14 +149,13 @@ class Sidebar {
 
   async #find() {
     const query = this.search.value.trim();
-    this.asked?.abort();
+    const signal = this.searches.begin();
     this.searchNote = "";
     if (!query) this.results.clear();
     this.#arrange();
     if (!query) return;
-    this.asked = new AbortController();
     try {
-      const { matches } = await ask(`/kimi/search?q=${encodeURIComponent(query)}`, { signal: this.asked.signal });
+      const { matches } = await ask(`/kimi/search?q=${encodeURIComponent(query)}`, { signal });
       this.results.show(matches, chat.conversation);
       if (!matches.length) this.searchNote = "Nothing found.";
     } catch (error) {

@@ -5,6 +5,7 @@
 import { button, h } from "../base/dom.js";
 import { count } from "../base/format.js";
 import { ask } from "../base/http.js";
+import { Newest } from "../base/newest.js";
 
 const FOLD_CHARS = 600; // an equal stretch longer than this shows its ends only
 const SHOWN_CHARS = 160;
@@ -17,7 +18,7 @@ export function openCompare(beside, turnId) {
 class Compare {
   constructor(beside, url) {
     this.url = url;
-    this.shown = {}; // the newest choice of two answers
+    this.requests = new Newest(); // of two answers that were chosen
     this.left = this.#select("Left answer", 0);
     this.right = this.#select("Right answer", 1);
     this.summary = h("div", { class: "compare-summary", role: "status" });
@@ -55,13 +56,12 @@ class Compare {
     this.#show();
   }
 
-  /** Show the chosen pair. An answer that comes after the next choice was made is dropped. */
+  /** Show the chosen pair. A comparison that arrives after the next choice is dropped. */
   async #show() {
-    const shown = {};
-    this.shown = shown;
+    const request = this.requests.begin();
     const query = new URLSearchParams({ left: this.left.value, right: this.right.value });
     const found = await this.#ask(`${this.url}/diff?${query}`);
-    if (!found || shown !== this.shown) return;
+    if (!found || request.aborted) return;
     this.summary.replaceChildren(...found.summary.map((sentence) => h("p", {}, sentence)));
     this.rows.replaceChildren(
       h("div", { class: "compare-row compare-names", "aria-hidden": "true" }, h("div", {}, found.left), h("div", {}, found.right)),
