@@ -4,7 +4,7 @@
  */
 
 export type Phase =
-  | "idle" | "connecting" | "waiting" | "thinking" | "answering"
+  | "idle" | "queued" | "connecting" | "waiting" | "thinking" | "answering"
   | "done" | "length" | "no_answer" | "incomplete" | "stopped" | "timeout" | "error" | "interrupted";
 
 /** What is new of a turn since the frame before. The first frame of a stream has `turn` and tells everything. */
@@ -62,6 +62,8 @@ export interface Price {
 /** What is new of a trajectory, and the part that lanes and trajectories have in common. */
 export interface Part {
   attempt?: Attempt;
+  /** The attempt left the app's queue. */
+  sent?: Sending;
   phase?: Phase;
   stamps?: Stamps;
   notes?: string[];
@@ -92,7 +94,13 @@ export interface AnswerNews {
   whole?: string;
 }
 
-export interface Attempt {
+/** `sent_ms`: since the turn's start; while the attempt is queued, when it joined. `queue_ms`: how long it waited before. */
+export interface Sending {
+  sent_ms: number;
+  queue_ms?: number | null;
+}
+
+export interface Attempt extends Sending {
   attempt_id: string;
   attempt_no: number;
   label: string;
@@ -100,7 +108,6 @@ export interface Attempt {
   host: string;
   model: string;
   stand_in_for: string;
-  sent_ms: number;
 }
 
 export interface Stamps {

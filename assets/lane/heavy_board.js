@@ -14,7 +14,7 @@ import { headerFacts } from "./reasoning_header.js";
 
 const TAIL_CHARS = 160;
 
-const WORDS = { connecting: "sent", waiting: "waiting", thinking: "thinking", answering: "writing", done: "done" };
+const WORDS = { queued: "queued", connecting: "sent", waiting: "waiting", thinking: "thinking", answering: "writing", done: "done" };
 
 export class HeavyBoard {
   constructor(name) {
@@ -113,6 +113,7 @@ class Trajectory {
    */
   apply(part, live) {
     if (part.attempt) this.#restart(part.attempt);
+    if (part.sent) this.sent = part.sent.sent_ms;
     if (part.stamps) Object.assign(this.stamps, part.stamps);
     if (part.phase) this.#setPhase(part.phase);
     if (part.clear_answer) this.text = [];

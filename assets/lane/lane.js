@@ -18,7 +18,7 @@ import { ReasoningPanel } from "./reasoning.js";
 import { headerFacts } from "./reasoning_header.js";
 import { Steps } from "./steps.js";
 
-const RUNNING = new Set(["connecting", "waiting", "thinking", "answering"]);
+const RUNNING = new Set(["queued", "connecting", "waiting", "thinking", "answering"]);
 const ENDED = {
   done: "Done", length: "Cut at the length limit", no_answer: "No answer came", incomplete: "Cut off",
   stopped: "Stopped", timeout: "Timed out", error: "Failed", interrupted: "Interrupted",
@@ -70,6 +70,7 @@ export class Lane {
    */
   apply(part, live) {
     if (part.attempt) this.#restart(part.attempt);
+    if (part.sent) this.#sending(part.sent);
     if (part.stamps) Object.assign(this.stamps, part.stamps);
     if (part.preparing) this.#prepare(part.preparing);
     if (part.clear_answer) this.#clearAnswer();
@@ -93,7 +94,8 @@ export class Lane {
 
   /** Since the request was sent, to its end or to `now`, in ms; null where it is not known. */
   elapsed(now) {
-    return this.stamps.end_ms ?? (now === null || !this.running ? null : now - this.sent);
+    const unsent = !this.running || this.phase === "queued";
+    return this.stamps.end_ms ?? (now === null || unsent ? null : now - this.sent);
   }
 
   /** What the shown attempt costs so far; see composer/live_costs.js. */
@@ -203,7 +205,6 @@ export class Lane {
 
   /** A new attempt begins: what the page shows of the lane is that attempt's. */
   #restart(attempt) {
-    this.sent = attempt.sent_ms;
     this.attempts.begin(attempt.attempt_no);
     this.stamps = {};
     this.attemptNo = attempt.attempt_no;
@@ -215,12 +216,19 @@ export class Lane {
     this.board.clear();
     this.reasoning.clear();
     this.metrics.clear();
+    this.#sending(attempt);
     this.#clearAnswer();
     this.noteList.hidden = true;
     this.cards.replaceChildren();
     this.badge.hidden = !attempt.stand_in_for;
     setAttribute(this.badge, "title", `Stand-in for ${attempt.stand_in_for}`);
     this.#describeModel(attempt.model || this.info.model, attempt.provider, attempt.host);
+  }
+
+  /** When the attempt was sent, or while it waits in the app's queue, when it joined that. */
+  #sending({ sent_ms: sent, queue_ms: queue = null }) {
+    this.sent = sent;
+    this.metrics.queued(queue);
   }
 
   #prepare(preparing) {
@@ -317,6 +325,7 @@ export class Lane {
       return work ? `${work.word} ${seconds(waiting + this.sent - work.since)}` : `Thinking ${seconds(thinking)}`;
     }
     if (this.phase === "answering") return `Answering ${seconds(waiting - (this.stamps.first_answer_ms ?? 0))}`;
+    if (this.phase === "queued") return `Queued ${seconds(waiting)}`;
     return `${this.preparing ? "Preparing" : this.phase === "connecting" ? "Connecting" : "Waiting"} ${seconds(waiting)}`;
   }
 }

@@ -63,6 +63,11 @@ export class MetricsStrip {
     setText(this.cells.elapsed, seconds(ms));
   }
 
+  /** How long the request waited in the app's queue before it was sent; not part of any of the figures. */
+  queued(ms) {
+    setAttribute(this.cells.elapsed, "title", ms ? `It waited ${seconds(ms)} in the queue before it was sent` : null);
+  }
+
   apply(m) {
     const doubt = doubtOf(m);
     for (const name of ["ttft", "ttfo"]) {

@@ -50,5 +50,6 @@ export function headerLine({ phase, waiting, thinking, thinkingEnded, reasoningT
   if (answered) return { state: "none", title: NO_REASONING };
   if (ended) return { state: "none", title: "No reasoning came" };
   if (phase === "idle") return { state: "none", title: "Reasoning appears here as it is written" };
-  return { state: "waiting", title: phase === "thinking" ? `Thinking ${seconds(thinking)}` : `Waiting ${seconds(waiting)}` };
+  if (phase === "thinking") return { state: "waiting", title: `Thinking ${seconds(thinking)}` };
+  return { state: "waiting", title: `${phase === "queued" ? "Queued" : "Waiting"} ${seconds(waiting)}` };
 }

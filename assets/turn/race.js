@@ -25,7 +25,7 @@ export class Race {
     this.axis = h("div", { class: "race-axis", "aria-hidden": "true" });
     const head = h("div", { class: "race-head" },
       h("span", { class: "race-legend", "aria-hidden": "true" },
-        ...[["wait", "waiting"], ["think", "thinking"], ["answer", "answering"]].map(([kind, label]) =>
+        ...[["queue", "queued"], ["wait", "waiting"], ["think", "thinking"], ["answer", "answering"]].map(([kind, label]) =>
           h("span", { class: "race-key" }, h("span", { class: `race-swatch race-${kind}` }), label)),
         h("span", { class: "race-key" }, h("span", { class: "race-mark race-first" }), "first token"),
         h("span", { class: "race-key" }, h("span", { class: "race-mark race-answered" }), "first answer")),

@@ -11,6 +11,7 @@
 export const PHASES = {
   earlier: "Earlier tries",
   ready: "Getting ready to send",
+  queue: "Queued here behind other requests",
   connect: "Connecting",
   load: "Loading the model",
   prompt: "Reading the prompt",
@@ -22,8 +23,10 @@ export const PHASES = {
 };
 
 export class RaceLane {
-  /** @type {number | null} when the attempt was sent */
+  /** @type {number | null} when the attempt was sent; while it is queued, when it joined the queue */
   sent = null;
+  queue = 0; // ms in the queue before it was sent
+  queued = false;
   attemptNo = 1;
   /** @type {Stamps} */
   stamps = {};
@@ -70,9 +73,11 @@ export class RaceLane {
   apply(part) {
     if (part.attempt) {
       this.#forget();
-      this.sent = part.attempt.sent_ms;
       this.attemptNo = part.attempt.attempt_no;
     }
+    const sending = part.sent ?? part.attempt;
+    if (sending) Object.assign(this, { sent: sending.sent_ms, queue: sending.queue_ms ?? 0 });
+    if (part.phase) this.queued = part.phase === "queued";
     if (part.stamps) this.stamps = part.stamps;
     if (part.metrics) this.metrics = part.metrics;
     if (part.race) {
@@ -84,7 +89,7 @@ export class RaceLane {
       if (!this.children.has(k)) this.children.set(k, new RaceLane());
       this.children.get(k).apply(child);
     }
-    return Boolean(part.attempt || part.stamps || part.metrics || part.race || part.trajectories);
+    return Boolean(sending || part.stamps || part.metrics || part.race || part.trajectories);
   }
 
   /** `[{kind, from, to}]` in order, up to `now` (null: up to the end). */
@@ -95,7 +100,9 @@ export class RaceLane {
     const first = stamps.first_token_ms ?? until;
     const found = [];
     const add = (kind, from, to) => to > from && found.push({ kind, from: this.sent + from, to: this.sent + to });
-    add(this.attemptNo > 1 ? "earlier" : "ready", -this.sent, 0);
+    add(this.attemptNo > 1 ? "earlier" : "ready", -this.sent, -this.queue);
+    add("queue", -this.queue, this.queued ? until : 0);
+    if (this.queued) return found;
     if (this.children.size) {
       const drafted = moments.aggregating_ms ?? stamps.first_answer_ms ?? until;
       const aggregated = stamps.first_reasoning_ms ?? stamps.first_answer_ms ?? until;

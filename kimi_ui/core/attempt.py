@@ -16,6 +16,7 @@ from .events import (
     CONNECTED,
     FIRST_CHUNK,
     FIRST_TRAJECTORY_TOKEN,
+    QUEUED,
     Answer,
     Bounds,
     End,
@@ -46,6 +47,8 @@ class Attempt:
     ``k_index`` numbers a trajectory (0-based) and is None for other roles; ``attempt_no`` counts tries of the same
     request from 1. ``price`` is ``[input, cached_input, output, as_of]`` in USD per million tokens, None if unknown.
     ``stand_in_for`` names the model that this attempt's model replaces; it is empty for the real model.
+    ``queue_ns`` is how long it waited in this app for its turn at the server before it was sent (heavy: until its first
+    request was sent); None where requests of its kind do not queue here, and while it waits.
     ``input_chars`` is the length of all messages sent, for an estimate if the server reports no count; ``tokenizer``
     is the path of the model's own vocabulary on this machine, used for counting and never stored.
     """
@@ -66,6 +69,7 @@ class Attempt:
     started_at_utc: str = ""
     sent_ns: int = 0
     asked_ns: int = 0
+    queue_ns: int | None = None
     stand_in_for: str = ""
     input_chars: int | None = None
     tokenizer: str = ""
@@ -252,7 +256,7 @@ class AttemptFold:
 
 
 def live_phase(fold: AttemptFold) -> str:
-    """The lane's ``data-phase``: connecting | waiting | thinking | answering, or a terminal word.
+    """The lane's ``data-phase``: queued | connecting | waiting | thinking | answering, or a terminal word.
 
     The page calls ``ok`` ``done``; every other terminal status keeps its name.
     """
@@ -262,4 +266,6 @@ def live_phase(fold: AttemptFold) -> str:
         return "answering"
     if fold.first_token_ns is not None:
         return "thinking"
-    return "connecting" if fold.headers_ns is None and fold.phase is None else "waiting"
+    if fold.phase is None:
+        return "connecting" if fold.headers_ns is None else "waiting"
+    return "queued" if fold.phase.name == QUEUED else "waiting"

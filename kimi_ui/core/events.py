@@ -58,6 +58,7 @@ class Usage:
 
 # Names of the system phases a provider may report. What the machinery did not do has no name here.
 PREPARING = "preparing"  # before the request: weights are fetched or the child process starts; done/total in bytes
+QUEUED = "queued"  # waits here for its turn at the server; detail: whose requests are before it, total: how many
 CONNECTED = "connected"  # response headers have arrived (HTTP 2xx)
 FIRST_CHUNK = "first_chunk"  # any stream event, even one without text; a diagnostic (TTFC)
 LOADING_MODEL = "loading_model"  # cold load on the server
@@ -162,7 +163,11 @@ ERROR_KINDS = (
 
 @dataclass(slots=True)
 class Opened:
-    """First entry of an attempt: its identity (the fields of ``core.attempt.Attempt``), so that the log is complete."""
+    """First entry of an attempt: its identity (the fields of ``core.attempt.Attempt``), so that the log is complete.
+
+    An attempt that waits in this app's queue is opened twice: as it joins, and again as it is sent. Between the two
+    there are only ``Phase(QUEUED)`` entries; their stamps count from the joining, those after from the sending.
+    """
 
     identity: Mapping[str, Any]
 

@@ -57,6 +57,7 @@ class Metrics:
     e2e_ms: float | None = None
     ended_ms: float | None = None
     user_latency_ms: float | None = None
+    queue_ms: float | None = None
     cold_load_ms: float | None = None
     tpot_ms: float | None = None
     ntpot_ms: float | None = None
@@ -223,6 +224,7 @@ def measure(
             if finished and attempt.parent_id is None and fold.end_ns is not None
             else None
         ),
+        queue_ms=_ms(attempt.queue_ns),
         cold_load_ms=_ms(load_ns),
         tpot_ms=tpot_ms,
         ntpot_ms=e2e_ns / 1e6 / output if e2e_ns is not None and output and not heavy else None,

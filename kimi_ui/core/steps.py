@@ -16,6 +16,7 @@ from .events import (
     CONNECTED,
     FIRST_TRAJECTORY_TOKEN,
     LOADING_MODEL,
+    QUEUED,
     READING_PROMPT,
     TRAJECTORIES,
     Answer,
@@ -99,6 +100,8 @@ class Steps:
 
     def apply(self, t_ns: int, event: Event) -> None:
         match event:
+            case Phase(name, detail, _, total) if name == QUEUED:
+                self._queued(t_ns, detail, total)
             case Phase(name, _, done, total) if name in PHASE_LABELS:
                 self._phase(name, PHASE_LABELS[name], t_ns, done=done, total=total)
             case Reasoning(text) if text:
@@ -114,6 +117,18 @@ class Steps:
                 self._end_trace(t_ns)
                 self._phase(ENDED, END_LABELS.get(status, status), t_ns)
                 self._answer.clear()
+
+    def leave_queue(self, waited_ns: int) -> None:
+        """The attempt is sent ``waited_ns`` after it joined the queue: times count from now; the wait lies before."""
+        if (step := self._phases.get(QUEUED)) is not None:
+            step.at_ns -= waited_ns
+            self._close(step, 0)
+
+    def _queued(self, t_ns: int, behind: str, n_requests: int | None) -> None:
+        """The wait in this app's queue; its label keeps the requests that were before it when it joined."""
+        if QUEUED not in self._phases:
+            requests = "one request" if n_requests == 1 else f"{n_requests} requests"
+            self._phase(QUEUED, f"Queued behind {requests}{behind and f': {behind}'}", t_ns)
 
     def _reasoning(self, t_ns: int, text: str) -> None:
         if THINKING not in self._phases:
@@ -176,7 +191,9 @@ class Steps:
         """Add the phase, or update the progress of a known one, which keeps its start time."""
         known = self._phases.get(name)
         if known is None:
-            self._close(next(reversed(self._phases.values()), None), t_ns)
+            last = next(reversed(self._phases.values()), None)
+            if last is not None and last.until_ns is None:
+                self._close(last, t_ns)
             at_char = 0 if where else None
             self._phases[name] = self._add("system", label, t_ns, at_char=at_char, where=where, done=done, total=total)
         else:

@@ -167,8 +167,11 @@ class TurnFold:
             return
         if isinstance(entry.event, Opened):
             attempt = Attempt(**entry.event.identity)
+            was_queued = attempt.attempt_id in self.attempts
             self.attempts[attempt.attempt_id] = attempt
             self.folds[attempt.attempt_id] = AttemptFold()
+            if was_queued:
+                return
             if attempt.parent_id:
                 self.children.setdefault(attempt.parent_id, []).append(attempt.attempt_id)
             else:

@@ -16,12 +16,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
+from ..core.admission import Line
 from ..core.attempt import Attempt, AttemptFold
 from ..core.events import Bounds, End, Entry, Event, Failure, Flag, Opened, Phase
 from ..core.lane import LaneSpec, Limits
 from ..core.turn import TurnLog
 from ..providers.base import UNSTAMPED, Arrival, ChatRequest, Child, Provider, ProviderError
+from .queues import Queues, Turn
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +75,7 @@ class Context:
     clock_ns: Callable[[], int]
     wall_ns: Callable[[], int]
     running: set[AttemptRun]
+    queues: Queues
     max_retries: int = 2
     rng: random.Random = field(default_factory=random.Random)
 
@@ -80,7 +84,7 @@ class Context:
 class Job:
     """A request of a lane, in a role.
 
-    ``parent_id`` is the heavy attempt that the request belongs to. ``first_no`` is the number of its first attempt,
+    ``parent`` is the heavy attempt that the request belongs to. ``first_no`` is the number of its first attempt,
     above 1 if the user retries the lane; ``asked_ns`` is the time of that click, ns since the turn's start.
     """
 
@@ -88,10 +92,15 @@ class Job:
     provider: Provider
     request: ChatRequest
     role: str = "single"
-    parent_id: str | None = None
+    parent: AttemptRun | None = None
     k_index: int | None = None
     first_no: int = 1
     asked_ns: int = 0
+
+    @property
+    def line(self) -> Line | None:
+        """Where its requests queue; None if they do not."""
+        return self.provider.line(self.request)
 
 
 def identity(job: Job, context: Context, attempt_no: int) -> Attempt:
@@ -104,7 +113,7 @@ def identity(job: Job, context: Context, attempt_no: int) -> Attempt:
         lane=job.lane,
         label=spec.label,
         role=job.role,
-        parent_id=job.parent_id,
+        parent_id=job.parent.attempt.attempt_id if job.parent else None,
         k_index=job.k_index,
         attempt_no=attempt_no,
         provider=spec.provider,
@@ -115,6 +124,7 @@ def identity(job: Job, context: Context, attempt_no: int) -> Attempt:
         stand_in_for=spec.stand_in_for,
         sent_ns=context.clock_ns() - context.turn.t0_ns,
         asked_ns=job.asked_ns,
+        queue_ns=None if job.line is None else 0,
         input_chars=sum(len(message.content) + len(message.reasoning) for message in job.request.messages),
         tokenizer=spec.tokenizer,
     )
@@ -149,6 +159,9 @@ class AttemptRun:
         self._written_ns: int | None = None
         self._sent_late_ns: int | None = None
         self._has_left = self._is_open = False
+        self._behind: Phase | None = None  # while the attempt waits in the queue
+        self._left = asyncio.Event()
+        self._turn: Turn | None = None
         self._reader: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stop_reason = ""
@@ -188,11 +201,35 @@ class AttemptRun:
         """Start the attempt's clock: the request is being sent. Only the first call, before any event, has an effect.
 
         The ``Opened`` entry follows ``OUT_BY_S`` later, because its readers would take the GIL before the write.
+        A child's first request is the parent's.
         """
         if not self._has_left and not self._is_open:
+            if self._job.parent:
+                self._job.parent.sent()
             self._has_left = True
+            self._leave_queue()
             self._start_clock()
-            asyncio.get_running_loop().call_later(OUT_BY_S, self._open)
+            self._check_limits()
+            self._left.set()
+            asyncio.get_running_loop().call_later(OUT_BY_S, self.open)
+
+    async def until_sent(self) -> None:
+        """Return once the attempt's clock runs: it or a child was sent, or it has ended before."""
+        await self._left.wait()
+
+    def queued(self, phase: Phase) -> None:
+        """The attempt waits in the app's queue and is shown from now on. A parent waits with its first child."""
+        if self._is_open or self._has_left:
+            return
+        if self._job.parent:
+            self._job.parent.queued(phase)
+        if self._behind is None:
+            self._disarm()
+            self._log(0, Opened(self._identity(queue_ns=None).as_dict()))
+        elif (phase.total or 0) > (self._behind.total or 0):
+            return  # another child's, further behind
+        self._behind = phase
+        self._log(self._now(), phase)
 
     @property
     def arrival(self) -> Arrival:
@@ -219,21 +256,34 @@ class AttemptRun:
                 mark.is_exact = mark.is_exact and mark.at_ns != arrival.at_ns
         self._arrival = arrival
 
+    def _leave_queue(self) -> None:
+        """End the wait in the queue, if there was one: it is ``queue_ns`` now, and the attempt's clock starts again."""
+        if self._behind is not None:
+            self._behind = None
+            self.attempt = replace(self.attempt, queue_ns=self._now())
+            self._start_clock()
+
     def _start_clock(self) -> None:
         self._sent_ns, self._sent_wall_ns = self._context.clock_ns(), self._context.wall_ns()
         self._sent_at = datetime.now(UTC)
 
-    def _open(self) -> None:
+    def open(self) -> None:
         """Append the attempt's first entry, with the time of sending."""
         if self._is_open:
             return
+        if self._job.parent:
+            self._job.parent.open()
+        self._leave_queue()
         self._is_open = True
-        self.attempt = replace(
-            self.attempt,
-            sent_ns=self._sent_ns - self._context.turn.t0_ns,
-            started_at_utc=self._sent_at.isoformat(timespec="milliseconds"),
-        )
+        self._left.set()
+        self.attempt = self._identity()
         self._append(0, Opened(self.attempt.as_dict()))
+
+    def _identity(self, **changes: Any) -> Attempt:
+        """The attempt with the start of its clock."""
+        sent_ns = self._sent_ns - self._context.turn.t0_ns
+        at = self._sent_at.isoformat(timespec="milliseconds")
+        return replace(self.attempt, sent_ns=sent_ns, started_at_utc=at, **changes)
 
     async def _read(self) -> None:
         """Stamp and append every event of the provider; an exception becomes a ``Failure``.
@@ -242,6 +292,11 @@ class AttemptRun:
         """
         n_events = 0
         host = AttemptHost(self, self._job, self._context)
+        line = self._job.line
+        if line is not None and self._job.role != "heavy":
+            self._turn = await self._context.queues.turn(line, self._job.role, self.attempt.label, self.queued)
+            self._leave_queue()
+            self._check_limits()
         try:
             async with aclosing(self._job.provider.stream(self._job.request, host)) as events:
                 async for event in events:
@@ -256,10 +311,12 @@ class AttemptRun:
             message = f"Kimi UI itself failed ({type(error).__name__})."
             self._fail(ProviderError(Failure("internal", message, "Try again; the terminal says more.")))
         finally:
+            if self._turn:
+                self._turn.end()
             await host.close(self._stop_reason or "parent")
 
     def _append(self, t_ns: int, event: Event) -> None:
-        self._open()
+        self.open()
         self._last_ns = t_ns
         fold = self.fold
         waiting, unanswered, n_chunks = fold.first_token_ns is None, fold.first_answer_ns is None, fold.n_chunks
@@ -268,12 +325,17 @@ class AttemptRun:
             self._mark("first_token", t_ns)
             if self._timer:
                 self._check_limits()  # from now on the idle limit applies, which may end sooner
+            if self._turn:
+                self._turn.first_token()
         if unanswered and fold.first_answer_ns is not None:
             self._mark("first_answer", t_ns)
         if fold.n_chunks != n_chunks:
             self._mark("last_token", t_ns)
-        self._context.turn.append(Entry(self._job.lane, self.attempt.attempt_id, t_ns, event))
+        self._log(t_ns, event)
         self._on_event(event)
+
+    def _log(self, t_ns: int, event: Event) -> None:
+        self._context.turn.append(Entry(self._job.lane, self.attempt.attempt_id, t_ns, event))
 
     def _stamp(self) -> int:
         """When the event that has come arrived, never before the last one."""
@@ -490,8 +552,11 @@ class AttemptHost:
     def arrived(self, at_ns: int, after_ns: int = 0, is_last: bool = True) -> None:
         self._parent.arrived(Arrival(at_ns, after_ns, is_last))
 
+    async def until_sent(self) -> None:
+        await self._parent.until_sent()
+
     def start(self, provider: Provider, request: ChatRequest, role: str, k_index: int | None = None) -> Child:
-        job = Job(self._job.lane, provider, request, role, self._parent.attempt.attempt_id, k_index)
+        job = Job(self._job.lane, provider, request, role, self._parent, k_index)
         tries = Tries(job, self._context)
         self._started.append(tries)
         return tries

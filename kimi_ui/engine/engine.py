@@ -26,6 +26,7 @@ from ..core.lane import LaneChoice, LaneSpec
 from ..core.turn import Exchange, LaneInfo, TurnLog
 from ..providers.base import ChatRequest, Message, Provider
 from .attempts import AttemptRun, Context, Job, Tries, sample_lag
+from .queues import Queues
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +147,7 @@ class Engine:
         self._lock = threading.Lock()  # guards `_running` and a turn's end; the loop takes it too, so hold it briefly
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: set[AttemptRun] = set()
+        self._queues = Queues(clock_ns)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="engine", daemon=True)
         self._shutdown_expected = False
@@ -335,6 +337,7 @@ class Engine:
                 self._clock_ns,
                 self._wall_ns,
                 self._in_flight,
+                self._queues,
                 self._max_retries,
                 random.Random(),
             )

@@ -23,6 +23,7 @@ COLUMNS = {
     "status": "TEXT NOT NULL",
     "error_type": "TEXT",
     "started_at_utc": "TEXT NOT NULL",
+    "queue_ms": "REAL",
     "connect_ms": "REAL",
     "cold_load_ms": "REAL",
     "ttft_ms": "REAL",

@@ -9,11 +9,13 @@ import heapq
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..core.attempt import Attempt
 from ..core.branches import Fork
-from ..core.events import End, Entry, Opened, Promoted
+from ..core.events import QUEUED, End, Entry, Event, Opened, Phase, Promoted
 from ..core.turn import Exchange, TurnLog
 from .records import read_attempt, read_lanes, whole_events
 from .sqlite.source import Source as SqliteSource
@@ -201,13 +203,36 @@ def _turn(log: Rows, row: dict[str, Any], with_entries: bool = True) -> TurnLog:
 class _Stream(NamedTuple):
     """One attempt's entries (or a lane's before any attempt), each with its time since the click."""
 
-    sent_ns: int
     status: str
     items: list[tuple[int, Entry]]
+
+    def add(self, at_ns: int, entry: Entry) -> None:
+        """Append an entry, in order even if its stamps run backwards."""
+        self.items.append((max(at_ns, self.items[-1][0] if self.items else 0), entry))
+
+
+def _stream(attempt: Attempt, status: str, events: list[tuple[int, Event]]) -> _Stream:
+    """An attempt's entries as they were appended; if it waited in the queue, with two ``Opened`` (see there)."""
+    stream = _Stream(status, [])
+
+    def add(opened: Attempt, events: Iterable[tuple[int, Event]]) -> None:
+        for t_ns, event in [(0, Opened(opened.as_dict())), *events]:
+            stream.add(opened.sent_ns + t_ns, Entry(attempt.lane, attempt.attempt_id, t_ns, event))
+
+    queued = list(takewhile(lambda item: isinstance(item[1], Phase) and item[1].name == QUEUED, events))
+    if queued:
+        add(replace(attempt, sent_ns=attempt.sent_ns - (attempt.queue_ns or 0), queue_ns=None), queued)
+    if not queued or attempt.queue_ns is not None:
+        add(attempt, events[len(queued) :])
+    return stream
 
 
 def _entries(log: Rows, turn_id: str) -> list[Entry]:
     """The turn's entries: each attempt's in order, and attempts merged by time since the click."""
+    events: dict[tuple[str, str | None], list[tuple[int, Event]]] = {}
+    segments = "SELECT lane, attempt_id, payload FROM events WHERE turn_id = :turn_id ORDER BY seq"
+    for lane, attempt_id, payload in log.rows(segments, turn_id=turn_id):
+        events.setdefault((lane, attempt_id), []).extend(whole_events(payload))
     streams: dict[tuple[str, str | None], _Stream] = {}
     last_tries: dict[str, tuple[str, str]] = {}
     attempts = """
@@ -216,18 +241,14 @@ def _entries(log: Rows, turn_id: str) -> list[Entry]:
     """
     for row in log.records(attempts, turn_id=turn_id):
         attempt = read_attempt(row)
-        opened = Entry(attempt.lane, attempt.attempt_id, 0, Opened(attempt.as_dict()))
-        stream = _Stream(attempt.sent_ns, row["status"], [(attempt.sent_ns, opened)])
-        streams[attempt.lane, attempt.attempt_id] = stream
+        key = (attempt.lane, attempt.attempt_id)
+        streams[key] = _stream(attempt, row["status"], events.pop(key, []))
         if not attempt.parent_id:
-            last_tries[attempt.lane] = (attempt.lane, attempt.attempt_id)
-    segments = "SELECT lane, attempt_id, payload FROM events WHERE turn_id = :turn_id ORDER BY seq"
-    for lane, attempt_id, payload in log.rows(segments, turn_id=turn_id):
-        stream = streams.setdefault((lane, attempt_id), _Stream(0, "open", []))
-        for t_ns, event in whole_events(payload):
-            # Keep an attempt's order even if its stamps run backwards.
-            at_ns = max(stream.sent_ns + t_ns, stream.items[-1][0] if stream.items else 0)
-            stream.items.append((at_ns, Entry(lane, attempt_id or "", t_ns, event)))
+            last_tries[attempt.lane] = key
+    for (lane, attempt_id), items in events.items():
+        stream = streams[lane, attempt_id] = _Stream("open", [])
+        for t_ns, event in items:
+            stream.add(t_ns, Entry(lane, attempt_id or "", t_ns, event))
     for (lane, attempt_id), stream in streams.items():
         last_ns, last = stream.items[-1] if stream.items else (0, None)
         if last is not None and stream.status != "open" and not isinstance(last.event, End | Promoted):

@@ -149,7 +149,7 @@ def read_attempt(row: dict[str, Any]) -> Attempt:
 
 def sent_op(attempt: Attempt) -> Op:
     """Updates the time of sending, which is not known when the row is inserted."""
-    names = ("attempt_id", "sent_ns", "started_at_utc")
+    names = ("attempt_id", "sent_ns", "started_at_utc", "queue_ns")
     return _op("update attempts", {name: getattr(attempt, name) for name in names})
 
 

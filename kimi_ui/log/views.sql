@@ -205,6 +205,7 @@ SELECT
     e2e_ns / 1e6 AS e2e_ms,                                           -- to the last text
     end_ns / 1e6 AS ended_ms,                                         -- to the end, however it ended
     CASE WHEN finished AND parent_id IS NULL THEN (sent_ns - asked_ns + end_ns) / 1e6 END AS user_latency_ms,  -- since the click
+    queue_ns / 1e6 AS queue_ms,                                       -- before it was sent: in this app's queue
     own_load_ns / 1e6 AS cold_load_ms,
 
     -- Speed. A rate needs 200 ms and 40 tokens of its own.

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
+from ..core.admission import Line
 from ..core.attempt import AttemptFold
 from ..core.events import Event, Failure, Phase, Reporter
 from ..core.lane import LaneSpec
@@ -110,6 +111,9 @@ class Host(Protocol):
         ``at_ns`` says that more came in that read.
         """
 
+    async def until_sent(self) -> None:
+        """Return once the attempt's clock runs: ``sent`` was called for it or for one of its children."""
+
     def start(self, provider: Provider, request: ChatRequest, role: str, k_index: int | None = None) -> Child:
         """A child attempt (heavy's trajectories and aggregation): logged, limited and stopped like any other."""
 
@@ -122,6 +126,8 @@ class Unmeasured:
     def written(self, late_ns: int) -> None: ...
 
     def arrived(self, at_ns: int, after_ns: int = 0, is_last: bool = True) -> None: ...
+
+    async def until_sent(self) -> None: ...
 
     def start(self, provider: Provider, request: ChatRequest, role: str, k_index: int | None = None) -> Child:
         raise NotImplementedError
@@ -183,6 +189,10 @@ class Provider:
 
         Reports ``Phase(PREPARING, …)``. Raises ``ProviderError``. Cheap when there is nothing to do.
         """
+
+    def line(self, request: ChatRequest) -> Line | None:
+        """The server and model that the request queues for (``core.admission``); None: it is sent at once."""
+        return None
 
     def stream(self, request: ChatRequest, host: Host) -> AsyncGenerator[Event, None]:
         """Send the request and yield its events in order. Ends after the stream ended; raises ``ProviderError``.

@@ -20,6 +20,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import StrictInt
 
+from ..core.admission import Line
 from ..core.events import (
     AGGREGATING,
     CONNECTED,
@@ -110,6 +111,9 @@ class HeavyProvider(Provider):
     async def prepare(self, report: Reporter) -> None:
         await self._of.prepare(report)
 
+    def line(self, request: ChatRequest) -> Line | None:
+        return self._of.line(request)
+
     async def check(self, probe: bool = False) -> Check:
         return await self._of.check(probe)
 
@@ -120,8 +124,8 @@ class HeavyProvider(Provider):
         """Nothing to close: the provider ``of`` is closed by its own lane."""
 
     async def stream(self, request: ChatRequest, host: Host) -> AsyncGenerator[Event, None]:
-        host.sent()
         trajectories = [host.start(self._of, request, "trajectory", k) for k in range(self.spec.width)]
+        await host.until_sent()
         yield Phase(CONNECTED)
         watch = _Watch(trajectories)
         try:

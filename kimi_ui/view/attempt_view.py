@@ -41,7 +41,7 @@ class AttemptView:
         self._clear_answer = False
         self._is_resumed = False
         self._ended = False
-        self._told: dict[str, Any] = {}  # values the page has: identity, stamps, notes, tokens
+        self._told: dict[str, Any] = {}  # values the page has: identity, sending, stamps, notes, tokens
 
     @property
     def phase(self) -> str:
@@ -74,6 +74,11 @@ class AttemptView:
                 self._ended = True
         if not self._plain:
             self._steps.apply(t_ns, event)
+
+    def leave_queue(self, attempt: Attempt, fold: AttemptFold) -> None:
+        """The attempt is sent now, after a wait in this app's queue: its times count from here."""
+        self._steps.leave_queue(attempt.sent_ns - self.attempt.sent_ns)
+        self.attempt, self.fold = attempt, fold
 
     def _relabel(self) -> None:
         """Move the answer so far to the reasoning, where the fold has appended it already."""
@@ -108,6 +113,9 @@ class AttemptView:
         part: dict[str, Any] = {}
         if "attempt" not in self._told:
             part["attempt"] = self._told["attempt"] = self._identity()
+        elif self._sending() != self._told["sent"]:
+            part["sent"] = self._sending()
+        self._told["sent"] = self._sending()
         for name, value in (("phase", self.phase), ("stamps", self._stamps()), ("notes", notes_of(self.fold))):
             if value != self._told.get(name, type(value)()):
                 part[name] = self._told[name] = value
@@ -147,8 +155,12 @@ class AttemptView:
             "host": urlsplit(attempt.base_url).hostname or "",
             "model": attempt.request_model,
             "stand_in_for": attempt.stand_in_for,
-            "sent_ms": attempt.sent_ns / 1e6,
+            **self._sending(),
         }
+
+    def _sending(self) -> dict[str, float | None]:
+        queue_ns = self.attempt.queue_ns
+        return {"sent_ms": self.attempt.sent_ns / 1e6, "queue_ms": None if queue_ns is None else queue_ns / 1e6}
 
     def _stamps(self) -> dict[str, float]:
         fold = self.fold

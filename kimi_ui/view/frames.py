@@ -11,9 +11,10 @@ The protocol (all times in ms; ``*_ms`` inside a lane count from the moment its 
      "now_ms": 1234.5,         when the frame was made, since the turn's start; null for a stored turn
      "lanes": {"<lane id>": {
         "attempt":   {...}           a new attempt began: clear the lane's earlier one (label, model, provider, host,
-                                     stand_in_for, attempt_no, sent_ms from the turn's start)
+                                     stand_in_for, attempt_no, sent_ms from the turn's start, queue_ms before that)
+        "sent":      {sent_ms, queue_ms}     the attempt left this app's queue: from now on its times count from there
         "preparing": {label, done, total}    before the request: weights being fetched (bytes)
-        "phase":     "thinking"      ``core.attempt.live_phase``: connecting | waiting | thinking | answering | done | …
+        "phase":     "thinking"      ``core.attempt.live_phase``: queued | connecting | waiting | thinking | … | done
         "stamps":    {first_token_ms, first_reasoning_ms, first_answer_ms, last_token_ms, end_ms}, as far as known
         "reasoning": "…"             plain text to append
         "clear_answer": true         drop the answer shown so far (it was reasoning, or is sent again)
@@ -27,7 +28,8 @@ The protocol (all times in ms; ``*_ms`` inside a lane count from the moment its 
         "notes":     ["…"]           all sentences about this attempt that are not failures
         "failure":   {kind, message, remedy, command, detail, http_status, can_promote: true if it can be promoted}
         "retry":     {at_ms from the turn's start, attempt_no, failure}
-        "trajectories": {"<k>": {attempt, phase, stamps, race, reasoning, clear_answer, text, answer, metrics, failure}}
+        "trajectories": {"<k>": {attempt, sent, phase, stamps, race, reasoning, clear_answer, text, answer, metrics,
+                                 failure}}
      }}}
 
 ``text`` is a trajectory's answer as plain text to append; ``answer`` its HTML once it has ended.
@@ -53,7 +55,7 @@ from .attempt_view import AttemptView
 METRICS_EVERY_NS = 200_000_000
 COUNT_COST_NS = 50_000  # added to the interval per text event, so that the cost of metrics per token stays constant
 PAGE_METRICS = (
-    *("ttft_ms", "ttfo_ms", "thinking_ms", "e2e_ms", "cold_load_ms"),
+    *("ttft_ms", "ttfo_ms", "thinking_ms", "e2e_ms", "queue_ms", "cold_load_ms"),
     *("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "answer_tokens", "token_source"),
     *("reasoning_source", "token_discrepancy", "decode_tps", "aggregate_tps", "e2e_tps", "effective_tps"),
     *("cost_usd", "cost_source", "burst", "cold_start", "suspect", "suspect_reason"),
@@ -165,7 +167,10 @@ class LaneView:
 
     def _open(self, attempt: Attempt) -> None:
         fold = self._fold.folds[attempt.attempt_id]
-        if attempt.parent_id is None:
+        queued = self._main if attempt.parent_id is None else self._children.get(attempt.attempt_id)
+        if queued is not None and queued.attempt.attempt_id == attempt.attempt_id:
+            queued.leave_queue(attempt, fold)
+        elif attempt.parent_id is None:
             self._main = AttemptView(attempt, fold)
             self._children, self._by_k = {}, {}
             self._preparing = None

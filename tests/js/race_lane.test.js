@@ -76,3 +76,12 @@ test("apply says whether the race has anything to draw", () => {
   assert.equal(new RaceLane().apply({ reasoning: "words" }), false);
   assert.equal(new RaceLane().apply({ attempt: sent(0) }), true);
 });
+
+test("a wait in the app's queue is a segment of its own before the sending, and grows while it lasts", () => {
+  const joined = { attempt: { ...sent(100), queue_ms: null }, phase: "queued" };
+  assert.deepEqual(phases(told(joined), 700), [["ready", 0, 100], ["queue", 100, 700]]);
+  const left = { sent: { sent_ms: 900, queue_ms: 800 }, phase: "connecting" };
+  assert.deepEqual(phases(told(joined, left), 1000), [["ready", 0, 100], ["queue", 100, 900], ["connect", 900, 1000]]);
+  const stored = { attempt: { ...sent(900), queue_ms: 800 }, stamps: { first_token_ms: 50, first_answer_ms: 50, last_token_ms: 90, end_ms: 91 } };
+  assert.deepEqual(phases(told(stored)), [["ready", 0, 100], ["queue", 100, 900], ["connect", 900, 950], ["answer", 950, 990]]);
+});

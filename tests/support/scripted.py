@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kimi_ui.core.admission import Line
 from kimi_ui.core.events import Answer, Event, Finish, Reasoning, Reporter
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ChatRequest, Check, Host, Provider
@@ -48,6 +49,10 @@ class ScriptedProvider(Provider):
     requests: list[ChatRequest] = field(default_factory=list)
     closed: int = 0  # streams that have been left, however they ended
     prepare_steps: Script = ()
+    queue: Line | None = None
+
+    def line(self, request: ChatRequest) -> Line | None:
+        return self.queue
 
     async def prepare(self, report: Reporter) -> None:
         for step in self.prepare_steps:

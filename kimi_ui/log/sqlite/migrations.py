@@ -414,3 +414,9 @@ def m012_error_bounds(db: Database) -> None:
     # Later or earlier than stamped by at most this (``core.events.Bounds``); NULL: not known.
     for name in ("sent_late_ns", "first_token_early_ns", "first_answer_early_ns", "last_token_early_ns"):
         db.execute(f"ALTER TABLE attempts ADD COLUMN {name} INTEGER")
+
+
+@migrations()
+def m013_queue(db: Database) -> None:
+    # In this app's queue for its turn at the server, before it was sent; NULL: requests of its kind do not queue here.
+    db.execute("ALTER TABLE attempts ADD COLUMN queue_ns INTEGER")

@@ -28,7 +28,8 @@ from ...core.events import PREPARING, Failure, Phase, Reporter
 from ..base import ProviderError
 from .weights import Cancelled, WeightsStore
 
-SLOTS = 12  # three lanes, heavy's eight trajectories and one spare; further requests wait
+PARALLEL = 4  # requests at a time; the engine holds back the others
+SLOTS = PARALLEL + 1  # one spare for a probe
 CONTEXT_TOKENS = 16_384  # shared by all slots; one request gets at most 8,192, the model's training length
 UNSTABLE_S = 60.0
 START_TIMEOUT_S = 60.0

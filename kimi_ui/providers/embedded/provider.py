@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import StrictBool
 
+from ...core.admission import Line
 from ...core.events import (
     CONNECTED,
     FIRST_CHUNK,
@@ -33,7 +34,7 @@ from ...core.events import (
 from ...core.lane import FREE, LaneSpec, Price
 from ..base import ChatRequest, Check, Host, Message, Parts, Provider, ProviderError
 from ..openai_compatible.provider import OpenAICompatible, load_library
-from .backend import ALIAS, EmbeddedBackend, Endpoint
+from .backend import ALIAS, PARALLEL, EmbeddedBackend, Endpoint
 from .weights import SMOLLM2
 
 PLAN_SYSTEM = "Before answering, note what is asked and what the answer should contain."
@@ -96,6 +97,9 @@ class EmbeddedProvider(Provider):
     async def prepare(self, report: Reporter) -> None:
         client = await self._client_at(await self._backend.endpoint(report))
         await client.prepare(report)
+
+    def line(self, request: ChatRequest) -> Line:
+        return Line("embedded", ALIAS, PARALLEL)
 
     async def stream(self, request: ChatRequest, host: Host) -> AsyncGenerator[Event, None]:
         endpoint = await self._backend.endpoint(_unheard)

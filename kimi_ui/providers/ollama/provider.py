@@ -26,6 +26,7 @@ import httpx
 from pydantic import StrictBool
 
 from ...config import hidden_from_clients
+from ...core.admission import Line
 from ...core.conversation_settings import is_model_id
 from ...core.events import LOADING_MODEL, PREPARING, Event, Flag, Phase, Reporter
 from ...core.lane import LaneSpec, Needed, whole
@@ -105,7 +106,8 @@ class _Client(ollama.AsyncClient):
 @dataclass(frozen=True)
 class OllamaLane(LaneSpec):
     """A lane on an Ollama server. ``num_ctx`` in tokens, None: ``NUM_CTX``. ``keep_alive`` as Ollama takes it: how long
-    the model stays in memory. ``think`` None: as the model can."""
+    the model stays in memory. ``think`` None: as the model can. ``parallel``: how many requests of the model the server
+    answers at a time, None: what it shows."""
 
     can_pull = True
     needs_key = False
@@ -115,6 +117,7 @@ class OllamaLane(LaneSpec):
     num_ctx: Annotated[int, whole(256, 10_000_000)] | None = None
     keep_alive: str = ""
     think: StrictBool | Literal["low", "medium", "high", "max"] | None = None
+    parallel: Annotated[int, whole(1, 64)] | None = None
 
     @property
     def via(self) -> str:
@@ -139,6 +142,13 @@ class Ollama(Provider):
     async def prepare(self, report: Reporter) -> None:
         """Ask what the model can do and whether it is in memory, so that asking is not counted as its time."""
         self._states[self.spec.model] = await self._state(self.spec.model)
+
+    def line(self, request: ChatRequest) -> Line | None:
+        """None for a model in Ollama's cloud, which is not this server's to answer."""
+        model = request.model or self.spec.model
+        if model.endswith(("-cloud", ":cloud")):
+            return None
+        return Line(self.spec.base_url, model if ":" in model else f"{model}:latest", self.spec.parallel)
 
     # -- the stream
 
