@@ -1,8 +1,8 @@
 /**
- * The Chat page: the turns of one conversation and their live view, the composer below them, the conversations beside
- * them. Mounted into the element of ui/chat.py, which Gradio never renders again.
+ * The Chat page: the turns of one conversation and their live view, the composer below, the list of conversations
+ * beside them. Mounted into the element of ui/chat.py, which Gradio never renders again.
  *
- * What happened is always read from the server; nothing of a turn is kept here alone.
+ * All state of turns is read from the server; nothing is stored in the page alone.
  */
 import { chat, tabs } from "./base/bus.js";
 import { Announcer, copyFrom, h, reducedMotion, setText } from "./base/dom.js";
@@ -38,8 +38,8 @@ export function mount(element) {
 
 class Page {
   constructor(element) {
-    this.requests = new Newest(); // of what to show
-    this.loading = null; // settles once the conversation that was opened last is shown
+    this.requests = new Newest(); // for the state to show
+    this.loading = null; // settles once the conversation opened last is shown
     this.conversation = null;
     this.row = null; // the current turn's row
     this.stream = null;
@@ -50,7 +50,7 @@ class Page {
       say: (text) => this.#say(text),
     });
     this.current = h("div", { class: "turn-current" });
-    this.focusedLane = null; // id of the lane that has the width
+    this.focusedLane = null; // id of the widened lane
     this.announcer = new Announcer();
     this.notice = h("div", { class: "page-notice", role: "alert", hidden: true });
     this.scroller = h("div", { class: "turns" });
@@ -112,8 +112,8 @@ class Page {
   }
 
   /**
-   * Find out what to show: the turn or conversation named in the address, else this visitor's running turn; with
-   * `begin` none of them.
+   * Load and show the turn or conversation named in the address, else this visitor's running turn; with `begin` a new
+   * conversation.
    */
   load(begin = false) {
     this.loading = this.#load(begin);
@@ -132,13 +132,16 @@ class Page {
     else if (turn) this.#seek(turn);
   }
 
-  /** Bring a turn to the top, now and whenever it or the current one is filled: until then there may be no room below it. */
+  /** Scroll a turn to the top, now and whenever a turn is filled: before, there may be no room below it. */
   #seek(turn) {
     this.sought = turn;
     if (turn) this.scroller.querySelector(`[data-turn="${CSS.escape(turn)}"]`)?.scrollIntoView({ block: "start" });
   }
 
-  /** The state that `read` returns; null if it came too late, or if the server does not answer, which the page then says. */
+  /**
+   * The state that `read` returns; null if it came too late, or if the server does not answer, which the page then
+   * says.
+   */
   async #wanted(read) {
     const request = this.requests.begin();
     try {
@@ -165,10 +168,10 @@ class Page {
 
   /**
    * Send a prompt to the shown conversation. Resolves to a function that shows its turn, unless something else was
-   * opened meanwhile; throws as `ask`, and then nothing was sent.
+   * opened meanwhile. Throws like `ask`, and then nothing was sent.
    */
   async send(prompt) {
-    await this.#opened(); // that says which conversation is shown, and gives a new visitor their cookie
+    await this.#opened(); // sets the conversation, and a new visitor's cookie
     const request = this.requests.begin();
     const state = await ask("/kimi/turns", { method: "POST", json: { ...prompt, conversation: this.conversation } });
     const [turn] = state.turns;
@@ -178,7 +181,7 @@ class Page {
     };
   }
 
-  /** Resolves once what was opened last is shown. */
+  /** Resolves once the conversation opened last is shown. */
   async #opened() {
     const { loading } = this;
     await loading;
@@ -191,7 +194,7 @@ class Page {
     await ask(`/kimi/turns/${this.row.id}/stop`, { method: "POST" }).catch((error) => this.#say(error.message));
   }
 
-  /** Give a lane the whole width, on a narrow screen show it; the same lane again or null: all side by side. */
+  /** Widen a lane, on a narrow screen show it; the same lane again or null: all side by side. */
   focusLane(id) {
     if (id && this.narrow) return this.shown?.showLane(id);
     this.focusedLane = id === this.focusedLane ? null : id;
@@ -199,12 +202,12 @@ class Page {
     return undefined;
   }
 
-  /** End the replay the reader is at; false if there is none. */
+  /** End the newest replay; false if there is none. */
   endReplay() {
     return this.replays.endNewest();
   }
 
-  /** The row the reader sees of the current turn: its own, or a replay's. */
+  /** The visible row of the current turn: its own, or a replay's. */
   get shown() {
     return this.replays.rowOf(this.row?.id) ?? this.row;
   }
@@ -216,13 +219,13 @@ class Page {
     this.#showNext(state, state.turns.slice(0, -1));
   }
 
-  /** A turn sent from here: all there is of a new conversation, else the next one or the end of a branch. */
+  /** Show a turn sent from here: the first of a new conversation, the next one, or the end of a branch. */
   #showSent(state, turn) {
     const isWhole = turn.seq === 0 || state.conversation === this.conversation;
     return isWhole ? this.#showNext(state, []) : this.#openTurn(turn.turn_id);
   }
 
-  /** The last turn of `state` becomes the current one; `earlier` ones go above it if its conversation was not shown. */
+  /** Make the last turn of `state` the current one; `earlier` ones go above it if its conversation was not shown. */
   #showNext(state, earlier) {
     if (state.notice) this.#say(state.notice);
     this.laneInfos = state.lanes;
@@ -239,7 +242,7 @@ class Page {
     this.#tellOthers();
   }
 
-  /** Back from the editor where a key was set: lanes at rest show who would answer now. */
+  /** Idle lanes show the models that would answer now, for a user who has just set a key. */
   async #renewLanes() {
     if (this.row?.id !== "") return;
     const state = await stateOf({ new: "1" }).catch(() => null);
@@ -248,7 +251,7 @@ class Page {
     this.#rest();
   }
 
-  /** Another tab has changed the list of conversations: perhaps the one shown here is gone. */
+  /** Another tab has changed the list of conversations: the one shown here may have been deleted. */
   async #stillThere() {
     const { conversation } = this;
     if (!conversation || this.running) return;
@@ -258,14 +261,14 @@ class Page {
     this.#say("The conversation shown here was deleted in another tab.");
   }
 
-  /** A vote in another tab has opened a blind turn that this one shows, too. */
+  /** A vote in another tab has revealed a blind turn that this tab shows too. */
   async #openedElsewhere(id) {
     if (!this.#rows.some((row) => row.id === id)) return;
     const turn = (await stateOf({ turn: id }).catch(() => null))?.turns.find((one) => one.turn_id === id);
     if (turn) this.#reopen(turn);
   }
 
-  /** Another tab of this browser has sent: follow if it is the same conversation. */
+  /** A message of another tab of this browser. A turn sent there is shown here if the conversation is the same. */
   #heard({ conversation, turn, again, opened, history: changed }) {
     if (changed) this.#stillThere();
     else if (opened) this.#openedElsewhere(opened);
@@ -273,7 +276,7 @@ class Page {
     else if (!again && conversation === this.conversation && turn !== this.row?.id) this.#openTurn(turn);
   }
 
-  /** `behavior`: how it comes to the top. */
+  /** Make `turn` the current one. `behavior`: how to scroll to it. */
   #follow(turn, behavior = /** @type {ScrollBehavior} */ ("auto")) {
     this.#drop();
     this.row = this.#rowOf(turn);
@@ -283,7 +286,7 @@ class Page {
     this.row.element.scrollIntoView({ block: "start", behavior });
   }
 
-  /** Follow the current turn, going on where its stream `before` ended. */
+  /** Follow the current turn's stream, from where its stream `before` ended. */
   #watch(before = null) {
     this.stream?.close();
     this.stream = new TurnStream({ id: this.row.id, blind: this.row.turn.blind }, {
@@ -302,7 +305,7 @@ class Page {
     try {
       const sent = await retryLane(id, lane, (question) => composer()?.mayPass(question) ?? false);
       if (!sent || id !== this.row?.id) return;
-      this.#running(true); // it may have ended before the first frame tells of it
+      this.#running(true); // it may end before its first frame
       this.#watch(this.stream);
       tabs.postMessage({ conversation: this.conversation, turn: id, again: true });
     } catch (error) {
@@ -333,7 +336,7 @@ class Page {
     this.#running(this.row.running);
   }
 
-  /** No turn yet: the lanes at rest and prompts to start from. */
+  /** No turn yet: show idle lanes and example prompts. */
   #rest() {
     this.#drop();
     const lanes = this.laneInfos.map((info) => ({ ...info, at_rest: true }));
@@ -377,7 +380,7 @@ class Page {
     return row;
   }
 
-  /** A blind turn has been opened: draw it anew, as it is. `here`: by the reader of this tab. */
+  /** A blind turn was revealed: draw it again. `here`: in this tab. */
   #reopen(turn, here = false) {
     if (here) tabs.postMessage({ opened: turn.turn_id });
     if (turn.turn_id === this.row?.id) {
@@ -423,7 +426,7 @@ class Page {
     this.#showVersions();
   }
 
-  /** Where a prompt was edited, its other versions are in other conversations: the way to them. */
+  /** Show buttons to the other versions of edited prompts, which are in other conversations. */
   async #showVersions() {
     const { conversation } = this;
     const versions = await versionsOf(conversation);
@@ -431,7 +434,7 @@ class Page {
     for (const row of this.#rows) row.prompt?.showVersions(versions[row.seq]);
   }
 
-  /** `left`: another conversation was shown before, and the way back leads to it. */
+  /** `left`: another conversation was shown before; the browser's Back leads to it. */
   #address(left) {
     const url = new URL(location.href);
     url.searchParams.delete("turn");
@@ -446,5 +449,5 @@ class Page {
   }
 }
 
-/** What the server would show for `query`. Throws as `ask`. */
+/** The state that the server shows for `query`. Throws like `ask`. */
 const stateOf = (query) => ask(`/kimi/state?${new URLSearchParams(query)}`);

@@ -1,6 +1,6 @@
 /**
- * The exported page: its turns as they ended, each with its replay. Opened from a file, without a server: whatever the
- * page's parts would request from a server is in the document (kimi_ui/view/export_page.py).
+ * The exported page: its turns as they ended, each with its replay. Opened from a file, without a server: the document
+ * holds whatever the page's parts would request from a server (kimi_ui/view/export_page.py).
  */
 import { copyFrom, h } from "./base/dom.js";
 import { copyCodeOnClick } from "./lane/markdown.js";
@@ -9,7 +9,7 @@ import { TurnRow } from "./turn/turn.js";
 
 const held = JSON.parse(document.getElementById("kimi-export").textContent);
 window.fetch = async (url) => {
-  const route = Object.keys(held.routes).find((path) => String(url).endsWith(path)); // wherever the file is opened from
+  const route = Object.keys(held.routes).find((path) => String(url).endsWith(path)); // whatever the file's own address
   return new Response(held.routes[route] ?? "", { status: route ? 200 : 404 });
 };
 
@@ -23,7 +23,7 @@ const follow = () => document.documentElement.classList.toggle("dark", dark.matc
 dark.addEventListener("change", follow);
 follow();
 
-/** A turn as it ended; its replay takes its place while it is watched. `past`: others come after it. */
+/** A turn as it ended; its replay is shown in its place. `past`: other turns follow it. */
 function show(document, past) {
   let focused = null;
   const drawn = (next) => {

@@ -1,42 +1,44 @@
 /**
- * TurnStream: one turn's frames, live. Of the tabs of a browser that show the turn, one leads: it holds the EventSource and
- * passes each frame on over a BroadcastChannel; the others follow. So more tabs cost the server nothing, and the sockets
- * that a browser allows to a host (six over all its tabs) are not used up. Measured (tests/benchmarks/tabs.py, a turn
- * of 30,000 entries): 34, 34 and 33 ms of server time a second for 1, 3 and 7 tabs; before, when tabs polled, 39, 53, 176.
+ * TurnStream: one turn's frames, live. Of a browser's tabs that show the turn, one leads: it holds the EventSource and
+ * passes each frame on over a BroadcastChannel; the others follow. So more tabs cost the server nothing and do not use
+ * up the sockets that a browser allows per host (six over all its tabs). Measured (tests/benchmarks/tabs.py, a turn of
+ * 30,000 entries): 34, 34 and 33 ms of server time a second for 1, 3 and 7 tabs; before, when tabs polled, 39, 53, 176.
  *
- * - Who leads: whoever has the turn's Web Lock. All tabs request it, so that it passes on when the leader closes, is
- *   hidden or ends. The new leader opens its EventSource where its own page is (`after` = entries consumed; the browser's
- *   reconnects send the same number as Last-Event-ID); followers are at the same place, so nothing is lost or doubled.
- * - Who joins: asks the leader and gets the sum of all frames so far (base/frames.js), or what it has not had of it.
- * - Several turns at once have a leader each, but only SOCKETS of these hold an EventSource at a time; with more they take
- *   turns. Without Web Locks (plain http on another host) every tab opens its own.
+ * - The leader is the tab that holds the turn's Web Lock. All tabs request it, so it passes on when the leader closes,
+ *   is hidden or reaches the end. The new leader opens its EventSource at its own position (`after` = entries consumed;
+ *   the browser's reconnects send the same number as Last-Event-ID); followers have the same position, so no frame is
+ *   lost or repeated.
+ * - A new tab requests from the leader the sum of all frames so far (base/frames.js), or the part it lacks.
+ * - Several turns at once have a leader each, but only SOCKETS of these hold an EventSource at a time; with more they
+ *   take turns. Without Web Locks (plain http on another host) every tab opens its own EventSource.
  *
- * Frames are gathered and handed over once per animation frame: a page that gets little time takes many at once and stays
- * with the stream. A hidden tab neither leads nor follows; it goes on where it was once it is shown.
+ * Frames are collected and passed on once per animation frame, so a page with little CPU time takes many at once and
+ * keeps up with the stream. A hidden tab neither leads nor follows; it continues from its position once it is shown.
  */
 import { merged, since } from "./base/frames.js";
 import { rooted } from "./base/http.js";
 
 const SOCKETS = 4;
 const SHARE_MS = 2000; // how long a socket is kept while another turn waits for one
-const ANSWER_MS = 10_000; // a leader that does not answer for so long hangs: another tab takes over
-const TROUBLE_MS = 2000; // a break shorter than this is nobody's concern: the browser comes back by itself
+const ANSWER_MS = 10_000; // a leader that does not answer for this long hangs: another tab takes over
+const TROUBLE_MS = 2000; // a shorter break is not reported: the browser reconnects automatically
 
 export class TurnStream {
   /**
-   * `turn`: id and blind (before its vote it is another stream). `onframes(frames)` gets what has come, in order; a frame
-   * with `turn` tells everything anew. `onend()` is the end of the turn, `onlost()` a refusal, `ontrouble(yes)` tells that
-   * the server cannot be reached, and that it can again. `before`: the stream of this turn that this one continues.
+   * `turn`: id and blind (the stream before the vote is another one). `onframes(frames)` gets the new frames in order;
+   * a frame with `turn` replaces all before it. `onend()`: the turn has ended; `onlost()`: the server refused;
+   * `ontrouble(yes)`: the server cannot be reached, or can again. `before`: the stream of this turn that this one
+   * continues.
    */
   constructor({ id, blind = false }, { onframes, onend, onlost, ontrouble }, before = null) {
     this.url = rooted(`/kimi/turns/${encodeURIComponent(id)}/events`);
     this.name = `kimi-turn-${id}${blind ? "-blind" : ""}`;
     this.handlers = { onframes, onend, onlost, ontrouble };
     this.sum = before?.sum ?? null; // of all frames so far
-    this.consumed = before?.consumed ?? null; // log entries that are in it; null before the first frame
+    this.consumed = before?.consumed ?? null; // number of log entries in that sum; null before the first frame
     this.queue = [];
     this.painting = 0;
-    this.shown = null; // while the tab is: ends with it
+    this.shown = null; // aborted when the tab is hidden
     this.source = null;
     this.inTrouble = false;
     this.visibility = () => (document.hidden ? this.#pause() : this.#open());
@@ -47,7 +49,7 @@ export class TurnStream {
   close() {
     document.removeEventListener("visibilitychange", this.visibility);
     this.#pause();
-    this.#paint(); // what is consumed is shown: a stream that continues this one does not get it again
+    this.#paint(); // show all that was consumed: a stream that continues this one does not get it again
   }
 
   #open() {
@@ -55,7 +57,7 @@ export class TurnStream {
     this.shown = new AbortController();
     if (!navigator.locks) return void this.#connect();
     this.me = crypto.randomUUID();
-    this.place = null; // of a follower: which leader's frames it has, and how many of them
+    this.place = null; // of a follower: whose frames it has, and how many of them
     this.channel = new BroadcastChannel(this.name);
     this.channel.onmessage = ({ data }) => (this.led ? this.#asked(data) : this.#heard(data));
     this.#request({ signal: this.shown.signal });
@@ -86,7 +88,7 @@ export class TurnStream {
       await navigator.locks.request(this.name, options, lead);
     } catch {
       if (shown.signal.aborted) return;
-      this.led = null; // another tab has taken the lead, because this one did not answer
+      this.led = null; // another tab has taken over because this one did not answer
       this.#disconnect();
       this.#request({ signal: shown.signal });
       this.#join();
@@ -114,7 +116,7 @@ export class TurnStream {
       this.#ended(this.handlers.onend);
     });
     source.onopen = () => this.#trouble(false);
-    // closed: the server answered, but not with a stream: the turn is not there, or not this reader's
+    // closed: the server answered without a stream: the turn does not exist, or belongs to somebody else
     source.onerror = () => (source.readyState === EventSource.CLOSED ? this.#ended(this.handlers.onlost) : this.#trouble(true));
     if (socket) this.sharing = setInterval(() => this.#share(socket), SHARE_MS);
   }
@@ -127,7 +129,7 @@ export class TurnStream {
     this.socket = null;
   }
 
-  /** Let another turn have the socket if one waits for it. */
+  /** Pass the socket to another turn if one waits for it. */
   async #share(socket) {
     if (!(await socket.wanted()) || socket !== this.socket) return;
     this.#disconnect();
@@ -144,7 +146,7 @@ export class TurnStream {
     if (this.led) this.channel.postMessage({ ...this.led, ...message });
   }
 
-  /** A tab joins: it gets everything so far, unless it has it. */
+  /** A tab requests the frames so far: send those it lacks. */
   #asked({ kind, me, consumed }) {
     if (kind !== "join") return;
     this.#post({ kind: "joined", to: me, consumed: this.consumed, sum: consumed === this.consumed ? null : this.sum, trouble: this.inTrouble });
@@ -204,7 +206,7 @@ export class TurnStream {
     if (this.queue.length) this.handlers.onframes(this.queue.splice(0));
   }
 
-  /** `last`: what is to be told about it. */
+  /** `last`: called after the stream was closed. */
   #ended(last) {
     this.close();
     last();
@@ -228,7 +230,7 @@ export class TurnStream {
   }
 }
 
-/** One of the browser's sockets for streams, when it is free: `free()` gives it back, `wanted()` resolves to whether another waits for it. */
+/** Resolves to one of the browser's sockets for streams: `free()` releases it, `wanted()` tells whether others wait. */
 async function freeSocket(signal) {
   for (let k = 0; k < SOCKETS; k += 1) {
     const socket = await lockedSocket(k, { ifAvailable: true });

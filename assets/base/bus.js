@@ -1,8 +1,8 @@
 /**
- * Events between the parts of the chat. `conversation` (another one is shown, or it has grown by a turn),
- * `began` and `ended` (a lane of the shown turn answers, none does any more), `costs` (of the lanes of the shown turn so
- * far; `detail` as in composer/live_costs.js), `settings` (of the shown conversation),
- * `budget` (the person's), `open` (show the conversation whose id is the event's `detail`; empty: begin a new one).
+ * Events between the parts of the chat. `conversation` (another one is shown, or it has a new turn), `began` and
+ * `ended` (the first lane of the shown turn started, the last one ended), `costs` (of the shown turn's lanes so far;
+ * `detail` as in composer/live_costs.js), `settings` (of the shown conversation), `budget` (the person's), `open` (show
+ * the conversation whose id is the event's `detail`; empty: begin a new one).
  */
 class Chat extends EventTarget {
   conversation = ""; // id of the shown conversation, "" before its first prompt
@@ -24,5 +24,5 @@ class Chat extends EventTarget {
 
 export const chat = new Chat();
 
-/** To the other tabs of this browser. One channel for the whole page, so that it does not hear itself. */
+/** Messages to the other tabs of this browser. One channel for the whole page, so that it does not receive its own. */
 export const tabs = new BroadcastChannel("kimi");

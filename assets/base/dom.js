@@ -1,6 +1,6 @@
 /**
  * Small DOM helpers. Text always goes in as text; nothing here takes markup (answers, which the server has rendered and
- * passed through its allow-list, go in by lane/answer.js).
+ * passed through its allow-list, are inserted by lane/answer.js).
  */
 const TOGETHER_MS = 300; // changes this close together are announced as one
 
@@ -62,7 +62,9 @@ export function numberField(id, props = {}) {
   return h("input", { type: "number", id, inputmode: "decimal", ...props });
 }
 
-/** The number in a field, null for an empty one; what is no number goes to the server as it is, which says so. */
+/**
+ * The number in a field, null for an empty one. Other text is sent unchanged; the server refuses it with a sentence.
+ */
 export function numeric(input) {
   if (input.validity.badInput) return "not a number";
   return input.value === "" ? null : Number(input.value);
@@ -86,7 +88,7 @@ export async function copyFrom(source, from) {
   setTimeout(() => (from.textContent = face), 1200);
 }
 
-/** Without HTTPS (and not on localhost) a browser has no clipboard API; the old way is a selection. */
+/** Without HTTPS (and not on localhost) a browser has no clipboard API; then the text is selected and copied. */
 function copyBySelection(text) {
   const area = h("textarea", { class: "kimi-offscreen", readonly: true });
   area.value = text;
@@ -97,20 +99,20 @@ function copyBySelection(text) {
   return done;
 }
 
-/** The accent of the lane in that place, from 0, as a CSS value (kimi_ui/view/lane_colours.py has six). */
+/** The accent of the lane at this index, from 0, as a CSS value (kimi_ui/view/lane_colours.py has six). */
 export const laneAccent = (place) => `var(--kimi-lane-${place % 6})`;
 
 /** The box the next prompt is written in; null where the page has none. @returns {HTMLTextAreaElement | null} */
 export const promptBox = () => document.querySelector("#prompt textarea");
 
-/** What has the keyboard's focus. @returns {HTMLElement | null} */
+/** The element with the keyboard focus. @returns {HTMLElement | null} */
 export const focusedElement = () => /** @type {HTMLElement | null} */ (document.activeElement);
 
 export const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 /**
- * The page's one polite live region. Changes that come at the same moment are said together, each once: a region whose
- * text is replaced before it was read would lose the first.
+ * The page's one polite live region. Changes at the same moment are announced together, each once: if the text of a
+ * region is replaced before it was read, the first one is lost.
  */
 export class Announcer {
   constructor() {

@@ -36,7 +36,7 @@ export function exportMenu(url, what) {
   return h("span", { class: "export" }, face, panel);
 }
 
-/** Above its button, or below where there is more room; inside the window. */
+/** Place the panel above its button, or below where there is more room, inside the window. */
 function place(panel, button) {
   const above = button.top > window.innerHeight - button.bottom;
   const top = above ? button.top - panel.offsetHeight - GAP_PX : button.bottom + GAP_PX;

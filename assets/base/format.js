@@ -1,4 +1,4 @@
-/** Numbers as the page writes them. A number that is not known is an en dash, never 0. */
+/** Numbers as the page shows them. An unknown number is an en dash, never 0. */
 
 export const UNKNOWN = "–";
 
@@ -17,7 +17,7 @@ export function count(n) {
   return n === null || n === undefined ? UNKNOWN : whole.format(n);
 }
 
-/** A number that was only estimated, to three figures: "~98,400". */
+/** An estimated number, to three figures: "~98,400". */
 export function about(n) {
   return n === null || n === undefined ? UNKNOWN : `~${whole.format(Number(n.toPrecision(3)))}`;
 }
@@ -31,7 +31,7 @@ export function rate(tps) {
   return tps === null || tps === undefined ? UNKNOWN : `${tps < 10 ? tps.toFixed(1) : whole.format(tps)} tok/s`;
 }
 
-/** US dollars with enough digits to tell small amounts apart; a true zero is "$0". */
+/** US dollars with enough digits to distinguish small amounts; exactly zero is "$0". */
 export function usd(amount) {
   if (amount === null || amount === undefined) return UNKNOWN;
   if (amount === 0) return "$0";

@@ -1,6 +1,6 @@
 /**
- * Frames as values (the protocol is in kimi_ui/view/frames.py): `merged` adds frames up to one that tells everything so
- * far, `since` is what such a sum tells beyond an earlier one. Pure.
+ * Frames as values (the protocol is in kimi_ui/view/frames.py): `merged` adds frames up to one that holds everything so
+ * far, `since` is the difference between such a sum and an earlier one. Pure.
  *
  * @import { Frame, LanePart, Step } from "./protocol"
  */
@@ -22,7 +22,7 @@ export function merged(sum, frame) {
 }
 
 /**
- * The same for what frames tell of one lane or trajectory. A new attempt begins a new sum.
+ * The same for one lane's or trajectory's part of a frame. A new attempt begins a new sum.
  *
  * @param {LanePart | undefined} sum
  * @param {LanePart} part
@@ -61,7 +61,7 @@ function mergedSteps(sum, steps) {
 }
 
 /**
- * The frame that leads from the sum `before` to the later sum `after` of the same turn.
+ * The frame that turns the sum `before` into the later sum `after` of the same turn.
  *
  * @param {Frame} before
  * @param {Frame} after
@@ -130,7 +130,7 @@ function stepsSince(before, steps) {
 }
 
 /**
- * What of `after` differs from `before`.
+ * The fields of `after` that differ from `before`.
  *
  * @param {LanePart} before
  * @param {LanePart} after

@@ -1,10 +1,10 @@
 /**
- * Keys of the chat. Letters and digits only where nobody types; Esc also in the prompt. Each is a visible button too,
- * and this only presses what the buttons press (composer/shortcuts.js lists them).
+ * Shortcuts of the chat. Letters and digits work outside text fields only, Esc in the prompt too. For each there is
+ * also a visible button, and the shortcut does the same (composer/shortcuts.js lists them).
  */
 import { promptBox } from "./dom.js";
 
-/** `page` is the Chat page (page.js). Returns the function that ends it. */
+/** `page` is the Chat page (page.js). Returns a function that removes the listener. */
 export function listenToKeys(page) {
   const ends = new AbortController();
   document.addEventListener("keydown", (event) => pressed(page, event), { signal: ends.signal });
@@ -22,12 +22,12 @@ function pressed(page, event) {
   act();
 }
 
-/** Whether an input method has the key: it chooses a letter, or gives one up. Some browsers say so by 229 alone. */
+/** Whether an input method handles the key, to choose or cancel a letter. Some browsers report only key code 229. */
 export const isComposing = (event) => event.isComposing || event.keyCode === 229;
 
 /**
- * The key by the letter it has on a Latin layout. On others (Cyrillic, Greek, Hebrew …) the letter is the one in the same
- * place, and a digit needs no Shift (French).
+ * The key by the letter it has on a Latin layout. On others (Cyrillic, Greek, Hebrew …) the letter is the one in the
+ * same place, and a digit needs no Shift (French).
  */
 export function latinKey({ key, code = "", shiftKey }) {
   if (!shiftKey && /^(Digit|Numpad)\d$/.test(code)) return code.at(-1);
@@ -49,7 +49,7 @@ function actionOf(page, key, field) {
   }
 }
 
-/** What is open closes first; where nothing is, the lanes stop; where they have, the prompt is left. */
+/** Close what is open; else stop the running lanes; else leave the prompt. */
 function goBack(page, field) {
   if (page.composer?.closeOpen()) return;
   if (page.composer?.editing) page.composer.cancelEdit();
@@ -64,7 +64,7 @@ function focusNth(page, index) {
   if (id) page.focusLane(id);
 }
 
-/** The lane a key means: the one with the width, the one the keyboard is in, on a narrow screen the one shown. */
+/** The lane a shortcut acts on: the widened one, the one with the keyboard focus, or the one a narrow screen shows. */
 function meantLane({ shown, narrow, focusedLane }) {
   if (!shown) return null;
   if (narrow) return shown.shownLane;
@@ -84,7 +84,7 @@ function stopFocused(page) {
   if (lane?.running) lane.stop.click();
 }
 
-/** Begin the current turn's replay, or let it run and rest. */
+/** Start the current turn's replay, or pause and resume it. */
 function replay(page) {
   page.shown?.element.parentElement.querySelector('[data-action="replay"]')?.click();
 }

@@ -1,4 +1,4 @@
-/** What the reader wants remembered in this browser. Storage that is refused only means nothing is remembered. */
+/** The reader's preferences, stored in this browser. Without storage they hold until the page is closed. */
 
 export const PANELS = { auto: "automatic", open: "always open", folded: "always folded" };
 const KEY = "kimi.reasoning-panels";
@@ -24,7 +24,7 @@ export function setPanels(value) {
   for (const listener of listeners) listener(value);
 }
 
-/** `listener(value)` on every change; call the returned function to end it. */
+/** Calls `listener(value)` on every change; returns a function that removes it. */
 export function onPanels(listener) {
   listeners.add(listener);
   return () => listeners.delete(listener);

@@ -1,13 +1,13 @@
 /**
- * Types of what the server tells the page. The protocol and its words are in kimi_ui/view/frames.py; all times in ms,
- * `*_ms` inside a lane counted from the moment its attempt was sent. A key that is absent has not changed.
+ * Types of what the server sends to the page. kimi_ui/view/frames.py describes the protocol. All times are in ms;
+ * `*_ms` inside a lane counts from the moment its attempt was sent. A key that is absent has not changed.
  */
 
 export type Phase =
   | "idle" | "queued" | "connecting" | "waiting" | "thinking" | "answering"
   | "done" | "length" | "no_answer" | "incomplete" | "stopped" | "timeout" | "error" | "interrupted";
 
-/** What is new of a turn since the frame before. The first frame of a stream has `turn` and tells everything. */
+/** What is new in a turn since the previous frame. The first frame of a stream has `turn` and everything so far. */
 export interface Frame {
   turn?: Turn;
   /** The engine's clock since the turn's start; null for a stored turn. */
@@ -25,12 +25,12 @@ export interface Turn {
   closed?: boolean;
   lanes: LaneInfo[];
   blind?: boolean;
-  /** Of a turn that was blind: which lane each slot was. */
+  /** Of a turn that was blind: the lane of each slot. */
   slots?: Record<string, string>;
   vote?: { choice: string; lane: string; blind: boolean } | null;
 }
 
-/** A lane as a turn has it; the rest is known of lanes as they are configured now. */
+/** A lane as it was in the turn; the other fields are those of the lane as configured now. */
 export interface LaneInfo {
   id: string;
   label: string;
@@ -59,7 +59,7 @@ export interface Price {
   as_of: string;
 }
 
-/** What is new of a trajectory, and the part that lanes and trajectories have in common. */
+/** What is new in a trajectory; lanes have these fields too. */
 export interface Part {
   attempt?: Attempt;
   /** The attempt left the app's queue. */
@@ -125,14 +125,14 @@ export interface Step {
   label?: string;
   t_ms?: number;
   until_ms?: number | null;
-  /** A place in the text as the page has it, in UTF-16 units. */
+  /** The position in the text as the page shows it, in UTF-16 units. */
   at?: number | null;
   where?: "reasoning" | "answer";
   done?: number | null;
   total?: number | null;
 }
 
-/** `points`: time and characters by turns, to append. */
+/** `points`: to append; times and characters alternate. */
 export interface RaceNews {
   points?: number[];
   connect_ms?: number;
@@ -159,7 +159,7 @@ export interface Retry {
   failure: Failure | null;
 }
 
-/** Columns of `attempt_metrics`; null where a number is not known. */
+/** Columns of `attempt_metrics`; null where a number is unknown. */
 export type Metrics = Record<string, any> & {
   output_tokens: number | null;
   reasoning_tokens: number | null;

@@ -1,6 +1,6 @@
 /**
- * Files of the next prompt: picked, dropped or pasted, sent to the server at once, which reads them as text and counts
- * their tokens. A long text that is pasted becomes a file too: the prompt stays short enough to be read.
+ * Files of the next prompt: picked, dropped or pasted, and uploaded at once; the server reads them as text and counts
+ * their tokens. A long pasted text becomes a file too, so the prompt stays short enough to be read.
  */
 import { button, h, promptBox } from "../base/dom.js";
 import { about } from "../base/format.js";
@@ -13,7 +13,7 @@ export class Attachments {
   constructor(maxBytes, onchange) {
     this.maxBytes = maxBytes;
     this.onchange = onchange;
-    this.files = []; // {name, id, tokens, problem}; without id and problem: still being read
+    this.files = []; // {name, id, tokens, problem}; without id and problem: still being uploaded
     this.pasted = 0;
     this.input = h("input", { type: "file", multiple: true, class: "kimi-offscreen", tabindex: "-1", "aria-hidden": "true",
                               "aria-label": "Text files to attach", onchange: () => this.#picked() });
@@ -38,13 +38,13 @@ export class Attachments {
     this.input.click();
   }
 
-  /** Show these instead, which the server has already: `[{id, name, tokens}]`. */
+  /** Replace the files by these, which are on the server already: `[{id, name, tokens}]`. */
   replace(files) {
     this.files = files;
     this.#draw();
   }
 
-  /** Take out what was sent; what was attached meanwhile stays. */
+  /** Remove the files that were sent; files attached meanwhile stay. */
   sent(ids) {
     this.replace(this.files.filter((file) => !file.problem && !ids.includes(file.id)));
   }
@@ -58,10 +58,10 @@ export class Attachments {
     else this.#add([new File([text], `pasted-${++this.pasted}.txt`, { type: "text/plain" })]);
   }
 
-  /** Take files dropped anywhere on `place`. */
+  /** Attach files dropped anywhere on `place`. */
   catchDrops(place, signal) {
     const carriesFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
-    let depth = 0; // enter and leave come for every element on the way
+    let depth = 0; // enter and leave are fired for every element on the way
     const show = (by) => {
       depth = by === 0 ? 0 : Math.max(0, depth + by);
       this.hint.hidden = depth === 0;

@@ -1,10 +1,10 @@
 /**
- * The composer: the prompt (`#prompt`), Send and Stop; with them attachments, what the next prompt will cost and what
- * was spent, the question before the budget is passed, drafts, editing an earlier prompt.
+ * The composer: the prompt (`#prompt`), Send and Stop, attachments, the estimate of the next prompt's cost and the sums
+ * spent, the question before a prompt over budget, drafts, editing an earlier prompt.
  *
- * A prompt that is sent leaves the box at once, so that what is typed next is another one. Where it could not be sent
- * it comes back, in front of what was typed meanwhile, with the reason. Nothing here works through the text at a
- * keystroke: it is looked at when the typing pauses.
+ * Sending empties the box at once, so that the next text is another prompt. A prompt that could not be sent is put back
+ * into the box, before the text typed meanwhile, with the reason. Nothing here processes the whole text at each
+ * keystroke, only when the typing pauses.
  */
 import { chat } from "../base/bus.js";
 import { button, h, setText } from "../base/dom.js";
@@ -32,16 +32,16 @@ export function mountComposer(element, page) {
   return mounted;
 }
 
-/** The composer, once it is there. */
+/** The composer, once it is mounted. */
 export const composer = () => mounted;
 
 class Composer {
   constructor(element, page) {
     this.page = page;
-    this.edits = null; // {conversation, seq, before: the text and files that were there}
-    this.opening = 0; // earlier prompts that were requested and have not come yet
+    this.edits = null; // {conversation, seq, before: the text and files in the composer before the edit}
+    this.opening = 0; // number of earlier prompts that were requested and have not arrived
     this.sendWhenOpen = false;
-    this.taken = null; // the text that is being sent; null: nothing is
+    this.taken = null; // the text that is being sent, or null
     this.ends = new AbortController();
     this.box = h("textarea", { rows: "1", placeholder: "Ask every model at once", "aria-label": "Prompt", autocomplete: "off",
                                oninput: () => this.#typed(), onkeydown: (event) => this.#key(event), onpaste: (event) => this.attachments.paste(event) });
@@ -82,13 +82,13 @@ class Composer {
     this.totals.close();
   }
 
-  /** Put a text into the prompt, as if it had been typed. */
+  /** Put a text into the prompt, as if the user had typed it. */
   fill(text) {
     this.#write(text);
     this.box.focus();
   }
 
-  /** Take an earlier prompt up again: what is sent next replaces it, in a branch of its own. */
+  /** Edit an earlier prompt: the next prompt replaces it, in a new branch. */
   async edit(turnId) {
     this.opening++;
     try {
@@ -108,12 +108,12 @@ class Composer {
     this.send();
   }
 
-  /** Close what is open here; true if something was. */
+  /** Close the question or the estimate's table; true if one was open. */
   closeOpen() {
     return this.question.close() || this.estimate.fold();
   }
 
-  /** Ask whether something may pass the budget; resolves to the answer. */
+  /** Ask the user whether to send something over budget; resolves to the answer. */
   mayPass(question) {
     return this.question.ask(question);
   }
@@ -130,7 +130,7 @@ class Composer {
     this.#changed();
   }
 
-  /** Send what is in the box, to pass the budget only where the person has agreed. */
+  /** Send the prompt in the box; over budget only if the user has agreed. */
   async send(overBudget = false) {
     if (this.opening) {
       this.sendWhenOpen = true;
@@ -159,7 +159,7 @@ class Composer {
     return show();
   }
 
-  /** The prompt was not sent. Where the budget is the reason the person may send it all the same. */
+  /** The prompt was not sent: put it back. If the budget is the reason, the user may send it anyway. */
   async #giveBack(text, error) {
     this.taken = null;
     this.#write([text, this.box.value].filter(Boolean).join("\n"));
@@ -197,8 +197,8 @@ class Composer {
   }
 
   /**
-   * Enter sends, unless an input method is composing: then it chooses a letter. On a touch screen, whose keyboard has no
-   * Shift+Enter, it begins a line and the button sends. Ctrl or Cmd with Enter sends everywhere.
+   * Enter sends, unless an input method is composing: then it chooses a letter. On a touch screen, whose keyboard has
+   * no Shift+Enter, it begins a new line and the button sends. Ctrl or Cmd with Enter sends everywhere.
    */
   #key(event) {
     if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
@@ -210,7 +210,7 @@ class Composer {
   #typed() {
     this.#fit();
     this.#say("");
-    this.question.close(); // it was about another text
+    this.question.close(); // it was about the text before
     this.estimate.soon();
     clearTimeout(this.draftTimer);
     this.draftTimer = setTimeout(() => this.#saveDraft(), DRAFT_PAUSE_MS);
@@ -222,20 +222,20 @@ class Composer {
     this.estimate.soon();
   }
 
-  /** As high as its text; the style sheet sets the limit. */
+  /** Make the box as high as its text; the style sheet sets the limit. */
   #fit() {
     if (GROWS_BY_ITSELF) return;
     this.box.style.height = "auto";
     this.box.style.height = `${this.box.scrollHeight}px`;
   }
 
-  /** As if it had been typed. */
+  /** Set the text, as if the user had typed it. */
   #write(text) {
     this.box.value = text;
     this.#typed();
   }
 
-  /** What would be sent now; null if that is nothing. */
+  /** The prompt that Send would send now; null if it is empty. */
   #next() {
     const text = this.box.value;
     const attachments = this.attachments.ids;
@@ -243,7 +243,7 @@ class Composer {
     return { conversation: chat.conversation, before: this.edits?.seq ?? null, text, attachments };
   }
 
-  /** What is being sent is still a draft: it may come back. */
+  /** Save the draft, with the text that is being sent, since that may be refused. */
   #saveDraft() {
     if (this.edits || this.box.textLength > MAX_DRAFT_CHARS) return;
     const draft = [this.taken, this.box.value].filter(Boolean).join("\n");
@@ -255,7 +255,7 @@ class Composer {
     if (draft) this.#write(draft);
   }
 
-  /** Settings that differ from the lanes' configuration show on their button. */
+  /** Show on the settings button whether settings differ from the lanes' configuration. */
   async #describeSettings() {
     try {
       const { settings, lanes } = await ask(`/kimi/settings?c=${encodeURIComponent(chat.conversation)}`);
@@ -263,7 +263,7 @@ class Composer {
       const changed = Object.keys(settings).length > 0;
       setText(this.settings, off ? `Settings · ${lanes.length - off} of ${lanes.length} lanes` : changed ? "Settings · changed" : "Settings");
     } catch {
-      setText(this.settings, "Settings"); // the server is away; the page says so elsewhere
+      setText(this.settings, "Settings"); // the server cannot be reached; the page says so elsewhere
     }
   }
 
@@ -273,7 +273,7 @@ class Composer {
   }
 }
 
-/** sessionStorage, which a browser may refuse; then drafts are not kept. */
+/** Use sessionStorage, which a browser may refuse; then drafts are not kept. */
 function storage(use) {
   try {
     return use(sessionStorage);

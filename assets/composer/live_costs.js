@@ -1,6 +1,6 @@
 /**
- * What attempts cost so far that the log's sums do not hold yet: those that run, and those that have ended since the
- * sums were read. The figures are the server's (`cost_usd` of the lane's metrics).
+ * The costs so far that the log's sums do not include yet: of running attempts, and of attempts that have ended since
+ * the sums were read. The figures are the server's (`cost_usd` of the lane's metrics).
  *
  * @typedef {{ attempt: string, usd: number | null, estimated: boolean, running: boolean }} Cost of one attempt so far
  */
@@ -10,7 +10,7 @@ export class LiveCosts {
   #attempts = new Map();
 
   /**
-   * Take over what a lane costs now. An attempt that had ended before it was first seen is in the log's sums.
+   * Take a lane's current cost. The log's sums include an attempt that had ended before it was first seen.
    *
    * @param {Cost} cost
    */
@@ -18,12 +18,12 @@ export class LiveCosts {
     if (cost.running || this.#attempts.has(cost.attempt)) this.#attempts.set(cost.attempt, cost);
   }
 
-  /** The attempts that have ended: sums that are read from now on hold them. */
+  /** The attempts that have ended: sums read from here on include them. */
   get ended() {
     return [...this.#attempts.values()].filter((cost) => !cost.running).map((cost) => cost.attempt);
   }
 
-  /** @param {Iterable<string>} attempts which the sums hold */
+  /** @param {Iterable<string>} attempts included in the sums */
   forget(attempts) {
     for (const attempt of attempts) this.#attempts.delete(attempt);
   }

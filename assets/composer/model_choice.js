@@ -1,4 +1,4 @@
-/** Choosing a model out of the provider's own list, which is asked for when the list is opened. */
+/** A choice of model from the provider's own list, which is requested when it is opened. */
 import { h, setAttribute, setText } from "../base/dom.js";
 import { count } from "../base/format.js";
 import { ask } from "../base/http.js";

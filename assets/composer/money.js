@@ -1,6 +1,6 @@
 /**
- * Money in the composer: what was spent (`TotalsLine`), what the next prompt will cost (`EstimateLine`), the person's
- * budget (`BudgetFields`) and the question before it is passed (`BudgetQuestion`). All numbers are the server's.
+ * Money in the composer: the sums spent (`TotalsLine`), the estimated cost of the next prompt (`EstimateLine`), the
+ * user's budget (`BudgetFields`) and the question before exceeding it (`BudgetQuestion`). All numbers are the server's.
  */
 import { chat } from "../base/bus.js";
 import { button, focusedElement, h, numberField, numeric, promptBox, setAttribute, setText } from "../base/dom.js";
@@ -10,11 +10,11 @@ import { Newest } from "../base/newest.js";
 import { LiveCosts } from "./live_costs.js";
 
 const PAUSE_MS = 300; // before an estimate of a prompt that is being written
-const PAUSE_MS_PER_CHAR = 0.002; // longer texts are looked at less often
+const PAUSE_MS_PER_CHAR = 0.002; // longer texts are estimated less often
 
 /**
- * One quiet line with the sums of this conversation and of today (UTC): read from the log whenever a turn has ended, and
- * what the shown turn has cost so far. Where nothing has a price there is no line.
+ * One quiet line with the sums of this conversation and of today (UTC): read from the log whenever a turn has ended,
+ * plus the cost of the shown turn so far. It is hidden if nothing has a price.
  */
 export class TotalsLine {
   constructor() {
@@ -47,7 +47,7 @@ export class TotalsLine {
     } catch (error) {
       if (error.name === "AbortError") return;
       this.spent = null;
-      this.element.hidden = true; // no sum rather than an old one
+      this.element.hidden = true; // show no sum rather than an old one
     }
   }
 
@@ -94,11 +94,11 @@ function title(spent) {
 }
 
 /**
- * What the next prompt is, in tokens and money: one quiet line, opened to a table by lane. The numbers are the server's
- * (kimi_ui/chat/estimates.py): history and system prompt included, output as long as such answers have been.
+ * Tokens and cost of the next prompt: one quiet line that opens a table by lane. The numbers are the server's
+ * (kimi_ui/chat/estimates.py): they include history and system prompt, and assume the usual length of answers.
  */
 export class EstimateLine {
-  /** `next()` gives what would be sent now, or null. */
+  /** `next()` returns the prompt that Send would send now, or null. */
   constructor(next) {
     this.next = next;
     this.requests = new Newest();
@@ -124,7 +124,7 @@ export class EstimateLine {
     return wasOpen;
   }
 
-  /** Something has changed: ask again when it rests. */
+  /** Something has changed: request an estimate once the typing pauses. */
   soon() {
     clearTimeout(this.timer);
     const length = promptBox()?.textLength ?? 0;
@@ -175,7 +175,7 @@ export class EstimateLine {
   }
 }
 
-/** "about $0.19", "at least $0.02" where the output is not in it, "" where no price is known. */
+/** "about $0.19", "at least $0.02" without the output, "" without a price. */
 function money(amount, isFloor) {
   if (amount === null || amount === undefined) return "";
   if (amount === 0) return "$0";
@@ -191,9 +191,9 @@ function footnote({ is_floor: isFloor, unpriced }) {
   return parts.join(" ");
 }
 
-/** The person's budget in the settings drawer: of a day and of each conversation, for all their conversations. */
+/** The user's budget in the settings drawer: for a day and for each conversation. */
 export class BudgetFields {
-  /** `say(state, problem)` tells the drawer how saving went. */
+  /** `say(state, problem)` shows in the drawer whether saving worked. */
   constructor(say) {
     this.say = say;
     this.day = amountField("setting-budget-day");
@@ -219,7 +219,7 @@ export class BudgetFields {
   }
 
   async #save(event) {
-    event.stopPropagation(); // these are not the conversation's settings
+    event.stopPropagation(); // else the drawer would save the conversation's settings
     try {
       const budget = { day_usd: numeric(this.day), conversation_usd: numeric(this.conversation) };
       this.#show(await ask("/kimi/budget", { method: "PUT", json: budget }));
@@ -236,9 +236,9 @@ function amountField(id) {
 }
 
 /**
- * The question before something that would pass the budget: a sentence with the sum, "Send anyway" and "Not now", in the
- * composer and not over it. It takes the focus (as a whole: an Enter that was meant for the prompt answers nothing), is
- * said politely, and Esc means "Not now".
+ * The question before exceeding the budget: a sentence with the sum, "Send anyway" and "Not now", inside the composer.
+ * It takes the focus as a whole, so that an Enter meant for the prompt presses no button; it is announced politely, and
+ * Esc means "Not now".
  */
 export class BudgetQuestion {
   constructor() {
@@ -254,7 +254,7 @@ export class BudgetQuestion {
     return !this.buttons.hidden;
   }
 
-  /** Resolves to whether it is to go out; to false if the question is closed or another one takes its place. */
+  /** Resolves to whether to send; to false if the question is closed or another one replaces it. */
   ask(sentence) {
     this.close();
     this.before = focusedElement();
@@ -264,7 +264,7 @@ export class BudgetQuestion {
     return new Promise((resolve) => (this.resolve = resolve));
   }
 
-  /** Take the question back; true if there was one. */
+  /** Close the question; true if it was open. */
   close() {
     if (!this.open) return false;
     const had = this.element.contains(document.activeElement);

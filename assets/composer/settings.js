@@ -1,8 +1,8 @@
 /**
- * The drawer "Settings for this conversation": system prompt, and by lane whether it takes part, its model, parameters,
- * and whether its earlier reasoning goes back. Every change is sent at once; the server keeps it with the conversation
- * (before the first prompt: for the conversation to come), so another tab and a restart show the same. Below them is
- * what belongs to the person and no conversation: the budget.
+ * The drawer "Settings for this conversation": system prompt, and for each lane whether it takes part, its model,
+ * parameters, and whether its earlier reasoning is sent back. Every change is sent at once; the server stores it with
+ * the conversation (before the first prompt: for the next conversation), so another tab and a restart show the same.
+ * Below it is the user's budget, which applies to all conversations.
  */
 import { chat } from "../base/bus.js";
 import { button, h, laneAccent, numberField, numeric, setAttribute, setText } from "../base/dom.js";
@@ -54,7 +54,7 @@ class Drawer {
     this.dialog.remove();
   }
 
-  /** The page may still be finding out which conversation its address names when the drawer is opened. */
+  /** When the drawer opens, the page may not know yet which conversation its address names. */
   #follow() {
     if (this.conversation === chat.conversation) return;
     this.conversation = chat.conversation;
@@ -120,7 +120,7 @@ class Drawer {
   }
 }
 
-/** The fields of one lane. Empty means: as the lane is configured, which the placeholders tell. */
+/** The fields of one lane. An empty field means the lane's configuration, which is its placeholder. */
 class LaneFields {
   constructor(lane, settings, index, note, onchange) {
     this.id = lane.id;
@@ -163,7 +163,7 @@ class LaneFields {
     };
   }
 
-  /** What follows from the lane and its chosen model. */
+  /** Show what depends on the lane and its chosen model. */
   describe(lane) {
     this.lane = lane;
     this.temperature.disabled = lane.one_temperature;

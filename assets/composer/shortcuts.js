@@ -1,4 +1,4 @@
-/** The list of keyboard shortcuts. What they do is in base/keys.js; each is also a visible button. */
+/** The list of keyboard shortcuts. base/keys.js handles them; for each there is also a visible button. */
 import { button, h } from "../base/dom.js";
 
 const SHORTCUTS = [

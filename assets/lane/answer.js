@@ -1,10 +1,11 @@
 /**
- * An answer: HTML blocks the server has rendered and passed through its allow-list (kimi_ui/core/markdown). Finished
- * blocks are put in once and never touched again; only the open tail behind them is replaced or appended to. This is the
- * only place of the page that takes markup.
+ * An answer: HTML blocks that the server has rendered and passed through its allow-list (kimi_ui/core/markdown).
+ * Finished blocks are inserted once and never changed; only the open tail after them is replaced or appended to. This
+ * is the only place in the page that inserts markup.
  *
- * Blocks are grouped in chunks: the layout of a frame visits the chunks, not all earlier blocks, and while the answer is
- * written, chunks out of sight are skipped (lane/lane.css). A block costs the same after ten thousand words as after ten.
+ * Blocks are grouped in chunks: the layout of a frame visits the chunks, not all earlier blocks, and while the answer
+ * streams, chunks out of sight are skipped (lane/lane.css). A block costs the same after ten thousand words as after
+ * ten.
  *
  * @import { AnswerNews } from "../base/protocol"
  */
@@ -25,7 +26,7 @@ export class Answer {
   }
 
   clear() {
-    this.chunk = null; // the newest, which takes further blocks
+    this.chunk = null; // the newest one; further blocks go into it
     this.tail = h("div", { class: "answer-tail" });
     this.element.replaceChildren(this.tail);
   }

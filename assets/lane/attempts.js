@@ -1,12 +1,13 @@
 /**
- * A lane's attempts: which one is shown, and the way to the earlier ones. The newest is the lane itself, which goes on
- * streaming while an earlier one is looked at; that one is a lane of its own beside it, read from the log.
+ * A lane's attempts: which one is shown, and buttons to the earlier ones. The newest is the lane itself, which
+ * continues to stream while an earlier one is shown; the earlier one is a separate lane in its place, read from the
+ * log.
  */
 import { button, h, setText } from "../base/dom.js";
 import { ask } from "../base/http.js";
 
 export class Attempts {
-  /** `lane` is the lane; `another()` makes an empty one like it; `load(number)` gives an attempt's part of a frame. */
+  /** `another()` makes an empty lane like `lane`; `load(number)` resolves to an attempt's part of a frame. */
   constructor(lane, another, load) {
     this.lane = lane;
     this.another = another;
@@ -17,13 +18,13 @@ export class Attempts {
     this.bar = this.#makeBar();
   }
 
-  /** Attempt `number` has begun; it is the newest. */
+  /** Attempt `number` has begun and is the newest. */
   begin(number) {
     this.total = Math.max(number, 1);
     this.#back();
   }
 
-  /** Give the bar of a lane that shows an earlier attempt the same function as the lane's own. */
+  /** Make the bar of a lane that shows an earlier attempt work like the lane's own. */
   follow(attempts) {
     this.leader = attempts;
     this.total = attempts.total;
@@ -86,8 +87,8 @@ export class Attempts {
 }
 
 /**
- * Ask a lane of a turn again; `mayPass(question)` is asked where that would pass the budget. Resolves to false if it did
- * not go out for that reason. Throws an `Error` with a sentence.
+ * Retry a lane of a turn. Over budget, `mayPass(question)` resolves to whether to send it anyway. Resolves to false if
+ * it was not sent for that reason. Throws an `Error` with a sentence.
  */
 export async function retryLane(turnId, lane, mayPass) {
   const url = `/kimi/turns/${turnId}/lanes/${encodeURIComponent(lane)}/retry`;
@@ -101,7 +102,7 @@ export async function retryLane(turnId, lane, mayPass) {
   return true;
 }
 
-/** Take the lane's reasoning for its answer: what is new of the lane, as a frame's part. Throws as `retryLane`. */
+/** Make the lane's reasoning its answer. Resolves to the lane's part of a frame. Throws like `retryLane`. */
 export function promoteReasoning(turnId, lane) {
   return ask(`/kimi/turns/${turnId}/lanes/${encodeURIComponent(lane)}/promote`, { method: "POST" });
 }

@@ -1,9 +1,11 @@
-/** Cards inside a lane: a failure with its remedy, a retry that counts down, what a stand-in is, a model to pull. */
+/**
+ * Cards inside a lane: a failure with its remedy, a retry that counts down, the note of a stand-in, a model to pull.
+ */
 import { button, copyFrom, h, setText } from "../base/dom.js";
 import { bytes, seconds } from "../base/format.js";
 import { rooted } from "../base/http.js";
 
-/** A line to copy. */
+/** A line of text with a copy button. */
 export function commandLine(command) {
   const copy = button("Copy the line", () => copyFrom(command, copy), { face: "Copy", class: "quiet" });
   return h("div", { class: "command" }, h("code", {}, command), copy);
@@ -24,7 +26,7 @@ export function failureCard(failure, extra = null) {
   );
 }
 
-/** What serves a lane: `served_by` and `why` from the roster, the price with its date. */
+/** The lane's model and provider: `served_by` and `why` from the roster, the price with its date. */
 export function restCard({ served_by: servedBy, why, price, width, send_reasoning: sentBack }) {
   const rows = [["Served by", servedBy], ["Price", priceLine(price)]];
   if (width) rows.push(["Runs", `${width} trajectories in parallel, then one aggregation`]);
@@ -40,7 +42,7 @@ export function priceLine(price) {
   return `$${price.input} in, $${price.output} out per million tokens${price.as_of ? ` (${price.as_of})` : ""}`;
 }
 
-/** Says that a lane is answered by a small embedded model, for which model, and what to set to get the real one. */
+/** Says that a small embedded model answers here, in place of which model, and what to set to get the real one. */
 export function standInCard({ model, stand_in_for: standInFor, how_to_get_real: line, why_not: whyNot }) {
   return h(
     "div", { class: "card card-stand-in" },
@@ -52,12 +54,12 @@ export function standInCard({ model, stand_in_for: standInFor, how_to_get_real: 
   );
 }
 
-/** What to do with the line that gets a lane its real model: a variable to set, or a command. */
+/** What to do to get the lane's real model: a variable to set, or a command to run. */
 export function howToGet(wanted, line) {
   return /^[A-Z0-9_]+=/.test(line) ? `To get ${wanted}, put into .env:` : `To get ${wanted}, run:`;
 }
 
-/** Counts down to the next try; `tick(now)` in ms of the turn's clock. */
+/** Counts down to the next attempt; `tick(now)` in ms of the turn's clock. */
 export class RetryCard {
   constructor({ at_ms: at, attempt_no: attemptNo, failure }) {
     this.at = at;
@@ -74,7 +76,7 @@ export class RetryCard {
   }
 }
 
-/** A phase with a measure: bytes while weights are fetched or a model is pulled. */
+/** A phase with its progress: bytes while weights are fetched or a model is pulled. */
 export class ProgressCard {
   constructor() {
     this.label = h("p", { class: "card-title" });
@@ -83,7 +85,7 @@ export class ProgressCard {
     this.element = h("div", { class: "card card-waiting" }, this.label, this.bar, this.figures);
   }
 
-  /** The end of it, in words alone. */
+  /** Replace the progress by a sentence. */
   say(text) {
     setText(this.label, text);
     setText(this.figures, "");
@@ -104,8 +106,8 @@ export class ProgressCard {
 }
 
 /**
- * The offer to fetch a model the local server does not have, with real progress. `lane` is the lane's id, `onhere()` is
- * called when the model is there.
+ * A button to pull a model that the local server does not have, with the server's progress. `lane` is the lane's id;
+ * `onhere()` is called when the model has been pulled.
  */
 export function pullOffer(lane, model, onhere = () => {}) {
   const progress = new ProgressCard();

@@ -1,15 +1,15 @@
 /**
  * Find in a LineLog: count, next, previous. Matches are painted with the CSS Custom Highlight API, so the text's
- * elements are left alone; a browser without it still gets the count and the jumps. Text that comes while it is open is
- * searched too. Upper and lower case are the same character by character, so a match is as long as what was asked for.
+ * elements do not change; a browser without it still shows the count and scrolls to matches. Text that arrives
+ * meanwhile is searched too. Case is ignored character by character, so a match is as long as the query.
  */
 import { button, h, setAttribute, setText } from "../base/dom.js";
 import { count } from "../base/format.js";
 
-const PAINTED = 2000; // more matches than this are counted and reachable, but not painted
+const PAINTED = 2000; // matches beyond this are counted and can be reached, but are not painted
 
 export class Find {
-  /** `log` is the LineLog searched; `onjump(range)` shows a match; `onclose` gives the focus back. */
+  /** `log` is the LineLog to search; `onjump(range)` shows a match; `onclose` returns the focus. */
   constructor(log, onjump, onclose) {
     this.log = log;
     this.onjump = onjump;
@@ -54,7 +54,7 @@ export class Find {
     else this.#tell();
   }
 
-  /** The log grew: what came is searched, the place and what is said aloud stay as they are. */
+  /** Search the text that was appended; the current match and the announcement stay the same. */
   grew() {
     if (this.element.hidden || !this.input.value) return;
     this.#searchOn();
@@ -79,10 +79,10 @@ export class Find {
   #forget() {
     this.offsets = [];
     this.at = -1;
-    this.searched = 0; // matches before this character are known
+    this.searched = 0; // characters searched so far
   }
 
-  /** Find and paint the matches in what has not been searched yet; one may have begun in what has. */
+  /** Find and paint the matches in the text not searched yet; a match may begin in text already searched. */
   #searchOn() {
     const query = this.input.value;
     if (!query) return;

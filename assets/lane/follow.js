@@ -1,14 +1,14 @@
 /**
- * Follower: keeps a scrolling view on its newest line until the reader scrolls up; reaching the end or the pill pins
- * it again. Programmatic scrolling and content that shrinks never count as the reader's wish.
+ * Follower: keeps a scrolling view on its newest line until the reader scrolls up; scrolling to the end or pressing the
+ * pill pins it again. Programmatic scrolling and shrinking content never count as scrolling by the reader.
  */
 
 const AT_END_PX = 24;
 
 export class Follower {
   /**
-   * `pill` is a button shown while the view is released. `content`: an element in the view that is followed whenever
-   * its height changes, which text out of sight may do long after it came; without it `stick` says when.
+   * `pill` is a button shown while the view is released. `content`: an element in the view; the view follows whenever
+   * its height changes, which happens late for text out of sight. Without it, call `stick` after each change.
    */
   constructor(view, pill, content = null) {
     this.view = view;
@@ -22,7 +22,7 @@ export class Follower {
     if (content) new ResizeObserver(() => this.stick()).observe(content);
   }
 
-  /** Call after the content grew. Asks for no measure: what the view then is, its scroll event tells. */
+  /** Call after the content grew. The scroll event brings the new position; measuring here would force a layout. */
   stick() {
     if (this.pinned) this.view.scrollTop = 1e9;
   }

@@ -1,7 +1,7 @@
 /**
  * One lane of one turn: header, steps, trajectories, reasoning, answer, cards and the metrics strip.
  *
- * `apply(part)` takes what a frame says of this lane (the protocol stands in kimi_ui/view/frames.py) and only ever
+ * `apply(part)` takes this lane's part of a frame (kimi_ui/view/frames.py describes the protocol) and only ever
  * appends; `tick(now)` moves the clocks; `settle()` scrolls, once a frame.
  *
  * @import { LaneInfo, LanePart, Metrics, Stamps } from "../base/protocol"
@@ -26,11 +26,11 @@ const ENDED = {
 
 export class Lane {
   /**
-   * `info`: id, label, model, provider, stand_in_for, how_to_get_real, width, accent (0-based),
-   * send_reasoning, pulls (a missing model can be fetched).
-   * `actions`: stop(laneId), retry(laneId), focus(laneId), answerText(laneId, attempt) → promise of the answer's Markdown,
-   * attempt(laneId, number) → promise of an earlier attempt's part, promote(laneId) → promise of whether its reasoning
-   * is shown as its answer now (null: not to be had here), announce(text), refresh().
+   * `info`: id, label, model, provider, stand_in_for, how_to_get_real, width, accent (0-based), send_reasoning, pulls
+   * (a missing model can be fetched). `actions`: stop(laneId), retry(laneId), focus(laneId), answerText(laneId,
+   * attempt) → promise of the answer's Markdown, attempt(laneId, number) → promise of an earlier attempt's part,
+   * promote(laneId) → promise of whether its reasoning is now shown as its answer (null: not possible here),
+   * announce(text), refresh().
    */
   constructor(info, actions) {
     /** @type {LaneInfo} */
@@ -53,12 +53,12 @@ export class Lane {
     return RUNNING.has(this.phase);
   }
 
-  /** Whether reasoning is still being written, by the stamps. */
+  /** Whether reasoning is still streaming, by the stamps. */
   get #thinking() {
     return this.stamps.first_answer_ms === undefined && this.stamps.end_ms === undefined;
   }
 
-  /** A turn of the past keeps its form but gives up the attribute that marks the current turn. */
+  /** A past turn keeps its form but loses the attribute that marks the current turn. */
   retire() {
     this.element.removeAttribute("data-lane");
     this.element.setAttribute("data-past-lane", this.info.id);
@@ -92,7 +92,7 @@ export class Lane {
     setFlag(this.answerTools, "hidden", this.running || !this.answered);
   }
 
-  /** Since the request was sent, to its end or to `now`, in ms; null where it is not known. */
+  /** Time from sending the request to its end or to `now`, in ms; null if unknown. */
   elapsed(now) {
     const unsent = !this.running || this.phase === "queued";
     return this.stamps.end_ms ?? (now === null || unsent ? null : now - this.sent);
@@ -133,7 +133,7 @@ export class Lane {
     setAttribute(this.wide, "aria-pressed", String(width === "focused"));
   }
 
-  /** A strip takes the width wherever it is clicked; the button in it does the same. */
+  /** A click anywhere on a strip widens the lane; the button in it does the same. */
   #clicked(event) {
     if (this.element.classList.contains("strip") && !event.target.closest("button")) this.actions.focus(this.info.id);
   }
@@ -143,7 +143,7 @@ export class Lane {
     if (this.reasoning.log.length) this.reasoning.userToggle(open);
   }
 
-  /** A lane like this one that shows an attempt of the past. */
+  /** A lane like this one that shows an earlier attempt. */
   #another() {
     const lane = new Lane(this.info, { ...this.actions, announce: () => {}, promote: null });
     lane.retire();
@@ -190,7 +190,7 @@ export class Lane {
     if (info.at_rest) this.#rest(info);
   }
 
-  /** Before the first prompt: what will answer here, and what to set where that is not the real model. */
+  /** Before the first prompt: the model that will answer here, and what to set if that is a stand-in. */
   #rest(info) {
     this.steps.element.hidden = true;
     this.reasoning.element.hidden = true;
@@ -203,7 +203,7 @@ export class Lane {
     setAttribute(this.model, "title", [model, provider, host].filter(Boolean).join(" · "));
   }
 
-  /** A new attempt begins: what the page shows of the lane is that attempt's. */
+  /** A new attempt begins: clear what the lane shows of the previous one. */
   #restart(attempt) {
     this.attempts.begin(attempt.attempt_no);
     this.stamps = {};
@@ -266,20 +266,20 @@ export class Lane {
     this.grew = true;
   }
 
-  /** The reader takes the reasoning for the answer. */
+  /** The reader makes the reasoning the answer. */
   async #promote(offer) {
     offer.disabled = true;
     offer.disabled = await this.actions.promote(this.info.id);
     if (!offer.disabled) return;
     this.actions.announce(`${this.info.label}: the reasoning is shown as the answer`);
-    this.body.focus({ preventScroll: true }); // the button that had it is gone
+    this.body.focus({ preventScroll: true }); // the button that had the focus is gone
     this.body.scrollTop += this.origin.getBoundingClientRect().top - this.body.getBoundingClientRect().top - 10;
   }
 
   #promoted() {
     this.cards.replaceChildren();
     this.origin.hidden = false;
-    this.follower.release(); // it is there whole, to be read from its beginning
+    this.follower.release(); // it is complete, so show its beginning
   }
 
   #retry(retry) {

@@ -1,9 +1,9 @@
 /**
  * LineLog: append-only plain text whose cost per appended character is flat, however long it has become.
  *
- * Text nodes in line elements, lines in pages; a page out of sight is skipped by the browser (`content-visibility:
- * auto`), so an append lays out one line. A line without a break for long is cut into several elements. The text
- * content of the whole is exactly the text that was appended.
+ * Text nodes in line elements, lines in pages; the browser skips a page out of sight (`content-visibility: auto`), so
+ * an append lays out one line. A very long line is split into several elements. The text content of the whole is
+ * exactly the text that was appended.
  */
 import { h } from "../base/dom.js";
 
@@ -21,7 +21,7 @@ export class LineLog {
     this.length = 0;
     this.parts = [];
     this.starts = []; // offset of each line's first character
-    this.nodes = []; // its text node
+    this.nodes = []; // each line's text node
     this.page = null;
     this.pageChars = 0;
     this.node = null;
@@ -45,7 +45,7 @@ export class LineLog {
     return this.parts[0] ?? "";
   }
 
-  /** The text node that holds character `offset`, and the character's place in it. */
+  /** The text node that holds character `offset`, and the character's position in it. */
   locate(offset) {
     let low = 0;
     let high = this.starts.length - 1;
@@ -102,7 +102,7 @@ export class LineLog {
   }
 }
 
-/** Where to cut a piece that does not fit: after the last space that does, never inside a surrogate pair. */
+/** Where to split a piece that does not fit: after the last space that fits, never inside a surrogate pair. */
 function cutPoint(piece, room) {
   const space = piece.lastIndexOf(" ", room - 1);
   if (room > 0 && space >= 0) return space + 1;

@@ -5,7 +5,7 @@
 
 const INLINE = new Set(["a", "br", "button", "code", "del", "em", "math", "s", "span", "strong"]);
 
-/** Append plain text where the reader sees the tail end: in the code of an open code block, else in the last block. */
+/** Append plain text at the visible end of the tail: in the code of an open code block, else in the last block. */
 export function appendToTail(tail, text) {
   let node = tail;
   while (node.lastElementChild && !INLINE.has(node.lastElementChild.localName)) node = node.lastElementChild;

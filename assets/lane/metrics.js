@@ -13,7 +13,7 @@ const SOURCES = {
 };
 
 const DISAGREE = 0.1;
-const DISAGREE_FROM = 40; // tokens: in a short text a few make up that much
+const DISAGREE_FROM = 40; // tokens: in a shorter text a few tokens are already a large share
 
 const SOURCE_WORDS = { usage: "usage", server: "server", tokenizer: "local", chars: "est." };
 
@@ -37,7 +37,7 @@ const CELLS = [
   ["rate", "Decode", "Output tokens per second after the first one; not shown under 40 tokens or 200 ms"],
   ["cost", "Cost", "At the price of this lane"],
 ];
-// Heavy is many streams: what it does per second is another figure than the speed of one, and never called the same.
+// Heavy has several streams: their tokens per second together are not the speed of one stream and have another name.
 const AGGREGATE = ["rate", "Aggregate", "All trajectories' output tokens per second of the whole, once it has ended"];
 
 export class MetricsStrip {
@@ -87,14 +87,14 @@ export class MetricsStrip {
   }
 }
 
-/** Why these numbers cannot be trusted, in words; null if they can. */
+/** Why these figures are suspect, as a sentence; null if they are not. */
 function doubtOf(m) {
   if (!m.suspect) return null;
   const reasons = (m.suspect_reason ?? "").split(" ").map((name) => DOUBTS[name] ?? "the server's counts contradict the text");
   return `Not to be trusted: ${[...new Set(reasons)].join(", ")}`;
 }
 
-/** "~" before a figure that rests on an estimate or is in doubt; what is not known stays what it is. */
+/** Puts "~" before an estimated or suspect figure; an unknown one stays unchanged. */
 function about(figure, estimated) {
   return estimated && figure !== UNKNOWN ? `~${figure}` : figure;
 }
@@ -113,7 +113,7 @@ function tokenTitle(m) {
   return `${parts.join(", ")}; ${sources.join(", ")}`;
 }
 
-/** The server's count is far from the count of the text that came: one of the two is not of this model, or wrong. */
+/** The server's token count differs much from the count of the text: one of the two is wrong or of another model. */
 function disagrees(m) {
   return m.output_tokens >= DISAGREE_FROM && Math.abs(m.token_discrepancy ?? 0) > DISAGREE;
 }

@@ -1,10 +1,10 @@
 /**
  * The reasoning panel of one lane or trajectory.
  *
- * It opens at the first reasoning token and folds one second after the first answer token, unless the reader has
- * opened or folded it, which wins for this lane and turn, or has set "always open" / "always folded". A panel of a
- * turn that was over when it was loaded starts folded. While live its view has a fixed height and follows the newest
- * line (see follow.js); a trace that is over opens at its beginning. Its text is plain, never rendered again (lines.js).
+ * It opens at the first reasoning token and folds one second after the first answer token, unless the reader has opened
+ * or folded it, which wins for this lane and turn, or has set "always open" / "always folded". In a turn that had ended
+ * when it was loaded it starts folded. While live its view has a fixed height and follows the newest line (see
+ * follow.js); a finished trace opens at its beginning. Its text is plain and is never rendered again (lines.js).
  */
 import { button, copyFrom, h, setAttribute, setFlag, setText } from "../base/dom.js";
 import { PANELS, onPanels, panels, setPanels } from "../base/preferences.js";
@@ -18,14 +18,14 @@ const FOLD_AFTER_MS = 1000;
 let serial = 0;
 
 export class ReasoningPanel {
-  /** `name` is the lane's label; `sentBack` says whether earlier reasoning returns to the model. */
+  /** `name` is the lane's label; `sentBack` says whether earlier reasoning is sent back to the model. */
   constructor(name, { sentBack = false } = {}) {
     const id = `kimi-reasoning-${++serial}`;
     this.touched = false;
     this.open = false;
     this.foldTimer = 0;
     this.grew = false;
-    this.over = false; // nothing comes to follow
+    this.over = false; // no more text will arrive
     this.text = h("div", { class: "reasoning-text" });
     this.log = new LineLog(this.text);
     this.view = h("div", { class: "reasoning-view", tabindex: "0", "aria-live": "off" }, this.text);
@@ -63,7 +63,7 @@ export class ReasoningPanel {
     this.endPreference = onPanels(() => this.#preferenceChanged());
   }
 
-  /** Forget everything: the lane begins a new attempt. The reader's own toggle stays. */
+  /** Clear everything: the lane begins a new attempt. The reader's own toggle stays. */
   clear() {
     clearTimeout(this.foldTimer);
     this.foldTimer = 0;
@@ -75,7 +75,7 @@ export class ReasoningPanel {
     this.follower.pin();
   }
 
-  /** Appended text. `thinking` false: the answer has begun or the lane has ended, so the panel does not open by itself. */
+  /** Append text. `thinking` false: the answer has begun or the lane has ended, so the panel stays folded. */
   append(text, thinking) {
     const first = this.log.length === 0;
     this.log.append(text);
@@ -87,7 +87,7 @@ export class ReasoningPanel {
     else if (!this.touched && (panels() === "open" || (panels() === "auto" && thinking))) this.#set(true);
   }
 
-  /** The first answer token is here. `live`: it came while this page was looking. */
+  /** The first answer token has arrived. `live`: while this page was showing the stream. */
   answerBegan(live) {
     if (this.answered) return;
     this.answered = true;
@@ -96,13 +96,13 @@ export class ReasoningPanel {
     else this.foldTimer = setTimeout(() => !this.touched && panels() === "auto" && this.#set(false), FOLD_AFTER_MS);
   }
 
-  /** Called once a frame after all text is in. */
+  /** Called once a frame after all text was appended. */
   settle() {
     if (this.grew) this.find.grew();
     this.grew = false;
   }
 
-  /** The header line, from the facts of reasoning_header.js. */
+  /** Show the header line, from the facts of reasoning_header.js. */
   describe(facts) {
     const { state, title } = headerLine(facts, this.log.length > 0);
     if (this.log.length) this.over = state === "thought";
@@ -117,7 +117,7 @@ export class ReasoningPanel {
     this.#set(open);
   }
 
-  /** Be open or folded as the reader has set another panel of this lane. */
+  /** Take over whether the reader has opened or folded another panel of this lane. */
   likeBefore(panel) {
     if (!panel.touched) return;
     this.touched = true;
@@ -130,7 +130,7 @@ export class ReasoningPanel {
     this.find.open();
   }
 
-  /** Show the place of a step: `offset` is a character of the reasoning. */
+  /** Scroll to a step: `offset` is a character of the reasoning. */
   goTo(offset) {
     if (!this.log.length) return;
     this.touched = true;
@@ -166,7 +166,7 @@ export class ReasoningPanel {
   #set(open) {
     if (open === this.open) return;
     this.open = open;
-    const inside = this.region.contains(document.activeElement); // which folding would leave nowhere
+    const inside = this.region.contains(document.activeElement); // folding would lose it
     this.region.hidden = !open;
     setAttribute(this.toggle, "aria-expanded", String(open));
     if (open) this.#place();
@@ -174,7 +174,7 @@ export class ReasoningPanel {
     if (inside) this.toggle.focus({ preventScroll: true });
   }
 
-  /** While it is written, the follower shows an opened trace; one that is over shows its beginning, or where it was left. */
+  /** While a trace streams, the follower positions it; a finished one shows its beginning, or where it was left. */
   #place() {
     if (!this.over || !this.follower.pinned) return;
     this.follower.release();

@@ -1,5 +1,6 @@
 /**
- * The header of a reasoning panel: `headerFacts` is what is known of an attempt at a moment, `headerLine` says it. Pure.
+ * The header of a reasoning panel: `headerFacts` is the state of an attempt at a moment, `headerLine` is its text.
+ * Pure.
  *
  * @import { Stamps } from "../base/protocol"
  */
@@ -33,7 +34,7 @@ export function headerFacts({ stamps, sent, phase, reasoningTokens, reasoningEst
 }
 
 /**
- * `shown`: whether the panel has any text. `state`: waiting | thinking | thought | none; `over`: no text comes to follow.
+ * `shown`: whether the panel has any text. `state`: waiting | thinking | thought | none; `over`: no more text follows.
  *
  * @param {ReturnType<typeof headerFacts>} facts
  * @param {boolean} shown
@@ -41,7 +42,7 @@ export function headerFacts({ stamps, sent, phase, reasoningTokens, reasoningEst
 export function headerLine({ phase, waiting, thinking, thinkingEnded, reasoningTokens, reasoningEstimated, answered, ended, heavy }, shown) {
   if (shown) {
     const counted = `${reasoningEstimated ? "~" : ""}${tokens(reasoningTokens)}`;
-    const amount = reasoningTokens && !heavy ? ` · ${counted}` : ""; // heavy's are all its streams' together
+    const amount = reasoningTokens && !heavy ? ` · ${counted}` : ""; // heavy's count is that of all its streams together
     return thinkingEnded === null
       ? { state: "thinking", title: `Thinking ${seconds(thinking)}${amount}` }
       : { state: "thought", title: `Thought for ${seconds(thinkingEnded)}${amount}` };

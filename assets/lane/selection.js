@@ -1,9 +1,9 @@
 /**
- * Selected text stays selected while the answer under it is rendered again: a new rendering replaces nodes, and a
- * selection lives in nodes. It is kept as places in the text and set again where the same words still are.
+ * Keeps text selected while its answer is rendered again: a rendering replaces nodes, and a selection refers to nodes.
+ * It is stored as positions in the text and set again where the same words still are.
  */
 
-/** Change the DOM below `root` by `change`; a selection there is set again as far as its words are still there. */
+/** Call `change`, which changes the DOM below `root`, and restore a selection there as far as its words still exist. */
 export function keepingSelection(root, change) {
   const selection = document.getSelection();
   if (!selection || selection.isCollapsed || !root.contains(selection.anchorNode) || !root.contains(selection.focusNode)) {
@@ -23,7 +23,7 @@ export function keepingSelection(root, change) {
   stands.setBaseAndExtent(from.node, from.offset, to.node, to.offset);
 }
 
-/** How many characters of `root`'s text come before this point of the DOM. */
+/** The number of characters of `root`'s text before this point of the DOM. */
 function placeOf(root, node, offset) {
   const range = document.createRange();
   range.setStart(root, 0);
@@ -31,7 +31,7 @@ function placeOf(root, node, offset) {
   return range.toString().length;
 }
 
-/** Where `words` are in `text`, as near to `place` as can be; -1 if they are gone. Marks that were rendered move text. */
+/** The position of `words` in `text` nearest to `place`, since rendered marks move text; -1 if they are gone. */
 export function nearest(text, words, place) {
   const before = text.lastIndexOf(words, place);
   const after = text.indexOf(words, place);
@@ -39,7 +39,7 @@ export function nearest(text, words, place) {
   return place - before <= after - place ? before : after;
 }
 
-/** The text node and offset at a place in `root`'s text. */
+/** The text node and offset at a position in `root`'s text. */
 function nodeAt(root, place) {
   const texts = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
   let node = null;

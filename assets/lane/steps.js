@@ -1,18 +1,18 @@
 /**
- * Steps of one attempt: system steps (what the machinery did) and topics (words found in the trace itself), each with its
- * time. One quiet line of chips that follows the newest; a switch turns it into a timeline. The two kinds look different,
- * and nothing stands here that did not happen.
+ * Steps of one attempt: system steps (phases of the request) and topics (words found in the trace itself), each with
+ * its time. One quiet line of chips that follows the newest; a switch turns it into a timeline. The two kinds look
+ * different, and no step is shown that did not happen.
  */
 import { h, setAttribute, setText } from "../base/dom.js";
 import { count, seconds } from "../base/format.js";
 
 export class Steps {
-  /** `onplace(step)` is called when the reader asks for a step's place in the trace. */
+  /** `onplace(step)` is called when the reader clicks a step to see its place in the trace. */
   constructor(onplace) {
     this.onplace = onplace;
     this.items = new Map(); // by number
     this.grew = false;
-    this.list = h("ol", { class: "steps-list", tabindex: "0", "aria-label": "Steps so far" }); // scrolls: the keyboard must reach it
+    this.list = h("ol", { class: "steps-list", tabindex: "0", "aria-label": "Steps so far" }); // it scrolls, so it must be reachable by keyboard
     this.switch = h("button", {
       type: "button", class: "quiet steps-switch", "aria-expanded": "false", hidden: true,
       onclick: () => this.#expand(),
@@ -26,7 +26,7 @@ export class Steps {
     this.switch.hidden = true;
   }
 
-  /** New and changed steps; `i` is a step's place in the order. */
+  /** Apply new and changed steps; `i` is a step's index. */
   apply(steps) {
     for (const step of steps) {
       const known = this.items.get(step.i);

@@ -1,6 +1,6 @@
 /**
- * The Lanes tab: one row per lane with what serves it, what a test found, its provider's models; then where the real
- * models can be had. Drawn when the tab is first seen, again on "Look again" and when a pull has ended.
+ * The Lanes tab: one row per lane with its provider, the result of a test and the provider's models; then how to get
+ * the real models. Drawn when the tab is first shown, and again on "Look again" and after a pull.
  */
 import { button, copyFrom, h, laneAccent, setText } from "../base/dom.js";
 import { count } from "../base/format.js";
@@ -186,7 +186,7 @@ async function fileText(query) {
   try {
     const response = await fetch(rooted(`/kimi/lanes-file?${query}`));
     if (response.ok) return await response.text();
-  } catch { /* said below */ }
+  } catch { /* reported below */ }
   return "# The server did not answer. Try again once it runs.";
 }
 

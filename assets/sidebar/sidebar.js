@@ -1,6 +1,6 @@
 /**
- * The sidebar: the visitor's conversations with search, new, rename, export and delete. On a wide window it stands
- * beside the chat and can be folded; on a narrow one it is a drawer. What it shows is always read from the server.
+ * The sidebar: the visitor's conversations with search, new, rename, export and delete. On a wide window it is
+ * beside the chat and can be folded; on a narrow one it is a drawer. Everything shown is read from the server.
  */
 import { chat, tabs } from "../base/bus.js";
 import { button, focusedElement, h, promptBox, setAttribute, setText } from "../base/dom.js";
@@ -12,8 +12,8 @@ const DRAWER = matchMedia("(max-width: 1100px)");
 const PARTS = { title: "Title", prompt: "Prompt", answer: "Answer", reasoning: "Reasoning" };
 const OPEN_KEY = "kimi.history";
 const TYPING_MS = 160;
-const SETTLE_MS = 250; // what happens in the chat is asked for once, not at every event of it
-const ELSEWHERE_MS = 3000; // of conversations that run and are not shown nobody tells when they end
+const SETTLE_MS = 250; // several events of the chat cause one request
+const ELSEWHERE_MS = 3000; // running conversations that are not shown are polled, since no event reports their end
 
 let mounted = null;
 
@@ -47,7 +47,7 @@ class Sidebar {
     for (const end of this.ends) end();
   }
 
-  /** Ask for the newest conversations again; older ones that were loaded stay. */
+  /** Load the newest conversations again; older ones that were loaded stay. */
   async refresh() {
     clearTimeout(this.timer);
     try {
@@ -165,7 +165,9 @@ class Sidebar {
     this.#arrange();
   }
 
-  /** The list and the search share one place, and each keeps its own note: a list asked for again says nothing of a search. */
+  /**
+   * Show the list or the search. Each has a note of its own, so that reloading the list does not change the search's.
+   */
   #arrange() {
     const searching = this.search.value.trim() !== "";
     this.list.hidden = searching;
@@ -199,7 +201,7 @@ class Sidebar {
     this.timer = setTimeout(() => this.refresh(), wait);
   }
 
-  /** Up and down go through what can be opened; above the first is the search. */
+  /** Up and down move through the entries; above the first is the search. */
   #moved(event) {
     const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!by || event.target.matches("input")) return;
@@ -247,7 +249,7 @@ function listen(target, name, listener) {
   return () => target.removeEventListener(name, listener);
 }
 
-/** Which part of the list a conversation stands in, by this browser's calendar. */
+/** The heading for a conversation, by this browser's calendar. */
 function period(utc) {
   const day = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
   const days = Math.round((day(new Date()) - day(new Date(utc))) / 86_400_000);
@@ -273,9 +275,9 @@ function keep(open) {
   }
 }
 
-/** What a search found: a conversation each, with the place and the words that were looked for. All of it as text. */
+/** The matches of a search: one conversation each, with the part and the words that match. All of it as text. */
 class Results {
-  /** `onopen(match)` is called for the match the reader chooses. */
+  /** `onopen(match)` is called when the reader chooses a match. */
   constructor(onopen) {
     this.onopen = onopen;
     this.element = h("ul", { class: "history-results", "aria-label": "Found", hidden: true });

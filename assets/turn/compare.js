@@ -1,13 +1,13 @@
 /**
- * The diff of two answers of a turn, in a dialog: what both conclude first, then sentence by sentence and line by line.
- * Model text is only ever put in as text. Long equal stretches are folded.
+ * The diff of two answers of a turn, in a dialog: first the two conclusions, then the texts by sentence, and code by
+ * line. Model text is inserted as text only. Long equal parts are folded.
  */
 import { button, h } from "../base/dom.js";
 import { count } from "../base/format.js";
 import { ask } from "../base/http.js";
 import { Newest } from "../base/newest.js";
 
-const FOLD_CHARS = 600; // an equal stretch longer than this shows its ends only
+const FOLD_CHARS = 600; // of a longer equal part only the ends are shown
 const SHOWN_CHARS = 160;
 
 /** `beside`: the element the dialog belongs to. */
@@ -18,7 +18,7 @@ export function openCompare(beside, turnId) {
 class Compare {
   constructor(beside, url) {
     this.url = url;
-    this.requests = new Newest(); // of two answers that were chosen
+    this.requests = new Newest(); // for the chosen pair
     this.left = this.#select("Left answer", 0);
     this.right = this.#select("Right answer", 1);
     this.summary = h("div", { class: "compare-summary", role: "status" });
@@ -83,7 +83,7 @@ class Compare {
   }
 }
 
-/** What stands alone on the left and what stands alone on the right after it share a row. */
+/** A part only in the left answer and the part only in the right one after it share a row. */
 function rows(segments, names) {
   const made = [];
   for (let i = 0; i < segments.length; i += 1) {
@@ -113,13 +113,13 @@ function only(segment, side, name) {
   return cell(segment, side, h(side === "left" ? "del" : "ins", {}, note, segment[side]));
 }
 
-/** One side of a changed pair. White space alone is marked in code only: in prose it would be noise. */
+/** One side of a changed pair. Changed white space is marked in code only: in prose it would be noise. */
 function marked({ words, code }, side, tag) {
   return words.filter(([kind]) => kind === "same" || kind === side)
     .map(([kind, text]) => (kind === side && (code || text.trim()) ? h(tag, {}, text) : text));
 }
 
-/** An equal stretch, on both sides: whole if short, else its ends, with all of it one click away. */
+/** An equal part, on both sides: whole if short, else its ends and a button that shows the rest. */
 function sameRow(segment) {
   const { left, right = left } = segment;
   if (left.length <= FOLD_CHARS) return row("same", cell(segment, "left", left), twin(segment, right));
@@ -132,7 +132,9 @@ function sameRow(segment) {
   return folded;
 }
 
-/** The right side of what is the same on both: to be seen beside the left, not to be read out twice. */
+/**
+ * The right side of an equal part: visible beside the left one, but hidden from assistive tools, which read it once.
+ */
 function twin(segment, ...content) {
   const made = cell(segment, "right", ...content);
   made.setAttribute("aria-hidden", "true");

@@ -1,11 +1,11 @@
 /**
- * The earlier turns of the conversation shown, above its current one. A turn that was over when it was loaded is its
- * prompt only, until it comes near the window: then it is drawn and its frame is requested.
+ * The earlier turns of the conversation shown, above its current one. Of a turn that had ended when it was
+ * loaded only the prompt is drawn; the rest is requested and drawn when the turn comes near the window.
  */
 import { h } from "../base/dom.js";
 
 export class EarlierTurns {
-  /** `root`: the element that scrolls; `filled(row)` is called once a row that came near is drawn. */
+  /** `root`: the element that scrolls; `filled(row)` is called once a row near the window is drawn. */
   constructor(root, filled) {
     this.filled = filled;
     this.rows = [];
@@ -13,20 +13,20 @@ export class EarlierTurns {
     this.near = new IntersectionObserver((entries) => this.#came(entries), { root, rootMargin: "600px" });
   }
 
-  /** A row that is there already: the current turn's, once another one follows it. */
+  /** Keep a row that is drawn already: the current turn's, once another one follows it. */
   keep(row) {
     row.retire();
     this.rows.push(row);
     this.element.append(row.element);
   }
 
-  /** A row that is to be drawn when it comes near (see turn.js). */
+  /** Add a row that is drawn when it comes near the window (see turn.js). */
   add(row) {
     this.keep(row);
     this.near.observe(row.element);
   }
 
-  /** Put `row` in the place of the one of its turn. */
+  /** Replace the row of the same turn by `row`. */
   replace(row) {
     const place = this.rows.findIndex(({ id }) => id === row.id);
     const [before] = this.rows.splice(place, 1, row);

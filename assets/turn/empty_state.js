@@ -1,4 +1,4 @@
-/** What the page shows before the first prompt: what this is, prompts to start from, the lanes at rest. */
+/** What the page shows before the first prompt: what the app does, example prompts, recorded turns. */
 import { h } from "../base/dom.js";
 import { ask } from "../base/http.js";
 
@@ -25,7 +25,7 @@ export function emptyState(onpick, onwatch) {
   );
 }
 
-/** The recorded turns that come with the app: they replay without any model. */
+/** Recorded turns that are part of the app: they replay without any model. */
 async function offer(place, onwatch) {
   const { examples } = await ask("/kimi/examples").catch(() => ({ examples: [] }));
   place.append(...examples.map(({ name, title }) =>

@@ -1,6 +1,6 @@
 /**
- * A prompt that was sent: its text as plain text, its attachments folded to their names and sizes, and what can be done
- * with it: copy, edit (which begins a branch), and go to its other versions.
+ * A prompt that was sent: its text as plain text, its attachments folded to their names and sizes, with
+ * buttons to copy it, edit it (which begins a branch), and show its other versions.
  */
 import { chat } from "../base/bus.js";
 import { button, copyFrom, h, setAttribute, setText } from "../base/dom.js";
@@ -47,7 +47,7 @@ export class PromptBlock {
     return response.ok ? response.text() : this.turn.prompt;
   }
 
-  /** All of a long text on demand. */
+  /** A button that shows all of a long text. */
   #more() {
     const { prompt } = this.turn;
     const short = prompt.length > PREVIEW_CHARS ? `${prompt.slice(0, PREVIEW_CHARS)}…` : prompt;
@@ -66,7 +66,7 @@ export class PromptBlock {
     return more;
   }
 
-  /** A file: its text is fetched when it is unfolded. */
+  /** An attached file: its text is requested when it is opened. */
   #attachment({ name, tokens, chars }, place) {
     const id = `prompt-file-${this.turn.turn_id}-${place}`;
     const size = tokens === undefined ? `${count(chars)} characters` : `${about(tokens)} tokens`;
@@ -83,7 +83,7 @@ export class PromptBlock {
   }
 }
 
-/** The edited prompts of a conversation: by turn number, its place and the conversations that hold its versions. */
+/** The edited prompts of a conversation: by turn number, the version's index and all versions' conversations. */
 export async function versionsOf(conversation) {
   return conversation ? ask(`/kimi/versions?c=${encodeURIComponent(conversation)}`).catch(() => ({})) : {};
 }

@@ -1,8 +1,8 @@
 /**
- * The race of one turn: all lanes on one time axis. A bar per lane tells its phases (thinking hatched, answering solid,
+ * The race of one turn: all lanes on one time axis. A bar per lane shows its phases (thinking hatched, answering solid,
  * marks for the first token and the first answer token); above them, on demand, the tokens of every lane over time,
  * heavy as thin lines of its trajectories and a thick one of its aggregation. Once the turn has ended the bars are its
- * waterfall. Redrawn at most every DRAW_MS; the same figures stand in a table for assistive tools.
+ * waterfall. Redrawn at most every DRAW_MS; assistive tools get the same figures in a table.
  */
 import { h, laneAccent, setAttribute, setText } from "../base/dom.js";
 import { UNKNOWN, count, seconds } from "../base/format.js";
@@ -14,7 +14,7 @@ const KEY = "kimi.race-chart";
 const LADDER = [1, 2, 3, 5, 8, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 450, 600, 900, 1200, 1800, 2700, 3600];
 
 export class Race {
-  /** `lanes`: infos as in lane.js, with `accent`. */
+  /** `lanes`: `LaneInfo`s as in lane.js, with `accent`. */
   constructor(lanes) {
     this.rows = new Map(lanes.map((info) => [info.id, new Row(info)]));
     this.chart = new RaceChart();
@@ -41,7 +41,7 @@ export class Race {
     this.#setChart(remembered() ?? window.innerHeight >= 860);
   }
 
-  /** The `lanes` of a frame. */
+  /** Take the `lanes` of a frame. */
   apply(lanes) {
     for (const [id, part] of Object.entries(lanes)) {
       if (this.rows.get(id)?.lane.apply(part)) this.stale = true;
@@ -49,8 +49,8 @@ export class Race {
   }
 
   /**
-   * `now`: the turn's clock, null without one; `running` false draws at once, for the last time until something comes;
-   * `elapsed(id)`: the time that the lane itself shows.
+   * `now`: the turn's clock, null without one; `running` false draws at once and for the last time until the next
+   * frame; `elapsed(id)`: the time that the lane itself shows.
    */
   tick(now, running, elapsed) {
     for (const [id, row] of this.rows) setText(row.figure, seconds(elapsed(id)));
@@ -146,7 +146,7 @@ class Row {
   }
 }
 
-/** The time axis while a turn runs: it grows in steps, so that bars do not shrink at every redraw. */
+/** The length of the time axis while a turn runs: it grows in steps, so that bars do not shrink at every redraw. */
 function stepAbove(ms) {
   const step = LADDER.find((s) => s * 1000 >= ms * 1.02);
   return step ? step * 1000 : Math.ceil(ms / 3_600_000) * 3_600_000;

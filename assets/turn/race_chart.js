@@ -7,7 +7,7 @@ import { count } from "../base/format.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const TOP = 6; // px kept free above the highest point
-const STALL_MS = 600; // points come at least every 200 ms or 1 % of the time: without one for longer, the line goes flat
+const STALL_MS = 600; // a stream sends a point at least every 200 ms or 1 % of the time; without one for longer, draw the line flat
 const STALL_SHARE = 0.03;
 
 let serial = 0;
@@ -22,8 +22,8 @@ export class RaceChart {
     this.top = h("span", { class: "race-top" });
     this.id = `kimi-race-${++serial}`;
     this.element = h("div", { class: "race-chart", "aria-hidden": "true" }, this.top, this.svg);
-    this.size = { width: 0, height: 0 }; // told, not asked for: asking would force a layout at every drawing
-    this.drawing = null; // the newest one's arguments: another size, or the first, draws it again
+    this.size = { width: 0, height: 0 }; // from a ResizeObserver: measuring would force a layout at every drawing
+    this.drawing = null; // the arguments of the last drawing, repeated when the size changes
     new ResizeObserver(([entry]) => {
       this.size = entry.contentRect;
       if (this.drawing) this.draw(...this.drawing);
@@ -81,7 +81,7 @@ export class RaceChart {
     setAttribute(this.paths.get(name), "d", d);
   }
 
-  /** Solid for an answer, a hatch of the lane's colour for thinking. */
+  /** The fill: solid for an answer, a hatch of the lane's colour for thinking. */
   #fill(row, kind) {
     if (kind === "answer") return row.color;
     const id = `${this.id}-${row.info.accent}`;

@@ -1,6 +1,6 @@
 /**
- * A lane in the race: what frames tell of it, as phases on the turn's time axis and as a curve of tokens over time.
- * Pure values; race.js draws them. All times in ms since the turn began.
+ * A lane in the race: its frames, as phases on the turn's time axis and as a curve of tokens over time. Pure values;
+ * race.js draws them. All times in ms since the turn began.
  *
  * The server sends points in characters (kimi_ui/core/race.py); here they are scaled so that the curve ends at the
  * number of tokens the lane shows, reasoning and answer each by their own count where both are known.
@@ -60,13 +60,13 @@ export class RaceLane {
     return this.metrics?.output_tokens ?? null;
   }
 
-  /** Whether the tokens were counted by this app, not by the server. */
+  /** Whether this app counted the tokens, not the server. */
   get estimated() {
     return ["tokenizer", "chars"].includes(this.metrics?.token_source);
   }
 
   /**
-   * What a frame says of the lane or trajectory; false if nothing of it is of interest here.
+   * Take a frame's part of the lane or trajectory; false if it changes nothing here.
    *
    * @param {LanePart} part
    */
@@ -137,7 +137,7 @@ export class RaceLane {
     if (!this.started || !this.tokens) return [];
     if (!this.children.size) return [this.#curve(null, this.#scale())];
     const chars = [this, ...this.children.values()].reduce((sum, lane) => sum + (lane.points.at(-1)?.[1] ?? 0), 0);
-    const each = chars ? this.tokens / chars : 0; // heavy's tokens are those of all its streams together
+    const each = chars ? this.tokens / chars : 0; // heavy's count is that of all its streams together
     const scale = { before: 0, think: each, answer: each };
     return [...[...this.children].map(([k, child]) => child.#curve(k, scale)), this.#curve(null, scale)];
   }
@@ -153,7 +153,7 @@ export class RaceLane {
     return { k, think: drafts, answer: answers };
   }
 
-  /** Tokens per character of reasoning and answer; `before`: reasoning that was counted but never shown. */
+  /** Tokens per character of reasoning and answer; `before`: tokens of reasoning that was counted but not shown. */
   #scale() {
     const { output_tokens: all, reasoning_tokens: reasoning } = this.metrics;
     const chars = this.points.at(-1)?.[1] ?? 0;
@@ -166,7 +166,7 @@ export class RaceLane {
     };
   }
 
-  /** Points before this are reasoning: the first answer token's moment, which points give to 0.1 ms. */
+  /** Points before this are reasoning: the time of the first answer token, to the 0.1 ms that points have. */
   get #turn() {
     return (this.stamps.first_answer_ms ?? Infinity) - 0.05;
   }

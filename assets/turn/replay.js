@@ -1,21 +1,21 @@
 /**
  * Replay: a turn watched again in the component that showed it live, at 1×, 4× or at once, with a scrubber.
  *
- * The document (kimi_ui/view/replay.py) holds the frames the live page got, each with its play time, and a few "wholes":
- * all that was told up to a place, to start from when the reader jumps. Time here is play time in ms; a frame's `now_ms`
- * is the turn's own clock, which runs on from it until the next frame.
+ * The document (kimi_ui/view/replay.py) holds the frames that the live page got, each with its play time, and a few
+ * snapshots (`wholes`): the sum of all frames up to one, to start from when the reader jumps. Time here is play time in
+ * ms; a frame's `now_ms` is the turn's own clock, which continues from it until the next frame.
  */
 import { button, h, laneAccent, setAttribute, setText } from "../base/dom.js";
 import { seconds } from "../base/format.js";
 import { TurnRow } from "./turn.js";
 
 const SPEEDS = [1, 4];
-const FRAMES_AHEAD = 80; // a jump forward over no more frames than this goes through them
-const LONGEST_STEP_MS = 250; // a tab that was hidden, a window that hung: the replay waited, too
+const FRAMES_AHEAD = 80; // a jump forward over at most this many frames applies them one by one
+const LONGEST_STEP_MS = 250; // after a hidden tab or a hanging window the replay continues where it was
 const KEY_STEP_MS = 1000;
 const MARKS = { first_token: "first token", first_answer: "first answer token", end: "end" };
 
-/** The turn's clock as the replay has it. */
+/** The turn's clock during a replay. */
 class PlayClock {
   ms = null;
 
@@ -28,8 +28,8 @@ class PlayClock {
 
 export class Replay {
   /**
-   * `actions` as in turn.js. `drawn(row)` is called with each row the replay draws, `onclose()` when the reader is
-   * done; without it there is no way out.
+   * `actions` as in turn.js. `drawn(row)` is called with each row the replay draws, `onclose()` when the reader
+   * closes it; without it there is no Close button.
    *
    * @param {any} document
    * @param {Record<string, any>} actions
@@ -41,7 +41,7 @@ export class Replay {
     this.drawn = drawn;
     this.onclose = onclose;
     this.at = 0;
-    this.next = 0; // the first frame that is not shown yet
+    this.next = 0; // index of the first frame not shown yet
     this.speed = SPEEDS[0];
     this.playing = false;
     this.painting = 0;
@@ -76,7 +76,7 @@ export class Replay {
     else this.play();
   }
 
-  /** Show the turn as it was at `at`. */
+  /** Show the turn as it was at the play time `at`. */
   seek(at) {
     const target = Math.min(Math.max(0, at), this.duration);
     const until = this.#framesUntil(target);
@@ -103,7 +103,7 @@ export class Replay {
     else this.painting = requestAnimationFrame((then) => this.#step(then));
   }
 
-  /** The number of frames that are shown at a time. */
+  /** The number of frames up to a play time. */
   #framesUntil(at) {
     const { frames } = this.document;
     let low = 0;
@@ -116,7 +116,7 @@ export class Replay {
     return low;
   }
 
-  /** Draw the turn anew, from the last whole before frame `until` or from its start. */
+  /** Draw the turn again, from the last snapshot before frame `until` or from its start. */
   #jump(until) {
     const before = this.row;
     this.clock = new PlayClock();
@@ -132,7 +132,7 @@ export class Replay {
     this.#apply(until, false, whole ? [whole.frame] : []);
   }
 
-  /** Show the frames before number `until`, after `first`. */
+  /** Apply the frames before number `until`; `first` is applied before them. */
   #apply(until, live, first = []) {
     const frames = [...first, ...this.document.frames.slice(this.next, until).map(({ frame }) => frame)];
     this.next = Math.max(until, this.next);
@@ -174,7 +174,7 @@ export class Replay {
     this.#showState();
   }
 
-  /** What happened when, on the scrubber: one tick each lane and event, in the lane's colour. */
+  /** Marks on the scrubber: one tick for each lane and event, in the lane's colour. */
   #marks() {
     const places = new Map(this.document.turn.lanes.map(({ id, label }, index) => [id, { label, index }]));
     const ticks = this.document.marks.map(({ t_ms: at, lane, kind }) => {
@@ -187,7 +187,7 @@ export class Replay {
     return h("div", { class: "replay-marks", "aria-hidden": "true" }, ...ticks);
   }
 
-  /** A drag asks for more places than can be drawn: only the newest one is, once a frame. */
+  /** A drag passes more positions than can be drawn: only the newest is drawn, once per animation frame. */
   #dragged() {
     if (this.dragging) return;
     this.dragging = requestAnimationFrame(() => {

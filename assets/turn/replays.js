@@ -1,4 +1,4 @@
-/** The replays of the Chat page: each stands in the place of its turn's row until the reader ends it. */
+/** The replays of the Chat page: each replaces its turn's row until the reader ends it. */
 import { ask } from "../base/http.js";
 import { Replay } from "./replay.js";
 
@@ -11,7 +11,7 @@ export class Replays {
     this.byTurn = new Map();
   }
 
-  /** The rows that replays show now. */
+  /** The rows that replays are showing. */
   get shown() {
     return [...this.byTurn.values()].map((replay) => replay.row);
   }
@@ -24,7 +24,7 @@ export class Replays {
     return this.#begin(`/kimi/turns/${encodeURIComponent(turnId)}/replay`, turnId);
   }
 
-  /** A recorded turn that comes with the app, in place of the lanes at rest. */
+  /** Replay a recorded turn of the app in place of the idle lanes. */
   watchExample(name) {
     return this.#begin(`/kimi/examples/${encodeURIComponent(name)}`, "");
   }
@@ -39,7 +39,7 @@ export class Replays {
     if (row) replay.element.replaceWith(row.element);
   }
 
-  /** End the replay that was begun last; false if there is none. */
+  /** End the replay that was started last; false if there is none. */
   endNewest() {
     const replay = [...this.byTurn.values()].at(-1);
     replay?.onclose();

@@ -1,7 +1,7 @@
 /**
  * One turn: the prompt, then its lanes side by side (on a narrow screen one at a time, with tabs and swiping).
- * `apply(frame)` takes frames of the stream route; see kimi_ui/view/frames.py for what stands in them.
- * A row far from the window is its prompt only, which is light; `fetch` draws the rest.
+ * `apply(frame)` takes frames of the stream route; kimi_ui/view/frames.py describes them.
+ * Of a row far from the window only the prompt is drawn, which is cheap; `fetch` draws the rest.
  *
  * @import { Frame, Turn } from "../base/protocol"
  */
@@ -17,8 +17,8 @@ const TICK_MS = 100;
 
 export class TurnRow {
   /**
-   * `turn`: turn_id ("" while idle), prompt, lanes (their infos). `actions` as in lane/lane.js and `TurnTools`, bound to
-   * this turn. `clock` gives the turn's time; a replay brings its own. `far`: to be drawn later.
+   * `turn`: turn_id ("" while idle), prompt, lanes (their infos). `actions` as in lane/lane.js and `TurnTools`, bound
+   * to this turn. `clock` gives the turn's time; a replay has its own. `far`: to be drawn later.
    *
    * @param {Turn} turn
    * @param {Record<string, any>} actions
@@ -47,7 +47,7 @@ export class TurnRow {
     turn.lanes.forEach((info, index) => {
       const lane = new Lane({ accent: index, ...info }, actions);
       this.lanes.set(info.id, lane);
-      if (turn.blind) lane.follower.release(); // answers come whole, to be read from their beginning
+      if (turn.blind) lane.follower.release(); // answers arrive whole, so show their beginning
       this.grid.append(lane.element);
       const tab = h("button", { type: "button", role: "tab", class: "lane-tab", onclick: () => this.#show(lane) },
         h("span", { class: "dot", "aria-hidden": "true" }), info.label);
@@ -78,7 +78,7 @@ export class TurnRow {
     this.applyAll([frame], live);
   }
 
-  /** All of a turn that is over, from the server. Where that fails the row says so and offers to try again. */
+  /** Request all of an ended turn from the server. If that fails, the row says so and offers to try again. */
   async fetch() {
     if (!this.lanes.size) {
       this.#draw();
@@ -98,7 +98,7 @@ export class TurnRow {
 
   /**
    * @param {Frame[]} frames
-   * @param {boolean} live false for frames that tell what has been: nothing in them happened before the reader's eyes
+   * @param {boolean} live false for frames of the past: nothing in them happened while the reader was watching
    */
   applyAll(frames, live) {
     for (const frame of frames) {
@@ -114,11 +114,11 @@ export class TurnRow {
     for (const lane of this.lanes.values()) lane.settle();
     this.verdict?.answered(new Set([...this.lanes].filter(([, lane]) => lane.answered).map(([id]) => id)));
     if (this.tools) setFlag(this.tools.element, "hidden", this.running);
-    if (!live || !this.ticker || !this.running) this.tick(); // the last word is not left to the clock
+    if (!live || !this.ticker || !this.running) this.tick(); // the last frame is shown at once, without waiting for the next tick
     if (this.running && !this.ticker) this.ticker = setInterval(() => this.tick(), TICK_MS);
   }
 
-  /** Take over what the reader has set in another row of this turn. */
+  /** Take over the reader's choices from another row of this turn. */
   likeBefore(row) {
     for (const [id, lane] of this.lanes) lane.reasoning.likeBefore(row.lanes.get(id).reasoning);
   }
@@ -133,7 +133,7 @@ export class TurnRow {
     }
   }
 
-  /** Another turn is the current one from now on. */
+  /** Another turn has become the current one. */
   retire() {
     this.element.classList.add("past");
     for (const lane of this.lanes.values()) lane.retire();
@@ -145,7 +145,7 @@ export class TurnRow {
     for (const lane of this.lanes.values()) lane.close();
   }
 
-  /** Give one lane the width and shrink the others to strips; null: all side by side. */
+  /** Widen one lane and shrink the others to strips; null: all side by side. */
   focusLane(id) {
     this.focused = id;
     const focused = this.lanes.has(id) ? id : null;
@@ -179,8 +179,8 @@ export class TurnRow {
 }
 
 /**
- * The turn's clock: ms since the turn began, by the engine. Each frame carries the engine's reading; the smallest
- * distance seen between it and this browser's own clock is the best estimate, since frames only ever come late.
+ * The turn's clock: ms since the turn began, by the engine. Each frame holds the engine's reading; the smallest
+ * difference seen to this browser's own clock is the best estimate, since frames can only be late.
  */
 class Clock {
   /** @type {number | null} */
@@ -197,7 +197,7 @@ class Clock {
   }
 }
 
-/** What can be done with a turn that has ended: watch it again, save it. */
+/** The buttons of an ended turn: watch it again, save it. */
 class TurnTools {
   /** `actions.replay()` starts the replay; without it there is none. */
   constructor(turnId, actions) {

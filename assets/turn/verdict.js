@@ -1,6 +1,7 @@
 /**
- * Beneath a turn: which answer is best (a lane, a tie, all bad), and the way to the answers' diff. A vote can be cast
- * while lanes still write, changed, and taken back. Of a blind turn the page knows slots only; the vote opens it.
+ * Beneath a turn: the vote for the best answer (a lane, a tie, all bad), and the button to the answers' diff. A vote
+ * can be cast while lanes still stream, changed and withdrawn. Of a blind turn the page knows slots only; the vote
+ * reveals it.
  */
 import { button, h, laneAccent, setAttribute, setFlag, setText } from "../base/dom.js";
 import { ask } from "../base/http.js";
@@ -10,7 +11,7 @@ const LANE = "lane";
 const NONE = "none";
 
 export class Verdict {
-  /** `turn`: as the server describes it. `opened(turn)` is called when a blind turn has been opened. */
+  /** `turn`: as the server describes it. `opened(turn)` is called when a blind turn was revealed. */
   constructor(turn, infos, opened) {
     this.turn = turn;
     this.opened = opened;
@@ -31,12 +32,12 @@ export class Verdict {
     this.#show(turn);
   }
 
-  /** After the turn was drawn anew: the reader is still where the vote was cast. */
+  /** Focus the vote again after the turn was drawn again. */
   focus() {
     [...this.choices.keys(), this.compare].find((face) => face === this.compare || this.#isChosen(...this.choices.get(face))).focus();
   }
 
-  /** Which lanes have an answer on the page by now: only those can be the best. */
+  /** Set which lanes have an answer on the page: only those can be voted for. */
   answered(lanes) {
     for (const [face, [choice, lane]] of this.choices) setFlag(face, "disabled", choice === LANE ? !lanes.has(lane) : !lanes.size);
     setFlag(this.compare, "disabled", lanes.size < 1);

@@ -1,4 +1,4 @@
-/** As much of a document as text, attributes and listeners need: for tests of modules that write into elements. */
+/** A minimal document with text, attributes and listeners, for tests of modules that write into elements. */
 
 class TextNode {
   constructor(data) {
@@ -67,7 +67,7 @@ class Element {
   select() {}
 }
 
-/** A range as the text between its ends, which here are in text nodes of the same parent's order. */
+/** A range whose text is that between its ends; both ends are in text nodes below the same parent. */
 export class Range {
   setStart(node, offset) {
     this.start = { node, offset };
@@ -84,7 +84,7 @@ class Highlight extends Set {
   }
 }
 
-/** Make them global, as a browser has them. */
+/** Define them as globals, as in a browser. */
 export function install() {
   Object.assign(globalThis, {
     Range,

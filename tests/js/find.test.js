@@ -20,7 +20,7 @@ function searched(text, query) {
 
 const offsets = (text, query) => searched(text, query).find.offsets;
 
-test("upper and lower case are the same, special characters are themselves", () => {
+test("find ignores case and matches special characters literally", () => {
   assert.deepEqual(offsets("alpha Alpha ALPHA", "aLpHa"), [0, 6, 12]);
   assert.deepEqual(offsets("a.b axb (a.b)*", "a.b"), [0, 9]);
   assert.deepEqual(offsets("x [y] x", "[y]"), [2]);
@@ -28,7 +28,7 @@ test("upper and lower case are the same, special characters are themselves", () 
   assert.deepEqual(offsets("anything", ""), []);
 });
 
-test("text that comes is searched too, a match that began before it included, none twice", () => {
+test("appended text is searched too: a match across the boundary is found, none is found twice", () => {
   const text = "kimi kim ki k beta kimi";
   for (let cut = 1; cut < text.length; cut += 1) {
     const { find, log } = searched(text.slice(0, cut), "kimi");
@@ -45,7 +45,7 @@ test("matches do not overlap", () => {
   assert.deepEqual(find.offsets, [0, 2]);
 });
 
-test("steps go round both ways and the count says where", () => {
+test("next and previous wrap around, and the count shows the position", () => {
   const { find, jumps } = searched("one two one two one", "one");
   assert.equal(find.status.textContent, "1 of 3");
   find.step(-1);
@@ -55,7 +55,7 @@ test("steps go round both ways and the count says where", () => {
   assert.deepEqual(jumps, [0, 16, 0, 8]);
 });
 
-test("no match is said, growth leaves the place alone", () => {
+test("no match is announced, and appended text keeps the position", () => {
   const { find, log } = searched("one", "two");
   assert.equal(find.status.textContent, "no match");
   log.append(" two two");

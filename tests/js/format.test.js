@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { about, bytes, count, rate, seconds, tokens, usd } from "../../assets/base/format.js";
 
-test("a number that is not known is a dash, never 0", () => {
+test("an unknown number is a dash, never 0", () => {
   for (const write of [about, bytes, count, rate, seconds, usd]) {
     assert.equal(write(null), "–");
     assert.equal(write(undefined), "–");
@@ -11,7 +11,7 @@ test("a number that is not known is a dash, never 0", () => {
   assert.equal(tokens(null), "– tokens");
 });
 
-test("times are seconds, from 100 s on minutes", () => {
+test("times are in seconds, from 100 s in minutes", () => {
   assert.equal(seconds(0), "0.0 s");
   assert.equal(seconds(842, 2), "0.84 s");
   assert.equal(seconds(99_940), "99.9 s");
@@ -30,7 +30,7 @@ test("counts, estimates, rates and bytes", () => {
   assert.equal(bytes(12_345_678), "12.3 MB");
 });
 
-test("small amounts of money stay apart, nothing is $0", () => {
+test("small amounts of money keep enough digits, and zero is $0", () => {
   assert.equal(usd(0), "$0");
   assert.equal(usd(0.00001), "<$0.0001");
   assert.equal(usd(0.0123), "$0.0123");

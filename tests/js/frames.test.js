@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { merged, since } from "../../assets/base/frames.js";
 
-/** A repeatable random source (mulberry32). */
+/** A seeded random generator (mulberry32). */
 function random(seed) {
   return () => {
     seed = (seed + 0x6d2b79f5) | 0;
@@ -41,7 +41,7 @@ function frames(next, n) {
     ];
     return next() < 0.04 ? { ...attempt(), phase: "connecting" } : kinds[Math.floor(next() * kinds.length)]();
   };
-  const whole = new Set(); // lanes whose answer is: before it is cleared nothing is added to it
+  const whole = new Set(); // lanes with a whole answer: it is cleared before anything is added to it
   for (let i = 1; i < n; i += 1) {
     const id = next() < 0.5 ? "a" : "b";
     const news = part();
@@ -56,7 +56,7 @@ function frames(next, n) {
 const copy = (value) => JSON.parse(JSON.stringify(value));
 const sum = (list) => list.reduce((total, frame) => merged(total, copy(frame)), null);
 
-/** What a page shows after a sum: an answer as one text, empty lists as nothing. */
+/** What a page shows after a sum: an answer as one text; empty lists are left out. */
 function shown(total) {
   const part = ({ blocks = [], tail = "", append = "", whole, steps = [], race, trajectories = {}, clear_answer, ...rest }) => ({
     ...rest,
@@ -68,7 +68,7 @@ function shown(total) {
   return { turn: total.turn, now_ms: total.now_ms, lanes: Object.fromEntries(Object.entries(total.lanes).map(([id, lane]) => [id, part(lane)])) };
 }
 
-test("what is new since a sum leads to the later sum, wherever one joins", () => {
+test("a sum and the frame since it add up to the later sum", () => {
   for (let seed = 1; seed <= 300; seed += 1) {
     const next = random(seed);
     const all = frames(next, 60);
@@ -79,7 +79,7 @@ test("what is new since a sum leads to the later sum, wherever one joins", () =>
   }
 });
 
-test("nothing new is an empty frame", () => {
+test("without changes the frame is empty", () => {
   const all = sum(frames(random(7), 80));
   assert.deepEqual(since(copy(all), all).lanes, {});
 });

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { listenToKeys } from "../../assets/base/keys.js";
 
-/** A page with three lanes that notes what keys make it do; `dialog`: one is open. */
+/** A page with three lanes that records the effects of keys; `dialog`: one is open. */
 function pageWith({ dialog = false, active = null, ...state } = {}) {
   const did = [];
   const note = (name, result) => (...given) => {
@@ -41,7 +41,7 @@ function pageWith({ dialog = false, active = null, ...state } = {}) {
 const prompt = { closest: (selector) => selector === "#prompt", blur: () => {} };
 const search = { closest: () => null };
 
-test("digits give a lane the width, other letters do what the buttons do", () => {
+test("digits widen a lane, and letters do what the buttons do", () => {
   const { press } = pageWith();
   assert.equal(press("1"), "focus a");
   assert.equal(press("3"), "focus c");
@@ -51,14 +51,14 @@ test("digits give a lane the width, other letters do what the buttons do", () =>
   assert.equal(press("x"), "");
 });
 
-test("without a lane in focus T means all lanes, alike", () => {
+test("without a lane in focus T opens or folds all lanes", () => {
   const { press, lanes } = pageWith();
   assert.equal(press("T"), "thinking a true, thinking b true, thinking c true");
   lanes.get("b").reasoning.open = true;
   assert.equal(press("t"), "thinking a false, thinking b false, thinking c false");
 });
 
-test("T and S mean the lane with the width, the one the keyboard is in, or the one a narrow screen shows", () => {
+test("T and S act on the widened lane, the one with the keyboard focus, or the one a narrow screen shows", () => {
   assert.equal(pageWith({ focusedLane: "b" }).press("t"), "thinking b true");
   assert.equal(pageWith({ active: "a" }).press("s"), "stop a");
   assert.equal(pageWith({ narrow: true }).press("s"), "stop c");
@@ -67,7 +67,7 @@ test("T and S mean the lane with the width, the one the keyboard is in, or the o
   assert.equal(press("s"), "");
 });
 
-test("Escape takes back one thing at a time", () => {
+test("Escape closes one thing at a time", () => {
   const composer = { closeOpen: () => true, editing: false };
   assert.equal(pageWith({ composer, running: true }).press("Escape", { field: prompt }), "");
   assert.equal(pageWith({ focusedLane: "a", running: true }).press("Escape"), "focus ");
@@ -75,7 +75,7 @@ test("Escape takes back one thing at a time", () => {
   assert.equal(pageWith({ running: true }).press("Escape", { field: prompt }), "endReplay, stop all");
 });
 
-test("nothing happens while somebody types, with a modifier, behind a dialog or on another tab of the page", () => {
+test("shortcuts do nothing while typing, with a modifier, behind a dialog or on another tab of the page", () => {
   const { press } = pageWith();
   assert.equal(press("s", { field: prompt }), "");
   assert.equal(press("Escape", { field: search }), "");

@@ -14,7 +14,7 @@ function logOf(...pieces) {
   return { log, root, pages, lines: pages.flatMap((page) => [...page.children]).map((line) => line.textContent) };
 }
 
-test("lines are elements, whatever the pieces they came in", () => {
+test("each line is an element, whatever pieces the text arrives in", () => {
   for (const pieces of [["one\ntwo\n\nthree"], ["o", "ne\nt", "wo\n", "\nthr", "ee"]]) {
     const { log, lines } = logOf(...pieces);
     assert.deepEqual(lines, ["one\n", "two\n", "\n", "three"]);
@@ -23,7 +23,7 @@ test("lines are elements, whatever the pieces they came in", () => {
   }
 });
 
-test("a long line is cut after a space and never inside a character", () => {
+test("a long line is split after a space and never inside a character", () => {
   const emoji = "\u{1f600}";
   for (const text of [`${"word ".repeat(1000)}end`, "x".repeat(5000), `a${emoji.repeat(3000)}`]) {
     const { lines, root } = logOf(text.slice(0, 777), text.slice(777));
@@ -39,7 +39,7 @@ test("pages hold some thousand characters each", () => {
   assert.equal(pages.length, 2000 * 20 / 4000);
 });
 
-test("a place in the text is a place in a text node", () => {
+test("an offset in the text maps to an offset in a text node", () => {
   const { log } = logOf("one\ntwo\n", "three");
   for (let offset = 0; offset < log.length; offset += 1) {
     const { node, offset: at } = log.locate(offset);
@@ -50,7 +50,7 @@ test("a place in the text is a place in a text node", () => {
   assert.deepEqual([range.end.node.textContent, range.end.offset], ["two\n", 2]);
 });
 
-test("a cleared log begins anew", () => {
+test("a cleared log starts empty", () => {
   const { log, root } = logOf("before");
   log.clear();
   log.append("after");

@@ -5,7 +5,7 @@ import { LiveCosts } from "../../assets/composer/live_costs.js";
 
 const cost = (attempt, usd, running, estimated = false) => ({ attempt, usd, running, estimated });
 
-test("an attempt counts while it runs and until the log's sums hold it", () => {
+test("an attempt counts while it runs and until the log's sums include it", () => {
   const live = new LiveCosts();
   live.see(cost("a", 0.1, true));
   live.see(cost("a", 0.2, true, true));
@@ -26,7 +26,7 @@ test("an attempt that had ended before it was seen is in the log's sums", () => 
   assert.deepEqual(live.sum, { usd: 0, estimated: false });
 });
 
-test("a cost that is not known adds nothing", () => {
+test("an unknown cost adds nothing", () => {
   const live = new LiveCosts();
   live.see(cost("a", null, true));
   live.see(cost("b", 0.2, true));

@@ -20,21 +20,21 @@ test("the server's own durations are parts of the wait, also where headers come 
   ]);
 });
 
-test("a retry begins after the earlier tries and forgets them", () => {
+test("a retry begins after the earlier attempts and replaces them", () => {
   const stamps = { first_token_ms: 400, first_reasoning_ms: 400, end_ms: 900, last_token_ms: 850 };
   const lane = told({ attempt: sent(10), race: { points: [1, 2] } }, { attempt: sent(5000, 2), stamps, race: { connect_ms: 100 } });
   assert.deepEqual(phases(lane), [["earlier", 0, 5000], ["connect", 5000, 5100], ["wait", 5100, 5400], ["think", 5400, 5850]]);
   assert.deepEqual(lane.points, []);
 });
 
-test("while it runs the open phase goes on until now", () => {
+test("the last phase of a running attempt lasts until now", () => {
   assert.deepEqual(phases(told(), 700), []);
   assert.deepEqual(phases(told({ attempt: sent(100) }), 700), [["ready", 0, 100], ["connect", 100, 700]]);
   const thinking = told({ attempt: sent(100), stamps: { first_token_ms: 200, first_reasoning_ms: 200 }, race: { connect_ms: 50 } });
   assert.deepEqual(phases(thinking, 700), [["ready", 0, 100], ["connect", 100, 150], ["wait", 150, 300], ["think", 300, 700]]);
 });
 
-test("heavy sends, has drafts written, waits for its aggregation", () => {
+test("the phases of heavy are sending, drafting and waiting for the aggregation", () => {
   const trajectories = Object.fromEntries([0, 1, 2].map((k) => [k, { attempt: sent(2), stamps: { end_ms: 500 + 100 * k } }]));
   const stamps = { first_token_ms: 50, first_reasoning_ms: 800, first_answer_ms: 900, last_token_ms: 950 };
   const heavy = told({ attempt: sent(0), stamps, race: { aggregating_ms: 720 }, trajectories });
@@ -53,26 +53,26 @@ test("curves end at the lane's tokens, reasoning and answer each by their own co
   assert.deepEqual(curve.answer, [[500.04, 40], [500, 42], [900, 60]]);
 });
 
-test("reasoning that was counted but never shown is at the beginning, not in the answer's slope", () => {
+test("hidden reasoning tokens are at the start of the curve, not in the answer's slope", () => {
   const stamps = { first_token_ms: 100, first_answer_ms: 100 };
   const [curve] = told({ ...PART, stamps, metrics: { output_tokens: 60, reasoning_tokens: 40 } }).curves();
   assert.deepEqual([curve.think, curve.answer[0], curve.answer.at(-1)], [[], [100, 40], [900, 60]]);
 });
 
-test("heavy's number is that of all its streams", () => {
+test("heavy's token count is that of all its streams", () => {
   const draft = { attempt: sent(0), stamps: { first_token_ms: 1 }, race: { points: [1, 0, 9, 20] } };
   const curves = told({ ...PART, metrics: { output_tokens: 100 }, trajectories: { 0: draft } }).curves();
   assert.deepEqual(curves.map(({ k }) => k), ["0", null]);
   assert.ok(Math.abs(curves[0].think.at(-1)[1] + curves[1].answer.at(-1)[1] - 100) < 1e-9);
 });
 
-test("no tokens, no curve; counts of this app are estimates", () => {
+test("without tokens there is no curve, and counts of this app are estimates", () => {
   assert.deepEqual(told(PART).curves(), []);
   assert.equal(told({ ...PART, metrics: { output_tokens: 1, token_source: "usage" } }).estimated, false);
   assert.equal(told({ ...PART, metrics: { output_tokens: 1, token_source: "tokenizer" } }).estimated, true);
 });
 
-test("apply says whether the race has anything to draw", () => {
+test("apply returns whether the race has anything new to draw", () => {
   assert.equal(new RaceLane().apply({ reasoning: "words" }), false);
   assert.equal(new RaceLane().apply({ attempt: sent(0) }), true);
 });
