@@ -300,10 +300,10 @@ class Page {
     }, before);
   }
 
-  async #retry(lane) {
+  async #retry(lane, offered = false) {
     const { id } = this.row;
     try {
-      const sent = await retryLane(id, lane, (question) => composer()?.mayPass(question) ?? false);
+      const sent = await retryLane(id, lane, (question) => composer()?.mayPass(question) ?? false, offered);
       if (!sent || id !== this.row?.id) return;
       this.#running(true); // it may end before its first frame
       this.#watch(this.stream);
@@ -404,6 +404,7 @@ class Page {
     return {
       stop: (lane) => ask(`${of(lane)}/stop`, { method: "POST" }).catch((error) => this.#say(error.message)),
       retry: (lane) => this.#retry(lane),
+      retryAsOffered: (lane) => this.#retry(lane, true),
       focus: (lane) => this.focusLane(lane),
       attempt: (lane, number) => attemptPart(turnId, lane, number),
       answerText: (lane, attempt) => fetch(rooted(`${of(lane)}/answer?attempt=${attempt}`)).then((response) => (response.ok ? response.text() : "")),

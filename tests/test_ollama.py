@@ -11,7 +11,7 @@ from kimi_ui.core.events import CONNECTED, FIRST_CHUNK, PREPARING, Phase
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
 from kimi_ui.providers.ollama.provider import NUM_CTX, Ollama, OllamaLane
 from tests.support.folding import left_at_text, run_provider, streamed_for
-from tests.support.telling import FOREVER, A, R, line, refuse, tell
+from tests.support.telling import FOREVER, A, R, refuse, tell
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
 from tests.support.wire import plain, streamed
@@ -53,6 +53,8 @@ async def test_a_whole_answer(lane: Lanes, upstream: Upstream) -> None:
         "model": "m-2000-20-10",
         "messages": [{"role": "user", "content": "hello"}],
         "stream": True,
+        "truncate": False,
+        "shift": False,
         "options": {"num_ctx": NUM_CTX},
         "think": True,
     }
@@ -62,7 +64,7 @@ async def test_what_is_sent(lane: Lanes, upstream: Upstream) -> None:
     provider = lane(
         "m-2000-3-3",
         params={"max_tokens": 9, "temperature": 0.5, "format": "json", "options": {"seed": 7}},
-        extra_body={"min_p": 0.1, "truncate": False},
+        extra_body={"min_p": 0.1, "truncate": True},
         num_ctx=8192,
         keep_alive="-1",
         think="high",
@@ -80,7 +82,8 @@ async def test_what_is_sent(lane: Lanes, upstream: Upstream) -> None:
         "stream": True,
         "options": {"num_ctx": 8192, "num_predict": 9, "temperature": 0.5, "top_k": 4, "min_p": 0.1, "seed": 7},
         "format": "json",
-        "truncate": False,
+        "truncate": True,
+        "shift": False,
         "keep_alive": -1,
         "think": "high",
     }
@@ -162,15 +165,6 @@ async def test_a_key_that_cannot_be_sent_is_named_and_nothing_is_asked(
     assert (check.ok, check.problem) == (False, caught.value.failure.message)
     assert not check.reachable
     assert not upstream.requests
-
-
-async def test_a_prompt_that_did_not_fit_is_flagged(lane: Lanes, upstream: Upstream) -> None:
-    full = line(done=True, done_reason="stop", prompt_eval_count=2047, eval_count=1)
-    upstream.script("full", streamed([line({"content": "a"}), full]))
-    provider = lane("full", num_ctx=2048)
-    got = await run_provider(provider)
-    assert got.status == "ok"
-    assert got.fold.flags == {"context_truncated": "2047 of 2048 tokens"}
 
 
 async def test_models_and_checks(lane: Lanes, upstream: Upstream) -> None:

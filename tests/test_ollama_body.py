@@ -152,12 +152,6 @@ def test_counters_that_cannot_be_true(counters: dict[str, Any], eval_ns: int | N
     assert ("usage_suspect" in got.fold.flags) == suspect
 
 
-def test_a_prompt_that_fills_the_context_was_cut() -> None:
-    done = line(done=True, done_reason="stop", prompt_eval_count=4090, eval_count=1)
-    assert ndjson(THE, done, num_ctx=4096).fold.flags == {"context_truncated": "4090 of 4096 tokens"}
-    assert ndjson(THE, done, num_ctx=32768).fold.flags == {}
-
-
 def test_a_line_without_end_is_given_up() -> None:
     assert ndjson(*(b"x" * 1_000_000 for _ in range(20))).kind == "too_large"
 

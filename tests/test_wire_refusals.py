@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from kimi_ui.providers.error_rules import RULES
+from kimi_ui.providers.ollama.error_rules import OLLAMA_RULES
 from tests.support.one_lane import Script, came, came_all
 from tests.support.telling import END, A, R, tell, unless
 from tests.support.upstream import Upstream
@@ -100,11 +101,18 @@ def test_each_refusal_gets_its_remedy(upstream: Upstream) -> None:
         assert words in got.words, (name, got.words)
 
 
-@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.example], ids=lambda rule: rule.example[:40])
-def test_every_error_rule_matches_its_example(rule: Any) -> None:
-    words = rule.example.lower()
+TABLES = {
+    "any server": (RULES, RULES),
+    "Ollama": (OLLAMA_RULES, (*OLLAMA_RULES, *RULES)),
+}  # rows, and as they are tried
+ROWS = [(name, rule) for name, (rows, _) in TABLES.items() for rule in rows if rule.example]
+
+
+@pytest.mark.parametrize(("server", "rule"), ROWS, ids=[f"{server}-{rule.example[:40]}" for server, rule in ROWS])
+def test_every_error_rule_matches_its_example(server: str, rule: Any) -> None:
+    words, (_, tried) = rule.example.lower(), TABLES[server]
     deciding = [
-        next(row for row in RULES if row.fit(status, words, rule.gateway)) for status in rule.statuses or (400,)
+        next(row for row in tried if row.fit(status, words, rule.gateway)) for status in rule.statuses or (400,)
     ]
     assert rule in deciding
 

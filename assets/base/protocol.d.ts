@@ -151,6 +151,8 @@ export interface Failure {
   provider: string;
   model: string;
   can_promote?: boolean;
+  /** Parameters with which asking again may work. */
+  again?: Record<string, number>;
 }
 
 export interface Retry {

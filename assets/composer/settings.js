@@ -134,6 +134,8 @@ class LaneFields {
     this.temperature = numberField(id("temperature"), { min: "0", max: "2", step: "any", "aria-describedby": id("note"),
                                                     placeholder: lane.temperature ?? "provider's default" });
     this.temperature.value = settings.temperature ?? "";
+    this.numCtx = numberField(id("context"), { min: "256", step: "1", placeholder: lane.num_ctx ? count(lane.num_ctx) : "as the lane has it" });
+    this.numCtx.value = settings.num_ctx ?? "";
     this.note = h("p", { class: "note", id: id("note") }, note);
     this.reasoning = h("input", { type: "checkbox", id: id("reasoning") });
     this.reasoning.checked = settings.send_reasoning ?? lane.send_reasoning;
@@ -141,7 +143,8 @@ class LaneFields {
       this.model.element,
       h("div", { class: "field-pair" },
         h("div", { class: "field" }, h("label", { for: id("max") }, "Max tokens"), this.maxTokens),
-        h("div", { class: "field" }, h("label", { for: id("temperature") }, "Temperature"), this.temperature)),
+        h("div", { class: "field" }, h("label", { for: id("temperature") }, "Temperature"), this.temperature),
+        lane.takes_num_ctx ? h("div", { class: "field" }, h("label", { for: id("context") }, "Context (num_ctx)"), this.numCtx) : null),
       this.note,
       h("label", { class: "check" }, this.reasoning, "Send its earlier reasoning back to the model"));
     this.element = h("fieldset", { class: "lane-settings" },
@@ -159,6 +162,7 @@ class LaneFields {
       model: this.model.value,
       max_tokens: numeric(this.maxTokens),
       temperature: numeric(this.temperature),
+      num_ctx: numeric(this.numCtx),
       send_reasoning: reasoning === this.lane.send_reasoning ? null : reasoning,
     };
   }
@@ -176,6 +180,7 @@ class LaneFields {
     this.model.choose("");
     this.maxTokens.value = "";
     this.temperature.value = "";
+    this.numCtx.value = "";
     this.reasoning.checked = this.lane.send_reasoning;
   }
 }

@@ -87,17 +87,17 @@ export class Attempts {
 }
 
 /**
- * Retry a lane of a turn. Over budget, `mayPass(question)` resolves to whether to send it anyway. Resolves to false if
- * it was not sent for that reason. Throws an `Error` with a sentence.
+ * Retry a lane of a turn, `offered`: with what its failure offers. Over budget, `mayPass(question)` resolves to whether
+ * to send it anyway. Resolves to false if it was not sent for that reason. Throws an `Error` with a sentence.
  */
-export async function retryLane(turnId, lane, mayPass) {
-  const url = `/kimi/turns/${turnId}/lanes/${encodeURIComponent(lane)}/retry`;
+export async function retryLane(turnId, lane, mayPass, offered = false) {
+  const url = `/kimi/turns/${turnId}/lanes/${encodeURIComponent(lane)}/retry?offered=${offered ? "yes" : "no"}`;
   try {
     await ask(url, { method: "POST" });
   } catch (error) {
     if (error.code !== "over_budget") throw error;
     if (!(await mayPass(error.message))) return false;
-    await ask(`${url}?over_budget=yes`, { method: "POST" });
+    await ask(`${url}&over_budget=yes`, { method: "POST" });
   }
   return true;
 }

@@ -27,8 +27,9 @@ const ENDED = {
 export class Lane {
   /**
    * `info`: id, label, model, provider, stand_in_for, how_to_get_real, width, accent (0-based), send_reasoning, pulls
-   * (a missing model can be fetched). `actions`: stop(laneId), retry(laneId), focus(laneId), answerText(laneId,
-   * attempt) → promise of the answer's Markdown, attempt(laneId, number) → promise of an earlier attempt's part,
+   * (a missing model can be fetched). `actions`: stop(laneId), retry(laneId), retryAsOffered(laneId) (with what its
+   * failure offers; null: not possible here), focus(laneId), answerText(laneId, attempt) → promise of the answer's
+   * Markdown, attempt(laneId, number) → promise of an earlier attempt's part,
    * promote(laneId) → promise of whether its reasoning is now shown as its answer (null: not possible here),
    * announce(text), refresh().
    */
@@ -145,7 +146,7 @@ export class Lane {
 
   /** A lane like this one that shows an earlier attempt. */
   #another() {
-    const lane = new Lane(this.info, { ...this.actions, announce: () => {}, promote: null });
+    const lane = new Lane(this.info, { ...this.actions, announce: () => {}, promote: null, retryAsOffered: null });
     lane.retire();
     lane.element.classList.add("earlier");
     lane.element.classList.toggle("focused", this.element.classList.contains("focused"));
@@ -262,8 +263,16 @@ export class Lane {
     const pull = failure.kind === "model_missing" && this.info.pulls ? pullOffer(this.info.id, failure.model) : null;
     const promote = failure.can_promote && this.actions.promote
       ? h("button", { type: "button", class: "primary", onclick: (event) => this.#promote(event.target) }, "Show it as the answer") : null;
-    this.cards.append(failureCard(failure, pull ?? promote));
+    this.cards.append(failureCard(failure, pull ?? promote ?? this.#offer(failure.again)));
     this.grew = true;
+  }
+
+  /** A button that retries with other parameters, if the failure names some. */
+  #offer(again) {
+    const [[name, value] = []] = Object.entries(again ?? {});
+    if (!name || !this.actions.retryAsOffered) return null;
+    const face = `Ask again with ${name} = ${value}`;
+    return h("button", { type: "button", class: "primary", onclick: () => this.actions.retryAsOffered(this.info.id) }, face);
   }
 
   /** The reader makes the reasoning the answer. */

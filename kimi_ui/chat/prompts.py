@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.attachments import fold
+from ..core.context import offer
 from ..core.turn import TurnLog
 from ..engine import Engine, UnknownTurn
 
@@ -126,16 +127,22 @@ class Prompts:
         self._uploads.drop(owner, prompt.attachments)
         return turn
 
-    def retry(self, turn: TurnLog, lane: str, owner: str, over_budget: bool = False) -> None:
-        """Send a turn's prompt to one lane again.
+    def retry(self, turn: TurnLog, lane: str, owner: str, over_budget: bool = False, as_offered: bool = False) -> None:
+        """Send a turn's prompt to one lane again. ``as_offered``: with the parameters that the lane's newest attempt
+        offers (``core.context.offer``), which the conversation's settings then keep.
 
         Raises ``OverBudget`` unless ``over_budget``, ``UnknownTurn``, ``UnknownLane``, ``LaneBusy``, ``EngineClosed``.
         """
+        newest = turn.fold().newest(lane) if as_offered else None
+        params = offer(newest) if newest else {}
         self._spending.send(
-            lambda: self._engine.retry(turn.turn_id, lane, owner=owner),
+            lambda: self._engine.retry(turn.turn_id, lane, owner=owner, params=params),
             lambda: self._estimates.total_of_turn(turn, [lane]),
             owner=owner,
             conversation_id=turn.conversation_id,
             confirmed=over_budget,
             what="retry",
         )
+        if params:
+            settings = self._settings.of(owner, turn.conversation_id)
+            self._settings.set(owner, turn.conversation_id, settings.with_lane(lane, params))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeGuard
 
 from .lane import LaneChoice, LaneSpec
@@ -16,11 +16,15 @@ from .lane import LaneChoice, LaneSpec
 MAX_SYSTEM_CHARS = 100_000
 MAX_MODEL_CHARS = 200
 MAX_OUTPUT_TOKENS = 1_000_000
+MIN_NUM_CTX, MAX_NUM_CTX = 256, 10_000_000
 MAX_TEMPERATURE = 2.0
 
 # Kimi K2.5 and later answer 400 "invalid temperature: only 1 is allowed for this model" (seen from Moonshot's API).
 _ONE_TEMPERATURE = re.compile(r"kimi[-_ ]?k(?:2[.p-][5-9](?!\d)|[3-9])", re.IGNORECASE)
 ONE_TEMPERATURE_NOTE = "Kimi K2.5 and later accept only temperature 1, which is their default."
+
+
+_PARAMS = ("max_tokens", "temperature", "num_ctx")  # settings of a lane that are parameters of its requests
 
 
 class SettingsError(ValueError):
@@ -29,13 +33,15 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class LaneSettings:
-    """A lane in this conversation. ``max_tokens`` limits reasoning and answer together."""
+    """A lane in this conversation. ``max_tokens`` limits reasoning and answer together; ``num_ctx``: the context to ask
+    for, in tokens, where the lane's server takes one."""
 
     on: bool = True
     model: str = ""
     max_tokens: int | None = None
     temperature: float | None = None
     send_reasoning: bool | None = None
+    num_ctx: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,11 @@ class ConversationSettings:
         said = {"system": self.system, "lanes": {lane: values for lane, values in lanes.items() if values}}
         return {name: value for name, value in said.items() if value}
 
+    def with_lane(self, lane: str, params: Mapping[str, Any]) -> ConversationSettings:
+        """These settings with such of ``params`` in a lane as are settings."""
+        known = {name: value for name, value in params.items() if name in _PARAMS}
+        return replace(self, lanes={**self.lanes, lane: replace(self.lanes.get(lane, LaneSettings()), **known)})
+
     def lanes_on(self, configured: Iterable[str]) -> list[str]:
         """The configured lanes that take part, in order."""
         return [lane for lane in configured if self.lanes.get(lane, LaneSettings()).on]
@@ -67,11 +78,11 @@ class ConversationSettings:
             if spec is None:
                 continue
             model = one.model or spec.model
-            params: dict[str, Any] = {}
-            if one.max_tokens is not None:
-                params["max_tokens"] = one.max_tokens
-            if one.temperature is not None and not has_one_temperature(model):
-                params["temperature"] = one.temperature
+            params = {name: value for name in _PARAMS if (value := getattr(one, name)) is not None}
+            if has_one_temperature(model):
+                params.pop("temperature", None)
+            if not configured.get(spec.of, spec).takes_num_ctx:
+                params.pop("num_ctx", None)
             chosen[lane] = LaneChoice(one.model, params, one.send_reasoning)
         return chosen
 
@@ -113,6 +124,11 @@ def _read_lane(value: Mapping[str, Any]) -> LaneSettings:
     temperature = _number(value.get("temperature"), "temperature")
     if temperature is not None and not 0 <= temperature <= MAX_TEMPERATURE:
         raise SettingsError(f"The temperature is a number from 0 to {MAX_TEMPERATURE:g}; empty leaves it as it is.")
+    num_ctx = _number(value.get("num_ctx"), "num_ctx")
+    if num_ctx is not None and not (MIN_NUM_CTX <= num_ctx <= MAX_NUM_CTX and num_ctx == int(num_ctx)):
+        raise SettingsError(
+            f"num_ctx is a whole number from {MIN_NUM_CTX:,} to {MAX_NUM_CTX:,}; empty leaves it as it is."
+        )
     send_reasoning = value.get("send_reasoning")
     return LaneSettings(
         on=value.get("on") is not False,
@@ -120,6 +136,7 @@ def _read_lane(value: Mapping[str, Any]) -> LaneSettings:
         max_tokens=None if max_tokens is None else int(max_tokens),
         temperature=temperature,
         send_reasoning=send_reasoning if isinstance(send_reasoning, bool) else None,
+        num_ctx=None if num_ctx is None else int(num_ctx),
     )
 
 

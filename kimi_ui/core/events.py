@@ -80,11 +80,16 @@ class Phase:
 
 @dataclass(slots=True)
 class Meta:
-    """What the response says about itself. ``response_model`` may differ from the requested model."""
+    """What is known of the response. ``response_model`` may differ from the requested model.
+
+    ``context_tokens``: the context window in use; ``trained_tokens``: the largest the model was trained for.
+    """
 
     response_model: str | None = None
     upstream: str | None = None  # the host behind a gateway (OpenRouter's ``provider``)
     response_id: str | None = None
+    context_tokens: int | None = None
+    trained_tokens: int | None = None
 
 
 @dataclass(slots=True)
@@ -121,7 +126,8 @@ class Failure:
     """The attempt failed. ``kind`` is one of ``ERROR_KINDS``; ``message`` is one plain sentence, ``remedy`` what to do.
 
     ``command`` is a shell line to copy, where one helps. ``detail`` is the server's own wording, with keys removed,
-    shortened.
+    shortened. ``again``: parameters with which the same request may work, to be offered; they are not applied by
+    themselves.
     """
 
     kind: str
@@ -130,6 +136,7 @@ class Failure:
     command: str = ""
     detail: str = ""
     http_status: int | None = None
+    again: Mapping[str, Any] = field(default_factory=dict)
 
 
 ERROR_KINDS = (

@@ -176,8 +176,8 @@ class LaneSpec:
 
     Class attributes state the capabilities of the provider, so that no code compares provider names.
     ``lists_models``: the user can choose from ``Provider.models``. ``can_pull``: ``Provider.pull`` fetches a missing
-    model. ``needs_key``: the variable named by ``api_key_env`` must be set. ``no_keys``: fields that a lanes file
-    cannot set.
+    model. ``takes_num_ctx``: a request names the context it needs (``num_ctx``). ``needs_key``: the variable named by
+    ``api_key_env`` must be set. ``no_keys``: fields that a lanes file cannot set.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {
@@ -188,6 +188,7 @@ class LaneSpec:
     no_keys: ClassVar[tuple[str, ...]] = ("of", "width", *FILLED_IN)
     lists_models: ClassVar[bool] = True
     can_pull: ClassVar[bool] = False
+    takes_num_ctx: ClassVar[bool] = False
     needs_key: ClassVar[bool] = True
 
     id: Annotated[Needed, AfterValidator(_id)]

@@ -24,6 +24,7 @@ from ..core.events import Bounds, End, Entry, Event, Failure, Flag, Opened, Phas
 from ..core.lane import LaneSpec, Limits
 from ..core.turn import TurnLog
 from ..providers.base import UNSTAMPED, Arrival, ChatRequest, Child, Provider, ProviderError
+from .context_flags import context_flags
 from .queues import Queues, Turn
 
 log = logging.getLogger(__name__)
@@ -157,6 +158,7 @@ class AttemptRun:
         self._arrival = UNSTAMPED  # of the next events
         self._marks: dict[str, Mark] = {}  # first_token, first_answer, last_token
         self._written_ns: int | None = None
+        self._ended_ns: int | None = None
         self._sent_late_ns: int | None = None
         self._has_left = self._is_open = False
         self._behind: Phase | None = None  # while the attempt waits in the queue
@@ -195,6 +197,10 @@ class AttemptRun:
             finally:
                 self._disarm()
                 context.running.discard(self)
+        if self.fold.has_usage:
+            self._ended_ns = self._now()
+            for flag in await context_flags(self.attempt, self.fold, self._job.request):
+                self._append(self._ended_ns, flag)
         self._end(retry_s)
 
     def sent(self) -> None:
@@ -361,7 +367,8 @@ class AttemptRun:
         return Bounds(self._sent_late_ns, *(self._early_ns(name) for name in names))
 
     def _now(self) -> int:
-        return self._context.clock_ns() - self._sent_ns
+        """Since the attempt was sent; it stops when the stream has ended, though something is still computed."""
+        return self._context.clock_ns() - self._sent_ns if self._ended_ns is None else self._ended_ns
 
     def _fail(self, error: ProviderError) -> None:
         self.failure_retryable, self.retry_after_s = error.retryable, error.retry_after_s

@@ -251,8 +251,10 @@ class Engine:
         self._loop.call_soon_threadsafe(self._start, self._run_turn(turn, pending, stored))
         return turn
 
-    def retry(self, turn_id: str, lane: str, *, owner: str = "") -> TurnLog:
+    def retry(self, turn_id: str, lane: str, *, owner: str = "", params: Mapping[str, Any] | None = None) -> TurnLog:
         """Retry one lane of a turn: make a further attempt in the same turn, whose log is reopened.
+
+        ``params`` override those of the attempt before.
 
         Raises ``UnknownTurn``, ``UnknownLane``, ``LaneBusy`` and ``EngineClosed``.
         """
@@ -273,7 +275,7 @@ class Engine:
                 age_s = (datetime.now(UTC) - datetime.fromisoformat(turn.started_at_utc)).total_seconds()
                 turn.t0_ns = now_ns - int(max(0.0, age_s) * 1e9)
             provider = self._roster.provider(lane)
-            pending = PendingLane(provider, last.attempt_no + 1, now_ns - turn.t0_ns, dict(last.params))
+            pending = PendingLane(provider, last.attempt_no + 1, now_ns - turn.t0_ns, {**last.params, **(params or {})})
             with self._lock:
                 self._running.setdefault(turn_id, {})[lane] = pending
                 self._turns.reopen(turn)

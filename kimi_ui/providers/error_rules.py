@@ -1,8 +1,9 @@
 """What servers say when they refuse, and what that means for a person. A table, nothing else.
 
 The first row that fits decides. ``status`` 0 stands for an error inside a stream or in an answer with status 200. The
-patterns look at the server's own words in lower case; the sentences may use a named group of the pattern (``limit``,
-``field``, ``range``). ``example`` holds words that the row is for; a test checks that the row decides them.
+patterns look at the server's own words in lower case; the sentences may use a named group of the pattern: ``limit`` and
+``need``, which are numbers, ``field``, ``range``. ``example`` holds words that the row is for; a test checks that the
+row decides them. The rows for one kind of server are with it (``ollama/error_rules.py``) and are tried first.
 Sources: the error pages of Moonshot, OpenRouter, MiniMax and Ollama; the sources of Chutes' API, vLLM, SGLang,
 llama.cpp and Ollama; public bug reports.
 """
@@ -37,7 +38,7 @@ class ErrorRule(NamedTuple):
         return re.search(self.pattern, words)
 
 
-_WAIT = "Wait a moment and try again."
+WAIT = "Wait a moment and try again."
 _PACE = r"(?:per[- ]?|/ ?)(?:second|minute|min\b|hour)|\brp[ms]\b|\btp[ms]\b"  # so many at a time: it refills by itself
 _A_DAY = r"per[- _]?day|daily|\b[rt]pd\b|86400 ?s|/ ?day\b"
 _TOP_UP = "Add balance at {gateway}, or choose another route in the lanes file."
@@ -48,6 +49,7 @@ _LOWER = "Lower `max_tokens` in the lane's params"
 _N = r"(?P<limit>\d[\d,]*)"
 _BOUND = r"(?:in|between|at least|at most|within|less|greater|no more|non-negative|positive|[<>]=?|-?\d)"
 _BOUND_ENDS = r",? (?:but )?got\b|, but\b|,? (?:and )?(?:you|received)\b|\.(?!\d)| \(parameter| · |;|\Z"
+FULL = rf"request \((?P<need>\d+) tokens\) exceeds the available context size \({_N} tokens\)"  # llama.cpp
 _OPTION = r"['\"`]?(?P<field>[a-z_]*[a-z])['\"`]?"
 
 # Comes before every rule about the key, for lanes that name none.
@@ -163,6 +165,50 @@ RULES: tuple[ErrorRule, ...] = (
         "Remove options from the lane's params and extra_body; the details say which kind.",
         example="No endpoints found that can handle the requested parameters.",
     ),
+    # -- the server and the model do not fit
+    ErrorRule(
+        (),
+        r"(?:post|get|head) \"?https?://(?:[\w-]+\.)?ollama\.com\b|dial tcp: lookup (?:[\w-]+\.)?ollama\.com",
+        "connect",
+        "Ollama at {host} cannot reach ollama.com, where {model} runs.",
+        "Check that machine's network connection and proxy (HTTPS_PROXY in the server's environment), then try again.",
+        example='Post "https://ollama.com:443/api/chat?ts=1": dial tcp: lookup ollama.com: no such host',
+    ),
+    ErrorRule(
+        (0, 400, 500, 501),
+        r"does not support (?:chat|generate|completion)\b",
+        "bad_request",
+        "{model} is not a chat model.",
+        "Choose another model: this one answers other kinds of requests, for example embeddings.",
+        example='"m" does not support chat',
+    ),
+    ErrorRule(
+        (0, 400, 422, 500),
+        r"does not support (?:multimodal|vision|images?\b|image input)|image input is not supported"
+        r"|missing data required for image input|no endpoints found that support image",
+        "bad_request",
+        "{model} does not read images.",
+        "Leave the image out, or choose a model with vision.",
+        example="Multimodal data provided, but model does not support multimodal requests.",
+    ),
+    ErrorRule(
+        (),
+        r"(?:unknown|unsupported)(?: model)? architecture|architecture \S+ is not supported",
+        "bad_request",
+        "The server at {host} is too old for {model}: it does not know its architecture.",
+        "Update the server there (for Ollama: its version counts, not the command's), or choose another model.",
+        example="llama-server process has terminated: exit status 1: error loading model: unknown model architecture: "
+        "'x'",
+    ),
+    ErrorRule(
+        (0, 500),
+        r"out[ -]of[ -]memory|requires more system memory|(?:cuda|hip)malloc|failed to allocate|unable to allocate"
+        r"|not enough (?:system |gpu |video )?memory|insufficient memory|resource limitations",
+        "backend_died",
+        "{gateway} does not have enough memory for {model}.",
+        "Close other programs, lower num_ctx (a context takes memory too), or choose a smaller model.",
+        example="llama-server reported out-of-memory during startup: ggml_backend_alloc",
+    ),
     # -- who may use it
     ErrorRule(
         (401,),
@@ -211,30 +257,11 @@ RULES: tuple[ErrorRule, ...] = (
     # -- the model
     ErrorRule(
         (0, 400),
-        r"does not support thinking|invalid think value",
+        r"does not support thinking",
         "bad_request",
         "{model} does not support thinking.",
         "Remove `think` from the lane.",
         example='"m" does not support thinking',
-    ),
-    ErrorRule(
-        (404,),
-        r"model .*not found|try pulling",
-        "model_missing",
-        "{model} is not pulled on this Ollama.",
-        "Pull it once.",
-        command="ollama pull {model}",
-        gateway="Ollama",
-        example="model 'm' not found",
-    ),
-    ErrorRule(
-        (0, 400, 500),
-        r"pull model manifest",
-        "model_missing",
-        "Ollama's library has no model named {model}.",
-        "Check the spelling at ollama.com/library.",
-        gateway="Ollama",
-        example="pull model manifest: file does not exist",
     ),
     ErrorRule(
         (0, 400, 404, 410, 422),
@@ -254,6 +281,15 @@ RULES: tuple[ErrorRule, ...] = (
         "{host} speaks TLS on this port, and base_url says http://.",
         "Write https:// in base_url.",
         example="Client sent an HTTP request to an HTTPS server.",
+    ),
+    ErrorRule(
+        (0, 400, 413, 422, 500),
+        FULL,
+        "context",
+        "The prompt has {need:,} tokens, and the server at {host} gives {model} a context of {limit:,}.",
+        "Start the server with a larger context (llama.cpp: `-c`; Ollama's /v1: OLLAMA_CONTEXT_LENGTH), or start a new "
+        "conversation.",
+        example="request (9016 tokens) exceeds the available context size (4096 tokens), try increasing it",
     ),
     ErrorRule(
         (0, 400, 413, 422),
@@ -380,7 +416,7 @@ RULES: tuple[ErrorRule, ...] = (
         r"|not (?:yet )?(?:ready|loaded)))",
         "capacity",
         "{gateway} is still loading {model}.",
-        _WAIT,
+        WAIT,
         retryable=True,
         is_loading=True,
         example="Loading model · unavailable_error · 503",
@@ -406,26 +442,16 @@ RULES: tuple[ErrorRule, ...] = (
         r"no instances available",
         "capacity",
         "{gateway} has no instance of {model} running; starting one takes minutes.",
-        _WAIT,
+        WAIT,
         retryable=True,
         example="No instances available (yet) for chute_id=1",
-    ),
-    ErrorRule(
-        (503,),
-        r"server busy|maximum pending",
-        "capacity",
-        "Ollama's queue is full.",
-        _WAIT,
-        retryable=True,
-        gateway="Ollama",
-        example="server busy, please try again.  maximum pending requests exceeded",
     ),
     ErrorRule(
         (0, 429, 502, 503, 529),
         r"capacity|overloaded|insufficient_system_resource|no instances|try again later",
         "capacity",
         "{gateway} is at capacity.",
-        _WAIT,
+        WAIT,
         retryable=True,
         example="Infrastructure is at maximum capacity, try again later",
     ),
@@ -442,31 +468,23 @@ RULES: tuple[ErrorRule, ...] = (
         r"rate.?limit|quota exceeded|too many requests",
         "rate_limit",
         "{gateway} limits how many requests this key may send.",
-        _WAIT,
+        WAIT,
         retryable=True,
         example="rate limit · 1002",
     ),
     # -- the server broke
     ErrorRule(
-        (0, 500),
-        r"requires more system memory|out of memory|cudamalloc",
-        "backend_died",
-        "{gateway} does not have enough memory for {model}.",
-        "Close other programs, lower num_ctx, or choose a smaller model.",
-        example="model requires more system memory (20 GiB) than is available",
-    ),
-    ErrorRule(
         (0, 500, 502),
-        r"runner process|has terminated|unexpectedly stopped|segmentation fault",
+        r"(?:runner|server) process|has terminated|unexpectedly stopped|segmentation fault|no longer running",
         "backend_died",
         "The process that ran {model} died.",
         "Try again; if it happens again, look into the server's log.",
         retryable=True,
         example="llama runner process has terminated: exit status 2",
     ),
-    ErrorRule((503, 529), r"", "capacity", "{gateway} is busy ({status}).", _WAIT, retryable=True),
-    ErrorRule((408, 409, 425, 500, 502, 504), r"", "upstream", "{gateway} failed ({status}).", _WAIT, retryable=True),
-    ErrorRule((0,), r"", "upstream", "{gateway} broke off with an error.", _WAIT, retryable=True),
+    ErrorRule((503, 529), r"", "capacity", "{gateway} is busy ({status}).", WAIT, retryable=True),
+    ErrorRule((408, 409, 425, 500, 502, 504), r"", "upstream", "{gateway} failed ({status}).", WAIT, retryable=True),
+    ErrorRule((0,), r"", "upstream", "{gateway} broke off with an error.", WAIT, retryable=True),
     ErrorRule(
         tuple(range(500, 600)), r"", "upstream", "{gateway} failed ({status}).", "Try another route.", retryable=True
     ),

@@ -7,7 +7,9 @@ fits decides, and its last rows look at the status alone.
 
 from __future__ import annotations
 
+import ast
 import html
+import json
 import re
 import socket
 import ssl
@@ -45,13 +47,14 @@ _GATEWAYS = (
 @dataclass(frozen=True)
 class ServerWords:
     """What sentences say of a kind of server: its name (empty: the gateway's, or the host), what its base_url looks
-    like, and what to do where it cannot be reached."""
+    like, what to do where it cannot be reached, and the rows for its own words, which are tried before ``RULES``."""
 
     name: str = ""
     path: str = "it usually ends in /v1"
     has_path: bool = True
     remedy: str = ""
     command: str = ""
+    rules: tuple[ErrorRule, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,9 @@ _WORD_KEYS = (
     *("type", "code", "error_code", "status_code", "param", "loc", "provider_name", "raw", "metadata"),
     "quota_reset_timestamp",
 )
+_MARKS = ("signin_url",)  # keys that say something by being there; their values are not shown
+_STATUS_KEYS = ("code", "status", "status_code", "http_status")
+_NUMBERS = ("limit", "need")  # groups of a rule's pattern that are numbers
 _MOST_DEPTH = 8
 
 
@@ -154,20 +160,59 @@ def _words(body: Any, depth: int) -> list[str]:
         return []
     if isinstance(body, str):
         text = body.strip()
-        if text[:1] in ("{", "["):  # gateways hand on what their upstream said as a string
-            inner = loads(text.encode("utf-8", "replace"))
-            if inner.ok and (found := _words(inner.value, depth + 1)):
-                return found
+        before, inner, after = _unwrapped(text)  # gateways hand on what their upstream said as a string
+        if found := _words(inner, depth + 1):
+            return [part for part in (before, *found, after) if part]
         return [text] if text else []
     if isinstance(body, int | float):
         return [str(body)] if depth else []
     if isinstance(body, list):
-        if body and all(isinstance(part, str | int) for part in body) and depth:  # FastAPI's place of a field
+        if depth and body and all(isinstance(part, str | int) and "{" not in str(part) for part in body):
+            # FastAPI's place of a field
             return [".".join(map(str, body))]
         return ["; ".join(filter(None, (words_of(part, depth + 1) for part in body[:5])))]
     if not isinstance(body, dict):
         return []
-    return [words for key in _WORD_KEYS if key in body for words in _words(body[key], depth + 1) if words]
+    marks = [mark for mark in _MARKS if body.get(mark)]
+    return [words for key in _WORD_KEYS if key in body for words in _words(body[key], depth + 1) if words] + marks
+
+
+def _unwrapped(text: str) -> tuple[str, Any, str]:
+    """An object written inside a text, as JSON or as Python prints it, with the words before and after it.
+
+    A text that is a JSON document as a whole is that document. None where there is nothing that reads as one.
+    """
+    whole = loads(text.encode("utf-8", "replace")) if text[:1] in ("{", "[") else None
+    if whole and whole.ok:
+        return "", whole.value, ""
+    start = text.find("{")
+    if start < 0:
+        return "", None, ""
+    try:
+        inner, end = json.JSONDecoder().raw_decode(text, start)
+    except (ValueError, RecursionError):
+        end = text.rfind("}") + 1
+        try:  # "Error code: 400 - {'error': {'message': …}}" (the openai client, LiteLLM)
+            inner = ast.literal_eval(text[start:end])
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return "", None, ""
+    return text[:start].rstrip(" :-"), inner, text[end:].lstrip(" .,;")
+
+
+def _status_of(payload: Any, depth: int = 0) -> int:
+    """The HTTP status an error names, the outermost first and however deep it is nested; 0 if it names none."""
+    if isinstance(payload, str):
+        payload = _unwrapped(payload.strip())[1]
+    if not isinstance(payload, dict) or depth > _MOST_DEPTH:
+        return 0
+    for key in _STATUS_KEYS:
+        code = payload.get(key)
+        if isinstance(code, str) and re.fullmatch("[45][0-9][0-9]", code):
+            code = int(code)
+        if type(code) is int and 400 <= code < 600:
+            return code
+    inner = (_status_of(payload[key], depth + 1) for key in _WORD_KEYS if key in payload)
+    return next((status for status in inner if status), 0)
 
 
 def from_status(status: int, headers: Mapping[str, str], body: bytes, target: Target) -> ProviderError:
@@ -195,21 +240,17 @@ def from_payload(payload: Any, target: Target, streaming: bool = False) -> Provi
     inner = payload.get("error", payload) if isinstance(payload, dict) else payload
     if isinstance(inner, bool | None):
         inner = payload
-    code = inner.get("code", inner.get("status")) if isinstance(inner, dict) else None
-    try:
-        status = int(code) if isinstance(code, int | str) else 0
-    except ValueError:
-        status = 0
-    if not 400 <= status < 600 or (streaming and status in (404, 405)):
+    status = _status_of(inner) or _status_of(payload)
+    if streaming and status in (404, 405):
         status = 0
     return _by_rule(status, words_of(inner), target, None)
 
 
 def _by_rule(status: int, words: str, target: Target, wait_s: float | None) -> ProviderError:
     lower = words.lower()
-    for rule in RULES:
+    for rule in (*target.server.rules, *RULES):
         if found := rule.fit(status, lower, target.gateway):
-            if (status, rule.kind, target.key_env) == (401, "auth", ""):
+            if (status, rule.kind, rule.pattern, target.key_env) == (401, "auth", "", ""):
                 rule = NO_KEY_NAMED
             return _of_rule(rule, found.groupdict(), status, words, target, wait_s)
     raise AssertionError("the last rule fits everything")
@@ -219,7 +260,7 @@ def _of_rule(
     rule: ErrorRule, found: Mapping[str, str], status: int, words: str, target: Target, wait_s: float | None
 ) -> ProviderError:
     names = {
-        **{name: int(text.replace(",", "")) if name == "limit" else text for name, text in found.items() if text},
+        **{name: int(text.replace(",", "")) if name in _NUMBERS else text for name, text in found.items() if text},
         "address": target.address_words,
         "gateway": target.gateway,
         "host": target.host,
@@ -261,12 +302,23 @@ def simple(kind: str, target: Target, detail: str = "", retryable: bool = False)
     return error
 
 
-_KINDS = {"cut": "network", "unfinished": "network", "words": "not_a_stream", "filtered": "content_filter"}
+_KINDS = {
+    "cut": "network",
+    "unfinished": "network",
+    "repeats": "network",
+    "words": "not_a_stream",
+    "filtered": "content_filter",
+}
 _SENTENCES = {
     "cut": ("The connection to {gateway} was cut before the answer was finished.", "Try again."),
     "unfinished": (
         "{gateway} closed the stream without saying that the answer is finished.",
         "The text so far is kept; its end may be missing. Try again.",
+    ),
+    "repeats": (
+        "{gateway} closed the stream without saying that the answer is finished.",
+        "The model repeated one token again and again, and {gateway} gives up on a model that does. What came is kept: "
+        "ask again, or set repeat_penalty in the lane's params.",
     ),
     "empty": ("{gateway} answered with nothing at all.", "Try again; if it happens again, look at base_url and model."),
     "not_a_stream": (

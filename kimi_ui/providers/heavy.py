@@ -275,7 +275,9 @@ def _no_survivor(trajectories: Sequence[Child]) -> Failure:
         kinds = [failure.kind for failure in failures]
         cause = next(failure for failure in failures if failure.kind == max(set(kinds), key=kinds.count))
         message = f"None of the {len(trajectories)} trajectories finished: {cause.message}"
-        return Failure("no_survivor", message, cause.remedy, cause.command, cause.detail, cause.http_status)
+        return Failure(
+            "no_survivor", message, cause.remedy, cause.command, cause.detail, cause.http_status, cause.again
+        )
     statuses = sorted({child.fold.status for child in trajectories})
     return Failure(
         "no_survivor",

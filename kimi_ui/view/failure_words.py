@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ..core import blind
 from ..core.attempt import AttemptFold
+from ..core.context import offer
 from ..core.events import Failure
 
 # Ends without a failure event that the user must see. ``stopped`` is not one: the user did that.
@@ -14,6 +15,16 @@ _SILENT_ENDS = {
         "length",
         "The answer was cut at the length limit.",
         "Raise max_tokens in this lane's params, or ask for less.",
+    ),
+    "context_full": Failure(
+        "length",
+        "The answer filled the context: prompt and answer together have {}, and all of it was kept.",
+        "Raise num_ctx in this lane (max_tokens was not the limit), or start a new conversation.",
+    ),
+    "cut_early": Failure(
+        "length",
+        "The answer was cut before the lane's limit, after {}.",
+        "The context may be full, or the server allows less than max_tokens: start a new conversation or ask for less.",
     ),
     "no_answer": Failure(
         "no_answer",
@@ -47,7 +58,10 @@ _NOTES = {
     blind.READY: "{} answers are ready. All are shown together, so that speed does not identify a lane.",
     blind.CUT: "This answer was cut off.",
     "unclosed_think": "The reasoning has no end marker: all of the text is shown.",
-    "context_truncated": "The prompt filled the context ({}) and was cut: raise num_ctx in the lanes file.",
+    "context_truncated": "The server read only part of the prompt ({}): the rest was cut or compressed on the way. "
+    "Raise the lane's context (num_ctx on Ollama), or ask the gateway to send prompts as they are.",
+    "may_truncate": "This lane's params let Ollama drop what does not fit its context ({}).",
+    "num_ctx_too_large": "num_ctx is more than this model can use ({}): the smaller one is used.",
     "text_limit": "The {} grew too long; reading stopped there.",
     "skipped_pieces": "Part of the stream could not be read and is missing ({} of its events).",
     "unseparated_events": "The server did not separate the events of its stream as it should; all of them were read.",
@@ -64,6 +78,7 @@ _NOTES = {
     "tool_markers": "The model's text held raw tool-call markers; they are left out.",
     "template_markers": "The model's text held raw markers of its chat template; they are left out.",
     "think_unsupported": "This model cannot think: the lane's `think` was not sent.",
+    "think_level_unsupported": "This server has no levels of thinking: the model was asked to think, without a level.",
     "usage_suspect": "The server's token counts cannot be right ({}).",
 }
 
@@ -74,8 +89,17 @@ def failure_of(fold: AttemptFold) -> Failure | None:
         return None
     if fold.can_promote:
         return _ALL_REASONING
-    found = fold.failure or _SILENT_ENDS.get(fold.status)
+    found = fold.failure or _silent_end(fold)
     return replace(found, remedy=_LOOK) if found and fold.status == "no_answer" and fold.reasoning.strip() else found
+
+
+def _silent_end(fold: AttemptFold) -> Failure | None:
+    """An end without a failure event. What filled up where the length was the end is known by a flag."""
+    for name in ("context_full", "cut_early") if fold.status == "length" else ():
+        if name in fold.flags:
+            failure = _SILENT_ENDS[name]
+            return replace(failure, message=failure.message.format(fold.flags[name]), again=offer(fold))
+    return _SILENT_ENDS.get(fold.status)
 
 
 def notes_of(fold: AttemptFold) -> list[str]:

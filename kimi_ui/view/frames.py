@@ -26,7 +26,8 @@ The protocol (all times in ms; ``*_ms`` inside a lane count from the moment its 
                                      ``at`` is a position in the text as shown, in UTF-16 units
         "metrics":   {...}           columns of attempt_metrics so far
         "notes":     ["…"]           all sentences about this attempt that are not failures
-        "failure":   {kind, message, remedy, command, detail, http_status, can_promote: true if it can be promoted}
+        "failure":   {kind, message, remedy, command, detail, http_status, can_promote: true if it can be promoted,
+                      again: parameters to offer to ask again with}
         "retry":     {at_ms from the turn's start, attempt_no, failure}
         "trajectories": {"<k>": {attempt, sent, phase, stamps, race, reasoning, clear_answer, text, answer, metrics,
                                  failure}}

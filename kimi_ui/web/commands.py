@@ -95,8 +95,11 @@ class CommandRoutes:
         return Json({"stopping": True}, 202)
 
     async def retry(self, request: Request) -> Response:
-        """Send the prompt to a lane again. A retry that would exceed a budget is refused with the code
-        ``over_budget``; if the user confirms, the page repeats the request with ``over_budget=yes`` in the query."""
+        """Send the prompt to a lane again; ``offered=yes`` in the query: with the parameters that its failure offers.
+
+        A retry that would exceed a budget is refused with the code ``over_budget``; if the user confirms, the page
+        repeats the request with ``over_budget=yes``.
+        """
         turn_id, lane = request.path_params["turn_id"], request.path_params["lane"]
         owner = visitor_of(request)
         turn = await self._visible.found(turn_id, owner)
@@ -104,9 +107,9 @@ class CommandRoutes:
             return refusal(GONE, 404)
         if turn.owner != owner:
             return refusal(NOT_YOURS, 409)
-        confirmed = request.query_params.get("over_budget") == "yes"
+        confirmed, offered = (request.query_params.get(name) == "yes" for name in ("over_budget", "offered"))
         try:
-            await run_in_threadpool(self._chat.prompts.retry, turn, lane, owner, confirmed)
+            await run_in_threadpool(self._chat.prompts.retry, turn, lane, owner, confirmed, offered)
         except REFUSED as error:
             return refused(error)
         return Json({}, 202)

@@ -153,6 +153,8 @@ class ComposerRoutes:
                     "width": spec.width,
                     "max_tokens": params.get("max_tokens"),
                     "temperature": params.get("temperature"),
+                    "takes_num_ctx": specs.get(spec.of, spec).takes_num_ctx,
+                    "num_ctx": params.get("num_ctx") or getattr(specs.get(spec.of, spec), "num_ctx", None),
                     "one_temperature": has_one_temperature(chosen or spec.model),
                     "send_reasoning": spec.send_reasoning,
                     "system": spec.system,

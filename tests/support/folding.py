@@ -107,11 +107,9 @@ def chat(*pieces: bytes, content_type: str = "text/event-stream", target: Target
     return run_body(ChatBody(target, content_type), pieces)
 
 
-def ndjson(*pieces: bytes, num_ctx: int | None = None) -> Outcome:
+def ndjson(*pieces: bytes) -> Outcome:
     """An Ollama body of these pieces."""
-    return run_body(
-        OllamaBody(Target("http://127.0.0.1:11434", "qwen3-coder:30b", server=OLLAMA_SERVER), num_ctx), pieces
-    )
+    return run_body(OllamaBody(Target("http://127.0.0.1:11434", "qwen3-coder:30b", server=OLLAMA_SERVER)), pieces)
 
 
 def sse(*payloads: str, done: bool = True) -> bytes:

@@ -63,6 +63,7 @@ def came_all(
     base_url: str = "",
     limits: Limits = PATIENT,
     turns: int = 1,
+    prompt: str = "hello",
     **fields: Any,
 ) -> dict[str, Came]:
     """Ask a lane for each script, all in one turn. ``turns``: as often as that; the last one counts."""
@@ -77,7 +78,7 @@ def came_all(
             lanes.append(OpenAICompatible(OpenAILane(**spec, base_url=base_url or upstream.base_url), KEY))
     with running(None, *lanes) as run:
         for _ in range(turns):
-            turn = run.engine.send("hello")
+            turn = run.engine.send(prompt)
             folds = run.folds(turn)
         rows = run.rows(turn)
     sent = {

@@ -189,10 +189,14 @@ def finish_word(reason: str) -> str:
     return _SAME_AS.get(word, word)
 
 
-def meta(**fields: object) -> Meta | None:
+def meta(response_model: object = None, upstream: object = None, response_id: object = None) -> Meta | None:
     """What the response says of itself, as far as it is text; None if nothing is."""
-    found = {name: value[:200] for name, value in fields.items() if isinstance(value, str) and value}
-    return Meta(**found) if found else None
+    found = Meta(_word(response_model), _word(upstream), _word(response_id))
+    return found if found != Meta() else None
+
+
+def _word(value: object) -> str | None:
+    return value[:200] if isinstance(value, str) and value else None
 
 
 def title(body: bytes) -> str:

@@ -17,16 +17,16 @@ from ..http.text_splitter import Texts
 from ..http.wire import JsonLines, loads
 from ..usage import read_counters
 
-NEARLY_FULL = 0.98  # of num_ctx: Ollama cuts a longer prompt without a word
+MOST_REPEATED = 30  # times that one token may come again: then Ollama ends the stream (llm/server.go)
 
 
 class OllamaBody(StreamBody):
-    """One answer's body. ``num_ctx``: the context the request asked for, in tokens."""
+    """One answer's body."""
 
-    def __init__(self, target: Target, num_ctx: int | None = None, texts: Texts | None = None) -> None:
+    def __init__(self, target: Target, texts: Texts | None = None) -> None:
         super().__init__(target, texts)
-        self._num_ctx = num_ctx
         self._lines = JsonLines()
+        self._token, self._n_repeated = "", 0  # the newest piece of text without blanks, and how often it came again
 
     def feed(self, data: bytes) -> list[Event]:
         events: list[Event] = []
@@ -75,15 +75,27 @@ class OllamaBody(StreamBody):
         texts = self.texts
         thinking, content = message.get("thinking"), message.get("content")
         if type(thinking) is str and thinking:
+            self._repeated(thinking)
             if surrogates or texts.has_half:
                 thinking = texts.whole(thinking, "field")
             self._reasoning(thinking, "thinking", events)
         if type(content) is str and content:
+            self._repeated(content)
             if surrogates or texts.has_half:
                 content = texts.whole(content, "content")
             self._content(content, events)
         if calls := message.get("tool_calls"):
             self._flag(events, "tool_calls", str(calls)[:500])
+
+    def _repeated(self, text: str) -> None:
+        token = text.strip()
+        self._n_repeated = self._n_repeated + 1 if token == self._token else 0
+        self._token = token
+
+    def _unfinished(self, events: list[Event]) -> ProviderError:
+        if self._n_repeated >= MOST_REPEATED:
+            return simple("repeats", self._target, f"{self._token[:40]!r}, {self._n_repeated + 1} times")
+        return super()._unfinished(events)
 
     def _done(self, value: dict[str, Any], events: list[Event]) -> None:
         """The last line. Without a reason and without counters it only means that the runner's connection closed."""
@@ -96,5 +108,3 @@ class OllamaBody(StreamBody):
             self.error = simple("empty", self._target, f"done_reason {reason}")
         elif reason or (usage and usage.output_tokens):
             self._end(reason or "stop", events)
-        if usage and usage.input_tokens and self._num_ctx and usage.input_tokens >= NEARLY_FULL * self._num_ctx:
-            self._flag(events, "context_truncated", f"{usage.input_tokens} of {self._num_ctx} tokens")

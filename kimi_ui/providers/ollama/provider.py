@@ -5,7 +5,9 @@ body is read by ``OllamaBody``, because the library tears lines at U+0085 and ta
 request has a timeout, none follows a redirect, and a loopback address is never asked through a proxy.
 
 ``params`` and ``extra_body`` go into the body where they are fields of it, else into ``options`` (``max_tokens`` is
-called ``num_predict`` there); ``num_ctx`` is always sent, because Ollama's default cuts long prompts without a word.
+called ``num_predict`` there). ``num_ctx`` is always sent, because Ollama's default is small. ``truncate`` and ``shift``
+are sent as false: otherwise the server cuts a prompt that is too long and forgets the beginning of an answer that fills
+the context, both without a word.
 """
 
 from __future__ import annotations
@@ -13,10 +15,11 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
@@ -27,10 +30,12 @@ from pydantic import StrictBool
 
 from ...config import hidden_from_clients
 from ...core.admission import Line
-from ...core.conversation_settings import is_model_id
-from ...core.events import LOADING_MODEL, PREPARING, Event, Flag, Phase, Reporter
+from ...core.context import fitting, prompt_size
+from ...core.conversation_settings import MAX_NUM_CTX, MIN_NUM_CTX, is_model_id
+from ...core.events import LOADING_MODEL, PREPARING, Event, Failure, Flag, Meta, Phase, Reporter
 from ...core.lane import LaneSpec, Needed, whole
 from ...core.loopback import is_loopback
+from ...tokenizers import counter
 from ..base import ChatRequest, Check, Host, Message, Provider, ProviderError, Unmeasured
 from ..errors import ServerWords, Target, check_key, from_exception, from_payload, from_status, simple
 from ..http.body import HTTP_ERRORS, events_of, plain, read_bounded
@@ -39,6 +44,7 @@ from ..http.transport import MOST_ERROR_BODY, Transport, sending_for
 from ..http.wire import JsonLines, loads
 from ..provider_checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning
 from .body import OllamaBody
+from .error_rules import OLLAMA_RULES
 
 with hidden_from_clients():
     import ollama
@@ -54,8 +60,11 @@ OLLAMA_SERVER = ServerWords(
     has_path=False,
     remedy="Start Ollama (or install it from ollama.com).",
     command="ollama serve",
+    rules=OLLAMA_RULES,
 )
 
+_THINK_REFUSED = "does not support thinking"
+_LEVEL_REFUSED = "is not supported for this model"  # 0.12
 _TOP_LEVEL = frozenset(("format", "keep_alive", "think", "options", "template", "truncate", "shift", "logprobs"))
 _OPTION_NAMES = {"max_tokens": "num_predict", "max_completion_tokens": "num_predict"}
 
@@ -64,12 +73,27 @@ _OPTION_NAMES = {"max_tokens": "num_predict", "max_completion_tokens": "num_pred
 class ModelState:
     """What Ollama says of a model. None: not known (an older server, or it did not answer).
 
-    ``switchable``: ``think`` takes true and false, not only levels.
+    ``contexts``: what is in memory, by name, with the context it was loaded with (None: the server does not say).
+    ``switchable``: ``think`` takes true and false, not only levels. ``trained_tokens``: the largest context it was
+    trained for. ``is_remote``: it runs at ollama.com, so nothing is loaded here and no context is asked for.
     """
 
-    loaded: bool | None = None
+    contexts: Mapping[str, int | None] | None = None
     thinks: bool | None = None
     switchable: bool = True
+    trained_tokens: int | None = None
+    is_remote: bool = False
+
+    def window(self, num_ctx: int | None) -> int | None:
+        """The context in use where ``num_ctx`` is asked for: no more than the model was trained for."""
+        return min(num_ctx, self.trained_tokens or num_ctx) if num_ctx else None
+
+    def is_loaded(self, model: str, num_ctx: int | None) -> bool | None:
+        """Whether the model is in memory with this context; with another one the server loads it again."""
+        if self.contexts is None or self.is_remote:
+            return None
+        found = [context for name, context in self.contexts.items() if _same(model, name)]
+        return any(context in (None, num_ctx, self.window(num_ctx)) for context in found)
 
 
 class _Client(ollama.AsyncClient):
@@ -91,6 +115,17 @@ class _Client(ollama.AsyncClient):
         if not key:  # the library would send OLLAMA_API_KEY to whatever host this is
             self._client.headers.pop("authorization", None)
 
+    async def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The object that answers a small question. Raises what httpx raises, ``ValueError`` for anything else.
+
+        The library drops what it does not know, such as ``remote_host``.
+        """
+        response: httpx.Response = await self._client.request(method, path, json=body)
+        answer = response.raise_for_status().json()
+        if not isinstance(answer, dict):
+            raise ValueError(f"{path} answered with no object")
+        return answer
+
     async def open(self, path: str, body: Mapping[str, Any], stack: AsyncExitStack, target: Target) -> httpx.Response:
         """POST and return once the headers are in. Raises ``ProviderError``."""
         try:
@@ -110,11 +145,12 @@ class OllamaLane(LaneSpec):
     answers at a time, None: what it shows."""
 
     can_pull = True
+    takes_num_ctx = True
     needs_key = False
 
     provider: str = "ollama"
     model: Needed = ""
-    num_ctx: Annotated[int, whole(256, 10_000_000)] | None = None
+    num_ctx: Annotated[int, whole(MIN_NUM_CTX, MAX_NUM_CTX)] | None = None
     keep_alive: str = ""
     think: StrictBool | Literal["low", "medium", "high", "max"] | None = None
     parallel: Annotated[int, whole(1, 64)] | None = None
@@ -138,6 +174,7 @@ class Ollama(Provider):
         super().__init__(spec, key)
         self._client: _Client | None = None
         self._states: dict[str, ModelState] = {}  # asked while preparing, used once by the stream that follows
+        self._told: set[str] = set()  # models whose too large num_ctx was said
 
     async def prepare(self, report: Reporter) -> None:
         """Ask what the model can do and whether it is in memory, so that asking is not counted as its time."""
@@ -161,35 +198,100 @@ class Ollama(Provider):
         target = self._target(model)
         state = self._states.pop(model, None) or await self._state(model)
         body = self._body(request, model, state)
-        if state.loaded is False:
+        num_ctx = body["options"].get("num_ctx")
+        if state.is_loaded(model, num_ctx) is False:
             yield Phase(LOADING_MODEL, model)
         if self.spec.think and state.thinks is False:
             yield Flag("think_unsupported")
-        async with AsyncExitStack() as stack:
-            try:
+        try:
+            async with AsyncExitStack() as stack:
                 with sending_for(host):
-                    response = await self._opened().open("/api/chat", body, stack, target)
+                    response, refused = await self._accepted(body, stack, target)
+                async with aclosing(events_of(response, OllamaBody(target, texts), target, host)) as events:
+                    yield await anext(events)  # the headers have arrived
+                    for event in (*refused, *self._context(model, body, state)):
+                        yield event
+                    async for event in events:
+                        yield event
+        except ProviderError as error:
+            if error.failure.kind == "context":
+                error.failure = await asyncio.to_thread(self._too_long, error.failure, request, body, state)
+            raise
+
+    async def _accepted(
+        self, body: dict[str, Any], stack: AsyncExitStack, target: Target
+    ) -> tuple[httpx.Response, list[Flag]]:
+        """The response, and a flag if the server took the request only with another ``think`` or without it."""
+        refused: list[Flag] = []
+        while True:
+            try:
+                return await self._opened().open("/api/chat", body, stack, target), refused
             except ProviderError as error:
-                if "think" not in body or "think" not in error.failure.detail.lower():
+                words = error.failure.detail.lower()
+                if isinstance(body.get("think"), str) and _LEVEL_REFUSED in words:
+                    body["think"] = True
+                    refused = [Flag("think_level_unsupported")]
+                elif "think" in body and _THINK_REFUSED in words:
+                    del body["think"]  # a server that could not be asked beforehand
+                    refused = [Flag("think_unsupported")]
+                else:
                     raise
-                del body["think"]  # an older server that could not be asked beforehand
-                yield Flag("think_unsupported")
-                response = await self._opened().open("/api/chat", body, stack, target)
-            events = events_of(response, OllamaBody(target, body["options"]["num_ctx"], texts), target, host)
-            async with aclosing(events):
-                async for event in events:
-                    yield event
+
+    def _context(self, model: str, body: Mapping[str, Any], state: ModelState) -> Iterator[Event]:
+        """What is known of the context, and what the lane's own params let the server do with it."""
+        num_ctx, trained = body["options"].get("num_ctx"), state.trained_tokens
+        if num_ctx or trained:
+            yield Meta(context_tokens=state.window(num_ctx), trained_tokens=trained)
+        if allowed := [name for name in ("truncate", "shift") if body.get(name) is not False]:
+            yield Flag("may_truncate", " and ".join(f"`{name}`" for name in allowed))
+        if num_ctx and trained and num_ctx > trained and model not in self._told:
+            self._told.add(model)
+            yield Flag("num_ctx_too_large", f"{num_ctx:,}, trained for {trained:,}")
+
+    def _too_long(self, failure: Failure, request: ChatRequest, body: Mapping[str, Any], state: ModelState) -> Failure:
+        """The refusal of a prompt that does not fit, with all numbers and, where one would, a context that fits."""
+        num_ctx, trained, model = body["options"].get("num_ctx"), state.trained_tokens, body["model"]
+        said = re.search(r"\((\d+) tokens\)", failure.detail)
+        if said:
+            need, about = int(said[1]), ""
+        else:  # before 0.30, and in the stream, the server gives no numbers
+            text = "\n".join(message.content for message in request.messages)
+            need, about = prompt_size(text, counter(self.spec.tokenizer)).estimate, "about "
+        if not num_ctx:
+            return failure
+        limit = f"the lane's num_ctx is {num_ctx:,}"
+        if trained:
+            limit += f", and {model} was trained for {trained:,}"
+        most = body["options"].get("num_predict")
+        fits = fitting(max(need, num_ctx + 1), most if type(most) is int and most > 0 else None, trained)
+        if fits is None:
+            remedy = (
+                "It is longer than anything this model can read: shorten it, start a new conversation, or choose a "
+            )
+            remedy += "model with a longer context."
+        else:
+            remedy = (
+                f"Ask again with num_ctx = {fits} (a larger context takes more memory), or start a new conversation."
+            )
+        return replace(
+            failure,
+            message=f"The prompt has {about}{need:,} tokens; {limit}. It was not cut, so nothing was answered.",
+            remedy=remedy,
+            again={"num_ctx": fits} if fits else {},
+        )
 
     def _body(self, request: ChatRequest, model: str, state: ModelState) -> dict[str, Any]:
         params = {**self.spec.params, **request.params, **self.spec.extra_body}
         top = {name: value for name, value in params.items() if name in _TOP_LEVEL}
         options = {_OPTION_NAMES.get(name, name): value for name, value in params.items() if name not in _TOP_LEVEL}
-        given = top.pop("options", None)
+        options |= _dict(top.pop("options", None))
         body: dict[str, Any] = {
             "model": model,
             "messages": [_message(message) for message in request.messages],
             "stream": True,
-            "options": {"num_ctx": self.spec.num_ctx or NUM_CTX, **options, **_dict(given)},
+            "truncate": False,
+            "shift": False,
+            "options": options if state.is_remote else {"num_ctx": self.spec.num_ctx or NUM_CTX, **options},
         }
         if self.spec.keep_alive:
             body["keep_alive"] = _duration(self.spec.keep_alive)
@@ -210,9 +312,12 @@ class Ollama(Provider):
         """Two small questions at once; what cannot be learned stays None, the chat request will say why."""
         client = self._opened()
         answers = await asyncio.gather(
-            asyncio.wait_for(client.ps(), ASK_S), asyncio.wait_for(client.show(model), ASK_S), return_exceptions=True
+            asyncio.wait_for(client.ask("GET", "/api/ps"), ASK_S),
+            asyncio.wait_for(client.ask("POST", "/api/show", {"model": model}), ASK_S),
+            return_exceptions=True,
         )
-        return ModelState(_is_loaded(model, answers[0]), *_thinks(answers[1]))
+        running, shown = ({} if isinstance(answer, BaseException) else answer for answer in answers)
+        return replace(_shown(model, shown), contexts=_contexts(running))
 
     # -- the connection
 
@@ -350,18 +455,37 @@ def _message(message: Message) -> dict[str, str]:
     return made
 
 
-def _is_loaded(model: str, answer: ollama.ProcessResponse | BaseException) -> bool | None:
-    if isinstance(answer, BaseException):
+def is_cloud(model: str) -> bool:
+    """Whether a name says that the model runs at ollama.com."""
+    return model.endswith((":cloud", "-cloud"))
+
+
+def _contexts(running: Mapping[str, Any]) -> dict[str, int | None] | None:
+    """What ``/api/ps`` lists, each with the context it was loaded with; None if it is no such list."""
+    models = running.get("models")
+    if not isinstance(models, list):
         return None
-    return any(_same(model, item.model or "") for item in answer.models)
+    return {
+        str(item.get("name") or item.get("model")): _tokens(item.get("context_length"))
+        for item in models
+        if isinstance(item, dict)
+    }
 
 
-def _thinks(answer: ollama.ShowResponse | BaseException) -> tuple[bool | None, bool]:
-    """Whether the model can think, and whether ``think`` may be true (gpt-oss takes levels only)."""
-    if isinstance(answer, BaseException) or answer.capabilities is None:
-        return None, True
-    family = (answer.details.family or "") if answer.details else ""
-    return "thinking" in answer.capabilities, family != "gptoss"
+def _shown(model: str, shown: Mapping[str, Any]) -> ModelState:
+    """What ``/api/show`` says of a model; gpt-oss takes levels of thinking only."""
+    abilities, info = shown.get("capabilities"), _dict(shown.get("model_info"))
+    trained = _tokens(info.get(f"{info.get('general.architecture')}.context_length"))
+    return ModelState(
+        thinks="thinking" in abilities if isinstance(abilities, list) else None,
+        switchable=_dict(shown.get("details")).get("family") != "gptoss",
+        trained_tokens=trained,
+        is_remote=is_cloud(model) or bool(shown.get("remote_host")),
+    )
+
+
+def _tokens(value: Any) -> int | None:
+    return value if type(value) is int and value > 0 else None
 
 
 def _dict(value: Any) -> dict[str, Any]:
