@@ -33,12 +33,12 @@ def add(turn: TurnLog, lane: str, t_ms: int, *events: Event, attempt: str = "", 
 
 
 def told(view: BlindView) -> bytes:
-    return orjson.dumps([view.told.lanes, [(*entry[:2], encode(*entry[2:])) for entry in view.told.entries]])
+    return orjson.dumps([view.shown.lanes, [(*entry[:2], encode(*entry[2:])) for entry in view.shown.entries]])
 
 
 def answers(view: BlindView) -> dict[str, str]:
-    fold = view.told.fold()
-    return {info.id: fold.folds[fold.current(info.id) or ""].answer for info in view.told.lanes}
+    fold = view.shown.fold()
+    return {info.id: fold.folds[fold.current(info.id) or ""].answer for info in view.shown.lanes}
 
 
 def test_no_answer_text_is_sent_before_the_last_lane_has_ended() -> None:
@@ -50,15 +50,15 @@ def test_no_answer_text_is_sent_before_the_last_lane_has_ended() -> None:
     view.refresh()
     assert b"1 of 3" in told(view)
     assert b"says" not in told(view)
-    assert not view.told.closed
+    assert not view.shown.closed
     add(turn, "kimi", 12, Answer(" says 2."), Finish("stop"), End("ok"))
     add(turn, "kimi-heavy", 20, Answer("Heavy says 3."), Finish("stop"), End("ok"))
     view.refresh()
     assert b"3 of 3" in told(view)
-    assert not view.told.closed
+    assert not view.shown.closed
     turn.closed = True
     view.refresh()
-    assert view.told.closed
+    assert view.shown.closed
     assert answers(view) == {"A": "Qwen says 1.", "B": "Kimi says 2.", "C": "Heavy says 3."}
 
 
@@ -76,7 +76,7 @@ def test_names_ids_reasoning_and_failures_are_not_sent() -> None:
     text = told(view).decode()
     assert [secret for secret in SECRETS if secret in text] == []
     assert "draft" not in text
-    fold = view.told.fold()
+    fold = view.shown.fold()
     assert answers(view) == {"A": "", "B": "two", "C": "three"}
     assert {name: fold.folds[name].status for name in ("A1", "B1", "C1")} == {"A1": "no_answer", "B1": "ok", "C1": "ok"}
     assert "blind_cut" in fold.folds["B1"].flags
@@ -106,28 +106,28 @@ def test_what_is_sent_does_not_depend_on_pace(order: list[str], steps: list[tupl
         add(turn, lane, t_ms, Reasoning("hm") if thinks else Answer("x" * (i + 1)))
         if i % every == 0:
             view.refresh()
-    assert view.told.entries == BlindView(blind_turn(tuple(order))).told.entries  # no sign of life at all
+    assert view.shown.entries == BlindView(blind_turn(tuple(order))).shown.entries  # no sign of life at all
     for i, lane in enumerate(LANES):
         add(turn, lane, 20_000 + i * 1000, Answer("end"), Finish("stop"), End("ok"))
         view.refresh()
     turn.closed = True
     view.refresh()
-    fold = view.told.fold()
+    fold = view.shown.fold()
     per_slot = [
         (
-            [(e.t_ns, type(e.event)) for e in view.told.entries if e.lane == slot],
+            [(e.t_ns, type(e.event)) for e in view.shown.entries if e.lane == slot],
             fold.folds[f"{slot}1"].first_token_ns,
         )
         for slot in "ABC"
     ]
     assert per_slot[0] == per_slot[1] == per_slot[2]
-    assert view.told.entries == BlindView(turn).told.entries  # a reader who comes late gets the same
+    assert view.shown.entries == BlindView(turn).shown.entries  # a reader who comes late gets the same
 
 
 def test_a_vote_reveals_the_lanes() -> None:
     turn = blind_turn()
     assert is_blind(turn)
-    assert is_blind(BlindView(turn).told)
+    assert is_blind(BlindView(turn).shown)
     turn.vote = Vote(NONE)
     assert not is_blind(turn)
     assert not is_blind(TurnLog("t", "c", 0, "", ()))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kimi_ui.core.compare.conclusion import conclusion, last_boxed, last_code, last_number, last_stated
-from kimi_ui.core.compare.diff import Diff, compare, count_words, words_apart
+from kimi_ui.core.compare.diff import Diff, changed_words, compare, count_words
 from kimi_ui.core.compare.lcs import MAX_CELLS, common_pairs
 from kimi_ui.core.compare.units import MAX_CHARS, units
 
@@ -148,7 +148,7 @@ def test_a_lone_brace_in_another_place_is_not_aligned() -> None:
 
 
 def test_a_space_between_changed_words_is_marked_with_them() -> None:
-    assert words_apart("a b c d", "x y z d") == (("left", "a b c"), ("right", "x y z"), ("same", " d"))
+    assert changed_words("a b c d", "x y z d") == (("left", "a b c"), ("right", "x y z"), ("same", " d"))
 
 
 def test_share_in_common_counts_words_of_both() -> None:

@@ -27,13 +27,13 @@ def kimi(**fields: Any) -> ScriptedProvider:
 
 def test_choosing_another_model_removes_price_and_vocabulary() -> None:
     spec = LaneSpec("q", "Q", "openai", model="a", price=PRICE, tokenizer="/own.model")
-    assert spec.asking("") is spec
-    assert spec.asking("a") is spec
-    assert (spec.asking("b").model, spec.asking("b").price, spec.asking("b").tokenizer) == ("b", None, "")
+    assert spec.with_model("") is spec
+    assert spec.with_model("a") is spec
+    assert (spec.with_model("b").model, spec.with_model("b").price, spec.with_model("b").tokenizer) == ("b", None, "")
     free = OllamaLane("q", "Q", "ollama", model="a", price=Price(0, 0))
-    assert free.asking("b").price == Price(0, 0)
+    assert free.with_model("b").price == Price(0, 0)
     embedded = EmbeddedLane("q", "Q", "embedded")
-    assert embedded.asking("b") is embedded
+    assert embedded.with_model("b") is embedded
 
 
 def test_a_chosen_model_is_requested_logged_and_kept_by_a_retry() -> None:

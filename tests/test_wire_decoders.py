@@ -171,7 +171,7 @@ def test_ndjson_bom_and_overflow() -> None:
 
 def test_repairable_json_is_repaired_and_flagged() -> None:
     assert loads(b'{"a":"\xff"}') == ({"a": "\ufffd"}, True, True, False)
-    assert loads('{"a":"\ufffd"}'.encode()).mended is False
+    assert loads('{"a":"\ufffd"}'.encode()).repaired is False
     half = loads(b'{"a":"\\ud83d"}')
     assert half.ok
     assert half.surrogates

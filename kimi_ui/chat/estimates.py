@@ -73,21 +73,21 @@ class Estimates:
         for lane in settings.lanes_on(specs):
             spec = specs[lane]
             chosen = settings.lanes.get(lane, LaneSettings())
-            asked = specs.get(spec.of, spec).asking(chosen.model)
+            target = specs.get(spec.of, spec).with_model(chosen.model)
             texts = [settings.system or spec.system, prompt]
             if conversation_id:
                 texts += self._history(conversation_id, before_seq, spec, chosen)
-            tokens = sum(self._counts.count(text, asked.tokenizer) + PER_MESSAGE for text in texts if text)
-            usual = self._usual(asked.model)
-            lanes.append((spec, estimate(tokens, asked.price, usual, spec.width), usual))
+            tokens = sum(self._counts.count(text, target.tokenizer) + PER_MESSAGE for text in texts if text)
+            usual = self._usual(target.model)
+            lanes.append((spec, estimate(tokens, target.price, usual, spec.width), usual))
         return lanes
 
     def _history(self, conversation_id: str, before_seq: float, spec: LaneSpec, chosen: LaneSettings) -> list[str]:
         """The texts of earlier turns that are sent to the lane again."""
         sends_reasoning = spec.send_reasoning if chosen.send_reasoning is None else chosen.send_reasoning
         texts: list[str] = []
-        for _, asked, answer, reasoning in self._turns.history(conversation_id, spec.id, before_seq):
-            texts += [asked, answer, reasoning if sends_reasoning else ""]
+        for _, earlier_prompt, answer, reasoning in self._turns.history(conversation_id, spec.id, before_seq):
+            texts += [earlier_prompt, answer, reasoning if sends_reasoning else ""]
         return texts
 
     def _usual(self, model: str) -> Typical | None:

@@ -82,8 +82,8 @@ class Spending:
         if confirmed or (own.conversation_usd is None and own.day_usd is None and self.budget_usd is None):
             return send()
         with self._lock:
-            if asked := question(cost(), self._limits(owner, own, conversation_id), what):
-                raise OverBudget(asked)
+            if sentence := question(cost(), self._limits(owner, own, conversation_id), what):
+                raise OverBudget(sentence)
             return send()
 
     def _limits(self, owner: str, own: Budget, conversation_id: str) -> list[Limit]:

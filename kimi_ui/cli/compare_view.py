@@ -32,7 +32,7 @@ class CompareView:
         self._turn = turn
         self._clock_ns = clock_ns
         self._fold = turn.fold()
-        self._told = ""
+        self._preparation = ""
         self._console = Console(file=out, highlight=False)
         self._live: Live | None = None
         if self._console.is_terminal:
@@ -54,13 +54,13 @@ class CompareView:
         if self._live:
             self._live.update(self._panels(), refresh=True)
         else:
-            self._tell_preparation()
+            self._print_preparation()
 
-    def _tell_preparation(self) -> None:
+    def _print_preparation(self) -> None:
         for state in self._fold.lanes.values():
             event = state.preparing.event if state.preparing else None
-            if isinstance(event, Phase) and event.name == PREPARING and (words := tenths(event)) != self._told:
-                self._told = words
+            if isinstance(event, Phase) and event.name == PREPARING and (words := tenths(event)) != self._preparation:
+                self._preparation = words
                 self._console.print(words, markup=False)
 
     def _panels(self) -> RenderableType:

@@ -57,7 +57,7 @@ def log_reader(settings: Settings) -> LogReader:
         return reader
     if not reader.is_log():
         raise CommandError(f"{settings.db} is not a Kimi UI log. Check --db.")
-    writer = LogWriter(settings.db, begins_anew=False)
+    writer = LogWriter(settings.db, replaces_unusable=False)
     try:
         writer.start()
         writer.close()

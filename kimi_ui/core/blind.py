@@ -42,13 +42,13 @@ def slot_name(place: int) -> str:
     return f"{ascii_uppercase[letter]}{rounds or ''}"
 
 
-def told(turn: TurnLog) -> TurnLog:
+def visible(turn: TurnLog) -> TurnLog:
     """The turn as it may be shown now: itself or its ``BlindView``. A snapshot: it does not follow the turn."""
-    return BlindView(turn).told if is_blind(turn) else turn
+    return BlindView(turn).shown if is_blind(turn) else turn
 
 
 class BlindView:
-    """What may be shown of a blind turn: ``told`` is a turn log of its own, which ``refresh`` brings up to date.
+    """What may be shown of a blind turn: ``shown`` is a turn log of its own, which ``refresh`` brings up to date.
 
     Its entries are a function of the source's entries, so that a reader who reconnects finds the same ones again.
     """
@@ -59,7 +59,7 @@ class BlindView:
         self._fold = TurnFold.of(turn)
         self._consumed = 0
         self._ended: set[str] = set()
-        self.told = TurnLog(
+        self.shown = TurnLog(
             turn_id=turn.turn_id,
             conversation_id=turn.conversation_id,
             seq=turn.seq,
@@ -76,12 +76,12 @@ class BlindView:
                 for event in (self._opened(slot, 0), Phase(CONNECTED))
             ],
         )
-        self._tell_ready()
+        self._report_ready()
         self.refresh()
 
     def refresh(self) -> None:
         """Process the source's new entries: more lanes are ready, or all are, and then their answers appear."""
-        if self.told.closed:
+        if self.shown.closed:
             return
         closed = self._source.closed  # read before the entries: none is appended after it was set
         for entry in self._source.entries[self._consumed :]:
@@ -89,17 +89,17 @@ class BlindView:
             self._fold.apply(entry)
             if isinstance(entry.event, End) and entry.lane not in self._ended and self._fold.lane_ended(entry.lane):
                 self._ended.add(entry.lane)
-                self._tell_ready()
+                self._report_ready()
         if closed:
             end_ns = max((self._end_ns(lane) for lane in self._slots.values()), default=0)
             for slot, lane in self._slots.items():
-                told = [self._opened(slot, 1), *self._answer(lane)]
-                self.told.entries += [Entry(slot, f"{slot}1", end_ns, event) for event in told]
-            self.told.closed = True
+                events = [self._opened(slot, 1), *self._answer(lane)]
+                self.shown.entries += [Entry(slot, f"{slot}1", end_ns, event) for event in events]
+            self.shown.closed = True
 
-    def _tell_ready(self) -> None:
+    def _report_ready(self) -> None:
         ready = Flag(READY, f"{len(self._ended)} of {len(self._slots)}")
-        self.told.entries += [Entry(slot, f"{slot}0", 0, ready) for slot in self._slots]
+        self.shown.entries += [Entry(slot, f"{slot}0", 0, ready) for slot in self._slots]
 
     def _opened(self, slot: str, attempt_no: int) -> Opened:
         attempt = Attempt(

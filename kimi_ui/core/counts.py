@@ -47,8 +47,8 @@ def believed_counts(usage: Usage, local: LocalCount | None, input_chars: int | N
     ``problems`` name the contradictions within the server's counts or with the text; such counts are not used.
     """
     problems: list[str] = []
-    told = (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.reasoning_tokens)
-    if any(count is not None and not 0 <= count <= MAX_COUNT for count in told):
+    reported_counts = (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.reasoning_tokens)
+    if any(count is not None and not 0 <= count <= MAX_COUNT for count in reported_counts):
         problems.append("usage_absurd")
 
     output, source = reported(usage.output_tokens), usage.source
@@ -85,20 +85,24 @@ def believed_counts(usage: Usage, local: LocalCount | None, input_chars: int | N
         reasoning_source = "apportioned"
 
     estimate = -(-input_chars // CHARS_PER_TOKEN) if input_chars is not None else None
-    asked, input_source = reported(usage.input_tokens), usage.source
-    if asked is not None and estimate is not None and asked > CONTRADICTION * estimate + ABSURD_INPUT_TOKENS:
+    input_tokens, input_source = reported(usage.input_tokens), usage.source
+    if (
+        input_tokens is not None
+        and estimate is not None
+        and input_tokens > CONTRADICTION * estimate + ABSURD_INPUT_TOKENS
+    ):
         problems.append("usage_input")
-        asked = None
-    cached = usage.cached_input_tokens if asked is not None else None
-    if cached is not None and asked is not None and not 0 <= cached <= asked:
+        input_tokens = None
+    cached = usage.cached_input_tokens if input_tokens is not None else None
+    if cached is not None and input_tokens is not None and not 0 <= cached <= input_tokens:
         if cached > 0:
             problems.append("usage_cached")
         cached = None
-    if asked is None and has_text:
-        asked, input_source = estimate, "chars"
+    if input_tokens is None and has_text:
+        input_tokens, input_source = estimate, "chars"
     return Counts(
-        input_tokens=asked,
-        input_source=input_source if asked is not None else None,
+        input_tokens=input_tokens,
+        input_source=input_source if input_tokens is not None else None,
         cached_input_tokens=cached,
         output_tokens=output,
         reasoning_tokens=reasoning,

@@ -223,7 +223,7 @@ class LaneSpec:
         """The lane's server: its base URL, or the provider's name."""
         return self.base_url or self.provider
 
-    def asking(self, model: str) -> LaneSpec:
+    def with_model(self, model: str) -> LaneSpec:
         """This lane with another model of its provider; unchanged for an empty ``model``.
 
         Price and tokenizer belong to the old model, so they are removed.

@@ -27,8 +27,8 @@ class RaceLine:
     def __init__(self) -> None:
         self._seen = 0  # text events looked at
         self._chars = 0  # their characters
-        self._last: tuple[float, int] | None = None  # the newest point, told or not
-        self._told: tuple[float, int] | None = None  # the newest point told
+        self._last: tuple[float, int] | None = None  # the newest point, sent or not
+        self._sent: tuple[float, int] | None = None  # the newest point sent
         self._moments: dict[str, float] = {}
         self._aggregating_ns: int | None = None
 
@@ -60,10 +60,10 @@ class RaceLine:
     def _points(self, fold: AttemptFold) -> list[tuple[float, int]]:
         points: list[tuple[float, int]] = []
 
-        def tell(point: tuple[float, int] | None) -> None:
-            if point is not None and point != self._told:
+        def send(point: tuple[float, int] | None) -> None:
+            if point is not None and point != self._sent:
                 points.append(point)
-                self._told = point
+                self._sent = point
 
         n_events = len(fold.text_ns)
         for i in range(self._seen, n_events):
@@ -71,12 +71,12 @@ class RaceLine:
             t_ms = round(t_ns / 1e6, 1)
             step_ms = max(STEP_MS, STEP_SHARE * t_ms)
             if self._last is None or t_ns == fold.first_answer_ns or t_ms - self._last[0] >= step_ms:
-                tell(self._last or (t_ms, 0))
+                send(self._last or (t_ms, 0))
             self._chars += fold.text_chars[i]
             self._last = (t_ms, self._chars)
-            if self._told is None or t_ms - self._told[0] >= step_ms:
-                tell(self._last)
+            if self._sent is None or t_ms - self._sent[0] >= step_ms:
+                send(self._last)
         self._seen = n_events
         if fold.end is not None:
-            tell(self._last)
+            send(self._last)
         return points

@@ -32,19 +32,19 @@ def moments(turn: TurnLog, every_ns: int = MOMENT_NS) -> list[Moment]:
     Empty for a turn without entries.
     """
     found: list[Moment] = []
-    begun_ns: int | None = None  # play time of the first entry without a moment
+    first_ns: int | None = None  # play time of the first entry without a moment
     last = Moment(0, 0, 0)
     for number, (play_ns, turn_ns, changes) in enumerate(_stamped(turn), start=1):
-        if begun_ns is not None and play_ns - begun_ns > every_ns:
+        if first_ns is not None and play_ns - first_ns > every_ns:
             found.append(last)
-            begun_ns = None
+            first_ns = None
         last = Moment(play_ns, turn_ns, number)
         if changes:
             found.append(last)
-            begun_ns = None
-        elif begun_ns is None:
-            begun_ns = play_ns
-    return found if begun_ns is None else [*found, last]
+            first_ns = None
+        elif first_ns is None:
+            first_ns = play_ns
+    return found if first_ns is None else [*found, last]
 
 
 def _stamped(turn: TurnLog) -> Iterator[tuple[int, int, bool]]:

@@ -41,7 +41,7 @@ class LaneInfo:
         """The header of a configured lane; ``specs``: all lanes by id, since a lane may be made of another."""
         inner = specs.get(spec.of, spec)
         choice = choice or LaneChoice()
-        model = inner.asking(choice.model).model
+        model = inner.with_model(choice.model).model
         return cls(
             id=spec.id,
             label=spec.label,

@@ -106,7 +106,7 @@ class Job:
 
 def identity(job: Job, context: Context, attempt_no: int) -> Attempt:
     """The attempt before it is sent; ``AttemptRun`` replaces ``sent_ns`` with the time of sending."""
-    spec: LaneSpec = job.provider.spec.asking(job.request.model)
+    spec: LaneSpec = job.provider.spec.with_model(job.request.model)
     price = spec.price
     return Attempt(
         attempt_id=uuid.uuid4().hex,
@@ -160,9 +160,9 @@ class AttemptRun:
         self._written_ns: int | None = None
         self._ended_ns: int | None = None
         self._sent_late_ns: int | None = None
-        self._has_left = self._is_open = False
+        self._is_sent = self._is_open = False
         self._behind: Phase | None = None  # while the attempt waits in the queue
-        self._left = asyncio.Event()
+        self._clock_runs = asyncio.Event()
         self._turn: Turn | None = None
         self._reader: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -209,23 +209,23 @@ class AttemptRun:
         The ``Opened`` entry follows ``OUT_BY_S`` later, because its readers would take the GIL before the write.
         A child's first request is the parent's.
         """
-        if not self._has_left and not self._is_open:
+        if not self._is_sent and not self._is_open:
             if self._job.parent:
                 self._job.parent.sent()
-            self._has_left = True
+            self._is_sent = True
             self._leave_queue()
             self._start_clock()
             self._check_limits()
-            self._left.set()
+            self._clock_runs.set()
             asyncio.get_running_loop().call_later(OUT_BY_S, self.open)
 
     async def until_sent(self) -> None:
         """Return once the attempt's clock runs: it or a child was sent, or it has ended before."""
-        await self._left.wait()
+        await self._clock_runs.wait()
 
     def queued(self, phase: Phase) -> None:
         """The attempt waits in the app's queue and is shown from now on. A parent waits with its first child."""
-        if self._is_open or self._has_left:
+        if self._is_open or self._is_sent:
             return
         if self._job.parent:
             self._job.parent.queued(phase)
@@ -281,7 +281,7 @@ class AttemptRun:
             self._job.parent.open()
         self._leave_queue()
         self._is_open = True
-        self._left.set()
+        self._clock_runs.set()
         self.attempt = self._identity()
         self._append(0, Opened(self.attempt.as_dict()))
 

@@ -385,8 +385,8 @@ class Engine:
             earlier = await asyncio.to_thread(self._turns.history, turn.conversation_id, info.id, turn.seq)
             for _, prompt, answer, reasoning in earlier:
                 messages.append(Message("user", prompt))
-                apart = info.send_reasoning and reasoning != answer  # equal if it was promoted to be the answer
-                messages.append(Message("assistant", answer, reasoning if apart else ""))
+                is_separate = info.send_reasoning and reasoning != answer  # equal if it was promoted to be the answer
+                messages.append(Message("assistant", answer, reasoning if is_separate else ""))
         messages.append(Message("user", turn.prompt))
         return tuple(messages)
 

@@ -58,7 +58,7 @@ class _Queue:
         self._clock_ns = clock_ns
         self._admission = Admission()
         self._waiting: dict[Request, tuple[asyncio.Future[None], Callable[[Phase], None]]] = {}
-        self._told: dict[Request, Phase] = {}
+        self._reported: dict[Request, Phase] = {}
 
     async def join(self, request: Request, report: Callable[[Phase], None]) -> None:
         may_go: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -74,7 +74,7 @@ class _Queue:
 
     def leave(self, request: Request) -> None:
         self._waiting.pop(request, None)
-        self._told.pop(request, None)
+        self._reported.pop(request, None)
         self._admission.leave(request, self._clock_ns())
         self._admit()
 
@@ -82,12 +82,12 @@ class _Queue:
         """Let go who may go, and tell the others whom they wait for."""
         for request in self._admission.admit(self._clock_ns()):
             may_go, _ = self._waiting.pop(request)
-            self._told.pop(request, None)
+            self._reported.pop(request, None)
             if not may_go.done():
                 may_go.set_result(None)
         for request in self._admission.waiting:
             before = self._admission.before(request)
             phase = Phase(QUEUED, whose(before), total=len(before))
-            if phase != self._told.get(request):
-                self._told[request] = phase
+            if phase != self._reported.get(request):
+                self._reported[request] = phase
                 self._waiting[request][1](phase)

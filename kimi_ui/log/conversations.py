@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .costs import keep_what_was_spent
+from .costs import keep_spent_sums
 from .reader import LogReader
 from .store import Rows, Transaction
 
@@ -92,7 +92,7 @@ def delete_conversation(log: Transaction, conversation_id: str, owner: str) -> s
     if heir := next(log.rows(forks, id=conversation_id), None):
         _pass_on(log, conversation_id, origin, heir)
     turns = list(log.rows("SELECT turn_id FROM turns WHERE conversation_id = :id", id=conversation_id))
-    keep_what_was_spent(log, conversation_id)
+    keep_spent_sums(log, conversation_id)
     log.execute("DELETE FROM conversations WHERE conversation_id = :id", id=conversation_id)
     return {conversation_id, *(turn_id for (turn_id,) in turns)}
 

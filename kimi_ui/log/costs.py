@@ -47,7 +47,7 @@ def spent_on(reader: LogReader, conversations: Iterable[str]) -> Spent:
     return Spent(*row)
 
 
-def keep_what_was_spent(log: Transaction, conversation_id: str) -> None:
+def keep_spent_sums(log: Transaction, conversation_id: str) -> None:
     """Store a conversation's cost by owner and day, before it is deleted."""
     statement = f"""
         INSERT INTO spent_deleted (owner, day_utc, usd, n_unknown, n_estimated)

@@ -81,13 +81,13 @@ class _Job:
 class LogWriter:
     """Writes the log at ``path``. Only ``start`` raises ``LogError`` for a failing database.
 
-    ``begins_anew`` False: a damaged or newer log is not replaced, and ``start`` raises ``LogUnusable``.
+    ``replaces_unusable`` False: a damaged or newer log is not replaced, and ``start`` raises ``LogUnusable``.
     """
 
-    def __init__(self, path: str | Path, begins_anew: bool = True) -> None:
+    def __init__(self, path: str | Path, replaces_unusable: bool = True) -> None:
         self.path = Path(path)
         self.boot_id = uuid.uuid4().hex[:16]
-        self._store: Store = SqliteStore(self.path, self.boot_id, begins_anew)
+        self._store: Store = SqliteStore(self.path, self.boot_id, replaces_unusable)
         self._jobs: queue.SimpleQueue[_Job | _Followed] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._opened: Future[None] = Future()
@@ -97,9 +97,9 @@ class LogWriter:
         self._followed: dict[str, _Followed] = {}
         self._failing = ""  # why the database cannot be written, or empty
         self._unspilled: list[Op] = []  # ops that neither the database nor the spill file accepted
-        self._told = ""  # the problem last logged to the terminal
+        self._logged_problem = ""  # the problem last logged to the terminal
         self._retry_at = 0.0
-        self._gone: set[str] = set()  # ids of deleted conversations and turns, whose rows are no longer written
+        self._deleted_ids: set[str] = set()  # ids of deleted conversations and turns, whose rows are no longer written
         self._erase_at = 0.0  # time of the next step of overwriting deleted text; the first is at the start
 
     @property
@@ -236,7 +236,7 @@ class LogWriter:
             if self._failing:
                 raise LogError(f"The log cannot be written ({self._failing}).", "Try again once it can.")
             if deleted := self._store.change(job.change):
-                self._gone |= deleted
+                self._deleted_ids |= deleted
                 self._erase_at = 0.0
         except CannotWrite as error:
             if not isinstance(error, LogReplaced):  # the next write handles that
@@ -283,7 +283,9 @@ class LogWriter:
         if self._failing and time.monotonic() >= self._retry_at:
             self._recover()
         for followed in list(self._followed.values()):
-            if self._gone and not self._gone.isdisjoint((followed.turn.turn_id, followed.turn.conversation_id)):
+            if self._deleted_ids and not self._deleted_ids.isdisjoint(
+                (followed.turn.turn_id, followed.turn.conversation_id)
+            ):
                 del self._followed[followed.turn.turn_id]
                 continue
             closed = followed.turn.closed  # read before the entries: none is appended after it is set
@@ -332,8 +334,8 @@ class LogWriter:
 
     def _write(self, ops: list[Op]) -> None:
         """Write ops to the database, else to the spill file, else keep them in memory."""
-        if self._gone:
-            ops = [op for op in ops if not self._is_gone(op)]
+        if self._deleted_ids:
+            ops = [op for op in ops if not self._is_deleted(op)]
         if not self._failing:
             try:
                 self._store.write(ops)
@@ -350,15 +352,15 @@ class LogWriter:
             self._unspilled = []
         except OSError:
             self._unspilled += ops
-        if self.problem != self._told:
-            self._told = self.problem
-            log.warning("%s", self._told)
+        if self.problem != self._logged_problem:
+            self._logged_problem = self.problem
+            log.warning("%s", self._logged_problem)
 
-    def _is_gone(self, op: Op) -> bool:
+    def _is_deleted(self, op: Op) -> bool:
         """True for a row of a conversation that was deleted meanwhile."""
-        if op.row.get("conversation_id") in self._gone and "turn_id" in op.row:
-            self._gone.add(op.row["turn_id"])
-        return not self._gone.isdisjoint((op.row.get("turn_id"), op.row.get("conversation_id")))
+        if op.row.get("conversation_id") in self._deleted_ids and "turn_id" in op.row:
+            self._deleted_ids.add(op.row["turn_id"])
+        return not self._deleted_ids.isdisjoint((op.row.get("turn_id"), op.row.get("conversation_id")))
 
     def _fail(self, error: Exception) -> None:
         self._failing = str(error) or type(error).__name__
@@ -376,7 +378,7 @@ class LogWriter:
             self._fail(error)
             return False
         self._unspilled = []
-        self._failing = self._told = ""
+        self._failing = self._logged_problem = ""
         log.warning("%s", f"The log can be written again. {self._store.notice}".rstrip())
         return True
 
@@ -385,4 +387,4 @@ class LogWriter:
         for followed in self._followed.values():
             followed.restart()
         rows = [op for followed in self._followed.values() for op in followed.rows]
-        return [op for op in rows if not self._is_gone(op)]
+        return [op for op in rows if not self._is_deleted(op)]

@@ -163,16 +163,16 @@ class Roster:
 
     async def check(self, lane: str, probe: bool = False) -> Check:
         """Check a lane for ``doctor``, on the caller's event loop and with a connection of its own."""
-        async with self._apart(lane) as provider:
+        async with self._separate(lane) as provider:
             return await provider.check(probe)
 
     async def models_of(self, lane: str) -> list[str]:
         """The models that the lane's provider lists, over a connection of its own. Raises ``ProviderError``."""
-        async with self._apart(lane) as provider:
+        async with self._separate(lane) as provider:
             return await provider.models()
 
     @asynccontextmanager
-    async def _apart(self, lane: str) -> AsyncIterator[Provider]:
+    async def _separate(self, lane: str) -> AsyncIterator[Provider]:
         """A new provider for a lane on the caller's event loop: loops must not share a client."""
         state = self._state
         wanted = [spec for spec in state.specs if spec.id == lane]
@@ -247,10 +247,10 @@ class Roster:
                 return
             self._probed_at = time.monotonic()
             url = presets.ollama_url(self._state.source.env)
-            self._probe = threading.Thread(target=self._ask_ollama, args=(url,), name="ollama-probe", daemon=True)
+            self._probe = threading.Thread(target=self._probe_ollama, args=(url,), name="ollama-probe", daemon=True)
             self._probe.start()
 
-    def _ask_ollama(self, url: str) -> None:
+    def _probe_ollama(self, url: str) -> None:
         self._ollama = probe(url, PROBE_TIMEOUT_S)
         self._take_up()
 

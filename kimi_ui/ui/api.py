@@ -22,7 +22,7 @@ import gradio as gr
 from ..chat.estimates import Estimates
 from ..chat.spending import OverBudget, Spending
 from ..core.attempt import live_phase
-from ..core.blind import told
+from ..core.blind import visible
 from ..core.conversation_settings import ConversationSettings, LaneSettings
 from ..core.estimate import Total
 from ..core.metrics import measure_turn
@@ -35,7 +35,7 @@ from ..view.failure_words import failure_of
 from ..web.visitor import may_read, visitor_of
 
 EVERY_S = 0.25
-NOT_ASKED = "Send it after 00:00 UTC, or start the server with a higher KIMI_UI_BUDGET_USD."
+REMEDY = "Send it after 00:00 UTC, or start the server with a higher KIMI_UI_BUDGET_USD."
 
 
 class LaneStates:
@@ -93,7 +93,7 @@ def build(engine: Engine, turns: Turns, estimates: Estimates, spending: Spending
                 spending.send, lambda: engine.send(prompt, lanes=lanes or None), lambda: cost(prompt, lanes), owner=""
             )
         except OverBudget as question:
-            raise gr.Error(f"{question} {NOT_ASKED}", print_exception=False) from question
+            raise gr.Error(f"{question} {REMEDY}", print_exception=False) from question
         except (ValueError, RuntimeError) as error:
             raise gr.Error(str(error), print_exception=False) from error
         states = LaneStates(turn)
@@ -114,7 +114,7 @@ def build(engine: Engine, turns: Turns, estimates: Estimates, spending: Spending
         found = turns.get(turn_id)
         if found is None or not may_read(found.owner, visitor_of(request)):
             raise gr.Error("There is no such turn.", print_exception=False)
-        return LaneStates(told(found)).read()
+        return LaneStates(visible(found)).read()
 
     gr.api(compare, api_name="compare", concurrency_limit=None)
     gr.api(turn, api_name="turn", concurrency_limit=None)

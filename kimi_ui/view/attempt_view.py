@@ -41,7 +41,7 @@ class AttemptView:
         self._clear_answer = False
         self._is_resumed = False
         self._ended = False
-        self._told: dict[str, Any] = {}  # values the page has: identity, sending, stamps, notes, tokens
+        self._known: dict[str, Any] = {}  # values the page has: identity, sending, stamps, notes, tokens
 
     @property
     def phase(self) -> str:
@@ -106,33 +106,33 @@ class AttemptView:
         self._answer_chars = len(text)
         self._markdown = StreamingMarkdown()
         self._clear_answer = True
-        self._told.pop("answer", None)
+        self._known.pop("answer", None)
 
     def take(self) -> dict[str, Any]:
         """The changes since the last call; empty if none."""
         part: dict[str, Any] = {}
-        if "attempt" not in self._told:
-            part["attempt"] = self._told["attempt"] = self._identity()
-        elif self._sending() != self._told["sent"]:
+        if "attempt" not in self._known:
+            part["attempt"] = self._known["attempt"] = self._identity()
+        elif self._sending() != self._known["sent"]:
             part["sent"] = self._sending()
-        self._told["sent"] = self._sending()
+        self._known["sent"] = self._sending()
         for name, value in (("phase", self.phase), ("stamps", self._stamps()), ("notes", notes_of(self.fold))):
-            if value != self._told.get(name, type(value)()):
-                part[name] = self._told[name] = value
+            if value != self._known.get(name, type(value)()):
+                part[name] = self._known[name] = value
         if self._clear_answer:
             part["clear_answer"] = True
             self._clear_answer = False
         if reasoning := self._reasoning.take(self._ended):
             part["reasoning"] = reasoning
         part |= self._plain_answer() if self._plain else self._rendered_answer()
-        if self.fold.promoted and "promoted" not in self._told:
-            part["promoted"] = self._told["promoted"] = True
+        if self.fold.promoted and "promoted" not in self._known:
+            part["promoted"] = self._known["promoted"] = True
         if steps := self._steps.take():
             part["steps"] = [self._step_part(step) for step in steps]
         if race := self._race.take(self.fold):
             part["race"] = race
-        if self._ended and "end" not in self._told:
-            self._told["end"] = True
+        if self._ended and "end" not in self._known:
+            self._known["end"] = True
             part |= self._outcome()
         return part
 
@@ -140,9 +140,9 @@ class AttemptView:
         """The attempt's output tokens so far; None if unchanged since the last call."""
         counted = self.count.local
         tokens = self.fold.usage.output_tokens or (counted.output_tokens if counted else None)
-        if tokens == self._told.get("tokens"):
+        if tokens == self._known.get("tokens"):
             return None
-        self._told["tokens"] = tokens
+        self._known["tokens"] = tokens
         return tokens
 
     def _identity(self) -> dict[str, Any]:
@@ -171,10 +171,10 @@ class AttemptView:
     def _rendered_answer(self) -> dict[str, Any]:
         if text := self._answer.take(self._ended):
             self._markdown.feed(text)
-        elif not self._ended or "answer" in self._told:
+        elif not self._ended or "answer" in self._known:
             return {}
         if self._ended:
-            self._told["answer"] = True
+            self._known["answer"] = True
         blocks, tail, append, whole = self._markdown.frame(final=self._ended)
         part = {"blocks": blocks, "tail": tail, "append": append, "whole": whole}
         return {name: value for name, value in part.items() if value or (name == "tail" and value is not None)}
@@ -183,9 +183,9 @@ class AttemptView:
         if not self._ended:
             text = self._answer.take(False)
             return {"text": text} if text else {}
-        if "answer" in self._told:
+        if "answer" in self._known:
             return {}
-        self._told["answer"] = True
+        self._known["answer"] = True
         return {"text": self._answer.take(True), "answer": render(self.fold.answer)} if self.fold.answer else {}
 
     def _step_part(self, step: Step) -> dict[str, Any]:
@@ -214,13 +214,13 @@ class AttemptView:
     def _outcome(self) -> dict[str, Any]:
         """How the attempt ended: a failure to show, or the announcement of a retry."""
         failure = failure_of(self.fold)
-        told = _failure_part(failure, self.attempt) if failure is not None else None
-        if told and self.fold.can_promote:
-            told["can_promote"] = True
+        failed = _failure_part(failure, self.attempt) if failure is not None else None
+        if failed and self.fold.can_promote:
+            failed["can_promote"] = True
         if self._retry_in_s is not None:
             at_ms = (self.attempt.sent_ns + (self.fold.end_ns or 0)) / 1e6 + self._retry_in_s * 1000
-            return {"retry": {"at_ms": at_ms, "attempt_no": self.attempt.attempt_no + 1, "failure": told}}
-        return {"failure": told} if told else {}
+            return {"retry": {"at_ms": at_ms, "attempt_no": self.attempt.attempt_no + 1, "failure": failed}}
+        return {"failure": failed} if failed else {}
 
 
 def _failure_part(failure: Failure, attempt: Attempt) -> dict[str, Any]:

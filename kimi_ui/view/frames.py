@@ -78,7 +78,7 @@ def describe_lane(info: LaneInfo) -> dict[str, Any]:
 def describe_turn(turn: TurnLog) -> dict[str, Any]:
     """A turn without its entries: what a page needs to draw the empty lanes. Attachments have name and length only.
 
-    ``slots`` maps the slots of a formerly blind turn to lanes. Pass ``BlindView.told`` for a turn that is still blind.
+    ``slots`` maps the slots of a formerly blind turn to lanes. Pass ``BlindView.shown`` for a turn that is still blind.
     """
     prompt = split(turn.prompt)
     return {
@@ -146,7 +146,7 @@ class LaneView:
         self._children: dict[str, AttemptView] = {}  # by attempt id, aggregators too
         self._by_k: dict[int, str] = {}  # trajectory number -> newest attempt id
         self._preparing: Phase | None = None
-        self._said: dict[str, Any] = {}  # values the page has: preparing, metrics
+        self._known: dict[str, Any] = {}  # values the page has: preparing, metrics
         self._metrics_due_ns = 0
         self._metrics_stale = False
 
@@ -175,7 +175,7 @@ class LaneView:
             self._main = AttemptView(attempt, fold)
             self._children, self._by_k = {}, {}
             self._preparing = None
-            self._said = {}
+            self._known = {}
         else:
             self._children[attempt.attempt_id] = AttemptView(attempt, fold, plain=True)
             if attempt.k_index is not None:
@@ -190,10 +190,10 @@ class LaneView:
         """The lane's changes; empty if none."""
         part = self._main.take() if self._main is not None else {}
         preparing = self._preparing_part()
-        if preparing != self._said.get("preparing"):
-            part["preparing"] = self._said["preparing"] = preparing
-        if self._main is None and "phase" not in self._said:
-            part["phase"] = self._said["phase"] = "connecting"
+        if preparing != self._known.get("preparing"):
+            part["preparing"] = self._known["preparing"] = preparing
+        if self._main is None and "phase" not in self._known:
+            part["phase"] = self._known["phase"] = "connecting"
         metrics_due = self._metrics_stale and (now_ns is None or now_ns >= self._metrics_due_ns)
         if trajectories := self._trajectory_parts(metrics_due):
             part["trajectories"] = trajectories
@@ -225,9 +225,9 @@ class LaneView:
         numbers = self._measured()
         metrics = {name: getattr(numbers, name) for name in PAGE_METRICS}
         metrics["price_as_of"] = self._main.attempt.price[3] if self._main.attempt.price else None
-        if metrics == self._said.get("metrics"):
+        if metrics == self._known.get("metrics"):
             return {}
-        self._said["metrics"] = metrics
+        self._known["metrics"] = metrics
         return {"metrics": metrics}
 
     def _measured(self) -> Metrics:

@@ -131,10 +131,10 @@ class CommandRoutes:
 
         ``choice`` none withdraws a vote; it reveals a blind turn without one.
         """
-        asked = await json_of(request)
+        body = await json_of(request)
         turn = await self._visible.own_turn(request)
         blind = is_blind(turn)
-        choice, lane = str(asked.get("choice") or ""), str(asked.get("lane") or "")
+        choice, lane = str(body.get("choice") or ""), str(body.get("lane") or "")
         if blind and choice != NONE and not turn.closed:
             return refusal("The answers are not shown yet: vote once they are.", 409)
         try:

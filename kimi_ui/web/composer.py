@@ -81,15 +81,15 @@ class ComposerRoutes:
 
     async def estimate(self, request: Request) -> Response:
         """Body: ``{conversation, before, text, attachments}``; see ``Estimates.of``. No lanes: nothing to estimate."""
-        asked = await json_of(request)
+        body = await json_of(request)
         owner = visitor_of(request)
-        conversation = await self._visible.asked_for(str(asked.get("conversation") or ""), owner)
-        before = asked.get("before")
+        conversation = await self._visible.requested_conversation(str(body.get("conversation") or ""), owner)
+        before = body.get("before")
         before_seq = before if isinstance(before, int) else math.inf
         try:
-            attachments = self._chat.uploads.of(owner, [str(key) for key in asked.get("attachments") or []])
+            attachments = self._chat.uploads.of(owner, [str(key) for key in body.get("attachments") or []])
             settings = await asyncio.to_thread(self._chat.settings.of, owner, conversation)
-            prompt = fold(str(asked.get("text") or ""), attachments)
+            prompt = fold(str(body.get("text") or ""), attachments)
             return Json(await asyncio.to_thread(self._chat.estimates.of, conversation, before_seq, prompt, settings))
         except AttachmentError as error:
             return Json({"lanes": [], "error": str(error)})  # an error while typing is only shown; sending is refused
@@ -98,7 +98,7 @@ class ComposerRoutes:
         """The visitor's spending today and, if it is theirs, on the conversation ``c``; see ``Spending.totals``."""
         owner = visitor_of(request)
         try:
-            conversation = await self._visible.asked_for(request.query_params.get("c", ""), owner)
+            conversation = await self._visible.requested_conversation(request.query_params.get("c", ""), owner)
         except HTTPException:
             conversation = ""  # the page asks when a turn ends, which may be the deletion of its conversation
         return Json(await asyncio.to_thread(self._chat.spending.totals, owner, conversation))
@@ -125,7 +125,7 @@ class ComposerRoutes:
     async def settings(self, request: Request) -> Response:
         """GET or PUT the settings of the conversation ``c``, or of the next one. Both answer with all settings."""
         owner = visitor_of(request)
-        conversation = await self._visible.asked_for(request.query_params.get("c", ""), owner)
+        conversation = await self._visible.requested_conversation(request.query_params.get("c", ""), owner)
         if request.method == "PUT":
             try:
                 wanted = read(await json_of(request))

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ..core.blind import BlindView, is_blind
+from ..core.blind import is_blind, visible
 from ..core.branches import versions
 from ..core.title import clean_title, title_of
 from ..core.turn import TurnLog
@@ -79,7 +79,7 @@ class ConversationRoutes:
         shown = [_describe(head, head.conversation_id in running) for head in heads]
         if before is None:  # conversations so new that their rows are not written yet
             listed = {head.conversation_id for head in heads}
-            shown[:0] = [_begun(turn) for id, turn in running.items() if id not in listed and not turn.seq]
+            shown[:0] = [_describe_new(turn) for id, turn in running.items() if id not in listed and not turn.seq]
         more = "~".join(heads[-1].cursor) if len(heads) == PAGE else None
         can_log_out = bool(request.scope.get(LOGGED_IN))
         return Json({"conversations": shown, "more": more, "can_log_out": can_log_out})
@@ -113,7 +113,9 @@ class ConversationRoutes:
 
     async def versions(self, request: Request) -> Response:
         """The versions of edited prompts of the conversation ``c``, by turn number: position and conversations."""
-        conversation = await self._visible.asked_for(request.query_params.get("c", ""), visitor_of(request))
+        conversation = await self._visible.requested_conversation(
+            request.query_params.get("c", ""), visitor_of(request)
+        )
         if not conversation:
             return Json({})
         forks = await asyncio.to_thread(self._turns.forks, conversation)
@@ -146,9 +148,9 @@ class ConversationRoutes:
             return refusal(f"There is no format {kind}: choose {', '.join(EXPORTS)}.", 422)
         if not all(turn.closed for turn in turns):
             return refusal(RUNNING, 409)
-        told = [BlindView(turn).told if is_blind(turn) else turn for turn in turns]
+        shown = [visible(turn) for turn in turns]
         reasoning = request.query_params.get("reasoning") != "0"
-        made = await asyncio.to_thread(export, told, title, kind, reasoning=reasoning)
+        made = await asyncio.to_thread(export, shown, title, kind, reasoning=reasoning)
         disposition = f"attachment; filename*=UTF-8''{quote(made.name)}"
         headers = {"Content-Disposition": disposition, "Cache-Control": "no-store"}
         return Response(made.data, media_type=made.media_type, headers=headers)
@@ -197,7 +199,7 @@ def _describe(head: ConversationHead, running: bool) -> dict[str, Any]:
     }
 
 
-def _begun(turn: TurnLog) -> dict[str, Any]:
+def _describe_new(turn: TurnLog) -> dict[str, Any]:
     head = ConversationHead(
         turn.conversation_id, title_of(turn.prompt), 1, len(turn.lanes), "", turn.started_at_utc, turn.turn_id
     )

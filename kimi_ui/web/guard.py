@@ -240,15 +240,15 @@ class _CountedBody:
     def __init__(self, receive: Receive, send: Send, limit_bytes: int) -> None:
         self._receive = receive
         self._send = send
-        self._left = limit_bytes
+        self._bytes_left = limit_bytes
         self.too_large = False
         self.answered = False
 
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
-            self._left -= len(message.get("body", b""))
-            if self._left < 0:
+            self._bytes_left -= len(message.get("body", b""))
+            if self._bytes_left < 0:
                 self.too_large = True
                 raise BodyTooLarge
         return message

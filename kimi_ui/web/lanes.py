@@ -63,7 +63,7 @@ class LaneRoutes:
     async def lanes_file(self, request: Request) -> Response:
         """The current lanes as text of a lanes file; query ``lane`` and ``model``: with another model in that lane."""
         lane, model = (request.query_params.get(name, "") for name in ("lane", "model"))
-        specs = [spec.asking(model) if spec.id == lane else spec for spec in self._roster.specs]
+        specs = [spec.with_model(model) if spec.id == lane else spec for spec in self._roster.specs]
         return PlainTextResponse(write_lanes(specs), headers={"Cache-Control": "no-store"})
 
     async def check(self, request: Request) -> Response:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from ..chat.services import ChatServices
 from ..core.attachments import split
-from ..core.blind import told
+from ..core.blind import visible
 from ..core.lane import LaneSpec
 from ..core.turn import LaneInfo, TurnLog
 from ..turns import Turns
@@ -39,7 +39,7 @@ class PageState:
 
     def _described(self, turn: TurnLog) -> dict[str, Any]:
         """A turn and, if its prompt has attachments, their token counts."""
-        described = describe_turn(told(turn))
+        described = describe_turn(visible(turn))
         for shown, attachment in zip(described["attachments"], split(turn.prompt).attachments, strict=True):
             shown["tokens"] = self._chat.counts.count(attachment.text)
         return described

@@ -51,7 +51,7 @@ class TurnStreams:
         try:
             blind = BlindView(turn) if is_blind(turn) else None
             if blind is not None:
-                turn = blind.told
+                turn = blind.shown
             view = TurnView(turn)
             # Folding a long turn takes a while; frames of other streams must not wait for it.
             await asyncio.to_thread(view.resume, after if t0_is_known(turn) else 0)

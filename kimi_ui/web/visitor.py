@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..core.blind import told
+from ..core.blind import visible
 from ..core.turn import TurnLog
 from ..turns import Turns
 
@@ -72,7 +72,7 @@ class VisibleTurns:
 
     async def turn_of(self, request: Request) -> TurnLog:
         """The visitor's turn named by the path, as a ``BlindView`` while it is blind; 404 if there is none."""
-        return await asyncio.to_thread(told, await self.own_turn(request))
+        return await asyncio.to_thread(visible, await self.own_turn(request))
 
     async def own_turn(self, request: Request) -> TurnLog:
         """The same turn without the ``BlindView``, for use on the server only."""
@@ -98,7 +98,7 @@ class VisibleTurns:
             raise HTTPException(404)
         return conversation_id, owner
 
-    async def asked_for(self, conversation_id: str, owner: str) -> str:
+    async def requested_conversation(self, conversation_id: str, owner: str) -> str:
         """The id, if the conversation is this visitor's; 404 if it is another's or does not exist.
 
         A conversation without an owner (sent from the terminal) is read-only. A prompt sent from it begins a new one,

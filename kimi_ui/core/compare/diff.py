@@ -86,7 +86,7 @@ def compare(left: str, right: str) -> Diff:
     )
 
 
-def words_apart(left: str, right: str) -> tuple[Word, ...]:
+def changed_words(left: str, right: str) -> tuple[Word, ...]:
     """The word diff of two texts; same + left joined is ``left``, same + right joined is ``right``."""
     a, b = TOKEN.findall(left), TOKEN.findall(right)
     pairs = common_pairs(a, b) or []
@@ -118,9 +118,9 @@ def _solid(a: Sequence[Unit], pairs: list[tuple[int, int]]) -> list[tuple[int, i
     solid: list[tuple[int, int]] = []
     for i, j in pairs:
         before_i, before_j = solid[-1] if solid else (-1, -1)
-        says_something = sum(map(str.isalnum, a[i].key)) > 1
+        has_words = sum(map(str.isalnum, a[i].key)) > 1
         in_company = (i - 1, j - 1) in known or (i + 1, j + 1) in known
-        if says_something or in_company or abs((i - before_i) - (j - before_j)) <= LONE_DRIFT:
+        if has_words or in_company or abs((i - before_i) - (j - before_j)) <= LONE_DRIFT:
             solid.append((i, j))
     return solid
 
@@ -237,7 +237,7 @@ def _segment(rows: Sequence[_Row]) -> Segment:
     kind = rows[0].kind
     left = "".join(row.left.text for row in rows if row.left)
     right = "".join(row.right.text for row in rows if row.right)
-    return Segment(kind, left, right, _is_code(rows[0]), words_apart(left, right) if kind == "changed" else ())
+    return Segment(kind, left, right, _is_code(rows[0]), changed_words(left, right) if kind == "changed" else ())
 
 
 def _is_code(row: _Row) -> bool:

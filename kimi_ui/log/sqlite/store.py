@@ -45,15 +45,15 @@ def _cannot_write() -> Iterator[None]:
 class Store:
     """The log's file for writing (see ``store.Store``), by the process ``boot_id``.
 
-    ``begins_anew``: whether a log that cannot be used may be renamed and a new one started.
+    ``replaces_unusable``: whether a log that cannot be used may be renamed and a new one started.
     """
 
-    def __init__(self, path: Path, boot_id: str, begins_anew: bool = True) -> None:
+    def __init__(self, path: Path, boot_id: str, replaces_unusable: bool = True) -> None:
         self.notice = ""
         self.was_replaced = False
         self._files = LogFiles(path, boot_id)
         self.spill = self._files.spill
-        self._begins_anew = begins_anew
+        self._replaces_unusable = replaces_unusable
         self._connection: sqlite3.Connection | None = None
         self._identity: Identity = (None, None)  # of the files behind the connection
 
@@ -71,7 +71,7 @@ class Store:
         files.live()
         try:
             trouble, word = self._try_open()
-            if trouble and not self._begins_anew:
+            if trouble and not self._replaces_unusable:
                 raise LogUnusable(f"The log {files.path} {trouble}.", "Check --db.")
             if trouble:
                 if files.others_running():

@@ -63,7 +63,7 @@ class EmbeddedLane(LaneSpec):
     def via(self) -> str:
         return "embedded model"
 
-    def asking(self, model: str) -> LaneSpec:
+    def with_model(self, model: str) -> LaneSpec:
         """The lane itself: there is only one model."""
         return self
 

@@ -46,7 +46,7 @@ _TCP_INFO_SIZE = 72  # bytes of ``struct tcp_info`` up to ``tcpi_rtt``, which is
 CLOCK_STEP_NS = 20_000  # two looks at both clocks that are further apart, their own blur aside, show a step
 
 
-def _ask_for_stamps(connection: socket.socket) -> None:
+def _request_stamps(connection: socket.socket) -> None:
     if STAMP_OPTION:
         with suppress(OSError):  # a kernel that only imitates Linux
             connection.setsockopt(socket.SOL_SOCKET, STAMP_OPTION, 1)
@@ -61,7 +61,7 @@ def _keep_stamping() -> None:
     """
     if STAMP_OPTION:
         unused = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        _ask_for_stamps(unused)
+        _request_stamps(unused)
         unused.detach()
 
 
@@ -84,7 +84,7 @@ class ArrivalSocket(socket.socket):
         self._wall_ns, self._blur_ns = 0, sys.maxsize  # wall clock minus perf_counter, and how well it is known
         self._look(time.perf_counter_ns())
         _keep_stamping()
-        _ask_for_stamps(self)
+        _request_stamps(self)
 
     def connect(self, address: Any) -> None:
         self.began_ns = time.perf_counter_ns()
@@ -169,7 +169,7 @@ class _Wire(asyncio.Protocol):
         self._pieces: deque[tuple[bytes, tuple[int, int]]] = deque()  # with their arrival
         self._size = 0
         self._is_paused = False
-        self._came: asyncio.Future[None] | None = None
+        self._readable: asyncio.Future[None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
 
@@ -203,8 +203,8 @@ class _Wire(asyncio.Protocol):
         self._writable.set()
 
     def _wake(self) -> None:
-        if self._came and not self._came.done():
-            self._came.set_result(None)
+        if self._readable and not self._readable.done():
+            self._readable.set_result(None)
 
     @property
     def is_readable(self) -> bool:
@@ -217,11 +217,11 @@ class _Wire(asyncio.Protocol):
                 raise self._error
             if self.ended:
                 return b""
-            self._came = asyncio.get_running_loop().create_future()
+            self._readable = asyncio.get_running_loop().create_future()
             try:
-                await self._came
+                await self._readable
             finally:
-                self._came = None
+                self._readable = None
         data, self.arrival = self._pieces.popleft()
         if len(data) > most:
             self._pieces.appendleft((data[most:], self.arrival))

@@ -185,14 +185,14 @@ class ServerEvents:
 
 
 class Parsed(NamedTuple):
-    """``value`` is meaningless unless ``ok``. ``mended``: invalid UTF-8 became U+FFFD.
+    """``value`` is meaningless unless ``ok``. ``repaired``: invalid UTF-8 became U+FFFD.
 
     ``surrogates``: strings may hold halves of surrogate pairs (JSON escapes allow it, UTF-8 and SQLite do not).
     """
 
     value: Any
     ok: bool = True
-    mended: bool = False
+    repaired: bool = False
     surrogates: bool = False
 
 
@@ -203,11 +203,11 @@ def loads(data: bytes) -> Parsed:
     except orjson.JSONDecodeError:
         pass
     try:
-        text, mended = data.decode("utf-8"), False
+        text, repaired = data.decode("utf-8"), False
     except UnicodeDecodeError:
-        text, mended = data.decode("utf-8", "replace"), True
+        text, repaired = data.decode("utf-8", "replace"), True
     try:
-        return Parsed(json.loads(text), mended=mended, surrogates="\\ud" in text.lower())
+        return Parsed(json.loads(text), repaired=repaired, surrogates="\\ud" in text.lower())
     except (ValueError, RecursionError):
         return Parsed(None, ok=False)
 

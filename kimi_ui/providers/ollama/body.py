@@ -47,8 +47,8 @@ class OllamaBody(StreamBody):
             self._object(whole.value, whole.surrogates, events)
 
     def _line(self, line: bytes, events: list[Event]) -> None:
-        value, ok, mended, surrogates = loads(line)
-        if mended:
+        value, ok, repaired, surrogates = loads(line)
+        if repaired:
             self._flag(events, "invalid_utf8")
         if not ok and not self._started and line.startswith(b"<"):
             self.error = self._no_stream(line)

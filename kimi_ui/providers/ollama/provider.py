@@ -159,9 +159,9 @@ class OllamaLane(LaneSpec):
     def via(self) -> str:
         return "Ollama"
 
-    def asking(self, model: str) -> LaneSpec:
+    def with_model(self, model: str) -> LaneSpec:
         """What runs on one's own machine costs the same whichever model it is."""
-        return replace(super().asking(model), price=self.price)
+        return replace(super().with_model(model), price=self.price)
 
 
 class Ollama(Provider):

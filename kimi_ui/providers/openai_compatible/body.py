@@ -44,8 +44,8 @@ class ChatBody(StreamBody):
         self._usage_tokens = 0
         self._progress: tuple[Any, Any] = (None, None)
         self._refusal = ""
-        self._early = ""  # a finish reason that came before any answer text
-        self._came: dict[str, list[str]] = {"content": [], "reasoning": []}  # as the deltas brought it
+        self._early = ""  # a finish reason that received before any answer text
+        self._received: dict[str, list[str]] = {"content": [], "reasoning": []}  # as the deltas brought it
 
     def feed(self, data: bytes) -> list[Event]:
         events: list[Event] = []
@@ -133,8 +133,8 @@ class ChatBody(StreamBody):
             self._flag(events, "after_done")
         if self._sse.unseparated:
             self._flag(events, "unseparated_events")
-        value, ok, mended, surrogates = loads(data)
-        if mended:
+        value, ok, repaired, surrogates = loads(data)
+        if repaired:
             self._flag(events, "invalid_utf8")
         is_object = ok and type(value) is dict
         if name == "error" and not (is_object and value.get("error")):
@@ -224,13 +224,13 @@ class ChatBody(StreamBody):
             next((key for key in _REASONING_KEYS if type(message.get(key)) is str and message[key]), ""),
         )
         for part, name in zip(("content", "reasoning"), names, strict=True):
-            text, came = message.get(name), self._so_far(part)
-            if type(text) is list and came and name == "content":
+            text, received = message.get(name), self._so_far(part)
+            if type(text) is list and received and name == "content":
                 rest.pop(name)
-            if type(text) is not str or not came:
+            if type(text) is not str or not received:
                 continue
-            rest[name] = text[len(came) :] if text.startswith(came) else ""
-            if not text.startswith(came) and not (came.startswith(text) or text.strip() in came):
+            rest[name] = text[len(received) :] if text.startswith(received) else ""
+            if not text.startswith(received) and not (received.startswith(text) or text.strip() in received):
                 self._flag(events, "message_differs", str(len(text)))
         if self._so_far("reasoning"):
             rest.pop("reasoning_details", None)
@@ -240,7 +240,7 @@ class ChatBody(StreamBody):
         self._delta(rest, surrogates, events)
 
     def _so_far(self, part: str) -> str:
-        pieces = self._came[part]
+        pieces = self._received[part]
         if len(pieces) > 1:
             pieces[:] = ["".join(pieces)]
         return pieces[0] if pieces else ""
@@ -268,9 +268,9 @@ class ChatBody(StreamBody):
         if self._early and (reasoning or content):
             self._flag(events, "text_after_finish")
         if reasoning:
-            self._came["reasoning"].append(reasoning)
+            self._received["reasoning"].append(reasoning)
         if content and type(content) is str:
-            self._came["content"].append(content)
+            self._received["content"].append(content)
         if surrogates or texts.has_half:
             reasoning = texts.whole(reasoning, "field") if reasoning else ""
             content = texts.whole(content, "content") if content and type(content) is str else ""
@@ -342,8 +342,8 @@ def _is_chunk_line(body: bytes) -> bool:
 
 def _minimax_failed(value: dict[str, Any]) -> bool:
     """MiniMax says in ``base_resp`` how it went, whatever the HTTP status; 0 is well."""
-    told = value.get("base_resp")
-    return isinstance(told, dict) and told.get("status_code") not in (0, None, "0")
+    base_resp = value.get("base_resp")
+    return isinstance(base_resp, dict) and base_resp.get("status_code") not in (0, None, "0")
 
 
 def _is_error(value: dict[str, Any]) -> bool:

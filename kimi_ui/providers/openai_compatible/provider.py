@@ -294,7 +294,7 @@ def _ids(content: bytes, target: Target) -> list[str]:
     """
     listed: Any = None
     match value := loads(content).value:
-        case {"error": told} if told:
+        case {"error": error} if error:
             raise from_payload(value, target)
         case {"data": listed} | {"models": listed}:
             listed = [] if listed is None else listed  # some servers write an empty list as null
