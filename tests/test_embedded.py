@@ -45,6 +45,7 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).resolve().parent.parent
 SHORT = {"max_tokens": 24}
 SPEC = EmbeddedLane(id="small", label="Small", provider="embedded", params=SHORT, limits=Limits(100, 100, 100))
 ASK = ChatRequest((Message("user", "Why is the sky blue?"),))
@@ -336,10 +337,11 @@ async def test_stopping_a_lane_leaves_the_child_free_for_the_next(
 
 
 def test_closing_ends_the_child_and_nothing_is_left(own_backend: EmbeddedBackend) -> None:
+    before = set(threading.enumerate())
     child = psutil.Process(asyncio.run(endpoint_of(own_backend)).pid)
     own_backend.close()
     assert not child.is_running()
-    assert not [thread for thread in threading.enumerate() if thread.name == "embedded-start"]
+    assert set(threading.enumerate()) <= before
 
 
 PARENT = """
@@ -352,13 +354,62 @@ time.sleep(600)
 
 
 def test_the_child_dies_with_a_parent_that_is_killed() -> None:
-    root = Path(__file__).resolve().parent.parent
-    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, cwd=root) as parent:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, cwd=ROOT) as parent:
         assert parent.stdout
-        child = psutil.Process(int(parent.stdout.readline()))
+        pid = int(parent.stdout.readline())
         parent.kill()
-    with contextlib.suppress(psutil.NoSuchProcess):  # or a corpse, where nobody takes it away
-        until(lambda: child.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: has_ended(pid))
+
+
+def has_ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+PARENT_OF_A_CHILD_THAT_WAITS = """
+import os, subprocess, sys, time
+command = [sys.executable, "-m", "kimi_ui.providers.embedded.child", str(os.getpid())]
+print(subprocess.Popen(command, stdin=int(sys.argv[1])).pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a signal for it; elsewhere it is the end of stdin")
+def test_the_kernel_ends_the_child_though_its_stdin_stays_open() -> None:
+    reads, writes = os.pipe()
+    try:
+        command = [sys.executable, "-c", PARENT_OF_A_CHILD_THAT_WAITS, str(reads)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, pass_fds=[reads]) as parent:
+            assert parent.stdout
+            pid = int(parent.stdout.readline())
+            parent.kill()
+        until(lambda: has_ended(pid))
+    finally:
+        os.close(reads)
+        os.close(writes)
+
+
+def test_a_child_that_nobody_listens_to_ends_instead_of_waiting_for_its_server() -> None:
+    config = {
+        "model": str(WeightsStore().ensure(lambda done, total: None)),
+        "alias": ALIAS,
+        "api_key": "key",
+        "slots": 1,
+    }
+    config |= {"context_tokens": 512, "threads": 1}
+    reads, writes = os.pipe()
+    os.close(reads)  # the print of the url fails
+    command = [sys.executable, "-m", "kimi_ui.providers.embedded.child", str(os.getpid())]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=writes, stderr=subprocess.PIPE, cwd=ROOT) as child:
+        os.close(writes)
+        assert child.stdin
+        assert child.stderr
+        child.stdin.write(json.dumps(config).encode() + b"\n")
+        child.stdin.flush()
+        assert b"BrokenPipeError" in child.stderr.read()  # and its stdin is still open
+        assert child.wait() == 1
 
 
 async def test_heavy_works_on_the_embedded_model(backend: EmbeddedBackend) -> None:

@@ -57,6 +57,7 @@ class EmbeddedBackend:
         self._lock = threading.Lock()
         self._starting: Future[Endpoint] | None = None
         self._child: subprocess.Popen[bytes] | None = None
+        self._thread: threading.Thread | None = None  # of the last start, and then of its child
         self._stderr: IO[bytes] | None = None
         self._deaths: list[float] = []  # time.monotonic() of each unexpected end
         self._closed = False
@@ -129,8 +130,9 @@ class EmbeddedBackend:
             self._closed = True
             self.store.cancelled.set()
             child, self._child = self._child, None
-        if child:
+        if child and self._thread:
             _end(child)
+            self._thread.join()
         if self._stderr:
             self._stderr.close()
 
@@ -150,7 +152,8 @@ class EmbeddedBackend:
                 future.set_exception(_failed("The embedded model has been shut down.", "Start Kimi UI again."))
                 return future
             self._starting = future
-            threading.Thread(target=self._run_start, args=(future,), name="embedded-start", daemon=True).start()
+            self._thread = threading.Thread(target=self._run_start, args=(future,), name="embedded", daemon=True)
+            self._thread.start()
             return future
 
     def _bury(self, child: subprocess.Popen[bytes]) -> None:
@@ -162,10 +165,13 @@ class EmbeddedBackend:
                 _close_pipes(child)
 
     def _run_start(self, future: Future[Endpoint]) -> None:
+        """The thread of one child: it starts the child and stays, since the child ends with it (``child.die_with``)."""
+        child = None
         try:
             path = self.store.ensure(self._fetching)
             self.phase = Phase(PREPARING, "Starting the embedded model")
-            future.set_result(self._spawn(str(path)))
+            endpoint, child = self._spawn(str(path))
+            future.set_result(endpoint)
         except ProviderError as error:
             future.set_exception(error)
         except Cancelled:
@@ -174,11 +180,13 @@ class EmbeddedBackend:
             future.set_exception(_failed(f"The embedded model could not be started ({error}).", "Try again."))
         finally:
             self.phase = None
+        if child:
+            child.wait()
 
     def _fetching(self, done: int, total: int) -> None:
         self.phase = Phase(PREPARING, f"Fetching the embedded model ({total / 1e6:.0f} MB, once)", done, total)
 
-    def _spawn(self, model: str) -> Endpoint:
+    def _spawn(self, model: str) -> tuple[Endpoint, subprocess.Popen[bytes]]:
         key = secrets.token_urlsafe(24)
         config = {
             "model": model,
@@ -192,7 +200,7 @@ class EmbeddedBackend:
             self._stderr.close()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the child)
         child = subprocess.Popen(
-            [sys.executable, "-m", "kimi_ui.providers.embedded.child"],
+            [sys.executable, "-m", "kimi_ui.providers.embedded.child", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
@@ -220,7 +228,7 @@ class EmbeddedBackend:
                 _end(child)
                 raise Cancelled
             self._child = child
-        return Endpoint(json.loads(line)["url"] + "/v1", key, child.pid)
+        return Endpoint(json.loads(line)["url"] + "/v1", key, child.pid), child
 
     def _last_words(self) -> str:
         """The end of the child's stderr."""

@@ -2,7 +2,12 @@
 
 A separate process, so that a crash or a stall in native code harms nothing else. It reads its configuration as one JSON
 line from stdin (``model``, ``alias``, ``api_key``, ``slots``, ``context_tokens``, ``threads``), writes one JSON line to
-stdout (``url``), and ends when stdin closes, which happens whenever its parent ends.
+stdout (``url``), and ends when stdin closes, which happens whenever its parent ends. Its argument is the process id of
+its parent.
+
+Every way out is ``os._exit``: the server's destructor waits for requests whose reader has gone, and where the parent
+died before it read the url, it joined a thread that did not end (an orphan of 350 MB, for ever). On Linux the kernel
+kills the child with its parent as well, whatever it is doing.
 
 It listens on loopback only, on an ephemeral port and with a random key; without the key only ``/health`` answers. The
 server's web page, slot listing and default 8 GB prompt cache are off, and CORS allows no origin of a page (by default
@@ -11,15 +16,38 @@ it reflects any).
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import sys
+import threading
+import traceback
+from typing import TYPE_CHECKING
 
-import xllamacpp
+if TYPE_CHECKING:
+    import xllamacpp
+
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def die_with(parent: int) -> None:
+    """On Linux: end this process when the thread of ``parent`` that started it ends, now if that is over already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(0)
+
+
+def end_with_stdin() -> None:
+    sys.stdin.read()
+    os._exit(0)
 
 
 def serve(config: dict[str, str | int]) -> xllamacpp.Server:
     """Load the model and return the running server. Raises ``RuntimeError`` if it cannot be loaded."""
+    import xllamacpp  # takes long, and the ways out are safe by now
+
     params = xllamacpp.CommonParams()
     params.model.path = config["model"]
     params.model_alias = {config["alias"]}
@@ -41,11 +69,19 @@ def serve(config: dict[str, str | int]) -> xllamacpp.Server:
 
 
 def main() -> None:
-    server = serve(json.loads(sys.stdin.readline()))
-    print(json.dumps({"url": server.listening_address}), flush=True)
-    sys.stdin.read()
-    # The server's destructor would wait for running requests, whose reader has gone.
-    os._exit(0)
+    """Serve until stdin closes. Never returns."""
+    try:
+        die_with(int(sys.argv[1]))
+        config = json.loads(sys.stdin.readline())
+        watch = threading.Thread(target=end_with_stdin)
+        watch.start()
+        server = serve(config)
+        print(json.dumps({"url": server.listening_address}), flush=True)
+        watch.join()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)
 
 
 if __name__ == "__main__":
