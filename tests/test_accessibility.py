@@ -1,6 +1,6 @@
 """Accessibility of the whole page by axe-core, in real Chromium: no serious or critical finding in any state of it.
 
-Each state is checked light and dark. What axe cannot see is checked beside it: target sizes, focus order, motion.
+Each state is checked light and dark. Separate tests check what axe cannot see: target sizes, focus order, motion.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def warm(request: pytest.FixtureRequest, browser: Browser) -> BrowserContext:
 
 @contextmanager
 def real_site(folder: Path) -> Iterator[str]:
-    """The app as it is started for people: a real roster over a lanes file, a log; its URL."""
+    """The app as users start it, with a real roster over a lanes file and a log; its URL."""
     with Upstream() as upstream:
         lanes = folder / "lanes.toml"
         lanes.write_text(LANES.format(base_url=upstream.base_url))
@@ -60,11 +60,11 @@ def real_site(folder: Path) -> Iterator[str]:
 
 
 def findings(page: Page) -> list[str]:
-    """What axe finds wrong and calls serious or critical, and headings out of order: rule, element, what to mend."""
+    """The serious and critical findings of axe, and headings out of order: rule, element, what to change."""
     page.evaluate(
         """() => Promise.all(document.getAnimations().filter(one => one.effect.getTiming().iterations !== Infinity)
              .map(one => one.finished.catch(() => {})))"""
-    )  # a colour on its way to another is neither
+    )  # colours in transition would be reported
     page.evaluate(AXE_SCRIPT)
     found: list[dict[str, Any]] = page.evaluate(
         "async () => (await axe.run(document, {resultTypes: ['violations']})).violations"

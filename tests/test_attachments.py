@@ -1,4 +1,4 @@
-"""Attachments: every encoding a person's file may have, folding into the prompt and finding them in it again."""
+"""Attachments: every encoding that a user's file may have, folding them into the prompt and splitting it again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the composer asks the server before anything is sent: uploads, token counts, estimates from the real log."""
+"""Requests of the composer before a prompt is sent: uploads, token counts, estimates from the real log."""
 
 from __future__ import annotations
 

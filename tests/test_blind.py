@@ -1,4 +1,4 @@
-"""Blind turns: nothing that is told before the vote may depend on which lane is which, or on its pace."""
+"""Blind turns: nothing that is sent before the vote may depend on which lane is which, or on its pace."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def add(turn: TurnLog, lane: str, t_ms: int, *events: Event, attempt: str = "", 
         turn.append(Entry(lane, attempt, t_ms * MS, event))
 
 
-def told(view: BlindView) -> bytes:
+def payload(view: BlindView) -> bytes:
     return orjson.dumps([view.shown.lanes, [(*entry[:2], encode(*entry[2:])) for entry in view.shown.entries]])
 
 
@@ -48,13 +48,13 @@ def test_no_answer_text_is_sent_before_the_last_lane_has_ended() -> None:
     view.refresh()
     add(turn, "kimi", 9, Reasoning("thinking hard"), Answer("Kimi"))
     view.refresh()
-    assert b"1 of 3" in told(view)
-    assert b"says" not in told(view)
+    assert b"1 of 3" in payload(view)
+    assert b"says" not in payload(view)
     assert not view.shown.closed
     add(turn, "kimi", 12, Answer(" says 2."), Finish("stop"), End("ok"))
     add(turn, "kimi-heavy", 20, Answer("Heavy says 3."), Finish("stop"), End("ok"))
     view.refresh()
-    assert b"3 of 3" in told(view)
+    assert b"3 of 3" in payload(view)
     assert not view.shown.closed
     turn.closed = True
     view.refresh()
@@ -73,7 +73,7 @@ def test_names_ids_reasoning_and_failures_are_not_sent() -> None:
     turn.append(Entry("qwen", "", 0, Phase("preparing", detail="Fetching Qwen")))
     turn.closed = True
     view = BlindView(turn)
-    text = told(view).decode()
+    text = payload(view).decode()
     assert [secret for secret in SECRETS if secret in text] == []
     assert "draft" not in text
     fold = view.shown.fold()
@@ -87,10 +87,10 @@ def test_a_lane_with_a_retry_ahead_has_not_ended() -> None:
     view = BlindView(turn)
     add(turn, "kimi", 1, Failure("capacity", "full"), End("error", retry_in_s=1.0), attempt="first")
     view.refresh()
-    assert b"1 of 3" not in told(view)
+    assert b"1 of 3" not in payload(view)
     add(turn, "kimi", 2, Answer("two"), Finish("stop"), End("ok"), attempt="second")
     view.refresh()
-    assert b"1 of 3" in told(view)
+    assert b"1 of 3" in payload(view)
 
 
 @given(
@@ -99,14 +99,16 @@ def test_a_lane_with_a_retry_ahead_has_not_ended() -> None:
     st.integers(1, 5),
 )
 def test_what_is_sent_does_not_depend_on_pace(order: list[str], steps: list[tuple[str, int, bool]], every: int) -> None:
-    """Whatever each lane does and however fast: stamps and counts are the same for all, at each moment."""
+    """Whatever each lane does and however fast: stamps and counts are the same for all lanes at each moment."""
     turn = blind_turn(tuple(order))
     view = BlindView(turn)
     for i, (lane, t_ms, thinks) in enumerate(steps):
         add(turn, lane, t_ms, Reasoning("hm") if thinks else Answer("x" * (i + 1)))
         if i % every == 0:
             view.refresh()
-    assert view.shown.entries == BlindView(blind_turn(tuple(order))).shown.entries  # no sign of life at all
+    assert (
+        view.shown.entries == BlindView(blind_turn(tuple(order))).shown.entries
+    )  # nothing is shown, not even that it began
     for i, lane in enumerate(LANES):
         add(turn, lane, 20_000 + i * 1000, Answer("end"), Finish("stop"), End("ok"))
         view.refresh()
@@ -121,7 +123,7 @@ def test_what_is_sent_does_not_depend_on_pace(order: list[str], steps: list[tupl
         for slot in "ABC"
     ]
     assert per_slot[0] == per_slot[1] == per_slot[2]
-    assert view.shown.entries == BlindView(turn).shown.entries  # a reader who comes late gets the same
+    assert view.shown.entries == BlindView(turn).shown.entries  # a reader who joins late gets the same entries
 
 
 def test_a_vote_reveals_the_lanes() -> None:

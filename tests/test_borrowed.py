@@ -1,6 +1,6 @@
-"""What the app borrows of its libraries without their promise to keep it: private names, and Gradio's routes.
+"""Names of libraries that the app uses although they are private, and Gradio's routes.
 
-Read this when a library's new version fails here: each entry says what breaks, and where.
+Read this when a new version of a library fails here: each entry says what breaks, and where.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ GRADIO = Path(gr.__file__).parent
 
 @cache
 def gradio_page() -> tuple[gr.Blocks, FastAPI]:
-    """A page with a queue, and Gradio's own app around it. Made in an event loop, as ``ui/site.py`` does."""
+    """A page with a queue, and Gradio's own app around it, built in an event loop as ``ui/site.py`` does."""
 
     async def make() -> tuple[gr.Blocks, FastAPI]:
         with gr.Blocks(analytics_enabled=False) as blocks:
@@ -60,7 +60,7 @@ def settings_read_by_gradio() -> set[str]:
 
 
 class Borrowed(NamedTuple):
-    """``is_there`` is false once the library has changed it; ``breaks``: what then goes wrong, and where."""
+    """``is_there`` returns false once the library has changed the name; ``breaks`` says what fails then, and where."""
 
     name: str
     is_there: Callable[[], bool]
@@ -145,7 +145,7 @@ def test_every_private_name_is_listed_here() -> None:
     assert not unlisted, f"add an entry for {unlisted} to BORROWED"
 
 
-# Gradio's routes that stay open: the page and its programs need them, or they tell nothing and change nothing.
+# Gradio's routes that stay open: the page and programs need them, or they reveal nothing and change nothing.
 OPEN = {
     *("/", "/config", "/config/", "/theme.css", "/favicon.ico", "/robots.txt", "/manifest.json"),
     *("/assets/{path}", "/static/{path}", "/svelte/{path}"),
@@ -154,7 +154,12 @@ OPEN = {
         for rest in (
             *("queue/join", "queue/data", "queue/status", "cancel", "reset", "reset/", "heartbeat/{session_hash}"),
             *("info", "info/", "openapi.json", "theme.css", "app_id", "app_id/", "startup-events"),
-            *("user", "user/", "login_check", "login_check/"),  # nobody is logged in with Gradio: they answer that
+            *(
+                "user",
+                "user/",
+                "login_check",
+                "login_check/",
+            ),  # Gradio's own login is not used: they say that nobody is logged in
             *("call/{api_name}", "call/{api_name}/", "call/{api_name}/{event_id}"),
             *("call/v2/{api_name}", "call/v2/{api_name}/", "call/v2/{api_name}/{event_id}"),
             *("file={path_or_url}", "file/{path}"),  # a Gradio component's own file; addresses are closed
@@ -164,10 +169,10 @@ OPEN = {
 
 
 def routes_of_gradio() -> set[str]:
-    """The path of every route that Gradio brings."""
+    """The path of every route of Gradio."""
     _, app = gradio_page()
     plain = {re.sub(r":path\}", "}", route.path) for route in app.routes if hasattr(route, "path")}
-    return plain | set(app.openapi()["paths"])  # which alone knows those of its routers
+    return plain | set(app.openapi()["paths"])  # only this lists the routes of its routers
 
 
 def test_each_route_of_gradio_is_listed_as_closed_or_as_open() -> None:

@@ -1,4 +1,4 @@
-"""The budget: when it asks and in what words, and that nothing goes out unasked: prompts, edit, retries, programs."""
+"""The budget: when and how it asks, and that nothing over budget is sent unasked: prompts, edits, retries, programs."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ from tests.support.turns import attempt, ended, turn
 from tests.support.waiting import until
 
 NOTHING = Total(None, False, 0)
-TURN_USD = (9 * 1.0 + 50 * 4.0) / 1e6  # what ``spoken`` costs by its usage
+TURN_USD = (9 * 1.0 + 50 * 4.0) / 1e6  # the cost of ``spoken`` by its usage
 
 
 def limit(usd: float = 1.0, spent: Spent | float = 0.88, running: Total = NOTHING, on: str = "today") -> Limit:
     return Limit(on, "your", usd, spent if isinstance(spent, Spent) else Spent(spent), running)
 
 
-# -- the decision and its words
+# -- the decision and its sentence
 
 
 @pytest.mark.parametrize(
-    ("turn_total", "limits", "asked"),
+    ("turn_total", "limits", "sentence"),
     [
-        (Total(0.12, False, 0), [limit()], ""),  # up to the limit is within it, whatever floats make of the sum
+        (Total(0.12, False, 0), [limit()], ""),  # reaching the limit exactly is within it, despite rounding of floats
         (Total(0.2, False, 0), [limit(0.3, 0.1)], ""),
         (Total(0.19, False, 0), [], ""),
         (
@@ -60,8 +60,8 @@ def limit(usd: float = 1.0, spent: Spent | float = 0.88, running: Total = NOTHIN
             [limit()],
             "This turn is about $0.19; with it today comes to $1.07 of your $1.00 budget.",
         ),
-        (Total(0.0, False, 0), [limit(spent=2.0)], ""),  # what is free passes nothing
-        (Total(None, False, 2), [limit()], ""),  # what nobody knows has not passed it yet
+        (Total(0.0, False, 0), [limit(spent=2.0)], ""),  # a free turn exceeds no limit
+        (Total(None, False, 2), [limit()], ""),  # an unknown cost does not exceed it
         (
             Total(None, False, 2),
             [limit(spent=1.5)],
@@ -87,9 +87,9 @@ def limit(usd: float = 1.0, spent: Spent | float = 0.88, running: Total = NOTHIN
         ),
     ],
 )
-def test_the_question_before_a_turn_over_budget(turn_total: Total, limits: list[Limit], asked: str) -> None:
-    assert question(turn_total, limits) == asked
-    assert question(turn_total, limits, "retry") == asked.replace("his turn", "his retry")
+def test_the_question_before_a_turn_over_budget(turn_total: Total, limits: list[Limit], sentence: str) -> None:
+    assert question(turn_total, limits) == sentence
+    assert question(turn_total, limits, "retry") == sentence.replace("his turn", "his retry")
 
 
 def test_reading_the_amounts_of_a_budget() -> None:
@@ -127,11 +127,11 @@ def test_a_lane_is_running_until_its_last_attempt_has_ended() -> None:
     assert log.running_lanes() == set()
 
 
-# -- what goes out and what does not
+# -- what is sent and what is not
 
 
 class Person:
-    """Somebody's browser as far as it matters here: a cookie, requests, prompts."""
+    """A user's browser: a cookie, requests, prompts."""
 
     def __init__(self, desk: Desk, name: str) -> None:
         self.desk = desk
@@ -147,7 +147,7 @@ class Person:
         prompt = Prompt.read({"text": text, "conversation": conversation, **more})
         return self.desk.chat.prompts.send(prompt, self.owner)
 
-    async def asked(self, text: str = "Why?", conversation: str = "", **more: Any) -> TurnLog:
+    async def send_and_wait(self, text: str = "Why?", conversation: str = "", **more: Any) -> TurnLog:
         """Send and wait for the answers."""
         return await closed(await asyncio.to_thread(self.send, text, conversation, **more))
 
@@ -199,7 +199,7 @@ async def closed(sent: TurnLog) -> TurnLog:
 
 async def test_a_prompt_over_budget_is_sent_only_after_the_person_agrees(me: Person) -> None:
     await me.budget(day_usd=1.5 * TURN_USD)
-    first = await me.asked()
+    first = await me.send_and_wait()
     totals = await me.totals(first.conversation_id)
     assert totals["today"]["usd"] == totals["conversation"]["usd"] == pytest.approx(TURN_USD)
     assert totals["today"]["limit_usd"] == 1.5 * TURN_USD
@@ -207,32 +207,32 @@ async def test_a_prompt_over_budget_is_sent_only_after_the_person_agrees(me: Per
 
     long = Attachment("n.txt", "word " * 2000)
     key = me.desk.chat.uploads.add(me.owner, long)
-    for _ in range(2):  # asking settles nothing
+    for _ in range(2):  # a refused prompt can be sent again, and is refused again
         with pytest.raises(OverBudget, match=r"of your \$0\.0003 budget"):
             me.send("And?", first.conversation_id, attachments=[key])
     assert len(me.desk.kimi.requests) == 1
     assert me.desk.chat.uploads.of(me.owner, [key]) == [long]
-    sent = await me.asked("And?", first.conversation_id, attachments=[key], over_budget=True)
+    sent = await me.send_and_wait("And?", first.conversation_id, attachments=[key], over_budget=True)
     assert long.text in sent.prompt
     assert sent.seq == 1
     with pytest.raises(OverBudget):
-        me.send("More?")  # in a new conversation it is the same day
+        me.send("More?")  # in a new conversation, on the same day
 
     you = Person(me.desk, "y")
     await you.budget(day_usd=1.5 * TURN_USD)
     assert (await you.totals())["today"]["usd"] == 0
-    await you.asked()
+    await you.send_and_wait()
     await me.budget(day_usd=None)
-    await me.asked("More?")
+    await me.send_and_wait("More?")
 
 
 async def test_an_edit_and_a_retry_count_for_their_conversation(me: Person) -> None:
-    first = await me.asked()
+    first = await me.send_and_wait()
     await me.budget(conversation_usd=1.01 * TURN_USD)
     edit = {"conversation": first.conversation_id, "seq": 0}
     with pytest.raises(OverBudget, match=r"This turn is .* this conversation comes to"):
         me.send("Why not?", first.conversation_id, edit=edit)
-    fork = await me.asked("Why not?", first.conversation_id, edit=edit, over_budget=True)
+    fork = await me.send_and_wait("Why not?", first.conversation_id, edit=edit, over_budget=True)
     assert fork.forked_from == first.conversation_id
     for version in (first, fork):
         assert (await me.totals(version.conversation_id))["conversation"]["usd"] == pytest.approx(2 * TURN_USD)
@@ -243,12 +243,12 @@ async def test_an_edit_and_a_retry_count_for_their_conversation(me: Person) -> N
     assert refused.json()["error"].startswith("This retry is ")
     assert len(me.desk.kimi.requests) == 2
     free = await me.http.post(f"/kimi/turns/{first.turn_id}/lanes/qwen/retry")
-    assert free.status_code == 202  # costs nothing, so it passes nothing
+    assert free.status_code == 202  # it costs nothing, so it exceeds nothing
     again = await me.http.post(f"/kimi/turns/{first.turn_id}/lanes/kimi/retry", params={"over_budget": "yes"})
     assert again.status_code == 202
     await closed(first)
     assert (await me.totals(fork.conversation_id))["conversation"]["usd"] == pytest.approx(3 * TURN_USD)
-    await me.asked("Another conversation")
+    await me.send_and_wait("Another conversation")
     lost = await me.http.post("/kimi/turns/nothing/lanes/kimi/retry")
     assert lost.status_code == 404
     assert "no longer here" in lost.json()["error"]
@@ -283,12 +283,12 @@ async def test_the_servers_budget_applies_to_everybody_without_their_own(tmp_pat
             "conversation_usd": None,
             "server_day_usd": 0.5 * TURN_USD,
         }
-        await me.asked()
+        await me.send_and_wait()
         with pytest.raises(OverBudget, match="of this server's"):
             me.send()
         await me.budget(day_usd=1.0)
-        await me.asked()
-        await Person(opened, "y").asked()
+        await me.send_and_wait()
+        await Person(opened, "y").send_and_wait()
 
 
 async def test_a_program_over_budget_is_refused_without_a_question(tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ async def test_a_program_over_budget_is_refused_without_a_question(tmp_path: Pat
 
 
 async def test_sums_belong_to_their_owner_and_an_invalid_amount_is_refused(me: Person) -> None:
-    turn_of_me = await me.asked()
+    turn_of_me = await me.send_and_wait()
     nobody = me.desk.engine.send("From the terminal", lanes=["kimi"])
     await closed(nobody)
     you = Person(me.desk, "y")

@@ -74,7 +74,7 @@ def test_sums_grow_with_each_turn_and_a_prompt_over_budget_needs_a_confirmation(
         expect(totals).to_have_text("today $0.0017 of $0.0020")
         attach(page, "notes.txt", b"one two three " * 200)
         page.locator(BOX).fill("Sum it up")
-        n_asked = len(site.kimi.requests)
+        n_requests = len(site.kimi.requests)
         page.locator(BOX).press("Enter")
         expect(question).to_be_focused()
         expect(question.get_by_role("status")).to_contain_text("of your $0.0020 budget.")
@@ -89,11 +89,11 @@ def test_sums_grow_with_each_turn_and_a_prompt_over_budget_needs_a_confirmation(
         page.locator(BOX).press("Enter")
         expect(question).to_be_focused()
         page.locator(BOX).press("End")
-        page.keyboard.type("!")  # another prompt: what was asked is past
+        page.keyboard.type("!")  # another prompt closes the question
         expect(question.get_by_role("button")).to_have_count(0)
         page.keyboard.press("Enter")
         expect(question).to_be_focused()
-        assert len(site.kimi.requests) == n_asked
+        assert len(site.kimi.requests) == n_requests
         page.keyboard.press("Tab")
         expect(question.get_by_role("button", name="Send anyway")).to_be_focused()
         page.keyboard.press("Enter")
@@ -109,18 +109,18 @@ def test_sums_grow_with_each_turn_and_a_prompt_over_budget_needs_a_confirmation(
         page.locator(BOX).press("Enter")
         expect(question).to_be_focused()
         page.keyboard.press("Escape")
-        n_asked = len(site.kimi.requests)
+        n_requests = len(site.kimi.requests)
         retry = lane(page, "kimi").get_by_role("button", name="Ask Kimi K2 again")
         retry.click()
         expect(question.get_by_role("status")).to_contain_text(re.compile(r"This retry is (about|at least) \$0\.0"))
         question.get_by_role("button", name="Not now").click()
         expect(retry).to_be_focused()
-        assert len(site.kimi.requests) == n_asked
+        assert len(site.kimi.requests) == n_requests
         retry.click()
         question.get_by_role("button", name="Send anyway").click()
-        until(lambda: page.wait_for_timeout(50) or len(site.kimi.requests) == n_asked + 1)
+        until(lambda: page.wait_for_timeout(50) or len(site.kimi.requests) == n_requests + 1)
         expect(totals).to_have_text("This conversation $0.0010 · today $0.0027 of $0.0020")
         expect(page.locator(BOX)).to_have_value("Once confirmed is not always")
         visitor.close()
-        assert all("409" in problem for problem in visitor.problems)  # each question, as the console shows it
+        assert all("409" in problem for problem in visitor.problems)  # the console shows each question's status
         assert len(visitor.problems) == 7

@@ -43,7 +43,7 @@ def test_reasoning_dialects(delta: dict[str, Any], dialect: str) -> None:
 
 
 def tagged(*pieces: str) -> list[str]:
-    """Chunks that bring the same piece of reasoning as a field and in the content."""
+    """Chunks that hold the same piece of reasoning as a field and in the content."""
     return [chunk({"reasoning_content": text, "content": "<think>" * (i == 0) + text}) for i, text in enumerate(pieces)]
 
 
@@ -79,13 +79,13 @@ PIECES = st.lists(st.sampled_from(["Hmm", " A", ".", "\n", " B", "`"]), max_size
 
 @given(first=PIECES, second=PIECES, places=st.lists(st.integers(0, 30), max_size=9), mix=st.randoms())
 def test_repeated_reasoning_is_dropped_for_any_chunking(first: str, second: str, places: list[int], mix: Any) -> None:
-    """Field first, then the tags: any cutting gives the same text; a repetition is dropped in any interleaving."""
+    """Field first, then the tags: any chunking gives the same text; a repetition is dropped in any interleaving."""
 
-    def told(field: list[str], tags: list[str]) -> str:
+    def reasoning_of(field: list[str], tags: list[str]) -> str:
         return chat(sse(*map(thought, field), *map(answer, tags), STOP)).text[0]
 
-    whole = told([first], [f"<think>{second}</think>yes"])
-    in_pieces = told(
+    whole = reasoning_of([first], [f"<think>{second}</think>yes"])
+    in_pieces = reasoning_of(
         *([piece.decode() for piece in cut(text.encode(), places)] for text in (first, f"<think>{second}</think>yes"))
     )
     assert in_pieces == whole
@@ -125,7 +125,7 @@ def test_a_missing_opening_tag_relabels_what_was_shown() -> None:
     assert got.text == ("I think so", "Yes")
 
 
-# -- shapes that must not harm
+# -- unusual shapes
 
 
 @pytest.mark.parametrize(
@@ -260,10 +260,10 @@ def test_error_events_by_name_and_raw_error_lines() -> None:
     glued = chat(sse(answer("a"), done=False) + b"data: " + answer("b").encode()[:40] + b'{"error": "boom"}')
     cut_over = chat(sse(answer("a"), done=False) + b"data: " + answer("b").encode() + b'\n{"error": "boom"}')
     whole = chat(sse(answer("a"), done=False) + b"data: " + answer("b").encode() + b'{"error": "boom"}')
-    told = [
+    failures = [
         chat(sse(answer("a"), done=False) + b"event: error\ndata: " + data + b"\n\n") for data in (b"boom", b'"boom"')
     ]
-    for got in (named, raw, glued, cut_over, whole, *told):
+    for got in (named, raw, glued, cut_over, whole, *failures):
         assert (got.status, got.kind) == ("error", "upstream")
         assert got.error
         assert "boom" in got.error.failure.detail

@@ -45,7 +45,7 @@ model = "{second}"
 
 @pytest.fixture(autouse=True)
 def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the user's own: no keys, no .env, no lanes file, no log."""
+    """An environment without the user's keys, .env, lanes file and log."""
     for name in ("CHUTES_API_KEY", "OPENROUTER_API_KEY", "MOONSHOT_API_KEY", "KIMI_UI_PASSWORD", "KIMI_UI_LANES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KIMI_UI_DB", str(tmp_path / "log.sqlite3"))
@@ -247,7 +247,7 @@ def test_no_control_sequence_in_model_text_reaches_a_terminal(
     assert not set("\x1b\x07\u202e") & set(captured.out + captured.err)
 
 
-# -- as programs of their own
+# -- as separate processes
 
 
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -274,7 +274,7 @@ def test_an_old_python_or_a_missing_package_is_named(
     assert __main__.start([]) == 2
     assert "needs Python 99.1 or later" in capsys.readouterr().err
     monkeypatch.undo()
-    monkeypatch.setitem(sys.modules, "rich.console", None)  # importing it now fails as if it were not installed
+    monkeypatch.setitem(sys.modules, "rich.console", None)  # importing it fails as if it were not installed
     for name in [name for name in sys.modules if name.startswith("kimi_ui.cli")]:
         monkeypatch.delitem(sys.modules, name)
     assert __main__.start([]) == 2
@@ -333,10 +333,10 @@ def test_on_a_terminal_lanes_stream_in_panels_and_answers_are_printed_at_the_end
     path.write_text(LANES.format(base_url=upstream.base_url, second="m-100-100-40"))
     code, text = shown_on_terminal("compare", "Hi", "--lanes", str(path))
     assert code == 0
-    assert "╭─" in text  # panels while it streams …
+    assert "╭─" in text  # panels during the stream …
     assert "thinking" in text
     end = text[text.rindex("╰") :]
-    assert "== Fast" in end  # … and plain text that stays
+    assert "== Fast" in end  # … and plain text at the end
     assert "== second" in end
     assert "140 tokens (usage)" in end
 

@@ -55,7 +55,7 @@ def test_stats_as_a_table_and_as_json(log: Path, capsys: pytest.CaptureFixture[s
     assert main(["stats", "--json", "--lane", "two"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert [series["lane"] for series in summary["series"]] == ["two"]
-    assert summary["n_attempts"] + sum(summary["excluded"].values()) == 1  # left out where the machine was too busy
+    assert summary["n_attempts"] + sum(summary["excluded"].values()) == 1  # a suspect attempt is excluded
     assert main(["stats", "--days", "-1"]) == 2
     assert "--days" in capsys.readouterr().err
 
@@ -271,7 +271,7 @@ def archive(log: Path) -> Iterator[Path]:
 
 def run_without_rights(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "kimi_ui", *arguments]
-    if os.geteuid() == 0:  # root may write anywhere, unless it gives that up
+    if os.geteuid() == 0:  # root may write anywhere, so it drops that right
         command = ["setpriv", "--bounding-set", "-dac_override", "--inh-caps", "-dac_override", *command]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
 

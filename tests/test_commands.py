@@ -1,4 +1,4 @@
-"""The verbs of a turn over HTTP: what a prompt is answered with, why it is refused, and who may stop a turn."""
+"""The commands of a turn over HTTP: the response to a prompt, why it is refused, and who may stop a turn."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_stop_ends_all_lanes_of_ones_own_turn_only(site: ChatSite, me: httpx.Cli
     assert site.turns.get(turn_id).running_lanes() == {"kimi", "heavy", "qwen"}
     assert me.post(f"/kimi/turns/{turn_id}/stop").status_code == 202
     closed(site, turn_id)
-    assert me.post(f"/kimi/turns/{turn_id}/stop").status_code == 202  # it has ended: nothing to do
+    assert me.post(f"/kimi/turns/{turn_id}/stop").status_code == 202  # it has ended, so there is nothing to do
 
 
 def test_another_site_can_neither_send_nor_stop(site: ChatSite, me: httpx.Client) -> None:

@@ -25,8 +25,8 @@ from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import until
 
 LANES = ("luna", "luna-heavy", "coder")
-# Whatever of these a blind turn's page holds before the vote would tell a lane.
-TELLING = ("luna", "coder", "moonlight", "quill", "pondering")
+# Any of these words in a blind turn's page before the vote would reveal a lane.
+REVEALING = ("luna", "coder", "moonlight", "quill", "pondering")
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Site:
     turns: Turns
 
     def say(self, **scripts: Sequence[Any]) -> None:
-        """What thinker, drafter or coder say from now on."""
+        """Set the next answers of thinker, drafter or coder."""
         for name, script in scripts.items():
             getattr(self, name).scripts = [list(script)]
 
@@ -85,7 +85,7 @@ def answered(page: Page, prompt: str = "How much is it?") -> None:
     send(page, prompt)
     for lane_id in LANES:
         wait_phase(page, lane_id, "done")
-    until(lambda: "–" not in str(figures(page)))  # the race is drawn a few times a second
+    until(lambda: "–" not in str(figures(page)))  # the race is redrawn a few times a second
 
 
 def only_the_coder_answers(site: Site, page: Page) -> None:
@@ -250,7 +250,7 @@ def test_an_earlier_turn_can_be_voted_on(site: Site, page: Page) -> None:
 
 
 class Wire:
-    """Everything the server tells a page from now on: bodies of its own routes and messages of event streams."""
+    """Records what the server sends to a page: bodies of its own routes and messages of event streams."""
 
     def __init__(self, page: Page) -> None:
         self._responses: list[Any] = []
@@ -261,7 +261,7 @@ class Wire:
         session.on("Network.eventSourceMessageReceived", lambda event: self._messages.append(event["data"]))
 
     def about_turns(self) -> str:
-        """What was said of turns; what the lanes are called as such is no secret."""
+        """The parts about turns; the names of the configured lanes are not secret."""
         said = list(self._messages)
         for response in self._responses:
             if "/turns/" in response.url and not response.url.endswith("/events") and "/events?" not in response.url:
@@ -271,12 +271,12 @@ class Wire:
         return "\n".join(said)
 
 
-def told(page: Page) -> str:
+def markup(page: Page) -> str:
     return page.locator(".turns").evaluate("all => all.outerHTML")
 
 
-def telling(text: str) -> list[str]:
-    return [word for word in TELLING if word in text.lower()]
+def revealed(text: str) -> list[str]:
+    return [word for word in REVEALING if word in text.lower()]
 
 
 def send_blind(page: Page) -> None:
@@ -301,14 +301,14 @@ def test_a_blind_turn_hides_the_lanes_before_the_vote_and_reveals_them_after_it(
     expected = {"luna": "It is seven. End.", "coder": "It is eight. End."}
     for slot, lane_id in zip("ABC", turn.slots, strict=True):
         assert lane_id not in expected or shown[slot].strip() == expected[lane_id]
-    assert telling(told(page)) == []
-    assert telling(wire.about_turns()) == []
+    assert revealed(markup(page)) == []
+    assert revealed(wire.about_turns()) == []
     assert "seven" in wire.about_turns()
     for part in ("metrics", "steps", "reasoning"):
         expect(lane(page, "A", part)).to_be_hidden()
     page.reload()
     wait_phase(page, "A", "done")
-    assert telling(told(page)) == []
+    assert revealed(markup(page)) == []
     second = page.context.new_page()
     second.goto(page.url)
     wait_phase(second, "A", "done")
@@ -321,7 +321,7 @@ def test_a_blind_turn_hides_the_lanes_before_the_vote_and_reveals_them_after_it(
     votes = "SELECT choice, lane, blind, speed_visible FROM votes WHERE turn_id = :turn_id"
     assert site.rows(votes, turn.turn_id) == [("lane", turn.slots[1], 1, 0)]
     expect(page.locator(".verdict-choice[aria-pressed=true]")).to_be_focused()
-    wait_phase(second, "luna", "done")  # the vote opens it in every tab
+    wait_phase(second, "luna", "done")  # the vote reveals it in every tab
     second.close()
 
 
@@ -331,15 +331,15 @@ def test_no_text_of_a_blind_answer_is_sent_before_the_last_lane_has_ended(site: 
     send_blind(page)
     expect(lane(page, "A")).to_contain_text("2 of 3 answers are ready")
     assert "eight" not in wire.about_turns()
-    assert "eight" not in told(page)
-    assert telling(wire.about_turns() + told(page)) == []
+    assert "eight" not in markup(page)
+    assert revealed(wire.about_turns() + markup(page)) == []
     ready = {lane(page, slot, "status").inner_text().split()[0] for slot in "ABC"}
     assert ready == {"Waiting"}
     for i in range(5):
         expect(page.locator(".verdict-choice").nth(i)).to_be_disabled()
     page.locator("#stop").click()
     wait_phase(page, "A", "done", "no_answer")
-    assert "eight" in told(page)
+    assert "eight" in markup(page)
 
 
 def test_a_blind_turn_can_be_revealed_without_a_vote_also_a_past_one(site: Site, page: Page) -> None:
@@ -349,13 +349,13 @@ def test_a_blind_turn_can_be_revealed_without_a_vote_also_a_past_one(site: Site,
     page.locator("#blind").click()
     answered(page, "And now?")
     past = page.locator(".turns-past")
-    assert telling(past.evaluate("all => all.outerHTML")) == []
+    assert revealed(past.evaluate("all => all.outerHTML")) == []
     past.locator(".verdict-open").click()
     expect(past.locator(".lane h2")).to_have_text(["Luna Large", "Luna Heavy", "Coder Quill"])
     expect(past.locator(".answer").first).to_contain_text("First it is 7.")
     expect(past.locator(".verdict-open")).to_be_hidden()
     assert site.rows("SELECT choice, blind FROM votes WHERE turn_id = :turn_id", first) == [("none", 1)]
-    # A vote from now on is an open one.
+    # The next vote is not blind any more.
     past.locator(".verdict-choice").nth(0).click()
     until(lambda: len(site.rows("SELECT 1 FROM votes WHERE turn_id = :turn_id", first)) == 2)
     query = "SELECT choice, blind, speed_visible FROM votes WHERE turn_id = :turn_id ORDER BY number DESC LIMIT 1"
@@ -371,7 +371,7 @@ def test_the_api_does_not_reveal_a_blind_turn(site: Site, page: Page) -> None:
         for path in ("frame", "answers", "diff?left=A&right=B", "lanes/A/answer"):
             response = client.get(f"{base}/{path}")
             assert response.status_code == 200
-            assert telling(response.text) == []
+            assert revealed(response.text) == []
         for lane_id in LANES:
             assert client.get(f"{base}/lanes/{lane_id}/answer").status_code == 404
         assert client.get(f"{base}/diff?left=luna&right=coder").status_code == 404
@@ -483,7 +483,7 @@ def test_comparing_needs_two_answers(site: Site, page: Page) -> None:
     expect(page.locator(".compare-summary")).to_have_text("Comparing needs two answers; wait for another one.")
 
 
-# -- who may
+# -- permissions
 
 
 def test_another_persons_turn_is_not_found(site: Site, page: Page) -> None:
@@ -508,7 +508,9 @@ def test_a_blind_turn_cannot_be_voted_on_before_its_answers_are_shown(site: Site
     until(lambda: any(isinstance(entry.event, Answer) for entry in turn.entries))
     site.engine.stop(turn.turn_id)
     until(lambda: turn.closed)
-    assert httpx.post(url, json={"choice": "lane", "lane": "luna"}).status_code == 422  # it is a slot that is voted for
+    assert (
+        httpx.post(url, json={"choice": "lane", "lane": "luna"}).status_code == 422
+    )  # a blind vote names a slot, not a lane
     assert httpx.post(url, json={"choice": "all_bad"}).json()["slots"] == dict(zip("ABC", turn.slots, strict=True))
 
 

@@ -17,12 +17,12 @@ LONG = "".join(f"Line {i}: the quick brown fox jumps over the lazy dog.\n" for i
 
 
 def sent(site: ChatSite) -> list[str]:
-    """What Qwen's lane was asked, newest messages only."""
+    """The newest message that Qwen's lane was sent."""
     return [request.messages[-1].content for request in site.qwen.requests]
 
 
 def put(page: Page, text: str) -> None:
-    """A long text into the box at once; inserted line by line, a browser alone takes minutes for it."""
+    """Put a long text into the box at once; typed line by line it would take a browser minutes."""
     page.locator(BOX).evaluate(
         "(box, text) => { box.value = text; box.dispatchEvent(new Event('input', {bubbles: true})) }", text
     )
@@ -246,25 +246,25 @@ def test_the_estimate_includes_the_history_and_heavys_requests(site: ChatSite, p
     answered(page)
     expect(page.locator("#estimate")).to_be_hidden()
     page.locator(BOX).fill("and?")
-    expect(line).to_contain_text("~7,0")  # the file is in the history now
+    expect(line).to_contain_text("~7,0")  # the file is part of the history
 
 
 @pytest.mark.own_context
 def test_an_estimate_is_requested_when_typing_pauses_not_at_every_key(visitor: Visitor) -> None:
     visitor.context.clock.install()
     page = visitor.open()
-    asked = []
-    page.on("request", lambda request: asked.append(request.url) if "/kimi/estimate" in request.url else None)
+    requested = []
+    page.on("request", lambda request: requested.append(request.url) if "/kimi/estimate" in request.url else None)
     put(page, LONG)
     expect(page.locator(".estimate-line")).to_contain_text("tokens")
     page.clock.pause_at(datetime.now() + timedelta(minutes=1))
-    asked.clear()
+    requested.clear()
     page.locator(BOX).press("Control+End")
     page.keyboard.type("thirty keystrokes, one question")
-    assert asked == []
+    assert requested == []
     with page.expect_response("**/kimi/estimate"):
         page.clock.run_for(5000)
-    assert len(asked) == 1
+    assert len(requested) == 1
 
 
 def test_a_hundred_thousand_tokens_from_a_file_to_the_log(site: ChatSite, page: Page) -> None:

@@ -205,7 +205,7 @@ def test_each_mistake_is_one_sentence_with_its_place_and_remedy(mistake: str) ->
     assert message.startswith("lanes.toml")
     assert message.endswith(".")
     assert "\n" not in message
-    assert "canary" not in message  # what could be a key is never repeated
+    assert "canary" not in message  # a possible key is never repeated
 
 
 @given(st.text(max_size=200) | st.builds(lambda tail: LANE + tail, st.text(max_size=80)))
@@ -344,10 +344,10 @@ def test_a_wrong_line_of_dotenv_is_named_by_number_and_never_shown(
         with pytest.raises(ConfigError) as caught:
             read_environment()
         assert str(caught.value) == f"{tmp_path / '.env'} line 4 is not NAME=value; correct or remove it."
-    Path(".env").write_text("\ufeffA=1\n\n", encoding="utf-8")  # as an editor on Windows may write it
+    Path(".env").write_text("\ufeffA=1\n\n", encoding="utf-8")  # as editors on Windows may save it
     assert read_environment()["A"] == "1"
     Path(".env").unlink()
-    Path(".env").mkdir()  # somebody's virtual environment
+    Path(".env").mkdir()  # a virtual environment of this name
     assert "A" not in read_environment()
 
 

@@ -1,4 +1,4 @@
-"""Settings of a conversation: what is kept, what is refused, what reaches a request."""
+"""Settings of a conversation: which are stored, which are refused, which are part of a request."""
 
 from __future__ import annotations
 

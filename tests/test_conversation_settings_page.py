@@ -1,4 +1,4 @@
-"""The drawer "Settings for this conversation" in real Chromium: what it changes in the next request, and for whom."""
+"""The drawer "Settings for this conversation" in real Chromium: its effect on the next request, and on whose."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_system_prompt_and_parameters_reach_the_request_and_stay_with_the_conver
     page.keyboard.press("Escape")
     expect(shown).to_have_count(0)
     expect(page.locator("#settings")).to_have_text("Settings · changed")
-    page.reload()  # nothing is sent yet: the settings wait for the conversation to begin
+    page.reload()  # nothing was sent yet: the settings are stored for the next conversation
     expect(page.locator("#settings")).to_have_text("Settings · changed")
     ask(page)
     request = site.qwen.requests[-1]

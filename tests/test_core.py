@@ -1,4 +1,4 @@
-"""Events, attempt fold and turn fold: the values everything else is built on."""
+"""Events, attempt fold and turn fold: the values that everything else is based on."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_a_turn_folds_into_lanes_attempts_and_children() -> None:
     assert f.current("b") is None
     assert not f.lane_ended("b")
     assert f.current("a") == "1"
-    assert not f.lane_ended("a")  # another try is announced
+    assert not f.lane_ended("a")  # a retry is announced
     f.apply_all([opened("3", no=2), Entry("a", "3", 9, End("ok")), opened("4", lane="b")])
     assert f.lane_ended("a")
     assert f.lanes["a"].attempts == ["1", "3"]

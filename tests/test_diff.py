@@ -219,14 +219,14 @@ def test_no_conclusion_is_claimed_without_one_on_both_sides() -> None:
 
 
 def test_the_sentence_about_two_conclusions_says_how_each_was_found() -> None:
-    def said(left: str, right: str) -> str:
+    def sentence_for(left: str, right: str) -> str:
         found = conclusion(left, right)
         assert found is not None
         return found.sentence("A", "B")
 
-    assert said(r"\boxed{42}", r"\boxed{42}") == "Both conclude 42."
-    assert said("The answer is 41.", "The answer is 42.") == "The conclusions differ: 41 in A, 42 in B."
-    assert said("It was 7.", "It was 7.") == "The last number of both is 7."
-    assert said("It was 7.", "It was 8.") == "The last number differs: 7 in A, 8 in B."
-    assert said("```\na\n```", "```\na\n```") == "The last code block is the same in both."
-    assert len(said(r"\boxed{" + "x" * 500 + "}", r"\boxed{y}")) < 200
+    assert sentence_for(r"\boxed{42}", r"\boxed{42}") == "Both conclude 42."
+    assert sentence_for("The answer is 41.", "The answer is 42.") == "The conclusions differ: 41 in A, 42 in B."
+    assert sentence_for("It was 7.", "It was 7.") == "The last number of both is 7."
+    assert sentence_for("It was 7.", "It was 8.") == "The last number differs: 7 in A, 8 in B."
+    assert sentence_for("```\na\n```", "```\na\n```") == "The last code block is the same in both."
+    assert len(sentence_for(r"\boxed{" + "x" * 500 + "}", r"\boxed{y}")) < 200

@@ -68,7 +68,7 @@ def test_stamps_count_from_when_the_request_was_sent() -> None:
 
     def script(_: ChatRequest) -> Iterator[Any]:
         nonlocal now_ms
-        now_ms += 7  # the request is being made
+        now_ms += 7  # preparing the request takes 7 ms
         yield SENT
         now_ms += 100
         yield Answer("yes")
@@ -225,7 +225,7 @@ def test_retries_stop_at_the_limit_and_never_follow_text_or_a_final_failure() ->
 
 
 def test_a_retry_after_of_0_uses_our_own_back_off() -> None:
-    """A Retry-After of 0, or one that is a date in the past."""
+    """A Retry-After of 0, or of a date in the past."""
     with running(lane([busy(0.0)])) as engine:
         turn = engine.send("?")
         until(lambda: any(isinstance(entry.event, End) for entry in list(turn.entries)))
@@ -397,7 +397,7 @@ def test_prompts_sent_at_once_get_consecutive_turn_numbers(monkeypatch: pytest.M
     with started(ScriptedRoster(lane(*[thinker()] * 7))) as run, ThreadPoolExecutor() as callers:
         first = run.engine.send("0")
         seqs = run.reader.turn_seqs
-        slow = threading.Event()  # never set: the log takes a moment to answer
+        slow = threading.Event()  # never set: waiting on it delays the log's answer
         monkeypatch.setattr(run.reader, "turn_seqs", lambda conversation: (slow.wait(0.01), seqs(conversation))[1])
         send = partial(run.engine.send, conversation_id=first.conversation_id)
         turns = [first, *callers.map(send, "123456")]

@@ -55,7 +55,9 @@ QUOTA = {
     "message": "Quota exceeded and account balance is $0.0, please pay with fiat or send tao to 5F",
     "quota_reset_timestamp": "2026-11-22T00:00:00+00:00",
 }
-CASES: list[tuple[Target, int, Any, str, bool, str]] = [  # asked, status, body, kind, retryable, words that must show
+CASES: list[
+    tuple[Target, int, Any, str, bool, str]
+] = [  # target, status, body, kind, retryable, words the message must contain
     # Chutes: FastAPI shape
     (CHUTES, 429, detail("Infrastructure is at maximum capacity, try again later"), "capacity", True, "at capacity"),
     (CHUTES, 429, detail("model is under maintenance"), "capacity", False, "maintenance"),
@@ -177,7 +179,7 @@ CASES: list[tuple[Target, int, Any, str, bool, str]] = [  # asked, status, body,
         "memory",
     ),
     (OLLAMA, 500, {"error": "llama runner process has terminated: exit status 2"}, "backend_died", True, "died"),
-    # any
+    # any server
     (
         CHUTES,
         400,
@@ -409,11 +411,11 @@ async def test_missing_certificates_are_named_by_their_variable(
 @pytest.mark.parametrize("url", ["http://a..b/v1", "http://h/\nv1", f"http://{'x' * 64}.invalid/v1"])
 async def test_an_invalid_address_gives_a_sentence(url: str) -> None:
     for failure in await failures_at(url):
-        assert failure.kind in ("dns", "bad_url", "connect")  # Ollama's client tells no more
+        assert failure.kind in ("dns", "bad_url", "connect")  # Ollama's client reports no more
 
 
 async def failures_at(url: str) -> list[Failure]:
-    """How a lane of either client fails to list the models of a server that cannot be reached."""
+    """The failures of both clients' lanes when they list the models of a server that cannot be reached."""
     lanes = (
         OpenAICompatible(LaneSpec("a", "A", "openai", model="m", base_url=url)),
         Ollama(OllamaLane("b", "B", "ollama", model="m", base_url=url)),

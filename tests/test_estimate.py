@@ -1,4 +1,4 @@
-"""What a prompt will cost, before it is sent."""
+"""The estimated cost of a prompt before it is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports as files: what stands in them, what does not, and that a browser page of them is one closed whole."""
+"""Exported files: what they contain and what not, and that the HTML page needs nothing else."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HOSTILE = (
 )
 
 
-def told(answer: str = "It is **42**.", prompt: str = "Why?", **fields: Any) -> TurnLog:
+def exported_turn(answer: str = "It is **42**.", prompt: str = "Why?", **fields: Any) -> TurnLog:
     events: list[tuple[float, Event]] = [(200, Reasoning(f"{THOUGHT} ```` {HOSTILE}")), (900, Answer(answer))]
     events += [(910, Usage(input_tokens=3, output_tokens=9, reasoning_tokens=4))]
     failed: list[tuple[float, Event]] = [(5, Failure("auth", "The key was refused.", "Set another."))]
@@ -48,7 +48,7 @@ def text_of(kind: str, *turns: TurnLog, title: str = "A title", reasoning: bool 
 
 
 class Page(HTMLParser):
-    """The elements of a page, and what stands in each script and style."""
+    """The elements of a page, and the text of each script and style."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -73,20 +73,20 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize("kind", EXPORTS)
 def test_no_export_contains_a_key_an_owner_or_a_path_of_this_machine(kind: str) -> None:
-    assert CANARY not in text_of(kind, told())
+    assert CANARY not in text_of(kind, exported_turn())
 
 
 @pytest.mark.parametrize("kind", EXPORTS)
 def test_reasoning_is_exported_unless_it_is_left_out(kind: str) -> None:
-    assert THOUGHT in text_of(kind, told())
-    without = text_of(kind, told(), reasoning=False)
+    assert THOUGHT in text_of(kind, exported_turn())
+    without = text_of(kind, exported_turn(), reasoning=False)
     assert THOUGHT not in without
     assert "42" in without
 
 
 def test_markdown_says_who_answered_what_and_how_fast() -> None:
     prompt = fold("Sum <b>this</b> up.", [Attachment("notes.txt", "```\nnotes\n```")])
-    text = text_of("md", told(prompt=prompt), told(seq=1), title="On *this*")
+    text = text_of("md", exported_turn(prompt=prompt), exported_turn(seq=1), title="On *this*")
     assert text.startswith(
         "# On *this*\n\n## 1. Prompt\n\n*2026-11-21T12:00:00.000+00:00*\n\n> Sum &lt;b>this&lt;/b> up."
     )
@@ -120,13 +120,13 @@ def test_markdown_has_each_trajectory_of_heavy() -> None:
 
 
 def test_a_json_export_is_read_back() -> None:
-    (back,) = import_turns(json.loads(text_of("json", told(answer="half \ud800 of a pair"))))
+    (back,) = import_turns(json.loads(text_of("json", exported_turn(answer="half \ud800 of a pair"))))
     assert back.lanes[0].label == "Kimi <K2>"
-    text_of("json", told()).encode("ascii")
+    text_of("json", exported_turn()).encode("ascii")
 
 
 def test_the_page_allows_nothing_but_its_own_script_and_style() -> None:
-    page = Page(text_of("html", told()))
+    page = Page(text_of("html", exported_turn()))
     assert not [a for _, a in page.elements if a.keys() & {"src", "href", "srcset", "data", "action"}]
     assert {tag for tag, _ in page.elements} == {
         "html", "head", "meta", "title", "style", "body", "header", "h1", "p", "noscript", "main", "script",
@@ -144,9 +144,9 @@ def test_the_page_allows_nothing_but_its_own_script_and_style() -> None:
 
 
 def test_hostile_text_closes_no_element_of_the_page() -> None:
-    hostile = told(answer=HOSTILE, prompt=HOSTILE)
+    hostile = exported_turn(answer=HOSTILE, prompt=HOSTILE)
     page = Page(text_of("html", hostile, title=HOSTILE))
-    plain = Page(text_of("html", told(), title="A title"))
+    plain = Page(text_of("html", exported_turn(), title="A title"))
     assert [tag for tag, _ in page.elements] == [tag for tag, _ in plain.elements]
     assert page.data()["replays"][0]["turn"]["prompt"] == HOSTILE
     parts = [frame["frame"]["lanes"].get("a", {}) for frame in page.data()["replays"][0]["frames"]]
@@ -169,7 +169,7 @@ def test_the_bundle_contains_every_module_the_page_needs() -> None:
     assert {"turn/turn.js", "lane/lane.js", "base/bus.js"} <= set(names)
     used = set(re.findall(r'= modules\["([\w./]+)"\];', script))
     assert used <= set(names)
-    for name in used:  # what is used stands above
+    for name in used:  # a module is defined before it is used
         assert script.index(f'modules["{name}"] = (') < script.index(f'= modules["{name}"];')
 
 
@@ -201,7 +201,7 @@ def test_modules_that_import_each_other_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_turn_without_events_is_exported() -> None:
-    empty = told()
+    empty = exported_turn()
     empty.entries.clear()
     for kind in EXPORTS:
         assert export([empty], "x", kind).data

@@ -1,4 +1,4 @@
-"""Faults that are no answer of a server but a situation: broken TLS, a stop, a kill, a flood, a clock that jumps."""
+"""Faults that are situations rather than answers: broken TLS, a stop, a kill, a flood, a clock that jumps."""
 
 from __future__ import annotations
 
@@ -97,13 +97,13 @@ async def test_tls(ollama: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_retries_follow_retry_after_and_are_new_attempts(upstream: Upstream, tmp_path: Path) -> None:
-    asked = 0
+    n_requests = 0
     busy, good = refuse(429, {"detail": "slow down"}, "Retry-After: 0.05"), tell(R("plan"), A("yes"), *END)
 
     def behave(request: Any) -> Any:
-        nonlocal asked
-        asked += 1
-        return (busy if asked < 3 else good)(request)
+        nonlocal n_requests
+        n_requests += 1
+        return (busy if n_requests < 3 else good)(request)
 
     upstream.script("busy", behave)
     upstream.script("broke", refuse(402, {"detail": "pay"}))
@@ -128,7 +128,7 @@ def test_nothing_is_retried_once_text_has_arrived(upstream: Upstream, tmp_path: 
 
 
 def test_a_jump_of_the_wall_clock_is_flagged_and_changes_no_duration(upstream: Upstream, tmp_path: Path) -> None:
-    """An hour's step of the wall clock during a stream: flagged, and no duration knows of it."""
+    """An hour's step of the wall clock during a stream: it is flagged, and no duration changes."""
 
     def wall_ns() -> int:
         return time.time_ns() + (3600_000_000_000 if upstream.requests else 0)
@@ -164,7 +164,7 @@ async def test_a_redirect_forwards_no_key(upstream: Upstream) -> None:
 
 
 def flooded(upstream: Upstream, path: Path, **expected: str) -> dict[str, int]:
-    """By how many bytes a process has grown after each of these scenarios, which end as expected, the first at 0."""
+    """The growth of a process in bytes after each of these scenarios, which must end as expected; the first is 0."""
     command = [sys.executable, "-m", "tests.support.flood", str(path / "log"), upstream.base_url, *expected]
     report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=350).stdout)
     assert report["status"] == expected
@@ -184,7 +184,7 @@ def test_floods_are_read_in_bounded_memory(upstream: Upstream, tmp_path: Path) -
 @pytest.mark.timeout(400)
 @pytest.mark.slow
 def test_floods_without_text_are_read_in_bounded_memory(upstream: Upstream, tmp_path: Path) -> None:
-    """Endless lines of no data, and half a million tool-call markers and reports of progress: less than 150 MB more."""
+    """Endless lines without data, and half a million tool-call markers and progress reports: less than 150 MB more."""
     marker = D({"choices": [{"index": 0, "delta": {"content": "<|tool_calls_section_end|>" * 1000}}]})
     progress = D(b'data: {"prompt_progress":{"total":9,"processed":5}}\n\n' * 1000)
     upstream.script("scenario-data-lines", endless(D(b"data:\n" * 8000)))
@@ -200,7 +200,7 @@ def test_floods_without_text_are_read_in_bounded_memory(upstream: Upstream, tmp_
 
 @contextlib.contextmanager
 def silent_port() -> Iterator[int]:
-    """A port that accepts connections and never says a word: a TLS handshake hangs there. Every client must close."""
+    """A port that accepts connections and never sends a byte: a TLS handshake hangs there. Every client must close."""
     connections: list[socket.socket] = []
 
     def accept() -> None:
@@ -272,7 +272,7 @@ def test_stop_closes_the_upstream(upstream: Upstream, tmp_path: Path, monkeypatc
 
 
 def test_a_stop_keeps_the_newest_usage_and_held_back_text(upstream: Upstream, tmp_path: Path) -> None:
-    """The newest usage, though only every eighth token is told, and text held back because it might become a tag."""
+    """The newest usage, though only every eighth token is reported, and held-back text that might have become a tag."""
     counted = [D(delta({"content": "word "}, usage={"completion_tokens": n})) for n in range(1, 16)]
     upstream.script("counting", tell(*counted, A("if a <"), FOREVER))
     upstream.script("limited", tell(*counted, A("if a <"), FOREVER))
@@ -296,7 +296,7 @@ def test_a_stop_keeps_the_newest_usage_and_held_back_text(upstream: Upstream, tm
 
 
 def test_lanes_do_not_touch_each_other(upstream: Upstream, tmp_path: Path) -> None:
-    """While one lane goes on, another ends, fails at once or stalls: each comes to its own end."""
+    """While one lane streams, another ends, fails at once or stalls: each lane has its own end."""
     go_on = threading.Event()
 
     async def held() -> Stream:
@@ -332,7 +332,7 @@ def test_lanes_do_not_touch_each_other(upstream: Upstream, tmp_path: Path) -> No
 
 
 def test_a_killed_process_leaves_an_interrupted_turn_with_its_text(upstream: Upstream, tmp_path: Path) -> None:
-    """After kill -9 the turn is there once, with its text, as ``interrupted``; never as complete."""
+    """After kill -9 the log has the turn once, with its text, as ``interrupted``, never as complete."""
     command = [
         sys.executable,
         "-m",
@@ -380,7 +380,7 @@ async def test_a_cold_load_is_not_an_error(upstream: Upstream) -> None:
 async def test_proxies_of_the_environment_are_for_other_hosts_only(
     ollama: bool, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are for other hosts: a loopback address is asked directly."""
+    """They apply to other hosts only: requests to a loopback address are sent directly."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, upstream.origin)
     for name in ("NO_PROXY", "no_proxy"):
@@ -389,6 +389,6 @@ async def test_proxies_of_the_environment_are_for_other_hosts_only(
     remote = ollama_lane("http://far.invalid", "m") if ollama else openai_lane("http://far.invalid/v1", "m")
     async with contextlib.aclosing(local), contextlib.aclosing(remote):
         assert (await run_provider(local)).status == "ok"
-        asked = len(upstream.requests)
+        n_before = len(upstream.requests)
         assert (await run_provider(remote)).kind == "bad_url", "the proxy, our test server, knows no such address"
-    assert len(upstream.requests) > asked
+    assert len(upstream.requests) > n_before

@@ -1,7 +1,7 @@
 """Every fault of the list, end to end: a misbehaving server, the real clients, the engine, the row in SQLite.
 
-One table (``tests/support/faults_*.py``) says what each must come to; this file runs all of it at once, as lanes of one
-turn, under a hostile environment: a proxy that would swallow local calls and keys of other services.
+One table (``tests/support/faults_*.py``) has the expected outcome of each; this file runs all of it at once, as lanes
+of one turn, in a hostile environment: a proxy that would take local requests, and keys of other services.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ UNREACHABLE = (
 )
 ALL = (*FAULTS, *UNREACHABLE)
 CASES = [(fault, ollama) for fault in ALL for ollama in (False, True) if fault.expected(ollama) is not None]
-# Rows that are no answer of a server but a situation: each has a test of its own.
+# Rows that are a situation rather than an answer of a server: each has its own test.
 SITUATIONS = {
     3: situations.test_tls,
     45: situations.test_a_jump_of_the_wall_clock_is_flagged_and_changes_no_duration,
@@ -57,7 +57,7 @@ class Result:
     row: dict[str, Any]
 
     @property
-    def came_to(self) -> str:
+    def ended_as(self) -> str:
         kind = self.fold.failure.kind if self.fold.failure else ""
         return f"{self.fold.status}:{kind}" if kind else self.fold.status
 
@@ -112,7 +112,7 @@ class Matrix:
 
 @pytest.fixture(scope="module")
 def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
-    """All faults run once: those that wait for a limit first, the light ones together, those that cost real work."""
+    """Run all faults once: first those that wait for a limit, then the cheap ones together, then the expensive ones."""
     database = tmp_path_factory.mktemp("faults") / "log.sqlite3"
     with pytest.MonkeyPatch.context() as patch, Upstream() as upstream:
         patch.setattr(socket, "getaddrinfo", _resolve)
@@ -144,10 +144,10 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
 
 @pytest.mark.parametrize(("fault", "ollama"), CASES, ids=[lane_id(*case) for case in CASES])
 def test_fault(matrix: Matrix, fault: Fault, ollama: bool) -> None:
-    """The expected state, the text kept, the flag set, and the same in the log's row."""
+    """The attempt and its row in the log have the expected status, text and flag."""
     result = matrix.results[lane_id(fault, ollama)]
     fold, row = result.fold, result.row
-    assert result.came_to == fault.expected(ollama), (fold.failure, fold.flags)
+    assert result.ended_as == fault.expected(ollama), (fold.failure, fold.flags)
     if fault.reasoning is not None:
         assert fold.reasoning == fault.reasoning
     if fault.answer is not None:
@@ -164,11 +164,11 @@ def test_fault(matrix: Matrix, fault: Fault, ollama: bool) -> None:
 
 
 def test_every_row_is_there(matrix: Matrix, capsys: pytest.CaptureFixture[str]) -> None:
-    """The table of all faults and what they came to."""
+    """Print the table of all faults and their outcomes."""
     lines = []
     for fault in sorted(ALL, key=lambda fault: fault.row):
         got = [
-            matrix.results[lane_id(fault, ollama)].came_to if fault.expected(ollama) is not None else "–"
+            matrix.results[lane_id(fault, ollama)].ended_as if fault.expected(ollama) is not None else "–"
             for ollama in (False, True)
         ]
         lines.append((fault.row, f"{fault.row:3} {fault.name:26} {got[0]:30} {got[1]}"))
@@ -189,9 +189,9 @@ def test_only_an_explicit_finish_is_ok(matrix: Matrix) -> None:
 
 
 def test_the_key_is_sent_only_in_its_header(matrix: Matrix) -> None:
-    asked = [request for request in matrix.upstream.requests if request.path != "/elsewhere"]
-    assert len(asked) > len(CASES)
-    assert all(request.headers["authorization"] == f"Bearer {CANARY}" for request in asked)
+    received = [request for request in matrix.upstream.requests if request.path != "/elsewhere"]
+    assert len(received) > len(CASES)
+    assert all(request.headers["authorization"] == f"Bearer {CANARY}" for request in received)
     for request in matrix.upstream.requests:
         elsewhere = {name: value for name, value in request.headers.items() if name != "authorization"}
         assert CANARY not in repr((elsewhere, request.body, request.path))
@@ -202,7 +202,7 @@ def test_the_key_is_sent_only_in_its_header(matrix: Matrix) -> None:
 
 
 def test_a_stream_given_up_early_is_closed(matrix: Matrix) -> None:
-    """Where reading stops before the server does, the server sees the connection close."""
+    """If reading stops before the server ends, the connection is closed."""
     closed = {request.model for request in matrix.upstream.closed}
     expected = ("no-headers", "headers-only", "stall", "drip", "after-done", "endless-answer", "endless-reasoning")
     assert {f"scenario-{name}" for name in (*expected, "line-endless", "comments-only", "held-open")} <= closed

@@ -67,7 +67,7 @@ def whole() -> list[Entry]:
 
 
 class Shown:
-    """What a page would show after some frames: the protocol's reading side, as short as it can be."""
+    """What a page would show after some frames: a minimal reader of the protocol."""
 
     def __init__(self) -> None:
         self.lanes: dict[str, dict[str, Any]] = {}
@@ -113,7 +113,7 @@ def _empty() -> dict[str, Any]:
 
 
 def watched(turn: TurnLog, cuts: list[int]) -> Shown:
-    """The page after frames taken whenever that many entries had come."""
+    """The page after frames taken at these numbers of entries."""
     view, shown = TurnView(turn), Shown()
     for n in [*cuts, len(turn.entries)]:
         view.apply(turn.entries[view.consumed : n])
@@ -261,7 +261,7 @@ def test_a_relabel_moves_the_answer_into_the_reasoning() -> None:
 def test_the_position_of_a_topic_is_where_the_page_shows_it(
     between: list[str], sizes: list[int], relabelled: bool
 ) -> None:
-    """The page counts UTF-16 units of what it shows, which is cleaned; whatever pieces it comes in."""
+    """The page counts UTF-16 units of the cleaned text that it shows, whatever pieces it arrives in."""
     labels = ["Let me begin 😀 here", "Wait, what is next", "Let me end it all"]
     text = "\r\n".join(f"{''.join(between)}\r\n{label}." for label in labels)
     events, rest = [opened()], text
@@ -387,7 +387,7 @@ def test_heavy_shows_its_trajectories_and_what_became_of_them() -> None:
     assert lane["notes"] == ["Only 1/2 trajectories gave a whole answer: fewer than this lane's quorum."]
     labels = {step["label"]: (step["done"], step["total"]) for step in lane["steps"].values() if step.get("total")}
     assert labels == {"Trajectories done": (2, 2), "Hybridizing": (1, 2)}
-    assert lane["metrics"]["output_tokens"] == 6  # of all children: hm, *one*, the whole
+    assert lane["metrics"]["output_tokens"] == 6  # of all children: "hm", "*one*" and the aggregator's answer
 
 
 def test_metrics_are_rate_limited_but_always_sent_at_the_end() -> None:
@@ -403,7 +403,7 @@ def test_metrics_are_rate_limited_but_always_sent_at_the_end() -> None:
     assert second
     assert "metrics" not in second["lanes"]["a"]
     assert view.frame(200 * MS) is None
-    late = view.frame(400 * MS)  # nothing has come, but the last figures are still owed
+    late = view.frame(400 * MS)  # no new events, but the last figures were not sent yet
     assert late
     assert late["lanes"]["a"]["metrics"]["output_tokens"] == 2
     turn.entries += [at(410, Finish("stop")), at(411, End("no_answer"))]
@@ -423,7 +423,7 @@ def test_text_with_lone_surrogates_can_be_sent() -> None:
 
 
 def test_a_token_costs_the_same_in_a_long_text_as_in_a_short_one() -> None:
-    """Frames of a long trace hold only its new words: their size does not grow."""
+    """Frames of a long trace hold only the new text, so their size does not grow."""
     turn = turn_of(opened())
     view = TurnView(turn)
     sizes = []

@@ -1,4 +1,4 @@
-"""The guard and the login over real HTTP: who is refused, what is closed, what every response carries."""
+"""The guard and the login over real HTTP: refused requests, closed routes, headers of every response."""
 
 from __future__ import annotations
 
@@ -217,7 +217,9 @@ def test_every_response_carries_the_headers_and_no_cors(port: int) -> None:
         assert "form-action 'none'" in policy
         assert headers["cache-control"] == "no-store"
         assert headers["x-frame-options"] == "DENY"
-        assert headers["x-dns-prefetch-control"] == "off"  # else the names in an answer's links are looked up unclicked
+        assert (
+            headers["x-dns-prefetch-control"] == "off"
+        )  # else the browser looks up the host names of an answer's links before a click
 
 
 @pytest.mark.parametrize("kind", ["text/html", "image/svg+xml", "application/xhtml+xml; charset=utf-8"])
@@ -355,7 +357,7 @@ def test_the_login_form_does_not_repeat_its_input(locked: tuple[int, Clock]) -> 
 
 
 def test_no_environment_variable_opens_gradio() -> None:
-    """Whatever Gradio reads by way of its variables, now or in a version to come."""
+    """Every variable that Gradio reads, in this version or a later one."""
     environment = dict.fromkeys(
         ("GRADIO_SHARE", "GRADIO_ALLOWED_PATHS", "GRADIO_SERVER_NAME", "GRADIO_ANALYTICS_ENABLED", "GRADIO_NEW"), "True"
     )

@@ -1,4 +1,4 @@
-"""Conversations in the log: titles, the list, full-text search, renaming, deleting for real."""
+"""Conversations in the log: titles, the list, full-text search, renaming, permanent deletion."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Log:
         return {name: list(map(str, self.reader.rows(f'SELECT * FROM "{name}"'))) for name in tables}
 
     def bytes_holding(self, word: str) -> list[str]:
-        """The log's files in which the word can be found."""
+        """The log's files that contain the word."""
         return [path.name for path in self.path.parent.iterdir() if word.encode() in path.read_bytes()]
 
 
@@ -113,11 +113,13 @@ def test_words_are_found_in_prompts_answers_reasoning_and_titles(log: Log) -> No
     log.writer.rename_conversation(one.conversation_id, ME, "Sea").result()
     assert found(log, "lighthouses") == [("prompt", one.conversation_id)]
     assert found(log, "blinks") == [("answer", one.conversation_id)]
-    assert found(log, "HARBOUR lam") == [("reasoning", one.conversation_id)]  # any case, the last word begun
-    assert found(log, "harb lamp") == []  # only the last word may be a beginning
+    assert found(log, "HARBOUR lam") == [
+        ("reasoning", one.conversation_id)
+    ]  # case is ignored, and the last word may be incomplete
+    assert found(log, "harb lamp") == []  # only the last word may be incomplete
     assert found(log, '"harbour lamp"') == [("reasoning", one.conversation_id)]
     assert found(log, '"lamp harbour"') == []
-    assert found(log, "blinks harbour") == []  # two texts
+    assert found(log, "blinks harbour") == []  # the words are in two texts
     (match,) = search(log.reader, ME, "twi")
     assert (marked(match), match.title, match.turn_id, match.label) == ("It blinks [twice].", "Sea", one.turn_id, "A")
 
@@ -220,7 +222,7 @@ def test_a_deleted_conversation_leaves_no_row_and_no_byte(log: Log) -> None:
     assert not [row for rows in log.rows().values() for row in rows if any(one in row for one in ids)]
     assert (found(log, word), log.reader.turn(gone.turn_id)) == ([], None)
     assert [head.conversation_id for head in list_conversations(log.reader, ME)] == [kept.conversation_id]
-    log.writer.close()  # finishes what overwriting is left
+    log.writer.close()  # finishes the remaining overwriting
     assert log.bytes_holding(word) == []
     assert found(log, "harmless") == [("answer", kept.conversation_id)]
     assert log.reader.rows("PRAGMA integrity_check") == [("ok",)]
@@ -231,10 +233,12 @@ def test_bytes_are_overwritten_while_the_app_runs_and_others_read(log: Log) -> N
     word = "quokkacanary"
     gone = log.keep(f"A {word}", f"{word} " * 500)
     with log.reader.snapshot() as old:
-        assert list(old.rows("SELECT count(*) FROM turns")) == [(1,)]  # a reader that keeps the old state alive
+        assert list(old.rows("SELECT count(*) FROM turns")) == [
+            (1,)
+        ]  # a reader whose open transaction keeps the old state
         log.delete(gone.conversation_id)
         assert log.keep("Written meanwhile").turn_id
-    while log.bytes_holding(word):  # ended by the test's own time limit
+    while log.bytes_holding(word):  # the test's time limit ends this loop
         log.writer.flush().result()
     assert len(list_conversations(log.reader, ME)) == 1
 
@@ -243,7 +247,9 @@ def test_an_interrupted_overwriting_is_finished_at_the_next_start(log: Log) -> N
     word = "narwhalcanary"
     gone = log.keep(f"A {word}", f"{word} " * 500)
     log.writer.close()
-    with closing(sqlite3.connect(log.path, isolation_level=None)) as db:  # a process killed right after its commit
+    with closing(
+        sqlite3.connect(log.path, isolation_level=None)
+    ) as db:  # as if a process was killed right after its commit
         for statement in ("PRAGMA foreign_keys = ON", "BEGIN", "PRAGMA user_version = 1"):
             db.execute(statement)
         db.execute("DELETE FROM conversations WHERE conversation_id = ?", (gone.conversation_id,))
@@ -272,7 +278,7 @@ def test_only_the_owner_deletes_and_only_once(log: Log) -> None:
 def test_nothing_is_written_to_a_deleted_conversation_again(log: Log) -> None:
     gone = log.keep("Gone")
     log.delete(gone.conversation_id)
-    log.keep("A late turn", "late", conversation_id=gone.conversation_id, seq=1)  # was on its way
+    log.keep("A late turn", "late", conversation_id=gone.conversation_id, seq=1)  # it was being written
     assert list_conversations(log.reader, ME) == []
     assert not list(log.path.parent.glob("*.rejected.jsonl"))
     assert log.keep("Another").turn_id
@@ -282,7 +288,7 @@ def test_nothing_is_written_to_a_deleted_conversation_again(log: Log) -> None:
 def test_a_log_that_cannot_be_written_says_so_and_deletes_nothing(log: Log) -> None:
     mine = log.keep("Mine")
     with closing(sqlite3.connect(log.path, isolation_level=None)) as db:
-        db.execute("BEGIN IMMEDIATE")  # another program holds the database for longer than anyone waits
+        db.execute("BEGIN IMMEDIATE")  # another program locks the database for longer than the writer waits
         with pytest.raises(LogError, match="cannot be written"):
             log.delete(mine.conversation_id)
         db.execute("ROLLBACK")

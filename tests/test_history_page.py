@@ -1,4 +1,4 @@
-"""The sidebar in real Chromium: list, search, rename, delete, drawer; a reopened conversation; two people apart."""
+"""The sidebar in real Chromium: list, search, rename, delete, drawer; a reopened conversation; two separate users."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def item(page: Page, title: str) -> Locator:
 
 
 def begin(page: Page, prompt: str) -> str:
-    """A conversation of its own; its id."""
+    """Begin a new conversation; returns its id."""
     page.locator(".history-new").click()
     expect(page.locator(".start")).to_be_visible()
     ask(page, prompt)
@@ -135,7 +135,7 @@ def test_rename_in_place(visitor: Visitor, page: Page) -> None:
     expect(items(page).locator(".history-title")).to_have_text(["Old name"])
     menu(page, "Old name", "Rename")
     page.locator(".history-rename").fill("  A\u202e new\n name ")
-    page.locator("#prompt textarea").focus()  # leaving the field keeps what was typed
+    page.locator("#prompt textarea").focus()  # leaving the field saves the name
     expect(items(page).locator(".history-title")).to_have_text(["A new name"])
     other = visitor.open()
     expect(items(other).locator(".history-title")).to_have_text(["A new name"])
@@ -143,7 +143,7 @@ def test_rename_in_place(visitor: Visitor, page: Page) -> None:
     other.locator(".history-rename").fill("")
     other.locator(".history-rename").press("Enter")
     expect(items(other).locator(".history-title")).to_have_text(["Old name"])
-    expect(items(page).locator(".history-title")).to_have_text(["Old name"])  # told by the other tab
+    expect(items(page).locator(".history-title")).to_have_text(["Old name"])  # the other tab announced it
 
 
 def test_deleting_asks_first_and_cannot_be_undone(site: ChatSite, page: Page) -> None:
@@ -159,16 +159,16 @@ def test_deleting_asks_first_and_cannot_be_undone(site: ChatSite, page: Page) ->
         "request", lambda request: looked_for.append(request.url) if f"/kimi/state?c={gone}" in request.url else None
     )
     page.evaluate(
-        "() => { window.told = new Promise(told => new BroadcastChannel('kimi').onmessage = told).then(() => true); }"
+        "() => { window.heard = new Promise(done => new BroadcastChannel('kimi').onmessage = done).then(() => true); }"
     )
     page.locator(".history-yes").click()
     expect(items(page).locator(".history-title")).to_have_text(["To be kept"])
-    expect(page.locator(".start")).to_be_visible()  # it was the one shown
+    expect(page.locator(".start")).to_be_visible()  # it was the shown one
     assert "c=" not in page.url
     assert site.reader.conversation(gone) == []
     assert site.turns.recent(gone) == []
     expect(search(page, "deleted")).to_have_count(0)
-    assert page.evaluate("window.told")  # a word to the other tabs is not for this one
+    assert page.evaluate("window.heard")  # the message to the other tabs was sent, and this one ignores it
     expect(page.locator(".page-notice")).to_be_hidden()
     assert looked_for == []
 
@@ -232,7 +232,7 @@ def test_a_narrow_window_has_a_drawer(browser: Browser, site: ChatSite, width: i
 
 
 def shown(page: Page) -> dict[str, dict[str, Any]]:
-    """All that a reader can see of the current turn, by lane."""
+    """Everything visible of the current turn, by lane."""
     return page.evaluate(
         """() => Object.fromEntries([...document.querySelectorAll(".turn-current [data-lane]")].map((lane) => {
           const text = (part) => [...lane.querySelectorAll(part)].map((node) => node.textContent);
@@ -266,7 +266,7 @@ def rich(pause: float = 0.004) -> list[Any]:
 
 
 def test_a_reopened_conversation_looks_exactly_as_it_did(browser: Browser, tmp_path: Path) -> None:
-    """Live, then from the log alone: in another process's place, after the engine has forgotten everything."""
+    """Once live and once from the log alone, as in another process."""
     refused = ProviderError(Failure("auth", "The key was refused.", "Set CHUTES_API_KEY.", "export X=1", "401 no", 401))
     with open_site(tmp_path) as site:
         visitor = Visitor(browser, site.url)
@@ -278,7 +278,7 @@ def test_a_reopened_conversation_looks_exactly_as_it_did(browser: Browser, tmp_p
         wait_phase(page, "qwen", "error", "incomplete")
         expect(lane(page, "heavy", "status")).to_contain_text("Done")
         folded = page.locator('.turn-current [data-lane="kimi"] .reasoning-toggle[aria-expanded="false"]')
-        folded.wait_for()  # a second after the first answer token
+        folded.wait_for()  # it folds one second after the first answer token
         live = shown(page)
         query = page.url.partition("/?")[2]
     with open_site(tmp_path) as site:
@@ -353,7 +353,7 @@ def test_an_earlier_turn_is_drawn_when_it_comes_near(site: ChatSite, page: Page)
     for place in range(3):
         expect(earliest.locator(".lane").nth(place)).to_have_attribute("data-phase", "done")
     expect(earliest.locator(".lane.focused .lane-name")).to_contain_text("Kimi K2")
-    expect(page.locator("[data-lane]")).to_have_count(3)  # the current turn's alone
+    expect(page.locator("[data-lane]")).to_have_count(3)  # of the current turn only
 
 
 def test_the_conversation_opened_last_is_shown(site: ChatSite, page: Page) -> None:
@@ -367,7 +367,8 @@ def test_the_conversation_opened_last_is_shown(site: ChatSite, page: Page) -> No
     expect(page.locator(".prompt-text")).to_have_text("Second")
     with page.expect_event("requestfinished", lambda request: first in request.url):
         held[0].continue_()
-    page.evaluate("fetch('/kimi/state?new=1').then((response) => response.json())")  # what came late has been looked at
+    # The late response is processed before this one.
+    page.evaluate("fetch('/kimi/state?new=1').then((response) => response.json())")
     expect(page.locator(".prompt-text")).to_have_text("Second")
     assert f"c={second}" in page.url
     assert site.turns.get(ask(page, "And then?")).conversation_id == second
@@ -446,8 +447,8 @@ def test_another_site_can_neither_rename_nor_delete(visitor: Visitor, site: Chat
 
 
 def test_hostile_titles_prompts_and_texts_are_inert_in_the_list(site: ChatSite, visitor: Visitor, page: Page) -> None:
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
     title = "<img src=x onerror=window.ran=1>${window.ran=1}</span><script>window.ran=1</script>"
     site.say(spoken(f"needle {HOSTILE}", f"needle {HOSTILE}"))
     ask(page, f"needle {HOSTILE}")
@@ -465,7 +466,7 @@ def test_hostile_titles_prompts_and_texts_are_inert_in_the_list(site: ChatSite, 
     page.locator(".history-search").fill(HOSTILE[:150])
     expect(page.locator(".history-results .history-item")).to_have_count(1)
     assert page.evaluate("window.ran") is None
-    assert [url for url in asked if not url.startswith(site.url)] == []
+    assert [url for url in requested if not url.startswith(site.url)] == []
 
 
 def test_many_conversations_are_loaded_in_pages(site: ChatSite, page: Page) -> None:

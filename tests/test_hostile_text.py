@@ -1,4 +1,4 @@
-"""A hostile model, in the real page in real Chromium: nothing runs, nothing is fetched, nothing leaves its panel."""
+"""A hostile model, in the real page in real Chromium: nothing runs, nothing is fetched, nothing escapes its panel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.chat_site import ChatSite
 from tests.support.hostile_html import violations
 from tests.support.hostile_payloads import PAYLOADS, payloads
 
-# What no text of a model may turn into, whatever panel it stands in.
+# Elements that no text of a model may become, in any panel.
 FORBIDDEN = ", ".join(
     (
         "script, style, link, meta, base, iframe, frame, object, embed, img, image, svg, video, audio, source, picture",
@@ -66,7 +66,7 @@ AUDIT = """(forbidden) => {
 
 
 class Evil(http.server.BaseHTTPRequestHandler):
-    """The attacker's server: it only counts who comes."""
+    """The attacker's server: it only records requests."""
 
     heard: list[str]
 
@@ -95,13 +95,13 @@ def evil() -> Iterator[tuple[str, list[str]]]:
 
 @pytest.fixture
 def site(site: ChatSite) -> Iterator[ChatSite]:
-    """At rest also when a test has ended."""
+    """The site; no turn is running after a test."""
     yield site
     site.settle()
 
 
 class Watched:
-    """A visitor whose every request, dialog and complaint is written down."""
+    """A visitor whose requests, dialogs and console errors are recorded."""
 
     def __init__(self, browser: Browser, url: str) -> None:
         self.url = url
@@ -116,7 +116,7 @@ class Watched:
         dialog.dismiss()
 
     def page(self) -> Page:
-        """The page, anew, and nothing written down yet."""
+        """Load the page again, with empty records."""
         if self.visitor.context.pages:
             page = self.visitor.context.pages[0]
             page.goto("about:blank")
@@ -128,7 +128,7 @@ class Watched:
         return page
 
     def strangers(self) -> list[str]:
-        """Requests that left our origin, or that asked our server to leave it."""
+        """Requests to other origins, or to our server with another origin in them."""
         away = [url for url in self.requests if not url.startswith((self.url + "/", "data:", "blob:", "about:"))]
         return away + [url for url in self.requests if "file=" in url or "proxy=" in url]
 
@@ -245,7 +245,7 @@ def test_stored_text_is_harmless_wherever_it_is_shown_again(
     page.locator('[data-action="replay"]').first.click()
     expect(page.locator("[data-part=answer]").first).to_be_attached()
     assert_harmless_anywhere(page, watched, heard)
-    for tab in page.get_by_role("tab").filter(has_not_text="Lanes").all():  # that one shows no model's text
+    for tab in page.get_by_role("tab").filter(has_not_text="Lanes").all():  # that tab shows no text of a model
         tab.click()
         page.wait_for_load_state("networkidle")
         assert_harmless_anywhere(page, watched, heard)

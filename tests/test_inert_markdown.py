@@ -1,4 +1,4 @@
-"""Markdown that leaves the app: judged by a CommonMark parser with HTML on, as a viewer would read it."""
+"""Exported Markdown, checked by a CommonMark parser with HTML enabled, as a viewer would render it."""
 
 from __future__ import annotations
 
@@ -104,6 +104,6 @@ def test_a_reader_still_sees_what_was_written() -> None:
 
 @pytest.mark.parametrize("piece", ["`", "` `` ", "\\`", "<a ", "![", "> ", "- ", "| ` "])
 def test_long_hostile_text_at_most_doubles(piece: str) -> None:
-    """Quadratic work on any of these would run into the time limit of the suite."""
+    """Quadratic work on any of these would exceed the suite's time limit."""
     text = piece * 20_000
     assert len(text) <= len(inert(text)) <= 2 * len(text)

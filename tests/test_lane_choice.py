@@ -1,4 +1,4 @@
-"""What a person chooses for a lane in a conversation: model, parameters, whether reasoning goes back."""
+"""A user's choices for a lane in a conversation: model, parameters, whether reasoning is sent back."""
 
 from __future__ import annotations
 

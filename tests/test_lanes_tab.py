@@ -51,7 +51,7 @@ def open_tab(warm: BrowserContext, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     @contextmanager
     def opened(env: dict[str, str], **options: Any) -> Iterator[tuple[Page, Roster]]:
-        """The Lanes tab of an app with these settings. Complaints of the console fail the test."""
+        """The Lanes tab of an app with these settings. Errors in the console fail the test."""
         made = Roster(read_settings(env=env, **options))
         made.settle()
         with started(made) as run, served(run, made) as url:
@@ -139,7 +139,7 @@ def test_stand_ins_say_what_to_set_and_a_missing_model_is_pulled(
 
 def test_the_current_lanes_can_be_copied_as_a_lanes_file(open_tab: OpenTab) -> None:
     with open_tab({"OLLAMA_HOST": "127.0.0.1:9", "CHUTES_API_KEY": "canary-key"}) as (page, _):
-        page.locator("summary", has_text="Lanes of your own").press("Enter")  # what is found above may move it
+        page.locator("summary", has_text="Lanes of your own").press("Enter")  # results above may move it
         shown = page.locator(".lt-section pre")
         expect(shown).to_contain_text("kimi-heavy")
         kimi, heavy, qwen = tomllib.loads(shown.inner_text())["lane"]

@@ -159,7 +159,7 @@ def test_each_library_is_imported_only_where_it_belongs(library: str) -> None:
 
 
 def test_shared_sql_uses_nothing_that_only_sqlite_has() -> None:
-    """Outside ``log/sqlite``, whose statements a second store would have in its own words."""
+    """Outside ``log/sqlite``, whose statements a second store would replace."""
     files = [*(PACKAGE / "stats").glob("*.py"), *(PACKAGE / "log").glob("*.py"), *(PACKAGE / "log").glob("*.sql")]
     wrong = []
     for path in files:
@@ -270,7 +270,7 @@ def test_each_requirement_is_pinned_and_says_what_it_is_for(file: str) -> None:
 
 
 def test_no_file_is_longer_than_600_lines() -> None:
-    """One story a file is for review to judge; this only notices the file that nobody looked at."""
+    """Reviewers judge whether a file tells one story; this only reports a file that nobody looked at."""
     sources = [*package_files(), *(ROOT / "assets").rglob("*.js"), *(ROOT / "assets").rglob("*.css")]
     long = {str(path.relative_to(ROOT)): n for path in sources if (n := path.read_text().count("\n")) >= ALARM_LINES}
     assert not long, long

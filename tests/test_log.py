@@ -1,4 +1,4 @@
-"""The log: what is written is read back as it was, rows exist before requests leave, totals and copies are right."""
+"""The log: rows are read back as written and exist before requests are sent; totals and copies are correct."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The log when things go wrong: a database that is busy, full, damaged, foreign or newer, a process that is killed.
 
-Child processes run ``tests/support/log_child.py``; what they acknowledged must be there afterwards.
+Child processes run ``tests/support/log_child.py``; the log must hold everything they acknowledged.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def child(path: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def said(process: subprocess.Popen[str], word: str) -> str:
-    """Read the child's lines up to the first that starts with ``word``; what follows it."""
+    """Read the child's lines up to the first that starts with ``word``; returns the rest of that line."""
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith(word):
@@ -366,7 +366,7 @@ def test_nobody_waits_forever_for_a_writer_that_died(tmp_path: Path, monkeypatch
     monkeypatch.setattr(writer_module, "rename_conversation", die)
     waiting = [writer.rename_conversation("c", "owner", "title")]
     assert reached.wait(60)
-    waiting.append(writer.flush())  # in the queue by then
+    waiting.append(writer.flush())  # it is in the queue now
     go.set()
     for future in waiting:
         with pytest.raises(RuntimeError, match="the log is closed"):
@@ -374,7 +374,7 @@ def test_nobody_waits_forever_for_a_writer_that_died(tmp_path: Path, monkeypatch
     with pytest.raises(RuntimeError, match="the log is closed"):
         writer.flush().result(60)
     writer.close()
-    writer._thread.join(60)  # its last words are ignored here only
+    writer._thread.join(60)  # its traceback is ignored here only
 
 
 def test_a_spill_file_cannot_smuggle_sql() -> None:

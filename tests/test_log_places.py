@@ -1,4 +1,4 @@
-"""Where a log may lie: not on a device, not in another program's file; and what if it goes while it is written."""
+"""Where a log may be: not on a device, not in another program's file; and what if it is removed while in use."""
 
 from __future__ import annotations
 

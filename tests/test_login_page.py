@@ -34,7 +34,7 @@ def url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser(url: str) -> Iterator[Browser]:
-    """After the app: making it needs a thread without a running loop, and Playwright has one."""
+    """Started after the app, because creating the app needs a thread without a running loop; Playwright runs one."""
     with launched() as browser:
         yield browser
 
@@ -84,7 +84,7 @@ def test_a_link_on_another_site_finds_the_visitor_logged_in(context: BrowserCont
     log_in(page)
     page.locator("[data-lane]").first.wait_for()
     assert page.url.endswith("/?x=1")
-    # "localhost" is another site than 127.0.0.1, so its link carries no strict cookie.
+    # "localhost" is another site than 127.0.0.1, so a link there sends no strict cookie.
     elsewhere = context.new_page()
     elsewhere.route(
         "http://localhost:9/",

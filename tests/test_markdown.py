@@ -1,4 +1,4 @@
-"""Markdown to safe HTML: what is rendered, what is refused, and that no text costs without bound."""
+"""Markdown to safe HTML: what is rendered, what is removed, and that the cost of any text is bounded."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def tags(text: str) -> list[str]:
     return read(render(text)).tags
 
 
-# What is rendered
+# Rendering
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_every_language_has_a_lexer() -> None:
     ],
 )
 def test_the_first_code_block_of_a_process_is_fully_highlighted(language: str, code: str, last: str) -> None:
-    """What Pygments compiles for it, once a process, takes longer than the code may take."""
+    """Pygments compiles its lexer once per process, which takes longer than the budget of a code block."""
     script = "import sys; from kimi_ui.core.markdown.code import code_html; print(code_html(*sys.argv[1:]))"
     html = subprocess.run([sys.executable, "-c", script, code, language], capture_output=True, text=True, check=True)
     assert last in html.stdout

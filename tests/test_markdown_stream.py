@@ -1,4 +1,4 @@
-"""StreamingMarkdown: any pieces, any frames, the same page as rendering the whole."""
+"""StreamingMarkdown: any pieces and any frames give the same page as rendering the whole text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ texts = st.lists(st.sampled_from(LINES) | noise, max_size=12).map("\n".join)
 
 
 class Page:
-    """What ``assets/lane/markdown.js`` does with frames, as far as HTML goes."""
+    """Applies frames to HTML like ``assets/lane/markdown.js``."""
 
     def __init__(self) -> None:
         self.blocks: list[str] = []
@@ -135,7 +135,7 @@ def test_long_open_block_is_not_rendered_again_for_every_frame() -> None:
         n_rendered += len(frame.tail or "")
         page.apply(frame)
         assert visible(page.tail + page.appended).count("item") >= text[: position + 10].count("item\n")
-    assert n_rendered < 90 * len(render(text))  # a bound of the budget; without it this is 460 times
+    assert n_rendered < 90 * len(render(text))  # the budget bounds it; without it this is 460 times
     page.apply(markdown.frame(final=True))
     assert page.html == render(text)
 

@@ -1,7 +1,7 @@
-"""Logs of released versions, brought up to date: nothing is lost, every figure stays, and a new column breaks none.
+"""Upgrading logs of released versions: nothing is lost, no figure changes, and a new column breaks no log.
 
 ``tests/logs`` holds one small log of each version that changed the schema (see ``support/released_log.py``). The views
-of its version are stored in it, so its own figures are read from it before it is brought up to date.
+of its version are stored in it, so the expected figures are read from it before the upgrade.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def rows(path: Path, query: str) -> Rows:
 
 
 def contents(path: Path, names: Iterable[str], columns: Mapping[str, Rows] | None = None) -> dict[str, Rows]:
-    """Everything in these tables or views, in an order of the rows' own; ``columns`` of these rows, else all."""
+    """All rows of these tables or views, sorted; only these ``columns``, or all."""
     selected = {name: ", ".join(columns[name][0]) if columns else "*" for name in names}
     found = {name: rows(path, f"SELECT {selected[name]} FROM {name}") for name in names}
     return {name: sorted(found[name], key=lambda row: str(row)) for name in names}
@@ -174,7 +174,7 @@ def test_a_failed_upgrade_leaves_the_log_unchanged(released: Path, monkeypatch: 
 
 
 def test_migrations_applied_by_a_released_version_are_recognised(released: Path) -> None:
-    """Those of 0.1.0 ran in the order their modules were imported in, which is not the order they have here."""
+    """Those of 0.1.0 ran in the import order of their modules, which is not the order of the numbers."""
     with closing(sqlite3.connect(released)) as db:
         assert migrations.applied(Database(db))
         assert schema.unknown_migrations(Database(db)) == []

@@ -36,7 +36,7 @@ async def connected(listener: socket.socket, port: int) -> tuple[Stream, socket.
 
 
 async def rest(stream: Stream) -> bytes:
-    """What is read until the end; a loss is raised."""
+    """All bytes until the end; raises if the connection is lost."""
     parts = []
     while data := await stream.read(65536):
         parts.append(data)
@@ -113,7 +113,7 @@ async def test_read_and_connect_timeouts() -> None:
             with pytest.raises(httpcore.ConnectTimeout):
                 await stream.start_tls(certificates(), "127.0.0.1", 0.05)
             other.settimeout(5)
-            while other.recv(4096):  # the handshake's beginning, then the close
+            while other.recv(4096):  # the start of the handshake, then the close
                 pass
 
 
@@ -142,7 +142,7 @@ async def test_the_transport_uses_these_connections(upstream: Upstream) -> None:
 
 
 async def stamped(stream: Stream, other: socket.socket) -> None:
-    """Return when the kernel stamps: it begins to in the background, once a socket wants it."""
+    """Return once the kernel stamps packets: it starts in the background when the first socket requests stamps."""
     for _ in range(10_000):
         other.sendall(b"?")
         select.select([stream.get_extra_info("socket")], [], [], 10)
@@ -161,7 +161,7 @@ async def test_bytes_are_stamped_when_they_arrive_however_late_they_are_read() -
             for data in (b"first", b"second"):
                 began_ns = time.perf_counter_ns()
                 other.sendall(data)
-                select.select([stream.get_extra_info("socket")], [], [], 10)  # the loop stands still: it is late
+                select.select([stream.get_extra_info("socket")], [], [], 10)  # block the loop, so that it is late
                 there_ns = time.perf_counter_ns()
                 assert await stream.read(100) == data
                 assert began_ns <= stream.arrival[0]

@@ -50,7 +50,7 @@ async def test_a_whole_answer_in_every_dialect(lane: Lanes, variant: str, dialec
     assert "@" in got.fold.reasoning
     assert got.fold.answer
     assert got.fold.usage.output_tokens == 30
-    assert got.fold.n_chunks >= 28  # a tag may be joined with the text on either side of it
+    assert got.fold.n_chunks >= 28  # a tag may share a chunk with the text on either side
     assert got.events[0] == Phase(CONNECTED)
     assert got.events[1] == Phase(FIRST_CHUNK)
     assert check.ok
@@ -266,7 +266,7 @@ async def test_the_request_is_reported_as_sent_before_it_arrives(lane: Lanes, up
         provider, lambda: "/v1/chat/completions" in [request.path for request in upstream.requests]
     )
     await provider.models()
-    assert host.n_sent == 2  # as it connects and as it is written, and not by the questions around it
+    assert host.n_sent == 2  # when it connects and when it is written, but not for the other requests
 
 
 async def test_closing_the_stream_early_closes_the_connection(lane: Lanes, upstream: Upstream) -> None:

@@ -22,7 +22,7 @@ from kimi_ui import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-NOT_PINNED = {"pip"}  # it installs the list; a venv brings its own
+NOT_PINNED = {"pip"}  # it installs the list; every venv has its own
 MAKE_LIST_ANEW = (
     "make requirements.txt again: uv pip compile --universal --python-version 3.11 --annotation-style line "
     "--no-emit-package pip -o requirements.txt pyproject.toml"
@@ -43,7 +43,7 @@ def pinned() -> dict[str, Requirement]:
 
 
 def needed_in_the_end() -> set[str]:
-    """What the declared dependencies pull in, as installed here."""
+    """The declared dependencies and their own, as installed here."""
     seen: set[str] = set()
     waiting = list(declared().values())
     while waiting:
@@ -80,7 +80,7 @@ def test_each_dependency_says_what_it_is_for() -> None:
 
 
 def files_of_the_package() -> set[str]:
-    """Every tracked file that belongs into the wheel, by its name in there."""
+    """Every tracked file that belongs in the wheel, by its name in the wheel."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "kimi_ui", "assets"], cwd=ROOT, capture_output=True, check=True, text=True
     ).stdout
@@ -99,7 +99,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder the wheel is installed into; its dependencies are those of the tests."""
+    """A folder into which the wheel is installed; its dependencies are those of the tests."""
     folder = tmp_path_factory.mktemp("installed")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(folder)]
     subprocess.run([*command, str(wheel)], check=True, capture_output=True)
@@ -108,7 +108,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def environment(installed: Path, tmp_path: Path) -> dict[str, str]:
-    """Nothing of the checkout and nothing of the user's own."""
+    """An environment without the checkout and without the user's own files."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
@@ -120,7 +120,7 @@ def environment(installed: Path, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def lanes(tmp_path: Path) -> Path:
-    """A lane that nothing serves, so that no model is fetched."""
+    """A lane without a server, so that no model is fetched."""
     path = tmp_path / "lanes.toml"
     lane = 'id = "nobody"\nprovider = "openai"\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "m"\n'
     path.write_text(f"[[lane]]\n{lane}", encoding="utf-8")

@@ -41,7 +41,7 @@ class Site:
 
 
 def endless(kind: type = Reasoning, n: int = 12_000, pause: float = 0.01) -> list[Any]:
-    """A stream that goes on for far longer than a test."""
+    """A stream that is far longer than a test."""
     return [Phase(CONNECTED), *(part for i in range(n) for part in (kind(f"word{i} " + "\n" * (i % 20 == 19)), pause))]
 
 
@@ -117,7 +117,7 @@ def test_reasoning_opens_its_panel_and_the_answer_folds_it(site: Site, page: Pag
     answering.set()
     wait_phase(page, "kimi", "done")
     expect(lane(page, "kimi").locator(".reasoning-text")).to_have_text("".join(f"step {i}\n" for i in range(60)))
-    expect(toggle).to_contain_text(re.compile(r"^Thought for [\d.]+ s · ~[\d,]+ tokens$"))  # no count came
+    expect(toggle).to_contain_text(re.compile(r"^Thought for [\d.]+ s · ~[\d,]+ tokens$"))  # the server sent no count
 
 
 def test_a_lane_without_reasoning_says_so_and_does_not_spin(site: Site, page: Page) -> None:
@@ -150,7 +150,7 @@ def test_the_readers_own_toggle_wins_over_automatic_folding(site: Site, visitor:
     heavy.click()
     thinking.set()
     wait_phase(page, "heavy", "answering")
-    page.clock.run_for(10_000)  # the fold that must not come
+    page.clock.run_for(10_000)  # it must not fold
     expect(heavy).to_have_attribute("aria-expanded", "true")
     expect(kimi).to_have_attribute("aria-expanded", "false")
 

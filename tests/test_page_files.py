@@ -1,4 +1,4 @@
-"""What the page is made of: one script and one sheet of ours, and Gradio's files, all announced with the document."""
+"""The files of the page: one script and one sheet of ours, and Gradio's files, all announced with the document."""
 
 from __future__ import annotations
 

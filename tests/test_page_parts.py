@@ -26,7 +26,7 @@ from tests.support.waiting import until
 
 @contextmanager
 def opened(browser: Browser | BrowserContext, *providers: Any, **options: Any) -> Iterator[Page]:
-    """The page over these providers; it must not have complained by the end."""
+    """The page over these providers; the console must have no errors at the end."""
     roster = ScriptedRoster(*providers)
     with started(roster) as run, served(run, roster) as url:
         with closing(Visitor(browser, url, **options)) as visitor:
@@ -335,7 +335,7 @@ def test_a_very_long_trace_is_complete_and_mostly_not_laid_out(warm: BrowserCont
         assert text.text_content() == whole
         shown = text.evaluate("""text => [...text.children].filter(page =>
           page.firstElementChild.checkVisibility({contentVisibilityAuto: true})).length / text.children.length""")
-        assert shown < 0.3  # pages out of sight are skipped
+        assert shown < 0.3  # pages out of sight have no layout
         longest = text.evaluate(
             "text => Math.max(...[...text.querySelectorAll('.text-line')].map(l => l.textContent.length))"
         )
@@ -415,7 +415,7 @@ def test_a_lost_server_is_announced_and_the_stream_resumes_when_it_is_back(brows
         send(page)
         wait_phase(page, "a", "thinking")
         visitor.context.set_offline(True)
-        app.state.streams.closing = True  # the open stream breaks off; no new one can be had
+        app.state.streams.closing = True  # the open stream breaks, and no new one can be opened
         notice = page.locator(".page-notice")
         expect(notice).to_contain_text("cannot be reached", timeout=SLOW_MS)
         app.state.streams.closing = False

@@ -1,4 +1,4 @@
-"""Turns as a JSON document: complete, read back the same, without what belongs to one machine or one person."""
+"""Turns as a JSON document: complete, read back the same, without data of one machine or one user."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CANARY = "sk-canary"
 
 
 def full_turn() -> TurnLog:
-    """Two lanes; one failed and was tried again, one relabelled its answer, one made of a child."""
+    """Two lanes with a failed attempt and its retry, a relabelled answer, and a child attempt."""
     lanes = (LaneInfo("a", "Lane A", "openai", "m"), LaneInfo("h", "Heavy", "heavy", "m", of="a", width=1))
     turn = TurnLog(
         "t1", "c1", 0, "Why?", lanes, owner="someone", system="Be brief.", started_at_utc="2026-01-02T03:04:05"

@@ -1,4 +1,4 @@
-"""What is tuned for the whole process, each in a process of its own: switch interval, garbage, freed memory."""
+"""Process-wide settings, each in a separate process: switch interval, garbage collection, freed memory."""
 
 from __future__ import annotations
 

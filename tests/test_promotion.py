@@ -1,4 +1,4 @@
-"""An answer delivered as reasoning: a person may take it for the answer, and everything that reads turns follows."""
+"""An answer delivered as reasoning: a user can make it the answer, and every reader of the turn follows."""
 
 from __future__ import annotations
 

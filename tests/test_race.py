@@ -1,4 +1,4 @@
-"""The race line: few points, none lost that matters, the same however often it is read."""
+"""The race line: few points, no important one missing, the same however often it is read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MS = 1_000_000
 
 
 def line_of(events: list[tuple[int, Event]], every: int = 1) -> tuple[list[tuple[float, int]], dict[str, float]]:
-    """The points and moments a reader gathers who looks after each ``every`` events and at the end."""
+    """The points and moments of a reader who reads after each ``every`` events and at the end."""
     fold, line = AttemptFold(), RaceLine()
     points: list[float] = []
     moments: dict[str, float] = {}

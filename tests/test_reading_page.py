@@ -1,12 +1,12 @@
-"""What a person does with the page besides clicking: other keyboards, touch, selecting, printing, other scripts.
+"""Other ways to use the page than clicking: keyboards, touch, selecting, printing, other scripts.
 
-- Touch: on a touch screen Enter begins a line; everywhere else it sends, and Ctrl or Cmd with Enter always does.
-- Layouts: a shortcut is the letter of a Latin layout, on any other layout the key in the same place.
-- Input methods: a key that an input method has (``isComposing`` or key code 229) does nothing else.
-- Selection: selected text stays selected while the answer under it is rendered again, as long as its words are there.
-- Print: everything written is printed, from the page and from the exported file, and no control.
+- Touch: on a touch screen Enter begins a new line; everywhere else it sends, and Ctrl or Cmd with Enter always sends.
+- Layouts: a shortcut is the letter on a Latin layout, and on any other layout the key in the same place.
+- Input methods: a key that an input method handles (``isComposing`` or key code 229) does nothing else.
+- Selection: selected text stays selected while its answer is rendered again, as long as its words are there.
+- Print: all text is printed, from the page and from the exported file, but no controls.
 - Right to left: markers, bars and columns are on the side where the text begins.
-- Exports of cut answers: a code block that was cut off does not swallow what follows it.
+- Exports of cut-off answers: a code block that was cut off does not include the text after it.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ def key(page: Page, target: str, **event: Any) -> None:
 )
 def test_the_reasoning_key_works_on_every_layout(page: Page, pressed: str, code: str) -> None:
     ask(page)
-    expect(page.locator('.turn-current .reasoning-toggle[aria-expanded="true"]')).to_have_count(0)  # a second later
+    expect(page.locator('.turn-current .reasoning-toggle[aria-expanded="true"]')).to_have_count(
+        0
+    )  # it folds one second later
     key(page, "body", key=pressed, code=code)
     expect(lane(page, "kimi", "reasoning").locator(".reasoning-toggle")).to_have_attribute("aria-expanded", "true")
 
@@ -110,7 +112,7 @@ def test_escape_in_an_input_method_does_not_stop_the_turn(
     send(page)
     wait_phase(page, "kimi", "answering")
     key(page, target, key="Escape", code="Escape", **event)
-    key(page, "body", key="t", code="KeyT")  # handled after it: the page has looked at both
+    key(page, "body", key="t", code="KeyT")  # the page handles this key after the first
     assert all(not turn.closed for turn in site.turns.live())
     assert len(site.turns.live()) == 1
     page.keyboard.press("Escape")

@@ -1,4 +1,4 @@
-"""The READMEs' promises, checked: their length, links, queries, views, columns and the size of the fetch."""
+"""Statements of the READMEs: length, links, queries, views, columns and the size of the download."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recorded streams of every gateway, and that cutting their bytes anywhere changes nothing."""
+"""Recorded streams of every gateway; splitting their bytes anywhere changes nothing."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def test_the_readme_names_exactly_the_keys_that_each_provider_has() -> None:
 
 
 def test_no_module_compares_provider_names() -> None:
-    """The class of its lanes says what a provider can do, see ``core.lane.LaneSpec``."""
+    """The class of its lanes declares the abilities of a provider, see ``core.lane.LaneSpec``."""
     named = re.compile(r"provider\s*(==|!=|===|!==|in|not in)\s*[(\[{\"']")
     sources = [*(ROOT / "kimi_ui").rglob("*.py"), *(ROOT / "assets").rglob("*.js")]
     found = [

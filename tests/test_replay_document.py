@@ -1,4 +1,4 @@
-"""A turn to be watched again: the frames of the live page at their times; reasoning left out whole."""
+"""The replay document: the frames of the live page at their times, optionally without any reasoning."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def heavy() -> TurnLog:
 
 
 def relabelled_then_retried() -> TurnLog:
-    """A lane whose first attempt failed with an answer begun, and whose second called its beginning reasoning."""
+    """A lane whose first attempt failed in its answer, and whose second relabelled its first text as reasoning."""
     first: list[tuple[float, Event]] = [(10, Answer("kept of the first")), (20, End("incomplete"))]
     beginning = tokens(400, start_ms=10, gap_ms=30, word=LATE + " ")
     rest: list[tuple[float, Event]] = [(13_000, Relabel()), (13_010, Reasoning(HIDDEN)), (13_020, Answer("the answer"))]
@@ -49,8 +49,8 @@ def frames(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [item["frame"] for item in document["frames"]]
 
 
-def told(frames: list[dict[str, Any]], lane: str) -> dict[str, Any]:
-    """What frames add up to, for the parts that can be added here."""
+def sum_of(frames: list[dict[str, Any]], lane: str) -> dict[str, Any]:
+    """The sum of frames, for the parts that this test adds."""
     sums: dict[str, Any] = {"reasoning": "", "stamps": {}, "phase": "", "metrics": {}}
     for part in (frame["lanes"].get(lane, {}) for frame in frames):
         if "attempt" in part:
@@ -71,7 +71,7 @@ def test_the_frames_add_up_to_the_reopened_turn(make: Any) -> None:
     stored = view.frame(None)
     assert stored is not None
     for info in log.lanes:
-        assert told(frames(document), info.id) == told([stored], info.id)
+        assert sum_of(frames(document), info.id) == sum_of([stored], info.id)
     fold = log.fold()
     for lane, answer in document["answers"].items():
         assert answer == fold.folds[fold.current(lane) or ""].answer
@@ -95,8 +95,8 @@ def test_each_snapshot_equals_the_frames_before_it() -> None:
     for whole in document["wholes"]:
         before = frames(document)[: whole["after"]]
         for lane in ("a", "b"):
-            one, other = told([whole["frame"]], lane), told(before, lane)
-            assert {**one, "metrics": 0} == {**other, "metrics": 0}  # metrics are told at most five times a second
+            one, other = sum_of([whole["frame"]], lane), sum_of(before, lane)
+            assert {**one, "metrics": 0} == {**other, "metrics": 0}  # metrics are sent at most five times a second
         assert whole["t_ms"] == document["frames"][whole["after"] - 1]["t_ms"]
 
 
@@ -104,7 +104,7 @@ def test_the_progress_of_a_step_is_kept_for_each_moment() -> None:
     loading: list[tuple[float, Event]] = [(ms, Phase("trajectories", done=ms // 1000, total=3)) for ms in (1000, 2000)]
     document = replay_document(turn((attempt("a"), ended([*loading, (3000, Answer("x"))]))))
     steps = [step for frame in frames(document) for step in frame["lanes"].get("a", {}).get("steps", ())]
-    assert [step["done"] for step in steps if step.get("total") == 3] == [1, 2, 2]  # begun, gone on, ended
+    assert [step["done"] for step in steps if step.get("total") == 3] == [1, 2, 2]  # start, progress, end
 
 
 @pytest.mark.parametrize("make", [two_lanes, heavy, relabelled_then_retried])
@@ -119,8 +119,8 @@ def test_leaving_out_the_reasoning_removes_all_of_its_text(make: Any) -> None:
     assert [item["t_ms"] for item in document["frames"]] == [item["t_ms"] for item in whole["frames"]]
     assert document["answers"] == whole["answers"]
     for info in log.lanes:
-        told_now, told_then = told(frames(document), info.id), told(frames(whole), info.id)
-        assert {**told_now, "reasoning": ""} == {**told_then, "reasoning": ""}
+        without_reasoning, with_reasoning = sum_of(frames(document), info.id), sum_of(frames(whole), info.id)
+        assert {**without_reasoning, "reasoning": ""} == {**with_reasoning, "reasoning": ""}
 
 
 def test_the_answer_of_an_earlier_attempt_is_kept_without_reasoning() -> None:

@@ -128,7 +128,7 @@ def test_the_readers_own_toggle_survives_a_jump(site: ChatSite, page: Page) -> N
     page.get_by_role("button", name="Pause").click()
     scrub(page, 0.3)
     kimi, qwen = (lane(page, one).locator(".reasoning-toggle").first for one in ("kimi", "qwen"))
-    expect(qwen).to_have_attribute("aria-expanded", "true")  # it is thinking there
+    expect(qwen).to_have_attribute("aria-expanded", "true")  # it is thinking at that time
     qwen.click()
     scrub(page, 0.2)
     expect(qwen).to_have_attribute("aria-expanded", "false")
@@ -175,7 +175,7 @@ def test_an_earlier_turn_is_replayed_in_its_place(site: ChatSite, page: Page) ->
     expect(row.locator(".lane").first).to_have_attribute("data-phase", "done")
     row.locator("[data-action=replay]").click()
     page.locator(".turns-past .replay .turn.past").wait_for()
-    expect(page.locator("[data-lane]")).to_have_count(3)  # the current turn's alone
+    expect(page.locator("[data-lane]")).to_have_count(3)  # of the current turn only
     page.locator(".turns-past .replay").get_by_role("button", name="Show all at once").click()
     expect(page.locator(".turns-past .lane").first).to_have_attribute("data-phase", "done")
     ask(page, "Third")
@@ -222,7 +222,7 @@ def test_an_example_replays_without_any_model(site: ChatSite, page: Page) -> Non
 
 
 def opened(browser: Browser, path: Path) -> tuple[Page, list[str], list[str]]:
-    """The file in a browser that is offline: the page, what it asked for, what it complained of."""
+    """The file in a browser that is offline: the page, its requests, its console errors."""
     context = browser.new_context(offline=True, viewport={"width": 1400, "height": 900})
     context.set_default_timeout(SLOW_MS)
     page = context.new_page()
@@ -260,7 +260,7 @@ def test_an_exported_file_plays_offline_without_any_request(browser: Browser, tm
     expect(lanes.first).to_have_attribute("data-phase", "done")
     expect(lanes.first.locator("[data-part=answer] strong")).to_have_text("forty-two")
     before = page.locator(".turn").last.evaluate(SHOWN)
-    page.set_viewport_size({"width": 1080, "height": 900})  # lanes as wide as three have at 1600
+    page.set_viewport_size({"width": 1080, "height": 900})  # as wide as three lanes are at 1600
     labels = lanes.locator(".metrics dt:has(.metric-source)")
     labels.evaluate_all("labels => labels.forEach((one) => { one.lastElementChild.textContent = ' · usage ≠' })")
     assert labels.evaluate_all("labels => labels.filter((one) => one.scrollWidth > one.clientWidth).length") == 0

@@ -1,4 +1,4 @@
-"""When each entry of a turn is shown again: play time, moments, waits that are cut."""
+"""When a replay shows each entry of a turn: play time, moments, shortened waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A lane asked again in its turn: the log takes what is new and nothing twice, whenever and by whatever process."""
+"""A lane retried in its turn: the log gets each new entry once, whenever and by whichever process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SLOW = [Answer("word "), 30, Finish("stop")]
 def two_lanes(
     path: Path, *, b: list[object], a: Sequence[list[object]] = (FIRST, SECOND)
 ) -> AbstractContextManager[Run]:
-    """An engine over the log at ``path``: lane a answers "first", then "second"; lane b what it is told."""
+    """An engine ended_turn the log at ``path``: lane a answers "first", then "second"; lane b plays ``b``."""
     return running(
         path,
         ScriptedProvider(LaneSpec("a", "A", "openai"), a),
@@ -32,14 +32,14 @@ def two_lanes(
     )
 
 
-def over(turn: TurnLog, lane: str = "", n_attempts: int = 1) -> TurnLog:
-    """The turn once it has ended, or once a lane's so-manyth attempt has."""
+def ended_turn(turn: TurnLog, lane: str = "", n_attempts: int = 1) -> TurnLog:
+    """Wait until the turn has ended, or the lane's attempt number ``n_attempts``; returns the turn."""
 
-    def lane_is_over() -> bool:
+    def lane_has_ended() -> bool:
         fold = turn.fold()
         return len(fold.lanes[lane].attempts) >= n_attempts and fold.lane_ended(lane)
 
-    until(lambda: turn.closed or (lane and lane_is_over()))
+    until(lambda: turn.closed or (lane and lane_has_ended()))
     return turn
 
 
@@ -51,14 +51,16 @@ def by_attempt(entries: list[Entry]) -> dict[str, list[Entry]]:
 
 
 def assert_stored_once(path: Path, turn: TurnLog, cut_off: int = 0) -> None:
-    """The log holds exactly the turn's entries; ``cut_off`` attempts have an end that is no event."""
+    """The log holds exactly the turn's entries; ``cut_off`` attempts have an end that is not stored as an event."""
     back = LogReader(path).turn(turn.turn_id)
     assert back is not None
     assert by_attempt(back.entries) == by_attempt(turn.entries)
     reader = LogReader(path)
     ((stored,),) = reader.rows("SELECT sum(n_events) FROM events WHERE turn_id = :turn_id", turn_id=turn.turn_id)
     rows = reader.rows("SELECT attempt_no, status, answer FROM attempts WHERE lane = 'a' ORDER BY 1")
-    assert stored == len(turn.entries) - len(by_attempt(turn.entries)) - cut_off  # an attempt's first entry is its row
+    assert (
+        stored == len(turn.entries) - len(by_attempt(turn.entries)) - cut_off
+    )  # an attempt's first entry is stored as its row
     assert rows == [(1, "ok", "first"), (2, "ok", "second")]
 
 
@@ -69,45 +71,45 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_retry_while_another_lane_still_runs(path: Path) -> None:
     with two_lanes(path, b=SLOW) as run:
-        turn = over(run.engine.send("?"), "a")
+        turn = ended_turn(run.engine.send("?"), "a")
         run.engine.retry(turn.turn_id, "a")
-        over(turn, "a", 2)
+        ended_turn(turn, "a", 2)
         assert not turn.closed
         run.engine.stop(turn.turn_id)
-        over(turn)
+        ended_turn(turn)
     assert_stored_once(path, turn)
 
 
 @pytest.mark.parametrize("drained", [True, False], ids=["after the writer let go of it", "while the writer has it"])
 def test_a_retry_after_the_turn_was_closed(path: Path, drained: bool) -> None:
     with two_lanes(path, b=FIRST) as run:
-        turn = over(run.engine.send("?"))
+        turn = ended_turn(run.engine.send("?"))
         if drained:
             run.writer.flush().result()
         run.engine.retry(turn.turn_id, "a")
-        over(turn)
+        ended_turn(turn)
     assert_stored_once(path, turn)
 
 
 def test_a_retry_after_a_restart(path: Path) -> None:
     with two_lanes(path, b=FIRST) as run:
-        turn_id = over(run.engine.send("?")).turn_id
+        turn_id = ended_turn(run.engine.send("?")).turn_id
     with two_lanes(path, b=FIRST, a=[SECOND]) as run:
-        turn = over(run.engine.retry(turn_id, "a"))
+        turn = ended_turn(run.engine.retry(turn_id, "a"))
     assert_stored_once(path, turn)
 
 
 @pytest.mark.slow
 def test_a_retry_after_the_process_was_killed(path: Path, tmp_path: Path) -> None:
-    """A lane that was cut off has an end without an event; what follows has its place after it."""
+    """A lane that was cut off has an end without an event; the retry's entries follow it."""
     found_later = tmp_path / "found_later.sqlite3"
     with two_lanes(path, b=SLOW) as run:
-        turn_id = over(run.engine.send("?"), "a").turn_id
+        turn_id = ended_turn(run.engine.send("?"), "a").turn_id
         run.writer.flush().result()
         LogReader(path).copy(found_later)  # the state a killed process leaves behind
     with two_lanes(found_later, b=FIRST, a=[SECOND]) as run:
-        over(run.engine.retry(turn_id, "b"))
-        turn = over(run.engine.retry(turn_id, "a"))
+        ended_turn(run.engine.retry(turn_id, "b"))
+        turn = ended_turn(run.engine.retry(turn_id, "a"))
     assert_stored_once(found_later, turn, cut_off=1)
     fold = turn.fold()
     assert [fold.folds[attempt].status for attempt in fold.lanes["b"].attempts] == ["interrupted", "ok"]

@@ -1,4 +1,4 @@
-"""Presets and roster: what serves a lane, why not something better, and changes taken up while running."""
+"""Presets and roster: the provider of a lane, why no better one is used, and changes that take effect while running."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.waiting import ended, until
 
 ALL_KEYS = {gateway.key_name: f"key-of-{gateway.name}" for gateway in presets.GATEWAYS}
 Keep = Callable[[Roster], Roster]
-NO_OLLAMA = {"OLLAMA_HOST": "127.0.0.1:9"}  # the discard port: nothing answers there
+NO_OLLAMA = {"OLLAMA_HOST": "127.0.0.1:9"}  # the discard port, where nothing answers
 
 LANES = """
 [[lane]]
@@ -39,7 +39,7 @@ model = "m-1000-2-2"
 
 @pytest.fixture(autouse=True)
 def no_lanes_file_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the default lanes file would be; there is none unless a test writes it."""
+    """The path of the default lanes file, which does not exist unless a test writes it."""
     path = tmp_path / "default-lanes.toml"
     monkeypatch.setattr(roster, "default_lanes_path", lambda: path)
     return path
@@ -47,7 +47,7 @@ def no_lanes_file_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def closed_after() -> Iterator[Keep]:
-    """Takes a roster that is closed at the end."""
+    """Registers a roster to be closed at the end."""
     kept: list[Roster] = []
 
     def keep(made: Roster) -> Roster:
@@ -61,7 +61,7 @@ def closed_after() -> Iterator[Keep]:
 
 @pytest.fixture
 def make(closed_after: Keep) -> Callable[..., Roster]:
-    """Makes rosters, settled, that are closed at the end."""
+    """Makes rosters that have finished their probes; they are closed at the end."""
 
     def make_roster(settings: Settings | None = None, **env: str) -> Roster:
         made = closed_after(Roster(settings or read_settings(env=NO_OLLAMA | env)))
@@ -192,7 +192,7 @@ def test_a_pulled_model_and_a_new_key_take_effect_without_a_restart(
     assert made.specs == (kimi.spec, heavy.spec, qwen.spec)
     assert heavy.spec.model == kimi.spec.model
     made.refresh()
-    assert made.provider("kimi") is kimi  # nothing changed, nothing is made anew
+    assert made.provider("kimi") is kimi  # nothing has changed, so the provider is the same
     env["CHUTES_API_KEY"] = "new"
     upstream.alias("qwen3-coder:30b", "m-1000-0-5")
     monkeypatch.setattr(roster, "PROBE_EVERY_S", 0.0)
@@ -219,7 +219,7 @@ def test_changes_of_the_lanes_file_take_effect_and_running_turns_keep_their_prov
     path.write_text(LANES.format(base_url=upstream.base_url).replace("one", "two"))
     made.refresh()
     assert [spec.id for spec in made.specs] == ["two"]
-    assert made.provider("one") is running  # for a turn that was sent the moment before
+    assert made.provider("one") is running  # a turn that was just sent keeps its provider
     with pytest.raises(KeyError):
         made.provider("never")
 
@@ -255,7 +255,7 @@ def test_an_invalid_lanes_file_at_the_start_is_an_error(tmp_path: Path) -> None:
 def test_the_engine_always_reports_the_lanes_of_the_current_file(
     no_lanes_file_of_the_user: Path, make: Callable[..., Roster]
 ) -> None:
-    """An estimate by the old prices would let a turn pass a budget unasked."""
+    """An estimate with old prices would let a turn exceed a budget without asking."""
     with started(make()) as run:
         assert len(run.engine.specs) == 3
         no_lanes_file_of_the_user.write_text(LANES.format(base_url="http://127.0.0.1:9/v1"))
@@ -384,7 +384,7 @@ def test_warming_up_starts_the_model_only_where_a_lane_needs_it(
 def test_start_up_does_not_wait_for_a_slow_ollama(
     closed_after: Keep, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The probe runs in its own thread: the constructor returns while it is still asking."""
+    """The probe runs in its own thread: the constructor returns while it is still waiting."""
     monkeypatch.setattr(roster, "PROBE_TIMEOUT_S", 60)
     answer = threading.Event()
 

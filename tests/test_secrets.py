@@ -1,4 +1,4 @@
-"""A key in the environment is nowhere else: not in what the server says, the log, an export, the terminal."""
+"""A key in the environment appears nowhere else: not in responses, the log, an export or the terminal."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ model = "leaky"
 
 
 async def leaky(request: Request) -> Stream:
-    """A gateway that answers with the credentials it was given, plain, quoted and in two parts of its sentence."""
+    """A gateway that repeats the credentials it received, plain, quoted and in two parts of its sentence."""
     body = (
         f'{{"error": {{"message": "Incorrect API key provided: {KEY} (Authorization: Bearer {KEY})", "key": "{KEY}"}}}}'
     )
@@ -72,7 +72,7 @@ def site(upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def ask(url: str, path: str, **headers: str) -> str:
-    """Everything a request brings back, headers included."""
+    """The whole response to a request, headers included."""
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
     try:
         connection.request("GET", path, headers={"Authorization": f"Bearer {PASSWORD}", **headers})
@@ -108,7 +108,7 @@ def test_the_key_appears_nowhere(
         heard.append(ask(site.url, path))
     heard.append(ask(site.url, "/kimi/login"))
     heard.append(repr(site.opened.settings) + repr(site.opened.roster.servings) + repr(engine.specs) + repr(turn))
-    assert sum("Incorrect API key" in text for text in heard) >= 3  # the failure itself is told
+    assert sum("Incorrect API key" in text for text in heard) >= 3  # the failure itself is reported
 
     written = [path.read_bytes() for path in site.folder.rglob("*") if path.is_file()]
     assert len(written) >= 2

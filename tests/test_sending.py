@@ -1,4 +1,4 @@
-"""How requests are sent: side by side, each in one piece, and with the stamp that its times count from."""
+"""How requests are sent: at the same time, each in one piece, and with the stamp that its times count from."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_requests_connect_side_by_side(closed_after: Callable[[Any], Any])
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal n_shaking
-        await reader.readexactly(5)  # of a TLS handshake, which is not answered before all have begun theirs
+        await reader.readexactly(5)  # of a TLS handshake, which is answered only after all handshakes have begun
         n_shaking += 1
         if n_shaking == 10:
             all_there.set()
@@ -92,7 +92,7 @@ async def test_requests_connect_side_by_side(closed_after: Callable[[Any], Any])
 
 
 class SentTwice(ScriptedProvider):
-    """Says twice that its request is sent, the second time later; keeps what the turn's log had at the first."""
+    """Reports twice that its request was sent, the second time later; keeps the turn's entries at the first report."""
 
     turns: Turns
     entries_then: Sequence[Event] = (Reasoning("never asked"),)
@@ -128,22 +128,22 @@ async def test_events_have_the_time_their_bytes_arrived_though_the_loop_is_late(
         def arrived(self, at_ns: int, after_ns: int = 0, is_last: bool = True) -> None:
             stamps.append(at_ns)
 
-    async def told(request: Request) -> Bytes:
+    async def read_late(request: Request) -> Bytes:
         words = [delta({"content": "yes"}), delta({"content": "no"}), delta({}, "stop")]
         async for data in streamed(words)(request):
             yield data
-            await asyncio.to_thread(is_late.wait, 20)  # the headers alone go before
+            await asyncio.to_thread(is_late.wait, 20)  # only the headers are read before
         all_sent.set()
 
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     with Upstream(tls=server_context(tmp_path / "ca.pem") if tls else None) as upstream:
-        upstream.script("m-2000-5-5", told)
+        upstream.script("m-2000-5-5", read_late)
         lane = closed_after(lane_at(upstream.base_url, "a"))
         there_ns = 0
         async for event in lane.stream(HELLO, Noting()):
             if isinstance(event, Phase) and not is_late.is_set():
                 is_late.set()
-                assert all_sent.wait(20)  # the loop stands still meanwhile
+                assert all_sent.wait(20)  # block the loop meanwhile
                 there_ns = time.perf_counter_ns()
     *arrived, last = stamps
     assert last == 0
@@ -208,8 +208,8 @@ def test_only_what_ends_its_read_has_an_exact_stamp(
     assert fold.last_token_early_ns == 4 * MS
 
 
-class Telling(ScriptedProvider):
-    """Says of its first words when they arrived, of the last not."""
+class Stamping(ScriptedProvider):
+    """Reports when its first words arrived, but not the last."""
 
     async def stream(self, request: Any, host: Any) -> Any:
         host.sent()
@@ -224,7 +224,7 @@ class Telling(ScriptedProvider):
 
 
 def test_stamps_of_arrival_never_decrease(tmp_path: Path) -> None:
-    with running(tmp_path / "log.sqlite3", Telling(LaneSpec("a", "A", "openai", model="m"), [[]])) as run:
+    with running(tmp_path / "log.sqlite3", Stamping(LaneSpec("a", "A", "openai", model="m"), [[]])) as run:
         turn = run.engine.send("hi")
         fold = run.folds(turn)["a"]
     first, second, third = (entry.t_ns for entry in turn.entries if isinstance(entry.event, Reasoning))

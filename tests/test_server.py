@@ -1,4 +1,4 @@
-"""The server as a process, with the real command, log and wire: programs that ask it, and how it ends."""
+"""The server as a process, with the real command, log and network: programs that use it, and how it ends."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Served:
 
 @contextmanager
 def app(folder: Path, upstream: Upstream, **models: str) -> Iterator[Served]:
-    """``app.py`` with one lane per model, from its first line to its end."""
+    """``app.py`` with one lane per model; stopped at the end."""
     lanes, db = folder / "lanes.toml", folder / "log.sqlite3"
     lanes.write_text(
         "".join(LANE.format(id=id, base_url=upstream.base_url, model=model) for id, model in models.items())

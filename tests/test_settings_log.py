@@ -1,4 +1,4 @@
-"""Settings of conversations in the log, and the forks an edited prompt leaves there."""
+"""Settings of conversations in the log, and the forks that edited prompts create."""
 
 from __future__ import annotations
 

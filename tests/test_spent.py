@@ -1,4 +1,4 @@
-"""What was spent and people's budgets, in the log: by person and day, by conversation, after deletions and restarts."""
+"""Spending and budgets in the log: by user and day, by conversation, after deletions and restarts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.turns import Timed, attempt, ended, turn
 PRICE = (1.0, None, 2.0, "2026")
 COUNTED = Usage(input_tokens=1_000_000, output_tokens=10)
 EACH_USD = 1.0 + 10 * 2.0 / 1e6
-TODAY, TOMORROW = "2026-11-21", "2026-11-22"  # attempts are made on the first
+TODAY, TOMORROW = "2026-11-21", "2026-11-22"  # attempts are on the first day
 
 
 def run(lane: str, *events: Event, **fields: Any) -> tuple[Attempt, list[Timed]]:
@@ -34,7 +34,7 @@ def test_heavy_counts_its_children_once_and_unpriced_answers_are_counted_separat
     path = tmp_path / "log.sqlite3"
     heavy = attempt("h", role="heavy")
     children = [run("h", COUNTED, role="trajectory", parent_id=heavy.attempt_id, price=PRICE) for _ in range(3)]
-    refused = (attempt("c", price=PRICE), ended([], "error"))  # no text, no usage: it cost nothing anybody knows of
+    refused = (attempt("c", price=PRICE), ended([], "error"))  # no text and no usage: its cost counts as zero
     logs = [
         turn(run("a", COUNTED, price=PRICE), run("b"), refused, conversation_id="c", owner="me"),
         turn((heavy, ended([(9, Answer("x"))])), *children, conversation_id="d", owner="me"),

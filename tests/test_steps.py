@@ -1,4 +1,4 @@
-"""Steps and topics: only what happened, only the trace's own words, whatever the pieces it came in."""
+"""Steps and topics: only real events, only the trace's own words, for any pieces of the text."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_topics_do_not_depend_on_the_pieces(text: str, places: list[int]) -> Non
 
 
 def bare(text: str) -> str:
-    """Text without anything a label may leave out: markup and white space."""
+    """Text without the parts that a label may omit: markup and white space."""
     return re.sub(r"[\s*_`#~>•+\-]", "", text)
 
 
@@ -283,7 +283,7 @@ def test_a_relabelled_answer_has_topics_and_no_drafting_step() -> None:
 @settings(max_examples=100, deadline=None)
 @given(traces, st.lists(st.integers(0, 600), max_size=40))
 def test_the_fold_does_not_depend_on_the_pieces(text: str, places: list[int]) -> None:
-    """Every piece at the same time: what differs could only come from the cutting."""
+    """All pieces have the same time, so only the splitting could make a difference."""
     whole = fold((1, Reasoning(text)), (2, End("ok")), dwell_ns=0)
     pieces = fold(*((1, Reasoning(piece)) for piece in cut(text, places)), (2, End("ok")), dwell_ns=0)
     assert whole.steps == pieces.steps
@@ -291,7 +291,7 @@ def test_the_fold_does_not_depend_on_the_pieces(text: str, places: list[int]) ->
 
 @pytest.mark.slow
 def test_a_very_long_trace_takes_linear_time() -> None:
-    """Two million characters in pieces of three: quadratic work would not end within the suite's limit."""
+    """Two million characters in pieces of three: quadratic work would exceed the suite's time limit."""
     steps = Steps()
     text = "Let me think about it. " * 40 + "w" * 100_000 + "\n" + "no end of this line " * 90_000
     for at in range(0, len(text), 3):

@@ -1,4 +1,4 @@
-"""The stream route over real HTTP: frames, places, ends, owners, readers that leave."""
+"""The stream route over real HTTP: frames, resume positions, ends, owners, readers that disconnect."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Event:
 
 @contextmanager
 def listened(site: Site, turn: TurnLog, query: str = "", **headers: str) -> Iterator[Iterator[Event]]:
-    """The events of a turn as they come."""
+    """The events of a turn as they arrive."""
     with (
         httpx.Client(cookies=OURS, trust_env=False, timeout=60) as client,
         client.stream("GET", f"{site.url}/kimi/turns/{turn.turn_id}/events{query}", headers=headers) as response,
@@ -104,7 +104,7 @@ def test_a_running_turn_is_sent_in_frames_until_its_end(site: Site) -> None:
     go = threading.Event()
     turn = site.send([Phase(CONNECTED), *map(Reasoning, THOUGHTS), go, Answer("A."), Finish("stop")])
     with listened(site, turn) as incoming:
-        events = heard(incoming, "".join(THOUGHTS))  # while it streams
+        events = heard(incoming, "".join(THOUGHTS))  # during the stream
         go.set()
         events += incoming
     assert events[0].data["turn"]["turn_id"] == turn.turn_id
@@ -178,7 +178,7 @@ def test_a_stored_turn_is_sent_like_a_live_one(site: Site) -> None:
         live = next(incoming).data
     site.run.writer.flush().result()
     site.run.turns.forget(turn.conversation_id)
-    with listened(site, turn, "?after=5") as incoming:  # its entries may lie in another order: no place in it
+    with listened(site, turn, "?after=5") as incoming:  # its entries may have another order, so no position is valid
         events = list(incoming)
     assert events[0].data["now_ms"] is None
     assert events[0].data["lanes"] == live["lanes"]
@@ -207,7 +207,7 @@ def test_a_conversation_is_read_from_log_and_memory_and_only_by_its_owner(site: 
 def test_a_reader_that_disconnects_from_a_silent_stream_is_noticed_at_once(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "KEEPALIVE_S", 3600)  # it is not a write that fails which tells
+    monkeypatch.setattr(stream, "KEEPALIVE_S", 3600)  # so that no failing write reveals it
     turn = site.send([Phase(CONNECTED), Reasoning("so "), 30.0])
     until(lambda: site.n_open == 0)
     with listened(site, turn) as incoming:

@@ -1,7 +1,7 @@
 """The app below a path, behind a proxy: the page, its streams, Gradio's own files, exports, Stats, the login.
 
 The kind: a proxy publishes the app at ``/chat/ui/``. Some proxies remove that prefix from the path, some do
-not; some name it in ``X-Forwarded-Prefix``, for others it is configured.
+not; some send it in ``X-Forwarded-Prefix``, for others it is configured.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def words(n: int, first: int = 0) -> list[Any]:
     return [part for i in range(first, first + n) for part in (Reasoning(f"word{i} " + "\n" * (i % 20 == 19)), 0.01)]
 
 
-def told(page: Page) -> list[str]:
+def shown_words(page: Page) -> list[str]:
     return (lane(page, "a").locator(".reasoning-text").text_content() or "").split()
 
 
@@ -67,13 +67,13 @@ def numbered(n: int) -> list[str]:
     return [f"word{i}" for i in range(n)]
 
 
-def until_told(page: Page, n: int) -> None:
-    until(lambda: told(page) == numbered(n))
+def until_shown(page: Page, n: int) -> None:
+    until(lambda: shown_words(page) == numbered(n))
 
 
 def until_it_grows(page: Page) -> None:
-    length = len(told(page))
-    until(lambda: len(told(page)) > length)
+    length = len(shown_words(page))
+    until(lambda: len(shown_words(page)) > length)
 
 
 def test_seven_tabs_cost_the_server_one_stream(tabs: Tabs) -> None:
@@ -85,12 +85,12 @@ def test_seven_tabs_cost_the_server_one_stream(tabs: Tabs) -> None:
     pages += [tabs.visitor.open() for _ in range(6)]
     for page in pages:
         wait_phase(page, "a", "thinking")
-        until_told(page, 50)
+        until_shown(page, 50)
     assert tabs.streams.n_open == 1
     go.set()
     for page in pages:
         wait_phase(page, "a", "no_answer")
-        assert told(page) == numbered(100)
+        assert shown_words(page) == numbered(100)
 
 
 @pytest.mark.parametrize("way", ["closed", "hidden"])
@@ -112,12 +112,12 @@ def test_a_closing_leader_hands_over_without_lost_or_repeated_text(tabs: Tabs, w
             hidden.append(leader)
         until_it_grows(pages[0])
         tabs.stream_is_one()
-    for page in hidden:  # each is behind by another piece
+    for page in hidden:  # each lacks a different part
         page.evaluate(HIDE, False)
     pages[0].locator("#stop").click()
     for page in pages + hidden:
         wait_phase(page, "a", "stopped")
-        assert told(page) == numbered(len(told(pages[0])))
+        assert shown_words(page) == numbered(len(shown_words(pages[0])))
 
 
 def test_tabs_opened_during_an_answer_show_the_same_text(tabs: Tabs) -> None:
@@ -148,7 +148,7 @@ def test_tabs_opened_during_an_answer_show_the_same_text(tabs: Tabs) -> None:
         wait_phase(page, "a", "done")
         expect(lane(page, "a", "answer")).to_contain_text("still open.")
         shown.append(lane(page, "a", "answer").inner_html())
-        assert told(page) == ["Hm."]
+        assert shown_words(page) == ["Hm."]
     late = tabs.visitor.open(f"?turn={pages[0].locator('[data-turn]').get_attribute('data-turn')}")
     expect(lane(late, "a", "answer")).to_contain_text("still open.")
     assert set(shown) == {lane(late, "a", "answer").inner_html()}
@@ -165,10 +165,10 @@ def test_more_running_turns_than_sockets_all_continue(tabs: Tabs) -> None:
     for page in pages:
         until_it_grows(page)
     assert tabs.streams.n_open <= 4
-    for page in pages:  # a socket is left for this
+    for page in pages:  # one socket is free for this
         page.locator("#stop").click()
         wait_phase(page, "a", "stopped")
-        assert told(page) == numbered(len(told(page)))
+        assert shown_words(page) == numbered(len(shown_words(page)))
 
 
 def test_a_hanging_leader_is_replaced(tabs: Tabs) -> None:
@@ -176,7 +176,7 @@ def test_a_hanging_leader_is_replaced(tabs: Tabs) -> None:
     tabs.say(Phase(CONNECTED), *words(20), go, *words(20, 20), Finish("stop"))
     first = tabs.visitor.open()
     send(first)
-    until_told(first, 20)
+    until_shown(first, 20)
     turn = first.locator("[data-turn]").get_attribute("data-turn")
     first.evaluate(
         """turn => {
@@ -184,7 +184,7 @@ def test_a_hanging_leader_is_replaced(tabs: Tabs) -> None:
           navigator.locks.request(`kimi-turn-${turn}`, { steal: true }, hang).catch(() => {});
         }""",
         turn,
-    )  # whoever has the lock says nothing: the first tab follows it now
+    )  # the holder of the lock does not answer, and the first tab follows it now
     tabs.visitor.context.clock.install()
     second = tabs.visitor.open()
     expect(lane(second, "a")).to_have_attribute("data-phase", "idle")
@@ -193,7 +193,7 @@ def test_a_hanging_leader_is_replaced(tabs: Tabs) -> None:
     go.set()
     for page in (first, second):
         wait_phase(page, "a", "no_answer")
-        assert told(page) == numbered(40)
+        assert shown_words(page) == numbered(40)
 
 
 def test_all_tabs_announce_a_lost_server_and_continue_once_it_is_back(tabs: Tabs) -> None:
@@ -204,9 +204,9 @@ def test_all_tabs_announce_a_lost_server_and_continue_once_it_is_back(tabs: Tabs
     wait_phase(pages[0], "a", "thinking")
     pages.append(tabs.visitor.open())
     for page in pages:
-        until_told(page, 20)
+        until_shown(page, 20)
     tabs.visitor.context.set_offline(True)
-    tabs.streams.closing = True  # the open stream breaks off; no new one can be had
+    tabs.streams.closing = True  # the open stream breaks, and no new one can be opened
     for page in pages:
         expect(page.locator(".page-notice")).to_contain_text("cannot be reached")
     tabs.streams.closing = False
@@ -216,5 +216,5 @@ def test_all_tabs_announce_a_lost_server_and_continue_once_it_is_back(tabs: Tabs
     go.set()
     for page in pages:
         wait_phase(page, "a", "no_answer")
-        assert told(page) == numbered(40)
-    tabs.visitor.problems.clear()  # the console speaks of the requests that failed
+        assert shown_words(page) == numbered(40)
+    tabs.visitor.problems.clear()  # the console reports the failed requests

@@ -1,8 +1,8 @@
-"""Reasoning templates left in the content: every family and rule, and the same result for any cutting of the text.
+"""Reasoning templates left in the content: every family and rule, and the same result for any splitting of the text.
 
 The kind: a server without the right parser leaves its model's template in ``content``. Each family has its markers, and
 its grammar says where they may be; there they divide reasoning from answer, or end, wrap or call something and are
-hidden. Everywhere else (in code, spoken of in a sentence, in the middle of an answer) the same characters are text.
+hidden. Everywhere else (in code, mentioned in a sentence, in the middle of an answer) the same characters are text.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ CASES: dict[str, tuple[str, str, str]] = {  # content → reasoning, answer
         "answer",
     ),
     "k3 response ends thinking": ("<|open|>think<|sep|>plan<|open|> response <|sep|>answer", "plan", "answer"),
-    # what stands around an answer, and what ends a text
+    # markers around an answer, and at the end of a text
     "answer tag after a thought": ("<think>plan</think>\n<answer>\nanswer</answer>", "plan", "answer"),
     "response tag after a thought": ("<think>plan</think><response>answer</response>\n", "plan", "answer\n"),
     "output tag after a thought": ("<Thought>plan</Thought>\n<Output>answer</Output>", "plan", "answer"),
@@ -189,7 +189,7 @@ CASES: dict[str, tuple[str, str, str]] = {  # content → reasoning, answer
     "harmony without its tokens": ("analysisWe add.assistantfinalFour", "We add.", "Four"),
     "analysis is a word": ("analysisResult is assistantfinal", "", "analysisResult is assistantfinal"),
     "analysis begins a sentence": ("analysis We see assistantfinal", "", "analysis We see assistantfinal"),
-    # spoken of
+    # mentioned in text
     "brackets are a link": ("[THINKING](x) and [THINK](y) [", "", "[THINKING](x) and [THINK](y) ["),
     "spoken of first": ("[THINK] and [/THINK] are its tags.", "", "[THINK] and [/THINK] are its tags."),
     "spoken of first, one": ("<think> is a tag.", "", "<think> is a tag."),

@@ -62,7 +62,7 @@ def test_without_any_vocabulary_four_characters_are_a_token(monkeypatch: pytest.
 
 
 def write_vocabulary(path: Path, words: list[bytes]) -> Path:
-    """A vocabulary of all bytes and of words with all their beginnings, in the format of ``tiktoken.model``."""
+    """A vocabulary of all bytes and of words with all their prefixes, in the format of ``tiktoken.model``."""
     tokens = [bytes([byte]) for byte in range(256)]
     for word in words:
         tokens += [word[:end] for end in range(2, len(word) + 1) if word[:end] not in tokens]
@@ -75,7 +75,7 @@ def test_the_models_own_vocabulary_is_exact_and_read_again_when_it_changes(tmp_p
     exact = Tokenizer(str(path))
     assert (exact.exact, exact.source, exact.problem) == (True, "tokenizer", "")
     assert exact.count(" hello hello") == 2
-    assert exact.count("漢字") == 6  # Han runs are cut out first, then fall into bytes here
+    assert exact.count("漢字") == 6  # runs of Han characters are split off first, and here into bytes
     assert exact.count("</think>[EOS]<|im_end|>") == len("</think>[EOS]<|im_end|>")
     write_vocabulary(path, [b" hell"])
     assert Tokenizer(str(path)).count(" hello hello") == 4

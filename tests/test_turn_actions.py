@@ -1,4 +1,4 @@
-"""What can be done with a turn, in real Chromium: retry, attempts, edit, versions, copy, begin anew; and by keys."""
+"""Actions on a turn in real Chromium: retry, attempts, edit, versions, copy, new conversation; and shortcuts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.waiting import until
 
 @pytest.fixture
 def visitor(visitor: Visitor) -> Visitor:
-    """One who lets the page use the clipboard."""
+    """A visitor who lets the page use the clipboard."""
     visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
     return visitor
 
@@ -26,7 +26,7 @@ def clipboard(page: Page) -> str:
 
 
 def shown(page: Page, lane_id: str) -> Locator:
-    """The lane as it is shown: itself, or an earlier attempt in its place."""
+    """The visible lane: the lane itself, or an earlier attempt in its place."""
     return page.locator(f'.turn-current :is([data-lane="{lane_id}"], [data-past-lane="{lane_id}"]):visible')
 
 
@@ -69,7 +69,7 @@ def test_a_lane_is_retried_and_the_earlier_attempt_can_still_be_shown(
 
     page.reload()
     expect(lane(page, "qwen").locator(".attempts")).to_contain_text("Attempt 2 of 2")
-    ask(page, "And then?")  # the newest attempt is the lane's history
+    ask(page, "And then?")  # the newest attempt is part of the lane's history
     assert site.qwen.requests[-1].messages[1].content == "Second try."
 
 
@@ -203,7 +203,7 @@ def test_cancelling_an_edit_restores_the_unsent_text(site: ChatSite, page: Page)
     expect(box).to_have_value("half a thought")
     expect(page.locator(".composer-banner")).to_be_hidden()
     ask(page, "on")
-    assert len(site.qwen.requests[-1].messages) == 3  # the same conversation goes on
+    assert len(site.qwen.requests[-1].messages) == 3  # the same conversation continues
 
 
 def test_prompts_are_copied_whole_and_a_new_conversation_begins_empty(site: ChatSite, page: Page) -> None:
@@ -254,7 +254,7 @@ def test_number_keys_widen_a_lane_and_narrow_it_again(site: ChatSite, page: Page
     wide = lane(page, "kimi").get_by_role("button", name="Give Kimi K2 the whole width")
     wide.click()
     expect(wide).to_have_attribute("aria-pressed", "true")
-    lane(page, "heavy").click()  # a strip takes the width when it is clicked
+    lane(page, "heavy").click()  # a click on a strip widens it
     expect(lane(page, "heavy")).to_have_class("lane focused")
     leave_the_field(page)
     page.keyboard.press("Escape")
@@ -280,7 +280,7 @@ def test_t_toggles_thinking_and_s_stops_the_lane_in_focus_alone(site: ChatSite, 
     leave_the_field(page)
     stops: list[str] = []
     page.on("request", lambda request: stops.append(request.url) if request.url.endswith("/stop") else None)
-    page.keyboard.press("s")  # no lane in focus: nothing is stopped by one stray letter
+    page.keyboard.press("s")  # without a lane in focus a stray letter stops nothing
     page.keyboard.press("3")
     page.keyboard.press("s")
     wait_phase(page, "qwen", "stopped")
@@ -404,7 +404,9 @@ def test_t_opens_and_folds_the_reasoning_of_all_lanes(site: ChatSite, page: Page
     ask(page)
     leave_the_field(page)
     toggles = page.locator(".turn-current .reasoning-toggle:not([disabled])")
-    expect(page.locator('.turn-current .reasoning-toggle[aria-expanded="true"]')).to_have_count(0)  # a second later
+    expect(page.locator('.turn-current .reasoning-toggle[aria-expanded="true"]')).to_have_count(
+        0
+    )  # it folds one second later
     assert toggles.count() >= 2
     for expected in ("true", "false", "true", "false"):
         page.keyboard.press("t")
@@ -439,8 +441,10 @@ def test_a_prompt_that_could_not_be_sent_stays_and_the_page_says_why(
     expect(page.locator(".composer-note")).to_contain_text("the prompt was not sent", timeout=20_000)
     expect(page.locator("#prompt textarea")).to_have_value("Are you there?")
     visitor.context.set_offline(False)
-    page.evaluate("fetch('./kimi/state').then((response) => response.status)")  # no earlier request is still failing
-    visitor.problems.clear()  # the browser's own words about requests that failed
+    page.evaluate(
+        "fetch('./kimi/state').then((response) => response.status)"
+    )  # all earlier requests have failed by now
+    visitor.problems.clear()  # the console reports the failed requests
 
 
 def test_a_focused_page_shows_the_current_lanes(site: ChatSite, page: Page) -> None:

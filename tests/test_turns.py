@@ -1,4 +1,4 @@
-"""Turns in memory over the log: memory is newer, a fork shares its origin's turns, a cached fold is a fresh one."""
+"""Turns in memory over the log: memory is newer, a fork shares its origin's turns, a cached fold equals a fresh one."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def turns(tmp_path: Path) -> Iterator[Turns]:
 
 
 def said(answer: str, **fields: Any) -> TurnLog:
-    """An ended turn of lane a that is not kept yet; its conversation is "c" unless it is named."""
+    """An ended turn of lane a that is not stored yet; its conversation is "c" by default."""
     fields = {"conversation_id": "c"} | fields
     return turn((attempt("a"), ended([(1, Reasoning("Hm.")), (2, Answer(answer))])), closed=False, **fields)
 
 
 def run(turns: Turns, log: TurnLog, close: bool = True) -> TurnLog:
-    """Have a turn happen as in an engine: it is opened, its entries come, and it is closed if it is to be."""
+    """Run a turn as an engine does: open it, append its entries, and close it unless it stays open."""
     entries, log.entries = log.entries, []
     turns.open(log)
     log.entries += entries
@@ -59,7 +59,7 @@ def run(turns: Turns, log: TurnLog, close: bool = True) -> TurnLog:
 
 
 def let_go(turns: Turns, *logs: TurnLog) -> None:
-    """Leave these closed turns to the log alone."""
+    """Drop these closed turns from memory; the log keeps them."""
     turns.writer.flush().result()
     for log in logs:
         turns.forget(log.conversation_id)
@@ -94,7 +94,7 @@ def test_a_turn_in_memory_is_preferred_to_the_log(turns: Turns) -> None:
     assert turns.live("you") == []
     assert [bool(log.entries) for log in turns.conversation("c", with_entries=False)] == [False, True, True]
     again = attempt("a")
-    second.entries.append(Entry("a", again.attempt_id, 0, Opened(again.as_dict())))  # the log does not have it yet
+    second.entries.append(Entry("a", again.attempt_id, 0, Opened(again.as_dict())))  # not in the log yet
     second.entries += [Entry("a", again.attempt_id, 1, event) for event in (Answer("better"), End("ok"))]
     assert turns.history("c", "a") == [
         Exchange(0, "q0", "one", "Hm."),
@@ -188,7 +188,7 @@ happening: st.SearchStrategy[Event] = st.one_of(
 
 @st.composite
 def entries(draw: Any) -> list[Entry]:
-    """Entries of some attempts, each with a child, in any interleaving; and what lanes say before an attempt."""
+    """Entries of some attempts, each with a child, in any interleaving; and events of lanes before an attempt."""
     opened: list[tuple[str, str]] = []
     made: list[Entry] = []
     for _ in range(draw(st.integers(1, 25))):
@@ -212,7 +212,7 @@ def empty_turn() -> TurnLog:
 
 
 def contents(fold: TurnFold) -> Any:
-    """Everything a fold holds, its texts as texts: in how many pieces they are kept is not part of it."""
+    """Everything a fold holds, with its texts joined: the number of their pieces does not matter."""
     for one in fold.folds.values():
         assert one.reasoning is not None
         assert one.written_answer is not None

@@ -1,4 +1,4 @@
-"""The test server itself, seen through the real clients."""
+"""The test server itself, used through the real clients."""
 
 from __future__ import annotations
 

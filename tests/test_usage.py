@@ -1,4 +1,4 @@
-"""Token counts: every place they come in, and the ones that cannot be true."""
+"""Token counts: every field they arrive in, and impossible ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Votes in the log: every one is kept, the last counts; what the views make of them; blind turns after a restart."""
+"""Votes in the log: all are stored, the last counts; the views of votes; blind turns after a restart."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_withdrawn_vote_does_not_count(setting: Setting) -> None:
 def test_only_lanes_that_could_be_voted_for_are_counted(setting: Setting) -> None:
     said: list[tuple[str, str, dict[str, Any]]] = [
         (LANE, "a", {}),
-        (LANE, "a", {"field": ("a", "b")}),  # c had failed: nothing is said of it
+        (LANE, "a", {"field": ("a", "b")}),  # c had failed, so the vote does not concern it
         (LANE, "b", {}),
         (TIE, "", {}),
         (ALL_BAD, "", {}),
@@ -108,7 +108,7 @@ def test_only_lanes_that_could_be_voted_for_are_counted(setting: Setting) -> Non
         ("a", "b", 0, 1, 4, 2, 1, 1),
         ("a", "c", 0, 1, 2, 1, 1, 0),
     ]
-    # When b was called the best, nothing was said of a against c.
+    # The vote for b says nothing about a against c.
     assert setting.rows("vote_pairs WHERE blind = 0 AND lane = 'c'") == [
         ("c", "a", 0, 1, 2, 0, 1, 1),
         ("c", "b", 0, 1, 2, 0, 1, 1),
@@ -184,7 +184,7 @@ def test_a_lane_named_tie_is_not_mistaken_for_a_tie(setting: Setting) -> None:
 def test_votes_are_deleted_with_their_turn(setting: Setting) -> None:
     turn = setting.turn()
     setting.vote(turn, TIE)
-    setting.vote(TurnLog("missing", "c", 0, "", ()), TIE)  # kept in the rejected file, not in the log
+    setting.vote(TurnLog("missing", "c", 0, "", ()), TIE)  # stored in the file of rejected rows, not in the log
     setting.engine.close()
     setting.writer.close()
     copy = setting.reader.path.with_name("copy.sqlite3")

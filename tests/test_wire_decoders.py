@@ -1,7 +1,7 @@
 """Bytes to lines to events: the WHATWG event-stream format by the cases of the public web-platform tests, NDJSON, JSON.
 
-The event-stream cases follow the meaning of web-platform-tests ``eventsource/format-*.any.js``; the one that demands
-that an event without its final blank line is dropped is the one rule we break on purpose.
+The event-stream cases follow web-platform-tests ``eventsource/format-*.any.js``, except one on purpose: there an event
+without its final blank line is dropped.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What real servers say when they refuse, end to end: the bytes, the real client, the engine, what a person reads.
+"""Refusals of real servers, end to end: the bytes, the real client, the engine, the sentence for the user.
 
 Kinds, and the rule of each:
-- *Refusals in nested envelopes.* The words count wherever they are: in ``error``, ``detail``, ``message``, ``errors``
+- *Refusals in nested envelopes.* The message is found wherever it is: in ``error``, ``detail``, ``message``, ``errors``
   or ``base_resp``, one inside another, as a list, or as JSON in a string. An option that can be left out is left out
-  and the request sent again, once for each option and visibly; any other option is named.
-- *Errors whose words name the remedy.* A row of ``error_rules`` selects them and repeats the number, field or range.
+  and the request sent again, once for each option, with a note; any other option is named.
+- *Errors whose text contains the remedy.* A row of ``error_rules`` matches them and repeats the number, field or range.
 - *Servers that are still loading.* The same request is sent again, with a phase, until the limit.
 """
 
@@ -61,7 +61,7 @@ TOO_MANY = (
 )
 AFFORD = "This request requires fewer max_tokens. You requested up to 64000 tokens, but can only afford 2666."
 TOO_HOT = "temperature must be in [0, 2], got 5.0. (parameter=temperature, value=5.0)"
-REFUSALS: dict[str, tuple[int, Any, str, str]] = {  # status, body → kind, words; each with one request
+REFUSALS: dict[str, tuple[int, Any, str, str]] = {  # status, body → kind, words of the message; each after one request
     "nested-refusal-named": (
         422,
         {"object": "error", "message": {"detail": [NO_FIELD]}},
@@ -118,14 +118,14 @@ def test_every_error_rule_matches_its_example(server: str, rule: Any) -> None:
 
 
 def test_a_request_to_a_loading_server_is_sent_again(upstream: Upstream) -> None:
-    n_asked = 0
+    n_requests = 0
 
     def behave(request: Any) -> Stream:
-        nonlocal n_asked
-        n_asked += 1
+        nonlocal n_requests
+        n_requests += 1
         loading = plain(503, {"error": {"code": 503, "message": "Loading model"}}, "Retry-After: 0.05")
-        return (loading if n_asked < 6 else GOOD)(request)
+        return (loading if n_requests < 6 else GOOD)(request)
 
     got = came(upstream, behave)
     assert (got.status, got.text, len(got.requests), len(got.rows)) == ("ok", ("plan", "yes"), 6, 1)
-    assert n_asked == 6
+    assert n_requests == 6

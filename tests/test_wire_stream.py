@@ -1,15 +1,15 @@
-"""What real servers send in a stream, end to end: the bytes, the real client, the engine, the row in SQLite.
+"""Streams of real servers, end to end: the bytes, the real client, the engine, the row in SQLite.
 
 Kinds, and the rule of each:
-- *Event framing.* The chunks are there, but what separates them is not what the format says. Every chunk is read, in
-  order and as it comes; ``unseparated_events`` says that the wire was odd.
-- *Doubled text.* A server sends again what it has sent: a ``message`` beside or behind the deltas, or a last delta that
-  is the whole answer. It is shown once; what the repetition adds is shown, what contradicts it is flagged.
+- *Event framing.* The chunks are there, but not separated as the format requires. Every chunk is read, in order and
+  as it arrives; the flag ``unseparated_events`` is set.
+- *Repeated text.* A server sends the text again: a ``message`` beside or after the deltas, or a last delta that is the
+  whole answer. It is shown once; text that the repetition adds is shown, and a contradiction is flagged.
 - *Late text.* A finish reason comes before the answer. While no answer text has come, it ends nothing: the stream is
   read to its end, to ``[DONE]``, or to the idle limit. The answer's own finish reason counts.
 - *Other names.* Finish reasons and text under the names of other APIs mean the same.
-- *Reasoning templates left in the content.* Its rules are in ``test_think_tags``; here a template per wire shape.
-- *Usage identities.* A total that exceeds prompt and completion says that a part is counted apart. It is added where
+- *Reasoning templates left in the content.* ``test_think_tags`` has the rules; here is one template per wire format.
+- *Usage identities.* A total that exceeds prompt and completion shows that a part is counted separately. It is added if
   the reported part or the text explains the rest; otherwise nothing is added, and the row says so.
 """
 
@@ -116,7 +116,7 @@ def test_any_framing_and_chunking_gives_the_same_result(ends: list[str], places:
     assert (got.status, got.text) == ("ok", ("Hm", WHOLE))
 
 
-# -- doubled text
+# -- repeated text
 
 
 def message(content: Any, finish: str | None = "stop", delta: Any = None, **more: Any) -> str:
@@ -125,7 +125,7 @@ def message(content: Any, finish: str | None = "stop", delta: Any = None, **more
     return json.dumps({"id": "c", "choices": [choice if delta is None else {**choice, "delta": delta}]})
 
 
-DOUBLED: dict[str, tuple[list[str], tuple[str, str], str]] = {  # chunks → reasoning and answer, flag
+REPEATED: dict[str, tuple[list[str], tuple[str, str], str]] = {  # chunks → reasoning and answer, flag
     "full-message-empty-delta": ([*DELTAS, message(WHOLE, delta={})], ("", WHOLE), ""),
     "message without a delta": ([*DELTAS, message(WHOLE)], ("", WHOLE), ""),
     "message behind the stop": ([*DELTAS, STOP, message(WHOLE)], ("", WHOLE), ""),
@@ -164,8 +164,8 @@ DOUBLED: dict[str, tuple[list[str], tuple[str, str], str]] = {  # chunks → rea
 
 
 def test_text_sent_twice_is_shown_once(upstream: Upstream) -> None:
-    for name, got in came_all(upstream, {name: [sse(*case[0])] for name, case in DOUBLED.items()}).items():
-        _, text, flag = DOUBLED[name]
+    for name, got in came_all(upstream, {name: [sse(*case[0])] for name, case in REPEATED.items()}).items():
+        _, text, flag = REPEATED[name]
         assert (got.status, got.text) == ("ok", text), (name, got.words)
         assert got.flags == ({flag} if flag else set()), name
         assert bool(got.words) == bool(flag), "a flag has words"

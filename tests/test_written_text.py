@@ -1,12 +1,12 @@
-"""Text as models write it, where CommonMark alone shows raw marks, eats text or flashes. Each kind with its neighbours.
+"""Text as models write it, where CommonMark alone shows raw marks, drops text or flashes. Each kind with exceptions.
 
 - Emphasis beside CJK text: a star may touch CJK characters and their punctuation from either side; nothing else about
   emphasis changes.
 - Formulas beside CJK text: a dollar may touch a CJK character; prices stay text.
-- Tags: a closed list without attributes is shown as meant, anywhere inline; every other tag is text.
-- Footnotes: a numbered reference or one whose note exists is raised, the note is a paragraph with its label.
-- A fence of Markdown: fences with a language inside it do not end it.
-- What a growing line may show: never first one block and then another. Marks alone wait for what makes them clear.
+- Tags: those of a closed list, without attributes, are rendered anywhere inline; every other tag is text.
+- Footnotes: a numbered reference, or one whose note exists, is raised; the note is a paragraph with its label.
+- A Markdown fence: fences with a language inside it do not end it.
+- A growing line: it is never shown first as one kind of block and then as another. Ambiguous marks are held back.
 - Right to left: a block with right-to-left text has ``dir="auto"``, its lists, quotations and tables too.
 """
 
