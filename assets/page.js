@@ -403,6 +403,7 @@ class Page {
     const of = (lane) => `/kimi/turns/${turnId}/lanes/${encodeURIComponent(lane)}`;
     return {
       stop: (lane) => ask(`${of(lane)}/stop`, { method: "POST" }).catch((error) => this.#say(error.message)),
+      stopTrajectory: (lane, k) => ask(`${of(lane)}/trajectories/${k}/stop`, { method: "POST" }).catch((error) => this.#say(error.message)),
       retry: (lane) => this.#retry(lane),
       retryAsOffered: (lane) => this.#retry(lane, true),
       focus: (lane) => this.focusLane(lane),

@@ -77,6 +77,19 @@ export interface Part {
   text?: string;
   answer?: string;
   tokens?: number;
+  /** A trajectory's: since when (ms) which answer its text states, by letter; "" for none. */
+  letters?: [number, string][];
+}
+
+/** See `frames.py`: what heavy's trajectories say together. `members` and `k` are numbers of trajectories, from 1 and 0. */
+export interface HeavyPart {
+  labels: Record<string, string>;
+  cells: { k: number; letter: string; state: "answer" | "none" | "failed" | "open"; says: string }[];
+  says: string;
+  lines: { kind: string; text: string; means?: string }[];
+  strategies?: { id: string; label: string }[];
+  parts?: { text: string; kind: string; label: string; members: number[] }[];
+  parts_say?: string;
 }
 
 export interface LanePart extends Part, AnswerNews {
@@ -84,6 +97,7 @@ export interface LanePart extends Part, AnswerNews {
   steps?: Step[];
   metrics?: Metrics;
   trajectories?: Record<string, LanePart>;
+  heavy?: HeavyPart;
 }
 
 /** See `Frame` in kimi_ui/core/markdown/stream.py. All but `append` is HTML. */

@@ -8,11 +8,11 @@
  */
 import { button, copyFrom, h, laneAccent, setAttribute, setFlag, setText } from "../base/dom.js";
 import { seconds } from "../base/format.js";
+import { HeavyBoard } from "../heavy/board.js";
 import { Answer } from "./answer.js";
 import { Attempts } from "./attempts.js";
 import { ProgressCard, RetryCard, failureCard, pullOffer, restCard, standInCard } from "./cards.js";
 import { Follower } from "./follow.js";
-import { HeavyBoard } from "./heavy_board.js";
 import { MetricsStrip } from "./metrics.js";
 import { ReasoningPanel } from "./reasoning.js";
 import { headerFacts } from "./reasoning_header.js";
@@ -27,11 +27,11 @@ const ENDED = {
 export class Lane {
   /**
    * `info`: id, label, model, provider, stand_in_for, how_to_get_real, width, accent (0-based), send_reasoning, pulls
-   * (a missing model can be fetched). `actions`: stop(laneId), retry(laneId), retryAsOffered(laneId) (with what its
-   * failure offers; null: not possible here), focus(laneId), answerText(laneId, attempt) → promise of the answer's
-   * Markdown, attempt(laneId, number) → promise of an earlier attempt's part,
-   * promote(laneId) → promise of whether its reasoning is now shown as its answer (null: not possible here),
-   * announce(text), refresh().
+   * (a missing model can be fetched). `actions`: stop(laneId), stopTrajectory(laneId, k) and aggregate(laneId, strategy)
+   * (null: not possible here), retry(laneId), retryAsOffered(laneId) (with what its failure offers; null: not possible
+   * here), focus(laneId), answerText(laneId, attempt) → promise of the answer's Markdown,
+   * attempt(laneId, number) → promise of an earlier attempt's part, promote(laneId) → promise of whether its reasoning is
+   * now shown as its answer (null: not possible here), announce(text), refresh().
    */
   constructor(info, actions) {
     /** @type {LaneInfo} */
@@ -77,6 +77,7 @@ export class Lane {
     if (part.clear_answer) this.#clearAnswer();
     if (part.reasoning) this.reasoning.append(part.reasoning, this.#thinking);
     if (part.trajectories) this.board.apply(part.trajectories, live);
+    if (part.heavy) this.board.applyWhole(part.heavy);
     if (part.blocks || part.tail !== undefined || part.append || part.whole) this.#answer(part, live && !part.promoted);
     if (part.steps) this.steps.apply(part.steps);
     if (part.metrics) {
@@ -169,7 +170,10 @@ export class Lane {
     );
     this.attempts = new Attempts(this, () => this.#another(), (number) => actions.attempt(info.id, number));
     this.steps = new Steps((step) => this.#goTo(step));
-    this.board = new HeavyBoard(info.label);
+    this.board = new HeavyBoard(info.label, {
+      stop: actions.stopTrajectory ? (k) => actions.stopTrajectory(info.id, k) : null,
+      aggregate: actions.aggregate ? (strategy) => actions.aggregate(info.id, strategy) : null,
+    }, () => this.answer.element);
     this.reasoning = new ReasoningPanel(info.label, { sentBack: info.send_reasoning });
     this.answer = new Answer({ "data-part": "answer" });
     this.copy = button("Copy answer", () => copyFrom(actions.answerText(info.id, this.attempts.shown), this.copy), { face: "Copy answer", class: "quiet" });
@@ -179,7 +183,8 @@ export class Lane {
     this.noteList = h("ul", { class: "notes", hidden: true });
     const latest = button("Latest", () => {}, { class: "pill" });
     this.body = h("div", { class: "lane-body", tabindex: "0", role: "region", "aria-label": `${info.label}: reasoning and answer` },
-      this.steps.element, this.board.element, this.reasoning.element, this.origin, this.answer.element, this.answerTools, this.noteList, this.cards);
+      this.steps.element, this.board.element, this.reasoning.element, this.origin, this.answer.element, this.answerTools,
+      this.board.attribution.element, this.noteList, this.cards);
     this.follower = new Follower(this.body, latest);
     this.metrics = new MetricsStrip(info.width > 0);
     this.element = h(

@@ -64,7 +64,8 @@ export class Replays {
     const past = row.element.classList.contains("past");
     const { answers, turn } = document;
     const actions = {
-      ...this.page.actions(turn.turn_id), stop: () => {}, retry: () => {}, retryAsOffered: null, replay: null, promote: null,
+      ...this.page.actions(turn.turn_id),
+      stop: () => {}, retry: () => {}, retryAsOffered: null, stopTrajectory: null, aggregate: null, replay: null, promote: null,
       answerText: (lane) => Promise.resolve(answers[lane] ?? ""),
     };
     const replay = new Replay(document, actions, {

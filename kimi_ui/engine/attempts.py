@@ -165,6 +165,7 @@ class AttemptRun:
         self._clock_runs = asyncio.Event()
         self._turn: Turn | None = None
         self._reader: asyncio.Task[None] | None = None
+        self.host: AttemptHost | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stop_reason = ""
         # Heavy's children have the token limits; the heavy attempt itself has only the total limit.
@@ -297,7 +298,7 @@ class AttemptRun:
         Events yielded after a stop are text that the provider held back. They get the stamp of the last event before.
         """
         n_events = 0
-        host = AttemptHost(self, self._job, self._context)
+        host = self.host = AttemptHost(self, self._job, self._context)
         line = self._job.line
         if line is not None and self._job.role != "heavy":
             self._turn = await self._context.queues.turn(line, self._job.role, self.attempt.label, self.queued)
@@ -467,6 +468,11 @@ class Tries:
             if self._run:
                 self._run.stop(reason)
 
+    def stop_child(self, k_index: int, reason: str) -> None:
+        for child in self._run.host.started if self._run and self._run.host else ():
+            if child.k_index == k_index:
+                child.stop(reason)
+
     def _seen(self, event: Event) -> None:
         if self.fold.first_token_ns is not None and not self._first_token.is_set():
             self._first_token.set()
@@ -548,7 +554,7 @@ class AttemptHost:
         self._parent = parent
         self._job = job
         self._context = context
-        self._started: list[Tries] = []
+        self.started: list[Tries] = []
 
     def sent(self) -> None:
         self._parent.sent()
@@ -565,15 +571,15 @@ class AttemptHost:
     def start(self, provider: Provider, request: ChatRequest, role: str, k_index: int | None = None) -> Child:
         job = Job(self._job.lane, provider, request, role, self._parent, k_index)
         tries = Tries(job, self._context)
-        self._started.append(tries)
+        self.started.append(tries)
         return tries
 
     async def close(self, reason: str) -> None:
         """Stop running children and wait for them, so that a parent never ends before its children."""
-        for child in self._started:
+        for child in self.started:
             child.stop(reason)
-        if self._started:
-            await asyncio.gather(*(child.wait() for child in self._started))
+        if self.started:
+            await asyncio.gather(*(child.wait() for child in self.started))
 
 
 async def sample_lag(clock_ns: Callable[[], int], in_flight: Collection[AttemptRun]) -> None:

@@ -117,9 +117,12 @@ class PendingLane:
         if self.stop_reason:
             tries.stop(self.stop_reason)
 
-    def stop(self, reason: str) -> None:
-        """Stop the lane. A second call has no effect."""
-        if not self.stop_reason:
+    def stop(self, reason: str, trajectory: int | None = None) -> None:
+        """Stop the lane, or only this trajectory of it. A second call has no effect."""
+        if trajectory is not None:
+            if self.tries:
+                self.tries.stop_child(trajectory, reason)
+        elif not self.stop_reason:
             self.stop_reason = reason
             if self.tries:
                 self.tries.stop(reason)
@@ -282,13 +285,14 @@ class Engine:
         self._loop.call_soon_threadsafe(self._start, self._run_lanes(turn, {lane: pending}))
         return turn
 
-    def stop(self, turn_id: str, lane: str | None = None) -> None:
-        """Stop one lane of a turn, or all. Unknown and ended lanes are ignored."""
+    def stop(self, turn_id: str, lane: str | None = None, trajectory: int | None = None) -> None:
+        """Stop one lane of a turn, or all, or only one trajectory (by its ``k_index``). Unknown and ended ones are
+        ignored."""
 
         def stop() -> None:
             for name, pending in list(self._running.get(turn_id, {}).items()):
                 if lane in (None, name):
-                    pending.stop("shutdown" if self._shutdown_expected else "user")
+                    pending.stop("shutdown" if self._shutdown_expected else "user", trajectory)
 
         if not self._closing:
             self._loop.call_soon_threadsafe(stop)

@@ -22,8 +22,8 @@ from .lane_colours import accent_css
 from .replay import replay_document
 
 STYLES = (
-    *("page", "lane/lane", "turn/turn", "turn/race", "turn/compare", "lane/markdown", "lane/highlight", "turn/replay"),
-    *("standalone", "base/print"),
+    *("page", "lane/lane", "heavy/heavy", "turn/turn", "turn/race", "turn/compare", "lane/markdown", "lane/highlight"),
+    *("turn/replay", "standalone", "base/print"),
 )
 
 # Modules that need a server, and their replacements.

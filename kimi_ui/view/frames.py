@@ -29,11 +29,13 @@ The protocol (all times in ms; ``*_ms`` inside a lane count from the moment its 
         "failure":   {kind, message, remedy, command, detail, http_status, can_promote: true if it can be promoted,
                       again: parameters to offer to ask again with}
         "retry":     {at_ms from the turn's start, attempt_no, failure}
-        "trajectories": {"<k>": {attempt, sent, phase, stamps, race, reasoning, clear_answer, text, answer, metrics,
-                                 failure}}
+        "trajectories": {"<k>": {attempt, sent, phase, stamps, race, reasoning, clear_answer, text, answer, tokens,
+                                 letters, failure}}
+        "heavy":     {labels, cells, says, lines, parts, parts_say}    the whole board again, see view.heavy_board
      }}}
 
-``text`` is a trajectory's answer as plain text to append; ``answer`` its HTML once it has ended.
+``text`` is a trajectory's answer as plain text to append; ``answer`` its HTML once it has ended; ``letters`` are all
+changes of its provisional answer so far, ``[t_ms, letter]``.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ from ..core.events import PREPARING, End, Entry, Opened, Phase
 from ..core.metrics import Metrics, measure
 from ..core.turn import LaneInfo, TurnFold, TurnLog
 from .attempt_view import AttemptView
+from .heavy_board import HeavyBoard
 
 METRICS_EVERY_NS = 200_000_000
 COUNT_COST_NS = 50_000  # added to the interval per text event, so that the cost of metrics per token stays constant
@@ -103,7 +106,8 @@ class TurnView:
         self.turn = turn
         self.consumed = 0
         self._fold = TurnFold.of(turn)
-        self._lanes = {info.id: LaneView(self._fold) for info in turn.lanes}
+        prompt = split(turn.prompt).text
+        self._lanes = {info.id: LaneView(self._fold, prompt) for info in turn.lanes}
         self._is_first = True
 
     def apply(self, entries: Iterable[Entry]) -> None:
@@ -115,6 +119,16 @@ class TurnView:
     def catch_up(self) -> None:
         """Apply the log's entries beyond ``consumed``."""
         self.apply(self.turn.entries[self.consumed :])
+
+    @property
+    def analysis_due(self) -> bool:
+        """Whether the next ``frame`` compares answers, which takes CPU; ``analyse`` does it before, on a thread."""
+        return any(lane.board is not None and lane.board.due for lane in self._lanes.values())
+
+    def analyse(self) -> None:
+        for lane in self._lanes.values():
+            if lane.board is not None:
+                lane.board.analyse()
 
     def resume(self, after: int) -> None:
         """Treat the first ``after`` entries as known to the page, which received them from another view."""
@@ -140,8 +154,10 @@ class TurnView:
 class LaneView:
     """A lane within a turn: its newest top-level attempt, that attempt's children, and the preparation before it."""
 
-    def __init__(self, fold: TurnFold) -> None:
+    def __init__(self, fold: TurnFold, prompt: str) -> None:
         self._fold = fold
+        self._prompt = prompt
+        self.board: HeavyBoard | None = None  # of a heavy attempt
         self._main: AttemptView | None = None
         self._children: dict[str, AttemptView] = {}  # by attempt id, aggregators too
         self._by_k: dict[int, str] = {}  # trajectory number -> newest attempt id
@@ -163,23 +179,33 @@ class LaneView:
             self._main.apply(entry.t_ns, entry.event)
             if isinstance(entry.event, End):
                 self._metrics_due_ns = 0
+                if self.board is not None:
+                    self.board.ended(self._main.fold)
         elif child := self._children.get(entry.attempt_id):
             child.apply(entry.t_ns, entry.event)
+            k = child.attempt.k_index
+            if self.board is not None and k is not None and self._by_k.get(k) == entry.attempt_id:
+                self.board.apply(k, entry.t_ns, entry.event)
 
     def _open(self, attempt: Attempt) -> None:
         fold = self._fold.folds[attempt.attempt_id]
         queued = self._main if attempt.parent_id is None else self._children.get(attempt.attempt_id)
         if queued is not None and queued.attempt.attempt_id == attempt.attempt_id:
             queued.leave_queue(attempt, fold)
+            if self.board is not None and attempt.k_index is not None:
+                self.board.opened(attempt.k_index, fold)
         elif attempt.parent_id is None:
             self._main = AttemptView(attempt, fold)
             self._children, self._by_k = {}, {}
+            self.board = HeavyBoard(self._prompt) if attempt.role == "heavy" else None
             self._preparing = None
             self._known = {}
         else:
             self._children[attempt.attempt_id] = AttemptView(attempt, fold, plain=True)
             if attempt.k_index is not None:
                 self._by_k[attempt.k_index] = attempt.attempt_id
+                if self.board is not None:
+                    self.board.opened(attempt.k_index, fold)
         self._metrics_due_ns = 0
 
     def resume(self) -> None:
@@ -197,6 +223,8 @@ class LaneView:
         metrics_due = self._metrics_stale and (now_ns is None or now_ns >= self._metrics_due_ns)
         if trajectories := self._trajectory_parts(metrics_due):
             part["trajectories"] = trajectories
+        if self.board is not None and (board := self.board.take()):
+            part["heavy"] = board
         if metrics_due:
             part |= self._metrics_part(now_ns)
         return part
@@ -207,6 +235,8 @@ class LaneView:
             part = self._children[attempt_id].take()
             if with_tokens and (tokens := self._children[attempt_id].take_tokens()) is not None:
                 part["tokens"] = tokens
+            if self.board is not None and (letters := self.board.letters(k)) is not None:
+                part["letters"] = letters
             if part:
                 parts[str(k)] = part
         return parts

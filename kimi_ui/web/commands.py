@@ -71,6 +71,7 @@ class CommandRoutes:
             Route(f"{turn}/edit", self.edit, methods=["POST"]),
             Route(f"{turn}/vote", self.vote, methods=["POST"]),
             Route(f"{lane}/stop", self.stop, methods=["POST"]),
+            Route(f"{lane}/trajectories/{{k:int}}/stop", self.stop, methods=["POST"]),
             Route(f"{lane}/retry", self.retry, methods=["POST"]),
             Route(f"{lane}/promote", self.promote, methods=["POST"]),
         ]
@@ -89,9 +90,9 @@ class CommandRoutes:
         return Json(await run_in_threadpool(self._state.of, [turn]), 201)
 
     async def stop(self, request: Request) -> Response:
-        """Stop all lanes of a turn, or the lane named by the path."""
+        """Stop all lanes of a turn, or the lane or the trajectory named by the path."""
         turn = await self._visible.turn_of(request)
-        self._engine.stop(turn.turn_id, request.path_params.get("lane"))
+        self._engine.stop(turn.turn_id, request.path_params.get("lane"), request.path_params.get("k"))
         return Json({"stopping": True}, 202)
 
     async def retry(self, request: Request) -> Response:

@@ -21,7 +21,16 @@ from ..view.bundle import bundle_scripts, bundle_styles
 from ..view.lane_colours import accent_css
 
 STYLES = (
-    *("page", "lane/lane", "composer/composer", "turn/turn", "turn/race", "turn/compare", "lane/markdown"),
+    *(
+        "page",
+        "lane/lane",
+        "heavy/heavy",
+        "composer/composer",
+        "turn/turn",
+        "turn/race",
+        "turn/compare",
+        "lane/markdown",
+    ),
     *("lane/highlight", "lanes_tab/lanes_tab", "stats/stats", "sidebar/sidebar", "turn/replay", "base/targets"),
     *("lane/math_font", "base/print"),
 )

@@ -62,6 +62,8 @@ class TurnStreams:
                     blind.refresh()
                 closed = turn.closed  # read before the entries: none is appended after it is set
                 view.catch_up()
+                if view.analysis_due:
+                    await asyncio.to_thread(view.analyse)
                 frame = view.frame(now_ns(turn))
                 if frame is not None:
                     await write(b"id: %d\ndata: %b\n\n" % (view.consumed, dumps(frame)))

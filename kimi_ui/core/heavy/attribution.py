@@ -21,11 +21,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, groupby
 from typing import NamedTuple
 
 from rapidfuzz import fuzz
-from rapidfuzz.distance import Indel
+from rapidfuzz.distance import Indel, Opcode
 
 from ..compare.diff import SPACELESS
 from ..compare.units import blocks, units
@@ -42,6 +42,9 @@ MIN_WORDS = 5  # a shorter sentence says too little to be attributed
 MIN_CELLS = 3  # words of a table row
 MIN_SYMBOLS = 4  # tokens of code or of a formula
 SHORT = 6  # with fewer tokens 2-grams are compared
+BRIEF = 8  # with fewer tokens, BRIEF_SHARE of the grams must match
+BRIEF_SHARE = 0.7
+SECOND = 4  # grams of a second passage of the same answer
 TIE = 0.05  # answers this close to the best are as good
 FOREIGN = 0.2  # with less of its words in the answers, a hybrid is in another language than they
 FOREIGN_MIN_WORDS = 20
@@ -259,12 +262,12 @@ class _Pool:
         whole = sum(weights)
         fits = []
         for number, source in sources.items():
-            hit = [i for i, gram in enumerate(grams) if gram in source.places]
+            hit, passage = _hits(source, grams)
             weighted, plain = sum(weights[i] for i in hit) / whole, len(hit) / len(grams)
             if plain < 0.2:
                 continue
             has = {i + k for i in hit for k in range(size)}
-            contrast = _contrast(tokens, source, [grams[i] for i in hit], has) if check else (False, False)
+            contrast = _contrast(tokens, source.tokens[slice(*passage)], has) if check else (False, False)
             fits.append(_Fit(number, weighted, plain, has, *contrast))
         return fits
 
@@ -302,43 +305,66 @@ def _weight(n: int, df: int) -> float:
     return math.log((n + 1) / (df + 0.5))
 
 
-def _contrast(tokens: list[str], source: _Source, shared: Sequence[Gram], has: set[int]) -> tuple[bool, bool]:
-    """Whether the source's passage that the part matches has another number or negation: anywhere, or only between the
-    tokens in ``has`` (beside them, another source may have what this one lacks)."""
-    begin, end = _passage(source, shared, len(tokens))
-    passage = source.tokens[begin:end]
+def _hits(source: _Source, grams: Sequence[Gram]) -> tuple[list[int], tuple[int, int]]:
+    """The places in ``grams`` of those that the source has in one passage or in two, and where its first passage is.
+
+    Grams that are scattered over an answer are no passage. A second one, of ``SECOND`` grams or more, is: the part may
+    join two sentences of the answer.
+    """
+    reach = len(grams) + len(grams) // 2 + 4
+    at = sorted({(place, gram) for gram in set(grams) for place in source.places.get(gram, ())[:MANY]})
+    begin, end = _window([place for place, _ in at], reach)
+    first = {gram for place, gram in at if begin <= place <= end} if at else set()
+    rest = [(place, gram) for place, gram in at if gram not in first]
+    begin2, end2 = _window([place for place, _ in rest], reach)
+    second = {gram for place, gram in rest if begin2 <= place <= end2} if rest else set()
+    found = first | (second if len(second) >= SECOND else set())
+    margin = (max(0, begin - 2), min(len(source.tokens), end + 5)) if at else (0, 0)
+    return [i for i, gram in enumerate(grams) if gram in found], margin
+
+
+def _contrast(tokens: list[str], passage: list[str], has: set[int]) -> tuple[bool, bool]:
+    """Whether the passage that the part matches has another number or negation: anywhere, or only between the tokens in
+    ``has`` (beside them, another source may have what this one lacks)."""
     changes = Indel.opcodes(tokens, passage)
     equal = [op for op in changes if op.tag == "equal"]
     if not equal:
         return False, False
-    lost = [
-        token
-        for op in changes
-        if op.tag == "insert" and equal[0].dest_start <= op.dest_start < equal[-1].dest_end
-        for token in passage[op.dest_start : op.dest_end]
-    ]
+    lost = [i for op in changes if op.tag == "insert" for i in range(op.dest_start, op.dest_end)]
+    inside = [passage[i] for i in lost if equal[0].dest_start <= i < equal[-1].dest_end]
     added = [i for op in changes if op.tag == "delete" for i in range(op.src_start, op.src_end)]
     within = [tokens[i] for i in added if min(has) <= i <= max(has)]
-    return _differ([tokens[i] for i in added], lost, tokens, passage), _differ(within, lost, tokens, passage)
+    swapped = any(_swaps(run, tokens, passage, inside) for run in _runs(changes))
+    turned = _negations(tokens) != _negations(passage)
+    anywhere = turned and _negations(inside) != _negations([tokens[i] for i in added])
+    return swapped or anywhere, swapped or (turned and _negations(inside) != _negations(within))
 
 
-def _differ(added: Sequence[str], lost: Sequence[str], tokens: Sequence[str], passage: Sequence[str]) -> bool:
-    """Whether a change is more than one of words and order: a negation came or went, or one number replaced another."""
-    turned = _negations(lost) != _negations(added) and _negations(tokens) != _negations(passage)
-    swapped = any(_is_number(token) and token not in passage for token in added) and any(map(_is_number, lost))
-    return turned or swapped
+def _runs(changes: Iterable[Opcode]) -> Iterator[list[Opcode]]:
+    """The stretches of changes between equal tokens."""
+    for is_equal, run in groupby(changes, key=lambda op: op.tag == "equal"):
+        if not is_equal:
+            yield list(run)
+
+
+def _swaps(run: Sequence[Opcode], tokens: Sequence[str], passage: Sequence[str], lost: Sequence[str]) -> bool:
+    """Whether a number of the passage has given place to another that did not just move."""
+    new = [token for op in run for token in tokens[op.src_start : op.src_end] if _is_number(token)]
+    old = [token for op in run for token in passage[op.dest_start : op.dest_end] if _is_number(token)]
+    return any(token not in lost for token in new) and any(token in lost and token not in tokens for token in old)
 
 
 def _decided(tokens: Sequence[str], fits: Sequence[_Fit]) -> tuple[str, list[int]]:
     """The kind and members by containment alone; ``new`` where it does not decide."""
     critical = {i for i, token in enumerate(tokens) if _is_number(token) or _negates(token)}
+    least = BRIEF_SHARE if len(tokens) < BRIEF else 0.0
     agreeing = sorted((fit for fit in fits if not fit.contradicts), key=lambda fit: -fit.weighted)
     if agreeing:
         best = agreeing[0]
         next_best = agreeing[1].weighted if len(agreeing) > 1 else 0.0
-        if best.weighted >= MATCH and best.weighted - next_best >= LEAD and critical <= best.has:
+        if best.weighted >= max(MATCH, least) and best.weighted - next_best >= LEAD and critical <= best.has:
             return "match", [best.number]
-    common = [fit.number for fit in agreeing if fit.plain >= COMMON and critical <= fit.has]
+    common = [fit.number for fit in agreeing if fit.plain >= max(COMMON, least) and critical <= fit.has]
     if pair := _pair(len(tokens), [fit for fit in fits if not fit.contradicts_within], critical):
         return "pair", pair
     if len(common) >= 2:
@@ -356,12 +382,6 @@ def _pair(n_tokens: int, fits: Sequence[_Fit], critical: set[int]) -> list[int]:
             found.append((len(both) / n_tokens, one.number, other.number))
     best = max(found, default=(0.0, 0, 0))[0]
     return sorted({number for share, *two in found if share >= best - TIE for number in two})
-
-
-def _passage(source: _Source, grams: Iterable[Gram], length: int) -> tuple[int, int]:
-    """The stretch of the source, little longer than the part, with most of these grams, and two tokens around it."""
-    at = sorted({place for gram in set(grams) for place in source.places.get(gram, ())[:MANY]})
-    return _window(at, length + length // 2 + 2, len(source.tokens))
 
 
 def _densest(source: _Source, stems: Iterable[str], weight: Mapping[str, float], length: int) -> tuple[int, int]:
@@ -382,11 +402,12 @@ def _densest(source: _Source, stems: Iterable[str], weight: Mapping[str, float],
     return found
 
 
-def _window(at: Sequence[int], reach: int, end: int) -> tuple[int, int]:
+def _window(at: Sequence[int], reach: int) -> tuple[int, int]:
+    """The first and the last of the places, at most ``reach`` apart, between which the most of them are."""
     best, found, i = 0, (0, 0), 0
     for j, place in enumerate(at):
         while place - at[i] > reach:
             i += 1
         if j - i + 1 > best:
             best, found = j - i + 1, (at[i], place)
-    return (max(0, found[0] - 2), min(end, found[1] + 5)) if best else (0, 0)
+    return found

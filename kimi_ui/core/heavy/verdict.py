@@ -7,8 +7,11 @@ whether heavy was better than the same model's single answer, and what the traje
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
+
+from .answers import Result
+from .clusters import Equal, cluster
 
 FOLLOWED, MINORITY, OWN, NONE, UNKNOWN = "followed", "minority", "own", "none", "unknown"
 
@@ -45,6 +48,16 @@ def verdict(clusters: Sequence[Collection[int]], n_usable: int, chosen: int | No
         return Verdict(OWN)
     members = tuple(sorted(clusters[chosen]))
     return Verdict(FOLLOWED if len(members) == sizes[0] else MINORITY, members)
+
+
+def verdict_of(results: Mapping[int, Result | None], final: Result | None, equal: Equal | None = None) -> Verdict:
+    """The verdict by what the usable answers (``results`` by trajectory number) and the final answer state."""
+    found = cluster(results, equal)
+    if final is None or not final.stated or found.open_text:
+        return Verdict(UNKNOWN)
+    with_final = cluster({**results, 0: final}, equal).by_member[0].members
+    chosen = next((i for i, one in enumerate(found.clusters) if one.members == with_final[1:]), None)
+    return verdict([one.members for one in found.clusters], found.n_usable, chosen)
 
 
 def worth(single_right: bool, heavy_right: bool) -> str:

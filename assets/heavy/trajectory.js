@@ -1,80 +1,23 @@
 /**
- * Heavy's trajectories: one row each (state, newest words, tokens, time), open on demand to its reasoning and answer.
- * Text of a folded trajectory is kept as strings and put into the page when it is opened.
+ * One of heavy's trajectories: a row (state, provisional answer, newest words, tokens, time, a way to stop it), open on
+ * demand to its reasoning and answer. Text of a folded row is kept as strings and put into the page when it is opened.
  *
- * @import { AnswerNews, Failure, LanePart, Stamps } from "../base/protocol"
+ * @import { Failure, LanePart, Stamps } from "../base/protocol"
  */
-import { h, setAttribute, setText } from "../base/dom.js";
+import { button, h, setAttribute, setFlag, setText } from "../base/dom.js";
 import { count, seconds } from "../base/format.js";
-import { Answer } from "./answer.js";
-import { failureCard } from "./cards.js";
-import { LineLog } from "./lines.js";
-import { ReasoningPanel } from "./reasoning.js";
-import { headerFacts } from "./reasoning_header.js";
+import { Answer } from "../lane/answer.js";
+import { failureCard } from "../lane/cards.js";
+import { LineLog } from "../lane/lines.js";
+import { ReasoningPanel } from "../lane/reasoning.js";
+import { headerFacts } from "../lane/reasoning_header.js";
+import { letterChip } from "./letters.js";
 
 const TAIL_CHARS = 160;
-
 const WORDS = { queued: "queued", connecting: "sent", waiting: "waiting", thinking: "thinking", answering: "writing", done: "done" };
+const RUNNING = new Set(["queued", "connecting", "waiting", "thinking", "answering"]);
 
-export class HeavyBoard {
-  constructor(name) {
-    this.name = name;
-    this.rows = new Map();
-    this.list = h("ol", { class: "board-list" });
-    this.newest = h("p", { class: "board-newest" }); // what a strip shows of them all: the newest words
-    this.element = h("div", { class: "board", hidden: true, role: "group", "aria-label": "Trajectories" }, this.list, this.newest);
-  }
-
-  /** What the trajectories are at and since when (ms of the turn's clock); null while one thinks or none writes yet. */
-  get work() {
-    const rows = [...this.rows.values()];
-    const times = (name) => rows.map(({ sent, stamps }) => sent + stamps[name]).filter(Number.isFinite);
-    const [drafts, ends] = [times("first_answer_ms"), times("end_ms")];
-    if (rows.length && ends.length === rows.length) return { word: "Hybridizing", since: Math.max(...ends) };
-    if (!drafts.length || rows.some(({ phase }) => phase === "thinking")) return null;
-    return { word: "Drafting", since: Math.min(...drafts) };
-  }
-
-  clear() {
-    for (const row of this.rows.values()) row.close();
-    this.rows.clear();
-    this.list.replaceChildren();
-    setText(this.newest, "");
-    this.element.hidden = true;
-  }
-
-  /** `live` as in turn/turn.js. */
-  apply(trajectories, live) {
-    for (const [k, part] of Object.entries(trajectories)) {
-      if (!this.rows.has(k)) this.#add(k);
-      const row = this.rows.get(k);
-      row.apply(part, live);
-      if (part.reasoning || part.text) setText(this.newest, row.tail.textContent);
-    }
-  }
-
-  tick(now) {
-    for (const row of this.rows.values()) row.tick(now);
-  }
-
-  settle() {
-    for (const row of this.rows.values()) row.settle();
-  }
-
-  close() {
-    for (const row of this.rows.values()) row.close();
-  }
-
-  #add(k) {
-    const row = new Trajectory(k, `${this.name}, trajectory ${Number(k) + 1}`);
-    this.rows.set(k, row);
-    const after = [...this.rows.keys()].map(Number).filter((other) => other > Number(k)).sort((a, b) => a - b)[0];
-    this.list.insertBefore(row.element, after === undefined ? null : this.rows.get(String(after)).element);
-    this.element.hidden = false;
-  }
-}
-
-class Trajectory {
+export class Trajectory {
   /** @type {Stamps} */
   stamps = {};
   /** @type {string[]} */
@@ -87,24 +30,50 @@ class Trajectory {
   failure = null;
   /** @type {number | null} */
   tokens = null;
+  /** @type {[number, string][]} since when (ms since it was sent) which answer stands; "" for none */
+  letters = [];
   recent = ""; // the end of what was written
 
-  constructor(k, name) {
-    this.name = name;
+  /**
+   * `k` from 0, as in frames; `of`: the lane's name. `actions`: stop(k) or null where it cannot be stopped,
+   * pointed(k or null) when the pointer or the focus comes and goes.
+   */
+  constructor(k, of, actions) {
+    this.k = k;
+    this.name = `${of}, trajectory ${Number(k) + 1}`;
     this.phase = "connecting";
     this.sent = 0;
     this.now = null; // the turn's clock when it was last read
     this.panel = null; // kept once it was opened: what the reader set in it stays, its text goes and comes
     this.opened = null; // the answer in the opened body
     this.word = h("span", { class: "trajectory-phase" });
+    this.chip = letterChip();
     this.tail = h("span", { class: "trajectory-tail" });
     this.figures = h("span", { class: "trajectory-figures" });
     this.toggle = h("button", { type: "button", class: "trajectory-toggle", "aria-expanded": "false",
                                 onclick: () => this.#toggle() },
-      h("span", { class: "dot", "aria-hidden": "true" }), h("span", { class: "trajectory-name" }, `#${Number(k) + 1}`),
-      this.word, this.tail, this.figures);
+      h("span", { class: "trajectory-name" }, `T${Number(k) + 1}`), this.chip, this.word, this.tail, this.figures);
+    this.stop = button(`Stop trajectory ${Number(k) + 1} of ${of}`, () => actions.stop(k), { face: "✕", class: "icon trajectory-stop", hidden: true });
+    this.stoppable = Boolean(actions.stop);
     this.body = h("div", { class: "trajectory-body", hidden: true });
-    this.element = h("li", { class: "trajectory", "data-trajectory": k, "data-phase": "connecting" }, this.toggle, this.body);
+    const point = (to) => () => actions.pointed(to);
+    this.element = h("li", { class: "trajectory", "data-trajectory": k, "data-phase": "connecting",
+                             onpointerenter: point(k), onpointerleave: point(null), onfocusin: point(k), onfocusout: point(null) },
+      h("div", { class: "trajectory-line" }, h("span", { class: "dot", "aria-hidden": "true" }), this.toggle, this.stop), this.body);
+  }
+
+  get running() {
+    return RUNNING.has(this.phase);
+  }
+
+  /** Ended without an answer that could be used. */
+  get failed() {
+    return !this.running && this.phase !== "done";
+  }
+
+  /** The opened answer's element; null while the row is folded. */
+  get answerElement() {
+    return this.opened?.answer ?? null;
   }
 
   /**
@@ -114,6 +83,7 @@ class Trajectory {
   apply(part, live) {
     if (part.attempt) this.#restart(part.attempt);
     if (part.sent) this.sent = part.sent.sent_ms;
+    if (part.sent) this.sent = part.sent.sent_ms;
     if (part.stamps) Object.assign(this.stamps, part.stamps);
     if (part.phase) this.#setPhase(part.phase);
     if (part.clear_answer) this.text = [];
@@ -122,6 +92,7 @@ class Trajectory {
     if (part.answer !== undefined) this.html = part.answer;
     if (part.failure) this.failure = part.failure;
     if (part.tokens) this.tokens = part.tokens;
+    if (part.letters) this.letters = part.letters;
     this.#writeTail((part.reasoning ?? "") + (part.text ?? ""));
     if (this.opened) this.#fill(part, live);
   }
@@ -133,6 +104,11 @@ class Trajectory {
     if (this.opened) this.#describe();
   }
 
+  /** The letter of its answer and what it stands for: "42". */
+  showLetter(letter, label) {
+    this.chip.show(letter, label);
+  }
+
   settle() {
     this.panel?.settle();
   }
@@ -141,12 +117,8 @@ class Trajectory {
     this.panel?.close();
   }
 
-  #forget() {
-    Object.assign(this, { stamps: {}, reasoning: [], text: [], html: null, failure: null, tokens: null, recent: "" });
-  }
-
   #restart(attempt) {
-    this.#forget();
+    Object.assign(this, { stamps: {}, reasoning: [], text: [], html: null, failure: null, tokens: null, letters: [], recent: "" });
     this.sent = attempt.sent_ms;
     if (this.opened) this.#open();
   }
@@ -155,6 +127,7 @@ class Trajectory {
     this.phase = phase;
     setAttribute(this.element, "data-phase", phase);
     setText(this.word, WORDS[phase] ?? phase.replace("_", " "));
+    setFlag(this.stop, "hidden", !this.stoppable || !this.running);
   }
 
   #writeTail(text) {

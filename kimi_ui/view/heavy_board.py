@@ -1,0 +1,200 @@
+"""Heavy's board as the page shows it: which answer each trajectory's text states so far, what all state together, and
+which trajectories each part of the final answer matches. See ``frames`` for the keys.
+
+A trajectory's provisional answer is read from the end of its text at most every ``LOOK_NS`` of its own clock and only
+where a word announces a result, so that a stored turn shows the same as the live one. Letters are given in the order in
+which results appear and stay: A is the first, not the commonest.
+
+Reading results, clusters and attribution takes up to 150 ms for eight long answers: ``analyse`` does it, which a server
+calls on a thread; ``take`` does what is left.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from ..core.attempt import AttemptFold
+from ..core.events import Answer, End, Event, Reasoning, Relabel
+from ..core.heavy.answers import Result, offered, read
+from ..core.heavy.attribution import Attributed, attribute
+from ..core.heavy.clusters import Clusters, cluster, letter_of
+from ..core.heavy.verdict import Verdict, verdict_of
+from ..core.markdown.safe import clean_text
+from .heavy_words import cells_of, lines_of, part_label, parts_say, says_of
+
+LOOK_NS = 250_000_000
+TAIL = 2_000  # characters at the end of a text that are searched for a provisional answer
+MAX_CHANGES = 40  # of one trajectory's provisional answer; later ones only replace the last
+
+_ANNOUNCES = re.compile(
+    r"boxed|answer|result|solution|\bans\b|option|choice|答案|答え|réponse|antwort|respuesta", re.IGNORECASE
+)
+
+
+class Watch:
+    """One trajectory's text as it is written: ``changes`` are ``(t_ns, result or None)``."""
+
+    def __init__(self, prompt: str) -> None:
+        self._prompt = prompt
+        self._has_options = bool(offered(prompt))
+        self._reasoning = self._answer = ""  # their ends
+        self._looked_ns = -LOOK_NS
+        self._announced = False
+        self.changes: list[tuple[int, Result | None]] = []
+
+    def apply(self, t_ns: int, event: Event, fold: AttemptFold) -> None:
+        match event:
+            case Reasoning(text):
+                self._reasoning = self._grown(self._reasoning, text)
+            case Answer(text):
+                self._answer = self._grown(self._answer, text)
+            case Relabel():
+                self._reasoning, self._answer = self._grown(self._reasoning, self._answer), ""
+            case End():
+                usable = fold.status == "ok" and bool(fold.answer.strip())
+                self._change(t_ns, read(fold.answer, self._prompt) if usable else None, final=usable)
+                return
+            case _:
+                return
+        if self._announced and t_ns - self._looked_ns >= LOOK_NS:
+            self._looked_ns = t_ns
+            found = read(self._answer, self._prompt, finished=False) if self._answer else None
+            found = found or read(self._reasoning, self._prompt, finished=False)
+            if found is not None:
+                self._change(t_ns, found)
+
+    def _grown(self, tail: str, text: str) -> str:
+        self._announced |= self._has_options or bool(_ANNOUNCES.search(tail[-12:] + text))
+        return (tail + text)[-TAIL:]
+
+    def _change(self, t_ns: int, result: Result | None, final: bool = False) -> None:
+        before = self.changes[-1][1] if self.changes else None
+        if result is None and not final:
+            return
+        if result != before:
+            del self.changes[MAX_CHANGES:]
+            self.changes.append((t_ns, result))
+
+
+class HeavyBoard:
+    """The board of one heavy attempt. ``due``: ``analyse`` has work to do."""
+
+    def __init__(self, prompt: str) -> None:
+        self._prompt = prompt
+        self._watches: dict[int, Watch] = {}
+        self._folds: dict[int, AttemptFold] = {}
+        self._examples: list[tuple[Result, str]] = []  # a result of each letter, in the order of appearance
+        self._letters: dict[Result, str] = {}  # of each result that was seen
+        self._clusters = Clusters()
+        self._final: AttemptFold | None = None
+        self._verdict: Verdict | None = None
+        self._parts: list[dict[str, Any]] | None = None
+        self._known: dict[str, Any] = {}
+        self._changed = False
+        self._clusters_due = False
+        self._parts_due = False
+
+    def opened(self, k: int, fold: AttemptFold) -> None:
+        """A trajectory was sent, or sent again."""
+        self._watches[k], self._folds[k] = Watch(self._prompt), fold
+        self._changed = True
+
+    def apply(self, k: int, t_ns: int, event: Event) -> None:
+        """Apply an event of trajectory ``k`` that its fold has just applied."""
+        watch = self._watches[k]
+        n_changes = len(watch.changes)
+        watch.apply(t_ns, event, self._folds[k])
+        self._clusters_due |= isinstance(event, End)
+        self._changed |= self._clusters_due or len(watch.changes) != n_changes
+
+    def ended(self, fold: AttemptFold) -> None:
+        """The heavy attempt has ended."""
+        self._final = fold
+        self._parts_due = self._changed = True
+
+    @property
+    def due(self) -> bool:
+        return self._clusters_due or self._parts_due
+
+    def analyse(self) -> None:
+        """Read the clusters, and after the end the verdict and the attribution. Takes CPU, see above."""
+        if self._clusters_due:
+            self._clusters_due = False
+            self._clusters = cluster(self._results())
+        if self._parts_due and self._final is not None:
+            self._parts_due = False
+            self._attribute(self._final)
+
+    def letters(self, k: int) -> list[list[Any]] | None:
+        """The changes of a trajectory's provisional answer as ``[ms, letter]``; None if the page has them."""
+        changes = self._watches[k].changes
+        told = (len(changes), changes[-1:])
+        if told == self._known.get(f"letters{k}", (0, [])):
+            return None
+        self._known[f"letters{k}"] = told
+        return [[t_ns / 1e6, self._letter(result)] for t_ns, result in changes]
+
+    def take(self) -> dict[str, Any] | None:
+        """The board's values for the page; None if unchanged since the last call."""
+        if not self._changed:
+            return None
+        self._changed = False
+        self.analyse()
+        letters = {k: self._letter(watch.changes[-1][1]) if watch.changes else "" for k, watch in self._watches.items()}
+        part = {
+            "labels": {letter: clean_text(result.label) for result, letter in self._examples},
+            "cells": cells_of(self._folds, letters, self._clusters),
+            "says": says_of(self._folds, self._clusters),
+            "lines": lines_of(self._clusters, self._verdict, self._final),
+        }
+        if self._parts is not None:
+            part |= {"parts": self._parts, "parts_say": parts_say(self._parts)}
+        if part == self._known.get("board"):
+            return None
+        self._known["board"] = part
+        return part
+
+    def _results(self) -> dict[int, Result | None]:
+        """The results of usable answers, by trajectory number from 1."""
+        return {k + 1: self._watches[k].changes[-1][1] for k in sorted(self._usable())}
+
+    def _usable(self) -> dict[int, str]:
+        return {k: fold.answer for k, fold in self._folds.items() if fold.status == "ok" and fold.answer.strip()}
+
+    def _letter(self, result: Result | None) -> str:
+        """The letter of a result; empty for open text and for none."""
+        if result is None or not result.stated:
+            return ""
+        if result not in self._letters:
+            equals = (letter for known, letter in self._examples if len(cluster({1: known, 2: result}).clusters) == 1)
+            letter = next(equals, "")
+            if not letter:
+                letter = letter_of(len(self._examples))
+                self._examples.append((result, letter))
+            self._letters[result] = letter
+        return self._letters[result]
+
+    def _attribute(self, final: AttemptFold) -> None:
+        usable = self._usable()
+        if not final.answer.strip() or not usable:
+            return
+        if final.status == "ok":
+            self._verdict = verdict_of(self._results(), read(final.answer, self._prompt))
+        received = tuple((k + 1, answer) for k, answer in sorted(usable.items()))
+        self._parts = [
+            {
+                "text": clean_text(part.text),
+                "kind": part.kind,
+                "label": part_label(part, len(received)),
+                "members": list(part.members),
+            }
+            for part in _attributed(final.answer, received)
+        ]
+
+
+@lru_cache(maxsize=8)
+def _attributed(final: str, received: tuple[tuple[int, str], ...]) -> list[Attributed]:
+    """The attribution, once for all who look at the same turn."""
+    return attribute(final, dict(received))

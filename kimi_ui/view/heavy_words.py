@@ -1,0 +1,160 @@
+"""What heavy's board says, in words: counts, agreement, the verdict on the majority, the label of a part.
+
+Agreement is never called confidence: the trajectories may agree on a mistake, and a minority may be right.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..core.attempt import AttemptFold
+from ..core.heavy.answers import CODE
+from ..core.heavy.attribution import Attributed
+from ..core.heavy.clusters import Cluster, Clusters
+from ..core.heavy.verdict import FOLLOWED, MINORITY, NONE, OWN, UNKNOWN, Verdict
+from ..core.markdown.safe import clean_text
+
+_STATES = {
+    "open": "running",
+    "length": "cut at the length limit",
+    "no_answer": "without an answer",
+    "incomplete": "cut off",
+    "stopped": "stopped",
+    "timeout": "timed out",
+    "error": "failed",
+    "interrupted": "interrupted",
+}
+
+
+def is_usable(fold: AttemptFold) -> bool:
+    return fold.status == "ok" and bool(fold.answer.strip())
+
+
+def cells_of(folds: Mapping[int, AttemptFold], letters: Mapping[int, str], found: Clusters) -> list[dict[str, Any]]:
+    """A cell for each trajectory: the largest cluster first, then answers without a result, those that are still out,
+    and those that failed."""
+    place = {member - 1: i for i, one in enumerate(found.clusters) for member in one.members}
+
+    def order(k: int) -> tuple[int, int, int]:
+        fold = folds[k]
+        rank = 0 if is_usable(fold) else 1 if fold.status == "open" else 2
+        return rank, place.get(k, len(place)), k
+
+    return [_cell(k, folds[k], letters.get(k, ""), found.by_member.get(k + 1)) for k in sorted(folds, key=order)]
+
+
+def _cell(k: int, fold: AttemptFold, letter: str, one: Cluster | None) -> dict[str, Any]:
+    if is_usable(fold):
+        state = "answer" if letter else "none"
+        says = f"says {clean_text(one.label)}" if letter and one else "states no result that can be compared"
+    else:
+        state = "open" if fold.status == "open" else "failed"
+        says = _STATES.get(fold.status, fold.status)
+        letter = letter if state == "open" else ""
+    return {"k": k, "letter": letter, "state": state, "says": f"T{k + 1} {says}"}
+
+
+def says_of(folds: Mapping[int, AttemptFold], found: Clusters) -> str:
+    """ "6 say 42 · 1 says 41 · 1 failed" """
+    said: list[str] = []
+    if found.open_text:
+        n = found.n_usable
+        said.append(f"{n} answer{'s' if n > 1 else ''} in open text")
+    else:
+        said += [_group(one) for one in found.clusters]
+        if found.unread:
+            n = len(found.unread)
+            said.append(f"{n} state{'s' if n == 1 else ''} no result that can be compared")
+    states = Counter(
+        fold.status if fold.status != "ok" else "no_answer" for fold in folds.values() if not is_usable(fold)
+    )
+    said += [
+        f"{n} {_STATES.get(status, status)}" for status, n in sorted(states.items(), key=lambda item: item[0] != "open")
+    ]
+    return " · ".join(said)
+
+
+def _group(one: Cluster) -> str:
+    n = len(one.members)
+    if one.type == CODE:
+        return f"{n} {'has' if n == 1 else 'have'} the code structure of T{one.members[0]}"
+    return f"{n} say{'s' if n == 1 else ''} {clean_text(one.label)}"
+
+
+def lines_of(found: Clusters, judged: Verdict | None, final: AttemptFold | None) -> list[dict[str, str]]:
+    """Sentences below the count: ``kind`` is fact, flag (neutral: neither good nor bad) or warning."""
+    lines: list[dict[str, str]] = []
+    if found.open_text and found.similarity is not None:
+        means = "mean over all pairs of the share of three-word runs that both have; there is no result to count"
+        lines.append(_line("fact", f"Pairwise similarity {found.similarity:.2f}", means))
+    elif found.n_usable > 1 and found.agreement is not None and found.effective is not None and not found.open_text:
+        means = f"1/Σp² over the results: 1 if all are the same, {found.n_stated} if all differ"
+        share = f"Agreement {100 * found.agreement:.0f} % · {found.effective:.1f} effective answers"
+        lines.append(_line("fact", share, means))
+    if judged is not None and (line := _verdict_line(found, judged)):
+        lines.append(line)
+    return lines
+
+
+def _line(kind: str, text: str, means: str = "") -> dict[str, str]:
+    return {"kind": kind, "text": text, "means": means}
+
+
+def _verdict_line(found: Clusters, judged: Verdict) -> dict[str, str] | None:
+    majority = found.plurality
+    if judged.kind == FOLLOWED:
+        return _line("fact", "The final answer follows the majority.") if found.n_usable > 1 else None
+    if judged.kind == MINORITY:
+        label = clean_text(found.by_member[judged.members[0]].label)
+        text = f"The final answer overrules the majority: it sides with {names(judged.members)} ({label})."
+        return _line("flag", text, "A minority is sometimes right.")
+    if judged.kind == OWN and majority is not None:
+        text = f"The final answer overrules the majority ({clean_text(majority.label)}) with a result of its own."
+        return _line("flag", text, "No trajectory states it.")
+    if judged.kind == NONE:
+        side = f"; the final answer sides with {names(judged.members)}" if judged.members else ""
+        return _line("fact", f"There is no majority{side}.")
+    if judged.kind == UNKNOWN and not found.open_text:
+        return _line(
+            "fact", "Whether the final answer follows the majority is not known: no result could be read from it."
+        )
+    return None
+
+
+def names(members: Sequence[int]) -> str:
+    """ "T3", "T2 and T5", "T1, T2 and T5" """
+    named = [f"T{member}" for member in members]
+    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+
+
+def part_label(part: Attributed, n: int) -> str:
+    """What a part of the final answer matches, of ``n`` trajectories."""
+    members = part.members
+    match part.kind:
+        case "match":
+            return f"Matches {names(members)}"
+        case "pair":
+            return "Matches " + " + ".join(f"T{member}" for member in members)
+        case "common":
+            return f"Common to {len(members)} of {n}"
+        case "reworded":
+            return (
+                f"Reworded, {f'common to {len(members)} of {n}' if len(members) > 2 else f'probably {names(members)}'}"
+            )
+        case "new" if part.altered:
+            return f"New in hybrid: a number or a negation differs from {names(part.altered)}"
+        case "new":
+            return "New in hybrid"
+        case _:
+            return "Not attributable"
+
+
+def parts_say(parts: Iterable[Mapping[str, Any]]) -> str:
+    kinds = Counter("matched" if part["members"] else part["kind"] for part in parts)
+    n = kinds["matched"] + kinds["new"]
+    if not n:
+        return "Nothing in the answer can be attributed"
+    new = f" · {kinds['new']} new in hybrid" if kinds["new"] else ""
+    return f"{kinds['matched']} of {n} parts match trajectories{new}"
