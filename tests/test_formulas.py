@@ -12,6 +12,7 @@ import re
 import pytest
 
 from kimi_ui.core.markdown import render
+from kimi_ui.core.markdown.maths import text_with_formulas
 from tests.support.hostile_html import read, violations, visible_text
 
 FORMULAS = [
@@ -207,3 +208,20 @@ def test_a_formula_that_cannot_be_typeset_is_shown_whole_as_code(latex: str) -> 
     html = converted(latex)
     assert "code" in read(html).tags
     assert visible_text(html).strip() == f"$$\n{latex}\n$$"
+
+
+@pytest.mark.parametrize(
+    "text", ["no formula", "$5 for tea, $6 for cake", r"an unfinished \frac{1}{2 and $x", "a < b & c", r"$\x{$"]
+)
+def test_plain_text_without_a_formula_stays_text(text: str) -> None:
+    assert text_with_formulas(text) is None
+
+
+def test_formulas_in_a_line_of_plain_text_are_drawn_and_the_rest_is_escaped() -> None:
+    html = text_with_formulas(r"<img src=x> *a* $x \ge 1$ & \(y\) or $\bad{$ and <b>$z$</b>")
+    assert html is not None
+    assert violations(html) == []
+    assert read(html).tags.count("math") == 3
+    assert html.startswith("&lt;img src=x&gt; *a* <math>")
+    assert r"&amp; <math>" in html
+    assert r"or $\bad{$ and &lt;b&gt;<math>" in html

@@ -258,7 +258,7 @@ def test_a_step_scrolls_to_its_place_in_the_trace(warm: BrowserContext) -> None:
     trace = [
         Reasoning("# Reading the question\n" + filler),
         0.01,
-        Reasoning("## Checking the units\nThey match.\n" + filler),
+        Reasoning("## Checking the units of $E = mc^2$\nThey match.\nWait, do they match?\n" + filler),
     ]
     late = [Phase(CONNECTED), *trace[:2], 2.6, trace[2], Answer("Yes."), Finish("stop")]
     with opened(warm, scripted(*late)) as page:
@@ -267,18 +267,20 @@ def test_a_step_scrolls_to_its_place_in_the_trace(warm: BrowserContext) -> None:
         steps = lane(page, "a", "steps")
         topic = steps.locator(".step-topic", has_text="Checking the units")
         expect(topic).to_have_count(1)
+        expect(topic.locator("math")).to_have_text("E=mc2")
+        expect(steps.locator('li[data-level="0"] .step-topic')).to_have_count(2)
         expect(steps.locator(".step-system", has_text="Thinking")).to_have_count(1)
         lane(page, "a").locator(".steps-switch").click()
         topic.click()
         expect(lane(page, "a", "reasoning").locator(".reasoning-toggle")).to_have_attribute("aria-expanded", "true")
-        line = lane(page, "a").locator(".text-line", has_text="## Checking the units")
+        line = lane(page, "a").locator(".text-line", has_text="## Checking the units of $E = mc^2$")
         expect(line).to_be_in_viewport()
         inside = """line => { const view = line.closest(".reasoning-view").getBoundingClientRect();
                               const at = line.getBoundingClientRect();
                               return at.top >= view.top - 1 && at.bottom <= view.bottom + 1 }"""
         until(lambda: line.evaluate(inside))
         marked = page.evaluate("[...CSS.highlights.get('kimi-found-here')].map(range => range.toString())")
-        assert marked == ["## Checking the units"]
+        assert marked == ["## Checking the units of $E = mc^2$"]
 
 
 def test_preparing_shows_its_progress_and_then_disappears(warm: BrowserContext) -> None:

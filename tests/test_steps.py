@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 
 from kimi_ui.core.events import AGGREGATING, CONNECTED, LOADING_MODEL, Answer, End, Phase, Reasoning, Relabel
 from kimi_ui.core.steps import Step, Steps
-from kimi_ui.core.topics import MAX_LABEL_CHARS, Topic, TopicReader
+from kimi_ui.core.topics import HEADING, LEAD, MAX_LABEL_CHARS, NUMBERED, PLAN, TURN, Topic, TopicReader
 
 S = 1_000_000_000
+TRACES = sorted((Path(__file__).parent / "support" / "traces").glob("*.txt"))
 
 TRACE = """Okay, the user wants me to write a SQL query. The table has e.g. an id. Hmm, wait.
 Actually, the join could be expensive, so I should check the index on user_id before anything else.
@@ -56,7 +58,7 @@ def test_topics_are_headings_leads_and_cues() -> None:
 
 
 def test_a_topic_has_its_position_in_the_text() -> None:
-    for label, at_char in topics(TRACE):
+    for label, at_char, _, _ in topics(TRACE):
         first_word = re.split(r"\W+", label)[0]
         assert first_word in TRACE[at_char : at_char + 20]
 
@@ -119,7 +121,7 @@ def test_code_and_numbers_at_the_start_of_a_line_are_not_topics(line: str) -> No
         (r"It is \boxed{5}. Wait, that is not right.", ["Wait, that is not right"]),
         (r"This is \(done\). Let me verify the bound.", ["Let me verify the bound"]),
         ("The value is 3.5. Let me verify that now.", ["Let me verify that now"]),
-        ("So what is x? Let me solve for it.", ["Let me solve for it"]),
+        ("So what is x? Let me solve for it.", ["So what is x?", "Let me solve for it"]),
         ("Here p divides q. Let me check that.", ["Let me check that"]),
         ("Let me ask J. R. Smith about it, e.g. by mail.", ["Let me ask J. R. Smith about it, e.g. by mail"]),
         ("Step 2. Compute the sum. Case 1. Suppose n = 3.", ["Step 2. Compute the sum", "Case 1. Suppose n = 3"]),
@@ -156,9 +158,49 @@ def bare(text: str) -> str:
 def test_a_label_is_made_of_the_traces_own_words(text: str) -> None:
     found = topics(text)
     assert [topic.at_char for topic in found] == sorted(topic.at_char for topic in found)
-    for label, at_char in found:
+    for label, at_char, _, _ in found:
         assert 0 < len(label) <= MAX_LABEL_CHARS + 1
         assert bare(label.rstrip("…")) in bare(text[at_char:])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It is so. Hmm, that is ¥2,000 over.",
+        "It is so. Maybe it is 5. Perhaps it is not.",
+        "It is so, and it was always so, as we all know. The user says this in the third line.",
+        "Let me think about how to set this up.",
+        "It is so. I'll add one line about it. I should mention that too.",
+        "It is so. Let me call this number n.",
+        "Total: 5. Sum: 7.",
+        "Looking at the client:\n",
+    ],
+)
+def test_words_that_only_think_aloud_are_not_topics(text: str) -> None:
+    assert topics(text) == []
+
+
+def test_topics_are_ranked_and_nested() -> None:
+    text = (
+        "The user asks for a plan.\n\nFirst, I count them.\n\n# One\n**Bold**: words. Wait, is that so? It is.\n"
+        "3. Add them all up\n\nPerformance: an index on the table.\n\n## Two\nNow let me count.\n"
+    )
+    assert [(topic.label, topic.rank, topic.level) for topic in topics(text)] == [
+        ("The user asks for a plan", PLAN, 0),
+        ("First, I count them", PLAN, 0),
+        ("One", HEADING, 0),
+        ("Bold", LEAD, 1),
+        ("Wait, is that so?", TURN, 2),
+        ("Add them all up", NUMBERED, 2),
+        ("Performance: an index on the table", PLAN, 2),
+        ("Two", HEADING, 0),
+        ("Now let me count", PLAN, 1),
+    ]
+
+
+def test_a_long_label_keeps_formulas_whole() -> None:
+    line = r"Let me now compute the sum of all of these, $\sum_{i=1}^{n} i^2 = \frac{n(n+1)(2n+1)}{6}$, by hand."
+    assert topics(line)[0].label == "Let me now compute the sum of all of these…"
 
 
 def test_labels_carry_no_markup_controls_or_direction_overrides() -> None:
@@ -238,6 +280,33 @@ def test_topics_are_spaced_and_not_repeated() -> None:
     ]
 
 
+def test_a_more_telling_topic_replaces_the_one_just_before() -> None:
+    said = [
+        "Now let me count.\n",
+        "Wait, that is wrong.\n",
+        "## Plan\n",
+        "**Step one**\n",
+        "Wait, is it?\n",
+        "So I think it is.\n",
+    ]
+    steps = fold(
+        *((0.3 * i, Reasoning(text)) for i, text in enumerate(said)), (9, Reasoning("Alternatively, count again.\n"))
+    )
+    assert [step.label for step in steps.steps if step.kind == "topic"] == [
+        "Plan",
+        "Step one",
+        "Alternatively, count again",
+    ]
+
+
+def test_the_outline_of_a_very_long_trace_loses_plans_first() -> None:
+    said = (f"# Part {i}\n" if i % 10 == 0 else f"Let me look at item {i}.\n" for i in range(300))
+    steps = fold(*((3.0 * i, Reasoning(text)) for i, text in enumerate(said)), max_topics=40)
+    kept = [step.label for step in steps.steps if step.kind == "topic"]
+    assert len(kept) <= 40
+    assert {f"Part {i}" for i in range(0, 300, 10)} <= set(kept)
+
+
 def long_trace(n: int) -> list[tuple[float, object]]:
     return [(3.0 * i, Reasoning(f"Let me look at part {i} of it.\nSome words follow. ")) for i in range(n)]
 
@@ -293,7 +362,43 @@ def test_the_fold_does_not_depend_on_the_pieces(text: str, places: list[int]) ->
 def test_a_very_long_trace_takes_linear_time() -> None:
     """Two million characters in pieces of three: quadratic work would exceed the suite's time limit."""
     steps = Steps()
-    text = "Let me think about it. " * 40 + "w" * 100_000 + "\n" + "no end of this line " * 90_000
+    text = "Let me count them all. " * 40 + "w" * 100_000 + "\n" + "no end of this line " * 90_000
     for at in range(0, len(text), 3):
         steps.apply(at * 1_000, Reasoning(text[at : at + 3]))
-    assert [step.label for step in steps.steps if step.kind == "topic"] == ["Let me think about it"]
+    assert [step.label for step in steps.steps if step.kind == "topic"] == ["Let me count them all"]
+
+
+# The outline of realistic traces
+
+
+def marked(path: Path) -> tuple[str, set[int]]:
+    """A trace, and the characters where an outline of it should have an entry (marked with § in the file)."""
+    *parts, last = path.read_text("utf-8").split("§")
+    return "".join([*parts, last]), set(accumulate(map(len, parts)))
+
+
+def outline(text: str, chars_per_s: float) -> list[Step]:
+    """The topics that are kept if the trace is written at this pace, four characters a token."""
+    pieces = ((at / chars_per_s, Reasoning(text[at : at + 4])) for at in range(0, len(text), 4))
+    return [step for step in fold(*pieces, (len(text), End("ok"))).steps if step.kind == "topic"]
+
+
+@pytest.mark.parametrize("tokens_per_s", [30, 60, 100])
+def test_most_topics_of_realistic_traces_are_useful(tokens_per_s: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Traces of maths, code, plans, SQL, proofs and debugging, in the manner of several model families.
+
+    Precision: the share of topics that are at a mark. Recall: the share of marks that have a topic.
+    """
+    n_topics = n_useful = n_marks = 0
+    for path in TRACES:
+        text, marks = marked(path)
+        topics = outline(text, 4 * tokens_per_s)
+        n_topics += len(topics)
+        n_useful += sum(step.at_char in marks for step in topics)
+        n_marks += len(marks)
+    precision, recall = n_useful / n_topics, n_useful / n_marks
+    with capsys.disabled():
+        print(f"\noutline at {tokens_per_s} tok/s: precision {precision:.2f} ({n_topics} topics), recall {recall:.2f}")
+    assert len(TRACES) >= 12
+    assert precision >= 0.8
+    assert recall >= 0.4

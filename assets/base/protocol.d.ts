@@ -137,6 +137,10 @@ export interface Step {
   dropped?: boolean;
   kind?: "system" | "topic";
   label?: string;
+  /** The label with its formulas drawn, if it has any. */
+  html?: string;
+  /** How deep a topic is nested, 0 to 2. */
+  level?: number;
   t_ms?: number;
   until_ms?: number | null;
   /** The position in the text as the page shows it, in UTF-16 units. */

@@ -1,7 +1,7 @@
 /**
  * Steps of one attempt: system steps (phases of the request) and topics (words found in the trace itself), each with
- * its time. One quiet line of chips that follows the newest; a switch turns it into a timeline. The two kinds look
- * different, and no step is shown that did not happen.
+ * its time. One quiet line of chips that follows the newest; a switch turns it into an outline with topics indented by
+ * their level. The two kinds look different, and no step is shown that did not happen.
  */
 import { h, setAttribute, setText } from "../base/dom.js";
 import { count, seconds } from "../base/format.js";
@@ -63,10 +63,12 @@ export class Steps {
     this.list.append(item.row);
   }
 
-  #write({ step, time, label, face }) {
+  #write({ step, time, label, face, row }) {
     const measure = step.total ? ` ${count(step.done ?? 0)}/${count(step.total)}` : "";
     setText(time, seconds(step.t_ms));
-    setText(label, step.label + measure);
+    if (step.html) label.innerHTML = step.html; // from the server's allow-list, as answers are
+    else setText(label, step.label + measure);
+    setAttribute(row, "data-level", String(step.level ?? 0));
     face.disabled = step.at === null || step.at === undefined;
     const what = step.kind === "topic" ? "Words of the reasoning" : "System step";
     const lasted = step.until_ms === null ? "" : `, lasted ${seconds(step.until_ms - step.t_ms)}`;

@@ -1,9 +1,11 @@
 """The steps of one attempt, folded from its events: system steps and topics.
 
 System steps come from phases and from the stream itself. Topics are quotes from the reasoning trace (``topics``).
-Topics have a minimum distance in stream time, so that the list stays readable, and a maximum number: beyond it, every
-second topic is dropped and the distance doubles, so a trace of any length keeps an even selection. Times are ns since
-the attempt was sent.
+Topics have a minimum distance in stream time, so that the list stays readable: a topic that comes too early is dropped,
+unless it says more than the one before, which it then replaces. Headings and leads need no distance; they are the
+outline the trace gives itself. Topics have a maximum number, too: beyond it, every second topic of the least telling
+kind is dropped and the distance of that kind doubles, so a trace of any length keeps an even selection. Times are ns
+since the attempt was sent.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ from .events import (
     Reasoning,
     Relabel,
 )
-from .topics import TopicReader
+from .topics import HEADING, LEAD, NUMBERED, PLAN, TURN, Topic, TopicReader
 
-DWELL_NS = 2_500_000_000  # the shortest time between two topics
+DWELL_NS = 2_500_000_000  # the shortest time between a topic and a plan that follows it; half of it for a turn
 MAX_TOPICS = 40
 
 PHASE_LABELS = {
@@ -58,7 +60,7 @@ class Step:
 
     ``at_char``: the step's position in the reasoning or the answer (``where``); None for a step without one.
     ``until_ns``: when the next step of its kind began or the attempt ended; None while the step lasts.
-    ``done``/``total``: the progress of a system step, if its source reports numbers.
+    ``done``/``total``: the progress of a system step, if its source reports numbers. ``rank``, ``level``: of a topic.
     """
 
     index: int
@@ -70,6 +72,8 @@ class Step:
     where: str | None = None  # reasoning | answer
     done: int | None = None
     total: int | None = None
+    rank: int = 0
+    level: int = 0
     kept: bool = True
 
 
@@ -77,7 +81,13 @@ class Steps:
     """Apply an attempt's events in order; read ``steps``, or ``take`` the new ones."""
 
     def __init__(self, dwell_ns: int = DWELL_NS, max_topics: int = MAX_TOPICS) -> None:
-        self._dwell_ns = dwell_ns
+        self._dwell_ns: dict[int, int] = {
+            HEADING: 0,
+            LEAD: 0,
+            NUMBERED: dwell_ns // 2,
+            TURN: dwell_ns // 2,
+            PLAN: dwell_ns,
+        }
         self._max_topics = max_topics
         self._all: list[Step] = []
         self._phases: dict[str, Step] = {}
@@ -135,12 +145,12 @@ class Steps:
             self._phase(THINKING, "Thinking", t_ns, "reasoning")
         self._sentence_at.append((self._reader.n_chars, t_ns))
         for topic in self._reader.feed(text):
-            self._topic(topic.label, topic.at_char)
+            self._topic(topic)
         self._forget_finished_sentences()
 
     def _end_trace(self, t_ns: int) -> None:
         for topic in self._reader.close():
-            self._topic(topic.label, topic.at_char)
+            self._topic(topic)
         if self._topics and self._topics[-1].until_ns is None:
             self._close(self._topics[-1], t_ns)
 
@@ -148,30 +158,43 @@ class Steps:
         """Treat the answer so far as reasoning: drop the drafting step and look for topics in the text."""
         draft = self._phases.pop(DRAFTING, None)
         if draft is not None:
-            draft.kept = False
-            self._changed.add(draft.index)
+            self._drop(draft)
         pieces, self._answer = self._answer, []
         for t_ns, text in pieces:
             self._reasoning(t_ns, text)
 
-    def _topic(self, label: str, at_char: int) -> None:
-        at_ns = max(ns for char, ns in self._sentence_at if char <= at_char)
+    def _topic(self, topic: Topic) -> None:
+        at_ns = max(ns for char, ns in self._sentence_at if char <= topic.at_char)
         last = self._topics[-1] if self._topics else None
-        if last is not None and (at_ns - last.at_ns < self._dwell_ns or label.casefold() == last.label.casefold()):
-            return
-        self._close(last, at_ns)
-        self._topics.append(self._add("topic", label, at_ns, at_char=at_char, where="reasoning"))
+        if last is not None:
+            if topic.label.casefold() == last.label.casefold():
+                return
+            if topic.rank < last.rank and at_ns - last.at_ns < self._dwell_ns[TURN]:
+                self._drop(self._topics.pop())
+            elif at_ns - last.at_ns < self._dwell_ns[topic.rank]:
+                return
+        self._close(self._topics[-1] if self._topics else None, at_ns)
+        step = self._add("topic", topic.label, at_ns, at_char=topic.at_char, where="reasoning")
+        step.rank, step.level = topic.rank, topic.level
+        self._topics.append(step)
         if len(self._topics) > self._max_topics:
             self._thin()
 
     def _thin(self) -> None:
-        for step in self._topics[1::2]:
-            step.kept = False
-            self._changed.add(step.index)
-        self._topics = self._topics[::2]
-        self._dwell_ns *= 2
+        """Drop every second topic of the least telling kind."""
+        rank = max(step.rank for step in self._topics)
+        of_kind = [step for step in self._topics if step.rank == rank]
+        for step in of_kind[1::2] or of_kind:
+            self._drop(step)
+        self._topics = [step for step in self._topics if step.kept]
+        mean_ns = (of_kind[-1].at_ns - of_kind[0].at_ns) // len(of_kind)
+        self._dwell_ns[rank] = 2 * (self._dwell_ns[rank] or mean_ns)
         for step, following in pairwise(self._topics):
             self._close(step, following.at_ns)
+
+    def _drop(self, step: Step) -> None:
+        step.kept = False
+        self._changed.add(step.index)
 
     def _forget_finished_sentences(self) -> None:
         """Keep the newest piece that begins at or before the open sentence, and all later pieces."""

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from ..core.attempt import Attempt, AttemptFold, live_phase
 from ..core.events import Answer, End, Event, Failure, Promoted, Reasoning, Relabel
 from ..core.markdown import StreamingMarkdown, render
+from ..core.markdown.maths import text_with_formulas
 from ..core.markdown.safe import clean_text
 from ..core.race import RaceLine
 from ..core.steps import Step, Steps
@@ -195,6 +196,8 @@ class AttemptView:
             "i": step.index,
             "kind": step.kind,
             "label": step.label,
+            **({"html": html} if (html := text_with_formulas(step.label)) else {}),
+            **({"level": step.level} if step.kind == "topic" else {}),
             "t_ms": step.at_ns / 1e6,
             "until_ms": None if step.until_ns is None else step.until_ns / 1e6,
             "at": None if step.at_char is None else self._place_shown(step.at_char),

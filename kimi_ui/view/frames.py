@@ -21,9 +21,10 @@ The protocol (all times in ms; ``*_ms`` inside a lane count from the moment its 
         "blocks": ["<p>…</p>"], "tail": "<p>…", "append": "…", "whole": "<p>…"     see core.markdown.Frame
         "promoted":  true            the user made the reasoning the answer: no failure any more
         "race":      {points: [t_ms, chars, …] to append, connect_ms, load_ms, prompt_ms, aggregating_ms}   core.race
-        "steps":     [{i, kind: system|topic, label, t_ms, until_ms, at, where: reasoning|answer, done, total}]    new
-                                     or changed steps by their index ``i``, see core.steps; {i, dropped} removes one;
-                                     ``at`` is a position in the text as shown, in UTF-16 units
+        "steps":     [{i, kind: system|topic, label, html, level, t_ms, until_ms, at, where: reasoning|answer,
+                     done, total}]   new or changed steps by index ``i``, see core.steps; {i, dropped} removes one;
+                                     ``at`` is a position in the text as shown, in UTF-16 units; ``html`` is a label
+                                     with its formulas drawn, if it has any; ``level``: of a topic, 0 to 2
         "metrics":   {...}           columns of attempt_metrics so far
         "notes":     ["…"]           all sentences about this attempt that are not failures
         "failure":   {kind, message, remedy, command, detail, http_status, can_promote: true if it can be promoted,

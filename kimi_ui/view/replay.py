@@ -108,3 +108,4 @@ def _strip(part: dict[str, Any], *, drop_answer: bool) -> None:
     for step in part.get("steps", ()):
         if step.get("kind") == "topic" and step.get("where") == "reasoning":
             step["label"] = "…"
+            step.pop("html", None)

@@ -21,8 +21,11 @@ from markdown_it.token import Token
 
 from .extensions import CJK
 from .latex import to_mathml
+from .safe import sanitize
 
 MAX_DISPLAY_LINES = 200
+# A formula within a line of plain text. Linear: no part of it can match in two ways.
+FORMULA = re.compile(r"\$(?=\S)([^$\n]{1,400})(?<=\S)\$(?!\d)|\\\((.{1,400}?)\\\)|\\\[(.{1,400}?)\\\]")
 
 _NAMES = ("align", "alignat", "equation", "gather", "multline", "eqnarray", "flalign")
 _ENVIRONMENTS = [name + star for name in _NAMES for star in ("", "*")]
@@ -45,6 +48,18 @@ _JOINS = re.compile(rf"[^\W{CJK}]")  # after a letter or digit, a dollar opens n
 def looks_like_price(latex: str) -> bool:
     """True for text between the dollar signs of two prices, such as "5 for tea, "."""
     return bool(_PRICE.match(latex)) and bool(_WORD.search(_TEXT_COMMAND.sub("", latex)))
+
+
+def text_with_formulas(text: str) -> str | None:
+    """Plain text of one line as sanitized HTML, its formulas as MathML; None if there is none that can be converted."""
+    parts, at, converted = [], 0, False
+    for match in FORMULA.finditer(text):
+        latex = next(filter(None, match.groups()))
+        mathml = None if looks_like_price(latex) else to_mathml(latex, display=False)
+        converted |= mathml is not None
+        parts += [escape(text[at : match.start()]), mathml or escape(match[0])]
+        at = match.end()
+    return sanitize("".join([*parts, escape(text[at:])])) if converted else None
 
 
 def _next_closer(state: StateInline, closer: str, start: int) -> int:
