@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from kimi_ui.cli import main
+from kimi_ui.log.measured import COLUMNS
 from kimi_ui.log.reader import LogReader
-from kimi_ui.stats.sample import ALWAYS_OUT, REASONS
+from kimi_ui.stats.sample import ALWAYS_OUT, REASONS, WIDE
 from tests.support.terminal import shown_on_terminal
 from tests.support.upstream import Upstream
 
@@ -84,15 +85,33 @@ def test_stats_filters_as_the_tab_does(
 
 def test_stats_can_include_the_attempts_it_leaves_out(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with closing(sqlite3.connect(log)) as db, db:
-        db.execute("UPDATE measured SET suspect = 1 WHERE lane = 'one'")
-    assert main(["stats", "--json"]) == 0
-    before = json.loads(capsys.readouterr().out)
-    everything = [word for reason in set(REASONS) - {ALWAYS_OUT} for word in ("--include", reason)]
-    assert main(["stats", "--json", *everything]) == 0
-    after = json.loads(capsys.readouterr().out)
-    assert before["excluded"]["suspect"]
-    assert not after["excluded"]
-    assert after["n_attempts"] == 2
+        db.execute("UPDATE measured SET ttft_err_ms = 0.1, ttfo_err_ms = 0.1, e2e_err_ms = 0.1, decode_err_pct = 0.1")
+        columns = ", ".join(set(COLUMNS) - {"attempt_id", "turn_id", "ttft_err_ms", "suspect"})
+        db.execute(f"""
+            INSERT INTO measured (attempt_id, turn_id, ttft_err_ms, suspect, {columns})
+            SELECT 'suspect', 'a', 0.1, 1, {columns} FROM measured WHERE lane = 'one'
+            UNION ALL SELECT 'wide', 'b', ttft_ms, 0, {columns} FROM measured WHERE lane = 'one'
+        """)
+    everything = [word for reason in {*REASONS, WIDE} - {ALWAYS_OUT} for word in ("--include", reason)]
+    found = []
+    for options in ([], everything):
+        assert main(["stats", "--json", *options]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    before, after = found
+    assert (before["n_attempts"], before["excluded"], before["wide"]) == (4, {"suspect": 1}, {"ttft_ms": 1})
+    assert (after["n_attempts"], after["excluded"], after["wide"]) == (4, {}, {})
+    assert [one["series"][0]["ttft_ms"]["n"] for one in found] == [1, 3]
+    assert main(["stats"]) == 0
+    assert "Left out for an error bound above 5 %: first token of 1." in " ".join(capsys.readouterr().out.split())
+
+
+def test_stats_show_what_is_left_out_where_there_is_nothing_else(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(sqlite3.connect(log)) as db, db:
+        db.execute("UPDATE measured SET suspect = 1, ttft_err_ms = 0.1, ttfo_err_ms = 0.1 WHERE lane = 'one'")
+        db.execute("UPDATE measured SET e2e_err_ms = 0.1, decode_err_pct = 0.1")
+    assert main(["stats"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "one has only attempts with counts or a clock that contradict themselves: they are counted in." in out
 
 
 def test_a_missing_log_is_an_error_only_if_db_names_it_and_is_not_created(

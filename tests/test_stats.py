@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from kimi_ui.core.attachments import Attachment, fold
-from kimi_ui.core.events import Answer, End, Flag, Meta, Usage
+from kimi_ui.core.events import Answer, Bounds, End, Flag, Meta, Usage
 from kimi_ui.core.turn import LaneInfo, TurnLog
 from kimi_ui.core.vote import Vote
 from kimi_ui.log.reader import LogReader
@@ -23,23 +23,25 @@ from kimi_ui.log.writer import LogWriter
 from kimi_ui.stats.export import csv_lines, json_lines
 from kimi_ui.stats.reported import REPORTED, reported_value
 from kimi_ui.stats.sample import Filters, Key, choices, cost_by_day, load, points, turns
-from kimi_ui.stats.statistics import Difference, Interval
+from kimi_ui.stats.statistics import Difference, Interval, known
 from kimi_ui.stats.summary import (
     BY_COLUMN,
     Comparison,
     as_dict,
     bare,
+    bound_words,
     comparisons,
     figures,
     left_out,
     lines,
     not_compared,
+    outweighed,
     percentiles_from,
     splits,
 )
 from kimi_ui.stats.terminal import EMPTY, NO_MATCH, Report
 from tests.support.log import store, writing
-from tests.support.turns import Timed, attempt, ended, tokens, turn
+from tests.support.turns import MS, Timed, attempt, ended, tokens, turn
 
 PRICE = (1.0, None, 2.0, "2026-07-01")
 
@@ -236,20 +238,95 @@ def test_what_would_spoil_a_distribution_is_left_out_counted_and_can_be_taken_in
     assert sorted(kimi.numbers["ttft_ms"]) == [100, 120]
     assert sample.excluded == {"suspect": 1, "cold": 1, "superseded": 1}
     assert left_out(sample) == (
-        "Left out: 1 that were asked again in the same turn, 1 with numbers that cannot be trusted, "
+        "Left out: 1 that were asked again in the same turn, 1 with counts or a clock that contradict themselves, "
         "1 that had to load the model first."
     )
+    assert outweighed(sample) == ""
+    assert kimi.statuses == {"ok": 4}, "outcomes are not filtered by what spoils a time"
     named = [point.left_out for row in turns(reader) for point in row.points]
     assert sorted(filter(None, named)) == ["cold", "superseded", "suspect"]
     assert named.count(None) == len(points(reader))
     cold_only, warm = (load(reader, Filters(start=start)) for start in ("cold", "warm"))
-    assert (cold_only.n, warm.n) == (1, sample.n)
+    assert (cold_only.n, warm.n) == (1, sample.n - 1)
     assert not cold_only.excluded
     assert not warm.excluded["cold"]
     everything = load(reader, Filters(include=frozenset({"suspect", "cold", "superseded"})))
-    assert everything.n == sample.n + 3
+    assert everything.n == sample.n + 1
     assert not everything.excluded
     assert kimi.usd == next(s for s in everything.series if s.key.lane == "kimi").usd, "money is spent either way"
+
+
+def bounded(ttft_ms: float, early_ms: float, last_early_ms: float = 0) -> TurnLog:
+    """A turn of one lane whose stamps are known this well."""
+    bounds = Bounds(0, round(early_ms * MS), round(early_ms * MS), round(last_early_ms * MS))
+    return turn((attempt("kimi", label="Kimi"), ended([*stream(ttft_ms), (9000, bounds)])))
+
+
+def test_a_value_is_left_out_by_its_own_bound_alone(log: tuple[LogWriter, LogReader]) -> None:
+    writer, reader = log
+    store(
+        writer,
+        bounded(100, 1),
+        bounded(1000, 49.9),  # 5 % of the value
+        bounded(1001, 60),  # more than that
+        bounded(20, 1.8),  # 9 %, but less than 2 ms
+        bounded(110, 0, 50),  # in the total time of 700 ms
+        bounded(120, 0, 22),
+    )
+    sample = load(reader)
+    (kimi,) = sample.series
+    assert sorted(known(kimi.numbers["ttft_ms"])) == [20, 100, 110, 120, 1000]
+    assert 1001 + 590 in kimi.numbers["e2e_ms"]
+    assert len(known(kimi.numbers["e2e_ms"])) == 5
+    assert len(known(kimi.numbers["decode_tps"])) == 3, "5 % of 590 ms are 29.5"
+    assert sample.wide == {"ttft_ms": 1, "ttfo_ms": 1, "e2e_ms": 1, "decode_tps": 3}
+    assert not sample.excluded
+    assert left_out(sample) == (
+        "Left out for an error bound above 5 %: first token of 1, first answer word of 1, total time of 1, "
+        "decode speed of 3."
+    )
+    assert [point.ttft_ms for point in points(reader)] == [100, 1000, None, 20, 110, 120]
+    assert [point.e2e_ms is None for point in points(reader)] == [False] * 4 + [True, False]
+    wide = Filters(include=frozenset({"wide"}))
+    assert len(known(load(reader, wide).series[0].numbers["ttft_ms"])) == 6
+    assert [point.ttft_ms for point in points(reader, wide)] == [100, 1000, 1001, 20, 110, 120]
+
+
+def test_a_median_has_the_median_of_its_values_bounds(log: tuple[LogWriter, LogReader]) -> None:
+    writer, reader = log
+    store(writer, bounded(100, 0.9), bounded(100, 2.9), bounded(100, 4.9))
+    ttft, _, e2e, *_ = lines(load(reader).series[0])
+    assert ttft.bound == (3.0, 3.0, "ms")
+    assert (figures(ttft)[0], bound_words(ttft)) == ("~0.10", "each ±3.0 ms")
+    assert (figures(e2e)[0], bound_words(e2e)) == ("0.69", "each ±0.10 ms")
+
+
+def test_a_series_is_never_empty_for_what_is_left_out(log: tuple[LogWriter, LogReader]) -> None:
+    writer, reader = log
+    jump: list[Timed] = [(9900.0, Flag("clock_jump", "9 s"))]
+    store(
+        writer,
+        *(turn((attempt("kimi", label="Kimi"), ended([*stream(), *jump]))) for _ in range(2)),
+        *(turn((attempt("late", label="Late"), ended([*stream(), (9000, Bounds(0, 9 * MS, 0, 0))]))) for _ in range(2)),
+    )
+    sample = load(reader)
+    assert [len(known(series.numbers["ttft_ms"])) for series in sample.series] == [2, 2]
+    assert (sample.excluded, sample.wide) == ({}, {}), "nothing is left out"
+    assert outweighed(sample) == (
+        "Kimi has only attempts with counts or a clock that contradict themselves: they are counted in. "
+        "Late has only wide error bounds (first token): they are counted in."
+    )
+    assert len(points(reader)) == 4
+    store(
+        writer,
+        turn((attempt("kimi", label="Kimi"), ended(stream()))),
+        turn((attempt("late", label="Late"), ended([*stream(), (9000, Bounds(0, 0, 0, 0))]))),
+    )
+    sample = load(reader)
+    assert [len(known(series.numbers["ttft_ms"])) for series in sample.series] == [1, 1]
+    assert (sample.excluded, sample.wide) == ({"suspect": 2}, {"ttft_ms": 2})
+    expected = "Kimi: 2 of 3 attempts are left out. Late: most values are left out (first token)."
+    assert outweighed(sample) == expected
 
 
 def test_blind_turns_stay_out_until_the_vote(log: tuple[LogWriter, LogReader]) -> None:
@@ -372,7 +449,7 @@ def test_the_summary_is_plain_json(log: tuple[LogWriter, LogReader]) -> None:
     assert summary["n_attempts"] == 14
     assert [series["lane"] for series in summary["series"]] == ["kimi", "heavy"]
     ttft = summary["series"][1]["ttft_ms"]
-    assert ttft == {"n": 7, "median": 500, "low": 500, "high": 500, "p95": None, "p99": None}
+    assert ttft == {"n": 7, "median": 500, "low": 500, "high": 500, "p95": None, "p99": None, "error": None}
     paired = {row["metric"]: row for row in summary["paired"]}
     assert paired["ttft_ms"]["median"] == 400
     assert paired["ttft_ms"]["shown"]

@@ -22,8 +22,9 @@ from playwright.sync_api import Browser, Page, expect
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from kimi_ui.core.events import Flag
+from kimi_ui.core.events import Bounds, Flag
 from kimi_ui.core.lane import LaneSpec
+from kimi_ui.core.turn import TurnLog
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
 from kimi_ui.stats import sample as samples
@@ -36,7 +37,7 @@ from tests.support.browser import Visitor, listening, made, served
 from tests.support.engine_run import started
 from tests.support.log import store, writing
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
-from tests.support.turns import attempt, ended, tokens, turn
+from tests.support.turns import MS, attempt, ended, tokens, turn
 
 PRICE = (1.0, None, 2.0, "2026-07-01")
 CUT_OFF = """svgs => svgs.flatMap((svg) => {
@@ -99,7 +100,7 @@ def test_where_nothing_can_be_drawn_the_reason_stands_in_its_place(tmp_path: Pat
     with writing(tmp_path / "log.sqlite3") as writer:
         store(writer, turn((attempt("kimi", label="Kimi"), ended(tokens(9, start_ms=9, gap_ms=9), "error"))))
         view = StatsView(LogReader(tmp_path / "log.sqlite3"), lambda: ["kimi"], private=False)
-        _, said, _, *plots, _, _ = view.show(NOBODY, "e2e_ms", True, *CONTROLS)
+        _, said, _, *plots, _, _, _ = view.show(NOBODY, "e2e_ms", True, *CONTROLS)
         assert "nothing to draw. Kimi has no finished attempt." in said
         assert "report" not in said
         assert not any(plot["visible"] for plot in plots)
@@ -244,10 +245,10 @@ def test_filters_and_what_was_left_out(visitor: Visitor, site: Site, filled: lis
     store(site.writer, late)
     page = opened(visitor)
     note = page.locator("#stats-overview .st-note")
-    expect(note).to_contain_text("16 attempts. Left out: 1 with numbers that cannot be trusted.")
+    expect(note).to_contain_text("17 attempts. Left out: 1 with counts or a clock that contradict themselves.")
     page.locator("#stats-include").get_by_label("suspect").check()
-    expect(note).to_contain_text("17 attempts.")
     expect(note).not_to_contain_text("Left out")
+    expect(note).to_contain_text("17 attempts.")
     page.locator("#stats-filters").get_by_text("Filters").click()
     page.locator("#stats-filters").get_by_label("Lanes").click()
     page.get_by_role("option", name="Qwen").click()
@@ -256,6 +257,35 @@ def test_filters_and_what_was_left_out(visitor: Visitor, site: Site, filled: lis
     expect(page.locator("#stats-paired")).to_contain_text("No prompt has a known total time from two of these lanes.")
     href = page.get_by_role("link", name="these attempts as CSV").get_attribute("href")
     assert href == "./kimi/stats/attempts.csv?lanes=qwen&include=suspect"
+
+
+def test_more_left_out_than_shown_is_said_and_everything_is_one_click_away(browser: Browser) -> None:
+    def one(early_ms: float) -> TurnLog:
+        bounds = (900.0, Bounds(0, round(early_ms * MS), 0, 0))
+        return turn((attempt("kimi", label="Kimi K2"), ended([*tokens(50, start_ms=100, gap_ms=9), bounds])))
+
+    roster = ScriptedRoster(ScriptedProvider(LaneSpec("kimi", "Kimi K2", "openai", model="m"), [thinker()]))
+    with started(roster) as run:
+        store(run.writer, one(0.3), one(60), one(70))
+        with listening(made(run, roster)) as url:
+            visitor = Visitor(browser, url)
+            page = opened(visitor)
+            overview = page.locator("#stats-overview")
+            warning = overview.get_by_role("status")
+            expect(warning).to_contain_text("Kimi K2: most values are left out (first token, ")
+            figure = overview.locator("[data-label='First token, s'] .st-figure")
+            expect(figure).to_have_text("0.10 ±0.40 ms")
+            page.keyboard.press("Tab")
+            figure.focus()
+            assert figure.evaluate("element => getComputedStyle(element, '::after').content") == '"±0.40 ms"'
+            page.get_by_role("button", name="Count everything in").click()
+            expect(figure).to_have_text("~0.10 each ±60 ms")
+            for word in ("asked again", "suspect", "cold starts", "wide error bounds"):
+                expect(page.locator("#stats-include").get_by_label(word)).to_be_checked()
+            expect(warning).to_have_count(0)
+            expect(page.get_by_role("button", name="Count everything in")).to_be_hidden()
+            visitor.close()
+        assert visitor.problems == []
 
 
 def test_a_page_gradio_has_forgotten_filters_as_before(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:

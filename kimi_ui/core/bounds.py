@@ -20,7 +20,7 @@ from .attempt import AttemptFold
 
 RESOLUTION_NS = 100_000  # what two clocks, the system calls around them and the kernel's way to its stamp leave open
 ROUGH_PCT = 2.0  # a value with a wider bound is shown with ~
-LEFT_OUT_PCT, LEFT_OUT_MS = 5.0, 2.0  # a value whose bound exceeds both is left out of distributions
+WIDE_PCT, WIDE_MS = 5.0, 2.0  # a value whose bound exceeds both is left out of distributions
 
 # The values that have a bound, each with the bound's column and the time that the column is about, if it is in ms.
 BOUNDED = {
@@ -36,14 +36,20 @@ BOUNDED = {
 
 
 class Bound(NamedTuple):
-    """A value's error bound in the value's own unit, and in % of the value."""
+    """A value's error bound in the value's own unit (``ms`` or ``tok/s``), and in % of the value."""
 
     error: float
     percent: float
+    unit: str
 
     @property
     def is_rough(self) -> bool:
         return self.percent > ROUGH_PCT
+
+    def __str__(self) -> str:
+        """As shown, e.g. ``±0.3 ms``."""
+        digits = 0 if self.error >= 10 else 1 if self.error >= 1 else 2
+        return f"±{max(self.error, 0.01):,.{digits}f} {self.unit}"
 
 
 def bound_of(column: str, values: Mapping[str, Any]) -> Bound | None:
@@ -56,7 +62,18 @@ def bound_of(column: str, values: Mapping[str, Any]) -> Bound | None:
     if value is None or error is None or not value:
         return None
     percent = 100 * error / values[time_column] if time_column else error
-    return Bound(value * percent / 100, percent)
+    return Bound(value * percent / 100, percent, unit_of(column))
+
+
+def unit_of(column: str) -> str:
+    return "tok/s" if column.endswith("_tps") else "ms"
+
+
+def is_wide(column: str, value: Any, error: Any) -> Any:
+    """Whether a value's bound, in the unit of its column of bounds, leaves it out; also of arrays. NaN is not wide."""
+    if not BOUNDED[column][1]:
+        return error > WIDE_PCT  # of a time of at least 200 ms
+    return (error > WIDE_MS) & (100 * error > WIDE_PCT * value)
 
 
 def early_ns(known_ns: int | None, lag_ms: float | None) -> float | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from .sample import Filters, since
+from .sample import WIDE, Filters, since
 
 PERIODS = {"All time": None, "Last 24 hours": 1, "Last 7 days": 7, "Last 30 days": 30, "Last 365 days": 365}
 LENGTHS: dict[str, tuple[int | None, int | None]] = {
@@ -24,7 +24,7 @@ KINDS = {"All": "", "Chat": "chat", "Benchmark": "bench"}
 STARTS = {"All": "", "Cold": "cold", "Warm or not known": "warm"}
 SINGLE = ("period", "length", "conversation", "kind", "start")
 SEVERAL = ("lanes", "models", "providers", "include")  # fields with any number of values
-INCLUDES = {"asked again": "superseded", "suspect": "suspect", "cold starts": "cold"}
+INCLUDES = {"asked again": "superseded", "suspect": "suspect", "cold starts": "cold", "wide error bounds": WIDE}
 
 
 @dataclass(frozen=True)

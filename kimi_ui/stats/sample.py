@@ -1,9 +1,10 @@
 """The attempts behind a statistic: filtered, and as columns per series.
 
 Only top-level attempts that have ended (a heavy run is one). They come from ``measured``, the log's copy of the view
-``attempt_metrics``, so figures equal those of the view. Attempts that would distort a distribution are excluded and
-counted by reason; each reason except one can be included again. Times are ms, rates tokens/s, cost USD; NaN means
-"unknown".
+``attempt_metrics``, so figures equal those of the view. Three things are left out, counted, and can be included again:
+attempts that were asked again; the values of attempts that contradict themselves or had to load the model; and single
+values with a wide error bound (``core.bounds``). Outcomes count all attempts that were not asked again, and a series is
+never empty because of what is left out. Times are ms, rates tokens/s, cost USD; NaN means "unknown".
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.bounds import BOUNDED, is_wide
 from ..core.metrics import CENSORED
 from ..log.reader import LogReader
 from ..log.store import Rows
-from .statistics import Floats
+from .statistics import Floats, known
 
 One = TypeVar("One")
 
@@ -37,12 +39,13 @@ NUMBERS = (
     "connect_ms",
     "cold_load_ms",
 )
-
-_ROW = np.dtype([("turn_id", object), *((name, np.float64) for name in NUMBERS)])  # read without a list of tuples
+ERRORS = {name: BOUNDED[name][0] for name in NUMBERS if name in BOUNDED}  # a value's column -> its bound's
+_READ = (*NUMBERS, *ERRORS.values())
+_ROW = np.dtype([("turn_id", object), ("held", bool), *((name, np.float64) for name in _READ)])  # no list of tuples
 
 NOT_KNOWN = -1e300  # stands for NULL while rows are read into an array; lower than any real value
 
-# Reasons to exclude an attempt, in order of precedence: the SQL condition, and the words for the user.
+# Reasons to leave out an attempt, in order of precedence: the SQL condition, and the words for the user.
 REASONS = {
     "blind": (
         "turn_id IN (SELECT turn_id FROM turns WHERE slots <> '' AND turn_id NOT IN (SELECT turn_id FROM votes))",
@@ -53,9 +56,11 @@ REASONS = {
         " WHERE later.turn_id = m.turn_id AND later.lane = m.lane AND later.attempt_no > m.attempt_no)",
         "that were asked again in the same turn",
     ),
-    "suspect": ("suspect = 1", "with numbers that cannot be trusted"),
+    "suspect": ("suspect = 1", "with counts or a clock that contradict themselves"),
     "cold": ("cold_start = 1", "that had to load the model first"),
 }
+HELD = ("suspect", "cold")  # reasons that leave out an attempt's values, not its outcome
+WIDE = "wide"  # in ``Filters.include``: values with a wide error bound
 ATTEMPTS_A_TURN = 12  # more than a turn usually has: six lanes, each retried
 ALWAYS_OUT = "blind"  # its numbers would identify the lanes
 SHOWN = f"coalesce(reason, '') <> '{ALWAYS_OUT}'"
@@ -66,7 +71,7 @@ class Filters:
     """Selects attempts; an empty field sets no limit. Periods are UTC texts, lengths are characters of the prompt.
 
     ``start``: "cold" or "warm"; "cold" includes cold starts. ``owner`` None: all owners. ``include``: reasons of
-    ``REASONS`` whose attempts are included.
+    ``REASONS`` whose attempts are included, and ``WIDE``.
     """
 
     lanes: tuple[str, ...] = ()
@@ -129,7 +134,9 @@ class Series:
 
     ``label`` is the newest label of its lane, ``name`` a name that is unique in the sample. ``usd`` is the cost of all
     attempts, including those excluded from distributions; ``n_unpriced`` of them have text but no known price,
-    ``n_estimated`` have an estimated cost.
+    ``n_estimated`` have an estimated cost. ``statuses`` count outcomes, ``held`` those of them whose values are left
+    out, by reason, ``wide`` the single values left out, by column. ``errors``: the bounds of ``numbers``.
+    ``takes_held``: nothing else is there, so the values are not left out after all; ``takes_wide``: columns likewise.
     """
 
     key: Key
@@ -142,6 +149,11 @@ class Series:
     n_estimated: int = 0
     turns: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     numbers: dict[str, Floats] = field(default_factory=dict)
+    errors: dict[str, Floats] = field(default_factory=dict)
+    held: Counter[str] = field(default_factory=Counter)
+    wide: Counter[str] = field(default_factory=Counter)
+    takes_held: bool = False
+    takes_wide: list[str] = field(default_factory=list)
 
     @property
     def n(self) -> int:
@@ -157,7 +169,7 @@ class Series:
 class Sample:
     """All series: lanes in the order of the newest turns, a lane's newest model first.
 
-    ``excluded``: counts by reason.
+    ``excluded``: counts of attempts by reason. ``wide``: counts of values by column.
     """
 
     series: list[Series]
@@ -166,6 +178,10 @@ class Sample:
     @property
     def n(self) -> int:
         return sum(series.n for series in self.series)
+
+    @property
+    def wide(self) -> Counter[str]:
+        return sum((series.wide for series in self.series), Counter())
 
     def lanes(self) -> dict[str, str]:
         """The lanes' names by their ids, in order."""
@@ -190,20 +206,42 @@ def state(reader: LogReader) -> tuple[Any, ...]:
 
 def load(reader: LogReader, filters: Filters | None = None) -> Sample:
     """The matching attempts. Raises ``LogUnreadable``."""
-    chosen, values = (filters or Filters()).chosen()
+    filters = filters or Filters()
+    chosen, values = filters.chosen()
     with reader.snapshot() as log:
         sample = _counted(log, chosen, values)
-        columns = ", ".join(f"coalesce({name}, {NOT_KNOWN})" for name in NUMBERS)
+        columns = ", ".join(f"coalesce({name}, {NOT_KNOWN})" for name in _READ)
         query = f"""
-            SELECT turn_id, {columns} FROM ({chosen}) AS chosen
-            WHERE lane = :lane AND request_model = :model AND stand_in_for = :stand_in_for AND reason IS NULL
+            SELECT turn_id, reason IS NOT NULL, {columns} FROM ({chosen}) AS chosen
+            WHERE lane = :lane AND request_model = :model AND stand_in_for = :stand_in_for
+                AND (reason IS NULL OR reason IN :held)
             ORDER BY number
         """
         for series in sample.series:
-            rows = np.fromiter(log.rows(query, **values, **series.key._asdict()), _ROW, series.n)
-            series.turns = np.fromiter(map(hash, rows["turn_id"]), np.int64, series.n)
-            series.numbers = {name: np.where(rows[name] == NOT_KNOWN, np.nan, rows[name]) for name in NUMBERS}
+            rows = np.fromiter(log.rows(query, **values, **series.key._asdict(), held=HELD), _ROW, series.n)
+            _fill(series, rows, takes_wide=WIDE in filters.include)
+    for series in sample.series:
+        if not series.takes_held:
+            sample.excluded += series.held
     return sample
+
+
+def _fill(series: Series, rows: NDArray[Any], takes_wide: bool) -> None:
+    """Set a series' values from its rows, without those that are left out, unless that would leave none."""
+    series.takes_held = bool(len(rows)) and bool(rows["held"].all())
+    rows = rows if series.takes_held else rows[~rows["held"]]
+    series.turns = np.fromiter(map(hash, rows["turn_id"]), np.int64, len(rows))
+    read = {name: np.where(rows[name] == NOT_KNOWN, np.nan, rows[name]) for name in _READ}
+    series.numbers = {name: read[name] for name in NUMBERS}
+    series.errors = {name: read[error] for name, error in ERRORS.items()}
+    for name, errors in {} if takes_wide else series.errors.items():
+        numbers = series.numbers[name]
+        wide = is_wide(name, numbers, errors)
+        if wide.sum() and wide.sum() == len(known(numbers)):
+            series.takes_wide.append(name)
+        elif wide.sum():
+            series.wide[name] = int(wide.sum())
+            series.numbers[name] = np.where(wide, np.nan, numbers)
 
 
 def _counted(log: Rows, chosen: str, values: dict[str, Any]) -> Sample:
@@ -224,9 +262,11 @@ def _counted(log: Rows, chosen: str, values: dict[str, Any]) -> Sample:
         key = Key(*key_fields)
         label, heavy = names_of[number]
         series = by_key.setdefault(key, Series(key, label))
-        if reason is None:
+        if reason is None or reason in HELD:
             series.statuses[status] += n
-        else:
+        if reason in HELD:
+            series.held[reason] += n
+        elif reason is not None:
             excluded[reason] += n
         if reason != ALWAYS_OUT:
             series.usd += usd
@@ -293,6 +333,10 @@ class Point(NamedTuple):
     ttfo_ms: float | None
     e2e_ms: float | None
     decode_tps: float | None
+    ttft_err_ms: float | None
+    ttfo_err_ms: float | None
+    e2e_err_ms: float | None
+    decode_err_pct: float | None
     cost_usd: float | None
     output_tokens: int | None
     left_out: str | None  # the reason why figures exclude it
@@ -301,18 +345,46 @@ class Point(NamedTuple):
 
 _POINT = """
     turn_id, lane, request_model, stand_in_for, status, started_at_utc,
-    ttft_ms, ttfo_ms, e2e_ms, decode_tps, cost_usd, output_tokens, reason, owner
+    ttft_ms, ttfo_ms, e2e_ms, decode_tps, ttft_err_ms, ttfo_err_ms, e2e_err_ms, decode_err_pct,
+    cost_usd, output_tokens, reason, owner
 """
 
 
-def points(reader: LogReader, filters: Filters | None = None, viewer: str = "", limit: int = 2000) -> list[Point]:
-    """The newest matching, not excluded attempts, oldest first. ``viewer``: the owner who looks at them."""
-    chosen, values = (filters or Filters()).chosen()
+def points(
+    reader: LogReader,
+    filters: Filters | None = None,
+    viewer: str = "",
+    limit: int = 2000,
+    sample: Sample | None = None,
+) -> list[Point]:
+    """The newest attempts behind the figures, oldest first, without the values that these leave out.
+
+    ``viewer``: the owner who looks at them. ``sample``: what ``load`` found for these filters.
+    """
+    filters = filters or Filters()
+    sample = sample or load(reader, filters)
+    chosen, values = filters.chosen()
     query = f"""
-        SELECT {_POINT} FROM ({chosen}) AS chosen WHERE reason IS NULL
+        SELECT {_POINT} FROM ({chosen}) AS chosen WHERE reason IS NULL OR reason IN :held
         ORDER BY started_at_utc DESC, number DESC LIMIT :limit
     """
-    return [_point(row, viewer) for row in reversed(reader.rows(query, **values, limit=limit))]
+    series = {one.key: one for one in sample.series}
+    found = (_point(row, viewer) for row in reversed(reader.rows(query, **values, held=HELD, limit=limit)))
+    return [
+        point if WIDE in filters.include else _narrow(point, series[point.key])
+        for point in found
+        if point.key in series and (point.left_out is None or series[point.key].takes_held)
+    ]
+
+
+def _narrow(point: Point, series: Series) -> Point:
+    """The point without values that are left out for their wide bound."""
+    wide: dict[str, Any] = {}
+    for name, error_name in ERRORS.items():
+        value, error = getattr(point, name), getattr(point, error_name)
+        if value is not None and error is not None and name not in series.takes_wide and is_wide(name, value, error):
+            wide[name] = None
+    return point._replace(**wide)
 
 
 def _point(row: Sequence[Any], viewer: str) -> Point:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..core.bounds import WIDE_PCT, Bound, unit_of
 from .sample import REASONS, Sample, Series
 from .statistics import Difference, Estimate, enough_for, known, median, paired_difference, percentile
 
@@ -36,12 +37,16 @@ TIMED = METRICS[:4]
 
 
 class Line(NamedTuple):
-    """One metric of one series. ``p95``/``p99`` None: ``n`` is not enough for them."""
+    """One metric of one series. ``p95``/``p99`` None: ``n`` is not enough for them.
+
+    ``bound``: the median error bound of the values; None if the metric has none or it is not known.
+    """
 
     metric: Metric
     estimate: Estimate
     p95: float | None
     p99: float | None
+    bound: Bound | None = None
 
 
 class Comparison(NamedTuple):
@@ -98,9 +103,23 @@ def lines(series: Series) -> list[Line]:
             median(series.numbers[metric.column]),
             percentile(series.numbers[metric.column], 0.95),
             percentile(series.numbers[metric.column], 0.99),
+            _bound(series, metric.column),
         )
         for metric in METRICS
     ]
+
+
+def _bound(series: Series, column: str) -> Bound | None:
+    """The median bound of a series' values, in the metric's unit and in %."""
+    if column not in series.errors:
+        return None
+    values, errors = series.numbers[column], series.errors[column]
+    there = ~np.isnan(values) & ~np.isnan(errors) & (values > 0)
+    if not there.any():
+        return None
+    values, errors = values[there], errors[there]
+    percents = errors if column == "decode_tps" else 100 * errors / values
+    return Bound(float(np.median(values * percents / 100)), float(np.median(percents)), unit_of(column))
 
 
 def comparisons(sample: Sample, metric: Metric) -> list[Comparison]:
@@ -170,11 +189,43 @@ def splits(sample: Sample) -> list[Split]:
 
 
 def left_out(sample: Sample) -> str:
-    """The excluded attempts in one sentence; empty if none are excluded."""
+    """What the figures leave out, in sentences; empty if nothing."""
     parts = [
         f"{sample.excluded[reason]:,} {words}" for reason, (_, words) in REASONS.items() if sample.excluded[reason]
     ]
-    return f"Left out: {', '.join(parts)}." if parts else ""
+    wide = [
+        f"{metric.name.lower()} of {sample.wide[metric.column]:,}" for metric in TIMED if sample.wide[metric.column]
+    ]
+    said = [f"Left out: {', '.join(parts)}."] if parts else []
+    if wide:
+        said.append(f"Left out for an error bound above {WIDE_PCT:g} %: {', '.join(wide)}.")
+    return " ".join(said)
+
+
+def outweighed(sample: Sample) -> str:
+    """A warning where more is left out than stays, or where nothing would stay; empty if neither."""
+    said = []
+    for series in sample.series:
+        n_held = series.held.total()
+        if series.takes_held:
+            said.append(f"{series.name} has only attempts {_of(series)}: they are counted in.")
+        elif n_held > series.n - n_held:
+            said.append(f"{series.name}: {n_held:,} of {series.n:,} attempts are left out.")
+        names = {metric.column: metric.name.lower() for metric in TIMED}
+        if more := [name for column, name in names.items() if series.wide[column] > _n_known(series, column)]:
+            said.append(f"{series.name}: most values are left out ({', '.join(more)}).")
+        if taken := [name for column, name in names.items() if column in series.takes_wide]:
+            said.append(f"{series.name} has only wide error bounds ({', '.join(taken)}): they are counted in.")
+    return " ".join(said)
+
+
+def _n_known(series: Series, column: str) -> int:
+    return len(known(series.numbers[column]))
+
+
+def _of(series: Series) -> str:
+    """What sets the held attempts of a series apart."""
+    return " or ".join(REASONS[reason][1] for reason in REASONS if series.held[reason])
 
 
 def figures(line: Line) -> list[str]:
@@ -182,7 +233,7 @@ def figures(line: Line) -> list[str]:
     n, value, interval = line.estimate
     if value is None:
         return ["–"]
-    found = [bare(value, line.metric)]
+    found = [about(bare(value, line.metric), line.bound)]
     if interval:
         found.append(f"[{bare(interval.low, line.metric)}, {bare(interval.high, line.metric)}]")
     if line.metric in TIMED:
@@ -192,6 +243,18 @@ def figures(line: Line) -> list[str]:
     elif not interval:
         found.append(f"n = {n:,}")
     return found
+
+
+def about(figure: str, bound: Bound | None) -> str:
+    """The figure, with ~ if its bound is wide."""
+    return f"~{figure}" if bound and bound.is_rough else figure
+
+
+def bound_words(line: Line) -> str:
+    """The bound in words, e.g. ``each ±0.3 ms``; empty if it is not known."""
+    if line.bound is None or line.estimate.value is None:
+        return ""
+    return f"{'each ' if line.estimate.n > 1 else ''}{line.bound}"
 
 
 def percentiles_from(sample: Sample) -> str:
@@ -253,6 +316,7 @@ def as_dict(sample: Sample) -> dict[str, Any]:
     return {
         "n_attempts": sample.n,
         "excluded": dict(sample.excluded),
+        "wide": dict(sample.wide),
         "series": [_series_dict(series) for series in sample.series],
         "paired": [
             {
@@ -280,7 +344,8 @@ def _series_dict(series: Series) -> dict[str, Any]:
         "n_unpriced": series.n_unpriced,
         "n_estimated": series.n_estimated,
         **{
-            line.metric.column: _estimate_dict(line.estimate) | {"p95": line.p95, "p99": line.p99}
+            line.metric.column: _estimate_dict(line.estimate)
+            | {"p95": line.p95, "p99": line.p99, "error": line.bound and line.bound.error}
             for line in lines(series)
         },
     }

@@ -9,10 +9,22 @@ from rich.table import Table
 from rich.text import Text
 
 from .sample import Sample
-from .summary import METRICS, comparisons, counted, figures, left_out, lines, percentiles_from, served_by, total
+from .summary import (
+    METRICS,
+    comparisons,
+    counted,
+    figures,
+    left_out,
+    lines,
+    outweighed,
+    percentiles_from,
+    served_by,
+    total,
+)
 
 EMPTY = "Nothing has been measured yet: send a prompt, then look again."
 NO_MATCH = "No attempt fits these filters."
+COUNT_IN = "Count all in with --include suspect --include cold --include wide."
 INTERVALS = "Medians with 95 % intervals; differences are paired by prompt."
 
 
@@ -29,6 +41,8 @@ class Report:
         if not sample.series:
             yield Text(NO_MATCH if self._filtered else EMPTY)
             return
+        if warning := outweighed(sample):
+            yield Text(f"{warning} {COUNT_IN}", style="yellow")
         yield from self._tables(lambda table: console.measure(table, options=wide).maximum <= options.max_width)
         yield Text(" ".join(filter(None, [INTERVALS, percentiles_from(sample)])), style="dim")
         sentences = [

@@ -12,12 +12,14 @@ from ..stats.summary import (
     Line,
     Metric,
     amount,
+    bound_words,
     comparisons,
     counted,
     figures,
     left_out,
     lines,
     not_compared,
+    outweighed,
     percentiles_from,
     served_by,
     total,
@@ -43,6 +45,7 @@ class _Cell(NamedTuple):
     value: str
     more: list[str]
     is_none: bool
+    bound: str  # in words, empty if it is not known
 
 
 class _Pair(NamedTuple):
@@ -66,7 +69,8 @@ def overview(sample: Sample, look: Look, filtered: bool) -> str:
         return _part("nothing", NO_MATCH if filtered else EMPTY)
     attempts = "1 attempt" if sample.n == 1 else f"{sample.n:,} attempts"
     rows = [_series_row(series, colour) for series, colour in zip(sample.series, look.colours, strict=True)]
-    return _part("overview", attempts, left_out(sample), percentiles_from(sample), METRICS, rows)
+    notes = (outweighed(sample), left_out(sample), percentiles_from(sample))
+    return _part("overview", attempts, *notes, METRICS, rows)
 
 
 def _series_row(series: Series, colour: str) -> dict[str, Any]:
@@ -87,7 +91,7 @@ def _series_row(series: Series, colour: str) -> dict[str, Any]:
 def _cell(line: Line) -> _Cell:
     value, *more = figures(line)
     label = f"{line.metric.name}, {line.metric.unit}"
-    return _Cell(label, value, more, line.estimate.value is None)
+    return _Cell(label, value, more, line.estimate.value is None, bound_words(line))
 
 
 def paired(sample: Sample, metric: Metric) -> str:

@@ -22,7 +22,7 @@ from ..log.reader import LogReader
 from ..stats import sample as samples
 from ..stats.form import INCLUDES, KINDS, LENGTHS, PERIODS, STARTS, Form
 from ..stats.sample import Filters, Sample
-from ..stats.summary import BY_COLUMN, METRICS, as_dict, splits
+from ..stats.summary import BY_COLUMN, METRICS, as_dict, outweighed, splits
 from ..stats.votes import votes
 from ..web.visitor import visitor_of
 from . import stats_html, stats_plots
@@ -50,6 +50,7 @@ def build(
         with gr.Row(elem_classes="st-filters-more"):
             controls.append(_includes())
             refresh = gr.Button("Refresh", size="sm", elem_id="stats-refresh")
+        everything = gr.Button("Count everything in", size="sm", visible=False, elem_id="stats-everything")
         overview = _html("stats-overview")
         with gr.Row(elem_classes="st-metric"):
             metric = gr.Radio(
@@ -72,7 +73,7 @@ def build(
         recent = _html("stats-turns")
         downloads = _html("stats-downloads")
 
-    shown = [overview, paired, voted, distribution, timeline, split, tokens, cost, recent, downloads]
+    shown = [overview, paired, voted, distribution, timeline, split, tokens, cost, recent, downloads, everything]
     settings = [metric, reported, *controls]
     quiet = {"concurrency_limit": None, "api_visibility": "private", "show_progress": "hidden"}
     gr.on(
@@ -83,21 +84,22 @@ def build(
         trigger_mode="always_last",
         **quiet,
     )
-    _load_when_opened(tab, room, [distribution, timeline, split, tokens, cost])
+    everything.click(view.show_everything, settings, [controls[-1], *shown], trigger_mode="always_last", **quiet)
+    _load_when_opened(tab, room, [everything, distribution, timeline, split, tokens, cost])
     tab.select(view.choices, controls[:6], controls[:6], **quiet)
     gr.api(view.stats, api_name="stats", concurrency_limit=None)
 
 
-def _load_when_opened(tab: gr.Tab, room: gr.Column, plots: Sequence[gr.Plot]) -> None:
+def _load_when_opened(tab: gr.Tab, room: gr.Column, later: Sequence[gr.Button | gr.Plot]) -> None:
     """Make the page load these components' scripts (35 requests) when the tab is opened, not with the page.
 
-    Gradio loads the scripts of all visible components, even in a tab that is not open. The plots become visible with
+    Gradio loads the scripts of all visible components, even in a tab that is not open. ``later`` become visible with
     their data.
     """
     inside = list(_inside(room))
     for component in inside:
         component.visible = False
-    shown = [component for component in inside if component not in plots]
+    shown = [component for component in inside if component not in later]
     show = f"() => Array({len(shown)}).fill({{ visible: true, __type__: 'update' }})"
     tab.select(None, None, shown, js=show, api_visibility="private", show_progress="hidden")
 
@@ -177,7 +179,7 @@ class StatsView:
         metric = BY_COLUMN[metric_column]
         sample = self._sample(filters)
         viewer = visitor_of(request)
-        points = samples.points(self._reader, filters, viewer, N_POINTS)
+        points = samples.points(self._reader, filters, viewer, N_POINTS, sample)
         look = Look.of(sample, self._lanes())
         turns = samples.turns(self._reader, filters, viewer)
         rules = stats_plots.reported_rules(metric, look) if with_reported else None
@@ -194,7 +196,13 @@ class StatsView:
             _shown(stats_plots.cost_over_days(samples.cost_by_day(self._reader, filters), look)),
             stats_html.recent(turns, list(sample.lanes().items())),
             stats_html.downloads(form.query),
+            gr.update(visible=bool(outweighed(sample)) and set(form.include) != set(INCLUDES)),
         ]
+
+    def show_everything(self, request: gr.Request, *settings: Any) -> list[Any]:
+        """The tab with nothing left out, and the value of the control that says so."""
+        every = list(INCLUDES)
+        return [every, *self.show(request, *settings[:-1], every)]
 
     def stats(
         self, request: gr.Request, lanes: list[str] | None = None, models: list[str] | None = None, days: int = 0
