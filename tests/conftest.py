@@ -1,7 +1,7 @@
-"""Fixtures every test file may use; what only one file needs, or needs otherwise, stays in that file.
+"""Fixtures for all test files; a fixture that only one file needs, or needs differently, is in that file.
 
-``page`` is the chat in a real Chromium, at rest: ``visitor`` opened it (and fails the test for what its console
-complained about), ``site`` is the app behind it, one for all tests of a file.
+``page`` is the chat in a real Chromium, with no turn running: ``visitor`` opened it (and fails the test if its console
+reports errors), ``site`` is the app behind it, one for all tests of a file.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
         if item.get_closest_marker("browser") or item.get_closest_marker("slow"):
-            item.add_marker("no_cover")  # tracing would slow the page and what has a time of its own
+            item.add_marker("no_cover")  # tracing would slow the page and what is timed
 
 
-# Property tests say what is true, not how fast: on a busy machine a time limit only fails by chance.
+# Property tests check results, not speed: on a busy machine a time limit would fail by chance.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 expect.set_options(timeout=SLOW_MS)
@@ -37,7 +37,7 @@ expect.set_options(timeout=SLOW_MS)
 
 @pytest.fixture(autouse=True, scope="session")
 def patience() -> Iterator[None]:
-    """A machine that is busy with tests may need longer for a query of Ollama than a person should wait for it."""
+    """A machine that is busy with tests may need longer for a query of Ollama than a user should wait for it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kimi_ui.providers.roster.PROBE_TIMEOUT_S", 20)
         yield
@@ -45,7 +45,7 @@ def patience() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="module")
 def leaks_of_a_file() -> Iterator[None]:
-    """See ``leaks``; this one also finds what was still in use when it was frozen, and costs 0.2 s."""
+    """Like ``leaks``, but also finds objects that were in use when they were frozen; takes 0.2 s."""
     gc.freeze()
     yield
     gc.unfreeze()
@@ -54,12 +54,12 @@ def leaks_of_a_file() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def leaks(leaks_of_a_file: None) -> Iterator[None]:
-    """Whoever leaves a socket, a file or a task open fails, and not the test during which it happens to be collected.
+    """A test that leaves a socket, a file or a task open fails, rather than the test during which it is collected.
 
-    What survives is frozen, so that the next test's collection looks at that test's objects only (2 ms, not 200).
+    Surviving objects are frozen, so that the next test's collection examines that test's objects only (2 ms, not 200).
     """
     yield
-    for name in ("last_exc", "last_value", "last_traceback"):  # of a failed test, whose variables they keep alive
+    for name in ("last_exc", "last_value", "last_traceback"):  # they keep the variables of a failed test alive
         sys.__dict__.pop(name, None)
     gc.collect()
     gc.freeze()
@@ -74,7 +74,7 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture
 async def closed_after() -> AsyncIterator[Callable[[Any], Any]]:
-    """Takes a provider, a client, a stream, and closes it at the end of the test, however that ends."""
+    """Registers a provider, a client or a stream to be closed at the end of the test, also of a failing one."""
     async with AsyncExitStack() as stack:
 
         def keep(opened: Any) -> Any:
@@ -104,7 +104,7 @@ def site(app: ChatSite) -> ChatSite:
 
 @pytest.fixture(scope="module")
 def warm(browser: Browser) -> BrowserContext:
-    """A context of a file's tests, whose cache has the page's files after the first; wiped after each test."""
+    """The browser context of a file's tests. The cache keeps the page's files; all else is wiped after a test."""
     return new_context(browser)
 
 

@@ -1,4 +1,4 @@
-"""How far the logged numbers are from the truth, through the whole real app.
+"""The error of the logged numbers, measured through the whole real app.
 
 The model server writes into the first and last tokens of reasoning and answer when it read the request and when it
 sent the token, by the machine-wide monotonic clock. Truth is taken from those stamps, the measurement from the view
@@ -6,12 +6,12 @@ sent the token, by the machine-wide monotonic clock. Truth is taken from those s
 
     python -m tests.benchmarks.accuracy [--only NAME] [--rounds N]
 
-Prompts are sent through the page's own Gradio event and the turn is followed on its stream: by Chromium with the page
-open where ``viewer`` says so, else by a plain HTTP client, so that a browser drawing on the same cores is one thing and
-the instrument another. Before the counted turns goes one that warms the new process up. One JSON line per scenario: the
+Prompts are sent and turns followed as the page does: by Chromium with the page open if ``viewer`` says so, else by a
+plain HTTP client, to separate the load of a browser on the same cores from the instrument. One uncounted turn first
+warms up the new process. One JSON line per scenario: the
 error of TTFT and TTFO in ms (median, p99 of |error|), of TPOT in %, how many attempts were marked ``suspect`` (those
 are not in the errors), the goal, and ``machine_late_ms``: how late a process that only sleeps woke up meanwhile, which
-no program on these cores can better. In the same run the naive way: a Gradio generator that stamps where it yields.
+no program on these cores can avoid. In the same run the naive way: a Gradio generator that stamps where it yields.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Errors(NamedTuple):
 
 
 async def in_chromium(url: str) -> AsyncIterator[Callable[[], Coroutine[None, None, None]]]:
-    """The page open in Chromium; yields what sends a prompt."""
+    """Open the page in Chromium; yields a function that sends a prompt."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = await browser.new_page(viewport={"width": 1600, "height": 900})
@@ -100,7 +100,7 @@ async def in_chromium(url: str) -> AsyncIterator[Callable[[], Coroutine[None, No
 
 
 async def over_http(url: str) -> AsyncIterator[Callable[[], Coroutine[None, None, None]]]:
-    """The same event and stream without a browser; yields what sends a prompt and reads its stream to the end."""
+    """The same requests without a browser; yields a function that sends a prompt and reads its stream to the end."""
     visitor = Visitor(url)
     await visitor.open()
 
@@ -116,7 +116,7 @@ VIEWERS = {"page": contextlib.asynccontextmanager(in_chromium), "http": contextl
 
 
 async def all_ended(db: Path, n: int) -> None:
-    """Return when the log has that many attempts at their end. Raises ``TimeoutError``."""
+    """Return when the log has that many ended attempts. Raises ``TimeoutError``."""
     for _ in range(600):
         await asyncio.sleep(0.2)
         if count_ended(db) >= n:
@@ -157,7 +157,7 @@ def read_errors(db: Path) -> list[Errors]:
 
 
 def n_tokens(model: str) -> int:
-    """How many tokens a paced model sends: ``m-RATE-REASONING-ANSWER-…``."""
+    """The number of tokens of a paced model ``m-RATE-REASONING-ANSWER-…``."""
     _, _, reasoning, answer, *_ = model.split("-")
     return int(reasoning) + int(answer)
 

@@ -1,11 +1,11 @@
-"""How close together requests that belong together are sent, by the kernel's stamps at the server.
+"""How close together the requests of one turn are sent, by the kernel's stamps at the server.
 
     python -m tests.benchmarks.departures [--lanes N] [--rounds N]
 
-One turn of N lanes, through the real engine and log. One JSON line a scenario, over the rounds, in ms. ``spread_ms``:
+One turn of N lanes, through the real engine and log. One JSON line per scenario, over all rounds, in ms. ``spread_ms``:
 the last request's arrival minus the first's. ``late_ms``: a request's arrival minus the stamp its TTFT counts from, the
 connect time taken off. Scenarios: a server on loopback, and one over TLS whose handshake takes ``CONNECT_S``, as with a
-server far away; ``new``: every request makes its connection, ``kept``: on the connections of the turn before.
+server far away; ``new``: every request opens a connection; ``kept``: on the connections of the turn before.
 The goal: ten requests to the far server arrive within 15 ms of each other.
 """
 
@@ -36,7 +36,7 @@ STAMP = re.compile(r"(\d{6,}):\d{6,}")
 
 @contextlib.contextmanager
 def far_server() -> Iterator[str]:
-    """The model server over TLS with a slow handshake, as a process of its own; its certificate is trusted inside."""
+    """The model server over TLS with a slow handshake, as a separate process whose certificate is trusted here."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         authority = Path(folder) / "ca.pem"
@@ -66,7 +66,7 @@ def measure(base_url: str, n_lanes: int, rounds: int, connect_ms: float) -> dict
         specs = [LaneSpec(str(n), str(n), "openai", model=MODEL, base_url=base_url) for n in range(n_lanes)]
         lanes = [OpenAICompatible(spec) for spec in specs]
         for lane in lanes:
-            asyncio.run(lane.prepare(print))  # making the clients is no part of a request
+            asyncio.run(lane.prepare(print))  # creating the clients is not part of a request
         with tempfile.TemporaryDirectory() as folder, running(Path(folder) / "log", *lanes) as run:
             found["new"].append(one_turn(run, connect_ms))
             found["kept"].append(one_turn(run, 0))
@@ -80,7 +80,7 @@ def main() -> None:
     options = parser.parse_args()
     for server, serving, connect_s in (("loopback", model_server, 0.0), ("far", far_server, CONNECT_S)):
         with serving() as base_url:
-            measure(base_url, options.lanes, 1, 0)  # imports are not what is measured
+            measure(base_url, options.lanes, 1, 0)  # so that imports are not measured
             for connection, turns in measure(base_url, options.lanes, options.rounds, connect_s * 1000).items():
                 spreads = [spread for spread, _ in turns]
                 late = [ms for _, late_ms in turns for ms in late_ms]

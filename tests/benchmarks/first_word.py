@@ -1,4 +1,4 @@
-"""Seconds from now until the first word of a turn stands in a frame: ``python -m tests.benchmarks.first_word URL``."""
+"""Seconds until a frame has the first word of a turn: ``python -m tests.benchmarks.first_word URL``."""
 
 from __future__ import annotations
 

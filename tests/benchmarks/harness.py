@@ -1,6 +1,6 @@
-"""What the benchmarks share: the app, a paced model server and a peer as separate processes, a browser, quantiles.
+"""Shared by the benchmarks: the app, a paced model server and a peer as separate processes, a browser, quantiles.
 
-Everything runs on this machine and stops by itself. Figures of different runs are not comparable: quote the peer's
+Everything runs on this machine and ends automatically. Figures of different runs are not comparable: quote the peer's
 figure of the same run beside ours.
 """
 
@@ -83,9 +83,9 @@ def process(
 
 @contextlib.contextmanager
 def model_server() -> Iterator[str]:
-    """The paced model server of the tests as a process of its own; yields its OpenAI base URL.
+    """The paced model server of the tests as a separate process; yields its OpenAI base URL.
 
-    It stands for another machine, so where that is allowed it goes before everything else on this one's cores.
+    It represents another machine, so if allowed it gets priority over everything else on this machine's cores.
     """
     port = free_port()
     with process(["-m", "tests.support.upstream", "--port", str(port)]) as child:
@@ -111,9 +111,9 @@ while True:
 
 @contextlib.contextmanager
 def lateness() -> Iterator[dict[str, float]]:
-    """How late a process that only sleeps wakes up meanwhile, ms: what the machine itself adds to any measurement.
+    """How late a process that only sleeps wakes up meanwhile, in ms: the machine's own share in any measurement.
 
-    Fills the dictionary it yields at the end: p99, p99.9 and the latest of wakings 2 ms apart.
+    At the end it fills the dictionary that it yields: p99, p99.9 and the maximum over wake-ups every 2 ms.
     """
     figures: dict[str, float] = {}
     with process(["-c", SLEEPER], subprocess.PIPE) as child:
@@ -138,7 +138,7 @@ class App:
 
 @contextlib.contextmanager
 def app(base_url: str, models: Sequence[str], heavy_width: int = 0, db: Path | None = None) -> Iterator[App]:
-    """``app.py`` with one lane per model (and heavy of the first, if asked), on ``db`` or a database of its own."""
+    """``app.py`` with one lane per model (and heavy of the first, if asked), on ``db`` or a new database."""
     with tempfile.TemporaryDirectory() as folder:
         lanes = Path(folder) / "lanes.toml"
         tables = [

@@ -2,12 +2,11 @@
 
     python -m tests.benchmarks.load [--sessions 20] [--spread 2]
 
-All have the page open, and their prompts leave within ``--spread`` seconds (0: all in one moment).
+All have the page open, and their prompts are sent within ``--spread`` seconds (0: all at once).
 Prints one JSON line: p50/p95 of the paint lag (a token's way from the model server into a frame the client has
 parsed), and from the log how far decode tok/s is from the model server's own pace, in all attempts, and how many of
-them say themselves that they are ``suspect`` (the loop that stamps was more than 20 ms late at some time), with the
-latest it was.
-Goal: p95 <= 150 ms and no wrong number. The clients share the two cores with the app and the model server.
+them are marked ``suspect`` (the stamping loop was more than 20 ms late at some time), with the maximum lateness.
+Goal: p95 <= 150 ms and no wrong figure. The clients share the two cores with the app and the model server.
 """
 
 from __future__ import annotations

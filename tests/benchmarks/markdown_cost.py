@@ -1,7 +1,7 @@
-"""What a streamed answer costs the server to render, beside the obvious way (the whole text again for every frame).
+"""The server's cost of rendering a streamed answer, compared to rendering the whole text again for every frame.
 
 An answer of mixed Markdown arrives at 100 tokens/s and is shown at 30 frames/s. Cost is CPU time of this process per
-token, so it does not depend on what else the machine does; ``worst_frame_ms`` is the longest single frame (wall).
+token, so it does not depend on other load on the machine; ``worst_frame_ms`` is the longest single frame (wall).
 The naive way is measured on every ``NAIVE_STRIDE``-th frame of the long answers and scaled: the whole takes minutes.
 The last line is one JSON document: ``python tests/benchmarks/markdown_cost.py | tail -1``.
 """

@@ -1,10 +1,10 @@
-"""What opening the page costs in Chromium: requests, bytes, and seconds until a prompt can be typed and sent.
+"""The cost of opening the page in Chromium: requests, bytes, and seconds until a prompt can be typed and sent.
 
     python -m tests.benchmarks.page_open [--rounds 5] [--checkout OLDER_TREE …]
 
-Goal: at most 60 requests, and a usable prompt within 1 s on two quiet cores with an empty cache. "cold" is a browser
-context of its own, "warm" the next tab of it. Beside it the peer, a bare ``gr.Blocks`` with Textbox and Chatbot, and
-the app of every other checkout given, all in turn, so that one machine's load is in all figures.
+Goal: at most 60 requests, and a usable prompt within 1 s on two quiet cores with an empty cache. "cold" is a new
+browser context, "warm" the next tab of it. The peer, a bare ``gr.Blocks`` with Textbox and Chatbot, and the app of
+every other given checkout are measured in turn with it, so that all figures are under the same load.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from .harness import ROOT, free_port, process, report, wait_for_http
 
 NO_KEYS = {"CHUTES_API_KEY": "", "OPENROUTER_API_KEY": "", "MOONSHOT_API_KEY": "", "OLLAMA_HOST": "127.0.0.1:1"}
 USABLE = {"peer": "#prompt textarea"}
-OURS = "#prompt textarea, #attach"  # the box, and the composer that sends what is in it
+OURS = "#prompt textarea, #attach"  # the box, and a button of the composer
 QUIET_MS = 500
 
-# Notes when the elements a selector lists are all there to be seen, in ms since the navigation began.
+# Records when all elements of a selector are visible, in ms since the navigation began.
 WATCH = """(() => {
   const parts = SELECTOR.split(", ");
   const look = () => {

@@ -1,7 +1,7 @@
-"""Paint lag: how long after the model server sent a token it stands in the page, in real headless Chromium.
+"""Paint lag: the time from sending a token at the model server to its appearance in the page, in headless Chromium.
 
-Every tenth token is the wall-clock millisecond it was sent at (``@1795294921283@``). A probe in the page looks at each
-animation frame for the newest stamp in each lane; lag = now - stamp. Printed per case: p50/p95 of the lag in the
+Every tenth token is the wall-clock millisecond it was sent at (``@1795294921283@``). At each animation frame a
+probe in the page reads the newest stamp in each lane; lag = now - stamp. Printed per case: p50/p95 of the lag in the
 first, middle and last third of the run, frames/s, and CPU of server and browser, one JSON line per program:
 Kimi UI, and in the same run the peer (three ``gr.Chatbot``, 20 Hz; with ``--per-token`` also a yield per token).
 

@@ -1,13 +1,13 @@
-"""CPU spent per chunk of a stream, in µs, by way of reading it: the project's goal is ≤ 150 all in.
+"""CPU time per chunk of a stream, in µs, for several ways of reading it. The goal is ≤ 150 for everything.
 
     python -m tests.benchmarks.parse_cost [--rates 500 100000] [--tokens 6000] [--rounds 3]
 
-One JSON line per rate in tokens/s. At 500 most of it is waking up for every chunk, for whoever reads; at a rate no
-server reaches the chunks lie in wait, and what is left is the work on them.
+One JSON line per rate in tokens/s. At 500 most of it is waking up for every chunk, with any reader; at a rate that
+no server reaches, chunks are always waiting, and only the work on them remains.
 
-The model server is a process of its own, so only reading is counted (user and system time).
-Ways, in turn, in the same process and run: ``openai_client`` iterates the openai client's own stream and does nothing
-with it (the yardstick), ``provider`` is our provider alone, ``provider_engine_log`` the whole way to the row in SQLite,
+The model server is a separate process, so only reading is counted (user and system time).
+Measured in turn, in the same process and run: ``openai_client`` only iterates the openai client's own stream (the
+yardstick), ``provider`` is our provider alone, ``provider_engine_log`` everything up to the row in SQLite,
 ``ollama_client``/``ollama_provider`` the same for NDJSON. Each figure is the least of the rounds: the machine's other
 work only adds. Streams that run at once share the cost of waking up, so three lanes cost less a chunk than one.
 """
@@ -78,13 +78,13 @@ def _alone(read: Callable[[str, str], Coroutine[Any, Any, None]]) -> Way:
 
 
 def _cpu_of(*names: str) -> float:
-    """CPU seconds of the threads with these names, so that this benchmark's own waiting is not counted."""
+    """CPU seconds of the threads with these names, which excludes this benchmark's own waiting."""
     clocks = [time.pthread_getcpuclockid(thread.ident or 0) for thread in threading.enumerate() if thread.name in names]
     return sum(map(time.clock_gettime, clocks))
 
 
 def _whole_way(n_lanes: int) -> Way:
-    """A turn of an app that has been running: the engine and the log are there, one turn has gone before."""
+    """A turn of a running app: the engine and the log exist, and one turn has ended before."""
 
     def run(base_url: str, model: str) -> float:
         specs = [LaneSpec(str(n), str(n), "openai", model=model, base_url=base_url) for n in range(n_lanes)]
@@ -97,7 +97,7 @@ def _whole_way(n_lanes: int) -> Way:
             start = _cpu_of("engine", "log-writer")
             turn = run.engine.send("hello")
             while not turn.closed:
-                time.sleep(0.5)  # seldom: a thread that looks takes the interpreter from those that are measured
+                time.sleep(0.5)  # rarely, since polling takes the GIL from the measured threads
             rows = run.rows(turn)
             spent = _cpu_of("engine", "log-writer") - start
         assert all(row[-1]["status"] == "ok" for row in rows.values())
@@ -124,7 +124,7 @@ def main() -> None:
     options = parser.parse_args()
     with model_server() as base_url:
         for way in WAYS.values():
-            way(base_url, "m-5000-50-50")  # imports and first connections are not what is measured
+            way(base_url, "m-5000-50-50")  # so that imports and first connections are not measured
         for rate in options.rates:
             model = f"m-{rate}-{options.tokens // 2}-{options.tokens - options.tokens // 2}"
             least: dict[str, float] = {}

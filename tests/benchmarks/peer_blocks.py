@@ -1,4 +1,4 @@
-"""The peer of opening the page: the least a chat in Gradio needs, a ``gr.Blocks`` with a Textbox and a Chatbot.
+"""The peer of opening the page: a minimal chat in Gradio, a ``gr.Blocks`` with a Textbox and a Chatbot.
 
 python tests/benchmarks/peer_blocks.py PORT
 """

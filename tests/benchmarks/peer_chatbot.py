@@ -1,4 +1,4 @@
-"""The peer of the live view and of the meter: what most people would write. Three ``gr.Chatbot``, one generator.
+"""The peer of the live view and of the meter, as most people would write it: three ``gr.Chatbot``, one generator.
 
 It stamps where it yields, as such programs do, and prints its stamps as one JSON line when the lanes have ended.
 

@@ -1,11 +1,11 @@
-"""A long run with random stops and refreshes: memory, sockets and threads must come back to where they were.
+"""A long run with random stops and refreshes: memory, sockets and threads must return to their initial numbers.
 
     python -m tests.benchmarks.soak [--minutes 20] [--visitors 6]
 
-Visitors send prompts, leave streams in the middle and come back behind what they had seen, and stop lanes at random.
+Visitors send prompts, disconnect during streams and resume after what they had received, and stop lanes at random.
 Prints the app's RSS, open files, TCP connections and threads after warm-up, after each quarter of the run and one
-minute after its end, each time with nothing running for some seconds, the tokens read, and the rows left open in the
-log (there must be none).
+minute after its end, each time after some seconds without a running turn, the tokens read, and the rows left open in
+the log (there must be none).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ async def visit(running: App, until: float, rng: random.Random, turns: list[str]
 
 
 async def watch(visitor: Visitor, turn_id: str, rng: random.Random) -> None:
-    """Follow a turn; now and then stop a lane, or leave and come back."""
+    """Follow a turn; sometimes stop a lane, or disconnect and reconnect."""
     refresh_after, stop_after = rng.choice([5, 20, 10**9]), rng.choice([10, 40, 10**9])
     seen = 0
     while True:
@@ -80,7 +80,7 @@ async def main() -> None:
             until = time.monotonic() + minutes * 60
             await asyncio.gather(*(visit(running, until, random.Random(k), turns) for k in range(options.visitors)))
 
-        await run(min(5.0, options.minutes / 4))  # until what is kept of recent turns and pages is full
+        await run(min(5.0, options.minutes / 4))  # until the caches of recent turns and pages are full
         await asyncio.sleep(REST_S)
         report("soak", at="warmed up", turns=len(turns), **usage(running))
         for quarter in range(4):

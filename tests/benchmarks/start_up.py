@@ -1,8 +1,8 @@
-"""Start-up on a warm cache: seconds from ``app.py`` to a page that answers, and on to the embedded model.
+"""Start-up with a warm cache: seconds from ``app.py`` to a page that answers, and from there to the embedded model.
 
     python -m tests.benchmarks.start_up [--rounds 5]
 
-Goal: the page within 1.25 times the bare import of Gradio, which is most of it and is measured in turn with it; the
+Goal: the page within 1.25 times the bare import of Gradio, most of the time, which is measured in turn with it; the
 embedded model within 4 s more.
 """
 
@@ -31,7 +31,7 @@ def import_gradio_s() -> float:
 
 
 def start_s() -> tuple[float, float]:
-    """Seconds to the page, and from there to the embedded model's process taking requests."""
+    """Seconds to the page, and from there until the embedded model's process accepts requests."""
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         arguments = ["app.py", "--port", str(port), "--db", str(Path(folder) / "log.sqlite3"), "--no-browser"]

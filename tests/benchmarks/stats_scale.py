@@ -1,4 +1,4 @@
-"""How long the Stats tab's numbers take over a log of 100,000 attempts. Prints one JSON line; asserts nothing.
+"""The time to compute the Stats tab's figures over a log of 100,000 attempts. Prints one JSON line; asserts nothing.
 
     python -m tests.benchmarks.stats_scale [N_ATTEMPTS]
 
@@ -122,7 +122,7 @@ def _draw(rng: random.Random, lane: tuple[str, float, int, float, float]) -> dic
 
 
 def measured(work: Callable[[], Any], rounds: int = 3) -> dict[str, float]:
-    """The best of some rounds, in seconds: on the clock, and of CPU time (what a busy machine distorts less)."""
+    """The best of some rounds, in seconds: wall time, and CPU time (which a busy machine distorts less)."""
     walls, cpus = [], []
     for _ in range(rounds):
         wall, cpu = time.perf_counter(), time.process_time()
@@ -163,7 +163,7 @@ def main() -> None:
 
 
 def in_chromium(path: Path, visits: int = 5) -> dict[str, float]:
-    """Seconds from a click to its table in the page: the tab, and another metric on it."""
+    """Seconds from a click to its table in the page: opening the tab, and choosing another metric."""
     tab: list[float] = []
     metric: list[float] = []
     with app("http://127.0.0.1:9/v1", ["none"], db=path) as running, sync_playwright() as playwright:
@@ -172,7 +172,7 @@ def in_chromium(path: Path, visits: int = 5) -> dict[str, float]:
             page = browser.new_page(viewport={"width": 1600, "height": 900})
             page.goto(running.url)
             page.locator("[data-lane]").first.wait_for()
-            page.wait_for_timeout(1000)  # of loading what is not looked at yet
+            page.wait_for_timeout(1000)  # for background loading
             tab.append(_until(page, lambda page: page.get_by_role("tab", name="Stats").click(), "table.st-series"))
             page.wait_for_timeout(1000)
             changed = "#stats-paired .st-note:has-text('First token')"

@@ -1,4 +1,4 @@
-"""What tabs cost the server: 1, 3 and 7 tabs of one browser on one running turn of more than 30,000 log entries.
+"""The server's cost of 1, 3 and 7 tabs of one browser on one running turn of more than 30,000 log entries.
 
 One lane writes 30,000 tokens at once and ends; another goes on at 30 tokens/s while the tabs watch. Printed per number
 of tabs, over 10 s: ms of server CPU time a second, and how many connections to the server the browser has open.
@@ -20,7 +20,7 @@ from .harness import App, app, cpu_seconds, family, model_server, report
 
 TABS = (1, 3, 7)
 WATCH_S = 10.0
-SETTLE_S = 5.0  # a tab that has just come is told everything
+SETTLE_S = 5.0  # a new tab first gets everything so far
 LONG, SLOW = "m-3000-30000-0", "m-30-30000-500"
 
 

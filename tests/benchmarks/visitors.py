@@ -17,12 +17,12 @@ class Visitor:
     """One browser session. ``client`` keeps its cookie."""
 
     def __init__(self, url: str) -> None:
-        # An idle connection is given up before the server does, after 5 s: a browser would ask again, this does not.
+        # Close idle connections before the server does, after 5 s: a browser would retry, this client does not.
         limits = httpx.Limits(keepalive_expiry=2)
         self.client = httpx.AsyncClient(base_url=url, timeout=httpx.Timeout(60, read=120), limits=limits)
 
     async def open(self) -> None:
-        """Load what the page loads first, which gives the cookie."""
+        """Load the page's first requests, which set the cookie."""
         (await self.client.get("/kimi/state")).raise_for_status()
 
     async def send(self, prompt: str) -> str:
@@ -31,7 +31,7 @@ class Visitor:
         return str(answer.json()["turns"][0]["turn_id"])
 
     async def follow(self, turn_id: str, after: int | None = None) -> AsyncIterator[dict[str, Any]]:
-        """The turn's frames, as they come, until it has ended. ``after``: continue behind so many log entries."""
+        """The turn's frames until it has ended. ``after``: continue after this number of log entries."""
         query = {} if after is None else {"after": after}
         async for frame in self._events(f"/kimi/turns/{turn_id}/events", **query):
             yield frame

@@ -1,4 +1,4 @@
-"""When bytes arrived, by the kernel's own stamp: a server that comes late to read must not seem to be asked later."""
+"""When bytes arrived, by the kernel's stamp: a server that reads late must not make its requests seem late."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 TIMESTAMPS_NS = (
     35 if sys.platform == "linux" and sys.maxsize > 2**32 else None
-)  # SO_TIMESTAMPNS; others: when it is read
+)  # SO_TIMESTAMPNS; without it, the time of reading
 
 
 class ArrivalSocket(socket.socket):

@@ -1,10 +1,10 @@
-"""The page under test: the real ASGI app on a free port, and a real Chromium that looks at it.
+"""The page under test: the real ASGI app on a free port, and a real Chromium that opens it.
 
 with served(run, roster) as url, launched() as browser:
-    visitor = Visitor(browser, url)          # one person: own cookies, own cache, any number of tabs
+    visitor = Visitor(browser, url)          # one user: own cookies, own cache, any number of tabs
     page = visitor.open()
     send(page, "Why?"); wait_phase(page, "kimi", "done")
-    visitor.close(); assert visitor.problems == []      # what the console complained about
+    visitor.close(); assert visitor.problems == []      # errors in the console
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-SLOW_MS = 60_000  # how long a test waits for what must happen; generous, since the machine may be busy
+SLOW_MS = 60_000  # how long a test waits for an event; generous, since the machine may be busy
 
 
 @contextmanager
 def served(run: Run, roster: Any, **options: Any) -> Iterator[str]:
-    """The app over a running engine, on a port of its own, in a thread; yields its URL. Options: ``create_app``'s."""
+    """Serve the app over a running engine on a free port, in a thread; yields its URL. Options: ``create_app``'s."""
     with listening(made(run, roster, **options)) as url:
         yield url
 
 
 def made(run: Run, roster: Any, **options: Any) -> Any:
-    """The app, from a thread of its own: it is made inside a loop, and Playwright keeps one running in this one."""
+    """Create the app in a separate thread, because it needs a new event loop and Playwright runs one in this thread."""
     from kimi_ui.ui.site import create_app
 
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(create_app, run.engine, run.turns, roster, **options).result()
 
 
-_ports = [0]  # of the newest server
+_ports = [0]  # the port of the newest server
 
 
 def free_port() -> socket.socket:
-    """A bound socket: on the port of the server before if that has ended, since a browser's cache is kept by port."""
+    """A bound socket: on the port of the previous server if that has ended, since a browser caches by port."""
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -67,7 +67,7 @@ def free_port() -> socket.socket:
 
 @contextmanager
 def listening(app: Any) -> Iterator[str]:
-    """An app, on a port that no other has, in a thread; yields its URL."""
+    """Serve an app on a free port, in a thread; yields its URL."""
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=1))
     bound = free_port()
     thread = threading.Thread(target=server.run, args=([bound],), name="page-server")
@@ -94,14 +94,14 @@ def launched() -> Iterator[Browser]:
 
 
 def new_context(browser: Browser, **options: Any) -> BrowserContext:
-    """A browser profile of its own, with Playwright's options."""
+    """A new browser profile, with Playwright's options."""
     context = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **options})
     context.set_default_timeout(SLOW_MS)
     return context
 
 
 def forget(context: BrowserContext, url: str) -> None:
-    """Close the tabs, wipe what the site keeps and undo what a test has set; only the cache of files stays.
+    """Close the tabs, wipe the site's storage and undo the settings of a test; only the cache of files stays.
 
     Listeners, init scripts and an installed clock cannot be undone: a test with these is marked ``own_context``.
     """
@@ -116,10 +116,10 @@ def forget(context: BrowserContext, url: str) -> None:
 
 
 class Visitor:
-    """One person's browser: own cookies, any number of tabs. ``problems`` holds what the console complained about."""
+    """One user's browser: own cookies, any number of tabs. ``problems`` holds the errors in the console."""
 
     def __init__(self, browser: Browser | BrowserContext, url: str, **options: Any) -> None:
-        """In a context of their own with these options, or in the given one, which is wiped when they go."""
+        """In a new context with these options, or in the given one, which is wiped at the end."""
         self.url = url
         self._owns_context = isinstance(browser, Browser)
         self.problems: list[str] = []
@@ -129,11 +129,11 @@ class Visitor:
         """A new, empty tab."""
         page = self.context.new_page()
         page.on("pageerror", lambda error: self.problems.append(f"page error: {error}"))
-        page.on("console", lambda message: self._heard(message.type, message.text))
+        page.on("console", lambda message: self._record(message.type, message.text))
         return page
 
     def open(self, query: str = "") -> Page:
-        """A new tab with the page, once its lanes stand there."""
+        """A new tab with the page, once its lanes are shown."""
         page = self.tab()
         page.goto(f"{self.url}/{query}")
         page.locator("#prompt textarea").wait_for()
@@ -146,7 +146,7 @@ class Visitor:
         else:
             forget(self.context, self.url)
 
-    def _heard(self, kind: str, text: str) -> None:
+    def _record(self, kind: str, text: str) -> None:
         if kind == "error":
             self.problems.append(text)
 

@@ -1,6 +1,6 @@
 """The chat under test: three scripted lanes (one of them heavy) with a log on disk, served to a real Chromium.
 
-``open_site`` is a whole app; ``say`` sets what the models answer next; ``asked`` is what they were asked.
+``open_site`` is a whole app; ``say`` sets the models' next answers; ``requests`` of a provider are what it was sent.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PRICE = Price(input=1.0, output=4.0, as_of="2026-07-01")
 
 
 class Listing(ScriptedProvider):
-    """Lists models, or raises what it is told to."""
+    """Lists models, or raises the given error."""
 
     listed: Sequence[str] | Exception = ()
 
@@ -66,12 +66,12 @@ class ChatSite:
         return self.turns.writer
 
     def say(self, kimi: Sequence[Any] | Callable[[ChatRequest], Any], qwen: Sequence[Any] | None = None) -> None:
-        """What the models answer from now on."""
+        """Set the models' next answers."""
         self.kimi.scripts = [kimi if callable(kimi) else list(kimi)]
         self.qwen.scripts = [list(qwen) if qwen is not None else spoken()]
 
     def settle(self) -> None:
-        """End what runs, forget what was asked, answer as usual again."""
+        """Stop running turns, forget the requests, restore the usual answers."""
         for turn in self.turns.live():
             self.engine.stop(turn.turn_id)
         until(lambda: not self.turns.live())
@@ -88,13 +88,13 @@ def spoken(reasoning: str = "Let me think.", answer: str = "Because of **Rayleig
 
 
 def endless(kind: type = Reasoning, n: int = 4000, pause: float = 0.02) -> list[Any]:
-    """A stream that goes on for far longer than a test."""
+    """A stream that is far longer than a test."""
     return [Phase(CONNECTED), *(part for i in range(n) for part in (kind(f"word{i} "), pause))]
 
 
 @contextmanager
 def open_site(folder: Path, kimi_model: str = "kimi-k2-thinking", width: int = 3, **options: Any) -> Iterator[ChatSite]:
-    """The app over a new log, or over the one ``folder`` has; ``options`` as ``create_app``'s."""
+    """The app over a new log, or over the one in ``folder``; ``options`` as for ``create_app``."""
     params = {"max_tokens": 32768}
     kimi = Listing(LaneSpec("kimi", "Kimi K2", "openai", model=kimi_model, price=PRICE, params=params), [spoken()])
     qwen = Listing(OllamaLane("qwen", "Qwen3-Coder", "ollama", model="qwen3-coder:30b", price=Price(0, 0)), [spoken()])
@@ -105,14 +105,14 @@ def open_site(folder: Path, kimi_model: str = "kimi-k2-thinking", width: int = 3
 
 
 def ask(page: Page, prompt: str = "Why?") -> str:
-    """Send a prompt and wait until every lane of its turn has answered; the turn's id."""
+    """Send a prompt and wait until every lane of its turn has answered; returns the turn's id."""
     before = page.locator(".turn-current [data-turn]").get_attribute("data-turn")
     send(page, prompt)
     return answered(page, before)
 
 
 def answered(page: Page, before: str | None = None) -> str:
-    """Wait until a turn other than ``before`` is shown and all its lanes are done; its id."""
+    """Wait until a turn other than ``before`` is shown and all its lanes are done; returns its id."""
     turn = page.locator(f'.turn-current [data-turn]:not([data-turn="{before or ""}"])')
     for lane_id in LANES:
         turn.locator(f'[data-lane="{lane_id}"][data-phase="done"]').wait_for(state="attached")
@@ -120,7 +120,7 @@ def answered(page: Page, before: str | None = None) -> str:
 
 
 def attach(page: Page, name: str, data: bytes) -> None:
-    """Pick a file, and wait until the page has shown what became of it."""
+    """Pick a file, and wait until the page shows that it was attached or refused."""
     shown = page.locator(".attachment").count()
     page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "text/plain", "buffer": data})
     expect(page.locator(".attachment").nth(shown)).not_to_contain_text("reading…")

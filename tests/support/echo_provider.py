@@ -1,4 +1,4 @@
-"""A whole provider in one file: it says the prompt back, word by word. See kimi_ui/providers/README.md."""
+"""A whole provider in one file: it repeats the prompt, word by word. See kimi_ui/providers/README.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole way a turn goes, from a provider on the wire to the row in SQLite, for tests of what may happen to it."""
+"""A turn's whole path, from a provider's stream to the row in SQLite, for tests of its outcomes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Run:
 
 @contextmanager
 def turns_at(path: Path | None = None) -> Iterator[Turns]:
-    """Turns over the log at ``path``, or over one that is gone afterwards."""
+    """Turns over the log at ``path``, or over a temporary one."""
     with ExitStack() as stack:
         path = path or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "log.sqlite3"
         writer = LogWriter(path)
@@ -69,7 +69,7 @@ def turns_at(path: Path | None = None) -> Iterator[Turns]:
 
 @contextmanager
 def started(roster: Any, path: Path | None = None, **options: Any) -> Iterator[Run]:
-    """A running engine with these lanes and a log as of ``turns_at``; ``options`` are the engine's."""
+    """A running engine with these lanes and a log as in ``turns_at``; ``options`` are the engine's."""
     with turns_at(path) as turns:
         engine = Engine(roster, turns, **options)
         engine.start()
@@ -81,7 +81,7 @@ def started(roster: Any, path: Path | None = None, **options: Any) -> Iterator[R
 
 @contextmanager
 def running(path: Path | None, *providers: Provider, **options: Any) -> Iterator[Run]:
-    """``started`` with these providers' lanes; they are closed at the end, too."""
+    """``started`` with these providers' lanes; the providers are closed at the end."""
     roster = ScriptedRoster(*providers)
     with started(roster, path, **options) as run:
         try:

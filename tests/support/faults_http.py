@@ -37,7 +37,7 @@ NO_FIELD = {"detail": [{"loc": ["body", "stream_options"], "msg": "extra fields 
 CONTEXT = error("This model's maximum context length is 8192 tokens", code="context_length_exceeded")
 BILL = {"detail": "Subscription usage cap exceeded. Please add balance to continue."}
 CONTINUE, HINTS = b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
-MIDWAY = tell(PLAN, HALF, 0.03, *END)  # the cut comes after some 400 bytes
+MIDWAY = tell(PLAN, HALF, 0.03, *END)  # the connection is cut after some 400 bytes
 
 
 def old_http(body: bytes, kind: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Faults inside the stream: silence, missing ends, odd shapes, hostile text, numbers that cannot be."""
+"""Faults inside the stream: silence, missing ends, odd shapes, hostile text, impossible numbers."""
 
 from __future__ import annotations
 

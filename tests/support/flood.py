@@ -1,6 +1,6 @@
-"""Run floods through provider, engine and log in a process of their own; prints by how many bytes it grew, as JSON.
+"""Run floods through provider, engine and log in a separate process; prints its growth in bytes, as JSON.
 
-python -m tests.support.flood DATABASE URL SCENARIO…   (nobody watches the turns: the slowest reader there is)
+python -m tests.support.flood DATABASE URL SCENARIO…   (no reader follows the turns: the slowest reader possible)
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> None:
     grown: dict[str, int] = {}
     status: dict[str, str] = {}
     with running(Path(database), *lanes, max_retries=0) as run:
-        for name in names:  # the first one is the ordinary answer that everything is measured against
+        for name in names:  # the first one is an ordinary answer, the baseline
             turn = run.engine.send("hello", lanes=[name])
             status[name] = run.rows(turn)[name][-1]["status"]
             grown[name] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

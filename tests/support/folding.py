@@ -1,4 +1,4 @@
-"""Run a body, or a provider, to its end and fold what came: the shortest way from bytes to a status."""
+"""Run a body, or a provider, to its end and fold the events: the shortest path from bytes to a status."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HELLO = ChatRequest((Message("user", "hello"),))
 
 
 class NoEngine(Unmeasured):
-    """A host for a provider that streams without an engine: it counts what was sent and starts no children."""
+    """A host for a provider that streams without an engine: it counts reports of sending and starts no children."""
 
     def __init__(self) -> None:
         self.n_sent = 0
@@ -39,7 +39,7 @@ ALONE = NoEngine()
 
 
 async def streamed_for(provider: Provider, has_arrived: Callable[[], bool]) -> NoEngine:
-    """Stream one request; its host, which was told that the request leaves before it had arrived."""
+    """Stream one request, which must be reported as sent before it arrives; returns its host."""
 
     class Watching(NoEngine):
         def sent(self) -> None:
@@ -53,7 +53,7 @@ async def streamed_for(provider: Provider, has_arrived: Callable[[], bool]) -> N
 
 
 async def left_at_text(provider: Provider) -> None:
-    """Stream one request and leave it at its first text."""
+    """Stream one request and close the stream at its first text."""
     events = provider.stream(HELLO, ALONE)
     async for event in events:
         if not isinstance(event, Phase):
@@ -63,7 +63,7 @@ async def left_at_text(provider: Provider) -> None:
 
 @dataclass
 class Outcome:
-    """What an attempt came to. ``kind`` is the failure's, empty if there is none."""
+    """The outcome of an attempt. ``kind`` is the failure's, empty if there is none."""
 
     fold: AttemptFold
     error: ProviderError | None
@@ -135,7 +135,7 @@ STOP = chunk({}, "stop")
 
 
 def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
-    """``data`` cut at these offsets."""
+    """``data`` split at these offsets."""
     marks = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
     return [data[a:b] for a, b in pairwise(marks)]
 

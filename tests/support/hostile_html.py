@@ -1,4 +1,4 @@
-"""Judges rendered HTML with the standard library's parser, not with the sanitiser under test."""
+"""Checks rendered HTML with the standard library's parser, not with the sanitiser under test."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def read(html: str) -> Violations:
 
 
 def violations(html: str) -> list[str]:
-    """What in this HTML is outside the allow-list; empty if nothing is."""
+    """The parts of this HTML that are not on the allow-list; empty if all are."""
     return read(html).found
 
 

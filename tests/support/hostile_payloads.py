@@ -1,6 +1,6 @@
-"""Texts a hostile model may write. ``{evil}`` is a server that must never hear of them; running sets ``window.ran``.
+"""Texts that a hostile model may write. ``{evil}`` is a server that must get no request; scripts set ``window.ran``.
 
-Grouped by what they try; every one is streamed through the real page in each place where model text appears.
+Grouped by purpose; every one is streamed through the real page in each place where model text appears.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PAYLOADS: dict[str, str] = {
     "latex style": "$\\style{position:fixed;inset:0;color:red}{x}$ $\\class{lane-stop}{x}$ $\\rule{9999em}{9999em}$",
     "mathml": f"<math><mtext><table><mglyph><style><!--</style><img title='--&gt;&lt;img src=1 onerror={RUN}&gt;'>",
     "mathml link": f"<math href=javascript:{RUN}><mi xlink:href={{evil}}/x>x</mi></math>",
-    # Data out
+    # Sending data elsewhere
     "image": "![x]({evil}/a.png) ![y][r]\n\n[r]: {evil}/b.png",
     "image through our own server": "![x](/gradio_api/file={evil}/c.png) <img src=/gradio_api/proxy={evil}/d.png>",
     "svg image": "<svg><image href={evil}/e.png /><use href={evil}/f.svg#x /></svg>",
@@ -65,5 +65,5 @@ PAYLOADS: dict[str, str] = {
 
 
 def payloads(evil: str) -> dict[str, str]:
-    """All of them, aimed at this server."""
+    """All payloads, with the URL of this server."""
     return {name: text.replace("{evil}", evil) for name, text in PAYLOADS.items()}

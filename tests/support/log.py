@@ -1,4 +1,4 @@
-"""Writing made-up turns to a real log, as the engine does it."""
+"""Write made-up turns to a real log, as the engine does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kimi_ui.log.writer import LogWriter
 
 @contextmanager
 def writing(path: Path) -> Iterator[LogWriter]:
-    """A writer that is closed at the end, whatever happens."""
+    """A writer that is always closed at the end."""
     writer = LogWriter(path)
     writer.start()
     try:
@@ -22,7 +22,7 @@ def writing(path: Path) -> Iterator[LogWriter]:
 
 
 def store(writer: LogWriter, *turns: TurnLog) -> None:
-    """Write whole turns: the rows first, then the entries as if they had come since."""
+    """Write whole turns: first the rows, then the entries as if they had arrived since."""
     for turn in turns:
         entries, turn.entries = turn.entries, []
         writer.open_turn(turn)

@@ -1,4 +1,4 @@
-"""A process that writes to a log until it is killed. Lines on stdout tell how far it is.
+"""A process that writes to a log until it is killed. Lines on stdout report its progress.
 
 log_child.py DB until turn|attempt|stored|ended   write one turn up to that moment, say "reached", wait
 log_child.py DB stream                            write numbers for ever; "stored N": the first N are acknowledged

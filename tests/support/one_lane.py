@@ -1,4 +1,4 @@
-"""Lanes of one turn, end to end: what servers send, the real clients, the engine, the rows in SQLite."""
+"""Lanes of one turn, end to end: scripted servers, the real clients, the engine, the rows in SQLite."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Script = Sequence[Piece] | Behaviour
 
 @dataclass
 class Came:
-    """What a lane came to: its last attempt's fold, the rows of all attempts, and what was sent."""
+    """The outcome of a lane: its last attempt's fold, the rows of all attempts, and the requests."""
 
     fold: AttemptFold
     rows: list[dict[str, Any]]
@@ -44,12 +44,12 @@ class Came:
 
     @property
     def flags(self) -> set[str]:
-        """The flags that the wire gave cause for."""
+        """The flags set because of the stream."""
         return {name for name in self.fold.flags if not name.endswith("_ms") and name != "clock_jump"}
 
     @property
     def words(self) -> str:
-        """All that a person reads of the end, and of what was unusual."""
+        """All that a user reads about the end and about flags."""
         failure = failure_of(self.fold)
         told = [failure.message, failure.remedy, failure.command, failure.detail] if failure else []
         return " | ".join((*told, *notes_of(self.fold)))
@@ -66,7 +66,7 @@ def came_all(
     prompt: str = "hello",
     **fields: Any,
 ) -> dict[str, Came]:
-    """Ask a lane for each script, all in one turn. ``turns``: as often as that; the last one counts."""
+    """Run one lane for each script, all in one turn. ``turns``: repeat so often; the last turn counts."""
     lanes: list[Provider] = []
     for i, (name, script) in enumerate(scripts.items()):
         model = f"odd-{i}"

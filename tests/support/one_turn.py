@@ -1,4 +1,4 @@
-"""Send one prompt to one lane and wait for ever: a process to be killed.
+"""Send one prompt to one lane and wait forever: a process to be killed.
 
 python -m tests.support.one_turn DATABASE URL MODEL   prints the turn's id once text is flowing
 """

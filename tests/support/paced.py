@@ -1,4 +1,4 @@
-"""Answers at an exact pace: what a model named ``m-RATE-REASONING-ANSWER-VARIANT`` of the test server says."""
+"""Answers at an exact pace: those of a model named ``m-RATE-REASONING-ANSWER-VARIANT`` of the test server."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SENTENCE = (
     "so that every step of the argument can be followed without losing the thread"
 )
 WORDS = SENTENCE.split()
-START_S = 0.02  # from the moment a model is at work to its first token
+START_S = 0.02  # from the moment a model starts working to its first token
 
 
 class Plan(NamedTuple):
-    """What a model name of the form ``m-RATE-REASONING-ANSWER-VARIANT`` asks for."""
+    """The answer that a model name of the form ``m-RATE-REASONING-ANSWER-VARIANT`` requests."""
 
     rate: float
     n_reasoning: int
@@ -39,7 +39,7 @@ def plan_of(model: str) -> Plan | None:
 
 
 def token(i: int, answer: bool) -> str:
-    """The i-th token: a word, a stamp, now and then a paragraph or a code block."""
+    """The i-th token: a word, a stamp, sometimes a paragraph or a code block."""
     if answer and i % 120 == 119:
         return "\n\n```python\ndef f(x):\n    return x + 1\n```\n\n"
     if i % 40 == 39:
@@ -61,7 +61,7 @@ async def tokens(plan: Plan, request: Request) -> AsyncGenerator[tuple[str | Non
             if wait > 0:
                 await asyncio.sleep(wait)
             text = token(i, answer)
-            if stamps:  # in the first and last tokens only, so that the text still has about as many tokens as are told
+            if stamps:  # in the first and last tokens only, so that the text has about the reported number of tokens
                 edge = i in (0, count - 1)
                 text = f" {int(request.t * 1e9)}:{time.perf_counter_ns()}" if edge else " word"
             yield text, answer

@@ -1,4 +1,4 @@
-"""Write a small log with a bit of everything in it, by whatever version of Kimi UI runs this.
+"""Write a small log with some of everything in it, by the version of Kimi UI that runs this.
 
     python -m tests.support.released_log FOLDER     # writes FOLDER/kimi-ui-VERSION.sqlite3.gz
 
@@ -41,7 +41,7 @@ LANES = (
 
 
 def written(n: int, usage: Usage | None = None, start_ms: float = 300, gap_ms: float = 12) -> list[Timed]:
-    """Headers, a third of ``n`` tokens of reasoning, the rest answer, and what the server counted."""
+    """Headers, ``n`` tokens, a third of them reasoning, and the server's usage."""
     thinking = tokens(n // 3, start_ms=start_ms, gap_ms=gap_ms, kind=Reasoning, word=" hm")
     answer = tokens(n - n // 3, start_ms=start_ms + gap_ms * (n // 3), gap_ms=gap_ms)
     head: list[Timed] = [(40, Phase(CONNECTED)), (90, Phase(FIRST_CHUNK))]
@@ -49,7 +49,7 @@ def written(n: int, usage: Usage | None = None, start_ms: float = 300, gap_ms: f
 
 
 def compared(day: str, **fields: Any) -> TurnLog:
-    """A turn of all three lanes: heavy with a trajectory that failed, the last lane answering at its second try."""
+    """A turn of all three lanes: heavy with a failed trajectory, the last lane answering in its second attempt."""
     at = f"{day}T09:30:00.000+00:00"
     usage = Usage(input_tokens=700, cached_input_tokens=256, output_tokens=95, reasoning_tokens=30, raw={"total": 795})
     common = {"started_at_utc": at, "input_chars": 2600, "price": PRICE, "request_model": "kimi-k2"}
@@ -122,7 +122,7 @@ def write(path: Path) -> None:
     writer.rename_conversation("fork", ME, "Primes, another way").result()
     writer.delete_conversation("gone", ME).result()
     writer.close()
-    with closing(sqlite3.connect(path)) as db, db:  # heavy's rows of early versions named no model
+    with closing(sqlite3.connect(path)) as db, db:  # early versions wrote heavy's rows without a model
         db.execute("UPDATE attempts SET request_model = '' WHERE role = 'heavy'")
 
 

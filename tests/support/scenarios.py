@@ -1,4 +1,4 @@
-"""Faults by name: what the model ``scenario-NAME`` of the test server does, in the dialect it is asked in."""
+"""Faults by name: the behaviour of the model ``scenario-NAME`` of the test server, in the dialect of the request."""
 
 from __future__ import annotations
 

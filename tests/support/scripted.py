@@ -1,7 +1,7 @@
-"""A provider that does what a script says, for testing what is built on providers. No network, no model.
+"""A provider that plays a script, for tests of everything built on providers. No network, no model.
 
 A script is a list of steps: an event is yielded, a number is slept (seconds), a ``threading.Event`` holds the stream
-until the test sets it, an exception is raised, ``SENT`` says that the request leaves.
+until the test sets it, an exception is raised, ``SENT`` reports that the request was sent.
 ``ScriptedRoster`` gives the engine lanes made of them.
 """
 
@@ -29,7 +29,7 @@ def thinker(reasoning: str = "Let me think.", answer: str = "42.") -> list[Event
 
 
 async def waited(step: Any) -> bool:
-    """Wait, if that is what the step says; whether it was."""
+    """Wait if the step is a pause or an event; returns whether it was."""
     if isinstance(step, threading.Event):
         while not step.is_set():  # noqa: ASYNC110 - another thread sets it
             await asyncio.sleep(0.005)
@@ -42,12 +42,12 @@ async def waited(step: Any) -> bool:
 
 @dataclass
 class ScriptedProvider(Provider):
-    """Plays ``scripts`` one per request (the last one again and again) and keeps what it was asked."""
+    """Plays ``scripts``, one per request (the last one repeatedly), and records the requests."""
 
     spec: LaneSpec
     scripts: Sequence[Script | Callable[[ChatRequest], Iterable[Any]]]
     requests: list[ChatRequest] = field(default_factory=list)
-    closed: int = 0  # streams that have been left, however they ended
+    closed: int = 0  # number of streams that were closed, however they ended
     prepare_steps: Script = ()
     queue: Line | None = None
 

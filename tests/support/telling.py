@@ -1,6 +1,6 @@
-"""Answers of a model server told in parts, each in the dialect it is asked in: SSE on ``/v1``, NDJSON on Ollama.
+"""Answers of a model server made of parts, each in the dialect of the request: SSE on ``/v1``, NDJSON on Ollama.
 
-``tell(R("plan"), A("yes"), *END)`` is a whole, well-behaved answer; leave parts out, add odd ones, and it is a fault.
+``tell(R("plan"), A("yes"), *END)`` is a complete, correct answer; omit parts or add odd ones to make a fault.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class A(NamedTuple):
 
 
 class D(NamedTuple):
-    """Something else, by dialect: bytes as they are, other values as JSON in an event or a line, None: nothing."""
+    """Other data, by dialect: bytes unchanged, other values as JSON in an event or a line, None for nothing."""
 
     sse: Any
     ndjson: Any = None
@@ -62,7 +62,7 @@ def finish(reason: str = "stop", **counters: Any) -> D:
 
 
 def escaped(text: str) -> D:
-    """Answer text written into the JSON as it stands, e.g. ``\\ud83d``."""
+    """Answer text written into the JSON unescaped, e.g. ``\\ud83d``."""
     return D(
         f'data: {{"choices":[{{"delta":{{"content":"{text}"}}}}]}}\n\n'.encode(),
         f'{{"message":{{"content":"{text}"}}}}\n'.encode(),
@@ -92,7 +92,7 @@ NDJSON_BODY = line({"content": "so far"}) + line(done=True, done_reason="stop", 
 
 
 def piece(part: Part, ollama: bool) -> Piece:
-    """A part as it goes over the wire."""
+    """The bytes of a part."""
     match part:
         case R(text):
             return line({"thinking": text}) if ollama else delta({"reasoning_content": text})
@@ -113,7 +113,7 @@ def tell(*parts: Part) -> Behaviour:
 
 
 def endless(part: Part) -> Behaviour:
-    """The same part again and again, as fast as it is read."""
+    """The same part repeatedly, as fast as it is read."""
 
     async def again(data: bytes) -> Stream:
         while True:
@@ -132,12 +132,12 @@ def by_dialect(sse: Behaviour, ndjson: Behaviour) -> Behaviour:
 
 
 def bodies(change: Callable[[bytes], bytes]) -> Behaviour:
-    """The good body of either dialect with its bytes changed."""
+    """The correct body of either dialect with its bytes changed."""
     return by_dialect(streamed([change(SSE_BODY)]), streamed([change(NDJSON_BODY)]))
 
 
 def framed(make: Callable[[bytes, str], bytes]) -> Behaviour:
-    """A whole response made by hand around the good body of either dialect, then the end of the connection."""
+    """A handmade response around the correct body of either dialect, then the end of the connection."""
     return by_dialect(raw(make(SSE_BODY, SSE)), raw(make(NDJSON_BODY, NDJSON)))
 
 
@@ -167,7 +167,7 @@ def compressed(data: bytes, cut: int = 0, coding: str = "gzip") -> Behaviour:
 
 
 def bomb(size: int) -> Behaviour:
-    """``size`` line feeds in a thousandth of that, made when asked for."""
+    """``size`` line feeds compressed to a thousandth, produced on demand."""
 
     async def packed() -> Stream:
         packer = zlib.compressobj(9, wbits=31)
@@ -188,7 +188,7 @@ def unless(name: str, refusal: Behaviour, then: Behaviour) -> Behaviour:
 
 
 def dead_when_reused(first: Behaviour) -> Behaviour:
-    """Answer a connection's first request; close it without a word at the next."""
+    """Answer a connection's first request; close the connection without an answer at the next."""
 
     async def dead(_request: Request) -> Stream:
         raise Close
@@ -202,7 +202,7 @@ PATIENT = Limits(30, 30, 60)
 
 
 class Kept(TypedDict):
-    """The texts that a fault leaves whole."""
+    """The texts that must survive a fault."""
 
     reasoning: str
     answer: str
@@ -213,10 +213,10 @@ GOOD_TEXT: Kept = {"reasoning": "plan", "answer": "so far"}
 
 @dataclass(frozen=True)
 class Fault:
-    """One way a stream may go wrong, and what the attempt must come to: ``status`` or ``status:kind``.
+    """One way a stream may fail, and the attempt's expected outcome: ``status`` or ``status:kind``.
 
     ``row`` is its number in the project's list of faults. ``ndjson`` None: the fault does not exist there.
-    ``reasoning``/``answer``: the text that must be kept; ``flag``: one that must be set. ``heavy``: costs real work.
+    ``reasoning``/``answer``: the text that must be kept; ``flag``: one that must be set. ``heavy``: expensive.
     """
 
     row: int

@@ -1,4 +1,4 @@
-"""Commands as processes: on a pseudo-terminal, with all that they showed there, or with their output in pipes."""
+"""Commands as processes: on a pseudo-terminal with everything shown there, or with their output in pipes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def program(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
 
 
 def shown_on_terminal(*arguments: str, rows: int = 24, columns: int = 80) -> tuple[int, str]:
-    """Run ``python -m kimi_ui`` with these arguments to its end; its exit code and what it wrote, escapes and all."""
+    """Run ``python -m kimi_ui`` with these arguments to its end; its exit code and its output with escapes."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     command = [sys.executable, "-m", "kimi_ui", *arguments]
@@ -40,6 +40,6 @@ def shown_on_terminal(*arguments: str, rows: int = 24, columns: int = 80) -> tup
             while data := os.read(ours, 65536):
                 shown += data
         except OSError:
-            pass  # how Linux tells that the other end was closed
+            pass  # how Linux reports that the other end was closed
         os.close(ours)
     return process.returncode, shown.decode()

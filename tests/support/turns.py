@@ -1,4 +1,4 @@
-"""Turns made by hand on a virtual clock, for testing what reads turn logs. Times are ms since the attempt was sent."""
+"""Handmade turns on a virtual clock, for tests of readers of turn logs. Times are ms since the attempt was sent."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _numbers = itertools.count(1)
 
 
 def unique(prefix: str) -> str:
-    """An id of its own in every process; later ones sort after earlier ones."""
+    """A unique id, also across processes; later ones sort after earlier ones."""
     return f"{prefix}-{next(_numbers):06}-{uuid.uuid4().hex[:8]}"
 
 
 def attempt(lane: str = "a", *, sent_ms: float = 0, **fields: Any) -> Attempt:
-    """An attempt with an id of its own; its turn is filled in by ``turn``."""
+    """An attempt with a unique id; ``turn`` fills in its turn."""
     known: dict[str, Any] = {"label": lane.upper(), "provider": "openai", "request_model": f"model-{lane}"}
     known |= {"started_at_utc": "2026-11-21T12:00:00.000+00:00", "sent_ns": round(sent_ms * MS)}
     return Attempt(attempt_id=unique("attempt"), turn_id="", lane=lane, **(known | fields))
@@ -38,7 +38,7 @@ def tokens(
 
 
 def ended(events: Sequence[Timed], status: str = "ok", *, after_ms: float = 1, reason: str = "") -> list[Timed]:
-    """``events`` with what ends them: a finish where the status needs one, then the end."""
+    """``events`` with their end: a finish if the status needs one, then ``End``."""
     at_ms = (events[-1][0] if events else 0) + after_ms
     finish = {"ok": "stop", "no_answer": "stop", "length": "length"}.get(status)
     return [*events, *([(at_ms, Finish(finish))] if finish else []), (at_ms, End(status, reason))]
@@ -47,7 +47,7 @@ def ended(events: Sequence[Timed], status: str = "ok", *, after_ms: float = 1, r
 def turn(
     *attempts: tuple[Attempt, Sequence[Timed]], lanes: Sequence[LaneInfo] = (), closed: bool = True, **fields: Any
 ) -> TurnLog:
-    """A turn of these attempts, its entries in the order of time."""
+    """A turn of these attempts, its entries in time order."""
     turn_id = unique("turn")
     entries: list[tuple[float, int, Entry]] = []
     for number, (who, events) in enumerate(attempts):

@@ -6,7 +6,7 @@
 
 ``upstream.ollama`` has the habits of a real Ollama (``tests/support/ollama_server.py``).
 
-The model's name chooses what happens:
+The model's name selects the behaviour:
 - ``m-RATE-REASONING-ANSWER[-VARIANT…]``, e.g. ``m-100-3000-1500``: tokens/s, reasoning tokens, answer tokens, at
   absolute times; every tenth token is the wall-clock millisecond it was sent at (``@1795294921283@``); usage at the
   end. Variants: ``think-tags`` (reasoning inside ``<think>`` in the content), ``reasoning`` and ``details`` (other
@@ -15,7 +15,7 @@ The model's name chooses what happens:
 - ``scenario-NAME``: a fault of ``tests.support.scenarios``.
 - a name given to ``.script(name, pieces_or_behaviour)`` or ``.alias(name, other)``. Any other is a 404.
 
-``.requests`` tells what came in, ``.closed`` which of them the client hung up on before the answer was complete.
+``.requests`` are the requests so far, ``.closed`` those that the client closed before the answer was complete.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ LISTED = ("m-100-3000-1500", "m-100-3000-1501", "m-100-3000-1502", "m-100-30000-
 
 
 class BadRequest(Exception):
-    """What came is no HTTP."""
+    """The bytes received are not HTTP."""
 
 
 class Upstream:
@@ -68,7 +68,7 @@ class Upstream:
         self._connections: set[asyncio.Task[None]] = set()
         self._transports: set[asyncio.WriteTransport] = set()
 
-    # -- what a test uses
+    # -- for tests
 
     @property
     def origin(self) -> str:
@@ -149,8 +149,8 @@ class Upstream:
         self._loop.close()
 
     async def _hang_up(self, server: asyncio.Server) -> None:
-        """No socket outlives the server: also not one accepted a moment ago, or one with bytes nobody fetches."""
-        # A socket accepted but without its transport yet would be lost by server.close(): it has a moment to get one.
+        """Close every socket, also one that was just accepted, or one with unread bytes."""
+        # server.close() would lose a socket that was accepted but has no transport yet: wait a moment for it.
         for listening in server.sockets:
             self._loop.remove_reader(listening.fileno())
         await asyncio.sleep(0.01)
@@ -170,7 +170,7 @@ class Upstream:
         task.add_done_callback(self._connections.discard)
 
     async def _shake_hands(self, transport: asyncio.Transport) -> None:
-        """Take up a connection whose bytes have waited for ``connect_s``."""
+        """Serve a connection whose bytes have waited for ``connect_s``."""
         try:
             await asyncio.sleep(self._connect_s)
             protocol = self._protocol()
@@ -178,7 +178,7 @@ class Upstream:
             secure = await self._loop.start_tls(transport, protocol, self._tls, server_side=True)
             assert secure
             protocol.connection_made(secure)
-        except OSError:  # the client has gone
+        except OSError:  # the client has disconnected
             transport.abort()
         finally:
             self._transports.discard(transport)
@@ -328,7 +328,7 @@ async def _send(stream: Stream, writer: asyncio.StreamWriter) -> None:
 
 
 class _Reader(asyncio.StreamReader):
-    """A reader that tells when the client has closed its side, without reading."""
+    """A reader that reports when the client has closed its side, without reading."""
 
     def __init__(self, limit: int, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(limit=limit, loop=loop)
@@ -344,7 +344,7 @@ class _Reader(asyncio.StreamReader):
 
 
 class _Far(asyncio.Protocol):
-    """Reads nothing; hands the new connection over."""
+    """Reads nothing; passes the new connection on."""
 
     def __init__(self, greet: Callable[[asyncio.Transport], None]) -> None:
         self._greet = greet

@@ -1,4 +1,4 @@
-"""Waiting for what a thread, a process or the page does."""
+"""Wait for a thread, a process or the page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def until(condition: Callable[[], T | None]) -> T:
-    """Wait until it holds, and give what it came to; a test that waits in vain fails a little before pytest ends it."""
+    """Wait until the condition is true and return its value; fails a little before pytest's own time limit."""
     deadline = time.monotonic() + 200
     while not (value := condition()):
         assert time.monotonic() < deadline, "waited in vain"
@@ -21,6 +21,6 @@ def until(condition: Callable[[], T | None]) -> T:
 
 
 def ended(turn: TurnLog) -> TurnFold:
-    """What a turn came to, once it has ended."""
+    """The fold of a turn, once it has ended."""
     until(lambda: turn.closed)
     return turn.fold()

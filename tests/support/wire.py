@@ -1,7 +1,7 @@
-"""HTTP/1.1 on the wire, by hand: the pieces a misbehaving server is made of.
+"""HTTP/1.1 written by hand: the parts of a misbehaving server.
 
 A ``Behaviour`` takes a request and yields the raw bytes of the answer, head included, one socket write each. A toxic
-(the vocabulary is Toxiproxy's) turns such a byte stream into a worse one; they compose: ``toxic(behaviour, slicer(1),
+(Toxiproxy's term) damages or delays such a byte stream; they compose: ``toxic(behaviour, slicer(1),
 latency(0.01))``. Times are in seconds, sizes in bytes. Raising ``Close`` ends the connection cleanly (FIN), ``Reset``
 abruptly (RST); a stream that just ends leaves the connection open for the next request.
 """
@@ -77,7 +77,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 def plain(status: int, body: Any, *fields: str, content_type: str = JSON) -> Behaviour:
-    """A whole answer at once: bytes or str as they are, anything else as JSON."""
+    """A complete answer: bytes or str unchanged, anything else as JSON."""
     data = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else orjson.dumps(body)
 
     async def behave(_request: Request) -> Stream:
@@ -96,7 +96,7 @@ async def pieces(items: Iterable[Piece]) -> Stream:
 
 
 async def stream_of(body: Stream, content_type: str, *fields: str, status: int = 200) -> Stream:
-    """``body`` as a chunked answer, each item one chunk and one write; the head leaves first."""
+    """``body`` as a chunked answer, each item one chunk and one write; the head is sent first."""
     yield head(status, content_type, "Transfer-Encoding: chunked", *fields)
     async for data in body:
         if data:
@@ -115,7 +115,7 @@ def streamed(items: Sequence[Piece], *fields: str, content_type: str = "", statu
 
 
 def raw(*items: Piece, then: type[Exception] = Close) -> Behaviour:
-    """Exactly these bytes, head and all, then the end of the connection."""
+    """Exactly these bytes, including the head, then the end of the connection."""
 
     async def behave(_request: Request) -> Stream:
         async for data in pieces(items):
@@ -127,7 +127,7 @@ def raw(*items: Piece, then: type[Exception] = Close) -> Behaviour:
 
 
 def toxic(behaviour: Behaviour, *toxics: Toxic) -> Behaviour:
-    """The behaviour with each toxic applied, the first one closest to it."""
+    """The behaviour with each toxic applied, in this order."""
 
     def behave(request: Request) -> Stream:
         stream = behaviour(request)
@@ -139,7 +139,7 @@ def toxic(behaviour: Behaviour, *toxics: Toxic) -> Behaviour:
 
 
 def latency(seconds: float) -> Toxic:
-    """Every write is late by this much."""
+    """Delay every write by this many seconds."""
 
     async def apply(stream: Stream) -> Stream:
         async for data in stream:
@@ -216,7 +216,7 @@ def _end_after(count: int, how: type[Exception]) -> Toxic:
                 break
             left -= len(data)
             yield data
-        await asyncio.sleep(0.02)  # let what was written reach the client before the connection goes
+        await asyncio.sleep(0.02)  # let the written bytes reach the client before the connection is closed
         raise how
 
     return apply
