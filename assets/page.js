@@ -57,7 +57,7 @@ class Page {
     this.earlier = new EarlierTurns(this.scroller, (row) => row.id === this.sought && this.#seek(row.id));
     this.scroller.append(this.notice, this.earlier.element, this.current);
     copyCodeOnClick(this.scroller, copyFrom);
-    this.ends = [listenToKeys(this), chat.on("open", ({ detail }) => this.open(detail))];
+    this.ends = [listenToKeys(this), chat.on("open", ({ detail }) => this.open(detail)), chat.on("seek", ({ detail }) => this.open(detail.conversation, detail.turn))];
     this.onpopstate = () => this.load();
     window.addEventListener("popstate", this.onpopstate);
     this.onfocus = () => this.#renewLanes();
@@ -101,10 +101,11 @@ class Page {
     return document.documentElement.hasAttribute("data-kimi-running");
   }
 
-  /** Show another conversation; an empty id begins a new one. */
-  async open(conversation) {
+  /** Show another conversation, at a turn of it if one is named; an empty id begins a new one. */
+  async open(conversation, turn = "") {
     const url = new URL(location.href);
     url.searchParams.delete("turn");
+    if (turn) url.searchParams.set("turn", turn);
     if (conversation) url.searchParams.set("c", conversation);
     else url.searchParams.delete("c");
     history.pushState(null, "", url);
@@ -280,6 +281,7 @@ class Page {
   #follow(turn, behavior = /** @type {ScrollBehavior} */ ("auto")) {
     this.#drop();
     this.row = this.#rowOf(turn);
+    chat.tell("turn", turn);
     this.current.replaceChildren(this.row.element);
     this.#running(!turn.closed);
     this.#watch();
@@ -341,6 +343,7 @@ class Page {
     this.#drop();
     const lanes = this.laneInfos.map((info) => ({ ...info, at_rest: true }));
     this.row = new TurnRow({ turn_id: "", prompt: null, lanes }, this.#actions(""));
+    chat.tell("turn", null);
     this.row.element.prepend(emptyState((prompt) => composer()?.fill(prompt), (name) => this.replays.watchExample(name)));
     this.row.focusLane(this.focusedLane);
     this.current.replaceChildren(this.row.element);

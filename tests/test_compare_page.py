@@ -362,6 +362,39 @@ def test_a_blind_turn_can_be_revealed_without_a_vote_also_a_past_one(site: Site,
     assert site.rows(query, first) == [("lane", 0, 1)]
 
 
+def test_blind_mode_is_shown_ends_with_its_conversation_and_offers_what_waits_for_a_vote(
+    site: Site, page: Page
+) -> None:
+    banner, waiting, switch = page.locator("#blind-banner"), page.locator("#to-vote-on"), page.locator("#blind")
+    expect(banner).to_be_hidden()
+    expect(waiting).to_be_hidden()
+    send_blind(page)
+    expect(banner).to_be_visible()
+    wait_phase(page, "A", "done")
+    expect(waiting).to_have_text("1 to vote on")
+    first = turn_id(page)
+    page.reload()
+    expect(banner).to_be_visible()  # as the conversation's last turn was sent
+    banner.get_by_role("button", name="Turn blind mode off").click()
+    expect(banner).to_be_hidden()
+    expect(switch).to_have_attribute("aria-pressed", "false")
+    switch.click()
+    send(page, "Another")
+    expect(page.locator(".turn-current .prompt-text")).to_have_text("Another")
+    wait_phase(page, "A", "done")
+    expect(waiting).to_have_text("2 to vote on")
+    page.locator("#new-conversation, .history-new").locator("visible=true").first.click()
+    expect(page.locator(".start")).to_be_visible()
+    expect(banner).to_be_hidden()
+    expect(switch).to_have_attribute("aria-pressed", "false")
+    answered(page, "With names")
+    waiting.click()
+    expect(page.locator(f'[data-turn="{first}"]')).to_be_in_viewport()
+    page.locator(f'[data-turn="{first}"] .verdict-choice').first.click()
+    expect(waiting).to_have_text("1 to vote on")
+    expect(page.locator(".turn-current .lane h2").first).to_have_text("A")
+
+
 def test_the_api_does_not_reveal_a_blind_turn(site: Site, page: Page) -> None:
     send_blind(page)
     wait_phase(page, "A", "done")

@@ -11,7 +11,7 @@ import { button, h, setText } from "../base/dom.js";
 import { ask } from "../base/http.js";
 import { isComposing } from "../base/keys.js";
 import { Attachments } from "./attachments.js";
-import { blindSwitch, isBlind } from "./blind.js";
+import { BlindMode } from "./blind.js";
 import { BudgetQuestion, EstimateLine, TotalsLine } from "./money.js";
 import { openSettings } from "./settings.js";
 import { openShortcuts } from "./shortcuts.js";
@@ -48,8 +48,9 @@ class Composer {
     this.attachments = new Attachments(Number(element.dataset.maxBytes), () => this.#changed());
     this.estimate = new EstimateLine(() => this.#next());
     this.totals = new TotalsLine();
+    this.blind = new BlindMode(() => this.#changed());
     this.question = new BudgetQuestion();
-    this.banner = h("p", { class: "composer-banner", hidden: true },
+    this.banner = h("p", { class: "composer-banner", id: "edit-banner", hidden: true },
       h("span", {}, "Editing an earlier prompt. Sending begins a new branch; the old one stays."),
       button("Cancel editing", () => this.cancelEdit(), { face: "Cancel", class: "quiet" }));
     this.note = h("p", { class: "composer-note", role: "alert", hidden: true });
@@ -58,11 +59,12 @@ class Composer {
       h("div", { id: "prompt" }, this.box),
       h("div", { class: "composer-foot" },
         h("div", { class: "composer-extras" },
-          this.banner, this.attachments.element, this.note, this.question.element,
+          this.banner, this.blind.banner, this.attachments.element, this.note, this.question.element,
           h("div", { class: "composer-tools" },
             button("Attach text files", () => this.attachments.pick(), { face: "Attach", class: "quiet", id: "attach" }),
             this.settings,
-            blindSwitch(() => this.#changed()),
+            this.blind.switch,
+            this.blind.waiting,
             button("New conversation", () => this.#begin(), { face: "New", class: "quiet", id: "new-conversation" }),
             button("Keyboard shortcuts", () => openShortcuts(), { face: "?", class: "quiet", id: "shortcuts" }),
             h("div", { class: "composer-figures" }, this.totals.element, this.estimate.element))),
@@ -80,6 +82,7 @@ class Composer {
     this.attachments.close();
     this.estimate.close();
     this.totals.close();
+    this.blind.close();
   }
 
   /** Put a text into the prompt, as if the user had typed it. */
@@ -145,7 +148,7 @@ class Composer {
     let show;
     try {
       show = await this.page.send({
-        text, attachments, blind: isBlind(), over_budget: overBudget,
+        text, attachments, blind: this.blind.on, over_budget: overBudget,
         edit: edits && { conversation: edits.conversation, seq: edits.seq },
       });
     } catch (error) {

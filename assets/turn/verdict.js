@@ -3,6 +3,7 @@
  * can be cast while lanes still stream, changed and withdrawn. Of a blind turn the page knows slots only; the vote
  * reveals it.
  */
+import { chat } from "../base/bus.js";
 import { button, h, laneAccent, setAttribute, setFlag, setText } from "../base/dom.js";
 import { ask } from "../base/http.js";
 import { openCompare } from "./compare.js";
@@ -63,6 +64,7 @@ export class Verdict {
         method: "POST", json: { choice, lane: choice === LANE ? lane : "" },
       });
       this.#show(turn);
+      chat.tell("voted");
       if (wasBlind) this.opened(turn);
     } catch (error) {
       setText(this.note, error.message);

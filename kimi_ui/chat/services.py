@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..engine import Engine
+from ..log.votes import to_vote_on
 from ..turns import Turns
 from .estimates import Estimates
 from .prompt_settings import PromptSettings
@@ -22,6 +23,7 @@ class ChatServices:
     """The services on one engine, its turns and its roster. ``budget_usd``: see ``Spending``."""
 
     def __init__(self, engine: Engine, turns: Turns, roster: Roster, budget_usd: float | None = None) -> None:
+        self._turns = turns
         self.counts = TokenCounts()
         self.uploads = Uploads()
         self.pulls = Pulls(roster)
@@ -29,3 +31,9 @@ class ChatServices:
         self.estimates = Estimates(engine, turns, self.counts)
         self.spending = Spending(turns, self.estimates, budget_usd)
         self.prompts = Prompts(engine, turns, self.uploads, self.settings, self.estimates, self.spending)
+
+    def to_vote_on(self, owner: str) -> list[tuple[str, str]]:
+        """The owner's blind turns that have ended and have no vote: conversation and turn, oldest first."""
+        live = {turn.turn_id for turn in self._turns.live(owner)}
+        with self._turns.reader.snapshot() as log:
+            return [(conversation, turn) for conversation, turn in to_vote_on(log, owner) if turn not in live]

@@ -47,6 +47,17 @@ def last_vote(log: Rows, turn_id: str) -> Vote | None:
     )
 
 
+def to_vote_on(log: Rows, owner: str) -> list[tuple[str, str]]:
+    """The owner's blind turns without a vote: conversation and turn, oldest first."""
+    query = """
+        SELECT conversation_id, turn_id FROM turns t
+        WHERE owner = :owner AND slots <> ''
+            AND NOT EXISTS (SELECT 1 FROM votes v WHERE v.turn_id = t.turn_id)
+        ORDER BY started_at_utc, turn_id
+    """
+    return [(conversation_id, turn_id) for conversation_id, turn_id in log.rows(query, owner=owner)]
+
+
 def read_slots(slots: str) -> tuple[str, ...]:
     """A blind turn's lanes in display order, from the column ``slots`` of ``turns``."""
     return tuple(orjson.loads(slots)) if slots else ()

@@ -52,6 +52,7 @@ class ComposerRoutes:
             Route("/kimi/estimate", self.estimate, methods=["POST"]),
             Route("/kimi/spent", self.spent),
             Route("/kimi/budget", self.budget, methods=["GET", "PUT"]),
+            Route("/kimi/blind", self.blind),
             Route("/kimi/settings", self.settings, methods=["GET", "PUT"]),
             Route("/kimi/lanes/{lane}/models", self.models),
         ]
@@ -102,6 +103,13 @@ class ComposerRoutes:
         except HTTPException:
             conversation = ""  # the page asks when a turn ends, which may be the deletion of its conversation
         return Json(await asyncio.to_thread(self._chat.spending.totals, owner, conversation))
+
+    async def blind(self, request: Request) -> Response:
+        """How many of the visitor's blind turns wait for a vote, and the oldest: ``{count, oldest: {conversation,
+        turn}}``, ``oldest`` null if there is none."""
+        waiting = await asyncio.to_thread(self._chat.to_vote_on, visitor_of(request))
+        oldest = {"conversation": waiting[0][0], "turn": waiting[0][1]} if waiting else None
+        return Json({"count": len(waiting), "oldest": oldest})
 
     async def budget(self, request: Request) -> Response:
         """GET or PUT the visitor's budget, USD or null. Both answer with it and with the server's daily budget."""
