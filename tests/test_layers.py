@@ -228,7 +228,7 @@ def test_no_installed_package_is_tracked() -> None:
     """Installed packages are third-party code: ``git rm -r --cached`` them, keep the list of their versions."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
     installed = [
-        name for name in listed.split("\0") if re.search(r"(^|/)(node_modules|site-packages|\.venv[^/]*)/", name)
+        name for name in listed.split("\0") if re.search(r"(^|/)(node_modules|site-packages|\.venv[^/]*)(/|$)", name)
     ]
     assert not installed, f"{len(installed)} files, like {installed[0]}"
 
