@@ -103,6 +103,7 @@ def test_an_exported_page_has_the_board(site: ChatSite, page: Page, visitor: Vis
     exported = visitor.tab()
     exported.goto(file.as_uri())
     assert whole_board(exported, '[data-lane="heavy"]') == first
+    expect(exported.locator("[data-part=worth]:visible")).to_contain_text("Same answer as Kimi K2")
     expect(exported.locator(".consensus-again:visible")).to_have_count(0)
     colour = exported.locator(".consensus-cell").first.evaluate("cell => getComputedStyle(cell).backgroundColor")
     assert colour == page.locator(".consensus-cell").first.evaluate("cell => getComputedStyle(cell).backgroundColor")
@@ -111,6 +112,7 @@ def test_an_exported_page_has_the_board(site: ChatSite, page: Page, visitor: Vis
 def test_pointing_at_either_side_marks_the_other(site: ChatSite, page: Page) -> None:
     ask(site, page)
     heavy(page, ".parts-toggle").click()
+    page.mouse.move(0, 0)  # what scrolls below the pointer would be pointed at
     part = heavy(page, ".parts-item").filter(has_text="Common to 6 of 7")
     part.focus()
     expect(heavy(page, ".trajectory.pointed")).to_have_count(6)
@@ -170,6 +172,17 @@ def test_an_overruled_majority_is_shown_without_a_colour_of_error(site: ChatSite
     expect(flag).to_contain_text("overrules the majority: it sides with T")
     bad = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--kimi-bad')")
     assert flag.evaluate("one => getComputedStyle(one).borderLeftColor") != bad
+
+
+def test_heavy_is_compared_with_the_single_answer_and_a_vote_tells_more(site: ChatSite, page: Page) -> None:
+    ask(site, page)
+    worth = heavy(page, "[data-part=worth]")
+    expect(worth).to_contain_text("Same answer as Kimi K2 · ")
+    expect(worth).to_contain_text("× tokens")
+    page.get_by_role("button", name="Tie").click()
+    expect(worth).to_contain_text("There was nothing to gain here: Kimi K2 alone was as good; heavy took")
+    page.reload()
+    expect(worth).to_contain_text("There was nothing to gain here")
 
 
 def test_the_board_fits_a_phone(site: ChatSite, page: Page) -> None:

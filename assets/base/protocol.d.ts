@@ -37,6 +37,8 @@ export interface LaneInfo {
   provider: string;
   model: string;
   width: number;
+  /** Of heavy: the lane whose model it uses. */
+  of?: string;
   stand_in_for: string;
   how_to_get_real: string;
   send_reasoning: boolean;

@@ -1,6 +1,7 @@
 /**
  * Heavy's board: what the trajectories say together over a strip of their answers in time, and the trajectories
- * themselves, one row each. `attribution` stands below the final answer; pointing at either side marks the other.
+ * themselves, one row each. `attribution` and `worth` are below the final answer; pointing at a part marks its trajectories
+ * and the reverse.
  *
  * @import { HeavyPart, LanePart } from "../base/protocol"
  */
@@ -9,6 +10,7 @@ import { Attribution } from "./attribution.js";
 import { Consensus } from "./consensus.js";
 import { Strip } from "./strip.js";
 import { Trajectory } from "./trajectory.js";
+import { Worth } from "./worth.js";
 
 export class HeavyBoard {
   /** @type {Map<string, Trajectory>} */
@@ -30,6 +32,7 @@ export class HeavyBoard {
     this.consensus = new Consensus(name, { aggregate: actions.aggregate, pointed });
     this.strip = new Strip();
     this.attribution = new Attribution({ pointed }, answer);
+    this.worth = new Worth();
     this.list = h("ol", { class: "board-list" });
     this.newest = h("p", { class: "board-newest" }); // what a strip shows of them all: the newest words
     this.element = h("div", { class: "board", hidden: true, role: "group", "aria-label": "Trajectories" },
@@ -54,6 +57,7 @@ export class HeavyBoard {
     this.consensus.clear();
     this.strip.clear();
     this.attribution.clear();
+    this.worth.clear();
     setText(this.newest, "");
     this.element.hidden = true;
   }

@@ -184,7 +184,7 @@ export class Lane {
     const latest = button("Latest", () => {}, { class: "pill" });
     this.body = h("div", { class: "lane-body", tabindex: "0", role: "region", "aria-label": `${info.label}: reasoning and answer` },
       this.steps.element, this.board.element, this.reasoning.element, this.origin, this.answer.element, this.answerTools,
-      this.board.attribution.element, this.noteList, this.cards);
+      this.board.attribution.element, this.board.worth.element, this.noteList, this.cards);
     this.follower = new Follower(this.body, latest);
     this.metrics = new MetricsStrip(info.width > 0);
     this.element = h(

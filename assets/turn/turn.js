@@ -34,6 +34,7 @@ export class TurnRow {
     this.ticker = 0;
     this.lanes = new Map();
     this.tabs = new Map();
+    this.compared = false; // heavy with the single answer
     this.focused = null; // id of the lane that has the width
     const state = `${turn.blind ? " blind" : ""}${far ? " far" : ""}`;
     this.element = h("article", { class: `turn${state}`, "data-turn": this.id }, this.prompt?.element);
@@ -58,7 +59,7 @@ export class TurnRow {
     this.grid.style.setProperty("--lane-count", String(turn.lanes.length));
     const infos = [...this.lanes.values()].map((lane) => lane.info);
     this.race = this.id && !turn.blind ? new Race(infos) : null;
-    this.verdict = this.id ? new Verdict(turn, infos, actions.opened) : null;
+    this.verdict = this.id ? new Verdict(turn, infos, actions.opened, () => this.#compareHeavy()) : null;
     this.tools = this.id && !turn.blind ? new TurnTools(turn.turn_id, actions) : null;
     if (this.tools) this.verdict.element.append(this.tools.element);
     this.element.append(...[this.race?.element, this.tabBar, this.grid, this.verdict?.element].filter(Boolean));
@@ -112,6 +113,8 @@ export class TurnRow {
       this.race?.apply(frame.lanes);
     }
     for (const lane of this.lanes.values()) lane.settle();
+    if (this.compared && this.running) this.compared = false;
+    else if (!this.compared && !this.running) this.#compareHeavy();
     this.verdict?.answered(new Set([...this.lanes].filter(([, lane]) => lane.answered).map(([id]) => id)));
     if (this.tools) setFlag(this.tools.element, "hidden", this.running);
     if (!live || !this.ticker || !this.running) this.tick(); // the last frame is shown at once, without waiting for the next tick
@@ -121,6 +124,15 @@ export class TurnRow {
   /** Take over the reader's choices from another row of this turn. */
   likeBefore(row) {
     for (const [id, lane] of this.lanes) lane.reasoning.likeBefore(row.lanes.get(id).reasoning);
+  }
+
+  /** Ask what heavy was worth beside the single answer; again after a vote. A turn that the server lacks has none. */
+  async #compareHeavy() {
+    this.compared = true;
+    const heavy = [...this.lanes.values()].filter(({ info }) => info.of && this.lanes.has(info.of));
+    if (!heavy.length || this.turn.blind || !this.id) return;
+    const found = await ask(`/kimi/turns/${encodeURIComponent(this.id)}/worth`).catch(() => []);
+    for (const worth of found) this.lanes.get(worth.lane)?.board.worth.show(worth);
   }
 
   tick() {

@@ -12,10 +12,11 @@ const LANE = "lane";
 const NONE = "none";
 
 export class Verdict {
-  /** `turn`: as the server describes it. `opened(turn)` is called when a blind turn was revealed. */
-  constructor(turn, infos, opened) {
+  /** `turn`: as the server describes it. `opened(turn)` is called when a blind turn was revealed, `voted()` after a vote. */
+  constructor(turn, infos, opened, voted) {
     this.turn = turn;
     this.opened = opened;
+    this.voted = voted;
     this.choices = new Map();
     this.note = h("span", { class: "verdict-note", role: "status" });
     const label = h("span", { class: "verdict-label", id: `verdict-${turn.turn_id}` }, "Best answer");
@@ -66,6 +67,7 @@ export class Verdict {
       this.#show(turn);
       chat.tell("voted");
       if (wasBlind) this.opened(turn);
+      else this.voted();
     } catch (error) {
       setText(this.note, error.message);
     }

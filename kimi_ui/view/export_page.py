@@ -17,6 +17,7 @@ from ..core.attachments import split
 from ..core.turn import TurnLog
 from .bundle import bundle_scripts, bundle_styles
 from .frames import dumps
+from .heavy_worth import worth_of
 from .jinja import render
 from .lane_colours import accent_css
 from .replay import replay_document
@@ -72,6 +73,7 @@ def _routes(turns: Sequence[TurnLog]) -> dict[str, str]:
             routes[f"/kimi/turns/{turn.turn_id}/prompt"] = turn.prompt
         for place, attachment in enumerate(attachments):
             routes[f"/kimi/turns/{turn.turn_id}/attachments/{place}"] = attachment.text
+        routes[f"/kimi/turns/{turn.turn_id}/worth"] = dumps([one._asdict() for one in worth_of(turn)]).decode()
     return routes
 
 

@@ -21,6 +21,7 @@ from ..turns import Turns
 from ..view.attempt_history import attempt_part
 from ..view.comparison import diff_part, sources_of
 from ..view.frames import TurnView
+from ..view.heavy_worth import worth_of
 from .page_state import PageState
 from .respond import Json, plain_text
 from .stream import TurnStreams, now_ns
@@ -51,6 +52,7 @@ class TurnRoutes:
             Route(f"{turn}/attachments/{{place:int}}", self.attachment),
             Route(f"{turn}/answers", self.answers),
             Route(f"{turn}/diff", self.diff),
+            Route(f"{turn}/worth", self.worth),
             Route(f"{lane}/answer", self.answer),
             Route(f"{lane}/attempts/{{number:int}}", self.attempt),
         ]
@@ -138,3 +140,8 @@ class TurnRoutes:
         except KeyError:
             raise HTTPException(404) from None
         return Json(await asyncio.to_thread(diff_part, left, right))
+
+    async def worth(self, request: Request) -> Response:
+        """Heavy lanes beside the single answer of the same model, in words; see ``view.heavy_worth``."""
+        turn = await self._visible.turn_of(request)
+        return Json([one._asdict() for one in await asyncio.to_thread(worth_of, turn)])
