@@ -62,7 +62,7 @@ class Page {
     window.addEventListener("popstate", this.onpopstate);
     this.onfocus = () => this.#renewLanes();
     window.addEventListener("focus", this.onfocus);
-    tabs.onmessage = ({ data }) => this.#heard(data);
+    tabs.onmessage = ({ data }) => this.#onMessage(data);
     element.replaceChildren(h("h1", { class: "kimi-offscreen" }, "Kimi UI"), this.scroller, this.announcer.element);
   }
 
@@ -164,7 +164,7 @@ class Page {
     for (const turn of turns.slice(0, -1)) this.#addEarlier(turn);
     if (turns.length) this.#follow(turns.at(-1));
     else this.#rest();
-    this.#tellOthers();
+    this.#conversationShown();
   }
 
   /**
@@ -239,8 +239,8 @@ class Page {
     const left = this.conversation && this.conversation !== state.conversation;
     this.conversation = state.conversation;
     this.#follow(state.turns.at(-1), goesOn && !reducedMotion() ? "smooth" : "auto");
-    this.#address(left);
-    this.#tellOthers();
+    this.#setAddress(left);
+    this.#conversationShown();
   }
 
   /** Idle lanes show the models that would answer now, for a user who has just set a key. */
@@ -253,7 +253,7 @@ class Page {
   }
 
   /** Another tab has changed the list of conversations: the one shown here may have been deleted. */
-  async #stillThere() {
+  async #checkDeleted() {
     const { conversation } = this;
     if (!conversation || this.running) return;
     const state = await stateOf({ c: conversation }).catch(() => null);
@@ -263,16 +263,16 @@ class Page {
   }
 
   /** A vote in another tab has revealed a blind turn that this tab shows too. */
-  async #openedElsewhere(id) {
+  async #revealedElsewhere(id) {
     if (!this.#rows.some((row) => row.id === id)) return;
     const turn = (await stateOf({ turn: id }).catch(() => null))?.turns.find((one) => one.turn_id === id);
-    if (turn) this.#reopen(turn);
+    if (turn) this.#redraw(turn);
   }
 
   /** A message of another tab of this browser. A turn sent there is shown here if the conversation is the same. */
-  #heard({ conversation, turn, again, opened, history: changed }) {
-    if (changed) this.#stillThere();
-    else if (opened) this.#openedElsewhere(opened);
+  #onMessage({ conversation, turn, again, opened, history: changed }) {
+    if (changed) this.#checkDeleted();
+    else if (opened) this.#revealedElsewhere(opened);
     else if (again && turn === this.row?.id) this.#watch(this.stream);
     else if (!again && conversation === this.conversation && turn !== this.row?.id) this.#openTurn(turn);
   }
@@ -334,7 +334,7 @@ class Page {
       this.#seek(this.sought);
     }
     if (news.length) this.row.applyAll(news, true);
-    chat.tell("costs", this.row.costs);
+    chat.emit("costs", this.row.costs);
     this.#running(this.row.running);
   }
 
@@ -384,7 +384,7 @@ class Page {
   }
 
   /** A blind turn was revealed: draw it again. `here`: in this tab. */
-  #reopen(turn, here = false) {
+  #redraw(turn, here = false) {
     if (here) tabs.postMessage({ opened: turn.turn_id });
     if (turn.turn_id === this.row?.id) {
       this.#follow(turn);
@@ -415,7 +415,7 @@ class Page {
       announce: (text) => this.announcer.say(text),
       promote: (lane) => this.#promote(turnId, lane),
       refresh: () => this.load(),
-      opened: (turn) => this.#reopen(turn, true),
+      opened: (turn) => this.#redraw(turn, true),
       replay: () => this.replays.watch(turnId),
     };
   }
@@ -423,10 +423,10 @@ class Page {
   #running(running) {
     if (running === this.running) return;
     document.documentElement.toggleAttribute("data-kimi-running", running);
-    chat.tell(running ? "began" : "ended");
+    chat.emit(running ? "began" : "ended");
   }
 
-  #tellOthers() {
+  #conversationShown() {
     chat.show(this.conversation);
     this.#showVersions();
   }
@@ -440,7 +440,7 @@ class Page {
   }
 
   /** `left`: another conversation was shown before; the browser's Back leads to it. */
-  #address(left) {
+  #setAddress(left) {
     const url = new URL(location.href);
     url.searchParams.delete("turn");
     url.searchParams.set("c", this.conversation);

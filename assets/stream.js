@@ -59,7 +59,7 @@ export class TurnStream {
     this.me = crypto.randomUUID();
     this.place = null; // of a follower: whose frames it has, and how many of them
     this.channel = new BroadcastChannel(this.name);
-    this.channel.onmessage = ({ data }) => (this.led ? this.#asked(data) : this.#heard(data));
+    this.channel.onmessage = ({ data }) => (this.led ? this.#onRequest(data) : this.#onMessage(data));
     this.#request({ signal: this.shown.signal });
     this.#join();
   }
@@ -147,7 +147,7 @@ export class TurnStream {
   }
 
   /** A tab requests the frames so far: send those it lacks. */
-  #asked({ kind, me, consumed }) {
+  #onRequest({ kind, me, consumed }) {
     if (kind !== "join") return;
     this.#post({ kind: "joined", to: me, consumed: this.consumed, sum: consumed === this.consumed ? null : this.sum, trouble: this.inTrouble });
   }
@@ -165,20 +165,20 @@ export class TurnStream {
     this.#request({ steal: true });
   }
 
-  #heard({ kind, by, n, to, frame, consumed, sum, trouble }) {
+  #onMessage({ kind, by, n, to, frame, consumed, sum, trouble }) {
     if (kind === "leads") {
       if (consumed === this.consumed) this.#follow(by, 0);
       else this.#join();
     } else if (kind === "joined" && to === this.me) {
       this.#follow(by, n);
       if (sum) this.#take(this.sum ? since(this.sum, sum) : sum, consumed);
-      this.#tellTrouble(trouble);
+      this.#reportTrouble(trouble);
     } else if (kind === "frame" && by === this.place?.by) {
       if (n !== this.place.n + 1) return this.#join();
       this.place.n = n;
       this.#take(frame, consumed);
     } else if (kind === "trouble" && by === this.place?.by) {
-      this.#tellTrouble(trouble);
+      this.#reportTrouble(trouble);
     } else if (kind === "end" && by === this.place?.by) {
       this.#ended(this.handlers.onend);
     }
@@ -216,13 +216,13 @@ export class TurnStream {
     if (!yes) {
       clearTimeout(this.troubleTimer);
       this.troubleTimer = 0;
-      this.#tellTrouble(false);
+      this.#reportTrouble(false);
     } else if (!this.troubleTimer) {
-      this.troubleTimer = setTimeout(() => this.#tellTrouble(true), TROUBLE_MS);
+      this.troubleTimer = setTimeout(() => this.#reportTrouble(true), TROUBLE_MS);
     }
   }
 
-  #tellTrouble(yes) {
+  #reportTrouble(yes) {
     if (yes === this.inTrouble) return;
     this.inTrouble = yes;
     this.#post({ kind: "trouble", trouble: yes });

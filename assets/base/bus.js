@@ -11,10 +11,10 @@ class Chat extends EventTarget {
 
   show(conversation) {
     this.conversation = conversation ?? "";
-    this.tell("conversation");
+    this.emit("conversation");
   }
 
-  tell(name, detail = null) {
+  emit(name, detail = null) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 

@@ -26,10 +26,10 @@ export async function ask(url, { method = "GET", json, body, signal } = {}) {
     if (error.name === "AbortError") throw error;
     throw Object.assign(new Error("The server did not answer. Try again once it runs."), { code: "unreachable" });
   }
-  const said = await response.json().catch(() => ({}));
+  const content = await response.json().catch(() => ({}));
   if (!response.ok) {
-    const sentence = said.error ?? (response.status === 413 ? TOO_LARGE : `The server refused (HTTP ${response.status}). Reload the page.`);
-    throw Object.assign(new Error(sentence), { code: said.code ?? "" });
+    const sentence = content.error ?? (response.status === 413 ? TOO_LARGE : `The server refused (HTTP ${response.status}). Reload the page.`);
+    throw Object.assign(new Error(sentence), { code: content.code ?? "" });
   }
-  return said;
+  return content;
 }

@@ -171,7 +171,7 @@ class Composer {
   }
 
   #begin() {
-    chat.tell("open", "");
+    chat.emit("open", "");
     this.box.focus();
   }
 
@@ -184,16 +184,16 @@ class Composer {
     const { signal } = this.ends;
     window.addEventListener("pagehide", () => this.#saveDraft(), { signal });
     this.attachments.catchDrops(document.querySelector("#chat") ?? document.body, signal);
-    const told = (name, listener) => chat.addEventListener(name, listener, { signal });
-    told("ended", () => this.estimate.soon());
-    told("conversation", () => {
+    const on = (name, listener) => chat.addEventListener(name, listener, { signal });
+    on("ended", () => this.estimate.soon());
+    on("conversation", () => {
       if (this.edits && this.edits.conversation !== chat.conversation) this.cancelEdit();
       this.sendWhenOpen = false;
       this.question.close();
       this.#describeSettings();
       this.estimate.soon();
     });
-    told("settings", () => {
+    on("settings", () => {
       this.#describeSettings();
       this.estimate.soon();
     });

@@ -224,7 +224,7 @@ export class BudgetFields {
       const budget = { day_usd: numeric(this.day), conversation_usd: numeric(this.conversation) };
       this.#show(await ask("/kimi/budget", { method: "PUT", json: budget }));
       this.say("Saved. It applies from the next prompt on.", "");
-      chat.tell("budget");
+      chat.emit("budget");
     } catch (error) {
       this.say("Not saved.", error.message);
     }

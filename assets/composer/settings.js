@@ -101,7 +101,7 @@ class Drawer {
       for (const [index, lane] of now.entries()) this.lanes[index]?.describe(lane);
       this.#say("");
       setText(this.state, "Saved. It applies from the next prompt on.");
-      chat.tell("settings");
+      chat.emit("settings");
     } catch (error) {
       setText(this.state, "Not saved.");
       this.#say(error.message);

@@ -40,7 +40,7 @@ export class Attempts {
     lane.settle();
     lane.tick(null);
     lane.attempts.follow(this);
-    lane.attempts.#say(number);
+    lane.attempts.#describe(number);
     this.#remove();
     this.earlier = lane;
     this.shown = number;
@@ -63,7 +63,7 @@ export class Attempts {
   #back(focus = false) {
     this.#remove();
     this.lane.element.hidden = false;
-    this.#say(this.total);
+    this.#describe(this.total);
     if (focus) this.#focus();
   }
 
@@ -73,7 +73,7 @@ export class Attempts {
     this.earlier = null;
   }
 
-  #say(number) {
+  #describe(number) {
     this.shown = number;
     this.bar.hidden = this.total < 2;
     setText(this.label, `Attempt ${number} of ${this.total}`);

@@ -86,7 +86,7 @@ export class ProgressCard {
   }
 
   /** Replace the progress by a sentence. */
-  say(text) {
+  finish(text) {
     setText(this.label, text);
     setText(this.figures, "");
     this.bar.hidden = true;
@@ -124,11 +124,11 @@ export function pullOffer(lane, model, onhere = () => {}) {
         await new Promise((resolve) => setTimeout(resolve, 400));
         state = await ask("GET");
       }
-      progress.say(state.error || `${model} is here. Send again.`);
+      progress.finish(state.error || `${model} is here. Send again.`);
       start.disabled = !state.error;
       if (!state.error) onhere();
     } catch (error) {
-      progress.say(`The pull could not be followed: ${error.message}`);
+      progress.finish(`The pull could not be followed: ${error.message}`);
       start.disabled = false;
     }
   }

@@ -51,7 +51,7 @@ export class Find {
     this.#searchOn();
     setAttribute(this.status, "aria-live", "polite");
     if (this.offsets.length) this.step(1);
-    else this.#tell();
+    else this.#showCount();
   }
 
   /** Search the text that was appended; the current match and the announcement stay the same. */
@@ -59,7 +59,7 @@ export class Find {
     if (this.element.hidden || !this.input.value) return;
     this.#searchOn();
     setAttribute(this.status, "aria-live", "off");
-    this.#tell();
+    this.#showCount();
   }
 
   step(by) {
@@ -69,7 +69,7 @@ export class Find {
     const range = this.#range(this.offsets[this.at]);
     CSS.highlights?.set("kimi-found-here", new Highlight(range));
     this.onjump(range);
-    this.#tell();
+    this.#showCount();
   }
 
   #range(offset) {
@@ -109,7 +109,7 @@ export class Find {
     CSS.highlights?.delete("kimi-found-here");
   }
 
-  #tell() {
+  #showCount() {
     const n = this.offsets.length;
     const found = this.at < 0 ? `${count(n)} found` : `${count(this.at + 1)} of ${count(n)}`;
     setText(this.status, !this.input.value ? "" : n ? found : "no match");

@@ -18,9 +18,9 @@ export function keepingSelection(root, change) {
   const now = nearest(root.textContent, words, start);
   if (now < 0) return;
   const [from, to] = [nodeAt(root, now + anchor - start), nodeAt(root, now + focus - start)];
-  const stands = document.getSelection();
-  if (stands.anchorNode === from.node && stands.anchorOffset === from.offset && stands.focusNode === to.node && stands.focusOffset === to.offset) return;
-  stands.setBaseAndExtent(from.node, from.offset, to.node, to.offset);
+  const current = document.getSelection();
+  if (current.anchorNode === from.node && current.anchorOffset === from.offset && current.focusNode === to.node && current.focusOffset === to.offset) return;
+  current.setBaseAndExtent(from.node, from.offset, to.node, to.offset);
 }
 
 /** The number of characters of `root`'s text before this point of the DOM. */

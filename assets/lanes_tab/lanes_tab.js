@@ -86,7 +86,7 @@ class LaneRow {
     setText(this.found, probe ? "Sending one tiny request…" : "Testing…");
     try {
       const query = probe ? "?probe=1" : "";
-      this.#tell(await ask(`/kimi/lanes/${encodeURIComponent(this.lane.lane)}/check${query}`, { method: "POST" }));
+      this.#showCheck(await ask(`/kimi/lanes/${encodeURIComponent(this.lane.lane)}/check${query}`, { method: "POST" }));
     } catch (error) {
       setText(this.found, error.message);
     } finally {
@@ -94,7 +94,7 @@ class LaneRow {
     }
   }
 
-  #tell(check) {
+  #showCheck(check) {
     const words = FINDINGS.filter(([name]) => check[name] !== null && check[name] !== undefined)
       .map(([name, yes, no]) => (check[name] ? yes : no));
     if (check.ok && (check.thinking ?? null) === null) words.push("whether it shows its thinking: test with a request");

@@ -123,7 +123,7 @@ class Sidebar {
     this.#show([...this.items.values()].map((item) => item.head));
     (this.items.get(next)?.face ?? this.search).focus({ preventScroll: true });
     tabs.postMessage({ history: true });
-    if (id === chat.conversation) chat.tell("open", "");
+    if (id === chat.conversation) chat.emit("open", "");
     this.refresh();
   }
 
@@ -186,7 +186,7 @@ class Sidebar {
         document.querySelector(`[data-turn="${CSS.escape(turn)}"]`)?.scrollIntoView({ block: "start" });
       });
     }
-    chat.tell("open", id);
+    chat.emit("open", id);
     if (!id) promptBox()?.focus();
   }
 

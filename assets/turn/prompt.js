@@ -33,7 +33,7 @@ export class PromptBlock {
   showVersions({ place, conversations } = {}) {
     this.versions.hidden = !conversations;
     if (!conversations) return;
-    const step = (by, label, face) => button(label, () => chat.tell("open", conversations[place + by]),
+    const step = (by, label, face) => button(label, () => chat.emit("open", conversations[place + by]),
       { face, class: "quiet", disabled: !conversations[place + by] });
     this.versions.replaceChildren(
       step(-1, "Earlier version of this prompt", "◂"),

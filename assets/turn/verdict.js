@@ -77,10 +77,10 @@ export class Verdict {
     this.turn = turn;
     for (const [face, [choice, lane]] of this.choices) setAttribute(face, "aria-pressed", String(this.#isChosen(choice, lane)));
     this.open.hidden = !turn.blind;
-    setText(this.note, this.#said(turn));
+    setText(this.note, this.#sentence(turn));
   }
 
-  #said({ blind, vote, slots, lanes }) {
+  #sentence({ blind, vote, slots, lanes }) {
     if (blind) return "Blind: names, pace and figures are shown after your vote";
     if (!Object.keys(slots).length) return vote && vote.choice !== NONE ? "Vote kept" : "";
     const names = new Map(lanes.map((lane) => [lane.id, lane.label]));
