@@ -281,7 +281,7 @@ class Page {
   #follow(turn, behavior = /** @type {ScrollBehavior} */ ("auto")) {
     this.#drop();
     this.row = this.#rowOf(turn);
-    chat.tell("turn", turn);
+    chat.emit("turn", turn);
     this.current.replaceChildren(this.row.element);
     this.#running(!turn.closed);
     this.#watch();
@@ -343,7 +343,7 @@ class Page {
     this.#drop();
     const lanes = this.laneInfos.map((info) => ({ ...info, at_rest: true }));
     this.row = new TurnRow({ turn_id: "", prompt: null, lanes }, this.#actions(""));
-    chat.tell("turn", null);
+    chat.emit("turn", null);
     this.row.element.prepend(emptyState((prompt) => composer()?.fill(prompt), (name) => this.replays.watchExample(name)));
     this.row.focusLane(this.focusedLane);
     this.current.replaceChildren(this.row.element);

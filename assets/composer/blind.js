@@ -23,7 +23,7 @@ export class BlindMode {
     this.banner = h("p", { class: "composer-banner", id: "blind-banner", hidden: true },
       h("span", {}, "Blind: names, models, figures and pace stay hidden until you vote."),
       button("Turn blind mode off", toggle, { face: "Turn off", class: "quiet" }));
-    this.waiting = h("button", { type: "button", class: "quiet", id: "to-vote-on", hidden: true, onclick: () => chat.tell("seek", this.oldest) });
+    this.waiting = h("button", { type: "button", class: "quiet", id: "to-vote-on", hidden: true, onclick: () => chat.emit("seek", this.oldest) });
     this.ends = ["ended", "voted", "conversation"].map((name) => chat.on(name, () => this.#count()));
     this.ends.push(chat.on("turn", ({ detail }) => this.#follow(detail)));
     this.#count();

@@ -65,7 +65,7 @@ export class Verdict {
         method: "POST", json: { choice, lane: choice === LANE ? lane : "" },
       });
       this.#show(turn);
-      chat.tell("voted");
+      chat.emit("voted");
       if (wasBlind) this.opened(turn);
       else this.voted();
     } catch (error) {
