@@ -14,6 +14,7 @@ from kimi_ui.core import events as ev
 from kimi_ui.core.attempt import STATUSES, Attempt, AttemptFold, live_phase
 from kimi_ui.core.events import (
     Answer,
+    Bounds,
     End,
     Entry,
     Event,
@@ -43,6 +44,7 @@ EVENTS: dict[type, st.SearchStrategy[Any]] = {
     Phase: st.builds(Phase, text, text, number, number),
     Meta: st.builds(Meta, st.none() | text, st.none() | text, st.none() | text),
     Flag: st.builds(Flag, text, text),
+    Bounds: st.builds(Bounds, number, number, number, number),
     Finish: st.builds(Finish, text),
     Failure: st.builds(Failure, st.sampled_from(ev.ERROR_KINDS), text, text, text, text, number),
     Opened: st.builds(Opened, st.just(Attempt("a", "t", "l", "L").as_dict())),

@@ -9,14 +9,14 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, expect
 
-from kimi_ui.core.events import CONNECTED, Answer, Finish, Flag, Phase, Reasoning, Usage
+from kimi_ui.core.events import CONNECTED, Answer, Bounds, Finish, Flag, Phase, Reasoning, Usage
 from kimi_ui.core.turn import TurnLog
 from kimi_ui.view.examples import example_names
 from kimi_ui.view.export import export
 from tests.support.browser import SLOW_MS, lane, send, wait_phase
 from tests.support.chat_site import LANES, ChatSite, ask, endless
 from tests.support.hostile_payloads import PAYLOADS
-from tests.support.turns import attempt, ended, tokens, turn
+from tests.support.turns import MS, attempt, ended, tokens, turn
 
 EVIL = "https://evil.example"
 HOSTILE = "\n\n".join(PAYLOADS.values()).replace("{evil}", EVIL)
@@ -292,6 +292,28 @@ def test_an_exported_file_without_reasoning_shows_none(browser: Browser, tmp_pat
     page.get_by_role("button", name="Show all at once").click()
     expect(page.locator(".replay [data-part=answer] strong")).to_have_text("forty-two")
     assert (asked, problems) == ([path.as_uri()], [])
+    page.context.close()
+
+
+def test_error_bounds_are_with_their_figures(browser: Browser, tmp_path: Path) -> None:
+    bounds = Bounds(0, round(4.9 * MS), 0, round(11.7 * MS))
+    events = [*tokens(60, start_ms=100, gap_ms=10), (800, Usage(9, output_tokens=60)), (801, bounds)]
+    page, _, problems = opened(browser, written(tmp_path, turn((attempt("a"), ended(events)))))
+    cells = {name: page.locator(f".lane [data-metric={name}]") for name in ("elapsed", "ttft", "ttfo", "rate")}
+    for name, text, bound in (
+        ("ttft", "~0.10 s", "±5.0 ms"),
+        ("ttfo", "0.10 s", "±0.10 ms"),
+        ("rate", "100 tok/s", "±2.0 tok/s"),
+        ("elapsed", "0.8 s", "Last text ±12 ms"),
+    ):
+        expect(cells[name]).to_have_text(text)
+        expect(cells[name]).to_have_attribute("title", re.compile(f"^{bound}"))
+    after = "element => getComputedStyle(element, '::after').content"
+    assert cells["ttft"].evaluate(after) == "none"
+    page.keyboard.press("Tab")
+    page.locator(".lane .metrics").focus()
+    assert cells["ttft"].evaluate(after) == '"±5.0 ms"'
+    assert problems == []
     page.context.close()
 
 

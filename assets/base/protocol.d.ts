@@ -181,8 +181,15 @@ export interface Retry {
   failure: Failure | null;
 }
 
-/** Columns of `attempt_metrics`; null where a number is unknown. */
+/** A value's error bound, e.g. "±0.3 ms". `rough`: it is above 2 %, so the value is shown with ~. */
+export interface Bound {
+  words: string;
+  rough: boolean;
+}
+
+/** Columns of `attempt_metrics`; null where a number is unknown. `bounds`: by column, of an ended attempt. */
 export type Metrics = Record<string, any> & {
+  bounds?: Record<string, Bound>;
   output_tokens: number | null;
   reasoning_tokens: number | null;
   token_source: string | null;

@@ -44,7 +44,9 @@ export class MetricsStrip {
   constructor(heavy = false) {
     this.heavy = heavy;
     this.cells = {};
-    this.element = h("footer", { class: "metrics", "data-part": "metrics" });
+    // In focus it shows every error bound, which the mouse finds cell by cell.
+    this.element = h("footer", { class: "metrics", "data-part": "metrics", tabindex: "0", role: "group", "aria-label": "Figures" });
+    this.queue = null;
     this.source = h("span", { class: "metric-source" }); // of the tokens
     for (const [name, label, title] of CELLS.map((cell) => (heavy && cell[0] === "rate" ? AGGREGATE : cell))) {
       const value = h("dd", { "data-metric": name }, UNKNOWN);
@@ -55,7 +57,10 @@ export class MetricsStrip {
   }
 
   clear() {
-    for (const cell of Object.values(this.cells)) setText(cell, UNKNOWN);
+    for (const cell of Object.values(this.cells)) {
+      setText(cell, UNKNOWN);
+      setAttribute(cell, "data-bound", null);
+    }
     setText(this.source, "");
   }
 
@@ -65,26 +70,43 @@ export class MetricsStrip {
 
   /** How long the request waited in the app's queue before it was sent; not part of any of the figures. */
   queued(ms) {
-    setAttribute(this.cells.elapsed, "title", ms ? `It waited ${seconds(ms)} in the queue before it was sent` : null);
+    this.queue = ms ? `It waited ${seconds(ms)} in the queue before it was sent` : null;
+    setAttribute(this.cells.elapsed, "title", this.queue);
+  }
+
+  /** Keeps a cell's error bound for who comes by keyboard; returns it. */
+  bound(name, bound) {
+    setAttribute(this.cells[name], "data-bound", bound?.words ?? null);
+    return bound;
   }
 
   apply(m) {
     const doubt = doubtOf(m);
     for (const name of ["ttft", "ttfo"]) {
-      setText(this.cells[name], about(seconds(m[`${name}_ms`], 2), doubt));
-      setAttribute(this.cells[name], "title", doubt);
+      const bound = this.bound(name, m.bounds?.[`${name}_ms`]);
+      setText(this.cells[name], about(seconds(m[`${name}_ms`], 2), doubt || bound?.rough));
+      setAttribute(this.cells[name], "title", joined(bound?.words, doubt));
     }
+    const last = this.bound("elapsed", m.bounds?.e2e_ms);
+    setAttribute(this.cells.elapsed, "title", joined(last && `Last text ${last.words}`, this.queue));
     const estimated = m.token_source === "tokenizer" || m.token_source === "chars";
     const output = m.output_tokens;
     setText(this.cells.tokens, output === null ? UNKNOWN : about(count(output), estimated));
     setAttribute(this.cells.tokens, "title", tokenTitle(m));
     const mark = disagrees(m) ? " ≠" : "";
     setText(this.source, m.token_source ? ` · ${SOURCE_WORDS[m.token_source] ?? m.token_source}${mark}` : "");
-    setText(this.cells.rate, about(rate(this.heavy ? m.aggregate_tps : m.decode_tps), estimated || doubt));
-    setAttribute(this.cells.rate, "title", rateTitle(m, estimated, doubt));
+    const speed = this.heavy ? "aggregate_tps" : "decode_tps";
+    const bound = this.bound("rate", m.bounds?.[speed]);
+    setText(this.cells.rate, about(rate(m[speed]), estimated || doubt || bound?.rough));
+    setAttribute(this.cells.rate, "title", joined(bound?.words, rateTitle(m, estimated, doubt)));
     setText(this.cells.cost, about(usd(m.cost_usd), m.cost_source === "estimate"));
     setAttribute(this.cells.cost, "title", costTitle(m));
   }
+}
+
+/** The parts that are there, as one text; null if there is none. */
+function joined(...parts) {
+  return parts.filter(Boolean).join("; ") || null;
 }
 
 /** Why these figures are suspect, as a sentence; null if they are not. */

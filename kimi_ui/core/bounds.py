@@ -65,6 +65,12 @@ def bound_of(column: str, values: Mapping[str, Any]) -> Bound | None:
     return Bound(value * percent / 100, percent, unit_of(column))
 
 
+def shown_bounds(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The known bounds of a row of ``attempt_metrics`` by column, as the page shows them."""
+    known = {column: bound for column in BOUNDED if (bound := bound_of(column, values))}
+    return {column: {"words": str(bound), "rough": bound.is_rough} for column, bound in known.items()}
+
+
 def unit_of(column: str) -> str:
     return "tok/s" if column.endswith("_tps") else "ms"
 

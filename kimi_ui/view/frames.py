@@ -25,7 +25,7 @@ The protocol (all times in ms; ``*_ms`` inside a lane count from the moment its 
                      done, total}]   new or changed steps by index ``i``, see core.steps; {i, dropped} removes one;
                                      ``at`` is a position in the text as shown, in UTF-16 units; ``html`` is a label
                                      with its formulas drawn, if it has any; ``level``: of a topic, 0 to 2
-        "metrics":   {...}           columns of attempt_metrics so far
+        "metrics":   {...}           columns of attempt_metrics so far, price_as_of; bounds: {column: {words, rough}}
         "notes":     ["…"]           all sentences about this attempt that are not failures
         "failure":   {kind, message, remedy, command, detail, http_status, can_promote: true if it can be promoted,
                       again: parameters to offer to ask again with}
@@ -51,6 +51,7 @@ import orjson
 from ..core.attachments import split
 from ..core.attempt import Attempt
 from ..core.blind import is_blind, slot_names
+from ..core.bounds import shown_bounds
 from ..core.events import PREPARING, End, Entry, Opened, Phase
 from ..core.metrics import Metrics, measure
 from ..core.turn import LaneInfo, TurnFold, TurnLog
@@ -255,6 +256,7 @@ class LaneView:
         self._metrics_due_ns = (now_ns or 0) + METRICS_EVERY_NS + COUNT_COST_NS * n_chunks
         numbers = self._measured()
         metrics = {name: getattr(numbers, name) for name in PAGE_METRICS}
+        metrics["bounds"] = shown_bounds(vars(numbers))
         metrics["price_as_of"] = self._main.attempt.price[3] if self._main.attempt.price else None
         if metrics == self._known.get("metrics"):
             return {}
