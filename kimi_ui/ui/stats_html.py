@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from ..stats.heavy_worth import HeavyWorth
 from ..stats.sample import Point, Sample, Series, TurnRow
 from ..stats.summary import (
     METRICS,
@@ -136,6 +137,11 @@ def _vote_row(one: LaneVotes, colour: str) -> dict[str, Any]:
         "interval": f"[{percent(low)}, {percent(high)}]",
         "counts": [f"{count:,}" for count in (one.n, one.ties, one.losses, one.all_bad)],
     }
+
+
+def heavy_worth(found: Sequence[HeavyWorth]) -> str:
+    """The section on heavy beside the single answers of its model. Empty without such turns."""
+    return _part("heavy_worth", [one.sentences() for one in found]) if found else ""
 
 
 def recent(rows: Sequence[TurnRow], lanes: Sequence[tuple[str, str]]) -> str:

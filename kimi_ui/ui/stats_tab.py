@@ -21,6 +21,7 @@ import gradio as gr
 from ..log.reader import LogReader
 from ..stats import sample as samples
 from ..stats.form import INCLUDES, KINDS, LENGTHS, PERIODS, STARTS, Form
+from ..stats.heavy_worth import heavy_worth
 from ..stats.sample import Filters, Sample
 from ..stats.summary import BY_COLUMN, METRICS, as_dict, outweighed, splits
 from ..stats.votes import votes
@@ -188,7 +189,8 @@ class StatsView:
         return [
             stats_html.overview(sample, look, filtered=form != Form()),
             stats_html.paired(sample, metric) + legend if sample.series else "",
-            stats_html.voted(votes(self._reader, filters), self._lanes()),
+            stats_html.voted(votes(self._reader, filters), self._lanes())
+            + stats_html.heavy_worth(heavy_worth(self._reader, filters)),
             _shown(distribution),
             _shown(stats_plots.timeline(points, metric, look)),
             _shown(stats_plots.time_split(splits(sample))),
