@@ -270,7 +270,8 @@ class Page {
   }
 
   /** A message of another tab of this browser. A turn sent there is shown here if the conversation is the same. */
-  #onMessage({ conversation, turn, again, opened, history: changed }) {
+  #onMessage({ conversation, turn, again, opened, history: changed, pulls }) {
+    if (pulls) return; // see lane/pull.js
     if (changed) this.#checkDeleted();
     else if (opened) this.#revealedElsewhere(opened);
     else if (again && turn === this.row?.id) this.#watch(this.stream);
@@ -313,6 +314,13 @@ class Page {
     } catch (error) {
       this.#say(error.message);
     }
+  }
+
+  /** A lane of the current turn was asked again by the server. */
+  #askedAgain(id) {
+    if (id !== this.row?.id) return;
+    this.#running(true); // until the first frame tells
+    this.#watch(this.stream);
   }
 
   async #promote(id, lane) {
@@ -415,6 +423,8 @@ class Page {
       announce: (text) => this.announcer.say(text),
       promote: (lane) => this.#promote(turnId, lane),
       refresh: () => this.load(),
+      turn: turnId,
+      asked: () => this.#askedAgain(turnId),
       opened: (turn) => this.#redraw(turn, true),
       replay: () => this.replays.watch(turnId),
     };

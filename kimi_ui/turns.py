@@ -24,7 +24,9 @@ from concurrent.futures import Future
 from .core.attempt import Attempt
 from .core.branches import Fork
 from .core.events import Entry
+from .core.pull import Pull
 from .core.turn import Exchange, TurnLog
+from .log.pulls import pull_op, stored_pulls
 from .log.reader import LogReader
 from .log.writer import LogWriter
 
@@ -157,6 +159,14 @@ class Turns:
             for turn in [turn for turn in self._turns.values() if turn.conversation_id == conversation_id]:
                 if turn.closed:
                     del self._turns[turn.turn_id]
+
+    def keep_pull(self, pull: Pull) -> None:
+        """Write a pull's newest state."""
+        self.writer.write([pull_op(pull)])
+
+    def stored_pulls(self) -> list[Pull]:
+        """The newest state of each pull in the log."""
+        return stored_pulls(self.reader)
 
     def _keep(self, turn: TurnLog) -> None:
         turn.closed = False

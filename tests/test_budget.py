@@ -169,9 +169,9 @@ class Desk:
         roster: Any = ScriptedRoster(self.kimi, free)
         self.engine = Engine(roster, self.turns)
         self.engine.start()
-        self.chat = ChatServices(self.engine, self.turns, roster, budget_usd)
+        self.chat = ChatServices(self.engine, self.turns, budget_usd)
         visible = VisibleTurns(self.turns)
-        state = PageState(self.turns, roster, self.chat)
+        state = PageState(self.turns, roster, self.chat, self.engine.pulls)
         commands = CommandRoutes(self.engine, self.turns, self.chat, state, visible)
         self.routes = [*ComposerRoutes(self.chat, roster, visible).routes(), *commands.routes()]
 

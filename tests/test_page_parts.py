@@ -1,4 +1,4 @@
-"""Parts of a lane in real Chromium: heavy's trajectories, steps, preparing, pulling a model, very long traces."""
+"""Parts of a lane in real Chromium: heavy's trajectories, steps, preparing, very long traces."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ from kimi_ui.core.events import CONNECTED, PREPARING, Answer, Failure, Finish, P
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ChatRequest, ProviderError
 from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
-from kimi_ui.providers.ollama.provider import Ollama, OllamaLane
 from tests.support.browser import SLOW_MS, Visitor, lane, listening, made, send, served, wait_phase
 from tests.support.engine_run import started
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
-from tests.support.upstream import Upstream
 from tests.support.waiting import until
 
 
@@ -298,18 +296,6 @@ def test_preparing_shows_its_progress_and_then_disappears(warm: BrowserContext) 
         go.set()
         wait_phase(page, "a", "done")
         expect(card).to_have_count(0)
-
-
-def test_a_missing_ollama_model_can_be_pulled_from_the_page(warm: BrowserContext, upstream: Upstream) -> None:
-    spec = OllamaLane("qwen", "Qwen", "ollama", model="qwen3-coder:30b", base_url=upstream.ollama_url)
-    with opened(warm, Ollama(spec)) as page:
-        send(page)
-        wait_phase(page, "qwen", "error")
-        card = lane(page, "qwen").locator(".card-failure")
-        expect(card.locator(".command code")).to_have_text("ollama pull qwen3-coder:30b")
-        card.get_by_role("button", name="Pull qwen3-coder:30b").click()
-        expect(card).to_contain_text("qwen3-coder:30b is here. Send again.")
-        assert "qwen3-coder:30b" in upstream.models
 
 
 def test_text_that_turns_out_to_be_reasoning_moves_to_the_reasoning_panel(warm: BrowserContext) -> None:

@@ -13,7 +13,6 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from kimi_ui.chat.pulls import Pulls
 from kimi_ui.cli import main
 from kimi_ui.config import ConfigError, read_settings
 from kimi_ui.core.lane import FREE
@@ -21,9 +20,10 @@ from kimi_ui.lanes_file import parse_lanes, write_lanes
 from kimi_ui.providers import registry
 from kimi_ui.providers.roster import Roster
 from kimi_ui.web.lanes import LaneRoutes
+from kimi_ui.web.visitor import VisibleTurns
 from tests.support import echo_provider
 from tests.support.echo_provider import Echo, EchoLane
-from tests.support.engine_run import running
+from tests.support.engine_run import running, started
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_LINES = 60
@@ -112,7 +112,9 @@ def test_doctor_lists_a_new_provider(lanes: Path, tmp_path: Path, capsys: pytest
 
 
 def test_the_lanes_tab_shows_a_new_provider(lanes: Path) -> None:
-    with roster_of(lanes) as roster, TestClient(Starlette(routes=LaneRoutes(roster, Pulls(roster)).routes())) as page:
+    with roster_of(lanes) as roster, started(roster) as run:
+        routes = LaneRoutes(roster, run.engine.pulls, VisibleTurns(run.turns)).routes()
+        page = TestClient(Starlette(routes=routes))
         back, backs = page.get("/kimi/lanes").json()["lanes"]
         assert (back["via"], back["has_models"], back["can_pull"]) == ("echo", True, "")
         assert (backs["via"], backs["has_models"]) == ("heavy of back", False)

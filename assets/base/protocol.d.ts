@@ -48,9 +48,25 @@ export interface LaneInfo {
   why?: string;
   why_not?: string;
   price?: Price | null;
+  /** The model that its server can fetch where it is missing; of a stand-in the real one. */
   can_pull?: string;
-  /** Whether a missing model can be fetched. */
-  pulls?: boolean;
+}
+
+/** A model that a server fetches or fetched, see kimi_ui/core/pull.py. `asks`: turns that are asked again then. */
+export interface Pull {
+  model: string;
+  lanes: string[];
+  state: "running" | "done" | "cancelled" | "interrupted" | "failed";
+  status: string;
+  completed: number | null;
+  total: number | null;
+  figures: string;
+  problem: string;
+  remedy: string;
+  command: string;
+  detail: string;
+  updated_at_utc: string;
+  asks: string[];
 }
 
 /** USD per million tokens. */

@@ -1,9 +1,6 @@
-/**
- * Cards inside a lane: a failure with its remedy, a retry that counts down, the note of a stand-in, a model to pull.
- */
+/** Cards inside a lane: a failure with its remedy, a retry that counts down, the note of a stand-in. */
 import { button, copyFrom, h, setText } from "../base/dom.js";
 import { bytes, seconds } from "../base/format.js";
-import { rooted } from "../base/http.js";
 
 /** A line of text with a copy button. */
 export function commandLine(command) {
@@ -76,20 +73,13 @@ export class RetryCard {
   }
 }
 
-/** A phase with its progress: bytes while weights are fetched or a model is pulled. */
+/** A phase with its progress: bytes while weights are fetched. */
 export class ProgressCard {
   constructor() {
     this.label = h("p", { class: "card-title" });
     this.bar = h("progress", { max: "1" });
     this.figures = h("p", { class: "note figures" });
     this.element = h("div", { class: "card card-waiting" }, this.label, this.bar, this.figures);
-  }
-
-  /** Replace the progress by a sentence. */
-  finish(text) {
-    setText(this.label, text);
-    setText(this.figures, "");
-    this.bar.hidden = true;
   }
 
   show(label, done, total) {
@@ -103,39 +93,4 @@ export class ProgressCard {
       setText(this.figures, "");
     }
   }
-}
-
-/**
- * A button to pull a model that the local server does not have, with the server's progress. `lane` is the lane's id;
- * `onhere()` is called when the model has been pulled.
- */
-export function pullOffer(lane, model, onhere = () => {}) {
-  const progress = new ProgressCard();
-  progress.element.hidden = true;
-  const start = h("button", { type: "button", class: "primary", onclick: () => pull() }, `Pull ${model}`);
-  async function pull() {
-    start.disabled = true;
-    progress.element.hidden = false;
-    progress.show(`Pulling ${model}`, null, null);
-    try {
-      let state = await ask("POST");
-      while (!state.done) {
-        progress.show(`${model}: ${state.status}`, state.completed, state.total);
-        await new Promise((resolve) => setTimeout(resolve, 400));
-        state = await ask("GET");
-      }
-      progress.finish(state.error || `${model} is here. Send again.`);
-      start.disabled = !state.error;
-      if (!state.error) onhere();
-    } catch (error) {
-      progress.finish(`The pull could not be followed: ${error.message}`);
-      start.disabled = false;
-    }
-  }
-  async function ask(method) {
-    const response = await fetch(rooted(`/kimi/lanes/${encodeURIComponent(lane)}/pull`), { method });
-    if (!response.ok) throw new Error(`HTTP ${response.status}`);
-    return response.json();
-  }
-  return h("div", { class: "pull" }, start, progress.element);
 }

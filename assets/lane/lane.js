@@ -11,9 +11,10 @@ import { seconds } from "../base/format.js";
 import { HeavyBoard } from "../heavy/board.js";
 import { Answer } from "./answer.js";
 import { Attempts } from "./attempts.js";
-import { ProgressCard, RetryCard, failureCard, pullOffer, restCard, standInCard } from "./cards.js";
+import { ProgressCard, RetryCard, failureCard, restCard, standInCard } from "./cards.js";
 import { Follower } from "./follow.js";
 import { MetricsStrip } from "./metrics.js";
+import { PullCard } from "./pull.js";
 import { ReasoningPanel } from "./reasoning.js";
 import { headerFacts } from "./reasoning_header.js";
 import { Steps } from "./steps.js";
@@ -26,12 +27,13 @@ const ENDED = {
 
 export class Lane {
   /**
-   * `info`: id, label, model, provider, stand_in_for, how_to_get_real, width, accent (0-based), send_reasoning, pulls
-   * (a missing model can be fetched). `actions`: stop(laneId), stopTrajectory(laneId, k) and aggregate(laneId, strategy)
-   * (null: not possible here), retry(laneId), retryAsOffered(laneId) (with what its failure offers; null: not possible
+   * `info`: id, label, model, provider, stand_in_for, how_to_get_real, width, accent (0-based), send_reasoning, can_pull
+   * (the model that its server can fetch). `actions`: stop(laneId), stopTrajectory(laneId, k) and
+   * aggregate(laneId, strategy) (null: not possible here), retry(laneId), retryAsOffered(laneId) (with what its failure offers; null: not possible
    * here), focus(laneId), answerText(laneId, attempt) → promise of the answer's Markdown,
    * attempt(laneId, number) → promise of an earlier attempt's part, promote(laneId) → promise of whether its reasoning is
-   * now shown as its answer (null: not possible here), announce(text), refresh().
+   * now shown as its answer (null: not possible here), announce(text), refresh(), turn (its id), asked(laneId) (the
+   * server has asked its question again).
    */
   constructor(info, actions) {
     /** @type {LaneInfo} */
@@ -201,7 +203,7 @@ export class Lane {
     this.steps.element.hidden = true;
     this.reasoning.element.hidden = true;
     this.cards.append(info.stand_in_for ? standInCard(info) : restCard(info));
-    if (info.can_pull) this.cards.append(pullOffer(info.id, info.can_pull, this.actions.refresh));
+    if (info.stand_in_for && info.can_pull) this.cards.append(new PullCard({ lane: info.id, model: info.can_pull, ondone: this.actions.refresh }).element);
   }
 
   #describeModel(model, provider, host = "") {
@@ -265,7 +267,9 @@ export class Lane {
   }
 
   #fail(failure) {
-    const pull = failure.kind === "model_missing" && this.info.pulls ? pullOffer(this.info.id, failure.model) : null;
+    const { id, can_pull: canPull } = this.info;
+    const pull = failure.kind === "model_missing" && canPull && this.actions.turn
+      ? new PullCard({ lane: id, model: failure.model, turn: this.actions.turn, ondone: () => this.actions.asked(id) }).element : null;
     const promote = failure.can_promote && this.actions.promote
       ? h("button", { type: "button", class: "primary", onclick: (event) => this.#promote(event.target) }, "Show it as the answer") : null;
     this.cards.append(failureCard(failure, pull ?? promote ?? this.#offer(failure.again)));

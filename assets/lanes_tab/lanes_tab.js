@@ -5,7 +5,8 @@
 import { button, copyFrom, h, laneAccent, setText } from "../base/dom.js";
 import { count } from "../base/format.js";
 import { ask, rooted } from "../base/http.js";
-import { commandLine, howToGet, priceLine, pullOffer } from "../lane/cards.js";
+import { commandLine, howToGet, priceLine } from "../lane/cards.js";
+import { PullCard } from "../lane/pull.js";
 
 const FINDINGS = [
   ["reachable", "reachable", "not reachable"],
@@ -61,6 +62,7 @@ class LanesTab {
 class LaneRow {
   constructor(lane, state, reload) {
     this.lane = lane;
+    this.reload = reload;
     this.found = h("p", { class: "lt-found", role: "status" }, "Testing…");
     this.trouble = h("div", {});
     this.testButton = button(`Test ${lane.label}`, () => this.test(false), { face: "Test", class: "lt-button" });
@@ -77,8 +79,12 @@ class LaneRow {
       h("p", {}, lane.why),
       lane.why_not_better ? h("p", { class: "lt-why-not" }, lane.why_not_better) : null,
       lane.how_to_get_real ? h("div", { class: "lt-line" }, h("span", { class: "note" }, howToGet(lane.stand_in_for || lane.label, lane.how_to_get_real)), commandLine(lane.how_to_get_real)) : null,
-      lane.can_pull ? pullOffer(lane.lane, lane.can_pull, reload) : null,
+      lane.is_stand_in && lane.can_pull ? this.#pull() : null,
       this.found, this.trouble, actions, models?.panel ?? null);
+  }
+
+  #pull() {
+    return new PullCard({ lane: this.lane.lane, model: this.lane.can_pull, ondone: this.reload }).element;
   }
 
   async test(probe) {
@@ -104,7 +110,8 @@ class LaneRow {
     setText(this.found, `${check.ok ? "✓" : "✗"} ${words.join(" · ") || (check.ok ? "ready" : "would not answer")}`);
     this.trouble.replaceChildren(...(check.problem
       ? [h("div", { class: "card card-failure" }, h("p", { class: "card-title" }, check.problem),
-          check.remedy ? h("p", {}, check.remedy) : null, check.command ? commandLine(check.command) : null)]
+          check.remedy ? h("p", {}, check.remedy) : null, check.command ? commandLine(check.command) : null,
+          check.model_present === false && this.lane.can_pull ? this.#pull() : null)]
       : check.remedy ? [h("p", { class: "note" }, check.remedy)] : []));
   }
 }

@@ -1,1 +1,1 @@
-"""User actions without HTTP: prompts, settings, spending, estimates, uploads, pulls."""
+"""User actions without HTTP: prompts, settings, spending, estimates, uploads."""

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..engine import Engine
 from ..log.votes import to_vote_on
 from ..turns import Turns
 from .estimates import Estimates
 from .prompt_settings import PromptSettings
 from .prompts import Prompts
-from .pulls import Pulls
 from .spending import Spending
 from .token_counts import TokenCounts
 from .uploads import Uploads
 
-if TYPE_CHECKING:
-    from ..providers.roster import Roster
-
 
 class ChatServices:
-    """The services on one engine, its turns and its roster. ``budget_usd``: see ``Spending``."""
+    """The services on one engine and its turns. ``budget_usd``: see ``Spending``."""
 
-    def __init__(self, engine: Engine, turns: Turns, roster: Roster, budget_usd: float | None = None) -> None:
+    def __init__(self, engine: Engine, turns: Turns, budget_usd: float | None = None) -> None:
         self._turns = turns
         self.counts = TokenCounts()
         self.uploads = Uploads()
-        self.pulls = Pulls(roster)
         self.settings = PromptSettings(turns.writer, turns.reader)
         self.estimates = Estimates(engine, turns, self.counts)
         self.spending = Spending(turns, self.estimates, budget_usd)

@@ -13,9 +13,11 @@ from rich.console import Console
 from rich.text import Text
 
 from ..config import read_environment
-from .common import add_common, price_words, printable, settings_of
+from ..core.pull import Pull, PullKey
+from .common import CommandError, add_common, price_words, printable, settings_of
 
 if TYPE_CHECKING:
+    from ..config import Settings
     from ..core.lane import LaneSpec
     from ..providers.base import Check
     from ..providers.roster import Roster, Serving
@@ -42,15 +44,16 @@ def run(options: argparse.Namespace) -> int:
     roster = Roster(settings, read_environment)
     roster.settle()
     checks = asyncio.run(_examine(roster, options.probe))
+    pulls = pulls_of(roster, settings)
     if options.json:
         for spec in roster.specs:
-            print(json.dumps(as_row(spec, roster.serving(spec.id), checks[spec.id])))
+            print(json.dumps(as_row(spec, roster.serving(spec.id), checks[spec.id], pulls.get(spec.id))))
     else:
         console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
         console.print(f"Lanes: {roster.lanes_path or 'the shipped ones (no lanes file)'}", markup=False)
         console.print(f"Log:   {settings.db}", markup=False)
         for spec in roster.specs:
-            console.print(report(roster.serving(spec.id), checks[spec.id]))
+            console.print(report(roster.serving(spec.id), checks[spec.id], pulls.get(spec.id)))
     return 0 if all(check.ok for check in checks.values()) else 1
 
 
@@ -64,17 +67,37 @@ async def _examine(roster: Roster, probe: bool) -> dict[str, Check]:
         await roster.aclose()
 
 
-def as_row(spec: LaneSpec, serving: Serving, check: Check) -> dict[str, Any]:
-    """All that is known about a lane, as a flat dict for ``--json``."""
+def pulls_of(roster: Roster, settings: Settings) -> dict[str, Pull]:
+    """What the app at this log pulls for each lane, or pulled in part; a log that cannot be read tells of none."""
+    from ..core.pull import DONE
+    from ..log.pulls import stored_pulls
+    from ..log.store import LogError
+    from .open_app import log_reader
+
+    try:
+        stored = {pull.key: pull for pull in stored_pulls(log_reader(settings)) if pull.state != DONE}
+    except (CommandError, LogError):
+        return {}
+    wanted = {spec.id: provider.spec for spec in roster.specs if (provider := roster.puller(spec.id))}
+    keys = {lane: PullKey(spec.base_url, spec.model) for lane, spec in wanted.items()}
+    return {lane: stored[key] for lane, key in keys.items() if key in stored}
+
+
+def as_row(spec: LaneSpec, serving: Serving, check: Check, pull: Pull | None) -> dict[str, Any]:
+    """All that is known about a lane, as a flat dict for ``--json``. ``pull``: see ``core.pull``."""
+    told = asdict(pull) | {"left_s": pull.left_s} if pull else None
+    if told:
+        del told["server"]  # the same as base_url, which a stand-in does not have
     return {
         **asdict(serving),
         "provider": spec.provider,
         "base_url": spec.base_url,
         **asdict(check),
+        "pull": told,
     }
 
 
-def report(serving: Serving, check: Check) -> Text:
+def report(serving: Serving, check: Check, pull: Pull | None = None) -> Text:
     """A lane as a short paragraph."""
     mark, style = ("✓", "green") if check.ok else ("✗", "red")
     text = Text(f"\n{mark} ", style=style).append(f"{serving.label}", style="bold")
@@ -87,6 +110,8 @@ def report(serving: Serving, check: Check) -> Text:
         text.append(f"\n  {printable(line)}")
     if remark := " ".join(part for part in (check.problem, check.remedy, check.command) if part):
         text.append(f"\n  {printable(remark)}", style="dim" if check.ok else style)
+    if pull:
+        text.append(f"\n  {printable(pull.words)}", style="cyan")
     if check.detail:
         text.append(f"\n  The server's own words: {printable(check.detail)}", style="dim")
     return text

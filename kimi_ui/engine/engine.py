@@ -26,6 +26,7 @@ from ..core.lane import LaneChoice, LaneSpec
 from ..core.turn import Exchange, LaneInfo, TurnLog
 from ..providers.base import ChatRequest, Message, Provider
 from .attempts import AttemptRun, Context, Job, Tries, sample_lag
+from .pulls import HasPullers, KeepsPulls, Pulls, Question
 from .queues import Queues
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class LaneBusy(ValueError):
     """The lane is still streaming."""
 
 
-class HasLanes(Protocol):
+class HasLanes(HasPullers, Protocol):
     """The roster as the engine uses it: the configured lanes and the provider of each."""
 
     @property
@@ -67,7 +68,7 @@ class HasLanes(Protocol):
         """Close every provider."""
 
 
-class KeepsTurns(Protocol):
+class KeepsTurns(KeepsPulls, Protocol):
     """The store of turns as the engine uses it. Methods that return no future may block on the log, except ``close``,
     which is called on the engine's loop."""
 
@@ -152,6 +153,7 @@ class Engine:
         self._in_flight: set[AttemptRun] = set()
         self._queues = Queues(clock_ns)
         self._loop = asyncio.new_event_loop()
+        self.pulls = Pulls(roster, turns, self._ask_again, self._loop, clock_ns)
         self._thread = threading.Thread(target=self._run_loop, name="engine", daemon=True)
         self._shutdown_expected = False
         self._closing = False
@@ -164,7 +166,7 @@ class Engine:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The engine's loop, for provider work that is not a turn (checks, pulls)."""
+        """The engine's loop, for provider work that is not a turn."""
         return self._loop
 
     def start(self) -> None:
@@ -357,9 +359,17 @@ class Engine:
         except Exception:
             log.exception("lane %s of turn %s: internal error", lane, turn.turn_id)
         finally:
+            self.pulls.lane_ended(turn, lane)
             with self._lock:
                 if self._running.get(turn.turn_id, {}).get(lane) is pending:  # otherwise the user has retried the lane
                     del self._running[turn.turn_id][lane]
+
+    def _ask_again(self, question: Question) -> None:
+        """Retry a lane whose model is there now; not if its turn is gone or has been retried meanwhile."""
+        try:
+            self.retry(question.turn_id, question.lane, owner=question.owner)
+        except (UnknownTurn, UnknownLane, LaneBusy, EngineClosed) as error:
+            log.info("lane %s does not ask again: %s", question.lane, error)
 
     async def _close_if_done(self, turn: TurnLog) -> None:
         with self._lock:
@@ -395,6 +405,7 @@ class Engine:
         return tuple(messages)
 
     async def _shut_down(self, grace_s: float) -> None:
+        await self.pulls.close()
         for lanes in list(self._running.values()):
             for pending in list(lanes.values()):
                 pending.stop("shutdown")

@@ -1,7 +1,8 @@
 """The log's records: turns, attempts and events as rows, and events as bytes.
 
 An ``Op`` is one write: it inserts a row, or updates an attempt's row while it is open, or promotes it. Ops are
-idempotent (an existing row stays unchanged), so a batch may be repeated after a failure, from memory or the spill file.
+idempotent (an existing row stays unchanged, a pull's is replaced), so a batch may be repeated after a failure, from
+memory or the spill file.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ MAX_SQL_INTEGER = 2**63 - 1
 
 class Op(NamedTuple):
     """One write. ``table`` is the table to insert ``row`` into, or an operation on the attempt that ``row`` names:
-    ``update attempts`` while it is open, or ``promote`` after it ended without an answer.
+    ``update attempts`` while it is open, or ``promote`` after it ended without an answer. A row of ``pulls`` replaces
+    the one of the same server and model.
     """
 
     table: str
@@ -45,7 +47,11 @@ class Op(NamedTuple):
             changes = ", ".join(f"{name} = :{name}" for name in self.row if name != "attempt_id")
             return f"UPDATE attempts SET {changes} WHERE attempt_id = :attempt_id AND status = 'open'"
         values = ", ".join(f":{name}" for name in self.row)
-        return f"INSERT INTO {self.table} ({', '.join(self.row)}) VALUES ({values}) ON CONFLICT DO NOTHING"
+        insert = f"INSERT INTO {self.table} ({', '.join(self.row)}) VALUES ({values})"
+        if self.table == "pulls":
+            changes = ", ".join(f"{name} = excluded.{name}" for name in self.row)
+            return f"{insert} ON CONFLICT (server, model) DO UPDATE SET {changes}"
+        return f"{insert} ON CONFLICT DO NOTHING"
 
 
 def clean(text: str) -> str:

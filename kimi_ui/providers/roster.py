@@ -124,6 +124,21 @@ class Roster:
             raise KeyError(lane)
         return served.provider
 
+    def puller(self, lane: str) -> Provider | None:
+        """The provider that can fetch what the lane lacks: its own, that of the lane it is built from, or that of the
+        real model for a stand-in. None if none can."""
+        state = self._state
+        spec = next((spec for spec in state.specs if spec.id == lane), None)
+        if spec is None:
+            return None
+        if spec.of:
+            return self.puller(spec.of)
+        if spec.can_pull:
+            return state.served[lane].provider
+        if lane == presets.QWEN and spec.stand_in_for and self._ollama.running:
+            return registry.make(presets.qwen_on_ollama(self._ollama.url), Parts())
+        return None
+
     @property
     def lanes_path(self) -> Path | None:
         """The lanes file in use; None if the presets are."""
@@ -146,6 +161,14 @@ class Roster:
         """Pick up changes. Cheap when there are none; a mistake is not raised but put into ``problem``."""
         self._take_up()
         self._probe_if_due()
+
+    def look_again(self) -> None:
+        """Query Ollama now and apply what it says, because a model was pulled. Blocks as long as the query takes."""
+        self.settle()
+        with self._lock:
+            self._probed_at = float("-inf")
+        self.refresh()
+        self.settle()
 
     def settle(self, timeout_s: float | None = None) -> None:
         """Wait until a running query of Ollama has ended, so that the next read sees its result.

@@ -73,16 +73,15 @@ def _create(engine: Engine, turns: Turns, roster: Roster, private: bool, budget_
     from .gradio_chunks import chunks_of
     from .theme import theme
 
-    chat = ChatServices(engine, turns, roster, budget_usd)
+    chat = ChatServices(engine, turns, budget_usd)
     visible = VisibleTurns(turns)
     files = PageFiles()
-    state = PageState(turns, roster, chat)
+    state = PageState(turns, roster, chat, engine.pulls)
     turn_routes = TurnRoutes(turns, roster, state, visible)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        await chat.pulls.close()
         await asyncio.to_thread(engine.close)
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
@@ -92,7 +91,7 @@ def _create(engine: Engine, turns: Turns, roster: Roster, private: bool, budget_
         *CommandRoutes(engine, turns, chat, state, visible).routes(),
         *ConversationRoutes(engine, turns, visible).routes(),
         *ComposerRoutes(chat, roster, visible).routes(),
-        *LaneRoutes(roster, chat.pulls).routes(),
+        *LaneRoutes(roster, engine.pulls, visible).routes(),
         *StatsRoutes(turns.reader, private).routes(),
         *files.routes(),
     ]

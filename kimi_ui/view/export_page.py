@@ -32,6 +32,7 @@ _ABSENT = {
     "base/bus.js": "export const chat = null;",
     "composer/composer.js": "export const composer = () => null;",
     "turn/compare.js": "export const openCompare = () => {};",
+    "lane/pull.js": "export const PullCard = null;",
     "base/export_menu.js": "export const exportMenu = () => null;",
 }
 

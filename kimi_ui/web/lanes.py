@@ -1,4 +1,4 @@
-"""Routes of the Lanes tab: each lane's server and why, whether it answers, how to get the real model.
+"""Routes of lanes: each lane's server and why, whether it answers, how to get the real model, what is being pulled.
 
 Checks use their own connections on the server's loop, never those of a turn. The page learns whether a key's variable
 is set, never its value.
@@ -19,23 +19,25 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ..config import default_lanes_path
+from ..engine.pulls import Pulls, Question, missing
 from ..lanes_file import write_lanes
 from ..providers import presets
 from .respond import Json
+from .visitor import VisibleTurns, visitor_of
 
 if TYPE_CHECKING:
-    from ..chat.pulls import Pulls
     from ..providers.roster import Roster
 
 CHECK_WAIT_S = 30.0
 
 
 class LaneRoutes:
-    """The tab's routes. ``pulls`` fetches missing models."""
+    """The routes. ``pulls`` fetches missing models."""
 
-    def __init__(self, roster: Roster, pulls: Pulls) -> None:
+    def __init__(self, roster: Roster, pulls: Pulls, visible: VisibleTurns) -> None:
         self._roster = roster
         self._pulls = pulls
+        self._visible = visible
         self._checking: dict[str, asyncio.Task[dict[str, Any]]] = {}
 
     def routes(self) -> list[BaseRoute]:
@@ -43,7 +45,9 @@ class LaneRoutes:
             Route("/kimi/lanes", self.lanes),
             Route("/kimi/lanes-file", self.lanes_file),
             Route("/kimi/lanes/{lane}/check", self.check, methods=["POST"]),
-            Route("/kimi/lanes/{lane}/pull", self.pull, methods=["GET", "POST"]),
+            Route("/kimi/pulls", self.pulls),
+            Route("/kimi/lanes/{lane}/pull", self.pull, methods=["POST"]),
+            Route("/kimi/lanes/{lane}/pull", self.cancel_pull, methods=["DELETE"]),
         ]
 
     async def lanes(self, request: Request) -> Response:
@@ -77,15 +81,49 @@ class LaneRoutes:
             self._checking[lane] = running
         return Json(await asyncio.shield(running))
 
+    async def pulls(self, request: Request) -> Response:
+        """All pulls, each with the lanes of its server."""
+        return Json({"pulls": await run_in_threadpool(self._told, visitor_of(request))})
+
     async def pull(self, request: Request) -> Response:
-        """POST starts fetching the lane's model, GET returns the progress."""
-        spec = next((spec for spec in self._roster.specs if spec.id == request.path_params["lane"]), None)
-        pull = None
-        if spec is not None:
-            pull = self._pulls.start(spec) if request.method == "POST" else self._pulls.state(spec.id)
-        if pull is None:
+        """Pull the lane's model; query ``turn``: the model that the lane lacked in that turn, and ask it again then.
+
+        Answers like ``pulls``.
+        """
+        lane, model, question = request.path_params["lane"], "", None
+        if turn_id := request.query_params.get("turn", ""):
+            owner = visitor_of(request)
+            turn = await self._visible.found(turn_id, owner)
+            key = missing(turn, lane) if turn else None
+            if turn is None or key is None:
+                raise HTTPException(404)
+            model = key.model
+            question = Question(turn_id, lane, owner) if turn.owner == owner else None
+        if await run_in_threadpool(self._pulls.start, lane, model, question) is None:
             raise HTTPException(404)
-        return Json(asdict(pull))
+        return await self.pulls(request)
+
+    async def cancel_pull(self, request: Request) -> Response:
+        """Stop pulling the lane's model, or that of the query's ``model``. Answers like ``pulls``, at once."""
+        key = self._pulls.offer(request.path_params["lane"], request.query_params.get("model", ""))
+        if key is None:
+            raise HTTPException(404)
+        self._pulls.cancel(key)
+        return await self.pulls(request)
+
+    def _told(self, owner: str) -> list[dict[str, Any]]:
+        """For the page: the server is given as its lanes, since its address may hold a password. ``asks``: the
+        visitor's turns in which a lane asks again when the pull is done."""
+        servers = {spec.id: offer.server for spec in self._roster.specs if (offer := self._pulls.offer(spec.id))}
+        return [
+            {
+                **{name: value for name, value in asdict(pull).items() if name != "server"},
+                "lanes": [lane for lane, server in servers.items() if server == pull.server],
+                "figures": pull.figures,
+                "asks": [asked.turn_id for asked in self._pulls.waiting(pull.key) if asked.owner == owner],
+            }
+            for pull in self._pulls.states()
+        ]
 
     async def _checked(self, lane: str, probe: bool) -> dict[str, Any]:
         try:
@@ -97,7 +135,7 @@ class LaneRoutes:
 
     def _described(self, index: int) -> dict[str, Any]:
         spec = self._roster.specs[index]
-        offer = self._pulls.offer(spec) if spec.stand_in_for else None
+        offer = self._pulls.offer(spec.id)
         return asdict(self._roster.serving(spec.id)) | {
             "index": index,
             "provider": spec.provider,

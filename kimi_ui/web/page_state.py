@@ -12,6 +12,7 @@ from ..core.attachments import split
 from ..core.blind import visible
 from ..core.lane import LaneSpec
 from ..core.turn import LaneInfo, TurnLog
+from ..engine.pulls import Pulls
 from ..turns import Turns
 from ..view.frames import describe_turn
 
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 class PageState:
     """Describes turns for the page."""
 
-    def __init__(self, turns: Turns, roster: Roster, chat: ChatServices) -> None:
+    def __init__(self, turns: Turns, roster: Roster, chat: ChatServices, pulls: Pulls) -> None:
         self._turns = turns
         self._roster = roster
         self._chat = chat
+        self._pulls = pulls
 
     def of(self, turns: Sequence[TurnLog]) -> dict[str, Any]:
         """As JSON: ``lanes``, ``conversation`` (the turns' conversation id, or None), ``turns``, and ``notice``, a
@@ -49,10 +51,9 @@ class PageState:
         servings = {serving.lane: serving for serving in self._roster.servings}
         lanes = []
         for spec in specs.values():
-            offer = self._chat.pulls.offer(spec) if spec.stand_in_for else None
-            lanes.append(
-                _describe_lane(spec, specs, servings.get(spec.id)) | {"can_pull": offer.model if offer else ""}
-            )
+            offer = self._pulls.offer(spec.id)
+            described = _describe_lane(spec, specs, servings.get(spec.id))
+            lanes.append({**described, "can_pull": offer.model if offer else ""})
         return lanes
 
 
@@ -67,5 +68,4 @@ def _describe_lane(spec: LaneSpec, specs: Mapping[str, LaneSpec], serving: Servi
         "why": " ".join(part for part in (serving.why, serving.why_not_better) if part) if serving else "",
         "why_not": serving.why_not_better if serving else "",
         "price": asdict(price) if price else None,
-        "pulls": spec.can_pull,
     }

@@ -124,16 +124,23 @@ class Model:
         return [name for name, can in able.items() if can]
 
 
+PULLED = Model(Plan(2000, 0, 6, ""))
+
+
 @dataclass
 class Pulling:
-    """How pulls go: ``size`` bytes in pieces of ``piece`` bytes every ``every_s`` seconds. ``error``: the last line,
-    sent once ``error_at`` bytes are here. ``parts``: bytes that are here of what was not finished, by name."""
+    """How pulls go: ``size`` bytes in pieces of ``piece`` bytes every ``every_s`` seconds.
+
+    ``error``: the last line, sent once ``error_at`` bytes are here. ``held_at``: while it is set, nothing beyond so
+    many bytes comes. ``parts``: bytes that are here of what was not finished, by name.
+    """
 
     size: int = 1000
     piece: int = 400
     every_s: float = 0.005
     error: str = ""
     error_at: int = 0
+    held_at: int | None = None
     parts: dict[str, int] = field(default_factory=dict)
 
 
@@ -158,7 +165,8 @@ class Refused(Exception):
 
 
 class OllamaServer:
-    """``/api/*``. ``installed``: names that are listed; ``models``: what they are (a name of the form ``m-…`` says it).
+    """``/api/*``. ``installed``: names that are listed; ``models``: what they are (a name of the form ``m-…`` says it);
+    ``library``: what a pull brings, ``PULLED`` for other names.
 
     Attributes may be set from any thread; the methods that answer run on the server's loop.
     """
@@ -166,6 +174,7 @@ class OllamaServer:
     def __init__(self, installed: list[str]) -> None:
         self.installed = installed
         self.models: dict[str, Model] = {}
+        self.library: dict[str, Model] = {}
         self.habits = Habits()
         self.pulling = Pulling()
         self._held: dict[str, threading.Event] = {}
@@ -477,10 +486,11 @@ class OllamaServer:
                 if here == pulling.size:
                     break
                 await asyncio.sleep(pulling.every_s)
+                while pulling.held_at is not None and here >= pulling.held_at:  # noqa: ASYNC110 - another thread sets it
+                    await asyncio.sleep(0.005)
                 pulling.parts[name] = min(pulling.size, here + pulling.piece)
             del pulling.parts[name]
-            if name not in self.installed:
-                self.installed.append(name)
+            self.add(name, self.library.get(_full(name), PULLED))
             for status in ("verifying sha256 digest", "writing manifest", "success"):
                 yield orjson.dumps({"status": status}) + b"\n"
 

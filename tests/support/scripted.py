@@ -107,6 +107,12 @@ class ScriptedRoster:
     def refresh(self) -> None:
         pass
 
+    def puller(self, lane: str) -> Provider | None:
+        return self._providers[lane] if self._providers[lane].spec.can_pull else None
+
+    def look_again(self) -> None:
+        pass
+
     async def close_retired(self) -> None:
         pass
 

@@ -420,3 +420,26 @@ def m012_error_bounds(db: Database) -> None:
 def m013_queue(db: Database) -> None:
     # In this app's queue for its turn at the server, before it was sent; NULL: requests of its kind do not queue here.
     db.execute("ALTER TABLE attempts ADD COLUMN queue_ns INTEGER")
+
+
+@migrations()
+def m014_pulls(db: Database) -> None:
+    db.execute(
+        """
+        CREATE TABLE pulls (
+            server         TEXT NOT NULL,  -- the base_url that fetches the model
+            model          TEXT NOT NULL,
+            state          TEXT NOT NULL,  -- running | done | cancelled | interrupted | failed
+            status         TEXT NOT NULL,  -- the server's own word for what it does
+            completed      INTEGER,        -- bytes that are there, of the layers known so far
+            total          INTEGER,
+            bytes_per_s    REAL,           -- over the last 10 s, while it runs
+            problem        TEXT NOT NULL,  -- why it failed, and what to do
+            remedy         TEXT NOT NULL,
+            command        TEXT NOT NULL,
+            detail         TEXT NOT NULL,
+            updated_at_utc TEXT NOT NULL,  -- each second while it runs
+            PRIMARY KEY (server, model)
+        ) STRICT
+        """
+    )

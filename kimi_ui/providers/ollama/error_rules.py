@@ -36,7 +36,7 @@ OLLAMA_RULES: tuple[ErrorRule, ...] = (
     ),
     ErrorRule(
         (),
-        r"no space left on device|disk (?:is )?full|not enough (?:disk )?space",
+        r"no space left on device|disk (?:is )?full|not enough (?:disk )?space|disk quota exceeded",
         "upstream",
         "The disk of the machine at {host} is full.",
         "Free space there (`ollama rm` removes a model); what was fetched is kept, and the next pull goes on from it.",
@@ -44,7 +44,8 @@ OLLAMA_RULES: tuple[ErrorRule, ...] = (
     ),
     ErrorRule(
         (),
-        r"(?:get|head) \"https?://\S+/v2/\S*\"",
+        r"(?:get|head) \"https?://\S+/v2/\S*\""
+        r"|max retries exceeded.*(?:dial tcp|no such host|timeout|unreachable|connection re|deadline|eof)",
         "connect",
         "Ollama at {host} cannot reach its library.",
         "Check that machine's network connection and proxy (HTTPS_PROXY in the server's environment), then pull again.",
@@ -119,6 +120,14 @@ OLLAMA_RULES: tuple[ErrorRule, ...] = (
         "Ollama's library has no model named {model}.",
         "Check the spelling at ollama.com/library.",
         example="pull model manifest: file does not exist",
+    ),
+    ErrorRule(
+        (0, 400, 500),
+        r"pull model manifest|digest mismatch|max retries exceeded",
+        "upstream",
+        "Ollama could not fetch {model}.",
+        "The details say why. Pull again in a moment: what was fetched is kept.",
+        example="digest mismatch, file must be downloaded again: want sha256:1, got sha256:2",
     ),
     ErrorRule(
         (0, 400, 413, 422, 500),
