@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 import pytest
@@ -27,6 +27,7 @@ from kimi_ui.core.events import (
     Promoted,
     Reasoning,
     Relabel,
+    Tally,
     Usage,
     decode,
     encode,
@@ -45,6 +46,9 @@ EVENTS: dict[type, st.SearchStrategy[Any]] = {
     Meta: st.builds(Meta, st.none() | text, st.none() | text, st.none() | text),
     Flag: st.builds(Flag, text, text),
     Bounds: st.builds(Bounds, number, number, number, number),
+    Tally: st.builds(
+        Tally, text, text, st.integers(0, 32), stop_risk=st.none() | st.floats(0, 1), order=st.just([2, 1])
+    ),
     Finish: st.builds(Finish, text),
     Failure: st.builds(Failure, st.sampled_from(ev.ERROR_KINDS), text, text, text, text, number),
     Opened: st.builds(Opened, st.just(Attempt("a", "t", "l", "L").as_dict())),
@@ -55,7 +59,7 @@ events = st.one_of(*EVENTS.values())
 
 
 def test_every_event_class_is_stored_and_tested() -> None:
-    assert set(EVENTS) == set(Event.__args__)
+    assert set(EVENTS) == set(get_args(Event))
 
 
 @given(st.integers(0, 1 << 50), events)

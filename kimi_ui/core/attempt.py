@@ -29,6 +29,7 @@ from .events import (
     Promoted,
     Reasoning,
     Relabel,
+    Tally,
     Usage,
 )
 
@@ -109,6 +110,7 @@ class AttemptFold:
     finish_reason: str | None = None
     failure: Failure | None = None
     flags: dict[str, str] = field(default_factory=dict)
+    tally: Tally | None = None  # of a heavy run
     status: str = "open"
     end: End | None = None
     promoted: bool = False
@@ -213,6 +215,8 @@ class AttemptFold:
             case Bounds():
                 for name in Bounds.__dataclass_fields__:
                     setattr(self, name, getattr(event, name))
+            case Tally():
+                self.tally = event
             case Finish(reason):
                 if self.finish_reason is None and reason:  # the first one counts, not a later null or repeat
                     self.finish_reason = reason

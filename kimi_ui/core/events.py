@@ -65,6 +65,9 @@ LOADING_MODEL = "loading_model"  # cold load on the server
 READING_PROMPT = "reading_prompt"  # prefill; done/total in tokens where the server says
 FIRST_TRAJECTORY_TOKEN = "first_trajectory_token"  # heavy: a child wrote its first token; heavy's TTFT
 TRAJECTORIES = "trajectories"  # heavy: done of total trajectories have ended
+WAITING_FOR_CAPACITY = (
+    "waiting_for_capacity"  # heavy: done of total trajectories wait for room at the server; 0: none any more
+)
 AGGREGATING = "aggregating"  # heavy: the aggregator was sent; done = answers it reads
 
 
@@ -112,6 +115,38 @@ class Bounds:
     first_token_early_ns: int | None = None
     first_answer_early_ns: int | None = None
     last_token_early_ns: int | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """Heavy: what its run and its answers add up to. A later tally replaces an earlier one.
+
+    ``launched``: trajectories that were sent; 0 where ``answers_of`` names the attempt whose answers were aggregated
+    again. ``usable``: answers that may be aggregated; ``failed``: trajectories without one that were not stopped;
+    ``left_out``: why, by trajectory number from 1 (``core.heavy.candidates.REASONS``). ``n_clusters``, ``agreement``,
+    ``effective_answers``, ``similarity``: of the usable answers (``core.heavy.clusters``). ``stopped_at``: the score at
+    which the stop rule ended the run, like ``4-1``, and ``stop_risk`` the chance that the rest would have changed the
+    majority. ``verdict``: what became of the majority (``core.heavy.verdict``). ``order``: the trajectory numbers as
+    the aggregator read them. ``equal``: pairs of expression keys that a computer algebra found equal.
+    """
+
+    strategy: str
+    preset: str
+    width: int
+    launched: int = 0
+    usable: int = 0
+    failed: int = 0
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    n_clusters: int | None = None
+    agreement: float | None = None
+    effective_answers: float | None = None
+    similarity: float | None = None
+    stopped_at: str | None = None
+    stop_risk: float | None = None
+    verdict: str = "unknown"
+    order: list[int] = field(default_factory=list)
+    equal: list[list[str]] = field(default_factory=list)
+    answers_of: str = ""
 
 
 @dataclass(slots=True)
@@ -200,7 +235,22 @@ class Promoted:
     """
 
 
-Event = Reasoning | Answer | Relabel | Usage | Phase | Meta | Flag | Bounds | Finish | Failure | Opened | End | Promoted
+Event = (
+    Reasoning
+    | Answer
+    | Relabel
+    | Usage
+    | Phase
+    | Meta
+    | Flag
+    | Bounds
+    | Tally
+    | Finish
+    | Failure
+    | Opened
+    | End
+    | Promoted
+)
 
 
 class Entry(NamedTuple):
@@ -225,6 +275,7 @@ _CODES: dict[str, type] = {
     "m": Meta,
     "g": Flag,
     "b": Bounds,
+    "h": Tally,
     "f": Finish,
     "x": Failure,
     "o": Opened,

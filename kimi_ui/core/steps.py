@@ -21,6 +21,7 @@ from .events import (
     QUEUED,
     READING_PROMPT,
     TRAJECTORIES,
+    WAITING_FOR_CAPACITY,
     Answer,
     End,
     Event,
@@ -39,6 +40,7 @@ PHASE_LABELS = {
     READING_PROMPT: "Reading prompt",
     FIRST_TRAJECTORY_TOKEN: "Trajectories writing",
     TRAJECTORIES: "Trajectories done",
+    WAITING_FOR_CAPACITY: "Waiting for capacity",
     AGGREGATING: "Hybridizing",
 }
 THINKING, DRAFTING, ENDED = "thinking", "drafting", "ended"
@@ -112,6 +114,8 @@ class Steps:
         match event:
             case Phase(name, detail, _, total) if name == QUEUED:
                 self._queued(t_ns, detail, total)
+            case Phase(name, done=0) if name == WAITING_FOR_CAPACITY:
+                self._close(self._phases.get(name), t_ns)
             case Phase(name, _, done, total) if name in PHASE_LABELS:
                 self._phase(name, PHASE_LABELS[name], t_ns, done=done, total=total)
             case Reasoning(text) if text:
