@@ -181,7 +181,7 @@ MISTAKES = {
     "width too small": (HEAVY + 'of = "a"\nwidth = 1', "line 10", "from 2 to 32"),
     "width too large": (HEAVY + 'of = "a"\nwidth = 33', "line 10", "from 2 to 32"),
     "quorum above width": (HEAVY + 'of = "a"\nwidth = 4\nquorum = 5', "line 11", "from 1 to 4"),
-    "quorum zero": (HEAVY + 'of = "a"\nquorum = 0', "line 10", "from 1 to 8"),
+    "quorum zero": (HEAVY + 'of = "a"\nquorum = 0', "line 10", "from 1 to 32"),
     "quorum not a number": (HEAVY + 'of = "a"\nquorum = "x"', "line 10", "must be a whole number"),
     "params the app sends, in a table of their own": (
         LANE + "[lane.params]\nn = 2",

@@ -14,9 +14,8 @@ from kimi_ui.core.events import FIRST_TRAJECTORY_TOKEN, TRAJECTORIES, Answer, Fa
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.core.turn import TurnFold
 from kimi_ui.engine import Engine
-from kimi_ui.providers import heavy
-from kimi_ui.providers.base import ChatRequest, Message, ProviderError
-from kimi_ui.providers.heavy import Candidate, HeavyLane, HeavyProvider
+from kimi_ui.providers.base import Message, ProviderError
+from kimi_ui.providers.heavy import HeavyLane, HeavyProvider, trajectories
 from tests.support.engine_run import started
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
 from tests.support.waiting import ended, until
@@ -80,7 +79,7 @@ def test_the_parent_ends_after_its_children_and_its_first_token_is_a_trajectorys
 def test_equal_answers_need_no_aggregator() -> None:
     fold = Run(thinker("", "It is 42."), thinker("", " it  is 42"), thinker("", "never asked")).fold()
     assert [role for role, _, _ in children(fold)] == ["trajectory"] * 2
-    assert parent(fold).answer == "It is 42."
+    assert parent(fold).answer in ("It is 42.", " it  is 42")
     assert parent(fold).flags["unanimous"] == "2/2"
 
 
@@ -134,7 +133,7 @@ def test_an_aggregator_that_fails_in_its_answer_fails_the_lane_with_its_own_word
 
 
 def test_stragglers_are_stopped_once_the_quorum_has_waited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heavy, "STRAGGLER_MIN_S", 0.05)
+    monkeypatch.setattr(trajectories, "STRAGGLER_MIN_S", 0.05)
     fold = Run(thinker("", "x"), thinker("", "y"), [Reasoning("slow"), 60], thinker("", "best"), quorum=2).fold()
     assert children(fold)[2] == ("trajectory", 2, "stopped")
     assert parent(fold).answer == "best"
@@ -158,14 +157,3 @@ def test_stop_ends_every_child(when: str) -> None:
     assert parent(fold).status == "stopped"
     assert "open" not in {f.status for f in fold.folds.values()}
     assert run.model.closed == len(run.model.requests)
-
-
-def test_candidates_are_shuffled_by_the_logged_seed_and_long_ones_clipped() -> None:
-    request = ChatRequest((Message("system", "s"), Message("user", "q")))
-    candidates = [Candidate(k, f"answer {k} " + "x" * 30_000) for k in range(8)]
-    one, again, other = (heavy.aggregation_request(request, candidates, seed) for seed in (7, 7, 8))
-    assert one == again
-    assert one != other
-    assert one.messages[0] == Message("system", "s")
-    assert len(one.messages[-1].content) < 8 * 25_000
-    assert "characters left out" in one.messages[-1].content

@@ -27,7 +27,7 @@ def roster(script: Script | list[list[Any]], width: int) -> ScriptedRoster:
     scripts = script if isinstance(script, list) else [script]
     model = ScriptedProvider(LaneSpec("kimi", "Kimi", "openai", model="k2"), scripts)
     return ScriptedRoster(
-        HeavyProvider(HeavyLane("heavy", "Heavy", "heavy", of="kimi", width=width, quorum=width), model)
+        HeavyProvider(HeavyLane("heavy", "Heavy", "heavy", of="kimi", width=width, quorum=width, preset="full"), model)
     )
 
 

@@ -34,7 +34,7 @@ def turn(single: str, trajectories: list[str], hybrid: str) -> TurnLog:
         return answers(hybrid if len(request.messages[-1].content) > 100 else left.pop(0))
 
     inner = ScriptedProvider(plain.spec, [script])
-    spec = HeavyLane("heavy", "Heavy", "heavy", of="kimi", width=len(left), quorum=len(left))
+    spec = HeavyLane("heavy", "Heavy", "heavy", of="kimi", width=len(left), quorum=len(left), preset="full")
     with started(ScriptedRoster(plain, HeavyProvider(spec, inner)), max_retries=0) as run:
         sent = run.engine.send("How many?")
         ended(sent)

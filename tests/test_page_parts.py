@@ -53,7 +53,9 @@ def test_heavy_lists_its_trajectories_and_each_can_be_opened(warm: BrowserContex
         yield from (Answer(f"answer **{n}** " * n), Finish("stop"))
 
     inner = ScriptedProvider(LaneSpec("inner", "Inner", "openai", model="i"), [answers])
-    heavy = HeavyProvider(HeavyLane("heavy", "Heavy", "heavy", of="inner", width=4, quorum=3), inner, random.Random(1))
+    heavy = HeavyProvider(
+        HeavyLane("heavy", "Heavy", "heavy", of="inner", width=4, quorum=3, preset="full"), inner, random.Random(1)
+    )
     with opened(warm, inner, heavy) as page:
         send(page)
         rows = lane(page, "heavy").locator("[data-trajectory]")

@@ -238,9 +238,10 @@ class LaneChoice:
     """The user's choices for a lane in one conversation; an empty or None field keeps the lane's configuration.
 
     ``model`` is another model of the lane's provider, ``params`` override the lane's, ``send_reasoning`` is as in
-    ``LaneSpec``.
+    ``LaneSpec``. ``heavy``: options of a heavy lane (``core.heavy.options``).
     """
 
     model: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
     send_reasoning: bool | None = None
+    heavy: Mapping[str, Any] = field(default_factory=dict)

@@ -439,15 +439,11 @@ class Tries:
         self._run: AttemptRun | None = None
         self._stop_reason = ""
         self._stopped = asyncio.Event()
-        self._first_token = asyncio.Event()
         self._queues: list[asyncio.Queue[tuple[Arrival, Event] | None]] = []
         self._task = asyncio.create_task(self._tries())
 
     async def wait(self) -> None:
         await asyncio.wait([self._task])
-
-    async def wait_first_token(self) -> None:
-        await self._first_token.wait()
 
     @property
     def first_token(self) -> Arrival | None:
@@ -474,8 +470,6 @@ class Tries:
                 child.stop(reason)
 
     def _seen(self, event: Event) -> None:
-        if self.fold.first_token_ns is not None and not self._first_token.is_set():
-            self._first_token.set()
         if self._queues and self._run:
             for queue in self._queues:
                 queue.put_nowait((self._run.arrival, event))
@@ -498,7 +492,6 @@ class Tries:
         except Exception:
             log.exception("lane %s of turn %s: internal error", self._job.lane, self._context.turn.turn_id)
         finally:
-            self._first_token.set()
             for queue in self._queues:
                 queue.put_nowait(None)
 

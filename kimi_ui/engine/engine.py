@@ -21,10 +21,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from ..core.attempt import Attempt
+from ..core.attempt import Attempt, AttemptFold
+from ..core.heavy.options import read_options
+from ..core.heavy.pool import answers_of, source_of
 from ..core.lane import LaneChoice, LaneSpec
-from ..core.turn import Exchange, LaneInfo, TurnLog
-from ..providers.base import ChatRequest, Message, Provider
+from ..core.turn import Exchange, LaneInfo, TurnFold, TurnLog
+from ..providers.base import ChatRequest, HeavyChoice, Message, Provider
 from .attempts import AttemptRun, Context, Job, Tries, sample_lag
 from .pulls import HasPullers, KeepsPulls, Pulls, Question
 from .queues import Queues
@@ -46,6 +48,10 @@ class UnknownTurn(ValueError):
 
 class LaneBusy(ValueError):
     """The lane is still streaming."""
+
+
+class NoAnswers(ValueError):
+    """The lane has no answers of trajectories that could be aggregated again."""
 
 
 class HasLanes(HasPullers, Protocol):
@@ -102,14 +108,16 @@ class PendingLane:
     """A lane of a turn, from the user's click until its last attempt has ended.
 
     ``provider`` is fixed at the click, even if the lanes file changes. ``first_no`` is the number of the first attempt,
-    ``asked_ns`` the time of the click (ns since the turn's start), ``params`` are the request's parameters. ``tries``
-    is None until the turn's row is written and the history read; a stop before that applies as soon as it exists.
+    ``asked_ns`` the time of the click (ns since the turn's start), ``params`` are the request's parameters, ``heavy``
+    what is asked of a heavy lane. ``tries`` is None until the turn's row is written and the history read; a stop before
+    that applies as soon as it exists.
     """
 
     provider: Provider
     first_no: int
     asked_ns: int
     params: Mapping[str, Any]
+    heavy: HeavyChoice
     tries: Tries | None = None
     stop_reason: str = ""
 
@@ -232,7 +240,10 @@ class Engine:
             conversation_id = uuid.uuid4().hex
         own = {lane: choices.get(lane, LaneChoice()) for lane in chosen}
         pending = {
-            lane: PendingLane(self._roster.provider(lane), 1, 0, {**params, **own[lane].params}) for lane in chosen
+            lane: PendingLane(
+                self._roster.provider(lane), 1, 0, {**params, **own[lane].params}, HeavyChoice(own[lane].heavy, kind)
+            )
+            for lane in chosen
         }
         with self._deciding:
             turn = TurnLog(
@@ -263,6 +274,40 @@ class Engine:
 
         Raises ``UnknownTurn``, ``UnknownLane``, ``LaneBusy`` and ``EngineClosed``.
         """
+
+        def same(turn: TurnLog, _: TurnFold, last: AttemptFold) -> HeavyChoice:
+            tally = last.tally
+            names = ("strategy", "preset", "width") if tally else ()
+            return HeavyChoice({name: getattr(tally, name) for name in names}, turn.kind)
+
+        return self._again(turn_id, lane, owner, same, params)
+
+    def aggregate(self, turn_id: str, lane: str, strategy: str, *, owner: str = "") -> TurnLog:
+        """Aggregate the answers of a lane's last heavy run again, by another strategy: a further attempt in the same
+        turn with one request at most.
+
+        Raises ``NoAnswers``, ``OptionError``, and what ``retry`` raises.
+        """
+        options = read_options({"strategy": strategy})
+
+        def stored(turn: TurnLog, fold: TurnFold, _: AttemptFold) -> HeavyChoice:
+            source = source_of(fold, fold.current(lane) or "")
+            answers = answers_of(fold, source)
+            if not answers.usable:
+                raise NoAnswers("This lane has no trajectories' answers to aggregate: retry it.")
+            return HeavyChoice(options, turn.kind, source, answers.usable, tuple(answers.left_out.items()))
+
+        return self._again(turn_id, lane, owner, stored)
+
+    def _again(
+        self,
+        turn_id: str,
+        lane: str,
+        owner: str,
+        choose: Callable[[TurnLog, TurnFold, AttemptFold], HeavyChoice],
+        params: Mapping[str, Any] | None = None,
+    ) -> TurnLog:
+        """A further attempt of one lane of a turn."""
         now_ns = self._clock_ns()
         self._check_open()
         with self._deciding:
@@ -276,11 +321,13 @@ class Engine:
             last = fold.attempts.get(fold.current(lane) or "")
             if last is None or not fold.lane_ended(lane) or (due and due.first_no > last.attempt_no):
                 raise LaneBusy("This lane is still streaming: stop it first.")
+            heavy = choose(turn, fold, fold.folds[last.attempt_id])
             if not turn.t0_ns:  # from the log: derive its start from the wall clock
                 age_s = (datetime.now(UTC) - datetime.fromisoformat(turn.started_at_utc)).total_seconds()
                 turn.t0_ns = now_ns - int(max(0.0, age_s) * 1e9)
             provider = self._roster.provider(lane)
-            pending = PendingLane(provider, last.attempt_no + 1, now_ns - turn.t0_ns, {**last.params, **(params or {})})
+            merged = {**last.params, **(params or {})}
+            pending = PendingLane(provider, last.attempt_no + 1, now_ns - turn.t0_ns, merged, heavy)
             with self._lock:
                 self._running.setdefault(turn_id, {})[lane] = pending
                 self._turns.reopen(turn)
@@ -338,7 +385,9 @@ class Engine:
         lane = info.id
         try:
             provider = pending.provider
-            request = ChatRequest(await self._messages(turn, info, provider.spec), pending.params, info.chosen_model)
+            request = ChatRequest(
+                await self._messages(turn, info, provider.spec), pending.params, info.chosen_model, pending.heavy
+            )
             context = Context(
                 turn,
                 self._open_attempt,

@@ -205,6 +205,18 @@ def promote_op(attempt_id: str) -> Op:
     return _op("promote", {"attempt_id": attempt_id})
 
 
+def heavy_ops(attempt_id: str, fold: AttemptFold) -> list[Op]:
+    """The row of a heavy run, for an attempt that was one."""
+    if fold.tally is None:
+        return []
+    names = (
+        *("strategy", "preset", "width", "launched", "usable", "failed", "n_clusters", "agreement"),
+        *("effective_answers", "similarity", "stopped_at", "stop_risk", "verdict"),
+    )
+    row = {name: getattr(fold.tally, name) for name in names}
+    return [_op("heavy_runs", {"attempt_id": attempt_id, **row, "answers_of": fold.tally.answers_of or None})]
+
+
 def final_op(attempt_id: str, fold: AttemptFold, tokenizer: str = "", status: str | None = None) -> Op:
     """The update that completes an attempt's row. ``status`` overrides the fold's for an attempt that was cut off.
 

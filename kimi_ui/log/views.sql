@@ -322,7 +322,8 @@ JOIN attempt_metrics m ON m.attempt_id = a.attempt_id
 JOIN turns t ON t.turn_id = l.turn_id;
 
 
--- How a heavy run's time was spent. e2e_ms = slowest_e2e_ms + gap_ms + aggregator_e2e_ms by definition of gap_ms.
+-- How a heavy run's time was spent, and what its answers add up to (heavy_runs; NULL for runs of older versions).
+-- e2e_ms = slowest_e2e_ms + gap_ms + aggregator_e2e_ms by definition of gap_ms.
 CREATE VIEW heavy_metrics AS
 WITH
 used AS (  -- trajectories whose answer could be used, with the moment each ended since heavy was sent
@@ -337,6 +338,11 @@ used AS (  -- trajectories whose answer could be used, with the moment each ende
 )
 SELECT
     m.attempt_id, m.turn_id, m.lane, m.status, m.ttft_ms, m.ttfo_ms, m.e2e_ms,
+    m.ttft_ms AS first_trajectory_token_ms, m.ttfo_ms AS first_answer_token_ms,  -- the two first tokens by their names
+    r.strategy, r.preset, r.width, r.launched, r.usable, r.failed,
+    r.n_clusters, r.agreement, r.effective_answers, r.similarity, r.stopped_at, r.stop_risk, r.verdict,
+    CASE r.verdict WHEN 'followed' THEN 0 WHEN 'minority' THEN 1 WHEN 'own' THEN 1 END AS overruled,
+    r.answers_of,                                                    -- whose answers were aggregated again
     (SELECT count(DISTINCT c.k_index) FROM attempts c
      WHERE c.parent_id = m.attempt_id AND c.role = 'trajectory') AS k_total,
     coalesce((SELECT max(u.k_ok) FROM used u WHERE u.attempt_id = m.attempt_id), 0) AS k_ok,
@@ -350,6 +356,7 @@ SELECT
         / nullif(s.e2e_ns, 0) AS parallel_efficiency,                -- mean of the trajectories' times / the slowest
     m.output_tokens, m.aggregate_tps, m.token_amplification, m.cost_usd
 FROM attempt_metrics m
+LEFT JOIN heavy_runs r ON r.attempt_id = m.attempt_id
 LEFT JOIN used s ON s.attempt_id = m.attempt_id AND s.place_from_end = 1
 LEFT JOIN attempt_metrics g ON g.parent_id = m.attempt_id AND g.role = 'aggregator' AND g.status IN ('ok', 'length')
 WHERE m.role = 'heavy';

@@ -30,7 +30,7 @@ from ..core.events import End, Entry, Event, Opened, Promoted
 from ..core.turn import TurnLog
 from ..tokenizers import counter
 from .conversations import delete_conversation, rename_conversation
-from .records import Op, attempt_op, conversation_op, events_op, final_op, promote_op, sent_op, turn_op
+from .records import Op, attempt_op, conversation_op, events_op, final_op, heavy_ops, promote_op, sent_op, turn_op
 from .spill import append_ops, replay
 from .sqlite.store import Store as SqliteStore
 from .store import CannotWrite, LogError, LogReplaced, Store, Transaction
@@ -330,7 +330,8 @@ class LogWriter:
         if not isinstance(entry.event, End):
             return []
         del followed.folds[entry.attempt_id]
-        return [final_op(entry.attempt_id, fold, followed.tokenizers.pop(entry.attempt_id))]
+        final = final_op(entry.attempt_id, fold, followed.tokenizers.pop(entry.attempt_id))
+        return [final, *heavy_ops(entry.attempt_id, fold)]
 
     def _write(self, ops: list[Op]) -> None:
         """Write ops to the database, else to the spill file, else keep them in memory."""

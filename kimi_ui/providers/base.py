@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from ..core.admission import Line
 from ..core.attempt import AttemptFold
 from ..core.events import Event, Failure, Phase, Reporter
+from ..core.heavy.candidates import Candidate
 from ..core.lane import LaneSpec
 
 if TYPE_CHECKING:
@@ -29,16 +31,35 @@ class Message(NamedTuple):
     reasoning: str = ""
 
 
+class HeavyChoice(NamedTuple):
+    """What a turn asks of a heavy lane; other lanes ignore it.
+
+    ``options`` go over the lane's own (``core.heavy.options``). ``kind``: of the turn, chat or bench. ``answers_of``:
+    the attempt whose ``answers`` are aggregated again instead of sending trajectories; ``left_out``: why its other
+    trajectories are not used.
+    """
+
+    options: Mapping[str, Any] = MappingProxyType({})
+    kind: str = "chat"
+    answers_of: str = ""
+    answers: tuple[Candidate, ...] = ()
+    left_out: tuple[tuple[int, str], ...] = ()
+
+
+PLAIN = HeavyChoice()
+
+
 @dataclass(frozen=True)
 class ChatRequest:
     """What to answer. ``params`` override the lane's own for this request (already merged by the engine).
 
-    ``model`` replaces the lane's own; empty: the lane's.
+    ``model`` replaces the lane's own; empty: the lane's. ``heavy`` is for heavy lanes only.
     """
 
     messages: tuple[Message, ...]
     params: Mapping[str, Any] = field(default_factory=dict)
     model: str = ""
+    heavy: HeavyChoice = PLAIN
 
 
 class ProviderError(Exception):
@@ -80,9 +101,6 @@ class Child(Protocol):
 
     async def wait(self) -> None:
         """Return when the child has ended, however it ended. Never raises for the child's own failure."""
-
-    async def wait_first_token(self) -> None:
-        """Return when the child has its first token, or has ended without one."""
 
     def events(self) -> AsyncIterator[tuple[Arrival, Event]]:
         """The child's events from this call until it has ended. Call it before the first ``await`` to miss none."""

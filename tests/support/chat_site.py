@@ -98,7 +98,9 @@ def open_site(folder: Path, kimi_model: str = "kimi-k2-thinking", width: int = 3
     params = {"max_tokens": 32768}
     kimi = Listing(LaneSpec("kimi", "Kimi K2", "openai", model=kimi_model, price=PRICE, params=params), [spoken()])
     qwen = Listing(OllamaLane("qwen", "Qwen3-Coder", "ollama", model="qwen3-coder:30b", price=Price(0, 0)), [spoken()])
-    heavy = HeavyProvider(HeavyLane("heavy", "Kimi K2 heavy", "heavy", of="kimi", width=width, quorum=width), kimi)
+    heavy = HeavyProvider(
+        HeavyLane("heavy", "Kimi K2 heavy", "heavy", of="kimi", width=width, quorum=width, preset="full"), kimi
+    )
     roster = Roster(kimi, heavy, qwen)
     with started(roster, folder / "log.sqlite3") as run, served(run, roster, **options) as url:
         yield ChatSite(url, run.engine, run.turns, kimi, qwen)

@@ -443,3 +443,29 @@ def m014_pulls(db: Database) -> None:
         ) STRICT
         """
     )
+
+
+@migrations()
+def m015_heavy_runs(db: Database) -> None:
+    # What a heavy run and its answers add up to (``core.events.Tally``), which SQL cannot find in their texts.
+    db.execute(
+        """
+        CREATE TABLE heavy_runs (
+            attempt_id        TEXT PRIMARY KEY REFERENCES attempts ON DELETE CASCADE,
+            strategy          TEXT NOT NULL,  -- synthesize | pick | majority
+            preset            TEXT NOT NULL,  -- full | thrifty | fast
+            width             INTEGER NOT NULL,
+            launched          INTEGER NOT NULL,  -- trajectories sent; 0 where answers_of says whose were read again
+            usable            INTEGER NOT NULL,
+            failed            INTEGER NOT NULL,
+            n_clusters        INTEGER,
+            agreement         REAL,
+            effective_answers REAL,
+            similarity        REAL,
+            stopped_at        TEXT,           -- the score at which the stop rule ended it, like 4-1
+            stop_risk         REAL,           -- the chance that the rest would have changed the majority
+            verdict           TEXT NOT NULL,  -- followed | minority | own | none | unknown
+            answers_of        TEXT
+        ) STRICT
+        """
+    )

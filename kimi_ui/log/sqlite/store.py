@@ -16,7 +16,7 @@ from filelock import Timeout
 from sqlite_utils import Database
 
 from ...core.attempt import AttemptFold
-from ..records import Op, final_op, whole_events
+from ..records import Op, final_op, heavy_ops, whole_events
 from ..spill import BATCH_OPS, append_ops, replay
 from ..store import CannotWrite, LogError, LogReplaced, LogUnusable, Transaction
 from .connection import Statements, connect_to_write
@@ -221,7 +221,7 @@ class Store:
                 continue
             query = "SELECT attempt_id FROM attempts WHERE status = 'open' AND boot_id = ?"
             left_open = self._connection.execute(query, (boot_id,)).fetchall()
-            finals = (final_op(id, self._stored_fold(id), status="interrupted") for (id,) in left_open)
+            finals = (op for (id,) in left_open for op in _interrupted(id, self._stored_fold(id)))
             while batch := list(islice(finals, BATCH_OPS)):
                 self.write(batch)
 
@@ -234,6 +234,10 @@ class Store:
             for t_ns, event in whole_events(payload):
                 fold.apply(t_ns, event)
         return fold
+
+
+def _interrupted(attempt_id: str, fold: AttemptFold) -> list[Op]:
+    return [final_op(attempt_id, fold, status="interrupted"), *heavy_ops(attempt_id, fold)]
 
 
 def _is_foreign(files: LogFiles) -> bool:
