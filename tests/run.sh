@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Everything needed to run all tests: own venv (.venv-tests), a Chromium and a Node.js if none is there, lint, types, tests.
 # Installs only what is missing, so a second run needs no network. Arguments go to pytest; while you work on Python,
-# -m "not browser and not slow" leaves out what opens Chromium or takes seconds a test.
+# -m "not browser and not slow" leaves out what opens Chromium or takes seconds a test. --ollama [ADDRESS] runs, instead
+# of all that, the checks of a real Ollama (tests/ollama_tier.py).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,6 +27,10 @@ if [[ "$(cat .venv-tests/made-for 2>/dev/null || true)" != "$wanted" ]]; then
   echo "$wanted" > .venv-tests/made-for
 fi
 export PATH="$PWD/.venv-tests/bin:$PATH"
+
+if [[ "${1:-}" == "--ollama" ]]; then
+  exec python -m tests.ollama_tier "${@:2}"
+fi
 
 # A Chromium: the system's if there is one, else Debian's package where we may install it, else Playwright's own.
 find_chromium() {

@@ -518,7 +518,7 @@ class OllamaServer:
         elif missing := [digest for digest in (body.get("files") or {}).values() if digest not in self._blobs]:
             return plain(400, {"error": f"blob {missing[0]} not found"})(request)
         else:
-            base = Model(Plan(200, 0, 40, ""), trained=8192)
+            base = Model(Plan(2000, 0, 600, ""), trained=8192)
         plan = base.plan._replace(n_reasoning=20) if ".Thinking" in template else base.plan
         made = replace(base, plan=plan, template=template or base.template)
         self.add(_full(request.model), replace(made, num_ctx=parameters.get("num_ctx", base.num_ctx)))

@@ -276,6 +276,8 @@ class Upstream:
             return lambda request: stream_of(openai_body(request, plan), SSE)
         if model in self._aliases:
             return self._behaviour(self._aliases[model])
+        if installed := self.ollama.model(model):
+            return lambda request: stream_of(openai_body(request, installed.plan), SSE)
         return None
 
     def _missing(self, request: Request) -> Stream:
