@@ -172,7 +172,9 @@ export interface Step {
 export interface RaceNews {
   points?: number[];
   connect_ms?: number;
+  server_queue_ms?: number;
   load_ms?: number;
+  load_or_wait_ms?: number;
   prompt_ms?: number;
   aggregating_ms?: number;
 }

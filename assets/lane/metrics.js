@@ -89,6 +89,7 @@ export class MetricsStrip {
     }
     const last = this.bound("elapsed", m.bounds?.e2e_ms);
     setAttribute(this.cells.elapsed, "title", joined(last && `Last text ${last.words}`, this.queue));
+    setAttribute(this.cells.ttft, "title", joined(this.cells.ttft.title, waitTitle(m)));
     const estimated = m.token_source === "tokenizer" || m.token_source === "chars";
     const output = m.output_tokens;
     setText(this.cells.tokens, output === null ? UNKNOWN : about(count(output), estimated));
@@ -114,6 +115,14 @@ function doubtOf(m) {
   if (!m.suspect) return null;
   const reasons = (m.suspect_reason ?? "").split(" ").map((name) => DOUBTS[name] ?? "the server's counts contradict the text");
   return `Not to be trusted: ${[...new Set(reasons)].join(", ")}`;
+}
+
+/** What of the time to the first token was not the model's; null if nothing is known of it. */
+function waitTitle(m) {
+  const parts = [["server_queue_ms", "in the server's queue"], ["cold_load_ms", "loading the model"], ["load_or_wait_ms", "load or wait"]]
+    .filter(([name]) => m[name] >= 50)
+    .map(([name, words]) => `${seconds(m[name], 2)} ${words}`);
+  return parts.length ? `Of it ${parts.join(", ")}; without that ${seconds(m.ttft_warm_ms ?? m.ttft_ms - (m.server_queue_ms ?? 0), 2)}` : null;
 }
 
 /** Puts "~" before an estimated or suspect figure; an unknown one stays unchanged. */

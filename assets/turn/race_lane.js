@@ -11,9 +11,10 @@
 export const PHASES = {
   earlier: "Earlier tries",
   ready: "Getting ready to send",
-  queue: "Queued here behind other requests",
+  queue: "Queued behind other requests",
   connect: "Connecting",
   load: "Loading the model",
+  unsplit: "Loading the model, or waiting for it",
   prompt: "Reading the prompt",
   wait: "Waiting (queue and prompt)",
   fan: "Sending to all trajectories",
@@ -110,13 +111,18 @@ export class RaceLane {
       add("drafts", first, drafted);
       add("wait", drafted, aggregated);
     } else {
-      const { load_ms: load = 0, prompt_ms: prompt = 0 } = moments;
-      const served = load + prompt > 0 && stamps.first_token_ms !== undefined ? Math.max(0, first - load - prompt) : first;
-      const connected = Math.min(moments.connect_ms ?? first, served);
+      // What the server did, by its own figures, in this order and up to the first token.
+      const { server_queue_ms: queue = 0, load_or_wait_ms: unsplit = 0, load_ms: load = 0, prompt_ms: prompt = 0 } = moments;
+      const spent = stamps.first_token_ms === undefined ? 0 : queue + unsplit + load + prompt;
+      let at = Math.max(0, first - spent);
+      const connected = Math.min(moments.connect_ms ?? first, at);
       add("connect", 0, connected);
-      add("wait", connected, served);
-      add("load", served, Math.min(first, served + load));
-      add("prompt", Math.min(first, served + load), first);
+      add("wait", connected, at);
+      for (const [kind, ms] of Object.entries(spent ? { queue, unsplit, load, prompt } : {})) {
+        const next = Math.min(first, at + ms);
+        add(kind, at, next);
+        at = next;
+      }
     }
     if (stamps.first_reasoning_ms !== undefined) {
       add("think", stamps.first_reasoning_ms, stamps.first_answer_ms ?? stamps.last_token_ms ?? until);

@@ -50,6 +50,7 @@ class Request:
     sent_ns: int | None = None
     is_extra: bool = False  # sent although the server had not shown that it answers so many at a time
     is_writing: bool = False
+    ended_ns: int | None = None
 
 
 @dataclass
@@ -110,6 +111,7 @@ class Admission:
 
     def leave(self, request: Request, now_ns: int) -> None:
         """The request has ended or waits no longer."""
+        request.ended_ns = now_ns
         if request in self.running:
             self.running.remove(request)
             self._capacity(request.line, now_ns).last_end_ns = now_ns

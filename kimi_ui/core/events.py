@@ -40,8 +40,9 @@ class Usage:
     Usage may arrive several times, each cumulative: fields that are not None replace earlier ones; nothing is summed.
     ``output_tokens`` includes ``reasoning_tokens``; ``input_tokens`` includes ``cached_input_tokens``.
     ``source`` is ``usage`` (an OpenAI-style usage object) or ``server`` (Ollama counters, llama.cpp timings).
-    ``load_ns``/``prompt_ns``/``eval_ns`` are the server's own durations in ns. ``cost_usd`` is a cost the gateway
-    reported. ``raw`` is the unchanged object, kept for the log.
+    ``load_ns``/``prompt_ns``/``eval_ns`` are the server's own durations in ns; ``queue_ns`` is how long it let the
+    request wait, ``load_or_wait_ns`` what was a load or a wait where nothing says which. ``cost_usd`` is a cost the
+    gateway reported. ``raw`` is the unchanged object, kept for the log.
     """
 
     input_tokens: int | None = None
@@ -54,6 +55,8 @@ class Usage:
     prompt_ns: int | None = None
     eval_ns: int | None = None
     raw: Mapping[str, Any] = field(default_factory=dict)
+    queue_ns: int | None = None
+    load_or_wait_ns: int | None = None
 
 
 # Names of the system phases a provider may report. What the machinery did not do has no name here.

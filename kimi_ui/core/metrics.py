@@ -58,7 +58,9 @@ class Metrics:
     ended_ms: float | None = None
     user_latency_ms: float | None = None
     queue_ms: float | None = None
+    server_queue_ms: float | None = None
     cold_load_ms: float | None = None
+    load_or_wait_ms: float | None = None
     tpot_ms: float | None = None
     ntpot_ms: float | None = None
     decode_tps: float | None = None
@@ -202,6 +204,12 @@ def measure(
     first_ns = fold.first_token_ns if streamed else None
     first_answer_ns = fold.first_answer_ns if streamed else None
     load_ns = None if heavy else fold.usage.load_ns
+    queue_ns = None if heavy else fold.usage.queue_ns
+    unsplit_ns = None if heavy else fold.usage.load_or_wait_ns
+    wait_ns = _sum(queue_ns, unsplit_ns)
+    prompt_ns = fold.usage.prompt_ns
+    if prompt_ns is None and "prompt_time_unknown" not in fold.flags:
+        prompt_ns = first_ns
     uncached = (
         counts.input_tokens - (counts.cached_input_tokens or 0)
         if counts.input_tokens is not None and counts.input_source in SERVER_SOURCES and not heavy
@@ -214,7 +222,7 @@ def measure(
         connect_ms=_ms(fold.headers_ns),
         ttfc_ms=_ms(fold.first_chunk_ns) if streamed else None,
         ttft_ms=_ms(first_ns),
-        ttft_warm_ms=_ms(_between(load_ns, first_ns)),
+        ttft_warm_ms=_ms(_between(_sum(load_ns, wait_ns), first_ns)) if load_ns is not None or unsplit_ns else None,
         ttfo_ms=_ms(first_answer_ns),
         thinking_ms=_ms(_thinking_ns(fold, rated or finished)) if streamed else None,
         e2e_ms=_ms(e2e_ns),
@@ -224,8 +232,10 @@ def measure(
             if finished and attempt.parent_id is None and fold.end_ns is not None
             else None
         ),
-        queue_ms=_ms(attempt.queue_ns),
+        queue_ms=_ms(_sum(attempt.queue_ns, queue_ns)),
+        server_queue_ms=_ms(queue_ns),
         cold_load_ms=_ms(load_ns),
+        load_or_wait_ms=_ms(unsplit_ns),
         tpot_ms=tpot_ms,
         ntpot_ms=e2e_ns / 1e6 / output if e2e_ns is not None and output and not heavy else None,
         decode_tps=decode_tps,
@@ -238,7 +248,7 @@ def measure(
         effective_tps=_rate(answer_tokens, e2e_ns),
         aggregate_tps=_rate(output, e2e_ns) if heavy else None,
         server_decode_tps=None if heavy else _rate(reported(fold.usage.output_tokens), fold.usage.eval_ns),
-        prefill_tps=_rate(uncached, fold.usage.prompt_ns if fold.usage.prompt_ns is not None else first_ns),
+        prefill_tps=_rate(uncached, prompt_ns),
         n_chunks=fold.n_chunks if has_text else None,
         tokens_per_chunk=output / fold.n_chunks if output is not None and has_text and not heavy else None,
         coalesced=int(fold.n_chunks == 1 and output > 1) if output is not None and has_text and not heavy else None,
@@ -269,6 +279,12 @@ def measure(
         suspect=int(bool(reasons)),
         suspect_reason=" ".join(reasons) or None,
     )
+
+
+def _sum(*parts_ns: int | None) -> int | None:
+    """The sum of the known parts; None if none is known."""
+    known = [part for part in parts_ns if part is not None]
+    return sum(known) if known else None
 
 
 def _between(start_ns: int | None, end_ns: int | None) -> int | None:

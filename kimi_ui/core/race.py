@@ -40,14 +40,16 @@ class RaceLine:
     def take(self, fold: AttemptFold) -> dict[str, Any]:
         """What is new: ``points`` as a flat list ``[t_ms, chars, …]`` and newly known moments; empty if nothing is.
 
-        Moments: ``connect_ms`` (response headers), ``load_ms`` and ``prompt_ms`` (the server's own durations),
-        ``aggregating_ms`` (heavy: the aggregator was sent).
+        Moments: ``connect_ms`` (response headers), ``server_queue_ms``, ``load_ms``, ``load_or_wait_ms`` and
+        ``prompt_ms`` (durations at the server), ``aggregating_ms`` (heavy: the aggregator was sent).
         """
         part: dict[str, Any] = {}
         if points := self._points(fold):
             part["points"] = [number for point in points for number in point]
         known = {
             "connect_ms": fold.headers_ns,
+            "server_queue_ms": fold.usage.queue_ns,
+            "load_or_wait_ms": fold.usage.load_or_wait_ns,
             "load_ms": fold.usage.load_ns,
             "prompt_ms": fold.usage.prompt_ns,
             "aggregating_ms": self._aggregating_ns,

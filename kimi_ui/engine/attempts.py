@@ -2,7 +2,7 @@
 
 ``AttemptRun`` is one request from send to ``End``. ``Tries`` repeats the request until it succeeds or no retry is left:
 each try is a new attempt, announced by the failed one's ``End.retry_in_s``. Lanes and heavy's children both run as
-``Tries``. ``sample_lag`` measures the delay of the loop itself.
+``Tries``.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import itertools
 import logging
 import random
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from ..core.admission import Line
+from ..core.admission import Line, Request
 from ..core.attempt import Attempt, AttemptFold
 from ..core.events import Bounds, End, Entry, Event, Failure, Flag, Opened, Phase
 from ..core.lane import LaneSpec, Limits
@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 
 OUT_BY_S = 0.01  # from ``Host.sent`` to the ``Opened`` entry, so that its readers do not delay the write
 CLOCK_JUMP_NS = 2_000_000_000  # an attempt is flagged if wall and monotonic clock drift further apart than this
-LAG_SAMPLE_S = 0.02
 MAX_EVENTS = 300_000  # more than a 262k context has tokens; limits the memory that an endless stream takes
 
 ENDLESS = Failure(
@@ -219,6 +218,10 @@ class AttemptRun:
             self._check_limits()
             self._clock_runs.set()
             asyncio.get_running_loop().call_later(OUT_BY_S, self.open)
+
+    def beside(self) -> Sequence[Request]:
+        """See ``Host.beside``."""
+        return self._turn.beside() if self._turn else ()
 
     async def until_sent(self) -> None:
         """Return once the attempt's clock runs: it or a child was sent, or it has ended before."""
@@ -561,6 +564,9 @@ class AttemptHost:
     async def until_sent(self) -> None:
         await self._parent.until_sent()
 
+    def beside(self) -> Sequence[Request]:
+        return self._parent.beside()
+
     def start(self, provider: Provider, request: ChatRequest, role: str, k_index: int | None = None) -> Child:
         job = Job(self._job.lane, provider, request, role, self._parent, k_index)
         tries = Tries(job, self._context)
@@ -573,18 +579,3 @@ class AttemptHost:
             child.stop(reason)
         if self.started:
             await asyncio.gather(*(child.wait() for child in self.started))
-
-
-async def sample_lag(clock_ns: Callable[[], int], in_flight: Collection[AttemptRun]) -> None:
-    """Measure repeatedly how late the running loop wakes up; keep the maximum in every attempt in flight.
-
-    A late loop stamps late. ``clock_ns`` is the clock used for stamps. Runs until it is cancelled.
-    """
-    due_ns = clock_ns()
-    while True:
-        await asyncio.sleep(LAG_SAMPLE_S)
-        now_ns = clock_ns()
-        lag_ns = now_ns - due_ns - int(LAG_SAMPLE_S * 1e9)
-        due_ns = now_ns
-        for run in in_flight:
-            run.loop_lag_ns = max(run.loop_lag_ns, lag_ns)

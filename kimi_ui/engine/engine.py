@@ -16,7 +16,7 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -27,11 +27,13 @@ from ..core.heavy.pool import answers_of, source_of
 from ..core.lane import LaneChoice, LaneSpec
 from ..core.turn import Exchange, LaneInfo, TurnFold, TurnLog
 from ..providers.base import ChatRequest, HeavyChoice, Message, Provider
-from .attempts import AttemptRun, Context, Job, Tries, sample_lag
+from .attempts import AttemptRun, Context, Job, Tries
 from .pulls import HasPullers, KeepsPulls, Pulls, Question
 from .queues import Queues
 
 log = logging.getLogger(__name__)
+
+LAG_SAMPLE_S = 0.02
 
 
 class EngineClosed(RuntimeError):
@@ -461,3 +463,18 @@ class Engine:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_s)
         await self._roster.aclose()
+
+
+async def sample_lag(clock_ns: Callable[[], int], in_flight: Collection[AttemptRun]) -> None:
+    """Measure repeatedly how late the running loop wakes up; keep the maximum in every attempt in flight.
+
+    A late loop stamps late. ``clock_ns`` is the clock used for stamps. Runs until it is cancelled.
+    """
+    due_ns = clock_ns()
+    while True:
+        await asyncio.sleep(LAG_SAMPLE_S)
+        now_ns = clock_ns()
+        lag_ns = now_ns - due_ns - int(LAG_SAMPLE_S * 1e9)
+        due_ns = now_ns
+        for run in in_flight:
+            run.loop_lag_ns = max(run.loop_lag_ns, lag_ns)

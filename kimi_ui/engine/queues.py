@@ -24,6 +24,10 @@ class Turn:
     def first_token(self) -> None:
         self._queue.first_token(self._request)
 
+    def beside(self) -> list[Request]:
+        """This app's other requests that are with the server now."""
+        return self._queue.beside(self._request)
+
     def end(self) -> None:
         """The request has ended. A second call has no effect."""
         self._queue.leave(self._request)
@@ -71,6 +75,9 @@ class _Queue:
     def first_token(self, request: Request) -> None:
         self._admission.first_token(request, self._clock_ns())
         self._admit()
+
+    def beside(self, request: Request) -> list[Request]:
+        return [other for other in self._admission.running if other is not request]
 
     def leave(self, request: Request) -> None:
         self._waiting.pop(request, None)

@@ -27,6 +27,7 @@ COLUMNS = {
     "connect_ms": "REAL",
     "cold_load_ms": "REAL",
     "ttft_ms": "REAL",
+    "ttft_warm_ms": "REAL",
     "ttfo_ms": "REAL",
     "e2e_ms": "REAL",
     "user_latency_ms": "REAL",

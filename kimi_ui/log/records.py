@@ -263,6 +263,8 @@ def final_op(attempt_id: str, fold: AttemptFold, tokenizer: str = "", status: st
             "load_ns": usage.load_ns,
             "prompt_ns": usage.prompt_ns,
             "eval_ns": usage.eval_ns,
+            "server_queue_ns": usage.queue_ns,
+            "load_or_wait_ns": usage.load_or_wait_ns,
             "local_reasoning_tokens": local.reasoning_tokens if local else None,
             "local_answer_tokens": local.answer_tokens if local else None,
             "local_source": local.source if local else None,

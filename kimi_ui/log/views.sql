@@ -177,6 +177,10 @@ summed AS (
              THEN last_token_ns - first_answer_ns END AS answer_ns,
         CASE WHEN streamed THEN first_token_ns END AS seen_first_ns,
         CASE WHEN NOT heavy THEN load_ns END AS own_load_ns,
+        CASE WHEN NOT heavy THEN server_queue_ns END AS own_queue_ns,
+        CASE WHEN NOT heavy THEN load_or_wait_ns END AS own_unsplit_ns,
+        CASE WHEN prompt_ns IS NOT NULL THEN prompt_ns
+             WHEN streamed AND flags NOT LIKE '%"prompt_time_unknown":%' THEN first_token_ns END AS prefill_ns,
         coalesce(sent_late_ns, 0) + 100000 AS sent_bound_ns,  -- and what clocks and system calls leave open
         CASE WHEN first_token_bound_ns >= last_token_bound_ns THEN first_token_bound_ns + 100000
              WHEN first_token_bound_ns < last_token_bound_ns THEN last_token_bound_ns + 100000 END AS span_bound_ns
@@ -196,7 +200,9 @@ SELECT
     headers_ns / 1e6 AS connect_ms,                                   -- to the response headers
     CASE WHEN streamed THEN first_chunk_ns / 1e6 END AS ttfc_ms,      -- first stream event, even an empty one
     seen_first_ns / 1e6 AS ttft_ms,                                   -- first reasoning or answer text
-    (seen_first_ns - own_load_ns) / 1e6 AS ttft_warm_ms,              -- the same without the model's load
+    CASE WHEN own_load_ns IS NOT NULL OR own_unsplit_ns > 0
+         THEN (seen_first_ns - coalesce(own_load_ns, 0) - coalesce(own_queue_ns, 0) - coalesce(own_unsplit_ns, 0)) / 1e6
+    END AS ttft_warm_ms,                                              -- the same without the load and waits at the server
     CASE WHEN streamed THEN first_answer_ns / 1e6 END AS ttfo_ms,     -- first answer text
     CASE WHEN NOT streamed THEN NULL
          WHEN first_answer_ns IS NOT NULL
@@ -205,8 +211,12 @@ SELECT
     e2e_ns / 1e6 AS e2e_ms,                                           -- to the last text
     end_ns / 1e6 AS ended_ms,                                         -- to the end, however it ended
     CASE WHEN finished AND parent_id IS NULL THEN (sent_ns - asked_ns + end_ns) / 1e6 END AS user_latency_ms,  -- since the click
-    queue_ns / 1e6 AS queue_ms,                                       -- before it was sent: in this app's queue
+    -- In this app's queue before it was sent, and in the server's queue after that.
+    CASE WHEN queue_ns IS NOT NULL OR own_queue_ns IS NOT NULL
+         THEN (coalesce(queue_ns, 0) + coalesce(own_queue_ns, 0)) / 1e6 END AS queue_ms,
+    own_queue_ns / 1e6 AS server_queue_ms,
     own_load_ns / 1e6 AS cold_load_ms,
+    own_unsplit_ns / 1e6 AS load_or_wait_ms,                          -- a load or a wait, and nothing says which
 
     -- Speed. A rate needs 200 ms and 40 tokens of its own.
     CASE WHEN later_tokens > 0 THEN decode_ns / 1e6 / later_tokens END AS tpot_ms,
@@ -224,9 +234,9 @@ SELECT
     CASE WHEN NOT heavy AND eval_ns >= 200000000 AND told_output >= 40
          THEN told_output * 1e9 / eval_ns END AS server_decode_tps,
     CASE WHEN NOT heavy AND input_source IN ('usage', 'server')
-          AND coalesce(prompt_ns, seen_first_ns) >= 200000000
+          AND prefill_ns >= 200000000
           AND input_tokens - coalesce(cached_input_tokens, 0) >= 40
-         THEN (input_tokens - coalesce(cached_input_tokens, 0)) * 1e9 / coalesce(prompt_ns, seen_first_ns)
+         THEN (input_tokens - coalesce(cached_input_tokens, 0)) * 1e9 / prefill_ns
     END AS prefill_tps,
 
     -- The stream's texture.

@@ -8,12 +8,12 @@ it), within 300 ms.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-from ..core.admission import Line
+from ..core.admission import Line, Request
 from ..core.attempt import AttemptFold
 from ..core.events import Event, Failure, Phase, Reporter
 from ..core.heavy.candidates import Candidate
@@ -132,6 +132,10 @@ class Host(Protocol):
     async def until_sent(self) -> None:
         """Return once the attempt's clock runs: ``sent`` was called for it or for one of its children."""
 
+    def beside(self) -> Sequence[Request]:
+        """This app's other requests that are with the same server now; none where requests do not queue
+        (``Provider.line``)."""
+
     def start(self, provider: Provider, request: ChatRequest, role: str, k_index: int | None = None) -> Child:
         """A child attempt (heavy's trajectories and aggregation): logged, limited and stopped like any other."""
 
@@ -146,6 +150,9 @@ class Unmeasured:
     def arrived(self, at_ns: int, after_ns: int = 0, is_last: bool = True) -> None: ...
 
     async def until_sent(self) -> None: ...
+
+    def beside(self) -> Sequence[Request]:
+        return ()
 
     def start(self, provider: Provider, request: ChatRequest, role: str, k_index: int | None = None) -> Child:
         raise NotImplementedError

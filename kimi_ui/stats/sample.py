@@ -38,7 +38,10 @@ NUMBERS = (
     "output_tokens",
     "connect_ms",
     "cold_load_ms",
+    "first_ms",
 )
+# A model is not compared by its load or by a queue at its server; ``first_ms`` has both, for the time's split.
+_SOURCES = {"ttft_ms": "coalesce(ttft_warm_ms, ttft_ms)", "first_ms": "ttft_ms"}
 ERRORS = {name: BOUNDED[name][0] for name in NUMBERS if name in BOUNDED}  # a value's column -> its bound's
 _READ = (*NUMBERS, *ERRORS.values())
 _ROW = np.dtype([("turn_id", object), ("held", bool), *((name, np.float64) for name in _READ)])  # no list of tuples
@@ -210,7 +213,7 @@ def load(reader: LogReader, filters: Filters | None = None) -> Sample:
     chosen, values = filters.chosen()
     with reader.snapshot() as log:
         sample = _counted(log, chosen, values)
-        columns = ", ".join(f"coalesce({name}, {NOT_KNOWN})" for name in _READ)
+        columns = ", ".join(f"coalesce({_SOURCES.get(name, name)}, {NOT_KNOWN})" for name in _READ)
         query = f"""
             SELECT turn_id, reason IS NOT NULL, {columns} FROM ({chosen}) AS chosen
             WHERE lane = :lane AND request_model = :model AND stand_in_for = :stand_in_for
@@ -343,9 +346,9 @@ class Point(NamedTuple):
     is_readable: bool
 
 
-_POINT = """
+_POINT = f"""
     turn_id, lane, request_model, stand_in_for, status, started_at_utc,
-    ttft_ms, ttfo_ms, e2e_ms, decode_tps, ttft_err_ms, ttfo_err_ms, e2e_err_ms, decode_err_pct,
+    {_SOURCES["ttft_ms"]}, ttfo_ms, e2e_ms, decode_tps, ttft_err_ms, ttfo_err_ms, e2e_err_ms, decode_err_pct,
     cost_usd, output_tokens, reason, owner
 """
 

@@ -82,8 +82,8 @@ class Comparison(NamedTuple):
 class Split(NamedTuple):
     """Mean ms per part of a series' finished attempts, over ``n`` of them.
 
-    ``wait`` is from the response headers (or the load's end) to the first token. A part that the server does not report
-    separately (``connect``, ``load``) is 0 and included in the next one.
+    ``wait`` is from the response headers (or the load's end) to the first token, a queue at the server included. A part
+    that the server does not report separately (``connect``, ``load``) is 0 and included in the next one.
     """
 
     name: str
@@ -175,7 +175,7 @@ def splits(sample: Sample) -> list[Split]:
     found = []
     for series in sample.series:
         numbers = series.numbers
-        e2e, ttft, ttfo = numbers["e2e_ms"], numbers["ttft_ms"], numbers["ttfo_ms"]
+        e2e, ttft, ttfo = numbers["e2e_ms"], numbers["first_ms"], numbers["ttfo_ms"]
         whole = ~np.isnan(e2e) & ~np.isnan(ttft)
         if not whole.any():
             continue

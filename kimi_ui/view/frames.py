@@ -20,7 +20,8 @@ The protocol (all times in ms; ``*_ms`` inside a lane count from the moment its 
         "clear_answer": true         drop the answer shown so far (it was reasoning, or is sent again)
         "blocks": ["<p>…</p>"], "tail": "<p>…", "append": "…", "whole": "<p>…"     see core.markdown.Frame
         "promoted":  true            the user made the reasoning the answer: no failure any more
-        "race":      {points: [t_ms, chars, …] to append, connect_ms, load_ms, prompt_ms, aggregating_ms}   core.race
+        "race":      {points: [t_ms, chars, …] to append, connect_ms, server_queue_ms, load_ms, load_or_wait_ms,
+                                     prompt_ms, aggregating_ms}   core.race
         "steps":     [{i, kind: system|topic, label, html, level, t_ms, until_ms, at, where: reasoning|answer,
                      done, total}]   new or changed steps by index ``i``, see core.steps; {i, dropped} removes one;
                                      ``at`` is a position in the text as shown, in UTF-16 units; ``html`` is a label
@@ -61,7 +62,17 @@ from .heavy_board import HeavyBoard
 METRICS_EVERY_NS = 200_000_000
 COUNT_COST_NS = 50_000  # added to the interval per text event, so that the cost of metrics per token stays constant
 PAGE_METRICS = (
-    *("ttft_ms", "ttfo_ms", "thinking_ms", "e2e_ms", "queue_ms", "cold_load_ms"),
+    *(
+        "ttft_ms",
+        "ttfo_ms",
+        "thinking_ms",
+        "e2e_ms",
+        "queue_ms",
+        "server_queue_ms",
+        "cold_load_ms",
+        "load_or_wait_ms",
+        "ttft_warm_ms",
+    ),
     *("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "answer_tokens", "token_source"),
     *("reasoning_source", "token_discrepancy", "decode_tps", "aggregate_tps", "e2e_tps", "effective_tps"),
     *("cost_usd", "cost_source", "burst", "cold_start", "suspect", "suspect_reason"),

@@ -20,6 +20,14 @@ test("the server's own durations are parts of the wait, also where headers come 
   ]);
 });
 
+test("a queue at the server is a part of the wait of its own", () => {
+  const stamps = { first_token_ms: 3100, first_answer_ms: 3100, last_token_ms: 4000, end_ms: 4010 };
+  const race = { connect_ms: 3090, server_queue_ms: 2000, load_or_wait_ms: 500, load_ms: 400, prompt_ms: 100 };
+  assert.deepEqual(phases(laneAfter({ attempt: sent(0), stamps, race })), [
+    ["connect", 0, 100], ["queue", 100, 2100], ["unsplit", 2100, 2600], ["load", 2600, 3000], ["prompt", 3000, 3100], ["answer", 3100, 4000],
+  ]);
+});
+
 test("a retry begins after the earlier attempts and replaces them", () => {
   const stamps = { first_token_ms: 400, first_reasoning_ms: 400, end_ms: 900, last_token_ms: 850 };
   const lane = laneAfter({ attempt: sent(10), race: { points: [1, 2] } }, { attempt: sent(5000, 2), stamps, race: { connect_ms: 100 } });

@@ -469,3 +469,10 @@ def m015_heavy_runs(db: Database) -> None:
         ) STRICT
         """
     )
+
+
+@migrations()
+def m016_server_waits(db: Database) -> None:
+    # Before the first token, at the server: the wait for a slot or for another model, and what was that or the load.
+    db.execute("ALTER TABLE attempts ADD COLUMN server_queue_ns INTEGER")
+    db.execute("ALTER TABLE attempts ADD COLUMN load_or_wait_ns INTEGER")

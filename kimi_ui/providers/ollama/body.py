@@ -16,15 +16,17 @@ from ..http.stream_body import StreamBody, meta
 from ..http.text_splitter import Texts
 from ..http.wire import JsonLines, loads
 from ..usage import read_counters
+from .waiting import Waits
 
 MOST_REPEATED = 30  # times that one token may come again: then Ollama ends the stream (llm/server.go)
 
 
 class OllamaBody(StreamBody):
-    """One answer's body."""
+    """One answer's body. ``waits`` learns when it begins, and takes the waits out of the counters."""
 
-    def __init__(self, target: Target, texts: Texts | None = None) -> None:
+    def __init__(self, target: Target, texts: Texts | None = None, waits: Waits | None = None) -> None:
         super().__init__(target, texts)
+        self._waits = waits
         self._lines = JsonLines()
         self._token, self._n_repeated = "", 0  # the newest piece of text without blanks, and how often it came again
 
@@ -61,6 +63,8 @@ class OllamaBody(StreamBody):
     def _object(self, value: dict[str, Any], surrogates: bool, events: list[Event]) -> None:
         if not self._started:
             self._start(events)
+            if self._waits:
+                self._waits.first_line()
             if found := meta(response_model=value.get("model")):
                 events.append(found)
         message = value.get("message")
@@ -99,7 +103,11 @@ class OllamaBody(StreamBody):
 
     def _done(self, value: dict[str, Any], events: list[Event]) -> None:
         """The last line. Without a reason and without counters it only means that the runner's connection closed."""
-        self._counted(read_counters(value), events)
+        counted = read_counters(value)
+        split = self._waits.split(counted.usage) if self._waits else counted.usage
+        if split.prompt_ns is None and counted.usage.prompt_ns is not None:
+            self._flag(events, "prompt_time_unknown", str(counted.usage.prompt_ns))
+        self._counted(counted._replace(usage=split), events)
         reason = value.get("done_reason")
         reason = reason if isinstance(reason, str) else ""
         usage = self._usage

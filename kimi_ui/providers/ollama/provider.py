@@ -20,7 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -32,7 +32,7 @@ from ...config import hidden_from_clients
 from ...core.admission import Line
 from ...core.context import fitting, prompt_size
 from ...core.conversation_settings import MAX_NUM_CTX, MIN_NUM_CTX, is_model_id
-from ...core.events import LOADING_MODEL, PREPARING, Event, Failure, Flag, Meta, Phase, Reporter
+from ...core.events import PREPARING, Event, Failure, Flag, Meta, Phase, Reporter
 from ...core.lane import LaneSpec, Needed, whole
 from ...core.loopback import is_loopback
 from ...tokenizers import counter
@@ -45,6 +45,8 @@ from ..http.wire import JsonLines, loads
 from ..provider_checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning
 from .body import OllamaBody
 from .error_rules import OLLAMA_RULES
+from .model_state import ModelState, contexts_of, dict_of, full_name, in_memory, is_cloud, is_same, state_of
+from .waiting import Waits, pauses, version_of
 
 with hidden_from_clients():
     import ollama
@@ -67,33 +69,6 @@ _THINK_REFUSED = "does not support thinking"
 _LEVEL_REFUSED = "is not supported for this model"  # 0.12
 _TOP_LEVEL = frozenset(("format", "keep_alive", "think", "options", "template", "truncate", "shift", "logprobs"))
 _OPTION_NAMES = {"max_tokens": "num_predict", "max_completion_tokens": "num_predict"}
-
-
-@dataclass(frozen=True)
-class ModelState:
-    """What Ollama says of a model. None: not known (an older server, or it did not answer).
-
-    ``contexts``: what is in memory, by name, with the context it was loaded with (None: the server does not say).
-    ``switchable``: ``think`` takes true and false, not only levels. ``trained_tokens``: the largest context it was
-    trained for. ``is_remote``: it runs at ollama.com, so nothing is loaded here and no context is asked for.
-    """
-
-    contexts: Mapping[str, int | None] | None = None
-    thinks: bool | None = None
-    switchable: bool = True
-    trained_tokens: int | None = None
-    is_remote: bool = False
-
-    def window(self, num_ctx: int | None) -> int | None:
-        """The context in use where ``num_ctx`` is asked for: no more than the model was trained for."""
-        return min(num_ctx, self.trained_tokens or num_ctx) if num_ctx else None
-
-    def is_loaded(self, model: str, num_ctx: int | None) -> bool | None:
-        """Whether the model is in memory with this context; with another one the server loads it again."""
-        if self.contexts is None or self.is_remote:
-            return None
-        found = [context for name, context in self.contexts.items() if _same(model, name)]
-        return any(context in (None, num_ctx, self.window(num_ctx)) for context in found)
 
 
 class _Client(ollama.AsyncClient):
@@ -183,9 +158,9 @@ class Ollama(Provider):
     def line(self, request: ChatRequest) -> Line | None:
         """None for a model in Ollama's cloud, which is not this server's to answer."""
         model = request.model or self.spec.model
-        if model.endswith(("-cloud", ":cloud")):
+        if is_cloud(model):
             return None
-        return Line(self.spec.base_url, model if ":" in model else f"{model}:latest", self.spec.parallel)
+        return Line(self.spec.base_url, full_name(model), self.spec.parallel)
 
     # -- the stream
 
@@ -198,16 +173,22 @@ class Ollama(Provider):
         target = self._target(model)
         state = self._states.pop(model, None) or await self._state(model)
         body = self._body(request, model, state)
-        num_ctx = body["options"].get("num_ctx")
-        if state.is_loaded(model, num_ctx) is False:
-            yield Phase(LOADING_MODEL, model)
+        waits = self._waits(model, body, state, host)
         if self.spec.think and state.thinks is False:
             yield Flag("think_unsupported")
         try:
             async with AsyncExitStack() as stack:
                 with sending_for(host):
-                    response, refused = await self._accepted(body, stack, target)
-                async with aclosing(events_of(response, OllamaBody(target, texts), target, host)) as events:
+                    opening = asyncio.create_task(self._accepted(body, stack, target))
+                stack.push_async_callback(_ended, opening)
+                async for phase in self._watched(opening, waits, host):
+                    yield phase
+                response, refused = await opening
+                if waits.before is not None and not waits.has(waits.before):
+                    last_look = asyncio.create_task(self._look(waits))
+                    stack.push_async_callback(_ended, last_look)
+                answer = OllamaBody(target, texts, waits)
+                async with aclosing(events_of(response, answer, target, host)) as events:
                     yield await anext(events)  # the headers have arrived
                     for event in (*refused, *self._context(model, body, state)):
                         yield event
@@ -217,6 +198,42 @@ class Ollama(Provider):
             if error.failure.kind == "context":
                 error.failure = await asyncio.to_thread(self._too_long, error.failure, request, body, state)
             raise
+
+    def _waits(self, model: str, body: Mapping[str, Any], state: ModelState, host: Host) -> Waits:
+        num_ctx, name = body["options"].get("num_ctx"), full_name(model)
+        wanted = frozenset((name, context) for context in (num_ctx, state.window(num_ctx)))
+        before = None if state.is_remote or state.contexts is None else in_memory(state.contexts)
+        return Waits(wanted, model, before, state.version, self.spec.parallel, host.beside(), time.perf_counter_ns())
+
+    async def _watched(self, opening: asyncio.Task[Any], waits: Waits, host: Host) -> AsyncGenerator[Phase, None]:
+        """What the request waits for, as that changes, until its headers have come or it has failed."""
+        sent = asyncio.create_task(host.until_sent())
+        try:
+            await asyncio.wait({opening, sent}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sent.cancel()
+        waits.sent_ns = time.perf_counter_ns()
+        told: Phase | None = None
+        for pause_s in pauses():
+            phase = waits.phase(time.perf_counter_ns())
+            if phase is not None and phase != told and not opening.done():
+                yield phase
+                told = phase
+            await asyncio.wait({opening}, timeout=pause_s)
+            if opening.done() or waits.before is None:
+                return
+            looking = asyncio.create_task(self._look(waits))
+            try:
+                await asyncio.wait({opening, looking}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                await _ended(looking)
+
+    async def _look(self, waits: Waits) -> None:
+        """Note what is in memory now; a server that does not answer is asked again later."""
+        with suppress(Exception):
+            running = await asyncio.wait_for(self._opened().ask("GET", "/api/ps"), ASK_S)
+            if (contexts := contexts_of(running)) is not None:
+                waits.seen.append((time.perf_counter_ns(), in_memory(contexts)))
 
     async def _accepted(
         self, body: dict[str, Any], stack: AsyncExitStack, target: Target
@@ -284,7 +301,7 @@ class Ollama(Provider):
         params = {**self.spec.params, **request.params, **self.spec.extra_body}
         top = {name: value for name, value in params.items() if name in _TOP_LEVEL}
         options = {_OPTION_NAMES.get(name, name): value for name, value in params.items() if name not in _TOP_LEVEL}
-        options |= _dict(top.pop("options", None))
+        options |= dict_of(top.pop("options", None))
         body: dict[str, Any] = {
             "model": model,
             "messages": [_message(message) for message in request.messages],
@@ -314,10 +331,12 @@ class Ollama(Provider):
         answers = await asyncio.gather(
             asyncio.wait_for(client.ask("GET", "/api/ps"), ASK_S),
             asyncio.wait_for(client.ask("POST", "/api/show", {"model": model}), ASK_S),
+            asyncio.wait_for(client.ask("GET", "/api/version"), ASK_S),
             return_exceptions=True,
         )
-        running, shown = ({} if isinstance(answer, BaseException) else answer for answer in answers)
-        return replace(_shown(model, shown), contexts=_contexts(running))
+        running, shown, version = ({} if isinstance(answer, BaseException) else answer for answer in answers)
+        state = state_of(model, shown)
+        return replace(state, contexts=contexts_of(running), version=version_of(str(version.get("version", ""))))
 
     # -- the connection
 
@@ -397,7 +416,7 @@ class Ollama(Provider):
             return failed(error)
         latency_ms = (time.perf_counter() - start) * 1000
         model = self.spec.model
-        if not any(_same(model, name) for name in names):
+        if not any(is_same(model, name) for name in names):
             likely = near(model, names)
             return Check(
                 ok=False,
@@ -455,46 +474,10 @@ def _message(message: Message) -> dict[str, str]:
     return made
 
 
-def is_cloud(model: str) -> bool:
-    """Whether a name says that the model runs at ollama.com."""
-    return model.endswith((":cloud", "-cloud"))
-
-
-def _contexts(running: Mapping[str, Any]) -> dict[str, int | None] | None:
-    """What ``/api/ps`` lists, each with the context it was loaded with; None if it is no such list."""
-    models = running.get("models")
-    if not isinstance(models, list):
-        return None
-    return {
-        str(item.get("name") or item.get("model")): _tokens(item.get("context_length"))
-        for item in models
-        if isinstance(item, dict)
-    }
-
-
-def _shown(model: str, shown: Mapping[str, Any]) -> ModelState:
-    """What ``/api/show`` says of a model; gpt-oss takes levels of thinking only."""
-    abilities, info = shown.get("capabilities"), _dict(shown.get("model_info"))
-    trained = _tokens(info.get(f"{info.get('general.architecture')}.context_length"))
-    return ModelState(
-        thinks="thinking" in abilities if isinstance(abilities, list) else None,
-        switchable=_dict(shown.get("details")).get("family") != "gptoss",
-        trained_tokens=trained,
-        is_remote=is_cloud(model) or bool(shown.get("remote_host")),
-    )
-
-
-def _tokens(value: Any) -> int | None:
-    return value if type(value) is int and value > 0 else None
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _same(model: str, name: str) -> bool:
-    """Ollama's names have a tag, ``latest`` where none is given."""
-    return name in (model, f"{model}:latest")
+async def _ended(task: asyncio.Task[Any]) -> None:
+    """Return once the task has ended; it is not waited for but cancelled."""
+    task.cancel()
+    await asyncio.wait([task])
 
 
 def _duration(text: str) -> str | int:
