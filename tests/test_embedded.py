@@ -241,10 +241,17 @@ async def test_a_model_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatc
 # -- death and restart, through the engine
 
 
+def has_ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def kill(child: Endpoint) -> None:
-    """Kill -9, and wait until the process is a corpse."""
+    """Kill -9, and wait until the process has ended."""
     os.kill(child.pid, signal.SIGKILL)
-    until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
+    until(lambda: has_ended(child.pid))
 
 
 async def reached(turn: TurnLog, point: str) -> TurnFold:
@@ -359,13 +366,6 @@ def test_the_child_dies_with_a_parent_that_is_killed() -> None:
         pid = int(parent.stdout.readline())
         parent.kill()
     until(lambda: has_ended(pid))
-
-
-def has_ended(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 PARENT_OF_A_CHILD_THAT_WAITS = """

@@ -4,9 +4,18 @@ One backend per process, shared by all embedded lanes. The start runs on its own
 ``warm_up``, any event loop may await ``endpoint``, and all wait for the same start. The backend only keeps the child
 alive; ``embedded.provider`` talks to it.
 
-Measured on 2 cores (SmolLM2-135M, Q4_1): ready 1.6 s after the start on a warm cache, 370 MB resident. With one thread:
-113 tokens/s for one request and 96 in total for eleven; with two threads 105 and 159. Next to two busy processes: with
-one thread 42 and 73 tokens/s, with two threads 13 to 44 and 48, with stalls of many seconds. Hence ``threads``.
+Settings, measured on 2 cores that other programs kept at a load of 10 to 16 (SmolLM2-135M, Q4_1; tokens per second of
+the child's CPU time, so that the load matters less, and in brackets per second of time):
+
+- OpenMP's threads wait for one another by spinning. Beside busy programs two such threads wrote 8 to 15 tokens/s in all
+  where one wrote 42 to 121. With ``OMP_WAIT_POLICY=passive`` they sleep instead: prompt 338 (151), one answer
+  108 (108), four answers 151 (138); one thread 341 (84), 154 (36) and 174 (32). Both with the weights as Q4_0.
+- A quantised KV cache slows long prompts down: 1,300 tokens at 117, with F16 at 205; Q4_0 weights: 147 and 313. Without
+  flash attention: 265, and slower answers.
+- The weights as Q4_0, which llama.cpp repacks for AVX2: short prompt 356 (Q4_1: 214), one answer 154 (121), four 167
+  (107). As Q8_0: eight answers 192 (142). Not done: the weights are used as they are published.
+- A lower priority (nice 5): beside seven busy programs the child gets a third of its share. Not done.
+- More requests at a time write little more in total, so four are enough, and the first of them write sooner.
 """
 
 from __future__ import annotations
@@ -30,7 +39,7 @@ from .weights import Cancelled, WeightsStore
 
 PARALLEL = 4  # requests at a time; the engine holds back the others
 SLOTS = PARALLEL + 1  # one spare for a probe
-CONTEXT_TOKENS = 16_384  # shared by all slots; one request gets at most 8,192, the model's training length
+CONTEXT_TOKENS = 12_288  # shared by all slots; one request gets at most 8,192, the model's training length
 UNSTABLE_S = 60.0
 START_TIMEOUT_S = 60.0
 POLL_S = 0.05
@@ -206,6 +215,7 @@ class EmbeddedBackend:
             stderr=self._stderr,
             bufsize=0,
             cwd=PACKAGE_PARENT,
+            env={**os.environ, "OMP_WAIT_POLICY": "passive"},
             start_new_session=True,  # so that Ctrl-C in the terminal reaches the parent only
         )
         assert child.stdin
@@ -239,13 +249,9 @@ class EmbeddedBackend:
 
 
 def threads() -> int:
-    """Threads for the child: one core less than this process may use, at most four, at least one.
-
-    llama.cpp's threads wait for one another by spinning, so one busy core stalls them all; the browser and this app
-    need a core too.
-    """
+    """Threads for the child: the cores that this process may use, at most four."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(4, (cores or 1) - 1))
+    return min(4, cores or 1)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -61,9 +61,10 @@ def serve(config: dict[str, str | int]) -> xllamacpp.Server:
     params.n_parallel = config["slots"]
     params.n_ctx = config["context_tokens"]
     params.kv_unified = True  # slots share one cache, so that a single request may be long
-    params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_Q8_0
     params.cache_ram_mib = 0
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = config["threads"]
+    for threads in (params.cpuparams, params.cpuparams_batch):
+        threads.n_threads = config["threads"]
+        threads.poll = 0  # sleep while they wait; OpenMP's threads do so by OMP_WAIT_POLICY
     params.verbosity = 1
     return xllamacpp.Server(params)
 

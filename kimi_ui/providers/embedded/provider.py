@@ -41,7 +41,7 @@ PLAN_SYSTEM = "Before answering, note what is asked and what the answer should c
 PLAN_OPENING = "The request is about"
 PLAN_PARAMS = {"max_tokens": 80, "stop": ["```"]}  # the plan should contain notes, not code
 ANSWER_SYSTEM = "You are a helpful assistant. Answer briefly, in a few sentences."  # halves its median length
-PARAMS = {"max_tokens": 256, "temperature": 0.7}  # warm enough that eight trajectories differ
+PARAMS = {"max_tokens": 1024, "temperature": 0.7}  # warm enough that eight trajectories differ
 EXTRA_BODY = {"repeat_penalty": 1.1, "min_p": 0.05}  # without these so small a model repeats itself
 
 FETCHED_ONCE = f"It is fetched at its first use, once ({SMOLLM2.wheel_bytes / 1e6:.0f} MB)."
