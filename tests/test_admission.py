@@ -1,4 +1,4 @@
-"""Who is sent when: ranks, what a server shows of itself, and what it is told beforehand. Times in seconds here."""
+"""When each request is sent: ranks, learned and configured numbers of slots. Times are in seconds."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_server_with_four_slots_is_used_fully() -> None:
     assert len(server.with_server) == 4  # it is known by now
 
 
-def test_what_a_lane_says_overrides_what_would_be_learned() -> None:
+def test_a_lanes_configuration_overrides_the_learned_number() -> None:
     two = LEARN._replace(parallel=2)
     server = Server(slots=8)
     server.send(*(plain(two) for _ in range(2)), *heavy(4, two))
@@ -122,7 +122,7 @@ def test_models_do_not_wait_for_each_other() -> None:
 
 
 @pytest.mark.parametrize(("idle_ns", "sent"), [(FORGET_NS, 1), (FORGET_NS + 1, 2)])
-def test_what_was_learned_is_forgotten_after_a_long_rest(idle_ns: int, sent: int) -> None:
+def test_the_learned_number_is_forgotten_after_a_long_pause(idle_ns: int, sent: int) -> None:
     server = Server(slots=1)
     server.send(*heavy(4))
     server.run()
@@ -131,7 +131,7 @@ def test_what_was_learned_is_forgotten_after_a_long_rest(idle_ns: int, sent: int
     assert len(server.admission.admit(round(server.now_s * S) + idle_ns)) == sent
 
 
-def test_a_request_that_gives_up_frees_its_place() -> None:
+def test_a_cancelled_request_frees_its_place() -> None:
     one = LEARN._replace(parallel=1)
     admission = Admission()
     first, second, third = (plain(one) for _ in range(3))
@@ -144,5 +144,5 @@ def test_a_request_that_gives_up_frees_its_place() -> None:
     assert admission.admit(2) == [third]
 
 
-def test_the_words_count_a_lane_s_requests() -> None:
+def test_the_sentence_counts_the_requests_of_each_lane() -> None:
     assert whose([plain(), *heavy(3)]) == "Qwen, 3 of Kimi heavy"

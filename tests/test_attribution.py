@@ -55,7 +55,7 @@ class Score:
         return self.members["right"] / self.members["wanted"]
 
 
-def test_labelled_parts_are_attributed_to_those_they_were_written_from(capsys: pytest.CaptureFixture[str]) -> None:
+def test_labelled_parts_are_attributed_to_their_sources(capsys: pytest.CaptureFixture[str]) -> None:
     tuned, held_out = Score(TUNED), Score(HELD_OUT)
     with capsys.disabled():
         print(f"\ntuned on: {tuned}\nheld out: {held_out}")
@@ -74,7 +74,7 @@ def only(hybrid: str, answers: dict[int, str]) -> Attributed:
     return found
 
 
-def test_a_part_that_all_answers_have_is_never_the_firsts() -> None:
+def test_a_part_that_all_answers_have_is_not_attributed_to_the_first() -> None:
     assert only(ONE, dict.fromkeys(range(1, 9), ONE)).members == tuple(range(1, 9))
     assert only(ONE, {1: OTHER, 2: ONE, 3: ONE})[1:3] == ("common", (2, 3))
 
@@ -95,12 +95,12 @@ def test_a_number_from_another_sentence_does_not_excuse_a_changed_one() -> None:
     assert only("The answer is 160 km.", answers).members == (2,)
 
 
-def test_two_answers_that_each_add_something_are_both_named() -> None:
+def test_two_answers_that_each_contribute_are_both_named() -> None:
     found = only(f"{ONE[:-1]}, and {OTHER[0].lower()}{OTHER[1:]}", {1: ONE, 2: "A third says nothing of it.", 3: OTHER})
     assert (found.kind, found.members) == ("pair", (1, 3))
 
 
-def test_a_rewording_names_whom_it_resembles() -> None:
+def test_a_rewording_names_the_answer_it_resembles() -> None:
     found = only(
         "On a rock two miles off the western shore stands the lighthouse, finished in 1874.", {1: OTHER, 2: ONE}
     )
@@ -146,7 +146,7 @@ def test_text_without_spaces_is_compared_by_its_characters() -> None:
     assert only("灯台は千八百七十四年に完成した。", answers).members == (1,)
 
 
-def test_nothing_is_attributed_without_answers_and_nothing_is_lost() -> None:
+def test_without_answers_every_part_is_kept_unattributed() -> None:
     assert [found.kind for found in attribute(f"{ONE} Yes.", {})] == ["new", "none"]
     assert attribute("", {1: ONE}) == []
 

@@ -27,7 +27,7 @@ def set_budget(page: Page, usd_a_day: str) -> None:
     expect(drawer).to_have_count(0)
 
 
-def test_what_runs_counts_while_it_runs(browser: Browser, tmp_path: Path) -> None:
+def test_the_cost_of_running_answers_is_in_the_sums(browser: Browser, tmp_path: Path) -> None:
     with open_site(tmp_path) as site:
         visitor = Visitor(browser, site.url)
         page = visitor.open()

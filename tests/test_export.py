@@ -99,7 +99,7 @@ def test_markdown_says_who_answered_what_and_how_fast() -> None:
     assert f"`````text\n{THOUGHT} ````" in text  # a fence longer than the longest inside
 
 
-def test_markdown_has_each_trajectory_of_heavy() -> None:
+def test_a_markdown_export_contains_each_trajectory_of_heavy() -> None:
     heavy = attempt("a", role="heavy", provider="heavy")
     inner: dict[str, Any] = {"parent_id": heavy.attempt_id, "provider": "heavy"}
     drafts = [attempt("a", role="trajectory", k_index=k, **inner) for k in range(2)]

@@ -62,7 +62,7 @@ def test_three_trajectories_are_aggregated_by_the_same_model() -> None:
     assert "\na\n" not in prompt  # reasoning is not shown to the aggregator
 
 
-def test_the_parent_ends_after_its_children_and_its_first_token_is_a_trajectorys() -> None:
+def test_the_parent_ends_after_its_children_and_has_the_first_token_of_a_trajectory() -> None:
     run = Run([Reasoning("hm"), 0.05, Answer("one"), Finish("stop")], thinker("", "two"), thinker("", "best"))
     fold = run.fold()
     told = [entry.event.name for entry in run.turn.entries if isinstance(entry.event, Phase)]
@@ -83,7 +83,7 @@ def test_equal_answers_need_no_aggregator() -> None:
     assert parent(fold).flags["unanimous"] == "2/2"
 
 
-def test_a_single_survivor_is_the_answer_and_says_so() -> None:
+def test_a_single_complete_trajectory_is_the_answer_and_flagged() -> None:
     dead = [ProviderError(Failure("upstream", "Broke."))]
     fold = Run(dead, thinker("", "alone"), dead, thinker("", "never asked"), quorum=2).fold()
     assert parent(fold).status == "ok"
@@ -101,7 +101,7 @@ def test_cut_off_trajectories_are_not_candidates() -> None:
     assert parent(fold).answer == "best"
 
 
-def test_no_survivor_names_the_commonest_cause_and_its_remedy() -> None:
+def test_without_a_complete_trajectory_the_commonest_cause_is_named() -> None:
     money = [ProviderError(Failure("billing", "No money.", "Top up."))]
     fold = Run(money, [ProviderError(Failure("upstream", "Broke."))], money, thinker()).fold()
     failure = parent(fold).failure
@@ -112,7 +112,7 @@ def test_no_survivor_names_the_commonest_cause_and_its_remedy() -> None:
     assert failure.remedy == "Top up."
 
 
-def test_an_aggregator_that_fails_falls_back_to_the_most_agreed_trajectory() -> None:
+def test_if_the_aggregator_fails_the_most_agreed_trajectory_is_shown() -> None:
     odd, near, nearer = thinker("", "zebra"), thinker("", "the cat sat"), thinker("", "the cat sat down")
     fold = Run(odd, near, nearer, [ProviderError(Failure("upstream", "Broke."))]).fold()
     assert parent(fold).status == "ok"
@@ -120,13 +120,13 @@ def test_an_aggregator_that_fails_falls_back_to_the_most_agreed_trajectory() -> 
     assert "Broke." in parent(fold).flags["aggregator_failed"]
 
 
-def test_an_aggregator_cut_off_in_its_answer_keeps_it_as_incomplete() -> None:
+def test_an_answer_cut_off_in_the_aggregation_is_kept_as_incomplete() -> None:
     fold = Run(thinker("", "x"), thinker("", "y"), [Answer("the be")]).fold()
     assert (parent(fold).status, parent(fold).answer) == ("incomplete", "the be")
 
 
 @pytest.mark.parametrize("finish", ["insufficient_system_resource", "stop", "content_filter"])
-def test_an_aggregator_that_fails_in_its_answer_fails_the_lane_with_its_own_words(finish: str) -> None:
+def test_an_aggregator_that_fails_in_its_answer_fails_the_lane_with_its_failure(finish: str) -> None:
     busy = Failure("capacity", "No room.", "Wait.")
     fold = Run(thinker("", "x"), thinker("", "y"), [Answer("the be"), Finish(finish), ProviderError(busy)]).fold()
     assert (parent(fold).status, parent(fold).answer, parent(fold).failure) == ("error", "the be", busy)

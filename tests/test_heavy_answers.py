@@ -1,4 +1,4 @@
-"""What an answer states, how answers are grouped, and when the rest cannot change the majority."""
+"""The result that an answer states, the grouping of answers, and when the rest cannot change the majority."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_text_is_compared_without_case_and_emphasis() -> None:
     assert result("Yes, since it is prime.", "Is 7 prime?").key == "yes"
 
 
-def test_types_never_mix_and_what_states_nothing_is_said() -> None:
+def test_results_of_different_types_differ_and_unstated_ones_are_reported() -> None:
     answers = ["The answer is 42.", "The answer is unknown.", "\\boxed{x}", ""]
     answers.append("I would rather talk about the weather, which was fine all week long.")
     found = cluster({number: read(answer) for number, answer in enumerate(answers, 1)})
@@ -145,7 +145,7 @@ def test_types_never_mix_and_what_states_nothing_is_said() -> None:
     assert found.plurality is None
 
 
-def test_units_keep_equal_numbers_apart_and_a_bare_number_joins_the_commonest() -> None:
+def test_equal_numbers_with_different_units_differ_and_a_bare_number_joins_the_commonest() -> None:
     assert grouped("12 km", "12 m", "12 kilometres", "12") == [(1, 3, 4), (2,)]
 
 
@@ -166,7 +166,7 @@ def test_numbers_are_equal_within_a_millionth() -> None:
     ],
 )
 def test_effective_answers(sizes: tuple[int, ...], effective: float) -> None:
-    """heavy.md §3.1's values of 1/Σp²."""
+    """The number of effectively different answers is 1/Σp²."""
     answers = [f"The answer is {place}." for place, size in enumerate(sizes) for _ in range(size)]
     found = cluster({number: read(answer) for number, answer in enumerate(answers, 1)})
     assert found.sizes == sizes
@@ -175,7 +175,7 @@ def test_effective_answers(sizes: tuple[int, ...], effective: float) -> None:
     assert found.unanimous == (sizes == (8,))
 
 
-def test_open_text_is_measured_by_similarity_and_joined_pair_by_pair() -> None:
+def test_open_text_is_grouped_by_pairwise_similarity() -> None:
     story = "the quick brown fox jumps over the lazy dog and runs far into the green forest before the night"
     base = [*story.split(), "falls"]
     near = [*base[:-1], "comes"]
@@ -191,14 +191,14 @@ def test_open_text_is_measured_by_similarity_and_joined_pair_by_pair() -> None:
     assert cluster({1: read(chain[2]), 2: read(chain[2])}).unanimous
 
 
-def test_a_computer_algebra_joins_expressions_that_the_cheap_rules_keep_apart() -> None:
+def test_computer_algebra_joins_expressions_that_simple_rules_separate() -> None:
     results = {1: read("\\boxed{\\sin^2 x + \\cos^2 x + x}"), 2: read("\\boxed{1 + x}")}
     [(one, other, _, _)] = undecided(results)
     assert len(cluster(results).clusters) == 2
     assert len(cluster(results, lambda a, b: {a, b} == {one, other}).clusters) == 1
 
 
-def test_text_that_is_still_written_states_only_what_is_said_outright() -> None:
+def test_incomplete_text_states_only_explicit_results() -> None:
     assert read("Let me see: 6 × 7 is 4", finished=False) is None
     assert read("So the answer is 4", finished=False) is None
     found = read("So the answer is 42.\nLet me check", finished=False)
@@ -250,7 +250,7 @@ def test_the_stop_risk_at_a_width_of_eight(n1: int, n2: int, risk: float) -> Non
     assert 100 * stop_risk(n1, n2, 8 - n1 - n2) == pytest.approx(risk, abs=0.5 if risk > 20 else 0.05)
 
 
-def test_the_stop_risk_is_what_sampling_gives() -> None:
+def test_the_stop_risk_agrees_with_sampling() -> None:
     """The closed form against its own model: a leader's share from Beta(n1 + 1, n2 + 1), then r draws with it."""
     rng = random.Random(5)
     for n1, n2, r in [(3, 0, 5), (4, 1, 3), (2, 1, 5), (4, 3, 1)]:

@@ -31,7 +31,7 @@ def heavy(page: Page, selector: str) -> Any:
 
 
 def ask(site: ChatSite, page: Page, hybrid: str = HYBRID) -> str:
-    """A whole heavy turn, of which every lane has ended; its id."""
+    """Send a heavy turn and wait until every lane has ended; returns its id."""
     site.say(heavy_model(hybrid=hybrid))
     send(page, QUESTION)
     for lane in LANES:
@@ -42,7 +42,7 @@ def ask(site: ChatSite, page: Page, hybrid: str = HYBRID) -> str:
 
 
 def board(page: Page, at: str = '.turn-current [data-lane="heavy"]') -> dict[str, Any]:
-    """What the board shows: the bar, the sentences, the strip's letters, the attribution."""
+    """The contents of the board: the bar, the sentences, the strip's letters, the attribution."""
     one = page.locator(at)
     return {
         "bar": one.locator(".consensus-cell > [aria-hidden]").all_text_contents(),
@@ -56,14 +56,14 @@ def board(page: Page, at: str = '.turn-current [data-lane="heavy"]') -> dict[str
 
 
 def whole_board(page: Page, at: str = '.turn-current [data-lane="heavy"]') -> dict[str, Any]:
-    """The board once the last of it is drawn."""
+    """The contents of the board once all of it is drawn."""
     expect(page.locator(f"{at} .consensus-says")).to_have_text(SAYS)
     expect(page.locator(f"{at} .parts-label")).to_have_count(6)
     expect(page.locator(f'{at} .strip-stretch[data-kind="failed"]')).to_have_count(1)
     return board(page, at)
 
 
-def test_consensus_is_seen_while_the_trajectories_think(site: ChatSite, page: Page) -> None:
+def test_the_consensus_is_shown_while_the_trajectories_think(site: ChatSite, page: Page) -> None:
     hold = threading.Event()
     site.say(heavy_model(hold))
     send(page, QUESTION)
@@ -75,7 +75,7 @@ def test_consensus_is_seen_while_the_trajectories_think(site: ChatSite, page: Pa
     for lane in LANES:
         wait_phase(page, lane, "done", "error")
     shown = whole_board(page)
-    assert shown["bar"][7] == ""  # the one that failed
+    assert shown["bar"][7] == ""  # the failed one
     assert shown["lines"][1] == "The final answer follows the majority."
     assert "Common to 6 of 7" in shown["parts"]
 
@@ -109,10 +109,10 @@ def test_an_exported_page_has_the_board(site: ChatSite, page: Page, visitor: Vis
     assert colour == page.locator(".consensus-cell").first.evaluate("cell => getComputedStyle(cell).backgroundColor")
 
 
-def test_pointing_at_either_side_marks_the_other(site: ChatSite, page: Page) -> None:
+def test_hovering_over_either_side_marks_the_other(site: ChatSite, page: Page) -> None:
     ask(site, page)
     heavy(page, ".parts-toggle").click()
-    page.mouse.move(0, 0)  # what scrolls below the pointer would be pointed at
+    page.mouse.move(0, 0)  # else an element that scrolls under the pointer would be hovered
     part = heavy(page, ".parts-item").filter(has_text="Common to 6 of 7")
     part.focus()
     expect(heavy(page, ".trajectory.pointed")).to_have_count(6)
@@ -128,7 +128,7 @@ def test_pointing_at_either_side_marks_the_other(site: ChatSite, page: Page) -> 
     expect(heavy(page, ".parts-item.pointed")).to_have_count(0)
 
 
-def test_the_board_is_used_by_keyboard(site: ChatSite, page: Page) -> None:
+def test_the_board_can_be_used_by_keyboard(site: ChatSite, page: Page) -> None:
     ask(site, page)
     heavy(page, ".parts-toggle").focus()
     page.keyboard.press("Enter")
@@ -154,7 +154,7 @@ def test_one_trajectory_is_stopped_from_its_row(site: ChatSite, page: Page) -> N
     expect(heavy(page, ".trajectory-stop:visible")).to_have_count(0)
 
 
-def test_the_board_is_withheld_until_a_blind_turn_is_opened(site: ChatSite, page: Page) -> None:
+def test_the_board_of_a_blind_turn_is_hidden_until_the_vote(site: ChatSite, page: Page) -> None:
     page.locator("#blind").click()
     site.say(heavy_model())
     send(page, QUESTION)
@@ -166,7 +166,7 @@ def test_the_board_is_withheld_until_a_blind_turn_is_opened(site: ChatSite, page
     whole_board(page)
 
 
-def test_an_overruled_majority_is_shown_without_a_colour_of_error(site: ChatSite, page: Page) -> None:
+def test_an_overruled_majority_is_not_shown_in_the_colour_of_errors(site: ChatSite, page: Page) -> None:
     ask(site, page, "It is nearer to B.\n\nThe answer is 180 km.")
     flag = heavy(page, '.consensus-lines [data-kind="flag"]')
     expect(flag).to_contain_text("overrules the majority: it sides with T")
@@ -174,7 +174,7 @@ def test_an_overruled_majority_is_shown_without_a_colour_of_error(site: ChatSite
     assert flag.evaluate("one => getComputedStyle(one).borderLeftColor") != bad
 
 
-def test_heavy_is_compared_with_the_single_answer_and_a_vote_tells_more(site: ChatSite, page: Page) -> None:
+def test_heavy_is_compared_with_the_single_answer_and_a_vote_adds_detail(site: ChatSite, page: Page) -> None:
     ask(site, page)
     worth = heavy(page, "[data-part=worth]")
     expect(worth).to_contain_text("Same answer as Kimi K2 · ")

@@ -1,4 +1,4 @@
-"""What became of heavy's majority, and the two axes of its worth."""
+"""The verdict on heavy's majority, and the two axes of its worth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numbers of an attempt, on a virtual clock: definitions, what is unknown, what is not believed, heavy's sums."""
+"""Metrics of an attempt, on a virtual clock: definitions, unknown values, rejected counts, heavy's sums."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def metrics(events: list[Timed], **identity: Any) -> Metrics:
 
 
 def thought(n_reasoning: int = 30, n_answer: int = 50, *, ttft_ms: float = 100, gap_ms: float = 10) -> list[Timed]:
-    """Reasoning, then an answer, at one pace, with the server's count."""
+    """Reasoning, then an answer, at one pace, with the server's usage."""
     n = n_reasoning + n_answer
     return [
         *tokens(n_reasoning, start_ms=ttft_ms, gap_ms=gap_ms, kind=Reasoning),
@@ -51,7 +51,7 @@ def thought(n_reasoning: int = 30, n_answer: int = 50, *, ttft_ms: float = 100, 
     ]
 
 
-def test_every_number_of_a_whole_answer() -> None:
+def test_every_metric_of_a_complete_answer() -> None:
     m = metrics([(20, Phase(CONNECTED)), (30, Phase(FIRST_CHUNK)), *ended(thought())])
     assert (m.connect_ms, m.ttfc_ms, m.ttft_ms, m.ttfo_ms, m.thinking_ms) == (20, 30, 100, 400, 300)
     assert (m.e2e_ms, m.ended_ms) == (890, 901)
@@ -69,7 +69,7 @@ def test_every_number_of_a_whole_answer() -> None:
     assert (m.suspect, m.suspect_reason, m.cold_start, m.cost_usd) == (0, None, None, None)
 
 
-def test_a_slower_first_token_moves_ttft_and_not_the_pace_and_a_slower_pace_the_reverse() -> None:
+def test_ttft_and_pace_are_independent() -> None:
     base = metrics(ended(thought()))
     late = metrics(ended(thought(ttft_ms=600)))
     slow = metrics(ended(thought(gap_ms=20)))
@@ -80,8 +80,8 @@ def test_a_slower_first_token_moves_ttft_and_not_the_pace_and_a_slower_pace_the_
 
 
 @pytest.mark.parametrize("per_event", [4, 16])
-def test_coalesced_events_keep_the_pace_of_their_tokens(per_event: int) -> None:
-    """500 tokens at 10 ms that a proxy delivers in lumps: the first lump's tokens were made before the first stamp."""
+def test_coalesced_events_do_not_change_the_pace(per_event: int) -> None:
+    """500 tokens every 10 ms that a proxy sends in lumps: the first lump's tokens were made before the first stamp."""
     events = [(100 + (end - 1) * 10.0, Answer(" word" * per_event)) for end in range(per_event, 501, per_event)]
     n = per_event * len(events)
     m = metrics(ended([*events, (6000, Usage(output_tokens=n))]))
@@ -93,7 +93,7 @@ def test_coalesced_events_keep_the_pace_of_their_tokens(per_event: int) -> None:
     assert m.coalesced == 0
 
 
-def test_a_long_first_word_is_one_token_where_every_event_holds_one() -> None:
+def test_a_long_first_word_is_one_token_if_every_event_holds_one_token() -> None:
     words = [(100 + k * 10.0, Answer(" word" if k else " counterrevolutionaries")) for k in range(100)]
     m = metrics(ended([*words, (2000, Usage(output_tokens=100))]))
     assert m.tpot_ms == pytest.approx(10, rel=1e-12)
@@ -114,7 +114,7 @@ def test_all_tokens_in_one_event_have_no_pace() -> None:
         ([(5, Reasoning("")), (7, Answer("")), (50, Answer("x"))], {"ttft_ms": 50, "ttfo_ms": 50, "n_chunks": 1}),
     ],
 )
-def test_little_or_nothing(events: list[Timed], expected: dict[str, Any]) -> None:
+def test_metrics_of_no_one_or_two_tokens(events: list[Timed], expected: dict[str, Any]) -> None:
     got = metrics(ended(events))
     assert {name: getattr(got, name) for name in expected} == expected
     assert got.suspect == 0
@@ -138,7 +138,7 @@ def test_a_rate_needs_200_ms_and_40_tokens(n: int, gap_ms: float, has_rate: bool
 
 
 @pytest.mark.parametrize("status", ["stopped", "timeout", "error", "incomplete", "interrupted"])
-def test_a_cut_attempt_keeps_its_first_times_and_loses_totals_and_rates(status: str) -> None:
+def test_a_cut_off_attempt_has_first_token_times_but_no_totals_or_rates(status: str) -> None:
     m = metrics(ended(thought(), status))
     assert (m.ttft_ms, m.ttfo_ms, m.thinking_ms, m.ended_ms) == (100, 400, 300, 901)
     assert (m.output_tokens, m.n_chunks) == (80, 80)
@@ -147,7 +147,7 @@ def test_a_cut_attempt_keeps_its_first_times_and_loses_totals_and_rates(status: 
     assert m.effective_tps is None
 
 
-def test_thinking_that_was_cut_is_unknown_and_thinking_that_is_all_there_was_is_not() -> None:
+def test_thinking_time_is_unknown_if_the_reasoning_was_cut_off() -> None:
     only = tokens(50, start_ms=100, gap_ms=10, kind=Reasoning)
     assert metrics(ended(only, "stopped")).thinking_ms is None
     assert metrics(ended(only, "no_answer")).thinking_ms == 490
@@ -160,7 +160,7 @@ def test_an_answer_cut_by_length_keeps_its_numbers() -> None:
     assert m.decode_tps == pytest.approx(100)
 
 
-def test_reasoning_after_the_answer_is_no_thinking_time() -> None:
+def test_reasoning_after_the_answer_is_not_thinking_time() -> None:
     late = [*tokens(50, start_ms=100, gap_ms=10), *tokens(5, start_ms=700, gap_ms=10, kind=Reasoning)]
     m = metrics(ended(late))
     assert (m.ttft_ms, m.ttfo_ms, m.thinking_ms) == (100, 100, None)
@@ -172,7 +172,7 @@ def test_a_response_that_was_not_streamed_has_no_first_token_time() -> None:
     assert m.e2e_ms == 800
 
 
-def test_reasoning_that_was_held_back_and_let_go_at_once_is_a_burst() -> None:
+def test_reasoning_held_back_and_released_at_once_is_a_burst() -> None:
     flushed = [(5000 + i * 0.1, Reasoning(" word")) for i in range(200)]
     m = metrics(ended([*flushed, *tokens(60, start_ms=5030, gap_ms=20)]))
     assert m.burst == 1
@@ -184,7 +184,7 @@ def test_reasoning_that_was_held_back_and_let_go_at_once_is_a_burst() -> None:
     assert as_one.decode_tps is None
 
 
-def test_a_steady_stream_is_no_burst_and_short_texts_are_not_judged() -> None:
+def test_a_steady_stream_is_not_a_burst_and_short_texts_are_not_judged() -> None:
     steady = fold_of(thought(300, 300))
     assert not is_burst(steady.text_ns, steady.text_chars)
     short = fold_of([(1, Answer("a" * 90)), (500, Answer("b" * 10))])
@@ -199,7 +199,7 @@ def test_stalls_are_counted() -> None:
     assert m.p99_icl_ms == 10
 
 
-def test_the_numbers_of_an_open_attempt_are_those_so_far() -> None:
+def test_metrics_of_a_running_attempt_are_those_so_far() -> None:
     m = metrics(thought()[:-1])
     assert (m.ttft_ms, m.ttfo_ms, m.e2e_ms, m.ended_ms) == (100, 400, None, None)
     assert m.decode_tps == pytest.approx(100)
@@ -207,7 +207,7 @@ def test_the_numbers_of_an_open_attempt_are_those_so_far() -> None:
     assert m.token_source == "tokenizer"
 
 
-def test_user_latency_spans_the_wait_and_earlier_tries_and_a_retry_by_hand_starts_anew() -> None:
+def test_user_latency_includes_automatic_retries_and_a_manual_retry_starts_again() -> None:
     m = metrics(ended(thought()), sent_ms=5000)
     assert m.user_latency_ms == 5901
     assert m.e2e_ms == 890
@@ -216,7 +216,7 @@ def test_user_latency_spans_the_wait_and_earlier_tries_and_a_retry_by_hand_start
     assert metrics(ended(thought()), parent_id="p").user_latency_ms is None
 
 
-def test_a_cold_load_is_told_apart() -> None:
+def test_a_cold_load_is_recognised() -> None:
     load = Usage(output_tokens=80, load_ns=8_000 * MS, prompt_ns=900 * MS, eval_ns=800 * MS, input_tokens=90)
     m = metrics(ended([*thought(ttft_ms=9000)[:-1], (9999, load)]))
     assert (m.cold_load_ms, m.ttft_ms, m.ttft_warm_ms, m.cold_start) == (8000, 9000, 1000, 1)
@@ -242,7 +242,7 @@ def test_a_cold_load_is_told_apart() -> None:
         (Usage(output_tokens=5), 80, "tokenizer", 30, "apportioned", "usage_output"),
     ],
 )
-def test_which_count_is_believed(
+def test_the_choice_between_server_and_local_counts(
     usage: Usage, output: int, source: str, reasoning: int, reasoning_source: str, reason: str | None
 ) -> None:
     m = metrics(ended([*thought()[:-1], (950, usage)]))
@@ -251,7 +251,7 @@ def test_which_count_is_believed(
     assert (m.suspect_reason, m.suspect) == (reason, int(reason is not None))
 
 
-def test_reasoning_that_is_counted_but_not_shown_is_believed_and_an_answer_called_reasoning_is_not() -> None:
+def test_hidden_reasoning_tokens_are_accepted_but_an_answer_counted_as_reasoning_is_not() -> None:
     answer = tokens(50, start_ms=100, gap_ms=10)
     hidden = metrics(ended([*answer, (950, Usage(output_tokens=1050, reasoning_tokens=1000))]))
     assert (hidden.reasoning_tokens, hidden.answer_tokens, hidden.suspect) == (1000, 50, 0)
@@ -273,7 +273,7 @@ def test_counts_of_the_input() -> None:
     assert metrics(ended([], "error"), input_chars=400).input_tokens is None, "nothing says it was ever read"
 
 
-def test_disagreement_of_server_and_local_count_is_kept() -> None:
+def test_the_discrepancy_between_server_and_local_count_is_kept() -> None:
     assert metrics(ended([*thought()[:-1], (950, Usage(output_tokens=96))])).token_discrepancy == pytest.approx(0.2)
 
 
@@ -281,13 +281,13 @@ def errors(m: Metrics) -> tuple[float | None, ...]:
     return m.ttft_err_ms, m.ttfo_err_ms, m.e2e_err_ms, m.tpot_err_pct, m.decode_err_pct
 
 
-def test_bounds_of_what_the_kernel_stamped() -> None:
+def test_bounds_with_stamps_of_the_kernel() -> None:
     m = metrics(ended([*thought(), (950, Bounds(400_000, 1_000_000, 0, 7_800_000)), (951, Flag("loop_lag_ms", "90"))]))
     span_ms = 790
     assert errors(m) == pytest.approx((1.5, 0.5, 8.3, 100 * 7.9 / span_ms, 100 * 7.9 / span_ms), rel=1e-12)
 
 
-def test_bounds_are_the_loop_s_lateness_where_the_kernel_did_not_stamp() -> None:
+def test_without_stamps_of_the_kernel_the_bound_is_the_lateness_of_the_loop() -> None:
     m = metrics(ended([*thought(), (950, Bounds(300_000, None, None, 0)), (951, Flag("loop_lag_ms", "20.4"))]))
     assert errors(m) == pytest.approx((20.8, 20.8, 0.4, 100 * 20.5 / 790, 100 * 20.5 / 790), rel=1e-12)
 
@@ -321,13 +321,13 @@ def test_a_bound_in_both_units(error: float, percent: float, is_rough: bool) -> 
         assert bound.is_rough == is_rough
 
 
-def test_what_has_no_bound() -> None:
+def test_values_without_a_bound() -> None:
     assert bound_of("cost_usd", {"cost_usd": 1.0}) is None
     assert bound_of("ttft_ms", {"ttft_ms": 5.0, "ttft_err_ms": None}) is None
     assert bound_of("ttft_ms", {"ttft_ms": None, "ttft_err_ms": None}) is None
 
 
-def test_several_reasons_are_all_told() -> None:
+def test_all_reasons_for_being_suspect_are_named() -> None:
     m = metrics(ended([*thought(), (950, Flag("clock_jump", "3600 s")), (951, Usage(output_tokens=-1))]))
     assert m.suspect_reason == "clock_jump usage_absurd"
 
@@ -406,7 +406,7 @@ def by_role(fold: TurnFold, measured: dict[str, Metrics], role: str) -> list[Met
     return [measured[id] for id, who in fold.attempts.items() if who.role == role]
 
 
-def test_heavy_is_the_sum_of_its_children_and_has_no_pace_of_its_own() -> None:
+def test_heavy_sums_its_children_and_has_no_pace() -> None:
     fold, measured = heavy_turn()
     (heavy,) = by_role(fold, measured, "heavy")
     (aggregator,) = by_role(fold, measured, "aggregator")
@@ -436,7 +436,7 @@ def test_heavy_with_a_failed_child_still_counts_the_rest() -> None:
     assert heavy.cost_usd is not None
 
 
-def test_heavy_is_unknown_where_a_child_that_wrote_text_is() -> None:
+def test_heavys_sums_are_unknown_if_those_of_a_child_with_text_are() -> None:
     parent = attempt(role="heavy")
     known = (attempt(role="trajectory"), Metrics(n_chunks=3, output_tokens=9, input_tokens=5, cost_usd=0.1))
     silent = (attempt(role="trajectory"), Metrics())
@@ -449,13 +449,13 @@ def test_heavy_is_unknown_where_a_child_that_wrote_text_is() -> None:
     assert partly.token_source == "chars"
 
 
-def test_heavy_is_suspect_and_cold_when_a_child_is() -> None:
+def test_heavy_is_suspect_or_cold_if_a_child_is() -> None:
     child = (attempt(role="trajectory"), Metrics(suspect=1, cold_start=1))
     heavy = measure(attempt(role="heavy"), fold_of(ended(thought())), None, [child])
     assert (heavy.suspect, heavy.suspect_reason, heavy.cold_start) == (1, "child", 1)
 
 
-def test_finish_alone_gives_no_numbers() -> None:
+def test_a_finish_alone_gives_no_metrics() -> None:
     m = metrics([(10, Finish("stop")), (11, End("no_answer"))])
     assert {name for name, value in m.as_dict().items() if value is not None} == {
         "ended_ms",

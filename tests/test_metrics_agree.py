@@ -1,7 +1,7 @@
-"""Three ways to the same numbers: the SQL views, ``core.metrics``, and a fold of the stored events. Equal to 1e-9.
+"""Three computations of the same metrics agree to 1e-9: the SQL views, ``core.metrics``, a fold of the stored events.
 
 The turns are random: any order of events, absurd usage, odd flags, retries, heavy with its children. Stamps are a
-virtual clock's, so nothing here depends on how fast the machine is.
+virtual clock's, so nothing depends on the speed of the machine.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ price = st.none() | st.tuples(
 
 @st.composite
 def stream(draw: Any) -> list[Timed]:
-    """One attempt's events, perhaps a long even run among them, ended in any way."""
+    """One attempt's events, sometimes with a long even run, with any end."""
     events: list[Timed] = []
     now_ms = 0.0
     for what in draw(st.lists(event, max_size=14)):
@@ -97,7 +97,7 @@ def stream(draw: Any) -> list[Timed]:
 
 @st.composite
 def whole_turn(draw: Any) -> TurnLog:
-    """A plain lane with retries and a heavy lane made of it, with children that failed or were tried again."""
+    """A plain lane with retries and a heavy lane made of it, with failed and retried children."""
     runs: list[tuple[Attempt, list[Timed]]] = []
     for number in range(1, draw(st.integers(1, 2)) + 1):
         who = attempt(
@@ -156,7 +156,7 @@ def assert_same(expected: Metrics, row: dict[str, Any], how: str) -> None:
 
 
 def write(writer: LogWriter, log: TurnLog) -> None:
-    """As the engine does it: the row, then follow, then entries come."""
+    """Write as the engine does: the row, then ``follow``, then the entries."""
     entries, log.entries = log.entries, []
     writer.open_turn(log).result()
     writer.follow(log)

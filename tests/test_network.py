@@ -171,7 +171,7 @@ async def test_bytes_are_stamped_when_they_arrive_however_late_they_are_read() -
         await stream.aclose()
 
 
-async def test_bytes_that_wait_together_came_after_the_socket_was_empty() -> None:
+async def test_bytes_read_together_arrived_after_the_socket_was_empty() -> None:
     with peer() as (listener, port):
         stream, other = await connected(listener, port)
         with other:
@@ -190,7 +190,7 @@ async def test_bytes_that_wait_together_came_after_the_socket_was_empty() -> Non
         await stream.aclose()
 
 
-async def test_what_the_network_takes_is_not_our_own_lateness() -> None:
+async def test_network_delay_does_not_count_as_our_own_lateness() -> None:
     with peer() as (listener, port):
         stream, other = await connected(listener, port)
         with other:

@@ -1,4 +1,4 @@
-"""Ollama bodies: the documented lines, their oddities, every way to end badly."""
+"""Ollama bodies: the documented lines, unusual ones, every way to fail."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_error_line_though_the_status_was_200() -> None:
         ([b"<html>"], "error", "not_a_stream"),
         ([THE, b"\n", b"  \n", b"nonsense\n", b"[1]\n", b"null\n", DONE], "ok", ""),
         ([THE, b"a\n", b"b\n", b"c\n", b"d\n", DONE], "error", "protocol"),
-        ([THE.rstrip() + THE, DONE], "no_answer", ""),  # two objects on one line: skipped, and said so
+        ([THE.rstrip() + THE, DONE], "no_answer", ""),  # two objects on one line: skipped and flagged
     ],
 )
 def test_how_it_ends(pieces: list[bytes], status: str, kind: str) -> None:
@@ -84,7 +84,7 @@ def test_how_it_ends(pieces: list[bytes], status: str, kind: str) -> None:
     assert (got.status, got.kind) == (status, kind)
 
 
-def test_what_comes_instead_of_a_stream_is_told() -> None:
+def test_other_responses_than_a_stream_are_named() -> None:
     words = ndjson(b"data: {}\n\n", b"data: [DONE]\n\n")
     assert words.error
     assert (words.kind, words.error.retryable) == ("not_a_stream", False)
@@ -101,7 +101,7 @@ def test_what_comes_instead_of_a_stream_is_told() -> None:
     assert "/v1" not in page.error.failure.remedy
 
 
-def test_skipped_lines_are_said() -> None:
+def test_skipped_lines_are_flagged() -> None:
     assert ndjson(THE.rstrip() + THE, DONE).fold.flags == {"skipped_pieces": "1"}
 
 
@@ -122,13 +122,13 @@ def test_odd_messages_are_ignored(message: Any) -> None:
     assert ndjson(line(message=message), THE, DONE).text == ("", "The")
 
 
-def test_tool_calls_are_said() -> None:
+def test_tool_calls_are_flagged() -> None:
     assert (
         "f" in ndjson(line(message={"tool_calls": [{"function": {"name": "f"}}]}), THE, DONE).fold.flags["tool_calls"]
     )
 
 
-def test_late_lines() -> None:
+def test_lines_after_the_last_are_kept_and_flagged() -> None:
     got = ndjson(THE, DONE, say("late"), DONE)
     assert got.status == "ok"
     assert got.text[1] == "Thelate"
@@ -146,13 +146,13 @@ def test_late_lines() -> None:
         ({"eval_count": 5, "eval_duration": 10**9}, 10**9, False),
     ],
 )
-def test_counters_that_cannot_be_true(counters: dict[str, Any], eval_ns: int | None, suspect: bool) -> None:
+def test_impossible_counters_are_ignored(counters: dict[str, Any], eval_ns: int | None, suspect: bool) -> None:
     got = ndjson(say("some words of text " * 10), line(done=True, done_reason="stop", **counters))
     assert got.fold.usage.eval_ns == eval_ns
     assert ("usage_suspect" in got.fold.flags) == suspect
 
 
-def test_a_line_without_end_is_given_up() -> None:
+def test_reading_stops_at_a_line_that_never_ends() -> None:
     assert ndjson(*(b"x" * 1_000_000 for _ in range(20))).kind == "too_large"
 
 

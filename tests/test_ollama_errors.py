@@ -1,11 +1,11 @@
-"""What Ollama says when it refuses, end to end: its own words, the client, the engine, what a person reads.
+"""Refusals of Ollama, end to end: its own messages, the client, the engine, the sentence for the user.
 
 Kinds, and the rule of each:
-- *Words with one meaning.* A row of ``ollama.error_rules`` or ``error_rules`` selects them; another request is sent
+- *Messages with one meaning.* A row of ``ollama.error_rules`` or ``error_rules`` matches them; another request is sent
   only where it may help.
-- *Nested errors.* The words and the status count wherever they are: JSON in a string, in a sentence, as Python writes.
+- *Nested errors.* Message and status are found wherever they are: JSON in a string, in a sentence, as Python writes.
 - *A model that repeats itself.* Ollama ends such a stream without ``done``.
-- *Thinking refused.* A level that a server does not know becomes true; a model that cannot think is asked without.
+- *Thinking refused.* A level that a server does not know becomes true; a model that cannot think gets none.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ OOM = "llama-server reported out-of-memory during startup: ggml_backend_alloc_ct
 IMAGE = {"error": {"code": 500, "message": "Multimodal data provided, but model does not support multimodal requests."}}
 SPENT = "you've reached your weekly usage limit, upgrade to continue: https://ollama.com/upgrade"
 
-# status, what ``error`` holds (or the whole body), kind, requests sent, words that a person reads
+# status, the value of ``error`` (or the whole body), kind, number of requests, words of the message
 REFUSALS: dict[str, tuple[int, Any, str, int, str]] = {
     "oc-signin": (401, SIGNIN, "auth", 1, "ollama signin"),
     "signed out, in words": (401, "you need to sign in to Ollama to use cloud models", "auth", 1, "ollama signin"),
@@ -151,13 +151,13 @@ def test_the_sign_in_link_is_not_shown(upstream: Upstream) -> None:
     assert "c3NoLWVkMjU1MTk" not in came(upstream, plain(401, SIGNIN), ollama=True).words
 
 
-def test_a_key_that_a_gateway_wants_is_still_asked_for(upstream: Upstream) -> None:
+def test_a_gateway_that_requires_a_key_is_still_named(upstream: Upstream) -> None:
     got = came(upstream, plain(401, {"error": "unauthorized"}), ollama=True)
     assert "api_key_env" in got.words
     assert "signin" not in got.words
 
 
-# -- the words of pulls; the engine's own path of a pull is tested with pulls
+# -- errors of pulls; test_pulls tests the engine's pulls
 
 LOOKUP = "dial tcp: lookup registry.invalid on 127.0.0.53:53"
 PULLS: dict[str, tuple[str, str, str]] = {
@@ -193,12 +193,12 @@ PULLS: dict[str, tuple[str, str, str]] = {
     "no such name": ("invalid model name", "model_missing", "no model named"),
     "gated": ("pull model manifest: 401: access is restricted", "auth", "gated"),
     "disk full": ("write models/blobs/sha256-1-partial: no space left on device", "upstream", "full"),
-    "another": ("digest mismatch, file must be downloaded again", "upstream", "broke off"),
+    "another": ("digest mismatch, file must be downloaded again", "upstream", "could not fetch"),
 }
 
 
 @pytest.mark.parametrize("name", PULLS)
-def test_the_words_of_a_pull_are_told_apart(name: str) -> None:
+def test_the_errors_of_a_pull_are_distinguished(name: str) -> None:
     """pull-offline, pull-412 and their neighbours."""
     said, kind, words = PULLS[name]
     failure = from_payload({"error": said}, OLLAMA, streaming=True).failure
@@ -221,7 +221,7 @@ ENVELOPES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", ENVELOPES)
-def test_words_are_unwrapped_wherever_they_are(name: str) -> None:
+def test_the_message_is_found_at_any_depth(name: str) -> None:
     words = words_of(ENVELOPES[name])
     assert "request (9016 tokens) exceeds the available context size (4096 tokens)" in words
     assert not set('{}"') & set(words)
@@ -242,7 +242,7 @@ def test_words_are_unwrapped_wherever_they_are(name: str) -> None:
         "use {{ .Prompt }} in the template",
     ],
 )
-def test_brackets_that_hold_no_object_stay(said: str) -> None:
+def test_brackets_without_an_object_are_kept(said: str) -> None:
     assert words_of({"error": said}) == said
 
 
@@ -257,7 +257,7 @@ def test_brackets_that_hold_no_object_stay(said: str) -> None:
         ({"error": "x", "status": True}, None),
     ],
 )
-def test_the_status_counts_wherever_it_is(payload: Any, status: int | None) -> None:
+def test_the_status_is_found_at_any_depth(payload: Any, status: int | None) -> None:
     assert from_payload(payload, OLLAMA).failure.http_status == status
 
 
@@ -293,7 +293,7 @@ def repeated(count: int, *texts: str) -> list[bytes]:
         pytest.param([*repeated(40, "ha"), line({"content": "!"})], False, id="another one after"),
     ],
 )
-def test_a_stream_that_ollama_ends_for_its_repetition(pieces: list[bytes], is_told: bool) -> None:
+def test_a_stream_ended_for_repetition_is_named(pieces: list[bytes], is_told: bool) -> None:
     got = ndjson(*pieces)
     assert got.error is not None
     assert got.status == "incomplete"
@@ -302,7 +302,7 @@ def test_a_stream_that_ollama_ends_for_its_repetition(pieces: list[bytes], is_to
     assert not got.error.retryable
 
 
-def test_a_repetition_with_an_end_is_an_answer() -> None:
+def test_a_repetition_with_a_proper_end_is_an_answer() -> None:
     assert ndjson(*repeated(40, "ha"), line(done=True, done_reason="stop")).status == "ok"
 
 
@@ -322,7 +322,7 @@ def unless_level() -> Any:
     return lambda request: (refusal if request.body.get("think") == "low" else good)(request)
 
 
-def test_a_model_that_cannot_think_is_asked_without(upstream: Upstream) -> None:
+def test_a_model_that_cannot_think_gets_a_request_without_think(upstream: Upstream) -> None:
     upstream.script("POST /api/show", plain(500, {"error": "cannot be asked"}))
     refusal = plain(400, {"error": '"odd-0" does not support thinking'})
     got = came(upstream, unless("think", refusal, tell(A("yes"), finish(eval_count=2))), ollama=True, think="low")
@@ -331,5 +331,5 @@ def test_a_model_that_cannot_think_is_asked_without(upstream: Upstream) -> None:
     assert "cannot think" in got.words
 
 
-def test_every_kind_of_the_table_is_known() -> None:
+def test_every_kind_in_the_ollama_rules_is_a_known_kind() -> None:
     assert {kind for _, _, kind, *_ in REFUSALS.values()} <= set(ERROR_KINDS)

@@ -1,4 +1,4 @@
-"""The habits of the tests' own Ollama, each in both generations, compared with recordings of the real one."""
+"""The behaviour of the tests' own Ollama, in both generations, compared with recordings of the real one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.support.waiting import until
 
 RECORDED = Path(__file__).parent / "recorded" / "ollama"
 NAME = "smol:135m"
-LONG = "word " * 9_000  # a token a word
+LONG = "word " * 9_000  # one token per word
 BOTH = pytest.mark.parametrize("habits", [after_030(), before_030()], ids=["0.33", "0.12.6"])
 
 
 class Client:
-    """Asks ``upstream`` raw questions."""
+    """Sends raw requests to ``upstream``."""
 
     def __init__(self, upstream: Upstream, http: httpx.AsyncClient) -> None:
         self.upstream, self.http = upstream, http
@@ -48,7 +48,7 @@ class Client:
         return lines[-1]
 
     async def arrived(self, count: int) -> None:
-        """Wait until so many chats have come in."""
+        """Wait until this number of chats has arrived."""
         await self.until(lambda: sum(request.path == "/api/chat" for request in self.upstream.requests) >= count)
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -116,7 +116,7 @@ async def test_the_shapes_are_those_recorded(client: Client) -> None:
 
 
 @BOTH
-async def test_what_each_generation_tells_of_its_models(client: Client, habits: Habits) -> None:
+async def test_what_each_generation_reports_about_its_models(client: Client, habits: Habits) -> None:
     client.upstream.models, client.upstream.ollama.habits = [NAME], habits
     (tag,) = (await client.get("/api/tags"))["models"]
     assert ("capabilities" in tag, "context_length" in tag["details"]) == (habits.lists_details,) * 2
@@ -128,7 +128,7 @@ async def test_what_each_generation_tells_of_its_models(client: Client, habits: 
 
 
 @pytest.mark.parametrize(("habits", "read"), [(after_030(), 2050), (before_030(), 4096)])
-async def test_a_message_beyond_the_context_is_cut_without_a_word(client: Client, habits: Habits, read: int) -> None:
+async def test_a_message_beyond_the_context_is_cut_without_notice(client: Client, habits: Habits, read: int) -> None:
     client.upstream.ollama.habits = habits
     done = await client.done(LONG)
     assert (done["done_reason"], done["prompt_eval_count"]) == ("stop", read)
@@ -153,7 +153,7 @@ async def test_whole_messages_are_dropped_from_the_front(client: Client) -> None
         (after_030(refusal="stream"), 200, "context length currently available to the model"),
     ],
 )
-async def test_asked_not_to_cut_it_refuses(client: Client, habits: Habits, status: int, words: str) -> None:
+async def test_with_truncate_false_it_refuses(client: Client, habits: Habits, status: int, words: str) -> None:
     client.upstream.ollama.habits = habits
     came, lines = await client.chat(LONG, truncate=False, options={"num_ctx": 4096})
     assert came == status
@@ -168,7 +168,7 @@ async def test_an_older_server_does_not_know_the_field(client: Client) -> None:
     assert (await client.done(LONG, truncate=False))["prompt_eval_count"] == 4096
 
 
-async def test_a_window_that_fills_up_while_answering(client: Client) -> None:
+async def test_a_window_that_fills_up_during_the_answer(client: Client) -> None:
     client.upstream.alias("talker", "m-100000-0-600")
     done = await client.done(model="talker", num_ctx=256)
     assert (done["done_reason"], done["eval_count"]) == ("stop", 600), "the beginning was forgotten"
@@ -182,7 +182,7 @@ async def test_a_window_that_fills_up_while_answering(client: Client) -> None:
 
 
 @pytest.mark.parametrize(("slots", "waiting"), [(1, 3), (4, 0)])
-async def test_requests_beyond_its_slots_wait_and_the_counters_leave_the_wait_over(
+async def test_requests_beyond_its_slots_wait_and_the_counters_exclude_the_wait(
     client: Client, slots: int, waiting: int
 ) -> None:
     server = client.upstream.ollama
@@ -228,7 +228,7 @@ async def test_a_model_that_does_not_fit_takes_the_place_of_another(client: Clie
         assert await client.in_memory() == [(name, 4096)]
 
 
-async def test_keep_alive_says_how_long_a_model_stays(client: Client) -> None:
+async def test_keep_alive_sets_how_long_a_model_stays(client: Client) -> None:
     server, ask = client.upstream.ollama, {"model": NAME, "messages": []}
     await client.done(keep_alive=-1)
     assert server.loaded == [NAME]
@@ -243,7 +243,7 @@ async def test_keep_alive_says_how_long_a_model_stays(client: Client) -> None:
     await client.until(lambda: server.loaded == [])
 
 
-async def test_whoever_leaves_frees_the_slot(client: Client) -> None:
+async def test_a_client_that_disconnects_frees_the_slot(client: Client) -> None:
     client.upstream.alias("slow:1b", "m-2-0-1000")
     first = asyncio.create_task(client.done(model="slow:1b"))
     await client.arrived(1)
@@ -264,7 +264,7 @@ async def test_a_full_queue_refuses(client: Client) -> None:
 
 
 @BOTH
-async def test_counters_of_a_prompt_add_up_or_leave_most_of_it_out(client: Client, habits: Habits) -> None:
+async def test_counters_of_a_prompt_cover_all_of_it_or_only_the_last_batch(client: Client, habits: Habits) -> None:
     client.upstream.ollama.habits = habits
     habits.prompt_tps = 3_000
     done = await client.done("word " * 1_500)
@@ -273,7 +273,7 @@ async def test_counters_of_a_prompt_add_up_or_leave_most_of_it_out(client: Clien
     if habits.counts_whole_prompt:
         assert told >= 0.5
         assert over < 0.1
-    else:  # of three batches, the last one
+    else:  # of three batches, the last one only
         assert told < 0.3
     assert done["prompt_eval_count"] > 1_500
 
@@ -281,7 +281,7 @@ async def test_counters_of_a_prompt_add_up_or_leave_most_of_it_out(client: Clien
 # -- refusals
 
 
-async def test_what_it_does_not_accept(client: Client) -> None:
+async def test_refused_requests(client: Client) -> None:
     server = client.upstream.ollama
     server.add("embed", Model(Plan(1, 0, 1, ""), chats=False))
     server.add("broken", Model(Plan(1, 0, 1, ""), load_error="unable to load model: x"))
@@ -314,7 +314,7 @@ async def test_what_it_does_not_accept(client: Client) -> None:
 # -- models on disk
 
 
-async def test_a_pull_goes_on_from_where_it_was(client: Client) -> None:
+async def test_a_pull_continues_from_where_it_was(client: Client) -> None:
     pulling = client.upstream.ollama.pulling
     pulling.error, pulling.error_at = NO_SPACE, 800
     _, lines = await client.post("/api/pull", {"model": "new:1b"})
@@ -328,7 +328,7 @@ async def test_a_pull_goes_on_from_where_it_was(client: Client) -> None:
     assert "new:1b" in client.upstream.models
 
 
-async def test_a_model_is_made_of_weights_and_removed(client: Client) -> None:
+async def test_a_model_is_created_from_weights_and_removed(client: Client) -> None:
     weights = b"GGUF of a test"
     digest = f"sha256:{hashlib.sha256(weights).hexdigest()}"
     http, binary = client.http, {"content-type": "application/octet-stream"}

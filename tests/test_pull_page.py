@@ -1,4 +1,4 @@
-"""A pull in real Chromium: begun, followed over a reload and in a second tab, cancelled, gone on with, asked after."""
+"""A pull in real Chromium: started, followed over a reload and in a second tab, cancelled, continued, then a retry."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Here(NamedTuple):
 
 @pytest.fixture
 def here(browser: Browser, upstream: Upstream, tmp_path: Path) -> Iterator[Here]:
-    """A lane whose model its Ollama lacks."""
+    """A lane whose model is missing on its Ollama."""
     roster = ScriptedRoster(Ollama(OllamaLane("qwen", "Qwen", "ollama", model=MODEL, base_url=upstream.ollama_url)))
     with started(roster, tmp_path / "log.sqlite3") as run, served(run, roster) as url:
         visitor = Visitor(browser, url)
@@ -37,7 +37,7 @@ def here(browser: Browser, upstream: Upstream, tmp_path: Path) -> Iterator[Here]
 
 
 def asked(here: Here) -> Page:
-    """The page after a question that failed because the model is missing."""
+    """The page after a prompt that failed because the model is missing."""
     page = here.visitor.open()
     send(page)
     wait_phase(page, "qwen", "error")
@@ -48,7 +48,7 @@ def card(page: Page) -> Locator:
     return page.get_by_role("group", name=f"Pull of {MODEL}")
 
 
-def test_a_pull_goes_on_over_a_reload_is_seen_in_a_second_tab_and_then_the_lane_asks(here: Here) -> None:
+def test_a_pull_survives_a_reload_shows_in_a_second_tab_and_then_the_lane_is_retried(here: Here) -> None:
     pulling = here.upstream.ollama.pulling
     pulling.held_at = 400
     page = asked(here)
@@ -76,7 +76,7 @@ def test_a_pull_goes_on_over_a_reload_is_seen_in_a_second_tab_and_then_the_lane_
     expect(page.locator("#announcements")).to_contain_text("Qwen: Done")
 
 
-def test_it_is_cancelled_and_gone_on_with_by_keyboard_and_the_other_tab_follows(here: Here) -> None:
+def test_a_pull_is_cancelled_and_continued_by_keyboard_and_the_other_tab_follows(here: Here) -> None:
     pulling = here.upstream.ollama.pulling
     pulling.held_at = 400
     page = asked(here)
@@ -99,7 +99,7 @@ def test_it_is_cancelled_and_gone_on_with_by_keyboard_and_the_other_tab_follows(
         wait_phase(tab, "qwen", "done")
 
 
-def test_a_pull_that_fails_says_why_and_goes_on(here: Here) -> None:
+def test_a_failed_pull_says_why_and_can_be_continued(here: Here) -> None:
     pulling = here.upstream.ollama.pulling
     pulling.error, pulling.error_at = NO_SPACE, 800
     page = asked(here)
@@ -123,7 +123,7 @@ def test_a_page_without_its_server_says_so_and_recovers(here: Here) -> None:
     page.get_by_role("button", name=f"Pull {MODEL}", exact=True).click()
     expect(card(page).get_by_role("status")).to_have_text("The server did not answer. Try again once it runs.")
     page.unroute_all()
-    here.visitor.problems.clear()  # the browser's word for the request that was cut
+    here.visitor.problems.clear()  # the console reports the broken request
     here.upstream.ollama.pulling.held_at = None
     page.get_by_role("button", name=f"Pull {MODEL}", exact=True).click()
     wait_phase(page, "qwen", "done")

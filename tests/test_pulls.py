@@ -1,4 +1,4 @@
-"""Pulls: their figures, their life on the engine's loop, what the log and ``doctor`` know of them, asking again."""
+"""Pulls: their figures, their state on the engine's loop, in the log and in ``doctor``, and the retries after them."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def test_the_speed_is_that_of_the_last_ten_seconds() -> None:
     assert speed.at(30 * S) == 20, "it falls while nothing comes"
 
 
-def test_what_was_there_before_is_no_speed() -> None:
+def test_bytes_that_were_there_before_do_not_count_as_speed() -> None:
     speed = Speed()
     speed.feed(0, 5_000, 9_000)
     assert speed.at(S // 2) is None
     speed.feed(2 * S, 5_200, 9_000)
     assert speed.at(2 * S) == 100
-    speed.feed(3 * S, 8_000, 12_000)  # another layer, which is there
+    speed.feed(3 * S, 8_000, 12_000)  # another layer, which was there already
     assert speed.at(3 * S) is None
     speed.feed(5 * S, 8_100, 12_000)
     assert speed.at(5 * S) == 50
@@ -97,7 +97,7 @@ def test_figures_in_words(pull: Pull, figures: str) -> None:
     assert pull.figures == figures
 
 
-# -- its life
+# -- running a pull
 
 
 def test_one_pull_for_all_lanes_of_a_server(run: Run, upstream: Upstream) -> None:
@@ -113,7 +113,7 @@ def test_one_pull_for_all_lanes_of_a_server(run: Run, upstream: Upstream) -> Non
     assert MODEL in upstream.models
 
 
-def test_cancelled_it_goes_on_later_from_where_it_was(run: Run, upstream: Upstream) -> None:
+def test_a_cancelled_pull_continues_from_where_it_was(run: Run, upstream: Upstream) -> None:
     pulls, pulling = run.engine.pulls, upstream.ollama.pulling
     pulling.held_at = 400
     started = pulls.start("qwen")
@@ -130,7 +130,7 @@ def test_cancelled_it_goes_on_later_from_where_it_was(run: Run, upstream: Upstre
     assert ended(run).state == DONE
 
 
-def test_cancelled_before_it_began(run: Run, upstream: Upstream) -> None:
+def test_a_pull_cancelled_before_it_began(run: Run, upstream: Upstream) -> None:
     upstream.ollama.pulling.held_at = 0
     started = run.engine.pulls.start("qwen")
     assert started
@@ -183,25 +183,25 @@ def test_each_failure_has_its_sentence_and_remedy(
     assert ended(run).state == DONE
 
 
-def test_a_server_that_breaks_off(run: Run, upstream: Upstream) -> None:
+def test_a_server_that_breaks_the_connection(run: Run, upstream: Upstream) -> None:
     upstream.script(f"pull {MODEL}", streamed([b'{"status":"pulling manifest"}\n']))
     run.engine.pulls.start("qwen")
     assert "closed the stream" in ended(run).problem
 
 
-def test_a_server_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_server(tmp_path: Path) -> None:
     lane = Ollama(OllamaLane("qwen", "qwen", "ollama", model=MODEL, base_url="http://127.0.0.1:9"))
     with running(tmp_path / "log.sqlite3", lane) as run:
         run.engine.pulls.start("qwen")
         assert (ended(run).state, ended(run).command) == (FAILED, "ollama serve")
 
 
-def test_what_a_lane_can_pull(run: Run, upstream: Upstream) -> None:
+def test_which_models_a_lane_can_pull(run: Run, upstream: Upstream) -> None:
     assert run.engine.pulls.offer("qwen") == (upstream.ollama_url, MODEL)
     assert run.engine.pulls.offer("qwen", "other") == (upstream.ollama_url, "other")
 
 
-def test_the_end_of_the_app_interrupts_it(upstream: Upstream, tmp_path: Path) -> None:
+def test_ending_the_app_interrupts_a_pull(upstream: Upstream, tmp_path: Path) -> None:
     upstream.ollama.pulling.held_at = 400
     path = tmp_path / "log.sqlite3"
     with running(path, lane_of(upstream)) as run:
@@ -220,7 +220,7 @@ def test_the_end_of_the_app_interrupts_it(upstream: Upstream, tmp_path: Path) ->
 # -- the log, and doctor
 
 
-def test_the_log_has_the_newest_state(tmp_path: Path) -> None:
+def test_the_log_has_the_newest_state_of_a_pull(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     pull = Pull("http://h", "m", status="pulling \ud800", completed=1, total=9, updated_at_utc=now.isoformat())
     with turns_at(tmp_path / "log.sqlite3") as turns:
@@ -232,7 +232,7 @@ def test_the_log_has_the_newest_state(tmp_path: Path) -> None:
         assert {each.state for each in later} == {INTERRUPTED}, "its process is gone"
 
 
-def test_doctor_tells_of_a_pull_of_the_running_app(
+def test_doctor_reports_a_pull_of_the_running_app(
     upstream: Upstream, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lanes, path = tmp_path / "lanes.toml", tmp_path / "log.sqlite3"
@@ -272,21 +272,21 @@ def test_doctor_without_a_log(upstream: Upstream, tmp_path: Path, capsys: pytest
     assert main(["doctor", "--lanes", str(lanes), "--db", str(tmp_path / "other.txt")]) == 0
 
 
-# -- asking again
+# -- retries after a pull
 
 
 def statuses(run: Run, turn: Any) -> dict[str, list[str]]:
     return {lane: [row["status"] for row in rows] for lane, rows in run.rows(turn).items()}
 
 
-def test_lanes_that_lacked_the_model_ask_again_once_it_is_there(run: Run, upstream: Upstream) -> None:
+def test_lanes_that_lacked_the_model_are_retried_once_it_is_pulled(run: Run, upstream: Upstream) -> None:
     turn = run.engine.send("Why is the sky blue?")
     assert statuses(run, turn) == {"qwen": ["error"], "twin": ["error"]}
     run.engine.pulls.start("qwen")
     until(lambda: statuses(run, turn) == {"qwen": ["error", "ok"], "twin": ["error", "ok"]})
 
 
-def test_a_question_asked_while_it_is_pulled_is_asked_again(run: Run, upstream: Upstream) -> None:
+def test_a_prompt_sent_during_the_pull_is_retried_after_it(run: Run, upstream: Upstream) -> None:
     upstream.ollama.pulling.held_at = 400
     run.engine.pulls.start("qwen")
     turn = run.engine.send("Why?", lanes=["twin"])
@@ -296,7 +296,7 @@ def test_a_question_asked_while_it_is_pulled_is_asked_again(run: Run, upstream: 
     until(lambda: len(statuses(run, turn)["twin"]) == 2)
 
 
-def test_only_the_newest_question_of_a_lane_is_asked_and_none_of_a_failed_pull(run: Run, upstream: Upstream) -> None:
+def test_only_the_newest_prompt_of_a_lane_is_retried_and_none_after_a_failed_pull(run: Run, upstream: Upstream) -> None:
     first = run.engine.send("One?", lanes=["qwen"])
     run.rows(first)
     second = run.engine.send("Two?", lanes=["qwen"])
@@ -311,7 +311,7 @@ def test_only_the_newest_question_of_a_lane_is_asked_and_none_of_a_failed_pull(r
     assert len(statuses(run, first)["qwen"]) == 1
 
 
-def test_a_question_of_an_earlier_process_is_asked_when_its_pull_is_begun_for_it(
+def test_a_prompt_of_an_earlier_process_is_retried_if_its_pull_is_started_from_it(
     upstream: Upstream, tmp_path: Path
 ) -> None:
     path = tmp_path / "log.sqlite3"
@@ -324,6 +324,6 @@ def test_a_question_of_an_earlier_process_is_asked_when_its_pull_is_begun_for_it
         until(lambda: run.reader.rows(count, turn_id=turn.turn_id) == [(2,)])
 
 
-def test_a_question_that_cannot_be_asked_any_more_harms_nothing(run: Run) -> None:
+def test_a_prompt_that_cannot_be_retried_any_more_is_ignored(run: Run) -> None:
     run.engine.pulls.start("qwen", question=Question("gone", "qwen", ""))
     assert ended(run).state == DONE

@@ -1,4 +1,4 @@
-"""The app's own queue before a model server: what waits is shown and logged as waiting, never as model time."""
+"""The app's queue before a model server: a wait is shown and logged as waiting, never as model time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def phase_of(turn: TurnLog, name: str) -> str:
     return live_phase(newest) if newest else "none"
 
 
-def test_a_lane_that_waits_for_another_is_queued_and_its_wait_is_no_part_of_its_times() -> None:
+def test_a_waiting_lane_is_queued_and_its_wait_is_not_part_of_its_times() -> None:
     go = threading.Event()
     first, second = lane("a", go, *DONE), lane("b", *DONE)
     with started(ScriptedRoster(first, second)) as run:
@@ -79,13 +79,13 @@ def test_a_lane_that_waits_for_another_is_queued_and_its_wait_is_no_part_of_its_
         assert TurnFold.of(stored).apply_all(stored.entries).attempts == turn.fold().attempts
 
 
-def test_a_server_without_a_queue_here_has_no_figure_for_it() -> None:
+def test_without_a_queue_there_is_no_queue_time() -> None:
     with started(ScriptedRoster(lane("a", *DONE, line=None))) as run:
         ((row,),) = run.rows(run.engine.send("Why?")).values()
         assert row["queue_ms"] is None
 
 
-def test_a_queued_lane_can_be_stopped_and_the_next_in_line_goes() -> None:
+def test_a_queued_lane_can_be_stopped_and_the_next_one_is_sent() -> None:
     go = threading.Event()
     first, second, third = lane("a", go, *DONE), lane("b", *DONE), lane("c", *DONE)
     with started(ScriptedRoster(first, second, third)) as run:
@@ -104,7 +104,7 @@ def test_a_queued_lane_can_be_stopped_and_the_next_in_line_goes() -> None:
         assert rows["c"][0]["status"] == "ok"
 
 
-def test_plain_lanes_pass_heavy_and_heavy_s_clock_starts_with_its_first_request() -> None:
+def test_plain_lanes_overtake_heavy_and_heavys_clock_starts_with_its_first_request() -> None:
     go = threading.Event()
     first, of, qwen = lane("a", go, *DONE), lane("kimi", *DONE), lane("qwen", *DONE)
     of.scripts = [[SENT, Answer(f"{n}."), Finish("stop")] for n in range(4)]

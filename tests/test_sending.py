@@ -196,7 +196,7 @@ class Reading(ScriptedProvider):
         ([[LESS], [WORD]], 14),  # "<" is held back, because it could become a tag
     ],
 )
-def test_only_what_ends_its_read_has_an_exact_stamp(
+def test_only_the_last_bytes_of_a_read_have_an_exact_stamp(
     reads: Sequence[Sequence[bytes]], early_ms: int, tmp_path: Path
 ) -> None:
     provider = Reading(LaneSpec("a", "A", "openai", model="m"), [[]])

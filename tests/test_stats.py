@@ -1,4 +1,4 @@
-"""Statistics over a real log: what is counted and what is left out, filters, pairs, sentences, export, terminal."""
+"""Statistics over a real log: included and excluded attempts, filters, pairs, sentences, export, terminal."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_series_carry_the_numbers_of_the_view(log: tuple[LogWriter, LogReader]) 
     assert (heavy.usd, heavy.n_unpriced) == (0.0, 8)
 
 
-def test_differences_are_paired_by_prompt_and_told_in_a_sentence(log: tuple[LogWriter, LogReader]) -> None:
+def test_differences_are_paired_by_prompt_and_stated_in_a_sentence(log: tuple[LogWriter, LogReader]) -> None:
     writer, reader = log
     store(writer, *(race(kimi_ms=100 + 40 * i, heavy_ms=12_500 + 40 * i + i % 3, minute=i) for i in range(41)))
     alone = turn((attempt("kimi", label="Kimi"), ended(stream(1))))
@@ -171,7 +171,7 @@ def test_no_two_series_have_the_same_name(log: tuple[LogWriter, LogReader]) -> N
     assert sample.lanes() == {"x": "Llama · x", "y": "Llama · y", "z": "Llama · z", "w": "Other"}
 
 
-def test_a_lane_is_called_what_it_was_called_last(log: tuple[LogWriter, LogReader]) -> None:
+def test_a_lane_has_its_newest_label(log: tuple[LogWriter, LogReader]) -> None:
     writer, reader = log
     labels = ("Kimi", "Kimi K2", "Kimi K2.6")
     store(writer, *(turn((attempt("kimi", label=label), ended(stream()))) for label in labels))
@@ -181,20 +181,20 @@ def test_a_lane_is_called_what_it_was_called_last(log: tuple[LogWriter, LogReade
     assert choices(reader).lanes == [("Kimi K2.6 · kimi", "kimi"), ("Kimi K2.6 · other", "other")]
 
 
-def test_why_nothing_is_compared_is_told(log: tuple[LogWriter, LogReader]) -> None:
+def test_the_reason_for_a_missing_comparison_is_stated(log: tuple[LogWriter, LogReader]) -> None:
     writer, reader = log
 
-    def told(column: str) -> str:
+    def sentence_for(column: str) -> str:
         return not_compared(load(reader), BY_COLUMN[column])
 
     heavy = attempt("heavy", label="Heavy", role="heavy", provider="heavy")
     short = (attempt("kimi", label="Kimi"), ended(stream(n=9), "stopped"))
     store(writer, turn((attempt("qwen", label="Qwen", price=PRICE), ended(stream())), (heavy, ended(stream())), short))
-    assert told("decode_tps") == (
+    assert sentence_for("decode_tps") == (
         "No prompt has a known decode speed from two of these lanes. "
         "Heavy has no decode speed of its own; Kimi has no finished attempt."
     )
-    assert told("cost_usd").endswith(" Heavy has no known cost; Kimi has no price.")
+    assert sentence_for("cost_usd").endswith(" Heavy has no known cost; Kimi has no price.")
     store(writer, turn((attempt("none", label="None"), [(5, End("error"))])))
     nothing = load(reader, Filters(lanes=("none", "kimi")))
     assert not_compared(nothing, BY_COLUMN["e2e_ms"]) == (
@@ -206,7 +206,7 @@ def test_why_nothing_is_compared_is_told(log: tuple[LogWriter, LogReader]) -> No
     )
 
 
-def test_heavy_runs_of_two_models_are_two_series_also_where_only_their_turns_say_so(
+def test_heavy_attempts_of_two_models_are_two_series(
     log: tuple[LogWriter, LogReader],
 ) -> None:
     writer, reader = log
@@ -218,7 +218,7 @@ def test_heavy_runs_of_two_models_are_two_series_also_where_only_their_turns_say
     assert choices(reader).models == [("k2", "k2"), ("k3", "k3")]
 
 
-def test_what_would_spoil_a_distribution_is_left_out_counted_and_can_be_taken_in(
+def test_unsuitable_attempts_are_left_out_counted_and_can_be_included(
     log: tuple[LogWriter, LogReader],
 ) -> None:
     writer, reader = log
@@ -257,12 +257,12 @@ def test_what_would_spoil_a_distribution_is_left_out_counted_and_can_be_taken_in
 
 
 def bounded(ttft_ms: float, early_ms: float, last_early_ms: float = 0) -> TurnLog:
-    """A turn of one lane whose stamps are known this well."""
+    """A turn of one lane with these error bounds of its stamps."""
     bounds = Bounds(0, round(early_ms * MS), round(early_ms * MS), round(last_early_ms * MS))
     return turn((attempt("kimi", label="Kimi"), ended([*stream(ttft_ms), (9000, bounds)])))
 
 
-def test_a_value_is_left_out_by_its_own_bound_alone(log: tuple[LogWriter, LogReader]) -> None:
+def test_each_value_is_left_out_by_its_own_bound_only(log: tuple[LogWriter, LogReader]) -> None:
     writer, reader = log
     store(
         writer,
@@ -292,7 +292,7 @@ def test_a_value_is_left_out_by_its_own_bound_alone(log: tuple[LogWriter, LogRea
     assert [point.ttft_ms for point in points(reader, wide)] == [100, 1000, 1001, 20, 110, 120]
 
 
-def test_a_median_has_the_median_of_its_values_bounds(log: tuple[LogWriter, LogReader]) -> None:
+def test_the_bound_of_a_median_is_the_median_of_the_bounds(log: tuple[LogWriter, LogReader]) -> None:
     writer, reader = log
     store(writer, bounded(100, 0.9), bounded(100, 2.9), bounded(100, 4.9))
     ttft, _, e2e, *_ = lines(load(reader).series[0])
@@ -301,7 +301,7 @@ def test_a_median_has_the_median_of_its_values_bounds(log: tuple[LogWriter, LogR
     assert (figures(e2e)[0], bound_words(e2e)) == ("0.69", "each ±0.10 ms")
 
 
-def test_a_series_is_never_empty_for_what_is_left_out(log: tuple[LogWriter, LogReader]) -> None:
+def test_leaving_attempts_out_never_empties_a_series(log: tuple[LogWriter, LogReader]) -> None:
     writer, reader = log
     jump: list[Timed] = [(9900.0, Flag("clock_jump", "9 s"))]
     store(
@@ -329,7 +329,7 @@ def test_a_series_is_never_empty_for_what_is_left_out(log: tuple[LogWriter, LogR
     assert outweighed(sample) == expected
 
 
-def test_blind_turns_stay_out_until_the_vote(log: tuple[LogWriter, LogReader]) -> None:
+def test_blind_turns_are_left_out_until_the_vote(log: tuple[LogWriter, LogReader]) -> None:
     writer, reader = log
     blind = race(slots=("heavy", "kimi"))
     store(writer, blind)
@@ -394,7 +394,7 @@ def test_points_are_the_newest_and_carry_their_turn(log: tuple[LogWriter, LogRea
     assert points(reader)[0].output_tokens == 60
 
 
-def test_choices(log: tuple[LogWriter, LogReader]) -> None:
+def test_choices_of_the_filters(log: tuple[LogWriter, LogReader]) -> None:
     writer, reader = log
     store(
         writer, race(owner="me"), turn((attempt("z", label="Zed"), ended(stream())), owner="you", prompt="Mine only.")
@@ -498,7 +498,7 @@ def test_the_terminal_table(log: tuple[LogWriter, LogReader]) -> None:
     assert NO_MATCH in printed(Report(load(reader, Filters(lanes=("none",))), filtered=True))
 
 
-def test_many_lanes_stand_in_their_order_and_no_figure_is_cut(log: tuple[LogWriter, LogReader]) -> None:
+def test_many_lanes_keep_their_order_and_no_figure_is_shortened(log: tuple[LogWriter, LogReader]) -> None:
     writer, reader = log
     names = [f"Lane number {n}" for n in (3, 1, 2, 6, 4, 5)]
     lanes = tuple(LaneInfo(name, name, "openai", f"model-{name}") for name in names)
@@ -528,11 +528,11 @@ def test_many_lanes_stand_in_their_order_and_no_figure_is_cut(log: tuple[LogWrit
         (12.345, "cost_usd", "12.35"),
     ],
 )
-def test_numbers_are_no_more_precise_than_they_deserve(value: float, column: str, text: str) -> None:
+def test_numbers_have_three_significant_digits(value: float, column: str, text: str) -> None:
     assert bare(value, BY_COLUMN[column]) == text
 
 
-def test_published_figures_stand_apart() -> None:
+def test_published_figures_of_the_report() -> None:
     assert [(figure.latency_s, figure.tokens_per_s) for figure in REPORTED] == [
         (22.66, 82.8),
         (28.22, 92.2),

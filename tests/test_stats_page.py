@@ -47,7 +47,7 @@ CUT_OFF = """svgs => svgs.flatMap((svg) => {
     const beyond = [whole.left - left, right - whole.right, whole.top - top, bottom - whole.bottom];
     return width && Math.max(...beyond) > 1;
   }).map((text) => text.textContent);
-})"""  # texts of plots that reach beyond them
+})"""  # texts that overflow their plots
 HOSTILE = "<img src=x onerror=window.hacked=1>${window.hacked=1}{{hacked}}"
 
 
@@ -63,7 +63,7 @@ class Site:
 
 
 def counted_loads(monkeypatch: pytest.MonkeyPatch) -> list[Filters]:
-    """Grows with every reading of a sample from the log."""
+    """A list that grows with every sample read from the log."""
     loads: list[Filters] = []
     load = samples.load
 
@@ -75,7 +75,7 @@ def counted_loads(monkeypatch: pytest.MonkeyPatch) -> list[Filters]:
     return loads
 
 
-def test_another_metric_needs_no_second_reading_and_a_new_attempt_does(
+def test_the_log_is_read_again_for_a_new_attempt_but_not_for_another_metric(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads = counted_loads(monkeypatch)
@@ -91,12 +91,12 @@ def test_another_metric_needs_no_second_reading_and_a_new_attempt_does(
         assert "6 attempts" in view.show(NOBODY, "ttft_ms", False, *CONTROLS)[0]
         assert len(loads) == 2
         writer.delete_conversation(third.conversation_id, "").result(10)
-        store(writer, *logged(1))  # its rows get the numbers of those that are gone
+        store(writer, *logged(1))  # its rows reuse the row ids of the deleted ones
         view.show(NOBODY, "ttft_ms", False, *CONTROLS)
         assert len(loads) == 3
 
 
-def test_where_nothing_can_be_drawn_the_reason_stands_in_its_place(tmp_path: Path) -> None:
+def test_where_nothing_can_be_drawn_the_reason_is_shown(tmp_path: Path) -> None:
     with writing(tmp_path / "log.sqlite3") as writer:
         store(writer, turn((attempt("kimi", label="Kimi"), ended(tokens(9, start_ms=9, gap_ms=9), "error"))))
         view = StatsView(LogReader(tmp_path / "log.sqlite3"), lambda: ["kimi"], private=False)
@@ -112,7 +112,7 @@ def cookie(letter: str) -> dict[str, str]:
 
 
 def logged(n: int = 8, **fields: Any) -> list[Any]:
-    """Turns of two lanes, one of them slower, one turn with a prompt that would be markup."""
+    """Turns of two lanes, one of them slower; one turn has a prompt with markup."""
     turns = []
     for i in range(n):
         at = f"2026-11-{10 + i:02}T12:00:00.000+00:00"
@@ -149,7 +149,7 @@ def opened(visitor: Visitor) -> Page:
     return page
 
 
-def test_nothing_is_computed_before_the_tab_is_opened_and_an_empty_log_says_what_to_do(
+def test_nothing_is_computed_before_the_tab_is_opened_and_an_empty_log_has_a_hint(
     visitor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads = counted_loads(monkeypatch)
@@ -198,7 +198,7 @@ def test_a_dot_opens_its_turn(visitor: Visitor, filled: list[Any]) -> None:
     expect(page.locator("#lanes")).to_contain_text("word word")
 
 
-def test_what_another_person_asked_has_no_link(browser: Browser, site: Site, filled: list[Any]) -> None:
+def test_another_persons_turns_have_no_link(browser: Browser, site: Site, filled: list[Any]) -> None:
     visitor = Visitor(browser, site.url)
     visitor.context.add_cookies([{"name": COOKIE, "value": cookie("x")[COOKIE], "url": site.url}])
     page = opened(visitor)
@@ -259,7 +259,7 @@ def test_filters_and_what_was_left_out(visitor: Visitor, site: Site, filled: lis
     assert href == "./kimi/stats/attempts.csv?lanes=qwen&include=suspect"
 
 
-def test_more_left_out_than_shown_is_said_and_everything_is_one_click_away(browser: Browser) -> None:
+def test_leaving_out_most_attempts_is_announced_and_one_click_includes_them(browser: Browser) -> None:
     def one(early_ms: float) -> TurnLog:
         bounds = (900.0, Bounds(0, round(early_ms * MS), 0, 0))
         return turn((attempt("kimi", label="Kimi K2"), ended([*tokens(50, start_ms=100, gap_ms=9), bounds])))
@@ -288,8 +288,8 @@ def test_more_left_out_than_shown_is_said_and_everything_is_one_click_away(brows
         assert visitor.problems == []
 
 
-def test_a_page_gradio_has_forgotten_filters_as_before(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As after a restart of the app, or once many other pages were opened."""
+def test_filters_work_after_gradio_has_dropped_the_session(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a restart of the app, or after many other pages were opened."""
     monkeypatch.setattr("kimi_ui.ui.app.SESSIONS_KEPT", 1)
     roster = ScriptedRoster(ScriptedProvider(LaneSpec("kimi", "Kimi K2", "openai", model="m"), [thinker()]))
     with started(roster) as run:
@@ -366,7 +366,7 @@ def test_programs_get_the_summary(site: Site, filled: list[Any]) -> None:
     client.close()
 
 
-def test_where_several_people_use_the_app_everybody_downloads_their_own(tmp_path: Path) -> None:
+def test_with_several_users_everybody_downloads_only_their_own(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     mine, yours = (owner_of(cookie(letter)) for letter in "ab")
     with writing(path) as writer:
@@ -399,11 +399,11 @@ def test_where_several_people_use_the_app_everybody_downloads_their_own(tmp_path
         ),
     ],
 )
-def test_a_form_goes_through_a_links_query_and_back(form: Form) -> None:
+def test_a_form_survives_a_round_trip_through_a_link(form: Form) -> None:
     assert Form.of_query(parse_qsl(form.query)) == form
 
 
-def test_a_forged_query_sets_no_limit() -> None:
+def test_an_invalid_query_sets_no_limit() -> None:
     form = Form.of_query(
         [("period", "x"), ("length", "'; --"), ("kind", "?"), ("start", "hot"), ("include", "blind"), ("nonsense", "1")]
     )

@@ -280,7 +280,7 @@ def test_topics_are_spaced_and_not_repeated() -> None:
     ]
 
 
-def test_a_more_telling_topic_replaces_the_one_just_before() -> None:
+def test_a_more_informative_topic_replaces_the_one_just_before() -> None:
     said = [
         "Now let me count.\n",
         "Wait, that is wrong.\n",
