@@ -229,8 +229,8 @@ class _Reader:
             over = self._argument(depth)
             return _join(over, _inverse(self._argument(depth)), times=True)
         if kind == "sqrt":
-            self._take()
-            return _applied("sqrt", self._argument(depth))
+            latex = self._take() == "\\sqrt"
+            return _applied("sqrt", self._argument(depth) if latex else self._atom(depth))
         if kind == "function" or (kind == "macro" and self.text in _FUNCTIONS):
             return self._function(depth)
         if kind == "macro" and self.text not in _TIMES:
