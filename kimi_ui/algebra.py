@@ -18,7 +18,8 @@ LONGEST = 400  # characters of an expression
 START_S = 30.0  # importing SymPy takes half a second, much more on a loaded machine
 DEADLINE_S = 5.0
 
-_CHILD = Path(__file__).with_name("algebra_child.py")
+COMMAND = (sys.executable, "-I", str(Path(__file__).with_name("algebra_child.py")))
+"""Starts the child: it writes ``ready``, then reads a pair as JSON per line and writes true, false or null."""
 
 
 class Algebra:
@@ -53,7 +54,7 @@ class Algebra:
     def _start(self) -> bool:
         self._lines = queue.Queue()
         self._process = subprocess.Popen(
-            [sys.executable, "-I", str(_CHILD)],
+            COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -94,8 +94,7 @@ def choose(unsandboxed: bool = False, only: str | None = None) -> Sandbox:
 
 
 def self_test(backend: Backend) -> str:
-    """The name of the first core attack that was not contained, ``HONEST`` if all were and an honest program does not run,
-    or "".
+    """The name of the first core attack that was not contained, or ``HONEST`` if an honest program does not run, or "".
 
     It runs at each start, so it must be quick: an attack that never ends has a short time limit.
     """

@@ -1,7 +1,7 @@
 """Whether two expressions are equal, by a computer algebra in a process of its own that can be killed.
 
 sympy can hang on nested powers, and its helpers' time limits use SIGALRM, which does not work outside the main thread.
-So the child process (``python -m kimi_ui.providers.heavy.algebra``) reads one pair a line and answers with one line; a
+So the child process (``kimi_ui/algebra.py``) reads one pair a line and answers with one line; a
 pair that is not decided within its deadline costs the process its life, and counts as different. Without math-verify
 the cheap rules of ``core.heavy.expressions`` decide alone.
 """
@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+
+from ... import algebra
 
 MAX_CHARS = 200  # of one expression; longer ones are refused
 MAX_PAIRS = 28  # of a run: eight different answers
@@ -47,7 +48,7 @@ class Algebra:
         process = None
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "kimi_ui.providers.heavy.algebra"),
+                *algebra.COMMAND,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
@@ -68,31 +69,10 @@ class Algebra:
         async with asyncio.timeout(START_S):
             await process.stdout.readline()
         for one, other, text, other_text in pairs:
-            process.stdin.write(json.dumps([text, other_text]).encode() + b"\n")
+            process.stdin.write(
+                b"".join(json.dumps(pair).encode() + b"\n" for pair in ((text, other_text), (other_text, text)))
+            )
             async with asyncio.timeout(PAIR_S):
                 await process.stdin.drain()
-                answer = await process.stdout.readline()
-            self._known[one, other] = answer.strip() == b"1"
-
-
-def main() -> None:
-    """The child: ``[text, text]`` a line in, 1 or 0 a line out, after one line that says it is ready."""
-    from math_verify import parse, verify
-
-    def read(text: str) -> list[object]:
-        return list(parse(f"${text}$", parsing_timeout=None, raise_on_error=False))
-
-    print("ready", flush=True)
-    for line in sys.stdin:
-        try:
-            one, other = map(read, json.loads(line))
-            equal = bool(one and other) and (
-                verify(one, other, timeout_seconds=None) and verify(other, one, timeout_seconds=None)
-            )
-        except Exception:
-            equal = False
-        print(int(equal), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+                answers = [await process.stdout.readline() for _ in range(2)]  # the algebra is not symmetric
+            self._known[one, other] = all(answer.strip() == b"true" for answer in answers)

@@ -1,0 +1,99 @@
+"""``bench``: its output for people and programs, its exit codes, and what mistakes say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from kimi_ui.bench import suite
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def bench(*arguments: str, given: str | bytes = "") -> subprocess.CompletedProcess[bytes]:
+    """Run ``python -m kimi_ui bench`` with this standard input."""
+    data = given.encode() if isinstance(given, str) else given
+    command = [sys.executable, "-m", "kimi_ui", "bench", *arguments]
+    return subprocess.run(command, input=data, capture_output=True, cwd=ROOT, check=False)
+
+
+def listed(*arguments: str) -> list[dict[str, Any]]:
+    done = bench("list", "--json", *arguments)
+    assert done.returncode == 0
+    return [json.loads(line) for line in done.stdout.decode().splitlines()]
+
+
+def grade(case_id: str, answer: str | bytes, *arguments: str) -> dict[str, Any]:
+    done = bench("grade", case_id, "--json", *arguments, given=answer)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_list_gives_a_case_a_line() -> None:
+    cases = listed()
+    assert [case["id"] for case in cases] == [case.id for case in suite.cases()]
+    assert {"id", "category", "template", "grader", "prompt"} <= cases[0].keys()
+    assert "reference" not in cases[0]
+    assert listed("--seed", "5")[0]["prompt"] != cases[0]["prompt"]
+
+
+def test_a_reference_from_list_is_right_for_grade() -> None:
+    cases = {case["id"]: case for case in listed("--seed", "5", "--reference")}
+    for case_id in ("jugs-1", "run-lengths-1", "top-spenders-1", "surds-3", "verse-2", "one-needle-1", "stock-1"):
+        verdict = grade(case_id, cases[case_id]["reference"], "--seed", "5")
+        assert verdict["verdict"] == "right", verdict
+        assert verdict["case"] == case_id
+        assert verdict["reason"]
+    assert len(cases["stock-1"]["turns"]) >= 5
+
+
+def test_grade_says_what_it_found_and_where_code_ran() -> None:
+    wrong = grade("jugs-1", "I count.\n\nAnswer: 1000")
+    assert (wrong["verdict"], wrong["extracted"], wrong["sandbox"]) == ("wrong", "1000", None)
+    code = grade("run-lengths-1", "```python\ndef squeeze(text):\n    return text\n```")
+    assert code["verdict"] == "wrong"
+    assert code["sandbox"]["level"] == "isolated"
+    assert grade("jugs-1", b"\xff\xfe")["verdict"] == "unparsed"
+    assert grade("jugs-1", "")["extracted"] is None
+
+
+def test_grade_for_people() -> None:
+    done = bench("grade", "jugs-1", given="Answer: 1000")
+    assert done.returncode == 0
+    assert done.stdout.decode().startswith("wrong: The expected answer is ")
+    assert "extracted: 1000" in done.stdout.decode()
+
+
+def test_list_for_people_by_category() -> None:
+    done = bench("list", "--category", "multi_turn")
+    assert len(done.stdout.decode().splitlines()) == 12
+
+
+def test_sandbox_lists_each_attack() -> None:
+    done = bench("sandbox", "--json")
+    found = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert found["level"] == "isolated"
+    assert len(found["attacks"]) >= 20
+    assert all(attack["contained"] for attack in found["attacks"])
+
+
+def test_mistakes_are_one_sentence_with_the_remedy() -> None:
+    unknown = bench("grade", "nothing-1")
+    assert unknown.returncode == 2
+    assert "bench list" in unknown.stderr.decode()
+    category = bench("list", "--category", "poetry")
+    assert category.returncode == 2
+    assert "reasoning" in category.stderr.decode()
+    none = bench("sandbox", "--backend", "bwrap")
+    assert none.returncode in (0, 1)
+
+
+def test_a_command_without_a_part_shows_its_parts() -> None:
+    done = bench()
+    assert done.returncode == 2
+    assert "PART" in done.stderr.decode()
