@@ -5,7 +5,7 @@ probe in the page reads the newest stamp in each lane; lag = now - stamp. Printe
 first, middle and last third of the run, frames/s, and CPU of server and browser, one JSON line per program:
 Kimi UI, and in the same run the peer (three ``gr.Chatbot``, 20 Hz; with ``--per-token`` also a yield per token).
 
-    python -m tests.benchmarks.paint_lag [--case three100|three200|one30k] [--per-token] [--screenshot FILE]
+    python -m tests.benchmarks.paint_lag [--case three100|three200|heavy8|one30k] [--per-token] [--screenshot FILE]
 """
 
 from __future__ import annotations
@@ -54,12 +54,15 @@ selector => {
 
 
 class Case(NamedTuple):
-    """Lanes of one model; ``goal`` in words, as printed."""
+    """Lanes of one model; ``goal`` in words, as printed. ``heavy``: the width of a heavy lane over ``model``, beside a
+    lane of it and lanes of the models ``beside``."""
 
     n_lanes: int
     model: str
     goal: str
     peer: bool = True
+    heavy: int = 0
+    beside: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -70,6 +73,12 @@ class Case(NamedTuple):
 CASES = {
     "three100": Case(3, "m-100-3000-1500", "p95 <= 100 ms in each third, last <= 1.3x first, >= 50 frames/s"),
     "three200": Case(3, "m-200-8000-1500", "p95 <= 160 ms in the last third"),
+    "heavy8": Case(
+        *(1, "m-50-1500-500", "p95 <= 70 ms in each third"),
+        peer=False,
+        heavy=8,
+        beside=("m-100-3000-1000", "m-100-3000-1000"),
+    ),
     "one30k": Case(1, "m-200-30000-500", "p95 <= 120 ms in the last third", peer=False),
 }
 
@@ -125,8 +134,9 @@ async def main() -> None:
     with model_server() as base_url:
         for name in CASES if options.case == "all" else [options.case]:
             case = CASES[name]
-            with app(base_url, [case.model] * case.n_lanes) as ours:
-                figures = await measure(ours.url, ours.pid, "[data-lane]", case.seconds, options.screenshot)
+            with app(base_url, [*[case.model] * case.n_lanes, *case.beside], case.heavy) as ours:
+                shown = "[data-lane]:not(:has([data-trajectory])), [data-trajectory]"
+                figures = await measure(ours.url, ours.pid, shown, case.seconds, options.screenshot)
             report("paint_lag", case=name, goal=case.goal, program="kimi_ui", **figures)
             if case.peer and not options.no_peer:
                 report("paint_lag", case=name, program="gr.Chatbot 20 Hz", **await peer(base_url, case, 20))
