@@ -236,8 +236,9 @@ def test_the_estimate_includes_the_history_and_heavys_requests(site: ChatSite, p
     expect(line).to_contain_text("tokens")
     expect(line).to_contain_text("6 requests, ")  # of heavy three trajectories and an aggregation
     line.click()
-    rows = page.locator("#estimate-table tbody tr")
+    rows = page.locator("#estimate-table tbody tr:not(.estimate-preset)")
     expect(rows).to_have_count(3)
+    expect(page.locator("#estimate-table .estimate-preset th")).to_have_text(["full", "thrifty", "fast"])
     expect(rows.nth(0)).to_contain_text("Kimi K2")
     expect(rows.nth(2)).to_contain_text("$0")
     page.locator(BOX).press("Escape")

@@ -4,7 +4,7 @@
  */
 import { chat } from "../base/bus.js";
 import { button, focusedElement, h, numberField, numeric, promptBox, setAttribute, setText } from "../base/dom.js";
-import { UNKNOWN, about, usd } from "../base/format.js";
+import { UNKNOWN, about, seconds, usd } from "../base/format.js";
 import { ask } from "../base/http.js";
 import { Newest } from "../base/newest.js";
 import { LiveCosts } from "./live_costs.js";
@@ -159,10 +159,11 @@ export class EstimateLine {
     const tokens = about(fewest) === about(most) ? `${about(most)} tokens` : `${about(fewest)}–${about(most).slice(1)} tokens`;
     setText(this.line, [tokens, [requests > 1 ? `${requests} requests` : "", cost].filter(Boolean).join(", ")].filter(Boolean).join(" · "));
     setAttribute(this.line, "title", "Size and cost of the next prompt with its history. Open for each lane.");
-    this.rows.replaceChildren(...lanes.map((lane) => h("tr", {},
+    this.rows.replaceChildren(...lanes.flatMap((lane) => [h("tr", {},
       h("th", { scope: "row" }, lane.label), h("td", {}, about(lane.prompt_tokens)),
-      h("td", {}, String(lane.requests)), h("td", {}, money(lane.usd, lane.is_floor) || UNKNOWN))));
-    setText(this.footnote, footnote(estimate));
+      h("td", {}, String(lane.requests)), h("td", {}, money(lane.usd, lane.is_floor) || UNKNOWN)),
+      ...(lane.presets ?? []).map(presetRow)]));
+    setText(this.footnote, [...lanes.map(({ hint }) => hint), footnote(estimate)].filter(Boolean).join(" "));
   }
 
   #toggle() {
@@ -173,6 +174,17 @@ export class EstimateLine {
     this.table.hidden = !open;
     setAttribute(this.line, "aria-expanded", String(open));
   }
+}
+
+/** Heavy's estimate with one preset: requests, output tokens, cost from … to, and the time of its runs in the log. */
+function presetRow({ preset, requests, tokens: output, usd: cost, seconds: time, n }) {
+  const span = ([low, high], said) => (said(low) === said(high) ? said(high) : `${said(low)} to ${said(high)}`);
+  const most = preset === "fast" ? "at most " : "";
+  const took = time === null ? "time not known yet" : `${seconds(1000 * time)} (median of ${n})`;
+  return h("tr", { class: "estimate-preset", "data-preset": preset },
+    h("th", { scope: "row" }, preset), h("td", {}, took), h("td", {}, span(requests, String)),
+    h("td", {}, [cost && `${most}${span(cost, (amount) => money(amount, false).replace("about ", ""))}`, output && `${most}${span(output, about)} tokens out`]
+      .filter(Boolean).join(" · ") || UNKNOWN));
 }
 
 /** "about $0.19", "at least $0.02" without the output, "" without a price. */

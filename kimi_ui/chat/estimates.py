@@ -10,11 +10,12 @@ from collections.abc import Collection
 from typing import Any
 
 from ..core.conversation_settings import ConversationSettings, LaneSettings
-from ..core.estimate import Estimate, Total, Typical, estimate, total
+from ..core.estimate import Estimate, Runs, Total, Typical, by_preset, estimate, total
 from ..core.lane import LaneSpec
 from ..core.turn import TurnLog
 from ..engine import Engine
-from ..log.costs import typical
+from ..log.costs import heavy_runs, typical
+from ..stats.heavy_worth import heavy_worth
 from ..turns import Turns
 from .token_counts import TokenCounts
 
@@ -30,11 +31,13 @@ class Estimates:
         self._turns = turns
         self._counts = counts
         self._typical: dict[str, tuple[float, Typical | None]] = {}
+        self._heavy: dict[str, tuple[float, dict[str, Runs], str]] = {}  # by lane: when it was read, runs, the hint
 
     def of(
         self, conversation_id: str, before_seq: float, prompt: str, settings: ConversationSettings
     ) -> dict[str, Any]:
-        """As JSON: ``lanes`` (id, label, prompt_tokens, requests, usd, is_floor, output_tokens) and the total.
+        """As JSON: ``lanes`` (id, label, prompt_tokens, requests, usd, is_floor, output_tokens; of heavy also
+        ``presets`` and ``hint``, where the log shows that it did not pay) and the total.
 
         ``conversation_id`` empty: a new conversation. ``before_seq``: the number of the edited turn, or infinity.
         """
@@ -45,6 +48,7 @@ class Estimates:
                 "label": spec.label,
                 **one._asdict(),
                 "output_tokens": usual.output_tokens if usual else None,
+                **(self._presets(spec, one, usual) if spec.width else {}),
             }
             for spec, one, usual in lanes
         ]
@@ -89,6 +93,18 @@ class Estimates:
         for _, earlier_prompt, answer, reasoning in self._turns.history(conversation_id, spec.id, before_seq):
             texts += [earlier_prompt, answer, reasoning if sends_reasoning else ""]
         return texts
+
+    def _presets(self, spec: LaneSpec, one: Estimate, usual: Typical | None) -> dict[str, Any]:
+        now = time.monotonic()
+        known = self._heavy.get(spec.id)
+        if known is None or now - known[0] > TYPICAL_FOR_S:
+            reader = self._turns.reader
+            hints = [found.hint for found in heavy_worth(reader) if found.heavy == spec.id]
+            known = self._heavy[spec.id] = (now, heavy_runs(reader, spec.id), " ".join(filter(None, hints)))
+        specs = {one.id: one for one in self._engine.specs}
+        price = specs.get(spec.of, spec).price
+        presets = [found._asdict() for found in by_preset(one.prompt_tokens, price, usual, spec.width, known[1])]
+        return {"presets": presets, "hint": known[2]}
 
     def _usual(self, model: str) -> Typical | None:
         now = time.monotonic()

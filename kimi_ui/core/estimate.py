@@ -7,7 +7,7 @@ USD by the lane's dated price per million tokens; None if the price is unknown. 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # its module loads pydantic, for which no command line should wait
@@ -47,6 +47,65 @@ def estimate(prompt_tokens: int, price: Price | None, typical: Typical | None, w
     usd = (input_tokens * price.input + output_tokens * price.output) / 1e6
     is_free = price.input == 0 and price.output == 0
     return Estimate(prompt_tokens, requests, usd, typical is None and not is_free)
+
+
+PRESETS = ("full", "thrifty", "fast")
+FIRST_WAVE = 3  # trajectories with which thrifty begins; they may be enough
+
+
+class Runs(NamedTuple):
+    """Medians of a heavy lane's ``n`` recent runs with one preset."""
+
+    launched: float
+    seconds: float
+    n: int
+
+
+class PresetEstimate(NamedTuple):
+    """Heavy's next run with one preset, from … to; None is unknown. ``seconds``: the median of ``n`` runs in the log.
+
+    full sends all trajectories and one aggregation. thrifty sends a first wave, which may be enough if it agrees, and
+    at most all. fast sends all and stops some, which saves an unknown part of their output.
+    """
+
+    preset: str
+    requests: tuple[int, int]
+    tokens: tuple[int, int] | None
+    usd: tuple[float, float] | None
+    seconds: float | None
+    n: int
+
+
+def by_preset(
+    prompt_tokens: int, price: Price | None, typical: Typical | None, width: int, runs: Mapping[str, Runs]
+) -> list[PresetEstimate]:
+    """The estimate of ``width`` trajectories with each preset; ``runs`` by preset, as the log has them."""
+    found = []
+    for preset in PRESETS:
+        usual = runs.get(preset)
+        least = width
+        if preset == "thrifty":
+            least = min(width, FIRST_WAVE) if usual is None else round(usual.launched)
+        most = width if usual is None or preset != "thrifty" else least
+        # A first wave that agrees needs no aggregation; every other run has one.
+        low = least if preset == "thrifty" and usual is None else least + 1
+        ends = [(low, least), (most + 1, most)]
+        costs = [_run(*end, prompt_tokens, price, typical) for end in ends] if typical else []
+        tokens = (costs[0][0], costs[1][0]) if costs else None
+        usd = (costs[0][1], costs[1][1]) if costs and price is not None else None
+        time, n = (usual.seconds, usual.n) if usual else (None, 0)
+        found.append(PresetEstimate(preset, (low, most + 1), tokens, usd, time, n))
+    return found
+
+
+def _run(
+    requests: int, trajectories: int, prompt_tokens: int, price: Price | None, typical: Typical
+) -> tuple[int, float]:
+    """Output tokens and USD of a run. A request beyond the trajectories is the aggregation: it reads their answers."""
+    read = trajectories * typical.answer_tokens if requests > trajectories else 0
+    output = requests * typical.output_tokens
+    usd = ((requests * prompt_tokens + read) * price.input + output * price.output) / 1e6 if price else 0.0
+    return output, usd
 
 
 class Total(NamedTuple):

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 
 from ..core.budget import Spent
-from ..core.estimate import Typical
+from ..core.estimate import Runs, Typical
 from .reader import LogReader
 from .store import Transaction
 
@@ -76,3 +76,21 @@ def typical(reader: LogReader, model: str) -> Typical | None:
     output = [row["output_tokens"] for row in rows]
     answer = [row["answer_tokens"] if row["answer_tokens"] is not None else row["output_tokens"] for row in rows]
     return Typical(round(statistics.median(output)), round(statistics.median(answer)), len(rows))
+
+
+def heavy_runs(reader: LogReader, lane: str) -> dict[str, Runs]:
+    """Medians of the heavy lane's recent whole runs, by preset; a preset with too few of them is left out."""
+    query = """
+        SELECT preset, launched, e2e_ms FROM heavy_metrics
+        WHERE lane = :lane AND status = 'ok' AND launched > 0 AND e2e_ms IS NOT NULL
+        AND attempt_id IN (SELECT attempt_id FROM attempts WHERE lane = :lane AND role = 'heavy'
+                           ORDER BY started_at_utc DESC LIMIT :recent)
+    """
+    found: dict[str, list[tuple[float, float]]] = {}
+    for preset, launched, e2e_ms in reader.rows(query, lane=lane, recent=RECENT):
+        found.setdefault(preset, []).append((launched, e2e_ms / 1000))
+    return {
+        preset: Runs(statistics.median(n for n, _ in runs), statistics.median(s for _, s in runs), len(runs))
+        for preset, runs in found.items()
+        if len(runs) >= FEWEST
+    }
