@@ -303,10 +303,10 @@ class Page {
     }, before);
   }
 
-  async #retry(lane, offered = false) {
+  async #retry(lane, options = {}) {
     const { id } = this.row;
     try {
-      const sent = await retryLane(id, lane, (question) => composer()?.mayPass(question) ?? false, offered);
+      const sent = await retryLane(id, lane, (question) => composer()?.mayPass(question) ?? false, options);
       if (!sent || id !== this.row?.id) return;
       this.#running(true); // it may end before its first frame
       this.#watch(this.stream);
@@ -416,7 +416,8 @@ class Page {
       stop: (lane) => ask(`${of(lane)}/stop`, { method: "POST" }).catch((error) => this.#say(error.message)),
       stopTrajectory: (lane, k) => ask(`${of(lane)}/trajectories/${k}/stop`, { method: "POST" }).catch((error) => this.#say(error.message)),
       retry: (lane) => this.#retry(lane),
-      retryAsOffered: (lane) => this.#retry(lane, true),
+      retryAsOffered: (lane) => this.#retry(lane, { offered: true }),
+      aggregate: (lane, strategy) => this.#retry(lane, { strategy }),
       focus: (lane) => this.focusLane(lane),
       attempt: (lane, number) => attemptPart(turnId, lane, number),
       answerText: (lane, attempt) => fetch(rooted(`${of(lane)}/answer?attempt=${attempt}`)).then((response) => (response.ok ? response.text() : "")),

@@ -185,6 +185,18 @@ def test_heavy_is_compared_with_the_single_answer_and_a_vote_adds_detail(site: C
     expect(worth).to_contain_text("There was nothing to gain here")
 
 
+def test_the_same_answers_are_aggregated_again_beside_the_first_attempt(site: ChatSite, page: Page) -> None:
+    ask(site, page)
+    n_requests = len(site.kimi.requests)
+    heavy(page, ".consensus-again select").select_option("majority")
+    heavy(page, ".consensus-again button").click()
+    expect(heavy(page, ".attempts")).to_contain_text("2 of 2")
+    wait_phase(page, "heavy", "done")
+    expect(heavy(page, ".consensus-says")).to_have_text(SAYS)
+    expect(heavy(page, ".trajectory")).to_have_count(8)
+    assert len(site.kimi.requests) == n_requests
+
+
 def test_the_board_fits_a_phone(site: ChatSite, page: Page) -> None:
     ask(site, page)
     page.set_viewport_size({"width": 390, "height": 844})

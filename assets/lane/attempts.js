@@ -87,17 +87,25 @@ export class Attempts {
 }
 
 /**
- * Retry a lane of a turn, `offered`: with what its failure offers. Over budget, `mayPass(question)` resolves to whether
- * to send it anyway. Resolves to false if it was not sent for that reason. Throws an `Error` with a sentence.
+ * Retry a lane of a turn, `offered`: with what its failure offers; or with `strategy` aggregate a heavy lane's answers
+ * again. Over budget, `mayPass(question)` resolves to whether to send it anyway. Resolves to false if it was not sent for
+ * that reason. Throws an `Error` with a sentence.
+ *
+ * @param {string} turnId
+ * @param {string} lane
+ * @param {(question: string) => Promise<boolean>} mayPass
+ * @param {{ offered?: boolean, strategy?: string }} [options]
  */
-export async function retryLane(turnId, lane, mayPass, offered = false) {
-  const url = `/kimi/turns/${turnId}/lanes/${encodeURIComponent(lane)}/retry?offered=${offered ? "yes" : "no"}`;
+export async function retryLane(turnId, lane, mayPass, { offered = false, strategy = "" } = {}) {
+  const of = `/kimi/turns/${turnId}/lanes/${encodeURIComponent(lane)}`;
+  const url = strategy ? `${of}/aggregate?` : `${of}/retry?offered=${offered ? "yes" : "no"}`;
+  const request = { method: "POST", json: strategy ? { strategy } : undefined };
   try {
-    await ask(url, { method: "POST" });
+    await ask(url, request);
   } catch (error) {
     if (error.code !== "over_budget") throw error;
     if (!(await mayPass(error.message))) return false;
-    await ask(`${url}&over_budget=yes`, { method: "POST" });
+    await ask(`${url}&over_budget=yes`, request);
   }
   return true;
 }

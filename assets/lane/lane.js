@@ -149,7 +149,7 @@ export class Lane {
 
   /** A lane like this one that shows an earlier attempt. */
   #another() {
-    const lane = new Lane(this.info, { ...this.actions, announce: () => {}, promote: null, retryAsOffered: null });
+    const lane = new Lane(this.info, { ...this.actions, announce: () => {}, promote: null, retryAsOffered: null, aggregate: null, stopTrajectory: null });
     lane.retire();
     lane.element.classList.add("earlier");
     lane.element.classList.toggle("focused", this.element.classList.contains("focused"));

@@ -127,6 +127,20 @@ class Prompts:
         self._uploads.drop(owner, prompt.attachments)
         return turn
 
+    def aggregate(self, turn: TurnLog, lane: str, owner: str, over_budget: bool, strategy: str) -> None:
+        """Aggregate a heavy lane's answers again by another strategy, with one request at most.
+
+        Raises what ``retry`` raises, ``NoAnswers`` and ``OptionError``.
+        """
+        self._spending.send(
+            lambda: self._engine.aggregate(turn.turn_id, lane, strategy, owner=owner),
+            lambda: self._estimates.total_of_turn(turn, [info.of for info in turn.lanes if info.id == lane]),
+            owner=owner,
+            conversation_id=turn.conversation_id,
+            confirmed=over_budget,
+            what="retry",
+        )
+
     def retry(self, turn: TurnLog, lane: str, owner: str, over_budget: bool = False, as_offered: bool = False) -> None:
         """Send a turn's prompt to one lane again. ``as_offered``: with the parameters that the lane's newest attempt
         offers (``core.context.offer``), which the conversation's settings then keep.

@@ -44,6 +44,16 @@ class AttemptView:
         self._ended = False
         self._known: dict[str, Any] = {}  # values the page has: identity, sending, stamps, notes, tokens
 
+    @classmethod
+    def of_ended(cls, attempt: Attempt, fold: AttemptFold) -> AttemptView:
+        """A trajectory that has ended, for a page that has nothing of it yet."""
+        view = cls(attempt, fold, plain=True)
+        for event in (Reasoning(fold.reasoning), Answer(fold.written_answer)):
+            view.count.apply(event)
+        view._reasoning, view._answer = TextPieces(fold.reasoning), TextPieces(fold.answer)
+        view._ended = True
+        return view
+
     @property
     def phase(self) -> str:
         """The phase shown on the page; an attempt that will be retried is waiting."""

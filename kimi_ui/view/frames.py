@@ -53,7 +53,7 @@ from ..core.attachments import split
 from ..core.attempt import Attempt
 from ..core.blind import is_blind, slot_names
 from ..core.bounds import shown_bounds
-from ..core.events import PREPARING, End, Entry, Opened, Phase
+from ..core.events import PREPARING, End, Entry, Opened, Phase, Tally
 from ..core.metrics import Metrics, measure
 from ..core.turn import LaneInfo, TurnFold, TurnLog
 from .attempt_view import AttemptView
@@ -173,6 +173,7 @@ class LaneView:
         self.board: HeavyBoard | None = None  # of a heavy attempt
         self._main: AttemptView | None = None
         self._children: dict[str, AttemptView] = {}  # by attempt id, aggregators too
+        self._borrowed: dict[str, AttemptView] = {}  # trajectories of an earlier attempt, aggregated again
         self._by_k: dict[int, str] = {}  # trajectory number -> newest attempt id
         self._preparing: Phase | None = None
         self._known: dict[str, Any] = {}  # values the page has: preparing, metrics
@@ -190,6 +191,8 @@ class LaneView:
         self._metrics_stale = True
         if self._main is not None and entry.attempt_id == self._main.attempt.attempt_id:
             self._main.apply(entry.t_ns, entry.event)
+            if isinstance(entry.event, Tally) and self.board is not None:
+                self._count(entry.event)
             if isinstance(entry.event, End):
                 self._metrics_due_ns = 0
                 if self.board is not None:
@@ -200,6 +203,18 @@ class LaneView:
             if self.board is not None and k is not None and self._by_k.get(k) == entry.attempt_id:
                 self.board.apply(k, entry.t_ns, entry.event)
 
+    def _count(self, tally: Tally) -> None:
+        """Heavy's tally. A run that aggregates earlier answers again shows the trajectories that wrote them."""
+        assert self.board is not None
+        if tally.answers_of and not self._by_k:
+            for child_id in self._fold.children.get(tally.answers_of, ()):
+                child, fold = self._fold.attempts[child_id], self._fold.folds[child_id]
+                if child.k_index is not None:
+                    self._borrowed[child_id] = AttemptView.of_ended(child, fold)
+                    self._by_k[child.k_index] = child_id
+                    self.board.known(child.k_index, fold)
+        self.board.counted(tally)
+
     def _open(self, attempt: Attempt) -> None:
         fold = self._fold.folds[attempt.attempt_id]
         queued = self._main if attempt.parent_id is None else self._children.get(attempt.attempt_id)
@@ -209,7 +224,7 @@ class LaneView:
                 self.board.opened(attempt.k_index, fold)
         elif attempt.parent_id is None:
             self._main = AttemptView(attempt, fold)
-            self._children, self._by_k = {}, {}
+            self._children, self._borrowed, self._by_k = {}, {}, {}
             self.board = HeavyBoard(self._prompt) if attempt.role == "heavy" else None
             self._preparing = None
             self._known = {}
@@ -245,8 +260,11 @@ class LaneView:
     def _trajectory_parts(self, with_tokens: bool) -> dict[str, dict[str, Any]]:
         parts = {}
         for k, attempt_id in sorted(self._by_k.items()):
-            part = self._children[attempt_id].take()
-            if with_tokens and (tokens := self._children[attempt_id].take_tokens()) is not None:
+            view = self._children.get(attempt_id) or self._borrowed[attempt_id]
+            part = view.take()
+            if attempt_id in self._borrowed:
+                part.pop("race", None)  # they are not in this attempt's race
+            if with_tokens and (tokens := view.take_tokens()) is not None:
                 part["tokens"] = tokens
             if self.board is not None and (letters := self.board.letters(k)) is not None:
                 part["letters"] = letters

@@ -16,13 +16,16 @@ from functools import lru_cache
 from typing import Any
 
 from ..core.attempt import AttemptFold
-from ..core.events import Answer, End, Event, Reasoning, Relabel
+from ..core.events import Answer, End, Event, Reasoning, Relabel, Tally
 from ..core.heavy.answers import Result, offered, read
 from ..core.heavy.attribution import Attributed, attribute
+from ..core.heavy.candidates import Candidate
 from ..core.heavy.clusters import Clusters, cluster, letter_of
+from ..core.heavy.fence import received
+from ..core.heavy.pool import equal_of, reason_of
 from ..core.heavy.verdict import Verdict, verdict_of
 from ..core.markdown.safe import clean_text
-from .heavy_words import cells_of, lines_of, part_label, parts_say, says_of
+from .heavy_words import cells_of, is_usable, lines_of, part_label, parts_say, says_of, strategies_beside
 
 LOOK_NS = 250_000_000
 TAIL = 2_000  # characters at the end of a text that are searched for a provisional answer
@@ -53,7 +56,7 @@ class Watch:
             case Relabel():
                 self._reasoning, self._answer = self._grown(self._reasoning, self._answer), ""
             case End():
-                usable = fold.status == "ok" and bool(fold.answer.strip())
+                usable = not reason_of(fold)
                 self._change(t_ns, read(fold.answer, self._prompt) if usable else None, final=usable)
                 return
             case _:
@@ -88,6 +91,7 @@ class HeavyBoard:
         self._examples: list[tuple[Result, str]] = []  # a result of each letter, in the order of appearance
         self._letters: dict[Result, str] = {}  # of each result that was seen
         self._clusters = Clusters()
+        self._tally: Tally | None = None
         self._final: AttemptFold | None = None
         self._verdict: Verdict | None = None
         self._parts: list[dict[str, Any]] | None = None
@@ -101,6 +105,12 @@ class HeavyBoard:
         self._watches[k], self._folds[k] = Watch(self._prompt), fold
         self._changed = True
 
+    def known(self, k: int, fold: AttemptFold) -> None:
+        """A trajectory that has ended before this attempt began: its answers are aggregated again."""
+        self.opened(k, fold)
+        if fold.end is not None:
+            self.apply(k, fold.end_ns or 0, fold.end)
+
     def apply(self, k: int, t_ns: int, event: Event) -> None:
         """Apply an event of trajectory ``k`` that its fold has just applied."""
         watch = self._watches[k]
@@ -108,6 +118,11 @@ class HeavyBoard:
         watch.apply(t_ns, event, self._folds[k])
         self._clusters_due |= isinstance(event, End)
         self._changed |= self._clusters_due or len(watch.changes) != n_changes
+
+    def counted(self, tally: Tally) -> None:
+        """The run's tally has changed: its stop, what is left out, what a computer algebra found equal."""
+        self._tally = tally
+        self._clusters_due = self._changed = True
 
     def ended(self, fold: AttemptFold) -> None:
         """The heavy attempt has ended."""
@@ -122,7 +137,7 @@ class HeavyBoard:
         """Read the clusters, and after the end the verdict and the attribution. Takes CPU, see above."""
         if self._clusters_due:
             self._clusters_due = False
-            self._clusters = cluster(self._results())
+            self._clusters = cluster(self._results(), equal_of(self._tally))
         if self._parts_due and self._final is not None:
             self._parts_due = False
             self._attribute(self._final)
@@ -147,8 +162,10 @@ class HeavyBoard:
             "labels": {letter: clean_text(result.label) for result, letter in self._examples},
             "cells": cells_of(self._folds, letters, self._clusters),
             "says": says_of(self._folds, self._clusters),
-            "lines": lines_of(self._clusters, self._verdict, self._final),
+            "lines": lines_of(self._clusters, self._verdict, self._final, self._tally),
         }
+        if self._final is not None and self._clusters.n_usable:
+            part["strategies"] = strategies_beside(self._tally)
         if self._parts is not None:
             part |= {"parts": self._parts, "parts_say": parts_say(self._parts)}
         if part == self._known.get("board"):
@@ -161,7 +178,7 @@ class HeavyBoard:
         return {k + 1: self._watches[k].changes[-1][1] for k in sorted(self._usable())}
 
     def _usable(self) -> dict[int, str]:
-        return {k: fold.answer for k, fold in self._folds.items() if fold.status == "ok" and fold.answer.strip()}
+        return {k: fold.answer for k, fold in self._folds.items() if is_usable(fold)}
 
     def _letter(self, result: Result | None) -> str:
         """The letter of a result; empty for open text and for none."""
@@ -181,20 +198,21 @@ class HeavyBoard:
         if not final.answer.strip() or not usable:
             return
         if final.status == "ok":
-            self._verdict = verdict_of(self._results(), read(final.answer, self._prompt))
-        received = tuple((k + 1, answer) for k, answer in sorted(usable.items()))
+            result = read(final.answer, self._prompt)
+            self._verdict = verdict_of(self._results(), result, equal_of(self._tally))
+        candidates = [Candidate(k + 1, answer) for k, answer in sorted(usable.items())]
         self._parts = [
             {
                 "text": clean_text(part.text),
                 "kind": part.kind,
-                "label": part_label(part, len(received)),
+                "label": part_label(part, len(candidates)),
                 "members": list(part.members),
             }
-            for part in _attributed(final.answer, received)
+            for part in _attributed(final.answer, tuple(candidates))
         ]
 
 
 @lru_cache(maxsize=8)
-def _attributed(final: str, received: tuple[tuple[int, str], ...]) -> list[Attributed]:
-    """The attribution, once for all who look at the same turn."""
-    return attribute(final, dict(received))
+def _attributed(final: str, candidates: tuple[Candidate, ...]) -> list[Attributed]:
+    """The attribution to the answers as the aggregation received them, once for all who look at the same turn."""
+    return attribute(final, {one.number: one.answer for one in received(candidates)})

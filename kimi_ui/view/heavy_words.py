@@ -10,26 +10,38 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..core.attempt import AttemptFold
+from ..core.events import Tally
 from ..core.heavy.answers import CODE
 from ..core.heavy.attribution import Attributed
+from ..core.heavy.candidates import EMPTY, FAILED, PREAMBLE, REFUSED, STOPPED, TRUNCATED
 from ..core.heavy.clusters import Cluster, Clusters
+from ..core.heavy.pool import reason_of
+from ..core.heavy.strategies import STRATEGIES
 from ..core.heavy.verdict import FOLLOWED, MINORITY, NONE, OWN, UNKNOWN, Verdict
 from ..core.markdown.safe import clean_text
 
+RUNNING = "running"
+ORDER_TRACE = "order_trace"  # the flag of an order found in the final answer, see ``core.heavy.traces``
+
 _STATES = {
-    "open": "running",
-    "length": "cut at the length limit",
-    "no_answer": "without an answer",
-    "incomplete": "cut off",
-    "stopped": "stopped",
-    "timeout": "timed out",
-    "error": "failed",
-    "interrupted": "interrupted",
+    FAILED: "failed",
+    STOPPED: "stopped",
+    EMPTY: "without an answer",
+    TRUNCATED: "cut off",
+    PREAMBLE: "with an opening only",
+    REFUSED: "declined",
+    RUNNING: "running",
 }
+"""What became of a trajectory whose answer is not used."""
+
+
+def state_of(fold: AttemptFold) -> str:
+    """A key of ``_STATES``; empty if the trajectory's answer is used."""
+    return RUNNING if fold.status == "open" else reason_of(fold)
 
 
 def is_usable(fold: AttemptFold) -> bool:
-    return fold.status == "ok" and bool(fold.answer.strip())
+    return not state_of(fold)
 
 
 def cells_of(folds: Mapping[int, AttemptFold], letters: Mapping[int, str], found: Clusters) -> list[dict[str, Any]]:
@@ -51,7 +63,7 @@ def _cell(k: int, fold: AttemptFold, letter: str, one: Cluster | None) -> dict[s
         says = f"says {clean_text(one.label)}" if letter and one else "states no result that can be compared"
     else:
         state = "open" if fold.status == "open" else "failed"
-        says = _STATES.get(fold.status, fold.status)
+        says = _STATES[state_of(fold)]
         letter = letter if state == "open" else ""
     return {"k": k, "letter": letter, "state": state, "says": f"T{k + 1} {says}"}
 
@@ -67,12 +79,8 @@ def says_of(folds: Mapping[int, AttemptFold], found: Clusters) -> str:
         if found.unread:
             n = len(found.unread)
             said.append(f"{n} state{'s' if n == 1 else ''} no result that can be compared")
-    states = Counter(
-        fold.status if fold.status != "ok" else "no_answer" for fold in folds.values() if not is_usable(fold)
-    )
-    said += [
-        f"{n} {_STATES.get(status, status)}" for status, n in sorted(states.items(), key=lambda item: item[0] != "open")
-    ]
+    states = Counter(filter(None, map(state_of, folds.values())))
+    said += [f"{states[state]} {words}" for state, words in _STATES.items() if states[state]]
     return " · ".join(said)
 
 
@@ -83,7 +91,9 @@ def _group(one: Cluster) -> str:
     return f"{n} say{'s' if n == 1 else ''} {clean_text(one.label)}"
 
 
-def lines_of(found: Clusters, judged: Verdict | None, final: AttemptFold | None) -> list[dict[str, str]]:
+def lines_of(
+    found: Clusters, judged: Verdict | None, final: AttemptFold | None, tally: Tally | None
+) -> list[dict[str, str]]:
     """Sentences below the count: ``kind`` is fact, flag (neutral: neither good nor bad) or warning."""
     lines: list[dict[str, str]] = []
     if found.open_text and found.similarity is not None:
@@ -93,9 +103,39 @@ def lines_of(found: Clusters, judged: Verdict | None, final: AttemptFold | None)
         means = f"1/Σp² over the results: 1 if all are the same, {found.n_stated} if all differ"
         share = f"Agreement {100 * found.agreement:.0f} % · {found.effective:.1f} effective answers"
         lines.append(_line("fact", share, means))
+    if tally is not None and tally.stopped_at:
+        lines.append(_line("fact", _stop_sentence(tally), "of the beta-binomial; it says nothing about who is right"))
     if judged is not None and (line := _verdict_line(found, judged)):
         lines.append(line)
+    if final is not None and (trace := final.flags.get(ORDER_TRACE)):
+        lines.append(_line("warning", _trace_sentence(trace)))
     return lines
+
+
+def _stop_sentence(tally: Tally) -> str:
+    """ "Stopped at 4–1: chance that the other 3 change the majority 2.4 %." """
+    n_out = tally.width - tally.usable - tally.failed
+    score = (tally.stopped_at or "").replace("-", "–")
+    others = "the other one changes" if n_out == 1 else f"the other {n_out} change"
+    if not tally.stop_risk:
+        return f"Stopped at {score}: the others could not change the majority any more."
+    return f"Stopped at {score}: chance that {others} the majority {100 * tally.stop_risk:.1f} %."
+
+
+def _trace_sentence(detail: str) -> str:
+    """From the flag's ``member: text``; member 0: the answer speaks of the candidates themselves."""
+    member, _, text = detail.partition(": ")
+    shown = clean_text(text)
+    if member == "0":
+        return f"The final answer speaks of its candidates (“{shown}”)."
+    return f"The final answer may follow an order that only T{member} contains: “{shown}”. Read it with care."
+
+
+def strategies_beside(tally: Tally | None) -> list[dict[str, str]]:
+    """The strategies by which the same answers can be aggregated again."""
+    return [
+        {"id": one.name, "label": one.label} for one in STRATEGIES.values() if not tally or one.name != tally.strategy
+    ]
 
 
 def _line(kind: str, text: str, means: str = "") -> dict[str, str]:

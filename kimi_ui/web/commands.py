@@ -7,7 +7,9 @@ refused command is answered with ``{"error": sentence}`` and, if the page can ac
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -20,9 +22,10 @@ from ..chat.services import ChatServices
 from ..chat.spending import OverBudget
 from ..core.attachments import AttachmentError, split
 from ..core.blind import is_blind, slot_names
+from ..core.heavy.options import OptionError
 from ..core.turn import TurnLog, promotion
 from ..core.vote import NONE, Vote
-from ..engine import Engine, EngineClosed, LaneBusy, UnknownLane, UnknownTurn
+from ..engine import Engine, EngineClosed, LaneBusy, NoAnswers, UnknownLane, UnknownTurn
 from ..log.votes import vote_op
 from ..turns import Turns
 from ..view.comparison import sources_of
@@ -44,6 +47,8 @@ REFUSALS: dict[type[Exception], tuple[int, str]] = {
     LaneBusy: (409, "busy"),
     UnknownLane: (409, "unknown_lane"),
     UnknownTurn: (404, "unknown_turn"),
+    NoAnswers: (409, "no_answers"),
+    OptionError: (422, "option"),
     EngineClosed: (503, "closing"),
 }
 """Status and code of the response for each reason not to send a prompt or a retry."""
@@ -73,6 +78,7 @@ class CommandRoutes:
             Route(f"{lane}/stop", self.stop, methods=["POST"]),
             Route(f"{lane}/trajectories/{{k:int}}/stop", self.stop, methods=["POST"]),
             Route(f"{lane}/retry", self.retry, methods=["POST"]),
+            Route(f"{lane}/aggregate", self.aggregate, methods=["POST"]),
             Route(f"{lane}/promote", self.promote, methods=["POST"]),
         ]
 
@@ -101,16 +107,26 @@ class CommandRoutes:
         A retry that would exceed a budget is refused with the code ``over_budget``; if the user confirms, the page
         repeats the request with ``over_budget=yes``.
         """
-        turn_id, lane = request.path_params["turn_id"], request.path_params["lane"]
+        as_offered = request.query_params.get("offered") == "yes"
+        return await self._again(request, partial(self._chat.prompts.retry, as_offered=as_offered))
+
+    async def aggregate(self, request: Request) -> Response:
+        """Aggregate a heavy lane's answers again; body ``{strategy}``. Budgets: as ``retry``."""
+        strategy = str((await json_of(request)).get("strategy") or "")
+        return await self._again(request, partial(self._chat.prompts.aggregate, strategy=strategy))
+
+    async def _again(self, request: Request, send: Callable[[TurnLog, str, str, bool], None]) -> Response:
+        """A further attempt of one lane; ``send`` takes the turn, the lane, the visitor, and whether a budget may be
+        exceeded."""
         owner = visitor_of(request)
-        turn = await self._visible.found(turn_id, owner)
+        turn = await self._visible.found(request.path_params["turn_id"], owner)
         if turn is None:
             return refusal(GONE, 404)
         if turn.owner != owner:
             return refusal(NOT_YOURS, 409)
-        confirmed, offered = (request.query_params.get(name) == "yes" for name in ("over_budget", "offered"))
+        confirmed = request.query_params.get("over_budget") == "yes"
         try:
-            await run_in_threadpool(self._chat.prompts.retry, turn, lane, owner, confirmed, offered)
+            await run_in_threadpool(send, turn, request.path_params["lane"], owner, confirmed)
         except REFUSED as error:
             return refused(error)
         return Json({}, 202)
