@@ -95,6 +95,38 @@ def test_compare_json_gives_one_object_per_lane_with_every_column(
     assert rows == [(row["attempt_id"], "ok", row["answer"]) for row in (fast, second)]
 
 
+def test_compare_gives_a_heavy_lane_its_options_and_says_what_its_answers_add_up_to(
+    lanes: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path(lanes).open("a", encoding="utf-8") as file:
+        file.write('[[lane]]\nid = "h"\nprovider = "heavy"\nof = "fast"\nwidth = 8\n')
+    options = ["--heavy", "width=3", "--heavy", "preset=full", "--heavy", "strategy=majority"]
+    assert main(["compare", "What is six times seven?", "--lanes", lanes, "--lane", "h", "--json", *options]) == 0
+    (row,) = objects(capsys.readouterr().out)
+    heavy = row["heavy"]
+    assert (heavy["strategy"], heavy["preset"], heavy["launched"], heavy["usable"]) == ("majority", "full", 3, 3)
+    assert [one["members"] for one in heavy["clusters"]] == [[1, 2, 3]]
+    assert set(heavy["clusters"][0]) == {"label", "type", "members"}
+    assert {"text", "kind", "members"} == set(heavy["attribution"][0])
+    assert "".join(part["text"] for part in heavy["attribution"]).split() == row["answer"].split()
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("depth=3", "no option depth"),
+        ("width=99", "from 2 to 32"),
+        ("preset", "has no value"),
+        ("strategy=best", "one of"),
+    ],
+)
+def test_a_heavy_option_that_cannot_be_is_one_sentence(
+    option: str, words: str, lanes: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", "Hi", "--lanes", lanes, "--heavy", option]) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_compare_off_a_terminal_is_compact_plain_text(lanes: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "Hi", "--lanes", lanes, "--lane", "fast"]) == 0
     out = capsys.readouterr().out

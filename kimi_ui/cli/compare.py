@@ -9,6 +9,9 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..core.heavy.options import OptionError, read_options
+from ..core.heavy.pool import report
+from ..core.lane import LaneChoice
 from ..core.portable import metrics_of
 from ..core.turn import TurnFold, TurnLog
 from ..tokenizers import counter
@@ -35,6 +38,14 @@ def add(commands: Any) -> None:
     add_common(command)
     command.add_argument("--lane", metavar="ID", action="append", help="only this lane; may be given several times")
     command.add_argument("--system", metavar="TEXT", default="", help="a system prompt for all lanes")
+    command.add_argument(
+        "--heavy",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="an option of all heavy lanes for this prompt, such as strategy=pick, preset=fast or width=4; "
+        "may be given several times",
+    )
     command.add_argument("--json", action="store_true", help="print one JSON object per lane, nothing else, to stdout")
     command.set_defaults(run=run)
 
@@ -48,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
     prompt = prompt_of(options.prompt)
     if not prompt.strip():
         raise CommandError("The prompt is empty; give one in quotes, or - and pipe it in.")
+    heavy = heavy_options(options.heavy)
     settings = settings_of(options)
     with interruptible() as interrupt, session(settings) as opened:
         if opened.turns.writer.problem:
@@ -55,8 +67,9 @@ def run(options: argparse.Namespace) -> int:
         opened.roster.settle()
         if interrupt.noted:
             return INTERRUPTED
+        choices = {spec.id: LaneChoice(heavy=heavy) for spec in opened.engine.specs if spec.of}
         try:
-            turn = opened.engine.send(prompt, lanes=options.lane, system=options.system)
+            turn = opened.engine.send(prompt, lanes=options.lane, system=options.system, choices=choices)
         except UnknownLane as error:
             raise CommandError(f"{error} Choose one of these with --lane.") from None
         live = sys.stdout if sys.stdout.isatty() and not options.json else sys.stderr
@@ -66,6 +79,23 @@ def run(options: argparse.Namespace) -> int:
     if interrupt.noted:
         return INTERRUPTED
     return 0 if all(row["status"] in DONE for row in rows) else 1
+
+
+def heavy_options(given: list[str]) -> dict[str, Any]:
+    """The options of ``--heavy KEY=VALUE``; a value is JSON where that reads it, else text. Raises ``CommandError``."""
+    values: dict[str, Any] = {}
+    for one in given:
+        key, is_there, value = one.partition("=")
+        if not is_there or not value.strip():
+            raise CommandError(f"--heavy {one} has no value; write it like --heavy strategy=pick.")
+        try:
+            values[key.strip()] = json.loads(value)
+        except ValueError:
+            values[key.strip()] = value.strip()
+    try:
+        return read_options(values)
+    except OptionError as error:
+        raise CommandError(f"{error}") from None
 
 
 def prompt_of(given: str) -> str:
@@ -91,6 +121,9 @@ def print_result(turn: TurnLog, reader: LogReader, as_json: bool = False) -> lis
         complain(f"{error.message} The figures below were computed without it.")
         metrics = metrics_of(turn, counter)
     rows = [as_row(fold, info.id, metrics) for info in turn.lanes]
+    for row in rows:
+        if row["attempt_id"] and fold.attempts[row["attempt_id"]].role == "heavy":
+            row["heavy"] = report(fold, row["attempt_id"], turn.prompt)
     for info, row in zip(turn.lanes, rows, strict=True):
         print(json.dumps(row) if as_json else block(info, row))
     return rows

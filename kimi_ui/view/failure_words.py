@@ -51,7 +51,12 @@ _ALL_REASONING = Failure("no_answer", "The model put all its text into its reaso
 _NOTES = {
     "below_quorum": "Only {} trajectories gave a whole answer: fewer than this lane's quorum.",
     "single_survivor": "Only one trajectory gave a whole answer; it is shown as it is.",
-    "unanimous": "All trajectories agreed word for word ({}): there was nothing to aggregate.",
+    "unanimous": "All answers state the same result ({}): there was nothing to aggregate.",
+    "budget": "The time set for this lane was over with {} answers in hand; these were aggregated.",
+    "width_shrunk": "The server had no room for all trajectories: {} were answered.",
+    "no_majority": "There is no majority. {}",
+    "picked": "The model picked trajectory {}; it is shown as it is.",
+    "pick_unreadable": "The pick failed. {}",
     "aggregator_failed": "The aggregation failed. {}",
     "non_streaming": "The server sent the whole answer at once, so the time to the first token is unknown.",
     "late_reasoning": "Some reasoning came after the answer had begun.",
