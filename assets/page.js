@@ -316,7 +316,7 @@ class Page {
     }
   }
 
-  /** A lane of the current turn was asked again by the server. */
+  /** The server has retried a lane of the current turn. */
   #askedAgain(id) {
     if (id !== this.row?.id) return;
     this.#running(true); // until the first frame tells

@@ -111,7 +111,7 @@ def test_stats_show_what_is_left_out_where_there_is_nothing_else(log: Path, caps
         db.execute("UPDATE measured SET e2e_err_ms = 0.1, decode_err_pct = 0.1")
     assert main(["stats"]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "one has only attempts with counts or a clock that contradict themselves: they are counted in." in out
+    assert "one has only attempts with counts or a clock that contradict themselves: they are included." in out
 
 
 def test_a_missing_log_is_an_error_only_if_db_names_it_and_is_not_created(

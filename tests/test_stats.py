@@ -238,7 +238,7 @@ def test_unsuitable_attempts_are_left_out_counted_and_can_be_included(
     assert sorted(kimi.numbers["ttft_ms"]) == [100, 120]
     assert sample.excluded == {"suspect": 1, "cold": 1, "superseded": 1}
     assert left_out(sample) == (
-        "Left out: 1 that were asked again in the same turn, 1 with counts or a clock that contradict themselves, "
+        "Left out: 1 that were retried in the same turn, 1 with counts or a clock that contradict themselves, "
         "1 that had to load the model first."
     )
     assert outweighed(sample) == ""
@@ -313,8 +313,8 @@ def test_leaving_attempts_out_never_empties_a_series(log: tuple[LogWriter, LogRe
     assert [len(known(series.numbers["ttft_ms"])) for series in sample.series] == [2, 2]
     assert (sample.excluded, sample.wide) == ({}, {}), "nothing is left out"
     assert outweighed(sample) == (
-        "Kimi has only attempts with counts or a clock that contradict themselves: they are counted in. "
-        "Late has only wide error bounds (first token): they are counted in."
+        "Kimi has only attempts with counts or a clock that contradict themselves: they are included. "
+        "Late has only wide error bounds (first token): they are included."
     )
     assert len(points(reader)) == 4
     store(

@@ -280,7 +280,7 @@ def test_leaving_out_most_attempts_is_announced_and_one_click_includes_them(brow
             assert figure.evaluate("element => getComputedStyle(element, '::after').content") == '"±0.40 ms"'
             page.get_by_role("button", name="Count everything in").click()
             expect(figure).to_have_text("~0.10 each ±60 ms")
-            for word in ("asked again", "suspect", "cold starts", "wide error bounds"):
+            for word in ("retried", "suspect", "cold starts", "wide error bounds"):
                 expect(page.locator("#stats-include").get_by_label(word)).to_be_checked()
             expect(warning).to_have_count(0)
             expect(page.get_by_role("button", name="Count everything in")).to_be_hidden()

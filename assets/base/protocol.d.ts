@@ -52,7 +52,7 @@ export interface LaneInfo {
   can_pull?: string;
 }
 
-/** A model that a server fetches or fetched, see kimi_ui/core/pull.py. `asks`: turns that are asked again then. */
+/** A model that a server fetches or fetched, see kimi_ui/core/pull.py. `asks`: turns that are retried then. */
 export interface Pull {
   model: string;
   lanes: string[];

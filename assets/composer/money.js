@@ -85,7 +85,7 @@ function title(spent) {
   const begins = new Date();
   begins.setUTCHours(0, 0, 0, 0);
   const here = begins.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  const parts = ["What you have spent: all lanes, retries and edited prompts together, and what answers that are being written cost so far.",
+  const parts = ["What you have spent: all lanes, retries and edited prompts together, and the running answers so far.",
     `Today is the day in UTC: since ${here} here, in all your conversations.`];
   if (spent.some((one) => one.n_estimated)) parts.push("~: in part estimated, where a provider did not count the tokens.");
   const unknown = Math.max(...spent.map((one) => one.n_unknown));

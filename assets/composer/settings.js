@@ -134,7 +134,7 @@ class LaneFields {
     this.temperature = numberField(id("temperature"), { min: "0", max: "2", step: "any", "aria-describedby": id("note"),
                                                     placeholder: lane.temperature ?? "provider's default" });
     this.temperature.value = settings.temperature ?? "";
-    this.numCtx = numberField(id("context"), { min: "256", step: "1", placeholder: lane.num_ctx ? count(lane.num_ctx) : "as the lane has it" });
+    this.numCtx = numberField(id("context"), { min: "256", step: "1", placeholder: lane.num_ctx ? count(lane.num_ctx) : "as configured" });
     this.numCtx.value = settings.num_ctx ?? "";
     this.note = h("p", { class: "note", id: id("note") }, note);
     this.reasoning = h("input", { type: "checkbox", id: id("reasoning") });

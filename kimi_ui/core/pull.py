@@ -71,7 +71,7 @@ class Pull:
                 return f"The pull of {self.model} failed{kept}. {self.problem} {self.remedy}".rstrip()
             case _:
                 how = "was cancelled" if self.state == CANCELLED else "was interrupted"
-                return f"The pull of {self.model} {how}{kept}; it can go on from there."
+                return f"The pull of {self.model} {how}{kept}; it can be continued."
 
     @property
     def figures(self) -> str:

@@ -317,8 +317,8 @@ _SENTENCES = {
     ),
     "repeats": (
         "{gateway} closed the stream without saying that the answer is finished.",
-        "The model repeated one token again and again, and {gateway} gives up on a model that does. What came is kept: "
-        "ask again, or set repeat_penalty in the lane's params.",
+        "The model repeated one token again and again, and {gateway} gives up on a model that does. The text so far is "
+        "kept: ask again, or set repeat_penalty in the lane's params.",
     ),
     "empty": ("{gateway} answered with nothing at all.", "Try again; if it happens again, look at base_url and model."),
     "not_a_stream": (

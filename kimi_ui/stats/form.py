@@ -24,7 +24,7 @@ KINDS = {"All": "", "Chat": "chat", "Benchmark": "bench"}
 STARTS = {"All": "", "Cold": "cold", "Warm or not known": "warm"}
 SINGLE = ("period", "length", "conversation", "kind", "start")
 SEVERAL = ("lanes", "models", "providers", "include")  # fields with any number of values
-INCLUDES = {"asked again": "superseded", "suspect": "suspect", "cold starts": "cold", "wide error bounds": WIDE}
+INCLUDES = {"retried": "superseded", "suspect": "suspect", "cold starts": "cold", "wide error bounds": WIDE}
 
 
 @dataclass(frozen=True)

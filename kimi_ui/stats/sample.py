@@ -2,8 +2,8 @@
 
 Only top-level attempts that have ended (a heavy run is one). They come from ``measured``, the log's copy of the view
 ``attempt_metrics``, so figures equal those of the view. Three things are left out, counted, and can be included again:
-attempts that were asked again; the values of attempts that contradict themselves or had to load the model; and single
-values with a wide error bound (``core.bounds``). Outcomes count all attempts that were not asked again, and a series is
+retried attempts; the values of attempts that contradict themselves or had to load the model; and single values
+with a wide error bound (``core.bounds``). Outcomes count all attempts that were not retried, and a series is
 never empty because of what is left out. Times are ms, rates tokens/s, cost USD; NaN means "unknown".
 """
 
@@ -57,7 +57,7 @@ REASONS = {
     "superseded": (
         "turn_id IN (SELECT turn_id FROM measured WHERE attempt_no > 1) AND EXISTS (SELECT 1 FROM measured later"
         " WHERE later.turn_id = m.turn_id AND later.lane = m.lane AND later.attempt_no > m.attempt_no)",
-        "that were asked again in the same turn",
+        "that were retried in the same turn",
     ),
     "suspect": ("suspect = 1", "with counts or a clock that contradict themselves"),
     "cold": ("cold_start = 1", "that had to load the model first"),
@@ -189,7 +189,7 @@ class Sample:
     def lanes(self) -> dict[str, str]:
         """The lanes' names by their ids, in order."""
         newest = {series.key.lane: series.label for series in reversed(self.series)}
-        return told_apart({series.key.lane: newest[series.key.lane] for series in self.series}, str)
+        return distinguished({series.key.lane: newest[series.key.lane] for series in self.series}, str)
 
     def pairs(self) -> Iterator[tuple[Series, Series]]:
         """Every two series of different lanes, each once."""
@@ -278,13 +278,13 @@ def _counted(log: Rows, chosen: str, values: dict[str, Any]) -> Sample:
         if number > newest.get(key, 0):
             newest[key], series.label, series.is_heavy = number, label, bool(heavy)
     names = {key: f"{series.label} (stand-in)" if key.stand_in_for else series.label for key, series in by_key.items()}
-    for key, name in told_apart(names, *_TELLS).items():
+    for key, name in distinguished(names, *_DISTINCTIONS).items():
         by_key[key].name = name
     lanes = list(dict.fromkeys([*lane_order(log), *(key.lane for key in by_key)]))
     return Sample(sorted(by_key.values(), key=lambda s: (lanes.index(s.key.lane), -newest[s.key])), excluded)
 
 
-_TELLS: tuple[Callable[[Key], str], ...] = (
+_DISTINCTIONS: tuple[Callable[[Key], str], ...] = (
     lambda key: key.lane,
     lambda key: key.model.rpartition("/")[2],
     lambda key: key.model,
@@ -292,14 +292,14 @@ _TELLS: tuple[Callable[[Key], str], ...] = (
 )
 
 
-def told_apart(names: Mapping[One, str], *tells: Callable[[One], str]) -> dict[One, str]:
-    """The names; duplicates get a suffix from the first of ``tells`` that makes them unique."""
+def distinguished(names: Mapping[One, str], *distinctions: Callable[[One], str]) -> dict[One, str]:
+    """The names; duplicates get a suffix from the first of ``distinctions`` that makes them unique."""
     found = dict(names)
-    for tell in tells:
+    for distinction in distinctions:
         alike: dict[str, set[str]] = {}
         for one, name in found.items():
-            alike.setdefault(name, set()).add(tell(one))
-        found = {one: f"{name} · {tell(one)}" if len(alike[name]) > 1 else name for one, name in found.items()}
+            alike.setdefault(name, set()).add(distinction(one))
+        found = {one: f"{name} · {distinction(one)}" if len(alike[name]) > 1 else name for one, name in found.items()}
     return found
 
 
@@ -319,7 +319,7 @@ def lane_labels(log: Rows, condition: str = "TRUE", **values: Any) -> dict[str, 
         SELECT lane, label FROM measured
         WHERE number IN (SELECT max(number) FROM measured WHERE {condition} GROUP BY lane) ORDER BY number
     """
-    return told_apart(dict(log.rows(query, **values)), str)
+    return distinguished(dict(log.rows(query, **values)), str)
 
 
 class Point(NamedTuple):

@@ -208,14 +208,14 @@ def outweighed(sample: Sample) -> str:
     for series in sample.series:
         n_held = series.held.total()
         if series.takes_held:
-            said.append(f"{series.name} has only attempts {_of(series)}: they are counted in.")
+            said.append(f"{series.name} has only attempts {_of(series)}: they are included.")
         elif n_held > series.n - n_held:
             said.append(f"{series.name}: {n_held:,} of {series.n:,} attempts are left out.")
         names = {metric.column: metric.name.lower() for metric in TIMED}
         if more := [name for column, name in names.items() if series.wide[column] > _n_known(series, column)]:
             said.append(f"{series.name}: most values are left out ({', '.join(more)}).")
         if taken := [name for column, name in names.items() if column in series.takes_wide]:
-            said.append(f"{series.name} has only wide error bounds ({', '.join(taken)}): they are counted in.")
+            said.append(f"{series.name} has only wide error bounds ({', '.join(taken)}): they are included.")
     return " ".join(said)
 
 

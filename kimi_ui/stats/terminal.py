@@ -24,7 +24,7 @@ from .summary import (
 
 EMPTY = "Nothing has been measured yet: send a prompt, then look again."
 NO_MATCH = "No attempt fits these filters."
-COUNT_IN = "Count all in with --include suspect --include cold --include wide."
+COUNT_IN = "Include all with --include suspect --include cold --include wide."
 INTERVALS = "Medians with 95 % intervals; differences are paired by prompt."
 
 

@@ -61,7 +61,7 @@ def derived() -> dict[tuple[str, str], str]:
         f"CREATE TABLE measured (\n    number INTEGER PRIMARY KEY AUTOINCREMENT,\n    {columns}\n) STRICT",
         "CREATE INDEX measured_by_turn ON measured (turn_id)",
         "CREATE INDEX measured_by_time ON measured (started_at_utc)",
-        # Which turns had a lane asked again, without reading all attempts.
+        # The turns with a retried lane, without reading all attempts.
         "CREATE INDEX measured_again ON measured (turn_id) WHERE attempt_no > 1",
         # All of the turn's top-level attempts: heavy's metrics depend on its children, amplification on another lane.
         f"""CREATE TRIGGER measured_when_an_attempt_ends AFTER UPDATE OF status ON attempts WHEN NEW.status <> 'open'

@@ -39,7 +39,7 @@ OLLAMA_RULES: tuple[ErrorRule, ...] = (
         r"no space left on device|disk (?:is )?full|not enough (?:disk )?space|disk quota exceeded",
         "upstream",
         "The disk of the machine at {host} is full.",
-        "Free space there (`ollama rm` removes a model); what was fetched is kept, and the next pull goes on from it.",
+        "Free space there (`ollama rm` removes a model); what was fetched is kept, and the next pull continues it.",
         example="write models/blobs/sha256-941f-partial: no space left on device",
     ),
     ErrorRule(
