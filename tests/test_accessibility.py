@@ -18,10 +18,13 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from kimi_ui.config import read_settings
 from kimi_ui.core.events import Answer, Failure
 from kimi_ui.providers.base import ProviderError
+from kimi_ui.providers.ollama.provider import Ollama, OllamaLane
 from kimi_ui.providers.roster import Roster
 from tests.support.browser import Visitor, new_context, send, served, wait_phase
 from tests.support.chat_site import ChatSite, ask, attach, endless, spoken
 from tests.support.engine_run import started
+from tests.support.ollama_server import NO_SPACE
+from tests.support.scripted import ScriptedRoster
 from tests.support.upstream import Upstream
 
 SERIOUS = ("serious", "critical")
@@ -176,6 +179,25 @@ def test_the_other_tabs(browser: Browser, tmp_path: Path, mode: str) -> None:
             assert findings(page) == []
         finally:
             visitor.close()
+
+
+def test_while_a_model_is_pulled_and_when_that_fails(warm: BrowserContext, upstream: Upstream, tmp_path: Path) -> None:
+    model, pulling = "qwen3-coder:30b", upstream.ollama.pulling
+    roster = ScriptedRoster(Ollama(OllamaLane("qwen", "Qwen", "ollama", model=model, base_url=upstream.ollama_url)))
+    with started(roster, tmp_path / "log.sqlite3") as run, served(run, roster) as url:
+        visitor = Visitor(warm, url)
+        page = visitor.open()
+        send(page)
+        wait_phase(page, "qwen", "error")
+        assert findings(page) == []
+        pulling.held_at = 400
+        page.get_by_role("button", name=f"Pull {model}", exact=True).click()
+        expect(page.locator(".pull")).to_contain_text("40 %")
+        assert findings(page) == []
+        pulling.error, pulling.error_at, pulling.held_at = NO_SPACE, 800, None
+        expect(page.locator(".pull")).to_contain_text("is full")
+        assert findings(page) == []
+        visitor.close()
 
 
 def test_on_a_narrow_screen(site: ChatSite, browser: Browser) -> None:

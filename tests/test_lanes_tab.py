@@ -81,6 +81,8 @@ def test_each_lane_is_tested_and_says_what_it_is(open_tab: OpenTab, lanes_file: 
         expect(good.locator(".lt-real")).to_have_text("Real")
         expect(bad).to_have_attribute("data-ok", "false")
         expect(bad.get_by_role("heading", name="<b>Bad</b>")).to_be_visible()  # text, never markup
+        expect(bad.locator(".card-failure")).to_have_css("border-left-width", "3px")
+        expect(bad.locator(".lt-panel")).to_be_hidden()
         good.get_by_role("button", name="with one request").click()
         expect(good.get_by_role("status").first).to_contain_text("key valid · model there")
         expect(good.get_by_role("status").first).to_contain_text("thinking arrives as reasoning_content")

@@ -17,7 +17,7 @@ const FINDINGS = [
 const SHOWN = 60; // models of a long list; searching finds the others
 
 export function mount(element) {
-  const tab = new LanesTab(element);
+  const tab = new LanesTab(element.querySelector('[data-kimi="lanes-tab"]'));
   new IntersectionObserver((entries, observer) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
     observer.disconnect();
