@@ -28,6 +28,8 @@ from .core.pull import Pull
 from .core.turn import Exchange, TurnLog
 from .log.pulls import pull_op, stored_pulls
 from .log.reader import LogReader
+from .log.reloads import unloaded_pairs
+from .log.store import LogError
 from .log.writer import LogWriter
 
 RECENT_TURNS = 32  # closed turns kept in memory, so that a page that reconnects at once needs no database
@@ -167,6 +169,13 @@ class Turns:
     def stored_pulls(self) -> list[Pull]:
         """The newest state of each pull in the log."""
         return stored_pulls(self.reader)
+
+    def unloaded_pairs(self) -> set[tuple[str, str]]:
+        """Models that were unloaded to load another; none if the log cannot be read."""
+        try:
+            return unloaded_pairs(self.reader)
+        except LogError:
+            return set()
 
     def _keep(self, turn: TurnLog) -> None:
         turn.closed = False

@@ -113,7 +113,7 @@ def test_doctor_lists_a_new_provider(lanes: Path, tmp_path: Path, capsys: pytest
 
 def test_the_lanes_tab_shows_a_new_provider(lanes: Path) -> None:
     with roster_of(lanes) as roster, started(roster) as run:
-        routes = LaneRoutes(roster, run.engine.pulls, VisibleTurns(run.turns)).routes()
+        routes = LaneRoutes(roster, run.engine.pulls, run.turns, VisibleTurns(run.turns)).routes()
         page = TestClient(Starlette(routes=routes))
         back, backs = page.get("/kimi/lanes").json()["lanes"]
         assert (back["via"], back["has_models"], back["can_pull"]) == ("echo", True, "")

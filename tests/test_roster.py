@@ -14,6 +14,7 @@ from kimi_ui.config import ConfigError, Settings, read_settings
 from kimi_ui.core.lane import Price
 from kimi_ui.core.turn import TurnLog
 from kimi_ui.providers import presets, roster
+from kimi_ui.providers.base import ChatRequest
 from kimi_ui.providers.embedded.backend import EmbeddedBackend
 from kimi_ui.providers.embedded.provider import EmbeddedLane
 from kimi_ui.providers.heavy import HeavyLane
@@ -121,6 +122,47 @@ def test_ollama_with_the_model_serves_the_qwen_lane(upstream: Upstream, make: Ca
     assert (qwen.provider, qwen.base_url, qwen.model) == ("ollama", upstream.ollama_url, "qwen3-coder:30b")
     assert qwen.price == Price(0.0, 0.0)
     assert not qwen.stand_in_for
+
+
+@pytest.mark.parametrize(
+    ("listed", "model"),
+    [
+        (["kimi-k2.6:cloud"], "kimi-k2.6:cloud"),
+        (["kimi-k2:1t-cloud", "kimi-k2.6:cloud", "kimi-k2.5:cloud"], "kimi-k2.6:cloud"),
+        (["kimi-k2.10:cloud", "kimi-k2.9:cloud"], "kimi-k2.10:cloud"),
+        (["Kimi-K3:cloud", "kimi-k2.6:cloud"], "Kimi-K3:cloud"),
+        (["gpt-oss:120b-cloud", "kimi-vl:7b", "qwen3:8b"], ""),
+        ([], ""),
+    ],
+)
+def test_the_newest_kimi_of_ollamas_cloud(listed: list[str], model: str) -> None:
+    assert presets.kimi_in_cloud(listed) == model
+
+
+def test_kimi_on_ollamas_cloud_serves_the_kimi_lanes(upstream: Upstream, make: Callable[..., Roster]) -> None:
+    upstream.alias("kimi-k2.6:cloud", "m-1000-5-5", remote=True)
+    made = make(OLLAMA_HOST=upstream.ollama_url)
+    kimi, heavy = made.specs[:2]
+    assert (kimi.provider, kimi.model, heavy.of) == ("ollama", "kimi-k2.6:cloud", kimi.id)
+    assert kimi.price is None
+    served = made.serving("kimi")
+    assert (served.via, served.is_stand_in) == ("Ollama's cloud", False)
+    assert "runs at ollama.com" in served.why
+    assert "ollama signin" in served.why
+    assert made.serving("kimi-heavy").via == "heavy of Ollama's cloud"
+    assert made.provider("kimi").line(ChatRequest(())) is None, "it does not queue for this machine"
+
+
+def test_a_key_comes_before_ollamas_cloud(upstream: Upstream, make: Callable[..., Roster]) -> None:
+    upstream.alias("kimi-k2.6:cloud", "m-1000-5-5", remote=True)
+    made = make(OLLAMA_HOST=upstream.ollama_url, MOONSHOT_API_KEY="sk-test-0123456789")
+    assert made.serving("kimi").via == "Moonshot"
+
+
+def test_a_cloud_model_has_no_price_of_this_machine() -> None:
+    qwen = presets.qwen_on_ollama("http://127.0.0.1:11434")
+    assert qwen.with_model("llama3:8b").price == qwen.price
+    assert qwen.with_model("kimi-k2.6:cloud").price is None
 
 
 def test_a_missing_ollama_model_gives_the_pull_command(upstream: Upstream, make: Callable[..., Roster]) -> None:

@@ -85,6 +85,7 @@ export interface Part {
   phase?: Phase;
   stamps?: Stamps;
   notes?: string[];
+  context?: { tokens: number | null; trained: number | null };
   reasoning?: string;
   clear_answer?: boolean;
   race?: RaceNews;

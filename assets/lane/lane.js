@@ -7,7 +7,7 @@
  * @import { LaneInfo, LanePart, Metrics, Stamps } from "../base/protocol"
  */
 import { button, copyFrom, h, laneAccent, setAttribute, setFlag, setText } from "../base/dom.js";
-import { seconds } from "../base/format.js";
+import { count, seconds } from "../base/format.js";
 import { HeavyBoard } from "../heavy/board.js";
 import { Answer } from "./answer.js";
 import { Attempts } from "./attempts.js";
@@ -73,6 +73,7 @@ export class Lane {
    */
   apply(part, live) {
     if (part.attempt) this.#restart(part.attempt);
+    if (part.context) this.#describeContext(part.context);
     if (part.sent) this.#sending(part.sent);
     if (part.stamps) Object.assign(this.stamps, part.stamps);
     if (part.preparing) this.#prepare(part.preparing);
@@ -209,6 +210,13 @@ export class Lane {
   #describeModel(model, provider, host = "") {
     setText(this.model, this.info.width ? `${this.info.width} × ${model}` : model);
     setAttribute(this.model, "title", [model, provider, host].filter(Boolean).join(" · "));
+  }
+
+  /** Add the context in use to the model's name, and both contexts to its title. */
+  #describeContext({ tokens, trained }) {
+    const words = [tokens && `${count(tokens)} tokens of context`, trained && `trained for ${count(trained)}`].filter(Boolean);
+    if (tokens) setText(this.model, `${this.model.textContent} · ${count(tokens)} context`);
+    setAttribute(this.model, "title", [this.model.title, ...words].join(" · "));
   }
 
   /** A new attempt begins: clear what the lane shows of the previous one. */

@@ -105,6 +105,8 @@ class LaneRow {
       .map(([name, yes, no]) => (check[name] ? yes : no));
     if (check.ok && (check.thinking ?? null) === null) words.push("whether it shows its thinking: test with a request");
     if (check.dialect) words.push(`thinking arrives as ${check.dialect}`);
+    if (check.context_tokens) words.push(`context of ${count(check.context_tokens)} tokens`);
+    if (check.trained_tokens) words.push(`trained for ${count(check.trained_tokens)}`);
     if (typeof check.latency_ms === "number") words.push(`answered in ${Math.round(check.latency_ms)} ms`);
     this.element.dataset.ok = String(check.ok);
     setText(this.found, `${check.ok ? "✓" : "✗"} ${words.join(" · ") || (check.ok ? "ready" : "would not answer")}`);
@@ -112,7 +114,8 @@ class LaneRow {
       ? [h("div", { class: "card card-failure" }, h("p", { class: "card-title" }, check.problem),
           check.remedy ? h("p", {}, check.remedy) : null, check.command ? commandLine(check.command) : null,
           check.model_present === false && this.lane.can_pull ? this.#pull() : null)]
-      : check.remedy ? [h("p", { class: "note" }, check.remedy)] : []));
+      : check.remedy ? [h("p", { class: "note" }, check.remedy)] : []),
+      ...(check.warnings ?? []).map((words) => h("p", { class: "note lt-warning" }, words)));
   }
 }
 

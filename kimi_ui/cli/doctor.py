@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     roster = Roster(settings, read_environment)
     roster.settle()
-    checks = asyncio.run(_examine(roster, options.probe))
+    checks = asyncio.run(_examine(roster, options.probe, unloaded_of(settings)))
     pulls = pulls_of(roster, settings)
     if options.json:
         for spec in roster.specs:
@@ -57,14 +57,26 @@ def run(options: argparse.Namespace) -> int:
     return 0 if all(check.ok for check in checks.values()) else 1
 
 
-async def _examine(roster: Roster, probe: bool) -> dict[str, Check]:
+async def _examine(roster: Roster, probe: bool, unloaded: set[tuple[str, str]]) -> dict[str, Check]:
     """Check all lanes at once, so that a slow one does not delay the others."""
     try:
         lanes = [spec.id for spec in roster.specs]
-        found = await asyncio.gather(*(roster.check(lane, probe) for lane in lanes))
+        found = await asyncio.gather(*(roster.check(lane, probe, unloaded) for lane in lanes))
         return dict(zip(lanes, found, strict=True))
     finally:
         await roster.aclose()
+
+
+def unloaded_of(settings: Settings) -> set[tuple[str, str]]:
+    """Models that were unloaded to load another, by the log; a log that cannot be read tells of none."""
+    from ..log.reloads import unloaded_pairs
+    from ..log.store import LogError
+    from .open_app import log_reader
+
+    try:
+        return unloaded_pairs(log_reader(settings))
+    except (CommandError, LogError):
+        return set()
 
 
 def pulls_of(roster: Roster, settings: Settings) -> dict[str, Pull]:
@@ -110,6 +122,8 @@ def report(serving: Serving, check: Check, pull: Pull | None = None) -> Text:
         text.append(f"\n  {printable(line)}")
     if remark := " ".join(part for part in (check.problem, check.remedy, check.command) if part):
         text.append(f"\n  {printable(remark)}", style="dim" if check.ok else style)
+    for warning in check.warnings:
+        text.append(f"\n  {printable(warning)}", style="yellow")
     if pull:
         text.append(f"\n  {printable(pull.words)}", style="cyan")
     if check.detail:
@@ -130,6 +144,10 @@ def findings(check: Check) -> list[str]:
     ]
     if check.dialect:
         found.append(f"thinking arrives as {check.dialect}")
+    if check.context_tokens is not None:
+        found.append(f"context of {check.context_tokens:,} tokens")
+    if check.trained_tokens is not None:
+        found.append(f"trained for {check.trained_tokens:,}")
     if check.latency_ms is not None:
         found.append(f"answered in {check.latency_ms:.0f} ms")
     return found

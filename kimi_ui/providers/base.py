@@ -177,6 +177,9 @@ class Check:
     remedy: str = ""
     command: str = ""
     detail: str = ""  # the server's own words
+    context_tokens: int | None = None  # the context in use
+    trained_tokens: int | None = None  # the largest that the model was trained for
+    warnings: tuple[str, ...] = ()  # what costs time though the lane answers, one sentence each
 
 
 class Parts(NamedTuple):

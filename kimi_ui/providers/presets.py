@@ -8,7 +8,7 @@ environment of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from ..core.lane import FREE, LaneSpec, Price
 from .embedded.provider import EmbeddedLane
 from .heavy import HeavyLane
+from .ollama.model_state import is_cloud
 from .ollama.provider import OllamaLane
 from .openai_compatible.provider import OpenAILane
 
@@ -74,6 +75,7 @@ KIMI = "kimi"
 HEAVY = "kimi-heavy"
 QWEN = "qwen"
 
+KIMI_CLOUD_MODEL = "kimi-k2.6:cloud"  # of Ollama's cloud; `ollama pull` lists it, its weights stay at ollama.com
 QWEN_MODEL = "qwen3-coder:30b"
 QWEN_NUM_CTX = 16_384  # Ollama's own default of 4k cuts longer prompts silently
 OLLAMA_PORT = 11434
@@ -98,6 +100,17 @@ def kimi_at(gateway: Gateway) -> LaneSpec:
         extra_body=gateway.extra_body,
         price=gateway.price,
     )
+
+
+def kimi_in_cloud(models: Iterable[str]) -> str:
+    """The newest Kimi that an Ollama server lists of Ollama's cloud, by its version; empty if it lists none."""
+    listed = [model for model in models if model.lower().startswith("kimi") and is_cloud(model)]
+    return max(listed, key=lambda model: ([int(number) for number in re.findall(r"\d+", model)], model), default="")
+
+
+def kimi_on_ollama(url: str, model: str) -> LaneSpec:
+    """Kimi through an Ollama server's account: it runs at ollama.com, and what it costs is not known here."""
+    return OllamaLane(id=KIMI, label="Kimi K2", model=model, base_url=url)
 
 
 def kimi_stand_in() -> LaneSpec:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from . import presets, registry
 from .base import Check, Parts, Provider
 from .embedded.backend import EmbeddedBackend
 from .ollama.provider import OllamaState, probe
+from .ollama.reloads import reloads
 
 PROBE_TIMEOUT_S = 0.5
 PROBE_EVERY_S = 5.0
@@ -184,10 +185,14 @@ class Roster:
         for served in self._state.served.values():
             served.provider.warm_up()
 
-    async def check(self, lane: str, probe: bool = False) -> Check:
-        """Check a lane for ``doctor``, on the caller's event loop and with a connection of its own."""
+    async def check(self, lane: str, probe: bool = False, unloaded: Collection[tuple[str, str]] = ()) -> Check:
+        """Check a lane for ``doctor``, on the caller's event loop and with a connection of its own.
+
+        ``unloaded``: models that were unloaded to load another, in pairs.
+        """
         async with self._separate(lane) as provider:
-            return await provider.check(probe)
+            check = await provider.check(probe)
+        return replace(check, warnings=(*check.warnings, *reloads(self.specs, unloaded).get(lane, ())))
 
     async def models_of(self, lane: str) -> list[str]:
         """The models that the lane's provider lists, over a connection of its own. Raises ``ProviderError``."""
@@ -312,16 +317,23 @@ def _signature(path: Path | None) -> tuple[str, int, int] | None:
 def _preset_lanes(env: Mapping[str, str], ollama: OllamaState) -> tuple[list[LaneSpec], list[Serving]]:
     """The three shipped lanes, each served by the best that is available."""
     gateway = presets.first_gateway(env)
+    cloud_model = presets.kimi_in_cloud(ollama.models) if ollama.running else ""
     names = ", ".join(gateway.key_name for gateway in presets.GATEWAYS)
     if gateway:
         kimi = presets.kimi_at(gateway)
         why, why_not = f"{gateway.key_name} is set, so {gateway.name} serves it.", ""
+    elif cloud_model:
+        kimi = presets.kimi_on_ollama(ollama.url, cloud_model)
+        why = f"Ollama at {ollama.url} lists {cloud_model}. It runs at ollama.com and needs `ollama signin`."
+        why_not = ""
     else:
         kimi = presets.kimi_stand_in()
         why = f"A small local model stands in for {presets.KIMI_NAME}."
         why_not = f"None of {names} is set."
-    via = gateway.name if gateway else "embedded stand-in"
-    kimi_served = Serving(kimi.id, kimi.label, via, kimi.model, why, why_not, kimi.how_to_get_real, gateway is None)
+    via = gateway.name if gateway else "Ollama's cloud" if cloud_model else "embedded stand-in"
+    kimi_served = Serving(
+        kimi.id, kimi.label, via, kimi.model, why, why_not, kimi.how_to_get_real, bool(kimi.stand_in_for)
+    )
 
     heavy = presets.kimi_heavy(kimi)
     heavy_why = f"{heavy.width} trajectories of the lane {kimi.label} and one aggregation, by the same model."

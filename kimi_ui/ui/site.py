@@ -91,7 +91,7 @@ def _create(engine: Engine, turns: Turns, roster: Roster, private: bool, budget_
         *CommandRoutes(engine, turns, chat, state, visible).routes(),
         *ConversationRoutes(engine, turns, visible).routes(),
         *ComposerRoutes(chat, roster, visible).routes(),
-        *LaneRoutes(roster, engine.pulls, visible).routes(),
+        *LaneRoutes(roster, engine.pulls, turns, visible).routes(),
         *StatsRoutes(turns.reader, private).routes(),
         *files.routes(),
     ]

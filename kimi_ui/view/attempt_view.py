@@ -127,6 +127,8 @@ class AttemptView:
         elif self._sending() != self._known["sent"]:
             part["sent"] = self._sending()
         self._known["sent"] = self._sending()
+        if (context := self._context()) and "context" not in self._known:
+            part["context"] = self._known["context"] = context
         for name, value in (("phase", self.phase), ("stamps", self._stamps()), ("notes", notes_of(self.fold))):
             if value != self._known.get(name, type(value)()):
                 part[name] = self._known[name] = value
@@ -172,6 +174,12 @@ class AttemptView:
     def _sending(self) -> dict[str, float | None]:
         queue_ns = self.attempt.queue_ns
         return {"sent_ms": self.attempt.sent_ns / 1e6, "queue_ms": None if queue_ns is None else queue_ns / 1e6}
+
+    def _context(self) -> dict[str, int | None]:
+        """The context in use and the one that the model was trained for; empty if neither is known."""
+        meta = self.fold.meta
+        known = {"tokens": meta.context_tokens, "trained": meta.trained_tokens}
+        return known if any(known.values()) else {}
 
     def _stamps(self) -> dict[str, float]:
         fold = self.fold

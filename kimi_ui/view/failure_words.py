@@ -65,6 +65,7 @@ _NOTES = {
     "unclosed_think": "The reasoning has no end marker: all of the text is shown.",
     "context_truncated": "The server read only part of the prompt ({}): the rest was cut or compressed on the way. "
     "Raise the lane's context (num_ctx on Ollama), or ask the gateway to send prompts as they are.",
+    "reloaded": "The server unloaded {} for this lane. Lanes that alternate on it pay that each time.",
     "may_truncate": "This lane's params let Ollama drop what does not fit its context ({}).",
     "num_ctx_too_large": "num_ctx is more than this model can use ({}): the smaller one is used.",
     "text_limit": "The {} grew too long; reading stopped there.",
@@ -109,4 +110,13 @@ def _silent_end(fold: AttemptFold) -> Failure | None:
 
 def notes_of(fold: AttemptFold) -> list[str]:
     """Sentences about unusual events that are not failures, in order of occurrence."""
-    return [_NOTES[name].format(detail) for name, detail in fold.flags.items() if name in _NOTES]
+    details = {**fold.flags, "reloaded": _reload_words(fold.flags.get("reloaded", ""))}
+    return [_NOTES[name].format(details[name]) for name in fold.flags if name in _NOTES]
+
+
+def _reload_words(detail: str) -> str:
+    """``detail``: the model, the milliseconds that its load took (empty: not known), the models unloaded for it."""
+    model, took_ms, *gone = detail.split(" ") if detail else ("", "")
+    others = [name for name in gone if name != model]
+    what = ", ".join(others) if others else f"{model} with another context"
+    return f"{what} and took {int(took_ms) / 1000:.1f} s to load {model}" if took_ms else what

@@ -13,6 +13,7 @@ The protocol (all times in ms; ``*_ms`` inside a lane count from the moment its 
         "attempt":   {...}           a new attempt began: clear the lane's earlier one (label, model, provider, host,
                                      stand_in_for, attempt_no, sent_ms from the turn's start, queue_ms before that)
         "sent":      {sent_ms, queue_ms}     the attempt left this app's queue: from now on its times count from there
+        "context":   {tokens, trained}       the context in use and the one the model was trained for, as far as known
         "preparing": {label, done, total}    before the request: weights being fetched (bytes)
         "phase":     "thinking"      ``core.attempt.live_phase``: queued | connecting | waiting | thinking | … | done
         "stamps":    {first_token_ms, first_reasoning_ms, first_answer_ms, last_token_ms, end_ms}, as far as known

@@ -7,7 +7,7 @@ is set, never its value.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from .visitor import VisibleTurns, visitor_of
 
 if TYPE_CHECKING:
     from ..providers.roster import Roster
+    from ..turns import Turns
 
 CHECK_WAIT_S = 30.0
 
@@ -34,9 +35,10 @@ CHECK_WAIT_S = 30.0
 class LaneRoutes:
     """The routes. ``pulls`` fetches missing models."""
 
-    def __init__(self, roster: Roster, pulls: Pulls, visible: VisibleTurns) -> None:
+    def __init__(self, roster: Roster, pulls: Pulls, turns: Turns, visible: VisibleTurns) -> None:
         self._roster = roster
         self._pulls = pulls
+        self._turns = turns
         self._visible = visible
         self._checking: dict[str, asyncio.Task[dict[str, Any]]] = {}
 
@@ -56,7 +58,7 @@ class LaneRoutes:
         return Json(
             {
                 "lanes": [self._described(index) for index in range(len(self._roster.specs))],
-                "sources": sources(self._roster.environment, self._roster.ollama.running),
+                "sources": sources(self._roster.environment, self._roster.ollama.running, self._roster.ollama.models),
                 "problem": self._roster.problem,
                 "lanes_path": _shown(self._roster.lanes_path) if self._roster.lanes_path else "",
                 "default_lanes_path": _shown(default_lanes_path()),
@@ -128,7 +130,8 @@ class LaneRoutes:
     async def _checked(self, lane: str, probe: bool) -> dict[str, Any]:
         try:
             async with asyncio.timeout(CHECK_WAIT_S):
-                return asdict(await self._roster.check(lane, probe))
+                unloaded = await asyncio.to_thread(self._turns.unloaded_pairs)
+                return asdict(await self._roster.check(lane, probe, unloaded))
         except TimeoutError:
             problem = f"There was no answer within {CHECK_WAIT_S:g} s."
             return {"ok": False, "problem": problem, "remedy": "Try again later.", "command": ""}
@@ -154,7 +157,7 @@ def _shown(path: Path) -> str:
         return str(path)
 
 
-def sources(env: Mapping[str, str], ollama_running: bool | None) -> list[dict[str, Any]]:
+def sources(env: Mapping[str, str], ollama_running: bool | None, ollama_models: Iterable[str]) -> list[dict[str, Any]]:
     """The sources of the shipped lanes' real models, each with the line that enables it and whether it is set."""
     gateways = [
         {
@@ -173,4 +176,11 @@ def sources(env: Mapping[str, str], ollama_running: bool | None) -> list[dict[st
         "line": f"ollama pull {presets.QWEN_MODEL}",
         "is_set": bool(ollama_running),
     }
-    return [*gateways, ollama]
+    cloud = {
+        "name": "Ollama's cloud",
+        "gives": "Kimi (a model whose name ends in :cloud), at ollama.com with your account there",
+        "price": None,
+        "line": f"ollama signin && ollama pull {presets.KIMI_CLOUD_MODEL}",
+        "is_set": bool(presets.kimi_in_cloud(ollama_models)),
+    }
+    return [*gateways, cloud, ollama]

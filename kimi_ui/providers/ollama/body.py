@@ -108,6 +108,10 @@ class OllamaBody(StreamBody):
         if split.prompt_ns is None and counted.usage.prompt_ns is not None:
             self._flag(events, "prompt_time_unknown", str(counted.usage.prompt_ns))
         self._counted(counted._replace(usage=split), events)
+        if self._waits and (gone := self._waits.unloaded()):
+            took_ms = "" if split.load_ns is None else str(split.load_ns // 1_000_000)
+            names = sorted(name for name, _ in gone)
+            self._flag(events, "reloaded", " ".join([self._waits.model, took_ms, *names]))
         reason = value.get("done_reason")
         reason = reason if isinstance(reason, str) else ""
         usage = self._usage

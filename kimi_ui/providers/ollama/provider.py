@@ -65,6 +65,7 @@ OLLAMA_SERVER = ServerWords(
     rules=OLLAMA_RULES,
 )
 
+_BEYOND = "num_ctx is {:,}, but the model was trained for {:,}: the smaller one is used."
 _THINK_REFUSED = "does not support thinking"
 _LEVEL_REFUSED = "is not supported for this model"  # 0.12
 _TOP_LEVEL = frozenset(("format", "keep_alive", "think", "options", "template", "truncate", "shift", "logprobs"))
@@ -132,11 +133,12 @@ class OllamaLane(LaneSpec):
 
     @property
     def via(self) -> str:
-        return "Ollama"
+        return "Ollama's cloud" if is_cloud(self.model) else "Ollama"
 
     def with_model(self, model: str) -> LaneSpec:
-        """What runs on one's own machine costs the same whichever model it is."""
-        return replace(super().with_model(model), price=self.price)
+        """What runs on one's own machine costs the same whichever model it is; the cloud's prices are not known."""
+        price = self.price if is_cloud(model or self.model) == is_cloud(self.model) else None
+        return replace(super().with_model(model), price=price)
 
 
 class Ollama(Provider):
@@ -430,6 +432,8 @@ class Ollama(Provider):
         twin, texts = Ollama(self.spec, self._key), Texts()
         try:
             state = await twin._state(model)
+            num_ctx = self._body(PROBE, model, state)["options"].get("num_ctx") or NUM_CTX
+            is_beyond = bool(state.trained_tokens and num_ctx > state.trained_tokens and not state.is_remote)
             found = Check(
                 ok=True,
                 reachable=True,
@@ -437,6 +441,9 @@ class Ollama(Provider):
                 thinking=state.thinks,
                 dialect="thinking" if state.thinks else None,
                 latency_ms=latency_ms,
+                context_tokens=state.window(None if state.is_remote else num_ctx),
+                trained_tokens=state.trained_tokens,
+                warnings=(_BEYOND.format(num_ctx, state.trained_tokens),) if is_beyond else (),
             )
             if probe:
                 request = replace(PROBE, params={"num_predict": PROBE_TOKENS})
