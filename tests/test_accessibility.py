@@ -113,7 +113,7 @@ def test_when_all_is_done(site: ChatSite, page: Page) -> None:
     page.locator('[data-lane="qwen"] .attempts').wait_for()
     wait_phase(page, "qwen", "done")
     page.locator(".prompt-edit").click()
-    page.locator(".composer-banner").wait_for()
+    page.locator("#edit-banner").wait_for()
     page.locator(".estimate-line").click()
     assert findings(page) == []
 

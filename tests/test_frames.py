@@ -165,7 +165,6 @@ def test_the_last_frame_of_an_attempt_completes_its_figures() -> None:
     assert [(step["kind"], step["label"], step["t_ms"]) for step in lane["steps"].values()] == [
         ("system", "Connected", 10),
         ("system", "Thinking", 100),
-        ("topic", "Let me think", 100),
         ("system", "Writing the answer", 500),
         ("system", "Finished", 730),
     ]

@@ -22,7 +22,7 @@ from tests.support.hostile_payloads import PAYLOADS, payloads
 FORBIDDEN = ", ".join(
     (
         "script, style, link, meta, base, iframe, frame, object, embed, img, image, svg, video, audio, source, picture",
-        "form, input:not(.find-input), select:not([aria-label='Reasoning panels'])",
+        "form, input:not(.find-input), select:not([aria-label='Reasoning panels'], [aria-label='Strategy'])",
         "use, foreignObject, annotation-xml, mglyph",
         "[onerror], [onload], [onclick], [onmouseover], [ontoggle], [ping], [srcset], [srcdoc], [formaction], [action]",
         "[style*=url], [style*=fixed], [style*=absolute]",

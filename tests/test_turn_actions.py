@@ -91,13 +91,13 @@ def test_an_edited_prompt_begins_a_branch_and_both_can_be_shown(site: ChatSite, 
     page.locator(".turn-prompt", has_text="first").get_by_role("button", name="Edit this prompt").click()
     box = page.locator("#prompt textarea")
     expect(box).to_have_value("first")
-    expect(page.locator(".composer-banner")).to_be_visible()
+    expect(page.locator("#edit-banner")).to_be_visible()
     box.fill("first, but better")
     before = page.locator(".turn-current [data-turn]").get_attribute("data-turn")
     box.press("Enter")
     answered(page, before)
     assert prompts(page) == ["first, but better"]
-    expect(page.locator(".composer-banner")).to_be_hidden()
+    expect(page.locator("#edit-banner")).to_be_hidden()
     page.go_back()
     expect(page.locator(".prompt-text")).to_have_text(["first", "second"])
     page.go_forward()
@@ -201,7 +201,7 @@ def test_cancelling_an_edit_restores_the_unsent_text(site: ChatSite, page: Page)
     expect(box).to_have_value("first")
     box.press("Escape")
     expect(box).to_have_value("half a thought")
-    expect(page.locator(".composer-banner")).to_be_hidden()
+    expect(page.locator("#edit-banner")).to_be_hidden()
     ask(page, "on")
     assert len(site.qwen.requests[-1].messages) == 3  # the same conversation continues
 
@@ -392,7 +392,7 @@ def test_leaving_a_conversation_ends_its_edit_and_restores_the_unsent_text(site:
 
     page.locator(".history-open", has_text="Alpha").click()
     expect(page.locator(".turn-current .prompt-text")).to_have_text("Alpha")
-    expect(page.locator(".composer-banner")).to_be_hidden()
+    expect(page.locator("#edit-banner")).to_be_hidden()
     expect(page.locator("#prompt textarea")).to_have_value("a draft")
     expect(page.locator(".attachment")).to_contain_text("notes.txt")
     assert page.url == alpha
