@@ -75,7 +75,6 @@ KIMI = "kimi"
 HEAVY = "kimi-heavy"
 QWEN = "qwen"
 
-KIMI_CLOUD_MODEL = "kimi-k2.6:cloud"  # of Ollama's cloud; `ollama pull` lists it, its weights stay at ollama.com
 QWEN_MODEL = "qwen3-coder:30b"
 QWEN_NUM_CTX = 16_384  # Ollama's own default of 4k cuts longer prompts silently
 OLLAMA_PORT = 11434

@@ -7,7 +7,7 @@ is set, never its value.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +58,7 @@ class LaneRoutes:
         return Json(
             {
                 "lanes": [self._described(index) for index in range(len(self._roster.specs))],
-                "sources": sources(self._roster.environment, self._roster.ollama.running, self._roster.ollama.models),
+                "sources": sources(self._roster.environment, self._roster.ollama.running),
                 "problem": self._roster.problem,
                 "lanes_path": _shown(self._roster.lanes_path) if self._roster.lanes_path else "",
                 "default_lanes_path": _shown(default_lanes_path()),
@@ -157,7 +157,7 @@ def _shown(path: Path) -> str:
         return str(path)
 
 
-def sources(env: Mapping[str, str], ollama_running: bool | None, ollama_models: Iterable[str]) -> list[dict[str, Any]]:
+def sources(env: Mapping[str, str], ollama_running: bool | None) -> list[dict[str, Any]]:
     """The sources of the shipped lanes' real models, each with the line that enables it and whether it is set."""
     gateways = [
         {
@@ -176,11 +176,4 @@ def sources(env: Mapping[str, str], ollama_running: bool | None, ollama_models: 
         "line": f"ollama pull {presets.QWEN_MODEL}",
         "is_set": bool(ollama_running),
     }
-    cloud = {
-        "name": "Ollama's cloud",
-        "gives": "Kimi (a model whose name ends in :cloud), at ollama.com with your account there",
-        "price": None,
-        "line": f"ollama signin && ollama pull {presets.KIMI_CLOUD_MODEL}",
-        "is_set": bool(presets.kimi_in_cloud(ollama_models)),
-    }
-    return [*gateways, cloud, ollama]
+    return [*gateways, ollama]
