@@ -12,7 +12,7 @@ import secrets
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -116,13 +116,31 @@ def attempt(backend: Backend, attack: Attack, target: Host, wall_s: float = SHOR
     return contained(backend.run(CALLS, {"code": attack.code, "calls": [call]}, wall_s), target)
 
 
+HONEST: dict[str, Any] = {"code": "def double(n):\n    return 2 * n\n", "calls": [{"entry": "double", "args": [21]}]}
+HONEST_RESULT = 42
+
+
+def attempt_together(backend: Backend, attacks: Sequence[Attack], target: Host) -> dict[str, bool] | None:
+    """Run attacks in one box, and an honest program after them: by name, which were contained.
+
+    None: the honest program gave no result, so an attack ended the box, and each must be tried alone.
+    """
+    define = "def load(code):\n    scope = {}\n    exec(code, scope)\n    return scope['attack']\n"
+    lines = [f"attack_{i} = load({attack.code!r})\n" for i, attack in enumerate(attacks)]
+    calls = [{"entry": f"attack_{i}", "args": [target.as_argument()]} for i in range(len(attacks))]
+    request = {"code": define + "".join(lines) + HONEST["code"], "calls": [*calls, *HONEST["calls"]]}
+    found = backend.run(CALLS, request, START_S)
+    if found.end != "done" or found.results.get(len(attacks), {}).get("value") != HONEST_RESULT:
+        return None
+    alone = [found._replace(results={0: found.results[i]} if i in found.results else {}) for i in range(len(attacks))]
+    return {attack.name: contained(one, target) for attack, one in zip(attacks, alone, strict=True)}
+
+
 def honest(backend: Backend) -> bool:
     """An ordinary program runs and returns its value."""
-    code = "def double(n):\n    return 2 * n\n"
-    request = {"code": code, "calls": [{"entry": "double", "args": [21]}]}
     for _ in range(2):  # a machine under load may stall once
-        result = backend.run(CALLS, request, START_S)
-        if result.end == "done" and result.results.get(0, {}).get("value") == 42:
+        result = backend.run(CALLS, HONEST, START_S)
+        if result.end == "done" and result.results.get(0, {}).get("value") == HONEST_RESULT:
             return True
     return False
 

@@ -75,7 +75,9 @@ def answer(request: dict[str, Any], emit: Callable[[Any], None]) -> None:
             emit({"nonce": nonce, "i": i, "columns": columns, "rows": [[encode(cell) for cell in row] for row in rows]})
         except Exception as error:
             text = str(error)[:200]
-            emit({"nonce": nonce, "i": i, "error": type(error).__name__, "text": text, "refused": bool(refused)})
+            absent = text.removeprefix("no such function: ").lower() in FUNCTIONS_REFUSED  # not built into this SQLite
+            denied = bool(refused) or absent
+            emit({"nonce": nonce, "i": i, "error": type(error).__name__, "text": text, "refused": denied})
         finally:
             database.set_progress_handler(None, 0)
             database.close()
