@@ -33,7 +33,7 @@ def grade(case_id: str, answer: str | bytes, *arguments: str) -> dict[str, Any]:
     return found
 
 
-def test_list_gives_a_case_a_line() -> None:
+def test_list_prints_one_line_per_case() -> None:
     cases = listed()
     assert [case["id"] for case in cases] == [case.id for case in suite.cases()]
     assert {"id", "category", "template", "grader", "prompt"} <= cases[0].keys()
@@ -51,7 +51,7 @@ def test_a_reference_from_list_is_right_for_grade() -> None:
     assert len(cases["stock-1"]["turns"]) >= 5
 
 
-def test_grade_says_what_it_found_and_where_code_ran() -> None:
+def test_grade_reports_its_findings_and_where_code_ran() -> None:
     wrong = grade("jugs-1", "I count.\n\nAnswer: 1000")
     assert (wrong["verdict"], wrong["extracted"], wrong["sandbox"]) == ("wrong", "1000", None)
     code = grade("run-lengths-1", "```python\ndef squeeze(text):\n    return text\n```")
@@ -61,14 +61,14 @@ def test_grade_says_what_it_found_and_where_code_ran() -> None:
     assert grade("jugs-1", "")["extracted"] is None
 
 
-def test_grade_for_people() -> None:
+def test_grade_as_text() -> None:
     done = bench("grade", "jugs-1", given="Answer: 1000")
     assert done.returncode == 0
     assert done.stdout.decode().startswith("wrong: The expected answer is ")
     assert "extracted: 1000" in done.stdout.decode()
 
 
-def test_list_for_people_by_category() -> None:
+def test_list_as_text_by_category() -> None:
     done = bench("list", "--category", "multi_turn")
     assert len(done.stdout.decode().splitlines()) == 12
 

@@ -54,7 +54,7 @@ def test_the_order_of_answers_changes_no_verdict() -> None:
     assert {RIGHT, WRONG, UNPARSED} <= {verdict.verdict for verdict in forward.values()}
 
 
-def test_shuffled_references_are_right_only_by_chance() -> None:
+def test_shuffled_references_are_correct_only_by_chance() -> None:
     """Each case gets the reference of another one of its template and form."""
     numbers = [case for case in suite.cases(6) if case.grader == "number"]
     shifted = [*numbers[1:], numbers[0]]
@@ -63,7 +63,7 @@ def test_shuffled_references_are_right_only_by_chance() -> None:
 
 
 @pytest.mark.parametrize("case", suite.cases(), ids=lambda case: case.id)
-def test_no_case_takes_the_empty_answer_the_prompt_or_a_cut_answer(case: suite.Case) -> None:
+def test_no_case_accepts_an_empty_answer_the_prompt_or_a_cut_off_answer(case: suite.Case) -> None:
     off = Sandbox(None, Stamp("none", "", OFF))
     for answer in ("", case.prompt):
         assert grade(case, answer, get_sandbox=lambda: off).verdict != RIGHT
@@ -82,12 +82,12 @@ def test_no_case_takes_the_empty_answer_the_prompt_or_a_cut_answer(case: suite.C
     ],
 )
 @pytest.mark.parametrize("grader", ["number", "numbers", "expression"])
-def test_hostile_numbers_are_neither_computed_nor_run(grader: str, text: str) -> None:
+def test_hostile_numbers_are_not_evaluated(grader: str, text: str) -> None:
     gold = {"value": "2", "values": ["1", "2"], "ordered": True}
     assert grade_one(grader, gold, "", f"Answer: {text}").verdict in (UNPARSED, WRONG)
 
 
-def test_the_computer_algebra_knows_identities_and_is_killed_when_it_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_computer_algebra_knows_identities_and_is_killed_if_it_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     one = algebra.Algebra()
     try:
         assert one.equal("sin(x)^2 + cos(x)^2", "1") is True

@@ -95,7 +95,7 @@ def test_a_result_without_the_nonce_is_dropped() -> None:
         assert not contained(Outcome(None, {0: {"value": True}}, "done", 0), target)
 
 
-def test_values_come_back_as_they_were(backend: Backend) -> None:
+def test_values_are_returned_unchanged(backend: Backend) -> None:
     body = "def f(x):\n    return [x, 10 ** 30, 0.1, float('nan'), (1, {2}), {'a': b'b'}, None, True, 'ü\\u2028', 1j]\n"
     outcome = backend.run(CALLS, {"code": body, "calls": [{"entry": "f", "args": [{"t": [1]}]}]}, 10)
     expected = code.results(body, [{"entry": "f", "args": [{"t": [1]}]}])
@@ -114,9 +114,7 @@ def test_verdicts_of_misbehaving_code(backend: Backend) -> None:
     assert graded(backend, case.gold["source"]) == RIGHT
 
 
-def test_code_that_never_ends_is_a_time_limit_after_one_more_try(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_endless_code_hits_the_time_limit_after_one_retry(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = []
     run = backend.run
 
@@ -182,7 +180,7 @@ def test_the_first_backend_that_contains_the_core_attacks_is_chosen() -> None:
     assert chosen.stamp.backend in chosen.sentence
 
 
-def test_a_backend_that_lets_an_attack_through_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_that_fails_to_contain_an_attack_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox.close()
 
     class Leaky(Unprotected):
@@ -201,7 +199,7 @@ def test_a_backend_that_lets_an_attack_through_is_not_used(monkeypatch: pytest.M
     assert sandbox.choose().stamp.level == ISOLATED  # a refusal is not remembered
 
 
-def test_without_a_sandbox_code_is_refused_and_nothing_else_is() -> None:
+def test_without_a_sandbox_only_code_is_refused() -> None:
     off = sandbox.Sandbox(None, sandbox.Stamp("none", "", OFF), ("unshare: not permitted",))
     for case in suite.cases():
         if case.grader in ("code", "sql"):
@@ -233,7 +231,7 @@ def test_an_old_bubblewrap_is_not_used(tmp_path: Path, monkeypatch: pytest.Monke
     assert BWRAP_FIXED == (0, 12)
 
 
-def test_wasm_says_in_one_sentence_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wasm_names_the_missing_part_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     backends.wasm_python.cache_clear()
     monkeypatch.setenv("KIMI_UI_WASM_PYTHON", sys.executable + "-none")
     with pytest.raises(Unavailable, match=r"Python 3\.12"):

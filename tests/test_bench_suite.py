@@ -46,7 +46,7 @@ def test_a_seed_gives_the_same_cases_and_another_seed_others() -> None:
 
 
 @pytest.mark.parametrize("case_id", ["", "jugs", "jugs-0", "jugs-4", "jugs-x", "nothing-1", "-1"])
-def test_an_unknown_id_is_no_case(case_id: str) -> None:
+def test_an_unknown_id_has_no_case(case_id: str) -> None:
     assert suite.case(case_id) is None
 
 
@@ -102,7 +102,7 @@ def test_wrong_queries_get_the_verdict_wrong() -> None:
         assert verdict.sandbox == sandbox.choose().stamp
 
 
-def test_long_contexts_have_the_length_they_say() -> None:
+def test_long_contexts_have_their_stated_length() -> None:
     """In tokens of the vocabulary that is shipped; a model's own may differ by some percent."""
     count = tokenizers.counter()
     cases = [case for case in suite.cases() if case.category == "long_context"]
@@ -118,7 +118,7 @@ def test_no_prompt_holds_the_answer_line() -> None:
             assert case.reference.splitlines()[-1] not in case.prompt
 
 
-def test_results_of_a_reference_are_the_same_twice() -> None:
+def test_a_reference_gives_the_same_result_twice() -> None:
     for case in suite.cases():
         if case.grader == "code":
             assert code.results(case.gold["source"], case.gold["calls"]) == code.results(

@@ -95,7 +95,7 @@ def test_compare_json_gives_one_object_per_lane_with_every_column(
     assert rows == [(row["attempt_id"], "ok", row["answer"]) for row in (fast, second)]
 
 
-def test_compare_gives_a_heavy_lane_its_options_and_says_what_its_answers_add_up_to(
+def test_compare_passes_heavys_options_on_and_summarises_its_answers(
     lanes: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Path(lanes).open("a", encoding="utf-8") as file:
@@ -120,7 +120,7 @@ def test_compare_gives_a_heavy_lane_its_options_and_says_what_its_answers_add_up
         ("strategy=best", "one of"),
     ],
 )
-def test_a_heavy_option_that_cannot_be_is_one_sentence(
+def test_an_invalid_heavy_option_gives_one_sentence(
     option: str, words: str, lanes: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["compare", "Hi", "--lanes", lanes, "--heavy", option]) == 2

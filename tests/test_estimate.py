@@ -45,7 +45,7 @@ def test_heavys_presets_differ_in_what_they_send() -> None:
     assert fast.requests == (9, 9)
 
 
-def test_a_preset_that_has_run_is_expected_to_send_what_it_sent() -> None:
+def test_the_estimate_of_a_preset_uses_its_earlier_numbers_of_requests() -> None:
     thrifty = by_preset(1000, PRICE, Typical(2000, 500, 7), 8, {"thrifty": Runs(5, 60.0, 4)})[1]
     assert thrifty.requests == (6, 6)
     assert by_preset(1000, None, None, 8, {})[0].usd is None

@@ -185,7 +185,7 @@ def test_heavy_is_compared_with_the_single_answer_and_a_vote_adds_detail(site: C
     expect(worth).to_contain_text("There was nothing to gain here")
 
 
-def test_the_same_answers_are_aggregated_again_beside_the_first_attempt(site: ChatSite, page: Page) -> None:
+def test_a_second_aggregation_is_shown_beside_the_first_attempt(site: ChatSite, page: Page) -> None:
     ask(site, page)
     n_requests = len(site.kimi.requests)
     heavy(page, ".consensus-again select").select_option("majority")

@@ -51,7 +51,7 @@ def roles(fold: TurnFold) -> list[str]:
     return [fold.attempts[child].role for child in fold.children.get(fold.current("heavy") or "", [])]
 
 
-def test_thrifty_stops_after_three_that_agree_and_asks_nobody_more() -> None:
+def test_thrifty_stops_after_three_answers_that_agree() -> None:
     fold, _, model = run(SAYS_42)
     assert len(model.requests) == 3
     assert parent(fold).answer == "The answer is 42."
@@ -105,14 +105,14 @@ def test_open_text_has_no_stop_rule() -> None:
     assert 0.5 < (tally(fold).similarity or 0) < 1
 
 
-def test_a_budget_aggregates_what_is_in_hand() -> None:
+def test_at_the_budget_the_answers_so_far_are_aggregated() -> None:
     fold, _, _ = run(SAYS_42, SAYS_41, [Reasoning("slow"), 60], thinker("", "42"), width=3, quorum=3, budget_s=0.5)
     assert parent(fold).flags["budget"] == "2/3"
     assert "below_quorum" not in parent(fold).flags
     assert parent(fold).answer == "42"
 
 
-def test_no_more_run_at_a_time_than_concurrency_allows() -> None:
+def test_concurrency_limits_the_running_trajectories() -> None:
     running = most = 0
     lock = threading.Lock()
 
@@ -131,7 +131,7 @@ def test_no_more_run_at_a_time_than_concurrency_allows() -> None:
     assert (len(model.requests), most) == (8, 2)
 
 
-def test_a_server_without_room_is_waited_for_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_a_server_at_capacity_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kimi_ui.engine.attempts.Tries._retry_s", lambda self, run: _soon(run))
     no_room = [ProviderError(Failure("rate_limit", "Too many requests."), retryable=True)]
     fold, turn, _model = run(no_room, no_room, SAYS_42, SAYS_42, retries=2, preset="full", width=3, quorum=3)
@@ -152,14 +152,14 @@ def _soon(run: Any) -> float | None:
     return 0.05 if run.failure_retryable and run.attempt.attempt_no < 3 else None
 
 
-def test_the_width_shrinks_where_the_server_has_no_room_at_all() -> None:
+def test_the_width_shrinks_if_the_server_stays_at_capacity() -> None:
     no_room = [ProviderError(Failure("capacity", "No room."))]
     fold, _, _ = run(no_room, SAYS_42, SAYS_42, preset="full", width=3, quorum=3)
     assert parent(fold).flags["width_shrunk"] == "2/3"
     assert (parent(fold).status, tally(fold).failed, tally(fold).left_out) == ("ok", 1, {"1": "failed"})
 
 
-def test_answers_that_say_nothing_never_reach_the_aggregation_and_are_named() -> None:
+def test_empty_answers_are_left_out_of_the_aggregation_and_named() -> None:
     nothing = [":", "Sure, here is the solution:", "Thought process:"]
     cut = [Answer("The answer is 4"), Finish("length")]
     scripts = [thinker("", text) for text in nothing]
@@ -184,13 +184,13 @@ def test_pick_shows_the_chosen_answer_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("text", ["The first.", "BEST CANDIDATE: 9", "BEST CANDIDATE: 1\nBEST CANDIDATE: 2", "best 1"])
-def test_a_choice_that_cannot_be_read_is_a_visible_fallback(text: str) -> None:
+def test_an_unreadable_choice_falls_back_visibly(text: str) -> None:
     fold, _, _ = run(SAYS_41, SAYS_42, SAYS_42, thinker("", text), width=3, strategy="pick")
     assert "42" in parent(fold).answer
     assert "could not be read" in parent(fold).flags["pick_unreadable"]
 
 
-def test_majority_sends_no_request_and_says_when_there_is_none() -> None:
+def test_majority_sends_no_request_and_says_if_there_is_no_majority() -> None:
     fold, _, model = run(SAYS_41, SAYS_42, SAYS_42, width=3, strategy="majority")
     assert (len(model.requests), parent(fold).answer, tally(fold).verdict) == (3, "The answer is 42.", "followed")
     fold, _, model = run(SAYS_41, SAYS_42, width=2, strategy="majority")
@@ -198,13 +198,13 @@ def test_majority_sends_no_request_and_says_when_there_is_none() -> None:
     assert "no result has more answers" in parent(fold).flags["no_majority"]
 
 
-def test_unanimous_answers_are_aggregated_where_the_lane_says_so() -> None:
+def test_unanimous_answers_are_aggregated_if_the_lane_is_configured_so() -> None:
     fold, _, _ = run(SAYS_42, SAYS_42, SAYS_42, thinker("", "42"), width=3, skip_unanimous=False)
     assert roles(fold)[-1] == "aggregator"
     assert "unanimous" not in parent(fold).flags
 
 
-def test_a_turns_own_options_go_over_the_lanes() -> None:
+def test_a_turns_own_options_override_the_lanes() -> None:
     _model, provider = lanes(SAYS_42)
     with started(ScriptedRoster(provider), max_retries=0) as engine:
         choice = LaneChoice(heavy={"width": 4, "preset": "full", "strategy": "majority"})
@@ -212,13 +212,13 @@ def test_a_turns_own_options_go_over_the_lanes() -> None:
     assert (tally(fold).width, tally(fold).launched, tally(fold).strategy) == (4, 4, "majority")
 
 
-def test_no_sampling_parameter_is_sent_unless_the_lanes_file_has_it() -> None:
+def test_sampling_parameters_are_sent_only_from_the_lanes_file() -> None:
     _, _, model = run(SAYS_42, SAYS_41, SAYS_42, thinker("", "42"), width=3)
     assert [request.params for request in model.requests] == [{}] * 4
     assert len({request.messages for request in model.requests[:3]}) == 1
 
 
-def test_a_prompt_of_ones_own_replaces_the_shipped_one(tmp_path: Path) -> None:
+def test_a_users_own_prompt_replaces_the_shipped_one(tmp_path: Path) -> None:
     own = tmp_path / "own.md"
     own.write_text("Compare these.\n\n{candidates}\n\nNow answer in one word.", encoding="utf-8")
     _, _, model = run(SAYS_42, SAYS_41, thinker("", "42"), width=2, prompt=str(own))
@@ -233,7 +233,7 @@ def test_a_prompt_of_ones_own_replaces_the_shipped_one(tmp_path: Path) -> None:
 
 
 class TestAggregatingAgain:
-    def test_it_is_a_further_attempt_with_one_request_at_most(self) -> None:
+    def test_aggregating_again_is_a_further_attempt_with_at_most_one_request(self) -> None:
         scripts = [SAYS_42, SAYS_41, SAYS_42, thinker("", "It is 43."), thinker("", "BEST CANDIDATE: 1")]
         model, provider = lanes(*scripts, width=3)
         with started(ScriptedRoster(provider), max_retries=0) as engine:
@@ -250,7 +250,7 @@ class TestAggregatingAgain:
         assert fold.folds[first or ""].answer == "It is 43."
         assert parent(fold).answer in ("The answer is 42.", "So the answer is 41.")
 
-    def test_there_must_be_answers_and_a_known_strategy(self) -> None:
+    def test_aggregating_again_needs_answers_and_a_known_strategy(self) -> None:
         _, provider = lanes([ProviderError(Failure("upstream", "Broke."))], width=2)
         with started(ScriptedRoster(provider), max_retries=0) as engine:
             turn = engine.engine.send("?")
@@ -266,7 +266,7 @@ def logged(run: Run, view: str) -> list[dict[str, Any]]:
         return list(log.records(f"SELECT * FROM {view}"))
 
 
-def test_the_log_and_the_fold_say_the_same() -> None:
+def test_log_and_fold_of_a_heavy_run_agree() -> None:
     """``heavy_metrics`` in SQL, and ``core.heavy.pool.report`` of the turn as it is read back."""
     _model, provider = lanes(SAYS_42, SAYS_41, SAYS_42, SAYS_42, thinker("", "It is 42."), preset="full", width=4)
     with started(ScriptedRoster(provider), max_retries=0) as run:

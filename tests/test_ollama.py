@@ -22,7 +22,7 @@ MANIFEST = b'{"status":"pulling manifest"}\n'
 
 @pytest.fixture
 def lane(upstream: Upstream, closed_after: Callable[[Any], Any]) -> Lanes:
-    """Makes lanes on ``upstream``, or on another server."""
+    """Creates lanes on ``upstream``, or on another server."""
 
     def made(model: str = "m-2000-20-10", key: str = "", **fields: Any) -> Ollama:
         spec = OllamaLane("a", "A", "ollama", model=model, **{"base_url": upstream.ollama_url} | fields)
@@ -60,7 +60,7 @@ async def test_a_whole_answer(lane: Lanes, upstream: Upstream) -> None:
     }
 
 
-async def test_what_is_sent(lane: Lanes, upstream: Upstream) -> None:
+async def test_the_request_body(lane: Lanes, upstream: Upstream) -> None:
     provider = lane(
         "m-2000-3-3",
         params={"max_tokens": 9, "temperature": 0.5, "format": "json", "options": {"seed": 7}},
@@ -111,7 +111,7 @@ async def test_gpt_oss_takes_levels_only(lane: Lanes, upstream: Upstream) -> Non
 
 
 @pytest.mark.parametrize("answer", [refuse(500), plain(200, "<html>"), plain(200, {}), plain(200, {"capabilities": 7})])
-async def test_a_server_that_cannot_be_asked_still_answers(lane: Lanes, upstream: Upstream, answer: Any) -> None:
+async def test_a_server_without_model_details_still_answers(lane: Lanes, upstream: Upstream, answer: Any) -> None:
     for path in ("POST /api/show", "GET /api/ps"):
         upstream.script(path, answer)
     provider = lane("m-2000-3-3")
@@ -121,7 +121,7 @@ async def test_a_server_that_cannot_be_asked_still_answers(lane: Lanes, upstream
     assert got.events[0] == Phase(CONNECTED), "not known to be cold: nothing is claimed"
 
 
-async def test_preparing_asks_so_that_the_stream_need_not(lane: Lanes, upstream: Upstream) -> None:
+async def test_preparing_queries_the_model_so_that_the_stream_does_not(lane: Lanes, upstream: Upstream) -> None:
     upstream.ollama.warm("m-2000-3-3")
     provider = lane("m-2000-3-3")
     await provider.prepare(unheard)
@@ -134,7 +134,7 @@ async def test_preparing_asks_so_that_the_stream_need_not(lane: Lanes, upstream:
     assert paths.count("/api/show") == 1, "asked anew"
 
 
-async def test_preparing_a_lane_whose_server_is_away_is_left_to_the_request(lane: Lanes) -> None:
+async def test_preparing_does_not_fail_if_the_server_is_away(lane: Lanes) -> None:
     provider = lane("m", base_url="http://127.0.0.1:9")
     await provider.prepare(unheard)
     got = await run_provider(provider)
@@ -143,9 +143,7 @@ async def test_preparing_a_lane_whose_server_is_away_is_left_to_the_request(lane
     assert got.error.failure.command == "ollama serve"
 
 
-async def test_the_key_is_the_lanes_own_and_no_other(
-    lane: Lanes, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_only_the_lanes_own_key_is_sent(lane: Lanes, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_API_KEY", "canary-of-the-cloud")
     for key, sent in (("", None), ("own-key-123", "Bearer own-key-123")):
         provider = lane("m-2000-1-1", key)
@@ -156,9 +154,7 @@ async def test_the_key_is_the_lanes_own_and_no_other(
 
 
 @pytest.mark.parametrize("key", ["“abc”", "é", "abc\u200b", "a b", "a\n"])
-async def test_a_key_that_cannot_be_sent_is_named_and_nothing_is_asked(
-    lane: Lanes, upstream: Upstream, key: str
-) -> None:
+async def test_an_invalid_key_is_named_and_no_request_is_sent(lane: Lanes, upstream: Upstream, key: str) -> None:
     provider = lane(key=key, api_key_env="GATE_KEY")
     with pytest.raises(ProviderError) as caught:
         await provider.prepare(unheard)
@@ -170,7 +166,7 @@ async def test_a_key_that_cannot_be_sent_is_named_and_nothing_is_asked(
     assert not upstream.requests
 
 
-async def test_models_and_checks(lane: Lanes, upstream: Upstream) -> None:
+async def test_listing_and_checking_models(lane: Lanes, upstream: Upstream) -> None:
     upstream.models = ["qwen3-coder:30b", "llama3:latest"]
     upstream.alias("qwen3-coder:30b", "m-2000-0-5")
     assert await lane().models() == ["llama3:latest", "qwen3-coder:30b", "qwen3-coder:30b"]
@@ -186,7 +182,7 @@ async def test_models_and_checks(lane: Lanes, upstream: Upstream) -> None:
     until(lambda: upstream.closed)
 
 
-async def test_check_of_a_server_that_is_not_there_or_none(lane: Lanes, upstream: Upstream) -> None:
+async def test_checking_a_missing_server_and_one_that_is_not_ollama(lane: Lanes, upstream: Upstream) -> None:
     away = await lane("m", base_url="http://127.0.0.1:9").check()
     assert (away.ok, away.reachable, away.command) == (False, False, "ollama serve")
     upstream.script("GET /api/tags", plain(200, "<html>login</html>", content_type="text/html"))
@@ -195,7 +191,7 @@ async def test_check_of_a_server_that_is_not_there_or_none(lane: Lanes, upstream
     assert "web page" in check.problem
 
 
-async def test_a_pull_tells_how_far_it_is(lane: Lanes) -> None:
+async def test_a_pull_reports_its_progress(lane: Lanes) -> None:
     provider = lane("new:1b")
     phases = [phase async for phase in provider.pull()]
     assert {phase.name for phase in phases} == {PREPARING}
@@ -222,7 +218,7 @@ async def test_layers_of_a_pull_are_counted_together(lane: Lanes, upstream: Upst
         (refuse(500, {"error": "disk full"}), "upstream"),
     ],
 )
-async def test_a_pull_that_fails(lane: Lanes, upstream: Upstream, answer: Any, kind: str) -> None:
+async def test_a_failed_pull(lane: Lanes, upstream: Upstream, answer: Any, kind: str) -> None:
     upstream.script("pull gone", answer)
     with pytest.raises(ProviderError) as raised:
         async for _ in lane("gone").pull():
@@ -230,15 +226,15 @@ async def test_a_pull_that_fails(lane: Lanes, upstream: Upstream, answer: Any, k
     assert raised.value.failure.kind == kind
 
 
-async def test_the_moment_the_request_leaves_is_told_before_it_arrives(lane: Lanes, upstream: Upstream) -> None:
+async def test_the_request_is_reported_as_sent_before_it_arrives(lane: Lanes, upstream: Upstream) -> None:
     provider = lane("m-2000-3-3")
     await provider.models()
     host = await streamed_for(provider, lambda: "/api/chat" in [request.path for request in upstream.requests])
     await provider.models()
-    assert host.n_sent == 2  # as it connects and as it is written, and not by the questions around it
+    assert host.n_sent == 2  # when it connects and when it is written, but not for the other requests
 
 
-async def test_leaving_closes_the_connection(lane: Lanes, upstream: Upstream) -> None:
+async def test_closing_the_stream_early_closes_the_connection(lane: Lanes, upstream: Upstream) -> None:
     upstream.script("slow", tell(A("a"), FOREVER))
     upstream.script("pull slow", streamed([MANIFEST, FOREVER]))
     provider = lane("slow")
@@ -251,7 +247,9 @@ async def test_leaving_closes_the_connection(lane: Lanes, upstream: Upstream) ->
 
 
 @pytest.mark.parametrize("path", ["/v1", "/v1/", "/api", "/api/chat"])
-async def test_an_address_with_a_path_is_named_with_the_right_one(lane: Lanes, upstream: Upstream, path: str) -> None:
+async def test_an_address_with_a_path_is_refused_and_the_correct_one_named(
+    lane: Lanes, upstream: Upstream, path: str
+) -> None:
     got = await run_provider(lane(base_url=f"{upstream.ollama_url}{path}"))
     assert got.status == "error"
     assert got.fold.failure is not None

@@ -75,7 +75,7 @@ async def test_it_fails_against_wrong_habits(upstream: Upstream, habits: Habits,
         ("POST /v1/chat/completions", plain(404, "404 page not found"), openai),
     ],
 )
-async def test_it_fails_against_a_server_that_answers_otherwise(
+async def test_it_fails_against_a_server_with_different_answers(
     upstream: Upstream, route: str, answer: Any, check: Check
 ) -> None:
     upstream.script(route, answer)
@@ -84,14 +84,14 @@ async def test_it_fails_against_a_server_that_answers_otherwise(
     assert f"✗ {check.__doc__}" in told
 
 
-async def test_models_that_cannot_be_made_are_said(upstream: Upstream) -> None:
+async def test_models_that_cannot_be_created_are_reported(upstream: Upstream) -> None:
     upstream.script("POST /api/create", streamed([b'{"error":"no space left on device"}\n']))
     passed, told = await tried(upstream)
     assert not passed
     assert "could not be made there: [{'error': 'no space left on device'}]" in told
 
 
-async def test_what_takes_too_long_is_stopped_and_tidied_up(
+async def test_a_run_that_takes_too_long_is_stopped_and_cleaned_up(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.ollama_tier.MOST_S", 2)
@@ -101,7 +101,7 @@ async def test_what_takes_too_long_is_stopped_and_tidied_up(
     assert "it was stopped there" in told
 
 
-def test_run_sh_takes_the_address_or_that_of_the_environment_and_else_contacts_nobody() -> None:
+def test_run_sh_uses_a_server_only_if_its_address_is_given() -> None:
     script = (ROOT / "tests" / "run.sh").read_text()
     tier = re.search(r'if \[\[ "\$\{1:-\}" == "--ollama" \]\]; then\n(.*?)\nfi\n', script, re.DOTALL)
     assert tier

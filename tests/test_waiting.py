@@ -161,7 +161,7 @@ SPLITS: dict[str, tuple[Waits, Usage, tuple[int | None, ...]]] = {
 
 
 @pytest.mark.parametrize("name", SPLITS)
-def test_the_wait_is_split_by_what_is_known(name: str) -> None:
+def test_the_wait_is_split_into_known_parts(name: str) -> None:
     of, usage, parts = SPLITS[name]
     assert split(of, usage) == parts
     known = sum(part or 0 for part in parts)
@@ -174,7 +174,7 @@ def test_the_wait_is_split_by_what_is_known(name: str) -> None:
     ("text", "version"),
     [("0.12.6", OLD), ("0.30.0-rc1", (0, 30, 0)), ("v1.2", (1, 2, 0)), ("0.0.0", None), ("dev", None), ("", None)],
 )
-def test_versions(text: str, version: tuple[int, ...] | None) -> None:
+def test_comparing_server_versions(text: str, version: tuple[int, ...] | None) -> None:
     assert version_of(text) == version
 
 
@@ -196,7 +196,7 @@ def test_versions(text: str, version: tuple[int, ...] | None) -> None:
         pytest.param(waits(0, {OURS}, {}, beside=[request("b:latest")], parallel=4), None, id="with slots to spare"),
     ],
 )
-def test_the_phase_says_what_is_waited_for(of: Waits, phase: str | None) -> None:
+def test_the_phase_names_what_it_waits_for(of: Waits, phase: str | None) -> None:
     got = of.phase(600 * MS)
     assert (got.name if got else None) == phase
     if phase == QUEUED:
@@ -211,7 +211,7 @@ def ollama(upstream: Upstream, lane: str, model: str, **fields: Any) -> Ollama:
     return Ollama(OllamaLane(lane, lane.upper(), model=model, base_url=upstream.origin, num_ctx=4096, **fields))
 
 
-def test_a_queue_is_no_part_of_the_models_time(upstream: Upstream) -> None:
+def test_queue_time_is_not_part_of_the_models_time(upstream: Upstream) -> None:
     """oc-queue, from the wire to the row."""
     first = 0.3
     script = tell(
