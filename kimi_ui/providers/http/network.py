@@ -34,6 +34,8 @@ from typing import TYPE_CHECKING, Any
 import aiohappyeyeballs
 import httpcore
 
+from ...core.loopback import is_loopback
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
@@ -86,13 +88,14 @@ class ArrivalSocket(socket.socket):
         _keep_stamping()
         _request_stamps(self)
 
-    def connect(self, address: Any) -> None:
-        self.began_ns = time.perf_counter_ns()
-        super().connect(address)
+    def connected(self, is_near: bool) -> None:
+        """Note that it is connected. The kernel measured how long that took, where it is not to this machine itself.
 
-    def connected(self) -> None:
-        """Note that it is connected. The kernel measured how long that took; elsewhere it is now."""
+        Where the kernel has no such measure, it begins now.
+        """
         self._active_ns = time.perf_counter_ns()
+        if is_near:
+            return
         if STAMP_OPTION:
             with suppress(OSError):
                 info = self.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
@@ -339,7 +342,7 @@ class Network(httpcore.AsyncNetworkBackend):
                 try:
                     for option in socket_options or ():
                         connection.setsockopt(*option)
-                    connection.connected()
+                    connection.connected(is_loopback(host))
                     loop = asyncio.get_running_loop()
                     _, wire = await loop.create_connection(lambda: _Wire(connection), sock=connection)
                 except BaseException:
@@ -357,10 +360,17 @@ class Network(httpcore.AsyncNetworkBackend):
 
 
 async def _connected(host: str, port: int) -> ArrivalSocket:
-    """A connection to the first address of ``host`` that answers. Raises ``OSError`` (``socket.gaierror`` is one)."""
+    """A connection to the first address of ``host`` that answers. Raises ``OSError`` (``socket.gaierror`` is one).
+
+    It begins once the addresses are known, or, where several are tried, with its own try.
+    """
     try:
+        began_ns = time.perf_counter_ns()
+        addresses = await _addresses(host, port)
+        if not is_loopback(host):  # looking up a name is the network's
+            began_ns = time.perf_counter_ns()
         connection = await aiohappyeyeballs.start_connection(
-            await _addresses(host, port),
+            addresses,
             happy_eyeballs_delay=ADDRESS_DELAY_S,
             socket_factory=lambda address: ArrivalSocket(*address[:3]),
         )
@@ -371,6 +381,8 @@ async def _connected(host: str, port: int) -> ArrivalSocket:
             raise ConnectionRefusedError(errno.ECONNREFUSED, str(error)) from None
         raise
     assert isinstance(connection, ArrivalSocket)
+    if len(addresses) == 1:
+        connection.began_ns = began_ns
     return connection
 
 
