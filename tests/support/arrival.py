@@ -36,8 +36,16 @@ class ArrivalSocket(socket.socket):
         return count
 
     def _note(self, extras: list[Any]) -> None:
-        self.arrived_t = time.monotonic()
+        self.arrived_t = now = time.monotonic()
         for level, kind, value in extras:
             if (level, kind) == (socket.SOL_SOCKET, TIMESTAMPS_NS):
                 seconds, ns = struct.unpack("qq", value)
-                self.arrived_t -= time.time() - (seconds + ns / 1e9)
+                self.arrived_t = min(now, seconds + ns / 1e9 - _wall_minus_monotonic())
+
+
+def _wall_minus_monotonic() -> float:
+    """The difference of the clocks, read so close together that no other process came between."""
+    while True:
+        before, wall, after = time.monotonic(), time.time(), time.monotonic()
+        if after - before < 2e-5:
+            return wall - (before + after) / 2
