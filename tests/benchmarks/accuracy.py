@@ -185,7 +185,7 @@ async def ours(base_url: str, scenario: Scenario, rounds: int) -> dict[str, Any]
         return {**summary(read_errors(running.db)), "machine_late_ms": machine_late_ms}
 
 
-async def naive(base_url: str, model: str) -> dict[str, Any]:
+async def naive_errors(base_url: str, model: str) -> list[Errors]:
     """Three chatbots fed by one generator; its own stamps against the same truth."""
     port = free_port()
     arguments = ["tests/benchmarks/peer_chatbot.py", base_url, model, str(port), "0"]
@@ -208,7 +208,7 @@ async def naive(base_url: str, model: str) -> dict[str, Any]:
         measured_tpot_ns = (lane["last_ns"] - lane["first_ns"]) / (n_tokens(model) - 1)
         ttft_ms = (lane["first_ns"] - lane["sent_ns"] - (stamps[0] - int(pairs[0][0]))) / 1e6
         errors.append(Errors(ttft_ms, ttft_ms, 100 * (measured_tpot_ns / tpot_ns - 1), False))
-    return summary(errors)
+    return errors
 
 
 async def main() -> None:
@@ -222,7 +222,7 @@ async def main() -> None:
                 figures = await ours(base_url, scenario, options.rounds or scenario.rounds)
                 report("accuracy", scenario=name, viewer=scenario.viewer, goal=scenario.goal, **figures)
         if options.only in (None, "naive"):
-            figures = await naive(base_url, "m-100-300-200-stamps")
+            figures = summary(await naive_errors(base_url, "m-100-300-200-stamps"))
             report("accuracy", scenario="naive: stamped where a Gradio generator yields, three lanes", **figures)
 
 
