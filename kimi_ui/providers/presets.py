@@ -7,6 +7,7 @@ environment of its own.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -122,12 +123,14 @@ def kimi_stand_in() -> LaneSpec:
 
 
 def kimi_heavy(kimi: LaneSpec) -> LaneSpec:
+    """Heavy of ``kimi``; of the stand-in as many trajectories at a time as there are cores, since they share them."""
     return HeavyLane(
         id=HEAVY,
         label="Kimi K2 heavy",
         of=KIMI,
         width=8,
         quorum=6,
+        concurrency=min(8, os.cpu_count() or 1) if kimi.stand_in_for else None,
         stand_in_for=f"{kimi.stand_in_for} heavy" if kimi.stand_in_for else "",
         how_to_get_real=kimi.how_to_get_real,
     )
