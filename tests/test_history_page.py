@@ -253,7 +253,7 @@ ANSWER = (
     "| a | b |\n|---|---|\n| 1 | 2 |\n"
 )
 REASONING = (
-    "Let me count.\n\n## Plan\n\nFirst this. Wait, let me check that again.\n\n- one\n- two\n\nSo the answer is clear. "
+    "Let me think.\n\n## Plan\n\nFirst this. Wait, let me check that again.\n\n- one\n- two\n\nSo the answer is clear. "
 )
 
 
@@ -292,7 +292,7 @@ def test_a_reopened_conversation_looks_exactly_as_it_did(browser: Browser, tmp_p
         assert "<table>" in live["kimi"]["answer"]
         assert live["qwen"]["cards"][0].startswith("The key was refused.")
         assert "Half an ans" in live["qwen"]["answer"]
-        assert [step for step in live["kimi"]["steps"] if "Let me count" in step]
+        assert [step for step in live["kimi"]["steps"] if "Plan" in step]
     visitor.close()
 
 
@@ -432,7 +432,7 @@ def test_replay_and_export_do_not_reveal_a_blind_turn(site: ChatSite, page: Page
     for kind in ("json", "md", "html"):
         text = api.get(f"{site.url}/kimi/turns/{turn.turn_id}/export?format={kind}").text()
         assert "Rayleigh" in text
-        assert "Let me count" not in text
+        assert "Let me think" not in text
         assert not [name for name in ("Kimi K2", "kimi-k2-thinking", "qwen3-coder") if name in text]
 
 

@@ -330,7 +330,7 @@ def test_a_key_lists_the_shortcuts_and_another_focuses_the_prompt(page: Page) ->
     leave_the_field(page)
     page.keyboard.press("?")
     dialog = page.get_by_role("dialog", name="Keyboard")
-    expect(dialog).to_contain_text("Give a lane the whole width")
+    expect(dialog).to_contain_text("Show one lane at full width")
     page.keyboard.press("1")
     expect(page.locator(".strip")).to_have_count(0)
     page.keyboard.press("Escape")
