@@ -183,6 +183,8 @@ def test_heavy_is_compared_with_the_single_answer_and_a_vote_adds_detail(site: C
     expect(worth).to_contain_text("There was nothing to gain here: Kimi K2 alone was as good; heavy took")
     page.reload()
     expect(worth).to_contain_text("There was nothing to gain here")
+    ask(site, page)
+    expect(worth).to_contain_text("Expected from the log: ")
 
 
 def test_a_second_aggregation_is_shown_beside_the_first_attempt(site: ChatSite, page: Page) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
+from kimi_ui.core.estimate import PresetEstimate
 from kimi_ui.core.events import Answer, Finish, Usage
 from kimi_ui.core.lane import LaneSpec, Price
 from kimi_ui.core.turn import TurnLog
 from kimi_ui.core.vote import Vote
 from kimi_ui.providers.base import ChatRequest
 from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
-from kimi_ui.view.heavy_worth import worth_of
+from kimi_ui.view.heavy_worth import expectation, worth_of
 from tests.support.engine_run import started
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import ended
@@ -109,3 +111,14 @@ def test_a_blind_turn_tells_nothing_until_the_vote() -> None:
     assert worth_of(one) == []
     one.vote = Vote("tie", "", FIELD, blind=True)
     assert worth_of(one)[0].judged != []
+
+
+def test_what_was_expected_stands_beside_what_it_took() -> None:
+    thrifty = PresetEstimate("thrifty", (3, 9), (6000, 18_000), (0.027, 0.085), None, 0)
+    [one] = worth_of(turn(said(7), [said(8), said(8), said(7)], said(8)))
+    sentence = expectation(thrifty, one.took)
+    assert sentence.startswith("Expected from the log: 6,000 to 18,000 tokens, $0.0270 to $0.0850. It took ")
+    assert re.search(r"It took [\d,]+ tokens, <?\$0\.\d+, \d+\.\d s\.$", sentence)
+    full = PresetEstimate("full", (9, 9), (18_000, 18_000), None, 41.25, 5)
+    assert expectation(full, ["1 s"]) == "Expected from the log: 18,000 tokens, 41.2 s. It took 1 s."
+    assert expectation(PresetEstimate("full", (9, 9), None, None, None, 0), one.took) == ""

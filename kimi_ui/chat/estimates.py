@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Any
 
 from ..core.conversation_settings import ConversationSettings, LaneSettings
-from ..core.estimate import Estimate, Runs, Total, Typical, by_preset, estimate, total
+from ..core.estimate import Estimate, PresetEstimate, Runs, Total, Typical, by_preset, estimate, total
 from ..core.lane import LaneSpec
 from ..core.turn import TurnLog
 from ..engine import Engine
@@ -67,6 +67,19 @@ class Estimates:
             if info.id in lanes
         }
         return self.total(turn.conversation_id, turn.seq, turn.prompt, ConversationSettings(turn.system, {**off, **on}))
+
+    def expected(self, turn: TurnLog, lane: str, preset: str) -> PresetEstimate | None:
+        """What the log before the turn made one expect of its heavy lane; None without enough answers."""
+        specs = {spec.id: spec for spec in self._engine.specs}
+        spec, info = specs.get(lane), next((info for info in turn.lanes if info.id == lane), None)
+        if spec is None or info is None or not spec.width:
+            return None
+        before = turn.started_at_utc
+        usual = typical(self._turns.reader, info.model, before)
+        asked = specs.get(spec.of, spec)
+        tokens = self._counts.count(turn.prompt, asked.tokenizer) + PER_MESSAGE
+        found = by_preset(tokens, asked.price, usual, info.width, heavy_runs(self._turns.reader, lane, before))
+        return next((one for one in found if one.preset == preset), None) if usual else None
 
     def _lanes(
         self, conversation_id: str, before_seq: float, prompt: str, settings: ConversationSettings

@@ -59,17 +59,18 @@ def keep_spent_sums(log: Transaction, conversation_id: str) -> None:
     log.execute(statement, id=conversation_id)
 
 
-def typical(reader: LogReader, model: str) -> Typical | None:
-    """Median tokens of the model's recent complete answers; None if there are too few.
+def typical(reader: LogReader, model: str, before_utc: str = "9999") -> Typical | None:
+    """Median tokens of the model's recent complete answers sent before that time; None if there are too few.
 
     Heavy's trajectories count like single answers: they are the same request to the same model.
     """
     query = """
         SELECT attempt_id FROM attempts
         WHERE request_model = :model AND role IN ('single', 'trajectory') AND status IN ('ok', 'length')
+              AND started_at_utc < :before
         ORDER BY started_at_utc DESC, attempt_id DESC LIMIT :recent
     """
-    ids = [attempt_id for (attempt_id,) in reader.rows(query, model=model, recent=RECENT)]
+    ids = [attempt_id for (attempt_id,) in reader.rows(query, model=model, before=before_utc, recent=RECENT)]
     rows = [row for row in reader.attempt_metrics(ids) if row["output_tokens"] is not None]
     if len(rows) < FEWEST:
         return None
@@ -78,16 +79,17 @@ def typical(reader: LogReader, model: str) -> Typical | None:
     return Typical(round(statistics.median(output)), round(statistics.median(answer)), len(rows))
 
 
-def heavy_runs(reader: LogReader, lane: str) -> dict[str, Runs]:
-    """Medians of the heavy lane's recent whole runs, by preset; a preset with too few of them is left out."""
+def heavy_runs(reader: LogReader, lane: str, before_utc: str = "9999") -> dict[str, Runs]:
+    """Medians of the heavy lane's recent whole runs before that time, by preset; one with too few is left out."""
     query = """
         SELECT preset, launched, e2e_ms FROM heavy_metrics
         WHERE lane = :lane AND status = 'ok' AND launched > 0 AND e2e_ms IS NOT NULL
-        AND attempt_id IN (SELECT attempt_id FROM attempts WHERE lane = :lane AND role = 'heavy'
+        AND attempt_id IN (SELECT attempt_id FROM attempts
+                           WHERE lane = :lane AND role = 'heavy' AND started_at_utc < :before
                            ORDER BY started_at_utc DESC LIMIT :recent)
     """
     found: dict[str, list[tuple[float, float]]] = {}
-    for preset, launched, e2e_ms in reader.rows(query, lane=lane, recent=RECENT):
+    for preset, launched, e2e_ms in reader.rows(query, lane=lane, before=before_utc, recent=RECENT):
         found.setdefault(preset, []).append((launched, e2e_ms / 1000))
     return {
         preset: Runs(statistics.median(n for n, _ in runs), statistics.median(s for _, s in runs), len(runs))

@@ -77,7 +77,7 @@ def _create(engine: Engine, turns: Turns, roster: Roster, private: bool, budget_
     visible = VisibleTurns(turns)
     files = PageFiles()
     state = PageState(turns, roster, chat, engine.pulls)
-    turn_routes = TurnRoutes(turns, roster, state, visible)
+    turn_routes = TurnRoutes(turns, roster, state, visible, chat.estimates)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -7,11 +7,12 @@ trajectories (``core.heavy.verdict``). Times are those of the answers (``e2e_ms`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ..core.attachments import split
 from ..core.blind import is_blind
+from ..core.estimate import PresetEstimate
 from ..core.heavy.answers import Result, read
 from ..core.heavy.clusters import cluster
 from ..core.heavy.verdict import (
@@ -26,6 +27,7 @@ from ..core.heavy.verdict import (
     worth,
 )
 from ..core.markdown.safe import clean_text
+from ..core.metric_words import usd
 from ..core.metrics import Metrics, measure_turn
 from ..core.tokens import count_text
 from ..core.turn import LaneInfo, TurnFold, TurnLog
@@ -35,11 +37,33 @@ from .heavy_words import is_usable, names
 
 
 class Worth(NamedTuple):
-    """``facts``: the answer, seconds, tokens and cost beside the single answer's. ``judged``: sentences by the vote."""
+    """``facts``: the answer, seconds, tokens and cost beside the single answer's. ``judged``: sentences by the vote.
+
+    ``preset``: of the run, empty if unknown. ``took``: what the run took, in words like those of ``expectation``.
+    """
 
     lane: str
     facts: list[str]
     judged: list[str]
+    preset: str
+    took: list[str]
+
+
+def expectation(expected: PresetEstimate, took: list[str]) -> str:
+    """What was expected of a run and what it took, in one sentence."""
+    parts = []
+    if expected.tokens:
+        parts.append(_span(expected.tokens, lambda n: f"{n:,}") + " tokens")
+    if expected.usd:
+        parts.append(_span(expected.usd, usd))
+    if expected.seconds is not None:
+        parts.append(f"{expected.seconds:.1f} s")
+    return f"Expected from the log: {', '.join(parts)}. It took {', '.join(took)}." if parts and took else ""
+
+
+def _span(ends: tuple[float, float], words: Callable[[float], str]) -> str:
+    low, high = map(words, ends)
+    return high if low == high else f"{low} to {high}"
 
 
 def worth_of(turn: TurnLog) -> list[Worth]:
@@ -79,7 +103,20 @@ def _worth(turn: TurnLog, fold: TurnFold, info: LaneInfo, single: LaneInfo, meas
         if fold.attempts[child].role == "trajectory" and is_usable(fold.folds[child])
     }
     judged = _judged(turn.vote, info, single, heavy, plain, pool, ", ".join(extra))
-    return Worth(info.id, facts, judged)
+    tally = fold.folds[ids[info.id]].tally
+    return Worth(info.id, facts, judged, tally.preset if tally else "", _took(measured[ids[info.id]]))
+
+
+def _took(heavy: Metrics) -> list[str]:
+    """Output tokens, cost and seconds of a run; what is not known is left out."""
+    took = []
+    if heavy.output_tokens is not None:
+        took.append(f"{heavy.output_tokens:,} tokens")
+    if heavy.cost_usd is not None:
+        took.append(usd(heavy.cost_usd))
+    if heavy.e2e_ms is not None:
+        took.append(f"{heavy.e2e_ms / 1000:.1f} s")
+    return took
 
 
 def _answers(heavy: Result | None, plain: Result | None, label: str) -> str:

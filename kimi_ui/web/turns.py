@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from ..chat.estimates import Estimates
 from ..core.attachments import split
 from ..core.compare.diff import count_words
 from ..core.turn import TurnLog
@@ -21,7 +22,7 @@ from ..turns import Turns
 from ..view.attempt_history import attempt_part
 from ..view.comparison import diff_part, sources_of
 from ..view.frames import TurnView
-from ..view.heavy_worth import worth_of
+from ..view.heavy_worth import expectation, worth_of
 from .page_state import PageState
 from .respond import Json, plain_text
 from .stream import TurnStreams, now_ns
@@ -34,8 +35,11 @@ if TYPE_CHECKING:
 class TurnRoutes:
     """Routes that read turns and the roster's lanes."""
 
-    def __init__(self, turns: Turns, roster: Roster, state: PageState, visible: VisibleTurns) -> None:
+    def __init__(
+        self, turns: Turns, roster: Roster, state: PageState, visible: VisibleTurns, estimates: Estimates
+    ) -> None:
         self._turns = turns
+        self._estimates = estimates
         self._roster = roster
         self._state = state
         self._visible = visible
@@ -142,6 +146,16 @@ class TurnRoutes:
         return Json(await asyncio.to_thread(diff_part, left, right))
 
     async def worth(self, request: Request) -> Response:
-        """Heavy lanes beside the single answer of the same model, in words; see ``view.heavy_worth``."""
+        """Heavy lanes beside the single answer of the same model, in words, and beside what the log before made one
+        expect; see ``view.heavy_worth``."""
         turn = await self._visible.turn_of(request)
-        return Json([one._asdict() for one in await asyncio.to_thread(worth_of, turn)])
+
+        def compared() -> list[dict[str, Any]]:
+            found = []
+            for one in worth_of(turn):
+                expected = self._estimates.expected(turn, one.lane, one.preset)
+                sentence = expectation(expected, one.took) if expected else ""
+                found.append({**one._asdict(), "judged": [*one.judged, *filter(None, [sentence])]})
+            return found
+
+        return Json(await asyncio.to_thread(compared))
