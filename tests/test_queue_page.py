@@ -43,6 +43,7 @@ def test_lanes_that_wait_are_queued_and_the_race_keeps_the_wait_apart(warm: Brow
         expect(rows).to_have_count(3)
         for k in range(3):
             expect(rows.nth(k)).to_have_attribute("data-phase", "queued")
+        expect(lane(page, "heavy").locator(".board")).to_contain_text("3 queued")
         waiting = page.locator('.race-row:has-text("Qwen3-Coder") [data-kind="queue"]')
         expect(waiting).to_have_count(1)
         expect(lane(page, "qwen").locator('[data-metric="elapsed"]')).to_have_text("–")

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..core.attempt import AttemptFold
-from ..core.events import Tally
+from ..core.attempt import AttemptFold, live_phase
+from ..core.events import QUEUED, Tally
 from ..core.heavy.answers import CODE
 from ..core.heavy.attribution import Attributed
 from ..core.heavy.candidates import EMPTY, FAILED, PREAMBLE, REFUSED, STOPPED, TRUNCATED
@@ -31,13 +31,16 @@ _STATES = {
     PREAMBLE: "with an opening only",
     REFUSED: "declined",
     RUNNING: "running",
+    QUEUED: "queued",
 }
 """What became of a trajectory whose answer is not used."""
 
 
 def state_of(fold: AttemptFold) -> str:
     """A key of ``_STATES``; empty if the trajectory's answer is used."""
-    return RUNNING if fold.status == "open" else reason_of(fold)
+    if fold.status != "open":
+        return reason_of(fold)
+    return QUEUED if live_phase(fold) == QUEUED else RUNNING
 
 
 def is_usable(fold: AttemptFold) -> bool:
