@@ -60,7 +60,7 @@ def test_models_that_did_not_fit_together_are_named() -> None:
     assert reloads([lane("a"), lane("b")], {("qwen3:8b", "qwen3:8b")}) == {}, "one model of one context"
 
 
-def test_a_reload_is_told_under_the_turn_and_remembered(upstream: Upstream) -> None:
+def test_a_reload_is_shown_under_the_turn_and_remembered(upstream: Upstream) -> None:
     upstream.ollama.habits.room, upstream.ollama.habits.load_s = 1, 0.2
     for name in ("a:1b", "b:1b"):
         upstream.alias(name, "m-200-0-60")

@@ -3,7 +3,7 @@ import { h, setAttribute } from "./dom.js";
 import { rooted } from "./http.js";
 
 const FORMATS = [
-  ["html", "HTML", "one page that replays by itself"],
+  ["html", "HTML", "one page that replays on its own"],
   ["md", "Markdown", "to read and to paste"],
   ["json", "JSON", "complete, can be read back"],
 ];

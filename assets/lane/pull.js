@@ -14,12 +14,12 @@ import { commandLine } from "./cards.js";
 
 const EVERY_MS = 500;
 
-/** What the server told last, and the cards that show it. */
+/** The newest state from the server, and the cards that show it. */
 class Pulls {
   constructor() {
     /** @type {Pull[]} */
     this.list = [];
-    this.known = false; // whether the server has told
+    this.known = false; // whether the server has sent its state
     this.cards = new Set();
     this.timer = 0;
     document.addEventListener("visibilitychange", () => this.look());
@@ -72,7 +72,7 @@ const pulls = new Pulls();
 
 /**
  * The offer to pull `model` for a lane, and the pull once it has begun. `turn`: its question failed for want of the
- * model and is asked again then; `ondone()` is called once the model is there.
+ * model and is retried then; `ondone()` is called once the model is there.
  */
 export class PullCard {
   constructor({ lane, model, turn = "", ondone = () => {} }) {

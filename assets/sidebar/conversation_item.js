@@ -10,7 +10,7 @@ export class ConversationItem {
     this.id = id;
     this.url = `/kimi/conversations/${encodeURIComponent(id)}`;
     this.actions = actions;
-    this.busy = false; // being renamed or asked about: not to be drawn anew
+    this.busy = false; // being renamed or about to be deleted: not drawn again
     this.title = h("span", { class: "history-title", dir: "auto" });
     this.meta = h("span", { class: "history-meta" });
     this.face = h("button", { type: "button", class: "history-open", onclick: () => actions.open(id) },
@@ -86,7 +86,7 @@ export class ConversationItem {
     }
   }
 
-  /** Deleting is asked about in the item's own place. */
+  /** Ask in the item's own place whether to delete. */
   askToDelete() {
     this.#toggleMenu(false);
     this.busy = true;

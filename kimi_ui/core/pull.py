@@ -1,6 +1,6 @@
 """A pull: a model that a lane's server fetches. How far it is, how fast, and how it ended, as one value.
 
-Pure: times are passed in. ``Pull`` is what the page, the log and ``doctor`` are told.
+Pure: times are passed in. ``Pull`` is the state that the page, the log and ``doctor`` show.
 """
 
 from __future__ import annotations

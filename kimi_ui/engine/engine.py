@@ -111,7 +111,7 @@ class PendingLane:
 
     ``provider`` is fixed at the click, even if the lanes file changes. ``first_no`` is the number of the first attempt,
     ``asked_ns`` the time of the click (ns since the turn's start), ``params`` are the request's parameters, ``heavy``
-    what is asked of a heavy lane. ``tries`` is None until the turn's row is written and the history read; a stop before
+    the options of a heavy lane. ``tries`` is None until the turn's row is written and the history read; a stop before
     that applies as soon as it exists.
     """
 

@@ -143,7 +143,7 @@ class Pulls:
         return list(self._states.values())
 
     def waiting(self, key: PullKey) -> Sequence[Question]:
-        """The questions that are asked when this pull is done."""
+        """The prompts that are retried when this pull is done."""
         with self._lock:
             return tuple(self._questions.get(key, {}).values())
 

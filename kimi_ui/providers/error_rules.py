@@ -39,7 +39,7 @@ class ErrorRule(NamedTuple):
 
 
 WAIT = "Wait a moment and try again."
-_PACE = r"(?:per[- ]?|/ ?)(?:second|minute|min\b|hour)|\brp[ms]\b|\btp[ms]\b"  # so many at a time: it refills by itself
+_PACE = r"(?:per[- ]?|/ ?)(?:second|minute|min\b|hour)|\brp[ms]\b|\btp[ms]\b"  # a rate, which refills in time
 _A_DAY = r"per[- _]?day|daily|\b[rt]pd\b|86400 ?s|/ ?day\b"
 _TOP_UP = "Add balance at {gateway}, or choose another route in the lanes file."
 _PICK = "Choose an id from the provider's list (Lanes tab, or `python -m kimi_ui doctor`)."

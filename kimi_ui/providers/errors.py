@@ -235,7 +235,7 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, target: Ta
 def from_payload(payload: Any, target: Target, streaming: bool = False) -> ProviderError:
     """The error a body or a stream reports with HTTP status 200, in whatever shape.
 
-    ``streaming``: the stream had begun. Then a 404 in it is another server's, behind the one that was asked.
+    ``streaming``: the stream had begun. Then a 404 in it is another server's, behind the one of the request.
     """
     inner = payload.get("error", payload) if isinstance(payload, dict) else payload
     if isinstance(inner, bool | None):

@@ -1,7 +1,7 @@
 """ "Was heavy worth it?": heavy's answer to one prompt beside the single answer of the same model, in words.
 
 What is the same or has changed is the stated result (``core.heavy.answers``). Which answer is right is known only where
-the user has voted; then two axes are told: whether heavy was better than the single answer, and what was among the
+the user has voted; then two axes are shown: whether heavy was better than the single answer, and what was among the
 trajectories (``core.heavy.verdict``). Times are those of the answers (``e2e_ms``), tokens include reasoning.
 """
 

@@ -122,7 +122,7 @@ def try_all(sandbox: Sandbox) -> list[tuple[str, bool]]:
 
 
 def close() -> None:
-    """End the processes of the backend that was chosen; the next choice tests anew."""
+    """End the processes of the backend that was chosen; the next choice tests again."""
     global _chosen
     if _chosen is not None and _chosen.backend is not None:
         _chosen.backend.close()

@@ -62,7 +62,7 @@ class StreamBody(ABC):
         """Read what the end of the body left open."""
 
     def finish(self, cut: ProviderError | None = None) -> list[Event]:
-        """The last events. ``cut``: why the body ended, if not by itself."""
+        """The last events. ``cut``: why the body ended, if it was cut off."""
         events: list[Event] = []
         if not self.over:
             self._rest(events, cut)
@@ -86,7 +86,7 @@ class StreamBody(ABC):
         return events
 
     def _unfinished(self, events: list[Event]) -> ProviderError:
-        """The body ended by itself but never said that it was finished."""
+        """The body ended without a finish reason."""
         if not self._started and self._stray:
             return self._no_stream(bytes(self._stray))
         if not self._started:
@@ -116,7 +116,7 @@ class StreamBody(ABC):
             events.append(Phase(FIRST_CHUNK))
 
     def _end(self, reason: str, events: list[Event]) -> None:
-        """The server's finish; the first one counts. Some reasons are errors by themselves."""
+        """The server's finish; the first one counts. Some reasons are errors."""
         if self.finished:
             return
         self.finished = True

@@ -2,7 +2,7 @@
 
 The client library knows the host and asks the small questions (``/api/show``, ``/api/ps``, ``/api/tags``); the answer's
 body is read by ``OllamaBody``, because the library tears lines at U+0085 and takes a missing end for success. Every
-request has a timeout, none follows a redirect, and a loopback address is never asked through a proxy.
+request has a timeout, none follows a redirect, and a loopback address is never reached through a proxy.
 
 ``params`` and ``extra_body`` go into the body where they are fields of it, else into ``options`` (``max_tokens`` is
 called ``num_predict`` there). ``num_ctx`` is always sent, because Ollama's default is small. ``truncate`` and ``shift``
@@ -150,7 +150,7 @@ class Ollama(Provider):
     def __init__(self, spec: OllamaLane, key: str = "") -> None:
         super().__init__(spec, key)
         self._client: _Client | None = None
-        self._states: dict[str, ModelState] = {}  # asked while preparing, used once by the stream that follows
+        self._states: dict[str, ModelState] = {}  # queried while preparing, used once by the next stream
         self._told: set[str] = set()  # models whose too large num_ctx was said
 
     async def prepare(self, report: Reporter) -> None:
@@ -231,7 +231,7 @@ class Ollama(Provider):
                 await _ended(looking)
 
     async def _look(self, waits: Waits) -> None:
-        """Note what is in memory now; a server that does not answer is asked again later."""
+        """Note what is in memory now; a server that does not answer is queried again later."""
         with suppress(Exception):
             running = await asyncio.wait_for(self._opened().ask("GET", "/api/ps"), ASK_S)
             if (contexts := contexts_of(running)) is not None:
@@ -251,7 +251,7 @@ class Ollama(Provider):
                     body["think"] = True
                     refused = [Flag("think_level_unsupported")]
                 elif "think" in body and _THINK_REFUSED in words:
-                    del body["think"]  # a server that could not be asked beforehand
+                    del body["think"]  # a server that could not be queried beforehand
                     refused = [Flag("think_unsupported")]
                 else:
                     raise
@@ -511,7 +511,7 @@ def _progress(value: dict[str, Any], sizes: dict[str, tuple[int, int]]) -> Phase
 
 @dataclass(frozen=True)
 class OllamaState:
-    """Ollama as last seen at ``url``. ``running`` None: not asked yet. ``models``: names as Ollama lists them."""
+    """Ollama as last seen at ``url``. ``running`` None: not queried yet. ``models``: names as Ollama lists them."""
 
     url: str
     running: bool | None = None

@@ -40,7 +40,7 @@ class ChatBody(StreamBody):
         self._is_stream: bool | None = True if "event-stream" in content_type else None
         self._sse = ServerEvents()
         self._head = b""  # of a body that may be a stream, a completion or a page
-        self._unknown = {"model": "response_model", "provider": "upstream", "id": "response_id"}  # not yet told
+        self._unknown = {"model": "response_model", "provider": "upstream", "id": "response_id"}  # not reported yet
         self._usage_tokens = 0
         self._progress: tuple[Any, Any] = (None, None)
         self._refusal = ""
@@ -319,7 +319,7 @@ class ChatBody(StreamBody):
 
 
 def _first_choice(choices: Any) -> dict[str, Any] | None:
-    """The choice with index 0 (or none); others were not asked for."""
+    """The choice with index 0 (or none); others were not requested."""
     if type(choices) is list:
         for choice in choices:
             if type(choice) is dict and choice.get("index") in (0, None, "0"):
