@@ -96,3 +96,26 @@ def test_a_temperature_the_model_refuses_is_not_sent() -> None:
 def test_lanes_that_are_off_do_not_take_part() -> None:
     settings = ConversationSettings(lanes={"heavy": LaneSettings(on=False), "gone": LaneSettings(on=False)})
     assert settings.lanes_on(["kimi", "heavy", "qwen"]) == ["kimi", "qwen"]
+
+
+def test_a_context_is_sent_only_to_lanes_whose_server_takes_one() -> None:
+    settings = ConversationSettings()
+    for lane in ("kimi", "heavy", "qwen"):
+        settings = settings.with_lane(lane, {"num_ctx": 12_288, "seed": 7})
+    assert settings.lanes["qwen"] == LaneSettings(num_ctx=12_288), "what is no setting is not kept"
+    chosen = settings.choices([KIMI, HEAVY, QWEN])
+    assert {lane: choice.params for lane, choice in chosen.items()} == {
+        "kimi": {},
+        "heavy": {},
+        "qwen": {"num_ctx": 12_288},
+    }
+    on_qwen = HeavyLane("wide", "Wide", "heavy", model=QWEN.model, of="qwen")
+    wide = ConversationSettings().with_lane("wide", {"num_ctx": 4_096})
+    assert wide.choices([QWEN, on_qwen])["wide"].params == {"num_ctx": 4_096}
+    assert read(settings.as_dict()) == settings
+
+
+@pytest.mark.parametrize("num_ctx", [0, 255, 4096.5, 10_000_001, "8192", True])
+def test_a_context_that_no_server_takes_is_refused(num_ctx: Any) -> None:
+    with pytest.raises(SettingsError, match="num_ctx"):
+        read({"lanes": {"qwen": {"num_ctx": num_ctx}}})

@@ -107,6 +107,16 @@ SPLITS: dict[str, tuple[Waits, Usage, tuple[int | None, ...]]] = {
         counters(load=1100, prompt=90, evaluated=9),
         (400, 700, None, 90),
     ),
+    "hidden: a load that was refused at once": (
+        waits(
+            2400,
+            {OTHER},
+            {100: set(), 1200: set(), 1400: set(), 2300: {OURS}},
+            beside=[request("b:latest", 1300), request("a:latest")],
+        ),
+        counters(load=2300, prompt=90, evaluated=9),
+        (1300, 1000, None, 90),
+    ),
     "loaded beside another": (
         waits(700, {OTHER}, {300: {OTHER}, 650: {OTHER, OURS}}, beside=[request("a:latest")]),
         counters(load=600, prompt=90, evaluated=9),

@@ -110,7 +110,7 @@ class OllamaBody(StreamBody):
         self._counted(counted._replace(usage=split), events)
         if self._waits and (gone := self._waits.unloaded()):
             took_ms = "" if split.load_ns is None else str(split.load_ns // 1_000_000)
-            names = sorted(name for name, _ in gone)
+            names = sorted({name for name, _ in gone})
             self._flag(events, "reloaded", " ".join([self._waits.model, took_ms, *names]))
         reason = value.get("done_reason")
         reason = reason if isinstance(reason, str) else ""

@@ -148,12 +148,23 @@ class Waits:
             for (earlier, old), (later, new) in pairwise(looks[: absent[-1] + 2])
             if old - self.wanted != new - self.wanted or (self.has(old) and not self.has(new))
         ]
-        if not changes:
-            return 0 if not self.beside or len(looks) > 1 else None
+        dropped = self._dropped_ns(looks[: absent[-1] + 1])
+        if not changes or dropped > changes[-1][1]:
+            return min(load_ns, dropped) if not self.beside or len(looks) > 1 else None
         since, until = changes[-1]
         if ends := [at for at in self._ends() if since <= at <= until]:
             return min(load_ns, max(ends))
         return min(load_ns, since) if until - since <= max(MOST_UNSURE_NS, load_ns // 4) else None
+
+    def _dropped_ns(self, looks: Sequence[tuple[int, frozenset[Model]]]) -> int:
+        """When the last request beside this one ended whose model was in memory too shortly to be seen; 0: none did."""
+        ends = [0]
+        for request in self.beside:
+            at = (request.ended_ns or 0) - self.sent_ns
+            after = next((models for seen, models in looks if seen >= at), None)
+            if at > 0 and after is not None and request.line.model not in {name for name, _ in after}:
+                ends.append(at)
+        return max(ends)
 
 
 def pauses() -> Iterator[float]:
