@@ -28,6 +28,7 @@ CALLS, QUERIES = "calls.py", "queries.py"
 MEMORY = 512 << 20
 WASM_MEMORY = 256 << 20
 FILE = 10 << 20
+NOBODY = 65534
 OUTPUT = 1 << 20
 START_S = 10.0  # for the interpreter to start, on a loaded machine; beside the time limit of the code
 BWRAP_FIXED = (0, 12)  # CVE-2026-87766: a symlink could lead the set-up astray
@@ -192,6 +193,7 @@ class Native(_OneProcess):
 
     def _bwrap_options(self) -> list[str]:
         options = ["--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
+        options += ["--uid", str(NOBODY), "--gid", str(NOBODY)]
         for folder in self._readable:
             link = Path(folder).is_symlink()
             options += ["--symlink", str(Path(folder).readlink()), folder] if link else ["--ro-bind", folder, folder]
