@@ -9,6 +9,8 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from kimi_ui.config import read_settings
+from kimi_ui.providers import roster
 from kimi_ui.providers.ollama.provider import Ollama, OllamaLane
 from tests.support.browser import Visitor, lane, send, served, wait_phase
 from tests.support.engine_run import started
@@ -28,8 +30,8 @@ class Here(NamedTuple):
 @pytest.fixture
 def here(browser: Browser, upstream: Upstream, tmp_path: Path) -> Iterator[Here]:
     """A lane whose model is missing on its Ollama."""
-    roster = ScriptedRoster(Ollama(OllamaLane("qwen", "Qwen", "ollama", model=MODEL, base_url=upstream.ollama_url)))
-    with started(roster, tmp_path / "log.sqlite3") as run, served(run, roster) as url:
+    lanes = ScriptedRoster(Ollama(OllamaLane("qwen", "Qwen", "ollama", model=MODEL, base_url=upstream.ollama_url)))
+    with started(lanes, tmp_path / "log.sqlite3") as run, served(run, lanes) as url:
         visitor = Visitor(browser, url)
         yield Here(upstream, visitor)
         visitor.close()
@@ -127,3 +129,26 @@ def test_a_page_without_its_server_says_so_and_recovers(here: Here) -> None:
     here.upstream.ollama.pulling.held_at = None
     page.get_by_role("button", name=f"Pull {MODEL}", exact=True).click()
     wait_phase(page, "qwen", "done")
+
+
+def test_a_stand_in_makes_room_for_the_model_that_was_pulled(
+    browser: Browser, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roster, "default_lanes_path", lambda: tmp_path / "none.toml")
+    upstream.ollama.pulling.held_at = 400
+    made = roster.Roster(read_settings(env={"OLLAMA_HOST": upstream.ollama_url}))
+    made.settle()
+    with started(made, tmp_path / "log.sqlite3") as run, served(run, made) as url:
+        visitor = Visitor(browser, url)
+        page = visitor.open()
+        expect(lane(page, "qwen").locator(".badge")).to_be_visible()
+        page.get_by_role("button", name=f"Pull {MODEL}", exact=True).click()
+        expect(card(page)).to_contain_text("400 B of 1.0 kB · 40 %")
+        page.locator("#prompt textarea").fill("half a question")
+        upstream.ollama.pulling.held_at = None
+        expect(lane(page, "qwen").locator(".lane-model")).to_have_text(MODEL)
+        expect(lane(page, "qwen").locator(".badge")).to_be_hidden()
+        expect(card(page)).to_have_count(0)
+        expect(page.locator("#prompt textarea")).to_have_value("half a question")
+        visitor.close()
+        assert visitor.problems == []
