@@ -149,7 +149,7 @@ def app(base_url: str, models: Sequence[str], heavy_width: int = 0, db: Path | N
         if heavy_width:
             tables.append(
                 f'[[lane]]\nid = "heavy"\nlabel = "Heavy"\nprovider = "heavy"\nof = "lane0"\n'
-                f"width = {heavy_width}\nquorum = {heavy_width}\n"
+                f'width = {heavy_width}\nquorum = {heavy_width}\npreset = "full"\n'
             )
         lanes.write_text("\n".join(tables))
         db, port = db or Path(folder) / "log.sqlite3", free_port()
