@@ -119,3 +119,18 @@ def test_a_context_is_sent_only_to_lanes_whose_server_takes_one() -> None:
 def test_a_context_that_no_server_takes_is_refused(num_ctx: Any) -> None:
     with pytest.raises(SettingsError, match="num_ctx"):
         read({"lanes": {"qwen": {"num_ctx": num_ctx}}})
+
+
+def test_a_heavy_lanes_options_are_settings_and_a_prompts_path_is_not() -> None:
+    given = {"strategy": "pick", "preset": "fast", "width": 4, "budget_s": None, "prompt": "/etc/passwd"}
+    settings = read({"lanes": {"heavy": {"heavy": given}}})
+    assert settings.lanes["heavy"].heavy == {"strategy": "pick", "preset": "fast", "width": 4}
+    assert read(settings.as_dict()) == settings
+    assert settings.choices([KIMI, HEAVY])["heavy"].heavy == settings.lanes["heavy"].heavy
+    assert read({"lanes": {"heavy": {"heavy": {"strategy": ""}}}}).lanes == {}
+
+
+@pytest.mark.parametrize("heavy", [{"strategy": "best"}, {"preset": "slow"}, {"width": 99}, {"budget_s": 0}])
+def test_a_wrong_option_of_heavy_is_refused_with_a_sentence(heavy: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=r"Heavy.s \w+ must be"):
+        read({"lanes": {"heavy": {"heavy": heavy}}})

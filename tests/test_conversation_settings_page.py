@@ -213,3 +213,18 @@ def test_a_fork_keeps_the_settings(site: ChatSite, page: Page) -> None:
     assert site.qwen.requests[-1].messages[0] == Message("system", "Rhyme.")
     page.locator(".prompt-versions").wait_for()
     expect(drawer(page).get_by_label("System prompt")).to_have_value("Rhyme.")
+
+
+def test_how_heavy_runs_is_a_setting(site: ChatSite, page: Page) -> None:
+    shown = drawer(page)
+    heavy = fields(shown, "Kimi K2 heavy")
+    heavy.get_by_role("spinbutton", name="Trajectories").fill("2")
+    heavy.get_by_label("Strategy").select_option("majority")
+    saved(shown)
+    expect(fields(shown, "Qwen3-Coder").get_by_label("Strategy")).to_have_count(0)
+    page.keyboard.press("Escape")
+    turn = site.turns.get(ask(page))
+    assert turn is not None
+    tally = turn.fold().folds[turn.fold().current("heavy") or ""].tally
+    assert tally is not None
+    assert (tally.strategy, tally.preset, tally.launched) == ("majority", "full", 2)

@@ -96,7 +96,7 @@ class Estimates:
                 texts += self._history(conversation_id, before_seq, spec, chosen)
             tokens = sum(self._counts.count(text, target.tokenizer) + PER_MESSAGE for text in texts if text)
             usual = self._usual(target.model)
-            lanes.append((spec, estimate(tokens, target.price, usual, spec.width), usual))
+            lanes.append((spec, estimate(tokens, target.price, usual, chosen.heavy.get("width", spec.width)), usual))
         return lanes
 
     def _history(self, conversation_id: str, before_seq: float, spec: LaneSpec, chosen: LaneSettings) -> list[str]:

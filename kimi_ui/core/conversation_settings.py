@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeGuard
 
+from .heavy.options import OptionError, read_options
 from .lane import LaneChoice, LaneSpec
 
 MAX_SYSTEM_CHARS = 100_000
@@ -25,6 +26,7 @@ ONE_TEMPERATURE_NOTE = "Kimi K2.5 and later accept only temperature 1, which is 
 
 
 _PARAMS = ("max_tokens", "temperature", "num_ctx")  # settings of a lane that are parameters of its requests
+HEAVY_SETTINGS = ("strategy", "preset", "width", "budget_s")  # not the path of a prompt: a page may not name files
 
 
 class SettingsError(ValueError):
@@ -34,7 +36,7 @@ class SettingsError(ValueError):
 @dataclass(frozen=True)
 class LaneSettings:
     """A lane in this conversation. ``max_tokens`` limits reasoning and answer together; ``num_ctx``: the context to ask
-    for, in tokens, where the lane's server takes one."""
+    for, in tokens, where the lane's server takes one. ``heavy``: options of a heavy lane, of ``HEAVY_SETTINGS``."""
 
     on: bool = True
     model: str = ""
@@ -42,6 +44,7 @@ class LaneSettings:
     temperature: float | None = None
     send_reasoning: bool | None = None
     num_ctx: int | None = None
+    heavy: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class ConversationSettings:
                 params.pop("temperature", None)
             if not configured.get(spec.of, spec).takes_num_ctx:
                 params.pop("num_ctx", None)
-            chosen[lane] = LaneChoice(one.model, params, one.send_reasoning)
+            chosen[lane] = LaneChoice(one.model, params, one.send_reasoning, one.heavy if spec.of else {})
         return chosen
 
 
@@ -137,7 +140,16 @@ def _read_lane(value: Mapping[str, Any]) -> LaneSettings:
         temperature=temperature,
         send_reasoning=send_reasoning if isinstance(send_reasoning, bool) else None,
         num_ctx=None if num_ctx is None else int(num_ctx),
+        heavy=_read_heavy(value.get("heavy")),
     )
+
+
+def _read_heavy(value: Any) -> dict[str, Any]:
+    given = value if isinstance(value, Mapping) else {}
+    try:
+        return read_options({name: given.get(name) for name in HEAVY_SETTINGS})
+    except OptionError as error:
+        raise SettingsError(f"{error} Empty leaves it as it is.") from None
 
 
 def _number(value: Any, name: str) -> float | None:

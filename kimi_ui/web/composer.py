@@ -19,12 +19,16 @@ from ..chat.services import ChatServices
 from ..core.attachments import MAX_FILE_BYTES, AttachmentError, clean_name, fold, read_attachment, too_large
 from ..core.budget import BudgetError, read_budget
 from ..core.conversation_settings import (
+    HEAVY_SETTINGS,
     ONE_TEMPERATURE_NOTE,
     ConversationSettings,
     SettingsError,
     has_one_temperature,
     read,
 )
+from ..core.heavy.options import MAX_WIDTH, PRESETS
+from ..core.heavy.strategies import STRATEGIES
+from ..core.lane import LaneSpec
 from ..providers.base import ProviderError
 from .respond import Json, body_of, json_of, refusal
 from .visitor import VisibleTurns, visitor_of
@@ -159,6 +163,7 @@ class ComposerRoutes:
                     "model": spec.model,
                     "has_models": specs.get(spec.of, spec).lists_models,
                     "width": spec.width,
+                    "heavy": heavy_choices(spec),
                     "max_tokens": params.get("max_tokens"),
                     "temperature": params.get("temperature"),
                     "takes_num_ctx": specs.get(spec.of, spec).takes_num_ctx,
@@ -187,3 +192,15 @@ class ComposerRoutes:
                 return refusal("The provider did not send its list of models in time. Try again.", 504)
             known = self._models[lane] = (time.monotonic(), listed)
         return Json({"models": known[1]})
+
+
+def heavy_choices(spec: LaneSpec) -> dict[str, Any] | None:
+    """What the drawer offers for a heavy lane, and what the lane has; None for another lane."""
+    if not spec.of:
+        return None
+    return {
+        "strategies": [{"id": one.name, "label": one.label} for one in STRATEGIES.values()],
+        "presets": list(PRESETS),
+        "max_width": MAX_WIDTH,
+        **{name: getattr(spec, name, None) for name in HEAVY_SETTINGS},
+    }
