@@ -42,7 +42,7 @@ def test_heavy_lists_its_trajectories_and_each_can_be_opened(warm: BrowserContex
     go = threading.Event()
 
     def answers(request: ChatRequest) -> Iterator[Any]:
-        if "attempt number" in request.messages[-1].content:
+        if "The candidates end here" in request.messages[-1].content:  # the aggregation
             yield from (Reasoning("They differ. "), Answer("The *one* answer."), Finish("stop"))
             return
         n = len(inner.requests)
@@ -135,7 +135,7 @@ def test_heavy_shows_the_phase_of_each_trajectory(warm: BrowserContext) -> None:
     draws = ["Yes.", "No, that is not so."]
 
     def answers(request: ChatRequest) -> Iterator[Any]:
-        if "attempt number" in request.messages[-1].content:
+        if "The candidates end here" in request.messages[-1].content:  # the aggregation
             yield from (join, Reasoning("They agree. "), Answer("Yes."), Finish("stop"))
         else:
             yield from (Phase(CONNECTED), Reasoning("Let me see. "), draft, Answer(draws.pop()), end, Finish("stop"))
