@@ -25,7 +25,7 @@ from ..core.lane import LaneSpec, Limits
 from ..core.turn import TurnLog
 from ..providers.base import UNSTAMPED, Arrival, ChatRequest, Child, Provider, ProviderError
 from .context_flags import context_flags
-from .queues import Queues, Turn
+from .queues import Place, Queues
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ class AttemptRun:
         self._is_sent = self._is_open = False
         self._behind: Phase | None = None  # while the attempt waits in the queue
         self._clock_runs = asyncio.Event()
-        self._turn: Turn | None = None
+        self._place: Place | None = None
         self._reader: asyncio.Task[None] | None = None
         self.host: AttemptHost | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -221,7 +221,7 @@ class AttemptRun:
 
     def beside(self) -> Sequence[Request]:
         """See ``Host.beside``."""
-        return self._turn.beside() if self._turn else ()
+        return self._place.beside() if self._place else ()
 
     async def until_sent(self) -> None:
         """Return once the attempt's clock runs: it or a child was sent, or it has ended before."""
@@ -304,7 +304,7 @@ class AttemptRun:
         host = self.host = AttemptHost(self, self._job, self._context)
         line = self._job.line
         if line is not None and self._job.role != "heavy":
-            self._turn = await self._context.queues.turn(line, self._job.role, self.attempt.label, self.queued)
+            self._place = await self._context.queues.place(line, self._job.role, self.attempt.label, self.queued)
             self._leave_queue()
             self._check_limits()
         try:
@@ -321,8 +321,8 @@ class AttemptRun:
             message = f"Kimi UI itself failed ({type(error).__name__})."
             self._fail(ProviderError(Failure("internal", message, "Try again; the terminal says more.")))
         finally:
-            if self._turn:
-                self._turn.end()
+            if self._place:
+                self._place.end()
             await host.close(self._stop_reason or "parent")
 
     def _append(self, t_ns: int, event: Event) -> None:
@@ -335,8 +335,8 @@ class AttemptRun:
             self._mark("first_token", t_ns)
             if self._timer:
                 self._check_limits()  # from now on the idle limit applies, which may end sooner
-            if self._turn:
-                self._turn.first_token()
+            if self._place:
+                self._place.first_token()
         if unanswered and fold.first_answer_ns is not None:
             self._mark("first_answer", t_ns)
         if fold.n_chunks != n_chunks:

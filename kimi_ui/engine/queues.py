@@ -14,8 +14,8 @@ from ..core.events import QUEUED, Phase
 RANKS = {"aggregator": Rank.AGGREGATOR, "trajectory": Rank.TRAJECTORY}  # by role; any other is plain
 
 
-class Turn:
-    """A request's turn at its server, from ``Queues.turn`` until ``end``."""
+class Place:
+    """A request's place at its server, from ``Queues.place`` until ``end``."""
 
     def __init__(self, queue: _Queue, request: Request) -> None:
         self._queue = queue
@@ -40,7 +40,7 @@ class Queues:
         self._clock_ns = clock_ns
         self._queues: dict[str, _Queue] = {}
 
-    async def turn(self, line: Line, role: str, label: str, report: Callable[[Phase], None]) -> Turn:
+    async def place(self, line: Line, role: str, label: str, report: Callable[[Phase], None]) -> Place:
         """Wait until a request of this role may be sent. ``report`` gets whose requests it waits for, as that changes.
 
         Returns without a pause if it need not wait. Cancelled, it leaves the queue.
@@ -52,7 +52,7 @@ class Queues:
         except asyncio.CancelledError:
             queue.leave(request)
             raise
-        return Turn(queue, request)
+        return Place(queue, request)
 
 
 class _Queue:
