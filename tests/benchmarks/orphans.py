@@ -23,7 +23,7 @@ import psutil
 from .harness import ROOT, process
 
 AT_ONCE = 6
-SPAN_S = 12  # with six apps beside the busy loops the model has loaded after half of it, and writes from then on
+SPAN_S = 12
 LEFT_AFTER_S = 5
 NO_SERVERS = {"OLLAMA_HOST": "127.0.0.1:9", "CHUTES_API_KEY": "", "OPENROUTER_API_KEY": "", "MOONSHOT_API_KEY": ""}
 
