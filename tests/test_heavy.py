@@ -133,7 +133,7 @@ def test_an_aggregator_that_fails_in_its_answer_fails_the_lane_with_its_failure(
 
 
 def test_stragglers_are_stopped_once_the_quorum_has_waited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trajectories, "STRAGGLER_MIN_S", 0.05)
+    monkeypatch.setattr(trajectories, "STRAGGLER_MIN_S", 1.0)
     fold = Run(thinker("", "x"), thinker("", "y"), [Reasoning("slow"), 60], thinker("", "best"), quorum=2).fold()
     assert children(fold)[2] == ("trajectory", 2, "stopped")
     assert parent(fold).answer == "best"
