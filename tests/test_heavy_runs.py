@@ -302,6 +302,7 @@ def test_a_run_stopped_by_the_user_keeps_what_is_known() -> None:
         turn = run.engine.send("?")
         until(lambda: any(isinstance(entry.event, Answer) for entry in list(turn.entries)))
         until(lambda: any(isinstance(entry.event, Reasoning) for entry in list(turn.entries)))
+        until(lambda: any(isinstance(entry.event, Tally) for entry in list(turn.entries)))
         run.engine.stop(turn.turn_id)
         fold = ended(turn)
         until(lambda: len(logged(run, "heavy_runs")) == 1)

@@ -147,8 +147,12 @@ class TurnRoutes:
 
     async def worth(self, request: Request) -> Response:
         """Heavy lanes beside the single answer of the same model, in words, and beside what the log before made one
-        expect; see ``view.heavy_worth``."""
-        turn = await self._visible.turn_of(request)
+        expect; see ``view.heavy_worth``. Empty for a turn that is not here: a page also shows examples, and turns that
+        another tab has just deleted."""
+        try:
+            turn = await self._visible.turn_of(request)
+        except HTTPException:
+            return Json([])
 
         def compared() -> list[dict[str, Any]]:
             found = []
