@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from kimi_ui.core.attachments import Attachment, fold
-from kimi_ui.core.events import Answer, Bounds, End, Flag, Meta, Usage
+from kimi_ui.core.events import Answer, Bounds, End, Flag, Meta, Tally, Usage
 from kimi_ui.core.turn import LaneInfo, TurnLog
 from kimi_ui.core.vote import Vote
 from kimi_ui.log.reader import LogReader
@@ -254,6 +254,22 @@ def test_unsuitable_attempts_are_left_out_counted_and_can_be_included(
     assert everything.n == sample.n + 1
     assert not everything.excluded
     assert kimi.usd == next(s for s in everything.series if s.key.lane == "kimi").usd, "money is spent either way"
+
+
+def test_an_answer_aggregated_again_counts_neither_as_a_heavy_run_nor_as_its_retry(
+    log: tuple[LogWriter, LogReader],
+) -> None:
+    writer, reader = log
+    first = attempt("h", role="heavy", provider="heavy")
+    again = attempt("h", role="heavy", provider="heavy", attempt_no=2, sent_ms=9000)
+    tally = Tally("majority", "full", 3, answers_of=first.attempt_id)
+    store(writer, turn((first, ended(stream(500))), (again, ended([(1, tally), *stream(20)]))))
+    sample = load(reader)
+    (heavy,) = sample.series
+    assert heavy.numbers["ttft_ms"].tolist() == [500]
+    assert heavy.statuses == {"ok": 1}
+    assert sample.excluded == {"reaggregated": 1}
+    assert load(reader, Filters(include=frozenset({"reaggregated"}))).n == 2
 
 
 def bounded(ttft_ms: float, early_ms: float, last_early_ms: float = 0) -> TurnLog:

@@ -33,10 +33,11 @@ def add(commands: Any) -> None:
     command.add_argument("--start", choices=("cold", "warm"), default="", help="only where the model was (not) loaded")
     command.add_argument(
         "--include",
-        choices=("superseded", "suspect", "cold", "wide"),
+        choices=("superseded", "reaggregated", "suspect", "cold", "wide"),
         action="append",
         default=[],
-        help="include retried lanes, suspect attempts, cold starts or values with a wide error bound;"
+        help="include retried lanes, heavy answers that were aggregated again, suspect attempts, cold starts"
+        " or values with a wide error bound;"
         " may be given several times",
     )
     command.add_argument("--json", action="store_true", help="one JSON object; times in ms, rates in tokens/s")

@@ -24,7 +24,13 @@ KINDS = {"All": "", "Chat": "chat", "Benchmark": "bench"}
 STARTS = {"All": "", "Cold": "cold", "Warm or not known": "warm"}
 SINGLE = ("period", "length", "conversation", "kind", "start")
 SEVERAL = ("lanes", "models", "providers", "include")  # fields with any number of values
-INCLUDES = {"retried": "superseded", "suspect": "suspect", "cold starts": "cold", "wide error bounds": WIDE}
+INCLUDES = {
+    "retried": "superseded",
+    "aggregated again": "reaggregated",
+    "suspect": "suspect",
+    "cold starts": "cold",
+    "wide error bounds": WIDE,
+}
 
 
 @dataclass(frozen=True)

@@ -49,14 +49,20 @@ _ROW = np.dtype([("turn_id", object), ("held", bool), *((name, np.float64) for n
 NOT_KNOWN = -1e300  # stands for NULL while rows are read into an array; lower than any real value
 
 # Reasons to leave out an attempt, in order of precedence: the SQL condition, and the words for the user.
+_REAGGREGATED = "SELECT attempt_id FROM heavy_runs WHERE answers_of IS NOT NULL"
 REASONS = {
     "blind": (
         "turn_id IN (SELECT turn_id FROM turns WHERE slots <> '' AND turn_id NOT IN (SELECT turn_id FROM votes))",
         "of blind turns that are not voted on yet",
     ),
+    "reaggregated": (
+        f"attempt_id IN ({_REAGGREGATED})",
+        "that only aggregated the answers of an earlier heavy run again",
+    ),
     "superseded": (
         "turn_id IN (SELECT turn_id FROM measured WHERE attempt_no > 1) AND EXISTS (SELECT 1 FROM measured later"
-        " WHERE later.turn_id = m.turn_id AND later.lane = m.lane AND later.attempt_no > m.attempt_no)",
+        " WHERE later.turn_id = m.turn_id AND later.lane = m.lane AND later.attempt_no > m.attempt_no"
+        f" AND later.attempt_id NOT IN ({_REAGGREGATED}))",
         "that were retried in the same turn",
     ),
     "suspect": ("suspect = 1", "with counts or a clock that contradict themselves"),

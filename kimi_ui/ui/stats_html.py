@@ -31,7 +31,7 @@ from ..view.jinja import render_part
 from ..view.lane_colours import lane_accent
 from .stats_plots import REPORTED_DASH, Look, Rule, turn_link
 
-LEFT_OUT = {"suspect": "suspect", "cold": "cold start", "superseded": "retried"}
+LEFT_OUT = {"suspect": "suspect", "cold": "cold start", "superseded": "retried", "reaggregated": "aggregated again"}
 TOTAL_TIME = next(metric for metric in METRICS if metric.column == "e2e_ms")
 VOTE_KINDS = {True: "Blind", False: "With names and pace in sight"}
 VOTE_COLUMNS = ("Voted best", "Votes", "Tie", "Another was best", "All bad")
