@@ -14,7 +14,6 @@ from playwright.sync_api import Page, expect
 from tests.support.browser import Visitor, send, wait_phase
 from tests.support.chat_site import LANES, ChatSite, open_site
 from tests.support.heavy_turns import HYBRID, QUESTION, heavy_model
-from tests.support.waiting import until
 
 SAYS = "6 say 160 km · 1 says 180 km · 1 failed"
 PARTS = "4 of 6 parts match trajectories · 2 new in hybrid"
@@ -158,8 +157,9 @@ def test_the_board_of_a_blind_turn_is_hidden_until_the_vote(site: ChatSite, page
     page.locator("#blind").click()
     site.say(heavy_model())
     send(page, QUESTION)
-    until(lambda: not site.turns.live())
-    expect(page.locator(".turn-current .verdict-choice").first).to_be_visible()
+    for slot in "ABC":
+        wait_phase(page, slot, "done")
+    expect(page.locator("#to-vote-on")).to_be_visible()
     expect(page.locator(".turn-current .board:visible")).to_have_count(0)
     assert page.locator(".turn-current .consensus-cell, .turn-current .parts-item").count() == 0
     page.get_by_role("button", name="Tie").click()

@@ -52,8 +52,9 @@ export class TotalsLine {
   }
 
   #costs(costs) {
+    const before = this.live.sum.usd;
     for (const cost of costs) this.live.see(cost);
-    if (this.spent) this.#show(this.spent);
+    if (this.spent && this.live.sum.usd !== before) this.#show(this.spent);
   }
 
   #show(spent) {
