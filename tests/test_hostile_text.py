@@ -254,6 +254,7 @@ def test_stored_text_is_harmless_wherever_it_is_shown_again(
     assert "attachment" in exported.headers["content-disposition"]
     file = tmp_path / "export.html"
     file.write_bytes(exported.body())
+    page.goto("about:blank")  # it may still ask the server for something
     alone = watched.visitor.context.new_page()
     watched.requests.clear()
     alone.goto(file.as_uri())
