@@ -26,7 +26,6 @@ export class BlindMode {
     this.waiting = h("button", { type: "button", class: "quiet", id: "to-vote-on", hidden: true, onclick: () => chat.emit("seek", this.oldest) });
     this.ends = ["ended", "voted", "conversation"].map((name) => chat.on(name, () => this.#count()));
     this.ends.push(chat.on("turn", ({ detail }) => this.#follow(detail)));
-    this.#count();
   }
 
   close() {
@@ -50,7 +49,7 @@ export class BlindMode {
 
   async #count() {
     const request = this.requests.begin();
-    const { count, oldest } = await ask("/kimi/blind").catch(() => ({ count: 0, oldest: null }));
+    const { count, oldest } = await ask("/kimi/blind", { signal: request }).catch(() => ({ count: 0, oldest: null }));
     if (request.aborted) return;
     this.oldest = oldest;
     this.waiting.hidden = !count;
