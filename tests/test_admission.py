@@ -114,6 +114,18 @@ def test_an_aggregation_passes_trajectories_and_a_plain_request_passes_both() ->
     assert admission.admit(1) == [ask]
 
 
+def test_every_request_of_a_chat_passes_those_of_a_benchmark() -> None:
+    one = LEARN._replace(parallel=1)
+    admission = Admission()
+    bench = [Request(one, Rank.BENCHMARK, "bench") for _ in range(3)]
+    (trajectory,), ask = heavy(1, one), plain(one)
+    for request in (*bench, trajectory, ask):
+        admission.join(request)
+        admission.admit(0)
+    assert admission.running == [bench[0]]
+    assert admission.waiting == [ask, trajectory, *bench[1:]]
+
+
 def test_models_do_not_wait_for_each_other() -> None:
     admission = Admission()
     for request in [*heavy(8), plain(LEARN._replace(model="other"))]:

@@ -4,7 +4,8 @@ A local model server answers a few requests at a time, often one, and queues the
 trajectories sent at once would hold up every request that comes later by eight answers. So requests wait here, and are
 sent by two rules:
 
-- A plain lane's request passes an aggregation, and both pass trajectories; within a rank the order is that of arrival.
+- A plain lane's request passes an aggregation, both pass trajectories, and every request of a chat passes those of a
+  benchmark; within a rank the order is that of arrival.
 - Of one model only as many requests are with the server as it answers at a time: ``Line.parallel`` where that is known,
   else what the server has shown (``Capacity``). Until it has, plain requests are sent at once.
 
@@ -38,6 +39,7 @@ class Rank(IntEnum):
     PLAIN = 0
     AGGREGATOR = 1
     TRAJECTORY = 2
+    BENCHMARK = 3
 
 
 @dataclass(eq=False)

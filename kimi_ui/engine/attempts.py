@@ -304,7 +304,8 @@ class AttemptRun:
         host = self.host = AttemptHost(self, self._job, self._context)
         line = self._job.line
         if line is not None and self._job.role != "heavy":
-            self._place = await self._context.queues.place(line, self._job.role, self.attempt.label, self.queued)
+            queues, kind = self._context.queues, self._context.turn.kind
+            self._place = await queues.place(line, self._job.role, self.attempt.label, self.queued, kind)
             self._leave_queue()
             self._check_limits()
         try:

@@ -40,13 +40,17 @@ class Queues:
         self._clock_ns = clock_ns
         self._queues: dict[str, _Queue] = {}
 
-    async def place(self, line: Line, role: str, label: str, report: Callable[[Phase], None]) -> Place:
-        """Wait until a request of this role may be sent. ``report`` gets whose requests it waits for, as that changes.
+    async def place(
+        self, line: Line, role: str, label: str, report: Callable[[Phase], None], kind: str = "chat"
+    ) -> Place:
+        """Wait until a request of this role may be sent, in a turn of this ``kind``. ``report`` gets whose requests it
+        waits for, as that changes.
 
         Returns without a pause if it need not wait. Cancelled, it leaves the queue.
         """
         queue = self._queues.setdefault(line.server, _Queue(self._clock_ns))
-        request = Request(line, RANKS.get(role, Rank.PLAIN), label)
+        rank = Rank.BENCHMARK if kind == "bench" else RANKS.get(role, Rank.PLAIN)
+        request = Request(line, rank, label)
         try:
             await queue.join(request, report)
         except asyncio.CancelledError:
