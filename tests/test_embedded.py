@@ -150,15 +150,24 @@ def test_the_plan_has_a_given_beginning_and_is_passed_on_as_notes() -> None:
     plan = plan_request(request)
     assert [message.role for message in plan.messages] == ["system", "user", "assistant"]
     assert plan.params["temperature"] == 0.1
-    assert plan.params["max_tokens"] == 80
+    assert plan.params["max_tokens"] == 64
     answer = answer_request(request, " a greeting.")
-    assert answer.messages[0].content == "Be brief.\nNotes: The request is about a greeting."
-    assert answer.messages[1:] == request.messages[1:]
+    assert answer.messages == (
+        Message("system", "Be brief."),
+        Message("user", "Hi\n\nNotes: The request is about a greeting."),
+    )
     assert answer.params == request.params
     assert answer_request(request, "  ").messages == request.messages
     bare = answer_request(ChatRequest((Message("user", "Hi"),)), "")
     assert [message.role for message in bare.messages] == ["system", "user"]
     assert plan.model == answer.model == ""
+
+
+def test_the_answers_prompt_begins_like_the_plans_so_that_the_server_reads_it_once() -> None:
+    request = ChatRequest((Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "Why?")))
+    plan, answer = plan_request(request).messages, answer_request(request, "a reason").messages
+    assert plan[:3] == answer[:3]
+    assert answer[3].content.startswith(plan[3].content)
 
 
 def test_a_count_missing_from_one_of_the_two_requests_is_unknown() -> None:

@@ -1,9 +1,10 @@
 """How long plain lanes wait beside heavy on one Ollama server, and what that costs heavy.
 
-Heavy of 8 trajectories and two plain lanes of the same model; an answer takes a second. The server is that of the tests
-(``tests.support.ollama_server``), with one slot, as Ollama has by default, and with four. Each case runs with the app's
-queue, on a server that it does not know yet and once more, and with everything sent at once as before. Printed: the
-plain lanes' longest time from the click to the first token, heavy's from the click to its end, seconds.
+Heavy of 8 trajectories, all wanted at once (preset full), and two plain lanes of the same model; an answer takes a
+second. The server is that of the tests (``tests.support.ollama_server``), with one slot, as Ollama has by default, and
+with four. Each case runs with the app's queue, on a server that it does not know yet and once more, and with everything
+sent at once as before. Printed: the plain lanes' longest time from the click to the first token, heavy's from the click
+to its end, seconds.
 
     together    all three lanes by one click
     meanwhile   the plain lanes 2.5 s after heavy
@@ -71,7 +72,9 @@ def measure(kind: type[Ollama], slots: int, case: Callable[[Run], list[TurnLog]]
             kind(OllamaLane(id=name, label=name, model=MODEL, base_url=upstream.ollama_url))
             for name in ("kimi", "qwen")
         ]
-        heavy = HeavyProvider(HeavyLane(id="heavy", label="heavy", of="kimi", width=8, quorum=8), lanes[0])
+        heavy = HeavyProvider(
+            HeavyLane(id="heavy", label="heavy", of="kimi", width=8, quorum=8, preset="full"), lanes[0]
+        )
         with started(ScriptedRoster(*lanes, heavy)) as run:
             for number in range(n_runs):
                 wait_s, end_s = times(case(run))

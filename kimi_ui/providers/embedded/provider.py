@@ -37,10 +37,9 @@ from ..openai_compatible.provider import OpenAICompatible, load_library
 from .backend import ALIAS, PARALLEL, EmbeddedBackend, Endpoint
 from .weights import SMOLLM2
 
-PLAN_SYSTEM = "Before answering, note what is asked and what the answer should contain."
 PLAN_OPENING = "The request is about"
-PLAN_PARAMS = {"max_tokens": 80, "stop": ["```"]}  # the plan should contain notes, not code
-ANSWER_SYSTEM = "You are a helpful assistant. Answer briefly, in a few sentences."  # halves its median length
+PLAN_PARAMS = {"max_tokens": 64, "stop": ["```"]}  # the plan should contain notes, not code
+SYSTEM = "You are a helpful assistant. Answer briefly, in a few sentences."  # halves an answer's median length
 PARAMS = {"max_tokens": 1024, "temperature": 0.7}  # warm enough that eight trajectories differ
 EXTRA_BODY = {"repeat_penalty": 1.1, "min_p": 0.05}  # without these so small a model repeats itself
 
@@ -184,18 +183,27 @@ class EmbeddedProvider(Provider):
 
 
 def plan_request(request: ChatRequest) -> ChatRequest:
-    """The conversation with ``PLAN_SYSTEM`` and ``PLAN_OPENING``, which the model continues."""
-    chat = [message for message in request.messages if message.role != "system"]
-    messages = (Message("system", PLAN_SYSTEM), *chat, Message("assistant", PLAN_OPENING))
+    """The conversation with ``PLAN_OPENING``, which the model continues."""
+    messages = (*_with_system(request), Message("assistant", PLAN_OPENING))
     return ChatRequest(messages, {**request.params, **PLAN_PARAMS})
 
 
 def answer_request(request: ChatRequest, plan: str) -> ChatRequest:
-    """The conversation with the plan as notes in its system prompt (default: ``ANSWER_SYSTEM``)."""
-    system = [message.content for message in request.messages if message.role == "system"] or [ANSWER_SYSTEM]
-    chat = [message for message in request.messages if message.role != "system"]
-    notes = [f"Notes: {PLAN_OPENING} {plan.strip()}"] if plan.strip() else []
-    return ChatRequest((Message("system", "\n".join([*system, *notes])), *chat), request.params)
+    """The conversation with the plan as notes below its last message.
+
+    Up to the notes it is the plan's prompt, which the model's server has in its cache: of heavy's aggregation, some
+    2,000 tokens that took 15 s are read once instead of twice.
+    """
+    *earlier, last = _with_system(request)
+    notes = f"\n\nNotes: {PLAN_OPENING} {plan.strip()}" if plan.strip() else ""
+    return ChatRequest((*earlier, Message(last.role, last.content + notes)), request.params)
+
+
+def _with_system(request: ChatRequest) -> tuple[Message, ...]:
+    """The conversation after its own system prompt or ``SYSTEM``."""
+    if any(message.role == "system" for message in request.messages):
+        return tuple(request.messages)
+    return (Message("system", SYSTEM), *request.messages)
 
 
 def total_usage(plan: Usage, answer: Usage) -> Usage:
