@@ -10,7 +10,8 @@ with ``cache_read_input_tokens``; OpenRouter ``cost`` in USD; llama.cpp ``timing
 
 In a ``Usage`` the output includes the reasoning and the input what was cached. Some servers count them apart, and their
 total shows it: total = prompt + completion + reasoning (xAI, Gemini). The counts are added where the total, the
-reported part or the text that came agree on it (``Counted.reading``, ``explained``), and not otherwise.
+reported part or the text that came agree on it (``Counted.reading``, ``explained``), and not otherwise. Anthropic sends
+no total and counts what was cached apart: more ``cache_read_input_tokens`` than input can only be beside it.
 """
 
 from __future__ import annotations
@@ -91,13 +92,15 @@ def read_usage(usage: dict[str, Any], timings: dict[str, Any] | None = None) -> 
     reasoning = fields.count(
         _first(out_details.get("reasoning_tokens"), usage.get("reasoning_tokens")), "reasoning_tokens"
     )
+    written = usage.get("cache_creation_input_tokens")
+    written = written if type(written) is int and written > 0 else 0
     if (rest := unexplained(usage, input_, output)) and input_ and output:
-        written = usage.get("cache_creation_input_tokens")
-        written = written if type(written) is int and written > 0 else 0
         if reasoning and abs(reasoning - rest) <= max(4, rest // 50):
             output, reading = output + rest, "reasoning_apart"
         elif cached and rest in (cached, cached + written):
             input_, reading = input_ + rest, "cached_apart"
+    elif cached and cached == usage.get("cache_read_input_tokens") and cached > (input_ or 0):
+        input_, reading = (input_ or 0) + cached + written, "cached_apart"
     counted = Usage(
         input_tokens=input_,
         cached_input_tokens=fields.within(cached, input_, "cached_tokens"),
