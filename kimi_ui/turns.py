@@ -19,7 +19,9 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 
 from .core.attempt import Attempt
 from .core.branches import Fork
@@ -43,6 +45,7 @@ class Turns:
         self.reader = reader
         self._turns: dict[str, TurnLog] = {}  # in the order of their first opening
         self._open: set[str] = set()
+        self._listeners: list[Callable[[TurnLog], None]] = []
         self._lock = threading.Lock()  # guards a turn's ``closed``; the engine's loop takes it too, so hold it briefly
 
     # Reading
@@ -147,6 +150,15 @@ class Turns:
             closed = [one.turn_id for one in self._turns.values() if one.closed]
             for turn_id in closed[:-RECENT_TURNS]:
                 del self._turns[turn_id]
+
+        for listener in list(self._listeners):
+            listener(turn)
+
+    def listen(self, closed: Callable[[TurnLog], None]) -> Callable[[], None]:
+        """Call ``closed`` with each turn that is closed, on the engine's loop, until the returned function is called.
+        It must return at once."""
+        self._listeners.append(closed)
+        return partial(self._listeners.remove, closed)
 
     def add(self, turn: TurnLog, entry: Entry) -> None:
         """Append a user's change to an ended attempt, such as a promotion. Reopens a closed turn for that moment."""

@@ -28,7 +28,7 @@ _RUN = re.compile(r"([^\w])\1{3,}", re.DOTALL)  # vocabularies have tokens for l
 _OTHER = re.compile(r"\S*[^\x00-\x7f]\S*")  # words with characters beyond ASCII
 _WIDE = re.compile(r"[\u2e80-\U0010ffff]")
 
-_LIMITS = ("max_tokens", "max_completion_tokens", "num_predict")
+OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "num_predict")  # by any provider
 _STEP = 2048  # offered contexts are multiples of it
 _LEAST_ROOM = 1024  # for an answer without a limit of its own
 
@@ -97,7 +97,7 @@ def filled(fold: AttemptFold) -> str:
 def cut_early(fold: AttemptFold, params: Mapping[str, Any]) -> str:
     """The tokens of an answer that ended at a length limit far below the one it was sent with; otherwise empty."""
     output = fold.usage.output_tokens
-    limit = next((params[name] for name in _LIMITS if type(params.get(name)) is int), 0)
+    limit = next((params[name] for name in OUTPUT_LIMITS if type(params.get(name)) is int), 0)
     if fold.finish_reason != "length" or fold.meta.context_tokens or not output or output >= 0.9 * limit:
         return ""
     return f"{output} of {limit} tokens"

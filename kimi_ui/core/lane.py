@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool
 
+from .context import OUTPUT_LIMITS
+
 MOST = 1e12  # the largest number accepted; a larger one is a slip and may not fit a float
 MOST_LEVELS = 50  # of nested tables and lists; any JSON schema has fewer, and the stack is limited
 FILLED_IN = ("stand_in_for", "how_to_get_real")  # set in shipped lanes only, never in a lanes file
@@ -222,6 +224,17 @@ class LaneSpec:
     def via(self) -> str:
         """The lane's server: its base URL, or the provider's name."""
         return self.base_url or self.provider
+
+    @property
+    def context_tokens(self) -> int | None:
+        """The context of a request, prompt and answer together, where the lane's configuration says it."""
+        return None
+
+    @property
+    def most_output(self) -> int | None:
+        """The most tokens that a request may write, where the lane limits it."""
+        limits = (self.params.get(name) for name in OUTPUT_LIMITS)
+        return next((limit for limit in limits if type(limit) is int and limit > 0), None)
 
     def with_model(self, model: str) -> LaneSpec:
         """This lane with another model of its provider; unchanged for an empty ``model``.

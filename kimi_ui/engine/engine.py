@@ -217,14 +217,16 @@ class Engine:
         params: Mapping[str, Any] | None = None,
         choices: Mapping[str, LaneChoice] | None = None,
         blind: bool = False,
+        turn_id: str = "",
     ) -> TurnLog:
         """Send ``prompt`` to the lanes (None: all) and return the turn's log at once; the engine fills it.
 
         Without ``conversation_id`` a new conversation begins. ``fork_at``: begin a new conversation that shares the
         turns before that number with ``conversation_id`` and continues with this prompt. ``kind`` is chat or bench.
         ``params`` apply to every lane's request; ``choices`` override them per lane. ``blind``: until the vote, the
-        turn is shown through ``core.blind``, with the lanes in random order. Raises ``UnknownLane``, ``UnknownTurn``
-        (not a conversation of this owner) and ``EngineClosed``.
+        turn is shown through ``core.blind``, with the lanes in random order. ``turn_id``: a new id that the caller has
+        made, so that it knows the turn before it is sent. Raises ``UnknownLane``, ``UnknownTurn`` (not a conversation
+        of this owner) and ``EngineClosed``.
         """
         t0_ns = self._clock_ns()
         self._check_open()
@@ -249,7 +251,7 @@ class Engine:
         }
         with self._deciding:
             turn = TurnLog(
-                turn_id=uuid.uuid4().hex,
+                turn_id=turn_id or uuid.uuid4().hex,
                 conversation_id=conversation_id,
                 seq=(fork_at or 0) if forked_from else self._turns.next_seq(conversation_id),
                 prompt=prompt,
@@ -272,13 +274,13 @@ class Engine:
     def retry(self, turn_id: str, lane: str, *, owner: str = "", params: Mapping[str, Any] | None = None) -> TurnLog:
         """Retry one lane of a turn: make a further attempt in the same turn, whose log is reopened.
 
-        ``params`` override those of the attempt before.
+        ``params`` override those of the attempt before. A lane whose process died before its first attempt has it now.
 
         Raises ``UnknownTurn``, ``UnknownLane``, ``LaneBusy`` and ``EngineClosed``.
         """
 
-        def same(turn: TurnLog, _: TurnFold, last: AttemptFold) -> HeavyChoice:
-            tally = last.tally
+        def same(turn: TurnLog, _: TurnFold, last: AttemptFold | None) -> HeavyChoice:
+            tally = last.tally if last else None
             names = ("strategy", "preset", "width") if tally else ()
             return HeavyChoice({name: getattr(tally, name) for name in names}, turn.kind)
 
@@ -292,7 +294,7 @@ class Engine:
         """
         options = read_options({"strategy": strategy})
 
-        def stored(turn: TurnLog, fold: TurnFold, _: AttemptFold) -> HeavyChoice:
+        def stored(turn: TurnLog, fold: TurnFold, _: AttemptFold | None) -> HeavyChoice:
             source = source_of(fold, fold.current(lane) or "")
             answers = answers_of(fold, source)
             if not answers.usable:
@@ -306,7 +308,7 @@ class Engine:
         turn_id: str,
         lane: str,
         owner: str,
-        choose: Callable[[TurnLog, TurnFold, AttemptFold], HeavyChoice],
+        choose: Callable[[TurnLog, TurnFold, AttemptFold | None], HeavyChoice],
         params: Mapping[str, Any] | None = None,
     ) -> TurnLog:
         """A further attempt of one lane of a turn."""
@@ -321,15 +323,15 @@ class Engine:
             due = self._running.get(turn_id, {}).get(lane)
             fold = turn.fold()
             last = fold.attempts.get(fold.current(lane) or "")
-            if last is None or not fold.lane_ended(lane) or (due and due.first_no > last.attempt_no):
+            if (due and (last is None or due.first_no > last.attempt_no)) or (last and not fold.lane_ended(lane)):
                 raise LaneBusy("This lane is still streaming: stop it first.")
-            heavy = choose(turn, fold, fold.folds[last.attempt_id])
+            heavy = choose(turn, fold, fold.folds[last.attempt_id] if last else None)
             if not turn.t0_ns:  # from the log: derive its start from the wall clock
                 age_s = (datetime.now(UTC) - datetime.fromisoformat(turn.started_at_utc)).total_seconds()
                 turn.t0_ns = now_ns - int(max(0.0, age_s) * 1e9)
             provider = self._roster.provider(lane)
-            merged = {**last.params, **(params or {})}
-            pending = PendingLane(provider, last.attempt_no + 1, now_ns - turn.t0_ns, merged, heavy)
+            merged = {**(last.params if last else {}), **(params or {})}
+            pending = PendingLane(provider, last.attempt_no + 1 if last else 1, now_ns - turn.t0_ns, merged, heavy)
             with self._lock:
                 self._running.setdefault(turn_id, {})[lane] = pending
                 self._turns.reopen(turn)

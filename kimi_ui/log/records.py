@@ -1,8 +1,8 @@
 """The log's records: turns, attempts and events as rows, and events as bytes.
 
 An ``Op`` is one write: it inserts a row, or updates an attempt's row while it is open, or promotes it. Ops are
-idempotent (an existing row stays unchanged, a pull's is replaced), so a batch may be repeated after a failure, from
-memory or the spill file.
+idempotent (an existing row stays unchanged, or is replaced: ``REPLACED``), so a batch may be repeated after a failure,
+from memory or the spill file.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from ..core.turn import LaneInfo, TurnLog
 from ..tokenizers import counter
 
 MAX_SQL_INTEGER = 2**63 - 1
+REPLACED = {"pulls": ("server", "model"), "benchmarks": ("id",)}
+"""Tables that keep the newest state: a row replaces the one with the same values of these columns."""
 
 
 class Op(NamedTuple):
     """One write. ``table`` is the table to insert ``row`` into, or an operation on the attempt that ``row`` names:
-    ``update attempts`` while it is open, or ``promote`` after it ended without an answer. A row of ``pulls`` replaces
-    the one of the same server and model.
+    ``update attempts`` while it is open, or ``promote`` after it ended without an answer.
     """
 
     table: str
@@ -48,9 +49,9 @@ class Op(NamedTuple):
             return f"UPDATE attempts SET {changes} WHERE attempt_id = :attempt_id AND status = 'open'"
         values = ", ".join(f":{name}" for name in self.row)
         insert = f"INSERT INTO {self.table} ({', '.join(self.row)}) VALUES ({values})"
-        if self.table == "pulls":
+        if key := REPLACED.get(self.table):
             changes = ", ".join(f"{name} = excluded.{name}" for name in self.row)
-            return f"{insert} ON CONFLICT (server, model) DO UPDATE SET {changes}"
+            return f"{insert} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
         return f"{insert} ON CONFLICT DO NOTHING"
 
 
@@ -63,7 +64,8 @@ def clean(text: str) -> str:
     return text
 
 
-def _op(table: str, row: dict[str, Any]) -> Op:
+def op_of(table: str, row: dict[str, Any]) -> Op:
+    """The write of a row, with values that SQLite accepts."""
     return Op(table, {name: _storable(value) for name, value in row.items()})
 
 
@@ -94,7 +96,7 @@ def _plain(value: Any) -> Any:
 
 def conversation_op(turn: TurnLog) -> Op:
     """The row of a conversation, for its first turn."""
-    return _op(
+    return op_of(
         "conversations",
         {
             "conversation_id": turn.conversation_id,
@@ -108,7 +110,7 @@ def conversation_op(turn: TurnLog) -> Op:
 
 
 def turn_op(turn: TurnLog) -> Op:
-    return _op(
+    return op_of(
         "turns",
         {
             "turn_id": turn.turn_id,
@@ -141,7 +143,7 @@ def attempt_op(attempt: Attempt, boot_id: str) -> Op:
     row["params"] = to_json(row["params"])
     price = row.pop("price") or (None, None, None, None)
     row |= dict(zip(("price_input", "price_cached_input", "price_output", "price_as_of"), price, strict=True))
-    return _op("attempts", row | {"boot_id": boot_id, "app_version": __version__})
+    return op_of("attempts", row | {"boot_id": boot_id, "app_version": __version__})
 
 
 def read_attempt(row: dict[str, Any]) -> Attempt:
@@ -156,12 +158,12 @@ def read_attempt(row: dict[str, Any]) -> Attempt:
 def sent_op(attempt: Attempt) -> Op:
     """Updates the time of sending, which is not known when the row is inserted."""
     names = ("attempt_id", "sent_ns", "started_at_utc", "queue_ns")
-    return _op("update attempts", {name: getattr(attempt, name) for name in names})
+    return op_of("update attempts", {name: getattr(attempt, name) for name in names})
 
 
 def events_op(turn_id: str, lane: str, attempt_id: str | None, seq: int, items: list[tuple[int, Event]]) -> Op:
     """One segment of an attempt's events; without an attempt, of a lane's preparation."""
-    return _op(
+    return op_of(
         "events",
         {
             "turn_id": turn_id,
@@ -202,7 +204,7 @@ def whole_events(payload: bytes) -> Iterator[tuple[int, Event]]:
 
 def promote_op(attempt_id: str) -> Op:
     """Makes the attempt's reasoning its answer (see ``core.events.Promoted``)."""
-    return _op("promote", {"attempt_id": attempt_id})
+    return op_of("promote", {"attempt_id": attempt_id})
 
 
 def heavy_ops(attempt_id: str, fold: AttemptFold) -> list[Op]:
@@ -214,7 +216,7 @@ def heavy_ops(attempt_id: str, fold: AttemptFold) -> list[Op]:
         *("effective_answers", "similarity", "stopped_at", "stop_risk", "verdict"),
     )
     row = {name: getattr(fold.tally, name) for name in names}
-    return [_op("heavy_runs", {"attempt_id": attempt_id, **row, "answers_of": fold.tally.answers_of or None})]
+    return [op_of("heavy_runs", {"attempt_id": attempt_id, **row, "answers_of": fold.tally.answers_of or None})]
 
 
 def final_op(attempt_id: str, fold: AttemptFold, tokenizer: str = "", status: str | None = None) -> Op:
@@ -228,7 +230,7 @@ def final_op(attempt_id: str, fold: AttemptFold, tokenizer: str = "", status: st
     burst, answer_burst = burst_flags(fold)
     stamps = {name: getattr(fold, name) for name in AttemptFold.__dataclass_fields__ if name.endswith("_ns")}
     del stamps["text_ns"]
-    return _op(
+    return op_of(
         "update attempts",
         stamps
         | {

@@ -411,3 +411,58 @@ SELECT
     count(*) FILTER (WHERE outcome = 'win') AS wins, count(*) FILTER (WHERE outcome = 'tie') AS ties,
     count(*) FILTER (WHERE outcome = 'loss') AS losses
 FROM pair_outcomes GROUP BY lane, other, blind, speed_visible;
+
+
+-- A planned item of a benchmark run and what came of it; warm-ups are not among them. outcome: the newest verdict, else
+-- context (not sent: it does not fit) or not-run. A verdict on an attempt whose end was lost with its process is void.
+CREATE VIEW bench_verdicts AS
+SELECT
+    i.run_id, i.position, i.case_id, i.category, i.template, i.lane, i.epoch,
+    CASE WHEN v.number IS NOT NULL THEN v.verdict
+         WHEN i.not_sent IS NOT NULL THEN 'context'
+         ELSE 'not-run' END AS outcome,
+    v.extracted, coalesce(v.reason, i.not_sent) AS reason,
+    v.grader, v.grader_version, v.backend, v.level, v.graded_at_utc,
+    v.attempt_id, a.turn_id
+FROM benchmark_items i
+-- Of a case of several turns, on the last turn it came to. A subquery, so that one item is read without all others.
+LEFT JOIN benchmark_verdicts v ON v.number = (
+    SELECT max(w.number)
+    FROM turns f
+    JOIN turns t ON t.conversation_id = f.conversation_id
+    JOIN attempts b ON b.turn_id = t.turn_id AND b.parent_id IS NULL AND b.status NOT IN ('open', 'interrupted', 'stopped')
+    JOIN benchmark_verdicts w ON w.attempt_id = b.attempt_id
+    WHERE f.turn_id = i.turn_id)
+LEFT JOIN attempts a ON a.attempt_id = v.attempt_id
+WHERE i.warm_up = 0;
+
+
+-- A run's lane and category in counts. What was not right is kept apart by its cause; n_planned is their sum.
+CREATE VIEW bench_summary AS
+SELECT
+    run_id, lane, category, count(*) AS n_planned,
+    count(*) FILTER (WHERE outcome IN ('right', 'wrong')) AS n_judged,
+    count(*) FILTER (WHERE outcome = 'right') AS n_right,
+    count(*) FILTER (WHERE outcome = 'wrong') AS n_wrong,
+    count(*) FILTER (WHERE outcome = 'unparsed') AS n_unparsed,
+    count(*) FILTER (WHERE outcome = 'truncated') AS n_truncated,
+    count(*) FILTER (WHERE outcome = 'time_limit') AS n_time_limit,
+    count(*) FILTER (WHERE outcome = 'refused-by-sandbox') AS n_refused,
+    count(*) FILTER (WHERE outcome = 'endpoint') AS n_endpoint,
+    count(*) FILTER (WHERE outcome = 'context') AS n_context,
+    count(*) FILTER (WHERE outcome = 'not-run') AS n_not_run
+FROM bench_verdicts GROUP BY run_id, lane, category;
+
+
+-- A benchmark run: how much was planned and how much of it has an outcome.
+CREATE VIEW bench_runs AS
+SELECT
+    b.id AS run_id, b.owner, b.started_at_utc, b.ended_at_utc, b.state, b.state_reason, b.size, b.suite_version, b.seed,
+    b.epochs, b.budget_usd, b.app_version,
+    (SELECT count(*) FROM benchmark_lanes l WHERE l.run_id = b.id) AS n_lanes,
+    count(v.position) AS n_planned,
+    count(v.position) FILTER (WHERE v.outcome <> 'not-run') AS n_done,
+    count(v.position) FILTER (WHERE v.outcome = 'right') AS n_right
+FROM benchmarks b LEFT JOIN bench_verdicts v ON v.run_id = b.id
+GROUP BY b.id, b.owner, b.started_at_utc, b.ended_at_utc, b.state, b.state_reason, b.size, b.suite_version, b.seed,
+         b.epochs, b.budget_usd, b.app_version;

@@ -144,10 +144,13 @@ class LogWriter:
         """Write rows that belong to no running turn; resolves when they are durable."""
         return self._submit(_Job(Future(), list(ops)))
 
+    def change(self, change: Callable[[Transaction], set[str]]) -> Future[None]:
+        """Make a change in one transaction. The future raises what ``change`` raises, or ``LogError``."""
+        return self._submit(_Job(Future(), change=change))
+
     def rename_conversation(self, conversation_id: str, owner: str, title: str) -> Future[None]:
         """Set the title. The future raises ``ConversationGone``, or ``LogError`` while the log cannot be written."""
-        change = partial(rename_conversation, conversation_id=conversation_id, owner=owner, title=title)
-        return self._submit(_Job(Future(), change=change))
+        return self.change(partial(rename_conversation, conversation_id=conversation_id, owner=owner, title=title))
 
     def delete_conversation(self, conversation_id: str, owner: str) -> Future[None]:
         """Delete a conversation with its turns, which must not be running.

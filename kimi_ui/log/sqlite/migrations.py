@@ -476,3 +476,78 @@ def m016_server_waits(db: Database) -> None:
     # Before the first token, at the server: the wait for a slot or for another model, and what was that or the load.
     db.execute("ALTER TABLE attempts ADD COLUMN server_queue_ns INTEGER")
     db.execute("ALTER TABLE attempts ADD COLUMN load_or_wait_ns INTEGER")
+
+
+@migrations()
+def m017_benchmarks(db: Database) -> None:
+    db.execute(
+        """
+        CREATE TABLE benchmarks (
+            id             TEXT PRIMARY KEY,
+            owner          TEXT NOT NULL,
+            boot_id        TEXT NOT NULL,     -- the process that runs it, or ran it last
+            started_at_utc TEXT NOT NULL,
+            ended_at_utc   TEXT,
+            state          TEXT NOT NULL,     -- running | done | stopped | budget | decided | interrupted
+            state_reason   TEXT NOT NULL,
+            size           TEXT NOT NULL,     -- quick | full | chosen
+            suite_version  INTEGER NOT NULL,
+            seed           INTEGER NOT NULL,  -- of the cases' names and numbers
+            epochs         INTEGER NOT NULL,
+            order_seed     INTEGER NOT NULL,
+            budget_usd     REAL,              -- NULL: no limit
+            app_version    TEXT NOT NULL
+        ) STRICT
+        """
+    )
+    db.execute(
+        """
+        CREATE TABLE benchmark_lanes (
+            run_id     TEXT NOT NULL REFERENCES benchmarks ON DELETE CASCADE,
+            position   INTEGER NOT NULL,
+            lane       TEXT NOT NULL,
+            label      TEXT NOT NULL,
+            model      TEXT NOT NULL,
+            config_sha TEXT NOT NULL,  -- of what the answers depend on
+            config     TEXT NOT NULL,  -- JSON: the lane as it was, without keys
+            PRIMARY KEY (run_id, lane)
+        ) STRICT
+        """
+    )
+    db.execute(
+        """
+        CREATE TABLE benchmark_items (
+            run_id   TEXT NOT NULL REFERENCES benchmarks ON DELETE CASCADE,
+            position INTEGER NOT NULL,  -- the order of sending
+            case_id  TEXT NOT NULL,
+            category TEXT NOT NULL,
+            template TEXT NOT NULL,
+            lane     TEXT NOT NULL,
+            epoch    INTEGER NOT NULL,  -- from 1
+            warm_up  INTEGER NOT NULL,  -- 0: counts; n: the n-th start of the run warmed the model up with it
+            turn_id  TEXT,              -- of its turn, the first one of several, before it is sent; NULL: not_sent
+            not_sent TEXT,              -- why it is not sent: the prompt does not fit the lane's context
+            PRIMARY KEY (run_id, position),
+            UNIQUE (run_id, case_id, lane, epoch, warm_up)
+        ) STRICT
+        """
+    )
+    db.execute("CREATE INDEX benchmark_items_by_turn ON benchmark_items (turn_id)")
+    db.execute(
+        """
+        CREATE TABLE benchmark_verdicts (
+            number         INTEGER PRIMARY KEY,  -- of two verdicts on an attempt the higher one counts
+            verdict_id     TEXT NOT NULL UNIQUE,
+            attempt_id     TEXT NOT NULL REFERENCES attempts ON DELETE CASCADE,
+            verdict        TEXT NOT NULL,  -- a grader's, or endpoint, or context (the server's own word)
+            extracted      TEXT,           -- what was compared
+            reason         TEXT NOT NULL,
+            grader         TEXT NOT NULL,
+            grader_version TEXT NOT NULL,  -- '': nothing was graded
+            backend        TEXT,           -- the sandbox; NULL: no code ran
+            level          TEXT,           -- isolated | unsandboxed | off
+            graded_at_utc  TEXT NOT NULL
+        ) STRICT
+        """
+    )
+    db.execute("CREATE INDEX benchmark_verdicts_by_attempt ON benchmark_verdicts (attempt_id)")

@@ -48,7 +48,7 @@ class Source:
         if owner is not None:
             with closing(sqlite3.connect(target, isolation_level=None)) as db:
                 db.execute("PRAGMA foreign_keys = ON")
-                for table in ("conversations", "budgets", "spent_deleted"):
+                for table in ("conversations", "budgets", "spent_deleted", "benchmarks"):
                     db.execute(f"DELETE FROM {table} WHERE owner <> ?", (owner,))
                 db.execute("INSERT INTO search (search) VALUES ('rebuild')")  # or the others' words stay in the index
                 db.execute("VACUUM")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -29,6 +30,7 @@ Result = TypeVar("Result")
 
 FAILURES = (sqlite3.Error, Timeout, OSError)  # the database cannot be written at present
 REPLACED = "The log's file was removed or replaced while Kimi UI was running: its contents are not in the new one."
+BENCHMARK_INTERRUPTED = "Its process ended before the run did."
 # The database will never accept this row, whatever its state.
 REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, ValueError)
 
@@ -213,12 +215,16 @@ class Store:
             self._connection = None
 
     def _sweep(self) -> None:
-        """End the attempts that dead processes left open as ``interrupted``, with their stored text."""
+        """End what dead processes left open as ``interrupted``: attempts, with their stored text, and benchmarks."""
         assert self._connection is not None
-        boots = self._connection.execute("SELECT DISTINCT boot_id FROM attempts WHERE status = 'open'").fetchall()
-        for (boot_id,) in boots:
+        unfinished = """
+            SELECT boot_id FROM attempts WHERE status = 'open'
+            UNION SELECT boot_id FROM benchmarks WHERE state = 'running'
+        """
+        for (boot_id,) in self._connection.execute(unfinished).fetchall():
             if self._files.is_running(boot_id):
                 continue
+            self.change(partial(_interrupt_benchmarks, boot_id=boot_id))
             query = "SELECT attempt_id FROM attempts WHERE status = 'open' AND boot_id = ?"
             left_open = self._connection.execute(query, (boot_id,)).fetchall()
             finals = (op for (id,) in left_open for op in _interrupted(id, self._stored_fold(id)))
@@ -234,6 +240,18 @@ class Store:
             for t_ns, event in whole_events(payload):
                 fold.apply(t_ns, event)
         return fold
+
+
+def _interrupt_benchmarks(log: Transaction, boot_id: str) -> set[str]:
+    log.execute(
+        """
+        UPDATE benchmarks SET state = 'interrupted', state_reason = :reason
+        WHERE state = 'running' AND boot_id = :boot_id
+        """,
+        reason=BENCHMARK_INTERRUPTED,
+        boot_id=boot_id,
+    )
+    return set()
 
 
 def _interrupted(attempt_id: str, fold: AttemptFold) -> list[Op]:

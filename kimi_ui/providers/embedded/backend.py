@@ -39,7 +39,8 @@ from .weights import Cancelled, WeightsStore
 
 PARALLEL = 4  # requests at a time; the engine holds back the others
 SLOTS = PARALLEL + 1  # one spare for a probe
-CONTEXT_TOKENS = 12_288  # shared by all slots; one request gets at most 8,192, the model's training length
+CONTEXT_TOKENS = 12_288  # shared by all slots
+REQUEST_TOKENS = 8_192  # at most of one request: the model's training length
 UNSTABLE_S = 60.0
 START_TIMEOUT_S = 60.0
 POLL_S = 0.05

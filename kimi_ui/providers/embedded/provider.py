@@ -34,7 +34,7 @@ from ...core.events import (
 from ...core.lane import FREE, LaneSpec, Price
 from ..base import ChatRequest, Check, Host, Message, Parts, Provider, ProviderError
 from ..openai_compatible.provider import OpenAICompatible, load_library
-from .backend import ALIAS, PARALLEL, EmbeddedBackend, Endpoint
+from .backend import ALIAS, PARALLEL, REQUEST_TOKENS, EmbeddedBackend, Endpoint
 from .weights import SMOLLM2
 
 PLAN_OPENING = "The request is about"
@@ -61,6 +61,10 @@ class EmbeddedLane(LaneSpec):
     @property
     def via(self) -> str:
         return "embedded model"
+
+    @property
+    def context_tokens(self) -> int:
+        return REQUEST_TOKENS
 
     def with_model(self, model: str) -> LaneSpec:
         """The lane itself: there is only one model."""

@@ -135,6 +135,11 @@ class OllamaLane(LaneSpec):
     def via(self) -> str:
         return "Ollama's cloud" if is_cloud(self.model) else "Ollama"
 
+    @property
+    def context_tokens(self) -> int | None:
+        told = self.params.get("num_ctx")
+        return None if is_cloud(self.model) else told if isinstance(told, int) else self.num_ctx or NUM_CTX
+
     def with_model(self, model: str) -> LaneSpec:
         """What runs on one's own machine costs the same whichever model it is; the cloud's prices are not known."""
         price = self.price if is_cloud(model or self.model) == is_cloud(self.model) else None

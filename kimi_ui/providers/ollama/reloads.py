@@ -7,7 +7,7 @@ from itertools import combinations
 
 from ...core.lane import LaneSpec
 from .model_state import full_name, is_cloud
-from .provider import NUM_CTX, OllamaLane
+from .provider import OllamaLane
 
 
 def reloads(specs: Iterable[LaneSpec], unloaded: Collection[tuple[str, str]] = ()) -> dict[str, list[str]]:
@@ -17,7 +17,7 @@ def reloads(specs: Iterable[LaneSpec], unloaded: Collection[tuple[str, str]] = (
     for one, other in combinations(local, 2):
         if one.base_url != other.base_url:
             continue
-        names, contexts = (full_name(one.model), full_name(other.model)), (_num_ctx(one), _num_ctx(other))
+        names, contexts = (full_name(one.model), full_name(other.model)), (one.context_tokens, other.context_tokens)
         if names[0] == names[1] and contexts[0] != contexts[1]:
             words = (
                 f"{one.label} and {other.label} ask for the same model with different contexts ("
@@ -34,9 +34,3 @@ def reloads(specs: Iterable[LaneSpec], unloaded: Collection[tuple[str, str]] = (
         for lane in (one.id, other.id):
             found.setdefault(lane, []).append(words)
     return found
-
-
-def _num_ctx(spec: OllamaLane) -> int:
-    """The context that the lane asks for."""
-    told = spec.params.get("num_ctx")
-    return told if isinstance(told, int) else spec.num_ctx or NUM_CTX
