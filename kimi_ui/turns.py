@@ -58,9 +58,13 @@ class Turns:
         """``get`` for an event loop: reads memory directly and the log on a thread."""
         return self._turns.get(turn_id) or await asyncio.to_thread(self.reader.turn, turn_id)
 
-    def live(self, owner: str | None = None) -> list[TurnLog]:
-        """Running turns, oldest first; only those of ``owner`` if given. Reads only memory."""
-        return [turn for turn in list(self._turns.values()) if not turn.closed and owner in (None, turn.owner)]
+    def live(self, owner: str | None = None, kind: str | None = None) -> list[TurnLog]:
+        """Running turns, oldest first; only those of ``owner`` and ``kind`` if given. Reads only memory."""
+        return [
+            turn
+            for turn in list(self._turns.values())
+            if not turn.closed and owner in (None, turn.owner) and kind in (None, turn.kind)
+        ]
 
     def recent(self, conversation_id: str) -> list[TurnLog]:
         """The conversation's turns in memory, in order, including those that a fork shares with its origin."""
@@ -83,6 +87,12 @@ class Turns:
         for turn in self.recent(conversation_id):
             return turn.owner
         return self.reader.owner_of(conversation_id)
+
+    def kind_of(self, conversation_id: str) -> str | None:
+        """What the conversation's turns are: chat or bench; None if there is no such conversation."""
+        for turn in self.recent(conversation_id):
+            return turn.kind
+        return self.reader.kind_of(conversation_id)
 
     def forks(self, conversation_id: str) -> list[Fork]:
         """The conversation, the ones it was forked from and their other forks, oldest first; then forks in memory."""

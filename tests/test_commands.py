@@ -85,6 +85,28 @@ def test_a_body_that_is_not_a_json_object_is_a_bad_request(me: httpx.Client, bod
     assert me.post("/kimi/turns", content=body).status_code == 400
 
 
+def test_a_benchmarks_turn_is_read_but_neither_continued_nor_retried_nor_shown_unasked(
+    site: ChatSite, me: httpx.Client
+) -> None:
+    mine = me.post("/kimi/turns", json={"text": "Mine"}).json()["turns"][0]["turn_id"]
+    closed(site, mine)
+    owner = site.turns.get(mine).owner
+    site.say(endless())
+    bench = site.engine.send("Case", lanes=["kimi"], owner=owner, kind="bench")
+    until(lambda: bench.fold().newest("kimi"))
+    assert me.get("/kimi/state").json()["turns"] == []
+    assert bench.conversation_id not in me.get("/kimi/conversations").text
+    site.engine.stop(bench.turn_id)
+    closed(site, bench.turn_id)
+    assert me.get("/kimi/state", params={"turn": bench.turn_id}).json()["turns"][0]["prompt"] == "Case"
+    again = me.post(f"/kimi/turns/{bench.turn_id}/lanes/kimi/retry")
+    assert (again.status_code, "part of a benchmark" in again.json()["error"]) == (409, True)
+    site.say(spoken())
+    next_one = me.post("/kimi/turns", json={"text": "And?", "conversation": bench.conversation_id}).json()
+    closed(site, next_one["turns"][0]["turn_id"])
+    assert next_one["conversation"] != bench.conversation_id
+
+
 def test_a_conversation_accepts_one_prompt_at_a_time(site: ChatSite, me: httpx.Client) -> None:
     site.say(endless())
     running = me.post("/kimi/turns", json={"text": "One"}).json()

@@ -153,6 +153,13 @@ def test_search_finds_only_ones_own_conversations(log: Log) -> None:
         assert found(log, text, "") == []
 
 
+def test_what_a_benchmark_sent_is_neither_listed_nor_found(log: Log) -> None:
+    log.keep("Which jugs hold water?", "These jugs.", kind="bench")
+    chat = log.keep("And which jugs hold milk?")
+    assert [match.conversation_id for match in search(log.reader, ME, "jugs")] == [chat.conversation_id]
+    assert [head.conversation_id for head in list_conversations(log.reader, ME)] == [chat.conversation_id]
+
+
 def test_text_of_blind_lanes_is_found_only_after_the_vote(log: Log) -> None:
     blind = log.keep("who was it", "it was the gardener", "the butler thought", slots=("a",))
     assert [found(log, text) for text in ("gardener", "butler", "园丁")] == [[], [], []]

@@ -95,6 +95,8 @@ class Prompts:
             if whose is None:
                 raise Busy("This conversation was deleted: press New, then send.")
             conversation, edit = "", None  # read-only (sent by the command line), so begin a new one
+        if conversation and self._turns.kind_of(conversation) == "bench":
+            conversation, edit = "", None  # a benchmark's, whose turns stay as they are
         if edit and (not conversation or edit.conversation != conversation or edit.seq < 0):
             raise Busy("The prompt being edited belongs to another conversation: cancel the edit, then send.")
         before_seq = edit.seq if edit else math.inf

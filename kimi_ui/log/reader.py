@@ -112,6 +112,11 @@ class LogReader:
         rows = self.rows("SELECT owner FROM conversations WHERE conversation_id = :id", id=conversation_id)
         return rows[0][0] if rows else None
 
+    def kind_of(self, conversation_id: str) -> str | None:
+        """What the conversation's turns are: chat or bench; None if it has none."""
+        query = "SELECT kind FROM turns WHERE conversation_id = :id ORDER BY seq LIMIT 1"
+        return next((kind for (kind,) in self.rows(query, id=conversation_id)), None)
+
     def turn_seqs(self, conversation_id: str) -> list[int]:
         """The numbers of the conversation's own turns, in order."""
         query = "SELECT seq FROM turns WHERE conversation_id = :id ORDER BY seq"

@@ -75,8 +75,10 @@ def search(reader: LogReader, owner: str, text: str, limit: int = 30) -> list[Ma
 def _in_titles(log: Rows, owner: str, terms: list[str], limit: int) -> Iterator[tuple[Any, ...]]:
     condition, values = all_like("title", list(map(_like, terms)))
     query = f"""
-        SELECT conversation_id, title FROM conversations
-        WHERE owner = :owner AND {condition} ORDER BY created_at_utc DESC LIMIT :limit
+        SELECT conversation_id, title FROM conversations c
+        WHERE owner = :owner AND {condition}
+          AND NOT EXISTS (SELECT 1 FROM turns t WHERE t.conversation_id = c.conversation_id AND t.kind <> 'chat')
+        ORDER BY created_at_utc DESC LIMIT :limit
     """
     return log.rows(query, owner=owner, limit=limit, **values)
 

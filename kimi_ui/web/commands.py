@@ -36,6 +36,7 @@ from .stream import now_ns
 from .visitor import VisibleTurns, visitor_of
 
 NOT_YOURS = "This turn was sent by the command line or a program, so you can only read it. Send its prompt as your own."
+BENCHMARKED = "This turn is part of a benchmark, whose answers stay as they are. Send the prompt from the chat instead."
 GONE = "This turn is no longer here."
 
 
@@ -124,6 +125,8 @@ class CommandRoutes:
             return refusal(GONE, 404)
         if turn.owner != owner:
             return refusal(NOT_YOURS, 409)
+        if turn.kind != "chat":
+            return refusal(BENCHMARKED, 409)
         confirmed = request.query_params.get("over_budget") == "yes"
         try:
             await run_in_threadpool(send, turn, request.path_params["lane"], owner, confirmed)

@@ -75,7 +75,7 @@ class ConversationRoutes:
         heads: list[ConversationHead] = []
         if owner:
             heads = await asyncio.to_thread(list_conversations, self._turns.reader, owner, before=before)
-        running = {turn.conversation_id: turn for turn in self._turns.live(owner)} if owner else {}
+        running = {turn.conversation_id: turn for turn in self._turns.live(owner, "chat")} if owner else {}
         shown = [_describe(head, head.conversation_id in running) for head in heads]
         if before is None:  # conversations so new that their rows are not written yet
             listed = {head.conversation_id for head in heads}

@@ -18,7 +18,7 @@ _DOCUMENTS = """
     JOIN turns t ON t.turn_id = d.turn_id
     JOIN conversations c ON c.conversation_id = t.conversation_id
     LEFT JOIN attempts a ON a.attempt_id = d.attempt_id
-    WHERE {condition} AND t.owner = :owner
+    WHERE {condition} AND t.owner = :owner AND t.kind = 'chat'
       AND (d.attempt_id IS NULL OR t.slots = '' OR EXISTS (SELECT 1 FROM votes v WHERE v.turn_id = t.turn_id))
     ORDER BY {newest} DESC
 """
