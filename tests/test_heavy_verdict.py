@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kimi_ui.core.heavy.verdict import Verdict, reason, verdict, worth
+from kimi_ui.core.heavy.verdict import Verdict, verdict
+from kimi_ui.core.heavy.worth import axes
 
 SIX_ONE = [{1, 2, 3, 4, 5, 6}, {7}]
 
@@ -37,16 +38,20 @@ def test_the_verdict_on_the_majority(
     assert found.overruled == overruled
 
 
-def test_the_two_axes_of_worth() -> None:
-    assert [worth(b, h) for b in (True, False) for h in (True, False)] == [
-        "nothing_to_gain",
-        "hurt",
-        "helped",
-        "did_not_help",
-    ]
-    assert [reason(o, h) for o in ([False, True], [False, False]) for h in (True, False)] == [
-        "found",
-        "aggregator_lost_it",
-        "beyond_the_pool",
-        "no_right_answer",
-    ]
+@pytest.mark.parametrize(
+    ("plain", "trajectories", "final", "expected"),
+    [
+        (True, [True, False], True, ("nothing to gain", "kept it")),
+        (False, [True, False], True, ("helped", "kept it")),
+        (False, [False, False], True, ("helped", "beyond the pool")),
+        (True, [False, True], False, ("hurt", "aggregator lost it")),
+        (True, [False, False], False, ("hurt", "no right answer among them")),
+        (False, [False], False, ("did not help", "no right answer among them")),
+        (None, [True], False, (None, "aggregator lost it")),
+        (False, [], True, ("helped", None)),
+    ],
+)
+def test_the_two_axes_of_worth(
+    plain: bool | None, trajectories: list[bool], final: bool, expected: tuple[str | None, str | None]
+) -> None:
+    assert axes(plain, trajectories, final) == expected

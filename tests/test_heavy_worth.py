@@ -80,7 +80,7 @@ def test_open_text_is_not_called_the_same() -> None:
             [7, 8, 7],
             7,
             Vote("tie", "", FIELD),
-            ["There was nothing to gain here: Kimi K2 alone was as good; heavy took"],
+            ["There was nothing to gain here: Kimi K2 alone was as good, "],
         ),
         (
             7,

@@ -2,30 +2,21 @@
 
 What is the same or has changed is the stated result (``core.heavy.answers``). Which answer is right is known only where
 the user has voted; then two axes are shown: whether heavy was better than the single answer, and what was among the
-trajectories (``core.heavy.verdict``). Times are those of the answers (``e2e_ms``), tokens include reasoning.
+trajectories (``core.heavy.worth``). Times are those of the answers (``e2e_ms``), tokens include reasoning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
 
 from ..core.attachments import split
 from ..core.blind import is_blind
 from ..core.estimate import PresetEstimate
 from ..core.heavy.answers import Result, read
-from ..core.heavy.clusters import cluster
-from ..core.heavy.verdict import (
-    BEYOND,
-    DID_NOT_HELP,
-    HELPED,
-    HURT,
-    LOST,
-    NO_RIGHT_ANSWER,
-    NOTHING_TO_GAIN,
-    reason,
-    worth,
-)
+from ..core.heavy.clusters import Equal, cluster
+from ..core.heavy.pool import answers_of, equal_of, source_of
+from ..core.heavy.worth import Gain, Reason, axes
 from ..core.markdown.safe import clean_text
 from ..core.metric_words import usd
 from ..core.metrics import Metrics, measure_turn
@@ -90,21 +81,29 @@ def _measured(fold: TurnFold) -> dict[str, Metrics]:
 def _worth(turn: TurnLog, fold: TurnFold, info: LaneInfo, single: LaneInfo, measured: Mapping[str, Metrics]) -> Worth:
     prompt = split(turn.prompt).text
     ids = {one.id: fold.current(one.id) or "" for one in (info, single)}
-    results = {
-        one.id: read(fold.folds[ids[one.id]].answer, prompt) if is_usable(fold.folds[ids[one.id]]) else None
-        for one in (info, single)
-    }
-    heavy, plain = results[info.id], results[single.id]
-    extra = _extra(measured[ids[info.id]], measured[ids[single.id]])
-    facts = [_answers(heavy, plain, single.label), *extra]
-    pool = {
-        (fold.attempts[child].k_index or 0) + 1: read(fold.folds[child].answer, prompt)
-        for child in fold.children.get(ids[info.id], ())
-        if fold.attempts[child].role == "trajectory" and is_usable(fold.folds[child])
-    }
-    judged = _judged(turn.vote, info, single, heavy, plain, pool, ", ".join(extra))
+    heavy, plain = (
+        read(found.answer, prompt) if is_usable(found := fold.folds[ids[one.id]]) else None for one in (info, single)
+    )
+    source = source_of(fold, ids[info.id])
+    pool = {one.number: read(one.answer, prompt) for one in answers_of(fold, source).usable}
     tally = fold.folds[ids[info.id]].tally
-    return Worth(info.id, facts, judged, tally.preset if tally else "", _took(measured[ids[info.id]]))
+    took, plain_took = _together(measured, {source, ids[info.id]}), measured[ids[single.id]]
+    right = _right(turn.vote, info.id, single.id)
+    equal = equal_of(tally)
+    facts = [_answers(heavy, plain, single.label, equal), *_extra(took, plain_took)]
+    judged = _judged(right, single.label, heavy, plain, pool, equal, _saved(took, plain_took)) if right else []
+    return Worth(info.id, facts, judged, tally.preset if tally else "", _took(took))
+
+
+def _together(measured: Mapping[str, Metrics], attempts: Collection[str]) -> Metrics:
+    """A heavy run; with the further aggregation of its answers, if the answer shown is that one's."""
+    runs = [measured[one] for one in attempts]
+
+    def total(name: str) -> Any:
+        parts = [getattr(run, name) for run in runs]
+        return None if None in parts else sum(parts)
+
+    return Metrics(**{name: total(name) for name in ("e2e_ms", "output_tokens", "cost_usd")})
 
 
 def _took(heavy: Metrics) -> list[str]:
@@ -119,18 +118,18 @@ def _took(heavy: Metrics) -> list[str]:
     return took
 
 
-def _answers(heavy: Result | None, plain: Result | None, label: str) -> str:
+def _answers(heavy: Result | None, plain: Result | None, label: str, equal: Equal | None) -> str:
     if heavy is None or plain is None:
         return f"{'Heavy' if heavy is None else label} has no whole answer"
     if not heavy.stated or not plain.stated:
         return "Open text: no result to compare"
-    if same(heavy, plain):
+    if _same(heavy, plain, equal):
         return f"Same answer as {label}"
     return f"Another answer than {label}: {clean_text(heavy.label)}, not {clean_text(plain.label)}"
 
 
-def same(one: Result, other: Result) -> bool:
-    return len(cluster({1: one, 2: other}).clusters) == 1
+def _same(one: Result, other: Result, equal: Equal | None) -> bool:
+    return len(cluster({1: one, 2: other}, equal).clusters) == 1
 
 
 def _extra(heavy: Metrics, plain: Metrics) -> list[str]:
@@ -145,30 +144,40 @@ def _extra(heavy: Metrics, plain: Metrics) -> list[str]:
     return parts
 
 
+def _saved(heavy: Metrics, plain: Metrics) -> str:
+    """What the single answer alone would have saved, as the end of a sentence; empty if nothing of it is known."""
+    parts = []
+    if heavy.e2e_ms is not None and plain.e2e_ms is not None and heavy.e2e_ms > plain.e2e_ms:
+        parts.append(f"{(heavy.e2e_ms - plain.e2e_ms) / 1000:.1f} s sooner")
+    for what, more, less in (
+        ("cost", heavy.cost_usd, plain.cost_usd),
+        ("tokens", heavy.output_tokens, plain.output_tokens),
+    ):
+        if more and less and less < more:
+            parts.append(f"for {100 * less / more:.0f} % of the {what}")
+            break
+    return f", {' and '.join(parts)}" if parts else ""
+
+
 def _judged(
-    vote: Vote | None,
-    info: LaneInfo,
-    single: LaneInfo,
+    right: tuple[bool, bool],
+    single: str,
     heavy: Result | None,
     plain: Result | None,
     pool: Mapping[int, Result | None],
-    extra: str,
+    equal: Equal | None,
+    saved: str,
 ) -> list[str]:
-    """The two axes by the user's vote; empty without one, or if it was for another lane."""
-    right = _right(vote, info.id, single.id)
-    if right is None:
-        return []
+    """The two axes in words. ``right``: whether the single and heavy's answer are; ``saved``: by the single answer."""
     single_right, heavy_right = right
-    kind = worth(single_right, heavy_right)
-    sentences = [_WORTH[kind].format(single=single.label, extra=f"; heavy took {extra}" if extra else "")]
     wanted = heavy if heavy_right else plain if single_right else None
-    if wanted is None or not wanted.stated or not pool or kind == NOTHING_TO_GAIN:
-        return sentences
-    having = [k for k, result in sorted(pool.items()) if result is not None and result.stated and same(result, wanted)]
-    why = reason([k in having for k in pool], heavy_right)
-    who = names(having) if having else ""
-    share = f"{len(having)} of {len(pool)} trajectories" if len(having) > 2 else who
-    sentences.append(_REASONS.get(why, "That result was among its trajectories: {who} had it.").format(who=share))
+    known = wanted if wanted is not None and wanted.stated else None
+    having = [k for k, one in sorted(pool.items()) if known and one and one.stated and _same(one, known, equal)]
+    gain, reason = axes(single_right, [k in having for k in pool] if known else (), heavy_right)
+    sentences = [_GAIN[gain].format(single=single, saved=saved)] if gain else []
+    if reason and gain is not Gain.NOTHING_TO_GAIN:
+        who = f"{len(having)} of {len(pool)} trajectories" if len(having) > 2 else names(having) if having else ""
+        sentences.append(_REASONS[reason].format(who=who))
     return sentences
 
 
@@ -181,14 +190,15 @@ def _right(vote: Vote | None, heavy: str, single: str) -> tuple[bool, bool] | No
     return {TIE: (True, True), ALL_BAD: (False, False)}.get(vote.choice)
 
 
-_WORTH = {
-    NOTHING_TO_GAIN: "There was nothing to gain here: {single} alone was as good{extra}.",
-    HELPED: "Heavy helped: you preferred its answer to that of {single}.",
-    HURT: "Heavy hurt: you preferred the single answer of {single}.",
-    DID_NOT_HELP: "Heavy did not help: you found all answers bad.",
+_GAIN = {
+    Gain.NOTHING_TO_GAIN: "There was nothing to gain here: {single} alone was as good{saved}.",
+    Gain.HELPED: "Heavy helped: you preferred its answer to that of {single}.",
+    Gain.HURT: "Heavy hurt: you preferred the single answer of {single}.",
+    Gain.DID_NOT_HELP: "Heavy did not help: you found all answers bad.",
 }
 _REASONS = {
-    NO_RIGHT_ANSWER: "That result was not among its trajectories: none of them states it.",
-    LOST: "The aggregation lost it: {who} had that result.",
-    BEYOND: "It went beyond its trajectories: none of them states that result.",
+    Reason.KEPT: "That result was among its trajectories: {who} had it.",
+    Reason.LOST: "The aggregation lost it: {who} had that result.",
+    Reason.BEYOND: "It went beyond its trajectories: none of them states that result.",
+    Reason.NONE_RIGHT: "That result was not among its trajectories: none of them states it.",
 }

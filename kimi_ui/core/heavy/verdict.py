@@ -1,8 +1,7 @@
-"""What became of heavy's majority in the final answer, and whether heavy was worth it.
+"""What became of heavy's majority in the final answer.
 
 ``verdict`` folds the clusters of the trajectories' results. It says nothing about who is right: a minority is sometimes
-right, and all may be wrong. Where a checker or a person says what is right, ``worth`` and ``reason`` give the two axes:
-whether heavy was better than the same model's single answer, and what the trajectories and the aggregation did. Pure.
+right, and all may be wrong. Where a checker or a person says what is right, see ``worth``. Pure.
 """
 
 from __future__ import annotations
@@ -14,9 +13,6 @@ from .answers import Result
 from .clusters import Equal, cluster
 
 FOLLOWED, MINORITY, OWN, NONE, UNKNOWN = "followed", "minority", "own", "none", "unknown"
-
-NOTHING_TO_GAIN, HELPED, HURT, DID_NOT_HELP = "nothing_to_gain", "helped", "hurt", "did_not_help"
-NO_RIGHT_ANSWER, LOST, BEYOND, FOUND = "no_right_answer", "aggregator_lost_it", "beyond_the_pool", "found"
 
 
 class Verdict(NamedTuple):
@@ -58,17 +54,3 @@ def verdict_of(results: Mapping[int, Result | None], final: Result | None, equal
     with_final = cluster({**results, 0: final}, equal).by_member[0].members
     chosen = next((i for i, one in enumerate(found.clusters) if one.members == with_final[1:]), None)
     return verdict([one.members for one in found.clusters], found.n_usable, chosen)
-
-
-def worth(single_right: bool, heavy_right: bool) -> str:
-    """The first axis: heavy against the same model's single answer to the same prompt."""
-    if single_right:
-        return NOTHING_TO_GAIN if heavy_right else HURT
-    return HELPED if heavy_right else DID_NOT_HELP
-
-
-def reason(trajectories_right: Sequence[bool], heavy_right: bool) -> str:
-    """The second axis: what was among the trajectories, and what the aggregation made of it."""
-    if any(trajectories_right):
-        return FOUND if heavy_right else LOST
-    return BEYOND if heavy_right else NO_RIGHT_ANSWER
