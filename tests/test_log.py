@@ -23,6 +23,7 @@ from kimi_ui.core.events import (
     Relabel,
     Usage,
 )
+from kimi_ui.core.heavy.timing import timing
 from kimi_ui.core.lane import LaneSpec, Price
 from kimi_ui.core.turn import Exchange, LaneInfo, TurnLog
 from kimi_ui.engine import Engine
@@ -290,27 +291,32 @@ def test_turn_metrics_describe_the_last_attempt_and_the_cost_of_all(tmp_path: Pa
 
 
 def test_heavy_metrics_say_how_an_attempt_spent_its_time(tmp_path: Path) -> None:
+    """Four trajectories at once, one of which fails, and a second wave of one; in SQL and in Python."""
     path = tmp_path / "log.sqlite3"
     parent = attempt("h", role="heavy")
     runs = [
         (
-            attempt("h", role="trajectory", parent_id=parent.attempt_id, k_index=k, sent_ms=1),
+            attempt("h", role="trajectory", parent_id=parent.attempt_id, k_index=k, sent_ms=sent_ms),
             ended([(1, Answer("a")), (ms, Answer("b"))], status),
         )
-        for k, (ms, status) in enumerate([(100, "ok"), (300, "ok"), (900, "ok"), (5000, "error")])
+        for k, (sent_ms, ms, status) in enumerate(
+            [(1, 100, "ok"), (1, 300, "ok"), (1, 900, "ok"), (1, 5000, "error"), (905, 500, "ok")]
+        )
     ]
-    aggregator = attempt("h", role="aggregator", parent_id=parent.attempt_id, sent_ms=921)
+    aggregator = attempt("h", role="aggregator", parent_id=parent.attempt_id, sent_ms=1425)
     runs.append((aggregator, ended([(30, Answer("x")), (80, Answer("y"))])))
-    log = turn((parent, ended([(951, Answer("x")), (1001, Answer("y"))])), *runs)
+    log = turn((parent, ended([(1455, Answer("x")), (1505, Answer("y"))])), *runs)
     with writing(path) as writer:
         store(writer, log)
     (row,) = rows(path, "SELECT * FROM heavy_metrics")
-    assert (row["k_ok"], row["k_total"], row["slowest_k"], row["slowest_e2e_ms"]) == (3, 4, 2, 900)
-    assert (row["straggler_ms"], row["aggregator_e2e_ms"], row["gap_ms"]) == (600, 80, 21)
-    assert row["e2e_ms"] == row["slowest_e2e_ms"] + row["gap_ms"] + row["aggregator_e2e_ms"]
-    assert row["parallel_efficiency"] == pytest.approx((100 + 300 + 900) / (3 * 900))
+    assert (row["k_ok"], row["k_total"], row["slowest_k"], row["slowest_e2e_ms"]) == (4, 5, 2, 900)
+    assert (row["straggler_ms"], row["drafts_ms"], row["gap_ms"], row["aggregator_e2e_ms"]) == (500, 1405, 20, 80)
+    assert row["e2e_ms"] == row["drafts_ms"] + row["gap_ms"] + row["aggregator_e2e_ms"]
+    assert row["parallel_efficiency"] == pytest.approx((100 + 300 + 900 + 500) / (4 * 900))
+    computed = timing(log.fold(), parent.attempt_id)._asdict()
+    assert {name: row[name] for name in computed} == pytest.approx(computed, rel=1e-9)
     (lane,) = rows(path, "SELECT * FROM turn_metrics")
-    assert (lane["k_ok"], lane["k_total"]) == (3, 4)
+    assert (lane["k_ok"], lane["k_total"]) == (4, 5)
 
 
 def test_reading_a_missing_log_finds_nothing(tmp_path: Path) -> None:

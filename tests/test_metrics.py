@@ -22,6 +22,7 @@ from kimi_ui.core.events import (
     Reasoning,
     Usage,
 )
+from kimi_ui.core.heavy.timing import timing
 from kimi_ui.core.metrics import Metrics, is_burst, measure, measure_turn
 from kimi_ui.core.tokens import LocalCount, count_text
 from kimi_ui.core.turn import LaneInfo, TurnFold
@@ -423,9 +424,10 @@ def test_heavy_sums_its_children_and_has_no_pace() -> None:
     assert heavy.answer_tokens == 60
     assert heavy.effective_tps == pytest.approx(60 / (heavy.e2e_ms / 1000))
     assert heavy.token_amplification == pytest.approx(n_out / normal.output_tokens)
-    slowest = max(trajectories, key=lambda m: m.e2e_ms or 0)
-    gap_ms = heavy.e2e_ms - slowest.e2e_ms - aggregator.e2e_ms
-    assert gap_ms == pytest.approx(20 + 8), "the wait for the aggregator and the slowest child's late start"
+    times = timing(fold, next(id for id, who in fold.attempts.items() if who.role == "heavy"))
+    assert times.slowest_e2e_ms == max(m.e2e_ms or 0 for m in trajectories)
+    assert times.gap_ms == pytest.approx(20), "the wait for the aggregator"
+    assert heavy.e2e_ms == pytest.approx(times.drafts_ms + times.gap_ms + aggregator.e2e_ms)
     assert (heavy.token_source, heavy.cost_source, heavy.suspect) == ("usage", "usage", 0)
 
 

@@ -333,12 +333,12 @@ JOIN turns t ON t.turn_id = l.turn_id;
 
 
 -- How a heavy run's time was spent, and what its answers add up to (heavy_runs; NULL for runs of older versions).
--- e2e_ms = slowest_e2e_ms + gap_ms + aggregator_e2e_ms by definition of gap_ms.
+-- e2e_ms = drafts_ms + gap_ms + aggregator_e2e_ms by definition of gap_ms. core/heavy/timing.py has the times in Python.
 CREATE VIEW heavy_metrics AS
 WITH
-used AS (  -- trajectories whose answer could be used, with the moment each ended since heavy was sent
+used AS (  -- trajectories with a whole answer, and the moment of each one's last text since heavy was sent
     SELECT c.parent_id AS attempt_id, c.k_index,
-           c.last_token_ns AS e2e_ns, c.sent_ns - h.sent_ns + c.end_ns AS ended_ns,
+           c.last_token_ns AS e2e_ns, c.sent_ns - h.sent_ns + c.last_token_ns AS written_ns,
            row_number() OVER (PARTITION BY c.parent_id ORDER BY c.last_token_ns NULLS FIRST, c.k_index) AS place,
            row_number() OVER (PARTITION BY c.parent_id ORDER BY c.last_token_ns DESC NULLS LAST, c.k_index)
                AS place_from_end,
@@ -356,12 +356,14 @@ SELECT
     (SELECT count(DISTINCT c.k_index) FROM attempts c
      WHERE c.parent_id = m.attempt_id AND c.role = 'trajectory') AS k_total,
     coalesce((SELECT max(u.k_ok) FROM used u WHERE u.attempt_id = m.attempt_id), 0) AS k_ok,
+    (SELECT max(u.written_ns) FROM used u WHERE u.attempt_id = m.attempt_id) / 1e6 AS drafts_ms,  -- all waves of them
     s.k_index AS slowest_k,
     s.e2e_ns / 1e6 AS slowest_e2e_ms,
     (s.e2e_ns - (SELECT avg(u.e2e_ns) FROM used u WHERE u.attempt_id = m.attempt_id
                  AND u.place IN ((u.k_ok + 1) / 2, (u.k_ok + 2) / 2))) / 1e6 AS straggler_ms,  -- slowest minus median
     g.e2e_ms AS aggregator_e2e_ms,
-    m.e2e_ms - s.e2e_ns / 1e6 - g.e2e_ms AS gap_ms,                  -- between the drafts' end and the aggregator
+    m.e2e_ms - (SELECT max(u.written_ns) FROM used u WHERE u.attempt_id = m.attempt_id) / 1e6 - g.e2e_ms
+        AS gap_ms,                                                   -- from the drafts' last text to the aggregator
     (SELECT 1.0 * sum(u.e2e_ns) / count(*) FROM used u WHERE u.attempt_id = m.attempt_id)
         / nullif(s.e2e_ns, 0) AS parallel_efficiency,                -- mean of the trajectories' times / the slowest
     m.output_tokens, m.aggregate_tps, m.token_amplification, m.cost_usd

@@ -12,6 +12,7 @@ from .attribution import attribute
 from .candidates import FAILED, Candidate, left_out
 from .clusters import Clusters, Equal, cluster
 from .fence import received
+from .timing import timing
 from .verdict import Verdict
 
 
@@ -88,6 +89,7 @@ def report(fold: TurnFold, attempt_id: str, prompt: str) -> dict[str, Any]:
         "overruled": Verdict(tally.verdict).overruled,
         "first_trajectory_token_ms": None if one.first_token_ns is None else one.first_token_ns / 1e6,
         "first_answer_token_ms": None if one.first_answer_ns is None else one.first_answer_ns / 1e6,
+        **timing(fold, attempt_id)._asdict(),
         "clusters": [
             {"label": item.label, "type": item.type, "members": list(item.members)} for item in clusters.clusters
         ],
