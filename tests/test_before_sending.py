@@ -99,6 +99,12 @@ def test_estimates_come_from_the_log_of_earlier_answers() -> None:
         assert first["usd"] == pytest.approx(kimi["usd"] + of_heavy["usd"])
         assert first["unpriced"] == 0
 
+        wider = ConversationSettings(lanes={"heavy": LaneSettings(heavy={"width": 4, "preset": "full"})})
+        of_four = known.of("", math.inf, "Why?", wider)["lanes"][1]
+        assert (of_four["requests"], of_four["preset"]) == (5, "full")
+        assert {one["preset"]: one["requests"] for one in of_four["presets"]}["full"] == (5, 5)
+        assert of_heavy["preset"] == "thrifty"
+
         conversation = turn.conversation_id
         later = known.of(conversation, math.inf, fold("Why?", [Attachment("n.txt", TEXT)]), ConversationSettings())
         history = count("Why?") + count(answer) + 2 * PER_MESSAGE

@@ -122,12 +122,15 @@ def test_a_context_that_no_server_takes_is_refused(num_ctx: Any) -> None:
 
 
 def test_a_heavy_lanes_options_are_settings_and_a_prompts_path_is_not() -> None:
-    given = {"strategy": "pick", "preset": "fast", "width": 4, "budget_s": None, "prompt": "/etc/passwd"}
-    settings = read({"lanes": {"heavy": {"heavy": given}}})
-    assert settings.lanes["heavy"].heavy == {"strategy": "pick", "preset": "fast", "width": 4}
+    chosen = {"strategy": "pick", "preset": "fast", "width": 4, "quorum": 2, "concurrency": 3, "skip_unanimous": False}
+    chosen |= {"prompt": "synthesize-brief"}
+    settings = read({"lanes": {"heavy": {"heavy": {**chosen, "budget_s": None}}}})
+    assert settings.lanes["heavy"].heavy == chosen
     assert read(settings.as_dict()) == settings
     assert settings.choices([KIMI, HEAVY])["heavy"].heavy == settings.lanes["heavy"].heavy
-    assert read({"lanes": {"heavy": {"heavy": {"strategy": ""}}}}).lanes == {}
+    assert read({"lanes": {"heavy": {"heavy": {"strategy": "", "prompt": ""}}}}).lanes == {}
+    with pytest.raises(SettingsError, match="one of the list"):
+        read({"lanes": {"heavy": {"heavy": {"prompt": "/etc/passwd"}}}})
 
 
 @pytest.mark.parametrize("heavy", [{"strategy": "best"}, {"preset": "slow"}, {"width": 99}, {"budget_s": 0}])

@@ -219,7 +219,16 @@ def test_how_heavy_runs_is_a_setting(site: ChatSite, page: Page) -> None:
     shown = drawer(page)
     heavy = fields(shown, "Kimi K2 heavy")
     heavy.get_by_role("spinbutton", name="Trajectories").fill("2")
+    heavy.get_by_role("spinbutton", name="Enough answers").fill("1")
+    heavy.get_by_role("spinbutton", name="At a time").fill("1")
+    heavy.get_by_label("Aggregate although all agree").select_option("false")
+    prompts = heavy.get_by_label("Prompt of the aggregation")
+    prompts.select_option("synthesize-brief")
+    expect(heavy.get_by_label("Strategy")).to_have_value("")
+    heavy.get_by_label("Strategy").select_option("pick")
+    expect(prompts).to_have_value("")  # each strategy has its own
     heavy.get_by_label("Strategy").select_option("majority")
+    expect(prompts).to_be_hidden()
     saved(shown)
     expect(fields(shown, "Qwen3-Coder").get_by_label("Strategy")).to_have_count(0)
     page.keyboard.press("Escape")
@@ -228,3 +237,5 @@ def test_how_heavy_runs_is_a_setting(site: ChatSite, page: Page) -> None:
     tally = turn.fold().folds[turn.fold().current("heavy") or ""].tally
     assert tally is not None
     assert (tally.strategy, tally.preset, tally.launched) == ("majority", "full", 2)
+    chosen = {"strategy": "majority", "width": 2, "quorum": 1, "concurrency": 1, "skip_unanimous": False}
+    assert [info.heavy for info in turn.lanes if info.of] == [chosen]

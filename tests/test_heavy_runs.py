@@ -212,6 +212,36 @@ def test_a_turns_own_options_override_the_lanes() -> None:
     assert (tally(fold).width, tally(fold).launched, tally(fold).strategy) == (4, 4, "majority")
 
 
+def test_a_retry_keeps_the_options_of_its_turn() -> None:
+    scripts = [SAYS_42, SAYS_42, thinker("", "42")]
+    model, provider = lanes(*scripts, *scripts, width=4)
+    chosen = {"width": 2, "quorum": 1, "skip_unanimous": False, "prompt": "synthesize-brief"}
+    with started(ScriptedRoster(provider), max_retries=0) as run:
+        turn = run.engine.send("?", choices={"heavy": LaneChoice(heavy=chosen)})
+        ended(turn)
+        run.engine.retry(turn.turn_id, "heavy")
+        fold = ended(turn)
+        run.writer.flush().result()
+        stored = run.reader.turn(turn.turn_id)
+    assert roles(fold) == ["trajectory"] * 2 + ["aggregator"]
+    assert (tally(fold).width, len(model.requests)) == (2, 6)
+    brief = "All of them may be wrong; agreement is evidence, not proof."
+    assert [brief in model.requests[at].messages[-1].content for at in (2, 5)] == [True, True]
+    assert stored is not None
+    assert (stored.lanes[0].heavy, stored.lanes[0].width) == (chosen, 2)
+
+
+def test_a_lanes_prompt_is_for_the_lanes_own_strategy() -> None:
+    fold, _, model = run(SAYS_42, SAYS_41, thinker("", "BEST CANDIDATE: 1"), width=2, prompt="synthesize-brief")
+    assert "All of them may be wrong; agreement" in model.requests[-1].messages[-1].content
+    _, provider = lanes(SAYS_42, SAYS_41, thinker("", "BEST CANDIDATE: 1"), width=2, prompt="synthesize-brief")
+    with started(ScriptedRoster(provider), max_retries=0) as engine:
+        fold = ended(engine.engine.send("?", choices={"heavy": LaneChoice(heavy={"strategy": "pick"})}))
+    assert "picked" in parent(fold).flags
+    fold, _, _ = run(SAYS_42, SAYS_41, width=2, prompt="pick")
+    assert parent(fold).failure is not None
+
+
 def test_sampling_parameters_are_sent_only_from_the_lanes_file() -> None:
     _, _, model = run(SAYS_42, SAYS_41, SAYS_42, thinker("", "42"), width=3)
     assert [request.params for request in model.requests] == [{}] * 4

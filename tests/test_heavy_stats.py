@@ -79,10 +79,10 @@ def test_a_log_without_heavy_has_nothing_to_say(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("n_stated", "n_changed", "wins", "losses", "expected"),
     [
-        (20, 2, 0, 0, "So far it came to the same result as Kimi in 18 of 20 turns."),
+        (20, 2, 0, 0, "So far Heavy came to the same result as Kimi in 18 of 20 turns, for 9.1 × the tokens."),
         (20, 3, 0, 0, ""),
         (9, 0, 0, 9, ""),
-        (0, 0, 0, 10, "So far it was not preferred to Kimi in any of 10 votes."),
+        (0, 0, 0, 10, "So far Heavy was not preferred to Kimi in any of 10 votes, for 9.1 × the tokens."),
         (20, 10, 1, 12, ""),
     ],
 )
@@ -92,6 +92,6 @@ def test_the_hint_needs_ten_turns_or_votes(
     nothing = Estimate(0, None, None)
     one = HeavyWorth(
         *("h", "k", "Heavy", "Kimi", 20, n_stated, n_changed),
-        *(Difference(0, None, None), nothing, nothing, wins, losses, 0),
+        *(Difference(0, None, None), Estimate(20, 9.13, None), nothing, wins, losses, 0),
     )
     assert one.hint == expected

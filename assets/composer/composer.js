@@ -59,7 +59,7 @@ class Composer {
       h("div", { id: "prompt" }, this.box),
       h("div", { class: "composer-foot" },
         h("div", { class: "composer-extras" },
-          this.banner, this.blind.banner, this.attachments.element, this.note, this.question.element,
+          this.banner, this.blind.banner, this.attachments.element, this.note, this.question.element, this.estimate.hint,
           h("div", { class: "composer-tools" },
             button("Attach text files", () => this.attachments.pick(), { face: "Attach", class: "quiet", id: "attach" }),
             this.settings,

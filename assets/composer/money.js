@@ -110,6 +110,7 @@ export class EstimateLine {
     this.table = h("div", { id: "estimate-table", class: "estimate-table", role: "region", "aria-label": "Estimate by lane", hidden: true },
       h("table", {}, h("thead", {}, h("tr", {}, ...["Lane", "Prompt", "Requests", "Cost"].map((name) => h("th", { scope: "col" }, name)))), this.rows),
       this.footnote);
+    this.hint = h("p", { class: "note estimate-hint", hidden: true });
     this.element = h("div", { class: "estimate", id: "estimate", hidden: true }, this.line, this.table);
   }
 
@@ -146,6 +147,7 @@ export class EstimateLine {
 
   #hide() {
     this.element.hidden = true;
+    this.hint.hidden = true;
     this.#open(false);
   }
 
@@ -163,8 +165,10 @@ export class EstimateLine {
     this.rows.replaceChildren(...lanes.flatMap((lane) => [h("tr", {},
       h("th", { scope: "row" }, lane.label), h("td", {}, about(lane.prompt_tokens)),
       h("td", {}, String(lane.requests)), h("td", {}, money(lane.usd, lane.is_floor) || UNKNOWN)),
-      ...(lane.presets ?? []).map(presetRow)]));
-    setText(this.footnote, [...lanes.map(({ hint }) => hint), footnote(estimate)].filter(Boolean).join(" "));
+      ...(lane.presets ?? []).map((one) => presetRow(one, lane.preset))]));
+    setText(this.footnote, footnote(estimate));
+    setText(this.hint, lanes.map(({ hint }) => hint).filter(Boolean).join(" "));
+    this.hint.hidden = !this.hint.textContent;
   }
 
   #toggle() {
@@ -177,13 +181,16 @@ export class EstimateLine {
   }
 }
 
-/** Heavy's estimate with one preset: requests, output tokens, cost from … to, and the time of its runs in the log. */
-function presetRow({ preset, requests, tokens: output, usd: cost, seconds: time, n }) {
+/**
+ * Heavy's estimate with one preset: requests, output tokens, cost from … to, and the time of its runs in the log.
+ * `chosen`: the preset that it will run with.
+ */
+function presetRow({ preset, requests, tokens: output, usd: cost, seconds: time, n }, chosen) {
   const span = ([low, high], said) => (said(low) === said(high) ? said(high) : `${said(low)} to ${said(high)}`);
   const most = preset === "fast" ? "at most " : "";
   const took = time === null ? "time not known yet" : `${seconds(1000 * time)} (median of ${n})`;
-  return h("tr", { class: "estimate-preset", "data-preset": preset },
-    h("th", { scope: "row" }, preset), h("td", {}, took), h("td", {}, span(requests, String)),
+  return h("tr", { class: "estimate-preset", "data-preset": preset, "data-chosen": preset === chosen },
+    h("th", { scope: "row" }, preset === chosen ? `${preset} (chosen)` : preset), h("td", {}, took), h("td", {}, span(requests, String)),
     h("td", {}, [cost && `${most}${span(cost, (amount) => money(amount, false).replace("about ", ""))}`, output && `${most}${span(output, about)} tokens out`]
       .filter(Boolean).join(" · ") || UNKNOWN));
 }

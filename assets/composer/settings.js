@@ -9,6 +9,7 @@ import { button, h, laneAccent, numberField, numeric, setAttribute, setText } fr
 import { count } from "../base/format.js";
 import { ask } from "../base/http.js";
 import { Newest } from "../base/newest.js";
+import { HeavyFields } from "./heavy_fields.js";
 import { ModelChoice } from "./model_choice.js";
 import { BudgetFields } from "./money.js";
 
@@ -186,38 +187,6 @@ class LaneFields {
     this.numCtx.value = "";
     this.heavy?.reset();
     this.reasoning.checked = this.lane.send_reasoning;
-  }
-}
-
-const PRESETS = { full: "Full: always all", thrifty: "Thrifty: 3, then 5, then all", fast: "Fast: all, the rest cancelled when decided" };
-
-/** How a heavy lane runs: its strategy, preset and width. Empty: as the lane is configured. */
-class HeavyFields {
-  constructor({ strategies, presets, max_width, strategy, preset, width, budget_s }, settings, id) {
-    const option = (value, label) => h("option", { value }, label);
-    const own = strategies.find((one) => one.id === strategy)?.label ?? strategy;
-    this.strategy = h("select", { id: id("strategy") }, option("", `As configured (${own})`), ...strategies.map((one) => option(one.id, one.label)));
-    this.preset = h("select", { id: id("preset") }, option("", `As configured (${PRESETS[preset ?? "thrifty"]})`),
-      ...presets.map((one) => option(one, PRESETS[one] ?? one)));
-    this.width = numberField(id("width"), { min: "2", max: String(max_width), step: "1", placeholder: String(width) });
-    this.budget = numberField(id("budget"), { min: "1", step: "any", placeholder: budget_s ? String(budget_s) : "no limit" });
-    this.strategy.value = settings.strategy ?? "";
-    this.preset.value = settings.preset ?? "";
-    this.width.value = settings.width ?? "";
-    this.budget.value = settings.budget_s ?? "";
-    const field = (name, label, control) => h("div", { class: "field" }, h("label", { for: id(name) }, label), control);
-    this.element = h("div", { class: "field-heavy" },
-      field("strategy", "Strategy", this.strategy),
-      field("preset", "Preset", this.preset),
-      h("div", { class: "field-pair" }, field("width", "Trajectories", this.width), field("budget", "Aggregate after (s)", this.budget)));
-  }
-
-  get value() {
-    return { strategy: this.strategy.value, preset: this.preset.value, width: numeric(this.width), budget_s: numeric(this.budget) };
-  }
-
-  reset() {
-    for (const field of [this.strategy, this.preset, this.width, this.budget]) field.value = "";
   }
 }
 

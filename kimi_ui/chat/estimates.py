@@ -11,6 +11,7 @@ from typing import Any
 
 from ..core.conversation_settings import ConversationSettings, LaneSettings
 from ..core.estimate import Estimate, PresetEstimate, Runs, Total, Typical, by_preset, estimate, total
+from ..core.heavy.options import CHAT_PRESET
 from ..core.lane import LaneSpec
 from ..core.turn import TurnLog
 from ..engine import Engine
@@ -20,6 +21,7 @@ from ..turns import Turns
 from .token_counts import TokenCounts
 
 TYPICAL_FOR_S = 60.0  # time for which a model's typical output is cached
+HINTS_FOR_S = 600.0  # comparing hundreds of answers takes half a second
 PER_MESSAGE = 4  # approximate number of tokens that a chat template adds to a message
 
 
@@ -31,13 +33,15 @@ class Estimates:
         self._turns = turns
         self._counts = counts
         self._typical: dict[str, tuple[float, Typical | None]] = {}
-        self._heavy: dict[str, tuple[float, dict[str, Runs], str]] = {}  # by lane: when it was read, runs, the hint
+        self._runs: dict[tuple[str, int], tuple[float, dict[str, Runs]]] = {}  # by heavy lane and width
+        self._hints: tuple[float, dict[str, str]] | None = None  # by heavy lane
 
     def of(
         self, conversation_id: str, before_seq: float, prompt: str, settings: ConversationSettings
     ) -> dict[str, Any]:
         """As JSON: ``lanes`` (id, label, prompt_tokens, requests, usd, is_floor, output_tokens; of heavy also
-        ``presets`` and ``hint``, where the log shows that it did not pay) and the total.
+        ``presets``, ``preset``, the one it will run with, and ``hint``, where the log shows that it did not pay) and the
+        total.
 
         ``conversation_id`` empty: a new conversation. ``before_seq``: the number of the edited turn, or infinity.
         """
@@ -48,7 +52,7 @@ class Estimates:
                 "label": spec.label,
                 **one._asdict(),
                 "output_tokens": usual.output_tokens if usual else None,
-                **(self._presets(spec, one, usual) if spec.width else {}),
+                **(self._heavy(spec, settings.lanes.get(spec.id, LaneSettings()), one, usual) if spec.of else {}),
             }
             for spec, one, usual in lanes
         ]
@@ -62,7 +66,7 @@ class Estimates:
         """The estimated cost of sending a turn to these lanes, whether for the first time or again."""
         off = {spec.id: LaneSettings(on=False) for spec in self._engine.specs}
         on = {
-            info.id: LaneSettings(model=info.chosen_model, send_reasoning=info.send_reasoning)
+            info.id: LaneSettings(model=info.chosen_model, send_reasoning=info.send_reasoning, heavy=info.heavy)
             for info in turn.lanes
             if info.id in lanes
         }
@@ -78,7 +82,8 @@ class Estimates:
         usual = typical(self._turns.reader, info.model, before)
         asked = specs.get(spec.of, spec)
         tokens = self._counts.count(turn.prompt, asked.tokenizer) + PER_MESSAGE
-        found = by_preset(tokens, asked.price, usual, info.width, heavy_runs(self._turns.reader, lane, before))
+        runs = heavy_runs(self._turns.reader, lane, info.width, before)
+        found = by_preset(tokens, asked.price, usual, info.width, runs)
         return next((one for one in found if one.preset == preset), None) if usual else None
 
     def _lanes(
@@ -107,17 +112,28 @@ class Estimates:
             texts += [earlier_prompt, answer, reasoning if sends_reasoning else ""]
         return texts
 
-    def _presets(self, spec: LaneSpec, one: Estimate, usual: Typical | None) -> dict[str, Any]:
-        now = time.monotonic()
-        known = self._heavy.get(spec.id)
-        if known is None or now - known[0] > TYPICAL_FOR_S:
-            reader = self._turns.reader
-            hints = [found.hint for found in heavy_worth(reader) if found.heavy == spec.id]
-            known = self._heavy[spec.id] = (now, heavy_runs(reader, spec.id), " ".join(filter(None, hints)))
+    def _heavy(self, spec: LaneSpec, chosen: LaneSettings, one: Estimate, usual: Typical | None) -> dict[str, Any]:
+        """What ``of`` says of a heavy lane beside what it says of every lane."""
         specs = {one.id: one for one in self._engine.specs}
-        price = specs.get(spec.of, spec).price
-        presets = [found._asdict() for found in by_preset(one.prompt_tokens, price, usual, spec.width, known[1])]
-        return {"presets": presets, "hint": known[2]}
+        price = specs.get(spec.of, spec).with_model(chosen.model).price
+        width = chosen.heavy.get("width", spec.width)
+        presets = by_preset(one.prompt_tokens, price, usual, width, self._runs_of(spec.id, width))
+        preset = chosen.heavy.get("preset") or getattr(spec, "preset", None) or CHAT_PRESET
+        hint = self._hint(spec.id)
+        return {"presets": [found._asdict() for found in presets], "preset": preset, "hint": hint}
+
+    def _runs_of(self, lane: str, width: int) -> dict[str, Runs]:
+        now = time.monotonic()
+        known = self._runs.get((lane, width))
+        if known is None or now - known[0] > TYPICAL_FOR_S:
+            known = self._runs[lane, width] = (now, heavy_runs(self._turns.reader, lane, width))
+        return known[1]
+
+    def _hint(self, lane: str) -> str:
+        now = time.monotonic()
+        if self._hints is None or now - self._hints[0] > HINTS_FOR_S:
+            self._hints = (now, {found.heavy: found.hint for found in heavy_worth(self._turns.reader) if found.hint})
+        return self._hints[1].get(lane, "")
 
     def _usual(self, model: str) -> Typical | None:
         now = time.monotonic()

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeGuard
 
-from .heavy.options import OptionError, read_options
+from .heavy.options import HEAVY_OPTIONS, PROMPT_NAME, OptionError, read_options
 from .lane import LaneChoice, LaneSpec
 
 MAX_SYSTEM_CHARS = 100_000
@@ -26,7 +26,6 @@ ONE_TEMPERATURE_NOTE = "Kimi K2.5 and later accept only temperature 1, which is 
 
 
 _PARAMS = ("max_tokens", "temperature", "num_ctx")  # settings of a lane that are parameters of its requests
-HEAVY_SETTINGS = ("strategy", "preset", "width", "budget_s")  # not the path of a prompt: a page may not name files
 
 
 class SettingsError(ValueError):
@@ -36,7 +35,8 @@ class SettingsError(ValueError):
 @dataclass(frozen=True)
 class LaneSettings:
     """A lane in this conversation. ``max_tokens`` limits reasoning and answer together; ``num_ctx``: the context to ask
-    for, in tokens, where the lane's server takes one. ``heavy``: options of a heavy lane, of ``HEAVY_SETTINGS``."""
+    for, in tokens, where the lane's server takes one. ``heavy``: options of a heavy lane (``core.heavy.options``); its
+    prompt is a shipped one's name, since a page may not name files."""
 
     on: bool = True
     model: str = ""
@@ -147,9 +147,12 @@ def _read_lane(value: Mapping[str, Any]) -> LaneSettings:
 def _read_heavy(value: Any) -> dict[str, Any]:
     given = value if isinstance(value, Mapping) else {}
     try:
-        return read_options({name: given.get(name) for name in HEAVY_SETTINGS})
+        options = read_options({name: given.get(name) for name in HEAVY_OPTIONS})
     except OptionError as error:
         raise SettingsError(f"{error} Empty leaves it as it is.") from None
+    if not PROMPT_NAME.fullmatch(options.get("prompt", "own")):
+        raise SettingsError("Heavy's prompt is one of the list; a file of your own belongs in the lanes file.")
+    return options
 
 
 def _number(value: Any, name: str) -> float | None:

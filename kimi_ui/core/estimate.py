@@ -54,7 +54,7 @@ FIRST_WAVE = 3  # trajectories with which thrifty begins; they may be enough
 
 
 class Runs(NamedTuple):
-    """Medians of a heavy lane's ``n`` recent runs with one preset."""
+    """Medians of a heavy lane's ``n`` recent runs with one preset and width."""
 
     launched: float
     seconds: float

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .attempt import Attempt, AttemptFold
 from .events import End, Entry, Opened, Promoted
+from .heavy.options import PROMPT_NAME
 from .lane import LaneChoice, LaneSpec
 from .vote import Vote
 
@@ -22,7 +23,8 @@ class LaneInfo:
     """A lane as it was when the turn was sent: what the page and the history show in its header.
 
     ``chosen_model`` is the model that the user chose instead of the lane's own, or empty; ``model`` is the requested
-    one. ``send_reasoning``: whether the lane's earlier reasoning was sent back to the model.
+    one. ``send_reasoning``: whether the lane's earlier reasoning was sent back to the model. ``width``: of a heavy lane
+    in this turn, and ``heavy`` the options that the user chose for it (a prompt only by its name, never a path).
     """
 
     id: str
@@ -35,6 +37,7 @@ class LaneInfo:
     width: int = 0
     chosen_model: str = ""
     send_reasoning: bool = False
+    heavy: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_spec(cls, spec: LaneSpec, specs: Mapping[str, LaneSpec], choice: LaneChoice | None = None) -> LaneInfo:
@@ -50,9 +53,14 @@ class LaneInfo:
             stand_in_for=spec.stand_in_for or inner.stand_in_for,
             how_to_get_real=spec.how_to_get_real or inner.how_to_get_real,
             of=spec.of,
-            width=spec.width,
+            width=choice.heavy.get("width", spec.width) if spec.of else 0,
             chosen_model=model if model != spec.model else "",
             send_reasoning=spec.send_reasoning if choice.send_reasoning is None else choice.send_reasoning,
+            heavy={
+                name: value
+                for name, value in choice.heavy.items()
+                if spec.of and (name != "prompt" or PROMPT_NAME.fullmatch(value))
+            },
         )
 
 

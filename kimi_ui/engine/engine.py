@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from ..core.attempt import Attempt, AttemptFold
+from ..core.attempt import Attempt
 from ..core.heavy.options import read_options
 from ..core.heavy.pool import answers_of, source_of
 from ..core.lane import LaneChoice, LaneSpec
@@ -275,14 +275,15 @@ class Engine:
         """Retry one lane of a turn: make a further attempt in the same turn, whose log is reopened.
 
         ``params`` override those of the attempt before. A lane whose process died before its first attempt has it now.
+        Heavy runs again as it was planned in this turn.
 
         Raises ``UnknownTurn``, ``UnknownLane``, ``LaneBusy`` and ``EngineClosed``.
         """
 
-        def same(turn: TurnLog, _: TurnFold, last: AttemptFold | None) -> HeavyChoice:
-            tally = last.tally if last else None
-            names = ("strategy", "preset", "width") if tally else ()
-            return HeavyChoice({name: getattr(tally, name) for name in names}, turn.kind)
+        def same(turn: TurnLog, fold: TurnFold, current: str) -> HeavyChoice:
+            tally = fold.folds[source_of(fold, current)].tally if current else None
+            ran = {name: getattr(tally, name) for name in ("strategy", "preset", "width") if tally}
+            return HeavyChoice({**ran, **fold.lanes[lane].info.heavy}, turn.kind)
 
         return self._again(turn_id, lane, owner, same, params)
 
@@ -294,12 +295,14 @@ class Engine:
         """
         options = read_options({"strategy": strategy})
 
-        def stored(turn: TurnLog, fold: TurnFold, _: AttemptFold | None) -> HeavyChoice:
-            source = source_of(fold, fold.current(lane) or "")
+        def stored(turn: TurnLog, fold: TurnFold, current: str) -> HeavyChoice:
+            source = source_of(fold, current) if current else ""
             answers = answers_of(fold, source)
             if not answers.usable:
                 raise NoAnswers("This lane has no trajectories' answers to aggregate: retry it.")
-            return HeavyChoice(options, turn.kind, source, answers.usable, tuple(answers.left_out.items()))
+            tally = fold.folds[source].tally
+            again = {"width": tally.width, "preset": tally.preset, **options} if tally else options
+            return HeavyChoice(again, turn.kind, source, answers.usable, tuple(answers.left_out.items()))
 
         return self._again(turn_id, lane, owner, stored)
 
@@ -308,10 +311,10 @@ class Engine:
         turn_id: str,
         lane: str,
         owner: str,
-        choose: Callable[[TurnLog, TurnFold, AttemptFold | None], HeavyChoice],
+        choose: Callable[[TurnLog, TurnFold, str], HeavyChoice],
         params: Mapping[str, Any] | None = None,
     ) -> TurnLog:
-        """A further attempt of one lane of a turn."""
+        """A further attempt of one lane of a turn; ``choose`` gets the id of the one before, if any."""
         now_ns = self._clock_ns()
         self._check_open()
         with self._deciding:
@@ -325,7 +328,7 @@ class Engine:
             last = fold.attempts.get(fold.current(lane) or "")
             if (due and (last is None or due.first_no > last.attempt_no)) or (last and not fold.lane_ended(lane)):
                 raise LaneBusy("This lane is still streaming: stop it first.")
-            heavy = choose(turn, fold, fold.folds[last.attempt_id] if last else None)
+            heavy = choose(turn, fold, last.attempt_id if last else "")
             if not turn.t0_ns:  # from the log: derive its start from the wall clock
                 age_s = (datetime.now(UTC) - datetime.fromisoformat(turn.started_at_utc)).total_seconds()
                 turn.t0_ns = now_ns - int(max(0.0, age_s) * 1e9)

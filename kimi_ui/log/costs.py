@@ -79,17 +79,18 @@ def typical(reader: LogReader, model: str, before_utc: str = "9999") -> Typical 
     return Typical(round(statistics.median(output)), round(statistics.median(answer)), len(rows))
 
 
-def heavy_runs(reader: LogReader, lane: str, before_utc: str = "9999") -> dict[str, Runs]:
-    """Medians of the heavy lane's recent whole runs before that time, by preset; one with too few is left out."""
+def heavy_runs(reader: LogReader, lane: str, width: int, before_utc: str = "9999") -> dict[str, Runs]:
+    """Medians of the heavy lane's recent whole runs of that width before that time, by preset; one with too few is left
+    out."""
     query = """
         SELECT preset, launched, e2e_ms FROM heavy_metrics
-        WHERE lane = :lane AND status = 'ok' AND launched > 0 AND e2e_ms IS NOT NULL
+        WHERE lane = :lane AND width = :width AND status = 'ok' AND launched > 0 AND e2e_ms IS NOT NULL
         AND attempt_id IN (SELECT attempt_id FROM attempts
                            WHERE lane = :lane AND role = 'heavy' AND started_at_utc < :before
                            ORDER BY started_at_utc DESC LIMIT :recent)
     """
     found: dict[str, list[tuple[float, float]]] = {}
-    for preset, launched, e2e_ms in reader.rows(query, lane=lane, before=before_utc, recent=RECENT):
+    for preset, launched, e2e_ms in reader.rows(query, lane=lane, width=width, before=before_utc, recent=RECENT):
         found.setdefault(preset, []).append((launched, e2e_ms / 1000))
     return {
         preset: Runs(statistics.median(n for n, _ in runs), statistics.median(s for _, s in runs), len(runs))

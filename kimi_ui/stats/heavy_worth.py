@@ -86,12 +86,15 @@ class HeavyWorth(NamedTuple):
         """A sentence if the log shows that heavy did not pay: nearly all results the same, or no vote for it. Empty
         below ``ENOUGH``."""
         n_votes = self.wins + self.losses + self.ties
+        n_same = self.n_stated - self.n_changed
         if n_votes >= ENOUGH and not self.wins:
-            return f"So far it was not preferred to {self.single_name} in any of {n_votes} votes."
-        if self.n_stated >= ENOUGH and 10 * self.n_changed <= self.n_stated:
-            n_same = self.n_stated - self.n_changed
-            return f"So far it came to the same result as {self.single_name} in {n_same} of {self.n_stated} turns."
-        return ""
+            found = f"was not preferred to {self.single_name} in any of {n_votes} votes"
+        elif self.n_stated >= ENOUGH and 10 * self.n_changed <= self.n_stated:
+            found = f"came to the same result as {self.single_name} in {n_same} of {self.n_stated} turns"
+        else:
+            return ""
+        ratio = f", for {self.tokens.value:.1f} × the tokens" if self.tokens.value else ""
+        return f"So far {self.name} {found}{ratio}."
 
 
 def heavy_worth(reader: LogReader, filters: Filters | None = None) -> list[HeavyWorth]:

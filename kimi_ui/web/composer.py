@@ -19,17 +19,17 @@ from ..chat.services import ChatServices
 from ..core.attachments import MAX_FILE_BYTES, AttachmentError, clean_name, fold, read_attachment, too_large
 from ..core.budget import BudgetError, read_budget
 from ..core.conversation_settings import (
-    HEAVY_SETTINGS,
     ONE_TEMPERATURE_NOTE,
     ConversationSettings,
     SettingsError,
     has_one_temperature,
     read,
 )
-from ..core.heavy.options import MAX_WIDTH, PRESETS
+from ..core.heavy.options import HEAVY_OPTIONS, MAX_WIDTH, PRESETS, PROMPT_NAME
 from ..core.heavy.strategies import STRATEGIES
 from ..core.lane import LaneSpec
 from ..providers.base import ProviderError
+from ..providers.heavy.prompts import shipped
 from .respond import Json, body_of, json_of, refusal
 from .visitor import VisibleTurns, visitor_of
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 MODELS_FOR_S = 60.0  # time for which a provider's list is cached
 MODELS_WAIT_S = 20.0
+OWN_FILE = "a file of yours"  # a prompt whose path no page is told
 
 
 class ComposerRoutes:
@@ -198,9 +199,15 @@ def heavy_choices(spec: LaneSpec) -> dict[str, Any] | None:
     """What the drawer offers for a heavy lane, and what the lane has; None for another lane."""
     if not spec.of:
         return None
+    own = {name: getattr(spec, name, None) for name in HEAVY_OPTIONS}
+    if own["prompt"] and not PROMPT_NAME.fullmatch(own["prompt"]):
+        own["prompt"] = OWN_FILE
     return {
-        "strategies": [{"id": one.name, "label": one.label} for one in STRATEGIES.values()],
+        "strategies": [
+            {"id": one.name, "label": one.label, "prompts": shipped(one.name) if one.asks else []}
+            for one in STRATEGIES.values()
+        ],
         "presets": list(PRESETS),
         "max_width": MAX_WIDTH,
-        **{name: getattr(spec, name, None) for name in HEAVY_SETTINGS},
+        **own,
     }

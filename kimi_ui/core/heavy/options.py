@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -16,7 +17,9 @@ from .strategies import DEFAULT, STRATEGIES
 
 PRESETS = ("full", "thrifty", "fast")
 MAX_WIDTH = 32
+CHAT_PRESET = "thrifty"
 FIRST_WAVES = (3, 5)  # of thrifty; then the width
+PROMPT_NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")  # of a shipped prompt; anything else is a file's path
 
 Preset = Literal["full", "thrifty", "fast"]
 
@@ -108,14 +111,18 @@ def _words(error: ValidationError) -> str:
 def plan_of(lane: Mapping[str, Any], chosen: Mapping[str, Any], kind: str) -> Plan:
     """The plan of a run: ``chosen`` for this turn over what the ``lane`` configures; its preset by the turn's ``kind``.
 
-    Without a preset a benchmark runs full, so that its results can be compared, and a chat thrifty.
+    Without a preset a benchmark runs full, so that its results can be compared, and a chat thrifty. The lane's prompt
+    is for the lane's strategy: another strategy has its own.
     """
-    option = {**lane, **{name: value for name, value in chosen.items() if value not in (None, "")}}
+    chosen = {name: value for name, value in chosen.items() if value not in (None, "")}
+    option = {**lane, **chosen}
+    if option.get("strategy") != lane.get("strategy") and "prompt" not in chosen:
+        option["prompt"] = ""
     width = option["width"]
     quorum = option.get("quorum")
     return Plan(
         strategy=option.get("strategy") or DEFAULT,
-        preset=option.get("preset") or ("full" if kind == "bench" else "thrifty"),
+        preset=option.get("preset") or ("full" if kind == "bench" else CHAT_PRESET),
         width=width,
         quorum=min(width, width * 3 // 4 if quorum is None else quorum),
         budget_s=option.get("budget_s"),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from ...assets import ASSETS
 from ...core.events import Failure
 from ...core.heavy.fence import PLACE
+from ...core.heavy.options import PROMPT_NAME
 from ..base import ProviderError
 
 FOLDER = ASSETS / "heavy" / "prompts"
@@ -23,20 +23,23 @@ def shipped(strategy: str) -> list[str]:
 def prompt_of(strategy: str, name: str) -> str:
     """The text of a prompt: a shipped one by its name, or a file by its path; the strategy's own for an empty name.
 
-    Raises ``ProviderError`` if there is no such file, or it has no place for the candidates.
+    Raises ``ProviderError`` if there is no such file, it is shipped for another strategy, or it has no place for the
+    candidates.
     """
     name = name or strategy
-    is_name = bool(re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name))
+    is_name = bool(PROMPT_NAME.fullmatch(name))
     path = FOLDER / f"{name}.md" if is_name else Path(name).expanduser()
     try:
+        if is_name and name not in shipped(strategy):
+            raise FileNotFoundError(name)
         text = path.read_text(encoding="utf-8")[:MAX_CHARS]
     except (OSError, ValueError):
-        names = ", ".join(shipped(strategy))
+        names = " or ".join(shipped(strategy))
         raise ProviderError(
             Failure(
                 "bad_request",
-                f"The prompt {name!r} for heavy's aggregation cannot be read.",
-                f"Set prompt to one of {names}, or to the path of a UTF-8 text file.",
+                f"The prompt {name!r} for heavy's strategy {strategy} cannot be read.",
+                f"Set prompt to {names}, or to the path of a UTF-8 text file.",
             )
         ) from None
     if PLACE not in text:
