@@ -79,7 +79,7 @@ def test_open_text_has_a_similarity_and_no_letters() -> None:
         run([thinker("", spoken[0]), thinker("", spoken[1]), thinker("", "Both are true.")], 2, "Say something.")
     )
     assert part["says"] == "2 answers in open text"
-    assert texts(part) == ["Pairwise similarity 0.00"]
+    assert texts(part) == ["Mean pairwise similarity 0.00"]
     assert {cell["state"] for cell in part["cells"]} == {"none"}
     assert part["labels"] == {}
 
@@ -130,11 +130,37 @@ def test_early_and_late_readers_see_the_same_board() -> None:
         frame = early.frame(n) or {"lanes": {}}
         lane = frame["lanes"].get("heavy", {})
         if "heavy" in lane:
-            seen["heavy"] = lane["heavy"]
+            kept = seen.get("heavy", {}).get("parts", [])[: lane["heavy"].get("parts_at")]
+            parts = [*kept, *lane["heavy"].get("parts", [])]
+            seen["heavy"] = {**lane["heavy"], **({"parts_at": 0, "parts": parts} if parts else {})}
         for k, part in lane.get("trajectories", {}).items():
             if "letters" in part:
                 seen[k] = part["letters"]
     assert seen == {"heavy": board(turn), **all_letters(turn)}
+
+
+def test_parts_are_attributed_as_soon_as_their_block_is_finished() -> None:
+    turn = run(heavy_model())
+    main = turn.fold().current("heavy")
+    places = [i for i, one in enumerate(turn.entries) if one.attempt_id == main and isinstance(one.event, Answer)]
+    cut = HYBRID.index("- A common")
+    entries = [*turn.entries[: places[0]], *(turn.entries[places[0]]._replace(event=Answer(text)) for text in (
+        HYBRID[:cut], HYBRID[cut:]))]  # fmt: skip
+    view = TurnView(turn)
+    view.apply(entries[:-1])
+    assert view.analysis_due
+    view.analyse()
+    assert not view.analysis_due
+    frame = view.frame(1)
+    assert frame
+    live = frame["lanes"]["heavy"]["heavy"]
+    assert live["parts_say"] == "3 of 3 parts so far match trajectories"
+    assert [part["text"] for part in live["parts"]] == [part["text"] for part in board(turn)["parts"][:3]]
+    view.apply([entries[-1], *turn.entries[places[0] + 1 :]])
+    frame = view.frame(2)
+    assert frame
+    last = frame["lanes"]["heavy"]["heavy"]
+    assert (last["parts_at"], last["parts"]) == (3, board(turn)["parts"][3:])
 
 
 def test_answers_can_be_compared_before_the_frame_and_only_once() -> None:

@@ -107,8 +107,10 @@ export interface HeavyPart {
   says: string;
   lines: { kind: string; text: string; means?: string }[];
   strategies?: { id: string; label: string }[];
-  parts?: { text: string; kind: string; label: string; members: number[] }[];
   parts_say?: string;
+  /** Parts of the answer from the place `parts_at` on; those the page has from there on are old. */
+  parts?: { text: string; kind: string; label: string; members: number[] }[];
+  parts_at?: number;
 }
 
 export interface LanePart extends Part, AnswerNews {

@@ -28,15 +28,16 @@ export class Attribution {
     this.element.hidden = true;
   }
 
-  /** @param {HeavyPart} part */
-  apply({ parts, parts_say: says, cells }) {
-    if (!parts?.length) return this.clear();
-    this.element.hidden = false;
+  /** Parts that stay keep their elements, so that the reader's focus stays. @param {HeavyPart} part */
+  apply({ parts, parts_at: at = 0, parts_say: says = "", cells }) {
+    if (parts) {
+      const numbers = cells.map(({ k }) => k).sort((a, b) => a - b);
+      const items = parts.map((part) => this.#item(part, numbers));
+      for (const { element } of this.items.splice(at, Infinity, ...items)) element.remove();
+      this.list.append(...items.map(({ element }) => element));
+    }
+    this.element.hidden = !this.items.length;
     setText(this.face, says);
-    const numbers = cells.map(({ k }) => k).sort((a, b) => a - b);
-    this.items = parts.map((part) => this.#item(part, numbers));
-    this.list.replaceChildren(...this.items.map(({ element }) => element));
-    return undefined;
   }
 
   /** Mark the parts that match one of these trajectories, here and in the answer; null: none is pointed at. */

@@ -77,7 +77,7 @@ export class HeavyBoard {
   applyWhole(part) {
     this.labels = part.labels;
     this.consensus.apply(part);
-    if (part.parts) this.attribution.apply(part);
+    this.attribution.apply(part);
     for (const row of this.rows.values()) this.#showLetter(row);
   }
 

@@ -34,7 +34,8 @@ The protocol (all times in ms; ``*_ms`` inside a lane count from the moment its 
         "retry":     {at_ms from the turn's start, attempt_no, failure}
         "trajectories": {"<k>": {attempt, sent, phase, stamps, race, reasoning, clear_answer, text, answer, tokens,
                                  letters, failure}}
-        "heavy":     {labels, cells, says, lines, parts, parts_say}    the whole board again, see view.heavy_board
+        "heavy":     {labels, cells, says, lines, strategies, parts_say}    the board again, see view.heavy_board;
+                     {parts_at, parts}    parts of the answer from that place on, where there are new ones
      }}}
 
 ``text`` is a trajectory's answer as plain text to append; ``answer`` its HTML once it has ended; ``letters`` are all
@@ -51,10 +52,10 @@ from typing import Any
 import orjson
 
 from ..core.attachments import split
-from ..core.attempt import Attempt
+from ..core.attempt import Attempt, AttemptFold
 from ..core.blind import is_blind, slot_names
 from ..core.bounds import shown_bounds
-from ..core.events import PREPARING, End, Entry, Opened, Phase, Tally
+from ..core.events import AGGREGATING, PREPARING, Answer, End, Entry, Event, Opened, Phase, Relabel, Tally
 from ..core.metrics import Metrics, measure
 from ..core.turn import LaneInfo, TurnFold, TurnLog
 from .attempt_view import AttemptView
@@ -192,29 +193,37 @@ class LaneView:
         self._metrics_stale = True
         if self._main is not None and entry.attempt_id == self._main.attempt.attempt_id:
             self._main.apply(entry.t_ns, entry.event)
-            if isinstance(entry.event, Tally) and self.board is not None:
-                self._count(entry.event)
+            if self.board is not None:
+                self._tell_board(self.board, entry.event, self._main.fold)
             if isinstance(entry.event, End):
                 self._metrics_due_ns = 0
-                if self.board is not None:
-                    self.board.ended(self._main.fold)
         elif child := self._children.get(entry.attempt_id):
             child.apply(entry.t_ns, entry.event)
             k = child.attempt.k_index
             if self.board is not None and k is not None and self._by_k.get(k) == entry.attempt_id:
                 self.board.apply(k, entry.t_ns, entry.event)
 
-    def _count(self, tally: Tally) -> None:
+    def _tell_board(self, board: HeavyBoard, event: Event, fold: AttemptFold) -> None:
+        match event:
+            case Tally():
+                self._count(board, event)
+            case Phase(name) if name == AGGREGATING:
+                board.aggregating(fold)
+            case Answer() | Relabel():
+                board.wrote(event)
+            case End():
+                board.ended(fold)
+
+    def _count(self, board: HeavyBoard, tally: Tally) -> None:
         """Heavy's tally. A run that aggregates earlier answers again shows the trajectories that wrote them."""
-        assert self.board is not None
         if tally.answers_of and not self._by_k:
             for child_id in self._fold.children.get(tally.answers_of, ()):
                 child, fold = self._fold.attempts[child_id], self._fold.folds[child_id]
                 if child.k_index is not None:
                     self._borrowed[child_id] = AttemptView.of_ended(child, fold)
                     self._by_k[child.k_index] = child_id
-                    self.board.known(child.k_index, fold)
-        self.board.counted(tally)
+                    board.known(child.k_index, fold)
+        board.counted(tally)
 
     def _open(self, attempt: Attempt) -> None:
         fold = self._fold.folds[attempt.attempt_id]

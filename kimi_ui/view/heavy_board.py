@@ -5,8 +5,9 @@ A trajectory's provisional answer is read from the end of its text at most every
 where a word announces a result, so that a stored turn shows the same as the live one. Letters are given in the order in
 which results appear and stay: A is the first, not the commonest.
 
-Reading results, clusters and attribution takes up to 150 ms for eight long answers: ``analyse`` does it, which a server
-calls on a thread; ``take`` does what is left.
+Parts of the final answer are attributed as soon as their block is finished. Reading results, clusters and attribution
+takes up to 150 ms for eight long answers: ``analyse`` does it, which a server calls on a thread; ``take`` does what is
+left.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 from ..core.attempt import AttemptFold
 from ..core.events import Answer, End, Event, Reasoning, Relabel, Tally
 from ..core.heavy.answers import Result, offered, read
-from ..core.heavy.attribution import Attributed, attribute
+from ..core.heavy.attribution import Attributed, Attributor, finished_blocks
 from ..core.heavy.candidates import Candidate
 from ..core.heavy.clusters import Clusters, cluster, letter_of
 from ..core.heavy.fence import received
@@ -94,7 +95,10 @@ class HeavyBoard:
         self._tally: Tally | None = None
         self._final: AttemptFold | None = None
         self._verdict: Verdict | None = None
-        self._parts: list[dict[str, Any]] | None = None
+        self._aggregation: AttemptFold | None = None  # while its answer is written
+        self._written = ""  # as far as its parts were attributed
+        self._parts: list[Attributed] = []
+        self._sent: list[Attributed] = []  # the parts that the page has
         self._known: dict[str, Any] = {}
         self._changed = False
         self._clusters_due = False
@@ -124,6 +128,16 @@ class HeavyBoard:
         self._tally = tally
         self._clusters_due = self._changed = True
 
+    def aggregating(self, fold: AttemptFold) -> None:
+        """The heavy attempt sends its answers to be aggregated."""
+        self._aggregation = fold
+
+    def wrote(self, event: Event) -> None:
+        """The heavy attempt's fold has just applied an event of its answer."""
+        ends_line = isinstance(event, Answer) and "\n" in event.text
+        if self._aggregation is not None and (ends_line or isinstance(event, Relabel)):
+            self._parts_due = self._changed = True
+
     def ended(self, fold: AttemptFold) -> None:
         """The heavy attempt has ended."""
         self._final = fold
@@ -134,13 +148,16 @@ class HeavyBoard:
         return self._clusters_due or self._parts_due
 
     def analyse(self) -> None:
-        """Read the clusters, and after the end the verdict and the attribution. Takes CPU, see above."""
+        """Read the clusters and the attribution, and after the end the verdict. Takes CPU, see above."""
         if self._clusters_due:
             self._clusters_due = False
             self._clusters = cluster(self._results(), equal_of(self._tally))
-        if self._parts_due and self._final is not None:
+        if self._parts_due:
             self._parts_due = False
-            self._attribute(self._final)
+            if self._final is not None:
+                self._conclude(self._final)
+            elif self._aggregation is not None:
+                self._attribute(self._aggregation.answer)
 
     def letters(self, k: int) -> list[list[Any]] | None:
         """The changes of a trajectory's provisional answer as ``[ms, letter]``; None if the page has them."""
@@ -166,12 +183,12 @@ class HeavyBoard:
         }
         if self._final is not None and self._clusters.n_usable:
             part["strategies"] = strategies_beside(self._tally)
-        if self._parts is not None:
-            part |= {"parts": self._parts, "parts_say": parts_say(self._parts)}
+        if self._parts:
+            part["parts_say"] = parts_say(self._parts, whole=self._final is not None)
         if part == self._known.get("board"):
             return None
         self._known["board"] = part
-        return part
+        return part | self._new_parts()
 
     def _results(self) -> dict[int, Result | None]:
         """The results of usable answers, by trajectory number from 1."""
@@ -193,26 +210,48 @@ class HeavyBoard:
             self._letters[result] = letter
         return self._letters[result]
 
-    def _attribute(self, final: AttemptFold) -> None:
-        usable = self._usable()
-        if not final.answer.strip() or not usable:
+    def _new_parts(self) -> dict[str, Any]:
+        """The parts that the page has not got, from the place ``parts_at`` on; what it has from there on is old."""
+        at = next((i for i, (old, new) in enumerate(zip(self._sent, self._parts, strict=False)) if old != new), None)
+        at = min(len(self._sent), len(self._parts)) if at is None else at
+        if at == len(self._sent) == len(self._parts):
+            return {}
+        self._sent = self._parts
+        n = len(self._usable())
+        new = [
+            {
+                "text": clean_text(part.text),
+                "kind": part.kind,
+                "label": part_label(part, n),
+                "members": list(part.members),
+            }
+            for part in self._parts[at:]
+        ]
+        return {"parts_at": at, "parts": new}
+
+    def _conclude(self, final: AttemptFold) -> None:
+        if not final.answer.strip() or not self._usable():
             return
         if final.status == "ok":
             result = read(final.answer, self._prompt)
             self._verdict = verdict_of(self._results(), result, equal_of(self._tally))
-        candidates = [Candidate(k + 1, answer) for k, answer in sorted(usable.items())]
-        self._parts = [
-            {
-                "text": clean_text(part.text),
-                "kind": part.kind,
-                "label": part_label(part, len(candidates)),
-                "members": list(part.members),
-            }
-            for part in _attributed(final.answer, tuple(candidates))
-        ]
+        self._parts = self._attributor().parts(final.answer)
+
+    def _attribute(self, answer: str) -> None:
+        """Attribute the blocks of the growing answer that are finished and new."""
+        if not answer.startswith(self._written):  # what was written so far was reasoning
+            self._written, self._parts = "", []
+        blocks = finished_blocks(answer[len(self._written) :])
+        if blocks and self._usable():
+            attributor = self._attributor()
+            self._written += "".join(blocks)
+            self._parts = [*self._parts, *(part for block in blocks for part in attributor.parts(block))]
+
+    def _attributor(self) -> Attributor:
+        return _attributor(tuple(Candidate(k + 1, answer) for k, answer in sorted(self._usable().items())))
 
 
-@lru_cache(maxsize=8)
-def _attributed(final: str, candidates: tuple[Candidate, ...]) -> list[Attributed]:
-    """The attribution to the answers as the aggregation received them, once for all who look at the same turn."""
-    return attribute(final, {one.number: one.answer for one in received(candidates)})
+@lru_cache(maxsize=4)
+def _attributor(candidates: tuple[Candidate, ...]) -> Attributor:
+    """To the answers as the aggregation received them, once for all who look at the same turn."""
+    return Attributor({one.number: one.answer for one in received(candidates)})

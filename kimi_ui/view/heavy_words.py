@@ -28,7 +28,7 @@ _STATES = {
     STOPPED: "stopped",
     EMPTY: "without an answer",
     TRUNCATED: "cut off",
-    PREAMBLE: "with an opening only",
+    PREAMBLE: "with only an opening line",
     REFUSED: "declined",
     RUNNING: "running",
     QUEUED: "queued",
@@ -100,14 +100,15 @@ def lines_of(
     """Sentences below the count: ``kind`` is fact, flag (neutral: neither good nor bad) or warning."""
     lines: list[dict[str, str]] = []
     if found.open_text and found.similarity is not None:
-        means = "mean over all pairs of the share of three-word runs that both have; there is no result to count"
-        lines.append(_line("fact", f"Pairwise similarity {found.similarity:.2f}", means))
+        means = "of 1: share of three-word phrases that two answers have in common; open text states no result to count"
+        lines.append(_line("fact", f"Mean pairwise similarity {found.similarity:.2f}", means))
     elif found.n_usable > 1 and found.agreement is not None and found.effective is not None and not found.open_text:
-        means = f"1/Σp² over the results: 1 if all are the same, {found.n_stated} if all differ"
+        means = f"1/Σp², p the share of each result: 1 if all are the same, {found.n_stated} if all differ"
         share = f"Agreement {100 * found.agreement:.0f} % · {found.effective:.1f} effective answers"
         lines.append(_line("fact", share, means))
     if tally is not None and tally.stopped_at:
-        lines.append(_line("fact", _stop_sentence(tally), "of the beta-binomial; it says nothing about who is right"))
+        means = "estimated from the answers so far (beta-binomial); it says nothing about which result is right"
+        lines.append(_line("fact", _stop_sentence(tally), means))
     if judged is not None and (line := _verdict_line(found, judged)):
         lines.append(line)
     if final is not None and (trace := final.flags.get(ORDER_TRACE)):
@@ -130,7 +131,7 @@ def _trace_sentence(detail: str) -> str:
     member, _, text = detail.partition(": ")
     shown = clean_text(text)
     if member == "0":
-        return f"The final answer speaks of its candidates (“{shown}”)."
+        return f"The final answer mentions the answers that it was made from: “{shown}”."
     return f"The final answer may follow an order that only T{member} contains: “{shown}”. Read it with care."
 
 
@@ -194,10 +195,12 @@ def part_label(part: Attributed, n: int) -> str:
             return "Not attributable"
 
 
-def parts_say(parts: Iterable[Mapping[str, Any]]) -> str:
-    kinds = Counter("matched" if part["members"] else part["kind"] for part in parts)
+def parts_say(parts: Iterable[Attributed], whole: bool = True) -> str:
+    """ "4 of 6 parts match trajectories · 2 new in hybrid"; not ``whole``: the answer is still being written."""
+    kinds = Counter("matched" if part.members else part.kind for part in parts)
     n = kinds["matched"] + kinds["new"]
+    so_far = "" if whole else " so far"
     if not n:
-        return "Nothing in the answer can be attributed"
+        return f"Nothing in the answer can be attributed{so_far}"
     new = f" · {kinds['new']} new in hybrid" if kinds["new"] else ""
-    return f"{kinds['matched']} of {n} parts match trajectories{new}"
+    return f"{kinds['matched']} of {n} parts{so_far} match trajectories{new}"

@@ -21,14 +21,14 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, groupby
+from itertools import combinations, groupby, pairwise
 from typing import NamedTuple
 
 from rapidfuzz import fuzz
 from rapidfuzz.distance import Indel, Opcode
 
 from ..compare.diff import SPACELESS
-from ..compare.units import blocks, units
+from ..compare.units import FENCE, blocks, units
 
 MATCH = 0.6  # weighted containment from which one answer matches
 LEAD = 0.15  # by which it has to exceed the next one
@@ -76,6 +76,7 @@ _SYMBOL = re.compile(r"\\?[^\W\d_]\w*|\d+(?:\.\d+)?|[^\w\s]")
 _FORMULA = re.compile(r"\$\$.{1,1000}?\$\$|\\\[.{1,1000}?\\\]|\\begin\{(\w+\*?)\}.{1,1000}?\\end\{\1\}", re.DOTALL)
 _HEADING = re.compile(r"\s*#{1,6}\s|\s*\*\*[^*\n]+\*\*:?\s*$|\s*[^\n.!?]{0,80}:\s*$")
 _RULE = re.compile(r"[\s|:*_=-]+")
+_BEGINS_BLOCK = re.compile(r"\s*(?:[-*+•]\s|\d{1,9}[.)]\s|#{1,6}\s|>|\|)")
 _LIST_MARK = re.compile(r"^\s*(?:[-*+•]|\d{1,9}[.)])\s+")
 
 Gram = tuple[str, ...]
@@ -106,12 +107,65 @@ class Part(NamedTuple):
 
 def attribute(hybrid: str, answers: Mapping[int, str]) -> list[Attributed]:
     """The parts of ``hybrid`` in order, each with what it matches in ``answers`` (text by trajectory number)."""
-    pool = _Pool(answers)
-    hybrid = hybrid[:MAX_CHARS]
-    if pool.is_foreign(hybrid):
-        return [Attributed(part.text, "none") for part in parts(hybrid)]
-    known: dict[Part, Attributed] = {}  # a text that repeats itself costs no more than its different parts
-    return [known.get(part) or known.setdefault(part, pool.attribute(part)) for part in parts(hybrid)]
+    return Attributor(answers).parts(hybrid)
+
+
+class Attributor:
+    """``attribute`` for a hybrid that grows: a part that was attributed before costs nothing."""
+
+    def __init__(self, answers: Mapping[int, str]) -> None:
+        self._pool = _Pool(answers)
+        self._known: dict[Part, Attributed] = {}
+
+    def parts(self, text: str) -> list[Attributed]:
+        """The parts of a hybrid, or of one of its ``finished_blocks``, in order."""
+        text = text[:MAX_CHARS]
+        if self._pool.is_foreign(text):
+            return [Attributed(part.text, "none") for part in parts(text)]
+        known = self._known
+        return [known.get(part) or known.setdefault(part, self._pool.attribute(part)) for part in parts(text)]
+
+
+def finished_blocks(text: str) -> list[str]:
+    """The blocks at the start of a growing text that are finished: a blank line or a line that begins a block follows.
+    A block of code is one; joined, they are the start of the text."""
+    cuts, at, fence = [0], 0, ""
+    for line in text.splitlines(keepends=True):
+        match = FENCE.match(line.rstrip("\r\n"))
+        if not fence:
+            if match or not line.strip() or _BEGINS_BLOCK.match(line):
+                cuts.append(at)
+            fence = match["fence"] if match else ""
+        elif match and match["fence"].startswith(fence) and not match["info"].strip():
+            fence = ""
+            cuts.append(at + len(line))
+        at += len(line)
+    return [text[begin:end] for begin, end in pairwise(cuts) if begin < end]
+
+
+def parts(self, text: str) -> list[Attributed]:
+        """The parts of a hybrid, or of one of its ``finished_blocks``, in order."""
+        text = text[:MAX_CHARS]
+        if self._pool.is_foreign(text):
+            return [Attributed(part.text, "none") for part in parts(text)]
+        known = self._known
+        return [known.get(part) or known.setdefault(part, self._pool.attribute(part)) for part in parts(text)]
+
+
+def finished(text: str) -> int:
+    """The length of the blocks of a growing text that are finished: up to its last blank line or its last line that
+    begins a block, outside a block of code."""
+    at = end = 0
+    fence = ""
+    for line in text.splitlines(keepends=True):
+        match = FENCE.match(line.rstrip("\r\n"))
+        if not fence:
+            end = at if match or not line.strip() or _BEGINS_BLOCK.match(line) else end
+            fence = match["fence"] if match else ""
+        elif match and match["fence"].startswith(fence) and not match["info"].strip():
+            fence, end = "", at + len(line)
+        at += len(line)
+    return end
 
 
 def parts(text: str) -> list[Part]:
