@@ -232,7 +232,7 @@ def test_a_retry_keeps_the_options_of_its_turn() -> None:
 
 
 def test_a_lanes_prompt_is_for_the_lanes_own_strategy() -> None:
-    fold, _, model = run(SAYS_42, SAYS_41, thinker("", "BEST CANDIDATE: 1"), width=2, prompt="synthesize-brief")
+    _, _, model = run(SAYS_42, SAYS_41, thinker("", "BEST CANDIDATE: 1"), width=2, prompt="synthesize-brief")
     assert "All of them may be wrong; agreement" in model.requests[-1].messages[-1].content
     _, provider = lanes(SAYS_42, SAYS_41, thinker("", "BEST CANDIDATE: 1"), width=2, prompt="synthesize-brief")
     with started(ScriptedRoster(provider), max_retries=0) as engine:
@@ -324,6 +324,19 @@ def test_log_and_fold_of_a_heavy_run_agree() -> None:
     assert (first["overruled"], first["verdict"]) == (0, "followed")
     assert first["first_trajectory_token_ms"] <= first["first_answer_token_ms"]
     assert answers_of(fold, first["attempt_id"]).left_out == {}
+
+
+def test_a_run_stopped_before_anything_was_sent_keeps_its_plan() -> None:
+    model, provider = lanes([threading.Event()], width=2, preset="full", strategy="pick")
+    with started(ScriptedRoster(provider), max_retries=0) as run:
+        turn = run.engine.send("?")
+        until(lambda: len(model.requests) == 2)
+        run.engine.stop(turn.turn_id)
+        fold = ended(turn)
+        until(lambda: len(logged(run, "heavy_runs")) == 1)
+        (row,) = logged(run, "heavy_metrics")
+    assert parent(fold).status == "stopped"
+    assert (row["strategy"], row["preset"], row["width"], row["launched"]) == ("pick", "full", 2, 0)
 
 
 def test_a_run_stopped_by_the_user_keeps_what_is_known() -> None:

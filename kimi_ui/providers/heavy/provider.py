@@ -78,11 +78,15 @@ class HeavyProvider(Provider):
         chosen = request.heavy
         plan = plan_of(self.spec.options, chosen.options, chosen.kind)
         strategy = STRATEGIES[plan.strategy]
-        prompt = prompt_of(strategy.name, plan.prompt) if strategy.asks else ""
+        tally = Tally(plan.strategy, plan.preset, plan.width, answers_of=chosen.answers_of)
+        try:
+            prompt = prompt_of(strategy.name, plan.prompt) if strategy.asks else ""
+        except ProviderError:
+            yield tally
+            raise
         request = replace(request, heavy=HeavyChoice())
         question = request.messages[-1].content
         pool = Pool(question, Algebra())
-        tally = Tally(plan.strategy, plan.preset, plan.width, answers_of=chosen.answers_of)
 
         if chosen.answers_of:
             host.sent()
@@ -95,7 +99,11 @@ class HeavyProvider(Provider):
         else:
             trajectories = Trajectories(plan, lambda k: host.start(self._of, request, "trajectory", k), pool, self._rng)
             try:
-                await trajectories.begin(host.until_sent(), together=self.line(request) is not None)
+                try:
+                    await trajectories.begin(host.until_sent(), together=self.line(request) is not None)
+                except asyncio.CancelledError:  # stopped before anything was sent: the log keeps the plan
+                    yield replace(tally)
+                    raise
                 yield replace(tally)
                 yield Phase(CONNECTED)
                 async for event in trajectories.events():
