@@ -481,12 +481,12 @@ def test_a_trajectory_can_be_compared_with_the_hybrid(site: Site, page: Page) ->
     assert [text.split(" · ")[0] for text in options.all_text_contents()] == [
         "Luna Large",
         "Luna Heavy",
-        *(f"Luna Heavy #{k}" for k in (1, 2, 3)),
+        *(f"Luna Heavy T{k}" for k in (1, 2, 3)),
         "Coder Quill",
     ]
     dialog.get_by_label("Left answer").select_option("luna-heavy/1")
     dialog.get_by_label("Right answer").select_option("luna-heavy")
-    expect(dialog.locator(".compare-names")).to_have_text("Luna Heavy #2Luna Heavy")
+    expect(dialog.locator(".compare-names")).to_have_text("Luna Heavy T2Luna Heavy")
     expect(dialog.locator(".compare-row[data-kind]")).not_to_have_count(0)
 
 

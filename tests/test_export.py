@@ -111,9 +111,9 @@ def test_a_markdown_export_contains_each_trajectory_of_heavy() -> None:
         lanes=(LaneInfo("a", "Heavy", "heavy", "k2"),),
     )
     text = text_of("md", log)
-    assert "\n\n<details>\n<summary>Trajectory 1 · ok · first token 0.10 s" in text
+    assert "\n\n<details>\n<summary>Trajectory T1 · ok · first token 0.10 s" in text
     assert f"text\n{THOUGHT}\n" in text
-    assert "Draft &lt;/details> **42**\n\n</details>\n\n<details>\n<summary>Trajectory 2 · error</summary>" in text
+    assert "Draft &lt;/details> **42**\n\n</details>\n\n<details>\n<summary>Trajectory T2 · error</summary>" in text
     assert "> Too many requests. Wait.\n\n</details>" in text
     assert text.count("It is 42.") == 1, "the aggregator's answer is heavy's"
     assert THOUGHT not in text_of("md", log, reasoning=False)

@@ -144,7 +144,7 @@ def test_one_trajectory_is_stopped_from_its_row(site: ChatSite, page: Page) -> N
     hold = threading.Event()
     site.say(heavy_model(hold))
     send(page, QUESTION)
-    page.get_by_role("button", name="Stop trajectory 3 of Kimi K2 heavy").click()
+    page.get_by_role("button", name="Stop trajectory T3 of Kimi K2 heavy").click()
     expect(heavy(page, '[data-trajectory="2"]')).to_have_attribute("data-phase", "stopped")
     hold.set()
     for lane in LANES:

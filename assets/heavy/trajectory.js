@@ -40,7 +40,7 @@ export class Trajectory {
    */
   constructor(k, of, actions) {
     this.k = k;
-    this.name = `${of}, trajectory ${Number(k) + 1}`;
+    this.name = `${of}, trajectory T${Number(k) + 1}`;
     this.phase = "connecting";
     this.sent = 0;
     this.now = null; // the turn's clock when it was last read
@@ -53,7 +53,7 @@ export class Trajectory {
     this.toggle = h("button", { type: "button", class: "trajectory-toggle", "aria-expanded": "false",
                                 onclick: () => this.#toggle() },
       h("span", { class: "trajectory-name" }, `T${Number(k) + 1}`), this.chip, this.word, this.tail, this.figures);
-    this.stop = button(`Stop trajectory ${Number(k) + 1} of ${of}`, () => actions.stop(k), { face: "✕", class: "icon trajectory-stop", hidden: true });
+    this.stop = button(`Stop trajectory T${Number(k) + 1} of ${of}`, () => actions.stop(k), { face: "✕", class: "icon trajectory-stop", hidden: true });
     this.stoppable = Boolean(actions.stop);
     this.body = h("div", { class: "trajectory-body", hidden: true });
     const point = (to) => () => actions.pointed(to);
@@ -82,7 +82,6 @@ export class Trajectory {
    */
   apply(part, live) {
     if (part.attempt) this.#restart(part.attempt);
-    if (part.sent) this.sent = part.sent.sent_ms;
     if (part.sent) this.sent = part.sent.sent_ms;
     if (part.stamps) Object.assign(this.stamps, part.stamps);
     if (part.phase) this.#setPhase(part.phase);

@@ -140,7 +140,7 @@ class Row {
 
   #describe(kind, ms) {
     const slowest = kind === "drafts" ? this.lane.slowest() : null;
-    const more = slowest === null ? "" : `, the slowest was #${Number(slowest) + 1}`;
+    const more = slowest === null ? "" : `, the slowest was T${Number(slowest) + 1}`;
     const name = kind === "wait" && this.lane.children.size ? "Waiting for the aggregation" : PHASES[kind];
     return `${this.info.label}: ${name}, ${seconds(ms, 2)}${more}`;
   }

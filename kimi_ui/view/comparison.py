@@ -29,7 +29,7 @@ def sources_of(turn: TurnLog) -> list[Source]:
         sources.append(Source(info.id, info.label, fold.folds[main].answer))
         newest = {fold.attempts[child].k_index: child for child in fold.children.get(main, [])}
         for k, child in sorted((k, child) for k, child in newest.items() if k is not None):
-            sources.append(Source(f"{info.id}/{k}", f"{info.label} #{k + 1}", fold.folds[child].answer))
+            sources.append(Source(f"{info.id}/{k}", f"{info.label} T{k + 1}", fold.folds[child].answer))
     return [source for source in sources if source.answer.strip()]
 
 

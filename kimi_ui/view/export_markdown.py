@@ -11,11 +11,13 @@ from collections.abc import Iterator, Sequence
 
 from ..core.attachments import split
 from ..core.attempt import AttemptFold
+from ..core.heavy.pool import source_of
 from ..core.markdown.inert import closed, inert
 from ..core.metric_words import figures
 from ..core.portable import metrics_of
 from ..core.turn import TurnLog
 from ..tokenizers import counter
+from .attempt_history import attempt_part
 
 _FENCES = re.compile(r"`{3,}")
 
@@ -44,10 +46,12 @@ def _turn(turn: TurnLog, reasoning: bool) -> Iterator[str]:
         if attempt_id := fold.current(info.id):
             yield f"*{' · '.join(figures(fold.folds[attempt_id].status, metrics[attempt_id]))}*"
             yield from _texts(fold.folds[attempt_id], reasoning)
-            for child in fold.children.get(attempt_id, ()):
+            if fold.attempts[attempt_id].role == "heavy":
+                yield from _board(turn, info.id)
+            for child in fold.children.get(source_of(fold, attempt_id), ()):
                 attempt = fold.attempts[child]
                 if attempt.k_index is not None:
-                    name = f"Trajectory {attempt.k_index + 1}" + (
+                    name = f"Trajectory T{attempt.k_index + 1}" + (
                         f", try {attempt.attempt_no}" if attempt.attempt_no > 1 else ""
                     )
                     summary = " · ".join([name, *figures(fold.folds[child].status, metrics[child])])
@@ -58,6 +62,18 @@ def _turn(turn: TurnLog, reasoning: bool) -> Iterator[str]:
                             "</details>",
                         ]
                     )
+
+
+def _board(turn: TurnLog, lane: str) -> Iterator[str]:
+    """What heavy's board says, and which trajectories each part of the answer matches."""
+    shown = attempt_part(turn, lane, len(turn.fold().lanes[lane].attempts)) or {}
+    if not (board := shown.get("heavy")):
+        return
+    sentences = filter(None, [board["says"], *(line["text"] for line in board["lines"])])
+    if listed := "\n".join(f"- {inert(sentence)}" for sentence in sentences):
+        yield listed
+    if parts := [part for part in board.get("parts", ()) if part["kind"] != "none"]:
+        yield folded(board["parts_say"], "\n".join(f"{part['label']}: {part['text']}" for part in parts))
 
 
 def _texts(one: AttemptFold, reasoning: bool) -> Iterator[str]:

@@ -47,15 +47,17 @@ _SILENT_ENDS = {
 _LOOK = "Look at its reasoning; asking again often helps."
 _ALL_REASONING = Failure("no_answer", "The model put all its text into its reasoning.", "Asking again often helps.")
 
+_COUNTS = ("below_quorum", "single_survivor", "unanimous", "budget", "width_shrunk")  # their details are like 2/3
+
 # Flags shown to the user; ``{}`` is the flag's detail. Other flags are only logged.
 _NOTES = {
-    "below_quorum": "Only {} trajectories gave a whole answer: fewer than this lane's quorum.",
-    "single_survivor": "Only one trajectory gave a whole answer; it is shown as it is.",
-    "unanimous": "All answers state the same result ({}): there was nothing to aggregate.",
+    "below_quorum": "Only {} trajectories gave an answer that can be used, fewer than this lane wants (its quorum).",
+    "single_survivor": "Only {} trajectories gave an answer that can be used; it is shown as it is.",
+    "unanimous": "All answers state the same result ({}), so no aggregation was needed: one of them is shown as it is.",
     "budget": "The time set for this lane was over with {} answers in hand; these were aggregated.",
     "width_shrunk": "The server had no room for all trajectories: {} were answered.",
     "no_majority": "There is no majority. {}",
-    "picked": "The model picked trajectory {}; it is shown as it is.",
+    "picked": "The model picked T{}; it is shown as it is.",
     "pick_unreadable": "The pick failed. {}",
     "aggregator_failed": "The aggregation failed. {}",
     "non_streaming": "The server sent the whole answer at once, so the time to the first token is unknown.",
@@ -111,6 +113,7 @@ def _silent_end(fold: AttemptFold) -> Failure | None:
 def notes_of(fold: AttemptFold) -> list[str]:
     """Sentences about unusual events that are not failures, in order of occurrence."""
     details = {**fold.flags, "reloaded": _reload_words(fold.flags.get("reloaded", ""))}
+    details |= {name: details[name].replace("/", " of ") for name in _COUNTS if name in details}
     return [_NOTES[name].format(details[name]) for name in fold.flags if name in _NOTES]
 
 

@@ -37,6 +37,11 @@ class Candidate(NamedTuple):
     number: int
     answer: str
 
+    @property
+    def name(self) -> str:
+        """The trajectory's name wherever it is shown."""
+        return f"T{self.number}"
+
 
 def left_out(status: str, answer: str, flags: Collection[str] = (), end_reason: str = "") -> str:
     """Why the aggregation does not read an answer, one of ``REASONS``; empty if it does.

@@ -188,7 +188,7 @@ class _Conclusion:
         best = most_agreed(self.order, clusters)
         if clusters.plurality is None:
             why = "no result could be read" if clusters.open_text else "no result has more answers than any other"
-            words = f"Showing trajectory {best.number}, which most others resemble: {why}"
+            words = f"Showing {best.name}, which most others resemble: {why}."
             return [Flag("no_majority", words), self._taken(best)]
         return [self._taken(best)]
 
@@ -217,12 +217,12 @@ class _Conclusion:
             self.answer, self.finish = fold.answer, fold.finish_reason
             return []
         return self._fallback(
-            "aggregator_failed", fold.failure.message if fold.failure else f"it ended as {fold.status}"
+            "aggregator_failed", fold.failure.message.rstrip(".") if fold.failure else f"it ended as {fold.status}"
         )
 
     def _fallback(self, flag: str, why: str) -> Sequence[Event]:
         best = most_agreed(self.order, self._pool.clusters)
-        return [Flag(flag, f"Showing trajectory {best.number}, which most others agree with: {why}"), self._taken(best)]
+        return [Flag(flag, f"Showing {best.name}, which most others agree with: {why}."), self._taken(best)]
 
     def _taken(self, candidate: Candidate) -> Answer:
         """A trajectory's answer as the final one, as it was written."""
