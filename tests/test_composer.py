@@ -238,7 +238,7 @@ def test_the_estimate_includes_the_history_and_heavys_requests(site: ChatSite, p
     line.click()
     rows = page.locator("#estimate-table tbody tr:not(.estimate-preset)")
     expect(rows).to_have_count(3)
-    expect(page.locator("#estimate-table .estimate-preset th")).to_have_text(["full", "thrifty", "fast"])
+    expect(page.locator("#estimate-table .estimate-preset th")).to_have_text(["full (chosen)", "thrifty", "fast"])
     expect(rows.nth(0)).to_contain_text("Kimi K2")
     expect(rows.nth(2)).to_contain_text("$0")
     page.locator(BOX).press("Escape")
@@ -248,6 +248,17 @@ def test_the_estimate_includes_the_history_and_heavys_requests(site: ChatSite, p
     expect(page.locator("#estimate")).to_be_hidden()
     page.locator(BOX).fill("and?")
     expect(line).to_contain_text("~7,0")  # the file is part of the history
+    expect(page.locator(".estimate-hint")).to_be_hidden()
+    hint = "So far Kimi K2 heavy came to the same result as Kimi K2 in 18 of 20 turns."
+
+    def with_hint(route: Route) -> None:
+        found = route.fetch().json()
+        found["lanes"][1]["hint"] = hint
+        route.fulfill(json=found)
+
+    page.route("**/kimi/estimate", with_hint)
+    page.locator(BOX).fill("and then?")
+    expect(page.locator(".estimate-hint")).to_have_text(hint)
 
 
 @pytest.mark.own_context
