@@ -141,7 +141,7 @@ class Trajectories:
         n_taken = 0
         while True:
             self._changed.clear()
-            if len(self._ended) > n_taken:
+            while len(self._ended) > n_taken:  # another may end while these are read
                 n_taken = len(self._ended)
                 await self._take()
             self._judge(loop.time())
