@@ -144,19 +144,18 @@ def test_parts_are_attributed_as_soon_as_their_block_is_finished() -> None:
     main = turn.fold().current("heavy")
     places = [i for i, one in enumerate(turn.entries) if one.attempt_id == main and isinstance(one.event, Answer)]
     cut = HYBRID.index("- A common")
-    entries = [*turn.entries[: places[0]], *(turn.entries[places[0]]._replace(event=Answer(text)) for text in (
-        HYBRID[:cut], HYBRID[cut:]))]  # fmt: skip
+    begin, rest = (turn.entries[places[0]]._replace(event=Answer(text)) for text in (HYBRID[:cut], HYBRID[cut:]))
     view = TurnView(turn)
-    view.apply(entries[:-1])
+    view.apply([*turn.entries[: places[0]], begin])
     assert view.analysis_due
     view.analyse()
     assert not view.analysis_due
     frame = view.frame(1)
     assert frame
     live = frame["lanes"]["heavy"]["heavy"]
-    assert live["parts_say"] == "3 of 3 parts so far match trajectories"
+    assert live["parts_say"] == "2 of 3 parts so far match trajectories · 1 new in hybrid"
     assert [part["text"] for part in live["parts"]] == [part["text"] for part in board(turn)["parts"][:3]]
-    view.apply([entries[-1], *turn.entries[places[0] + 1 :]])
+    view.apply([rest, *turn.entries[places[0] + 1 :]])
     frame = view.frame(2)
     assert frame
     last = frame["lanes"]["heavy"]["heavy"]

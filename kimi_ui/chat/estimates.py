@@ -40,8 +40,8 @@ class Estimates:
         self, conversation_id: str, before_seq: float, prompt: str, settings: ConversationSettings
     ) -> dict[str, Any]:
         """As JSON: ``lanes`` (id, label, prompt_tokens, requests, usd, is_floor, output_tokens; of heavy also
-        ``presets``, ``preset``, the one it will run with, and ``hint``, where the log shows that it did not pay) and the
-        total.
+        ``presets``, ``preset``, the one it will run with, and ``hint``, where the log shows that it did not pay) and
+        the total.
 
         ``conversation_id`` empty: a new conversation. ``before_seq``: the number of the edited turn, or infinity.
         """

@@ -143,31 +143,6 @@ def finished_blocks(text: str) -> list[str]:
     return [text[begin:end] for begin, end in pairwise(cuts) if begin < end]
 
 
-def parts(self, text: str) -> list[Attributed]:
-        """The parts of a hybrid, or of one of its ``finished_blocks``, in order."""
-        text = text[:MAX_CHARS]
-        if self._pool.is_foreign(text):
-            return [Attributed(part.text, "none") for part in parts(text)]
-        known = self._known
-        return [known.get(part) or known.setdefault(part, self._pool.attribute(part)) for part in parts(text)]
-
-
-def finished(text: str) -> int:
-    """The length of the blocks of a growing text that are finished: up to its last blank line or its last line that
-    begins a block, outside a block of code."""
-    at = end = 0
-    fence = ""
-    for line in text.splitlines(keepends=True):
-        match = FENCE.match(line.rstrip("\r\n"))
-        if not fence:
-            end = at if match or not line.strip() or _BEGINS_BLOCK.match(line) else end
-            fence = match["fence"] if match else ""
-        elif match and match["fence"].startswith(fence) and not match["info"].strip():
-            fence, end = "", at + len(line)
-        at += len(line)
-    return end
-
-
 def parts(text: str) -> list[Part]:
     """The parts of a Markdown text that can be attributed, without fences, rules and white space around them."""
     found: list[Part] = []
