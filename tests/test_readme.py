@@ -54,7 +54,8 @@ def test_documented_columns_and_views_exist(db: sqlite3.Connection) -> None:
     named = {
         name for row in re.findall(r"^\| (`.*?) \|", METRICS, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
     }
-    there = {row[1] for row in db.execute("PRAGMA table_info(attempt_metrics)")}
+    views = ("attempt_metrics", "heavy_metrics")
+    there = {row[1] for view in views for row in db.execute(f"PRAGMA table_info({view})")}
     assert named
     assert named <= there
     internal = {"attempt_counts", "search_texts"}
