@@ -2,7 +2,8 @@
 # Everything needed to run all tests: own venv (.venv-tests), a Chromium and a Node.js if none is there, lint, types, tests.
 # Installs only what is missing, so a second run needs no network. Arguments go to pytest; while you work on Python,
 # -m "not browser and not slow" leaves out what opens Chromium or takes seconds a test. --ollama [ADDRESS] runs, instead
-# of all that, the checks of a real Ollama (tests/ollama_tier.py).
+# of all that, the checks of a real Ollama (tests/ollama_tier.py); --inspect reads exported logs with inspect-ai, which it
+# installs into .venv-inspect (tests/inspect_check.py).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,6 +31,9 @@ export PATH="$PWD/.venv-tests/bin:$PATH"
 
 if [[ "${1:-}" == "--ollama" ]]; then
   exec python -m tests.ollama_tier "${@:2}"
+fi
+if [[ "${1:-}" == "--inspect" ]]; then
+  exec python -m tests.inspect_check
 fi
 
 # A Chromium: the system's if there is one, else Debian's package where we may install it, else Playwright's own.

@@ -7,6 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from . import bench_export
 from .common import CommandError, printable
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def add(commands: Any) -> None:
     )
     boxed.add_argument("--json", action="store_true", help="one JSON object")
     boxed.set_defaults(run=run_sandbox)
+
+    bench_export.add(parts)
 
 
 def _add_seed(command: argparse.ArgumentParser) -> None:

@@ -29,7 +29,7 @@ def csv_lines(reader: LogReader, filters: Filters, viewer: str = "") -> Iterator
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     for names, rows in _batches(reader, filters, viewer):
-        writer.writerows([_harmless(value) for value in row] for row in (rows or [names]))
+        writer.writerows([harmless(value) for value in row] for row in (rows or [names]))
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
@@ -66,6 +66,6 @@ def _typed(prompt: str) -> str:
     return "\n".join([typed, *(f"[{attachment.name}]" for attachment in attachments)])
 
 
-def _harmless(value: object) -> object:
+def harmless(value: object) -> object:
     """Escape formulas: a model's name from a server, like ``=HYPERLINK(…)``, would run in a spreadsheet."""
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
