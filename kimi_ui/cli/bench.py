@@ -7,7 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import bench_export
+from . import bench_export, bench_preferences
 from .common import CommandError, printable
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def add(commands: Any) -> None:
     boxed.set_defaults(run=run_sandbox)
 
     bench_export.add(parts)
+    bench_preferences.add(parts)
 
 
 def _add_seed(command: argparse.ArgumentParser) -> None:

@@ -375,11 +375,11 @@ WHERE m.role = 'heavy';
 
 
 -- What a turn's last vote says of each lane that had an answer then: win, tie, loss (another lane was called the best) or
--- all_bad. A lane that had failed or was not there yet takes no part.
+-- all_bad. A lane that had failed or was not there yet takes no part. A vote on answers of two turns is one for that pair.
 CREATE VIEW vote_outcomes AS
-WITH last AS (SELECT turn_id, max(number) AS vote FROM votes GROUP BY turn_id)
+WITH last AS (SELECT turn_id, other_turn_id, max(number) AS vote FROM votes GROUP BY turn_id, other_turn_id)
 SELECT
-    v.turn_id, t.conversation_id, t.owner, v.voted_at_utc, v.blind, v.speed_visible,
+    v.vote_id, v.turn_id, v.other_turn_id, t.conversation_id, t.owner, v.voted_at_utc, v.blind, v.speed_visible,
     f.lane AS lane, v.lane AS best_lane,
     CASE WHEN v.choice <> 'lane' THEN v.choice WHEN f.lane = v.lane THEN 'win' ELSE 'loss' END AS outcome
 FROM last
@@ -402,7 +402,7 @@ FROM vote_outcomes GROUP BY lane, blind, speed_visible;
 -- is a tie of all. Between two lanes neither of which was called the best nothing is said, so there is no row.
 CREATE VIEW pair_outcomes AS
 SELECT a.turn_id, a.conversation_id, a.owner, a.voted_at_utc, a.blind, a.speed_visible, a.lane, b.lane AS other, a.outcome
-FROM vote_outcomes a JOIN vote_outcomes b ON b.turn_id = a.turn_id AND b.lane <> a.lane
+FROM vote_outcomes a JOIN vote_outcomes b ON b.vote_id = a.vote_id AND b.lane <> a.lane
 WHERE a.outcome IN ('win', 'tie') OR b.outcome = 'win';
 
 

@@ -17,6 +17,7 @@ from ..chat.services import ChatServices
 from ..config import hidden_from_clients
 from ..engine import Engine
 from ..turns import Turns
+from ..web.ballots import BallotRoutes
 from ..web.commands import CommandRoutes
 from ..web.composer import ComposerRoutes
 from ..web.conversations import ConversationRoutes
@@ -93,6 +94,7 @@ def _create(engine: Engine, turns: Turns, roster: Roster, private: bool, budget_
         *ComposerRoutes(chat, roster, visible).routes(),
         *LaneRoutes(roster, engine.pulls, turns, visible).routes(),
         *StatsRoutes(turns.reader, private).routes(),
+        *BallotRoutes(turns).routes(),
         *files.routes(),
     ]
     blocks = page.build(engine, turns, roster, chat, files, private)

@@ -551,3 +551,26 @@ def m017_benchmarks(db: Database) -> None:
         """
     )
     db.execute("CREATE INDEX benchmark_verdicts_by_attempt ON benchmark_verdicts (attempt_id)")
+
+
+@migrations()
+def m018_bench_votes(db: Database) -> None:
+    # A vote on answers of two turns, as a benchmark has them; NULL: on the answers of one turn.
+    db.execute("ALTER TABLE votes ADD COLUMN other_turn_id TEXT REFERENCES turns ON DELETE CASCADE")
+    # What a model as the judge said of two answers, in the order in which it read them.
+    db.execute(
+        """
+        CREATE TABLE benchmark_judgements (
+            turn_id        TEXT PRIMARY KEY REFERENCES turns ON DELETE CASCADE,  -- the judge's own
+            run_id         TEXT NOT NULL REFERENCES benchmarks ON DELETE CASCADE,
+            judge          TEXT NOT NULL,  -- lane
+            model          TEXT NOT NULL,  -- of that lane
+            first_turn_id  TEXT NOT NULL REFERENCES turns ON DELETE CASCADE,
+            second_turn_id TEXT NOT NULL REFERENCES turns ON DELETE CASCADE,
+            choice         TEXT,           -- first | second | tie; NULL: what it said cannot be read
+            version        INTEGER NOT NULL,  -- of the judge's prompt
+            judged_at_utc  TEXT NOT NULL
+        ) STRICT
+        """
+    )
+    db.execute("CREATE INDEX benchmark_judgements_by_run ON benchmark_judgements (run_id)")
