@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kimi_ui.bench import suite
+from kimi_ui.cli.main import main
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -93,7 +96,21 @@ def test_mistakes_are_one_sentence_with_the_remedy() -> None:
     assert none.returncode in (0, 1)
 
 
-def test_a_command_without_a_part_shows_its_parts() -> None:
-    done = bench()
-    assert done.returncode == 2
-    assert "PART" in done.stderr.decode()
+def test_options_of_a_run_that_contradict_each_other_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = ["--db", str(tmp_path / "log.sqlite3")]
+    with pytest.raises(SystemExit):
+        main(["bench", "--quick", "--full", *log])
+    for wrong, words in (
+        (["--epochs", "0"], "--epochs"),
+        (["--budget", "much"], "--budget"),
+        (["--lane", "nobody", "--case", "jugs-1"], "choose among kimi"),
+        (["--case", "nothing-1"], "bench list"),
+        (["--resume", "last"], "bench runs"),
+        (["--resume", "last", "--quick"], "leave --quick out"),
+    ):
+        assert main(["bench", *wrong, *log]) == 2
+        told = capsys.readouterr()
+        assert words in told.err
+        assert told.out == ""

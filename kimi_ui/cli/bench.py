@@ -1,4 +1,4 @@
-"""``bench``: the benchmark's cases, the grading of an answer, and the sandbox that code runs in."""
+"""``bench``: the benchmark's cases, the grading of an answer, and the sandbox for code; ``bench_run`` runs it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import bench_export, bench_preferences
+from . import bench_export, bench_preferences, bench_run
 from .common import CommandError, printable
 
 if TYPE_CHECKING:
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 def add(commands: Any) -> None:
     bench = commands.add_parser(
         "bench",
-        help="list the benchmark's cases, grade an answer, test the sandbox",
-        description="The benchmark: cases made from a seed, deterministic graders, a sandbox for models' code.",
+        help="run the benchmark over the lanes; list its cases, grade an answer, test the sandbox",
+        description="The benchmark: cases made from a seed, deterministic graders, a sandbox for models' code. Without "
+        "a PART it runs: 20 cases, or those that the options name, in every lane.",
     )
-    parts = bench.add_subparsers(metavar="PART", required=True)
+    bench_run.add_options(bench)
+    parts = bench.add_subparsers(metavar="PART")
+    bench_run.add_runs(parts)
 
     listed = parts.add_parser("list", help="list the cases", description="The cases of the suite, in order.")
     _add_seed(listed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +13,11 @@ INTERRUPTED = 130  # exit code
 
 @dataclass
 class Interrupt:
-    """``noted``: the process received SIGINT or SIGTERM, so the command must end."""
+    """``noted``: the process received SIGINT or SIGTERM, so the command must end. ``then`` is called in the handler,
+    for a command that waits for something else; it may only do what a signal handler may."""
 
     noted: bool = False
+    then: Callable[[], None] | None = None
 
 
 @contextmanager
@@ -31,6 +33,8 @@ def interruptible() -> Iterator[Interrupt]:
         if interrupt.noted:
             raise KeyboardInterrupt
         interrupt.noted = True
+        if interrupt.then:
+            interrupt.then()
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,0 +1,552 @@
+"""Runs the benchmark over the engine: sends the plan, grades the answers, and can go on after any kind of death.
+
+Every item is a turn of kind ``bench`` in the same log as chat, sent, stamped and measured like any other. The plan is
+in the log before the first request, and each item names its turn before that is sent. So the log alone says what is
+left to do: an item with a verdict is done; one whose attempt has ended is graded without a request; one whose attempt
+was cut off is sent again, as a further attempt of the same turn; one without a turn was never sent.
+
+``Runner.run`` sends and waits in the caller's thread; answers are graded in another one, so the engine never waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import statistics
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cache, partial
+from typing import NamedTuple
+
+from .. import __version__
+from ..core.budget import dollars
+from ..core.context import prompt_size
+from ..core.lane import LaneSpec
+from ..core.turn import TurnLog
+from ..engine import Engine, EngineClosed, UnknownLane, UnknownTurn
+from ..log.store import Rows
+from ..tokenizers import counter
+from ..turns import Turns
+from . import records, suite
+from .plan import EPOCHS, Chosen, Item, PlanError, plan, sendable, server_of, unfit, warm_ups, worst_usd
+from .records import BUDGET, DECIDED, DONE, LOST, RUNNING, STOPPED, Head, Sent
+from .results import RunLane, Sample
+from .suite import Case
+from .work import ANSWERED, Work, verdicts
+
+log = logging.getLogger(__name__)
+
+KIND = "bench"
+STOP_WAIT_S = 5.0  # for the end of what is running, after a stop
+CODE = ("code", "sql")  # graders that run what a model wrote
+
+EXPLORATORY = "exploratory: a person stopped it"
+NO_LOG = (
+    "A benchmark needs its log, or it could not go on after an interruption, and the log cannot be written: free "
+    "disk space, or choose another file with --db."
+)
+
+
+class CannotRun(Exception):
+    """The run cannot be started or continued. The text is a sentence with the remedy."""
+
+
+class Wanted(NamedTuple):
+    """What a person asks for. ``epochs`` None: as many as the size has; ``order_seed`` None: a random one."""
+
+    chosen: Chosen
+    seed: int
+    lanes: tuple[str, ...]
+    epochs: int | None = None
+    budget_usd: float | None = None
+    order_seed: int | None = None
+    owner: str = ""
+
+
+class Progress(NamedTuple):
+    """Where a run is. ``running``: case and lane of each request. ``left_s``: by the median time of each lane's items;
+    None while a lane has none.
+
+    ``spent_usd``: the known cost so far, of all tries and warm-ups, None if none is known; ``n_unpriced`` answers have
+    no known cost.
+    """
+
+    done: int
+    planned: int
+    running: tuple[tuple[str, str], ...]
+    spent_usd: float | None
+    n_unpriced: int
+    left_s: float | None
+
+
+class Ledger:
+    """The money of a run, in USD, by turn. What was sent and has no known cost counts as the most it can have cost."""
+
+    def __init__(self, budget_usd: float | None) -> None:
+        self.budget_usd = budget_usd
+        self.spent_usd: float | None = None
+        self.n_unpriced = 0
+        self._at_most: dict[str, float] = {}
+
+    def allows(self, worst_usd: float) -> bool:
+        used = (self.spent_usd or 0.0) + sum(self._at_most.values())
+        return self.budget_usd is None or used + worst_usd <= self.budget_usd + 1e-9
+
+    def sent(self, turn_id: str, worst_usd: float) -> None:
+        self._at_most[turn_id] = worst_usd
+
+    def costs(self, turn_id: str, usd: float | None) -> None:
+        """What the turn's newest attempt cost; None: not known."""
+        if usd is None:
+            self.n_unpriced += 1
+        else:
+            self.spent_usd = (self.spent_usd or 0.0) + usd
+            self._at_most.pop(turn_id, None)
+
+
+def begin(engine: Engine, turns: Turns, wanted: Wanted) -> Runner:
+    """Write the plan of a new run. Raises ``PlanError``, ``CannotRun``."""
+    specs = {spec.id: spec for spec in engine.specs}
+    lanes = [_spec_of(specs, lane) for lane in dict.fromkeys(wanted.lanes)]
+    head = Head(
+        id=uuid.uuid4().hex[:12],
+        owner=wanted.owner,
+        boot_id=turns.writer.boot_id,
+        started_at_utc=records.now_utc(),
+        ended_at_utc=None,
+        state=RUNNING,
+        state_reason="",
+        size=wanted.chosen.size,
+        suite_version=suite.VERSION,
+        seed=wanted.seed,
+        epochs=wanted.epochs or EPOCHS[wanted.chosen.size],
+        order_seed=random.SystemRandom().getrandbits(32) if wanted.order_seed is None else wanted.order_seed,
+        budget_usd=wanted.budget_usd,
+        app_version=__version__,
+    )
+    _check_budget(head, lanes, specs)
+    cases = {case.id: case for case in wanted.chosen.cases}
+    names = [spec.id for spec in lanes]
+    items = plan(list(cases.values()), names, head.epochs, head.order_seed, _new_id, _unfit(cases, lanes, specs))
+    warming = warm_ups(items, cases, specs, 1, len(items), _new_id)
+    ops = [records.head_op(head)]
+    ops += [records.lane_op(head.id, at, spec, specs) for at, spec in enumerate(lanes)]
+    ops += [records.item_op(head.id, item) for item in (*items, *warming)]
+    turns.writer.write(ops).result()
+    with turns.reader.snapshot() as rows:
+        if len(records.items(rows, head.id)) != len(items) + len(warming):
+            raise CannotRun(NO_LOG)
+    return Runner(engine, turns, head, specs, cases, items, warming)
+
+
+def resume(engine: Engine, turns: Turns, run_id: str, budget_usd: float | None = None) -> Runner:
+    """Go on with a run: what is left of its plan. ``budget_usd`` None: the run's own.
+
+    Raises ``CannotRun`` (it is done, or the suite or a lane has changed), ``PlanError``, ``records.NoSuchRun`` and
+    ``records.RunIsRunning``.
+    """
+    specs = {spec.id: spec for spec in engine.specs}
+    with turns.reader.snapshot() as rows:
+        head, lanes, items = records.head(rows, run_id), records.lanes(rows, run_id), records.items(rows, run_id)
+    if head.state == DONE:
+        raise CannotRun(f"The run {run_id} is done; start a new one without --resume.")
+    if head.suite_version != suite.VERSION:
+        raise CannotRun(
+            f"The run {run_id} has version {head.suite_version} of the suite and this Kimi UI has version "
+            f"{suite.VERSION}, so its cases are not the same: start a new run."
+        )
+    _check_lanes(lanes, specs)
+    head = replace(head, budget_usd=head.budget_usd if budget_usd is None else budget_usd)
+    _check_budget(head, [specs[lane.id] for lane in lanes], specs)
+    boot_id = turns.writer.boot_id
+    turns.writer.change(partial(records.claim, run_id=run_id, boot_id=boot_id, budget_usd=head.budget_usd)).result()
+    head = replace(head, state=RUNNING, state_reason="", ended_at_utc=None, boot_id=boot_id)
+    with turns.reader.snapshot() as rows:  # after the claim, so that nobody else changes it
+        finished, sent, costs = records.finished(rows, run_id), records.sent(rows, run_id), records.costs(rows, run_id)
+    cases = {case.id: case for case in suite.cases(head.seed)}
+    counted = [item for item in items if not item.warm_up]
+    left = [item for item in counted if item.position not in finished]
+    begun = [_work(turns, item, cases[item.case_id], sent[item.position]) for item in left if item.position in sent]
+    ended = {work.item.position for work in begun if not (work.is_lost or work.goes_on)}
+    start = 1 + max((item.warm_up for item in items), default=0)
+    to_send = [item for item in left if item.position not in ended]
+    warming = warm_ups(to_send, cases, specs, start, 1 + max(item.position for item in items), _new_id)
+    turns.writer.write([records.item_op(run_id, item) for item in warming]).result()
+    runner = Runner(engine, turns, head, specs, cases, counted, warming)
+    runner.continue_from(finished, begun, ended, costs, {item.position: item for item in items})
+    return runner
+
+
+def without_code(chosen: Chosen) -> Chosen:
+    """The cases without those whose grader runs code, for a machine without a sandbox. Raises ``PlanError``."""
+    cases = tuple(case for case in chosen.cases if case.grader not in CODE)
+    if not cases:
+        raise PlanError("All of these cases need a sandbox; `python -m kimi_ui bench sandbox` says what is missing.")
+    return chosen._replace(cases=cases)
+
+
+class Runner:
+    """One run of the benchmark, from its plan to its end. ``stop`` may be called from any thread and signal handler."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        turns: Turns,
+        head: Head,
+        specs: Mapping[str, LaneSpec],
+        cases: Mapping[str, Case],
+        items: Sequence[Item],
+        warming: Sequence[Item],
+    ) -> None:
+        self.head = head
+        self._engine = engine
+        self._turns = turns
+        self._specs = specs
+        self._cases = cases
+        self._server = {lane: server_of(spec, specs) for lane, spec in specs.items()}
+        self._lanes = list(dict.fromkeys(item.lane for item in items))
+        self._planned = len(items)
+        self._waiting = [*warming, *(item for item in items if item.turn_id)]
+        self._unfit = [item.position for item in items if not item.turn_id]  # to be told of at the start
+        self._n_done = len(self._unfit)
+        self._ledger = Ledger(head.budget_usd)
+        self._begun: dict[int, Work] = {}
+        self._ungraded: list[Work] = []
+        self._running: dict[str, Work] = {}  # by the id of the turn
+        self._n_grading = 0
+        self._took_s: dict[str, list[float]] = {}
+        self._ending: tuple[str, str] | None = None
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()  # what happened, for ``run``'s thread
+        self._at_a_time = 1
+        self._unsandboxed = False
+        self._on_sample: Callable[[Sample], None] = _ignore
+        self._decided: Callable[[Sample], bool] | None = None
+
+    def continue_from(
+        self,
+        finished: Collection[int],
+        begun: Iterable[Work],
+        ended: Collection[int],
+        costs: Iterable[records.Cost],
+        items: Mapping[int, Item],
+    ) -> None:
+        """Take up what an earlier process did: leave out the items with a result, and count what was sent.
+
+        ``begun``: the items with a turn and no result, of which those at ``ended`` only need their verdict. ``items``:
+        all that earlier processes planned, warm-ups included.
+        """
+        works = {work.item.position: work for work in begun}
+        self._ungraded = [works[position] for position in sorted(ended)]
+        self._begun = {position: work for position, work in works.items() if position not in ended}
+        gone = {*finished, *ended}
+        self._waiting = [item for item in self._waiting if item.warm_up or item.position not in gone]
+        self._unfit = []
+        self._n_done = len(finished)
+        for cost in costs:
+            if cost.usd is not None or cost.wrote:
+                self._ledger.costs(cost.attempt_id, cost.usd)
+            if cost.usd is None and cost.may_be_billed:
+                item = items[cost.position]
+                self._ledger.sent(cost.attempt_id, self._worst_usd(Work(item, self._cases[item.case_id])))
+
+    def stop(self, reason: str = EXPLORATORY) -> None:
+        """Send nothing more and stop what is running; ``run`` returns soon."""
+        self._inbox.put(partial(self._end, STOPPED, reason))
+
+    def run(
+        self,
+        report: Callable[[Progress], None] = lambda _: None,
+        on_sample: Callable[[Sample], None] = lambda _: None,
+        *,
+        at_a_time: int = 1,
+        unsandboxed: bool = False,
+        decided: Callable[[Sample], bool] | None = None,
+    ) -> Head:
+        """Send, grade and record until the plan is done or something ends the run; return how it ended.
+
+        ``at_a_time``: items at a time of each server. ``decided``: is told of each sample and says whether the run may
+        end here (an honest early stop). ``report`` and ``on_sample`` are called in this thread.
+        """
+        self._at_a_time, self._unsandboxed = at_a_time, unsandboxed
+        self._on_sample, self._decided = on_sample, decided
+        unlisten = self._turns.listen(lambda turn: self._inbox.put(partial(self._closed, turn)))
+        with ThreadPoolExecutor(1, "bench-grader") as self._grader:
+            try:
+                self._tell_unfit()
+                for work in self._ungraded:
+                    self._conclude(work)
+                self._fill()
+                self._serve(report)
+            except CannotRun as error:
+                self._end(STOPPED, str(error))
+                raise
+            except BaseException:
+                self._end(STOPPED, EXPLORATORY)
+                raise
+            finally:
+                unlisten()
+                self._close()
+        return self.head
+
+    # In the thread of ``run``.
+
+    def _tell_unfit(self) -> None:
+        """The samples of the items that do not fit their lane's context, at the start of a new run."""
+        if self._unfit:
+            with self._turns.reader.snapshot() as rows:
+                for sample in records.samples(rows, self.head.id, self._unfit):
+                    self._on_sample(sample)
+
+    def _serve(self, report: Callable[[Progress], None]) -> None:
+        """Handle what happens until nothing is running and nothing is left to send."""
+        report(self.progress)
+        stop_by = None
+        while self._running or self._n_grading:
+            if self._ending and self._ending[0] == STOPPED and stop_by is None:
+                stop_by = time.monotonic() + STOP_WAIT_S
+            try:
+                happened = self._inbox.get(timeout=None if stop_by is None else max(0.0, stop_by - time.monotonic()))
+            except queue.Empty:
+                log.warning("%d requests did not end after the stop", len(self._running))
+                return
+            happened()
+            if not self._ending:
+                self._fill()
+            report(self.progress)
+
+    @property
+    def progress(self) -> Progress:
+        running = tuple((work.case.id, work.item.lane) for work in self._running.values())
+        ledger = self._ledger
+        return Progress(self._n_done, self._planned, running, ledger.spent_usd, ledger.n_unpriced, self._left_s())
+
+    def _left_s(self) -> float | None:
+        """The longest of the servers' remaining times: items that have no result yet, by the median of their lane."""
+        by_server: dict[str, float] = {}
+        for item in (*self._waiting, *(work.item for work in self._running.values())):
+            if item.warm_up:
+                continue
+            if item.lane not in self._took_s:
+                return None
+            median_s = statistics.median(self._took_s[item.lane])
+            server = self._server[item.lane]
+            by_server[server] = by_server.get(server, 0.0) + median_s / self._at_a_time
+        return max(by_server.values(), default=0.0)
+
+    def _fill(self) -> None:
+        """Send what may be sent now."""
+        running = [work.item for work in self._running.values()]
+        for item in list(sendable(self._waiting, running, self._server, len(self._lanes), self._at_a_time)):
+            work = self._begun.get(item.position) or Work(item, self._cases[item.case_id])
+            if not self._send(work):
+                return
+            self._waiting.remove(item)
+
+    def _send(self, work: Work) -> bool:
+        """Send the item's next message, or the last one again if its attempt was cut off. False: not sent, because the
+        run ends, or because the budget may allow it once it is known what others cost."""
+        item, message = work.item, work.messages[len(work.turns) - work.is_lost]
+        if not self._is_unchanged(item.lane):
+            return False
+        worst_usd = self._worst_usd(work)
+        if not self._ledger.allows(worst_usd):
+            if not (self._running or self._n_grading):
+                self._end(BUDGET, f"The next request could cost {dollars(worst_usd)}, more than the budget has left.")
+            return False
+        try:
+            if work.is_lost:
+                work.turns[-1] = self._engine.retry(work.turns[-1].turn_id, item.lane, owner=self.head.owner)
+            elif work.turns:
+                conversation_id = work.turns[0].conversation_id
+                work.turns.append(self._new_turn(message, item.lane, conversation_id=conversation_id))
+            else:
+                work.turns.append(self._new_turn(message, item.lane, turn_id=item.turn_id or ""))
+        except (EngineClosed, UnknownLane, UnknownTurn) as error:
+            self._end(STOPPED, str(error))
+            return False
+        self._ledger.sent(work.turns[-1].turn_id, worst_usd)
+        work.is_lost = False
+        work.began_s = work.began_s or time.monotonic()
+        self._running[work.turns[-1].turn_id] = work
+        return True
+
+    def _new_turn(self, message: str, lane: str, *, turn_id: str = "", conversation_id: str | None = None) -> TurnLog:
+        return self._engine.send(
+            message, lanes=[lane], owner=self.head.owner, kind=KIND, turn_id=turn_id, conversation_id=conversation_id
+        )
+
+    def _is_unchanged(self, lane: str) -> bool:
+        """Whether the lane is served as it was when the run began; otherwise the run ends."""
+        now = {spec.id: spec for spec in self._engine.specs}
+        before = self._specs[lane]
+        if now.get(lane) == before and (not before.of or now.get(before.of) == self._specs[before.of]):
+            return True
+        self._end(
+            STOPPED,
+            f"The lane {before.label} was changed while the run went on: change it back and resume, or start a new "
+            "run.",
+        )
+        return False
+
+    def _worst_usd(self, work: Work) -> float:
+        """The most that the item's next send can cost; 0 without a budget, which is all it is for."""
+        if self.head.budget_usd is None:
+            return 0.0
+        spec = self._specs[work.item.lane]
+        before = [fold for turn in work.turns if (fold := turn.fold().newest(work.item.lane))]
+        texts = [*work.messages[: len(work.turns) + (not work.is_lost)], *(fold.answer for fold in before)]
+        tokens = sum(_tokens(text, spec.tokenizer) for text in texts)
+        return worst_usd(tokens, spec, self._specs.get(spec.of, spec))
+
+    def _closed(self, turn: TurnLog) -> None:
+        """A turn of the app has ended; if it is the run's, go on with its item."""
+        work = self._running.pop(turn.turn_id, None)
+        if work is None:
+            return
+        newest = work.newest
+        if newest is None or newest.status in LOST:
+            return  # it has no result, and is sent again when the run is resumed
+        if work.item.warm_up and newest.status not in ANSWERED:
+            label = self._specs[work.item.lane].label
+            why = f"{newest.failure.message} {newest.failure.remedy}" if newest.failure else "Its answer broke off."
+            self._end(STOPPED, f"{label} does not answer: {why}")
+        elif work.goes_on and not work.item.warm_up:
+            if self.head.budget_usd is not None:
+                self._turns.writer.flush().result()
+                with self._turns.reader.snapshot() as rows:
+                    self._settle(rows, work)
+            if self._ending or not self._send(work):
+                self._begun[work.item.position] = work
+                self._waiting.insert(0, work.item)
+        else:
+            if not work.item.warm_up:
+                self._took_s.setdefault(work.item.lane, []).append(time.monotonic() - work.began_s)
+            self._conclude(work)
+
+    def _conclude(self, work: Work) -> None:
+        """Judge a whole item in the grader's thread, then come back to ``_graded``."""
+        self._n_grading += 1
+
+        def judged() -> None:
+            try:
+                ops = [] if work.item.warm_up else verdicts(work, self._unsandboxed)
+                self._turns.writer.flush().result()  # the attempt's own end before its verdict
+                self._turns.writer.write(ops).result()
+            except Exception as error:
+                log.exception("grading %s failed", work.case.id)
+                self._inbox.put(partial(self._not_graded, work, error))
+            else:
+                self._inbox.put(partial(self._graded, work))
+
+        self._grader.submit(judged)
+
+    def _graded(self, work: Work) -> None:
+        self._n_grading -= 1
+        item = work.item
+        with self._turns.reader.snapshot() as rows:
+            if item.warm_up or len(work.turns) > 1:
+                self._settle(rows, work)
+            if item.warm_up:
+                return
+            (sample,) = records.samples(rows, self.head.id, [item.position])
+        if sample.outcome == "not-run":
+            raise CannotRun(NO_LOG)
+        if not work.n_settled:
+            self._ledger.costs(work.turns[0].turn_id, sample.cost_usd)
+        self._n_done += 1
+        self._on_sample(sample)
+        if self._decided and self._decided(sample) and not self._ending:
+            self._end(DECIDED, "Every difference between the lanes is shown, by a test that may be looked at any time.")
+
+    def _settle(self, rows: Rows, work: Work) -> None:
+        """Take what the item's turns cost from the log, those whose cost was not taken yet."""
+        new = work.turns[work.n_settled :]
+        work.n_settled = len(work.turns)
+        ids = {turn.turn_id: turn.fold().current(work.item.lane) or "" for turn in new}
+        figures = records.figures(rows, list(ids.values()))
+        for turn_id, attempt_id in ids.items():
+            self._ledger.costs(turn_id, figures.get(attempt_id, {}).get("cost_usd"))
+
+    def _not_graded(self, work: Work, error: Exception) -> None:
+        self._n_grading -= 1
+        what = f"Grading {work.case.id} failed inside Kimi UI ({type(error).__name__})"
+        self._end(STOPPED, f"{what}; resume the run to grade it again.")
+
+    def _end(self, state: str, reason: str) -> None:
+        """End the run. What is running goes on to its end, except after a stop."""
+        if self._ending is None or (state == STOPPED and self._ending[0] != STOPPED):
+            self._ending = (state, reason)
+        if state == STOPPED:
+            for turn_id in self._running:
+                self._engine.stop(turn_id)
+
+    def _close(self) -> None:
+        """Record how the run ended."""
+        whole = self._n_done == self._planned
+        state, reason = (DONE, "") if whole else self._ending or (STOPPED, EXPLORATORY)
+        self.head = replace(self.head, state=state, state_reason=reason, ended_at_utc=records.now_utc())
+        self._turns.writer.write([records.head_op(self.head)]).result()
+
+
+def _work(turns: Turns, item: Item, case: Case, sent: Sequence[Sent]) -> Work:
+    """An item as an earlier process left it."""
+    found = [turns.reader.turn(one.turn_id) for one in sent]
+    is_lost = sent[-1].is_lost
+    return Work(item, case, [turn for turn in found if turn], is_lost, n_settled=len(sent) - is_lost)
+
+
+def _spec_of(specs: Mapping[str, LaneSpec], lane: str) -> LaneSpec:
+    if lane not in specs:
+        raise PlanError(f"There is no lane {lane}; choose among {', '.join(specs)}.")
+    return specs[lane]
+
+
+def _check_lanes(lanes: Iterable[RunLane], specs: Mapping[str, LaneSpec]) -> None:
+    """Raises ``CannotRun`` for a lane that is gone or configured otherwise: its results could not be put together."""
+    for lane in lanes:
+        spec = specs.get(lane.id)
+        if spec is None:
+            raise CannotRun(f"The lane {lane.id} of this run is not configured any more: add it, or start a new run.")
+        if records.config_sha(spec, specs) != lane.config_sha:
+            raise CannotRun(
+                f"The lane {lane.label} has changed since this run began, so its answers would be those of another: "
+                "change it back, or start a new run."
+            )
+
+
+def _check_budget(head: Head, lanes: Iterable[LaneSpec], specs: Mapping[str, LaneSpec]) -> None:
+    """Raises ``PlanError`` if the run has a budget and the most that a lane can cost is not known."""
+    for spec in lanes if head.budget_usd is not None else ():
+        worst_usd(0, spec, specs.get(spec.of, spec))
+
+
+def _unfit(
+    cases: Mapping[str, Case], lanes: Iterable[LaneSpec], specs: Mapping[str, LaneSpec]
+) -> dict[tuple[str, str], str]:
+    """Why which case does not fit which lane. Of a conversation all messages count, but not the answers."""
+    found = {}
+    for spec in lanes:
+        inner = specs.get(spec.of, spec)
+        if inner.context_tokens is None:
+            continue
+        for case in cases.values():
+            if why := unfit(sum(_tokens(text, inner.tokenizer) for text in case.turns or (case.prompt,)), spec, inner):
+                found[case.id, spec.id] = why
+    return found
+
+
+@cache
+def _tokens(text: str, tokenizer: str) -> int:
+    """About how many tokens a text has."""
+    return prompt_size(text, counter(tokenizer)).estimate
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
+
+
+def _ignore(_: Sample) -> None: ...
