@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from kimi_ui.bench.plan import Item
+from kimi_ui.bench.records import Head, head_op, item_op, verdict_op
 from kimi_ui.log.sqlite.schema import view_statements
 from kimi_ui.providers.embedded.weights import SMOLLM2
 from tests.support.log import store, writing
@@ -30,7 +32,7 @@ QUERIES = [query for query in SQL.split(";\n") if query]
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """A turn of a plain and a heavy lane, the latter with a trajectory."""
+    """A turn of a plain and a heavy lane, the latter with a trajectory; it is in a run of the benchmark too."""
     price = (1.0, None, 2.0, "2026-07-01")
     plain = attempt("kimi", price=price, input_chars=400)
     heavy = attempt("kimi-heavy", role="heavy", provider="heavy")
@@ -39,13 +41,18 @@ def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     )
     runs = [(one, ended(tokens(60, start_ms=100, gap_ms=10))) for one in (plain, heavy, child)]
     with writing(tmp_path / "log.sqlite3") as writer:
-        store(writer, turn(*runs))
+        of = turn(*runs)
+        store(writer, of)
+        head = Head("r", "", "", "2026-11-29", None, "done", "", "quick", 1, 1, 1, 1, None, "")
+        item = Item(0, "jugs-1", "reasoning", "jugs", "kimi", 1, 0, of.turn_id, None)
+        verdict = verdict_op(plain.attempt_id, "right", "It is.")
+        writer.write([head_op(head), item_op("r", item), verdict]).result()
     with closing(sqlite3.connect(tmp_path / "log.sqlite3")) as db:
         yield db
 
 
 def test_every_query_in_the_readmes_returns_rows(db: sqlite3.Connection) -> None:
-    assert len(QUERIES) == 3
+    assert len(QUERIES) == 4
     for query in QUERIES:
         assert db.execute(query).fetchall(), query
 
