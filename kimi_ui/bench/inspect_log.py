@@ -40,7 +40,7 @@ def write_logs(run: Run, reader: LogReader, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for lane in run.lanes:
-        at = re.sub(r"[^0-9T]+", "-", run.started_at_utc)
+        at = re.sub(r"[^0-9T]+", "-", run.started_at_utc[:19])
         path = folder / f"{at}_{TASK}_{run.id[:8]}-{re.sub(r'[^A-Za-z0-9.-]+', '-', lane.id)}.eval"
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as log:
             for name, value in _entries(run, lane, reader):
