@@ -383,7 +383,7 @@ def test_heavy_shows_its_trajectories_and_what_became_of_them() -> None:
     assert second["failure"]["message"] == "It broke."
     assert lane["blocks"] == render("the whole")
     assert lane["reasoning"] == ""
-    assert lane["notes"] == ["Only 1/2 trajectories gave a whole answer: fewer than this lane's quorum."]
+    assert lane["notes"] == ["Only 1 of 2 trajectories gave an answer that can be used, fewer than this lane's quorum."]
     labels = {step["label"]: (step["done"], step["total"]) for step in lane["steps"].values() if step.get("total")}
     assert labels == {"Trajectories done": (2, 2), "Hybridizing": (1, 2)}
     assert lane["metrics"]["output_tokens"] == 6  # of all children: "hm", "*one*" and the aggregator's answer

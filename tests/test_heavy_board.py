@@ -59,9 +59,9 @@ def test_eight_trajectories_are_counted_and_compared_with_the_final_answer() -> 
     assert texts(part) == ["Agreement 86 % · 1.3 effective answers", "The final answer follows the majority."]
     labels = {found["text"]: (found["label"], found["members"]) for found in part["parts"]}
     assert labels["The answer is 160 km."] == ("Common to 6 of 7", [1, 2, 3, 5, 6, 7])
-    assert labels["- A common mistake is to average the speeds instead of adding them."] == ("Matches T6", [6])
+    assert labels["A common mistake is to average the speeds instead of adding them."] == ("Matches T6", [6])
     assert (
-        labels["- Two signalmen once proved this by waving flags at every kilometre of the line."][0] == "New in hybrid"
+        labels["Two signalmen once proved this by waving flags at every kilometre of the line."][0] == "New in hybrid"
     )
 
 
@@ -218,7 +218,8 @@ def test_a_run_that_stopped_early_says_the_risk() -> None:
         turn = running.engine.send("How many?")
         ended(turn)
     part = board(turn)
-    assert part["says"] == "3 say 7"
+    assert part["says"] == "3 say 7 · 5 not sent"
+    assert [cell["state"] for cell in part["cells"]] == ["answer"] * 3 + ["unsent"] * 5
     assert "Stopped at 3–0: chance that the other 5 change the majority 2.4 %." in texts(part)
 
 

@@ -103,13 +103,15 @@ export interface Part {
 /** See `frames.py`: what heavy's trajectories say together. `members` and `k` are numbers of trajectories, from 1 and 0. */
 export interface HeavyPart {
   labels: Record<string, string>;
-  cells: { k: number; letter: string; state: "answer" | "none" | "failed" | "open"; says: string }[];
+  cells: { k: number; letter: string; state: "answer" | "none" | "failed" | "open" | "unsent"; says: string }[];
   says: string;
   lines: { kind: string; text: string; means?: string }[];
   strategies?: { id: string; label: string }[];
+  /** The answers are being aggregated, or have been. */
+  aggregating?: boolean;
   parts_say?: string;
   /** Parts of the answer from the place `parts_at` on; those the page has from there on are old. */
-  parts?: { text: string; kind: string; label: string; members: number[] }[];
+  parts?: { text: string; html?: string; kind: string; label: string; members: number[] }[];
   parts_at?: number;
 }
 

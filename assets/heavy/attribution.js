@@ -52,7 +52,8 @@ export class Attribution {
     setAttribute(this.toggle, "aria-expanded", String(!this.list.hidden));
   }
 
-  #item({ text, kind, label, members }, numbers) {
+  /** @param {NonNullable<HeavyPart["parts"]>[number]} part @param {number[]} numbers */
+  #item({ text, html = "", kind, label, members }, numbers) {
     const at = members.map((member) => String(member - 1));
     const dots = h("span", { class: "parts-dots", "aria-hidden": "true" },
       ...numbers.map((k) => h("span", { "data-on": at.includes(String(k)) })));
@@ -61,9 +62,11 @@ export class Attribution {
       paint(this.answer(), [text]);
     };
     const leave = () => this.actions.pointed(null);
+    const shown = h("span", { class: "parts-text" }, text);
+    if (html) shown.innerHTML = html; // from the server's allow-list, as answers are
     const element = h("li", { class: "parts-item", "data-kind": kind, tabindex: "0",
                               onpointerenter: point, onpointerleave: leave, onfocus: point, onblur: leave },
-      dots, h("span", { class: "parts-label" }, label), h("span", { class: "parts-text" }, text));
+      dots, h("span", { class: "parts-label" }, label), shown);
     return { element, members: at, text };
   }
 }

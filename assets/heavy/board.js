@@ -17,6 +17,7 @@ export class HeavyBoard {
   rows = new Map();
   /** @type {Record<string, string>} what the letters stand for */
   labels = {};
+  aggregating = false;
 
   /**
    * `actions`: stop(k) and aggregate(strategy), each null where it cannot be done. `answer()`: the final answer's element.
@@ -44,7 +45,7 @@ export class HeavyBoard {
     const rows = [...this.rows.values()];
     const times = (name) => rows.map(({ sent, stamps }) => sent + stamps[name]).filter(Number.isFinite);
     const [drafts, ends] = [times("first_answer_ms"), times("end_ms")];
-    if (rows.length && ends.length === rows.length) return { word: "Hybridizing", since: Math.max(...ends) };
+    if (this.aggregating && ends.length) return { word: "Hybridizing", since: Math.max(...ends) };
     if (!drafts.length || rows.some(({ phase }) => phase === "thinking")) return null;
     return { word: "Drafting", since: Math.min(...drafts) };
   }
@@ -53,6 +54,7 @@ export class HeavyBoard {
     for (const row of this.rows.values()) row.close();
     this.rows.clear();
     this.labels = {};
+    this.aggregating = false;
     this.list.replaceChildren();
     this.consensus.clear();
     this.strip.clear();
@@ -76,6 +78,7 @@ export class HeavyBoard {
   /** @param {HeavyPart} part */
   applyWhole(part) {
     this.labels = part.labels;
+    this.aggregating = part.aggregating ?? false;
     this.consensus.apply(part);
     this.attribution.apply(part);
     for (const row of this.rows.values()) this.#showLetter(row);

@@ -98,14 +98,14 @@ export function stretchesOf({ sent, letters, failed }, until) {
 }
 
 function titleOf(one, letter, kind, from, labels) {
-  const what = letter ? `says ${labels[letter] ?? letter}` : kind === "failed" ? "failed" : "no answer yet";
+  const what = letter ? `says ${labels[letter] ?? letter}` : kind === "failed" ? "failed" : "states no result";
   return `T${Number(one.k) + 1} from ${seconds(from - one.sent)}: ${what}${letter && kind === "failed" ? ", then failed" : ""}`;
 }
 
 function spoken(trajectories, labels) {
   const each = trajectories.map((one) => {
     const letter = one.letters.at(-1)?.[1];
-    return `T${Number(one.k) + 1} ${one.failed ? "failed" : letter ? `says ${labels[letter] ?? letter}` : "no answer yet"}`;
+    return `T${Number(one.k) + 1} ${one.failed ? "failed" : letter ? `says ${labels[letter] ?? letter}` : one.running ? "no result yet" : "states no result"}`;
   });
   return `Answers over time. ${each.join(", ")}`;
 }

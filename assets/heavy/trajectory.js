@@ -14,7 +14,7 @@ import { headerFacts } from "../lane/reasoning_header.js";
 import { letterChip } from "./letters.js";
 
 const TAIL_CHARS = 160;
-const WORDS = { queued: "queued", connecting: "sent", waiting: "waiting", thinking: "thinking", answering: "writing", done: "done" };
+const WORDS = { connecting: "sent", answering: "writing", length: "cut off", incomplete: "cut off", error: "failed", no_answer: "no answer", timeout: "timed out" };
 const RUNNING = new Set(["queued", "connecting", "waiting", "thinking", "answering"]);
 
 export class Trajectory {
@@ -92,7 +92,8 @@ export class Trajectory {
     if (part.failure) this.failure = part.failure;
     if (part.tokens) this.tokens = part.tokens;
     if (part.letters) this.letters = part.letters;
-    this.#writeTail((part.reasoning ?? "") + (part.text ?? ""));
+    const begins = part.text && this.text.length === 1; // the answer is not the rest of a line of the reasoning
+    this.#writeTail((part.reasoning ?? "") + (begins ? "\n" : "") + (part.text ?? ""));
     if (this.opened) this.#fill(part, live);
   }
 
@@ -125,7 +126,7 @@ export class Trajectory {
   #setPhase(phase) {
     this.phase = phase;
     setAttribute(this.element, "data-phase", phase);
-    setText(this.word, WORDS[phase] ?? phase.replace("_", " "));
+    setText(this.word, WORDS[phase] ?? phase);
     setFlag(this.stop, "hidden", !this.stoppable || !this.running);
   }
 

@@ -18,6 +18,7 @@ from ..core.portable import metrics_of
 from ..core.turn import TurnLog
 from ..tokenizers import counter
 from .attempt_history import attempt_part
+from .heavy_worth import worth_of
 
 _FENCES = re.compile(r"`{3,}")
 
@@ -47,7 +48,7 @@ def _turn(turn: TurnLog, reasoning: bool) -> Iterator[str]:
             yield f"*{' · '.join(figures(fold.folds[attempt_id].status, metrics[attempt_id]))}*"
             yield from _texts(fold.folds[attempt_id], reasoning)
             if fold.attempts[attempt_id].role == "heavy":
-                yield from _board(turn, info.id)
+                yield from _heavy(turn, info.id)
             for child in fold.children.get(source_of(fold, attempt_id), ()):
                 attempt = fold.attempts[child]
                 if attempt.k_index is not None:
@@ -64,16 +65,21 @@ def _turn(turn: TurnLog, reasoning: bool) -> Iterator[str]:
                     )
 
 
-def _board(turn: TurnLog, lane: str) -> Iterator[str]:
-    """What heavy's board says, and which trajectories each part of the answer matches."""
+def _heavy(turn: TurnLog, lane: str) -> Iterator[str]:
+    """What heavy's board says, which trajectories each part of the answer matches, and whether heavy was worth it."""
     shown = attempt_part(turn, lane, len(turn.fold().lanes[lane].attempts)) or {}
-    if not (board := shown.get("heavy")):
-        return
-    sentences = filter(None, [board["says"], *(line["text"] for line in board["lines"])])
-    if listed := "\n".join(f"- {inert(sentence)}" for sentence in sentences):
-        yield listed
+    board = shown.get("heavy", {})
+    yield from _sentences("The trajectories", [board.get("says", ""), *(one["text"] for one in board.get("lines", ()))])
     if parts := [part for part in board.get("parts", ()) if part["kind"] != "none"]:
         yield folded(board["parts_say"], "\n".join(f"{part['label']}: {part['text']}" for part in parts))
+    for one in worth_of(turn):
+        if one.lane == lane:
+            yield from _sentences("Was heavy worth it?", [" · ".join(one.facts), *one.judged])
+
+
+def _sentences(title: str, sentences: Sequence[str]) -> Iterator[str]:
+    if listed := "\n".join(f"- {inert(sentence)}" for sentence in sentences if sentence):
+        yield f"**{title}**\n\n{listed}"
 
 
 def _texts(one: AttemptFold, reasoning: bool) -> Iterator[str]:

@@ -51,7 +51,7 @@ _COUNTS = ("below_quorum", "single_survivor", "unanimous", "budget", "width_shru
 
 # Flags shown to the user; ``{}`` is the flag's detail. Other flags are only logged.
 _NOTES = {
-    "below_quorum": "Only {} trajectories gave an answer that can be used, fewer than this lane wants (its quorum).",
+    "below_quorum": "Only {} trajectories gave an answer that can be used, fewer than this lane's quorum.",
     "single_survivor": "Only {} trajectories gave an answer that can be used; it is shown as it is.",
     "unanimous": "All answers state the same result ({}), so no aggregation was needed: one of them is shown as it is.",
     "budget": "The time set for this lane was over with {} answers in hand; these were aggregated.",

@@ -34,8 +34,8 @@ The protocol (all times in ms; ``*_ms`` inside a lane count from the moment its 
         "retry":     {at_ms from the turn's start, attempt_no, failure}
         "trajectories": {"<k>": {attempt, sent, phase, stamps, race, reasoning, clear_answer, text, answer, tokens,
                                  letters, failure}}
-        "heavy":     {labels, cells, says, lines, strategies, parts_say}    the board again, see view.heavy_board;
-                     {parts_at, parts}    parts of the answer from that place on, where there are new ones
+        "heavy":     {labels, cells, says, lines, strategies, aggregating, parts_say}    the board again, see
+                     view.heavy_board; {parts_at, parts}    parts of the answer from that place on, where new
      }}}
 
 ``text`` is a trajectory's answer as plain text to append; ``answer`` its HTML once it has ended; ``letters`` are all

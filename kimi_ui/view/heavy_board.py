@@ -19,12 +19,13 @@ from typing import Any
 from ..core.attempt import AttemptFold
 from ..core.events import Answer, End, Event, Reasoning, Relabel, Tally
 from ..core.heavy.answers import Result, offered, read
-from ..core.heavy.attribution import Attributed, Attributor, finished_blocks
+from ..core.heavy.attribution import Attributed, Attributor, finished_blocks, without_mark
 from ..core.heavy.candidates import Candidate
 from ..core.heavy.clusters import Clusters, cluster, letter_of
 from ..core.heavy.fence import received
 from ..core.heavy.pool import equal_of, reason_of
 from ..core.heavy.verdict import Verdict, verdict_of
+from ..core.markdown.maths import text_with_formulas
 from ..core.markdown.safe import clean_text
 from .heavy_words import cells_of, is_usable, lines_of, part_label, parts_say, says_of, strategies_beside
 
@@ -131,6 +132,7 @@ class HeavyBoard:
     def aggregating(self, fold: AttemptFold) -> None:
         """The heavy attempt sends its answers to be aggregated."""
         self._aggregation = fold
+        self._changed = True
 
     def wrote(self, event: Event) -> None:
         """The heavy attempt's fold has just applied an event of its answer."""
@@ -175,14 +177,17 @@ class HeavyBoard:
         self._changed = False
         self.analyse()
         letters = {k: self._letter(watch.changes[-1][1]) if watch.changes else "" for k, watch in self._watches.items()}
-        part = {
+        width = self._tally.width if self._tally else len(self._folds)
+        part: dict[str, Any] = {
             "labels": {letter: clean_text(result.label) for result, letter in self._examples},
-            "cells": cells_of(self._folds, letters, self._clusters),
-            "says": says_of(self._folds, self._clusters),
+            "cells": cells_of(self._folds, letters, self._clusters, width),
+            "says": says_of(self._folds, self._clusters, width, ended=self._final is not None),
             "lines": lines_of(self._clusters, self._verdict, self._final, self._tally),
         }
         if self._final is not None and self._clusters.n_usable:
             part["strategies"] = strategies_beside(self._tally)
+        if self._aggregation is not None:
+            part["aggregating"] = True
         if self._parts:
             part["parts_say"] = parts_say(self._parts, whole=self._final is not None)
         if part == self._known.get("board"):
@@ -218,16 +223,7 @@ class HeavyBoard:
             return {}
         self._sent = self._parts
         n = len(self._usable())
-        new = [
-            {
-                "text": clean_text(part.text),
-                "kind": part.kind,
-                "label": part_label(part, n),
-                "members": list(part.members),
-            }
-            for part in self._parts[at:]
-        ]
-        return {"parts_at": at, "parts": new}
+        return {"parts_at": at, "parts": [_part(part, n) for part in self._parts[at:]]}
 
     def _conclude(self, final: AttemptFold) -> None:
         if not final.answer.strip() or not self._usable():
@@ -249,6 +245,13 @@ class HeavyBoard:
 
     def _attributor(self) -> Attributor:
         return _attributor(tuple(Candidate(k + 1, answer) for k, answer in sorted(self._usable().items())))
+
+
+def _part(part: Attributed, n: int) -> dict[str, Any]:
+    text = clean_text(without_mark(part.text))
+    shown = {"text": text, "kind": part.kind, "label": part_label(part, n), "members": list(part.members)}
+    html = text_with_formulas(text)
+    return {**shown, "html": html} if html else shown
 
 
 @lru_cache(maxsize=4)

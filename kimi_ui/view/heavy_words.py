@@ -47,9 +47,11 @@ def is_usable(fold: AttemptFold) -> bool:
     return not state_of(fold)
 
 
-def cells_of(folds: Mapping[int, AttemptFold], letters: Mapping[int, str], found: Clusters) -> list[dict[str, Any]]:
-    """A cell for each trajectory: the largest cluster first, then answers without a result, those that are still out,
-    and those that failed."""
+def cells_of(
+    folds: Mapping[int, AttemptFold], letters: Mapping[int, str], found: Clusters, width: int
+) -> list[dict[str, Any]]:
+    """A cell for each of ``width`` trajectories: the largest cluster first, then answers without a result, those that
+    are still out, those that failed, and those that were not sent."""
     place = {member - 1: i for i, one in enumerate(found.clusters) for member in one.members}
 
     def order(k: int) -> tuple[int, int, int]:
@@ -57,7 +59,9 @@ def cells_of(folds: Mapping[int, AttemptFold], letters: Mapping[int, str], found
         rank = 0 if is_usable(fold) else 1 if fold.status == "open" else 2
         return rank, place.get(k, len(place)), k
 
-    return [_cell(k, folds[k], letters.get(k, ""), found.by_member.get(k + 1)) for k in sorted(folds, key=order)]
+    sent = [_cell(k, folds[k], letters.get(k, ""), found.by_member.get(k + 1)) for k in sorted(folds, key=order)]
+    unsent = sorted(set(range(width)) - set(folds))
+    return [*sent, *({"k": k, "letter": "", "state": "unsent", "says": f"T{k + 1} not sent"} for k in unsent)]
 
 
 def _cell(k: int, fold: AttemptFold, letter: str, one: Cluster | None) -> dict[str, Any]:
@@ -71,8 +75,8 @@ def _cell(k: int, fold: AttemptFold, letter: str, one: Cluster | None) -> dict[s
     return {"k": k, "letter": letter, "state": state, "says": f"T{k + 1} {says}"}
 
 
-def says_of(folds: Mapping[int, AttemptFold], found: Clusters) -> str:
-    """ "6 say 42 · 1 says 41 · 1 failed" """
+def says_of(folds: Mapping[int, AttemptFold], found: Clusters, width: int, ended: bool) -> str:
+    """ "6 say 42 · 1 says 41 · 1 failed"; ``width``: how many trajectories there can be."""
     said: list[str] = []
     if found.open_text:
         n = found.n_usable
@@ -84,6 +88,8 @@ def says_of(folds: Mapping[int, AttemptFold], found: Clusters) -> str:
             said.append(f"{n} state{'s' if n == 1 else ''} no result that can be compared")
     states = Counter(filter(None, map(state_of, folds.values())))
     said += [f"{states[state]} {words}" for state, words in _STATES.items() if states[state]]
+    if folds and width > len(folds):
+        said.append(f"{width - len(folds)} not sent{'' if ended else ' yet'}")
     return " · ".join(said)
 
 

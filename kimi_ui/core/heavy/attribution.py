@@ -184,9 +184,14 @@ def _sentences(prose: str) -> Iterator[Part]:
 # -- tokens
 
 
+def without_mark(text: str) -> str:
+    """An item without the mark of its list."""
+    return _LIST_MARK.sub("", text)
+
+
 def words(text: str) -> list[str]:
     """The words and numbers of prose, case folded; 1,234 is 1234."""
-    plain = unicodedata.normalize("NFKC", _LIST_MARK.sub("", text)).casefold().replace("’", "'")
+    plain = unicodedata.normalize("NFKC", without_mark(text)).casefold().replace("’", "'")
     return [token.replace(",", "") if token[0].isdigit() else token for token in _WORD.findall(plain)]
 
 
