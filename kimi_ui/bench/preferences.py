@@ -144,7 +144,7 @@ class Preferences:
             for one in judge.judged:
                 said = _sentence(one.preference, labels)
                 apart = f" Of the ties, {one.disagreements} because the two orders disagreed."
-                unread = f" {one.unreadable} pairs could not be read and are left out." if one.unreadable else ""
+                unread = f" Left out, because it cannot be read: {one.unreadable}." if one.unreadable else ""
                 found.append(f"{name} as the judge: {said}{apart if one.disagreements else ''}{unread}")
                 if one.corrected is not None and one.corrected_interval is not None:
                     low, high = one.corrected_interval

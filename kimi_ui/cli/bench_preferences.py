@@ -131,10 +131,9 @@ def run_judge(options: argparse.Namespace) -> int:
             )
         todo = judging.tasks(run, reader, spec)
         if todo:
-            most = f"at most ${sum(task.usd or 0.0 for task in todo):.4f}" if spec.price else "a cost that is not known"
-            tokens = sum(task.tokens for task in todo)
-            price = price_words(spec.price)
-            complain(f"{spec.label} judges in {len(todo)} requests with {tokens:,} tokens in all, {price}: {most}.")
+            most, tokens = sum(task.usd or 0.0 for task in todo), sum(task.tokens for task in todo)
+            cost = f"{price_words(spec.price)}{f': ${most:.4f} at most' if most else ''}"
+            complain(f"{spec.label} judges in {len(todo)} requests with {tokens:,} tokens in all, {cost}.")
         done = judging.judge(
             run,
             todo,

@@ -94,7 +94,7 @@ def _create(engine: Engine, turns: Turns, roster: Roster, private: bool, budget_
         *ComposerRoutes(chat, roster, visible).routes(),
         *LaneRoutes(roster, engine.pulls, turns, visible).routes(),
         *StatsRoutes(turns.reader, private).routes(),
-        *BallotRoutes(turns).routes(),
+        *BallotRoutes(turns, private).routes(),
         *files.routes(),
     ]
     blocks = page.build(engine, turns, roster, chat, files, private)

@@ -40,10 +40,11 @@ class _Ballot(NamedTuple):
 
 
 class BallotRoutes:
-    """Blind votes over one app's turns."""
+    """Blind votes over one app's turns. ``private``: visitors see only their own runs."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, private: bool = False) -> None:
         self._turns = turns
+        self._private = private
         self._shown: dict[str, _Ballot] = {}  # by id, oldest first
 
     def routes(self) -> list[BaseRoute]:
@@ -83,7 +84,7 @@ class BallotRoutes:
         try:
             with self._turns.reader.snapshot() as log:
                 owner = records.head(log, run_id).owner
-            if not may_read(owner, visitor):
+            if self._private and not may_read(owner, visitor):
                 raise HTTPException(404)
             return records.load(self._turns.reader, run_id)
         except records.NoSuchRun:
