@@ -26,6 +26,7 @@ from functools import partial
 from .core.attempt import Attempt
 from .core.branches import Fork
 from .core.events import Entry
+from .core.owner import may_change
 from .core.pull import Pull
 from .core.turn import Exchange, TurnLog
 from .log.pulls import pull_op, stored_pulls
@@ -59,11 +60,13 @@ class Turns:
         return self._turns.get(turn_id) or await asyncio.to_thread(self.reader.turn, turn_id)
 
     def live(self, owner: str | None = None, kind: str | None = None) -> list[TurnLog]:
-        """Running turns, oldest first; only those of ``owner`` and ``kind`` if given. Reads only memory."""
+        """Running turns, oldest first; only those that are ``owner``'s and of ``kind`` if given. Reads only memory."""
         return [
             turn
             for turn in list(self._turns.values())
-            if not turn.closed and owner in (None, turn.owner) and kind in (None, turn.kind)
+            if not turn.closed
+            and (owner is None or may_change(turn.owner, owner))
+            and (kind is None or turn.kind == kind)
         ]
 
     def recent(self, conversation_id: str) -> list[TurnLog]:

@@ -51,7 +51,7 @@ CUT_OFF = """svgs => svgs.flatMap((svg) => {
 HOSTILE = "<img src=x onerror=window.hacked=1>${window.hacked=1}{{hacked}}"
 
 
-NOBODY: Any = SimpleNamespace(cookies={})
+NOBODY: Any = SimpleNamespace(cookies={}, state=None)
 CONTROLS = (None, None, None, "All time", "Any length", "", "All", "All", None)  # as the tab opens
 
 

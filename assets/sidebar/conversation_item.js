@@ -36,7 +36,8 @@ export class ConversationItem {
     this.head = head;
     setText(this.title, head.title);
     const turns = `${count(head.turns)} ${head.turns === 1 ? "turn" : "turns"}`;
-    setText(this.meta, [head.is_fork ? "edited branch" : "", turns, when(head.at_utc)].filter(Boolean).join(" · "));
+    const kind = head.is_fork ? "edited branch" : head.by_program ? "terminal or program" : "";
+    setText(this.meta, [kind, turns, when(head.at_utc)].filter(Boolean).join(" · "));
     setAttribute(this.face, "title", head.title);
     setAttribute(this.element, "data-running", head.running ? "" : null);
     setAttribute(this.menuButton, "aria-label", `More for ${head.title}`);

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.attachments import fold
 from ..core.context import offer
+from ..core.owner import may_change
 from ..core.turn import TurnLog
 from ..engine import Engine, UnknownTurn
 
@@ -91,10 +92,11 @@ class Prompts:
         if not prompt.text.strip() and not prompt.attachments:
             raise NothingToSend("There is no prompt: write something, or attach a file.")
         conversation, edit = prompt.conversation, prompt.edit
-        if conversation and (whose := self._turns.owner_of(conversation)) != owner:
-            if whose is None:
-                raise Busy("This conversation was deleted: press New, then send.")
-            conversation, edit = "", None  # read-only (sent by the command line), so begin a new one
+        whose = self._turns.owner_of(conversation) if conversation else owner
+        if whose is None:
+            raise Busy("This conversation was deleted: press New, then send.")
+        if not may_change(whose, owner):
+            conversation, edit = "", None  # read-only (a program's, to a browser with its own turns): begin a new one
         if conversation and self._turns.kind_of(conversation) == "bench":
             conversation, edit = "", None  # a benchmark's, whose turns stay as they are
         if edit and (not conversation or edit.conversation != conversation or edit.seq < 0):

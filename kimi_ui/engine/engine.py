@@ -25,6 +25,7 @@ from ..core.attempt import Attempt
 from ..core.heavy.options import read_options
 from ..core.heavy.pool import answers_of, source_of
 from ..core.lane import LaneChoice, LaneSpec
+from ..core.owner import may_change
 from ..core.turn import Exchange, LaneInfo, TurnFold, TurnLog
 from ..providers.base import ChatRequest, HeavyChoice, Message, Provider
 from .attempts import AttemptRun, Context, Job, Tries
@@ -237,7 +238,8 @@ class Engine:
         unknown = [lane for lane in chosen if lane not in specs]
         if unknown or not chosen:
             raise UnknownLane(f"No lane named {', '.join(unknown) or '(none)'}: there are {', '.join(specs)}.")
-        if conversation_id and self._turns.owner_of(conversation_id) != owner:
+        whose = self._turns.owner_of(conversation_id) if conversation_id else owner
+        if whose is None or not may_change(whose, owner):
             raise UnknownTurn("This conversation is not here: begin a new one.")
         forked_from = conversation_id if conversation_id and fork_at is not None else ""
         if forked_from or not conversation_id:
@@ -319,7 +321,7 @@ class Engine:
         self._check_open()
         with self._deciding:
             turn = self._turns.get(turn_id)
-            if turn is None or turn.owner != owner:
+            if turn is None or not may_change(turn.owner, owner):
                 raise UnknownTurn("This turn is no longer here.")
             if lane not in {info.id for info in turn.lanes} or lane not in {spec.id for spec in self.specs}:
                 raise UnknownLane(f"This turn has no lane {lane} that is still configured.")

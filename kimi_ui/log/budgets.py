@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from ..core.budget import Budget
 from .reader import LogReader
 from .records import Op
+from .store import owned
 from .writer import LogWriter
 
 REMEMBERED = 1000  # recently set budgets, whose rows may not be written yet
@@ -25,7 +26,7 @@ class BudgetLog:
         """A user's budget, without limits if none is set. Reads the log, so it may block."""
         if owner in self._set:
             return self._set[owner]
-        query = "SELECT day_usd, conversation_usd FROM budgets WHERE owner = :owner ORDER BY number DESC LIMIT 1"
+        query = f"SELECT day_usd, conversation_usd FROM budgets WHERE {owned(owner)} ORDER BY number DESC LIMIT 1"
         rows = self._reader.rows(query, owner=owner)
         return Budget(*rows[0]) if rows else Budget()
 

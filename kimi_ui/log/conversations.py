@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from .costs import keep_spent_sums
 from .reader import LogReader
-from .store import Rows, Transaction
+from .store import Rows, Transaction, owned
 
 PAGE = 40
 
@@ -25,7 +25,7 @@ class ConversationGone(Exception):
 class ConversationHead(NamedTuple):
     """A conversation in the list. ``n_turns`` includes turns shared with the conversation it was forked from.
 
-    ``n_lanes`` and ``last_at_utc`` are the newest turn's number of lanes and time.
+    ``n_lanes`` and ``last_at_utc`` are the newest turn's number of lanes and time; ``owner`` is the conversation's.
     """
 
     conversation_id: str
@@ -33,6 +33,7 @@ class ConversationHead(NamedTuple):
     n_turns: int
     n_lanes: int
     forked_from: str
+    owner: str
     last_at_utc: str
     last_turn_id: str
 
@@ -43,7 +44,7 @@ class ConversationHead(NamedTuple):
 
 _HEAD = """
     c.conversation_id, c.title, t.seq + 1, (SELECT count(*) FROM turn_lanes l WHERE l.turn_id = t.turn_id),
-    c.forked_from, t.started_at_utc, t.turn_id
+    c.forked_from, c.owner, t.started_at_utc, t.turn_id
 """
 
 
@@ -51,11 +52,11 @@ def list_conversations(
     reader: LogReader, owner: str, *, before: tuple[str, str] | None = None, limit: int = PAGE
 ) -> list[ConversationHead]:
     """The owner's conversations after ``before``, at most ``limit``."""
-    # Each conversation is found by its newest turn, through the index of the owner's turns by time.
+    # Each conversation is found by its newest turn, through an index of turns by time.
     query = f"""
         SELECT {_HEAD}
         FROM turns t JOIN conversations c ON c.conversation_id = t.conversation_id
-        WHERE t.owner = :owner AND t.kind = 'chat'
+        WHERE {owned(owner, "t.owner")} AND t.kind = 'chat'
           {"AND (t.started_at_utc, t.turn_id) < (:at, :turn_id)" if before else ""}
           AND NOT EXISTS (SELECT 1 FROM turns u WHERE u.conversation_id = t.conversation_id
                           AND (u.started_at_utc, u.turn_id) > (t.started_at_utc, t.turn_id))
@@ -99,7 +100,7 @@ def delete_conversation(log: Transaction, conversation_id: str, owner: str) -> s
 
 def _origin(log: Rows, conversation_id: str, owner: str) -> tuple[str, int]:
     """The conversation's origin and fork point. Raises ``ConversationGone`` if it is missing or not the owner's."""
-    query = "SELECT forked_from, forked_at FROM conversations WHERE conversation_id = :id AND owner = :owner"
+    query = f"SELECT forked_from, forked_at FROM conversations WHERE conversation_id = :id AND {owned(owner)}"
     for forked_from, forked_at in log.rows(query, id=conversation_id, owner=owner):
         return forked_from, forked_at
     raise ConversationGone(conversation_id)

@@ -14,7 +14,7 @@ from datetime import date, timedelta
 from ..core.budget import Spent
 from ..core.estimate import Runs, Typical
 from .reader import LogReader
-from .store import Transaction
+from .store import Transaction, owned
 
 RECENT = 21  # number of a model's newest answers that determine its typical lengths
 FEWEST = 3  # with fewer answers there is no typical length
@@ -29,9 +29,9 @@ def spent_on_day(reader: LogReader, owner: str, day_utc: str) -> Spent:
     """The cost of the owner's answers on a day (``2026-11-21``), including deleted ones."""
     query = f"""
         SELECT {_SUMS} FROM measured m
-        WHERE m.owner = :owner AND m.started_at_utc >= :day AND m.started_at_utc < :next_day
+        WHERE {owned(owner, "m.owner")} AND m.started_at_utc >= :day AND m.started_at_utc < :next_day
         UNION ALL
-        SELECT usd, n_unknown, n_estimated FROM spent_deleted WHERE owner = :owner AND day_utc = :day
+        SELECT usd, n_unknown, n_estimated FROM spent_deleted WHERE {owned(owner)} AND day_utc = :day
     """
     next_day = (date.fromisoformat(day_utc) + timedelta(days=1)).isoformat()
     usd, unknown, estimated = zip(*reader.rows(query, owner=owner, day=day_utc, next_day=next_day), strict=True)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from .reader import LogReader
 from .sqlite.search import all_like, in_index, in_texts
-from .store import Rows
+from .store import Rows, owned
 
 MAX_QUERY_CHARS = 200
 MAX_TERMS = 12
@@ -76,7 +76,7 @@ def _in_titles(log: Rows, owner: str, terms: list[str], limit: int) -> Iterator[
     condition, values = all_like("title", list(map(_like, terms)))
     query = f"""
         SELECT conversation_id, title FROM conversations c
-        WHERE owner = :owner AND {condition}
+        WHERE {owned(owner)} AND {condition}
           AND NOT EXISTS (SELECT 1 FROM turns t WHERE t.conversation_id = c.conversation_id AND t.kind <> 'chat')
         ORDER BY created_at_utc DESC LIMIT :limit
     """

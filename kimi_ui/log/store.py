@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..core.owner import LOCAL
+
 if TYPE_CHECKING:
     from .records import Op
 
@@ -120,6 +122,11 @@ class Source(Protocol):
     def copy(self, target: Path, owner: str | None) -> None:
         """Write a copy as one SQLite file, of one owner's conversations if given. ``target`` must not exist."""
         ...
+
+
+def owned(owner: str, column: str = "owner") -> str:
+    """The condition that a row is ``owner``'s; ``:owner`` is its parameter."""
+    return "TRUE" if owner == LOCAL else f"{column} = :owner"
 
 
 def spread(sql: str, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:

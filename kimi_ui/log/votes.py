@@ -17,7 +17,7 @@ import orjson
 
 from ..core.vote import NONE, Vote
 from .records import Op
-from .store import Rows
+from .store import Rows, owned
 
 
 class PairVote(NamedTuple):
@@ -75,9 +75,9 @@ def _vote(row: dict[str, Any]) -> Vote:
 
 def to_vote_on(log: Rows, owner: str) -> list[tuple[str, str]]:
     """The owner's blind turns without a vote: conversation and turn, oldest first."""
-    query = """
+    query = f"""
         SELECT conversation_id, turn_id FROM turns t
-        WHERE owner = :owner AND slots <> ''
+        WHERE {owned(owner)} AND slots <> ''
             AND NOT EXISTS (SELECT 1 FROM votes v WHERE v.turn_id = t.turn_id)
         ORDER BY started_at_utc, turn_id
     """

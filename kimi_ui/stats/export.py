@@ -16,7 +16,7 @@ import orjson
 
 from ..core.attachments import split
 from ..log.reader import LogReader
-from .sample import SHOWN, Filters
+from .sample import SHOWN, Filters, readable
 
 _ROWS = 500
 
@@ -44,10 +44,11 @@ def json_lines(reader: LogReader, filters: Filters, viewer: str = "") -> Iterato
 def _batches(reader: LogReader, filters: Filters, viewer: str) -> Iterator[tuple[list[str], list[Sequence[object]]]]:
     """The column names with an empty batch, then with each batch of rows."""
     chosen, values = filters.chosen()
+    may_read = readable(viewer, "t.owner")
     query = f"""
         SELECT c.reason AS left_out,
-            CASE WHEN t.owner IN ('', :viewer) THEN conversations.title END AS conversation_title,
-            CASE WHEN t.owner IN ('', :viewer) THEN t.prompt END AS prompt, m.*
+            CASE WHEN {may_read} THEN conversations.title END AS conversation_title,
+            CASE WHEN {may_read} THEN t.prompt END AS prompt, m.*
         FROM ({chosen}) AS c JOIN attempt_metrics m ON m.attempt_id = c.attempt_id JOIN turns t ON t.turn_id = m.turn_id
             JOIN conversations ON conversations.conversation_id = t.conversation_id
         WHERE {SHOWN} ORDER BY c.number

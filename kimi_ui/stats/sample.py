@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..core.bounds import BOUNDED, is_wide
 from ..core.metrics import CENSORED
+from ..core.owner import LOCAL, PROGRAM, may_read
 from ..log.reader import LogReader
 from ..log.store import Rows
 from .statistics import Floats, known
@@ -397,7 +398,7 @@ def _narrow(point: Point, series: Series) -> Point:
 
 
 def _point(row: Sequence[Any], viewer: str) -> Point:
-    return Point._make([row[0], Key(*row[1:4]), *row[4:-1], row[-1] in ("", viewer)])
+    return Point._make([row[0], Key(*row[1:4]), *row[4:-1], may_read(row[-1], viewer)])
 
 
 class TurnRow(NamedTuple):
@@ -430,7 +431,7 @@ def turns(reader: LogReader, filters: Filters | None = None, viewer: str = "", l
     for turn_id in turn_ids:
         if head := heads.get(turn_id):
             started_at_utc, owner, prompt = head
-            shown = " ".join(prompt.split()) if owner in ("", viewer) else None
+            shown = " ".join(prompt.split()) if may_read(owner, viewer) else None
             found.append(TurnRow(turn_id, started_at_utc, shown, by_turn[turn_id]))
     return found
 
@@ -454,6 +455,11 @@ class Choices(NamedTuple):
     conversations: list[tuple[str, str]]
 
 
+def readable(viewer: str, column: str = "owner") -> str:
+    """The SQL condition that the viewer may read a row's text; ``:viewer`` is its parameter."""
+    return "TRUE" if viewer == LOCAL else f"{column} IN ('{PROGRAM}', :viewer)"
+
+
 def choices(reader: LogReader, owner: str | None = None, viewer: str = "") -> Choices:
     """Lanes, models and providers that were measured, and the viewer's newest 200 conversations.
 
@@ -469,7 +475,7 @@ def choices(reader: LogReader, owner: str | None = None, viewer: str = "") -> Ch
         names = lane_labels(log, condition, **values)
         lanes = dict.fromkeys(lane for lane in [*lane_order(log), *names] if lane in names)
         query = f"""
-            SELECT title, conversation_id FROM conversations WHERE {condition} AND owner IN ('', :viewer)
+            SELECT title, conversation_id FROM conversations WHERE {condition} AND {readable(viewer)}
             ORDER BY created_at_utc DESC LIMIT 200
         """
         conversations = [(title or "(none)", one) for title, one in log.rows(query, **values, viewer=viewer)]

@@ -26,13 +26,14 @@ from ..core.blind import visible
 from ..core.conversation_settings import ConversationSettings, LaneSettings
 from ..core.estimate import Total
 from ..core.metrics import measure_turn
+from ..core.owner import may_read
 from ..core.tokens import AttemptCount
 from ..core.turn import TurnFold, TurnLog
 from ..engine import Engine
 from ..tokenizers import counter
 from ..turns import Turns
 from ..view.failure_words import failure_of
-from ..web.visitor import may_read, visitor_of
+from ..web.visitor import visitor_of
 
 EVERY_S = 0.25
 REMEDY = "Send it after 00:00 UTC, or start the server with a higher KIMI_UI_BUDGET_USD."

@@ -29,7 +29,7 @@ from ..web.page_state import PageState
 from ..web.stats import StatsRoutes
 from ..web.sub_path import Rooted, SubPath
 from ..web.turns import TurnRoutes
-from ..web.visitor import VisibleTurns
+from ..web.visitor import OnePerson, VisibleTurns
 from .environment import harden_environment
 
 if TYPE_CHECKING:
@@ -43,11 +43,13 @@ def create_app(
     *,
     hosts: Hosts | None = None,
     password: str = "",
+    one_person: bool = False,
     budget_usd: float | None = None,
     root_path: str = "",
 ) -> FastAPI:
     """The whole ASGI app. ``hosts``: the accepted host names (None: loopback's); ``password``: required if not empty;
-    ``budget_usd`` and ``root_path``: see ``Settings``.
+    ``one_person``: every visitor is the machine's user (see ``core.owner``); ``budget_usd`` and ``root_path``: see
+    ``Settings``.
 
     Built inside an event loop, because without one Gradio opens a loop for every lock and never closes it.
     """
@@ -56,6 +58,8 @@ def create_app(
         app = _create(engine, turns, roster, bool(password), budget_usd)
         if password:
             app.add_middleware(Login, password=password)
+        if one_person:
+            app.add_middleware(OnePerson)
         app.add_middleware(Guard, hosts=hosts or known_hosts("127.0.0.1"))
         app.add_middleware(SubPath, root_path=root_path)  # added last, so it is the outermost
         app.add_exception_handler(Exception, broken)  # handled outside ``SubPath``

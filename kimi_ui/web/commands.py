@@ -23,6 +23,7 @@ from ..chat.spending import OverBudget
 from ..core.attachments import AttachmentError, split
 from ..core.blind import is_blind, slot_names
 from ..core.heavy.options import OptionError
+from ..core.owner import may_change
 from ..core.turn import TurnLog, promotion
 from ..core.vote import NONE, Vote
 from ..engine import Engine, EngineClosed, LaneBusy, NoAnswers, UnknownLane, UnknownTurn
@@ -123,7 +124,7 @@ class CommandRoutes:
         turn = await self._visible.found(request.path_params["turn_id"], owner)
         if turn is None:
             return refusal(GONE, 404)
-        if turn.owner != owner:
+        if not may_change(turn.owner, owner):
             return refusal(NOT_YOURS, 409)
         if turn.kind != "chat":
             return refusal(BENCHMARKED, 409)

@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Route
 
 from ..core.blind import is_blind, visible
 from ..core.branches import versions
+from ..core.owner import PROGRAM
 from ..core.title import clean_title, title_of
 from ..core.turn import TurnLog
 from ..engine import Engine
@@ -195,14 +196,14 @@ def _describe(head: ConversationHead, running: bool) -> dict[str, Any]:
         "lanes": head.n_lanes,
         "at_utc": head.last_at_utc,
         "is_fork": bool(head.forked_from),
+        "by_program": head.owner == PROGRAM,
         "running": running,
     }
 
 
 def _describe_new(turn: TurnLog) -> dict[str, Any]:
-    head = ConversationHead(
-        turn.conversation_id, title_of(turn.prompt), 1, len(turn.lanes), "", turn.started_at_utc, turn.turn_id
-    )
+    title, at_utc = title_of(turn.prompt), turn.started_at_utc
+    head = ConversationHead(turn.conversation_id, title, 1, len(turn.lanes), "", turn.owner, at_utc, turn.turn_id)
     return _describe(head, running=True)
 
 

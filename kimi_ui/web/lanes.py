@@ -19,6 +19,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ..config import default_lanes_path
+from ..core.owner import may_change
 from ..engine.pulls import Pulls, Question, missing
 from ..lanes_file import write_lanes
 from ..providers import presets
@@ -100,7 +101,7 @@ class LaneRoutes:
             if turn is None or key is None:
                 raise HTTPException(404)
             model = key.model
-            question = Question(turn_id, lane, owner) if turn.owner == owner else None
+            question = Question(turn_id, lane, owner) if may_change(turn.owner, owner) else None
         if await run_in_threadpool(self._pulls.start, lane, model, question) is None:
             raise HTTPException(404)
         return await self.pulls(request)
@@ -122,7 +123,7 @@ class LaneRoutes:
                 **{name: value for name, value in asdict(pull).items() if name != "server"},
                 "lanes": [lane for lane, server in servers.items() if server == pull.server],
                 "figures": pull.figures,
-                "asks": [asked.turn_id for asked in self._pulls.waiting(pull.key) if asked.owner == owner],
+                "asks": [asked.turn_id for asked in self._pulls.waiting(pull.key) if may_change(asked.owner, owner)],
             }
             for pull in self._pulls.states()
         ]

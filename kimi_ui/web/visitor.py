@@ -1,4 +1,7 @@
-"""Visitors: a random cookie per browser, and the turns and conversations that its owner may see.
+"""Visitors, and the turns and conversations that they may see.
+
+Without a password every visitor is the machine's user (``OnePerson``). With one, a visitor is a browser, which has a
+random cookie.
 
 The log keeps a hash of the cookie, so that a reader of the log cannot impersonate the visitor. The cookie is
 ``SameSite=Strict``, so a visit through a link on another site does not send it. A new cookie in the response would then
@@ -16,26 +19,44 @@ from typing import Any, Protocol
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..core.blind import visible
+from ..core.owner import LOCAL, may_change, may_read
 from ..core.turn import TurnLog
 from ..turns import Turns
 
 COOKIE = "kimi_owner"
+_VISITOR = "kimi_visitor"  # in a request's state, set by ``OnePerson``
 _YEAR_S = 365 * 24 * 3600
 _MIN_CHARS, _MAX_CHARS = 32, 128
 
 
-class HasCookies(Protocol):
+class HasState(Protocol):
     """A request: Starlette's or Gradio's."""
 
     @property
     def cookies(self) -> Any: ...
 
+    @property
+    def state(self) -> Any: ...
 
-def visitor_of(request: HasCookies) -> str:
-    """The owner that sent a request; empty without a cookie (a program that calls the API)."""
-    return owner_of(request.cookies)
+
+class OnePerson:
+    """ASGI middleware for an app without a password: every request is sent by the machine's user."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "state": {**scope.get("state", {}), _VISITOR: LOCAL}}
+        await self._app(scope, receive, send)
+
+
+def visitor_of(request: HasState) -> str:
+    """The owner that sent a request; empty for a browser or program without a cookie where there is a password."""
+    return getattr(request.state, _VISITOR, "") or owner_of(request.cookies)
 
 
 def owner_of(cookies: Mapping[str, str]) -> str:
@@ -46,13 +67,8 @@ def owner_of(cookies: Mapping[str, str]) -> str:
     return hashlib.sha256(value.encode()).hexdigest()[:32]
 
 
-def may_read(turn_owner: str, owner: str) -> bool:
-    """True for own turns and for turns without an owner (sent by a program), whose unguessable id is the key."""
-    return turn_owner in ("", owner)
-
-
 def give_cookie(request: Request, response: Response) -> None:
-    """Set the browser's cookie if it has none."""
+    """Set the browser's cookie if it needs one and has none."""
     if not visitor_of(request):
         response.set_cookie(
             COOKIE,
@@ -94,19 +110,20 @@ class VisibleTurns:
     async def own(self, request: Request) -> tuple[str, str]:
         """The conversation named by the path, and its visitor; 404 if it is not the visitor's."""
         conversation_id, owner = request.path_params["conversation_id"], visitor_of(request)
-        if not owner or await asyncio.to_thread(self._turns.owner_of, conversation_id) != owner:
+        whose = await asyncio.to_thread(self._turns.owner_of, conversation_id)
+        if not owner or whose is None or not may_change(whose, owner):
             raise HTTPException(404)
         return conversation_id, owner
 
     async def requested_conversation(self, conversation_id: str, owner: str) -> str:
         """The id, if the conversation is this visitor's; 404 if it is another's or does not exist.
 
-        A conversation without an owner (sent from the terminal) is read-only. A prompt sent from it begins a new one,
-        so the result is the empty id, as for a conversation that has not begun.
+        To a browser with its own turns, a conversation of a program is read-only: a prompt sent from it begins a new
+        one, so the result is the empty id, as for a conversation that has not begun.
         """
         if not conversation_id:
             return ""
         whose = await asyncio.to_thread(self._turns.owner_of, conversation_id)
-        if whose not in ("", owner):
+        if whose is None or not may_read(whose, owner):
             raise HTTPException(404)
-        return conversation_id if whose == owner else ""
+        return conversation_id if may_change(whose, owner) else ""

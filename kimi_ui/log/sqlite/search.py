@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ..store import Rows
+from ..store import Rows, owned
 
 MIN_PREFIX_CHARS = 3  # a shorter prefix matches so many words that the lookup takes seconds
 
@@ -18,7 +18,7 @@ _DOCUMENTS = """
     JOIN turns t ON t.turn_id = d.turn_id
     JOIN conversations c ON c.conversation_id = t.conversation_id
     LEFT JOIN attempts a ON a.attempt_id = d.attempt_id
-    WHERE {condition} AND t.owner = :owner AND t.kind = 'chat'
+    WHERE {condition} AND {owned} AND t.kind = 'chat'
       AND (d.attempt_id IS NULL OR t.slots = '' OR EXISTS (SELECT 1 FROM votes v WHERE v.turn_id = t.turn_id))
     ORDER BY {newest} DESC
 """
@@ -42,7 +42,13 @@ def in_index(log: Rows, owner: str, terms: list[str], limit: int) -> Iterator[Fo
         match += " *"
     source = "search s CROSS JOIN search_documents d ON d.document_id = s.rowid"
     order = "s.rowid"  # as the index yields them: no sort
-    query = _DOCUMENTS.format(text="d.document_id", source=source, condition="search MATCH :match", newest=order)
+    query = _DOCUMENTS.format(
+        text="d.document_id",
+        source=source,
+        condition="search MATCH :match",
+        owned=owned(owner, "t.owner"),
+        newest=order,
+    )
     for row in _newest_of_each(log.rows(query, match=match, owner=owner), limit):
         # Not FTS5's snippet(): it would look the words up in the whole index again, for every row.
         (text,) = next(log.rows("SELECT text FROM search_texts WHERE document_id = :id", id=row[-1]))
@@ -52,7 +58,13 @@ def in_index(log: Rows, owner: str, terms: list[str], limit: int) -> Iterator[Fo
 def in_texts(log: Rows, owner: str, patterns: list[str], limit: int) -> Iterator[Found]:
     """The newest text of each conversation that is like all patterns (``LIKE``, escaped by a backslash)."""
     condition, values = all_like("d.text", patterns)
-    query = _DOCUMENTS.format(text="d.text", source="search_texts d", condition=condition, newest="d.document_id")
+    query = _DOCUMENTS.format(
+        text="d.text",
+        source="search_texts d",
+        condition=condition,
+        owned=owned(owner, "t.owner"),
+        newest="d.document_id",
+    )
     yield from (Found._make(row) for row in _newest_of_each(log.rows(query, owner=owner, **values), limit))
 
 
