@@ -18,7 +18,7 @@ import orjson
 from ..core.lane import LaneSpec
 from ..log.reader import ID_BATCH, LogReader
 from ..log.records import Op, op_of, to_json
-from ..log.store import Rows, Transaction
+from ..log.store import Rows, Transaction, owned
 from .plan import Item
 from .results import Run, RunLane, Sample, Trajectory, majority
 
@@ -196,9 +196,9 @@ def now_utc() -> str:
 
 def runs(log: LogReader, owner: str | None = None) -> list[RunHead]:
     """All runs, newest first; only those of ``owner`` if given."""
-    heads = """
+    heads = f"""
         SELECT run_id AS id, started_at_utc, ended_at_utc, state, state_reason, size, n_planned, n_done, n_right
-        FROM bench_runs WHERE owner = :owner OR CAST(:owner AS TEXT) IS NULL ORDER BY started_at_utc DESC, run_id
+        FROM bench_runs WHERE {"TRUE" if owner is None else owned(owner)} ORDER BY started_at_utc DESC, run_id
     """
     costs = """
         SELECT i.run_id, sum(m.cost_usd), count(*) FILTER (WHERE m.cost_usd IS NULL AND m.output_tokens IS NOT NULL)

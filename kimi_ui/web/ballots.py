@@ -22,11 +22,12 @@ from ..bench.preferences import Pair, pairs_of
 from ..bench.results import Run, Sample
 from ..bench.texts import texts_of
 from ..core.blind import slot_name
+from ..core.owner import may_read
 from ..core.vote import ALL_BAD, LANE, TIE, Vote
 from ..log.votes import vote_op, votes_of_run
 from ..turns import Turns
 from .respond import Json, json_of, refusal
-from .visitor import may_read, visitor_of
+from .visitor import visitor_of
 
 MAX_BALLOTS = 1000  # that were shown and not voted on
 
