@@ -25,6 +25,7 @@ def test_error_rates_on_the_golden_answers(judged: list[golden.Judged], capsys: 
     rates = golden.rates(judged)
     with capsys.disabled():
         print(f"\n{rates.sentence}")
+    assert rates == golden.RATES, "reports print it"
     assert len(judged) >= 300
     assert not [one for one in judged if one.false_positive]
     assert rates.false_negatives <= MOST_FALSE_NEGATIVES * rates.n_right, [one for one in judged if one.false_negative]

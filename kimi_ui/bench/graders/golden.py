@@ -51,6 +51,10 @@ class Rates(NamedTuple):
         )
 
 
+RATES = Rates(false_positives=0, n_not_right=241, false_negatives=0, n_right=286)
+"""What the graders of this version get; a test finds the same. Reports print it without grading again."""
+
+
 def judged(get_sandbox: Callable[[], sandbox.Sandbox] = sandbox.choose, code: bool = True) -> Iterator[Judged]:
     """Grade every golden answer; ``code`` False: none that runs code."""
     for line in FILE.read_text(encoding="utf-8").splitlines():
