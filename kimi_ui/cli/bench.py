@@ -7,7 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import bench_export, bench_preferences, bench_run
+from . import bench_export, bench_preferences, bench_report, bench_run
 from .common import CommandError, printable
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def add(commands: Any) -> None:
     boxed.add_argument("--json", action="store_true", help="one JSON object")
     boxed.set_defaults(run=run_sandbox)
 
+    bench_report.add(parts)
     bench_export.add(parts)
     bench_preferences.add(parts)
 
