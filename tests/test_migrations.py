@@ -112,7 +112,7 @@ def assert_cached(path: Path) -> None:
 def test_one_more_column_to_measure_breaks_no_log(released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bring_up_to_date(released)
     fresh = released.with_name("fresh.sqlite3")
-    more = {"attempt_id": measured.COLUMNS["attempt_id"], "tpot_ms": "REAL"} | measured.COLUMNS
+    more = {"attempt_id": measured.COLUMNS["attempt_id"], "ntpot_ms": "REAL"} | measured.COLUMNS
     monkeypatch.setattr(measured, "COLUMNS", more)
     monkeypatch.setattr(schema, "COLUMNS", more)
     assert LogReader(released).is_older()
