@@ -24,7 +24,9 @@ from kimi_ui.bench.results import Sample
 from kimi_ui.bench.runner import Wanted
 from kimi_ui.core.events import Answer, Failure, Finish, Flag
 from kimi_ui.core.lane import Price
+from kimi_ui.log.conversations import list_conversations
 from kimi_ui.log.reader import LogReader
+from kimi_ui.log.search import search
 from kimi_ui.providers.base import Provider, ProviderError
 from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
 from kimi_ui.stats import sample as stats
@@ -96,12 +98,15 @@ def test_a_run_is_sent_graded_and_recorded(tmp_path: Path) -> None:
 def test_turns_of_a_run_are_bench_turns_of_the_same_log(tmp_path: Path) -> None:
     log = tmp_path / "log.sqlite3"
     with opened(log) as run:
-        head, _ = finished(run, wanted("jugs-1", "stock-1", lane=("good",)))
-        chat = run.engine.send("hello", lanes=["good"])  # the script knows no such case: it fails
+        head, _ = finished(run, wanted("jugs-1", "stock-1", lane=("good",), owner="me"))
+        case = cases("jugs-1")[0]
+        chat = run.engine.send(case.prompt, lanes=["good"], owner="me")
         run.folds(chat)
         run.writer.flush().result()
         kinds = Counter(kind for (kind,) in run.reader.rows("SELECT kind FROM turns"))
         assert kinds == {"chat": 1, "bench": 1 + 1 + len(cases("stock-1")[0].turns)}  # and the warm-up
+        assert [one.conversation_id for one in list_conversations(run.reader, "me")] == [chat.conversation_id]
+        assert {one.conversation_id for one in search(run.reader, "me", case.prompt[:20])} == {chat.conversation_id}
         measured = stats.load(run.reader, stats.Filters(kind="bench"))
         assert sum(series.statuses.total() for series in measured.series) == kinds["bench"]
         turn = run.reader.turn(records.load(run.reader, head.id).samples[0].turn_id or "")

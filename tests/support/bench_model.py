@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from kimi_ui.bench import runner, suite
+from kimi_ui.bench import records, runner, suite
 from kimi_ui.bench.plan import Chosen
 from kimi_ui.bench.suite import Case
 from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning, Usage
@@ -67,6 +67,9 @@ def main() -> None:
     known = cases()
     with running(Path(log), *lanes(known, ("jugs-1",), pause_s=0.002)) as run:
         if run_id:
+            with run.reader.snapshot() as rows:
+                if records.head(rows, run_id[0]).state == records.DONE:  # killed after it had recorded that
+                    return
             going = runner.resume(run.engine, run.turns, run_id[0])
         else:
             wanted = runner.Wanted(

@@ -68,6 +68,7 @@ def killed_run(log: Path, kills: int, rng: random.Random, longest_s: float = 1.5
             process.wait()
             if process.returncode == 0:
                 return n
+            assert process.returncode == -signal.SIGKILL
     subprocess.run([*COMMAND, str(log), run_id], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return n
 
