@@ -27,7 +27,7 @@ class Sidebar {
   constructor(element) {
     this.items = new Map(); // id -> ConversationItem, in the order shown
     this.more = null;
-    this.listNote = this.searchNote = "";
+    this.listNote = this.searchNote = this.importNote = "";
     this.searches = new Newest();
     this.#build(element);
     this.ends = [
@@ -71,6 +71,9 @@ class Sidebar {
       face: "", class: "history-toggle", "aria-expanded": "false", "aria-controls": "kimi-history" });
     this.toggle.append(h("span", { class: "history-icon", "aria-hidden": "true" }));
     const fresh = button("New conversation", () => this.#go(""), { face: "New", class: "quiet history-new" });
+    this.file = /** @type {HTMLInputElement} */ (h("input", { type: "file", accept: ".json,application/json", hidden: true,
+      class: "history-file", onchange: () => this.#takeIn() }));
+    const take = button("Import a conversation that was exported as JSON", () => this.file.click(), { face: "Import", class: "quiet history-import" });
     this.search = h("input", { type: "search", class: "history-search", placeholder: "Search", "aria-label": "Search conversations",
                                autocomplete: "off", spellcheck: "false", oninput: () => this.#typed() });
     this.list = h("div", { class: "history-list" });
@@ -81,7 +84,7 @@ class Sidebar {
     this.scroller = h("div", { class: "history-scroller", onkeydown: (event) => this.#moved(event) },
       this.list, this.moreButton, this.results.element, this.note);
     this.panel = h("aside", { class: "history", id: "kimi-history", "aria-label": "Conversations" },
-      h("div", { class: "history-head" }, h("h2", {}, "Conversations"), fresh), this.search, this.scroller, this.logout);
+      h("div", { class: "history-head" }, h("h2", {}, "Conversations"), take, this.file, fresh), this.search, this.scroller, this.logout);
     this.search.addEventListener("keydown", (event) => event.key === "ArrowDown" && this.#focusFirst(event));
     this.shade = h("div", { class: "history-shade", hidden: true, onclick: () => this.#setOpen(false) });
     element.replaceChildren(this.toggle, this.shade, this.panel);
@@ -127,6 +130,25 @@ class Sidebar {
     this.refresh();
   }
 
+  /** Import the chosen file and show its conversation. */
+  async #takeIn() {
+    const file = this.file.files?.[0];
+    this.file.value = "";
+    if (!file) return;
+    this.importNote = `Importing ${file.name} …`;
+    this.#arrange();
+    try {
+      const { id } = await ask("/kimi/conversations", { method: "POST", body: file });
+      this.importNote = "";
+      await this.refresh();
+      tabs.postMessage({ history: true });
+      this.#go(id);
+    } catch (error) {
+      this.importNote = `${file.name} was not imported. ${error.message}`;
+      this.#arrange();
+    }
+  }
+
   async #loadMore() {
     if (this.more === null || this.loading) return;
     this.loading = true;
@@ -166,13 +188,13 @@ class Sidebar {
   }
 
   /**
-   * Show the list or the search. Each has a note of its own, so that reloading the list does not change the search's.
+   * Show the list or the search. Each and the import have a note of their own, which reloading the list leaves alone.
    */
   #arrange() {
     const searching = this.search.value.trim() !== "";
     this.list.hidden = searching;
     this.moreButton.hidden = searching || this.more === null;
-    const note = searching ? this.searchNote : this.listNote;
+    const note = searching ? this.searchNote : this.importNote || this.listNote;
     setText(this.note, note);
     this.note.hidden = !note;
   }

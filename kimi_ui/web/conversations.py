@@ -1,4 +1,4 @@
-"""Routes of conversations: list, search, rename, delete, versions of edited prompts; replay and export of turns.
+"""Routes of conversations: list, import, search, rename, delete, versions of edited prompts; replay and export.
 
 Conversations of other visitors answer 404 (see ``visitor``). A refused request is answered with
 ``{"error": sentence}`` for the user.
@@ -18,9 +18,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from ..chat.imports import import_conversation
 from ..core.blind import is_blind, visible
 from ..core.branches import versions
 from ..core.owner import PROGRAM
+from ..core.portable import NotAnExport
 from ..core.title import clean_title, title_of
 from ..core.turn import TurnLog
 from ..engine import Engine
@@ -32,12 +34,13 @@ from ..view.examples import example_names, read_example
 from ..view.export import EXPORTS, export
 from ..view.replay import replay_document
 from .login import LOGGED_IN
-from .respond import Json, json_of, refusal
+from .respond import Json, body_of, json_of, refusal
 from .visitor import VisibleTurns, visitor_of
 
 log = logging.getLogger(__name__)
 
 MAX_TITLE_CHARS = 200
+MAX_IMPORT_BYTES = 100_000_000
 STOP_WAIT_S = 5.0  # for the running turns of a conversation that is being deleted
 STOP_LOOK_S = 0.01
 BLIND = "This turn is blind: vote first, or show its names."
@@ -57,6 +60,7 @@ class ConversationRoutes:
         turn = "/kimi/turns/{turn_id}"
         return [
             Route("/kimi/conversations", self.conversations),
+            Route("/kimi/conversations", self.take_in, methods=["POST"]),
             Route("/kimi/search", self.search),
             Route("/kimi/versions", self.versions),
             Route(f"{one}/title", self.rename, methods=["PUT"]),
@@ -84,6 +88,27 @@ class ConversationRoutes:
         more = "~".join(heads[-1].cursor) if len(heads) == PAGE else None
         can_log_out = bool(request.scope.get(LOGGED_IN))
         return Json({"conversations": shown, "more": more, "can_log_out": can_log_out})
+
+    async def take_in(self, request: Request) -> Response:
+        """Import the JSON export in the body. ``{id, is_new}``: its conversation, which may be in the log already."""
+        data = await body_of(request, MAX_IMPORT_BYTES + 1)
+        if len(data) > MAX_IMPORT_BYTES:
+            return refusal(
+                f"The file is larger than {MAX_IMPORT_BYTES // 1_000_000} MB, the most that is imported.", 413
+            )
+        owner = visitor_of(request)
+        if not owner:
+            return refusal(
+                "This browser keeps no cookies, so nothing can be kept for you. Allow them for this page.", 409
+            )
+        try:
+            conversation_id, is_new = await asyncio.to_thread(import_conversation, self._turns, data, owner)
+        except NotAnExport as error:
+            return refusal(f"{error} Export, then JSON, makes a file that can be imported.", 422)
+        except (LogError, RuntimeError) as error:
+            log.warning("%s", error)
+            return refusal(str(error), 503)
+        return Json({"id": conversation_id, "is_new": is_new}, 201 if is_new else 200)
 
     async def search(self, request: Request) -> Response:
         """The visitor's conversations that contain ``q``, each with the passage."""
