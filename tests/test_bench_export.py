@@ -6,8 +6,6 @@ import csv
 import io
 import json
 import re
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import pytest
 from kimi_ui.bench.export import COLUMNS, csv_text, json_lines
 from kimi_ui.bench.inspect_log import SCORER, write_logs
 from kimi_ui.bench.results import Run
+from kimi_ui.cli.main import main
 from kimi_ui.log.reader import LogReader
 from tests.support.exported_run import FORMULA, make
 
@@ -111,20 +110,20 @@ def test_accuracy_is_over_what_was_judged_and_absent_where_nothing_was(logs: dic
     assert (failed["error"]["message"], "model_usage" in failed) == ("endpoint: The server failed.", False)
 
 
-def test_the_command_writes_each_format_and_names_a_run_that_is_not_there(made: Made, tmp_path: Path) -> None:
+def test_the_command_writes_each_format_and_names_a_run_that_is_not_there(
+    made: Made, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
     _, reader = made
-    command = [sys.executable, "-m", "kimi_ui", "bench", "export"]
+    command, log = ["bench", "export"], ["--db", str(reader.path)]
     files = ["--csv", str(tmp_path / "a.csv"), "--jsonl", "-", "--inspect", str(tmp_path / "logs")]
-    done = subprocess.run([*command, "run0", *files, "--db", reader.path], capture_output=True, cwd=ROOT, check=True)
-    lines = done.stdout.decode().splitlines()
+    assert main([*command, "run0", *files, *log]) == 0
+    lines = capsysbinary.readouterr().out.decode().splitlines()
     assert sum(line.startswith("{") for line in lines) == 8
     assert len((tmp_path / "a.csv").read_text().splitlines()) > 8
     assert len(list((tmp_path / "logs").glob("*.eval"))) == 3
-    gone = subprocess.run(
-        [*command, "nothing", "--csv", "-", "--db", reader.path], capture_output=True, cwd=ROOT, check=False
-    )
-    assert gone.returncode == 2
-    assert "bench runs" in gone.stderr.decode()
+    assert main([*command, "nothing", "--csv", "-", *log]) == 2
+    assert b"bench runs" in capsysbinary.readouterr().err
+    assert main([*command, "run0", *log]) == 2
 
 
 def test_the_views_answer_the_questions_of_the_readme(made: Made) -> None:

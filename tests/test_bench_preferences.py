@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import io
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,10 @@ from kimi_ui.bench.preferences import (
     read_preferences,
     together,
 )  # fmt: skip
+from kimi_ui.bench.report import report
 from kimi_ui.bench.results import Run
+from kimi_ui.bench.summary import summarise
+from kimi_ui.cli.main import main
 from kimi_ui.core.events import Answer, Finish
 from kimi_ui.core.lane import LaneSpec, Price
 from kimi_ui.core.vote import ALL_BAD, LANE, Vote
@@ -38,13 +41,12 @@ from tests.support.engine_run import running, turns_at
 from tests.support.exported_run import FORMULA, make
 from tests.support.scripted import ScriptedProvider
 
-ROOT = Path(__file__).resolve().parent.parent
 LANES = ("kimi", "silent")
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return make(tmp_path / "log.sqlite3")[0]
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make(tmp_path_factory.mktemp("run") / "log.sqlite3")[0]
 
 
 def many(run: Run, n: int) -> Run:
@@ -120,7 +122,21 @@ def test_votes_correct_a_judge_that_always_prefers_one_lane(run: Run) -> None:
     assert one.corrected_interval is not None
     assert one.corrected_interval.low < 0.5 < one.corrected_interval.high
     assert got.as_dict()["judges"][0]["calibrated"] is True
-    assert any("Corrected by the votes" in sentence for sentence in got.sentences(run))
+    assert any("Corrected by the votes" in sentence for sentence in got.sentences(run.lanes))
+
+
+def test_a_report_has_votes_and_judges_apart_from_the_verdicts(run: Run) -> None:
+    got = found(many(run, 3), [vote(0, LANE, "kimi"), vote(1, TIED)], [judged(0, FIRST, SECOND)])
+    summary = summarise(run)
+    for form in ("html", "md"):
+        said = report(summary, form, preferred=got).replace("\\", "")
+        assert "Votes: Kimi K2 over Silent in 1 of 1 decided" in said
+        assert "Not calibrated: it agrees with 1 of 1 votes" in said
+        assert (
+            said.index("Which lane to take") < said.index("Which answer is better") < said.index("How far to trust it")
+        )
+        assert "Which answer is better" not in report(summary, form, preferred=found(run))
+    assert json.loads(report(summary, "json", preferred=got))["preferences"]["voted"] == 2
 
 
 @pytest.mark.parametrize(
@@ -182,11 +198,14 @@ def test_a_judge_sends_both_orders_once_and_stays_within_its_budget(tmp_path: Pa
     assert not any("kimi" in request.messages[-1].content for request in lane.requests)
 
 
-def test_a_person_votes_in_the_terminal_without_names(tmp_path: Path) -> None:
+def test_a_person_votes_in_the_terminal_without_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     run, reader = make(tmp_path / "log.sqlite3")
-    command = [sys.executable, "-m", "kimi_ui", "bench", "vote", "run0", "--db", str(reader.path)]
-    done = subprocess.run(command, input="x\na\n", text=True, capture_output=True, cwd=ROOT, check=True)
-    shown, _, result = done.stdout.partition("1 of 1 pairs have a vote.")
+    command = ["bench", "vote", "run0", "--db", str(reader.path)]
+    monkeypatch.setattr("sys.stdin", io.StringIO("x\na\n"))
+    assert main(command) == 0
+    shown, _, result = capsys.readouterr().out.partition("1 of 1 pairs have a vote.")
     assert shown.count("It rains.") == 1
     assert "Kimi" not in shown
     first = shown.index("It rains.") < shown.index(FORMULA)
@@ -197,8 +216,8 @@ def test_a_person_votes_in_the_terminal_without_names(tmp_path: Path) -> None:
     assert reader.rows("SELECT lane, outcome FROM pair_outcomes WHERE other = 'silent'") == [
         ("kimi", "win" if first else "loss")
     ]
-    again = subprocess.run(command, input="", text=True, capture_output=True, cwd=ROOT, check=True)
-    assert again.stdout == "No pair of answers waits for a vote.\n"
+    assert main(command) == 0
+    assert capsys.readouterr().out == "No pair of answers waits for a vote.\n"
 
 
 async def test_a_person_votes_on_the_page_and_reads_the_names_afterwards(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from ..log.judgements import Judgement, judgements_of_run
 from ..log.reader import LogReader
 from ..log.votes import PairVote, votes_of_run
 from ..stats.statistics import Z_95, Interval, wilson
-from .results import Run, Sample
+from .results import Run, RunLane, Sample
 from .suite.case import CREATIVE
 
 LEAST_LABELS = 15
@@ -134,9 +134,9 @@ class Preferences:
     votes: tuple[Preference, ...]
     judges: tuple[Judge, ...]
 
-    def sentences(self, run: Run) -> list[str]:
-        """Votes first, then each judge with its agreement; empty without any."""
-        labels = {lane.id: lane.label for lane in run.lanes}
+    def sentences(self, lanes: Iterable[RunLane]) -> list[str]:
+        """Votes first, then each judge with its agreement; empty without any. ``lanes``: the run's."""
+        labels = {lane.id: lane.label for lane in lanes}
         found = [f"Votes: {_sentence(one, labels)}" for one in self.votes]
         for judge in self.judges:
             name = labels.get(judge.lane, judge.lane)

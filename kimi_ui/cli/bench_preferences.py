@@ -165,7 +165,7 @@ def _print_votes(reader: LogReader, run: Run) -> None:
 
     found = read_preferences(reader, run)
     print(f"\n{found.voted} of {found.pairs} pairs have a vote.")
-    for sentence in found.sentences(run):
+    for sentence in found.sentences(run.lanes):
         print(printable(sentence))
 
 
@@ -176,5 +176,5 @@ def _print_judges(reader: LogReader, run: Run, as_json: bool) -> None:
     if as_json:
         print(json.dumps(found.as_dict(), ensure_ascii=False))
         return
-    for sentence in found.sentences(run):
+    for sentence in found.sentences(run.lanes):
         print(printable(sentence))

@@ -40,6 +40,7 @@ def add(parts: Any) -> None:
 
 
 def run_report(options: argparse.Namespace) -> int:
+    from ..bench.preferences import read_preferences
     from ..bench.report import NO_TEXTS, report, texts_of
     from ..bench.summary import summarise
 
@@ -48,7 +49,7 @@ def run_report(options: argparse.Namespace) -> int:
         raise CommandError("HTML is not for the terminal; name a file with -o, or choose --format md.")
     reader, run = run_of(options)
     texts = texts_of(reader, run) if options.format == "html" else NO_TEXTS
-    text = report(summarise(run), options.format, texts)
+    text = report(summarise(run), options.format, texts, read_preferences(reader, run))
     if options.output == "-":
         sys.stdout.write(printable(text) if to_terminal else text)
         return 0

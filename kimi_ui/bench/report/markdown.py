@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..preferences import Preferences
 from ..summary import Summary
 from ..summary.grid import mark
 from ..summary.words import category_name
 from .chart import charts
-from .page import checks, head_facts, title
+from .page import PREFERRED, PREFERRED_NOTE, checks, head_facts, preferred_lines, title
 from .tables import Cell, Table, heavy_tables, tables
 
 MOST_CASES = 60  # that are listed
 
 
-def markdown(summary: Summary) -> str:
-    return "\n".join(_lines(summary)).rstrip() + "\n"
+def markdown(summary: Summary, preferred: Preferences | None = None) -> str:
+    return "\n".join(_lines(summary, preferred)).rstrip() + "\n"
 
 
-def _lines(summary: Summary) -> Iterator[str]:
+def _lines(summary: Summary, preferred: Preferences | None) -> Iterator[str]:
     labels = {one.lane.id: one.lane.label for one in summary.lanes}
     yield f"# {title(summary)}"
     yield ""
@@ -49,6 +50,14 @@ def _lines(summary: Summary) -> Iterator[str]:
             lanes = " or ".join(plain(labels[lane]) for lane in leaf.lanes) or "nothing to say"
             yield f"  - {category_name(leaf.priority)} → {lanes} (*{leaf.state}*): {plain(leaf.reason)}"
     yield ""
+    if sentences := preferred_lines(summary, preferred):
+        yield f"## {PREFERRED}"
+        yield ""
+        yield PREFERRED_NOTE
+        yield ""
+        for sentence in sentences:
+            yield f"- {plain(sentence)}"
+        yield ""
     if "first_report" in found:
         yield from _table(found["first_report"])
     yield from _grid(summary)

@@ -18,6 +18,7 @@ from ...core.metric_words import usd
 from ...view.bundle import bundle_styles
 from ...view.jinja import render
 from ...view.lane_colours import LANE_ACCENTS
+from ..preferences import Preferences
 from ..results import Sample
 from ..summary import Summary
 from ..summary.grid import Row, mark
@@ -26,6 +27,11 @@ from .chart import HEIGHT, WIDTH, charts
 from .tables import heavy_tables, tables
 from .texts import NO_TEXTS, Text, Texts
 
+PREFERRED = "Which answer is better"
+PREFERRED_NOTE = (
+    "On pairs of whole answers to the creative cases, by blind votes of a person and by a model as the judge in both "
+    "orders. This is beside the verdicts and in no figure above."
+)
 STYLES = ("bench/report", "bench/standalone")
 OUTCOME_WORDS = {
     "right": "right",
@@ -59,15 +65,17 @@ class _Epoch(NamedTuple):
     trajectories: list[dict[str, Any]]
 
 
-def page(summary: Summary, texts: Texts = NO_TEXTS) -> str:
+def page(summary: Summary, texts: Texts = NO_TEXTS, preferred: Preferences | None = None) -> str:
     """The file."""
     styles = f"{_accents()}\n{bundle_styles(ASSETS, STYLES)}"
     digest = base64.b64encode(hashlib.sha256(styles.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return render("bench_page", policy=policy, title=title(summary), styles=styles, body=body(summary, texts))
+    return render(
+        "bench_page", policy=policy, title=title(summary), styles=styles, body=body(summary, texts, preferred)
+    )
 
 
-def body(summary: Summary, texts: Texts = NO_TEXTS) -> str:
+def body(summary: Summary, texts: Texts = NO_TEXTS, preferred: Preferences | None = None) -> str:
     """The report as an HTML fragment: one element of the class ``bench-report``, styled by ``assets/bench/report.css``.
 
     Colours are the variables of the app's theme and of ``lane_colours.accent_css``.
@@ -87,11 +95,18 @@ def body(summary: Summary, texts: Texts = NO_TEXTS) -> str:
         heavy=[(_label(summary, one.lane), heavy_tables(summary, one)) for one in summary.heavy],
         tree=_tree(summary),
         lanes=lanes,
+        preferred=preferred_lines(summary, preferred),
+        preferred_words=(PREFERRED, PREFERRED_NOTE),
         rows=[_row(row, summary, texts) for row in summary.grid],
         with_texts=texts is not NO_TEXTS,
         checks=checks(summary),
         accents=len(LANE_ACCENTS),
     )
+
+
+def preferred_lines(summary: Summary, preferred: Preferences | None) -> list[str]:
+    """What votes and judges say; empty without any."""
+    return preferred.sentences(one.lane for one in summary.lanes) if preferred else []
 
 
 def title(summary: Summary) -> str:
