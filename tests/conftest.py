@@ -14,19 +14,41 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import SLOW_MS, Visitor, launched, new_context
+from tests.support.browser import SLOW_MS, Chromium, Visitor, WarmContext
 from tests.support.chat_site import ChatSite, open_site
 from tests.support.upstream import Upstream
 
+chromium = Chromium()
+OPENS_THE_PAGE = pytest.StashKey[bool]()  # whether the item's file has tests that do
 
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what opens the page. Files that do come first, since they share one browser; then files with slow tests."""
+    opening, slow = set(), set()
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
+            opening.add(item.path)
+        if item.get_closest_marker("slow"):
+            slow.add(item.path)
         if item.get_closest_marker("browser") or item.get_closest_marker("slow"):
             item.add_marker("no_cover")  # tracing would slow the page and what is timed
+    items.sort(key=lambda item: (item.path not in opening, item.path not in slow))
+    for item in items:
+        item.stash[OPENS_THE_PAGE] = item.path in opening
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if not item.stash[OPENS_THE_PAGE]:
+        chromium.close()
+
+
+def pytest_sessionfinish() -> None:
+    chromium.close()
 
 
 # Property tests check results, not speed: on a busy machine a time limit would fail by chance.
@@ -85,9 +107,8 @@ async def closed_after() -> AsyncIterator[Callable[[Any], Any]]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
+def browser() -> Browser:
+    return chromium.browser
 
 
 @pytest.fixture(scope="module")
@@ -103,15 +124,13 @@ def site(app: ChatSite) -> ChatSite:
 
 
 @pytest.fixture(scope="module")
-def warm(browser: Browser) -> BrowserContext:
-    """The browser context of a file's tests. The cache keeps the page's files; all else is wiped after a test."""
-    return new_context(browser)
+def warm(browser: Browser) -> WarmContext:
+    """The browser context that tests share; all but its cache is wiped after a test."""
+    return chromium.warm
 
 
 @pytest.fixture
-def visitor(
-    request: pytest.FixtureRequest, browser: Browser, warm: BrowserContext, site: ChatSite
-) -> Iterator[Visitor]:
+def visitor(request: pytest.FixtureRequest, browser: Browser, warm: WarmContext, site: ChatSite) -> Iterator[Visitor]:
     visitor = Visitor(browser if request.node.get_closest_marker("own_context") else warm, site.url)
     yield visitor
     visitor.close()

@@ -71,9 +71,10 @@ codespell
 say "JavaScript: types, lint, unit tests"
 tests/js/run.sh
 say "pytest, Chromium at $CHROMIUM"
+# Three workers, since a test of the page waits a third of its time. tests/conftest.py puts the files in order.
 # The floor of pyproject.toml is that of the fast lane, which the whole run contains; other selections have none.
 cover=()
 if [[ $# == 0 || "$*" == "-m not browser and not slow" ]]; then
   cover=(--cov --cov-report=)
 fi
-pytest -n 2 --dist loadfile --durations=40 --durations-min=1 ${cover[@]+"${cover[@]}"} "$@"
+pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=40 --durations-min=1 ${cover[@]+"${cover[@]}"} "$@"

@@ -9,18 +9,18 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
 from kimi_ui.config import read_settings
 from kimi_ui.core.events import Answer, Failure
 from kimi_ui.providers.base import ProviderError
 from kimi_ui.providers.ollama.provider import Ollama, OllamaLane
 from kimi_ui.providers.roster import Roster
-from tests.support.browser import Visitor, new_context, send, served, wait_phase
+from tests.support.browser import Visitor, WarmContext, send, served, wait_phase
 from tests.support.chat_site import ChatSite, ask, attach, endless, spoken
 from tests.support.engine_run import started
 from tests.support.ollama_server import NO_SPACE
@@ -28,6 +28,7 @@ from tests.support.scripted import ScriptedRoster
 from tests.support.upstream import Upstream
 
 SERIOUS = ("serious", "critical")
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 LANES = """
 [[lane]]
 id = "kimi"
@@ -46,11 +47,6 @@ model = "gone"
 WIDTHS = (1600, 1024, 390)
 
 
-@pytest.fixture(scope="module", params=["light", "dark"])
-def warm(request: pytest.FixtureRequest, browser: Browser) -> BrowserContext:
-    return new_context(browser, color_scheme=request.param)
-
-
 @contextmanager
 def real_site(folder: Path) -> Iterator[str]:
     """The app as users start it, with a real roster over a lanes file and a log; its URL."""
@@ -62,13 +58,27 @@ def real_site(folder: Path) -> Iterator[str]:
             yield url
 
 
+def in_each_scheme(page: Page) -> Iterator[str]:
+    """Shows the page as it is light, then dark; yields which."""
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function("dark => document.body.classList.contains('dark') === dark", arg=scheme == "dark")
+        yield scheme
+
+
 def findings(page: Page) -> list[str]:
-    """The serious and critical findings of axe, and headings out of order: rule, element, what to change."""
+    """The findings of axe in both colour schemes that are serious or critical, and headings out of order."""
+    return [f"{scheme}: {finding}" for scheme in in_each_scheme(page) for finding in shown_findings(page)]
+
+
+def shown_findings(page: Page) -> list[str]:
+    """The findings in what is shown: rule, element, what to change."""
     page.evaluate(
         """() => Promise.all(document.getAnimations().filter(one => one.effect.getTiming().iterations !== Infinity)
              .map(one => one.finished.catch(() => {})))"""
     )  # colours in transition would be reported
-    page.evaluate(AXE_SCRIPT)
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE_SCRIPT)
     found: list[dict[str, Any]] = page.evaluate(
         "async () => (await axe.run(document, {resultTypes: ['violations']})).violations"
     )
@@ -160,15 +170,16 @@ def test_a_blind_turn_and_the_comparison(site: ChatSite, page: Page) -> None:
     assert findings(page) == []
 
 
-@pytest.mark.parametrize("mode", ["light", "dark"])
-def test_the_other_tabs(browser: Browser, tmp_path: Path, mode: str) -> None:
+def test_the_other_tabs(warm: WarmContext, tmp_path: Path) -> None:
     with real_site(tmp_path) as url:
-        visitor = Visitor(browser, url, color_scheme=mode)
+        visitor = Visitor(warm, url)
         try:
             page = visitor.open()
             for prompt in ("One?", "Two?"):
                 send(page, prompt)
-                page.locator(f'.turn-current:has-text("{prompt}") [data-lane="kimi"][data-phase="done"]').wait_for()
+                turn = page.locator(f'.turn-current:has-text("{prompt}")')
+                turn.locator('[data-lane="kimi"][data-phase="done"]').wait_for()
+                turn.locator('[data-lane="gone"][data-phase="error"]').wait_for()
             page.get_by_role("tab", name="Stats", exact=True).click()
             page.locator("#stats-turns a, #stats-turns button").first.wait_for()
             page.locator("#stats .vega-embed svg").first.wait_for()
@@ -181,7 +192,7 @@ def test_the_other_tabs(browser: Browser, tmp_path: Path, mode: str) -> None:
             visitor.close()
 
 
-def test_while_a_model_is_pulled_and_when_that_fails(warm: BrowserContext, upstream: Upstream, tmp_path: Path) -> None:
+def test_while_a_model_is_pulled_and_when_that_fails(warm: WarmContext, upstream: Upstream, tmp_path: Path) -> None:
     model, pulling = "qwen3-coder:30b", upstream.ollama.pulling
     roster = ScriptedRoster(Ollama(OllamaLane("qwen", "Qwen", "ollama", model=model, base_url=upstream.ollama_url)))
     with started(roster, tmp_path / "log.sqlite3") as run, served(run, roster) as url:
@@ -200,8 +211,8 @@ def test_while_a_model_is_pulled_and_when_that_fails(warm: BrowserContext, upstr
         visitor.close()
 
 
-def test_on_a_narrow_screen(site: ChatSite, browser: Browser) -> None:
-    visitor = Visitor(browser, site.url, viewport={"width": 390, "height": 844})
+def test_on_a_narrow_screen(site: ChatSite, warm: WarmContext) -> None:
+    visitor = Visitor(warm, site.url, viewport={"width": 390, "height": 844})
     try:
         page = visitor.open()
         ask(page)
@@ -211,9 +222,9 @@ def test_on_a_narrow_screen(site: ChatSite, browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_click_targets_are_large_enough(site: ChatSite, browser: Browser, width: int) -> None:
+def test_click_targets_are_large_enough(site: ChatSite, warm: WarmContext, width: int) -> None:
     """Targets of at least 24 px, 44 px in height on a narrow screen (their own box, or a field's label)."""
-    visitor = Visitor(browser, site.url, viewport={"width": width, "height": 844})
+    visitor = Visitor(warm, site.url, viewport={"width": width, "height": 844})
     try:
         page = visitor.open()
         ask(page)
@@ -261,12 +272,13 @@ def test_focus_is_visible(page: Page) -> None:
         page.keyboard.press("Shift+Tab")
         page.keyboard.press("Tab")
         expect(place).to_be_focused()
-        outline = place.evaluate("one => [getComputedStyle(one).outlineStyle, getComputedStyle(one).boxShadow]")
-        assert outline[0] != "none" or outline[1] != "none", selector
+        for scheme in in_each_scheme(page):
+            outline = place.evaluate("one => [getComputedStyle(one).outlineStyle, getComputedStyle(one).boxShadow]")
+            assert outline[0] != "none" or outline[1] != "none", (selector, scheme)
 
 
-def test_reduced_motion_stops_animations(site: ChatSite, browser: Browser) -> None:
-    visitor = Visitor(browser, site.url, reduced_motion="reduce")
+def test_reduced_motion_stops_animations(site: ChatSite, warm: WarmContext) -> None:
+    visitor = Visitor(warm, site.url, reduced_motion="reduce")
     try:
         page = visitor.open()
         site.say(endless())

@@ -6,10 +6,10 @@ import re
 import threading
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Usage
-from tests.support.browser import Visitor, lane, send
+from tests.support.browser import Visitor, WarmContext, lane, send
 from tests.support.chat_site import answered, ask, attach, open_site, spoken
 from tests.support.waiting import until
 
@@ -27,9 +27,9 @@ def set_budget(page: Page, usd_a_day: str) -> None:
     expect(drawer).to_have_count(0)
 
 
-def test_the_cost_of_running_answers_is_in_the_sums(browser: Browser, tmp_path: Path) -> None:
+def test_the_cost_of_running_answers_is_in_the_sums(warm: WarmContext, tmp_path: Path) -> None:
     with open_site(tmp_path) as site:
-        visitor = Visitor(browser, site.url)
+        visitor = Visitor(warm, site.url)
         page = visitor.open()
         totals = page.locator("#totals")
         ask(page)
@@ -55,10 +55,10 @@ def test_the_cost_of_running_answers_is_in_the_sums(browser: Browser, tmp_path: 
 
 
 def test_sums_grow_with_each_turn_and_a_prompt_over_budget_needs_a_confirmation(
-    browser: Browser, tmp_path: Path
+    warm: WarmContext, tmp_path: Path
 ) -> None:
     with open_site(tmp_path) as site:
-        visitor = Visitor(browser, site.url)
+        visitor = Visitor(warm, site.url)
         page = visitor.open()
         totals, question = page.locator("#totals"), page.get_by_role("group", name="Over budget")
         expect(totals).to_be_hidden()

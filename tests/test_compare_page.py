@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 
 from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Phase, Reasoning, Usage
 from kimi_ui.core.lane import LaneSpec
@@ -19,7 +19,7 @@ from kimi_ui.providers.base import ProviderError
 from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
 from kimi_ui.providers.ollama.provider import OllamaLane
 from kimi_ui.turns import Turns
-from tests.support.browser import Visitor, lane, send, served, wait_phase
+from tests.support.browser import Visitor, WarmContext, lane, send, served, wait_phase
 from tests.support.engine_run import started
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import until
@@ -191,9 +191,9 @@ def test_showing_the_token_curves_is_remembered(site: Site, page: Page) -> None:
     expect(chart.locator("path.race-line-answer").first).to_be_attached()
 
 
-def test_on_a_phone_a_slim_race_stays_visible(browser: Browser, site: Site) -> None:
+def test_on_a_phone_a_slim_race_stays_visible(warm: WarmContext, site: Site) -> None:
     site.say(thinker=endless(Reasoning), drafter=endless(Reasoning), coder=endless(Answer))
-    visitor = Visitor(browser, site.url, viewport={"width": 390, "height": 844}, reduced_motion="reduce")
+    visitor = Visitor(warm, site.url, viewport={"width": 390, "height": 844}, reduced_motion="reduce")
     page = visitor.open()
     send(page)
     page.locator(".race-row [data-kind=answer]").wait_for()

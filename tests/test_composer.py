@@ -46,6 +46,7 @@ def test_enter_sends_but_not_with_shift_or_in_an_input_method(site: ChatSite, pa
     page.keyboard.press("Enter")
     answered(page)
     expect(box).to_have_value("")
+    assert page.locator(".prompt-text").text_content() == "one\ntwo你"
     assert sent(site) == ["one\ntwo你"]
 
 

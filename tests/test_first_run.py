@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
-from tests.support.browser import Visitor, lane, send
+from tests.support.browser import Visitor, WarmContext, lane, send
 
 ROOT = Path(__file__).resolve().parent.parent
 LANES = ("kimi", "kimi-heavy", "qwen")
@@ -49,9 +49,9 @@ def busy_loop() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(2 * MODEL_MS / 1000)
-def test_stats_show_every_lane_with_figures_and_bounds_beside_a_busy_loop(browser: Browser, tmp_path: Path) -> None:
+def test_stats_show_every_lane_with_figures_and_bounds_beside_a_busy_loop(warm: WarmContext, tmp_path: Path) -> None:
     with first_run(tmp_path) as url, busy_loop():
-        visitor = Visitor(browser, url)
+        visitor = Visitor(warm, url)
         page = visitor.open()
         send(page, "Name a colour.")
         for lane_id in LANES:

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Phase, Reasoning, Usage
 from kimi_ui.log.conversations import list_conversations
 from kimi_ui.providers.base import ProviderError
-from tests.support.browser import Visitor, lane, send, wait_phase
+from tests.support.browser import Visitor, WarmContext, lane, send, wait_phase
 from tests.support.chat_site import LANES, ChatSite, ask, endless, open_site, spoken
 from tests.support.hostile_payloads import PAYLOADS
 from tests.support.waiting import until
@@ -202,8 +202,8 @@ def test_folding_the_sidebar_is_remembered(visitor: Visitor, page: Page) -> None
 
 
 @pytest.mark.parametrize("width", [1024, 390])
-def test_a_narrow_window_has_a_drawer(browser: Browser, site: ChatSite, width: int) -> None:
-    visitor = Visitor(browser, site.url, viewport={"width": width, "height": 800})
+def test_a_narrow_window_has_a_drawer(warm: WarmContext, site: ChatSite, width: int) -> None:
+    visitor = Visitor(warm, site.url, viewport={"width": width, "height": 800})
     page = visitor.open()
     ask(page, "Seen on a phone")
     panel, toggle = page.locator(".history"), page.locator(".history-toggle")

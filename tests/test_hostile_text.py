@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,11 @@ from playwright.sync_api import Browser, Dialog, Page, expect
 from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Meta, Phase, Reasoning
 from kimi_ui.providers.base import ProviderError
 from tests.support.browser import Visitor, lane, send, wait_phase
-from tests.support.chat_site import ChatSite
+from tests.support.chat_site import ChatSite, ask
 from tests.support.hostile_html import violations
 from tests.support.hostile_payloads import PAYLOADS, payloads
+
+TEXTS_A_PAGE = 10  # two a turn
 
 # Elements that no text of a model may become, in any panel.
 FORBIDDEN = ", ".join(
@@ -169,22 +172,21 @@ def assert_harmless(page: Page, watched: Watched, heard: list[str]) -> None:
     assert watched.strangers() == []
 
 
-@pytest.mark.parametrize("batch", range(0, len(PAYLOADS), 2))
+@pytest.mark.parametrize("first", range(0, len(PAYLOADS), TEXTS_A_PAGE))
 def test_no_text_runs_fetches_or_leaves_its_panel(
-    site: ChatSite, watched: Watched, evil: tuple[str, list[str]], batch: int
+    site: ChatSite, watched: Watched, evil: tuple[str, list[str]], first: int
 ) -> None:
     url, heard = evil
-    texts = list(payloads(url).values())[batch : batch + 2]
-    site.say(spoken(texts[0]), spoken(texts[-1]))
+    texts = list(payloads(url).values())[first : first + TEXTS_A_PAGE]
     page = watched.page()
-    send(page, f"Say {texts[0]}")
-    for lane_id in ("kimi", "heavy", "qwen"):
-        wait_phase(page, lane_id, "done")
-    for lane_id in ("kimi", "qwen"):
-        expect(lane(page, lane_id, "answer")).to_contain_text("Middle.")
-    for link in page.locator("[data-part=answer] a").all():
-        link.hover()
-    assert_harmless(page, watched, heard)
+    for one, other in itertools.zip_longest(texts[::2], texts[1::2], fillvalue=texts[0]):
+        site.say(spoken(one), spoken(other))
+        ask(page, f"Say {one}")
+        for lane_id in ("kimi", "qwen"):
+            expect(lane(page, lane_id, "answer")).to_contain_text("Middle.")
+        for link in page.locator(".turn-current [data-part=answer] a").all():
+            link.hover()
+        assert_harmless(page, watched, heard)
 
 
 def test_failures_and_names_are_text_too(site: ChatSite, watched: Watched, evil: tuple[str, list[str]]) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from kimi_ui.config import read_settings
 from kimi_ui.providers import roster
 from kimi_ui.providers.roster import Roster
-from tests.support.browser import Visitor, served
+from tests.support.browser import Visitor, WarmContext, served
 from tests.support.engine_run import started
 from tests.support.upstream import Upstream
 
@@ -46,7 +46,7 @@ def lanes_file(upstream: Upstream, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def open_tab(warm: BrowserContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenTab:
+def open_tab(warm: WarmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenTab:
     monkeypatch.setattr(roster, "default_lanes_path", lambda: tmp_path / "none.toml")
 
     @contextmanager

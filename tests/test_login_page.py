@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning
 from kimi_ui.core.lane import LaneSpec
-from tests.support.browser import SLOW_MS, lane, launched, listening, send, wait_phase
+from tests.support.browser import SLOW_MS, lane, send, served, wait_phase
 from tests.support.engine_run import started
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 
@@ -18,25 +18,13 @@ PASSWORD = "open sesame, friend & co"
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    from kimi_ui.ui.site import create_app
-
     script = [Phase(CONNECTED), *(part for i in range(20) for part in (Reasoning(f"word{i} "), 0.01))]
     provider = ScriptedProvider(
         LaneSpec("kimi", "Kimi", "openai", model="k"), [[*script, Answer("**Yes**."), Finish("stop")]]
     )
     roster = ScriptedRoster(provider)
-    with (
-        started(roster) as run,
-        listening(create_app(run.engine, run.turns, roster, password=PASSWORD)) as url,  # type: ignore[arg-type]
-    ):
+    with started(roster) as run, served(run, roster, password=PASSWORD) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser(url: str) -> Iterator[Browser]:
-    """Started after the app, because creating the app needs a thread without a running loop; Playwright runs one."""
-    with launched() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import re
 from urllib.parse import urlsplit
 
 import httpx
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from kimi_ui.web.page_files import accepts_gzip
 from tests.support.browser import Visitor
@@ -53,13 +53,9 @@ def test_opening_the_page_loads_what_was_announced_and_little_else(site: ChatSit
     assert files == sorted(announced(site))
 
 
-def test_the_stats_controls_are_loaded_when_the_tab_is_opened(site: ChatSite, browser: Browser) -> None:
-    visitor = Visitor(browser, site.url)
-    page = visitor.open()
+def test_the_stats_controls_are_loaded_when_the_tab_is_opened(page: Page) -> None:
     requests: list[str] = []
     page.on("request", lambda request: requests.append(urlsplit(request.url).path))
     page.get_by_role("tab", name="Stats").click()
     page.locator("#stats-filters").wait_for()
     assert [path for path in requests if path.startswith("/assets/")]
-    visitor.close()
-    assert visitor.problems == []

@@ -10,24 +10,24 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
 from kimi_ui.core.events import CONNECTED, PREPARING, Answer, Failure, Finish, Phase, Reasoning, Relabel
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ChatRequest, ProviderError
 from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
-from tests.support.browser import SLOW_MS, Visitor, lane, listening, made, send, served, wait_phase
+from tests.support.browser import SLOW_MS, Visitor, WarmContext, lane, listening, made, send, served, wait_phase
 from tests.support.engine_run import started
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import until
 
 
 @contextmanager
-def opened(browser: Browser | BrowserContext, *providers: Any, **options: Any) -> Iterator[Page]:
+def opened(warm: WarmContext, *providers: Any, **options: Any) -> Iterator[Page]:
     """The page over these providers; the console must have no errors at the end."""
     roster = ScriptedRoster(*providers)
     with started(roster) as run, served(run, roster) as url:
-        with closing(Visitor(browser, url, **options)) as visitor:
+        with closing(Visitor(warm, url, **options)) as visitor:
             yield visitor.open()
         assert visitor.problems == []
 
@@ -38,7 +38,7 @@ def scripted(*script: Any, id: str = "a", **fields: Any) -> ScriptedProvider:
     )
 
 
-def test_heavy_lists_its_trajectories_and_each_can_be_opened(warm: BrowserContext) -> None:
+def test_heavy_lists_its_trajectories_and_each_can_be_opened(warm: WarmContext) -> None:
     go = threading.Event()
 
     def answers(request: ChatRequest) -> Iterator[Any]:
@@ -85,7 +85,7 @@ def test_heavy_lists_its_trajectories_and_each_can_be_opened(warm: BrowserContex
         expect(lane(page, "heavy", "steps")).to_contain_text("Hybridizing 3/4")
 
 
-def test_heavy_stopped_in_its_trajectories_says_where_the_reasoning_is(warm: BrowserContext) -> None:
+def test_heavy_stopped_in_its_trajectories_says_where_the_reasoning_is(warm: WarmContext) -> None:
     thinking = [Phase(CONNECTED), Reasoning("Let me see. "), threading.Event()]
     inner = scripted(*thinking, id="inner")
     heavy = HeavyProvider(HeavyLane("heavy", "Heavy", "heavy", of="inner", width=2, quorum=2), inner)
@@ -98,7 +98,7 @@ def test_heavy_stopped_in_its_trajectories_says_where_the_reasoning_is(warm: Bro
         expect(title).to_have_text("The reasoning is in the trajectories")
 
 
-def test_a_trajectorys_reasoning_folds_once_it_answers_and_stays_as_the_reader_set_it(warm: BrowserContext) -> None:
+def test_a_trajectorys_reasoning_folds_once_it_answers_and_stays_as_the_reader_set_it(warm: WarmContext) -> None:
     go, end = threading.Event(), threading.Event()
     inner = scripted(
         Phase(CONNECTED), Reasoning("Let me see. "), go, Answer("An answer."), end, Finish("stop"), id="inner"
@@ -130,7 +130,7 @@ def test_a_trajectorys_reasoning_folds_once_it_answers_and_stays_as_the_reader_s
         wait_phase(page, "heavy", "done")
 
 
-def test_heavy_shows_the_phase_of_each_trajectory(warm: BrowserContext) -> None:
+def test_heavy_shows_the_phase_of_each_trajectory(warm: WarmContext) -> None:
     draft, end, join = threading.Event(), threading.Event(), threading.Event()
     draws = ["Yes.", "No, that is not so."]
 
@@ -152,11 +152,12 @@ def test_heavy_shows_the_phase_of_each_trajectory(warm: BrowserContext) -> None:
         wait_phase(page, "heavy", "done")
 
 
-def test_six_lanes_with_long_names_stay_apart(browser: Browser) -> None:
+def test_six_lanes_with_long_names_stay_apart(warm: WarmContext) -> None:
     lanes = [scripted(Answer("Yes."), Finish("stop"), id=f"a-name-of-some-length-{i}") for i in range(6)]
-    with opened(browser, *lanes, viewport={"width": 390, "height": 844}) as page:
+    with opened(warm, *lanes, viewport={"width": 390, "height": 844}) as page:
         send(page)
-        wait_phase(page, lanes[5].spec.id, "done")
+        for one in lanes:
+            wait_phase(page, one.spec.id, "done")
         tabs = page.locator(".turn-current .lane-tab")
         places = """tabs => tabs.map(tab => [tab.offsetLeft, tab.offsetWidth])"""
         before = tabs.evaluate_all(places)
@@ -190,14 +191,15 @@ FIGURES_CUT = """() => [...document.querySelectorAll(".lane .metrics")].filter(o
         || bottom > lane.closest(".lanes").getBoundingClientRect().bottom }).length"""
 
 
-def test_a_short_window_scrolls_to_the_whole_lane(warm: BrowserContext) -> None:
+def test_a_short_window_scrolls_to_the_whole_lane(warm: WarmContext) -> None:
     with opened(warm, *(scripted(*LONG, id=id) for id in "abc")) as page:
         turns, body = page.locator(".turns"), lane(page, "a").locator(".lane-body")
         for width, height in SIZES:
             page.set_viewport_size({"width": width, "height": height})
             assert width == 390 or not turns.evaluate(OVERFLOWS), (width, height)  # the start page scrolls on a phone
         send(page)
-        wait_phase(page, "c", "done")
+        for id in "abc":
+            wait_phase(page, id, "done")
         for width, height in SIZES:
             page.set_viewport_size({"width": width, "height": height})
             assert not turns.evaluate(OVERFLOWS), (width, height)
@@ -211,11 +213,12 @@ def test_a_short_window_scrolls_to_the_whole_lane(warm: BrowserContext) -> None:
             assert page.locator("#chat-main").evaluate("one => one.scrollWidth <= one.clientWidth"), (width, height)
 
 
-def test_an_earlier_turn_shows_all_of_its_figures(warm: BrowserContext) -> None:
+def test_an_earlier_turn_shows_all_of_its_figures(warm: WarmContext) -> None:
     with opened(warm, *(scripted(*LONG, id=id) for id in "abc")) as page:
         for prompt in ("One?", "Two?"):
             send(page, prompt)
-            page.locator(f'.turn-current:has-text("{prompt}") [data-lane="c"][data-phase="done"]').wait_for()
+            for id in "abc":
+                page.locator(f'.turn-current:has-text("{prompt}") [data-lane="{id}"][data-phase="done"]').wait_for()
         for width, height in SIZES:
             page.set_viewport_size({"width": width, "height": height})
             assert not page.evaluate(FIGURES_CUT), (width, height)
@@ -224,7 +227,7 @@ def test_an_earlier_turn_shows_all_of_its_figures(warm: BrowserContext) -> None:
             assert past.locator(".lane-body").evaluate(OVERFLOWS)
 
 
-def test_the_trace_fades_only_where_there_is_more_of_it_above(warm: BrowserContext) -> None:
+def test_the_trace_fades_only_where_there_is_more_of_it_above(warm: WarmContext) -> None:
     with opened(warm, scripted(*LONG)) as page:
         send(page)
         wait_phase(page, "a", "done")
@@ -239,8 +242,8 @@ def test_the_trace_fades_only_where_there_is_more_of_it_above(warm: BrowserConte
         assert view.evaluate(fade) == "none"
 
 
-def test_forced_colours_keep_marks_that_differ_only_by_colour(browser: Browser) -> None:
-    with opened(browser, *(scripted(*LONG, id=id) for id in "ab"), forced_colors="active") as page:
+def test_forced_colours_keep_marks_that_differ_only_by_colour(warm: WarmContext) -> None:
+    with opened(warm, *(scripted(*LONG, id=id) for id in "ab"), forced_colors="active") as page:
         send(page)
         wait_phase(page, "a", "done")
         wait_phase(page, "b", "done")
@@ -253,7 +256,7 @@ def test_forced_colours_keep_marks_that_differ_only_by_colour(browser: Browser) 
         assert page.locator("#send").evaluate("one => getComputedStyle(one).borderTopWidth") == "1px"
 
 
-def test_a_step_scrolls_to_its_place_in_the_trace(warm: BrowserContext) -> None:
+def test_a_step_scrolls_to_its_place_in_the_trace(warm: WarmContext) -> None:
     filler = "".join(f"line {i} 😀 of a long \u202estretch\u202c of thought\r\n" for i in range(150))
     trace = [
         Reasoning("# Reading the question\n" + filler),
@@ -283,7 +286,7 @@ def test_a_step_scrolls_to_its_place_in_the_trace(warm: BrowserContext) -> None:
         assert marked == ["## Checking the units of $E = mc^2$"]
 
 
-def test_preparing_shows_its_progress_and_then_disappears(warm: BrowserContext) -> None:
+def test_preparing_shows_its_progress_and_then_disappears(warm: WarmContext) -> None:
     go = threading.Event()
     provider = scripted(Phase(CONNECTED), Answer("Ready now."), Finish("stop"))
     provider.prepare_steps = [Phase(PREPARING, "Fetching the weights", 25_000_000, 100_000_000), go]
@@ -300,7 +303,7 @@ def test_preparing_shows_its_progress_and_then_disappears(warm: BrowserContext) 
         expect(card).to_have_count(0)
 
 
-def test_text_that_turns_out_to_be_reasoning_moves_to_the_reasoning_panel(warm: BrowserContext) -> None:
+def test_text_that_turns_out_to_be_reasoning_moves_to_the_reasoning_panel(warm: WarmContext) -> None:
     go = threading.Event()
     with opened(warm, scripted(Answer("thinking aloud"), go, Relabel(), Answer("Real."), Finish("stop"))) as page:
         send(page)
@@ -311,7 +314,7 @@ def test_text_that_turns_out_to_be_reasoning_moves_to_the_reasoning_panel(warm: 
         assert lane(page, "a").locator(".reasoning-text").text_content() == "thinking aloud"
 
 
-def test_a_very_long_trace_is_complete_and_mostly_not_laid_out(warm: BrowserContext) -> None:
+def test_a_very_long_trace_is_complete_and_mostly_not_laid_out(warm: WarmContext) -> None:
     paragraphs = "".join(f"Paragraph {i}: " + "so it goes on and on " * 12 + "\n\n" for i in range(800))
     one_line = "unbroken" * 3000 + " and \U0001f600 " * 2000
     end = threading.Event()
@@ -333,7 +336,7 @@ def test_a_very_long_trace_is_complete_and_mostly_not_laid_out(warm: BrowserCont
         end.set()
 
 
-def test_a_trace_opens_at_its_newest_line_while_streaming_and_at_its_start_afterwards(warm: BrowserContext) -> None:
+def test_a_trace_opens_at_its_newest_line_while_streaming_and_at_its_start_afterwards(warm: WarmContext) -> None:
     trace = "".join(f"Paragraph {i}: " + "so it goes on and on " * 12 + "\n\n" for i in range(200))
     end = threading.Event()
     with opened(warm, scripted(Phase(CONNECTED), Reasoning(trace), end, Answer("Yes."), Finish("stop"))) as page:
@@ -358,7 +361,7 @@ def test_a_trace_opens_at_its_newest_line_while_streaming_and_at_its_start_after
         expect(pill).to_be_hidden()
 
 
-def test_find_keeps_its_place_and_marks_while_the_trace_grows(warm: BrowserContext) -> None:
+def test_find_keeps_its_place_and_marks_while_the_trace_grows(warm: WarmContext) -> None:
     more, end = threading.Event(), threading.Event()
     script = [Reasoning("In İzmir: alpha, alp"), more, Reasoning("ha and ALPHA"), end, Answer("Yes."), Finish("stop")]
     marked = "name => [...CSS.highlights.get(name)].map(range => range.toString())"
@@ -380,7 +383,7 @@ def test_find_keeps_its_place_and_marks_while_the_trace_grows(warm: BrowserConte
         wait_phase(page, "a", "done")
 
 
-def test_a_panel_that_folds_automatically_passes_on_the_keyboard_focus(warm: BrowserContext) -> None:
+def test_a_panel_that_folds_automatically_passes_on_the_keyboard_focus(warm: WarmContext) -> None:
     go, end = threading.Event(), threading.Event()
     with opened(
         warm, scripted(Phase(CONNECTED), Reasoning("Let me see. "), go, Answer("Yes."), end, Finish("stop"))
@@ -396,11 +399,11 @@ def test_a_panel_that_folds_automatically_passes_on_the_keyboard_focus(warm: Bro
         wait_phase(page, "a", "done")
 
 
-def test_a_lost_server_is_announced_and_the_stream_resumes_when_it_is_back(browser: Browser) -> None:
+def test_a_lost_server_is_announced_and_the_stream_resumes_when_it_is_back(warm: WarmContext) -> None:
     end = threading.Event()
     roster = ScriptedRoster(scripted(Phase(CONNECTED), Reasoning("before "), end, Answer("after"), Finish("stop")))
     with started(roster) as run, listening(app := made(run, roster)) as url:
-        visitor = Visitor(browser, url)
+        visitor = Visitor(warm, url)
         page = visitor.open()
         send(page)
         wait_phase(page, "a", "thinking")

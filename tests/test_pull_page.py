@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from kimi_ui.config import read_settings
 from kimi_ui.providers import roster
 from kimi_ui.providers.ollama.provider import Ollama, OllamaLane
-from tests.support.browser import Visitor, lane, send, served, wait_phase
+from tests.support.browser import Visitor, WarmContext, lane, send, served, wait_phase
 from tests.support.engine_run import started
 from tests.support.ollama_server import NO_SPACE
 from tests.support.scripted import ScriptedRoster
@@ -28,11 +28,11 @@ class Here(NamedTuple):
 
 
 @pytest.fixture
-def here(browser: Browser, upstream: Upstream, tmp_path: Path) -> Iterator[Here]:
+def here(warm: WarmContext, upstream: Upstream, tmp_path: Path) -> Iterator[Here]:
     """A lane whose model is missing on its Ollama."""
     lanes = ScriptedRoster(Ollama(OllamaLane("qwen", "Qwen", "ollama", model=MODEL, base_url=upstream.ollama_url)))
     with started(lanes, tmp_path / "log.sqlite3") as run, served(run, lanes) as url:
-        visitor = Visitor(browser, url)
+        visitor = Visitor(warm, url)
         yield Here(upstream, visitor)
         visitor.close()
         assert visitor.problems == []
@@ -132,14 +132,14 @@ def test_a_page_without_its_server_says_so_and_recovers(here: Here) -> None:
 
 
 def test_a_stand_in_makes_room_for_the_model_that_was_pulled(
-    browser: Browser, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    warm: WarmContext, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(roster, "default_lanes_path", lambda: tmp_path / "none.toml")
     upstream.ollama.pulling.held_at = 400
     made = roster.Roster(read_settings(env={"OLLAMA_HOST": upstream.ollama_url}))
     made.settle()
     with started(made, tmp_path / "log.sqlite3") as run, served(run, made) as url:
-        visitor = Visitor(browser, url)
+        visitor = Visitor(warm, url)
         page = visitor.open()
         expect(lane(page, "qwen").locator(".badge")).to_be_visible()
         page.get_by_role("button", name=f"Pull {MODEL}", exact=True).click()

@@ -6,13 +6,13 @@ import re
 import threading
 from contextlib import closing
 
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import expect
 
 from kimi_ui.core.admission import Line
 from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
-from tests.support.browser import Visitor, lane, send, served, wait_phase
+from tests.support.browser import Visitor, WarmContext, lane, send, served, wait_phase
 from tests.support.engine_run import started
 from tests.support.scripted import SENT, ScriptedProvider, ScriptedRoster
 from tests.support.waiting import until
@@ -25,7 +25,7 @@ def provider(name: str, label: str, *before: object) -> ScriptedProvider:
     return ScriptedProvider(LaneSpec(name, label, "ollama", model="m"), [script], queue=SERIAL)
 
 
-def test_lanes_that_wait_are_queued_and_the_race_keeps_the_wait_apart(warm: BrowserContext) -> None:
+def test_lanes_that_wait_are_queued_and_the_race_keeps_the_wait_apart(warm: WarmContext) -> None:
     go = threading.Event()
     kimi, qwen = provider("kimi", "Kimi K2", go), provider("qwen", "Qwen3-Coder")
     heavy = HeavyProvider(HeavyLane("heavy", "Kimi K2 heavy", "heavy", of="inner", width=3, quorum=3), qwen)

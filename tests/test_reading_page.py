@@ -15,7 +15,7 @@ import io
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -25,7 +25,7 @@ from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning
 from kimi_ui.core.markdown.inert import closed
 from kimi_ui.view.export import export
 from tests.support.browser import Visitor, lane, send, wait_phase
-from tests.support.chat_site import ChatSite, ask, endless
+from tests.support.chat_site import ChatSite, answered, ask, endless
 
 
 def whole(text: str) -> list[Any]:
@@ -42,31 +42,19 @@ def touch(browser: Browser, site: ChatSite) -> Iterator[Page]:
 # Touch
 
 
-def test_enter_on_a_touch_screen_begins_a_new_line_and_the_button_sends(touch: Page) -> None:
-    box = touch.locator("#prompt textarea")
+def test_on_a_touch_screen_enter_begins_a_new_line_and_the_button_or_enter_with_control_sends(touch: Page) -> None:
+    box, prompt = touch.locator("#prompt textarea"), touch.locator(".turn-current .prompt-text")
     box.fill("first")
     box.press("Enter")
     box.press_sequentially("second")
     expect(box).to_have_value("first\nsecond")
     touch.locator("#send").click()
-    expect(touch.locator(".prompt-text")).to_have_text("first\nsecond")
-
-
-@pytest.mark.parametrize("keys", ["Control+Enter", "Meta+Enter"])
-def test_enter_with_control_sends_on_a_touch_screen_too(touch: Page, keys: str) -> None:
-    box = touch.locator("#prompt textarea")
-    box.fill("now")
-    box.press(keys)
-    expect(touch.locator(".prompt-text")).to_have_text("now")
-
-
-def test_enter_sends_where_there_is_a_keyboard(page: Page) -> None:
-    box = page.locator("#prompt textarea")
-    box.fill("first")
-    box.press("Shift+Enter")
-    box.press_sequentially("second")
-    box.press("Enter")
-    expect(page.locator(".prompt-text")).to_have_text("first\nsecond")
+    expect(prompt).to_have_text("first\nsecond")
+    for keys in ("Control+Enter", "Meta+Enter"):
+        answered(touch)
+        box.fill(f"now by {keys}")
+        box.press(keys)
+        expect(prompt).to_have_text(f"now by {keys}")
 
 
 # Layouts and input methods
@@ -83,40 +71,37 @@ def key(page: Page, target: str, **event: Any) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("pressed", "code"),
-    [("t", "KeyT"), ("T", "KeyT"), ("е", "KeyT"), ("Е", "KeyT"), ("τ", "KeyT"), ("א", "KeyT"), ("t", "KeyK")],
-)
-def test_the_reasoning_key_works_on_every_layout(page: Page, pressed: str, code: str) -> None:
+def test_letters_and_digits_are_shortcuts_on_every_layout(page: Page) -> None:
     ask(page)
-    expect(page.locator('.turn-current .reasoning-toggle[aria-expanded="true"]')).to_have_count(
-        0
-    )  # it folds one second later
-    key(page, "body", key=pressed, code=code)
-    expect(lane(page, "kimi", "reasoning").locator(".reasoning-toggle")).to_have_attribute("aria-expanded", "true")
+    expanded = page.locator('.turn-current .reasoning-toggle[aria-expanded="true"]')
+    expect(expanded).to_have_count(0)  # it folds one second later
+    toggle = lane(page, "kimi", "reasoning").locator(".reasoning-toggle")
+    letters = [("t", "KeyT"), ("T", "KeyT"), ("е", "KeyT"), ("Е", "KeyT"), ("τ", "KeyT"), ("א", "KeyT"), ("t", "KeyK")]
+    for place, (pressed, code) in enumerate(letters):
+        key(page, "body", key=pressed, code=code)
+        expect(toggle).to_have_attribute("aria-expanded", "false" if place % 2 else "true")
+    for pressed, code in (("2", "Digit2"), ("é", "Digit2"), ("2", "Numpad2")):
+        key(page, "body", key=pressed, code=code)
+        expect(page.locator(".lane.focused")).to_have_attribute("data-lane", "heavy")
+        key(page, "body", key=pressed, code=code)
+        expect(page.locator(".lane.focused")).to_have_count(0)
 
 
-@pytest.mark.parametrize(("pressed", "code"), [("2", "Digit2"), ("é", "Digit2"), ("2", "Numpad2")])
-def test_a_digit_key_widens_its_lane_on_every_layout(page: Page, pressed: str, code: str) -> None:
-    ask(page)
-    key(page, "body", key=pressed, code=code)
-    expect(page.locator(".lane.focused")).to_have_attribute("data-lane", "heavy")
-
-
-@pytest.mark.parametrize("event", [{"keyCode": 229}, {"isComposing": True}])
-@pytest.mark.parametrize("target", ["body", "#prompt textarea"])
-def test_escape_in_an_input_method_does_not_stop_the_turn(
-    page: Page, site: ChatSite, event: dict[str, Any], target: str
-) -> None:
+def test_escape_in_an_input_method_does_not_stop_the_turn(page: Page, site: ChatSite) -> None:
     site.say(endless(Answer), endless(Answer))
     send(page)
     wait_phase(page, "kimi", "answering")
-    key(page, target, key="Escape", code="Escape", **event)
-    key(page, "body", key="t", code="KeyT")  # the page handles this key after the first
-    assert all(not turn.closed for turn in site.turns.live())
+    stops: list[str] = []
+    page.on("request", lambda request: stops.append(request.url) if request.url.endswith("/stop") else None)
+    for target in ("body", "#prompt textarea"):
+        for event in ({"keyCode": 229}, {"isComposing": True}):
+            key(page, target, key="Escape", code="Escape", **event)
+    key(page, "body", key="t", code="KeyT")  # the page handles this key after the others
+    assert stops == []
     assert len(site.turns.live()) == 1
     page.keyboard.press("Escape")
     wait_phase(page, "kimi", "stopped")
+    assert len(stops) == 1
 
 
 # Selection
@@ -139,29 +124,25 @@ def select(page: Page, words: str) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("first", "more", "words"),
-    [
+def test_selected_text_stays_selected_while_the_answer_grows(page: Page, site: ChatSite) -> None:
+    turn = None
+    for first, more, words in (
         ("One sentence that grows", " and **grows** on.\n\nAnother.", "sentence that"),
         ("```python\nx = 1\ny = 22\n", "z = 3\n```\n\nDone.", "y = 22"),
         ("- first item\n- second", " item\n- third\n\nDone.", "first item"),
         ("**bold words** here", " and `code` and more.\n\nDone.", "bold words"),
         ("| a | b |\n|---|---|\n| cell one | 2 |\n", "| 3 | 4 |\n\nDone.", "cell one"),
         ("# A heading\n\nText under", " it.\n\nDone.", "Text under"),
-    ],
-)
-def test_selected_text_stays_selected_while_the_answer_grows(
-    page: Page, site: ChatSite, first: str, more: str, words: str
-) -> None:
-    pieces = [part for piece in more for part in (Answer(piece), 0.01)]
-    gate = threading.Event()
-    site.say([Phase(CONNECTED), Answer(first), gate, *pieces, Finish("stop")])
-    send(page)
-    expect(lane(page, "kimi", "answer")).to_contain_text(words)
-    select(page, words)
-    gate.set()
-    wait_phase(page, "kimi", "done")
-    assert page.evaluate("getSelection().toString()") == words
+    ):
+        pieces = [part for piece in more for part in (Answer(piece), 0.01)]
+        gate = threading.Event()
+        site.say([Phase(CONNECTED), Answer(first), gate, *pieces, Finish("stop")])
+        send(page)
+        expect(lane(page, "kimi", "answer")).to_contain_text(words)
+        select(page, words)
+        gate.set()
+        turn = answered(page, turn)
+        assert page.evaluate("getSelection().toString()") == words, first
 
 
 def test_a_selection_outside_the_answers_is_not_changed(page: Page) -> None:
@@ -195,23 +176,21 @@ def check_print(pages: int, text: str) -> None:
         assert control not in text, control
 
 
-def test_the_page_prints_everything_lane_after_lane_without_controls(page: Page, site: ChatSite) -> None:
-    site.say(whole(LONG), whole("The other lane says this."))
-    ask(page)
-    check_print(*printed(page))
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_exported_file_prints_everything(page: Page, site: ChatSite, tmp_path: Path, scheme: Any) -> None:
+def test_the_page_and_an_exported_file_print_everything_lane_after_lane_without_controls(
+    page: Page, site: ChatSite, tmp_path: Path
+) -> None:
     site.say(whole(LONG), whole("The other lane says this."))
     turn = site.turns.get(ask(page))
     assert turn is not None
+    check_print(*printed(page))
     file = tmp_path / "turn.html"
     file.write_bytes(export([turn], "A turn", "html").data)
-    page.emulate_media(color_scheme=scheme)
-    page.goto(file.as_uri())
-    page.locator("[data-lane]").first.wait_for()
-    check_print(*printed(page))
+    schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+    for scheme in schemes:
+        page.emulate_media(color_scheme=scheme)
+        page.goto(file.as_uri())
+        page.locator("[data-lane]").first.wait_for()
+        check_print(*printed(page))
 
 
 # Right to left

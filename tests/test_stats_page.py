@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -33,7 +33,7 @@ from kimi_ui.stats.sample import Filters
 from kimi_ui.ui.stats_tab import StatsView
 from kimi_ui.web.stats import StatsRoutes
 from kimi_ui.web.visitor import COOKIE, owner_of
-from tests.support.browser import Visitor, listening, made, served
+from tests.support.browser import Visitor, WarmContext, listening, made, served
 from tests.support.engine_run import started
 from tests.support.log import store, writing
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
@@ -198,8 +198,8 @@ def test_a_dot_opens_its_turn(visitor: Visitor, filled: list[Any]) -> None:
     expect(page.locator("#lanes")).to_contain_text("word word")
 
 
-def test_another_persons_turns_have_no_link(browser: Browser, site: Site, filled: list[Any]) -> None:
-    visitor = Visitor(browser, site.url)
+def test_another_persons_turns_have_no_link(warm: WarmContext, site: Site, filled: list[Any]) -> None:
+    visitor = Visitor(warm, site.url)
     visitor.context.add_cookies([{"name": COOKIE, "value": cookie("x")[COOKIE], "url": site.url}])
     page = opened(visitor)
     dot = page.locator("#stats .vega-embed").nth(0).locator(".mark-symbol path").last
@@ -259,7 +259,7 @@ def test_filters_and_what_was_left_out(visitor: Visitor, site: Site, filled: lis
     assert href == "./kimi/stats/attempts.csv?lanes=qwen&include=suspect"
 
 
-def test_leaving_out_most_attempts_is_announced_and_one_click_includes_them(browser: Browser) -> None:
+def test_leaving_out_most_attempts_is_announced_and_one_click_includes_them(warm: WarmContext) -> None:
     def one(early_ms: float) -> TurnLog:
         bounds = (900.0, Bounds(0, round(early_ms * MS), 0, 0))
         return turn((attempt("kimi", label="Kimi K2"), ended([*tokens(50, start_ms=100, gap_ms=9), bounds])))
@@ -268,7 +268,7 @@ def test_leaving_out_most_attempts_is_announced_and_one_click_includes_them(brow
     with started(roster) as run:
         store(run.writer, one(0.3), one(60), one(70))
         with listening(made(run, roster)) as url:
-            visitor = Visitor(browser, url)
+            visitor = Visitor(warm, url)
             page = opened(visitor)
             overview = page.locator("#stats-overview")
             warning = overview.get_by_role("status")
@@ -288,14 +288,14 @@ def test_leaving_out_most_attempts_is_announced_and_one_click_includes_them(brow
         assert visitor.problems == []
 
 
-def test_filters_work_after_gradio_has_dropped_the_session(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_filters_work_after_gradio_has_dropped_the_session(warm: WarmContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a restart of the app, or after many other pages were opened."""
     monkeypatch.setattr("kimi_ui.ui.app.SESSIONS_KEPT", 1)
     roster = ScriptedRoster(ScriptedProvider(LaneSpec("kimi", "Kimi K2", "openai", model="m"), [thinker()]))
     with started(roster) as run:
         store(run.writer, *logged())
         with listening(app := made(run, roster)) as url:
-            visitor = Visitor(browser, url)
+            visitor = Visitor(warm, url)
             first = opened(visitor)
             note = first.locator("#stats-overview .st-note")
             expect(note).to_contain_text("16 attempts.")
@@ -332,9 +332,9 @@ def test_downloads(visitor: Visitor, filled: list[Any], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("width", "theme"), [(1600, "dark"), (1024, "light"), (390, "dark")])
 def test_nothing_overflows_and_colours_follow_the_theme(
-    browser: Browser, site: Site, filled: list[Any], width: int, theme: str
+    warm: WarmContext, site: Site, filled: list[Any], width: int, theme: str
 ) -> None:
-    visitor = Visitor(browser, site.url, viewport={"width": width, "height": 900})
+    visitor = Visitor(warm, site.url, viewport={"width": width, "height": 900})
     page = visitor.open(f"?__theme={theme}")
     page.get_by_role("tab", name="Stats").click()
     expect(page.locator("#stats .vega-embed svg")).to_have_count(5)

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from kimi_ui.config import ConfigError, clean_prefix, read_settings
-from tests.support.browser import Visitor, lane, listening
+from tests.support.browser import Visitor, WarmContext, lane, listening
 from tests.support.chat_site import ask, open_site
 
 PREFIX = "/chat/ui"
@@ -96,10 +96,10 @@ class Namespace:
 
 
 @pytest.mark.parametrize("name", PROXIES)
-def test_the_page_works_below_a_path(browser: Browser, tmp_path: Path, name: str) -> None:
+def test_the_page_works_below_a_path(warm: WarmContext, tmp_path: Path, name: str) -> None:
     proxy = PROXIES[name]
     with open_site(tmp_path, root_path=proxy.root_path) as site, proxied(site.url, proxy) as url:
-        visitor = Visitor(browser, url)
+        visitor = Visitor(warm, url)
         refused: list[str] = []
         page = visitor.tab()
         page.on("response", lambda response: refused.append(response.url) if response.status >= 400 else None)
@@ -119,10 +119,10 @@ def test_the_page_works_below_a_path(browser: Browser, tmp_path: Path, name: str
         assert [problem for problem in visitor.problems if not_found not in problem] == []
 
 
-def test_the_login_stays_below_the_path(browser: Browser, tmp_path: Path) -> None:
+def test_the_login_stays_below_the_path(warm: WarmContext, tmp_path: Path) -> None:
     proxy = PROXIES["strips and names the prefix"]
     with open_site(tmp_path, password="open sesame") as site, proxied(site.url, proxy) as url:
-        visitor = Visitor(browser, url)
+        visitor = Visitor(warm, url)
         page = visitor.tab()
         page.goto(f"{url}/")
         page.get_by_label("Password").fill("open sesame")

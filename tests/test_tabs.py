@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning
 from kimi_ui.core.lane import LaneSpec
-from tests.support.browser import Visitor, lane, listening, made, send, wait_phase
+from tests.support.browser import Visitor, WarmContext, lane, listening, made, send, wait_phase
 from tests.support.engine_run import started
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import until
@@ -41,13 +41,13 @@ class Tabs:
 
 
 @pytest.fixture
-def tabs(browser: Browser) -> Iterator[Tabs]:
+def tabs(request: pytest.FixtureRequest, browser: Browser, warm: WarmContext) -> Iterator[Tabs]:
     provider = ScriptedProvider(LaneSpec("a", "A", "openai", model="a-1"), [[]])
     roster = ScriptedRoster(provider)
     with started(roster) as run:
         app = made(run, roster)
         with listening(app) as url:
-            visitor = Visitor(browser, url)
+            visitor = Visitor(browser if request.node.get_closest_marker("own_context") else warm, url)
             yield Tabs(provider, app.state.streams, visitor)
             visitor.close()
             for turn in run.turns.live():
@@ -171,6 +171,7 @@ def test_more_running_turns_than_sockets_all_continue(tabs: Tabs) -> None:
         assert shown_words(page) == numbered(len(shown_words(page)))
 
 
+@pytest.mark.own_context
 def test_a_hanging_leader_is_replaced(tabs: Tabs) -> None:
     go = threading.Event()
     tabs.say(Phase(CONNECTED), *words(20), go, *words(20, 20), Finish("stop"))

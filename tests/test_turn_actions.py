@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from kimi_ui.core.events import Answer, Failure, Finish, Reasoning
 from kimi_ui.providers.base import ProviderError
-from tests.support.browser import Visitor, lane, send, wait_phase
+from tests.support.browser import Visitor, WarmContext, lane, send, wait_phase
 from tests.support.chat_site import ChatSite, answered, ask, attach, endless, spoken
 from tests.support.waiting import until
 
@@ -342,8 +342,8 @@ def test_a_key_lists_the_shortcuts_and_another_focuses_the_prompt(page: Page) ->
     expect(dialog).to_be_visible()
 
 
-def test_on_a_narrow_screen_number_keys_show_a_lane(site: ChatSite, browser: Browser) -> None:
-    visitor = Visitor(browser, site.url, viewport={"width": 390, "height": 844})
+def test_on_a_narrow_screen_number_keys_show_a_lane(site: ChatSite, warm: WarmContext) -> None:
+    visitor = Visitor(warm, site.url, viewport={"width": 390, "height": 844})
     try:
         page = visitor.open()
         ask(page)
