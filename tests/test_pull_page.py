@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -63,7 +64,8 @@ def test_a_pull_survives_a_reload_shows_in_a_second_tab_and_then_the_lane_is_ret
     expect(card(page)).to_be_focused()
     bar = card(page).get_by_role("progressbar", name=f"Pulling {MODEL}")
     assert bar.evaluate("bar => bar.value") == pytest.approx(0.4)
-    expect(bar).to_have_attribute("aria-valuetext", "400 B of 1.0 kB · 40 %")
+    # a slow machine also shows the speed and the time left
+    expect(bar).to_have_attribute("aria-valuetext", re.compile("^400 B of 1.0 kB · 40 %"))
 
     page.reload()
     expect(card(page)).to_contain_text("400 B of 1.0 kB · 40 %")
