@@ -190,10 +190,11 @@ class HeavyBoard:
             part["aggregating"] = True
         if self._parts:
             part["parts_say"] = parts_say(self._parts, whole=self._final is not None)
-        if part == self._known.get("board"):
+        new = self._new_parts()
+        if part == self._known.get("board") and not new:
             return None
         self._known["board"] = part
-        return part | self._new_parts()
+        return part | new
 
     def _results(self) -> dict[int, Result | None]:
         """The results of usable answers, by trajectory number from 1."""
