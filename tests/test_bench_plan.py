@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from kimi_ui.bench import suite
+from kimi_ui.bench.early_stop import EarlyStop
 from kimi_ui.bench.plan import AHEAD, Item, PlanError, choose, plan, sendable, unfit, warm_ups, worst_usd
-from kimi_ui.bench.results import Trajectory, majority
+from kimi_ui.bench.results import Sample, Trajectory, majority
 from kimi_ui.core.lane import FREE, LaneSpec, Price
 from kimi_ui.providers.embedded.provider import EmbeddedLane
 from kimi_ui.providers.heavy import HeavyLane
@@ -106,6 +107,33 @@ def test_the_most_that_a_request_can_cost() -> None:
     for unknown in (replace(PLAIN, price=None), replace(PLAIN, params={})):
         with pytest.raises(PlanError, match="lanes file"):
             worst_usd(1, unknown, unknown)
+
+
+def judged(case: str, lane: str, outcome: str, epoch: int = 1) -> Sample:
+    unknown = dict.fromkeys(Sample.__dataclass_fields__)
+    return Sample(**{**unknown, "case": case, "lane": lane, "outcome": outcome, "epoch": epoch})  # type: ignore[arg-type]
+
+
+def test_a_run_may_end_early_only_once_every_pair_is_decided() -> None:
+    def decided_after(**lanes: str) -> int | None:
+        """After how many cases; a lane is given as a letter for each case: right, wrong, unparsed."""
+        early, words = EarlyStop(lanes), {"r": "right", "w": "wrong", "u": "unparsed"}
+        for n in range(len(next(iter(lanes.values())))):
+            for lane, outcomes in lanes.items():
+                early.add(judged(f"c{n}", lane, words[outcomes[n]]))
+                early.add(judged(f"c{n}", lane, words[outcomes[n]], epoch=2))  # repeats prove nothing
+            if early.is_decided:
+                return n + 1
+        return None
+
+    assert decided_after(a="r" * 30, b="w" * 30) == 8  # 8 to 0 for one pair, as the reference says
+    assert decided_after(a="r" * 30, b="r" * 30) is None
+    assert decided_after(a="r" * 30, b="u" * 30) is None
+    assert decided_after(a="r" * 30) is None
+    assert decided_after(a="r" * 30, b="w" * 30, c="w" * 30) is None
+    three = decided_after(a="r" * 60, b="w" * 30 + "r" * 30, c="w" * 60)
+    assert three is not None
+    assert three > 38
 
 
 def test_the_majority_of_trajectories() -> None:

@@ -32,6 +32,7 @@ from ..log.store import Rows
 from ..tokenizers import counter
 from ..turns import Turns
 from . import records, suite
+from .early_stop import EarlyStop
 from .plan import EPOCHS, Chosen, Item, PlanError, plan, sendable, server_of, unfit, warm_ups, worst_usd
 from .records import BUDGET, DECIDED, DONE, LOST, RUNNING, STOPPED, Head, Sent
 from .results import RunLane, Sample
@@ -224,7 +225,7 @@ class Runner:
         self._at_a_time = 1
         self._unsandboxed = False
         self._on_sample: Callable[[Sample], None] = _ignore
-        self._decided: Callable[[Sample], bool] | None = None
+        self._early: EarlyStop | None = None
 
     def continue_from(
         self,
@@ -264,15 +265,20 @@ class Runner:
         *,
         at_a_time: int = 1,
         unsandboxed: bool = False,
-        decided: Callable[[Sample], bool] | None = None,
+        stop_early: bool = False,
     ) -> Head:
         """Send, grade and record until the plan is done or something ends the run; return how it ended.
 
-        ``at_a_time``: items at a time of each server. ``decided``: is told of each sample and says whether the run may
-        end here (an honest early stop). ``report`` and ``on_sample`` are called in this thread.
+        ``at_a_time``: items at a time of each server. ``stop_early``: end as soon as every difference between the lanes
+        is shown (``EarlyStop``). ``report`` and ``on_sample`` are called in this thread.
         """
         self._at_a_time, self._unsandboxed = at_a_time, unsandboxed
-        self._on_sample, self._decided = on_sample, decided
+        self._on_sample = on_sample
+        if stop_early:
+            self._early = EarlyStop(self._lanes)
+            with self._turns.reader.snapshot() as rows:
+                for sample in records.samples(rows, self.head.id):
+                    self._early.add(sample)
         unlisten = self._turns.listen(lambda turn: self._inbox.put(partial(self._closed, turn)))
         with ThreadPoolExecutor(1, "bench-grader") as self._grader:
             try:
@@ -459,8 +465,10 @@ class Runner:
             self._ledger.costs(work.turns[0].turn_id, sample.cost_usd)
         self._n_done += 1
         self._on_sample(sample)
-        if self._decided and self._decided(sample) and not self._ending:
-            self._end(DECIDED, "Every difference between the lanes is shown, by a test that may be looked at any time.")
+        if self._early:
+            self._early.add(sample)
+            if self._early.is_decided:
+                self._end(DECIDED, "Every difference between the lanes is shown, by a test that holds at every look.")
 
     def _settle(self, rows: Rows, work: Work) -> None:
         """Take what the item's turns cost from the log, those whose cost was not taken yet."""

@@ -52,6 +52,11 @@ def add_options(bench: argparse.ArgumentParser) -> None:
         "--unsandboxed", action="store_true",
         help="where there is no sandbox, run code that a model wrote with all your rights; each result says so",
     )  # fmt: skip
+    bench.add_argument(
+        "--stop-early",
+        action="store_true",
+        help="end as soon as every difference between the lanes is shown, by a test that holds at every look",
+    )
     bench.add_argument("--json", action="store_true", help="one JSON object per sample, and one at the end")
     add_common(bench)
     bench.set_defaults(run=run)
@@ -165,7 +170,13 @@ def _follow(runner: Runner, options: argparse.Namespace, opened: Session) -> Hea
             else:
                 print(printable(_sample_line(sample, labels)), flush=True)
 
-        head = runner.run(report, on_sample, at_a_time=options.at_a_time, unsandboxed=options.unsandboxed)
+        head = runner.run(
+            report,
+            on_sample,
+            at_a_time=options.at_a_time,
+            unsandboxed=options.unsandboxed,
+            stop_early=options.stop_early,
+        )
     _conclude(head, latest, outcomes, labels, options.json)
     return head
 
