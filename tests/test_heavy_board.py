@@ -58,6 +58,8 @@ def test_eight_trajectories_are_counted_and_compared_with_the_final_answer() -> 
     assert [cell["k"] for cell in part["cells"]] == [0, 1, 2, 4, 5, 6, 3, 7]
     assert texts(part) == ["Agreement 86 % · 1.3 effective answers", "The final answer follows the majority."]
     labels = {found["text"]: (found["label"], found["members"]) for found in part["parts"]}
+    [formula] = [part for part in part["parts"] if "html" in part]
+    assert formula["html"].startswith("<math>")
     assert labels["The answer is 160 km."] == ("Common to 6 of 7", [1, 2, 3, 5, 6, 7])
     assert labels["A common mistake is to average the speeds instead of adding them."] == ("Matches T6", [6])
     assert (
@@ -71,6 +73,12 @@ def test_an_overruled_majority_is_described_in_neutral_words() -> None:
     assert flag["text"] == "The final answer overrules the majority: it sides with T4 (180 km)."
     own = board(run(heavy_model(hybrid="The answer is 17 km.")))
     assert "with a result of its own" in next(line for line in own["lines"] if line["kind"] == "flag")["text"]
+
+
+def test_a_count_of_many_results_names_the_first_ones() -> None:
+    scripts = [thinker("", f"(The answer is {n}).") for n in (7, 7, 8, 9, 10, 11, 12)]
+    part = board(run([*scripts, thinker("", "The answer is 7.")], 7, "How many?"))
+    assert part["says"] == "2 say 7 · 1 says 8 · 1 says 9 · 1 says 10 · 2 say 2 other results"
 
 
 def test_open_text_has_a_similarity_and_no_letters() -> None:

@@ -160,11 +160,13 @@ export class EstimateLine {
     const requests = lanes.reduce((sum, lane) => sum + lane.requests, 0);
     const cost = money(estimate.usd, estimate.is_floor);
     const tokens = about(fewest) === about(most) ? `${about(most)} tokens` : `${about(fewest)}–${about(most).slice(1)} tokens`;
-    setText(this.line, [tokens, [requests > 1 ? `${requests} requests` : "", cost].filter(Boolean).join(", ")].filter(Boolean).join(" · "));
+    const sent = requests > 1 ? `${mayStop(lanes) ? "at most " : ""}${requests} requests` : "";
+    setText(this.line, [tokens, [sent, cost].filter(Boolean).join(", ")].filter(Boolean).join(" · "));
     setAttribute(this.line, "title", "Size and cost of the next prompt with its history. Open for each lane.");
     this.rows.replaceChildren(...lanes.flatMap((lane) => [h("tr", {},
       h("th", { scope: "row" }, lane.label), h("td", {}, about(lane.prompt_tokens)),
-      h("td", {}, String(lane.requests)), h("td", {}, money(lane.usd, lane.is_floor) || UNKNOWN)),
+      h("td", {}, `${mayStop([lane]) ? "at most " : ""}${lane.requests}`),
+      h("td", {}, `${mayStop([lane]) && lane.usd ? "at most " : ""}${money(lane.usd, lane.is_floor) || UNKNOWN}`)),
       ...(lane.presets ?? []).map((one) => presetRow(one, lane.preset))]));
     setText(this.footnote, footnote(estimate));
     setText(this.hint, lanes.map(({ hint }) => hint).filter(Boolean).join(" "));
@@ -179,6 +181,11 @@ export class EstimateLine {
     this.table.hidden = !open;
     setAttribute(this.line, "aria-expanded", String(open));
   }
+}
+
+/** Whether a heavy lane among these may be decided before all its trajectories were sent or have ended. */
+function mayStop(lanes) {
+  return lanes.some(({ preset }) => preset && preset !== "full");
 }
 
 /**

@@ -251,7 +251,9 @@ class HeavyBoard:
 def _part(part: Attributed, n: int) -> dict[str, Any]:
     text = clean_text(without_mark(part.text))
     shown = {"text": text, "kind": part.kind, "label": part_label(part, n), "members": list(part.members)}
-    html = text_with_formulas(text)
+    if not text.startswith(("$$", "\\[")):  # elsewhere a dollar may be code's
+        return shown
+    html = text_with_formulas(" ".join(text.split()).replace("$$", "$"))
     return {**shown, "html": html} if html else shown
 
 

@@ -21,6 +21,7 @@ from ..core.heavy.verdict import FOLLOWED, MINORITY, NONE, OWN, UNKNOWN, Verdict
 from ..core.markdown.safe import clean_text
 
 RUNNING = "running"
+MAX_NAMED = 4  # results in the count; a model that guesses has eight
 ORDER_TRACE = "order_trace"  # the flag of an order found in the final answer, see ``core.heavy.traces``
 
 _STATES = {
@@ -82,7 +83,10 @@ def says_of(folds: Mapping[int, AttemptFold], found: Clusters, width: int, ended
         n = found.n_usable
         said.append(f"{n} answer{'s' if n > 1 else ''} in open text")
     else:
-        said += [_group(one) for one in found.clusters]
+        said += [_group(one) for one in found.clusters[:MAX_NAMED]]
+        if rest := found.clusters[MAX_NAMED:]:
+            n = sum(len(one.members) for one in rest)
+            said.append(f"{n} say{'s' if n == 1 else ''} {len(rest)} other result{'s' if len(rest) > 1 else ''}")
         if found.unread:
             n = len(found.unread)
             said.append(f"{n} state{'s' if n == 1 else ''} no result that can be compared")

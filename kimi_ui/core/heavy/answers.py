@@ -290,7 +290,10 @@ def _choice(letter: str, options: Mapping[str, str], found: str) -> Result:
 
 def _number(value: Fraction, unit: str, approximate: bool, label: str, found: str) -> Result:
     key = str(value.numerator) if value.denominator == 1 else f"{value.numerator}/{value.denominator}"
-    return Result(NUMBER_TYPE, key, _short(trim(label)), found, number=value, unit=unit, approximate=approximate)
+    label = trim(label)
+    if label.endswith(")") and "(" not in label:  # of a bracket that began before the result
+        label = label[:-1]
+    return Result(NUMBER_TYPE, key, _short(label), found, number=value, unit=unit, approximate=approximate)
 
 
 def _expression(text: str, label: str, found: str) -> Result | None:
