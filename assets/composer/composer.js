@@ -15,6 +15,7 @@ import { BlindMode } from "./blind.js";
 import { BudgetQuestion, EstimateLine, TotalsLine } from "./money.js";
 import { openSettings } from "./settings.js";
 import { openShortcuts } from "./shortcuts.js";
+import { WhichModel } from "./which_model.js";
 
 const DRAFT = "kimi.draft";
 const DRAFT_PAUSE_MS = 250;
@@ -46,7 +47,8 @@ class Composer {
     this.box = h("textarea", { rows: "1", placeholder: "Ask every model at once", "aria-label": "Prompt", autocomplete: "off",
                                oninput: () => this.#typed(), onkeydown: (event) => this.#key(event), onpaste: (event) => this.attachments.paste(event) });
     this.attachments = new Attachments(Number(element.dataset.maxBytes), () => this.#changed());
-    this.estimate = new EstimateLine(() => this.#next());
+    this.which = new WhichModel();
+    this.estimate = new EstimateLine(() => this.#next(), (category) => this.which.follow(category));
     this.totals = new TotalsLine();
     this.blind = new BlindMode(() => this.#changed());
     this.question = new BudgetQuestion();
@@ -67,7 +69,7 @@ class Composer {
             this.blind.waiting,
             button("New conversation", () => this.#begin(), { face: "New", class: "quiet", id: "new-conversation" }),
             button("Keyboard shortcuts", () => openShortcuts(), { face: "?", class: "quiet", id: "shortcuts" }),
-            h("div", { class: "composer-figures" }, this.totals.element, this.estimate.element))),
+            h("div", { class: "composer-figures" }, this.which.element, this.totals.element, this.estimate.element))),
         h("button", { type: "button", id: "stop", onclick: () => page.stop() }, "Stop"),
         h("button", { type: "button", id: "send", onclick: () => this.send() }, "Send")),
     );
@@ -81,6 +83,7 @@ class Composer {
     clearTimeout(this.draftTimer);
     this.attachments.close();
     this.estimate.close();
+    this.which.close();
     this.totals.close();
     this.blind.close();
   }
@@ -111,9 +114,9 @@ class Composer {
     this.send();
   }
 
-  /** Close the question or the estimate's table; true if one was open. */
+  /** Close the question, the estimate's table or the advice; true if one was open. */
   closeOpen() {
-    return this.question.close() || this.estimate.fold();
+    return this.question.close() || this.estimate.fold() || this.which.fold();
   }
 
   /** Ask the user whether to send something over budget; resolves to the answer. */

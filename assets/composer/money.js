@@ -99,9 +99,10 @@ function title(spent) {
  * (kimi_ui/chat/estimates.py): they include history and system prompt, and assume the usual length of answers.
  */
 export class EstimateLine {
-  /** `next()` returns the prompt that Send would send now, or null. */
-  constructor(next) {
+  /** `next()` returns the prompt that Send would send now, or null; `oncategory` takes the kind of prompt it is, or "". */
+  constructor(next, oncategory) {
     this.next = next;
+    this.oncategory = oncategory;
     this.requests = new Newest();
     this.line = h("button", { type: "button", class: "quiet estimate-line", "aria-expanded": "false", "aria-controls": "estimate-table",
                               onclick: () => this.#toggle() });
@@ -136,10 +137,15 @@ export class EstimateLine {
   async #ask() {
     const signal = this.requests.begin();
     const next = this.next();
-    if (!next) return this.#hide();
+    if (!next) {
+      this.oncategory("");
+      return this.#hide();
+    }
     try {
       const estimate = await ask("/kimi/estimate", { method: "POST", json: next, signal });
-      if (!signal.aborted) this.#show(estimate);
+      if (signal.aborted) return undefined;
+      this.oncategory(estimate.category ?? "");
+      this.#show(estimate);
     } catch (error) {
       if (error.name !== "AbortError") this.#hide(); // sending will say what is wrong
     }

@@ -17,6 +17,7 @@ from ..chat.services import ChatServices
 from ..config import hidden_from_clients
 from ..engine import Engine
 from ..turns import Turns
+from ..web.advice import AdviceRoutes
 from ..web.ballots import BallotRoutes
 from ..web.commands import CommandRoutes
 from ..web.composer import ComposerRoutes
@@ -96,6 +97,7 @@ def _create(engine: Engine, turns: Turns, roster: Roster, private: bool, budget_
         *CommandRoutes(engine, turns, chat, state, visible).routes(),
         *ConversationRoutes(engine, turns, visible).routes(),
         *ComposerRoutes(chat, roster, visible).routes(),
+        *AdviceRoutes(turns.reader, roster, chat, visible, private).routes(),
         *LaneRoutes(roster, engine.pulls, turns, visible).routes(),
         *StatsRoutes(turns.reader, private).routes(),
         *BallotRoutes(turns, private).routes(),

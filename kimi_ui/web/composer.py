@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from ..bench.prompt_category import category_of
 from ..chat.services import ChatServices
 from ..core.attachments import MAX_FILE_BYTES, AttachmentError, clean_name, fold, read_attachment, too_large
 from ..core.budget import BudgetError, read_budget
@@ -86,7 +87,8 @@ class ComposerRoutes:
     # -- before sending
 
     async def estimate(self, request: Request) -> Response:
-        """Body: ``{conversation, before, text, attachments}``; see ``Estimates.of``. No lanes: nothing to estimate."""
+        """Body: ``{conversation, before, text, attachments}``; see ``Estimates.of``, and the prompt's ``category``. No
+        lanes: nothing to estimate."""
         body = await json_of(request)
         owner = visitor_of(request)
         conversation = await self._visible.requested_conversation(str(body.get("conversation") or ""), owner)
@@ -96,9 +98,16 @@ class ComposerRoutes:
             attachments = self._chat.uploads.of(owner, [str(key) for key in body.get("attachments") or []])
             settings = await asyncio.to_thread(self._chat.settings.of, owner, conversation)
             prompt = fold(str(body.get("text") or ""), attachments)
-            return Json(await asyncio.to_thread(self._chat.estimates.of, conversation, before_seq, prompt, settings))
+            return Json(await asyncio.to_thread(self._estimated, conversation, before_seq, prompt, settings))
         except AttachmentError as error:
             return Json({"lanes": [], "error": str(error)})  # an error while typing is only shown; sending is refused
+
+    def _estimated(
+        self, conversation: str, before_seq: float, prompt: str, settings: ConversationSettings
+    ) -> dict[str, Any]:
+        found = self._chat.estimates.of(conversation, before_seq, prompt, settings)
+        longest = max((lane["prompt_tokens"] for lane in found["lanes"]), default=0)
+        return {**found, "category": category_of(prompt, longest, is_follow_up=bool(conversation))}
 
     async def spent(self, request: Request) -> Response:
         """The visitor's spending today and, if it is theirs, on the conversation ``c``; see ``Spending.totals``."""
