@@ -1,7 +1,7 @@
 /**
  * An answer: HTML blocks that the server has rendered and passed through its allow-list (kimi_ui/core/markdown).
- * Finished blocks are inserted once and never changed; only the open tail after them is replaced or appended to. This
- * is the only place in the page that inserts markup.
+ * Finished blocks are inserted once and never changed; only the open tail after them is replaced or appended to. Beside
+ * this the page only inserts the markup of steps' labels (steps.js) and of a benchmark's report (benchmark_tab/result.js).
  *
  * Blocks are grouped in chunks: the layout of a frame visits the chunks, not all earlier blocks, and while the answer
  * streams, chunks out of sight are skipped (lane/lane.css). A block costs the same after ten thousand words as after

@@ -153,7 +153,7 @@ def worst_usd(prompt_tokens: int, spec: LaneSpec, inner: LaneSpec) -> float:
     if price is None:
         raise PlanError(
             f"The price of {spec.label} is not known, so a budget cannot limit it; give the lane a price in the lanes "
-            "file, leave it out (--lane), or leave --budget out."
+            "file, or leave the lane or the budget out."
         )
     if price.input == 0 and price.output == 0:
         return 0.0
@@ -161,7 +161,7 @@ def worst_usd(prompt_tokens: int, spec: LaneSpec, inner: LaneSpec) -> float:
     if most is None:
         raise PlanError(
             f"{spec.label} has no limit on its output, so the most it can cost is not known; set max_tokens in its "
-            "params in the lanes file, or leave --budget out."
+            "params in the lanes file, or leave the budget out."
         )
     one = _usd(prompt_tokens, most, price)
     if not spec.of:

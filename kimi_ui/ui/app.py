@@ -10,7 +10,7 @@ from ..chat.services import ChatServices
 from ..engine import Engine
 from ..turns import Turns
 from ..web.page_files import PageFiles
-from . import api, chat, lanes_tab, stats_tab
+from . import api, benchmark_tab, chat, lanes_tab, stats_tab
 from .gradio_internals import keep_few_sessions, look_rarely, no_app_yet
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def build(
                 chat.build(files)
             with gr.Tab("Stats") as stats:
                 stats_tab.build(turns.reader, stats, lambda: [spec.id for spec in roster.specs], private=private)
+            with gr.Tab("Benchmark"):
+                benchmark_tab.build(files)
             with gr.Tab("Lanes"):
                 lanes_tab.build(files)
         api.build(engine, turns, services.estimates, services.spending)

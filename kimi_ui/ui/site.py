@@ -19,6 +19,7 @@ from ..engine import Engine
 from ..turns import Turns
 from ..web.advice import AdviceRoutes
 from ..web.ballots import BallotRoutes
+from ..web.benchmark import BenchmarkRoutes
 from ..web.commands import CommandRoutes
 from ..web.composer import ComposerRoutes
 from ..web.conversations import ConversationRoutes
@@ -83,12 +84,14 @@ def _create(engine: Engine, turns: Turns, roster: Roster, private: bool, budget_
     visible = VisibleTurns(turns)
     files = PageFiles()
     state = PageState(turns, roster, chat, engine.pulls)
+    benchmark = BenchmarkRoutes(engine, turns, roster, private)
     turn_routes = TurnRoutes(turns, roster, state, visible, chat.estimates)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         await asyncio.to_thread(engine.close)
+        await asyncio.to_thread(benchmark.close)
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.streams = turn_routes.streams
@@ -101,6 +104,7 @@ def _create(engine: Engine, turns: Turns, roster: Roster, private: bool, budget_
         *LaneRoutes(roster, engine.pulls, turns, visible).routes(),
         *StatsRoutes(turns.reader, private).routes(),
         *BallotRoutes(turns, private).routes(),
+        *benchmark.routes(),
         *files.routes(),
     ]
     blocks = page.build(engine, turns, roster, chat, files, private)

@@ -31,10 +31,11 @@ STYLES = (
         "turn/compare",
         "lane/markdown",
     ),
-    *("lane/highlight", "lanes_tab/lanes_tab", "stats/stats", "sidebar/sidebar", "turn/replay", "base/targets"),
-    *("lane/math_font", "base/print"),
+    *("lane/highlight", "lanes_tab/lanes_tab", "benchmark_tab/benchmark_tab", "bench/report", "stats/stats"),
+    *("sidebar/sidebar", "turn/replay", "base/targets", "lane/math_font", "base/print"),
 )
-SCRIPTS = ("page.js", "lanes_tab/lanes_tab.js")  # the modules that fill Gradio's elements
+# The modules that fill Gradio's elements.
+SCRIPTS = ("page.js", "lanes_tab/lanes_tab.js", "benchmark_tab/benchmark_tab.js")
 FOR_EVER = "public, max-age=31536000, immutable"
 
 

@@ -56,6 +56,7 @@ class _Part(NamedTuple):
 
 
 class _Epoch(NamedTuple):
+    turn: str
     outcome: str
     words: str
     extracted: str | None
@@ -229,6 +230,7 @@ def _epoch(sample: Sample, texts: Texts) -> _Epoch:
         for one in sample.trajectories
     ]
     return _Epoch(
+        turn,
         sample.outcome,
         OUTCOME_WORDS[sample.outcome],
         _clean(sample.extracted),
