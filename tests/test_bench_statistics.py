@@ -335,5 +335,5 @@ def test_leaves_are_supported_suggestive_or_unknown() -> None:
 def test_an_unknown_price_is_named_and_never_zero() -> None:
     leaf = s.cost_leaf("cost", {"a": Interval(1, 2), "b": Interval(3, 4), "c": None})
     assert leaf.state == s.SUGGESTIVE
-    assert "Not known for c." in leaf.reason
+    assert leaf.missing == ("c",)
     assert s.cost_leaf("cost", {"a": None, "b": None}).state == s.UNKNOWN

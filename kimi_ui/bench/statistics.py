@@ -197,6 +197,11 @@ class Apart(NamedTuple):
         return separated and abs(self.difference) >= self.could_have_shown
 
 
+def whole_points(value: float) -> int:
+    """What could have been shown as percentage points, rounded up so that nothing is promised."""
+    return math.ceil(round(100 * value, 6))
+
+
 def unpaired(first: Share, second: Share) -> Apart | None:
     """Compare shares whose cases are not the same; Newcombe's interval. None if one has no cases."""
     if first.value is None or second.value is None or first.interval is None or second.interval is None:
@@ -360,12 +365,14 @@ class Leaf(NamedTuple):
     that is ahead first.
 
     ``state``: supported (each other lane is worse), suggestive (ahead, not shown), unknown (too few cases).
+    ``missing``: lanes whose figure is not known.
     """
 
     priority: str
     state: str
     lanes: tuple[str, ...]
     reason: str
+    missing: tuple[str, ...] = ()
 
 
 def accuracy_leaf(
@@ -387,7 +394,7 @@ def accuracy_leaf(
     corrected = holm({lane: one.p for lane, one in against.items() if one.p is not None})
     tied = [lane for lane, one in against.items() if not one.shown or corrected[lane] > 1 - CONFIDENCE]
     least = max(one.could_have_shown or 1.0 for one in against.values())
-    could = f"these {n} cases could have shown {100 * least:.0f} points or more"
+    could = f"these {n} cases could have shown {whole_points(least)} points or more"
     if not tied:
         return Leaf(priority, SUPPORTED, (best,), f"Better than each other lane; {could}.")
     lanes = (best, *sorted(tied))
@@ -399,13 +406,12 @@ def accuracy_leaf(
 def cost_leaf(priority: str, costs: Mapping[str, Interval | None]) -> Leaf:
     """The leaf for time or money, lower is better, from each lane's interval of the median; None: not known."""
     known = {lane: interval for lane, interval in costs.items() if interval is not None}
-    missing = sorted(set(costs) - set(known))
-    note = f" Not known for {', '.join(missing)}." if missing else ""
+    missing = tuple(lane for lane in costs if lane not in known)
     if len(known) < 2:
-        return Leaf(priority, UNKNOWN, (), f"Fewer than two lanes have figures.{note}")
+        return Leaf(priority, UNKNOWN, (), "Fewer than two lanes have figures.", missing)
     best = min(known, key=lambda lane: (known[lane].high, lane))
     near = sorted(lane for lane, interval in known.items() if lane != best and interval.low <= known[best].high)
     if not near and not missing:
         return Leaf(priority, SUPPORTED, (best,), "Its interval is below every other one.")
     reason = "Not told apart: their intervals overlap." if near else "The lowest that is known."
-    return Leaf(priority, SUGGESTIVE, (best, *near), reason + note)
+    return Leaf(priority, SUGGESTIVE, (best, *near), reason, missing)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ..preferences import Preferences
 from ..summary import Summary
 from ..summary.grid import mark
-from ..summary.words import category_name
+from ..summary.words import category_name, leaf_reason
 from .chart import charts
 from .page import PREFERRED, PREFERRED_NOTE, checks, head_facts, preferred_lines, title
 from .tables import Cell, Table, heavy_tables, tables
@@ -48,7 +48,7 @@ def _lines(summary: Summary, preferred: Preferences | None) -> Iterator[str]:
         yield f"- {branch.question}"
         for leaf in branch.leaves:
             lanes = " or ".join(plain(labels[lane]) for lane in leaf.lanes) or "nothing to say"
-            yield f"  - {category_name(leaf.priority)} → {lanes} (*{leaf.state}*): {plain(leaf.reason)}"
+            yield f"  - {category_name(leaf.priority)} → {lanes} (*{leaf.state}*): {plain(leaf_reason(leaf, labels))}"
     yield ""
     if sentences := preferred_lines(summary, preferred):
         yield f"## {PREFERRED}"

@@ -22,7 +22,7 @@ from ..preferences import Preferences
 from ..results import Sample
 from ..summary import Summary
 from ..summary.grid import Row, mark
-from ..summary.words import category_name, counted, duration, percent, percents
+from ..summary.words import category_name, counted, duration, leaf_reason, percent, percents
 from .chart import HEIGHT, WIDTH, charts
 from .tables import heavy_tables, tables
 from .texts import NO_TEXTS, Text, Texts
@@ -180,7 +180,7 @@ def _tree(summary: Summary) -> list[dict[str, Any]]:
                     "priority": category_name(leaf.priority),
                     "state": leaf.state,
                     "answer": " or ".join(labels[lane] for lane in leaf.lanes) if leaf.lanes else "nothing to say",
-                    "reason": leaf.reason,
+                    "reason": leaf_reason(leaf, labels),
                 }
                 for leaf in branch.leaves
             ],

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ...stats.statistics import Interval
 from ..results import Run, Sample
-from ..statistics import SUGGESTIVE, SUPPORTED, UNKNOWN, Leaf, accuracy_leaf, cost_leaf
+from ..statistics import SUGGESTIVE, SUPPORTED, UNKNOWN, Leaf, accuracy_leaf, cost_leaf, whole_points
 from .accuracy import Pair, as_planned, verdicts
 from .figures import Figures
 
@@ -74,7 +74,7 @@ def _heavy_leaf(pair: Pair, heavy: str) -> Leaf:
     name = "all cases"
     if found.difference is None or found.could_have_shown is None:
         return Leaf(name, UNKNOWN, (), "No case has a verdict for both.")
-    could = f"these {found.n} cases could have shown {100 * found.could_have_shown:.0f} points or more"
+    could = f"these {found.n} cases could have shown {whole_points(found.could_have_shown)} points or more"
     if not pair.shown:
         return Leaf(name, UNKNOWN, (), f"No difference shown; {could}.")
     better = pair.second if found.difference > 0 else pair.first

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...core.metric_words import usd
 from ...stats.statistics import Estimate, Interval
-from ..statistics import SUPPORTED, UNKNOWN, Leaf, Paired, Ratio
+from ..statistics import SUPPORTED, UNKNOWN, Leaf, Paired, Ratio, whole_points
 from .accuracy import FAILURES, Noise, Pair
 from .figures import Spent
 from .heavy import NOT_SUPPORTED, Explained
@@ -61,7 +61,7 @@ def points(value: float) -> str:
 
 def at_least(value: float) -> str:
     """Percentage points rounded up, for what could have been shown."""
-    return points(math.ceil(round(100 * value, 6)) / 100)
+    return points(whole_points(value) / 100)
 
 
 def duration(seconds: float) -> str:
@@ -93,6 +93,13 @@ def could_have_shown(found: Paired) -> str:
     return "" if found.could_have_shown is None else f"could have shown ≥ {at_least(found.could_have_shown)}"
 
 
+def leaf_reason(leaf: Leaf, label: Mapping[str, str]) -> str:
+    """The leaf's reason, with the names of the lanes whose figure is not known."""
+    return (
+        f"{leaf.reason} Not known for {names([label[lane] for lane in leaf.missing])}." if leaf.missing else leaf.reason
+    )
+
+
 def verdict_lines(summary: Summary) -> tuple[Line, ...]:
     """Warnings about the run as a whole first, then a line per question."""
     label = {one.lane.id: one.lane.label for one in summary.lanes}
@@ -119,7 +126,7 @@ def _ended(run: Head) -> list[Line]:
         return []
     after = f"{ENDED.get(run.state, 'This run ended early')} after {run.n_reached:,} of {run.n_planned:,} answers."
     if run.state == "decided":
-        text = f"{after} That rule is valid whenever one looks, and the verdicts below keep to it."
+        text = f"{after} That rule holds whenever one looks; the verdicts below also allow for cases that are alike."
         return [Line(NOTE, "Stopped early, honestly", text)]
     text = (
         f"{after} Whoever stops when the figures look good finds differences that do not exist, so a difference is "
