@@ -124,7 +124,7 @@ def test_a_run_is_started_watched_by_two_tabs_stopped_resumed_and_read(bench: Si
     tab(other)
     other.locator("#bench-stop").click()
     row = page.locator("#bench-runs tbody tr")
-    expect(row).to_contain_text("A person stopped it, so what it shows is exploratory.")
+    expect(row).to_contain_text("exploratory: a person stopped it")
 
     bench.go.set()
     row.get_by_role("button", name="Resume").click()
@@ -136,6 +136,17 @@ def test_a_run_is_started_watched_by_two_tabs_stopped_resumed_and_read(bench: Si
     turn = report.locator("[data-turn]").first
     link = turn.locator(".bt-replay")
     expect(link).to_have_attribute("href", f"?turn={turn.get_attribute('data-turn')}")
+
+    ballot = page.locator("#bench-ballot")
+    expect(ballot.locator("article")).to_have_count(2)
+    expect(ballot).to_contain_text("0 of 1 pair has a vote.")
+    assert not {"Good", "Poor"} & set(re.findall(r"\w+", ballot.inner_text()))
+    ballot.locator("[data-choice=tie]").click()
+    expect(ballot).to_contain_text("A was ")
+    expect(ballot).to_contain_text("1 of 1 pair has a vote.")
+    page.locator("#bench-back").click()
+    row.locator(".bt-open").click()
+    expect(report).to_contain_text("Votes: Good against Poor: none decided, 1 tie.")
     page.locator("#bench-back").click()
     expect(row).to_be_visible()
     visitor.close()

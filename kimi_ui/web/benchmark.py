@@ -26,6 +26,7 @@ from ..bench.comparison import compare
 from ..bench.export import csv_text
 from ..bench.forecast import forecast
 from ..bench.plan import Chosen, PlanError
+from ..bench.preferences import read_preferences
 from ..bench.records import NoSuchRun, RunHead, RunIsRunning
 from ..bench.report import body, report, texts_of
 from ..bench.runner import CannotRun, Progress
@@ -129,7 +130,8 @@ class BenchmarkRoutes:
 
         def made() -> str:
             run = records.load(self._turns.reader, run_id)
-            return body(summarise(run), texts_of(self._turns.reader, run))
+            reader = self._turns.reader
+            return body(summarise(run), texts_of(reader, run), read_preferences(reader, run))
 
         return Json({"html": await asyncio.to_thread(made)})
 
@@ -153,7 +155,8 @@ class BenchmarkRoutes:
             run = records.load(self._turns.reader, run_id)
             if form == "csv":
                 return csv_text(run)
-            return report(summarise(run), form, texts_of(self._turns.reader, run))
+            reader = self._turns.reader
+            return report(summarise(run), form, texts_of(reader, run), read_preferences(reader, run))
 
         text = await asyncio.to_thread(made)
         disposition = f'attachment; filename="kimi-benchmark-{run_id}.{form}"'
