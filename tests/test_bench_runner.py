@@ -27,7 +27,7 @@ from kimi_ui.core.lane import Price
 from kimi_ui.log.conversations import list_conversations
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.search import search
-from kimi_ui.providers.base import Provider, ProviderError
+from kimi_ui.providers.base import ChatRequest, Provider, ProviderError
 from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
 from kimi_ui.stats import sample as stats
 from tests.support.bench_model import cases, knowing, lanes
@@ -97,7 +97,18 @@ def test_a_run_is_sent_graded_and_recorded(tmp_path: Path) -> None:
 
 def test_turns_of_a_run_are_bench_turns_of_the_same_log(tmp_path: Path) -> None:
     log = tmp_path / "log.sqlite3"
-    with opened(log) as run:
+    script = knowing(cases())
+    unfinished = """
+        SELECT count(*) FROM attempts a JOIN turns t ON t.turn_id = a.turn_id
+        JOIN turns later ON later.conversation_id = t.conversation_id AND later.seq > t.seq WHERE a.status = 'open'
+    """
+
+    def watching(request: ChatRequest) -> Any:
+        """A kill now must not lose the end of an earlier turn of this conversation."""
+        assert rows(log, unfinished) == [(0,)]
+        return script(request)
+
+    with opened(log, ScriptedProvider(lanes(cases())[0].spec, [watching])) as run:
         head, _ = finished(run, wanted("jugs-1", "stock-1", lane=("good",), owner="me"))
         case = cases("jugs-1")[0]
         chat = run.engine.send(case.prompt, lanes=["good"], owner="me")
@@ -206,18 +217,20 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path) -> None:
     log, hold = tmp_path / "log.sqlite3", threading.Event()
     known = cases()
     script = knowing(known)
-    held = ScriptedProvider(lanes(known)[0].spec, [script, script, lambda request: [Answer("Well, "), hold]])
+    runs: list[runner.Runner] = []
+
+    def stopping(_: Any) -> list[Any]:
+        runs[0].stop()
+        return [Answer("Well, "), hold]
+
+    held = ScriptedProvider(lanes(known)[0].spec, [script, script, stopping])  # the warm-up, an item, and one more
     with opened(log, held) as run:
         going = runner.begin(run.engine, run.turns, wanted(lane=("good",)))
+        runs.append(going)
         with pytest.raises(records.RunIsRunning):
             runner.resume(run.engine, run.turns, going.head.id)
         told: list[Sample] = []
-
-        def report(progress: runner.Progress) -> None:
-            if len(held.requests) == 3 and len(told) == 1:
-                going.stop()
-
-        head = going.run(report, told.append)
+        head = going.run(on_sample=told.append)
         assert (head.state, head.state_reason) == ("stopped", runner.EXPLORATORY)
         assert len(told) == 1
         statuses = Counter(status for (status,) in rows(log, "SELECT status FROM attempts WHERE parent_id IS NULL"))

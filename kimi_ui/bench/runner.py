@@ -421,8 +421,8 @@ class Runner:
             why = f"{newest.failure.message} {newest.failure.remedy}" if newest.failure else "Its answer broke off."
             self._end(STOPPED, f"{label} does not answer: {why}")
         elif work.goes_on and not work.item.warm_up:
+            self._turns.writer.flush().result()  # or a kill could lose this turn's end and keep the next turn
             if self.head.budget_usd is not None:
-                self._turns.writer.flush().result()
                 with self._turns.reader.snapshot() as rows:
                     self._settle(rows, work)
             if self._ending or not self._send(work):
