@@ -1,7 +1,7 @@
 """A model that knows the benchmark's cases: it answers with the references, but for those that it gets wrong.
 
-python -m tests.support.bench_model LOG [RUN]   runs four cases in two lanes and heavy of two, or goes on with RUN; to
-be killed. It prints the run's id, then a line for each sample.
+python -m tests.support.bench_model LOG EPOCHS [RUN]   runs four cases in two lanes and heavy of two, or goes on with
+RUN; to be killed. It prints the run's id, then a line for each sample.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def lanes(known: Iterable[Case], wrong: Collection[str] = (), pause_s: float = 0
 
 
 def main() -> None:
-    log, *run_id = sys.argv[1:]
+    log, epochs, *run_id = sys.argv[1:]
     known = cases()
     with running(Path(log), *lanes(known, ("jugs-1",), pause_s=0.002)) as run:
         if run_id:
@@ -73,7 +73,7 @@ def main() -> None:
             going = runner.resume(run.engine, run.turns, run_id[0])
         else:
             wanted = runner.Wanted(
-                Chosen("chosen", known), suite.SEED, ("good", "poor", "heavy"), epochs=2, order_seed=7
+                Chosen("chosen", known), suite.SEED, ("good", "poor", "heavy"), int(epochs), order_seed=7
             )
             going = runner.begin(run.engine, run.turns, wanted)
         print(going.head.id, flush=True)

@@ -47,7 +47,7 @@ class Found(NamedTuple):
     """attempts that a kill cut off"""
 
 
-def killed_run(log: Path, kills: int, rng: random.Random, longest_s: float = 1.5) -> int:
+def killed_run(log: Path, kills: int, rng: random.Random, epochs: int = 2, longest_s: float = 1.5) -> int:
     """Start a run, kill it with SIGKILL after a random time, go on with it, and so on; then let it end.
 
     The time begins once the run goes on, so that the start of Python is not what is killed. Returns the kills that hit
@@ -56,7 +56,10 @@ def killed_run(log: Path, kills: int, rng: random.Random, longest_s: float = 1.5
     run_id, n = "", 0
     while n < kills:
         process = subprocess.Popen(
-            [*COMMAND, str(log), *([run_id] if run_id else [])], cwd=ROOT, stdout=subprocess.PIPE, text=True
+            [*COMMAND, str(log), str(epochs), *([run_id] if run_id else [])],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         with process:
             assert process.stdout
@@ -69,7 +72,7 @@ def killed_run(log: Path, kills: int, rng: random.Random, longest_s: float = 1.5
             if process.returncode == 0:
                 return n
             assert process.returncode == -signal.SIGKILL
-    subprocess.run([*COMMAND, str(log), run_id], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*COMMAND, str(log), str(epochs), run_id], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return n
 
 
