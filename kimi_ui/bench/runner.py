@@ -389,8 +389,11 @@ class Runner:
         """Whether the lane is served as it was when the run began; otherwise the run ends."""
         now = {spec.id: spec for spec in self._engine.specs}
         before = self._specs[lane]
-        if now.get(lane) == before and (not before.of or now.get(before.of) == self._specs[before.of]):
+        if all(now.get(one) == self._specs[one] for one in filter(None, (lane, before.of))):
             return True
+        is_whole = lane in now and now[lane].of in ("", *now)
+        if is_whole and records.config_sha(now[lane], now) == records.config_sha(before, self._specs):
+            return True  # a label, a price or what it stands in for
         self._end(
             STOPPED,
             f"The lane {before.label} was changed while the run went on: change it back and resume, or start a new "

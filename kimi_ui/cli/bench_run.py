@@ -244,6 +244,10 @@ def _conclude(
         f"Run {head.id} is {head.state}: {', '.join([f'{progress.done} of {progress.planned}', *_money(progress)])}."
     )
     print(f"{ended} {head.state_reason}".rstrip())
+    if head.state == "done":
+        print(f"`python -m kimi_ui bench report {head.id}` says what it shows.")
+    else:
+        print(f"`python -m kimi_ui bench --resume {head.id}` goes on with it.")
 
 
 def run_runs(options: argparse.Namespace) -> int:
