@@ -117,6 +117,8 @@ def test_hovering_over_either_side_marks_the_other(site: ChatSite, page: Page) -
     expect(heavy(page, ".trajectory.pointed")).to_have_count(6)
     expect(heavy(page, ".strip-row.pointed")).to_have_count(6)
     assert page.evaluate("[...CSS.highlights.get('kimi-part')].map(String)") == ["The answer is 160 km"]
+    heavy(page, ".parts-item:has(math)").focus()
+    assert "340" in page.evaluate("[...CSS.highlights.get('kimi-part')].map(String).join()")
     single = heavy(page, ".parts-item").filter(has_text="Matches T")
     named = (single.locator(".parts-label").text_content() or "")[-1]
     row = heavy(page, f'[data-trajectory="{int(named) - 1}"] .trajectory-toggle')

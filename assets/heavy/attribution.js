@@ -13,7 +13,8 @@ export class Attribution {
   constructor(actions, answer) {
     this.actions = actions;
     this.answer = answer;
-    this.items = []; // [element, members, text]
+    /** @type {{ element: HTMLElement, members: string[], text: string }[]} */
+    this.items = [];
     this.list = h("ol", { class: "parts-list", hidden: true });
     this.face = h("span", {});
     this.toggle = h("button", { type: "button", class: "parts-toggle", "aria-expanded": "false", onclick: () => this.#toggle() },
@@ -44,7 +45,7 @@ export class Attribution {
   mark(members) {
     const marked = this.items.filter((item) => members && item.members.some((k) => members.has(k)));
     for (const item of this.items) item.element.classList.toggle("pointed", marked.includes(item));
-    paint(this.answer(), marked.map(({ text }) => text));
+    paint(this.answer(), marked.map((item) => this.#place(item)));
   }
 
   #toggle() {
@@ -59,7 +60,7 @@ export class Attribution {
       ...numbers.map((k) => h("span", { "data-on": at.includes(String(k)) })));
     const point = () => {
       this.actions.pointed(new Set(at));
-      paint(this.answer(), [text]);
+      paint(this.answer(), [this.#place(item)]);
     };
     const leave = () => this.actions.pointed(null);
     const shown = h("span", { class: "parts-text" }, text);
@@ -67,6 +68,16 @@ export class Attribution {
     const element = h("li", { class: "parts-item", "data-kind": kind, tabindex: "0",
                               onpointerenter: point, onpointerleave: leave, onfocus: point, onblur: leave },
       dots, h("span", { class: "parts-label" }, label), shown);
-    return { element, members: at, text };
+    const item = { element, members: at, text };
+    return item;
   }
+
+  /** What `paint` finds a part by: its text, or of a display formula its number. */
+  #place(item) {
+    return isFormula(item) ? this.items.filter(isFormula).indexOf(item) : item.text;
+  }
+}
+
+function isFormula({ text }) {
+  return text.startsWith("$$") || text.startsWith("\\[");
 }

@@ -1,12 +1,17 @@
 /**
  * Where a piece of Markdown stands in its rendered form. Both are compared by their letters and digits alone, since
- * rendering drops marks and changes white space. Painted with the CSS Custom Highlight API; a browser without it paints
+ * rendering drops marks and changes white space; a display formula is drawn, so it is found by its number. Painted with the CSS Custom Highlight API; a browser without it paints
  * nothing.
  */
 const NAME = "kimi-part";
 const SIGNIFICANT = /[\p{L}\p{N}]/u;
 
-/** Paint these pieces in `element`, and nothing else; where one does not stand there, it is left out. */
+/**
+ * Paint these pieces in `element`, and nothing else; where one does not stand there, it is left out.
+ *
+ * @param {Element} element
+ * @param {(string | number)[]} pieces texts, and numbers of display formulas from 0
+ */
 export function paint(element, pieces) {
   if (!window.Highlight || !CSS.highlights) return;
   const ranges = element && pieces.length ? placesOf(element, pieces) : [];
@@ -16,7 +21,7 @@ export function paint(element, pieces) {
 
 /**
  * @param {Element} element
- * @param {string[]} pieces
+ * @param {(string | number)[]} pieces
  * @returns {Range[]}
  */
 function placesOf(element, pieces) {
@@ -31,8 +36,13 @@ function placesOf(element, pieces) {
       at.push([node, i]);
     }
   }
+  const formulas = element.querySelectorAll('math[display="block"]');
   const ranges = [];
   for (const piece of pieces) {
+    if (typeof piece === "number") {
+      if (formulas[piece]) ranges.push(around(formulas[piece]));
+      continue;
+    }
     const wanted = significant(piece);
     const found = wanted ? all.indexOf(wanted) : -1;
     if (found < 0) continue;
@@ -43,6 +53,12 @@ function placesOf(element, pieces) {
     ranges.push(range);
   }
   return ranges;
+}
+
+function around(element) {
+  const range = document.createRange();
+  range.selectNodeContents(element);
+  return range;
 }
 
 /** A piece of Markdown without the marks that rendering drops: list numbers, link targets, everything but letters. */
