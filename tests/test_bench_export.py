@@ -17,6 +17,7 @@ from kimi_ui.bench.inspect_log import SCORER, write_logs
 from kimi_ui.bench.results import Run
 from kimi_ui.cli.main import main
 from kimi_ui.log.reader import LogReader
+from tests.support.example_report import LABEL, MOST_BYTES, TARGET
 from tests.support.exported_run import FORMULA, make
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -134,3 +135,10 @@ def test_the_views_answer_the_questions_of_the_readme(made: Made) -> None:
         "bench_runs", "bench_verdicts", "bench_summary",
     }  # fmt: skip
     assert all(reader.rows(one) for one in queries)
+
+
+def test_the_shipped_example_says_what_it_is_and_is_small() -> None:
+    text = TARGET.read_text(encoding="utf-8")
+    assert LABEL in text
+    assert len(text.encode()) < MOST_BYTES
+    assert "bench/example.html" in (ROOT / "README.md").read_text(encoding="utf-8")
