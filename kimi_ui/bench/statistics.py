@@ -386,7 +386,7 @@ def accuracy_leaf(
     shared = set.intersection(*(set(cases) for cases in results.values())) if results else set()
     n = len(shared)
     if len(results) < 2 or n < LEAST_CASES:
-        return Leaf(priority, UNKNOWN, (), f"{n} cases that all lanes have; {LEAST_CASES} are needed.")
+        return Leaf(priority, UNKNOWN, (), f"{n} of the {LEAST_CASES} cases that all lanes must have.")
     scores = {lane: {case: cases[case] for case in shared} for lane, cases in results.items()}
     right = {lane: sum(cases.values()) for lane, cases in scores.items()}
     best = max(right, key=lambda lane: (right[lane], lane))

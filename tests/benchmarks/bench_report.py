@@ -33,7 +33,7 @@ from tests.support.scripted import SENT, ScriptedProvider
 
 from .sandbox import command_s
 
-PER_ITEM = 6  # attempts a case and epoch: one, one, and heavy with two trajectories and its aggregation
+PER_ITEM = 5  # attempts a case and epoch: one, one, and heavy with two trajectories and its aggregation
 REASONING, ANSWER = "We need to be careful here. " * 143, "First I look at what is asked, then at the numbers. " * 29
 
 

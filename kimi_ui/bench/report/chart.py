@@ -16,6 +16,7 @@ WIDTH, HEIGHT = 560, 330
 LEFT, RIGHT, TOP, BOTTOM = 52, 20, 16, 46
 LOG_FROM = 8  # costs that span more than this factor get a logarithmic axis
 LABEL_GAP = 15
+CHAR_WIDTH = 8.2  # of a label, generous
 
 
 class Mark(NamedTuple):
@@ -85,7 +86,7 @@ def _chart(edge: Edge, summary: Summary) -> Chart | None:
         place, one = lanes[id]
         interval = one.overall.graded.interval or Interval(quality, quality)
         x = scale(cost)
-        far_right = x > WIDTH * 0.62
+        far_right = x + 9 + CHAR_WIDTH * len(one.lane.label) > WIDTH
         marks.append(
             Mark(
                 *(place, one.lane.label, x, up(quality)),
@@ -146,15 +147,23 @@ def _x_axis(
 
 
 def _apart(marks: list[Mark]) -> list[Mark]:
-    """Labels moved down until none covers another."""
+    """Labels moved down until none covers another one, or another lane's dot."""
     found: list[Mark] = []
     for mark in sorted(marks, key=lambda one: one.label_y):
+        left, right = _ends(mark)
+        taken = [one.label_y for one in found if _ends(one)[0] < right and left < _ends(one)[1]]
+        taken += [one.y + 4 for one in marks if one is not mark and left - 6 < one.x < right + 6]
         y = mark.label_y
-        near = [one.label_y for one in found if abs(one.label_x - mark.label_x) < 140]
-        while any(abs(y - other) < LABEL_GAP for other in near):
+        while any(abs(y - other) < LABEL_GAP for other in taken):
             y += 1
         found.append(mark._replace(label_y=y))
     return sorted(found, key=lambda one: one.place)
+
+
+def _ends(mark: Mark) -> tuple[float, float]:
+    """Where a mark's label begins and ends."""
+    width = CHAR_WIDTH * len(mark.label)
+    return (mark.label_x, mark.label_x + width) if mark.anchor == "start" else (mark.label_x - width, mark.label_x)
 
 
 def _edge_path(corners: list[tuple[float, float]]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ...core.heavy.worth import Gain, Reason
 from ...stats.reported import REPORTED
 from ...stats.statistics import Estimate, Interval, wilson
-from ..statistics import Paired, Share
+from ..statistics import Paired, Share, whole_points
 from ..summary import LaneSummary, Summary
 from ..summary.accuracy import CONTEXT, CUT, ENDPOINT, LIMIT, NOT_RUN, RIGHT, UNREADABLE, WRONG, Accuracy, Pair
 from ..summary.heavy import Explained
@@ -216,7 +216,7 @@ def _difference(found: Paired, pair: Pair) -> list[Cell]:
         return [Cell(NOTHING, "no common case"), Cell(NOTHING), Cell("not shown"), Cell(NOTHING), Cell(NOTHING)]
     return [
         difference_cell(found),
-        Cell(f"≥ {at_least(found.could_have_shown)}"),
+        Cell(f"≥ {at_least(found.could_have_shown)}" if whole_points(found.could_have_shown) < 100 else NOTHING),
         Cell("shown" if pair.shown else "not shown"),
         Cell(f"{found.c} : {found.b}", "in this order"),
         Cell(p_words(pair.p_corrected), "corrected"),

@@ -89,8 +89,10 @@ def counted(n: int, one: str, many: str = "") -> str:
 
 
 def could_have_shown(found: Paired) -> str:
-    """ "could have shown ≥ 9 points" """
-    return "" if found.could_have_shown is None else f"could have shown ≥ {at_least(found.could_have_shown)}"
+    """ "could have shown ≥ 9 points", "is too small to show any difference" """
+    if found.could_have_shown is None or whole_points(found.could_have_shown) >= 100:
+        return "is too small to show any difference"
+    return f"could have shown ≥ {at_least(found.could_have_shown)}"
 
 
 def leaf_reason(leaf: Leaf, label: Mapping[str, str]) -> str:
@@ -129,8 +131,8 @@ def _ended(run: Head) -> list[Line]:
         text = f"{after} That rule holds whenever one looks; the verdicts below also allow for cases that are alike."
         return [Line(NOTE, "Stopped early, honestly", text)]
     text = (
-        f"{after} Whoever stops when the figures look good finds differences that do not exist, so a difference is "
-        "called shown below only on evidence that would be enough at whatever moment the run ended."
+        f"{after} Whoever stops when the figures look good finds differences that do not exist. So a difference is "
+        "called shown below only if the evidence would be enough whenever the run had ended."
     )
     return [Line(WARNING, "Exploratory", text)]
 
@@ -139,8 +141,8 @@ def _stand_ins(lanes: Sequence[LaneSummary]) -> list[Line]:
     found = [one.lane.label for one in lanes if one.lane.stand_in]
     if not found:
         return []
-    verb = "was" if len(found) == 1 else "were"
-    text = f"{names(found)} {verb} served by the small embedded model, so the figures say nothing about the real one."
+    verb, real = ("was", "the real one") if len(found) == 1 else ("were", "the real ones")
+    text = f"{names(found)} {verb} served by the small embedded model, so the figures say nothing about {real}."
     return [Line(WARNING, "Stand-in", text)]
 
 
@@ -214,6 +216,8 @@ def _category_line(pairs: Sequence[Pair], label: Mapping[str, str]) -> list[Line
     if least:
         low, high = at_least(min(least)), at_least(max(least))
         could = f"could have shown ≥ {high if low == high else f'{low.split()[0]} to {high}'}"
+        if whole_points(min(least)) >= 100:
+            could = "have too few cases to show any"
     if said:
         rest = f" The other comparisons show nothing; they {could}." if could else ""
         return [Line(SHOWN, title, f"Shown in {'; '.join(said)}.{rest}")]
@@ -326,11 +330,14 @@ def _failures(summary: Summary) -> list[Line]:
         "counts them as not right."
     )
     lines = [Line(NOTE, "What has no verdict?", text)]
-    for one in summary.lanes:
-        lost = sum(one.overall.counts[name] for name in FAILURES)
-        if lost > MANY_LOST * one.overall.n:
-            share = f"{lost} of {counted(one.overall.n, 'answer')} of {one.lane.label} have no verdict"
-            lines.append(Line(WARNING, "Many without a verdict", f"{share}: its accuracy is that of the others only."))
+    many = [
+        f"{lost} of {counted(one.overall.n, 'answer')} of {one.lane.label}"
+        for one in summary.lanes
+        if (lost := sum(one.overall.counts[name] for name in FAILURES)) > MANY_LOST * one.overall.n
+    ]
+    if many:
+        text = f"{names(many)} have no verdict. The accuracy is that of the others only; read “delivered” beside it."
+        lines.append(Line(WARNING, "Many without a verdict", text))
     return lines
 
 
