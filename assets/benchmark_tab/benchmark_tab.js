@@ -13,7 +13,7 @@ import { Setup } from "./setup.js";
 
 const LOOK_MS = 1000;
 const REST_MS = 5000; // without a running benchmark; another tab may start one
-const STATES = { running: "running", done: "done", stopped: "stopped: exploratory", budget: "stopped by its budget", decided: "decided early", interrupted: "interrupted" };
+const STATES = { running: "running", done: "done", stopped: "stopped", budget: "stopped by its budget", decided: "decided early", interrupted: "interrupted" };
 const WHAT = "The benchmark sends the same cases to the lanes, in shuffled order, and grades the answers by fixed rules: reasoning, code, math, texts, long documents, conversations. "
   + "It shows what each lane gets right, how long it takes and what it costs, with intervals, and says “not shown” where the data show no difference. Its requests are paid for like any other; nothing is sent before you start it.";
 

@@ -16,7 +16,7 @@ export class Progress {
       h("div", { class: "bt-scroll", tabindex: "0", role: "region", "aria-label": "Answers so far by lane" },
         h("table", {}, h("thead", {}, h("tr", {}, ...["Lane", ...COLUMNS.map(([, label]) => label)].map((label) => h("th", { scope: "col" }, label)))), this.rows)),
       h("div", { class: "bt-actions" }, this.stop,
-        h("p", { class: "note" }, "A run stopped by hand is exploratory: its figures are shown, but no difference between lanes is. It can be resumed. Prompts in the chat are sent before the benchmark's.")));
+        h("p", { class: "note" }, "A run stopped by hand is exploratory: a difference between lanes then needs stronger evidence to be shown, and it gives no advice in the chat. It can be resumed. Prompts in the chat are sent before the benchmark's.")));
   }
 
   show(progress) {

@@ -21,7 +21,7 @@ export class WhichModel {
     this.known = null; // the server's advice for this conversation's settings; null: there is none
     this.proposed = ""; // the category of the prompt in the box; empty: no prompt
     this.chosen = ""; // the user's, until the box is empty
-    this.priority = stored((storage) => storage.getItem(KEY)) ?? "accuracy";
+    this.preferred = stored((storage) => storage.getItem(KEY)) ?? ""; // the user's priority; empty: the first with a result
     this.kind = h("select", { class: "quiet which-kind", id: "which-kind", "aria-label": "Kind of prompt",
                               title: "The kind of prompt, by fixed rules on its text. Change it if it is another.", onchange: () => this.#choose() });
     this.line = h("button", { type: "button", class: "quiet which-line", id: "which-line", "aria-expanded": "false", "aria-controls": "which-panel", onclick: () => this.#open(this.panel.hidden) });
@@ -62,10 +62,19 @@ export class WhichModel {
     this.#show();
   }
 
-  /** @returns {Advice | undefined} */
+  /** Of the shown kind, by priority. @returns {Record<string, Advice>} */
+  get #ofKind() {
+    return this.known?.advice[this.chosen || this.proposed] ?? {};
+  }
+
+  get #priority() {
+    const [first] = Object.entries(this.#ofKind).find(([, one]) => one.state !== "silent") ?? ["accuracy"];
+    return this.preferred in this.#ofKind ? this.preferred : first;
+  }
+
+  /** @returns {Advice} */
   get #advice() {
-    const ofKind = this.known?.advice[this.chosen || this.proposed];
-    return ofKind?.[this.priority] ?? ofKind?.accuracy;
+    return this.#ofKind[this.#priority];
   }
 
   #show() {
@@ -75,10 +84,10 @@ export class WhichModel {
     if (this.kind.options.length !== categories.length)
       this.kind.replaceChildren(...categories.map(({ id, label }) => h("option", { value: id }, label)));
     this.kind.value = this.chosen || this.proposed;
-    const said = Object.values(this.known.advice[this.kind.value] ?? {}).some((one) => one.state !== "silent");
+    const said = Object.values(this.#ofKind).some((one) => one.state !== "silent");
     this.line.hidden = !said;
     if (!said) return this.#open(false);
-    setText(this.line, this.#advice.short || "nothing to say about this");
+    setText(this.line, this.#advice.short || "too little measured");
     setAttribute(this.line, "title", this.#advice.sentence);
     return this.panel.hidden || this.#fill();
   }
@@ -97,7 +106,7 @@ export class WhichModel {
   #fill() {
     const advice = this.#advice;
     const priorities = this.known.priorities.map(({ id, label }) =>
-      h("button", { type: "button", class: "quiet", "aria-pressed": String(id === this.priority), "data-priority": id, onclick: () => this.#prefer(id) }, label));
+      h("button", { type: "button", class: "quiet", "aria-pressed": String(id === this.#priority), "data-priority": id, onclick: () => this.#prefer(id) }, label));
     this.problem = h("p", { class: "composer-note", role: "alert", hidden: true });
     const parts = [
       h("div", { class: "which-priorities", role: "group", "aria-label": "What matters most" }, ...priorities),
@@ -137,7 +146,7 @@ export class WhichModel {
   }
 
   #prefer(priority) {
-    this.priority = priority;
+    this.preferred = priority;
     stored((storage) => storage.setItem(KEY, priority));
     this.#show();
     /** @type {HTMLElement | null} */ (this.panel.querySelector(`[data-priority="${priority}"]`))?.focus();
