@@ -447,7 +447,7 @@ def test_a_comparison_that_comes_late_does_not_replace_the_newer_choice(site: Si
     dialog = page.get_by_role("dialog", name="Compare two answers")
     right = dialog.get_by_label("Right answer")
     expect(right.locator("option").nth(2)).to_be_attached()  # the answers are listed, and the first pair is requested
-    until(lambda: len(held) == 1)
+    until(lambda: page.evaluate("1") and held)
     right.select_option("coder")
     rows = dialog.locator(".compare-rows")
     expect(rows).to_contain_text("Two.")

@@ -223,6 +223,7 @@ def test_sending_waits_for_a_file_that_is_still_being_read(site: ChatSite, page:
     page.locator(BOX).press("Enter")
     assert site.qwen.requests == []
     expect(page.locator(BOX)).to_have_value("Now")
+    until(lambda: page.evaluate("1") and held)
     held[0].continue_()
     expect(page.locator(".attachment")).to_contain_text("tokens")
     page.locator(BOX).press("Enter")

@@ -114,6 +114,7 @@ def test_promoting_by_keyboard_survives_a_reload(site: ChatSite, visitor: Visito
     site.say(ALL_REASONING, spoken("", "Forty-two."))
     send(page, "What is it?")
     wait_phase(page, "kimi", "no_answer")
+    wait_phase(page, "heavy", "no_answer", "error")
     wait_phase(page, "qwen", "done")
     second = visitor.open(f"?{page.url.partition('?')[2]}")
     wait_phase(second, "kimi", "no_answer")
