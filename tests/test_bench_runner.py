@@ -276,6 +276,7 @@ def test_an_answer_without_its_verdict_is_graded_without_a_request(tmp_path: Pat
     assert poor.requests == []
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
     log = tmp_path / "log.sqlite3"
     killed_run(log, 3, random.Random(4), epochs=1, longest_s=0.5)

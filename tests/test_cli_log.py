@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -23,23 +24,31 @@ from tests.support.upstream import Upstream
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture
-def log(
-    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Path:
-    """A log with one turn of two lanes."""
-    lanes = tmp_path / "lanes.toml"
-    lanes.write_text(
-        "".join(
-            f'[[lane]]\nid = "{name}"\nprovider = "openai"\nmodel = "{model}"\nbase_url = "{upstream.base_url}"\n'
-            for name, model in (("one", "m-400-60-120"), ("two", "gone"))
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log with one turn of two lanes, which no test opens."""
+    folder = tmp_path_factory.mktemp("written")
+    with Upstream() as upstream:
+        lanes = folder / "lanes.toml"
+        lanes.write_text(
+            "".join(
+                f'[[lane]]\nid = "{name}"\nprovider = "openai"\nmodel = "{model}"\nbase_url = "{upstream.base_url}"\n'
+                for name, model in (("one", "m-400-60-120"), ("two", "gone"))
+            )
         )
-    )
+        db = folder / "log.sqlite3"
+        with redirect_stdout(io.StringIO()):
+            assert main(["compare", "Why is the sky blue?", "--lanes", str(lanes), "--db", str(db)]) == 1
+    return db
+
+
+@pytest.fixture
+def log(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that log, as the user's own."""
     db = tmp_path / "log.sqlite3"
+    db.write_bytes(written.read_bytes())
     monkeypatch.setenv("KIMI_UI_DB", str(db))
     monkeypatch.chdir(tmp_path)
-    assert main(["compare", "Why is the sky blue?", "--lanes", str(lanes)]) == 1
-    capsys.readouterr()
     return db
 
 
@@ -295,12 +304,14 @@ def run_without_rights(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
 
 
+@pytest.mark.slow
 def test_an_archived_log_in_a_read_only_folder_is_read(archive: Path) -> None:
     done = run_without_rights("stats", "--json", "--db", str(archive))
     assert (done.returncode, done.stderr) == (0, "")
     assert [series["lane"] for series in json.loads(done.stdout)["series"]] == ["one", "two"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["stats", "replay"])
 def test_an_archived_log_of_an_older_version_says_so(log: Path, request: pytest.FixtureRequest, command: str) -> None:
     with closing(sqlite3.connect(log)) as db:

@@ -331,6 +331,7 @@ def test_lanes_do_not_touch_each_other(upstream: Upstream, tmp_path: Path) -> No
 # -- 54: kill -9
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_an_interrupted_turn_with_its_text(upstream: Upstream, tmp_path: Path) -> None:
     """After kill -9 the log has the turn once, with its text, as ``interrupted``, never as complete."""
     command = [
