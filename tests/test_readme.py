@@ -52,7 +52,7 @@ def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def test_every_query_in_the_readmes_returns_rows(db: sqlite3.Connection) -> None:
-    assert len(QUERIES) == 4
+    assert len(QUERIES) == 7
     for query in QUERIES:
         assert db.execute(query).fetchall(), query
 
