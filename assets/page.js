@@ -4,6 +4,8 @@
  *
  * All state of turns is read from the server; nothing is stored in the page alone.
  */
+import { mountAppearance } from "./appearance/appearance.js";
+import { mountAttention } from "./appearance/attention.js";
 import { chat, tabs } from "./base/bus.js";
 import { Announcer, copyFrom, h, reducedMotion, setText } from "./base/dom.js";
 import { ask, rooted } from "./base/http.js";
@@ -22,6 +24,7 @@ import { Replays } from "./turn/replays.js";
 import { TurnRow } from "./turn/turn.js";
 
 const NOT_HERE = "This conversation is not here: it was deleted, or it belongs to another browser.";
+const AT_TOP_PX = 3;
 const NARROW = matchMedia("(max-width: 760px)");
 
 let mounted = null;
@@ -33,6 +36,7 @@ export function mount(element) {
   mounted = new Page(part("lanes"));
   mountComposer(part("composer"), mounted);
   mountSidebar(part("history"));
+  mountAppearance(mountAttention());
   mounted.load();
 }
 
@@ -51,13 +55,15 @@ class Page {
     });
     this.current = h("div", { class: "turn-current" });
     this.focusedLane = null; // id of the widened lane
+    this.hit = null; // what a search has found in the sought turn: part, label of the lane, words; null once shown
     this.announcer = new Announcer();
     this.notice = h("div", { class: "page-notice", role: "alert", hidden: true });
-    this.scroller = h("div", { class: "turns" });
-    this.earlier = new EarlierTurns(this.scroller, (row) => row.id === this.sought && this.#seek(row.id));
+    this.atCurrent = true; // the current turn is at the top of the window
+    this.scroller = h("div", { class: "turns", onscroll: () => (this.atCurrent = Math.abs(this.scroller.scrollTop - this.current.offsetTop) < AT_TOP_PX) });
+    this.earlier = new EarlierTurns(this.scroller, (row) => this.#filled(row));
     this.scroller.append(this.notice, this.earlier.element, this.current);
     copyCodeOnClick(this.scroller, copyFrom);
-    this.ends = [listenToKeys(this), chat.on("open", ({ detail }) => this.open(detail)), chat.on("seek", ({ detail }) => this.open(detail.conversation, detail.turn))];
+    this.ends = [listenToKeys(this), chat.on("open", ({ detail }) => this.open(detail)), chat.on("seek", ({ detail }) => this.open(detail.conversation, detail.turn, detail.hit))];
     this.onpopstate = () => this.load();
     window.addEventListener("popstate", this.onpopstate);
     this.onfocus = () => this.#renewLanes();
@@ -101,14 +107,18 @@ class Page {
     return document.documentElement.hasAttribute("data-kimi-running");
   }
 
-  /** Show another conversation, at a turn of it if one is named; an empty id begins a new one. */
-  async open(conversation, turn = "") {
+  /**
+   * Show another conversation, at a turn of it if one is named, and there the words that a search has found; an empty id
+   * begins a new one.
+   */
+  async open(conversation, turn = "", hit = null) {
     const url = new URL(location.href);
     url.searchParams.delete("turn");
     if (turn) url.searchParams.set("turn", turn);
     if (conversation) url.searchParams.set("c", conversation);
     else url.searchParams.delete("c");
     history.pushState(null, "", url);
+    this.hit = hit;
     await this.load(!conversation);
   }
 
@@ -136,7 +146,15 @@ class Page {
   /** Scroll a turn to the top, now and whenever a turn is filled: before, there may be no room below it. */
   #seek(turn) {
     this.sought = turn;
-    if (turn) this.scroller.querySelector(`[data-turn="${CSS.escape(turn)}"]`)?.scrollIntoView({ block: "start" });
+    if (!turn) return;
+    this.scroller.querySelector(`[data-turn="${CSS.escape(turn)}"]`)?.scrollIntoView({ block: "start" });
+    if (this.hit && this.#rows.find((row) => row.id === turn)?.reveal(this.hit)) this.hit = null;
+  }
+
+  /** An earlier turn was drawn and has another height now: what the reader looks at stays in its place. */
+  #filled(row) {
+    if (row.id === this.sought) this.#seek(row.id);
+    else if (this.atCurrent && !this.sought) this.current.scrollIntoView({ block: "start" }); // the browser's own anchor may be above it
   }
 
   /**
@@ -168,18 +186,19 @@ class Page {
   }
 
   /**
-   * Send a prompt to the shown conversation. Resolves to a function that shows its turn, unless something else was
-   * opened meanwhile. Throws like `ask`, and then nothing was sent.
+   * Send a prompt to the shown conversation. Resolves to the id of the conversation that it is in, and a function that
+   * shows its turn, unless something else was opened meanwhile. Throws like `ask`, and then nothing was sent.
    */
   async send(prompt) {
     await this.#opened(); // sets the conversation, and a new visitor's cookie
     const request = this.requests.begin();
     const state = await ask("/kimi/turns", { method: "POST", json: { ...prompt, conversation: this.conversation } });
     const [turn] = state.turns;
-    return async () => {
+    const show = async () => {
       if (!request.aborted) await this.#showSent(state, turn);
       tabs.postMessage({ conversation: state.conversation, turn: turn.turn_id });
     };
+    return { conversation: state.conversation, show };
   }
 
   /** Resolves once the conversation opened last is shown. */

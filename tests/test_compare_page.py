@@ -122,6 +122,7 @@ def test_the_race_grows_while_the_lanes_stream(site: Site, page: Page) -> None:
     race = page.locator(".turn-current .race")
     thinking = race.locator(".race-row").nth(0).locator("[data-kind=think]")
     thinking.wait_for()
+    race.locator(".race-toggle").click()
     race.locator(".race-row").nth(2).locator("[data-kind=answer]").wait_for()
     race.locator(".race-row").nth(1).locator("[data-kind=drafts]").wait_for()
     line = race.locator("path.race-line-think:not(.race-thin)").first
@@ -177,17 +178,21 @@ def test_an_earlier_turn_keeps_its_waterfall(site: Site, page: Page) -> None:
     expect(page.locator(".turns-past .race-chart")).to_be_hidden()
 
 
-def test_showing_the_token_curves_is_remembered(site: Site, page: Page) -> None:
+def test_the_race_and_its_curves_fold_and_this_is_remembered(site: Site, page: Page) -> None:
     answered(page)
     chart, toggle = page.locator(".turn-current .race-chart"), page.locator(".turn-current .race-toggle")
-    expect(chart).to_be_visible()
-    toggle.click()
+    race, fold = page.locator(".turn-current .race"), page.locator(".turn-current .race-fold")
     expect(chart).to_be_hidden()
-    expect(toggle).to_have_attribute("aria-expanded", "false")
+    toggle.click()
+    expect(chart.locator("path.race-line-answer").first).to_be_attached()
+    fold.click()
+    expect(race).to_be_hidden()
+    expect(fold).to_have_attribute("aria-expanded", "false")
     page.reload()
-    page.locator(".turn-current .race").wait_for()
-    expect(chart).to_be_hidden()
-    toggle.click()
+    wait_phase(page, "coder", "done")
+    expect(race).to_be_hidden()
+    fold.click()
+    expect(race.locator(".race-row [data-kind=answer]").first).to_be_visible()
     expect(chart.locator("path.race-line-answer").first).to_be_attached()
 
 
@@ -200,7 +205,7 @@ def test_on_a_phone_a_slim_race_stays_visible(warm: WarmContext, site: Site) -> 
     expect(page.locator(".race")).to_be_in_viewport()
     box = page.locator(".race").bounding_box()
     assert box is not None
-    assert box["height"] < 70
+    assert box["height"] < 32
     assert box["width"] <= 390
     expect(page.locator(".race-chart")).to_be_hidden()
     visitor.close()

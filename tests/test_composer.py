@@ -215,7 +215,9 @@ def test_dropped_files_and_long_pastes_become_attachments(site: ChatSite, page: 
 def test_sending_waits_for_a_file_that_is_still_being_read(site: ChatSite, page: Page) -> None:
     held: list[Route] = []
     page.route("**/kimi/attachments?*", lambda route: held.append(route))
-    page.locator("input[type=file]").set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": b"text"})
+    page.locator("#composer input[type=file]").set_input_files(
+        {"name": "a.txt", "mimeType": "text/plain", "buffer": b"text"}
+    )
     expect(page.locator(".attachment")).to_contain_text("reading")
     page.locator(BOX).fill("Now")
     page.locator("#send").click()

@@ -95,6 +95,13 @@ def test_search_marks_what_was_found_and_opens_it(site: ChatSite, page: Page) ->
     found.locator(".history-open").click()
     expect(page.locator(".turn-current .prompt-text")).to_have_text("Second thing")
     expect(page.locator(".turns-past .prompt-text")).to_have_text("First of the two")
+    marked = "[...(CSS.highlights.get('kimi-found-here') ?? [])].map(range => range.toString())"
+    until(lambda: page.evaluate(marked) == ["harbour"])
+    expect(page.locator(".turn-current .find-count:visible")).to_have_text("1 of 1")  # the reasoning is unfolded
+    found = search(page, "lighthouse")
+    expect(found.locator("mark")).to_have_text(["lighthouse"])
+    found.locator(".history-open").click()
+    until(lambda: page.evaluate(marked) == ["lighthouse"])
     page.locator(".history-search").fill("zzzz")
     expect(page.locator(".history-scroller > .history-note")).to_have_text("Nothing found.")
     page.locator(".history-search").fill("")

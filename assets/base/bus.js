@@ -4,7 +4,8 @@
  * `detail` as in composer/live_costs.js), `settings` (of the shown conversation), `budget` (the person's), `open` (show
  * the conversation whose id is the event's `detail`; empty: begin a new one), `turn` (`detail` is the last turn
  * of the shown conversation now, or null), `voted` (on a turn), `seek` (show the turn `detail.turn` of
- * `detail.conversation`), `benchmarked` (a benchmark run has ended).
+ * `detail.conversation`, and in it `detail.hit`, if that is given: part, label and words that a search has found),
+ * `benchmarked` (a benchmark run has ended).
  */
 class Chat extends EventTarget {
   conversation = ""; // id of the shown conversation, "" before its first prompt

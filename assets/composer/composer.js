@@ -1,25 +1,24 @@
 /**
- * The composer: the prompt (`#prompt`), Send and Stop, attachments, the estimate of the next prompt's cost and the sums
- * spent, the question before a prompt over budget, drafts, editing an earlier prompt.
+ * The composer, one line until there is more to show: the prompt (`#prompt`), Send and Stop, attachments, the estimate of
+ * the next prompt's cost and the sums spent, the question before a prompt over budget, drafts, editing an earlier prompt.
  *
  * Sending empties the box at once, so that the next text is another prompt. A prompt that could not be sent is put back
  * into the box, before the text typed meanwhile, with the reason. Nothing here processes the whole text at each
  * keystroke, only when the typing pauses.
  */
 import { chat } from "../base/bus.js";
-import { button, h, setText } from "../base/dom.js";
+import { button, h, setAttribute, setText } from "../base/dom.js";
 import { ask } from "../base/http.js";
 import { isComposing } from "../base/keys.js";
 import { Attachments } from "./attachments.js";
 import { BlindMode } from "./blind.js";
+import { draftOf, keepDraft, takeFromDraft } from "./drafts.js";
 import { BudgetQuestion, EstimateLine, TotalsLine } from "./money.js";
 import { openSettings } from "./settings.js";
 import { openShortcuts } from "./shortcuts.js";
 import { WhichModel } from "./which_model.js";
 
-const DRAFT = "kimi.draft";
 const DRAFT_PAUSE_MS = 250;
-const MAX_DRAFT_CHARS = 1_000_000;
 const UNREACHABLE = "The server cannot be reached, so the prompt was not sent. It stays here: start Kimi UI again, then send it.";
 const TOUCH = matchMedia("(hover: none) and (pointer: coarse)");
 const GROWS_BY_ITSELF = CSS.supports("field-sizing", "content");
@@ -43,6 +42,9 @@ class Composer {
     this.opening = 0; // number of earlier prompts that were requested and have not arrived
     this.sendWhenOpen = false;
     this.taken = null; // the text that is being sent, or null
+    this.conversation = null; // whose draft is in the box; null until the page knows
+    this.files = new Map(); // attachments of the other conversations' drafts
+    this.sent = null; // {from, to}: the conversation changes because a prompt was sent
     this.ends = new AbortController();
     this.box = h("textarea", { rows: "1", placeholder: "Ask every model at once", "aria-label": "Prompt", autocomplete: "off",
                                oninput: () => this.#typed(), onkeydown: (event) => this.#key(event), onpaste: (event) => this.attachments.paste(event) });
@@ -57,24 +59,28 @@ class Composer {
       button("Cancel editing", () => this.cancelEdit(), { face: "Cancel", class: "quiet" }));
     this.note = h("p", { class: "composer-note", role: "alert", hidden: true });
     this.settings = button("Settings for this conversation", () => openSettings(), { face: "Settings", class: "quiet", id: "settings" });
+    this.toolsButton = button("Attach, settings and more", () => this.#showTools(!this.toolsOpen), {
+      face: "⋯", class: "icon composer-more", "aria-expanded": "false", "aria-controls": "composer-tools" });
+    this.element = element;
     element.replaceChildren(
-      h("div", { id: "prompt" }, this.box),
-      h("div", { class: "composer-foot" },
-        h("div", { class: "composer-extras" },
-          this.banner, this.blind.banner, this.attachments.element, this.note, this.question.element, this.estimate.hint,
-          h("div", { class: "composer-tools" },
-            button("Attach text files", () => this.attachments.pick(), { face: "Attach", class: "quiet", id: "attach" }),
-            this.settings,
-            this.blind.switch,
-            this.blind.waiting,
-            button("New conversation", () => this.#begin(), { face: "New", class: "quiet", id: "new-conversation" }),
-            button("Keyboard shortcuts", () => openShortcuts(), { face: "?", class: "quiet", id: "shortcuts" }),
-            h("div", { class: "composer-figures" }, this.which.element, this.totals.element, this.estimate.element))),
+      this.banner, this.blind.banner, this.attachments.element, this.note, this.question.element, this.estimate.hint,
+      h("div", { class: "composer-line" },
+        this.toolsButton,
+        h("div", { class: "composer-tools", id: "composer-tools" },
+          button("Attach text files", () => this.attachments.pick(), { face: "Attach", class: "quiet", id: "attach" }),
+          this.settings,
+          this.blind.switch,
+          this.blind.waiting,
+          button("New conversation", () => this.#begin(), { face: "New", class: "quiet", id: "new-conversation" }),
+          button("Keyboard shortcuts", () => openShortcuts(), { face: "?", class: "quiet", id: "shortcuts" })),
+        h("div", { id: "prompt" }, this.box),
+        this.which.element,
+        h("div", { class: "composer-figures" }, this.totals.element, this.estimate.element),
         h("button", { type: "button", id: "stop", onclick: () => page.stop() }, "Stop"),
         h("button", { type: "button", id: "send", onclick: () => this.send() }, "Send")),
     );
+    this.#showTools(false);
     this.#listen();
-    this.#restoreDraft();
     if (document.activeElement === document.body) this.box.focus();
   }
 
@@ -114,9 +120,9 @@ class Composer {
     this.send();
   }
 
-  /** Close the question, the estimate's table or the advice; true if one was open. */
+  /** Close the question, the estimate's table, the advice or the tools; true if one was open. */
   closeOpen() {
-    return this.question.close() || this.estimate.fold() || this.which.fold();
+    return this.question.close() || this.estimate.fold() || this.which.fold() || (this.toolsOpen && this.#showTools(false));
   }
 
   /** Ask the user whether to send something over budget; resolves to the answer. */
@@ -146,34 +152,52 @@ class Composer {
     if (this.taken !== null || !this.#next()) return undefined;
     const { edits, attachments: { ids: attachments } } = this;
     const text = this.box.value;
+    const from = this.conversation;
     this.taken = text;
     this.#write("");
-    let show;
+    let sent;
     try {
-      show = await this.page.send({
+      sent = await this.page.send({
         text, attachments, blind: this.blind.on, over_budget: overBudget,
         edit: edits && { conversation: edits.conversation, seq: edits.seq },
       });
     } catch (error) {
-      return this.#giveBack(text, error);
+      return this.#giveBack(text, from, error);
     }
     this.taken = null;
     this.#endEdit();
     this.attachments.sent(attachments);
+    this.#showTools(false);
+    if (this.conversation !== from) takeFromDraft(from, text);
     this.#saveDraft();
     this.#changed();
-    return show();
+    this.sent = { from: from ?? this.conversation, to: sent.conversation };
+    await sent.show();
+    this.sent = null;
+    return undefined;
   }
 
   /** The prompt was not sent: put it back. If the budget is the reason, the user may send it anyway. */
-  async #giveBack(text, error) {
+  async #giveBack(text, from, error) {
     this.taken = null;
-    this.#write([text, this.box.value].filter(Boolean).join("\n"));
+    if (from === null || this.conversation === from) this.#write([text, this.box.value].filter(Boolean).join("\n"));
     if (error.code !== "over_budget") return this.#say(error.code === "unreachable" ? UNREACHABLE : error.message);
     return (await this.mayPass(error.message)) ? this.send(true) : undefined;
   }
 
+  /** Where the line has no room for the tools, they are a line of their own on demand. Returns whether they changed. */
+  #showTools(open) {
+    const had = document.activeElement?.closest(".composer-tools");
+    const changes = open !== this.toolsOpen && this.toolsButton.checkVisibility();
+    this.toolsOpen = open;
+    this.element.toggleAttribute("data-tools", open);
+    setAttribute(this.toolsButton, "aria-expanded", String(open));
+    if (had && changes) this.toolsButton.focus();
+    return changes;
+  }
+
   #begin() {
+    this.#showTools(false);
     chat.emit("open", "");
     this.box.focus();
   }
@@ -191,6 +215,7 @@ class Composer {
     on("ended", () => this.estimate.soon());
     on("conversation", () => {
       if (this.edits && this.edits.conversation !== chat.conversation) this.cancelEdit();
+      this.#changeDraft();
       this.sendWhenOpen = false;
       this.question.close();
       this.#describeSettings();
@@ -251,14 +276,30 @@ class Composer {
 
   /** Save the draft, with the text that is being sent, since that may be refused. */
   #saveDraft() {
-    if (this.edits || this.box.textLength > MAX_DRAFT_CHARS) return;
-    const draft = [this.taken, this.box.value].filter(Boolean).join("\n");
-    storage((drafts) => (draft ? drafts.setItem(DRAFT, draft) : drafts.removeItem(DRAFT)));
+    if (this.edits || this.conversation === null) return;
+    keepDraft(this.conversation, [this.taken, this.box.value].filter(Boolean).join("\n"));
   }
 
-  #restoreDraft() {
-    const draft = storage((drafts) => drafts.getItem(DRAFT));
-    if (draft) this.#write(draft);
+  /**
+   * Every conversation has its own draft, which the first prompt of a new one takes along. What was written before the
+   * page knew which conversation it shows belongs to that one.
+   */
+  #changeDraft() {
+    const { conversation: before } = this;
+    const now = chat.conversation;
+    if (before === now) return;
+    clearTimeout(this.draftTimer);
+    const goesOn = before === this.sent?.from && now === this.sent?.to;
+    if (goesOn) keepDraft(before, "");
+    else this.#saveDraft();
+    this.conversation = now;
+    if (goesOn) return this.#saveDraft();
+    if (before !== null) {
+      this.files.set(before, this.attachments.files);
+      this.attachments.replace(this.files.get(now) ?? []);
+    }
+    const typed = before === null ? this.box.value : "";
+    return this.#write([draftOf(now), typed].filter(Boolean).join("\n"));
   }
 
   /** Show on the settings button whether settings differ from the lanes' configuration. */
@@ -276,14 +317,5 @@ class Composer {
   #say(sentence) {
     this.note.hidden = !sentence;
     setText(this.note, sentence);
-  }
-}
-
-/** Use sessionStorage, which a browser may refuse; then drafts are not kept. */
-function storage(use) {
-  try {
-    return use(sessionStorage);
-  } catch {
-    return null;
   }
 }

@@ -5,7 +5,7 @@
  *
  * @import { HeavyPart, LanePart } from "../base/protocol"
  */
-import { h, setText } from "../base/dom.js";
+import { h } from "../base/dom.js";
 import { Attribution } from "./attribution.js";
 import { Consensus } from "./consensus.js";
 import { Strip } from "./strip.js";
@@ -35,9 +35,8 @@ export class HeavyBoard {
     this.attribution = new Attribution({ pointed }, answer);
     this.worth = new Worth();
     this.list = h("ol", { class: "board-list" });
-    this.newest = h("p", { class: "board-newest" }); // what a strip shows of them all: the newest words
     this.element = h("div", { class: "board", hidden: true, role: "group", "aria-label": "Trajectories" },
-      this.consensus.element, this.strip.element, this.list, this.newest);
+      this.consensus.element, this.strip.element, this.list);
   }
 
   /** What the trajectories are at and since when (ms of the turn's clock); null while one thinks or none writes yet. */
@@ -60,7 +59,6 @@ export class HeavyBoard {
     this.strip.clear();
     this.attribution.clear();
     this.worth.clear();
-    setText(this.newest, "");
     this.element.hidden = true;
   }
 
@@ -71,7 +69,6 @@ export class HeavyBoard {
       const row = this.rows.get(k);
       row.apply(part, live);
       if (part.letters) this.#showLetter(row);
-      if (part.reasoning || part.text) setText(this.newest, row.tail.textContent);
     }
   }
 

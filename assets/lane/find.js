@@ -31,7 +31,8 @@ export class Find {
     );
   }
 
-  open() {
+  open(words = "") {
+    if (words) this.input.value = words;
     this.element.hidden = false;
     this.input.focus();
     this.input.select();

@@ -4,6 +4,8 @@
  */
 
 const AT_END_PX = 24;
+const ABOVE = 0.4; // what is above a place and takes at most this share of the view is shown with it
+const GAP_PX = 10;
 
 export class Follower {
   /**
@@ -14,10 +16,11 @@ export class Follower {
     this.view = view;
     this.pill = pill;
     this.pinned = true;
+    this.moved = false; // whether the reader has scrolled
     this.top = 0;
     this.height = 0;
     pill.hidden = true;
-    pill.addEventListener("click", () => this.pin());
+    pill.addEventListener("click", () => this.#follow());
     view.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     if (content) new ResizeObserver(() => this.stick()).observe(content);
   }
@@ -32,7 +35,27 @@ export class Follower {
     this.stick();
   }
 
+  /** Follow new content from its beginning, as if the reader had not scrolled yet. */
+  begin() {
+    this.moved = false;
+    this.pin();
+  }
+
+  /** The content is complete: show `place`, an element of it, at the top, unless the reader has scrolled. */
+  stand(place) {
+    if (this.moved || !this.view.clientHeight) return;
+    const above = place.getBoundingClientRect().top - this.view.getBoundingClientRect().top + this.view.scrollTop;
+    this.release();
+    this.view.scrollTop = above < ABOVE * this.view.clientHeight ? 0 : above - GAP_PX;
+  }
+
   release() {
+    this.#set(false);
+  }
+
+  /** The reader looks elsewhere. */
+  leave() {
+    this.moved = true;
     this.#set(false);
   }
 
@@ -40,10 +63,15 @@ export class Follower {
     const { scrollTop, scrollHeight, clientHeight } = this.view;
     if (!clientHeight) return; // folded away
     this.view.classList.toggle("scrolled", scrollTop > 0);
-    if (this.pinned && scrollTop < this.top - 1 && scrollHeight >= this.height) this.#set(false);
+    if (this.pinned && scrollTop < this.top - 1 && scrollHeight >= this.height) this.leave();
     else if (!this.pinned && scrollTop > this.top && scrollHeight - scrollTop - clientHeight < AT_END_PX) this.#set(true);
     this.top = scrollTop;
     this.height = scrollHeight;
+  }
+
+  #follow() {
+    this.moved = true;
+    this.pin();
   }
 
   #set(pinned) {

@@ -8,6 +8,7 @@
  */
 import { button, copyFrom, h, laneAccent, setAttribute, setFlag, setText } from "../base/dom.js";
 import { count, seconds } from "../base/format.js";
+import { mark, rangesOf } from "../base/ranges.js";
 import { HeavyBoard } from "../heavy/board.js";
 import { Answer } from "./answer.js";
 import { Attempts } from "./attempts.js";
@@ -47,6 +48,8 @@ export class Lane {
     /** @type {Metrics | null} */
     this.figures = null;
     this.reasoningTokens = null;
+    this.widened = false; // has the whole window
+    this.completed = false; // since the last frame
     this.#build();
     this.#setPhase("idle");
     this.#describe(null);
@@ -119,14 +122,17 @@ export class Lane {
     this.reasoning.settle();
     this.board.settle();
     this.steps.settle();
-    if (this.grew) this.follower.stick();
+    if (this.completed) requestAnimationFrame(() => this.follower.stand(this.answer.element));
+    else if (this.grew || this.widened) this.follower.stick(); // a widened lane has one scroll, its reasoning included
     this.grew = false;
+    this.completed = false;
   }
 
   close() {
     this.reasoning.close();
     this.board.close();
     this.attempts.close();
+    this.metrics.close();
   }
 
   /** `width`: "focused", "strip", or "" for an equal share. */
@@ -135,7 +141,9 @@ export class Lane {
       element?.classList.toggle("focused", width === "focused");
       element?.classList.toggle("strip", width === "strip");
     }
-    setAttribute(this.wide, "aria-pressed", String(width === "focused"));
+    this.widened = width === "focused";
+    setAttribute(this.wide, "aria-pressed", String(this.widened));
+    if (this.running) this.follower.stick();
   }
 
   /** A click anywhere on a strip widens the lane; the button in it does the same. */
@@ -146,6 +154,21 @@ export class Lane {
   /** Open or fold the reasoning, if there is any. */
   toggleThinking(open = !this.reasoning.open) {
     if (this.reasoning.log.length) this.reasoning.userToggle(open);
+  }
+
+  /**
+   * Show these words of the reasoning or the answer, and mark them.
+   *
+   * @param {string} part
+   * @param {string[]} words
+   */
+  reveal(part, words) {
+    this.follower.leave();
+    if (part === "reasoning") return this.reasoning.openFind(words[0]);
+    const found = rangesOf(this.answer.element, words);
+    mark(found);
+    found[0]?.startContainer.parentElement.scrollIntoView({ block: "center" });
+    return undefined;
   }
 
   /** A lane like this one that shows an earlier attempt. */
@@ -222,6 +245,7 @@ export class Lane {
   /** A new attempt begins: clear what the lane shows of the previous one. */
   #restart(attempt) {
     this.attempts.begin(attempt.attempt_no);
+    if (attempt.attempt_no > 1) this.follower.begin();
     this.stamps = {};
     this.attemptNo = attempt.attempt_no;
     this.figures = null;
@@ -317,7 +341,7 @@ export class Lane {
   #goTo(step) {
     if (step.where === "answer") this.answer.element.scrollIntoView({ block: "nearest" });
     else this.reasoning.goTo(step.at);
-    this.follower.release();
+    this.follower.leave();
   }
 
   #setPhase(phase, live = false) {
@@ -326,6 +350,7 @@ export class Lane {
     setAttribute(this.element, "data-phase", phase);
     this.stop.hidden = !this.running;
     this.again.hidden = this.running || phase === "idle";
+    if (before !== phase) this.completed = phase === "done";
     if (!live || before === phase) return;
     if (before === "thinking" && phase === "answering" && this.stamps.first_reasoning_ms !== undefined) {
       const thought = this.stamps.first_answer_ms - this.stamps.first_reasoning_ms;

@@ -1,9 +1,11 @@
 /**
- * The metrics strip of one lane: six cells that never move. Every figure comes from the server (core/metrics.py); only
- * the elapsed time ticks here, on the engine's clock.
+ * The metrics strip of one lane: one line with as many of the six figures as it has room for, the most wanted first; on
+ * demand, and with the keyboard focus, all six with their names, for all lanes alike. Every figure comes from the server
+ * (core/metrics.py); only the elapsed time ticks here, on the engine's clock.
  */
-import { h, setAttribute, setText } from "../base/dom.js";
+import { button, h, setAttribute, setText } from "../base/dom.js";
 import { UNKNOWN, count, rate, seconds, usd } from "../base/format.js";
+import { allFigures } from "../base/preferences.js";
 
 const SOURCES = {
   usage: "counted by the provider",
@@ -45,21 +47,34 @@ export class MetricsStrip {
     this.heavy = heavy;
     this.cells = {};
     // In focus it shows every error bound, which the mouse finds cell by cell.
-    this.element = h("footer", { class: "metrics", "data-part": "metrics", tabindex: "0", role: "group", "aria-label": "Figures" });
+    this.figures = h("div", { class: "metrics-figures" });
+    this.toggle = button("All figures", () => allFigures.set(!allFigures.on), { face: h("span", { class: "chevron", "aria-hidden": "true" }), class: "icon metrics-toggle" });
+    this.element = h("footer", { class: "metrics", "data-part": "metrics", tabindex: "0", role: "group", "aria-label": "Figures" }, this.figures, this.toggle);
+    this.end = allFigures.changed(() => this.#arrange());
+    this.#arrange();
     this.queue = null;
     this.source = h("span", { class: "metric-source" }); // of the tokens
     for (const [name, label, title] of CELLS.map((cell) => (heavy && cell[0] === "rate" ? AGGREGATE : cell))) {
       const value = h("dd", { "data-metric": name }, UNKNOWN);
       const source = name === "tokens" ? this.source : null;
       this.cells[name] = value;
-      this.element.append(h("dl", { title }, h("dt", {}, label, source), value));
+      this.figures.append(h("dl", { title, "data-figure": name }, h("dt", {}, label, source), value));
     }
+  }
+
+  close() {
+    this.end();
+  }
+
+  #arrange() {
+    this.element.classList.toggle("all", allFigures.on);
+    setAttribute(this.toggle, "aria-expanded", String(allFigures.on));
   }
 
   clear() {
     for (const cell of Object.values(this.cells)) {
       setText(cell, UNKNOWN);
-      setAttribute(cell, "data-bound", null);
+      for (const name of ["data-bound", "data-known", "data-disagrees"]) cell.removeAttribute(name);
     }
     setText(this.source, "");
   }
@@ -95,11 +110,13 @@ export class MetricsStrip {
     setText(this.cells.tokens, output === null ? UNKNOWN : about(count(output), estimated));
     setAttribute(this.cells.tokens, "title", tokenTitle(m));
     const mark = disagrees(m) ? " ≠" : "";
+    this.cells.tokens.toggleAttribute("data-disagrees", Boolean(mark));
     setText(this.source, m.token_source ? ` · ${SOURCE_WORDS[m.token_source] ?? m.token_source}${mark}` : "");
     const speed = this.heavy ? "aggregate_tps" : "decode_tps";
     const bound = this.bound("rate", m.bounds?.[speed]);
     setText(this.cells.rate, about(rate(m[speed]), estimated || doubt || bound?.rough));
     setAttribute(this.cells.rate, "title", joined(bound?.words, rateTitle(m, estimated, doubt)));
+    this.cells.cost.toggleAttribute("data-known", m.cost_usd !== null);
     setText(this.cells.cost, about(usd(m.cost_usd), m.cost_source === "estimate"));
     setAttribute(this.cells.cost, "title", costTitle(m));
   }

@@ -7,7 +7,7 @@
  * follow.js); a finished trace opens at its beginning. Its text is plain and is never rendered again (lines.js).
  */
 import { button, copyFrom, h, setAttribute, setFlag, setText } from "../base/dom.js";
-import { PANELS, onPanels, panels, setPanels } from "../base/preferences.js";
+import { PANELS, panels } from "../base/preferences.js";
 import { Find } from "./find.js";
 import { Follower } from "./follow.js";
 import { LineLog } from "./lines.js";
@@ -43,10 +43,10 @@ export class ReasoningPanel {
     this.tools = h("span", { class: "reasoning-tools", hidden: true }, search, copy);
     this.menu = h(
       "select", { class: "quiet", "aria-label": "Reasoning panels", title: "Reasoning panels",
-                  onchange: () => setPanels(this.menu.value) },
+                  onchange: () => panels.set(this.menu.value) },
       ...Object.entries(PANELS).map(([value, label]) => h("option", { value }, label)),
     );
-    this.menu.value = panels();
+    this.menu.value = panels.value;
     this.region = h(
       "div", { class: "reasoning-region", id, role: "region", "aria-label": `Reasoning of ${name}`, hidden: true },
       this.find.element,
@@ -60,7 +60,7 @@ export class ReasoningPanel {
       "section", { class: "reasoning", "data-part": "reasoning", "data-state": "waiting" },
       h("div", { class: "reasoning-head" }, this.toggle, this.tools), this.region,
     );
-    this.endPreference = onPanels(() => this.#preferenceChanged());
+    this.endPreference = panels.on(() => this.#preferenceChanged());
   }
 
   /** Clear everything: the lane begins a new attempt. The reader's own toggle stays. */
@@ -84,16 +84,16 @@ export class ReasoningPanel {
     if (!first) return;
     this.tools.hidden = false;
     if (this.open) this.#place();
-    else if (!this.touched && (panels() === "open" || (panels() === "auto" && thinking))) this.#set(true);
+    else if (!this.touched && (panels.value === "open" || (panels.value === "auto" && thinking))) this.#set(true);
   }
 
   /** The first answer token has arrived. `live`: while this page was showing the stream. */
   answerBegan(live) {
     if (this.answered) return;
     this.answered = true;
-    if (this.touched || panels() !== "auto" || !this.open) return;
+    if (this.touched || panels.value !== "auto" || !this.open) return;
     if (!live) this.#set(false);
-    else this.foldTimer = setTimeout(() => !this.touched && panels() === "auto" && this.#set(false), FOLD_AFTER_MS);
+    else this.foldTimer = setTimeout(() => !this.touched && panels.value === "auto" && this.#set(false), FOLD_AFTER_MS);
   }
 
   /** Called once a frame after all text was appended. */
@@ -124,10 +124,11 @@ export class ReasoningPanel {
     this.#set(panel.open);
   }
 
-  openFind() {
+  /** Open the search in the reasoning, for `words` if they are given. */
+  openFind(words = "") {
     this.touched = true;
     this.#set(true);
-    this.find.open();
+    this.find.open(words);
   }
 
   /** Scroll to a step: `offset` is a character of the reasoning. */
@@ -157,9 +158,9 @@ export class ReasoningPanel {
   }
 
   #preferenceChanged() {
-    this.menu.value = panels();
+    this.menu.value = panels.value;
     if (this.touched || !this.log.length) return;
-    const value = panels();
+    const value = panels.value;
     this.#set(value === "open" || (value === "auto" && !this.answered));
   }
 

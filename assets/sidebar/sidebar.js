@@ -6,11 +6,11 @@ import { chat, tabs } from "../base/bus.js";
 import { button, focusedElement, h, promptBox, setAttribute, setText } from "../base/dom.js";
 import { ask, rooted } from "../base/http.js";
 import { Newest } from "../base/newest.js";
+import { sidebarOpen } from "../base/preferences.js";
 import { ConversationItem } from "./conversation_item.js";
 
 const DRAWER = matchMedia("(max-width: 1100px)");
 const PARTS = { title: "Title", prompt: "Prompt", answer: "Answer", reasoning: "Reasoning" };
-const OPEN_KEY = "kimi.history";
 const TYPING_MS = 160;
 const SETTLE_MS = 250; // several events of the chat cause one request
 const ELSEWHERE_MS = 3000; // running conversations that are not shown are polled, since no event reports their end
@@ -78,7 +78,7 @@ class Sidebar {
                                autocomplete: "off", spellcheck: "false", oninput: () => this.#typed() });
     this.list = h("div", { class: "history-list" });
     this.moreButton = h("button", { type: "button", class: "quiet history-more", hidden: true, onclick: () => this.#loadMore() }, "Show older");
-    this.results = new Results((match) => this.#go(match.id, match.turn));
+    this.results = new Results((match) => this.#seek(match));
     this.logout = h("a", { class: "history-logout", href: rooted("/kimi/logout"), hidden: true }, "Log out");
     this.note = h("p", { class: "history-note", role: "status", hidden: true });
     this.scroller = h("div", { class: "history-scroller", onkeydown: (event) => this.#moved(event) },
@@ -199,17 +199,19 @@ class Sidebar {
     this.note.hidden = !note;
   }
 
-  /** Show a conversation in the chat, at one of its turns if one is named. */
-  #go(id, turn = "") {
+  /** Show a conversation in the chat. */
+  #go(id) {
     if (DRAWER.matches) this.#setOpen(false);
-    if (turn) {
-      const end = chat.on("conversation", () => {
-        end();
-        document.querySelector(`[data-turn="${CSS.escape(turn)}"]`)?.scrollIntoView({ block: "start" });
-      });
-    }
     chat.emit("open", id);
     if (!id) promptBox()?.focus();
+  }
+
+  /** Show in the chat what a search has found. */
+  #seek({ id, turn, part, label, snippet }) {
+    if (!turn) return this.#go(id);
+    if (DRAWER.matches) this.#setOpen(false);
+    const words = [...new Set(snippet.filter(({ hit }) => hit).map(({ text }) => text))];
+    return chat.emit("seek", { conversation: id, turn, hit: { part, label, words } });
   }
 
   #chatChanged() {
@@ -261,7 +263,7 @@ class Sidebar {
     setAttribute(this.toggle, "aria-expanded", String(open));
     document.documentElement.toggleAttribute("data-history-open", open);
     if (!remember) return;
-    if (!DRAWER.matches) keep(open);
+    if (!DRAWER.matches) sidebarOpen.set(open);
     else if (open) this.search.focus();
   }
 }
@@ -280,22 +282,7 @@ function period(utc) {
   return days < 7 ? "Last 7 days" : "Earlier";
 }
 
-function wantedOpen() {
-  if (DRAWER.matches) return false;
-  try {
-    return localStorage.getItem(OPEN_KEY) !== "0";
-  } catch {
-    return true;
-  }
-}
-
-function keep(open) {
-  try {
-    localStorage.setItem(OPEN_KEY, open ? "1" : "0");
-  } catch {
-    // private mode: kept for this page only
-  }
-}
+const wantedOpen = () => !DRAWER.matches && sidebarOpen.on;
 
 /** The matches of a search: one conversation each, with the part and the words that match. All of it as text. */
 class Results {

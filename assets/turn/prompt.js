@@ -1,11 +1,12 @@
 /**
- * A prompt that was sent: its text as plain text, its attachments folded to their names and sizes, with
- * buttons to copy it, edit it (which begins a branch), and show its other versions.
+ * A prompt that was sent: the first lines of its text, as plain text, and all of it on demand; its attachments folded to
+ * their names and sizes; buttons to copy it, edit it (which begins a branch), and show its other versions.
  */
 import { chat } from "../base/bus.js";
-import { button, copyFrom, h, setAttribute, setText } from "../base/dom.js";
+import { button, copyFrom, h, setAttribute, setFlag, setText } from "../base/dom.js";
 import { about, count } from "../base/format.js";
 import { ask, rooted } from "../base/http.js";
+import { mark, rangesOf } from "../base/ranges.js";
 import { composer } from "../composer/composer.js";
 import { LineLog } from "../lane/lines.js";
 
@@ -18,11 +19,21 @@ export class PromptBlock {
     this.text = h("div", { class: "prompt-text" });
     this.versions = h("span", { class: "prompt-versions", role: "group", "aria-label": "Versions of this prompt", hidden: true });
     this.copy = button("Copy prompt", () => copyFrom(this.#whole(), this.copy), { face: "Copy", class: "quiet" });
-    this.tools = h("div", { class: "prompt-tools" }, this.versions,
+    this.more = h("button", { type: "button", class: "quiet prompt-more", "aria-expanded": "false", hidden: true,
+                              title: `All ${count(turn.prompt.length)} characters`, onclick: () => this.#open(!this.open) }, "Show all");
+    this.tools = h("div", { class: "prompt-tools" }, this.versions, this.more,
       button("Edit this prompt and send it again", () => composer()?.edit(turn.turn_id), { face: "Edit", class: "quiet prompt-edit" }), this.copy);
     this.element = h("div", { class: "turn-prompt" },
-      h("div", { class: "prompt-body" }, ...(turn.attachments ?? []).map((one, place) => this.#attachment(one, place)), this.text, this.#more()),
+      h("div", { class: "prompt-body" }, ...(turn.attachments ?? []).map((one, place) => this.#attachment(one, place)), this.text),
       this.tools);
+    this.text.hidden = !turn.prompt;
+    this.#open(false);
+    this.sizes = new ResizeObserver(() => requestAnimationFrame(() => this.#offerMore()));
+    this.sizes.observe(this.text);
+  }
+
+  close() {
+    this.sizes.disconnect();
   }
 
   /**
@@ -47,23 +58,30 @@ export class PromptBlock {
     return response.ok ? response.text() : this.turn.prompt;
   }
 
-  /** A button that shows all of a long text. */
-  #more() {
+  /** Show these words of the prompt, and mark them. */
+  reveal(words) {
+    if (!this.more.hidden && !this.open) this.#open(true);
+    const found = rangesOf(this.text, words);
+    mark(found);
+    found[0]?.startContainer.parentElement.scrollIntoView({ block: "nearest" });
+    return true;
+  }
+
+  #open(open) {
     const { prompt } = this.turn;
-    const short = prompt.length > PREVIEW_CHARS ? `${prompt.slice(0, PREVIEW_CHARS)}…` : prompt;
-    setText(this.text, short);
-    this.text.hidden = !prompt;
-    if (short === prompt) return null;
-    const face = `Show all ${count(prompt.length)} characters`;
-    const more = h("button", { type: "button", class: "quiet", "aria-expanded": "false", onclick: () => {
-      const open = more.getAttribute("aria-expanded") === "false";
-      setAttribute(more, "aria-expanded", String(open));
-      setText(more, open ? "Show less" : face);
-      if (!open) return setText(this.text, short);
-      this.text.replaceChildren();
-      new LineLog(this.text).append(prompt);
-    } }, face);
-    return more;
+    this.open = open;
+    this.cut = !open && prompt.length > PREVIEW_CHARS;
+    this.element.toggleAttribute("data-open", open);
+    setAttribute(this.more, "aria-expanded", String(open));
+    setText(this.more, open ? "Show less" : "Show all");
+    this.text.replaceChildren();
+    if (open) new LineLog(this.text).append(prompt);
+    else setText(this.text, this.cut ? `${prompt.slice(0, PREVIEW_CHARS)}…` : prompt);
+  }
+
+  /** Offer the rest where the window has no room for all of the text. */
+  #offerMore() {
+    setFlag(this.more, "hidden", !this.open && !this.cut && this.text.scrollHeight <= this.text.clientHeight + 1);
   }
 
   /** An attached file: its text is requested when it is opened. */

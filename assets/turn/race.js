@@ -2,15 +2,18 @@
  * The race of one turn: all lanes on one time axis. A bar per lane shows its phases (thinking hatched, answering solid,
  * marks for the first token and the first answer token); above them, on demand, the tokens of every lane over time,
  * heavy as thin lines of its trajectories and a thick one of its aggregation. Once the turn has ended the bars are its
- * waterfall. Redrawn at most every DRAW_MS; assistive tools get the same figures in a table.
+ * waterfall. Redrawn at most every DRAW_MS; assistive tools get the same figures in a table. The reader can fold it, and
+ * all races follow; in a low window it is folded until then.
  */
-import { h, laneAccent, setAttribute, setText } from "../base/dom.js";
+import { button, h, laneAccent, setAttribute, setFlag, setText } from "../base/dom.js";
 import { UNKNOWN, count, seconds } from "../base/format.js";
+import { raceChart, raceShown } from "../base/preferences.js";
 import { RaceChart } from "./race_chart.js";
 import { PHASES, RaceLane } from "./race_lane.js";
 
 const DRAW_MS = 220;
-const KEY = "kimi.race-chart";
+const BARS_FROM_PX = 560; // height of a window with room for the bars, and for the curves above them
+const CHART_FROM_PX = 1150;
 const LADDER = [1, 2, 3, 5, 8, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 450, 600, 900, 1200, 1800, 2700, 3600];
 
 export class Race {
@@ -21,7 +24,8 @@ export class Race {
     this.drawn = 0;
     this.now = null;
     this.stale = true;
-    this.toggle = h("button", { type: "button", class: "quiet race-toggle", onclick: () => this.#setChart(!this.charted, true) });
+    this.fold = button("Race", () => raceShown.set(this.element.hidden), { face: "Race", class: "quiet race-fold" });
+    this.toggle = h("button", { type: "button", class: "quiet race-toggle", onclick: () => raceChart.set(!this.charted) });
     this.axis = h("div", { class: "race-axis", "aria-hidden": "true" });
     const head = h("div", { class: "race-head" },
       h("span", { class: "race-legend", "aria-hidden": "true" },
@@ -38,7 +42,13 @@ export class Race {
     this.element = h("section", { class: "race", "data-race": "", "aria-label": "Race" },
       head, this.chart.element, h("div", { class: "race-rows", "aria-hidden": "true" }, ...[...this.rows.values()].map((row) => row.element)),
       this.axis, table);
-    this.#setChart(remembered() ?? window.innerHeight >= 860);
+    this.ends = [raceShown.changed((shown) => this.#show(shown)), raceChart.changed((open) => this.#setChart(open))];
+    this.#setChart(raceChart.on ?? window.innerHeight >= CHART_FROM_PX);
+    this.#show(raceShown.on ?? window.innerHeight >= BARS_FROM_PX);
+  }
+
+  close() {
+    for (const end of this.ends) end();
   }
 
   /** Take the `lanes` of a frame. */
@@ -59,7 +69,7 @@ export class Race {
     this.drawn = at;
     this.now = running ? now : null;
     this.stale = false;
-    this.#draw();
+    if (!this.element.hidden) this.#draw();
   }
 
   #draw() {
@@ -82,14 +92,20 @@ export class Race {
     });
   }
 
-  #setChart(open, remember = false) {
+  #show(shown) {
+    setFlag(this.element, "hidden", !shown);
+    setAttribute(this.fold, "aria-expanded", String(shown));
+    setAttribute(this.fold, "title", shown ? "Fold the race" : "Show the race: all lanes on one time axis");
+    if (shown && this.drawn) this.#draw();
+  }
+
+  #setChart(open) {
     this.charted = open;
     this.chart.element.hidden = !open;
     this.element.classList.toggle("charted", open);
     setText(this.toggle, open ? "Hide tokens" : "Show tokens");
     setAttribute(this.toggle, "aria-expanded", String(open));
-    if (remember) keep(open);
-    if (open && this.drawn) this.#draw();
+    if (open && this.drawn && !this.element.hidden) this.#draw();
   }
 }
 
@@ -161,21 +177,4 @@ function label(ms) {
   const s = ms / 1000;
   if (s < 60 || s % 60) return `${Number(s.toFixed(1))} s`;
   return `${s / 60} m`;
-}
-
-function remembered() {
-  try {
-    const value = localStorage.getItem(KEY);
-    return value === null ? null : value === "1";
-  } catch {
-    return null;
-  }
-}
-
-function keep(open) {
-  try {
-    localStorage.setItem(KEY, open ? "1" : "0");
-  } catch {
-    // private mode: kept for this page only
-  }
 }

@@ -56,9 +56,10 @@ export class TurnRow {
       this.tabs.set(info.id, tab);
       this.tabBar.append(tab);
     });
-    this.grid.style.setProperty("--lane-count", String(turn.lanes.length));
+    this.grid.style.setProperty("--strips", String(Math.max(1, turn.lanes.length - 1)));
     const infos = [...this.lanes.values()].map((lane) => lane.info);
     this.race = this.id && !turn.blind ? new Race(infos) : null;
+    if (this.race) this.prompt?.tools.prepend(this.race.fold);
     this.verdict = this.id ? new Verdict(turn, infos, actions.opened, () => this.#compareHeavy()) : null;
     this.tools = this.id && !turn.blind ? new TurnTools(turn.turn_id, actions) : null;
     if (this.tools) this.verdict.element.append(this.tools.element);
@@ -154,15 +155,34 @@ export class TurnRow {
   close() {
     clearInterval(this.ticker);
     this.ticker = 0;
+    this.race?.close();
+    this.prompt?.close();
     for (const lane of this.lanes.values()) lane.close();
   }
 
-  /** Widen one lane and shrink the others to strips; null: all side by side. */
+  /** Give one lane the window and shrink the others to strips; null: all side by side. */
   focusLane(id) {
     this.focused = id;
     const focused = this.lanes.has(id) ? id : null;
+    this.element.classList.toggle("widened", focused !== null);
     this.grid?.toggleAttribute("data-focused", focused !== null);
     for (const [name, lane] of this.lanes) lane.setWidth(focused === null ? "" : name === focused ? "focused" : "strip");
+  }
+
+  /**
+   * Show the words that a search has found in the prompt or in a lane, and mark them. False: that is not drawn yet.
+   *
+   * @param {{ part: string, label: string, words: string[] }} hit
+   */
+  reveal({ part, label, words }) {
+    if (part === "prompt") return this.prompt?.reveal(words) ?? true;
+    const lane = [...this.lanes.values()].find(({ info }) => info.label === label);
+    if (!lane) return this.lanes.size > 0;
+    if (part === "reasoning" ? !lane.reasoning.log.length : !lane.answered) return false;
+    if (lane.element.classList.contains("strip")) this.actions.focus(lane.info.id);
+    if (this.tabBar.offsetParent) this.#show(lane);
+    lane.reveal(part, words);
+    return true;
   }
 
   /** The lane a narrow screen shows. */

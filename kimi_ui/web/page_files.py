@@ -32,7 +32,7 @@ STYLES = (
         "lane/markdown",
     ),
     *("lane/highlight", "lanes_tab/lanes_tab", "benchmark_tab/benchmark_tab", "bench/report", "stats/stats"),
-    *("sidebar/sidebar", "turn/replay", "base/targets", "lane/math_font", "base/print"),
+    *("sidebar/sidebar", "turn/replay", "appearance/appearance", "base/targets", "lane/math_font", "base/print"),
 )
 # The modules that fill Gradio's elements.
 SCRIPTS = ("page.js", "lanes_tab/lanes_tab.js", "benchmark_tab/benchmark_tab.js")
@@ -67,8 +67,9 @@ class PageFiles:
 
     @property
     def head(self) -> str:
-        """HTML for the document's head."""
-        return f'<link rel="stylesheet" crossorigin href="./kimi/page/{self._style.name}">'
+        """HTML for the document's head. The script sets the colours before the page is drawn."""
+        style = f'<link rel="stylesheet" crossorigin href="./kimi/page/{self._style.name}">'
+        return f'{style}<script type="module" src=".{self.script_url}"></script>'
 
     def mount(self, module: str) -> str:
         """JavaScript for a component's ``js_on_load``: lets the module fill the component's ``element``."""

@@ -1,0 +1,29 @@
+/**
+ * What is written and not sent yet, for each conversation; "" is one that has not begun. Kept in this tab, also over a
+ * refresh, unless the browser refuses to store it.
+ */
+const KEY = "kimi.draft:"; // and the conversation's id
+const MAX_CHARS = 1_000_000;
+
+export function draftOf(conversation) {
+  return storage((drafts) => drafts.getItem(KEY + conversation)) ?? "";
+}
+
+export function keepDraft(conversation, text) {
+  if (text.length > MAX_CHARS) return;
+  storage((drafts) => (text ? drafts.setItem(KEY + conversation, text) : drafts.removeItem(KEY + conversation)));
+}
+
+/** A text was sent that may be the beginning of the conversation's draft. */
+export function takeFromDraft(conversation, sent) {
+  const draft = draftOf(conversation);
+  if (draft.startsWith(sent)) keepDraft(conversation, draft.slice(sent.length).trimStart());
+}
+
+function storage(use) {
+  try {
+    return use(sessionStorage);
+  } catch {
+    return null;
+  }
+}
