@@ -172,7 +172,7 @@ def test_the_clustered_interval_covers_what_it_says() -> None:
 
 
 def test_the_e_process_needs_the_published_number_of_pairs() -> None:
-    needed = [next(b for b in itertools.count() if s.may_stop(b, c)) for c in range(6)]
+    needed = [next(b for b in itertools.count() if s.e_value(b, c) >= s.STOP_AT) for c in range(6)]
     assert needed == [8, 11, 14, 16, 18, 20]
     assert s.e_value(0, 0) == pytest.approx(1.0)
     assert math.isfinite(s.e_value(5000, 0))
@@ -185,7 +185,7 @@ def test_looking_after_every_pair_errs_in_at_most_one_run_of_twenty() -> None:
         b = c = 0
         for _ in range(200):
             b, c = (b + 1, c) if rng.random() < 0.5 else (b, c + 1)
-            if s.may_stop(b, c):
+            if s.e_value(b, c) >= s.STOP_AT:
                 stopped += 1
                 break
     assert stopped <= 0.05 * 1000

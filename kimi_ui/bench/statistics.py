@@ -251,11 +251,6 @@ def e_value(b: int, c: int) -> float:
     return math.exp(min(log, 700.0))
 
 
-def may_stop(b: int, c: int) -> bool:
-    """An honest early stop: the e-process has reached ``STOP_AT``."""
-    return e_value(b, c) >= STOP_AT
-
-
 def flips(scores: Mapping[Case, Sequence[bool]]) -> float | None:
     """The share of cases with two epochs or more whose verdict is not the same in all: the noise of one lane."""
     repeated = [epochs for epochs in scores.values() if len(epochs) > 1]
