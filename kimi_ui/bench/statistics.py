@@ -52,17 +52,7 @@ def share(scores: Mapping[Case, Sequence[float]], cluster_of: Mapping[Case, Hash
         return Share(0, None, None)
     mean = math.fsum(means.values()) / n
     effect = design_effect(means, cluster_of) if cluster_of is not None else 1.0
-    return Share(n, mean, wilson_of(mean, n / effect), effect)
-
-
-def wilson_of(value: float, n: float) -> Interval:
-    """Wilson's interval for a share of ``n`` that need not be whole."""
-    if float(n).is_integer() and float(value * n).is_integer():
-        return wilson(int(value * n), int(n))
-    z2 = Z_95**2
-    centre = (value + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z_95 / (1 + z2 / n) * math.sqrt(value * (1 - value) / n + z2 / (4 * n * n))
-    return Interval(0.0 if value == 0 else max(0.0, centre - half), 1.0 if value == 1 else min(1.0, centre + half))
+    return Share(n, mean, wilson(mean * n / effect, n / effect), effect)
 
 
 def design_effect(means: Mapping[Case, float], cluster_of: Mapping[Case, Hashable]) -> float:

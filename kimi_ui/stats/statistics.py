@@ -97,8 +97,8 @@ def percentile(values: Floats, p: float) -> float | None:
     return None if n < enough_for(p) else float(ordered[math.ceil(p * n) - 1])
 
 
-def wilson(successes: int, n: int) -> Interval:
-    """Wilson's score interval of a proportion. Raises ``ValueError`` for n = 0."""
+def wilson(successes: float, n: float) -> Interval:
+    """Wilson's score interval of a proportion; ``n`` need not be whole. Raises ``ValueError`` for n = 0."""
     if n <= 0:
         raise ValueError("a proportion of nothing has no interval")
     share, z2 = successes / n, Z_95**2
