@@ -16,6 +16,7 @@ import random
 import statistics
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -332,15 +333,13 @@ class Runner:
 
     def _left_s(self) -> float | None:
         """The longest of the servers' remaining times: items that have no result yet, by the median of their lane."""
+        left = [*self._waiting, *(work.item for work in self._running.values())]
         by_server: dict[str, float] = {}
-        for item in (*self._waiting, *(work.item for work in self._running.values())):
-            if item.warm_up:
-                continue
-            if item.lane not in self._took_s:
+        for lane, n_items in Counter(item.lane for item in left if not item.warm_up).items():
+            if lane not in self._took_s:
                 return None
-            median_s = statistics.median(self._took_s[item.lane])
-            server = self._server[item.lane]
-            by_server[server] = by_server.get(server, 0.0) + median_s / self._at_a_time
+            lane_s = n_items * statistics.median(self._took_s[lane]) / self._at_a_time
+            by_server[self._server[lane]] = by_server.get(self._server[lane], 0.0) + lane_s
         return max(by_server.values(), default=0.0)
 
     def _fill(self) -> None:

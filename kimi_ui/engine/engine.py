@@ -242,6 +242,7 @@ class Engine:
         if whose is None or not may_change(whose, owner):
             raise UnknownTurn("This conversation is not here: begin a new one.")
         forked_from = conversation_id if conversation_id and fork_at is not None else ""
+        is_new = not conversation_id
         if forked_from or not conversation_id:
             conversation_id = uuid.uuid4().hex
         own = {lane: choices.get(lane, LaneChoice()) for lane in chosen}
@@ -255,7 +256,7 @@ class Engine:
             turn = TurnLog(
                 turn_id=turn_id or uuid.uuid4().hex,
                 conversation_id=conversation_id,
-                seq=(fork_at or 0) if forked_from else self._turns.next_seq(conversation_id),
+                seq=(fork_at or 0) if forked_from else 0 if is_new else self._turns.next_seq(conversation_id),
                 prompt=prompt,
                 forked_from=forked_from,
                 forked_at=(fork_at or 0) if forked_from else 0,
