@@ -157,6 +157,12 @@ def test_a_count_far_below_the_prompt_is_reported_with_both_numbers(
     assert str(counted) in got.words
 
 
+def test_a_long_text_without_blanks_is_estimated_in_linear_time() -> None:
+    """In quadratic time, as it once was, this would take hours."""
+    text = "".join(f"{i:x}=" for i in range(400_000))
+    assert prompt_size(text, counter("")).least > 0.1 * len(text)
+
+
 def test_a_cut_by_an_older_server_is_reported(smol: Upstream) -> None:
     """oc-half-old, with a server that does not know ``truncate``."""
     for habits, counted in ((after_030(refusal="none"), 2_050), (before_030(refusal="none"), 4_096)):

@@ -25,7 +25,7 @@ MOST_PER_CHAR = 0.22  # servers that do not count but divide characters by four 
 SLACK_TOKENS = 100  # by how many the count must fall short, so that short prompts are never judged
 
 _RUN = re.compile(r"([^\w])\1{3,}", re.DOTALL)  # vocabularies have tokens for long runs of blanks, lines and rules
-_OTHER = re.compile(r"\S*[^\x00-\x7f]\S*")  # words with characters beyond ASCII
+_WORD = re.compile(r"[^ \t-\r\x1c-\x1f]+")  # what is between blanks of ASCII
 _WIDE = re.compile(r"[\u2e80-\U0010ffff]")
 
 OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "num_predict")  # by any provider
@@ -43,11 +43,11 @@ class PromptSize(NamedTuple):
 def prompt_size(text: str, counter: TokenCounter) -> PromptSize:
     """Count a prompt without the chat template's own tokens, which only add to it."""
     short = _RUN.sub(r"\1\1\1", text)
-    others = _OTHER.findall(short)
+    others = [word for word in _WORD.findall(short) if not word.isascii()]
     joined = "".join(others)
     n_wide = len(_WIDE.findall(joined))
     n_narrow = len(joined) - n_wide
-    n_ascii = counter.count(_OTHER.sub(" ", short))
+    n_ascii = counter.count(_WORD.sub(lambda word: word[0] if word[0].isascii() else " ", short))
     least = LEAST_ASCII * n_ascii + max(len(others), LEAST_PER_CHAR * n_narrow + LEAST_PER_WIDE_CHAR * n_wide)
     return PromptSize(
         estimate=round(n_ascii + 0.3 * n_narrow + 0.6 * n_wide),
