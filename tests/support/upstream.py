@@ -139,7 +139,10 @@ class Upstream:
         listening.bind(("127.0.0.1", self._port))
         far = self._tls is not None and self._connect_s > 0
         factory, tls = (lambda: _Far(self._greet), None) if far else (self._protocol, self._tls)
-        serving = self._loop.create_server(factory, sock=listening, ssl=tls, backlog=256)
+        goodbye_s = 0.5 if tls else None  # a client that does not answer the end of TLS is not waited for
+        serving = self._loop.create_server(
+            factory, sock=listening, ssl=tls, backlog=256, ssl_shutdown_timeout=goodbye_s
+        )
         server = self._loop.run_until_complete(serving)
         self._port = server.sockets[0].getsockname()[1]
         ready.set()
