@@ -72,9 +72,9 @@ say "JavaScript: types, lint, unit tests"
 tests/js/run.sh
 say "pytest, Chromium at $CHROMIUM"
 # Three workers, since a test of the page waits a third of its time. tests/conftest.py puts the files in order.
-# The floor of pyproject.toml is that of the fast lane, which the whole run contains; other selections have none.
+# Only the whole run is measured: tracing would make the fast lane a fifth longer.
 cover=()
-if [[ $# == 0 || "$*" == "-m not browser and not slow" ]]; then
+if [[ $# == 0 ]]; then
   cover=(--cov --cov-report=)
 fi
 pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=40 --durations-min=1 ${cover[@]+"${cover[@]}"} "$@"

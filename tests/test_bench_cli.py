@@ -92,6 +92,7 @@ def test_list_as_text_by_category(bench: Bench) -> None:
     assert len(done.out.splitlines()) == 12
 
 
+@pytest.mark.slow
 def test_sandbox_lists_each_attack(bench: Bench) -> None:
     done = bench("sandbox", "--json")
     found = json.loads(done.out)

@@ -31,6 +31,7 @@ async def tried(upstream: Upstream, *checks: Check) -> tuple[bool, str]:
     return passed, "\n".join(told)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "habits",
     [

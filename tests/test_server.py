@@ -97,6 +97,7 @@ def test_a_program_compares_lanes_and_reads_the_turn_back(tmp_path: Path, upstre
         assert "Traceback" not in served.process.stdout.read(), "a refusal is no crash"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_running_turns_and_then_the_process(
     tmp_path: Path, upstream: Upstream, how: signal.Signals
