@@ -72,7 +72,7 @@ say "JavaScript: types, lint, unit tests"
 tests/js/run.sh
 say "pytest, Chromium at $CHROMIUM"
 # Three workers, since a test of the page waits a third of its time. tests/conftest.py puts the files in order.
-# Only the whole run is measured: tracing would make the fast lane a fifth longer.
+# Only the whole run is measured: tracing would make the fast lane longer.
 cover=()
 if [[ $# == 0 ]]; then
   cover=(--cov --cov-report=)
