@@ -15,6 +15,7 @@ from tests.support.browser import Visitor
 from tests.support.chat_site import ChatSite
 from tests.support.log import store
 from tests.support.turns import Timed, attempt, ended, turn
+from tests.support.waiting import until
 
 BOX = "#prompt textarea"
 N = 24
@@ -55,6 +56,7 @@ def height(page: Page) -> float:
 
 def test_it_speaks_only_with_results_and_switches_lanes_only_when_clicked(site: ChatSite, visitor: Visitor) -> None:
     page = visitor.open()
+    page.set_viewport_size({"width": 1800, "height": 900})  # room for the estimate and the advice beside the prompt
     page.locator(BOX).fill(CODE)
     expect(page.locator("#estimate")).to_be_visible()
     expect(page.locator("#which")).to_be_hidden()
@@ -66,7 +68,7 @@ def test_it_speaks_only_with_results_and_switches_lanes_only_when_clicked(site: 
     line, kind, panel = page.locator("#which-line"), page.locator("#which-kind"), page.locator("#which-panel")
     expect(line).to_have_text("Kimi K2: more often right")
     expect(kind).to_have_value("coding")
-    assert height(page) == silent
+    until(lambda: height(page) == silent)
 
     kind.select_option("math")
     expect(line).to_be_hidden()
