@@ -10,7 +10,7 @@ from ..chat.services import ChatServices
 from ..engine import Engine
 from ..turns import Turns
 from ..web.page_files import PageFiles
-from . import api, benchmark_tab, chat, lanes_tab, stats_tab
+from . import api, asset_tab, chat, stats_tab
 from .gradio_internals import keep_few_sessions, look_rarely, no_app_yet
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def build(
             with gr.Tab("Stats") as stats:
                 stats_tab.build(turns.reader, stats, lambda: [spec.id for spec in roster.specs], private=private)
             with gr.Tab("Benchmark"):
-                benchmark_tab.build(files)
+                asset_tab.build(files, "benchmark")
             with gr.Tab("Lanes"):
-                lanes_tab.build(files)
+                asset_tab.build(files, "lanes")
         api.build(engine, turns, services.estimates, services.spending)
     keep_few_sessions(blocks, SESSIONS_KEPT)
     blocks.queue(max_size=QUEUE_SIZE, api_open=False, default_concurrency_limit=None)
