@@ -126,10 +126,10 @@ def _sizes(case_id: str, seed: int) -> tuple[int, ...]:
 def _median_s(reader: LogReader, lane: str, models: Iterable[str]) -> float | None:
     """The median time of the lane's newest complete answers with one of these models, in s; None with too few."""
     query = """
-        SELECT a.attempt_id FROM attempts a JOIN turns t ON t.turn_id = a.turn_id
-        WHERE a.lane = :lane AND a.request_model IN :models AND a.parent_id IS NULL AND a.status IN ('ok', 'length')
-        ORDER BY t.kind, a.started_at_utc DESC, a.attempt_id DESC LIMIT :recent
+        SELECT e2e_ms FROM measured
+        WHERE lane = :lane AND request_model IN :models AND status IN ('ok', 'length')
+        ORDER BY kind, started_at_utc DESC, attempt_id DESC LIMIT :recent
     """
-    ids = [attempt_id for (attempt_id,) in reader.rows(query, lane=lane, models=list(models), recent=RECENT)]
-    times = [row["e2e_ms"] / 1000 for row in reader.attempt_metrics(ids) if row["e2e_ms"] is not None]
+    newest = reader.rows(query, lane=lane, models=list(models), recent=RECENT)
+    times = [e2e_ms / 1000 for (e2e_ms,) in newest if e2e_ms is not None]
     return statistics.median(times) if len(times) >= FEWEST else None
