@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from .. import __version__
@@ -549,7 +549,7 @@ def _unfit(
     return found
 
 
-@cache
+@lru_cache(maxsize=2048)  # of a suite's prompts; answers come once each
 def _tokens(text: str, tokenizer: str) -> int:
     """About how many tokens a text has."""
     return prompt_size(text, counter(tokenizer)).estimate
