@@ -18,11 +18,13 @@ from itertools import combinations
 from statistics import mean, variance
 from typing import Any, NamedTuple
 
-from ..core.vote import ALL_BAD, LANE
+from ..core.vote import ALL_BAD, LANE, Vote
 from ..log.judgements import Judgement, judgements_of_run
 from ..log.reader import LogReader
-from ..log.votes import PairVote, votes_of_run
+from ..log.records import Op
+from ..log.votes import PairVote, vote_op, votes_of_run
 from ..stats.statistics import Z_95, Interval, wilson
+from .records import now_utc
 from .results import Run, RunLane, Sample
 from .suite.case import CREATIVE
 
@@ -55,6 +57,20 @@ def pairs_of(run: Run, categories: Sequence[str] = (CREATIVE,)) -> list[Pair]:
         for found in answers.values()
         for pair in combinations(sorted(found, key=lambda sample: places[sample.lane]), 2)
     ]
+
+
+def without_vote(reader: LogReader, run: Run) -> list[Pair]:
+    """The run's pairs on which nobody has voted. Raises ``LogUnreadable``."""
+    with reader.snapshot() as log:
+        voted = {(one.turn_id, one.other_turn_id) for one in votes_of_run(log, run.id)}
+    return [pair for pair in pairs_of(run) if pair.turns not in voted]
+
+
+def blind_vote(pair: Pair, choice: str, lane: str) -> Op:
+    """A person's vote on a pair, given now and without knowing the lanes, as a row; see ``core.vote``."""
+    lanes = tuple(sample.lane for sample in pair)
+    first, second = pair.turns
+    return vote_op(first, Vote(choice, lane, lanes, blind=True, speed_visible=False, voted_at_utc=now_utc()), second)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from ..log.reader import LogReader
 
 
+RUN = "a run of `bench runs`, the beginning of its id, or last"
+
+
 def add(parts: Any) -> None:
     command = parts.add_parser(
         "export",
         help="write a run as CSV, JSON lines or Inspect logs",
         description="Write a run for other programs. Several formats at once are possible; - is standard output.",
     )
-    command.add_argument("id", metavar="RUN", help="a run of `bench runs`, the beginning of its id, or last")
+    command.add_argument("id", metavar="RUN", help=RUN)
     command.add_argument("--csv", metavar="FILE", help="a row a sample, with every figure")
     command.add_argument("--jsonl", metavar="FILE", help="a JSON object a sample, with prompt, reasoning and answer")
     command.add_argument("--inspect", metavar="DIR", help="a log a lane, for `inspect view DIR`")
@@ -35,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
     if not (options.csv or options.jsonl or options.inspect):
         raise CommandError("Say what to write: --csv FILE, --jsonl FILE or --inspect DIR.")
-    reader, found = run_of(options)
+    reader, found = run_of(options, options.id)
     if options.csv:
         _write(options.csv, [csv_text(found).encode()])
     if options.jsonl:
@@ -46,14 +49,14 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_of(options: argparse.Namespace) -> tuple[LogReader, Run]:
-    """The log, and the run that ``options.id`` names. Raises ``CommandError``."""
+def run_of(options: argparse.Namespace, name: str) -> tuple[LogReader, Run]:
+    """The log, and the run of this ``name`` (see ``RUN``). Raises ``CommandError``."""
     from ..bench import records
     from .open_app import log_reader
 
     reader = log_reader(settings_of(options))
     try:
-        return reader, records.load(reader, records.find(reader, options.id))
+        return reader, records.load(reader, records.find(reader, name))
     except records.NoSuchRun as error:
         raise CommandError(str(error)) from None
 

@@ -6,11 +6,10 @@ import argparse
 import json
 import random
 import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ..core.vote import ALL_BAD, LANE, TIE, Vote
-from .bench_export import run_of
+from ..core.vote import ALL_BAD, LANE, TIE
+from .bench_export import RUN, run_of
 from .common import CommandError, add_common, complain, price_words, printable, settings_of
 from .interrupt import INTERRUPTED, interruptible
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from ..bench.preferences import Pair, Preferences
     from ..bench.results import Run
     from ..log.reader import LogReader
+    from ..log.records import Op
 
 KEYS = "a, b, t (tie), n (neither is good), s (skip), q (quit)"
 
@@ -29,7 +29,7 @@ def add(parts: Any) -> None:
         help="vote blind on pairs of a run's creative answers",
         description="Show two answers to the same case in random order, without names, and ask which is better.",
     )
-    vote.add_argument("id", metavar="RUN", help="a run of `bench runs`, the beginning of its id, or last")
+    vote.add_argument("id", metavar="RUN", help=RUN)
     add_common(vote)
     vote.set_defaults(run=run_vote)
 
@@ -38,7 +38,7 @@ def add(parts: Any) -> None:
         help="let a model judge pairs of a run's creative answers",
         description="A model compares the answers, each pair in both orders; what it says stays apart from verdicts.",
     )
-    judge.add_argument("id", metavar="RUN", help="a run of `bench runs`, the beginning of its id, or last")
+    judge.add_argument("id", metavar="RUN", help=RUN)
     judge.add_argument("--judge", metavar="LANE", required=True, help="the lane that judges")
     judge.add_argument("--budget", type=float, metavar="USD", help="send nothing that might cost more than this in all")
     judge.add_argument("--json", action="store_true", help="print the run's preferences as one JSON object")
@@ -47,14 +47,11 @@ def add(parts: Any) -> None:
 
 
 def run_vote(options: argparse.Namespace) -> int:
-    from ..bench.preferences import pairs_of
-    from ..log.votes import vote_op, votes_of_run
+    from ..bench.preferences import without_vote
     from ..log.writer import LogWriter
 
-    reader, run = run_of(options)
-    with reader.snapshot() as log:
-        voted = {(one.turn_id, one.other_turn_id) for one in votes_of_run(log, run.id)}
-    pairs = [pair for pair in pairs_of(run) if pair.turns not in voted]
+    reader, run = run_of(options, options.id)
+    pairs = without_vote(reader, run)
     if not pairs:
         print("No pair of answers waits for a vote.")
         return 0
@@ -69,8 +66,7 @@ def run_vote(options: argparse.Namespace) -> int:
                 break
             if choice == "s":
                 continue
-            vote = vote_of(pair, choice)
-            writer.write([vote_op(pair.turns[0], vote, pair.turns[1])]).result()
+            writer.write([vote_for(pair, choice)]).result()
     finally:
         writer.close()
     _print_votes(reader, run)
@@ -100,25 +96,19 @@ def ask(pair: Pair, reader: LogReader) -> str:
         print(f"Answer with one of: {KEYS}.")
 
 
-def vote_of(pair: Pair, choice: str) -> Vote:
-    """The vote for what ``ask`` returned."""
-    lanes = {"first": pair.first.lane, "second": pair.second.lane}
-    kind = {"t": TIE, "n": ALL_BAD}.get(choice, LANE)
-    return Vote(
-        choice=kind,
-        lane=lanes.get(choice, ""),
-        field=tuple(lanes.values()),
-        blind=True,
-        speed_visible=False,
-        voted_at_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
-    )
+def vote_for(pair: Pair, choice: str) -> Op:
+    """The vote for what ``ask`` returned, as a row."""
+    from ..bench.preferences import blind_vote
+
+    lane = {"first": pair.first.lane, "second": pair.second.lane}.get(choice, "")
+    return blind_vote(pair, {"t": TIE, "n": ALL_BAD}.get(choice, LANE), lane)
 
 
 def run_judge(options: argparse.Namespace) -> int:
     from ..bench import judge as judging
     from .open_app import session
 
-    reader, run = run_of(options)
+    reader, run = run_of(options, options.id)
     with interruptible() as interrupt, session(settings_of(options)) as opened:
         opened.roster.settle()
         spec = next((spec for spec in opened.engine.specs if spec.id == options.judge), None)

@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .bench_export import run_of
+from .bench_export import RUN, run_of
 from .common import CommandError, add_common, printable
 
 FORMATS = ("html", "md", "json")
-RUN = "a run of `bench runs`, the beginning of its id, or last"
 
 
 def add(parts: Any) -> None:
@@ -40,16 +39,12 @@ def add(parts: Any) -> None:
 
 
 def run_report(options: argparse.Namespace) -> int:
-    from ..bench.preferences import read_preferences
-    from ..bench.report import NO_TEXTS, report, texts_of
-    from ..bench.summary import summarise
+    from ..bench.report import report_of
 
     to_terminal = options.output == "-" and sys.stdout.isatty()
     if to_terminal and options.format == "html":
         raise CommandError("HTML is not for the terminal; name a file with -o, or choose --format md.")
-    reader, run = run_of(options)
-    texts = texts_of(reader, run) if options.format == "html" else NO_TEXTS
-    text = report(summarise(run), options.format, texts, read_preferences(reader, run))
+    text = report_of(*run_of(options, options.id), options.format)
     if options.output == "-":
         sys.stdout.write(printable(text) if to_terminal else text)
         return 0
@@ -65,8 +60,7 @@ def run_report(options: argparse.Namespace) -> int:
 def run_compare(options: argparse.Namespace) -> int:
     from ..bench.comparison import compare
 
-    runs = [run_of(argparse.Namespace(**{**vars(options), "id": name}))[1] for name in (options.first, options.second)]
-    found = compare(*runs)
+    found = compare(*(run_of(options, name)[1] for name in (options.first, options.second)))
     if options.json:
         print(json.dumps(found.as_dict(), ensure_ascii=False, allow_nan=False))
     else:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from starlette.exceptions import HTTPException
@@ -18,13 +17,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ..bench import records
-from ..bench.preferences import Pair, pairs_of
+from ..bench.preferences import Pair, blind_vote, pairs_of, without_vote
 from ..bench.results import Run, Sample
 from ..bench.texts import texts_of
 from ..core.blind import slot_name
 from ..core.owner import may_read
-from ..core.vote import ALL_BAD, LANE, TIE, Vote
-from ..log.votes import vote_op, votes_of_run
+from ..core.vote import ALL_BAD, LANE, TIE
 from ..turns import Turns
 from .respond import Json, json_of, refusal
 from .visitor import visitor_of
@@ -68,16 +66,8 @@ class BallotRoutes:
         slots = dict(zip((slot_name(0), slot_name(1)), ballot.order, strict=True))
         if choice not in (*slots, TIE, ALL_BAD):
             return refusal(f"A vote is one of {', '.join(slots)}, {TIE} and {ALL_BAD}.", 422)
-        vote = Vote(
-            choice=LANE if choice in slots else str(choice),
-            lane=slots[choice].lane if choice in slots else "",
-            field=tuple(sample.lane for sample in ballot.pair),
-            blind=True,
-            speed_visible=False,
-            voted_at_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        )
-        first, second = ballot.pair.turns
-        await asyncio.wrap_future(self._turns.writer.write([vote_op(first, vote, second)]))
+        vote = (LANE, slots[choice].lane) if choice in slots else (str(choice), "")
+        await asyncio.wrap_future(self._turns.writer.write([blind_vote(ballot.pair, *vote)]))
         self._shown.pop(str(body["id"]), None)
         return Json({"names": {slot: ballot.labels[sample.lane] for slot, sample in slots.items()}})
 
@@ -94,11 +84,8 @@ class BallotRoutes:
     def _next(self, run_id: str, visitor: str) -> dict[str, Any]:
         run = self._run(run_id, visitor)
         reader = self._turns.reader
-        with reader.snapshot() as log:
-            voted = {(one.turn_id, one.other_turn_id) for one in votes_of_run(log, run_id)}
-        pairs = pairs_of(run)
-        waiting = [pair for pair in pairs if pair.turns not in voted]
-        found: dict[str, Any] = {"pairs": len(pairs), "voted": len(pairs) - len(waiting), "ballot": None}
+        n_pairs, waiting = len(pairs_of(run)), without_vote(reader, run)
+        found: dict[str, Any] = {"pairs": n_pairs, "voted": n_pairs - len(waiting), "ballot": None}
         if not waiting:
             return found
         chance = random.SystemRandom()

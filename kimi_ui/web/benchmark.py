@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Route
 
 from .. import algebra
 from ..bench import plan, records, runner, sandbox, suite
-from ..bench.advice import CATEGORIES
+from ..bench.advice import CATEGORIES, FINISHED
 from ..bench.background import Background, Busy
 from ..bench.comparison import compare
 from ..bench.export import csv_text
@@ -28,7 +28,7 @@ from ..bench.forecast import forecast
 from ..bench.plan import Chosen, PlanError
 from ..bench.preferences import read_preferences
 from ..bench.records import NoSuchRun, RunHead, RunIsRunning
-from ..bench.report import body, report, texts_of
+from ..bench.report import body, report_of, texts_of
 from ..bench.runner import CannotRun, Progress
 from ..bench.summary import summarise
 from ..core.lane import LaneSpec
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from ..providers.roster import Roster
 
 MAX_EPOCHS = 10
-ENDED_WELL = (records.DONE, records.DECIDED)
 REFUSED = (PlanError, CannotRun, Busy, RunIsRunning, EngineClosed)
 FORMATS = {"html": "text/html", "md": "text/markdown", "json": "application/json", "csv": "text/csv"}
 
@@ -153,10 +152,7 @@ class BenchmarkRoutes:
 
         def made() -> str:
             run = records.load(self._turns.reader, run_id)
-            if form == "csv":
-                return csv_text(run)
-            reader = self._turns.reader
-            return report(summarise(run), form, texts_of(reader, run), read_preferences(reader, run))
+            return csv_text(run) if form == "csv" else report_of(self._turns.reader, run, form)
 
         text = await asyncio.to_thread(made)
         disposition = f'attachment; filename="kimi-benchmark-{run_id}.{form}"'
@@ -278,7 +274,7 @@ def _listed(head: RunHead) -> dict[str, Any]:
     return {
         **head._asdict(),
         "size_label": sizes.get(head.size, head.size),
-        "can_resume": head.state not in (*ENDED_WELL, records.RUNNING),
+        "can_resume": head.state not in (*FINISHED, records.RUNNING),
     }
 
 

@@ -1,14 +1,16 @@
 """The report of a run: one HTML file, Markdown or JSON, all of the same summary.
 
-text = report(summarise(run), "html", texts_of(reader, run), read_preferences(reader, run))
+text = report_of(reader, run, "html")
 """
 
 from __future__ import annotations
 
 import json
 
-from ..preferences import Preferences
-from ..summary import Summary
+from ...log.reader import LogReader
+from ..preferences import Preferences, read_preferences
+from ..results import Run
+from ..summary import Summary, summarise
 from .markdown import markdown
 from .page import body, page
 from .texts import NO_TEXTS, Texts, texts_of
@@ -26,4 +28,10 @@ def report(summary: Summary, form: str, texts: Texts = NO_TEXTS, preferred: Pref
     return json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-__all__ = ["FORMATS", "NO_TEXTS", "Texts", "body", "page", "report", "texts_of"]
+def report_of(reader: LogReader, run: Run, form: str) -> str:
+    """The report of a run with what the log has on it. Raises ``LogUnreadable``."""
+    texts = texts_of(reader, run) if form == "html" else NO_TEXTS
+    return report(summarise(run), form, texts, read_preferences(reader, run))
+
+
+__all__ = ["FORMATS", "NO_TEXTS", "Texts", "body", "page", "report", "report_of", "texts_of"]
