@@ -6,6 +6,7 @@
 # installs into .venv-inspect (tests/inspect_check.py).
 set -euo pipefail
 cd "$(dirname "$0")/.."
+unset PYTHONDONTWRITEBYTECODE  # or each process that the tests start would compile the app again
 
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf 'tests/run.sh: %s\n' "$*" >&2; exit 1; }

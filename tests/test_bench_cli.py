@@ -60,6 +60,7 @@ def test_list_prints_one_line_per_case(bench: Bench) -> None:
     assert listed(bench, "--seed", "5")[0]["prompt"] != cases[0]["prompt"]
 
 
+@pytest.mark.slow
 def test_a_reference_from_list_is_right_for_grade(bench: Bench) -> None:
     cases = {case["id"]: case for case in listed(bench, "--seed", "5", "--reference")}
     for case_id in ("jugs-1", "run-lengths-1", "top-spenders-1", "surds-3", "verse-2", "one-needle-1", "stock-1"):

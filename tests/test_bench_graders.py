@@ -21,6 +21,7 @@ def judged() -> list[golden.Judged]:
     return list(golden.judged())
 
 
+@pytest.mark.slow
 def test_error_rates_on_the_golden_answers(judged: list[golden.Judged], capsys: pytest.CaptureFixture[str]) -> None:
     rates = golden.rates(judged)
     with capsys.disabled():
@@ -31,6 +32,7 @@ def test_error_rates_on_the_golden_answers(judged: list[golden.Judged], capsys: 
     assert rates.false_negatives <= MOST_FALSE_NEGATIVES * rates.n_right, [one for one in judged if one.false_negative]
 
 
+@pytest.mark.slow
 def test_golden_answers_get_their_verdict_and_a_reason(judged: list[golden.Judged]) -> None:
     other = [(one.answer, one.expected, one.verdict) for one in judged if one.verdict.verdict != one.expected]
     assert not other
@@ -38,6 +40,7 @@ def test_golden_answers_get_their_verdict_and_a_reason(judged: list[golden.Judge
     assert set(VERDICTS) == {one.expected for one in judged}
 
 
+@pytest.mark.slow
 def test_golden_answers_cover_every_grader(judged: list[golden.Judged]) -> None:
     count = Counter(one.grader for one in judged)
     assert set(count) == set(graders.GRADERS)

@@ -141,6 +141,7 @@ def test_a_run_of_nothing_makes_a_report() -> None:
         assert report(summarise(run([], [])), form)
 
 
+@pytest.mark.browser
 def test_the_file_opens_from_a_disk_and_its_cells_open(made: Run, tmp_path: Path) -> None:
     """In a browser: no script, no request, no error; it fits a telephone; a cell shows answer and trajectories."""
     path = tmp_path / "report.html"

@@ -71,6 +71,7 @@ def test_this_machine_has_a_backend_and_the_table_is_long_enough() -> None:
     assert len(attacks.CORE) >= 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
 def test_an_attack_is_contained(backend: Backend, attack: attacks.Attack) -> None:
     with host() as target:
@@ -114,6 +115,7 @@ def test_verdicts_of_misbehaving_code(backend: Backend) -> None:
     assert graded(backend, case.gold["source"]) == RIGHT
 
 
+@pytest.mark.slow
 def test_endless_code_hits_the_time_limit_after_one_retry(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = []
     run = backend.run

@@ -50,6 +50,7 @@ def test_an_unknown_id_has_no_case(case_id: str) -> None:
     assert suite.case(case_id) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_each_reference_is_right(seed: int) -> None:
     wrong = {}

@@ -64,6 +64,7 @@ def finished(client: httpx.Client) -> list[dict[str, Any]]:
     return list(client.get("/kimi/benchmark").json()["runs"])
 
 
+@pytest.mark.slow
 def test_what_is_asked_for_is_checked_and_estimated(bench: Site) -> None:
     with bench.person("m") as me:
 
@@ -83,6 +84,7 @@ def test_what_is_asked_for_is_checked_and_estimated(bench: Site) -> None:
         assert me.get("/kimi/benchmark/runs/unknown/report").status_code == 404
 
 
+@pytest.mark.slow
 def test_one_run_at_a_time_which_is_downloaded_and_compared(bench: Site) -> None:
     with bench.person("m") as me:
         first = me.post("/kimi/benchmark/runs", json=SOME).json()["run"]

@@ -25,7 +25,7 @@ from tests.support.scenarios import FAULTS
 from tests.support.telling import PATIENT, Fault, tell
 from tests.support.upstream import Upstream
 
-pytestmark = pytest.mark.timeout(400)  # the fixture runs some 230 lanes
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]  # the fixture runs some 230 lanes
 
 CANARY = "cpk_canary-7f3a9c51e2d84b06"
 OTHER_KEYS = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OLLAMA_API_KEY")

@@ -105,6 +105,7 @@ def test_open_text_has_no_stop_rule() -> None:
     assert 0.5 < (tally(fold).similarity or 0) < 1
 
 
+@pytest.mark.slow
 def test_at_the_budget_the_answers_so_far_are_aggregated() -> None:
     fold, _, _ = run(SAYS_42, SAYS_41, [Reasoning("slow"), 60], thinker("", "42"), width=3, quorum=3, budget_s=3)
     assert parent(fold).flags["budget"] == "2/3"

@@ -242,6 +242,7 @@ def test_queue_time_is_not_part_of_the_models_time(upstream: Upstream) -> None:
     assert row["ttft_ms"] >= 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "habits", [after_030(load_s=1.5, room=1), before_030(load_s=1.5, room=1)], ids=["0.33", "0.12.6"]
 )

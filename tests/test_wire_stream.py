@@ -200,6 +200,7 @@ LATE: dict[str, Script] = {
 }
 
 
+@pytest.mark.slow
 def test_a_finish_reason_before_the_answer_does_not_end_the_stream(upstream: Upstream) -> None:
     for name, got in came_all(upstream, LATE).items():
         assert (got.status, got.text) == ("ok", ("Hm", WHOLE)), (name, got.words)
