@@ -12,7 +12,7 @@ import pytest
 from kimi_ui.core.blind import is_blind
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.core.turn import TurnLog
-from kimi_ui.core.vote import ALL_BAD, LANE, NONE, TIE, Vote
+from kimi_ui.core.vote import ALL_BAD, CHOICES, LANE, NONE, TIE, Vote
 from kimi_ui.engine import Engine
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.votes import vote_op
@@ -83,6 +83,17 @@ def test_a_withdrawn_vote_does_not_count(setting: Setting) -> None:
     assert (found := setting.reader.turn(turn.turn_id))
     assert found.vote
     assert found.vote.choice == NONE
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("field", [("a", "b"), ALL])
+def test_the_view_and_python_agree_on_what_a_vote_says_of_a_lane(
+    setting: Setting, choice: str, field: tuple[str, ...]
+) -> None:
+    vote = setting.vote(setting.turn(), choice, "b" if choice == LANE else "", field=field)
+    outcomes = {lane: vote.outcome(lane) for lane in ALL}
+    rows = setting.reader.rows("SELECT lane, outcome FROM vote_outcomes")
+    assert dict(rows) == {lane: outcome for lane, outcome in outcomes.items() if outcome}
 
 
 def test_only_lanes_that_could_be_voted_for_are_counted(setting: Setting) -> None:

@@ -18,7 +18,7 @@ from itertools import combinations
 from statistics import mean, variance
 from typing import Any, NamedTuple
 
-from ..core.vote import ALL_BAD, LANE, Vote
+from ..core.vote import ALL_BAD, LOSS, WIN, Vote
 from ..log.judgements import Judgement, judgements_of_run
 from ..log.reader import LogReader
 from ..log.records import Op
@@ -32,6 +32,7 @@ LEAST_LABELS = 15
 WHOLE = ("right", "wrong", "unparsed")  # outcomes of answers that came to their end
 FIRST, SECOND, TIE = "first", "second", "tie"
 SCORES = {FIRST: 1.0, TIE: 0.5, SECOND: 0.0}  # of the first lane
+BETTER = {WIN: FIRST, LOSS: SECOND, TIE: TIE, ALL_BAD: TIE}  # by the vote's outcome for the first lane
 
 
 class Pair(NamedTuple):
@@ -196,11 +197,15 @@ def _sentence(one: Preference, labels: Mapping[str, str]) -> str:
 def preferences(run: Run, votes: Iterable[PairVote], judgements: Iterable[Judgement]) -> Preferences:
     """What votes and judges say of the run's pairs; of others they are ignored."""
     pairs = {pair.turns: pair for pair in pairs_of(run)}
-    voted = {
-        turns: vote.vote for vote in votes if (turns := (vote.turn_id, vote.other_turn_id)) in pairs and vote.vote.blind
+    outcomes = {
+        turns: outcome
+        for one in votes
+        if (turns := (one.turn_id, one.other_turn_id)) in pairs
+        and one.vote.blind
+        and (outcome := one.vote.outcome(pairs[turns].first.lane))
     }
-    labels = {turns: _of_vote(pairs[turns], vote.choice == LANE, vote.lane) for turns, vote in voted.items()}
-    bad = {turns for turns, vote in voted.items() if vote.choice == ALL_BAD}
+    labels = {turns: BETTER[outcome] for turns, outcome in outcomes.items()}
+    bad = {turns for turns, outcome in outcomes.items() if outcome == ALL_BAD}
     said: dict[tuple[str, str], dict[tuple[str, str], str | None]] = defaultdict(dict)
     for one in judgements:
         said[one.judge, one.model][one.first_turn_id, one.second_turn_id] = one.choice
@@ -212,10 +217,6 @@ def read_preferences(reader: LogReader, run: Run) -> Preferences:
     """The run's preferences from the log. Raises ``LogUnreadable``."""
     with reader.snapshot() as log:
         return preferences(run, votes_of_run(log, run.id), judgements_of_run(log, run.id))
-
-
-def _of_vote(pair: Pair, has_winner: bool, lane: str) -> str:
-    return (FIRST if lane == pair.first.lane else SECOND) if has_winner else TIE
 
 
 def _judge(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 LANE, TIE, ALL_BAD, NONE = "lane", "tie", "all_bad", "none"
 CHOICES = (LANE, TIE, ALL_BAD, NONE)
+WIN, LOSS = "win", "loss"  # outcomes for a lane, beside TIE and ALL_BAD
 
 
 @dataclass(frozen=True)
@@ -33,3 +34,11 @@ class Vote:
             raise ValueError("That lane had no answer to vote for.")
         if self.choice in (TIE, ALL_BAD) and not self.field:
             raise ValueError("There was no answer to vote on.")
+
+    def outcome(self, lane: str) -> str | None:
+        """What the vote says of a lane, as the view ``vote_outcomes`` does: win | tie | loss | all_bad; else None."""
+        if self.choice == NONE or lane not in self.field:
+            return None
+        if self.choice == LANE:
+            return WIN if lane == self.lane else LOSS
+        return self.choice

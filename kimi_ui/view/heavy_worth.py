@@ -22,7 +22,7 @@ from ..core.metric_words import usd
 from ..core.metrics import Metrics, measure_turn
 from ..core.tokens import count_text
 from ..core.turn import LaneInfo, TurnFold, TurnLog
-from ..core.vote import ALL_BAD, LANE, TIE, Vote
+from ..core.vote import ALL_BAD, LOSS, TIE, WIN, Vote
 from ..tokenizers import counter
 from .heavy_words import is_usable, names
 
@@ -183,12 +183,15 @@ def _judged(
 
 def _right(vote: Vote | None, heavy: str, single: str) -> tuple[bool, bool] | None:
     """Whether the single and heavy's answer are right by the vote: the best is, of a tie both are, of all bad none."""
-    if vote is None or not {heavy, single} <= set(vote.field):
-        return None
-    if vote.choice == LANE:
-        return {heavy: (False, True), single: (True, False)}.get(vote.lane)
-    return {TIE: (True, True), ALL_BAD: (False, False)}.get(vote.choice)
+    return _RIGHT.get((vote.outcome(single), vote.outcome(heavy))) if vote else None
 
+
+_RIGHT: dict[tuple[str | None, str | None], tuple[bool, bool]] = {
+    (WIN, LOSS): (True, False),
+    (LOSS, WIN): (False, True),
+    (TIE, TIE): (True, True),
+    (ALL_BAD, ALL_BAD): (False, False),
+}
 
 _GAIN = {
     Gain.NOTHING_TO_GAIN: "There was nothing to gain here: {single} alone was as good{saved}.",
