@@ -13,12 +13,16 @@ from typing import Any
 import pytest
 
 from kimi_ui.assets import ASSETS
+from kimi_ui.bench import report
+from kimi_ui.cli import bench_report
+from kimi_ui.cli import export as export_command
 from kimi_ui.core.attachments import Attachment, fold
 from kimi_ui.core.events import Answer, Event, Failure, Finish, Reasoning, Usage
 from kimi_ui.core.portable import import_turns
 from kimi_ui.core.turn import LaneInfo, TurnLog
 from kimi_ui.view.bundle import CannotBundle, bundle_scripts
 from kimi_ui.view.export import EXPORTS, export, file_name
+from kimi_ui.web import benchmark
 from tests.support.hostile_html import violations
 from tests.support.turns import attempt, ended, turn
 
@@ -153,6 +157,18 @@ def test_hostile_text_closes_no_element_of_the_page() -> None:
     html = [text for part in parts for text in (*part.get("blocks", ()), part.get("tail", ""), part.get("whole", ""))]
     assert "alert(1)" in "".join(html)
     assert [violation for text in html for violation in violations(text)] == []
+
+
+def test_the_terminal_and_the_page_offer_each_format() -> None:
+    """Both repeat the list: the terminal in order to start fast, the page because it is another language."""
+
+    def menu(script: str, name: str) -> set[str]:
+        entries = (ASSETS / script).read_text("utf-8").partition(f"const {name} = [")[2].partition("];")[0]
+        return set(re.findall(r'\["(\w+)", ', entries))
+
+    assert set(export_command.FORMATS) == menu("base/export_menu.js", "FORMATS") == set(EXPORTS)
+    assert set(bench_report.FORMATS) == set(report.FORMATS)
+    assert menu("benchmark_tab/result.js", "DOWNLOADS") == set(benchmark.FORMATS) == {*report.FORMATS, "csv"}
 
 
 def test_file_names_are_plain() -> None:

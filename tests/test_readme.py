@@ -6,12 +6,14 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from kimi_ui.bench.plan import Item
 from kimi_ui.bench.records import Head, head_op, item_op, verdict_op
+from kimi_ui.core.metrics import Metrics
 from kimi_ui.log.sqlite.schema import view_statements
 from kimi_ui.providers.embedded.weights import SMOLLM2
 from tests.support.log import store, writing
@@ -65,6 +67,7 @@ def test_documented_columns_and_views_exist(db: sqlite3.Connection) -> None:
     there = {row[1] for view in views for row in db.execute(f"PRAGMA table_info({view})")}
     assert named
     assert named <= there
+    assert {field.name for field in fields(Metrics)} <= named
     internal = {"attempt_counts", "search_texts"}
     assert {name for name in view_statements() if f"`{name}`" in LOG} == set(view_statements()) - internal
 

@@ -1,4 +1,4 @@
-"""An attempt's metrics as text, for the terminal and Markdown. The page's twin is assets/base/format.js."""
+"""An attempt's metrics as text, for the terminal and Markdown. assets/lane/metrics.js does the same on the page."""
 
 from __future__ import annotations
 

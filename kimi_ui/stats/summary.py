@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.bounds import WIDE_PCT, Bound, unit_of
+from ..core.bounds import BOUNDED, WIDE_PCT, Bound, unit_of
 from .sample import REASONS, Sample, Series
 from .statistics import Difference, Estimate, enough_for, known, median, paired_difference, percentile
 
@@ -33,7 +33,7 @@ METRICS = (
     Metric("cost_usd", "Cost", "$", 1, "dearer"),
 )
 BY_COLUMN = {metric.column: metric for metric in METRICS}
-TIMED = METRICS[:4]
+TIMED = tuple(metric for metric in METRICS if metric.column in BOUNDED)
 
 
 class Line(NamedTuple):

@@ -12,7 +12,7 @@ from ..web.page_files import PageFiles
 
 def build(files: PageFiles, name: str) -> None:
     """Add the component of the tab ``name`` ("lanes", "benchmark") to the Blocks being built: ``assets/NAME_tab`` draws
-    it, and the app must have the routes of ``web.NAME``."""
+    it. ``web.page_files`` must name its script and style sheet, and ``ui.site`` mount the routes of ``web.NAME``."""
     gr.HTML(
         html_template=f'<div class="kimi" data-kimi="{name}-tab"></div>',
         js_on_load=files.mount(f"{name}_tab/{name}_tab.js"),
