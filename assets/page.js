@@ -46,7 +46,9 @@ class Page {
     this.loading = null; // settles once the conversation opened last is shown
     this.conversation = null;
     this.row = null; // the current turn's row
-    this.stream = null;
+    this.streams = new Map(); // by turn: of the current one, and of earlier ones that are running
+    this.going = new Set(); // ids of the shown turns that are running
+    this.lanesRunning = ""; // as last told to the composer
     this.replays = new Replays({
       rows: () => this.#rows,
       actions: (turnId) => this.#actions(turnId),
@@ -105,6 +107,20 @@ class Page {
 
   get running() {
     return document.documentElement.hasAttribute("data-kimi-running");
+  }
+
+  /** The ids of the lanes that are running; null while a blind turn runs, which does not tell its lanes. */
+  get runningLanes() {
+    const rows = this.#rows.filter((row) => this.going.has(row.id));
+    return rows.some((row) => row.turn.blind) ? null : new Set(rows.flatMap((row) => row.unended.map(({ info }) => info.id)));
+  }
+
+  /** The lanes that still answer an earlier prompt: their labels, and a function that shows them. Null: there are none. */
+  get behind() {
+    const rows = this.earlier.rows.filter((row) => this.going.has(row.id) && row.unended.length);
+    if (!rows.length) return null;
+    const labels = [...new Set(rows.flatMap((row) => row.unended.map(({ info }) => info.label)))];
+    return { labels, show: () => rows[0].element.scrollIntoView({ block: "start", behavior: reducedMotion() ? "auto" : "smooth" }) };
   }
 
   /**
@@ -183,18 +199,25 @@ class Page {
     if (turns.length) this.#follow(turns.at(-1));
     else this.#rest();
     this.#conversationShown();
+    this.composer?.queue.show(state.queue ?? []);
   }
 
   /**
-   * Send a prompt to the shown conversation. Resolves to the id of the conversation that it is in, and a function that
-   * shows its turn, unless something else was opened meanwhile. Throws like `ask`, and then nothing was sent.
+   * Send a prompt to the shown conversation, or queue it. Resolves to the id of the conversation that it is in, and a
+   * function that shows its turn or the queue, unless something else was opened meanwhile. Throws like `ask`, and then
+   * nothing was sent.
    */
   async send(prompt) {
     await this.#opened(); // sets the conversation, and a new visitor's cookie
     const request = this.requests.begin();
     const state = await ask("/kimi/turns", { method: "POST", json: { ...prompt, conversation: this.conversation } });
-    const [turn] = state.turns;
+    const [turn] = state.turns ?? [];
     const show = async () => {
+      if (!turn) {
+        if (!request.aborted) this.composer?.queue.show(state.queue);
+        this.announcer.say("The prompt is queued");
+        return void tabs.postMessage({ queue: state.conversation });
+      }
       if (!request.aborted) await this.#showSent(state, turn);
       tabs.postMessage({ conversation: state.conversation, turn: turn.turn_id });
     };
@@ -208,10 +231,16 @@ class Page {
     if (loading !== this.loading) await this.#opened();
   }
 
-  /** Stop the lanes of the current turn. */
+  /** Stop all lanes that are running. What is queued behind them is held. */
   async stop() {
-    if (!this.row?.id) return;
-    await ask(`/kimi/turns/${this.row.id}/stop`, { method: "POST" }).catch((error) => this.#say(error.message));
+    const stopped = [...this.going].map((id) => ask(`/kimi/turns/${id}/stop`, { method: "POST" }));
+    await Promise.all(stopped).catch((error) => this.#say(error.message));
+    await this.composer?.queue.refresh();
+  }
+
+  /** Show a turn of the shown conversation that was sent by the server, unless it is shown. */
+  showTurn(id) {
+    if (!this.#rows.some((row) => row.id === id)) this.#openTurn(id);
   }
 
   /** Widen a lane, on a narrow screen show it; the same lane again or null: all side by side. */
@@ -251,15 +280,15 @@ class Page {
     this.laneInfos = state.lanes;
     const goesOn = Boolean(this.row?.id) && state.conversation === this.conversation;
     if (goesOn) this.#retire();
-    else {
-      this.#dropEarlier();
-      for (const turn of earlier) this.#addEarlier(turn);
-    }
+    else this.#dropEarlier();
+    const shown = new Set(this.earlier.rows.map((row) => row.id));
+    for (const turn of earlier) if (!shown.has(turn.turn_id)) this.#addEarlier(turn);
     const left = this.conversation && this.conversation !== state.conversation;
     this.conversation = state.conversation;
     this.#follow(state.turns.at(-1), goesOn && !reducedMotion() ? "smooth" : "auto");
     this.#setAddress(left);
     this.#conversationShown();
+    this.composer?.queue.show(state.queue ?? []);
   }
 
   /** Idle lanes show the models that would answer now, for a user who has just set a key. */
@@ -289,11 +318,13 @@ class Page {
   }
 
   /** A message of another tab of this browser. A turn sent there is shown here if the conversation is the same. */
-  #onMessage({ conversation, turn, again, opened, history: changed, pulls }) {
+  #onMessage({ conversation, turn, again, opened, history: changed, pulls, queue }) {
     if (pulls) return; // see lane/pull.js
-    if (changed) this.#checkDeleted();
+    if (queue) {
+      if (queue === this.conversation) this.composer?.queue.refresh(true);
+    } else if (changed) this.#checkDeleted();
     else if (opened) this.#revealedElsewhere(opened);
-    else if (again && turn === this.row?.id) this.#watch(this.stream);
+    else if (again && turn === this.row?.id) this.#watch(this.row);
     else if (!again && conversation === this.conversation && turn !== this.row?.id) this.#openTurn(turn);
   }
 
@@ -303,23 +334,38 @@ class Page {
     this.row = this.#rowOf(turn);
     chat.emit("turn", turn);
     this.current.replaceChildren(this.row.element);
-    this.#running(!turn.closed);
-    this.#watch();
+    this.#goes(turn.turn_id, !turn.closed);
+    this.#watch(this.row);
     this.row.element.scrollIntoView({ block: "start", behavior });
   }
 
-  /** Follow the current turn's stream, from where its stream `before` ended. */
-  #watch(before = null) {
-    this.stream?.close();
-    this.stream = new TurnStream({ id: this.row.id, blind: this.row.turn.blind }, {
-      onframes: (frames) => this.#frames(frames),
-      onend: () => this.#running(false),
+  /** Follow the stream of a row's turn, from where its stream before ended. */
+  #watch(row) {
+    const before = this.streams.get(row.id) ?? null;
+    before?.close();
+    this.streams.set(row.id, new TurnStream({ id: row.id, blind: row.turn.blind }, {
+      onframes: (frames) => this.#frames(row, frames),
+      onend: () => this.#ended(row),
       onlost: () => this.#say("The view of this turn was lost. Reload the page; the turn itself continues and is stored."),
       ontrouble: (yes) => {
         if (yes) this.#say("The server cannot be reached. This page continues automatically once it answers.");
         else this.notice.hidden = true;
       },
-    }, before);
+    }, before));
+  }
+
+  /** The server has closed the turn: what is queued behind it may be due. An earlier turn is not followed any more. */
+  #ended(row) {
+    this.#goes(row.id, false);
+    if (row !== this.row) this.#leave(row.id);
+    this.composer?.queue.refresh();
+  }
+
+  /** Leave the stream of a turn. */
+  #leave(id) {
+    this.streams.get(id)?.close();
+    this.streams.delete(id);
+    this.going.delete(id);
   }
 
   async #retry(lane, options = {}) {
@@ -327,8 +373,8 @@ class Page {
     try {
       const sent = await retryLane(id, lane, (question) => composer()?.mayPass(question) ?? false, options);
       if (!sent || id !== this.row?.id) return;
-      this.#running(true); // it may end before its first frame
-      this.#watch(this.stream);
+      this.#goes(id, true); // it may end before its first frame
+      this.#watch(this.row);
       tabs.postMessage({ conversation: this.conversation, turn: id, again: true });
     } catch (error) {
       this.#say(error.message);
@@ -338,8 +384,8 @@ class Page {
   /** The server has retried a lane of the current turn. */
   #askedAgain(id) {
     if (id !== this.row?.id) return;
-    this.#running(true); // until the first frame tells
-    this.#watch(this.stream);
+    this.#goes(id, true); // until the first frame tells
+    this.#watch(this.row);
   }
 
   async #promote(id, lane) {
@@ -354,15 +400,15 @@ class Page {
     }
   }
 
-  #frames(frames) {
+  #frames(row, frames) {
     const [snapshot, news] = frames[0].turn ? [frames.slice(0, 1), frames.slice(1)] : [[], frames];
     if (snapshot.length) {
-      this.row.applyAll(snapshot, false);
+      row.applyAll(snapshot, false);
       this.#seek(this.sought);
     }
-    if (news.length) this.row.applyAll(news, true);
-    chat.emit("costs", this.row.costs);
-    this.#running(this.row.running);
+    if (news.length) row.applyAll(news, true);
+    chat.emit("costs", row.costs);
+    this.#goes(row.id, row.running);
   }
 
   /** No turn yet: show idle lanes and example prompts. */
@@ -374,33 +420,40 @@ class Page {
     this.row.element.prepend(emptyState((prompt) => composer()?.fill(prompt), (name) => this.replays.watchExample(name)));
     this.row.focusLane(this.focusedLane);
     this.current.replaceChildren(this.row.element);
-    this.#running(false);
+    this.#tellRunning();
   }
 
+  /** The current turn is one of the earlier ones now; while it is running, it is followed further. */
   #retire() {
     this.replays.end(this.row.id);
-    this.stream?.close();
-    this.stream = null;
+    if (!this.going.has(this.row.id)) this.#leave(this.row.id);
     this.earlier.keep(this.row);
     this.row = null;
   }
 
   #dropEarlier() {
-    for (const row of this.earlier.rows) this.replays.end(row.id);
+    for (const row of this.earlier.rows) {
+      this.replays.end(row.id);
+      this.#leave(row.id);
+    }
     this.earlier.drop();
   }
 
   #drop() {
     this.sought = null;
-    if (this.row) this.replays.end(this.row.id);
-    this.stream?.close();
-    this.stream = null;
-    this.row?.close();
+    if (!this.row) return;
+    this.replays.end(this.row.id);
+    this.#leave(this.row.id);
+    this.row.close();
     this.row = null;
   }
 
   #addEarlier(turn) {
-    this.earlier.add(this.#rowOf(turn, { far: true }));
+    if (turn.closed) return this.earlier.add(this.#rowOf(turn, { far: true }));
+    const row = this.#rowOf(turn);
+    this.earlier.keep(row);
+    this.#goes(row.id, true);
+    return this.#watch(row);
   }
 
   /** `options` as in turn/turn.js. */
@@ -421,7 +474,10 @@ class Page {
     const row = this.#rowOf(turn);
     this.earlier.replace(row);
     if (here) row.verdict.focus();
-    return row.fetch();
+    if (!this.going.has(row.id)) return row.fetch();
+    this.#leave(row.id);
+    this.#goes(row.id, true);
+    return this.#watch(row);
   }
 
   #infos(lanes) {
@@ -450,10 +506,23 @@ class Page {
     };
   }
 
-  #running(running) {
-    if (running === this.running) return;
+  /** Whether a shown turn is running. */
+  #goes(id, yes) {
+    if (yes) this.going.add(id);
+    else this.going.delete(id);
+    this.#tellRunning();
+  }
+
+  #tellRunning() {
+    const running = this.going.size > 0;
+    const lanes = JSON.stringify([...(this.runningLanes ?? ["?"])]) + JSON.stringify(this.behind?.labels ?? []);
+    const changed = running !== this.running;
     document.documentElement.toggleAttribute("data-kimi-running", running);
-    chat.emit(running ? "began" : "ended");
+    if (lanes !== this.lanesRunning) {
+      this.lanesRunning = lanes;
+      chat.emit("lanes");
+    }
+    if (changed) chat.emit(running ? "began" : "ended");
   }
 
   #conversationShown() {

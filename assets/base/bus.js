@@ -1,6 +1,7 @@
 /**
  * Events between the parts of the chat. `conversation` (another one is shown, or it has a new turn), `began` and
- * `ended` (the first lane of the shown turn started, the last one ended), `costs` (of the shown turn's lanes so far;
+ * `ended` (the first lane of the shown turns started, the last one ended), `lanes` (others of their lanes are running now),
+ * `costs` (of the shown turn's lanes so far;
  * `detail` as in composer/live_costs.js), `settings` (of the shown conversation), `budget` (the person's), `open` (show
  * the conversation whose id is the event's `detail`; empty: begin a new one), `turn` (`detail` is the last turn
  * of the shown conversation now, or null), `voted` (on a turn), `seek` (show the turn `detail.turn` of

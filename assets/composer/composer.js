@@ -7,13 +7,14 @@
  * keystroke, only when the typing pauses.
  */
 import { chat } from "../base/bus.js";
-import { button, h, setAttribute, setText } from "../base/dom.js";
+import { button, h, setAttribute, setFlag, setText } from "../base/dom.js";
 import { ask } from "../base/http.js";
 import { isComposing } from "../base/keys.js";
 import { Attachments } from "./attachments.js";
 import { BlindMode } from "./blind.js";
 import { draftOf, keepDraft, takeFromDraft } from "./drafts.js";
 import { BudgetQuestion, EstimateLine, TotalsLine } from "./money.js";
+import { Queue, face, toReady } from "./queue.js";
 import { openSettings } from "./settings.js";
 import { openShortcuts } from "./shortcuts.js";
 import { WhichModel } from "./which_model.js";
@@ -44,6 +45,7 @@ class Composer {
     this.taken = null; // the text that is being sent, or null
     this.conversation = null; // whose draft is in the box; null until the page knows
     this.files = new Map(); // attachments of the other conversations' drafts
+    this.chosen = null; // the lanes that the next prompt goes to ({id, label}); null until they are known
     this.sent = null; // {from, to}: the conversation changes because a prompt was sent
     this.ends = new AbortController();
     this.box = h("textarea", { rows: "1", placeholder: "Ask every model at once", "aria-label": "Prompt", autocomplete: "off",
@@ -54,6 +56,17 @@ class Composer {
     this.totals = new TotalsLine();
     this.blind = new BlindMode(() => this.#changed());
     this.question = new BudgetQuestion();
+    this.queue = new Queue({
+      ready: () => this.#lanes.ready,
+      edit: (found) => this.#takeBack(found),
+      mayPass: (question) => this.mayPass(question),
+      turn: (id) => page.showTurn(id),
+      changed: () => this.#showLanes(),
+      say: (sentence) => this.#say(sentence),
+    });
+    this.behind = h("p", { class: "note composer-behind", hidden: true });
+    this.sendReady = button("", () => this.send({ toReady: true }), { id: "send-ready", hidden: true });
+    this.sendButton = h("button", { type: "button", id: "send", onclick: () => this.send() }, "Send");
     this.banner = h("p", { class: "composer-banner", id: "edit-banner", hidden: true },
       h("span", {}, "Editing an earlier prompt. Sending begins a new branch; the old one stays."),
       button("Cancel editing", () => this.cancelEdit(), { face: "Cancel", class: "quiet" }));
@@ -63,7 +76,7 @@ class Composer {
       face: "⋯", class: "icon composer-more", "aria-expanded": "false", "aria-controls": "composer-tools" });
     this.element = element;
     element.replaceChildren(
-      this.banner, this.blind.banner, this.attachments.element, this.note, this.question.element, this.estimate.hint,
+      this.behind, this.queue.element, this.banner, this.blind.banner, this.attachments.element, this.note, this.question.element, this.estimate.hint,
       h("div", { class: "composer-line" },
         this.toolsButton,
         h("div", { class: "composer-tools", id: "composer-tools" },
@@ -78,7 +91,7 @@ class Composer {
         this.which.element,
         h("div", { class: "composer-figures" }, this.totals.element, this.estimate.element),
         h("button", { type: "button", id: "stop", onclick: () => page.stop() }, "Stop"),
-        h("button", { type: "button", id: "send", onclick: () => this.send() }, "Send")),
+        this.sendReady, this.sendButton),
     );
     this.#showTools(false);
     this.#listen();
@@ -93,6 +106,7 @@ class Composer {
     this.which.close();
     this.totals.close();
     this.blind.close();
+    this.queue.close();
   }
 
   /** Put a text into the prompt, as if the user had typed it. */
@@ -110,6 +124,7 @@ class Composer {
       this.edits = { conversation: chat.conversation, seq, before };
       this.attachments.replace(attachments);
       this.banner.hidden = false;
+      this.#showLanes();
       this.fill(text);
       this.#changed();
     } catch (error) {
@@ -143,8 +158,25 @@ class Composer {
     this.#changed();
   }
 
-  /** Send the prompt in the box; over budget only if the user has agreed. */
-  async send(overBudget = false) {
+  /**
+   * The chosen lanes that have ended though others have not, and whether the next prompt has to wait for lanes or behind
+   * another one. An edited prompt begins a branch and waits for nothing.
+   */
+  get #lanes() {
+    const running = this.page.runningLanes;
+    const chosen = this.chosen ?? this.page.laneInfos ?? [];
+    if (this.editing || !this.page.running) return { ready: [], busy: this.queue.waits && !this.editing };
+    if (running === null) return { ready: [], busy: true };
+    const ready = chosen.filter(({ id }) => !running.has(id));
+    const busy = ready.length < chosen.length;
+    return { ready: busy ? ready : [], busy: busy || this.queue.waits };
+  }
+
+  /**
+   * Send the prompt in the box, or queue it while its lanes are running: `toReady` sends it to those that have ended, if
+   * there are any; over budget only if the user has agreed.
+   */
+  async send({ overBudget = false, toReady = false } = {}) {
     if (this.opening) {
       this.sendWhenOpen = true;
       return undefined;
@@ -152,6 +184,8 @@ class Composer {
     if (this.attachments.reading) return this.#say("A file is still being read. Send once it has been read.");
     if (this.taken !== null || !this.#next()) return undefined;
     const { edits, attachments: { ids: attachments } } = this;
+    const { ready, busy } = this.#lanes;
+    const lanes = toReady ? ready.map(({ id }) => id) : [];
     const text = this.box.value;
     const from = this.conversation;
     this.taken = text;
@@ -161,9 +195,10 @@ class Composer {
       sent = await this.page.send({
         text, attachments, blind: this.blind.on, over_budget: overBudget,
         edit: edits && { conversation: edits.conversation, seq: edits.seq },
+        queue: busy && !lanes.length, lanes,
       });
     } catch (error) {
-      return this.#giveBack(text, from, error);
+      return this.#giveBack(text, from, error, toReady);
     }
     this.taken = null;
     this.#endEdit();
@@ -179,11 +214,36 @@ class Composer {
   }
 
   /** The prompt was not sent: put it back. If the budget is the reason, the user may send it anyway. */
-  async #giveBack(text, from, error) {
+  async #giveBack(text, from, error, toReady) {
     this.taken = null;
     if (from === null || this.conversation === from) this.#write([text, this.box.value].filter(Boolean).join("\n"));
     if (error.code !== "over_budget") return this.#say(error.code === "unreachable" ? UNREACHABLE : error.message);
-    return (await this.mayPass(error.message)) ? this.send(true) : undefined;
+    return (await this.mayPass(error.message)) ? this.send({ overBudget: true, toReady }) : undefined;
+  }
+
+  /** A prompt was taken out of the queue: put it before what is written. */
+  #takeBack({ text, attachments }) {
+    this.attachments.replace([...attachments, ...this.attachments.files]);
+    this.fill([text, this.box.value].filter(Boolean).join("\n"));
+    this.#changed();
+  }
+
+  /** Show what Send does now, and which lanes still answer an earlier prompt. */
+  #showLanes() {
+    const { ready, busy } = this.#lanes;
+    setText(this.sendButton, busy ? "Queue" : "Send");
+    setAttribute(this.sendButton, "title", busy ? "Sent once every lane has ended (Enter)" : null);
+    setFlag(this.sendReady, "hidden", !ready.length || this.queue.prompts.length > 0); // the first queued prompt has the button then
+    if (ready.length) {
+      setText(this.sendReady, face(ready));
+      for (const name of ["aria-label", "title"]) setAttribute(this.sendReady, name, toReady(ready));
+    }
+    this.queue.draw();
+    const { behind } = this.page;
+    setFlag(this.behind, "hidden", !behind);
+    if (!behind) return;
+    const who = behind.labels.length > 1 ? `${behind.labels.join(", ")} still answer` : `${behind.labels[0]} still answers`;
+    this.behind.replaceChildren(`${who} an earlier prompt. `, button("Show the lanes that still answer an earlier prompt", behind.show, { face: "Show", class: "quiet" }));
   }
 
   /** Where the line has no room for the tools, they are a line of their own on demand. Returns whether they changed. */
@@ -206,6 +266,7 @@ class Composer {
   #endEdit() {
     this.edits = null;
     this.banner.hidden = true;
+    this.#showLanes();
   }
 
   #listen() {
@@ -214,6 +275,7 @@ class Composer {
     this.attachments.catchDrops(document.querySelector("#chat") ?? document.body, signal);
     const on = (name, listener) => chat.addEventListener(name, listener, { signal });
     on("ended", () => this.estimate.soon());
+    on("lanes", () => this.#showLanes());
     on("conversation", () => {
       if (this.edits && this.edits.conversation !== chat.conversation) this.cancelEdit();
       this.#changeDraft();
@@ -230,17 +292,19 @@ class Composer {
 
   /**
    * Enter sends, unless an input method is composing: then it chooses a letter. On a touch screen, whose keyboard has
-   * no Shift+Enter, it begins a new line and the button sends. Ctrl or Cmd with Enter sends everywhere.
+   * no Shift+Enter, it begins a new line and the button sends. Ctrl or Cmd with Enter sends everywhere, Alt with Enter to
+   * the lanes that are ready.
    */
   #key(event) {
     if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
     if (TOUCH.matches && !event.ctrlKey && !event.metaKey) return;
     event.preventDefault();
-    this.send();
+    this.send({ toReady: event.altKey });
   }
 
   #typed() {
     this.#fit();
+    this.#showWritten();
     this.#say("");
     this.question.close(); // it was about the text before
     this.estimate.soon();
@@ -249,9 +313,15 @@ class Composer {
   }
 
   #changed() {
+    this.#showWritten();
     this.#say("");
     this.question.close();
     this.estimate.soon();
+  }
+
+  /** A narrow page shows Send beside Stop only if there is something to send. */
+  #showWritten() {
+    this.element.toggleAttribute("data-written", Boolean(this.box.value || this.attachments.ids.length));
   }
 
   /** Make the box as high as its text; the style sheet sets the limit. */
@@ -307,7 +377,9 @@ class Composer {
   async #describeSettings() {
     try {
       const { settings, lanes } = await ask(`/kimi/settings?c=${encodeURIComponent(chat.conversation)}`);
-      const off = lanes.filter((lane) => settings.lanes?.[lane.id]?.on === false).length;
+      this.chosen = lanes.filter((lane) => settings.lanes?.[lane.id]?.on !== false);
+      this.#showLanes();
+      const off = lanes.length - this.chosen.length;
       const changed = Object.keys(settings).length > 0;
       setText(this.settings, off ? `Settings · ${lanes.length - off} of ${lanes.length} lanes` : changed ? "Settings · changed" : "Settings");
     } catch {

@@ -2,7 +2,8 @@
 import { button, h } from "../base/dom.js";
 
 const SHORTCUTS = [
-  ["Enter", "Send the prompt"],
+  ["Enter", "Send the prompt; while lanes are running, queue it"],
+  ["Alt Enter", "Send to the lanes that are ready while others are running"],
   ["Shift Enter", "New line in the prompt"],
   ["Ctrl Enter", "Send, on a touch screen too, where Enter begins a line"],
   ["1 … 6", "Show one lane at full width; again: all lanes"],

@@ -59,6 +59,10 @@ export class Lane {
     return RUNNING.has(this.phase);
   }
 
+  get ended() {
+    return this.phase in ENDED;
+  }
+
   /** Whether reasoning is still streaming, by the stamps. */
   get #thinking() {
     return this.stamps.first_answer_ms === undefined && this.stamps.end_ms === undefined;

@@ -71,6 +71,11 @@ export class TurnRow {
     return [...this.lanes.values()].some((lane) => lane.running);
   }
 
+  /** The lanes that have not ended. */
+  get unended() {
+    return [...this.lanes.values()].filter((lane) => !lane.ended);
+  }
+
   /** What each lane's shown attempt costs so far, as in composer/live_costs.js. */
   get costs() {
     return [...this.lanes].map(([id, lane]) => ({ attempt: `${this.id}/${id}/${lane.attemptNo}`, ...lane.cost }));

@@ -10,7 +10,7 @@ from ..core.attachments import fold
 from ..core.context import offer
 from ..core.owner import may_change
 from ..core.turn import TurnLog
-from ..engine import Engine, UnknownTurn
+from ..engine import Engine, UnknownLane, UnknownTurn
 
 if TYPE_CHECKING:
     from ..turns import Turns
@@ -25,7 +25,11 @@ class NothingToSend(ValueError):
 
 
 class Busy(ValueError):
-    """No prompt can be sent now: a turn is running, or the conversation was deleted or is not the edited one."""
+    """No prompt can be sent now: the conversation was deleted or is not the edited one."""
+
+
+class LanesBusy(Busy):
+    """No prompt can be sent now: some of its lanes are running."""
 
 
 class Edit(NamedTuple):
@@ -36,7 +40,10 @@ class Edit(NamedTuple):
 
 
 class Prompt(NamedTuple):
-    """A prompt to send. ``attachments``: ids of uploads; ``over_budget``: the user agreed to exceed the budget."""
+    """A prompt to send. ``attachments``: ids of uploads; ``over_budget``: the user agreed to exceed the budget.
+    ``lanes``: only these of the conversation's lanes; empty: all. ``queue``: if some of its lanes are running, it is
+    queued (``prompt_queue``), not refused.
+    """
 
     text: str
     conversation: str = ""  # id; empty for a new conversation
@@ -44,19 +51,28 @@ class Prompt(NamedTuple):
     edit: Edit | None = None
     blind: bool = False
     over_budget: bool = False
+    lanes: tuple[str, ...] = ()
+    queue: bool = False
 
     @classmethod
     def read(cls, value: Mapping[str, Any]) -> Prompt:
         """The prompt as the page sends it: an object with these keys; ``edit`` is ``{conversation, seq}`` or null."""
-        edit, attachments = value.get("edit"), value.get("attachments")
+        edit = value.get("edit")
         return cls(
             str(value.get("text") or ""),
             str(value.get("conversation") or ""),
-            tuple(str(key) for key in attachments) if isinstance(attachments, list) else (),
+            texts_of(value.get("attachments")),
             _edit(edit) if isinstance(edit, dict) else None,
             value.get("blind") is True,
             value.get("over_budget") is True,
+            texts_of(value.get("lanes")),
+            value.get("queue") is True,
         )
+
+
+def texts_of(value: Any) -> tuple[str, ...]:
+    """The items of a JSON list as text; empty for anything else."""
+    return tuple(str(item) for item in value) if isinstance(value, list) else ()
 
 
 def _edit(value: Mapping[str, Any]) -> Edit:
@@ -83,8 +99,10 @@ class Prompts:
         self._estimates = estimates
         self._spending = spending
 
-    def send(self, prompt: Prompt, owner: str) -> TurnLog:
+    def send(self, prompt: Prompt, owner: str, turn_id: str = "") -> TurnLog:
         """Send a prompt to the lanes of its conversation, with its attachments and the conversation's settings.
+
+        Lanes that it is not sent to may be running. ``turn_id``: as for ``Engine.send``.
 
         Raises errors with a sentence for the user: ``NothingToSend``, ``AttachmentError``, ``Busy``, ``UnknownLane``,
         ``EngineClosed``; and ``OverBudget`` with a question. Nothing was sent then.
@@ -102,24 +120,30 @@ class Prompts:
         if edit and (not conversation or edit.conversation != conversation or edit.seq < 0):
             raise Busy("The prompt being edited belongs to another conversation: cancel the edit, then send.")
         before_seq = edit.seq if edit else math.inf
-        if any(not turn.closed and turn.seq < before_seq for turn in self._turns.recent(conversation)):
-            raise Busy("The lanes are still answering: wait for them, or stop them.")
-        text = fold(prompt.text, self._uploads.of(owner, prompt.attachments))
         settings = self._settings.of(owner, conversation)
         specs = self._engine.specs
+        lanes = [
+            lane for lane in settings.lanes_on(spec.id for spec in specs) if lane in prompt.lanes or not prompt.lanes
+        ]
+        if not lanes:
+            raise UnknownLane("None of these lanes takes part any more: choose lanes in the settings, then send.")
+        if not self.running(conversation, before_seq).isdisjoint(lanes):
+            raise LanesBusy("The lanes are still answering: wait for them, or stop them.")
+        text = fold(prompt.text, self._uploads.of(owner, prompt.attachments))
         try:
             turn = self._spending.send(
                 lambda: self._engine.send(
                     text,
-                    lanes=settings.lanes_on(spec.id for spec in specs),
+                    lanes=lanes,
                     conversation_id=conversation or None,
                     fork_at=edit.seq if edit else None,
                     owner=owner,
                     system=settings.system,
                     choices=settings.choices(specs),
                     blind=prompt.blind,
+                    turn_id=turn_id,
                 ),
-                lambda: self._estimates.total(conversation, before_seq, text, settings),
+                lambda: self._estimates.total(conversation, before_seq, text, settings.only(lanes, specs)),
                 owner=owner,
                 conversation_id=conversation,
                 confirmed=prompt.over_budget,
@@ -130,6 +154,25 @@ class Prompts:
             self._settings.begin(owner, turn.conversation_id, settings, is_new=not conversation)
         self._uploads.drop(owner, prompt.attachments)
         return turn
+
+    def take(self, prompt: Prompt, owner: str) -> str:
+        """The whole prompt, to be sent later; its attachments are dropped. Raises as ``send`` does."""
+        if not prompt.text.strip() and not prompt.attachments:
+            raise NothingToSend("There is no prompt: write something, or attach a file.")
+        text = fold(prompt.text, self._uploads.of(owner, prompt.attachments))
+        self._uploads.drop(owner, prompt.attachments)
+        return text
+
+    def running(self, conversation_id: str, before_seq: float = math.inf) -> set[str]:
+        """The lanes that are running in the conversation's turns before that number."""
+        turns = [turn for turn in self._turns.recent(conversation_id) if turn.seq < before_seq]
+        return {lane for turn in turns for lane in self._engine.running_lanes(turn.turn_id)}
+
+    def is_ready(self, conversation_id: str, owner: str) -> bool:
+        """Whether all lanes that the conversation's next prompt is sent to have ended."""
+        settings = self._settings.of(owner, conversation_id)
+        chosen = settings.lanes_on(spec.id for spec in self._engine.specs)
+        return self.running(conversation_id).isdisjoint(chosen)
 
     def aggregate(self, turn: TurnLog, lane: str, owner: str, over_budget: bool, strategy: str) -> None:
         """Aggregate a heavy lane's answers again by another strategy, with one request at most.

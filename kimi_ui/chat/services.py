@@ -6,6 +6,7 @@ from ..engine import Engine
 from ..log.votes import to_vote_on
 from ..turns import Turns
 from .estimates import Estimates
+from .prompt_queue import PromptQueue
 from .prompt_settings import PromptSettings
 from .prompts import Prompts
 from .spending import Spending
@@ -24,6 +25,7 @@ class ChatServices:
         self.estimates = Estimates(engine, turns, self.counts)
         self.spending = Spending(turns, self.estimates, budget_usd)
         self.prompts = Prompts(engine, turns, self.uploads, self.settings, self.estimates, self.spending)
+        self.queue = PromptQueue(turns, self.prompts)
 
     def to_vote_on(self, owner: str) -> list[tuple[str, str]]:
         """The owner's blind turns that have ended and have no vote: conversation and turn, oldest first."""

@@ -7,7 +7,7 @@ or None always means "as the lane is configured". Independent of storage and pag
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeGuard
 
@@ -71,6 +71,12 @@ class ConversationSettings:
     def lanes_on(self, configured: Iterable[str]) -> list[str]:
         """The configured lanes that take part, in order."""
         return [lane for lane in configured if self.lanes.get(lane, LaneSettings()).on]
+
+    def only(self, lanes: Collection[str], specs: Iterable[LaneSpec]) -> ConversationSettings:
+        """These settings with every configured lane off that is not one of ``lanes``."""
+        others = [spec.id for spec in specs if spec.id not in lanes]
+        off = {lane: replace(self.lanes.get(lane, LaneSettings()), on=False) for lane in others}
+        return replace(self, lanes={**self.lanes, **off})
 
     def choices(self, specs: Iterable[LaneSpec]) -> dict[str, LaneChoice]:
         """Each lane's deviations, for the engine; a temperature that the model would refuse is omitted."""

@@ -344,6 +344,11 @@ class Engine:
         self._loop.call_soon_threadsafe(self._start, self._run_lanes(turn, {lane: pending}))
         return turn
 
+    def running_lanes(self, turn_id: str) -> frozenset[str]:
+        """The turn's lanes that have not ended, each from the user's click on."""
+        with self._lock:
+            return frozenset(self._running.get(turn_id, ()))
+
     def stop(self, turn_id: str, lane: str | None = None, trajectory: int | None = None) -> None:
         """Stop one lane of a turn, or all, or only one trajectory (by its ``k_index``). Unknown and ended ones are
         ignored."""

@@ -25,7 +25,7 @@ from ..core.turn import LaneInfo, TurnLog
 from ..tokenizers import counter
 
 MAX_SQL_INTEGER = 2**63 - 1
-REPLACED = {"pulls": ("server", "model"), "benchmarks": ("id",)}
+REPLACED = {"pulls": ("server", "model"), "benchmarks": ("id",), "queued_prompts": ("prompt_id",)}
 """Tables that keep the newest state: a row replaces the one with the same values of these columns."""
 
 

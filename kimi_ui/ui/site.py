@@ -28,6 +28,7 @@ from ..web.lanes import LaneRoutes
 from ..web.login import Login
 from ..web.page_files import PageFiles, Preload
 from ..web.page_state import PageState
+from ..web.prompt_queue import QueueRoutes
 from ..web.stats import StatsRoutes
 from ..web.sub_path import Rooted, SubPath
 from ..web.turns import TurnRoutes
@@ -98,7 +99,8 @@ def _create(engine: Engine, turns: Turns, roster: Roster, private: bool, budget_
     app.router.routes += [
         *turn_routes.routes(),
         *CommandRoutes(engine, turns, chat, state, visible).routes(),
-        *ConversationRoutes(engine, turns, visible).routes(),
+        *ConversationRoutes(engine, turns, chat.queue, visible).routes(),
+        *QueueRoutes(turns, chat, state, visible).routes(),
         *ComposerRoutes(chat, roster, visible).routes(),
         *AdviceRoutes(turns.reader, roster, chat, visible, private).routes(),
         *LaneRoutes(roster, engine.pulls, turns, visible).routes(),

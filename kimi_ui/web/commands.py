@@ -17,7 +17,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ..chat.prompts import Busy, NothingToSend, Prompt
+from ..chat.prompt_queue import NotQueued, QueueFull
+from ..chat.prompts import Busy, LanesBusy, NothingToSend, Prompt
 from ..chat.services import ChatServices
 from ..chat.spending import OverBudget
 from ..core.attachments import AttachmentError, split
@@ -27,6 +28,7 @@ from ..core.owner import may_change
 from ..core.turn import TurnLog, promotion
 from ..core.vote import NONE, Vote
 from ..engine import Engine, EngineClosed, LaneBusy, NoAnswers, UnknownLane, UnknownTurn
+from ..log.queued_prompts import QueuedPrompt
 from ..log.votes import vote_op
 from ..turns import Turns
 from ..view.comparison import sources_of
@@ -46,6 +48,9 @@ REFUSALS: dict[type[Exception], tuple[int, str]] = {
     AttachmentError: (422, "attachment"),
     OverBudget: (409, "over_budget"),
     Busy: (409, "busy"),
+    LanesBusy: (409, "busy"),
+    QueueFull: (409, "queue_full"),
+    NotQueued: (404, "not_queued"),
     LaneBusy: (409, "busy"),
     UnknownLane: (409, "unknown_lane"),
     UnknownTurn: (404, "unknown_turn"),
@@ -85,21 +90,28 @@ class CommandRoutes:
         ]
 
     async def send(self, request: Request) -> Response:
-        """Send a prompt; body: see ``chat.prompts.Prompt``. Answers like ``/kimi/state``, with the new turn only.
+        """Send a prompt; body: see ``chat.prompts.Prompt``. Answers like ``/kimi/state``, with the new turn only; or if
+        it was queued, with 202 and the conversation's ``queue`` only.
 
         A prompt that would exceed a budget is refused with the code ``over_budget``; if the user confirms, the page
         repeats the request with ``over_budget``.
         """
         prompt = Prompt.read(await json_of(request))
         try:
-            turn = await run_in_threadpool(self._chat.prompts.send, prompt, visitor_of(request))
+            sent = await run_in_threadpool(self._chat.queue.send, prompt, visitor_of(request))
         except REFUSED as error:
             return refused(error)
-        return Json(await run_in_threadpool(self._state.of, [turn]), 201)
+        if isinstance(sent, QueuedPrompt):
+            queue = await run_in_threadpool(self._state.queue, sent.conversation_id)
+            return Json({"conversation": sent.conversation_id, "queue": queue}, 202)
+        return Json(await run_in_threadpool(self._state.of, [sent]), 201)
 
     async def stop(self, request: Request) -> Response:
-        """Stop all lanes of a turn, or the lane or the trajectory named by the path."""
+        """Stop all lanes of a turn, or the lane or the trajectory named by the path. To stop all holds what is queued
+        behind them."""
         turn = await self._visible.turn_of(request)
+        if not request.path_params.get("lane"):
+            await run_in_threadpool(self._chat.queue.hold, turn.conversation_id)
         self._engine.stop(turn.turn_id, request.path_params.get("lane"), request.path_params.get("k"))
         return Json({"stopping": True}, 202)
 
@@ -138,14 +150,8 @@ class CommandRoutes:
     async def edit(self, request: Request) -> Response:
         """Return a sent prompt for editing: its text, and its attachments as new uploads."""
         turn = await self._visible.turn_of(request)
-        parts = await asyncio.to_thread(split, turn.prompt)
-        owner = visitor_of(request)
-        attachments = []
-        for attachment in parts.attachments:
-            n_tokens = await asyncio.to_thread(self._chat.counts.count, attachment.text)
-            key = self._chat.uploads.add(owner, attachment)
-            attachments.append({"id": key, "name": attachment.name, "tokens": n_tokens})
-        return Json({"text": parts.text, "attachments": attachments, "seq": turn.seq})
+        found = await run_in_threadpool(editable, self._chat, turn.prompt, visitor_of(request))
+        return Json({**found, "seq": turn.seq})
 
     async def vote(self, request: Request) -> Response:
         """Body ``{choice, lane}``, see ``core.vote``. Answers with the turn as it may be shown from now on.
@@ -197,6 +203,16 @@ class CommandRoutes:
 def _answered(turn: TurnLog) -> tuple[str, ...]:
     """The lanes that have an answer so far."""
     return tuple(source.id for source in sources_of(turn) if source.id in {info.id for info in turn.lanes})
+
+
+def editable(chat: ChatServices, prompt: str, owner: str) -> dict[str, Any]:
+    """A whole prompt for the composer, as JSON: its ``text``, and its ``attachments`` as new uploads."""
+    parts = split(prompt)
+    attachments = [
+        {"id": chat.uploads.add(owner, one), "name": one.name, "tokens": chat.counts.count(one.text)}
+        for one in parts.attachments
+    ]
+    return {"text": parts.text, "attachments": attachments}
 
 
 def refused(error: Exception) -> Response:

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ..chat.imports import import_conversation
+from ..chat.prompt_queue import PromptQueue
 from ..core.blind import is_blind, visible
 from ..core.branches import versions
 from ..core.owner import PROGRAM
@@ -50,8 +51,9 @@ RUNNING = "This turn is still running. Wait for it, or stop it."
 class ConversationRoutes:
     """The routes over one engine and its turns."""
 
-    def __init__(self, engine: Engine, turns: Turns, visible: VisibleTurns) -> None:
+    def __init__(self, engine: Engine, turns: Turns, queue: PromptQueue, visible: VisibleTurns) -> None:
         self._engine = engine
+        self._queue = queue
         self._turns = turns
         self._visible = visible
 
@@ -131,6 +133,7 @@ class ConversationRoutes:
     async def delete(self, request: Request) -> Response:
         """Stop the running turns, then delete the conversation permanently."""
         conversation_id, owner = await self._visible.own(request)
+        await asyncio.to_thread(self._queue.forget, conversation_id)
         await asyncio.to_thread(self._stop, conversation_id)
         failed = await _done(self._turns.writer.delete_conversation(conversation_id, owner))
         if failed is None:

@@ -30,14 +30,32 @@ class PageState:
         self._pulls = pulls
 
     def of(self, turns: Sequence[TurnLog]) -> dict[str, Any]:
-        """As JSON: ``lanes``, ``conversation`` (the turns' conversation id, or None), ``turns``, and ``notice``, a
-        sentence if turns cannot be stored. Counts long texts, so call it on a thread."""
+        """As JSON: ``lanes``, ``conversation`` (the turns' conversation id, or None), ``turns``, ``queue`` (see
+        ``queue``), and ``notice``, a sentence if turns cannot be stored. Counts long texts, so call it on a thread."""
+        conversation = turns[-1].conversation_id if turns else ""
         return {
             "lanes": self._lanes(),
-            "conversation": turns[-1].conversation_id if turns else None,
+            "conversation": conversation or None,
             "turns": [self._described(turn) for turn in turns],
+            "queue": self.queue(conversation),
             "notice": self._turns.writer.problem,
         }
+
+    def queue(self, conversation_id: str) -> list[dict[str, Any]]:
+        """The conversation's queued prompts as JSON, attachments by name only. Sends what is due."""
+        shown = []
+        for queued in self._chat.queue.of(conversation_id):
+            parts = split(queued.prompt)
+            shown.append(
+                {
+                    "id": queued.prompt_id,
+                    "text": parts.text,
+                    "attachments": [one.name for one in parts.attachments],
+                    "state": queued.state,
+                    "reason": queued.reason,
+                }
+            )
+        return shown
 
     def _described(self, turn: TurnLog) -> dict[str, Any]:
         """A turn and, if its prompt has attachments, their token counts."""

@@ -574,3 +574,22 @@ def m018_bench_votes(db: Database) -> None:
         """
     )
     db.execute("CREATE INDEX benchmark_judgements_by_run ON benchmark_judgements (run_id)")
+
+
+@migrations()
+def m019_queued_prompts(db: Database) -> None:
+    db.execute(
+        """
+        CREATE TABLE queued_prompts (
+            prompt_id       TEXT PRIMARY KEY,  -- and of its turn, once it is sent
+            conversation_id TEXT NOT NULL REFERENCES conversations ON DELETE CASCADE,
+            owner           TEXT NOT NULL,
+            prompt          TEXT NOT NULL,     -- empty once it is gone
+            blind           INTEGER NOT NULL,
+            queued_at_utc   TEXT NOT NULL,
+            state           TEXT NOT NULL,     -- waiting | held | over_budget | gone
+            reason          TEXT NOT NULL      -- why it is held
+        ) STRICT
+        """
+    )
+    db.execute("CREATE INDEX queued_prompts_by_conversation ON queued_prompts (conversation_id)")
