@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Phase, Reasoning, Usage
 from kimi_ui.core.lane import LaneSpec
@@ -413,32 +413,64 @@ def test_the_api_does_not_reveal_a_blind_turn(site: Site, page: Page) -> None:
         assert client.get(f"{base}/diff?left=luna&right=coder").status_code == 404
 
 
-# -- the diff
-
-HOSTILE = '<img src=x onerror="window.hacked=1"> ${window.hacked=2} <script>window.hacked=3</script>'
+# -- two answers side by side
 
 
-def test_the_diff_shows_what_two_answers_share_and_where_they_differ(site: Site, page: Page) -> None:
-    same = "The total is a sum over all parts. "
-    site.say(
-        thinker=spoken(
-            "hm", f"{same}The shop earned 120 dollars in March.\n```python\nx = 1\ny = 2\n```\nThe answer is 7."
-        ),
-        coder=spoken(
-            "", f"{same}The shop earned 125 dollars in March.\n```python\nx = 1\n  y = 2\n```\nThe answer is 7."
-        ),
-    )
-    answered(page)
+def compare_with_coder(page: Page) -> Locator:
     page.get_by_role("button", name="Compare two answers").click()
     dialog = page.get_by_role("dialog", name="Compare two answers")
     expect(dialog.locator(".compare-summary p").first).to_be_visible()
-    dialog.get_by_label("Right answer").select_option("coder")
+    with page.expect_response("**/diff?*"):
+        dialog.get_by_label("Right answer").select_option("coder")
+    expect(dialog.locator(".compare-names")).to_have_text("Luna LargeCoder Quill")
+    return dialog
+
+
+def test_two_answers_are_side_by_side_and_keys_step_through_their_differences(site: Site, page: Page) -> None:
+    same = "The total is a **sum** over all parts, $x^2$ among them."
+    hostile = '<img src=x onerror="window.hacked=1"> <script>window.hacked=3</script>'
+    answer = "{}\n\nThe shop earned {} dollars in March.\n\n```python\nx = 1\n{}y = 2\n```\n\n{}The answer is 7."
+    site.say(
+        thinker=spoken("hm", answer.format(same, 120, "", "")),
+        coder=spoken("", answer.format(same, 125, "z = 3\n", f"Mind {hostile} here. ")),
+    )
+    answered(page)
+    dialog = compare_with_coder(page)
     expect(dialog.locator(".compare-summary p").first).to_have_text("Both conclude 7.")
-    changed = dialog.locator("[data-kind=changed]")
-    expect(changed.first.locator("del")).to_have_text("120")
-    expect(changed.first.locator("ins")).to_have_text("125")
-    expect(dialog.locator(".compare-code ins")).not_to_have_count(0)
-    expect(dialog.locator("[data-kind=same] [data-side=left]").first).to_have_text(same)
+    expect(dialog.locator(".compare-summary p").last).to_have_text(
+        "Changed: 1 sentence. Only in Coder Quill: 1 sentence, 1 line of code."
+    )
+    expect(dialog.locator("[data-kind=same] [data-side=left]").first.locator("strong, math")).to_have_count(2)
+    expect(dialog.locator("del.md-word")).to_have_text("120")
+    expect(dialog.locator("ins.md-word")).to_have_text("125")
+    expect(dialog.locator("pre ins").first).to_have_text("only in Coder Quill: z")
+    expect(dialog.locator(".compare-rows")).to_contain_text("<script>window.hacked=3</script>")
+    assert page.evaluate("window.hacked") is None
+
+    place = dialog.locator(".compare-place")
+    expect(place).to_have_text("3 differences")
+    focused = "() => document.activeElement.textContent"
+    for key, where, text in (
+        *(
+            ("n", "Difference 1 of 3", "changed: The shop earned"),
+            ("n", "Difference 2 of 3", "only in Coder Quill: z"),
+        ),
+        *(("p", "Difference 1 of 3", "changed: "), ("p", "Difference 3 of 3", "only in Coder Quill: Mind")),
+    ):
+        page.keyboard.press(key)
+        expect(place).to_have_text(where)
+        assert page.evaluate(focused).startswith(text)
+    assert page.evaluate("document.querySelector('#prompt textarea').value") == ""
+
+    page.set_viewport_size({"width": 390, "height": 844})
+    left, right = (dialog.locator(f"[data-kind=changed] [data-side={side}]").first for side in ("left", "right"))
+    bottom, top = (
+        box.evaluate("one => one.getBoundingClientRect()." + edge) for box, edge in ((left, "bottom"), (right, "top"))
+    )
+    assert top >= bottom - 1, "one column"
+    expect(dialog.locator("[data-kind=same] [data-side=right]").first).to_be_hidden()
+    assert dialog.evaluate("one => one.scrollWidth <= one.clientWidth")
+    page.set_viewport_size({"width": 1400, "height": 900})
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
 
@@ -465,52 +497,39 @@ def test_a_comparison_that_comes_late_does_not_replace_the_newer_choice(site: Si
 
 
 def test_a_long_equal_part_is_folded_until_it_is_opened(site: Site, page: Page) -> None:
-    same = " ".join(f"Sentence number {i} is the same in both." for i in range(60))
-    site.say(thinker=spoken("hm", f"{same} One."), coder=spoken("", f"{same} Two."))
+    same = "\n\n".join(f"Sentence number {i} is the same in both." for i in range(60))
+    site.say(thinker=spoken("hm", f"{same}\n\nOne."), coder=spoken("", f"{same}\n\nTwo."))
     answered(page)
-    page.get_by_role("button", name="Compare two answers").click()
-    dialog = page.get_by_role("dialog", name="Compare two answers")
-    dialog.get_by_label("Right answer").select_option("coder")
-    expect(dialog.locator(".compare-rows")).not_to_contain_text("number 30")
+    dialog = compare_with_coder(page)
+    part = dialog.locator("[data-kind=same] [data-side=right]", has_text="number 30 ")
+    expect(part).to_be_hidden()
     dialog.get_by_role("button", name="Show all of this equal part").click()
-    expect(dialog.locator("[data-kind=same] [data-side=left]").first).to_contain_text("number 30")
-    expect(dialog.locator("[data-kind=same] [data-side=right]").first).to_contain_text("number 30")
+    expect(part).to_be_visible()
 
 
-def test_a_trajectory_can_be_compared_with_the_hybrid(site: Site, page: Page) -> None:
+def test_trajectories_and_earlier_attempts_can_be_compared(site: Site, page: Page) -> None:
     answered(page)
+    site.say(coder=spoken("", "Second it is 9."))
+    page.get_by_role("button", name="Ask Coder Quill again").click()
+    page.locator('[data-lane="coder"] .attempts').wait_for()
+    wait_phase(page, "coder", "done")
     page.get_by_role("button", name="Compare two answers").click()
     dialog = page.get_by_role("dialog", name="Compare two answers")
     options = dialog.get_by_label("Left answer").locator("option")
-    expect(options).to_have_count(6)
+    expect(options).to_have_count(7)
     assert [text.split(" · ")[0] for text in options.all_text_contents()] == [
         "Luna Large",
         "Luna Heavy",
         *(f"Luna Heavy T{k}" for k in (1, 2, 3)),
         "Coder Quill",
+        "Coder Quill, attempt 1",
     ]
     dialog.get_by_label("Left answer").select_option("luna-heavy/1")
-    dialog.get_by_label("Right answer").select_option("luna-heavy")
-    expect(dialog.locator(".compare-names")).to_have_text("Luna Heavy T2Luna Heavy")
-    expect(dialog.locator(".compare-row[data-kind]")).not_to_have_count(0)
-
-
-def test_hostile_answers_stay_text_in_the_diff(site: Site, page: Page) -> None:
-    site.say(
-        thinker=spoken("hm", f"A first line. {HOSTILE} alike."),
-        coder=spoken("", f"A first line. {HOSTILE} alike, nearly."),
-    )
-    answered(page)
-    page.get_by_role("button", name="Compare two answers").click()
-    dialog = page.get_by_role("dialog", name="Compare two answers")
-    dialog.get_by_label("Right answer").select_option("coder")
-    expect(dialog.locator(".compare-rows")).to_contain_text("onerror=")
-    expect(dialog.locator(".compare-rows")).to_contain_text("<script>")
-    names = dialog.locator(".compare-rows").evaluate(
-        "all => [...all.querySelectorAll('*')].map((one) => one.localName)"
-    )
-    assert set(names) <= {"div", "span", "del", "ins", "button"}
-    assert page.evaluate("window.hacked") is None
+    dialog.get_by_label("Right answer").select_option("coder@1")
+    expect(dialog.locator(".compare-names")).to_have_text("Luna Heavy T2Coder Quill, attempt 1")
+    expect(dialog.locator(".compare-cell[data-side=right]").first).to_contain_text("Second it is 8.")
+    dialog.get_by_role("button", name="Swap sides").click()
+    expect(dialog.locator(".compare-cell[data-side=left]").first).to_contain_text("Second it is 8.")
 
 
 def test_comparing_needs_two_answers(site: Site, page: Page) -> None:

@@ -19,6 +19,13 @@ export function appendToTail(tail, text) {
 export function copyCodeOnClick(root, copy) {
   root.addEventListener("click", (event) => {
     const button = event.target.closest?.("button.md-copy");
-    if (button && root.contains(button)) copy(button.closest(".md-code").querySelector("code").textContent, button);
+    if (button && root.contains(button)) copy(codeOf(button.closest(".md-code")), button);
   });
+}
+
+/** The code of a block as the model wrote it, without what marks of a comparison add. */
+function codeOf(block) {
+  const code = block.querySelector("code").cloneNode(true);
+  for (const added of code.querySelectorAll(".md-say, .md-blank")) added.remove();
+  return code.textContent;
 }

@@ -6,7 +6,7 @@
 import { chat } from "../base/bus.js";
 import { button, h, laneAccent, setAttribute, setFlag, setText } from "../base/dom.js";
 import { ask } from "../base/http.js";
-import { openCompare } from "./compare.js";
+import { openCompare } from "../compare/compare.js";
 
 const LANE = "lane";
 const NONE = "none";

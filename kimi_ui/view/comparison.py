@@ -1,73 +1,126 @@
-"""Comparison of a turn's answers: which can be compared, and the diff of two."""
+"""Comparison of a turn's answers: which can be compared, and two of them side by side."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..core.compare.conclusion import conclusion
-from ..core.compare.diff import Segment, compare
+from ..core.compare.side_by_side import UNLIKE, SideBySide, side_by_side
+from ..core.compare.words import count_words
+from ..core.heavy.pool import source_of
 from ..core.markdown.safe import clean_text
-from ..core.turn import TurnLog
+from ..core.turn import LaneInfo, TurnFold, TurnLog
+
+NOUNS = {
+    "sentence": "sentence",
+    "item": "list item",
+    "heading": "heading",
+    "row": "table row",
+    "column": "table column",
+    "line": "line of code",
+    "formula": "formula",
+}
+PLURALS = {"line of code": "lines of code"}
 
 
 class Source(NamedTuple):
-    """An answer that can be compared. ``id`` is the lane's id, or ``lane/k`` for trajectory k of a heavy lane."""
+    """An answer that can be compared, and the ``lane`` (its label) that wrote it.
+
+    ``id`` is the lane's id for its newest answer, ``lane/k`` for trajectory k of its run; of an earlier attempt n
+    (from 1) ``lane@n`` and ``lane@n/k``.
+    """
 
     id: str
+    lane: str
     label: str
     answer: str
 
+    def part(self) -> dict[str, Any]:
+        """For the page, which lets the reader choose."""
+        return {"id": self.id, "lane": self.lane, "label": self.label, "words": count_words(self.answer)}
+
 
 def sources_of(turn: TurnLog) -> list[Source]:
-    """The non-empty answers of a turn: lanes in order, each followed by its trajectories."""
+    """The answers of a turn that are not empty: of each lane the newest, its trajectories, then earlier attempts."""
     fold = turn.fold()
-    sources: list[Source] = []
-    for info in turn.lanes:
-        main = fold.current(info.id)
-        if main is None:
-            continue
-        sources.append(Source(info.id, info.label, fold.folds[main].answer))
-        newest = {fold.attempts[child].k_index: child for child in fold.children.get(main, [])}
+    found = [source for info in turn.lanes for source in _sources(fold, info)]
+    return [source for source in found if source.answer.strip()]
+
+
+def _sources(fold: TurnFold, info: LaneInfo) -> Iterator[Source]:
+    attempts = fold.lanes[info.id].attempts
+    listed: set[str] = set()  # runs whose trajectories are listed: an answer may be made of an earlier run's
+    for number in range(len(attempts), 0, -1):
+        attempt = attempts[number - 1]
+        place, note = ("", "") if number == len(attempts) else (f"@{number}", f", attempt {number}")
+        yield Source(f"{info.id}{place}", info.label, f"{info.label}{note}", fold.folds[attempt].answer)
+        run = source_of(fold, attempt)
+        newest = {} if run in listed else {fold.attempts[child].k_index: child for child in fold.children.get(run, [])}
+        listed.add(run)
         for k, child in sorted((k, child) for k, child in newest.items() if k is not None):
-            sources.append(Source(f"{info.id}/{k}", f"{info.label} T{k + 1}", fold.folds[child].answer))
-    return [source for source in sources if source.answer.strip()]
+            label = f"{info.label} T{k + 1}{note}"
+            yield Source(f"{info.id}{place}/{k}", info.label, label, fold.folds[child].answer)
 
 
-def diff_part(left: Source, right: Source) -> dict[str, Any]:
-    """A diff as JSON for the page, which must insert all texts as text.
+def comparison_part(left: Source, right: Source) -> dict[str, Any]:
+    """Two answers side by side, as JSON for the page. ``left`` and ``right`` of a row are HTML from the allow-list.
 
-    ``{left, right: labels, summary: [sentences], segments: [{kind, code, left, right, words: [[kind, text]…]}]}``;
-    ``right`` is left out where it equals ``left``.
+    ``{left, right: labels, summary: [sentences], unlike, marks: how many are numbered, rows: [{kind, left, right}]}``;
+    a row's ``right`` is left out where it equals ``left``.
     """
     a, b = clean_text(left.answer), clean_text(right.answer)
-    found = compare(a, b)
-    summary = []
-    if found.identical:
-        summary.append("The two answers are identical.")
-    elif said := conclusion(a, b):
-        summary.append(said.sentence(left.label, right.label))
-    if found.in_common is not None and not found.identical:
-        summary.append(
-            f"{_percent(found.in_common)} of the words are in both, in the same order: "
-            f"{found.n_left_words:,} words in {left.label}, {found.n_right_words:,} in {right.label}."
-        )
-    if not found.aligned:
-        summary.append("The answers are too long to be compared piece by piece.")
+    found = side_by_side(a, b, left.label, right.label)
     return {
         "left": left.label,
         "right": right.label,
-        "summary": summary,
-        "segments": [_segment_part(segment) for segment in found.segments],
+        "summary": list(_summary(a, b, left.label, right.label, found)),
+        "unlike": found.unlike,
+        "marks": found.n_marks,
+        "rows": [
+            {"kind": row.kind, "left": row.left, **({} if row.right == row.left else {"right": row.right})}
+            for row in found.rows
+        ],
     }
 
 
-def _segment_part(segment: Segment) -> dict[str, Any]:
-    part: dict[str, Any] = {"kind": segment.kind, "code": segment.code, "left": segment.left}
-    if segment.right != segment.left:
-        part["right"] = segment.right
-    if segment.words:
-        part["words"] = segment.words
-    return part
+def _summary(a: str, b: str, left: str, right: str, found: SideBySide) -> Iterator[str]:
+    """What the two answers have in common: their conclusions, the share of words, the number of differences."""
+    if a.strip() == b.strip():
+        yield "The two answers are identical."
+        return
+    if said := conclusion(a, b):
+        yield said.sentence(left, right)
+    if found.in_common is not None:
+        share = _percent(found.in_common)
+        if found.unlike:
+            yield (
+                f"These answers are unlike: {share} of their words are in sentences, items, rows or lines that match "
+                f"(below {_percent(UNLIKE)} counts as unlike). So what is in both is marked."
+            )
+        else:
+            yield f"{share} of the words are in sentences, items, rows or lines that match."
+    heads = {
+        "changed": "Changed",
+        "left": f"Only in {left}",
+        "right": f"Only in {right}",
+        "moved": "In another place",
+        "both": "In both",
+    }
+    counted = [
+        f"{head}: {_counted(found.counts, what)}." for what, head in heads.items() if _counted(found.counts, what)
+    ]
+    alike = "Nothing but white space, typographic signs, emphasis or the numbers of lists differs."
+    yield " ".join(counted) or ("Nothing is in both." if found.unlike else alike)
+
+
+def _counted(counts: Counter[tuple[str, str]], what: str) -> str:
+    parts = []
+    for kind, noun in NOUNS.items():
+        if n := counts[what, kind]:
+            parts.append(f"{n:,} {noun if n == 1 else PLURALS.get(noun, f'{noun}s')}")
+    return ", ".join(parts)
 
 
 def _percent(share: float) -> str:

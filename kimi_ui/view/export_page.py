@@ -23,7 +23,7 @@ from .lane_colours import accent_css
 from .replay import replay_document
 
 STYLES = (
-    *("page", "lane/lane", "heavy/heavy", "turn/turn", "turn/race", "turn/compare", "lane/markdown", "lane/highlight"),
+    *("page", "lane/lane", "heavy/heavy", "turn/turn", "turn/race", "turn/verdict", "lane/markdown", "lane/highlight"),
     *("turn/replay", "standalone", "base/print"),
 )
 
@@ -31,7 +31,7 @@ STYLES = (
 _ABSENT = {
     "base/bus.js": "export const chat = null;",
     "composer/composer.js": "export const composer = () => null;",
-    "turn/compare.js": "export const openCompare = () => {};",
+    "compare/compare.js": "export const openCompare = () => {};",
     "lane/pull.js": "export const PullCard = null;",
     "base/export_menu.js": "export const exportMenu = () => null;",
 }

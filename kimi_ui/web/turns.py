@@ -16,11 +16,10 @@ from starlette.routing import BaseRoute, Route
 
 from ..chat.estimates import Estimates
 from ..core.attachments import split
-from ..core.compare.diff import count_words
 from ..core.turn import TurnLog
 from ..turns import Turns
 from ..view.attempt_history import attempt_part
-from ..view.comparison import diff_part, sources_of
+from ..view.comparison import comparison_part, sources_of
 from ..view.frames import TurnView
 from ..view.heavy_worth import expectation, worth_of
 from .page_state import PageState
@@ -130,20 +129,19 @@ class TurnRoutes:
         return Json(part)
 
     async def answers(self, request: Request) -> Response:
-        """The answers that can be compared so far, of lanes and trajectories, with their numbers of words."""
+        """The answers that can be compared so far, of lanes, trajectories and earlier attempts."""
         turn = await self._visible.turn_of(request)
-        sources = await asyncio.to_thread(sources_of, turn)
-        return Json([{"id": one.id, "label": one.label, "words": count_words(one.answer)} for one in sources])
+        return Json(await asyncio.to_thread(lambda: [source.part() for source in sources_of(turn)]))
 
     async def diff(self, request: Request) -> Response:
-        """The diff of ``?left=…&right=…``, two ids from ``answers``."""
+        """``?left=…&right=…``, two ids from ``answers``, side by side."""
         turn = await self._visible.turn_of(request)
         found = {source.id: source for source in await asyncio.to_thread(sources_of, turn)}
         try:
             left, right = (found[request.query_params.get(side, "")] for side in ("left", "right"))
         except KeyError:
             raise HTTPException(404) from None
-        return Json(await asyncio.to_thread(diff_part, left, right))
+        return Json(await asyncio.to_thread(comparison_part, left, right))
 
     async def worth(self, request: Request) -> Response:
         """Heavy lanes beside the single answer of the same model, in words, and beside what the log before made one

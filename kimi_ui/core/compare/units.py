@@ -1,4 +1,4 @@
-"""A Markdown answer as units of comparison: sentences of prose, lines of fenced code.
+"""Markdown as units of comparison: sentences of prose, lines of fenced code.
 
 Joining the units gives the text back, character for character.
 """
@@ -47,7 +47,7 @@ def units(text: str) -> list[Unit]:
         Unit(piece, code, piece.rstrip() if code else " ".join(piece.split()))
         for block, code in blocks(text)
         for whole in (block.splitlines(keepends=True) if code else _sentences(block))
-        for piece in _bounded(whole)
+        for piece in bounded(whole)
     ]
 
 
@@ -74,10 +74,10 @@ def _sentences(prose: str) -> Iterator[str]:
     lines: list[str] = []
     for line in prose.splitlines(keepends=True):
         if lines and line.strip() and (not lines[-1].strip() or _block_line(lines[-1]) or BLOCK_START.match(line)):
-            yield from _split("".join(lines))
+            yield from sentences("".join(lines))
             lines = []
         lines.append(line)
-    yield from _split("".join(lines))
+    yield from sentences("".join(lines))
 
 
 def _block_line(line: str) -> bool:
@@ -85,7 +85,8 @@ def _block_line(line: str) -> bool:
     return line.lstrip().startswith(("#", "|"))
 
 
-def _split(paragraph: str) -> Iterator[str]:
+def sentences(paragraph: str) -> Iterator[str]:
+    """The sentences of a paragraph, each with the white space after it."""
     start = 0
     for end in SENTENCE_END.finditer(paragraph):
         before = paragraph[max(start, end.start() - LOOK_BACK) : end.start()]
@@ -97,7 +98,7 @@ def _split(paragraph: str) -> Iterator[str]:
         yield paragraph[start:]
 
 
-def _bounded(piece: str) -> Iterator[str]:
+def bounded(piece: str) -> Iterator[str]:
     """Split the piece into parts of at most ``MAX_CHARS``, after white space where possible."""
     start = 0
     while len(piece) - start > MAX_CHARS:

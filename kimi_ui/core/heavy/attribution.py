@@ -27,8 +27,8 @@ from typing import NamedTuple
 from rapidfuzz import fuzz
 from rapidfuzz.distance import Indel, Opcode
 
-from ..compare.diff import SPACELESS
 from ..compare.units import FENCE, blocks, units
+from ..compare.words import SPACELESS
 
 MATCH = 0.6  # weighted containment from which one answer matches
 LEAD = 0.15  # by which it has to exceed the next one

@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import combinations
 from string import ascii_uppercase
 
-from ..compare.diff import TOKEN
+from ..compare.words import TOKEN
 from .answers import EXPRESSION, NUMBER_TYPE, Result
 
 TOLERANCE = Fraction(1, 1_000_000)  # relative: 0.333333 and 1/3 are the same number

@@ -9,6 +9,7 @@ never about text.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from html import escape
 from io import StringIO
@@ -85,12 +86,15 @@ def _n_compiled() -> int:
     return n
 
 
-def code_html(code: str, info: str, final: bool = True) -> str:
-    """A code block as HTML. ``final`` False: the block is still growing, so it is neither highlighted nor cached."""
+def code_html(code: str, info: str, final: bool = True, mark: Callable[[str], str] | None = None) -> str:
+    """A code block as HTML. ``final`` False: the block is still growing, so it is neither highlighted nor cached.
+
+    ``mark`` adds elements to the HTML of the code itself (``marks``)."""
     language = language_of(info)
     known = language.lower() if language.lower() in LANGUAGES else ""
     small = len(code) <= MAX_HIGHLIGHT_CHARS and all(len(line) <= MAX_HIGHLIGHT_LINE_CHARS for line in code.split("\n"))
     body = _highlighted(code, known) if final and known and small else escape(code)
+    body = mark(body) if mark else body
     return (
         f'<div class="md-code"><div class="md-code-head"><span class="md-language">{escape(language) or "text"}</span>'
         '<button class="md-copy" type="button" aria-label="Copy code">Copy</button></div>'

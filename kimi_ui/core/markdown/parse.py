@@ -137,7 +137,7 @@ def _image(self: Any, tokens: Sequence[Token], index: int, options: Any, env: An
 def _fence(self: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
     token = tokens[index]
     growing = bool(env.get("open_end")) and token.map is not None and token.map[1] >= env["n_lines"]
-    return code_html(token.content, token.info, final=not growing)
+    return code_html(token.content, token.info, final=not growing, mark=token.meta.get("mark"))
 
 
 def _table_open(self: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
