@@ -27,6 +27,8 @@ from .core.loopback import is_loopback
 APP_DIRECTORY = Path(__file__).resolve().parent.parent
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 7860
+DEFAULT_DRAIN_S = 5.0  # with what ends after it, less than the 10 s that Docker waits before it kills
+MAX_DRAIN_S = 86_400
 _FOR_CLIENTS = (
     "OLLAMA_HOST",
     "SSL_CERT_FILE",
@@ -46,7 +48,8 @@ class Settings:
 
     ``budget_usd``: what a person without a budget of their own may spend a day (UTC) before the page asks; None: it
     never asks. ``root_path`` is the path at which a proxy publishes the app, like ``/chat``; empty: at the root, or
-    where the proxy says. ``env`` is the environment and ``.env``; it holds keys and is therefore not in ``repr``.
+    where the proxy says. ``drain_s``: how long running turns may go on after SIGTERM. ``env`` is the environment and
+    ``.env``; it holds keys and is therefore not in ``repr``.
     """
 
     host: str
@@ -56,6 +59,7 @@ class Settings:
     browser: bool = True
     budget_usd: float | None = None
     root_path: str = ""
+    drain_s: float = DEFAULT_DRAIN_S
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -139,8 +143,8 @@ def read_settings(
 ) -> Settings:
     """Settings from options (None: not given), then ``KIMI_UI_HOST/_PORT/_DB/_LANES/_ROOT_PATH``, then the defaults.
 
-    ``KIMI_UI_BUDGET_USD`` has no option. Raises ``ConfigError`` for an invalid host, port or budget, and for a
-    named lanes file that does not exist.
+    ``KIMI_UI_BUDGET_USD`` and ``KIMI_UI_DRAIN_SECONDS`` have no option. Raises ``ConfigError`` for an
+    invalid value, and for a named lanes file that does not exist.
     """
     env = read_environment() if env is None else env
     chosen_db = db or env.get("KIMI_UI_DB")
@@ -156,6 +160,7 @@ def read_settings(
         browser=browser,
         budget_usd=_budget_usd(env.get("KIMI_UI_BUDGET_USD", "")),
         root_path=_root_path(root_path or env.get("KIMI_UI_ROOT_PATH") or env.get("GRADIO_ROOT_PATH") or ""),
+        drain_s=_drain_s(env.get("KIMI_UI_DRAIN_SECONDS", "")),
         env=env,
     )
 
@@ -170,6 +175,16 @@ def _budget_usd(value: str) -> float | None:
         return read_usd(value.strip())
     except BudgetError as error:
         raise ConfigError(f"KIMI_UI_BUDGET_USD is {value!r}. {error}") from None
+
+
+def _drain_s(value: str) -> float:
+    try:
+        seconds = float(value) if value.strip() else DEFAULT_DRAIN_S
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= MAX_DRAIN_S:
+        raise ConfigError(f"KIMI_UI_DRAIN_SECONDS is {value!r}; give it seconds from 0 to {MAX_DRAIN_S}.")
+    return seconds
 
 
 def clean_prefix(value: str) -> str | None:

@@ -45,8 +45,8 @@ class Turns:
         self.writer = writer
         self.reader = reader
         self._turns: dict[str, TurnLog] = {}  # in the order of their first opening
-        self._open: set[str] = set()
-        self._listeners: list[Callable[[TurnLog], None]] = []
+        self._open: dict[str, int] = {}  # running turns: the number of their entries when they began to run
+        self._listeners: list[Callable[[TurnLog, int], None]] = []
         self._lock = threading.Lock()  # guards a turn's ``closed``; the engine's loop takes it too, so hold it briefly
 
     # Reading
@@ -148,7 +148,7 @@ class Turns:
     def reopen(self, turn: TurnLog) -> None:
         """Keep a turn that is running again; the log writes its further entries as they come."""
         with self._lock:
-            self._open.add(turn.turn_id)
+            self._open.setdefault(turn.turn_id, len(turn.entries))
             self._keep(turn)
 
     def open_attempt(self, attempt: Attempt) -> Future[None]:
@@ -158,18 +158,19 @@ class Turns:
     def close(self, turn: TurnLog) -> None:
         """Mark the turn as closed. The newest ``RECENT_TURNS`` closed turns stay in memory."""
         with self._lock:
-            self._open.discard(turn.turn_id)
+            since = self._open.pop(turn.turn_id, len(turn.entries))
             turn.closed = True
             closed = [one.turn_id for one in self._turns.values() if one.closed]
             for turn_id in closed[:-RECENT_TURNS]:
                 del self._turns[turn_id]
 
         for listener in list(self._listeners):
-            listener(turn)
+            listener(turn, since)
 
-    def listen(self, closed: Callable[[TurnLog], None]) -> Callable[[], None]:
+    def listen(self, closed: Callable[[TurnLog, int], None]) -> Callable[[], None]:
         """Call ``closed`` with each turn that is closed, on the engine's loop, until the returned function is called.
-        It must return at once."""
+        It must return at once. It also gets the number of entries that the turn had before it ran: not 0 after a
+        retry."""
         self._listeners.append(closed)
         return partial(self._listeners.remove, closed)
 

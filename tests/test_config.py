@@ -310,6 +310,14 @@ def test_the_servers_budget_is_an_amount_or_empty() -> None:
             read_settings(env={"KIMI_UI_BUDGET_USD": bad})
 
 
+def test_the_time_to_drain_is_checked() -> None:
+    assert read_settings(env={}).drain_s == 5
+    assert read_settings(env={"KIMI_UI_DRAIN_SECONDS": "0.5"}).drain_s == 0.5
+    for bad in ("soon", "-1", "nan", "1e9"):
+        with pytest.raises(ConfigError, match=r"^KIMI_UI_DRAIN_SECONDS is .* seconds from 0 to"):
+            read_settings(env={"KIMI_UI_DRAIN_SECONDS": bad})
+
+
 def test_a_named_lanes_file_must_exist() -> None:
     with pytest.raises(ConfigError, match="KIMI_UI_LANES"):
         read_settings(lanes="/nowhere/lanes.toml", env={})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sqlite3
@@ -19,6 +20,7 @@ from gradio_client import Client
 
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
+from tests.support.wire import SSE, Behaviour, Request, Stream, stream_of
 
 pytestmark = pytest.mark.slow
 
@@ -48,14 +50,14 @@ class Served:
 
 
 @contextmanager
-def app(folder: Path, upstream: Upstream, **models: str) -> Iterator[Served]:
-    """``app.py`` with one lane per model; stopped at the end."""
+def app(folder: Path, upstream: Upstream, drain_s: float = 0, **models: str) -> Iterator[Served]:
+    """``app.py`` with one lane per model, which lets turns go on for ``drain_s`` after SIGTERM; stopped at the end."""
     lanes, db = folder / "lanes.toml", folder / "log.sqlite3"
     lanes.write_text(
         "".join(LANE.format(id=id, base_url=upstream.base_url, model=model) for id, model in models.items())
     )
     arguments = [sys.executable, "app.py", "--port", "0", "--no-browser", "--db", str(db), "--lanes", str(lanes)]
-    environment = {**os.environ, "HOME": str(folder), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "HOME": str(folder), "PYTHONUNBUFFERED": "1", "KIMI_UI_DRAIN_SECONDS": str(drain_s)}
     output: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(arguments, cwd=ROOT, env=environment, **output) as process:
         try:
@@ -128,3 +130,43 @@ def test_a_signal_ends_running_turns_and_then_the_process(
         assert "Let me weigh" in reasoning
         until(lambda: upstream.closed)
         client.close()
+
+
+def held(go_on: threading.Event) -> Behaviour:
+    """Reasons, waits for the event, then answers."""
+
+    async def body() -> Stream:
+        yield b'data: {"choices":[{"index":0,"delta":{"reasoning_content":"Let me weigh it."}}]}\n\n'
+        await asyncio.to_thread(go_on.wait, 200)
+        yield b'data: {"choices":[{"index":0,"delta":{"content":"42."},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+
+    def behave(_request: Request) -> Stream:
+        return stream_of(body(), SSE)
+
+    return behave
+
+
+def test_sigterm_lets_a_running_turn_end_and_a_second_one_does_not(tmp_path: Path, upstream: Upstream) -> None:
+    go_on = threading.Event()
+    upstream.script("held", held(go_on))
+    with app(tmp_path, upstream, 600, held="held", endless="m-100-5000-10") as served:
+        with httpx.Client(base_url=served.url, trust_env=False, timeout=60) as http:
+            client = Client(served.url, verbose=False)
+            first, second = (client.submit("Why?", [lane], api_name="/compare") for lane in ("held", "endless"))
+            until(lambda: all(job.outputs() and job.outputs()[-1]["lanes"][0]["reasoning"] for job in (first, second)))
+            served.process.terminate()
+            until(lambda: http.get("/readyz").status_code == 503)
+            refused = http.post("/kimi/turns", json={"text": "And now?"})
+            assert (refused.status_code, refused.json()["code"]) == (503, "draining")
+            go_on.set()
+            assert first.result(60)["lanes"][0]["status"] == "ok"
+            assert served.process.poll() is None, "the other turn is running"
+            served.process.terminate()
+            assert served.process.wait(60) == 0
+            client.close()
+        assert [(lane, status) for lane, status, _ in served.statuses()] == [
+            ("endless", "interrupted"),
+            ("held", "ok"),
+        ]
+        assert served.process.stdout
+        assert "2 turns may go on for at most 600 s" in served.process.stdout.read()

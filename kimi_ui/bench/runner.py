@@ -280,7 +280,7 @@ class Runner:
             with self._turns.reader.snapshot() as rows:
                 for sample in records.samples(rows, self.head.id):
                     self._early.add(sample)
-        unlisten = self._turns.listen(lambda turn: self._inbox.put(partial(self._closed, turn)))
+        unlisten = self._turns.listen(lambda turn, _: self._inbox.put(partial(self._closed, turn)))
         with ThreadPoolExecutor(1, "bench-grader") as self._grader:
             try:
                 self._tell_unfit()

@@ -126,7 +126,7 @@ class PromptQueue:
             waits = any(queued.state == WAITING for queued in self._queues.get(conversation_id, ()))
         return waits and may_change(self._turns.owner_of(conversation_id) or "", owner)
 
-    def _closed(self, turn: TurnLog) -> None:
+    def _closed(self, turn: TurnLog, since: int) -> None:
         """Called on the engine's loop, which must not wait."""
         if self._queues.get(turn.conversation_id):
             threading.Thread(target=self.of, args=[turn.conversation_id], name="prompt-queue", daemon=True).start()

@@ -1,4 +1,7 @@
-"""``serve``: run the page. Prints its URL, the log's path and each lane's server. Ctrl-C ends it cleanly."""
+"""``serve``: run the page. Prints its URL, the log's path and each lane's server. Ctrl-C ends it cleanly.
+
+SIGTERM lets running turns end first, for ``KIMI_UI_DRAIN_SECONDS`` at most.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     refuse_open_door(settings)
     from ..ui.site import create_app
     from ..web.guard import known_hosts
-    from ..web.server import PortInUse, listening, serve
+    from ..web.server import Drain, PortInUse, listening, serve
     from .open_app import session
 
     with session(settings) as opened:
@@ -75,7 +78,8 @@ def run(options: argparse.Namespace) -> int:
                     budget_usd=settings.budget_usd,
                     root_path=settings.root_path,
                 )
-                serve(app, listener, on_ready=ready, on_exit=leave)
+                drain = Drain(opened.engine.drain, lambda: len(opened.turns.live()), settings.drain_s)
+                serve(app, listener, on_ready=ready, on_exit=leave, drain=drain)
         except PortInUse as error:
             raise CommandError(str(error)) from None
     return 0

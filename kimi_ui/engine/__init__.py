@@ -1,5 +1,14 @@
 """The engine sends and stops turns and retries lanes. All other parts read the turn logs it writes."""
 
-from .engine import Engine, EngineClosed, KeepsTurns, LaneBusy, NoAnswers, UnknownLane, UnknownTurn
+from .engine import Engine, EngineClosed, EngineDraining, KeepsTurns, LaneBusy, NoAnswers, UnknownLane, UnknownTurn
 
-__all__ = ["Engine", "EngineClosed", "KeepsTurns", "LaneBusy", "NoAnswers", "UnknownLane", "UnknownTurn"]
+__all__ = [
+    "Engine",
+    "EngineClosed",
+    "EngineDraining",
+    "KeepsTurns",
+    "LaneBusy",
+    "NoAnswers",
+    "UnknownLane",
+    "UnknownTurn",
+]

@@ -41,6 +41,10 @@ class EngineClosed(RuntimeError):
     """The app is shutting down and sends nothing more. Like the classes below, it has a message for the user."""
 
 
+class EngineDraining(EngineClosed):
+    """The app is about to end: running turns may end by themselves, new ones are refused."""
+
+
 class UnknownLane(ValueError):
     """A lane id that is not configured, or not part of the turn."""
 
@@ -168,6 +172,7 @@ class Engine:
         self._thread = threading.Thread(target=self._run_loop, name="engine", daemon=True)
         self._shutdown_expected = False
         self._closing = False
+        self.draining = False
 
     @property
     def specs(self) -> tuple[LaneSpec, ...]:
@@ -182,6 +187,10 @@ class Engine:
 
     def start(self) -> None:
         self._thread.start()
+
+    def drain(self) -> None:
+        """Refuse turns and retries from now on; running ones go on. A signal's handler may call this."""
+        self.draining = True
 
     def expect_shutdown(self) -> None:
         """Record stops from now on as interrupted, because the process is about to end.
@@ -364,6 +373,8 @@ class Engine:
     def _check_open(self) -> None:
         if self._closing:
             raise EngineClosed("Kimi UI is shutting down: start it again to send.")
+        if self.draining:
+            raise EngineDraining("Kimi UI is shutting down and takes no new prompts: send it again once it is back.")
 
     # All methods below run on the engine's loop.
 

@@ -72,9 +72,11 @@ class Store(Protocol):
     """The writing side, used by one thread. ``notice``: a sentence about the log for the user, or empty.
 
     ``was_replaced``: a new log was started since this one was opened. ``spill``: where rows go while writing fails.
+    ``n_refused``: rows that will never be accepted, since it was opened.
     """
 
     notice: str
+    n_refused: int
     was_replaced: bool
     spill: Path
 

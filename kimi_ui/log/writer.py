@@ -98,6 +98,8 @@ class LogWriter:
         self._failing = ""  # why the database cannot be written, or empty
         self._unspilled: list[Op] = []  # ops that neither the database nor the spill file accepted
         self._logged_problem = ""  # the problem last logged to the terminal
+        self.n_spilled = 0  # rows that the database did not take when they were due
+        self.n_unwritten = 0  # those of them that it has not taken since: in the spill file or in memory
         self._retry_at = 0.0
         self._deleted_ids: set[str] = set()  # ids of deleted conversations and turns, whose rows are no longer written
         self._erase_at = 0.0  # time of the next step of overwriting deleted text; the first is at the start
@@ -109,6 +111,16 @@ class LogWriter:
             return self._store.notice
         kept = "in memory only" if self._unspilled else f"in {self._store.spill.name}"
         return f"The log cannot be written ({self._failing}). Nothing is lost: turns are kept {kept} until it can."
+
+    @property
+    def n_queued(self) -> int:
+        """Writes that wait for the thread."""
+        return self._jobs.qsize()
+
+    @property
+    def n_refused(self) -> int:
+        """Rows that the database will never take, kept in a file beside it."""
+        return self._store.n_refused
 
     def start(self) -> None:
         """Open the log, migrate it, and complete the rows of dead processes. Raises ``LogError``."""
@@ -242,7 +254,9 @@ class LogWriter:
                 self._deleted_ids |= deleted
                 self._erase_at = 0.0
         except CannotWrite as error:
-            if not isinstance(error, LogReplaced):  # the next write handles that
+            if isinstance(error, LogReplaced):
+                self._write([])  # which begins a new log
+            else:
                 self._fail(error)
             job.future.set_exception(LogError(f"The log cannot be written ({error}).", "Try again once it can."))
         except Exception as error:
@@ -351,6 +365,8 @@ class LogWriter:
                     return self._write(ops)
             except CannotWrite as error:
                 self._fail(error)
+        self.n_spilled += len(ops)
+        self.n_unwritten += len(ops)
         try:
             append_ops(self._store.spill, [*self._unspilled, *ops])
             self._unspilled = []
@@ -382,6 +398,7 @@ class LogWriter:
             self._fail(error)
             return False
         self._unspilled = []
+        self.n_unwritten = 0
         self._failing = self._logged_problem = ""
         log.warning("%s", f"The log can be written again. {self._store.notice}".rstrip())
         return True

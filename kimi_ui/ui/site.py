@@ -24,6 +24,7 @@ from ..web.commands import CommandRoutes
 from ..web.composer import ComposerRoutes
 from ..web.conversations import ConversationRoutes
 from ..web.guard import Guard, Hosts, broken, known_hosts
+from ..web.health import HEALTHZ, READYZ, HealthRoutes
 from ..web.lanes import LaneRoutes
 from ..web.login import Login
 from ..web.page_files import PageFiles, Preload
@@ -60,7 +61,7 @@ def create_app(
     async def make() -> FastAPI:
         app = _create(engine, turns, roster, bool(password), budget_usd)
         if password:
-            app.add_middleware(Login, password=password)
+            app.add_middleware(Login, password=password, open=(HEALTHZ, READYZ))
         if one_person:
             app.add_middleware(OnePerson)
         app.add_middleware(Guard, hosts=hosts or known_hosts("127.0.0.1"))
@@ -107,6 +108,7 @@ def _create(engine: Engine, turns: Turns, roster: Roster, private: bool, budget_
         *StatsRoutes(turns.reader, private).routes(),
         *BallotRoutes(turns, private).routes(),
         *benchmark.routes(),
+        *HealthRoutes(engine, turns).routes(),
         *files.routes(),
     ]
     blocks = page.build(engine, turns, roster, chat, files, private)

@@ -27,7 +27,7 @@ from ..core.heavy.options import OptionError
 from ..core.owner import may_change
 from ..core.turn import TurnLog, promotion
 from ..core.vote import NONE, Vote
-from ..engine import Engine, EngineClosed, LaneBusy, NoAnswers, UnknownLane, UnknownTurn
+from ..engine import Engine, EngineClosed, EngineDraining, LaneBusy, NoAnswers, UnknownLane, UnknownTurn
 from ..log.queued_prompts import QueuedPrompt
 from ..log.votes import vote_op
 from ..turns import Turns
@@ -57,6 +57,7 @@ REFUSALS: dict[type[Exception], tuple[int, str]] = {
     NoAnswers: (409, "no_answers"),
     OptionError: (422, "option"),
     EngineClosed: (503, "closing"),
+    EngineDraining: (503, "draining"),
 }
 """Status and code of the response for each reason not to send a prompt or a retry."""
 REFUSED = tuple(REFUSALS)

@@ -15,7 +15,7 @@ import ipaddress
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from urllib.parse import parse_qs, quote
 
 from starlette.requests import Request
@@ -41,17 +41,25 @@ PAGE_HEADERS = {
 
 
 class Login:
-    """ASGI middleware that requires ``password``. ``now`` is a monotonic clock in seconds."""
+    """ASGI middleware that requires ``password``, except for the paths that are ``open``. ``now`` is a monotonic clock
+    in seconds."""
 
-    def __init__(self, app: ASGIApp, password: str, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        password: str,
+        open: Collection[str] = (),
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._app = app
         self._password = password
+        self._open = frozenset(open)
         self._now = now
         self._sessions: dict[str, float] = {}  # hash of the cookie -> expiry time
         self._wrong: dict[str, list[float]] = {}  # address -> times of its wrong passwords
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in self._open:
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)

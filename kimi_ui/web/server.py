@@ -1,16 +1,24 @@
-"""The server: runs one ASGI app on uvicorn until SIGTERM or Ctrl-C."""
+"""The server: runs one ASGI app on uvicorn until SIGTERM or Ctrl-C.
+
+SIGTERM first drains the app (``Drain``), so that running answers may end; a second one, or Ctrl-C, ends it at once.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+
+log = logging.getLogger(__name__)
 
 STOP_GRACE_S = 1.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -18,6 +26,16 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 class PortInUse(OSError):
     """The address and port cannot be bound, mostly because another process uses them."""
+
+
+@dataclass(frozen=True)
+class Drain:
+    """How the app is drained: ``begin`` refuses new work and may be called by a signal's handler, ``n_running`` counts
+    the work that has not ended, ``at_most_s`` is the deadline."""
+
+    begin: Callable[[], None]
+    n_running: Callable[[], int]
+    at_most_s: float
 
 
 @contextlib.contextmanager
@@ -46,11 +64,12 @@ def serve(
     *,
     on_ready: Callable[[str], Any] = lambda url: None,
     on_exit: Callable[[], Any] = lambda: None,
+    drain: Drain | None = None,
 ) -> None:
     """Serve ``app`` on a socket of ``listening`` until SIGTERM or Ctrl-C, then return.
 
     ``on_ready(url)`` is called when the server answers requests; ``on_exit()`` when it begins to stop, before it waits
-    for open responses, so that it can end endless ones.
+    for open responses, so that it can end endless ones. Without ``drain`` SIGTERM ends it at once.
     """
     config = uvicorn.Config(
         app,
@@ -62,16 +81,21 @@ def serve(
         ws="none",
     )
     host, port = listener.getsockname()[:2]
-    _Server(config, lambda: on_ready(_url(host, port)), on_exit).run(sockets=[listener])
+    _Server(config, lambda: on_ready(_url(host, port)), on_exit, drain).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that reports when it is ready and when it begins to stop, and returns after that."""
+    """uvicorn that reports when it is ready and when it begins to stop, drains first, and returns after that."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], Any], on_exit: Callable[[], Any]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_ready: Callable[[], Any], on_exit: Callable[[], Any], drain: Drain | None
+    ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
         self._on_exit = on_exit
+        self._drain = drain
+        self._drained_by_s: float | None = None  # the deadline, monotonic; None: not draining
+        self._drain_is_logged = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -92,8 +116,29 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
+        if sig == signal.SIGTERM and self._drain and self._drained_by_s is None and not self.should_exit:
+            self._drained_by_s = time.monotonic() + self._drain.at_most_s
+            self._drain.begin()
+            return
         self._on_exit()
         super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn calls this ten times a second; the server stops once it returns True."""
+        if self._drain and self._drained_by_s is not None and not self.should_exit:
+            n_running = self._drain.n_running()
+            if not n_running or time.monotonic() >= self._drained_by_s:
+                self._on_exit()
+                self.should_exit = True
+            elif not self._drain_is_logged:
+                self._drain_is_logged = True
+                log.warning(
+                    "Shutting down: no new prompts are taken, and %d turns may go on for at most %g s. "
+                    "A second SIGTERM ends them at once.",
+                    n_running,
+                    self._drain.at_most_s,
+                )
+        return await super().on_tick(counter)
 
 
 def _url(host: str, port: int) -> str:

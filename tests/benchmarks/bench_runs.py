@@ -36,7 +36,7 @@ def engine_cpu_s(folder: Path, cases: tuple[Case, ...], epochs: int) -> float:
     """CPU seconds to send every case through the engine, one after the other, until all is in the log."""
     with running(folder / "engine.sqlite3", lanes(cases)[0]) as run:
         ended: queue.SimpleQueue[TurnLog] = queue.SimpleQueue()
-        run.turns.listen(ended.put)
+        run.turns.listen(lambda turn, _: ended.put(turn))
         started = time.process_time()
         for case in cases * epochs:
             run.engine.send(case.prompt, lanes=["good"], kind=runner.KIND)

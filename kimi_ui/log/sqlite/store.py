@@ -52,6 +52,7 @@ class Store:
 
     def __init__(self, path: Path, boot_id: str, replaces_unusable: bool = True) -> None:
         self.notice = ""
+        self.n_refused = 0
         self.was_replaced = False
         self._files = LogFiles(path, boot_id)
         self.spill = self._files.spill
@@ -133,6 +134,7 @@ class Store:
             self._in_transaction(insert)
             if refused:
                 append_ops(self._files.rejected, refused)
+                self.n_refused += len(refused)
                 self.notice = f"The log refused {len(refused)} rows; they are kept in {self._files.rejected.name}."
 
     def change(self, work: Callable[[Transaction], set[str]]) -> set[str]:
