@@ -256,7 +256,7 @@ def test_every_action_is_reached_by_tab_in_reading_order(site: ChatSite, page: P
         "Ask Kimi K2 again",
         "Ask Kimi K2 heavy again",
         "Ask Qwen3-Coder again",
-        "Attach text files",
+        "Attach files",
         "Settings for this conversation",
         "Send",
     ]

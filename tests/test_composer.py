@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from kimi_ui.core.attachments import Attachment, fold
+from tests.support import pdf_files
 from tests.support.browser import Visitor, lane, send, wait_phase
 from tests.support.chat_site import ChatSite, answered, attach, endless
 from tests.support.waiting import until
@@ -161,18 +162,23 @@ def test_an_attachment_can_be_sent_without_text(site: ChatSite, page: Page) -> N
     assert sent(site) == [fold("", [Attachment("task.md", "# Do this")])]
 
 
-def test_a_binary_file_is_refused_with_a_sentence_and_nothing_else_is_lost(
-    site: ChatSite, visitor: Visitor, page: Page
-) -> None:
+def test_refusals_are_one_line_and_nothing_else_is_lost(site: ChatSite, visitor: Visitor, page: Page) -> None:
     attach(page, "notes.txt", b"some text")
     attach(page, "photo.png", b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
-    refused = page.locator(".attachment.refused")
-    expect(refused).to_contain_text("photo.png is a PNG image. Only text can be attached")
-    page.get_by_role("button", name="Remove photo.png").click()
-    expect(refused).to_have_count(0)
+    refused = page.locator(".attachments-refused")
+    expect(refused).to_contain_text("photo.png is a PNG image. Only text and PDF can be attached")
+    attach(page, "scan.pdf", pdf_files.SCANNED)
+    expect(refused).to_contain_text("scan.pdf has no text: its 3 pages are pictures")
+    expect(refused).not_to_contain_text("photo.png")
+    page.get_by_role("button", name="Dismiss").press("Enter")
+    expect(refused).to_be_hidden()
+    expect(page.locator(BOX)).to_be_focused()
+    attach(page, "paper.pdf", pdf_files.pdf(["On page one.", ""]))
+    expect(page.locator(".attachment").last).to_contain_text("paper.pdf · 2 pages, 1 without text · ~")
     send(page, "Summarise")
     answered(page)
-    assert sent(site) == [fold("Summarise", [Attachment("notes.txt", "some text")])]
+    paper = Attachment("paper.pdf", "[Page 1 of 2]\nOn page one.\n\n[Page 2 of 2: no text]\n")
+    assert sent(site) == [fold("Summarise", [Attachment("notes.txt", "some text"), paper])]
     assert all("422" in problem for problem in visitor.problems)
     visitor.problems.clear()
 
@@ -181,7 +187,7 @@ def test_a_file_that_is_too_large_is_not_uploaded(site: ChatSite, page: Page) ->
     uploads = []
     page.on("request", lambda request: uploads.append(request.url) if "/kimi/attachments" in request.url else None)
     attach(page, "huge.txt", b"x" * 3_500_000)
-    expect(page.locator(".attachment.refused")).to_contain_text("huge.txt has 3.5 MB; at most 3 MB can be attached")
+    expect(page.locator(".attachments-refused")).to_contain_text("huge.txt has 3.5 MB; at most 3 MB can be attached")
     assert uploads == []
 
 

@@ -18,6 +18,7 @@ PACKAGE = ROOT / "kimi_ui"
 LAYERS = (
     "core",
     "tokenizers",
+    "files",
     "config",
     "view",
     "log",
@@ -60,6 +61,7 @@ CONFINED = {
     "sqlite_utils": {"kimi_ui/log/sqlite/"},
     "sqlite3": {"kimi_ui/log/sqlite/", "kimi_ui/bench/sandbox/box/queries.py"},
     "math_verify": {"kimi_ui/algebra_child.py"},
+    "pypdf": {"kimi_ui/files/child.py"},
     "gradio": {"kimi_ui/ui/"},
     "jinja2": {"kimi_ui/view/jinja.py"},
     "html": {"kimi_ui/core/markdown/", "kimi_ui/providers/errors.py"},  # elsewhere templates escape

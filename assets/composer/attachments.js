@@ -1,25 +1,33 @@
 /**
- * Files of the next prompt: picked, dropped or pasted, and uploaded at once; the server reads them as text and counts
- * their tokens. A long pasted text becomes a file too, so the prompt stays short enough to be read.
+ * Files of the next prompt: picked, dropped or pasted, and uploaded at once; the server reads them as text, a PDF page by
+ * page, and counts their tokens. A long pasted text becomes a file too, so the prompt stays short enough to be read. What
+ * was refused is said in one line, which goes with the next files or by its button.
  */
-import { button, h, promptBox } from "../base/dom.js";
+import { button, h, promptBox, setText } from "../base/dom.js";
 import { about } from "../base/format.js";
 import { ask } from "../base/http.js";
 
 const LONG_PASTE_CHARS = 8000;
+const PDF = /\.pdf$/i;
 
 export class Attachments {
-  /** `onchange()` is called whenever what would be sent has changed. */
-  constructor(maxBytes, onchange) {
-    this.maxBytes = maxBytes;
+  /**
+   * `limits`: the most bytes of a file by its kind, as `maxText` and so on. `onchange()` is called whenever what would be
+   * sent has changed.
+   */
+  constructor(limits, onchange) {
+    this.limits = limits;
     this.onchange = onchange;
-    this.files = []; // {name, id, tokens, problem}; without id and problem: still being uploaded
+    this.files = []; // {name, id, tokens, pages}; without id: still being uploaded
     this.pasted = 0;
     this.input = h("input", { type: "file", multiple: true, class: "kimi-offscreen", tabindex: "-1", "aria-hidden": "true",
-                              "aria-label": "Text files to attach", onchange: () => this.#picked() });
+                              "aria-label": "Files to attach", onchange: () => this.#picked() });
     this.list = h("ul", { class: "attachments", "aria-label": "Attachments", hidden: true });
-    this.hint = h("div", { class: "drop-hint", hidden: true }, "Drop text files to attach them");
-    this.element = h("div", { class: "composer-files" }, this.input, this.list, this.hint);
+    this.hint = h("div", { class: "drop-hint", hidden: true }, "Drop files to attach them");
+    this.refusals = h("span", { role: "alert" });
+    this.refused = h("p", { class: "attachments-refused", hidden: true }, this.refusals,
+      button("Dismiss", () => this.#dismiss(), { face: "✕", class: "icon" }));
+    this.element = h("div", { class: "composer-files" }, this.input, this.list, this.refused, this.hint);
   }
 
   get ids() {
@@ -27,7 +35,7 @@ export class Attachments {
   }
 
   get reading() {
-    return this.files.some((file) => !file.id && !file.problem);
+    return this.files.some((file) => !file.id);
   }
 
   close() {
@@ -38,15 +46,16 @@ export class Attachments {
     this.input.click();
   }
 
-  /** Replace the files by these, which are on the server already: `[{id, name, tokens}]`. */
+  /** Replace the files by these, which are on the server already: `[{id, name, tokens, pages}]`. */
   replace(files) {
-    this.files = files;
+    this.files = files.filter((file) => !file.gone); // refused while another conversation was shown
+    this.#refuse([]);
     this.#draw();
   }
 
   /** Remove the files that were sent; files attached meanwhile stay. */
   sent(ids) {
-    this.replace(this.files.filter((file) => !file.problem && !ids.includes(file.id)));
+    this.replace(this.files.filter((file) => !ids.includes(file.id)));
   }
 
   paste(event) {
@@ -83,27 +92,50 @@ export class Attachments {
     this.input.value = "";
   }
 
-  #add(files) {
-    for (const file of files) this.#read(file);
+  async #add(files) {
+    this.#refuse([]);
+    const problems = (await Promise.all(files.map((file) => this.#read(file)))).filter(Boolean);
+    if (problems.length) this.#refuse(problems);
   }
 
+  /** Upload a file. Resolves to the reason why it cannot be attached, or to nothing. */
   async #read(file) {
+    const limit = Number(PDF.test(file.name) ? this.limits.maxPdf : this.limits.maxText);
+    if (file.size > limit) return tooLarge(file, limit);
     const entry = { name: file.name };
     this.files.push(entry);
     this.#draw();
+    let problem;
     try {
-      if (file.size > this.maxBytes) throw new Error(tooLarge(file, this.maxBytes));
       Object.assign(entry, await ask(`/kimi/attachments?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file }));
     } catch (error) {
-      entry.problem = error.message;
+      problem = error.message;
     }
+    if (problem || entry.gone) this.#forget(entry);
     this.#draw();
     this.onchange();
+    return problem;
+  }
+
+  #refuse(problems) {
+    this.refused.hidden = !problems.length;
+    setText(this.refusals, problems.join(" "));
+  }
+
+  #dismiss() {
+    this.#refuse([]);
+    promptBox()?.focus();
+  }
+
+  /** Take a file out, here and on the server, if it is there already. */
+  #forget(entry) {
+    entry.gone = true;
+    if (entry.id) ask(`/kimi/attachments/${entry.id}`, { method: "DELETE" }).catch(() => {});
+    this.files = this.files.filter((other) => other !== entry);
   }
 
   #remove(entry) {
-    if (entry.id) ask(`/kimi/attachments/${entry.id}`, { method: "DELETE" }).catch(() => {});
-    this.files = this.files.filter((other) => other !== entry);
+    this.#forget(entry);
     this.#draw();
     this.onchange();
     promptBox()?.focus();
@@ -112,17 +144,18 @@ export class Attachments {
   #draw() {
     this.list.hidden = !this.files.length;
     this.list.replaceChildren(...this.files.map((entry) =>
-      h("li", { class: entry.problem ? "attachment refused" : "attachment", role: entry.problem ? "alert" : null },
-        entry.problem ? h("span", {}, entry.problem) : h("span", {}, h("b", {}, entry.name), ` · ${size(entry)}`),
+      h("li", { class: "attachment" },
+        h("span", {}, h("b", {}, entry.name), ` · ${size(entry)}`),
         button(`Remove ${entry.name}`, () => this.#remove(entry), { face: "✕", class: "icon" }))));
   }
 }
 
 function size(entry) {
-  return entry.id ? `${about(entry.tokens)} tokens` : "reading…";
+  if (!entry.id) return "reading…";
+  return [entry.pages, `${about(entry.tokens)} tokens`].filter(Boolean).join(" · ");
 }
 
-function tooLarge(file, maxBytes) {
+function tooLarge(file, limit) {
   const mb = (bytes) => (bytes / 1e6).toFixed(1).replace(/\.0$/, "");
-  return `${file.name} has ${mb(file.size)} MB; at most ${mb(maxBytes)} MB can be attached, which is more than these models read at once. Attach the part that matters.`;
+  return `${file.name} has ${mb(file.size)} MB; at most ${mb(limit)} MB can be attached. Attach the part that matters.`;
 }

@@ -50,7 +50,7 @@ class Composer {
     this.ends = new AbortController();
     this.box = h("textarea", { rows: "1", placeholder: "Ask every model at once", "aria-label": "Prompt", autocomplete: "off",
                                oninput: () => this.#typed(), onkeydown: (event) => this.#key(event), onpaste: (event) => this.attachments.paste(event) });
-    this.attachments = new Attachments(Number(element.dataset.maxBytes), () => this.#changed());
+    this.attachments = new Attachments(element.dataset, () => this.#changed());
     this.which = new WhichModel();
     this.estimate = new EstimateLine(() => this.#next(), (category) => this.which.follow(category));
     this.totals = new TotalsLine();
@@ -80,7 +80,7 @@ class Composer {
       h("div", { class: "composer-line" },
         this.toolsButton,
         h("div", { class: "composer-tools", id: "composer-tools" },
-          button("Attach text files", () => this.attachments.pick(), { face: "Attach", class: "quiet", id: "attach" }),
+          button("Attach files", () => this.attachments.pick(), { face: "Attach", class: "quiet", id: "attach" }),
           this.settings,
           this.blind.switch,
           this.blind.waiting,

@@ -3,7 +3,7 @@
 The prompt is the only copy: one text is stored and sent, with the attachments before the typed text (models answer a
 question better when it follows the material). ``split`` is the inverse of ``fold``, so the page, the history and an
 export can show "notes.txt · ~98,400 tokens" without storing attachments separately. Sizes are bytes of the file,
-lengths are characters. Pure: independent of uploads and pages.
+lengths are characters. A PDF's text comes from ``kimi_ui.files``. Pure: independent of uploads and pages.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
-MAX_FILE_BYTES = 3_000_000  # about 750,000 tokens of English: three times the context of these models
+MAX_FILE_BYTES = 3_000_000  # of text: about 750,000 tokens of English, three times the context of these models
+MAX_PDF_BYTES = 30_000_000  # most of a PDF is fonts and pictures
 MAX_PROMPT_CHARS = 3_000_000  # of a whole prompt, including attachments
 NAME_CHARS = 120
 CONTROL_SHARE = 0.02  # data with a larger share of control characters is not text in any encoding
@@ -22,8 +23,8 @@ CONTROL_SHARE = 0.02  # data with a larger share of control characters is not te
 _FENCE_RUN = re.compile(r"`{3,}")
 _BLOCK = re.compile(r"Attached file: ([^\n]+)\n(`{3,})\n(.*?)\n\2\n\n", re.DOTALL)
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_PAGE_LINE = re.compile(r"^\[Page \d+ of (\d+)(: [a-z ]+)?\]$", re.MULTILINE)
 _MAGIC = (
-    (b"%PDF", "a PDF"),
     (b"\x89PNG", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"GIF8", "a GIF image"),
@@ -66,11 +67,32 @@ def read_attachment(name: str, data: bytes) -> Attachment:
     return Attachment(name, text)
 
 
-def too_large(name: str, n_bytes: int) -> AttachmentError:
-    """The error for a file with more than ``MAX_FILE_BYTES``."""
+def of_pages(name: str, pages: Sequence[str | None]) -> Attachment:
+    """The attachment of a document by its pages' texts: each follows a line with its number, so that an answer can name
+    the page. None: the page could not be read."""
+    blocks = []
+    for number, text in enumerate(pages, 1):
+        what = ": could not be read" if text is None else "" if text else ": no text"
+        blocks.append(f"[Page {number} of {len(pages)}{what}]\n" + (f"{text}\n" if text else ""))
+    return Attachment(name, "\n".join(blocks))
+
+
+def pages_of(attachment: Attachment) -> str:
+    """How many pages a PDF has and how many of them without text, in words; empty for another file."""
+    lines = _PAGE_LINE.findall(attachment.text) if attachment.name.lower().endswith(".pdf") else []
+    if not lines:
+        return ""
+    n_pages, n_silent = len(lines), sum(bool(what) for _, what in lines)
+    words = "1 page" if n_pages == 1 else f"{n_pages:,} pages"
+    return f"{words}, {n_silent:,} without text" if n_silent else words
+
+
+def too_large(name: str, n_bytes: int, limit: int = MAX_FILE_BYTES) -> AttachmentError:
+    """The error for a file with more than ``limit`` bytes."""
+    why = ", which is more than these models read at once" if limit == MAX_FILE_BYTES else ""
     return AttachmentError(
-        f"{name} has {n_bytes / 1e6:.1f} MB; at most {MAX_FILE_BYTES / 1e6:.0f} MB can be attached, "
-        "which is more than these models read at once. Attach the part that matters."
+        f"{name} has {n_bytes / 1e6:.1f} MB; at most {limit / 1e6:.0f} MB can be attached{why}. "
+        "Attach the part that matters."
     )
 
 
@@ -131,7 +153,8 @@ def _text(name: str, data: bytes, text: str) -> str:
     kind = next((what for magic, what in _MAGIC if data.startswith(magic)), "")
     if kind or "\0" in text or "\ufffd" in text[:20_000] or controls > CONTROL_SHARE * min(len(text), 20_000):
         raise AttachmentError(
-            f"{name} is {kind or 'not a text file'}. Only text can be attached: copy the text out of it and paste it."
+            f"{name} is {kind or 'not a text file'}. Only text and PDF can be attached: copy the text out of it and "
+            "paste it."
         )
     return text
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from ..core.attachments import MAX_FILE_BYTES
+from ..core.attachments import MAX_FILE_BYTES, MAX_PDF_BYTES
 from ..web.page_files import PageFiles
 
 TEMPLATE = f"""\
@@ -17,7 +17,8 @@ TEMPLATE = f"""\
   <div id="history" class="kimi" data-kimi="history"></div>
   <div id="chat-main">
     <div id="lanes" class="kimi" data-kimi="lanes"></div>
-    <div id="composer" class="kimi" data-kimi="composer" data-max-bytes="{MAX_FILE_BYTES}"></div>
+    <div id="composer" class="kimi" data-kimi="composer" data-max-text="{MAX_FILE_BYTES}"
+      data-max-pdf="{MAX_PDF_BYTES}"></div>
   </div>
 </div>
 """

@@ -21,7 +21,7 @@ from ..chat.prompt_queue import NotQueued, QueueFull
 from ..chat.prompts import Busy, LanesBusy, NothingToSend, Prompt
 from ..chat.services import ChatServices
 from ..chat.spending import OverBudget
-from ..core.attachments import AttachmentError, split
+from ..core.attachments import AttachmentError, pages_of, split
 from ..core.blind import is_blind, slot_names
 from ..core.heavy.options import OptionError
 from ..core.owner import may_change
@@ -210,7 +210,12 @@ def editable(chat: ChatServices, prompt: str, owner: str) -> dict[str, Any]:
     """A whole prompt for the composer, as JSON: its ``text``, and its ``attachments`` as new uploads."""
     parts = split(prompt)
     attachments = [
-        {"id": chat.uploads.add(owner, one), "name": one.name, "tokens": chat.counts.count(one.text)}
+        {
+            "id": chat.uploads.add(owner, one),
+            "name": one.name,
+            "tokens": chat.counts.count(one.text),
+            "pages": pages_of(one),
+        }
         for one in parts.attachments
     ]
     return {"text": parts.text, "attachments": attachments}

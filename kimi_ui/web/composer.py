@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from ..bench.prompt_category import category_of
 from ..chat.services import ChatServices
-from ..core.attachments import MAX_FILE_BYTES, AttachmentError, clean_name, fold, read_attachment, too_large
+from ..core.attachments import MAX_PDF_BYTES, AttachmentError, clean_name, fold, pages_of, too_large
 from ..core.budget import BudgetError, read_budget
 from ..core.conversation_settings import (
     ONE_TEMPERATURE_NOTE,
@@ -29,6 +29,7 @@ from ..core.conversation_settings import (
 from ..core.heavy.options import HEAVY_OPTIONS, MAX_WIDTH, PRESETS, PROMPT_NAME
 from ..core.heavy.strategies import STRATEGIES
 from ..core.lane import LaneSpec
+from ..files.reading import read_file
 from ..providers.base import ProviderError
 from ..providers.heavy.prompts import shipped
 from .respond import Json, body_of, json_of, refusal
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 MODELS_FOR_S = 60.0  # time for which a provider's list is cached
 MODELS_WAIT_S = 20.0
+READ_AT_ONCE = 2  # files, each in a process of its own with up to 1 GB
 OWN_FILE = "a file of yours"  # a prompt whose path no page is told
 
 
@@ -50,6 +52,7 @@ class ComposerRoutes:
         self._roster = roster
         self._visible = visible
         self._models: dict[str, tuple[float, list[str]]] = {}
+        self._reading = asyncio.Semaphore(READ_AT_ONCE)
 
     def routes(self) -> list[BaseRoute]:
         return [
@@ -66,19 +69,20 @@ class ComposerRoutes:
     # -- attachments
 
     async def attach(self, request: Request) -> Response:
-        """Attach a file: its bytes are the body, its name is ``name`` in the query."""
+        """Attach a file: its bytes are the body, its name is ``name`` in the query. ``pages``: see ``pages_of``."""
         name = request.query_params.get("name", "file")
         size = request.headers.get("content-length", "")
-        if size.isdigit() and int(size) > MAX_FILE_BYTES:
-            return refusal(str(too_large(clean_name(name), int(size))), 413)
-        data = await body_of(request, MAX_FILE_BYTES + 1)
+        if size.isdigit() and int(size) > MAX_PDF_BYTES:
+            return refusal(str(too_large(clean_name(name), int(size), MAX_PDF_BYTES)), 413)
+        data = await body_of(request, MAX_PDF_BYTES + 1)
         try:
-            attachment = await asyncio.to_thread(read_attachment, name, data)
+            async with self._reading:
+                attachment = await read_file(name, data)
         except AttachmentError as error:
             return refusal(str(error), 422)
         n_tokens = await asyncio.to_thread(self._chat.counts.count, attachment.text)
         key = self._chat.uploads.add(visitor_of(request), attachment)
-        return Json({"id": key, "name": attachment.name, "tokens": n_tokens})
+        return Json({"id": key, "name": attachment.name, "tokens": n_tokens, "pages": pages_of(attachment)})
 
     async def detach(self, request: Request) -> Response:
         self._chat.uploads.drop(visitor_of(request), [request.path_params["key"]])

@@ -25,7 +25,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..core.loopback import is_loopback
 
-MAX_BODY_BYTES = 4_000_000  # the largest attachment (3 MB) and its overhead
+MAX_BODY_BYTES = 4_000_000  # the longest prompt (3 million characters) and its overhead
+LARGER_BODIES = {"/kimi/attachments": 40_000_000, "/kimi/conversations": 110_000_000}
+"""Routes that take a file: an attachment, an export to import. Each has a lower limit of its own, and words for it."""
+
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 # Gradio's routes that the page does not use: they fetch foreign addresses, accept files, run programs, report on
@@ -146,19 +149,20 @@ class Guard:
         if scope["type"] != "http":  # WebSockets are not served
             return
         send = with_headers(scope, send)
-        refusal = self._refusal(scope)
+        most = LARGER_BODIES.get(scope["path"], self._max_body_bytes)
+        refusal = self._refusal(scope, most)
         if refusal is None:
-            body = _CountedBody(receive, send, self._max_body_bytes)
+            body = _CountedBody(receive, send, most)
             try:
                 await self._app(scope, body.receive, body.send)
             except BodyTooLarge:
                 pass
             if not body.too_large or body.answered:
                 return
-            refusal = too_large(self._max_body_bytes)
+            refusal = too_large(most)
         await refusal(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
+    def _refusal(self, scope: Scope, most: int) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if len(headers.getlist("host")) != 1 or not self._hosts.allow(host):
@@ -170,8 +174,8 @@ class Guard:
         if is_closed(scope["path"]):
             return PlainTextResponse("This route is closed.\n", 403)
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self._max_body_bytes:
-            return too_large(self._max_body_bytes)
+        if not length.isdigit() or int(length) > most:
+            return too_large(most)
         return None
 
 

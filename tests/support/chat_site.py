@@ -123,6 +123,5 @@ def answered(page: Page, before: str | None = None) -> str:
 
 def attach(page: Page, name: str, data: bytes) -> None:
     """Pick a file, and wait until the page shows that it was attached or refused."""
-    shown = page.locator(".attachment").count()
     page.locator("#composer input[type=file]").set_input_files({"name": name, "mimeType": "text/plain", "buffer": data})
-    expect(page.locator(".attachment").nth(shown)).not_to_contain_text("reading…")
+    expect(page.locator(".attachment", has_text="reading…")).to_have_count(0)

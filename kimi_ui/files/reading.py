@@ -1,0 +1,114 @@
+"""What is in a file that a person attaches: the text of a text file or of a PDF, page by page.
+
+A PDF is a program of sorts: a file of 1 kB may unpack to gigabytes or draw itself for ever. So nothing of it is read in
+this process: the child has limits of CPU time, wall-clock time and memory, and what it cannot read within them is
+refused with the remedy. pypdf reads it; text files are decoded here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..core.attachments import (
+    MAX_PDF_BYTES,
+    MAX_PROMPT_CHARS,
+    Attachment,
+    AttachmentError,
+    clean_name,
+    of_pages,
+    read_attachment,
+    too_large,
+)
+
+CHILD = str(Path(__file__).with_name("child.py"))
+
+
+class Limits(NamedTuple):
+    """Of one file. ``cpu_s`` is the child's own time and ``deadline_s`` that of a clock, which a busy machine needs."""
+
+    pages: int = 2000
+    chars: int = MAX_PROMPT_CHARS
+    cpu_s: int = 30
+    deadline_s: float = 90.0
+    memory_mb: int = 1000
+
+
+LIMITS = Limits()
+
+_AGAIN = "Print it to a new PDF in a viewer, and attach that."
+_PART = "Attach the part that matters."
+
+
+def is_pdf(data: bytes) -> bool:
+    """Whether a file says that it is a PDF; some writers put blanks before that."""
+    return data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n\0").startswith(b"%PDF-")
+
+
+async def read_file(name: str, data: bytes, limits: Limits = LIMITS) -> Attachment:
+    """What is in the file. Raises ``AttachmentError``. Cancelled, it ends the child."""
+    name = clean_name(name)
+    if is_pdf(data):
+        return await _pdf(name, data, limits)
+    return await asyncio.to_thread(read_attachment, name, data)
+
+
+async def _pdf(name: str, data: bytes, limits: Limits) -> Attachment:
+    """The text with the number of each page."""
+    if len(data) > MAX_PDF_BYTES:
+        raise too_large(name, len(data), MAX_PDF_BYTES)
+    answer, _ = await _asked(data, limits, "pdf", limits.pages, limits.chars)
+    pages = answer.get("pages")
+    if not isinstance(pages, list):
+        raise AttachmentError(_refused_pdf(name, answer, limits))
+    if not any(pages):
+        what = "its page is a picture" if len(pages) == 1 else f"its {len(pages)} pages are pictures"
+        raise AttachmentError(
+            f"{name} has no text: {what}, as from a scanner. Run text recognition (OCR) on it, then attach it."
+        )
+    return of_pages(name, pages)
+
+
+def _refused_pdf(name: str, answer: dict[str, Any], limits: Limits) -> str:
+    match answer.get("problem"):
+        case "password":
+            return f"{name} is encrypted and needs a password. Save a copy without a password and attach that."
+        case "pages":
+            return f"{name} has {answer.get('n'):,} pages; at most {limits.pages:,} are read. {_PART}"
+        case "chars":
+            return f"{name} has more than {limits.chars:,} characters, the most that can be sent at once. {_PART}"
+        case "damaged":
+            return f"{name} is damaged and cannot be read as a PDF. {_AGAIN}"
+        case _:
+            return (
+                f"{name} cannot be read within {limits.cpu_s} s and {limits.memory_mb / 1000:g} GB of memory: it may "
+                f"be damaged, or be made to unpack without end. {_AGAIN}"
+            )
+
+
+async def _asked(data: bytes, limits: Limits, kind: str, *numbers: int) -> tuple[dict[str, Any], bytes]:
+    """The child's answer, and the bytes that follow it; the problem ``work`` if it was ended by a limit."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", CHILD, str(limits.cpu_s), str(limits.memory_mb * 1_000_000), kind, *map(str, numbers)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(limits.deadline_s):
+            written, _ = await process.communicate(data)
+    except (TimeoutError, OSError):
+        written = b""
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    line, _, rest = written.partition(b"\n")
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        answer = {"problem": "work"}
+    return answer, rest
