@@ -406,7 +406,9 @@ class Page {
       row.applyAll(snapshot, false);
       this.#seek(this.sought);
     }
+    const { partial } = row;
     if (news.length) row.applyAll(news, true);
+    if (partial && !row.partial && this.hit) this.#seek(this.sought); // it may be in the rest of the answer
     chat.emit("costs", row.costs);
     this.#goes(row.id, row.running);
   }
@@ -487,6 +489,7 @@ class Page {
 
   #actions(turnId) {
     const of = (lane) => `/kimi/turns/${turnId}/lanes/${encodeURIComponent(lane)}`;
+    const textsOf = (attempt) => `/kimi/turns/${turnId}/attempts/${encodeURIComponent(attempt)}`;
     return {
       stop: (lane) => ask(`${of(lane)}/stop`, { method: "POST" }).catch((error) => this.#say(error.message)),
       stopTrajectory: (lane, k) => ask(`${of(lane)}/trajectories/${k}/stop`, { method: "POST" }).catch((error) => this.#say(error.message)),
@@ -496,6 +499,8 @@ class Page {
       focus: (lane) => this.focusLane(lane),
       attempt: (lane, number) => attemptPart(turnId, lane, number),
       answerText: (lane, attempt) => fetch(rooted(`${of(lane)}/answer?attempt=${attempt}`)).then((response) => (response.ok ? response.text() : "")),
+      reasoningText: (attempt) => ask(`${textsOf(attempt)}/reasoning`),
+      answerHtml: (attempt) => ask(`${textsOf(attempt)}/rendered`),
       announce: (text) => this.announcer.say(text),
       promote: (lane) => this.#promote(turnId, lane),
       refresh: () => this.load(),

@@ -35,7 +35,7 @@ export class TurnStream {
     this.name = `kimi-turn-${id}${blind ? "-blind" : ""}`;
     this.handlers = { onframes, onend, onlost, ontrouble };
     this.sum = before?.sum ?? null; // of all frames so far
-    this.consumed = before?.consumed ?? null; // number of log entries in that sum; null before the first frame
+    this.consumed = before?.consumed ?? null; // number of log entries in that sum; null before all of the first answers is here
     this.queue = [];
     this.painting = 0;
     this.shown = null; // aborted when the tab is hidden
@@ -110,7 +110,7 @@ export class TurnStream {
     const query = this.consumed === null ? "" : `?after=${this.consumed}`;
     const source = new EventSource(this.url + query);
     this.source = source;
-    source.onmessage = (event) => this.#received(JSON.parse(event.data), Number(event.lastEventId));
+    source.onmessage = (event) => this.#received(JSON.parse(event.data), event.lastEventId === "" ? null : Number(event.lastEventId));
     source.addEventListener("end", () => {
       this.#post({ kind: "end" });
       this.#ended(this.handlers.onend);
@@ -149,7 +149,8 @@ export class TurnStream {
   /** A tab requests the frames so far: send those it lacks. */
   #onRequest({ kind, me, consumed }) {
     if (kind !== "join") return;
-    this.#post({ kind: "joined", to: me, consumed: this.consumed, sum: consumed === this.consumed ? null : this.sum, trouble: this.inTrouble });
+    const lacks = consumed === null || consumed !== this.consumed;
+    this.#post({ kind: "joined", to: me, consumed: this.consumed, sum: lacks ? this.sum : null, trouble: this.inTrouble });
   }
 
   // Following

@@ -23,12 +23,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 
-from .core.attempt import Attempt
+from .core.attempt import Attempt, AttemptFold
 from .core.branches import Fork
-from .core.events import Entry
+from .core.events import Entry, Opened
 from .core.owner import may_change
 from .core.pull import Pull
-from .core.turn import Exchange, TurnLog
+from .core.turn import Exchange, Pick, TurnLog
 from .log.pulls import pull_op, stored_pulls
 from .log.reader import LogReader
 from .log.reloads import unloaded_pairs
@@ -55,9 +55,24 @@ class Turns:
         """The turn; None if there is none."""
         return self._turns.get(turn_id) or self.reader.turn(turn_id)
 
-    async def find(self, turn_id: str) -> TurnLog | None:
-        """``get`` for an event loop: reads memory directly and the log on a thread."""
-        return self._turns.get(turn_id) or await asyncio.to_thread(self.reader.turn, turn_id)
+    async def find(self, turn_id: str, pick: Pick | None = None, *, with_entries: bool = True) -> TurnLog | None:
+        """``get`` for an event loop: reads memory directly and the log on a thread.
+
+        What is not picked (see ``LogReader.turn``), or without entries, may be left out: it is there in memory.
+        """
+        read = partial(self.reader.turn, turn_id, pick, with_entries=with_entries)
+        return self._turns.get(turn_id) or await asyncio.to_thread(read)
+
+    def texts(self, turn: TurnLog, attempt_id: str) -> tuple[str, str] | None:
+        """The reasoning and the answer of an attempt of this turn that has ended; None if there is none."""
+        if turn.turn_id not in self._turns:
+            return self.reader.texts(turn.turn_id, attempt_id)
+        fold = AttemptFold()
+        for entry in list(turn.entries):
+            if entry.attempt_id == attempt_id:
+                fold = AttemptFold() if isinstance(entry.event, Opened) else fold
+                fold.apply(entry.t_ns, entry.event)
+        return (fold.reasoning, fold.answer) if fold.end else None
 
     def live(self, owner: str | None = None, kind: str | None = None) -> list[TurnLog]:
         """Running turns, oldest first; only those that are ``owner``'s and of ``kind`` if given. Reads only memory."""

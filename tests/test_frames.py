@@ -121,6 +121,18 @@ def watched(turn: TurnLog, cuts: list[int]) -> Shown:
     return shown
 
 
+def at_once(turn: TurnLog, **how: bool) -> tuple[Shown, list[dict[str, Any]]]:
+    """The page that opens the turn as it is, and the frames that it gets."""
+    view, shown, frames = TurnView(turn, **how), Shown(), list[dict[str, Any]]()
+    view.catch_up()
+    while not frames or not view.complete:
+        frame = view.frame(None)
+        assert frame
+        frames.append(frame)
+        shown.take(frame)
+    return shown, frames
+
+
 def test_the_first_frame_names_the_turn_and_later_ones_hold_only_what_is_new() -> None:
     turn = turn_of(*whole())
     view = TurnView(turn)
@@ -410,6 +422,72 @@ def test_metrics_are_rate_limited_but_always_sent_at_the_end() -> None:
     last = view.frame(412 * MS)
     assert last
     assert last["lanes"]["a"]["metrics"]["e2e_ms"] == 130
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["x", "y", "z"]),
+            st.sampled_from([" words", "", "# Head\n", "Wait, let me check it.\n\n", "Step 2: go on.\n", "**b**\n\n"]),
+            st.sampled_from([Reasoning, Reasoning, Answer, Answer, Answer, Relabel, Phase, Usage, End]),
+            st.sampled_from([3, 40, 900, 2_600]),
+        ),
+        max_size=40,
+    )
+)
+def test_a_page_that_opens_a_long_log_shows_what_one_shows_that_followed_it(
+    events: list[tuple[str, str, Any, int]],
+) -> None:
+    """``y`` replaces ``x`` in one lane as soon as it has an event; ``z`` is in another."""
+    made = {
+        Relabel: lambda _: Relabel(),
+        Phase: lambda _: Phase(CONNECTED),
+        Usage: lambda _: Usage(output_tokens=9),
+        End: lambda _: End("ok"),
+    }
+    lane, now, turn = {"x": "a", "y": "a", "z": "b"}, 0, turn_of(lanes=("a", "b"))
+    for id, text, kind, ms in events:
+        if id == "x" and any(entry.attempt_id == "y" for entry in turn.entries):
+            id = "y"
+        if not any(entry.attempt_id == id for entry in turn.entries):
+            turn.entries.append(opened(id, lane[id], attempt_no=2 if id == "y" else 1))
+        now += ms
+        turn.entries.append(at(now, made.get(kind, kind)(text), id, lane[id]))
+    assert at_once(turn)[0].lanes == watched(turn, []).lanes
+
+
+def test_long_texts_of_an_ended_attempt_wait_until_they_are_requested() -> None:
+    reasoning = "Let me look 😀.\n" + "and on it goes " * 600
+    answer = "".join(f"Paragraph {i} of a long answer, with words.\n\n" for i in range(1_000))
+    ended: list[Event] = [Reasoning(reasoning), Answer(answer), Finish("stop"), End("ok")]
+    turn = turn_of(opened(), *(at(i, event) for i, event in enumerate(ended)))
+    shown, frames = at_once(turn, later=True, slices=True)
+    parts = [frame["lanes"]["a"] for frame in frames]
+    assert parts[0]["later"] == {"chars": len(reasoning.encode("utf-16-le")) // 2}
+    assert parts[0]["phase"] == "done"
+    assert [part["more"] for part in parts] == [True] * (len(parts) - 1) + [False]
+    assert max(len(dumps(frame)) for frame in frames) < len(answer) / 2
+    assert shown.lanes["a"]["blocks"] == render(answer)
+    assert shown.lanes["a"]["reasoning"] == ""
+    running = turn_of(*turn.entries[:-2])
+    assert at_once(running, later=True, slices=True)[0].lanes["a"]["reasoning"] == reasoning
+
+
+def test_a_long_trajectory_that_has_ended_is_sent_without_its_texts() -> None:
+    turn = turn_of(
+        opened("h", role="heavy"),
+        opened("t0", role="trajectory", parent_id="h", k_index=0),
+        at(1, Reasoning("word " * 2_000), "t0"),
+        at(2, Answer("It is *one*"), "t0"),
+        at(4, End("ok"), "t0"),
+    )
+    (frame,) = at_once(turn, later=True)[1]
+    row = frame["lanes"]["a"]["trajectories"]["0"]
+    assert row["later"]["chars"] == 10_000
+    assert row["later"]["recent"].endswith("word \nIt is *one*")
+    assert row["later"]["answered"]
+    assert not {"reasoning", "text", "answer"} & set(row)
 
 
 def test_text_with_lone_surrogates_can_be_sent() -> None:

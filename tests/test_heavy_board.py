@@ -10,7 +10,7 @@ import pytest
 
 from kimi_ui.core.events import Answer, Event, Finish, Reasoning
 from kimi_ui.core.lane import LaneSpec
-from kimi_ui.core.turn import TurnLog
+from kimi_ui.core.turn import NEWEST, TurnLog
 from kimi_ui.engine import Engine
 from kimi_ui.providers.base import ChatRequest
 from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
@@ -238,7 +238,11 @@ def test_a_second_aggregation_shows_the_trajectories_it_used() -> None:
         first = board(turn)
         running.engine.aggregate(turn.turn_id, "heavy", "majority")
         until(lambda: not running.turns.live())
+        running.turns.writer.flush().result()
+        stored = running.turns.reader.turn(turn.turn_id, NEWEST)
+    assert stored is not None
     again = board(turn)
+    assert board(stored) == again  # the answers of the first attempt are read with the second
     assert (again["says"], again["cells"]) == (first["says"], first["cells"])
     assert {one["id"] for one in again["strategies"]} == {"synthesize", "pick"}
     assert "The final answer follows the majority." in texts(again)

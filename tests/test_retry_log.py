@@ -10,7 +10,7 @@ import pytest
 
 from kimi_ui.core.events import Answer, Entry, Finish, Reasoning
 from kimi_ui.core.lane import LaneSpec
-from kimi_ui.core.turn import TurnLog
+from kimi_ui.core.turn import NEWEST, Pick, TurnLog, picked
 from kimi_ui.log.reader import LogReader
 from tests.support.engine_run import Run, running
 from tests.support.scripted import ScriptedProvider
@@ -97,6 +97,29 @@ def test_a_retry_after_a_restart(path: Path) -> None:
     with two_lanes(path, b=FIRST, a=[SECOND]) as run:
         turn = ended_turn(run.engine.retry(turn_id, "a"))
     assert_stored_once(path, turn)
+
+
+def test_a_page_reads_the_events_of_the_attempts_that_it_shows(path: Path) -> None:
+    with two_lanes(path, b=FIRST) as run:
+        turn = ended_turn(run.engine.send("?"))
+        run.engine.retry(turn.turn_id, "a")
+        ended_turn(turn)
+    reader, (first, second), (beside,) = LogReader(path), *(turn.fold().lanes[lane].attempts for lane in "ab")
+    for pick, answers in {
+        NEWEST: {first: "", second: "second", beside: "first"},
+        Pick("a", 1): {first: "first", second: "", beside: ""},
+        Pick("a", 3): {first: "", second: "", beside: ""},
+    }.items():
+        read = reader.turn(turn.turn_id, pick)
+        assert read is not None
+        assert {id: fold.answer for id, fold in read.fold().folds.items()} == answers
+        assert {id for id, answer in answers.items() if answer} == picked(turn.entries, pick)
+        assert {fold.status for fold in read.fold().folds.values()} == {"ok"}
+    bare = reader.turn(turn.turn_id, with_entries=False)
+    assert bare is not None
+    assert not bare.entries
+    assert reader.texts(turn.turn_id, first) == ("Hm.", "first")
+    assert reader.texts("another", first) is None
 
 
 @pytest.mark.slow

@@ -83,7 +83,7 @@ export function since(before, after) {
  * @returns {LanePart}
  */
 function partSince(before, after) {
-  if (!before || before.attempt?.attempt_id !== after.attempt?.attempt_id) return after;
+  if (!before || before.attempt?.attempt_id !== after.attempt?.attempt_id || (before.later && !after.later)) return after;
   const { reasoning = "", text = "", blocks, tail, append, whole, steps = [], race, trajectories = {}, ...latest } = after;
   if (!reasoning.startsWith(before.reasoning ?? "")) return after;
   const news = changed(before, latest);

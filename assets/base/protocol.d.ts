@@ -87,6 +87,8 @@ export interface Part {
   notes?: string[];
   context?: { tokens: number | null; trained: number | null };
   reasoning?: string;
+  /** Texts of an ended attempt that are requested when the reader opens them. */
+  later?: Later;
   clear_answer?: boolean;
   race?: RaceNews;
   failure?: Failure;
@@ -115,6 +117,13 @@ export interface HeavyPart {
   parts_at?: number;
 }
 
+/** `chars`: of the reasoning, in UTF-16 units. Of a trajectory: `recent`, the end of its texts, and whether it has an answer. */
+export interface Later {
+  chars: number;
+  recent?: string;
+  answered?: boolean;
+}
+
 export interface LanePart extends Part, AnswerNews {
   preparing?: { label: string; done: number | null; total: number | null } | null;
   steps?: Step[];
@@ -129,6 +138,8 @@ export interface AnswerNews {
   tail?: string;
   append?: string;
   whole?: string;
+  /** The rest of this answer follows in further frames; false: it is complete now. */
+  more?: boolean;
 }
 
 /** `sent_ms`: since the turn's start; while the attempt is queued, when it joined. `queue_ms`: how long it waited before. */

@@ -20,15 +20,18 @@ export class HeavyBoard {
   aggregating = false;
 
   /**
-   * `actions`: stop(k) and aggregate(strategy), each null where it cannot be done. `answer()`: the final answer's element.
+   * `actions`: stop(k) and aggregate(strategy), each null where it cannot be done; reasoningText and answerHtml as in
+   * lane/lane.js. `answer()`: the final answer's element.
    *
    * @param {string} name
-   * @param {{ stop: ((k: string) => void) | null, aggregate: ((strategy: string) => void) | null }} actions
+   * @param {{ stop: ((k: string) => void) | null, aggregate: ((strategy: string) => void) | null,
+   *   reasoningText: (attempt: string) => Promise<string>, answerHtml: (attempt: string) => Promise<string> }} actions
    * @param {() => Element} answer
    */
   constructor(name, actions, answer) {
     this.name = name;
-    this.actions = { stop: actions.stop, pointed: (k) => this.#point(k === null ? null : new Set([k])) };
+    const { stop, reasoningText, answerHtml } = actions;
+    this.actions = { stop, reasoningText, answerHtml, pointed: (k) => this.#point(k === null ? null : new Set([k])) };
     const pointed = (members) => this.#point(members);
     this.consensus = new Consensus(name, { aggregate: actions.aggregate, pointed });
     this.strip = new Strip();

@@ -2,7 +2,7 @@
  * One of heavy's trajectories: a row (state, provisional answer, newest words, tokens, time, a way to stop it), open on
  * demand to its reasoning and answer. Text of a folded row is kept as strings and put into the page when it is opened.
  *
- * @import { Failure, LanePart, Stamps } from "../base/protocol"
+ * @import { Failure, LanePart, Later, Stamps } from "../base/protocol"
  */
 import { button, h, setAttribute, setFlag, setText } from "../base/dom.js";
 import { count, seconds } from "../base/format.js";
@@ -26,6 +26,8 @@ export class Trajectory {
   text = [];
   /** @type {string | null} the answer once it has ended */
   html = null;
+  /** @type {Later | null} its texts are still on the server */
+  later = null;
   /** @type {Failure | null} */
   failure = null;
   /** @type {number | null} */
@@ -36,7 +38,7 @@ export class Trajectory {
 
   /**
    * `k` from 0, as in frames; `of`: the lane's name. `actions`: stop(k) or null where it cannot be stopped,
-   * pointed(k or null) when the pointer or the focus comes and goes.
+   * pointed(k or null) when the pointer or the focus comes and goes, reasoningText and answerHtml as in lane/lane.js.
    */
   constructor(k, of, actions) {
     this.k = k;
@@ -55,6 +57,7 @@ export class Trajectory {
       h("span", { class: "trajectory-name" }, `T${Number(k) + 1}`), this.chip, this.word, this.tail, this.figures);
     this.stop = button(`Stop trajectory T${Number(k) + 1} of ${of}`, () => actions.stop(k), { face: "✕", class: "icon trajectory-stop", hidden: true });
     this.stoppable = Boolean(actions.stop);
+    this.actions = actions;
     this.body = h("div", { class: "trajectory-body", hidden: true });
     const point = (to) => () => actions.pointed(to);
     this.element = h("li", { class: "trajectory", "data-trajectory": k, "data-phase": "connecting",
@@ -90,10 +93,12 @@ export class Trajectory {
     if (part.text) this.text.push(part.text);
     if (part.answer !== undefined) this.html = part.answer;
     if (part.failure) this.failure = part.failure;
+    if (part.later) this.later = part.later;
     if (part.tokens) this.tokens = part.tokens;
     if (part.letters) this.letters = part.letters;
     const begins = part.text && this.text.length === 1; // the answer is not the rest of a line of the reasoning
-    this.#writeTail((part.reasoning ?? "") + (begins ? "\n" : "") + (part.text ?? ""));
+    this.#writeTail((part.later?.recent ?? part.reasoning ?? "") + (begins ? "\n" : "") + (part.text ?? ""));
+    if (this.opened && part.later) this.#request();
     if (this.opened) this.#fill(part, live);
   }
 
@@ -118,8 +123,9 @@ export class Trajectory {
   }
 
   #restart(attempt) {
-    Object.assign(this, { stamps: {}, reasoning: [], text: [], html: null, failure: null, tokens: null, letters: [], recent: "" });
+    Object.assign(this, { stamps: {}, reasoning: [], text: [], html: null, later: null, failure: null, tokens: null, letters: [], recent: "" });
     this.sent = attempt.sent_ms;
+    this.attemptId = attempt.attempt_id;
     if (this.opened) this.#open();
   }
 
@@ -154,8 +160,25 @@ export class Trajectory {
     const answer = h("div", { class: "trajectory-answer" });
     this.opened = { answer, log: new LineLog(answer), failed: false };
     this.body.replaceChildren(this.panel.element, answer);
+    if (this.later) this.#request();
     this.#fill({ reasoning: this.reasoning.join(""), text: this.text.join(""), answer: this.html ?? undefined }, false);
     this.panel.settle();
+  }
+
+  /** Fetch what the frames have left out: the answer at once, the reasoning when its panel opens. */
+  async #request() {
+    const { later, attemptId, opened } = this;
+    if (later.chars) this.panel.keepFor(() => this.actions.reasoningText(attemptId));
+    if (!later.answered) return;
+    opened.answer.replaceChildren(h("p", { class: "note" }, "Fetching the answer…"));
+    try {
+      const html = await this.actions.answerHtml(attemptId);
+      if (opened === this.opened) this.#fill({ answer: html }, false);
+    } catch (error) {
+      const again = h("button", { type: "button", class: "primary", onclick: () => this.#request() }, "Try again");
+      opened.answer.replaceChildren(h("div", { class: "card card-failure", role: "alert" },
+        h("p", { class: "card-title" }, `The answer could not be fetched. ${error.message}`), again));
+    }
   }
 
   /**
@@ -181,7 +204,7 @@ export class Trajectory {
   }
 
   #describe() {
-    const answered = this.text.length > 0 || this.html !== null;
+    const answered = this.text.length > 0 || this.html !== null || Boolean(this.later?.answered);
     this.panel.describe(headerFacts(this, this.now, { answered }));
   }
 }

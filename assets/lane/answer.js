@@ -3,9 +3,9 @@
  * Finished blocks are inserted once and never changed; only the open tail after them is replaced or appended to. Beside
  * this the page only inserts the markup of steps' labels (steps.js) and of a benchmark's report (benchmark_tab/result.js).
  *
- * Blocks are grouped in chunks: the layout of a frame visits the chunks, not all earlier blocks, and while the answer
- * streams, chunks out of sight are skipped (lane/lane.css). A block costs the same after ten thousand words as after
- * ten.
+ * Blocks are grouped in chunks: the layout of a frame visits the chunks, not all earlier blocks. While the answer
+ * streams, and for good once it is long, chunks out of sight are skipped (lane/lane.css). A block costs the same after
+ * ten thousand words as after ten.
  *
  * @import { AnswerNews } from "../base/protocol"
  */
@@ -14,6 +14,7 @@ import { appendToTail } from "./markdown.js";
 import { keepingSelection } from "./selection.js";
 
 const CHUNK_BLOCKS = 12;
+const LONG_CHUNKS = 8;
 
 export class Answer {
   constructor(props = {}) {
@@ -27,6 +28,7 @@ export class Answer {
 
   clear() {
     this.chunk = null; // the newest one; further blocks go into it
+    this.element.classList.remove("long");
     this.tail = h("div", { class: "answer-tail" });
     this.element.replaceChildren(this.tail);
   }
@@ -58,5 +60,6 @@ export class Answer {
       }
       this.chunk.append(block);
     }
+    if (this.element.childElementCount > LONG_CHUNKS) this.element.classList.add("long");
   }
 }

@@ -31,7 +31,8 @@ export class Lane {
    * `info`: id, label, model, provider, stand_in_for, how_to_get_real, width, accent (0-based), send_reasoning, can_pull
    * (the model that its server can fetch). `actions`: stop(laneId), stopTrajectory(laneId, k) and
    * aggregate(laneId, strategy) (null: not possible here), retry(laneId), retryAsOffered(laneId) (with what its failure offers; null: not possible
-   * here), focus(laneId), answerText(laneId, attempt) → promise of the answer's Markdown,
+   * here), focus(laneId), answerText(laneId, attempt) → promise of the answer's Markdown, reasoningText(attemptId) and
+   * answerHtml(attemptId) → promises of texts that a frame has left out,
    * attempt(laneId, number) → promise of an earlier attempt's part, promote(laneId) → promise of whether its reasoning is
    * now shown as its answer (null: not possible here), announce(text), refresh(), turn (its id), asked(laneId) (the
    * server has asked its question again).
@@ -45,6 +46,8 @@ export class Lane {
     this.stamps = {};
     this.sent = 0;
     this.attemptNo = 1;
+    this.attemptId = "";
+    this.partial = false; // the rest of the answer follows
     /** @type {Metrics | null} */
     this.figures = null;
     this.reasoningTokens = null;
@@ -86,8 +89,10 @@ export class Lane {
     if (part.preparing) this.#prepare(part.preparing);
     if (part.clear_answer) this.#clearAnswer();
     if (part.reasoning) this.reasoning.append(part.reasoning, this.#thinking);
+    if (part.later) this.reasoning.keepFor(() => this.actions.reasoningText(this.attemptId));
     if (part.trajectories) this.board.apply(part.trajectories, live);
     if (part.heavy) this.board.applyWhole(part.heavy);
+    if (part.more !== undefined) this.partial = part.more;
     if (part.blocks || part.tail !== undefined || part.append || part.whole) this.#answer(part, live && !part.promoted);
     if (part.steps) this.steps.apply(part.steps);
     if (part.metrics) {
@@ -157,7 +162,7 @@ export class Lane {
 
   /** Open or fold the reasoning, if there is any. */
   toggleThinking(open = !this.reasoning.open) {
-    if (this.reasoning.log.length) this.reasoning.userToggle(open);
+    if (this.reasoning.filled) this.reasoning.userToggle(open);
   }
 
   /**
@@ -203,6 +208,8 @@ export class Lane {
     this.board = new HeavyBoard(info.label, {
       stop: actions.stopTrajectory ? (k) => actions.stopTrajectory(info.id, k) : null,
       aggregate: actions.aggregate ? (strategy) => actions.aggregate(info.id, strategy) : null,
+      reasoningText: actions.reasoningText,
+      answerHtml: actions.answerHtml,
     }, () => this.answer.element);
     this.reasoning = new ReasoningPanel(info.label, { sentBack: info.send_reasoning });
     this.answer = new Answer({ "data-part": "answer" });
@@ -252,6 +259,8 @@ export class Lane {
     if (attempt.attempt_no > 1) this.follower.begin();
     this.stamps = {};
     this.attemptNo = attempt.attempt_no;
+    this.attemptId = attempt.attempt_id;
+    this.partial = false;
     this.figures = null;
     this.reasoningTokens = null;
     this.retry = null;
@@ -376,7 +385,7 @@ export class Lane {
     if (ENDED[this.phase]) return ended && this.phase === "done" ? `Done · ${seconds(this.stamps.end_ms)}` : ENDED[this.phase];
     if (this.retry) return "Waiting to try again";
     if (this.phase === "thinking") {
-      const work = this.reasoning.log.length ? null : this.board.work;
+      const work = this.reasoning.filled ? null : this.board.work;
       return work ? `${work.word} ${seconds(waiting + this.sent - work.since)}` : `Thinking ${seconds(thinking)}`;
     }
     if (this.phase === "answering") return `Answering ${seconds(waiting - (this.stamps.first_answer_ms ?? 0))}`;

@@ -4,7 +4,8 @@
  * It opens at the first reasoning token and folds one second after the first answer token, unless the reader has opened
  * or folded it, which wins for this lane and turn, or has set "always open" / "always folded". In a turn that had ended
  * when it was loaded it starts folded. While live its view has a fixed height and follows the newest line (see
- * follow.js); a finished trace opens at its beginning. Its text is plain and is never rendered again (lines.js).
+ * follow.js); a finished trace opens at its beginning. Its text is plain and is never rendered again (lines.js). A long
+ * one of a turn that had ended is requested when the reader opens, searches or copies it.
  */
 import { button, copyFrom, h, setAttribute, setFlag, setText } from "../base/dom.js";
 import { PANELS, panels } from "../base/preferences.js";
@@ -26,6 +27,10 @@ export class ReasoningPanel {
     this.foldTimer = 0;
     this.grew = false;
     this.over = false; // no more text will arrive
+    /** @type {(() => Promise<string>) | null} requests the text, which is still on the server */
+    this.later = null;
+    /** @type {Promise<void> | null} the request for it */
+    this.coming = null;
     this.text = h("div", { class: "reasoning-text" });
     this.log = new LineLog(this.text);
     this.view = h("div", { class: "reasoning-view", tabindex: "0", "aria-live": "off" }, this.text);
@@ -38,7 +43,7 @@ export class ReasoningPanel {
       h("span", { class: "chevron", "aria-hidden": "true" }), this.title,
     );
     this.find = new Find(this.log, (range) => this.#reveal(range), () => this.view.focus());
-    const copy = button("Copy reasoning", () => copyFrom(this.log.text(), copy), { face: "Copy", class: "quiet" });
+    const copy = button("Copy reasoning", () => copyFrom(this.#whole(), copy), { face: "Copy", class: "quiet" });
     const search = button("Find in reasoning", () => this.openFind(), { face: "Find", class: "quiet" });
     this.tools = h("span", { class: "reasoning-tools", hidden: true }, search, copy);
     this.menu = h(
@@ -63,12 +68,18 @@ export class ReasoningPanel {
     this.endPreference = panels.on(() => this.#preferenceChanged());
   }
 
+  /** Whether there is any reasoning, here or on the server. */
+  get filled() {
+    return this.log.length > 0 || this.later !== null;
+  }
+
   /** Clear everything: the lane begins a new attempt. The reader's own toggle stays. */
   clear() {
     clearTimeout(this.foldTimer);
     this.foldTimer = 0;
     this.find.close();
     this.log.clear();
+    this.later = this.coming = null;
     this.tools.hidden = true;
     this.answered = false;
     if (!this.touched) this.#set(false);
@@ -81,9 +92,19 @@ export class ReasoningPanel {
     this.log.append(text);
     this.grew = true;
     this.over = !thinking;
-    if (!first) return;
+    if (first) this.#begin(thinking);
+  }
+
+  /** There is text that `load` requests: of an attempt that has ended. */
+  keepFor(load) {
+    this.later = load;
+    this.over = true;
+    this.#begin(false);
+  }
+
+  #begin(thinking) {
     this.tools.hidden = false;
-    if (this.open) this.#place();
+    if (this.open) this.#show();
     else if (!this.touched && (panels.value === "open" || (panels.value === "auto" && thinking))) this.#set(true);
   }
 
@@ -104,11 +125,11 @@ export class ReasoningPanel {
 
   /** Show the header line, from the facts of reasoning_header.js. */
   describe(facts) {
-    const { state, title } = headerLine(facts, this.log.length > 0);
-    if (this.log.length) this.over = state === "thought";
+    const { state, title } = headerLine(facts, this.filled);
+    if (this.filled) this.over = state === "thought";
     setText(this.title, title);
     setAttribute(this.element, "data-state", state);
-    setFlag(this.toggle, "disabled", !this.log.length);
+    setFlag(this.toggle, "disabled", !this.filled);
   }
 
   userToggle(open = !this.open) {
@@ -125,17 +146,20 @@ export class ReasoningPanel {
   }
 
   /** Open the search in the reasoning, for `words` if they are given. */
-  openFind(words = "") {
+  async openFind(words = "") {
     this.touched = true;
     this.#set(true);
-    this.find.open(words);
+    await this.#whole().catch(() => {});
+    if (this.log.length) this.find.open(words);
   }
 
   /** Scroll to a step: `offset` is a character of the reasoning. */
-  goTo(offset) {
-    if (!this.log.length) return;
+  async goTo(offset) {
+    if (!this.filled) return;
     this.touched = true;
     this.#set(true);
+    await this.#whole().catch(() => {});
+    if (!this.log.length) return;
     const end = this.log.text().indexOf("\n", offset);
     const range = this.log.range(offset, end > offset ? end : this.log.length);
     CSS.highlights?.set("kimi-found-here", new Highlight(range));
@@ -159,7 +183,7 @@ export class ReasoningPanel {
 
   #preferenceChanged() {
     this.menu.value = panels.value;
-    if (this.touched || !this.log.length) return;
+    if (this.touched || !this.filled) return;
     const value = panels.value;
     this.#set(value === "open" || (value === "auto" && !this.answered));
   }
@@ -170,9 +194,45 @@ export class ReasoningPanel {
     const inside = this.region.contains(document.activeElement); // folding would lose it
     this.region.hidden = !open;
     setAttribute(this.toggle, "aria-expanded", String(open));
-    if (open) this.#place();
+    if (open) this.#show();
     else this.find.close();
     if (inside) this.toggle.focus({ preventScroll: true });
+  }
+
+  #show() {
+    if (this.later) this.#whole().catch(() => {});
+    else this.#place();
+  }
+
+  /** Resolves to the text, which is requested if need be. Where that fails the panel says so and offers to try again. */
+  async #whole() {
+    const { later } = this;
+    if (later) this.coming ??= this.#request(later);
+    await this.coming;
+    return this.log.text();
+  }
+
+  async #request(later) {
+    this.text.replaceChildren(h("p", { class: "note" }, "Fetching the reasoning…"));
+    try {
+      const text = await later();
+      if (later !== this.later) return; // another attempt has begun
+      this.later = null;
+      this.log.clear();
+      this.log.append(text);
+      this.#place();
+    } catch (error) {
+      if (later === this.later) this.#sayMissing(error);
+      throw error;
+    } finally {
+      if (later === this.later || !this.later) this.coming = null;
+    }
+  }
+
+  #sayMissing(error) {
+    const again = h("button", { type: "button", class: "primary", onclick: () => this.#show() }, "Try again");
+    this.text.replaceChildren(h("div", { class: "card card-failure", role: "alert" },
+      h("p", { class: "card-title" }, `The reasoning could not be fetched. ${error.message}`), again));
   }
 
   /** While a trace streams, the follower positions it; a finished one shows its beginning, or where it was left. */

@@ -76,6 +76,11 @@ export class TurnRow {
     return [...this.lanes.values()].filter((lane) => !lane.ended);
   }
 
+  /** Whether the rest of an answer follows. */
+  get partial() {
+    return [...this.lanes.values()].some((lane) => lane.partial);
+  }
+
   /** What each lane's shown attempt costs so far, as in composer/live_costs.js. */
   get costs() {
     return [...this.lanes].map(([id, lane]) => ({ attempt: `${this.id}/${id}/${lane.attemptNo}`, ...lane.cost }));
@@ -183,7 +188,7 @@ export class TurnRow {
     if (part === "prompt") return this.prompt?.reveal(words) ?? true;
     const lane = [...this.lanes.values()].find(({ info }) => info.label === label);
     if (!lane) return this.lanes.size > 0;
-    if (part === "reasoning" ? !lane.reasoning.log.length : !lane.answered) return false;
+    if (part === "reasoning" ? !lane.reasoning.filled : !lane.answered || lane.partial) return false;
     if (lane.element.classList.contains("strip")) this.actions.focus(lane.info.id);
     if (this.tabBar.offsetParent) this.#show(lane);
     lane.reveal(part, words);

@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from operator import sub
 from typing import Any
 
 from .events import (
@@ -29,6 +30,7 @@ from .events import (
     Promoted,
     Reasoning,
     Relabel,
+    Run,
     Tally,
     Usage,
 )
@@ -225,6 +227,27 @@ class AttemptFold:
                     self.failure = event
             case End(status):
                 self.end, self.end_ns, self.status = event, t_ns, status
+
+    def extend(self, run: Run) -> None:
+        """``apply`` of each event of the run."""
+        if self.end is not None or not run.stamps:
+            return
+        first, last = run.stamps[0], run.stamps[-1]
+        self._token(first, run.texts[0])
+        gaps = list(map(sub, run.stamps[1:], run.stamps))
+        self.max_gap_ns = max(gaps if self.max_gap_ns is None else (self.max_gap_ns, *gaps), default=None)
+        self.n_stalls += sum(gap > STALL_NS for gap in gaps)
+        self.last_token_ns = last
+        self.n_chunks += len(gaps)
+        self.text_ns.extend(run.stamps[1:])
+        self.text_chars.extend(map(len, run.texts[1:]))
+        if run.kind is Reasoning:
+            self.first_reasoning_ns = first if self.first_reasoning_ns is None else self.first_reasoning_ns
+            self.last_reasoning_ns = last
+            self._reasoning += run.texts
+        else:
+            self.first_answer_ns = first if self.first_answer_ns is None else self.first_answer_ns
+            self._answer += run.texts
 
     def _token(self, t_ns: int, text: str) -> None:
         if self.first_chunk_ns is None:

@@ -9,7 +9,7 @@ This module does not depend on clocks, storage, providers or pages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -267,6 +267,45 @@ class Entry(NamedTuple):
     attempt_id: str
     t_ns: int
     event: Event
+
+
+class Run(NamedTuple):
+    """Text events of one kind in a row, of one attempt: their stamps, and their texts, none of them empty."""
+
+    lane: str
+    attempt_id: str
+    kind: type[Reasoning] | type[Answer]
+    stamps: list[int]
+    texts: list[str]
+
+    @property
+    def event(self) -> Reasoning | Answer:
+        """The run as one event."""
+        return self.kind("".join(self.texts))
+
+
+def in_runs(entries: Iterable[Entry]) -> Iterator[Entry | Run]:
+    """The entries with their text events in runs, to read a long log fast.
+
+    The order stays, except that text events of different attempts change places with one another.
+    """
+    open_runs: dict[str, Run] = {}
+    for entry in entries:
+        kind, attempt_id = type(entry.event), entry.attempt_id
+        if kind is Reasoning or kind is Answer:
+            run = open_runs.get(attempt_id)
+            if run is None or run.kind is not kind:
+                if run is not None:
+                    yield run
+                run = open_runs[attempt_id] = Run(entry.lane, attempt_id, kind, [], [])
+            if entry.event.text:  # type: ignore[union-attr]
+                run.stamps.append(entry.t_ns)
+                run.texts.append(entry.event.text)  # type: ignore[union-attr]
+        else:
+            yield from open_runs.values()
+            open_runs.clear()
+            yield entry
+    yield from open_runs.values()
 
 
 _CODES: dict[str, type] = {

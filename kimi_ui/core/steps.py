@@ -28,11 +28,13 @@ from .events import (
     Phase,
     Reasoning,
     Relabel,
+    Run,
 )
 from .topics import HEADING, LEAD, NUMBERED, PLAN, TURN, Topic, TopicReader
 
 DWELL_NS = 2_500_000_000  # the shortest time between a topic and a plan that follows it; half of it for a turn
 MAX_TOPICS = 40
+PIECE_CHARS = 1_000  # of a run, read at once
 
 PHASE_LABELS = {
     CONNECTED: "Connected",
@@ -132,6 +134,26 @@ class Steps:
                 self._phase(ENDED, END_LABELS.get(status, status), t_ns)
                 self._answer.clear()
 
+    def extend(self, run: Run) -> None:
+        """``apply`` of each event of the run, in larger pieces of text: where a topic begins says when it came."""
+        if not run.stamps:
+            return
+        if run.kind is not Reasoning:
+            self.apply(run.stamps[0], Answer(run.texts[0]))
+            self._answer += zip(run.stamps[1:], run.texts[1:], strict=True)
+            return
+        pieces, n_chars = list[str](), 0
+        for t_ns, text in zip(run.stamps, run.texts, strict=True):
+            if not pieces and THINKING not in self._phases:
+                self._phase(THINKING, "Thinking", t_ns, "reasoning")
+            self._sentence_at.append((self._reader.n_chars + n_chars, t_ns))
+            pieces.append(text)
+            n_chars += len(text)
+            if n_chars >= PIECE_CHARS:
+                self._read("".join(pieces))
+                pieces, n_chars = [], 0
+        self._read("".join(pieces))
+
     def leave_queue(self, waited_ns: int) -> None:
         """The attempt is sent ``waited_ns`` after it joined the queue: times count from now; the wait lies before."""
         if (step := self._phases.get(QUEUED)) is not None:
@@ -148,6 +170,9 @@ class Steps:
         if THINKING not in self._phases:
             self._phase(THINKING, "Thinking", t_ns, "reasoning")
         self._sentence_at.append((self._reader.n_chars, t_ns))
+        self._read(text)
+
+    def _read(self, text: str) -> None:
         for topic in self._reader.feed(text):
             self._topic(topic)
         self._forget_finished_sentences()

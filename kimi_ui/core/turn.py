@@ -7,12 +7,12 @@ history need no second path. Pure: the clock's value is passed in as ``t0_ns``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from .attempt import Attempt, AttemptFold
-from .events import End, Entry, Opened, Promoted
+from .events import End, Entry, Opened, Promoted, Tally
 from .heavy.options import PROMPT_NAME
 from .lane import LaneChoice, LaneSpec
 from .vote import Vote
@@ -134,6 +134,50 @@ class TurnLog:
                 case _ if not entry.attempt_id:
                     running.add(entry.lane)
         return running
+
+
+class Pick(NamedTuple):
+    """Which attempts of a turn a page shows, each with its children: number ``number`` (from 1) of ``lane``, or of
+    every lane the newest. One that aggregated the answers of an earlier attempt again brings that one."""
+
+    lane: str = ""
+    number: int = 0
+
+    def of(self, tries: Mapping[str, Sequence[str]]) -> set[str]:
+        """The picked ones of the lanes' top-level attempts, which are in order."""
+        if not self.lane:
+            return {attempts[-1] for attempts in tries.values() if attempts}
+        return set(tries.get(self.lane, ())[max(0, self.number - 1) : self.number])
+
+
+NEWEST = Pick()
+
+
+def picked(entries: Iterable[Entry], pick: Pick) -> frozenset[str]:
+    """The ids of the picked attempts and their children, among the attempts of these entries.
+
+    Heavy names the answers that it aggregates again in its first tally; before that, the attempts before it are picked
+    too.
+    """
+    tries: dict[str, list[str]] = {}
+    parents: dict[str, str] = {}
+    sources: dict[str, str] = {}  # empty: its own answers
+    for entry in entries:
+        event = entry.event
+        if isinstance(event, Opened) and entry.attempt_id not in parents:
+            parents[entry.attempt_id] = parent = event.identity.get("parent_id") or entry.attempt_id
+            if parent == entry.attempt_id:
+                tries.setdefault(entry.lane, []).append(parent)
+                if event.identity.get("role") != "heavy":
+                    sources[parent] = ""
+        elif isinstance(event, Tally):
+            sources[entry.attempt_id] = event.answers_of
+    heads = pick.of(tries)
+    for attempts in tries.values():
+        for place, head in enumerate(attempts):
+            if head in heads:
+                heads = heads | ({sources[head]} if head in sources else set(attempts[:place]))
+    return frozenset(attempt_id for attempt_id, parent in parents.items() if parent in heads)
 
 
 @dataclass

@@ -10,13 +10,14 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import takewhile
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core.attempt import Attempt
 from ..core.branches import Fork
-from ..core.events import QUEUED, End, Entry, Event, Opened, Phase, Promoted
-from ..core.turn import Exchange, TurnLog
+from ..core.events import QUEUED, End, Entry, Event, Opened, Phase, Promoted, Tally
+from ..core.turn import Exchange, Pick, TurnLog
 from .records import read_attempt, read_lanes, whole_events
 from .sqlite.source import Source as SqliteSource
 from .store import Rows, Source
@@ -72,11 +73,24 @@ class LogReader:
         """
         self.source.copy(target, owner)
 
-    def turn(self, turn_id: str) -> TurnLog | None:
-        """A turn, closed; None if there is no such turn. Open attempts have their entries so far."""
+    def turn(self, turn_id: str, pick: Pick | None = None, *, with_entries: bool = True) -> TurnLog | None:
+        """A turn, closed; None if there is no such turn. Open attempts have their entries so far.
+
+        ``pick``: the events of the other attempts are left out; of these the entries only say that they were.
+        ``with_entries`` False: it has no entries.
+        """
         with self.snapshot() as log:
             row = next(log.records(f"{_TURNS} WHERE t.turn_id = :turn_id", turn_id=turn_id), None)
-            return None if row is None else _turn(log, row)
+            return None if row is None else _turn(log, row, with_entries, pick)
+
+    def texts(self, turn_id: str, attempt_id: str) -> tuple[str, str] | None:
+        """The reasoning and the answer of an attempt that has ended; None if there is none."""
+        query = """
+            SELECT reasoning, answer FROM attempts
+            WHERE turn_id = :turn_id AND attempt_id = :attempt_id AND status <> 'open'
+        """
+        found = self.rows(query, turn_id=turn_id, attempt_id=attempt_id)
+        return (found[0][0] or "", found[0][1] or "") if found else None
 
     def turns(
         self, owner: str | None = None, *, before: tuple[str, str] | None = None, limit: int = PAGE
@@ -183,7 +197,7 @@ def _lineage(log: Rows, conversation_id: str) -> list[tuple[str, int]]:
     return lineage
 
 
-def _turn(log: Rows, row: dict[str, Any], with_entries: bool = True) -> TurnLog:
+def _turn(log: Rows, row: dict[str, Any], with_entries: bool = True, pick: Pick | None = None) -> TurnLog:
     """A stored turn as a ``TurnLog``. Only a fork's first turn has ``forked_from``."""
     forks = row["forked_from"] if row["seq"] == row["first_seq"] else ""
     return TurnLog(
@@ -198,7 +212,7 @@ def _turn(log: Rows, row: dict[str, Any], with_entries: bool = True) -> TurnLog:
         started_at_utc=row["started_at_utc"],
         forked_from=forks,
         forked_at=row["forked_at"] if forks else 0,
-        entries=_entries(log, row["turn_id"]) if with_entries else [],
+        entries=_entries(log, row["turn_id"], pick) if with_entries else [],
         closed=True,
         slots=read_slots(row["slots"]),
         vote=last_vote(log, row["turn_id"]),
@@ -232,22 +246,22 @@ def _stream(attempt: Attempt, status: str, events: list[tuple[int, Event]]) -> _
     return stream
 
 
-def _entries(log: Rows, turn_id: str) -> list[Entry]:
+_Events = dict[tuple[str, str | None], list[tuple[int, Event]]]
+
+
+def _entries(log: Rows, turn_id: str, pick: Pick | None = None) -> list[Entry]:
     """The turn's entries: each attempt's in order, and attempts merged by time since the click."""
-    events: dict[tuple[str, str | None], list[tuple[int, Event]]] = {}
-    segments = "SELECT lane, attempt_id, payload FROM events WHERE turn_id = :turn_id ORDER BY seq"
-    for lane, attempt_id, payload in log.rows(segments, turn_id=turn_id):
-        events.setdefault((lane, attempt_id), []).extend(whole_events(payload))
-    streams: dict[tuple[str, str | None], _Stream] = {}
-    last_tries: dict[str, tuple[str, str]] = {}
-    attempts = """
+    query = """
         SELECT * FROM attempts WHERE turn_id = :turn_id
         ORDER BY sent_ns, parent_id IS NOT NULL, attempt_no, k_index, attempt_id
     """
-    for row in log.records(attempts, turn_id=turn_id):
-        attempt = read_attempt(row)
+    attempts = [(read_attempt(row), row["status"]) for row in log.records(query, turn_id=turn_id)]
+    events = _all_events(log, turn_id) if pick is None else _events_of(log, turn_id, pick, [one for one, _ in attempts])
+    streams: dict[tuple[str, str | None], _Stream] = {}
+    last_tries: dict[str, tuple[str, str]] = {}
+    for attempt, status in attempts:
         key = (attempt.lane, attempt.attempt_id)
-        streams[key] = _stream(attempt, row["status"], events.pop(key, []))
+        streams[key] = _stream(attempt, status, events.pop(key, []))
         if not attempt.parent_id:
             last_tries[attempt.lane] = key
     for (lane, attempt_id), items in events.items():
@@ -264,5 +278,37 @@ def _entries(log: Rows, turn_id: str) -> list[Entry]:
         if isinstance(last.event, End) and last.event.retry_in_s is not None:
             # The announced retry never came, because its process died.
             streams[key].items[-1] = (last_ns, last._replace(event=replace(last.event, retry_in_s=None)))
-    numbered = ([(at_ns, i, entry) for at_ns, entry in stream.items] for i, stream in enumerate(streams.values()))
-    return [entry for _, _, entry in heapq.merge(*numbered, key=lambda item: item[:2])]
+    in_time = heapq.merge(*(stream.items for stream in streams.values()), key=itemgetter(0))  # it keeps their order
+    return [entry for _, entry in in_time]
+
+
+def _all_events(log: Rows, turn_id: str) -> _Events:
+    query = "SELECT lane, attempt_id, payload FROM events WHERE turn_id = :turn_id ORDER BY seq"
+    return _unpacked(log.rows(query, turn_id=turn_id))
+
+
+def _events_of(log: Rows, turn_id: str, pick: Pick, attempts: list[Attempt]) -> _Events:
+    """The events of the picked attempts, of those whose answers they aggregated again, and of lanes' preparations."""
+    query = """
+        SELECT lane, attempt_id, payload FROM events
+        WHERE turn_id = :turn_id AND (attempt_id IS NULL OR attempt_id IN :ids) ORDER BY seq
+    """
+    tries: dict[str, list[str]] = {}
+    for one in attempts:
+        if not one.parent_id:
+            tries.setdefault(one.lane, []).append(one.attempt_id)
+    heads, events = pick.of(tries), _Events()
+    while heads:
+        ids = [one.attempt_id for one in attempts if (one.parent_id or one.attempt_id) in heads]
+        new = _unpacked(log.rows(query, turn_id=turn_id, ids=ids))
+        events |= new
+        sources = {event.answers_of for items in new.values() for _, event in items if isinstance(event, Tally)}
+        heads = sources - {attempt_id or "" for _, attempt_id in events} - {""}
+    return events
+
+
+def _unpacked(rows: Iterable[tuple[Any, ...]]) -> _Events:
+    events = _Events()
+    for lane, attempt_id, payload in rows:
+        events.setdefault((lane, attempt_id), []).extend(whole_events(payload))
+    return events

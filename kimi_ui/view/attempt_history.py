@@ -6,26 +6,23 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.events import End
-from ..core.heavy.pool import source_of
-from ..core.turn import TurnLog
+from ..core.turn import Pick, TurnLog, picked
 from .frames import TurnView
 
 
-def attempt_part(turn: TurnLog, lane: str, number: int) -> dict[str, Any] | None:
-    """The lane's ``number``-th attempt (from 1) as a frame's part of that lane; None if there is none.
+def attempt_part(turn: TurnLog, lane: str, number: int, *, later: bool = False) -> dict[str, Any] | None:
+    """The lane's ``number``-th attempt (from 1) as a frame's part of that lane; None if there is none. ``later`` as for
+    ``TurnView``.
 
     The part covers this attempt and its children only (or those whose answers it aggregated again), without the
     announcement of a retry.
     """
-    fold = turn.fold()
-    attempts = fold.lanes[lane].attempts if lane in fold.lanes else []
-    if not 1 <= number <= len(attempts):
+    entries = list(turn.entries)
+    family = picked(entries, Pick(lane, number)) if number > 0 else ()
+    if not family:
         return None
-    attempt_id = attempts[number - 1]
-    source = source_of(fold, attempt_id)
-    family = {attempt_id, source, *fold.children.get(attempt_id, ()), *fold.children.get(source, ())}
-    only = replace(turn, entries=[_last(entry) for entry in list(turn.entries) if entry.attempt_id in family])
-    view = TurnView(only)
+    only = replace(turn, entries=[_last(entry) for entry in entries if entry.attempt_id in family])
+    view = TurnView(only, later=later)
     view.catch_up()
     frame = view.frame(None)
     part: dict[str, Any] = frame["lanes"][lane] if frame else {}

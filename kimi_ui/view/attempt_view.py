@@ -7,11 +7,11 @@ again.
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ..core.attempt import Attempt, AttemptFold, live_phase
-from ..core.events import Answer, End, Event, Failure, Promoted, Reasoning, Relabel
+from ..core.events import Answer, End, Event, Failure, Promoted, Reasoning, Relabel, Run
 from ..core.markdown import StreamingMarkdown, render
 from ..core.markdown.maths import text_with_formulas
 from ..core.markdown.safe import clean_text
@@ -22,19 +22,37 @@ from ..tokenizers import counter
 from .failure_words import failure_of, notes_of
 
 STAMPS = ("first_token", "first_reasoning", "first_answer")
+LATER_CHARS = 8_000  # a text of more is sent later; one of fewer costs less than its request
+SLICE_CHARS = 8_000  # of a long answer in one frame; rendering them takes 16 to 25 ms
+RECENT_CHARS = 160  # of a trajectory, for its row
+
+
+class Brevity(NamedTuple):
+    """How the texts of an attempt that has ended before its first frame are sent; see ``TurnView``."""
+
+    later: bool = False
+    slices: bool = False
 
 
 class AttemptView:
     """``plain``: for a trajectory. Its answer is sent as text while it grows and as HTML when it ends."""
 
-    def __init__(self, attempt: Attempt, fold: AttemptFold, plain: bool = False) -> None:
+    def __init__(
+        self,
+        attempt: Attempt,
+        fold: AttemptFold,
+        plain: bool = False,
+        brevity: Brevity = Brevity(),  # noqa: B008
+    ) -> None:
         self.attempt = attempt
         self.fold = fold
         self.count = AttemptCount(counter(attempt.tokenizer))
         self._plain = plain
+        self._brevity = brevity  # of the first frame
         self._reasoning = TextPieces()
         self._answer = TextPieces()
         self._answer_chars = 0
+        self._unrendered = ""  # the rest of an answer that is sent in slices
         self._markdown = StreamingMarkdown()
         self._steps = Steps()
         self._shown_at = {0: 0}  # a step's position in the trace -> its position on the page, ascending
@@ -45,9 +63,9 @@ class AttemptView:
         self._known: dict[str, Any] = {}  # values the page has: identity, sending, stamps, notes, tokens
 
     @classmethod
-    def of_ended(cls, attempt: Attempt, fold: AttemptFold) -> AttemptView:
+    def of_ended(cls, attempt: Attempt, fold: AttemptFold, brevity: Brevity) -> AttemptView:
         """A trajectory that has ended, for a page that has nothing of it yet."""
-        view = cls(attempt, fold, plain=True)
+        view = cls(attempt, fold, plain=True, brevity=brevity)
         for event in (Reasoning(fold.reasoning), Answer(fold.written_answer)):
             view.count.apply(event)
         view._reasoning, view._answer = TextPieces(fold.reasoning), TextPieces(fold.answer)
@@ -86,6 +104,20 @@ class AttemptView:
         if not self._plain:
             self._steps.apply(t_ns, event)
 
+    def extend(self, run: Run) -> None:
+        """``apply`` of each event of the run."""
+        if self._ended or not run.texts:
+            return
+        event = run.event
+        self.count.apply(event)
+        if isinstance(event, Reasoning):
+            self._reasoning.add(event.text)
+        else:
+            self._answer.add(event.text)
+            self._answer_chars += len(event.text)
+        if not self._plain:
+            self._steps.extend(run)
+
     def leave_queue(self, attempt: Attempt, fold: AttemptFold) -> None:
         """The attempt is sent now, after a wait in this app's queue: its times count from here."""
         self._steps.leave_queue(attempt.sent_ns - self.attempt.sent_ns)
@@ -115,6 +147,7 @@ class AttemptView:
         self._is_resumed = False
         self._answer = TextPieces(text)
         self._answer_chars = len(text)
+        self._unrendered = ""
         self._markdown = StreamingMarkdown()
         self._clear_answer = True
         self._known.pop("answer", None)
@@ -122,6 +155,7 @@ class AttemptView:
     def take(self) -> dict[str, Any]:
         """The changes since the last call; empty if none."""
         part: dict[str, Any] = {}
+        brevity, self._brevity = self._brevity if self._ended else Brevity(), Brevity()
         if "attempt" not in self._known:
             part["attempt"] = self._known["attempt"] = self._identity()
         elif self._sending() != self._known["sent"]:
@@ -135,9 +169,17 @@ class AttemptView:
         if self._clear_answer:
             part["clear_answer"] = True
             self._clear_answer = False
-        if reasoning := self._reasoning.take(self._ended):
+        reasoning = self._reasoning.take(self._ended)
+        if brevity.later and self._plain and len(reasoning) + len(self.fold.answer) > LATER_CHARS:
+            part["later"] = self._later(reasoning)
+        elif brevity.later and len(reasoning) > LATER_CHARS:
+            part["later"] = {"chars": _utf16_units(reasoning)}
+        elif reasoning:
             part["reasoning"] = reasoning
-        part |= self._plain_answer() if self._plain else self._rendered_answer()
+        if not self._plain:
+            part |= self._rendered_answer(in_slices=brevity.slices)
+        elif "later" not in part:
+            part |= self._plain_answer()
         if self.fold.promoted and "promoted" not in self._known:
             part["promoted"] = self._known["promoted"] = True
         if steps := self._steps.take():
@@ -187,16 +229,37 @@ class AttemptView:
         known = {f"{name}_ms": getattr(fold, f"{name}_ns") for name in names}
         return {name: ns / 1e6 for name, ns in known.items() if ns is not None}
 
-    def _rendered_answer(self) -> dict[str, Any]:
-        if text := self._answer.take(self._ended):
-            self._markdown.feed(text)
-        elif not self._ended or "answer" in self._known:
+    @property
+    def has_more(self) -> bool:
+        """Whether the rest of an answer that is sent in slices is left."""
+        return bool(self._unrendered)
+
+    def _rendered_answer(self, in_slices: bool) -> dict[str, Any]:
+        text = self._unrendered + self._answer.take(self._ended)
+        if not text and (not self._ended or "answer" in self._known):
             return {}
-        if self._ended:
+        sliced = self.has_more or (in_slices and len(text) > SLICE_CHARS)
+        until = SLICE_CHARS if sliced else len(text)
+        self._unrendered = text[until:]
+        self._markdown.feed(text[:until])
+        final = self._ended and not self._unrendered
+        if final:
             self._known["answer"] = True
-        blocks, tail, append, whole = self._markdown.frame(final=self._ended)
-        part = {"blocks": blocks, "tail": tail, "append": append, "whole": whole}
-        return {name: value for name, value in part.items() if value or (name == "tail" and value is not None)}
+        blocks, tail, append, whole = self._markdown.frame(final)
+        part: dict[str, Any] = {"blocks": blocks, "tail": tail, "append": append, "whole": whole}
+        changes = {name: value for name, value in part.items() if value or (name == "tail" and value is not None)}
+        return {**changes, "more": not final} if sliced else changes
+
+    def _later(self, reasoning: str) -> dict[str, Any]:
+        """A trajectory without its texts; see ``frames``."""
+        self._known["answer"] = True
+        answer = clean_text(self.fold.answer)
+        self._answer.take(True)
+        return {
+            "chars": _utf16_units(reasoning),
+            "recent": f"{reasoning}\n{answer}"[-RECENT_CHARS:],
+            "answered": bool(answer),
+        }
 
     def _plain_answer(self) -> dict[str, Any]:
         if not self._ended:
@@ -229,7 +292,7 @@ class AttemptView:
         if at_char not in self._shown_at:
             before, shown = next(reversed(self._shown_at.items()))
             between = clean_text(self.fold.reasoning[before:at_char])
-            self._shown_at[at_char] = shown + len(between.encode("utf-16-le")) // 2
+            self._shown_at[at_char] = shown + _utf16_units(between)
         return self._shown_at[at_char]
 
     def _outcome(self) -> dict[str, Any]:
@@ -247,6 +310,11 @@ class AttemptView:
 def _failure_part(failure: Failure, attempt: Attempt) -> dict[str, Any]:
     part = {name: clean_text(value) if isinstance(value, str) else value for name, value in asdict(failure).items()}
     return {**part, "model": attempt.request_model}
+
+
+def _utf16_units(text: str) -> int:
+    """The length of a text as JavaScript counts it."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 class TextPieces:

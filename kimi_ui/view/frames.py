@@ -18,8 +18,11 @@ The protocol (all times in ms; ``*_ms`` inside a lane count from the moment its 
         "phase":     "thinking"      ``core.attempt.live_phase``: queued | connecting | waiting | thinking | … | done
         "stamps":    {first_token_ms, first_reasoning_ms, first_answer_ms, last_token_ms, end_ms}, as far as known
         "reasoning": "…"             plain text to append
+        "later":     {chars}         instead of it, of an ended attempt: its length in UTF-16 units; the page requests
+                                     it when the reader opens it
         "clear_answer": true         drop the answer shown so far (it was reasoning, or is sent again)
         "blocks": ["<p>…</p>"], "tail": "<p>…", "append": "…", "whole": "<p>…"     see core.markdown.Frame
+        "more":      true            the rest of this ended answer follows in the next frames; false: that was all
         "promoted":  true            the user made the reasoning the answer: no failure any more
         "race":      {points: [t_ms, chars, …] to append, connect_ms, server_queue_ms, load_ms, load_or_wait_ms,
                                      prompt_ms, aggregating_ms}   core.race
@@ -33,7 +36,8 @@ The protocol (all times in ms; ``*_ms`` inside a lane count from the moment its 
                       again: parameters to offer to ask again with}
         "retry":     {at_ms from the turn's start, attempt_no, failure}
         "trajectories": {"<k>": {attempt, sent, phase, stamps, race, reasoning, clear_answer, text, answer, tokens,
-                                 letters, failure}}
+                                 letters, failure, later: {chars, recent, answered} instead of all its texts;
+                                 ``recent``: their end}}
         "heavy":     {labels, cells, says, lines, strategies, aggregating, parts_say}    the board again, see
                      view.heavy_board; {parts_at, parts}    parts of the answer from that place on, where new
      }}}
@@ -55,10 +59,23 @@ from ..core.attachments import split
 from ..core.attempt import Attempt, AttemptFold
 from ..core.blind import is_blind, slot_names
 from ..core.bounds import shown_bounds
-from ..core.events import AGGREGATING, PREPARING, Answer, End, Entry, Event, Opened, Phase, Relabel, Tally
+from ..core.events import (
+    AGGREGATING,
+    PREPARING,
+    Answer,
+    End,
+    Entry,
+    Event,
+    Opened,
+    Phase,
+    Relabel,
+    Run,
+    Tally,
+    in_runs,
+)
 from ..core.metrics import Metrics, measure
-from ..core.turn import LaneInfo, TurnFold, TurnLog
-from .attempt_view import AttemptView
+from ..core.turn import NEWEST, LaneInfo, TurnFold, TurnLog, picked
+from .attempt_view import AttemptView, Brevity
 from .heavy_board import HeavyBoard
 
 METRICS_EVERY_NS = 200_000_000
@@ -115,14 +132,18 @@ def describe_turn(turn: TurnLog) -> dict[str, Any]:
 
 
 class TurnView:
-    """One reader's position in a turn. ``apply`` entries in order, then take a ``frame``."""
+    """One reader's position in a turn. ``apply`` entries in order, then take a ``frame``.
 
-    def __init__(self, turn: TurnLog) -> None:
+    ``later``: the page can request texts. Long ones of attempts that have ended before the first frame are left out of
+    it. ``slices``: the page takes several frames. Long answers of such attempts are spread over them.
+    """
+
+    def __init__(self, turn: TurnLog, *, later: bool = False, slices: bool = False) -> None:
         self.turn = turn
         self.consumed = 0
         self._fold = TurnFold.of(turn)
         prompt = split(turn.prompt).text
-        self._lanes = {info.id: LaneView(self._fold, prompt) for info in turn.lanes}
+        self._lanes = {info.id: LaneView(self._fold, prompt, Brevity(later, slices)) for info in turn.lanes}
         self._is_first = True
 
     def apply(self, entries: Iterable[Entry]) -> None:
@@ -131,9 +152,33 @@ class TurnView:
             self._lanes[entry.lane].apply(entry)
             self.consumed += 1
 
-    def catch_up(self) -> None:
-        """Apply the log's entries beyond ``consumed``."""
-        self.apply(self.turn.entries[self.consumed :])
+    def catch_up(self, until: int | None = None) -> None:
+        """Apply the log's entries beyond ``consumed``, up to ``until`` of all.
+
+        At first those of attempts that others have replaced are counted only: a page does not show them.
+        """
+        entries = self.turn.entries[self.consumed : until]
+        if self.consumed:
+            return self.apply(entries)
+        shown = picked(entries, NEWEST)
+        for one in in_runs(
+            entry
+            for entry in entries
+            if entry.attempt_id in shown or not entry.attempt_id or isinstance(entry.event, Opened)
+        ):
+            if isinstance(one, Run):
+                self._fold.folds[one.attempt_id].extend(one)
+                self._lanes[one.lane].extend(one)
+            else:
+                self._fold.apply(one)
+                self._lanes[one.lane].apply(one)
+        self.consumed = len(entries)
+        return None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the frames so far hold all that was applied; otherwise the next one goes on."""
+        return not any(lane.has_more for lane in self._lanes.values())
 
     @property
     def analysis_due(self) -> bool:
@@ -148,7 +193,7 @@ class TurnView:
     def resume(self, after: int) -> None:
         """Treat the first ``after`` entries as known to the page, which received them from another view."""
         if 0 < after <= len(self.turn.entries):
-            self.apply(self.turn.entries[:after])
+            self.catch_up(after)
             for lane in self._lanes.values():
                 lane.take(None)
                 lane.resume()
@@ -169,9 +214,10 @@ class TurnView:
 class LaneView:
     """A lane within a turn: its newest top-level attempt, that attempt's children, and the preparation before it."""
 
-    def __init__(self, fold: TurnFold, prompt: str) -> None:
+    def __init__(self, fold: TurnFold, prompt: str, brevity: Brevity) -> None:
         self._fold = fold
         self._prompt = prompt
+        self._brevity = brevity  # of the first frame
         self.board: HeavyBoard | None = None  # of a heavy attempt
         self._main: AttemptView | None = None
         self._children: dict[str, AttemptView] = {}  # by attempt id, aggregators too
@@ -203,6 +249,20 @@ class LaneView:
             if self.board is not None and k is not None and self._by_k.get(k) == entry.attempt_id:
                 self.board.apply(k, entry.t_ns, entry.event)
 
+    def extend(self, run: Run) -> None:
+        """``apply`` of each entry of the run."""
+        self._metrics_stale = True
+        if self._main is not None and run.attempt_id == self._main.attempt.attempt_id:
+            self._main.extend(run)
+            if self.board is not None:
+                self._tell_board(self.board, run.event, self._main.fold)
+        elif child := self._children.get(run.attempt_id):
+            child.extend(run)
+            k = child.attempt.k_index
+            if self.board is not None and k is not None and self._by_k.get(k) == run.attempt_id:
+                for t_ns, text in zip(run.stamps, run.texts, strict=True):
+                    self.board.apply(k, t_ns, run.kind(text))
+
     def _tell_board(self, board: HeavyBoard, event: Event, fold: AttemptFold) -> None:
         match event:
             case Tally():
@@ -220,7 +280,7 @@ class LaneView:
             for child_id in self._fold.children.get(tally.answers_of, ()):
                 child, fold = self._fold.attempts[child_id], self._fold.folds[child_id]
                 if child.k_index is not None:
-                    self._borrowed[child_id] = AttemptView.of_ended(child, fold)
+                    self._borrowed[child_id] = AttemptView.of_ended(child, fold, self._brevity)
                     self._by_k[child.k_index] = child_id
                     board.known(child.k_index, fold)
         board.counted(tally)
@@ -233,18 +293,23 @@ class LaneView:
             if self.board is not None and attempt.k_index is not None:
                 self.board.opened(attempt.k_index, fold)
         elif attempt.parent_id is None:
-            self._main = AttemptView(attempt, fold)
+            self._metrics_stale |= self._main is not None
+            self._main = AttemptView(attempt, fold, brevity=self._brevity)
             self._children, self._borrowed, self._by_k = {}, {}, {}
             self.board = HeavyBoard(self._prompt) if attempt.role == "heavy" else None
             self._preparing = None
             self._known = {}
         else:
-            self._children[attempt.attempt_id] = AttemptView(attempt, fold, plain=True)
+            self._children[attempt.attempt_id] = AttemptView(attempt, fold, plain=True, brevity=self._brevity)
             if attempt.k_index is not None:
                 self._by_k[attempt.k_index] = attempt.attempt_id
                 if self.board is not None:
                     self.board.opened(attempt.k_index, fold)
         self._metrics_due_ns = 0
+
+    @property
+    def has_more(self) -> bool:
+        return self._main is not None and self._main.has_more
 
     def resume(self) -> None:
         if self._main is not None:
@@ -265,6 +330,7 @@ class LaneView:
             part["heavy"] = board
         if metrics_due:
             part |= self._metrics_part(now_ns)
+        self._brevity = Brevity()
         return part
 
     def _trajectory_parts(self, with_tokens: bool) -> dict[str, dict[str, Any]]:

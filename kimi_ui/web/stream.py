@@ -2,10 +2,11 @@
 
 ``GET /kimi/turns/{turn_id}/events``: the data of each event is a frame (see ``view.frames``), its id the number of log
 entries it covers. ``Last-Event-ID`` or ``?after=n`` continues from there; otherwise the first frame contains everything
-so far. The stream ends with an event ``end`` when the turn has ended. A frame is sent at most every ``FRAME_S`` and
-only after changes; a comment is sent every ``KEEPALIVE_S`` without frames. A slow reader gets fewer, larger frames,
-since unsent changes join the next frame. One tab of a browser reads and passes the frames on to the others
-(``assets/stream.js``).
+so far, except for the rest of long answers, which the next ones bring; those before the last have no id, since nothing
+can continue there. The stream ends with an event ``end`` when the turn has ended. A frame is sent at most every
+``FRAME_S`` and only after changes; a comment is sent every ``KEEPALIVE_S`` without frames. A slow reader gets fewer,
+larger frames, since unsent changes join the next frame. One tab of a browser reads and passes the frames on to the
+others (``assets/stream.js``).
 """
 
 from __future__ import annotations
@@ -52,11 +53,11 @@ class TurnStreams:
             blind = BlindView(turn) if is_blind(turn) else None
             if blind is not None:
                 turn = blind.shown
-            view = TurnView(turn)
+            view = TurnView(turn, later=True, slices=True)
             # Folding a long turn takes a while; frames of other streams must not wait for it.
             await asyncio.to_thread(view.resume, after if t0_is_known(turn) else 0)
             await asyncio.to_thread(view.catch_up)
-            written_s = time.monotonic()
+            written_s, slow = time.monotonic(), True
             while not gone.done():
                 if blind is not None:
                     blind.refresh()
@@ -64,13 +65,16 @@ class TurnStreams:
                 view.catch_up()
                 if view.analysis_due:
                     await asyncio.to_thread(view.analyse)
-                frame = view.frame(now_ns(turn))
-                if frame is not None:
-                    await write(b"id: %d\ndata: %b\n\n" % (view.consumed, dumps(frame)))
+                data = await asyncio.to_thread(_next, view) if slow else _next(view)
+                slow = not view.complete  # a part of a long answer takes as long to render as a frame lasts
+                if data is not None:
+                    await write(data if slow else b"id: %d\n%b" % (view.consumed, data))
                     written_s = time.monotonic()
                 elif time.monotonic() - written_s > KEEPALIVE_S:
                     await write(b": still here\n\n")
                     written_s = time.monotonic()
+                if slow:
+                    continue
                 if closed:
                     await write(b"event: end\ndata: {}\n\n")
                     return
@@ -79,6 +83,12 @@ class TurnStreams:
                 await asyncio.wait([gone], timeout=self.frame_s)
         finally:
             self.n_open -= 1
+
+
+def _next(view: TurnView) -> bytes | None:
+    """The view's next frame as the data of an event; None if nothing has changed."""
+    frame = view.frame(now_ns(view.turn))
+    return None if frame is None else b"data: %b\n\n" % dumps(frame)
 
 
 class EventStream(Response):

@@ -6,6 +6,7 @@ Turns of other visitors answer 404 (see ``visitor``). The commands of a turn are
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
@@ -16,7 +17,10 @@ from starlette.routing import BaseRoute, Route
 
 from ..chat.estimates import Estimates
 from ..core.attachments import split
-from ..core.turn import TurnLog
+from ..core.blind import is_blind
+from ..core.markdown import render
+from ..core.markdown.safe import clean_text
+from ..core.turn import NEWEST, Pick, TurnLog
 from ..turns import Turns
 from ..view.attempt_history import attempt_part
 from ..view.comparison import comparison_part, sources_of
@@ -58,6 +62,8 @@ class TurnRoutes:
             Route(f"{turn}/worth", self.worth),
             Route(f"{lane}/answer", self.answer),
             Route(f"{lane}/attempts/{{number:int}}", self.attempt),
+            Route(f"{turn}/attempts/{{attempt_id}}/reasoning", self.reasoning),
+            Route(f"{turn}/attempts/{{attempt_id}}/rendered", self.rendered),
         ]
 
     async def state(self, request: Request) -> Response:
@@ -80,14 +86,15 @@ class TurnRoutes:
         return response
 
     async def events(self, request: Request) -> Response:
-        return self.streams.response(request, await self._visible.own_turn(request))
+        return self.streams.response(request, await self._visible.own_turn(request, NEWEST))
 
     async def frame(self, request: Request) -> Response:
-        """The whole turn as one frame, for turns that have ended."""
-        turn = await self._visible.turn_of(request)
+        """The whole turn as one frame, for turns that have ended; without long texts, which ``reasoning`` and
+        ``rendered`` have."""
+        turn = await self._visible.turn_of(request, NEWEST)
 
         def whole() -> dict[str, Any] | None:
-            view = TurnView(turn)
+            view = TurnView(turn, later=True)
             view.catch_up()
             return view.frame(now_ns(turn))
 
@@ -120,13 +127,33 @@ class TurnRoutes:
         return plain_text(attachments[place].text)
 
     async def attempt(self, request: Request) -> Response:
-        """One of a lane's attempts by its number from 1, as a frame's part of the lane."""
-        turn = await self._visible.turn_of(request)
+        """One of a lane's attempts by its number from 1, as a frame's part of the lane; without long texts."""
         lane, number = request.path_params["lane"], request.path_params["number"]
-        part = await asyncio.to_thread(attempt_part, turn, lane, number)
+        turn = await self._visible.turn_of(request, Pick(lane, number))
+        part = await asyncio.to_thread(partial(attempt_part, turn, lane, number, later=True))
         if part is None:
             raise HTTPException(404)
         return Json(part)
+
+    async def reasoning(self, request: Request) -> Response:
+        """The reasoning of an attempt that has ended, as the page shows it."""
+        reasoning, _ = await self._texts(request)
+        return Json(clean_text(reasoning))
+
+    async def rendered(self, request: Request) -> Response:
+        """The answer of an attempt that has ended, as HTML."""
+        _, answer = await self._texts(request)
+        return Json(await asyncio.to_thread(render, answer))
+
+    async def _texts(self, request: Request) -> tuple[str, str]:
+        """The reasoning and answer of the attempt named by the path; 404 if there is none, or while it is blind."""
+        turn = await self._visible.own_turn(request, with_entries=False)
+        texts = None
+        if not is_blind(turn):
+            texts = await asyncio.to_thread(self._turns.texts, turn, request.path_params["attempt_id"])
+        if texts is None:
+            raise HTTPException(404)
+        return texts
 
     async def answers(self, request: Request) -> Response:
         """The answers that can be compared so far, of lanes, trajectories and earlier attempts."""

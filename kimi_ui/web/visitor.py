@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..core.blind import visible
 from ..core.owner import LOCAL, may_change, may_read
-from ..core.turn import TurnLog
+from ..core.turn import Pick, TurnLog
 from ..turns import Turns
 
 COOKIE = "kimi_owner"
@@ -86,20 +86,22 @@ class VisibleTurns:
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
 
-    async def turn_of(self, request: Request) -> TurnLog:
+    async def turn_of(self, request: Request, pick: Pick | None = None) -> TurnLog:
         """The visitor's turn named by the path, as a ``BlindView`` while it is blind; 404 if there is none."""
-        return await asyncio.to_thread(visible, await self.own_turn(request))
+        return await asyncio.to_thread(visible, await self.own_turn(request, pick))
 
-    async def own_turn(self, request: Request) -> TurnLog:
-        """The same turn without the ``BlindView``, for use on the server only."""
-        turn = await self.found(request.path_params["turn_id"], visitor_of(request))
-        if turn is None:
+    async def own_turn(self, request: Request, pick: Pick | None = None, *, with_entries: bool = True) -> TurnLog:
+        """The same turn without the ``BlindView``, for use on the server only. The options as for ``Turns.find``."""
+        found = await self.found(request.path_params["turn_id"], visitor_of(request), pick, with_entries=with_entries)
+        if found is None:
             raise HTTPException(404)
-        return turn
+        return found
 
-    async def found(self, turn_id: str, owner: str) -> TurnLog | None:
+    async def found(
+        self, turn_id: str, owner: str, pick: Pick | None = None, *, with_entries: bool = True
+    ) -> TurnLog | None:
         """The turn, running or stored; None if it does not exist or this visitor may not read it."""
-        turn = await self._turns.find(turn_id)
+        turn = await self._turns.find(turn_id, pick, with_entries=with_entries)
         return turn if turn is not None and may_read(turn.owner, owner) else None
 
     async def conversation(self, conversation_id: str, owner: str, with_entries: bool = True) -> list[TurnLog]:

@@ -95,3 +95,11 @@ test("a frame with a turn begins a new sum", () => {
   const [first, second] = [frames(random(1), 40), frames(random(2), 40)];
   assert.deepEqual(sum([...first, ...second]), sum(second));
 });
+
+test("a tab that has no text yet begins again where another one has it", () => {
+  const attempt = { attempt_id: "x", sent_ms: 0 };
+  const before = { lanes: { a: { attempt, later: { chars: 3 } } } };
+  const after = { lanes: { a: { attempt, reasoning: "abc" } } };
+  assert.deepEqual(since(before, after).lanes.a, after.lanes.a);
+  assert.deepEqual(since(before, before).lanes, {});
+});

@@ -21,11 +21,11 @@ def writing(path: Path) -> Iterator[LogWriter]:
         writer.close()
 
 
-def store(writer: LogWriter, *turns: TurnLog) -> None:
+def store(writer: LogWriter, *turns: TurnLog, wait_s: float = 10) -> None:
     """Write whole turns: first the rows, then the entries as if they had arrived since."""
     for turn in turns:
         entries, turn.entries = turn.entries, []
         writer.open_turn(turn)
         writer.follow(turn)
         turn.entries = entries
-    writer.flush().result(10)
+    writer.flush().result(wait_s)

@@ -24,6 +24,7 @@ from pygments.token import Error, Text, Token
 
 MAX_HIGHLIGHT_CHARS = 20_000
 MAX_HIGHLIGHT_LINE_CHARS = 1_000  # a single match cannot be interrupted, and most end with the line
+SECTION_LINES = 100  # of a long block: a browser lays out only the sections in sight
 BUDGET_S, BUDGET_PER_CHAR_S = 0.005, 10e-6  # ordinary code takes 1 to 3 µs a character
 
 LANGUAGES = frozenset(
@@ -93,13 +94,23 @@ def code_html(code: str, info: str, final: bool = True, mark: Callable[[str], st
     language = language_of(info)
     known = language.lower() if language.lower() in LANGUAGES else ""
     small = len(code) <= MAX_HIGHLIGHT_CHARS and all(len(line) <= MAX_HIGHLIGHT_LINE_CHARS for line in code.split("\n"))
-    body = _highlighted(code, known) if final and known and small else escape(code)
+    plain = escape if mark else _plain  # marks belong to whole lines of one piece
+    body = _highlighted(code, known) if final and known and small else plain(code)
     body = mark(body) if mark else body
     return (
         f'<div class="md-code"><div class="md-code-head"><span class="md-language">{escape(language) or "text"}</span>'
         '<button class="md-copy" type="button" aria-label="Copy code">Copy</button></div>'
         f'<pre tabindex="0"><code class="md-source">{body}</code></pre></div>\n'
     )
+
+
+def _plain(code: str) -> str:
+    """The code without colours, a long one in sections; ``assets/lane/markdown.js`` goes on with the last."""
+    lines = escape(code).splitlines(keepends=True)
+    if len(lines) <= 2 * SECTION_LINES:
+        return "".join(lines)
+    starts = range(0, len(lines), SECTION_LINES)
+    return "".join(f'<span class="md-lines">{"".join(lines[at : at + SECTION_LINES])}</span>' for at in starts)
 
 
 def highlight_css() -> str:

@@ -1,0 +1,80 @@
+"""Long texts of ended turns: a page that opens one gets them in parts, and each when it is opened. Nothing is lost."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page, expect
+
+from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning
+from tests.support.browser import Visitor, lane
+from tests.support.chat_site import ChatSite, answered, ask
+from tests.support.waiting import until
+
+LINES = [f"total_{i} = sum(value for value in values if value > {i})\n" for i in range(450)]
+CODE = "document.querySelector('[data-lane=qwen] .md-source').textContent"
+MARKED = "[...(CSS.highlights.get('kimi-found-here') ?? [])].map(range => range.toString())"
+
+
+def long(seen: str, heard: str) -> list[object]:
+    """Long reasoning that has ``seen`` at its end; a long answer with long code that has ``heard`` at its end."""
+    reasoning = "**Plan**\n\n" + "It goes on and on, with no end. " * 400
+    pieces = [*(f"Paragraph {i} of it.\n\n" for i in range(800)), "```python\n", *LINES, f"```\n\nThe {heard} is here."]
+    answer = [Answer("".join(pieces[i : i + 20])) for i in range(0, len(pieces), 20)]
+    return [Phase(CONNECTED), Reasoning(reasoning), Reasoning(f"\nThe {seen} is lit."), *answer, Finish("stop")]
+
+
+def test_a_long_turn_is_sent_in_parts_and_each_text_when_it_is_opened(
+    site: ChatSite, visitor: Visitor, page: Page
+) -> None:
+    site.say(long("candle", "gull"), long("lantern", "heron"))
+    turn = ask(page)
+    assert page.evaluate(CODE) == "".join(LINES)
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url) if "/attempts/" in request.url else None)
+
+    page.goto(f"{site.url}/?turn={turn}")
+    answered(page)
+    qwen, panel = lane(page, "qwen"), lane(page, "qwen", "reasoning")
+    expect(qwen.locator("[data-part=answer]")).to_contain_text("The heron is here.")
+    assert page.evaluate(CODE) == "".join(LINES)
+    assert page.locator("[data-lane=qwen] .md-lines").count() == 5
+    expect(panel.locator(".reasoning-toggle")).to_contain_text("Thought for")
+    assert requested == []
+
+    page.route("**/reasoning", lambda route: route.abort())
+    panel.locator(".reasoning-toggle").click()
+    expect(panel.get_by_role("alert")).to_contain_text("The reasoning could not be fetched. The server did not answer.")
+    page.unroute("**/reasoning")
+    panel.get_by_role("button", name="Try again").click()
+    expect(panel.locator(".reasoning-text")).to_contain_text("The lantern is lit.")
+    assert len(requested) == 2
+
+    page.reload()
+    answered(page)
+    panel.get_by_role("button", name="Find in reasoning").click()
+    panel.get_by_role("searchbox").fill("lantern")
+    until(lambda: page.evaluate(MARKED) == ["lantern"])
+    row = page.locator("[data-lane=heavy] [data-trajectory='0']")
+    expect(row.locator(".trajectory-tail")).to_contain_text("The gull is here.")
+    row.locator(".trajectory-toggle").click()
+    expect(row.locator(".trajectory-answer")).to_contain_text("The gull is here.")
+    row.locator(".reasoning-toggle").click()
+    expect(row.locator(".reasoning-text")).to_contain_text("The candle is lit.")
+
+    for word in ("lantern", "heron"):  # what a search finds there is unfolded and marked
+        page.locator(".history-new").click()
+        page.locator(".history-search").fill(word)
+        expect(page.locator(".history-results mark")).to_have_text([word])
+        page.locator(".history-results .history-open").first.click()
+        page.wait_for_function(f"word => {MARKED}.join() === word", arg=word)
+
+    site.say(long("candle", "gull"))
+    qwen.get_by_role("button", name="Ask Qwen3-Coder again").click()
+    expect(qwen.locator(".attempts")).to_contain_text("Attempt 2 of 2")
+    answered(page)
+    page.get_by_role("button", name="Earlier attempt").click()
+    earlier = page.locator(".lane.earlier")
+    expect(earlier.locator("[data-part=answer]")).to_contain_text("The heron is here.")
+    earlier.locator(".reasoning-toggle").click()
+    expect(earlier.locator(".reasoning-text")).to_contain_text("The lantern is lit.")
+    assert [problem for problem in visitor.problems if "net::ERR_FAILED" not in problem] == []
+    visitor.problems.clear()
