@@ -13,7 +13,7 @@ from kimi_ui.bench.early_stop import EarlyStop
 from kimi_ui.bench.plan import AHEAD, Item, PlanError, choose, plan, sendable, unfit, warm_ups, worst_usd
 from kimi_ui.bench.results import Sample, Trajectory, majority
 from kimi_ui.core.lane import FREE, LaneSpec, Price
-from kimi_ui.providers.embedded.provider import EmbeddedLane
+from kimi_ui.providers.embedded.lane import EmbeddedLane
 from kimi_ui.providers.heavy import HeavyLane
 from kimi_ui.providers.ollama.provider import OllamaLane
 

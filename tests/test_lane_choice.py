@@ -7,7 +7,7 @@ from typing import Any
 
 from kimi_ui.core.lane import LaneChoice, LaneSpec, Price
 from kimi_ui.providers.base import ChatRequest, Message
-from kimi_ui.providers.embedded.provider import EmbeddedLane
+from kimi_ui.providers.embedded.lane import EmbeddedLane
 from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
 from kimi_ui.providers.ollama.provider import OllamaLane
 from kimi_ui.providers.openai_compatible.provider import OpenAICompatible

@@ -16,7 +16,8 @@ from kimi_ui.core.turn import TurnLog
 from kimi_ui.providers import presets, roster
 from kimi_ui.providers.base import ChatRequest
 from kimi_ui.providers.embedded.backend import EmbeddedBackend
-from kimi_ui.providers.embedded.provider import EmbeddedLane
+from kimi_ui.providers.embedded.lane import EmbeddedLane
+from kimi_ui.providers.embedded.weights import WeightsStore
 from kimi_ui.providers.heavy import HeavyLane
 from kimi_ui.providers.ollama.provider import OllamaState, probe
 from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
@@ -417,7 +418,7 @@ def test_warming_up_starts_the_model_only_where_a_lane_needs_it(
     path = tmp_path / "lanes.toml"
     path.write_text(LANES.format(base_url=upstream.base_url))
     for settings, starts in ((read_settings(lanes=str(path), env={}), False), (read_settings(env=NO_OLLAMA), True)):
-        backend = Counted()
+        backend = Counted(WeightsStore())
         made = closed_after(Roster(settings, backend=backend))
         made.warm_up()
         assert bool(backend.starts) == starts

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from kimi_ui.providers.base import ProviderError
-from kimi_ui.providers.embedded.weights import SMOLLM2, Cancelled, Weights, WeightsStore
+from kimi_ui.providers.embedded.backend import Cancelled
+from kimi_ui.providers.embedded.weights import SMOLLM2, Weights, WeightsStore
 
 pytestmark = pytest.mark.slow
 

@@ -24,7 +24,8 @@ from .results import Run, RunLane, Sample, Trajectory, majority
 
 RUNNING, DONE, STOPPED, BUDGET, DECIDED, INTERRUPTED = "running", "done", "stopped", "budget", "decided", "interrupted"
 
-_NOT_ANSWERS = ("label", "price", "api_key_env", "tokenizer", "stand_in_for", "how_to_get_real")
+PATHS = ("tokenizer", "gguf")  # of this machine; a GGUF file's name is the lane's model
+_NOT_ANSWERS = ("label", "price", "api_key_env", *PATHS, "stand_in_for", "how_to_get_real")
 """Fields of a lane that its answers do not depend on."""
 
 _FIGURES = (
@@ -110,7 +111,8 @@ class Cost(NamedTuple):
 def config_of(spec: LaneSpec, specs: Mapping[str, LaneSpec]) -> dict[str, Any]:
     """A lane's configuration without keys and without paths of this machine; heavy's with that of its plain lane."""
     found = asdict(spec)
-    found.pop("tokenizer")
+    for name in PATHS:
+        found.pop(name, None)
     if spec.of:
         found["inner"] = config_of(specs[spec.of], specs)
     return found

@@ -57,7 +57,8 @@ def run(options: argparse.Namespace) -> int:
                 print(printable(opened.turns.writer.problem), flush=True)
             threading.Thread(target=counter, name="vocabulary", daemon=True).start()  # 0.15 s before the first token
             roster.warm_up()
-            threading.Thread(target=show_fetching, args=(roster.backend,), name="progress", daemon=True).start()
+            stand_in = roster.backends.stand_in
+            threading.Thread(target=show_fetching, args=(stand_in,), name="progress", daemon=True).start()
             collect_between_turns(lambda: not opened.turns.live())
             if settings.browser:
                 threading.Thread(target=webbrowser.open, args=(url,), name="browser", daemon=True).start()

@@ -20,7 +20,7 @@ from ..core.heavy.candidates import Candidate
 from ..core.lane import LaneSpec
 
 if TYPE_CHECKING:
-    from .embedded.backend import EmbeddedBackend
+    from .embedded.backends import Backends
 
 
 class Message(NamedTuple):
@@ -184,11 +184,11 @@ class Check:
 
 class Parts(NamedTuple):
     """What a provider may need besides its lane: the value of the variable ``api_key_env``, the provider of the lane
-    ``of``, and the embedded model, of which this process has one."""
+    ``of``, and this process's embedded models."""
 
     key: str = ""
     of: Provider | None = None
-    backend: EmbeddedBackend | None = None
+    backends: Backends | None = None
 
 
 class Provider:

@@ -15,7 +15,7 @@ from ipaddress import IPv6Address
 from typing import Any
 
 from ..core.lane import FREE, LaneSpec, Price
-from .embedded.provider import EmbeddedLane
+from .embedded.lane import EmbeddedLane
 from .heavy import HeavyLane
 from .ollama.model_state import is_cloud
 from .ollama.provider import OllamaLane

@@ -24,6 +24,8 @@ from ..lanes_file import read_lanes_file
 from . import presets, registry
 from .base import Check, Parts, Provider
 from .embedded.backend import EmbeddedBackend
+from .embedded.backends import Backends
+from .embedded.lane import EmbeddedLane
 from .ollama.provider import OllamaState, probe
 from .ollama.reloads import reloads
 
@@ -89,7 +91,7 @@ class Roster:
         backend: EmbeddedBackend | None = None,
     ) -> None:
         self.settings = settings
-        self.backend = backend or EmbeddedBackend()
+        self.backends = Backends(backend)
         self.problem = ""  # the current mistake in the lanes file or .env, one sentence; empty if there is none
         self._environment = environment or (lambda: settings.env)
         self._lock = threading.RLock()
@@ -205,7 +207,7 @@ class Roster:
         state = self._state
         wanted = [spec for spec in state.specs if spec.id == lane]
         wanted += [spec for spec in state.specs if spec.id == wanted[0].of]
-        made = _make_all(wanted, state.source.env, self.backend, {})
+        made = _make_all(wanted, state.source.env, self.backends, {})
         try:
             yield made[lane].provider
         finally:
@@ -223,13 +225,13 @@ class Roster:
             await old.provider.aclose()
 
     async def aclose(self) -> None:
-        """Close all providers, on the loop that used them, and the embedded model."""
+        """Close all providers, on the loop that used them, and the embedded models."""
         with self._lock:
             served = [*self._retired, *self._state.served.values()]
             self._retired = []
         for item in served:
             await item.provider.aclose()
-        self.backend.close()
+        self.backends.close()
 
     # -- inside
 
@@ -252,12 +254,13 @@ class Roster:
                 specs, servings = _preset_lanes(env, self._ollama)
             else:
                 servings = [_configured(spec, env) for spec in specs]
-            served = _make_all(specs, env, self.backend, self._state.served)
+            served = _make_all(specs, env, self.backends, self._state.served)
             specs = [served[spec.id].provider.spec for spec in specs]  # the providers fill in what they send by default
             self._retired += [old for lane, old in self._state.served.items() if served.get(lane) is not old]
             by_id = {spec.id: spec for spec in specs}
             servings = [_with_model(serving, by_id) for serving in servings]
             self._state = _State(source, tuple(specs), tuple(servings), served)
+            self.backends.keep(spec.own for spec in specs if isinstance(spec, EmbeddedLane))
 
     def _read(self, file: tuple[str, int, int] | None) -> list[LaneSpec] | None:
         """The lanes of the file, which is read again only if it has changed; None for the presets."""
@@ -284,7 +287,7 @@ class Roster:
 
 
 def _make_all(
-    specs: Sequence[LaneSpec], env: Mapping[str, str], backend: EmbeddedBackend, keep: Mapping[str, _Served]
+    specs: Sequence[LaneSpec], env: Mapping[str, str], backends: Backends, keep: Mapping[str, _Served]
 ) -> dict[str, _Served]:
     """A provider for each lane, in order; the one in ``keep`` if a new one would be the same."""
     made: dict[str, _Served] = {}
@@ -292,7 +295,7 @@ def _make_all(
         parts = Parts(
             key=env.get(spec.api_key_env, "") if spec.api_key_env else "",
             of=made[spec.of].provider if spec.of else None,
-            backend=backend,
+            backends=backends,
         )
         old = keep.get(spec.id)
         if old and (old.configured, old.parts) == (spec, parts):

