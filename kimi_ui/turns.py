@@ -101,7 +101,7 @@ class Turns:
         return [turns[seq] for seq in sorted(turns)]
 
     def owner_of(self, conversation_id: str) -> str | None:
-        """The conversation's owner; None if there is no such conversation."""
+        """The conversation's owner; None if there is no such conversation, or if it was deleted."""
         for turn in self.recent(conversation_id):
             return turn.owner
         return self.reader.owner_of(conversation_id)

@@ -217,6 +217,10 @@ def test_on_a_narrow_screen(site: ChatSite, warm: WarmContext) -> None:
         page = visitor.open()
         ask(page)
         assert findings(page) == []
+        page.locator(".history-toggle").click()
+        page.locator(".history-select").click()
+        page.locator(".history-check").click()
+        assert findings(page) == []
     finally:
         visitor.close()
 

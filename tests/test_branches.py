@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kimi_ui.core.branches import Fork, Version, tree, versions
+from kimi_ui.core.branches import Fork, Version, outlines, tree, versions
 
 
 def test_a_conversation_that_was_never_edited_has_no_versions() -> None:
@@ -44,3 +44,20 @@ def test_circular_forks_in_a_damaged_log_cause_no_endless_loop() -> None:
     forks = [Fork("a", "b", 1), Fork("b", "a", 1)]
     assert set(versions(forks, "a", [0, 1])) <= {0, 1}
     assert tree(forks, "a") == {"a", "b"}
+
+
+def test_a_deleted_version_is_not_offered_unless_it_is_shown() -> None:
+    forks = [Fork("a"), Fork("b", "a", 1, deleted=True), Fork("c", "a", 1)]
+    assert versions(forks, "c", [1]) == {1: Version(1, ("a", "c"))}
+    assert versions(forks, "b", [1]) == {1: Version(1, ("a", "b", "c"))}
+    assert versions([Fork("a", deleted=True), Fork("b", "a", 1)], "b", [1]) == {}
+
+
+def test_trees_as_outlines() -> None:
+    begun = [Fork("a"), Fork("b", "a", 2), Fork("c", "a", 1), Fork("d", "b", 1)]
+    forks = [*begun, Fork("e", "lost", 1), Fork("f", "g"), Fork("g", "f")]
+    assert outlines(forks) == [
+        [("a", 0), ("c", 1), ("b", 1), ("d", 2)],
+        [("e", 0)],
+        [("f", 0), ("g", 1)],  # no conversation is left out, even of a damaged log
+    ]

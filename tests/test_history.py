@@ -1,4 +1,4 @@
-"""Conversations in the log: titles, the list, full-text search, renaming, permanent deletion."""
+"""Conversations in the log: titles, the list with branches, pins and the archive, search, renaming, deletion."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 from kimi_ui.core.events import Answer, Event, Reasoning
 from kimi_ui.core.turn import TurnLog
 from kimi_ui.core.vote import Vote
-from kimi_ui.log.conversations import ConversationGone, head_of, list_conversations
+from kimi_ui.log.conversations import (
+    ConversationGone,
+    deleted_conversations,
+    entries_of,
+    head_of,
+    list_conversations,
+    pinned_conversations,
+)
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.search import Match, search
 from kimi_ui.log.store import LogError
@@ -50,6 +57,12 @@ class Log:
 
     def delete(self, conversation_id: str, owner: str = ME) -> None:
         self.writer.delete_conversation(conversation_id, owner).result()
+
+    def mark(self, mark: str, *turns: TurnLog, on: bool = True, owner: str = ME) -> None:
+        self.writer.mark_conversations([turn.conversation_id for turn in turns], owner, mark, on).result()
+
+    def titles(self, **options: Any) -> list[str]:
+        return [entry.title for entry in list_conversations(self.reader, ME, **options)]
 
     def rows(self) -> dict[str, list[str]]:
         """Every row of every ordinary table, as text."""
@@ -302,8 +315,8 @@ def test_a_log_that_cannot_be_written_says_so_and_deletes_nothing(log: Log) -> N
     assert log.reader.turn(mine.turn_id) is not None
 
 
-def fork(log: Log, of: TurnLog, at: int, prompt: str) -> TurnLog:
-    return log.keep(prompt, "answer to " + prompt, forked_from=of.conversation_id, forked_at=at, seq=at)
+def fork(log: Log, of: TurnLog, at: int, prompt: str, **fields: Any) -> TurnLog:
+    return log.keep(prompt, "answer to " + prompt, forked_from=of.conversation_id, forked_at=at, seq=at, **fields)
 
 
 def prompts(log: Log, conversation_id: str) -> list[str]:
@@ -331,6 +344,95 @@ def test_turns_shared_with_a_fork_outlive_their_conversation(log: Log) -> None:
     log.delete(early.conversation_id)
     log.delete(of_late.conversation_id)
     assert [rows for name, rows in log.rows().items() if name in ("turns", "attempts", "events") and rows] == []
+
+
+def test_branches_are_one_entry_at_the_place_of_the_newest(log: Log) -> None:
+    root = log.keep("Root", "a", started_at_utc="2026-11-01T00:00:00.000+00:00")
+    log.keep("r1", "a", conversation_id=root.conversation_id, seq=1, started_at_utc="2026-11-02T00:00:00.000+00:00")
+    log.keep("Another", "a", started_at_utc="2026-11-03T00:00:00.000+00:00")
+    second = fork(log, root, 1, "Second", started_at_utc="2026-11-04T00:00:00.000+00:00")
+    fork(log, root, 0, "First", started_at_utc="2026-11-05T00:00:00.000+00:00")
+    deep = fork(log, second, 1, "Deep", started_at_utc="2026-11-06T00:00:00.000+00:00")
+    entry, other = list_conversations(log.reader, ME)
+    assert (entry.title, other.title, entry.newest.conversation_id) == ("Root", "Another", deep.conversation_id)
+    outline = [(head.title, head.depth, head.n_turns) for head in entry.branches]
+    assert outline == [("Root", 0, 2), ("First", 1, 1), ("Second", 1, 2), ("Deep", 2, 2)]
+    pages = [log.titles(limit=1), log.titles(limit=1, before=entry.cursor), log.titles(limit=1, before=other.cursor)]
+    assert pages == [["Root"], ["Another"], []]
+    assert entries_of(log.reader, ME, [second.conversation_id])[deep.conversation_id] == entry
+    log.mark("deleted", root, deep)
+    assert [[head.title for head in one.branches] for one in list_conversations(log.reader, ME)] == [
+        ["First", "Second"],
+        ["Another"],
+    ]
+    log.writer.erase_conversations([root.conversation_id, deep.conversation_id], ME).result()
+    assert sorted(head.title for one in list_conversations(log.reader, ME) for head in one.branches) == [
+        "Another",
+        "First",
+        "Second",
+    ]
+    assert prompts(log, second.conversation_id) == ["Root", "Second"]
+
+
+def test_pinned_and_archived_entries_are_listed_apart(log: Log) -> None:
+    made = [log.keep(f"Number {i}", started_at_utc=f"2026-11-2{i}T12:00:00.000+00:00") for i in range(5)]
+    branch = fork(log, made[0], 0, "Branch", started_at_utc="2026-11-20T13:00:00.000+00:00")
+    log.mark("pinned", branch, made[3])
+    log.mark("archived", made[1], made[3])
+    assert log.titles() == ["Number 4", "Number 2"]
+    assert [entry.title for entry in pinned_conversations(log.reader, ME)] == ["Number 0"]
+    assert log.titles(archived=True) == ["Number 3", "Number 1"]
+    assert found(log, "Number 1") == [("title", made[1].conversation_id)]
+    assert entries_of(log.reader, ME, [made[1].conversation_id])[made[1].conversation_id].archived
+    log.mark("archived", made[3], on=False)
+    assert [entry.title for entry in pinned_conversations(log.reader, ME)] == ["Number 3", "Number 0"]
+    log.mark("pinned", made[0], made[3], on=False)  # the pin was on the branch, so it is the whole entry's
+    assert log.titles() == ["Number 4", "Number 3", "Number 2", "Number 0"]
+    log.keep("On", conversation_id=made[1].conversation_id, seq=1, started_at_utc="2999-01-01T00:00:00.000+00:00")
+    assert log.titles()[0] == "Number 1"  # a conversation that goes on is in the archive no more
+    log.mark("archived", made[1])
+    assert (log.titles()[0], log.titles(archived=True)) == ("Number 4", ["Number 1"])  # whatever its turn's clock said
+
+
+def test_a_deletion_hides_at_once_and_can_be_taken_back_until_it_is_erased(log: Log) -> None:
+    word = "ocelotcanary"
+    gone, kept = log.keep(f"About the {word}", f"{word} purrs"), log.keep("Kept")
+    branch = fork(log, gone, 0, "Its branch")
+    log.mark("deleted", gone)
+    assert sorted(log.titles()) == ["Its branch", "Kept"]
+    assert found(log, word) == []
+    assert log.reader.owner_of(gone.conversation_id) is None
+    assert [one.title for one in deleted_conversations(log.reader, ME)] == [f"About the {word}"]
+    assert deleted_conversations(log.reader, YOU) == []
+    assert [(one.conversation_id, one.deleted) for one in log.reader.forks(branch.conversation_id)] == [
+        (gone.conversation_id, True),
+        (branch.conversation_id, False),
+    ]
+    log.mark("deleted", gone, on=False)
+    log.writer.erase_conversations([gone.conversation_id, kept.conversation_id], ME).result()  # neither is marked
+    assert len(log.titles()) == 2  # with its branch one entry again
+    assert found(log, word)[0][1] == gone.conversation_id
+    log.mark("deleted", gone, kept)
+    log.writer.close()
+    again = LogWriter(log.path)  # the marks outlive the process
+    again.start()
+    with pytest.raises(ConversationGone):
+        again.erase_conversations([gone.conversation_id], YOU).result()
+    again.erase_deleted_before("2020-01-01T00:00:00").result()
+    assert len(deleted_conversations(log.reader, ME)) == 2
+    again.erase_deleted_before("2999-01-01T00:00:00").result()
+    assert (deleted_conversations(log.reader, ME), log.titles()) == ([], ["Its branch"])
+    again.close()
+    assert log.bytes_holding(word) == []
+
+
+def test_marks_are_all_or_nothing_and_the_owners(log: Log) -> None:
+    mine, yours = log.keep("Mine"), log.keep("Yours", owner=YOU)
+    for mark in ("pinned", "archived", "deleted"):
+        with pytest.raises(ConversationGone):
+            log.mark(mark, mine, yours)
+    assert log.titles() == ["Mine"]
+    assert [entry.title for entry in list_conversations(log.reader, YOU)] == ["Yours"]
 
 
 def test_a_copy_for_one_owner_holds_no_text_of_another(log: Log, tmp_path: Path) -> None:

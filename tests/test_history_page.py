@@ -1,7 +1,8 @@
-"""The sidebar in real Chromium: list, search, rename, delete, drawer; a reopened conversation; two separate users."""
+"""The sidebar in real Chromium: list, branches, selection, search, undo, drawer; a reopened conversation; two users."""
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,20 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Phase, Reasoning, Usage
 from kimi_ui.log.conversations import list_conversations
 from kimi_ui.providers.base import ProviderError
+from kimi_ui.web import conversations
 from tests.support.browser import Visitor, WarmContext, lane, send, wait_phase
-from tests.support.chat_site import LANES, ChatSite, ask, endless, open_site, spoken
+from tests.support.chat_site import LANES, ChatSite, answered, ask, endless, open_site, spoken
 from tests.support.hostile_payloads import PAYLOADS
 from tests.support.waiting import until
 
 EVIL = "https://evil.example"
 HOSTILE = "\n\n".join(PAYLOADS.values()).replace("{evil}", EVIL)
+
+
+@pytest.fixture(autouse=True)
+def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo is offered until a test takes it or dismisses it, however busy the machine is."""
+    monkeypatch.setattr(conversations, "UNDO_S", 600.0)
 
 
 def items(page: Page) -> Locator:
@@ -123,9 +131,11 @@ def test_the_list_can_be_used_by_keyboard(page: Page) -> None:
     page.keyboard.press("Enter")
     expect(item(page, "Alpha and omega").locator(".history-open")).to_be_focused()
     page.keyboard.press("Delete")
-    expect(page.get_by_role("button", name="Keep")).to_be_focused()
-    page.keyboard.press("Escape")
+    expect(item(page, "Beta").locator(".history-open")).to_be_focused()
+    expect(page.locator(".history-undo-text")).to_have_text("Deleted “Alpha and omega”")
+    page.keyboard.press("Control+z")
     expect(item(page, "Alpha and omega").locator(".history-open")).to_be_focused()
+    expect(page.locator(".turn-current .prompt-text")).to_have_text("Alpha")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowUp")
     expect(page.locator(".history-search")).to_be_focused()
@@ -153,14 +163,9 @@ def test_rename_in_place(visitor: Visitor, page: Page) -> None:
     expect(items(page).locator(".history-title")).to_have_text(["Old name"])  # the other tab announced it
 
 
-def test_deleting_asks_first_and_cannot_be_undone(site: ChatSite, page: Page) -> None:
+def test_a_deletion_can_be_undone_even_after_the_page_was_closed(site: ChatSite, visitor: Visitor, page: Page) -> None:
     begin(page, "To be kept")
     gone = begin(page, "To be deleted")
-    menu(page, "To be deleted", "Delete")
-    expect(page.locator(".history-question")).to_contain_text("Delete To be deleted for good?")
-    page.get_by_role("button", name="Keep").click()
-    expect(items(page)).to_have_count(2)
-    menu(page, "To be deleted", "Delete")
     looked_for: list[str] = []
     page.on(
         "request", lambda request: looked_for.append(request.url) if f"/kimi/state?c={gone}" in request.url else None
@@ -168,16 +173,133 @@ def test_deleting_asks_first_and_cannot_be_undone(site: ChatSite, page: Page) ->
     page.evaluate(
         "() => { window.heard = new Promise(done => new BroadcastChannel('kimi').onmessage = done).then(() => true); }"
     )
-    page.locator(".history-yes").click()
+    menu(page, "To be deleted", "Delete")
     expect(items(page).locator(".history-title")).to_have_text(["To be kept"])
     expect(page.locator(".start")).to_be_visible()  # it was the shown one
     assert "c=" not in page.url
-    assert site.reader.conversation(gone) == []
     assert site.turns.recent(gone) == []
     expect(search(page, "deleted")).to_have_count(0)
+    page.locator(".history-search").fill("")
     assert page.evaluate("window.heard")  # the message to the other tabs was sent, and this one ignores it
     expect(page.locator(".page-notice")).to_be_hidden()
     assert looked_for == []
+    page.locator(".history-undo").get_by_role("button", name="Undo").click()
+    expect(items(page)).to_have_count(2)
+    expect(page.locator(".turn-current .prompt-text")).to_have_text("To be deleted")
+    expect(page.locator(".history-undo")).to_be_hidden()
+    menu(page, "To be deleted", "Delete")
+    expect(items(page)).to_have_count(1)
+    page.close()
+    again = visitor.open()
+    expect(again.locator(".history-undo-text")).to_have_text("Deleted “To be deleted”")
+    assert site.reader.conversation(gone) != []
+    with again.expect_response("**/kimi/conversations/erase") as erased:
+        again.locator(".history-undo").get_by_role("button", name="Dismiss").click()
+    assert erased.value.ok
+    expect(again.locator(".history-undo")).to_be_hidden()
+    assert site.reader.conversation(gone) == []
+
+
+def test_branches_are_unfolded_inside_one_entry(site: ChatSite, page: Page) -> None:
+    ask(page, "first")
+    site.say(spoken(answer="An ibis."))
+    second = ask(page, "second")
+    page.locator(".turn-current .prompt-edit").click()
+    expect(page.locator("#prompt textarea")).to_have_value("second")
+    site.say(spoken(answer="A heron."))
+    page.locator("#prompt textarea").fill("second, but better")
+    page.keyboard.press("Enter")
+    answered(page, second)
+    branches = page.locator(".history-branch")
+    expect(items(page)).to_have_count(1)
+    expect(branches.locator(".history-title")).to_have_text(["first", "second, but better"])
+    expect(branches.locator(".history-meta").nth(1)).to_contain_text("prompt 2 edited · 2 turns")
+    here = page.locator('.history-list .history-open[aria-current="page"]')
+    expect(here.locator(".history-title")).to_have_text("second, but better")
+    found = search(page, "ibis")
+    found.locator(".history-open").click()
+    expect(page.locator(".turn-current .prompt-text")).to_have_text("second")
+    page.locator(".history-search").fill("")
+    expect(here.locator(".history-meta")).to_contain_text("original · 2 turns")
+    expect(search(page, "heron").locator(".history-meta")).to_contain_text("branch of first")
+    page.locator(".history-search").fill("")
+    entry = items(page).locator(".history-open").first
+    expect(branches.first).to_be_visible()
+    entry.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(branches.first).to_be_hidden()
+    expect(entry).to_have_attribute("aria-current", "true")
+    page.keyboard.press("ArrowRight")
+    for _ in range(2):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator(".turn-current .prompt-text")).to_have_text("second, but better")
+    page.keyboard.press("Delete")  # of the branch alone
+    expect(branches).to_have_count(0)
+    expect(entry).to_be_focused()
+    page.keyboard.press("Control+z")
+    expect(branches.locator(".history-title")).to_have_text(["first", "second, but better"])
+
+
+def test_several_are_selected_pinned_archived_exported_and_deleted(site: ChatSite, page: Page) -> None:
+    owner = owner_of_page(site, page)
+    for number in range(5):
+        site.engine.send(f"Number {number}", owner=owner, lanes=["qwen"])
+        until(lambda: not site.turns.live())
+    page.reload()
+    titles = items(page).locator(".history-title")
+    expect(titles).to_have_text([f"Number {number}" for number in (4, 3, 2, 1, 0)])
+    menu(page, "Number 1", "Pin")
+    expect(titles).to_have_text([f"Number {number}" for number in (1, 4, 3, 2, 0)])
+    expect(page.locator(".history-period").first).to_have_text("Pinned")
+    expect(item(page, "Number 1").locator(".history-open")).to_be_focused()
+
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Shift+ArrowDown")
+    expect(page.locator(".history-picked")).to_have_text("2 selected")
+    item(page, "Number 0").locator(".history-open").click(modifiers=["Shift"])
+    expect(page.locator(".history-picked")).to_have_text("4 selected")
+    item(page, "Number 2").locator(".history-check").click()
+    expect(page.locator(".history-picked")).to_have_text("3 selected")
+    bar = page.locator(".history-selection")
+    bar.get_by_role("button", name="Export").click()
+    with page.expect_download() as download:
+        bar.locator('[data-format="md"]').click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        names = ["kimi-number-4.md", "kimi-number-3.md", "kimi-number-0.md"]
+        assert archive.namelist() == names
+        assert b"Number 3" in archive.read(names[1])
+
+    bar.get_by_role("button", name="Archive").click()
+    expect(titles).to_have_text(["Number 1", "Number 2"])
+    expect(bar).to_be_hidden()
+    expect(page.locator(".history-undo-text")).to_have_text("Archived “Number 4” and 2 more")
+    expect(search(page, "Number 3").locator(".history-meta")).to_contain_text("archived")
+    page.locator(".history-search").fill("")
+    expect(titles.first).to_be_visible()
+    page.locator(".history-undo").get_by_role("button", name="Undo").click()
+    expect(titles).to_have_text([f"Number {number}" for number in (1, 4, 3, 2, 0)])
+
+    page.locator(".history-select").click()
+    bar.get_by_role("button", name="Select all").click()
+    page.keyboard.press("Escape")
+    expect(page.locator(".history-check").first).to_be_hidden()
+    menu(page, "Number 0", "Archive")
+    page.locator(".history-archive").click()
+    expect(titles).to_have_text(["Number 0"])
+    menu(page, "Number 0", "Unarchive")
+    expect(titles).to_have_count(0)
+    expect(page.locator(".history-scroller > .history-note")).to_have_text("No conversation is archived.")
+    page.locator(".history-archive").click()
+    expect(titles).to_have_count(5)
+    page.locator(".history-select").click()
+    page.locator(".history-check").first.focus()
+    page.keyboard.press("Control+a")
+    bar.get_by_role("button", name="Delete").click()
+    expect(titles).to_have_count(0)
+    expect(page.locator(".history-undo-text")).to_have_text("Deleted “Number 0” and 4 more")
+    page.locator(".history-undo").get_by_role("button", name="Undo").click()
+    expect(titles).to_have_text([f"Number {number}" for number in (1, 4, 3, 2, 0)])
 
 
 def test_deleting_a_running_conversation_stops_it(site: ChatSite, page: Page) -> None:
@@ -187,11 +309,10 @@ def test_deleting_a_running_conversation_stops_it(site: ChatSite, page: Page) ->
     conversation = page.evaluate("new URL(location.href).searchParams.get('c')")
     item(page, "Runs and runs").wait_for()
     menu(page, "Runs and runs", "Delete")
-    page.locator(".history-yes").click()
     expect(page.locator(".start")).to_be_visible()
     expect(items(page)).to_have_count(0)
     assert site.turns.live() == []
-    assert site.reader.conversation(conversation) == []
+    assert site.reader.owner_of(conversation) is None
 
 
 def test_folding_the_sidebar_is_remembered(visitor: Visitor, page: Page) -> None:
@@ -312,12 +433,24 @@ def test_two_people_never_see_each_others_conversations(browser: Browser, site: 
     expect(search(theirs, "private")).to_have_count(0)
     turn = site.reader.conversation(mine)[0].turn_id
     api = theirs.context.request
-    for method, path in (
-        ("get", f"/kimi/conversations/{mine}/export?format=json"), ("get", f"/kimi/turns/{turn}/export?format=md"),
-        ("get", f"/kimi/turns/{turn}/replay"), ("delete", f"/kimi/conversations/{mine}"),
+    several, marks = f"/kimi/conversations/export?ids={mine}", "/kimi/conversations/marks"
+    for method, path, data in (
+        ("get", f"/kimi/conversations/{mine}/export?format=json", None), ("get", several, None),
+        ("get", f"/kimi/turns/{turn}/export?format=md", None), ("get", f"/kimi/turns/{turn}/replay", None),
+        ("delete", f"/kimi/conversations/{mine}", None),
+        *(("post", marks, {"ids": [mine], "mark": mark, "on": on}) for mark in ("pinned", "archived", "deleted")
+          for on in (True, False)),
     ):  # fmt: skip
-        answer = getattr(api, method)(site.url + path, headers={"Origin": site.url})
-        assert answer.status == 404, path
+        answer = getattr(api, method)(site.url + path, headers={"Origin": site.url}, data=data)
+        assert answer.status == 404, (path, data)
+    mine_at_work = page.context.request
+    marked = {"ids": [mine], "mark": "deleted", "on": True}
+    assert mine_at_work.post(site.url + marks, data=marked, headers={"Origin": site.url}).ok
+    erased = api.post(site.url + "/kimi/conversations/erase", data={"ids": [mine]}, headers={"Origin": site.url})
+    assert erased.status == 404
+    assert api.get(f"{site.url}/kimi/conversations").json()["deleted"] == []
+    assert page.context.request.get(f"{site.url}/kimi/state?c={mine}").json()["turns"] == []
+    assert mine_at_work.post(site.url + marks, data={**marked, "on": False}, headers={"Origin": site.url}).ok
     refused = api.put(
         f"{site.url}/kimi/conversations/{mine}/title", data={"title": "Mine now"}, headers={"Origin": site.url}
     )
@@ -450,6 +583,8 @@ def test_another_site_can_neither_rename_nor_delete(visitor: Visitor, site: Chat
         assert api.delete(f"{site.url}/kimi/conversations/{mine}", headers=headers).status == 403
         renamed = api.put(f"{site.url}/kimi/conversations/{mine}/title", data={"title": "x"}, headers=headers)
         assert renamed.status == 403
+        marked = {"ids": [mine], "mark": "deleted", "on": True}
+        assert api.post(f"{site.url}/kimi/conversations/marks", data=marked, headers=headers).status == 403
     assert len(site.reader.conversation(mine)) == 1
 
 
@@ -494,6 +629,6 @@ def owner_of_page(site: ChatSite, page: Page) -> str:
     turn = ask(page, "Who am I?")
     owner = site.turns.get(turn).owner
     menu(page, "Who am I?", "Delete")
-    page.locator(".history-yes").click()
     expect(items(page)).to_have_count(0)
+    page.locator(".history-undo").get_by_role("button", name="Dismiss").click()
     return owner

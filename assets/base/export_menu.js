@@ -12,7 +12,10 @@ const GAP_PX = 6;
 
 let serial = 0;
 
-/** `url` is the export route, `what` names it ("this turn"). Returns the button; its panel is a popover beside it. */
+/**
+ * `url` is the export route, or returns it when the panel opens; `what` names it ("this turn"). Returns the button; its
+ * panel is a popover beside it.
+ */
 export function exportMenu(url, what) {
   const id = `kimi-export-${++serial}`;
   const reasoning = h("input", { type: "checkbox", checked: true, onchange: () => aim() });
@@ -21,6 +24,7 @@ export function exportMenu(url, what) {
   const panel = h("div", { class: "export-panel", id, popover: "auto", role: "group", "aria-label": `Save ${what}` },
     ...links, h("label", { class: "export-reasoning" }, reasoning, "With reasoning"));
   const face = h("button", { type: "button", class: "quiet", popovertarget: id, "aria-expanded": "false", title: `Save ${what} as a file` }, "Export");
+  panel.addEventListener("beforetoggle", () => aim());
   panel.addEventListener("toggle", ({ newState }) => {
     setAttribute(face, "aria-expanded", String(newState === "open"));
     if (newState !== "open") return;
@@ -29,10 +33,11 @@ export function exportMenu(url, what) {
   });
 
   function aim() {
-    for (const link of links) link.href = `${rooted(url)}?format=${link.dataset.format}&reasoning=${reasoning.checked ? 1 : 0}`;
+    const path = rooted(typeof url === "function" ? url() : url);
+    const mark = path.includes("?") ? "&" : "?";
+    for (const link of links) link.href = `${path}${mark}format=${link.dataset.format}&reasoning=${reasoning.checked ? 1 : 0}`;
   }
 
-  aim();
   return h("span", { class: "export" }, face, panel);
 }
 

@@ -12,6 +12,10 @@ const SHORTCUTS = [
   ["R", "Replay the turn"],
   ["Esc", "Close what is open, leave the lane; otherwise stop all lanes"],
   ["/", "Write a prompt"],
+  ["↑ ↓ ← →", "In the sidebar: to the next conversation, unfold branches"],
+  ["F2 Delete", "Rename a conversation, delete it"],
+  ["Shift ↓", "Select conversations (Shift click: up to here)"],
+  ["Ctrl Z", "Undo, in the sidebar"],
   ["?", "This list"],
 ];
 

@@ -1,16 +1,21 @@
 /**
- * The sidebar: the visitor's conversations with search, new, rename, export and delete. On a wide window it is
- * beside the chat and can be folded; on a narrow one it is a drawer. Everything shown is read from the server.
+ * The sidebar: the visitor's conversations with their branches, the pinned ones first; search, the archive, and what is
+ * done with one or several of them. On a wide window it is beside the chat and can be folded; on a narrow one it is a
+ * drawer. Everything shown is read from the server, and also what was deleted and can still be taken back.
  */
 import { chat, tabs } from "../base/bus.js";
 import { button, focusedElement, h, promptBox, setAttribute, setText } from "../base/dom.js";
+import { count } from "../base/format.js";
 import { ask, rooted } from "../base/http.js";
 import { Newest } from "../base/newest.js";
 import { sidebarOpen } from "../base/preferences.js";
-import { ConversationItem } from "./conversation_item.js";
+import { branchesOf, conversationsOf, Entry } from "./entry.js";
+import { Results } from "./results.js";
+import { Selection } from "./selection.js";
+import { UndoLine } from "./undo.js";
 
 const DRAWER = matchMedia("(max-width: 1100px)");
-const PARTS = { title: "Title", prompt: "Prompt", answer: "Answer", reasoning: "Reasoning" };
+const DELETED = "deleted "; // begins the key of an offer to take a deletion back
 const TYPING_MS = 160;
 const SETTLE_MS = 250; // several events of the chat cause one request
 const ELSEWHERE_MS = 3000; // running conversations that are not shown are polled, since no event reports their end
@@ -25,9 +30,17 @@ export function mountSidebar(element) {
 
 class Sidebar {
   constructor(element) {
-    this.items = new Map(); // id -> ConversationItem, in the order shown
+    /** @type {Map<string, Entry>} */
+    this.items = new Map(); // by id, in the order shown
+    this.shown = ""; // what the list was drawn from
     this.more = null;
-    this.listNote = this.searchNote = this.importNote = "";
+    this.archived = false; // the archive is listed
+    this.left = ""; // the conversation that was shown when it was deleted
+    this.undoS = 0; // how long something is offered to be taken back
+    this.removed = []; // heads of entries before conversations of theirs were deleted
+    this.erasing = new Set(); // deletions whose Undo is over
+    this.lists = new Newest();
+    this.listNote = this.searchNote = this.importNote = this.actionNote = "";
     this.searches = new Newest();
     this.#build(element);
     this.ends = [
@@ -43,6 +56,8 @@ class Sidebar {
 
   close() {
     clearTimeout(this.timer);
+    this.lists.drop();
+    this.undo.close();
     this.nearEnd.disconnect();
     for (const end of this.ends) end();
   }
@@ -50,20 +65,33 @@ class Sidebar {
   /** Load the newest conversations again; older ones that were loaded stay. */
   async refresh() {
     clearTimeout(this.timer);
+    const signal = this.lists.begin();
     try {
-      const { conversations, more, can_log_out: canLogOut } = await ask("/kimi/conversations");
+      const { conversations, more, deleted, undo_s: undoS, can_log_out: canLogOut } = await ask(this.#url(), { signal });
       this.logout.hidden = !canLogOut;
       const oldest = conversations.at(-1)?.at_utc ?? "";
-      const ids = new Set(conversations.map(({ id }) => id));
-      const older = more === null ? [] : [...this.items.values()].map((item) => item.head).filter(({ id, at_utc: at }) => !ids.has(id) && at < oldest);
+      const ids = new Set(conversations.flatMap(conversationsOf));
+      const older = more === null ? [] : this.#heads.filter(({ id, at_utc: at }) => !ids.has(id) && at < oldest);
       if (!older.length) this.more = more;
       this.listNote = "";
+      this.undoS = undoS;
+      this.#offerUndo(deleted);
       this.#show([...conversations, ...older]);
-      if (conversations.some(({ id, running }) => running && id !== chat.conversation)) this.#soon(ELSEWHERE_MS);
+      if (conversations.flatMap(branchesOf).some(({ id, running }) => running && id !== chat.conversation)) this.#soon(ELSEWHERE_MS);
     } catch (error) {
+      if (error.name === "AbortError") return;
       this.listNote = error.message;
     }
     this.#arrange();
+  }
+
+  get #heads() {
+    return [...this.items.values()].map((item) => item.head);
+  }
+
+  #url(before = "") {
+    const query = new URLSearchParams({ ...(this.archived && { archived: "1" }), ...(before && { before }) });
+    return query.size ? `/kimi/conversations?${query}` : "/kimi/conversations";
   }
 
   #build(element) {
@@ -79,12 +107,17 @@ class Sidebar {
     this.list = h("div", { class: "history-list" });
     this.moreButton = h("button", { type: "button", class: "quiet history-more", hidden: true, onclick: () => this.#loadMore() }, "Show older");
     this.results = new Results((match) => this.#seek(match));
+    this.selection = new Selection(() => [...this.items.values()], (name, entries) => this.#actOn(name, entries));
+    this.undo = new UndoLine();
+    this.select = h("button", { type: "button", class: "quiet history-select", "aria-pressed": "false", onclick: () => this.#select() }, "Select");
+    this.archive = h("button", { type: "button", class: "quiet history-archive", "aria-pressed": "false", onclick: () => this.#showArchive(!this.archived) }, "Archived");
     this.logout = h("a", { class: "history-logout", href: rooted("/kimi/logout"), hidden: true }, "Log out");
     this.note = h("p", { class: "history-note", role: "status", hidden: true });
-    this.scroller = h("div", { class: "history-scroller", onkeydown: (event) => this.#moved(event) },
-      this.list, this.moreButton, this.results.element, this.note);
-    this.panel = h("aside", { class: "history", id: "kimi-history", "aria-label": "Conversations" },
-      h("div", { class: "history-head" }, h("h2", {}, "Conversations"), take, this.file, fresh), this.search, this.scroller, this.logout);
+    this.scroller = h("div", { class: "history-scroller" }, this.list, this.moreButton, this.results.element, this.note);
+    this.heading = h("h2", {}, "Conversations");
+    this.panel = h("aside", { class: "history", id: "kimi-history", "aria-label": "Conversations", onkeydown: (event) => this.#pressed(event) },
+      h("div", { class: "history-head" }, this.heading, take, this.file, fresh), this.search, this.selection.element, this.scroller,
+      this.undo.element, h("div", { class: "history-foot" }, this.select, this.archive, this.logout));
     this.search.addEventListener("keydown", (event) => event.key === "ArrowDown" && this.#focusFirst(event));
     this.shade = h("div", { class: "history-shade", hidden: true, onclick: () => this.#setOpen(false) });
     element.replaceChildren(this.toggle, this.shade, this.panel);
@@ -94,19 +127,24 @@ class Sidebar {
 
   #show(heads) {
     if ([...this.items.values()].some((item) => item.busy)) return this.#soon();
+    const sorted = heads.toSorted((a, b) => Number(b.pinned) - Number(a.pinned) || Number(a.at_utc < b.at_utc) - Number(a.at_utc > b.at_utc));
+    const named = sorted.map((head) => ({ head, name: head.pinned && !this.archived ? "Pinned" : period(head.at_utc) }));
+    const shown = JSON.stringify(named);
+    if (shown === this.shown) return undefined; // a list of hundreds is not laid out again for nothing
+    this.shown = shown;
     const before = this.items;
-    this.items = new Map(heads.map((head) => {
-      const item = before.get(head.id) ?? new ConversationItem(head.id, this.#itemActions());
-      item.show(head, head.id === chat.conversation);
+    this.items = new Map(sorted.map((head) => {
+      const item = before.get(head.id) ?? new Entry(head.id, this.#itemActions());
+      item.show(head, chat.conversation);
       return [head.id, item];
     }));
-    const groups = Object.entries(Object.groupBy(heads, ({ at_utc: at }) => period(at)));
+    const groups = Object.entries(Object.groupBy(named, ({ name }) => name));
     const focused = focusedElement();
     this.list.replaceChildren(...groups.map(([name, members]) => h("section", { "aria-label": name },
       h("h3", { class: "history-period" }, name),
-      h("ul", {}, ...members.map(({ id }) => this.items.get(id).element)))));
+      h("ul", {}, ...members.map(({ head }) => this.items.get(head.id).element)))));
     if (this.list.contains(focused)) focused.focus({ preventScroll: true });
-    if (!heads.length) this.listNote = "Your conversations appear here.";
+    this.selection.show(this.archived);
     this.#arrange();
     return undefined;
   }
@@ -114,19 +152,178 @@ class Sidebar {
   #itemActions() {
     return {
       open: (id) => this.#go(id),
-      changed: () => tabs.postMessage({ history: true }),
-      deleted: (id) => this.#deleted(id),
+      changed: () => this.#renamed(),
+      mark: (entry, mark, on) => (mark === "archived" ? this.#archive([entry], on) : this.#pin(entry, on)),
+      remove: (entry, ids) => (this.selection.on && this.selection.picked.size ? this.#actOn("delete", this.selection.chosen) : this.#remove([entry], ids)),
+      pick: (entry, event) => this.#pick(entry, event),
     };
   }
 
-  #deleted(id) {
-    const places = [...this.items.keys()];
-    const next = places[places.indexOf(id) + 1] ?? places[places.indexOf(id) - 1];
-    this.items.delete(id);
-    this.#show([...this.items.values()].map((item) => item.head));
-    (this.items.get(next)?.face ?? this.search).focus({ preventScroll: true });
+  #renamed() {
     tabs.postMessage({ history: true });
-    if (id === chat.conversation) chat.emit("open", "");
+    this.refresh();
+  }
+
+  /** A click on an entry: whether it picks the entry. A click with Shift begins the selection. */
+  #pick(entry, event) {
+    const picks = this.selection.on || event.shiftKey;
+    if (picks) this.selection.pick(entry, event.shiftKey);
+    else this.selection.anchor = entry.id;
+    this.#showSelecting();
+    return picks;
+  }
+
+  #select() {
+    if (this.selection.on) this.selection.end();
+    else this.selection.begin();
+    this.#showSelecting();
+  }
+
+  #showSelecting() {
+    setAttribute(this.select, "aria-pressed", String(this.selection.on));
+    this.panel.toggleAttribute("data-selecting", this.selection.on);
+  }
+
+  /** What the bar does with the picked entries. */
+  async #actOn(name, entries) {
+    if (!entries.length) return;
+    const done = name === "delete" ? await this.#remove(entries, entries.flatMap((entry) => entry.conversations)) : await this.#archive(entries, name === "archive");
+    if (!done) return;
+    this.selection.end();
+    this.#showSelecting();
+  }
+
+  /** Mark conversations, or take that back. False, with the reason below the list, if the server refused. */
+  async #mark(ids, mark, on) {
+    try {
+      await ask("/kimi/conversations/marks", { method: "POST", json: { ids, mark, on } });
+      tabs.postMessage({ history: true });
+      this.actionNote = "";
+      await this.refresh();
+      return true;
+    } catch (error) {
+      this.actionNote = error.message;
+      this.#arrange();
+      return false;
+    }
+  }
+
+  async #pin(entry, on) {
+    if (!(await this.#mark([entry.id], "pinned", on))) return;
+    this.#show(this.#heads.map((head) => (head.id === entry.id ? { ...head, pinned: on } : head)));
+    this.#focus(entry.id);
+  }
+
+  /** Move entries into the archive or out of it, which can be undone. */
+  async #archive(entries, on) {
+    const heads = entries.map((entry) => entry.head);
+    const ids = heads.map(({ id }) => id);
+    const next = this.#after(entries);
+    if (!(await this.#mark(ids, "archived", on))) return false;
+    this.#drop(heads.flatMap(conversationsOf));
+    this.#focus(next);
+    this.undo.offer(`archived ${ids}`, this.undoS * 1000, {
+      text: `${on ? "Archived" : "Took out of the archive:"} ${named(heads.map(({ title }) => title))}`,
+      undo: async () => (await this.#mark(ids, "archived", !on)) && this.#again(heads),
+    });
+    return true;
+  }
+
+  /** Delete conversations of these entries. That they can be taken back is offered by what the server says then. */
+  async #remove(entries, ids) {
+    const heads = entries.map((entry) => entry.head);
+    const next = this.#after(entries);
+    const shown = chat.conversation;
+    if (!(await this.#mark(ids, "deleted", true))) return false;
+    this.removed.push(...heads);
+    this.#drop(ids);
+    const kept = this.#entryWith(conversationsOf(heads[0]));
+    this.#focus(kept?.id ?? next);
+    if (ids.includes(shown)) {
+      this.left = shown;
+      if (chat.conversation === shown) chat.emit("open", "");
+    }
+    return true;
+  }
+
+  /** Offer to take back what was deleted: here, by another tab, or by a page that was closed before it was final. */
+  #offerUndo(deleted) {
+    const groups = Object.groupBy(deleted, ({ deleted_at_utc: at }) => at);
+    for (const key of this.undo.keys) if (key.startsWith(DELETED) && !groups[key.slice(DELETED.length)]) this.undo.withdraw(key);
+    for (const [at, members] of Object.entries(groups)) {
+      const key = DELETED + at;
+      if (this.undo.has(key) || this.erasing.has(key)) continue;
+      const ids = members.map(({ conversation_id: id }) => id);
+      this.undo.offer(key, members[0].left_s * 1000, {
+        text: `Deleted ${named(members.map(({ title }) => title))}`,
+        undo: () => this.#takeBack(ids),
+        over: () => this.#erase(key, ids),
+      });
+    }
+  }
+
+  async #takeBack(ids) {
+    if (!(await this.#mark(ids, "deleted", false))) return;
+    this.#again(this.removed.filter((head) => conversationsOf(head).some((id) => ids.includes(id))));
+    if (ids.includes(this.left) && !chat.conversation) chat.emit("open", this.left);
+  }
+
+  /** Delete for good. If that fails, the next list offers to take it back again. */
+  async #erase(key, ids) {
+    this.erasing.add(key);
+    try {
+      await ask("/kimi/conversations/erase", { method: "POST", json: { ids } });
+    } catch (error) {
+      this.erasing.delete(key);
+      this.actionNote = error.message;
+    }
+    this.#arrange();
+  }
+
+  /** Draw the list without these conversations, also where the server does not list it again. */
+  #drop(ids) {
+    const gone = new Set(ids);
+    this.#show(this.#heads.map((head) => without(head, gone)).filter(Boolean));
+  }
+
+  /** Draw entries that are back in the list which is shown, also where the server does not list them: it lists the newest. */
+  #again(back) {
+    const heads = back.filter(({ archived }) => archived === this.archived);
+    const listed = new Set(this.#heads.flatMap(conversationsOf));
+    const missing = heads.filter((head) => !conversationsOf(head).every((id) => listed.has(id)));
+    const replaced = new Set(missing.map((head) => this.#entryWith(conversationsOf(head))?.id));
+    this.#show([...this.#heads.filter(({ id }) => !replaced.has(id)), ...missing]);
+    if (heads.length) this.#focus(this.#entryWith(conversationsOf(heads[0]))?.id);
+  }
+
+  /** The entry that has one of these conversations. */
+  #entryWith(ids) {
+    return [...this.items.values()].find((entry) => entry.conversations.some((id) => ids.includes(id)));
+  }
+
+  /** The id of the entry next to these. */
+  #after(entries) {
+    const ids = [...this.items.keys()];
+    const gone = new Set(entries.map(({ id }) => id));
+    const last = Math.max(...entries.map(({ id }) => ids.indexOf(id)));
+    return ids.slice(last + 1).find((id) => !gone.has(id)) ?? ids.slice(0, Math.max(last, 0)).findLast((id) => !gone.has(id));
+  }
+
+  #focus(id) {
+    (this.items.get(id)?.face ?? this.search).focus({ preventScroll: true });
+  }
+
+  #showArchive(archived) {
+    this.archived = archived;
+    this.items.clear();
+    this.shown = "";
+    this.more = null;
+    this.selection.end();
+    this.#showSelecting();
+    setText(this.heading, archived ? "Archived" : "Conversations");
+    setAttribute(this.archive, "aria-pressed", String(archived));
+    this.search.value = "";
+    this.#find();
     this.refresh();
   }
 
@@ -152,10 +349,12 @@ class Sidebar {
   async #loadMore() {
     if (this.more === null || this.loading) return;
     this.loading = true;
+    const { archived } = this;
     try {
-      const { conversations, more } = await ask(`/kimi/conversations?before=${encodeURIComponent(this.more)}`);
+      const { conversations, more } = await ask(this.#url(this.more));
+      if (archived !== this.archived) return;
       this.more = more;
-      this.#show([...[...this.items.values()].map((item) => item.head), ...conversations.filter(({ id }) => !this.items.has(id))]);
+      this.#show([...this.#heads, ...conversations.filter(({ id }) => !this.items.has(id))]);
     } catch (error) {
       this.listNote = error.message;
       this.#arrange();
@@ -194,7 +393,8 @@ class Sidebar {
     const searching = this.search.value.trim() !== "";
     this.list.hidden = searching;
     this.moreButton.hidden = searching || this.more === null;
-    const note = searching ? this.searchNote : this.importNote || this.listNote;
+    const empty = this.items.size || !this.shown ? "" : this.archived ? "No conversation is archived." : "Your conversations appear here.";
+    const note = this.actionNote || (searching ? this.searchNote : this.importNote || this.listNote || empty);
     setText(this.note, note);
     this.note.hidden = !note;
   }
@@ -215,7 +415,7 @@ class Sidebar {
   }
 
   #chatChanged() {
-    for (const [id, item] of this.items) item.mark(id === chat.conversation);
+    for (const item of this.items.values()) item.mark(chat.conversation);
     this.results.mark(chat.conversation);
     this.#soon();
   }
@@ -225,15 +425,38 @@ class Sidebar {
     this.timer = setTimeout(() => this.refresh(), wait);
   }
 
-  /** Up and down move through the entries; above the first is the search. */
-  #moved(event) {
-    const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (!by || event.target.matches("input")) return;
+  /** Keys of the panel; those of one conversation are in entry.js. */
+  #pressed(event) {
+    const { key, shiftKey: shift, ctrlKey, metaKey, target } = event;
+    if (event.defaultPrevented || target.matches("input:not([type=checkbox])") || target.closest(":popover-open")) return;
+    const command = (ctrlKey || metaKey) && !event.altKey && key.toLowerCase();
+    const entry = this.list.hidden ? null : this.items.get(target.closest(".history-item")?.dataset.conversation);
+    if (command === "z" && !shift) this.undo.undo();
+    else if (command === "a" && this.selection.on) this.selection.all();
+    else if (command) return;
+    else if (key === "Escape" && this.selection.on) this.#select();
+    else if (key === "ArrowDown" || key === "ArrowUp") return this.#move(event, key === "ArrowDown" ? 1 : -1, entry);
+    else if (key === "ArrowRight" && entry?.branches.size && !entry.isUnfolded) entry.setUnfolded(true);
+    else if (key === "ArrowLeft" && entry?.isUnfolded) {
+      entry.setUnfolded(false);
+      entry.face.focus();
+    } else return;
+    event.preventDefault();
+  }
+
+  /** To the next face up or down; above the first is the search. With Shift that picks the entries on the way. */
+  #move(event, by, entry) {
     const faces = this.#faces();
     const at = faces.indexOf(event.target.closest("li")?.querySelector(".history-open"));
     if (at < 0) return;
     event.preventDefault();
-    (faces[at + by] ?? (by < 0 ? this.search : faces[at])).focus();
+    const next = faces[at + by] ?? (by < 0 ? this.search : faces[at]);
+    next.focus();
+    const reached = this.items.get(/** @type {HTMLElement} */ (next.closest(".history-item"))?.dataset.conversation);
+    if (!event.shiftKey || !entry || !reached) return;
+    if (!this.selection.on) this.selection.pick(entry, false);
+    this.selection.pick(reached, true);
+    this.#showSelecting();
   }
 
   #focusFirst(event) {
@@ -282,42 +505,17 @@ function period(utc) {
   return days < 7 ? "Last 7 days" : "Earlier";
 }
 
-const wantedOpen = () => !DRAWER.matches && sidebarOpen.on;
-
-/** The matches of a search: one conversation each, with the part and the words that match. All of it as text. */
-class Results {
-  /** `onopen(match)` is called when the reader chooses a match. */
-  constructor(onopen) {
-    this.onopen = onopen;
-    this.element = h("ul", { class: "history-results", "aria-label": "Found", hidden: true });
-  }
-
-  clear() {
-    this.element.replaceChildren();
-    this.element.hidden = true;
-  }
-
-  show(matches, current) {
-    this.element.replaceChildren(...matches.map((match) => this.#item(match)));
-    this.element.hidden = false;
-    this.mark(current);
-  }
-
-  mark(current) {
-    for (const item of this.element.children) {
-      const shown = item.getAttribute("data-conversation") === current;
-      setAttribute(item.firstElementChild, "aria-current", shown ? "page" : null);
-    }
-  }
-
-  #item(match) {
-    const place = [PARTS[match.part], match.label].filter(Boolean).join(" · ");
-    const snippet = match.snippet.map(({ text, hit }) => (hit ? h("mark", {}, text) : text));
-    return h("li", { class: "history-item", "data-conversation": match.id },
-      h("button", { type: "button", class: "history-open", onclick: () => this.onopen(match) },
-        h("span", { class: "history-words" },
-          match.part === "title" ? null : h("span", { class: "history-title", dir: "auto" }, match.title),
-          h("span", { class: match.part === "title" ? "history-title" : "history-snippet", dir: "auto" }, ...snippet),
-          h("span", { class: "history-meta" }, place))));
-  }
+/** An entry of the list without the conversations that are gone; null if none is left. */
+function without(head, gone) {
+  if (!conversationsOf(head).some((id) => gone.has(id))) return head;
+  const left = head.branches.filter(({ id }) => !gone.has(id));
+  if (!left.length) return null;
+  const [{ id, title }] = left;
+  const newest = gone.has(head.newest) ? left.at(-1).id : head.newest;
+  return { ...head, id, title, newest, branches: left.length > 1 ? left : [] };
 }
+
+/** The first of these titles, and how many there are besides. */
+const named = (titles) => `“${titles[0]}”${titles.length > 1 ? ` and ${count(titles.length - 1)} more` : ""}`;
+
+const wantedOpen = () => !DRAWER.matches && sidebarOpen.on;

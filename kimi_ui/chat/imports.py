@@ -49,7 +49,10 @@ def import_conversation(turns: Turns, data: bytes, owner: str) -> tuple[str, boo
 
 def _known(turns: Turns, turn: TurnLog, owner: str) -> str:
     """The conversation in the log that has this turn, by its prompt and the millisecond of its sending; else empty."""
-    query = "SELECT conversation_id, owner FROM turns WHERE started_at_utc = :at AND prompt = :prompt"
+    query = """
+        SELECT t.conversation_id, t.owner FROM turns t JOIN conversations c ON c.conversation_id = t.conversation_id
+        WHERE t.started_at_utc = :at AND t.prompt = :prompt AND c.deleted_at_utc IS NULL
+    """
     rows = turns.reader.rows(query, at=turn.started_at_utc, prompt=turn.prompt)
     return next((conversation_id for conversation_id, whose in rows if may_read(whose, owner)), "")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from ..config import Settings, read_environment
@@ -15,6 +16,9 @@ from ..process import stamp_promptly
 from ..providers.roster import Roster
 from ..turns import Turns
 from .common import CommandError
+
+UNDO_WITHIN = timedelta(days=1)
+"""For how long a deleted conversation waits for a page to offer Undo, before it is erased without."""
 
 
 class Session(NamedTuple):
@@ -36,6 +40,7 @@ def session(settings: Settings) -> Iterator[Session]:
     roster = Roster(settings, read_environment)
     writer = _started_writer(settings)
     try:
+        writer.erase_deleted_before((datetime.now(UTC) - UNDO_WITHIN).isoformat(timespec="milliseconds"))
         turns = Turns(writer, LogReader(settings.db))
         engine = Engine(roster, turns)
         engine.start()

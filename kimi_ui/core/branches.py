@@ -11,11 +11,15 @@ from typing import NamedTuple
 
 
 class Fork(NamedTuple):
-    """A conversation and its origin; ``forked_from`` is empty if it does not start with an edited prompt."""
+    """A conversation and its origin; ``forked_from`` is empty if it does not start with an edited prompt.
+
+    ``deleted``: it was deleted, which can still be undone.
+    """
 
     conversation_id: str
     forked_from: str = ""
     forked_at: int = 0
+    deleted: bool = False
 
 
 class Version(NamedTuple):
@@ -28,17 +32,46 @@ class Version(NamedTuple):
 def versions(forks: Iterable[Fork], conversation_id: str, seqs: Sequence[int]) -> dict[int, Version]:
     """The edited prompts of a conversation by turn number. ``forks``: at least its whole tree, oldest first."""
     known = {fork.conversation_id: fork for fork in forks}
+    gone = {fork.conversation_id for fork in known.values() if fork.deleted}
     found: dict[int, Version] = {}
     for seq in seqs:
-        first = _first_version(known, _holder(known, conversation_id, seq), seq)
+        own = _holder(known, conversation_id, seq)
+        first = _first_version(known, own, seq)
         edited = [
             fork.conversation_id
             for fork in known.values()
             if fork.forked_from and fork.forked_at == seq and _first_version(known, fork.conversation_id, seq) == first
         ]
         others = (first, *(one for one in edited if one != first))
-        if len(others) > 1:
-            found[seq] = Version(others.index(_holder(known, conversation_id, seq)), others)
+        shown = tuple(one for one in others if one == own or one not in gone)
+        if len(shown) > 1:
+            found[seq] = Version(shown.index(own), shown)
+    return found
+
+
+def outlines(forks: Iterable[Fork]) -> list[list[tuple[str, int]]]:
+    """Each tree of branches as an outline: its conversations, depth first, with their depth from 0.
+
+    Branches of one conversation are in the order of the prompts that were edited, then in that of ``forks``.
+    """
+    known = {fork.conversation_id: fork for fork in forks}
+    begun: dict[str, list[str]] = {}  # the branches that begin in a conversation; "": in none that is known
+    for fork in sorted(known.values(), key=lambda fork: fork.forked_at):
+        begun.setdefault(fork.forked_from if fork.forked_from in known else "", []).append(fork.conversation_id)
+    found: list[list[tuple[str, int]]] = []
+    seen: set[str] = set()
+    for root in [*begun.get("", ()), *known]:  # the second: a cycle, which only a damaged log has
+        outline: list[tuple[str, int]] = []
+        waiting = [(root, 0)]
+        while waiting:
+            conversation_id, depth = waiting.pop()
+            if conversation_id in seen:
+                continue
+            seen.add(conversation_id)
+            outline.append((conversation_id, depth))
+            waiting += [(branch, depth + 1) for branch in reversed(begun.get(conversation_id, ()))]
+        if outline:
+            found.append(outline)
     return found
 
 

@@ -122,8 +122,9 @@ class LogReader:
             return turns
 
     def owner_of(self, conversation_id: str) -> str | None:
-        """The conversation's owner; None if there is no such conversation."""
-        rows = self.rows("SELECT owner FROM conversations WHERE conversation_id = :id", id=conversation_id)
+        """The conversation's owner; None if there is no such conversation, or if it was deleted."""
+        query = "SELECT owner FROM conversations WHERE conversation_id = :id AND deleted_at_utc IS NULL"
+        rows = self.rows(query, id=conversation_id)
         return rows[0][0] if rows else None
 
     def kind_of(self, conversation_id: str) -> str | None:
@@ -154,16 +155,8 @@ class LogReader:
 
     def forks(self, conversation_id: str) -> list[Fork]:
         """All conversations connected to this one by forks, in the order of their creation."""
-        query = """
-            WITH RECURSIVE
-                above (id) AS (SELECT CAST(:id AS TEXT)
-                               UNION SELECT forked_from FROM conversations JOIN above ON conversation_id = id),
-                tree (id) AS (SELECT id FROM above WHERE id <> ''
-                              UNION SELECT conversation_id FROM conversations JOIN tree ON forked_from = id)
-            SELECT conversation_id, forked_from, forked_at FROM conversations JOIN tree ON conversation_id = id
-            ORDER BY created_at_utc, conversation_id
-        """
-        return [Fork(*row) for row in self.rows(query, id=conversation_id)]
+        with self.snapshot() as log:
+            return connected(log, conversation_id)
 
     def attempt_metrics(self, attempt_ids: Iterable[str]) -> list[dict[str, Any]]:
         """Rows of the view ``attempt_metrics``, in the order of the ids; ids without a row are omitted."""
@@ -181,6 +174,21 @@ _TURNS = """
            (SELECT min(u.seq) FROM turns u WHERE u.conversation_id = t.conversation_id) AS first_seq
     FROM turns t JOIN conversations c ON c.conversation_id = t.conversation_id
 """
+
+
+def connected(log: Rows, conversation_id: str) -> list[Fork]:
+    """All conversations connected to this one by forks, deleted ones included, in the order of their creation."""
+    query = """
+        WITH RECURSIVE
+            above (id) AS (SELECT CAST(:id AS TEXT)
+                           UNION SELECT forked_from FROM conversations JOIN above ON conversation_id = id),
+            tree (id) AS (SELECT id FROM above WHERE id <> ''
+                          UNION SELECT conversation_id FROM conversations JOIN tree ON forked_from = id)
+        SELECT conversation_id, forked_from, forked_at, deleted_at_utc IS NOT NULL
+        FROM conversations JOIN tree ON conversation_id = id
+        ORDER BY created_at_utc, conversation_id
+    """
+    return [Fork(*row) for row in log.rows(query, id=conversation_id)]
 
 
 def _lineage(log: Rows, conversation_id: str) -> list[tuple[str, int]]:

@@ -76,7 +76,7 @@ def _in_titles(log: Rows, owner: str, terms: list[str], limit: int) -> Iterator[
     condition, values = all_like("title", list(map(_like, terms)))
     query = f"""
         SELECT conversation_id, title FROM conversations c
-        WHERE {owned(owner)} AND {condition}
+        WHERE {owned(owner)} AND {condition} AND deleted_at_utc IS NULL
           AND NOT EXISTS (SELECT 1 FROM turns t WHERE t.conversation_id = c.conversation_id AND t.kind <> 'chat')
         ORDER BY created_at_utc DESC LIMIT :limit
     """

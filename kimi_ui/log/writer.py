@@ -18,7 +18,7 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,7 +29,13 @@ from ..core.attempt import Attempt, AttemptFold
 from ..core.events import End, Entry, Event, Opened, Promoted
 from ..core.turn import TurnLog
 from ..tokenizers import counter
-from .conversations import delete_conversation, rename_conversation
+from .conversations import (
+    delete_conversation,
+    erase_conversations,
+    erase_deleted_before,
+    mark_conversations,
+    rename_conversation,
+)
 from .records import Op, attempt_op, conversation_op, events_op, final_op, heavy_ops, promote_op, sent_op, turn_op
 from .spill import append_ops, replay
 from .sqlite.store import Store as SqliteStore
@@ -171,7 +177,25 @@ class LogWriter:
         ``rename_conversation`` does.
         """
 
-        change = partial(delete_conversation, conversation_id=conversation_id, owner=owner)
+        return self._change_after_checkpoint(partial(delete_conversation, conversation_id=conversation_id, owner=owner))
+
+    def mark_conversations(self, conversation_ids: Sequence[str], owner: str, mark: str, on: bool) -> Future[None]:
+        """Pin, archive or delete conversations, or take that back; raises as ``rename_conversation`` does."""
+        at_utc = datetime.now(UTC).isoformat(timespec="milliseconds") if on else None
+        return self._change_after_checkpoint(
+            partial(mark_conversations, conversation_ids=conversation_ids, owner=owner, mark=mark, at_utc=at_utc)
+        )
+
+    def erase_conversations(self, conversation_ids: Sequence[str], owner: str) -> Future[None]:
+        """``delete_conversation`` for those of the conversations that are marked as deleted."""
+        change = partial(erase_conversations, conversation_ids=conversation_ids, owner=owner)
+        return self._change_after_checkpoint(change)
+
+    def erase_deleted_before(self, utc: str) -> Future[None]:
+        """``delete_conversation`` for all conversations, whosoever, that were marked as deleted before that time."""
+        return self._change_after_checkpoint(partial(erase_deleted_before, utc=utc))
+
+    def _change_after_checkpoint(self, change: Callable[[Transaction], set[str]]) -> Future[None]:
         return self._submit(_Job(Future(), checkpoint=True, change=change))
 
     def flush(self) -> Future[None]:

@@ -6,10 +6,12 @@ machine.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..core.portable import export_turns
@@ -46,3 +48,14 @@ def file_name(title: str, kind: str) -> str:
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode()
     words = re.sub(r"[^A-Za-z0-9]+", "-", plain)[:MAX_NAME_CHARS].strip("-").lower()
     return f"kimi-{words or 'export'}.{kind}"
+
+
+def zipped(files: Iterable[ExportFile], title: str) -> ExportFile:
+    """The files as one ZIP archive; names that several files have are numbered."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in files:
+            stem, dot, kind = file.name.rpartition(".")
+            names = (file.name, *(f"{stem}-{number}{dot}{kind}" for number in range(2, len(archive.namelist()) + 3)))
+            archive.writestr(next(name for name in names if name not in archive.namelist()), file.data)
+    return ExportFile(file_name(title, "zip"), "application/zip", data.getvalue())

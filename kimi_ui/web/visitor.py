@@ -105,17 +105,23 @@ class VisibleTurns:
         return turn if turn is not None and may_read(turn.owner, owner) else None
 
     async def conversation(self, conversation_id: str, owner: str, with_entries: bool = True) -> list[TurnLog]:
-        """The conversation's turns that this visitor may read, in order."""
+        """The conversation's turns that this visitor may read, in order; none of a deleted conversation."""
+        if await asyncio.to_thread(self._turns.owner_of, conversation_id) is None:
+            return []
         turns = await asyncio.to_thread(self._turns.conversation, conversation_id, with_entries)
         return [turn for turn in turns if may_read(turn.owner, owner)]
 
     async def own(self, request: Request) -> tuple[str, str]:
         """The conversation named by the path, and its visitor; 404 if it is not the visitor's."""
         conversation_id, owner = request.path_params["conversation_id"], visitor_of(request)
+        await self.check_own(conversation_id, owner)
+        return conversation_id, owner
+
+    async def check_own(self, conversation_id: str, owner: str) -> None:
+        """404 if the conversation is not this visitor's."""
         whose = await asyncio.to_thread(self._turns.owner_of, conversation_id)
         if not owner or whose is None or not may_change(whose, owner):
             raise HTTPException(404)
-        return conversation_id, owner
 
     async def requested_conversation(self, conversation_id: str, owner: str) -> str:
         """The id, if the conversation is this visitor's; 404 if it is another's or does not exist.

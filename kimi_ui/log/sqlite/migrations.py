@@ -14,6 +14,7 @@ from __future__ import annotations
 from sqlite_utils import Database, Migrations
 
 from ...core.title import title_of
+from .search_index import SEARCH_INDEX
 
 SET = "kimi_ui"
 migrations = Migrations(SET)
@@ -244,86 +245,6 @@ def m008_measured_again(db: Database) -> None:
     """Does nothing since 0.2.0; it was an index of ``measured``."""
 
 
-_INDEX = "INSERT INTO search (rowid, text) SELECT document_id, text FROM search_texts WHERE"
-_UNINDEX = "INSERT INTO search (search, rowid, text) SELECT 'delete', document_id, text FROM search_texts WHERE"
-
-_TABLES = (
-    """
-    CREATE TABLE search_documents (
-        document_id INTEGER PRIMARY KEY,
-        turn_id     TEXT NOT NULL,  -- rows come and go by the triggers below, which cascades run too
-        attempt_id  TEXT,           -- NULL: the turn's prompt
-        part        TEXT NOT NULL   -- prompt | answer | reasoning
-    ) STRICT
-    """,
-    "CREATE INDEX search_documents_by_turn ON search_documents (turn_id)",
-    "CREATE INDEX search_documents_by_attempt ON search_documents (attempt_id) WHERE attempt_id IS NOT NULL",
-    """
-    CREATE VIEW search_texts AS
-    SELECT d.document_id, d.turn_id, d.attempt_id, d.part,
-           CASE d.part WHEN 'prompt' THEN t.prompt WHEN 'answer' THEN a.answer ELSE a.reasoning END AS text
-    FROM search_documents d
-    LEFT JOIN turns t ON d.part = 'prompt' AND t.turn_id = d.turn_id
-    LEFT JOIN attempts a ON a.attempt_id = d.attempt_id
-    """,
-    """
-    CREATE VIRTUAL TABLE search USING fts5(
-        text, content='search_texts', content_rowid='document_id', tokenize='unicode61 remove_diacritics 2'
-    )
-    """,
-)
-
-_TRIGGERS = (
-    f"""
-    CREATE TRIGGER search_turn_written AFTER INSERT ON turns WHEN NEW.prompt <> '' BEGIN
-        INSERT INTO search_documents (turn_id, part) VALUES (NEW.turn_id, 'prompt');
-        {_INDEX} turn_id = NEW.turn_id AND attempt_id IS NULL;
-    END
-    """,
-    f"""
-    CREATE TRIGGER search_attempt_changes BEFORE UPDATE OF answer, reasoning ON attempts
-    WHEN OLD.answer <> '' OR OLD.reasoning <> '' BEGIN
-        {_UNINDEX} attempt_id = OLD.attempt_id;
-        DELETE FROM search_documents WHERE attempt_id = OLD.attempt_id;
-    END
-    """,
-    f"""
-    CREATE TRIGGER search_attempt_written AFTER UPDATE OF answer, reasoning ON attempts
-    WHEN NEW.answer <> '' OR NEW.reasoning <> '' BEGIN
-        INSERT INTO search_documents (turn_id, attempt_id, part)
-            SELECT NEW.turn_id, NEW.attempt_id, 'reasoning' WHERE NEW.reasoning <> ''
-            UNION ALL SELECT NEW.turn_id, NEW.attempt_id, 'answer' WHERE NEW.answer <> '';
-        {_INDEX} attempt_id = NEW.attempt_id;
-    END
-    """,
-    f"""
-    CREATE TRIGGER search_attempt_deleted BEFORE DELETE ON attempts BEGIN
-        {_UNINDEX} attempt_id = OLD.attempt_id;
-        DELETE FROM search_documents WHERE attempt_id = OLD.attempt_id;
-    END
-    """,
-    f"""
-    CREATE TRIGGER search_turn_deleted BEFORE DELETE ON turns BEGIN
-        {_UNINDEX} turn_id = OLD.turn_id AND attempt_id IS NULL;
-        DELETE FROM search_documents WHERE turn_id = OLD.turn_id AND attempt_id IS NULL;
-    END
-    """,
-)
-
-# For a log that was begun without the index.
-_BACKFILL = (
-    """
-    INSERT INTO search_documents (turn_id, attempt_id, part)
-        SELECT turn_id, attempt_id, part FROM (
-            SELECT turn_id, NULL AS attempt_id, 'prompt' AS part, started_at_utc FROM turns WHERE prompt <> ''
-            UNION ALL SELECT turn_id, attempt_id, 'reasoning', started_at_utc FROM attempts WHERE reasoning <> ''
-            UNION ALL SELECT turn_id, attempt_id, 'answer', started_at_utc FROM attempts WHERE answer <> ''
-        ) ORDER BY started_at_utc
-    """,
-    "INSERT INTO search (search) VALUES ('rebuild')",
-)
-
-
 @migrations(name="m_titles_and_search")
 def m009_titles_and_search(db: Database) -> None:
     db.execute("ALTER TABLE conversations ADD COLUMN title TEXT NOT NULL DEFAULT ''")
@@ -334,7 +255,7 @@ def m009_titles_and_search(db: Database) -> None:
     for conversation_id, prompt in db.execute(first_prompts).fetchall():
         db.execute("UPDATE conversations SET title = ? WHERE conversation_id = ?", (title_of(prompt), conversation_id))
     db.execute("CREATE INDEX conversations_by_origin ON conversations (forked_from) WHERE forked_from <> ''")
-    for statement in (*_TABLES, *_TRIGGERS, *_BACKFILL):
+    for statement in SEARCH_INDEX:
         db.execute(statement)
 
 
@@ -593,3 +514,13 @@ def m019_queued_prompts(db: Database) -> None:
         """
     )
     db.execute("CREATE INDEX queued_prompts_by_conversation ON queued_prompts (conversation_id)")
+
+
+@migrations()
+def m020_marks(db: Database) -> None:
+    # When a conversation was pinned, archived or deleted; NULL: it is not. An archived one is so until a newer turn is
+    # sent to it. A deleted one is listed and found nowhere, and erased once undoing that is no longer offered.
+    for name in ("pinned_at_utc", "archived_at_utc", "deleted_at_utc"):
+        db.execute(f"ALTER TABLE conversations ADD COLUMN {name} TEXT")
+    db.execute("CREATE INDEX conversations_pinned ON conversations (conversation_id) WHERE pinned_at_utc IS NOT NULL")
+    db.execute("CREATE INDEX conversations_deleted ON conversations (deleted_at_utc) WHERE deleted_at_utc IS NOT NULL")

@@ -1,6 +1,6 @@
 """Full-text search in SQLite: by the index (FTS5), or through the texts themselves.
 
-The tables and triggers of the index are made by ``migrations``.
+Its tables and triggers are in ``search_index``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DOCUMENTS = """
     JOIN turns t ON t.turn_id = d.turn_id
     JOIN conversations c ON c.conversation_id = t.conversation_id
     LEFT JOIN attempts a ON a.attempt_id = d.attempt_id
-    WHERE {condition} AND {owned} AND t.kind = 'chat'
+    WHERE {condition} AND {owned} AND t.kind = 'chat' AND c.deleted_at_utc IS NULL
       AND (d.attempt_id IS NULL OR t.slots = '' OR EXISTS (SELECT 1 FROM votes v WHERE v.turn_id = t.turn_id))
     ORDER BY {newest} DESC
 """
