@@ -137,6 +137,27 @@ def test_compare_off_a_terminal_is_compact_plain_text(lanes: str, capsys: pytest
     assert "second" not in out
 
 
+def test_compare_without_reasoning_and_quiet(
+    lanes: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # off a terminal nothing has control codes whatever this says
+    assert main(["compare", "Hi", "--lanes", lanes, "--no-reasoning"]) == 0
+    out, err = capsys.readouterr()
+    assert "8 tokens (usage)" in out
+    assert "\n  | " not in out
+    assert main(["compare", "Hi", "--lanes", lanes, "--no-reasoning", "--quiet", "--json"]) == 0
+    rows = objects(capsys.readouterr().out)
+    assert [row["reasoning"] for row in rows] == [None, None]
+    answers = [row["answer"].strip() for row in rows]
+    assert main(["ask", "Hi", "--lanes", lanes, "--quiet"]) == 0
+    both = capsys.readouterr()
+    assert both == (f"== Fast\n{answers[0]}\n\n== second\n{answers[1]}\n\n", "")
+    assert main(["ask", "Hi", "--lanes", lanes, "--quiet", "--lane", "fast"]) == 0
+    alone = capsys.readouterr()
+    assert alone == (f"{answers[0]}\n", "")
+    assert "\x1b" not in out + err
+
+
 def test_compare_reads_the_prompt_from_standard_input(
     lanes: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +184,8 @@ def test_one_failing_lane_makes_compare_fail_and_leaves_the_other_alone(
     assert f"   {gone['error']}\n" in said
     assert gone["error_detail"]
     assert f"   The server's own words: {gone['error_detail']}\n" in said
+    assert main(["compare", "Hi", "--lanes", str(path), "--quiet", "--lane", "second"]) == 1
+    assert capsys.readouterr() == ("", f"kimi_ui: second: {gone['error']}\n")
 
 
 MISTAKES = {

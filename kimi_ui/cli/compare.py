@@ -1,4 +1,4 @@
-"""``compare``: send one prompt to all lanes and stream the turn to the terminal. It is logged like any other turn."""
+"""``compare`` or ``ask``: send one prompt to all lanes and stream the turn to the terminal. It is logged like any."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..core.heavy.options import OptionError, read_options
@@ -21,7 +21,6 @@ from .interrupt import INTERRUPTED, Interrupt, interruptible
 if TYPE_CHECKING:
     from ..engine import Engine
     from ..log.reader import LogReader
-    from .compare_view import CompareView
 
 POLL_S = 0.08  # refresh interval of the terminal; independent of all measurements
 STOP_WAIT_S = 2.0
@@ -31,6 +30,7 @@ DONE = ("ok", "length")  # an answer cut at max_tokens is an answer
 def add(commands: Any) -> None:
     command = commands.add_parser(
         "compare",
+        aliases=["ask"],
         help="send a prompt to all lanes and show them side by side in the terminal",
         description="Exit code 0 if every lane gave an answer, 1 if any did not.",
     )
@@ -47,6 +47,12 @@ def add(commands: Any) -> None:
         "may be given several times",
     )
     command.add_argument("--json", action="store_true", help="print one JSON object per lane, nothing else, to stdout")
+    command.add_argument("--no-reasoning", dest="reasoning", action="store_false", help="leave the reasoning out")
+    command.add_argument(
+        "--quiet",
+        action="store_true",
+        help="print the answers alone: no panels, figures, reasoning or, for a single lane, name; errors go to stderr",
+    )
     command.set_defaults(run=run)
 
 
@@ -72,10 +78,14 @@ def run(options: argparse.Namespace) -> int:
             turn = opened.engine.send(prompt, lanes=options.lane, system=options.system, choices=choices)
         except UnknownLane as error:
             raise CommandError(f"{error} Choose one of these with --lane.") from None
-        live = sys.stdout if sys.stdout.isatty() and not options.json else sys.stderr
-        with CompareView(turn, live) as view:
-            follow(turn, opened.engine, view, interrupt)
-    rows = print_result(turn, LogReader(settings.db), as_json=options.json)
+        if options.quiet:
+            follow(turn, opened.engine, lambda: None, interrupt)
+        else:
+            live = sys.stdout if sys.stdout.isatty() and not options.json else sys.stderr
+            with CompareView(turn, live, reasoning=options.reasoning) as view:
+                follow(turn, opened.engine, view.update, interrupt)
+    rows = rows_of(turn, LogReader(settings.db), reasoning=options.reasoning)
+    print_rows(turn, rows, as_json=options.json, quiet=options.quiet)
     if interrupt.noted:
         return INTERRUPTED
     return 0 if all(row["status"] in DONE for row in rows) else 1
@@ -108,10 +118,9 @@ def prompt_of(given: str) -> str:
     return prompt
 
 
-def print_result(turn: TurnLog, reader: LogReader, as_json: bool = False) -> list[dict[str, Any]]:
-    """Print every lane's result in order and return the rows. A turn that is not in the log is measured here."""
+def rows_of(turn: TurnLog, reader: LogReader, reasoning: bool = True) -> list[dict[str, Any]]:
+    """Every lane's result in order; the reasoning is None if unwanted. Measures a turn that is not in the log."""
     from ..log.store import LogError
-    from .compare_view import block
 
     fold = turn.fold()
     newest = [attempt_id for info in turn.lanes if (attempt_id := fold.current(info.id))]
@@ -124,15 +133,34 @@ def print_result(turn: TurnLog, reader: LogReader, as_json: bool = False) -> lis
     for row in rows:
         if row["attempt_id"] and fold.attempts[row["attempt_id"]].role == "heavy":
             row["heavy"] = report(fold, row["attempt_id"], turn.prompt)
-    for info, row in zip(turn.lanes, rows, strict=True):
-        print(json.dumps(row) if as_json else block(info, row))
+        if not reasoning:
+            row["reasoning"] = None
     return rows
 
 
-def follow(turn: TurnLog, engine: Engine, view: CompareView, interrupt: Interrupt) -> None:
-    """Show the turn until it is closed. An interrupt stops it and keeps the text so far."""
+def print_rows(turn: TurnLog, rows: Sequence[Mapping[str, Any]], as_json: bool = False, quiet: bool = False) -> None:
+    """Print every lane's result. ``quiet``: the answers alone, headed by their lanes if there are several."""
+    from .compare_view import block
+
+    for info, row in zip(turn.lanes, rows, strict=True):
+        if as_json:
+            print(json.dumps(row))
+        elif not quiet:
+            print(block(info, row))
+        else:
+            answer = printable(row["answer"]).strip()
+            if len(rows) > 1:
+                print(f"== {printable(info.label)}\n{answer}\n")
+            elif answer:
+                print(answer)
+            if row["error"]:
+                complain(f"{info.label}: {row['error']}")
+
+
+def follow(turn: TurnLog, engine: Engine, update: Callable[[], None], interrupt: Interrupt) -> None:
+    """Call ``update`` until the turn is closed. An interrupt stops the turn and keeps the text so far."""
     while not turn.closed and not interrupt.noted:
-        view.update()
+        update()
         time.sleep(POLL_S)
     if not interrupt.noted:
         return

@@ -14,7 +14,7 @@ from ..core.blind import is_blind
 from ..core.portable import NotAnExport, import_turns
 from ..core.turn import TurnLog
 from .common import CommandError, add_common, printable, settings_of
-from .compare import print_result
+from .compare import print_rows, rows_of
 from .interrupt import INTERRUPTED, Interrupt, interruptible
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
             if interrupt.noted:
                 return INTERRUPTED
         print(f"> {printable(' '.join(turn.prompt.split())[:500])}\n")
-        print_result(turn, reader)
+        print_rows(turn, rows_of(turn, reader))
     return 0
 
 
