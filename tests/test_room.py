@@ -43,9 +43,15 @@ def test_the_answers_have_most_of_the_window(site: ChatSite, page: Page) -> None
         page.reload()
         for lane_id in LANES:
             wait_phase(page, lane_id, "done")
-        page.locator("#prompt textarea").click()
+        box = page.locator("#prompt textarea")
+        box.click()
         shares[width, height] = round(page.evaluate(SHARE), 3)
         assert page.locator("#composer").evaluate("one => one.offsetHeight") <= 58, "one line"
+        box.fill(PROMPT * 9)
+        assert box.evaluate("one => one.offsetHeight / innerHeight") < 0.26
+        page.locator(".turn-current .lane-body").first.focus()
+        assert page.evaluate(SHARE) >= GOALS[width, height], "beside a long draft"
+        box.fill("")
         if width > 760:
             lane(page, "qwen").get_by_role("button", name="Give Qwen3-Coder the whole width").click()
             expect(page.locator(".turn-current .strip [data-part=status]:visible")).to_have_count(2)

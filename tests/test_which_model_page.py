@@ -68,6 +68,10 @@ def test_it_speaks_only_with_results_and_switches_lanes_only_when_clicked(site: 
     expect(kind).to_have_value("coding")
     assert height(page) == silent
 
+    page.set_viewport_size({"width": 1280, "height": 800})
+    assert page.locator(BOX).evaluate("one => one.offsetWidth") > 500, "estimate and advice leave room for the prompt"
+    page.set_viewport_size({"width": 1400, "height": 900})
+
     kind.select_option("math")
     expect(line).to_be_hidden()
     kind.select_option("coding")

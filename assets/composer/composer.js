@@ -88,8 +88,8 @@ class Composer {
           button("Keyboard shortcuts", () => openShortcuts(), { face: "?", class: "quiet", id: "shortcuts" }),
           h("button", { type: "button", class: "quiet appearance-open", popovertarget: "kimi-appearance", "aria-label": "Appearance" }, "Aa")),
         h("div", { id: "prompt" }, this.box),
-        this.which.element,
-        h("div", { class: "composer-figures" }, this.totals.element, this.estimate.element),
+        h("div", { class: "composer-hints" }, this.which.element,
+          h("div", { class: "composer-figures" }, this.totals.element, this.estimate.element)),
         h("button", { type: "button", id: "stop", onclick: () => page.stop() }, "Stop"),
         this.sendReady, this.sendButton),
     );
