@@ -29,6 +29,7 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 7860
 DEFAULT_DRAIN_S = 5.0  # with what ends after it, less than the 10 s that Docker waits before it kills
 MAX_DRAIN_S = 86_400
+MIN_TOKEN_CHARS = 16
 _FOR_CLIENTS = (
     "OLLAMA_HOST",
     "SSL_CERT_FILE",
@@ -67,6 +68,11 @@ class Settings:
         """The password that the page requires; empty: it requires none. Blanks alone are no password."""
         password = self.env.get("KIMI_UI_PASSWORD", "")
         return password if password.strip() else ""
+
+    @property
+    def metrics_token(self) -> str:
+        """What ``/metrics`` requires as a bearer token: ``KIMI_UI_METRICS_TOKEN``; empty: none of its own."""
+        return self.env.get("KIMI_UI_METRICS_TOKEN", "").strip()
 
     @property
     def more_hosts(self) -> tuple[str, ...]:
@@ -143,7 +149,7 @@ def read_settings(
 ) -> Settings:
     """Settings from options (None: not given), then ``KIMI_UI_HOST/_PORT/_DB/_LANES/_ROOT_PATH``, then the defaults.
 
-    ``KIMI_UI_BUDGET_USD`` and ``KIMI_UI_DRAIN_SECONDS`` have no option. Raises ``ConfigError`` for an
+    ``KIMI_UI_BUDGET_USD``, ``_DRAIN_SECONDS`` and ``_METRICS_TOKEN`` have no option. Raises ``ConfigError`` for an
     invalid value, and for a named lanes file that does not exist.
     """
     env = read_environment() if env is None else env
@@ -152,7 +158,7 @@ def read_settings(
     lanes_path = Path(chosen_lanes).expanduser() if chosen_lanes else None
     if lanes_path and not lanes_path.is_file():
         raise ConfigError(f"There is no lanes file at {lanes_path}; check the path given by --lanes or KIMI_UI_LANES.")
-    return Settings(
+    settings = Settings(
         host=_host(host or env.get("KIMI_UI_HOST") or DEFAULT_HOST),
         port=_port(port if port is not None else env.get("KIMI_UI_PORT") or DEFAULT_PORT),
         db=Path(chosen_db).expanduser().absolute() if chosen_db else default_db_path(),
@@ -163,6 +169,11 @@ def read_settings(
         drain_s=_drain_s(env.get("KIMI_UI_DRAIN_SECONDS", "")),
         env=env,
     )
+    if 0 < len(settings.metrics_token) < MIN_TOKEN_CHARS:
+        raise ConfigError(
+            f"KIMI_UI_METRICS_TOKEN can be guessed; give it at least {MIN_TOKEN_CHARS} random characters."
+        )
+    return settings
 
 
 def default_db_path() -> Path:

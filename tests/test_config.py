@@ -318,6 +318,16 @@ def test_the_time_to_drain_is_checked() -> None:
             read_settings(env={"KIMI_UI_DRAIN_SECONDS": bad})
 
 
+def test_the_token_of_the_metrics_cannot_be_short_and_is_never_shown() -> None:
+    token = "0123456789abcdef"
+    settings = read_settings(env={"KIMI_UI_METRICS_TOKEN": token})
+    assert settings.metrics_token == token
+    assert token not in repr(settings)
+    with pytest.raises(ConfigError, match="at least 16") as short:
+        read_settings(env={"KIMI_UI_METRICS_TOKEN": token[:-1]})
+    assert token[:-1] not in str(short.value)
+
+
 def test_a_named_lanes_file_must_exist() -> None:
     with pytest.raises(ConfigError, match="KIMI_UI_LANES"):
         read_settings(lanes="/nowhere/lanes.toml", env={})

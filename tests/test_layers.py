@@ -64,6 +64,7 @@ CONFINED = {
     "pypdf": {"kimi_ui/files/child.py"},
     "gradio": {"kimi_ui/ui/"},
     "jinja2": {"kimi_ui/view/jinja.py"},
+    "prometheus_client": {"kimi_ui/web/exporter.py"},
     "html": {"kimi_ui/core/markdown/", "kimi_ui/providers/errors.py"},  # elsewhere templates escape
 }
 """Libraries and the only files or folders that may import them."""

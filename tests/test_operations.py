@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from kimi_ui.core.events import Answer, Finish
+from kimi_ui.core.events import Answer, Failure, Finish, Reasoning, Usage
 from kimi_ui.log import writer as writer_module
 from kimi_ui.log.sqlite import store as store_module
+from kimi_ui.providers.base import ProviderError
 from kimi_ui.web import health
+from kimi_ui.web.exporter import MAX_LANES, OTHER, Exporter
+from kimi_ui.web.stream import TurnStreams
+from tests.support.browser import made
 from tests.support.chat_site import ChatSite, open_site
+from tests.support.engine_run import Run
 from tests.support.waiting import ended, until
 
 PASSWORD = "a password of a team"
+TOKEN = "a-token-for-the-metrics"
+Samples = dict[tuple[str, tuple[str, ...]], float]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +37,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatSite]:
         patch.setattr(store_module, "LOCK_WAIT_S", 0.05)
         patch.setattr(writer_module, "RETRY_S", 0.0)
         patch.setattr(health, "FRESH_S", 0.0)
-        with open_site(tmp_path_factory.mktemp("operations"), password=PASSWORD) as opened:
+        with open_site(tmp_path_factory.mktemp("operations"), password=PASSWORD, metrics_token=TOKEN) as opened:
             yield opened
 
 
@@ -113,3 +123,118 @@ def test_while_it_drains_running_turns_go_on_and_new_ones_are_refused(site: Chat
         go_on.set()
         site.engine.draining = False
     assert ready(http)[0] == 200
+
+
+def scraped(http: httpx.Client) -> Samples:
+    """The samples of ``/metrics`` by name and values of labels, in the order of their names."""
+    response = http.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert response.status_code == 200
+    return {
+        (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(response.text)
+        for sample in family.samples
+        if not sample.name.endswith(("_bucket", "_created"))
+    }
+
+
+def test_the_metrics_are_the_sums_of_the_attempts_own_figures(site: ChatSite, http: httpx.Client) -> None:
+    before = scraped(http)
+    steady = [part for i in range(60) for part in (Reasoning(f"word{i} "), 0.006)]
+    site.say(
+        [
+            *steady,
+            Answer("PRIVATE answer"),
+            Finish("stop"),
+            Usage(input_tokens=9, output_tokens=70, reasoning_tokens=66),
+        ],
+        [ProviderError(Failure("rate_limit", "PRIVATE words.", http_status=429))],
+    )
+    turn = site.engine.send("PRIVATE prompt")
+    ended(turn)
+    site.engine.retry(turn.turn_id, "qwen")
+    fold = ended(turn)
+    site.writer.flush().result(60)
+    rows = site.reader.attempt_metrics(list(fold.attempts))
+    assert Counter(row["role"] for row in rows) == {"single": 3, "heavy": 1, "trajectory": 3}
+    expected: Counter[tuple[str, tuple[str, ...]]] = Counter({("kimi_ui_turns_total", ("chat",)): 1})
+    for row in rows:
+        lane, role = row["lane"], row["role"]
+        expected["kimi_ui_attempts_total", (lane, role, row["status"])] += 1
+        expected["kimi_ui_errors_total", (row["error_type"] or "", lane)] += row["error_type"] is not None
+        for name, value in (
+            ("ttft_seconds", row["ttft_ms"] and row["ttft_ms"] / 1e3),
+            ("decode_tokens_per_second", row["decode_tps"]),
+            ("loop_lag_seconds", row["loop_lag_ms"] and row["loop_lag_ms"] / 1e3),
+        ):
+            if value is not None:
+                expected[f"kimi_ui_{name}_count", (lane, role)] += 1
+                expected[f"kimi_ui_{name}_sum", (lane, role)] += value
+        if row["parent_id"] is None:
+            expected["kimi_ui_lane_turns_total", ("chat", lane, row["status"])] += 1
+            expected["kimi_ui_tokens_total", ("input", lane)] += row["input_tokens"] or 0
+            expected["kimi_ui_tokens_total", ("output", lane)] += row["output_tokens"] or 0
+            unpriced = row["cost_usd"] is None
+            expected["kimi_ui_attempts_of_unknown_cost_total", (lane,)] += unpriced
+            expected["kimi_ui_cost_usd_total", (lane,)] += row["cost_usd"] or 0
+    assert expected["kimi_ui_errors_total", ("rate_limit", "qwen")] == 2
+    assert expected["kimi_ui_decode_tokens_per_second_count", ("kimi", "single")] == 1
+    assert expected["kimi_ui_cost_usd_total", ("heavy",)] > 0
+
+    def counted() -> Samples:
+        after = scraped(http)
+        return {key: value - before.get(key, 0) for key, value in after.items() if "_loop_answer_" not in key[0]}
+
+    attempts = {key: n for key, n in expected.items() if key[0] == "kimi_ui_attempts_total"}
+    until(lambda: {key: counted().get(key) for key in attempts} == attempts)
+    found = counted()
+    for key, value in expected.items():
+        assert found.get(key, 0) == pytest.approx(value, rel=1e-9), key
+    text = http.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).text
+    assert not [word for word in ("PRIVATE", "max_tokens", "http", turn.turn_id, PASSWORD, TOKEN) if word in text]
+
+
+def test_the_metrics_say_what_is_true_now(site: ChatSite, http: httpx.Client) -> None:
+    go_on = threading.Event()
+    site.say([Answer("One"), go_on, Finish("stop")])
+    turn = site.engine.send("Count.", lanes=["kimi"])
+    try:
+        now = scraped(http)
+        assert now["kimi_ui_turns_running", ()] == 1
+        assert now["kimi_ui_streams_open", ()] == now["kimi_ui_log_spilled_rows", ()] == 0
+        assert now["kimi_ui_log_rows_spilled_total", ()] >= 3, "by the test of the log"
+        assert {loop for name, (loop, *_) in (k for k in now if k[1]) if name == "kimi_ui_loop_answer_seconds"} == {
+            "engine",
+            "server",
+        }
+        bearer = {"Authorization": f"Bearer {PASSWORD}"}
+        with http.stream("GET", f"/kimi/turns/{turn.turn_id}/events", headers=bearer):
+            until(lambda: scraped(http)["kimi_ui_streams_open", ()] == 1)
+    finally:
+        go_on.set()
+    ended(turn)
+
+
+def test_only_who_has_the_token_or_without_one_the_password_reads_the_metrics(
+    site: ChatSite, http: httpx.Client
+) -> None:
+    for given in ("", f"Bearer {PASSWORD}", "Bearer é"):
+        assert http.get("/metrics", headers={b"Authorization": given.encode()}).status_code == 401
+    token = {"Authorization": f"Bearer {TOKEN}"}
+    assert http.get("/kimi/state", headers=token).status_code == 401, "it opens nothing else"
+    app = made(Run(site.engine, site.turns), site.engine._roster, password=PASSWORD)
+
+    async def status(**headers: str) -> int:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return (await client.get("/metrics", headers=headers)).status_code
+
+    assert asyncio.run(status()) == 401
+    assert asyncio.run(status(Authorization=f"Bearer {PASSWORD}")) == 200
+
+
+def test_the_number_of_lanes_is_bounded(site: ChatSite) -> None:
+    exporter = Exporter(site.engine, site.turns, TurnStreams())
+    exporter.close()
+    labels = {exporter._lane(f"lane{i}") for i in range(2 * MAX_LANES)}
+    assert len(labels) == MAX_LANES + 1
+    assert OTHER in labels

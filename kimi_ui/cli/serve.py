@@ -75,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
                     roster,
                     hosts=known_hosts(settings.host, settings.more_hosts),
                     password=settings.password,
+                    metrics_token=settings.metrics_token,
                     one_person=not settings.password,
                     budget_usd=settings.budget_usd,
                     root_path=settings.root_path,

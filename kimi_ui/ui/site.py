@@ -23,6 +23,7 @@ from ..web.benchmark import BenchmarkRoutes
 from ..web.commands import CommandRoutes
 from ..web.composer import ComposerRoutes
 from ..web.conversations import ConversationRoutes
+from ..web.exporter import METRICS, Exporter
 from ..web.guard import Guard, Hosts, broken, known_hosts
 from ..web.health import HEALTHZ, READYZ, HealthRoutes
 from ..web.lanes import LaneRoutes
@@ -47,21 +48,23 @@ def create_app(
     *,
     hosts: Hosts | None = None,
     password: str = "",
+    metrics_token: str = "",
     one_person: bool = False,
     budget_usd: float | None = None,
     root_path: str = "",
 ) -> FastAPI:
     """The whole ASGI app. ``hosts``: the accepted host names (None: loopback's); ``password``: required if not empty;
-    ``one_person``: every visitor is the machine's user (see ``core.owner``); ``budget_usd`` and ``root_path``: see
-    ``Settings``.
+    ``one_person``: every visitor is the machine's user (see ``core.owner``); ``metrics_token``, ``budget_usd`` and
+    ``root_path``: see ``Settings``.
 
     Built inside an event loop, because without one Gradio opens a loop for every lock and never closes it.
     """
 
     async def make() -> FastAPI:
-        app = _create(engine, turns, roster, bool(password), budget_usd)
+        app = _create(engine, turns, roster, bool(password), budget_usd, metrics_token)
         if password:
-            app.add_middleware(Login, password=password, open=(HEALTHZ, READYZ))
+            open_paths = (HEALTHZ, READYZ, *([METRICS] if metrics_token else []))
+            app.add_middleware(Login, password=password, open=open_paths)
         if one_person:
             app.add_middleware(OnePerson)
         app.add_middleware(Guard, hosts=hosts or known_hosts("127.0.0.1"))
@@ -72,7 +75,9 @@ def create_app(
     return asyncio.run(make())
 
 
-def _create(engine: Engine, turns: Turns, roster: Roster, private: bool, budget_usd: float | None) -> FastAPI:
+def _create(
+    engine: Engine, turns: Turns, roster: Roster, private: bool, budget_usd: float | None, metrics_token: str
+) -> FastAPI:
     """Imports Gradio, which takes seconds. ``private``: statistics only cover the visitor's own turns."""
     harden_environment()
     with hidden_from_clients():
@@ -88,12 +93,14 @@ def _create(engine: Engine, turns: Turns, roster: Roster, private: bool, budget_
     state = PageState(turns, roster, chat, engine.pulls)
     benchmark = BenchmarkRoutes(engine, turns, roster, private)
     turn_routes = TurnRoutes(turns, roster, state, visible, chat.estimates)
+    exporter = Exporter(engine, turns, turn_routes.streams, metrics_token)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         await asyncio.to_thread(engine.close)
         await asyncio.to_thread(benchmark.close)
+        await asyncio.to_thread(exporter.close)
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.streams = turn_routes.streams
@@ -109,6 +116,7 @@ def _create(engine: Engine, turns: Turns, roster: Roster, private: bool, budget_
         *BallotRoutes(turns, private).routes(),
         *benchmark.routes(),
         *HealthRoutes(engine, turns).routes(),
+        *exporter.routes(),
         *files.routes(),
     ]
     blocks = page.build(engine, turns, roster, chat, files, private)
