@@ -495,6 +495,7 @@ class Page {
       stopTrajectory: (lane, k) => ask(`${of(lane)}/trajectories/${k}/stop`, { method: "POST" }).catch((error) => this.#say(error.message)),
       retry: (lane) => this.#retry(lane),
       retryAsOffered: (lane) => this.#retry(lane, { offered: true }),
+      goOn: (lane) => this.#retry(lane, { goOn: true }),
       aggregate: (lane, strategy) => this.#retry(lane, { strategy }),
       focus: (lane) => this.focusLane(lane),
       attempt: (lane, number) => attemptPart(turnId, lane, number),

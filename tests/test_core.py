@@ -15,6 +15,7 @@ from kimi_ui.core.attempt import STATUSES, Attempt, AttemptFold, live_phase
 from kimi_ui.core.events import (
     Answer,
     Bounds,
+    Carried,
     End,
     Entry,
     Event,
@@ -54,6 +55,7 @@ EVENTS: dict[type, st.SearchStrategy[Any]] = {
     Opened: st.builds(Opened, st.just(Attempt("a", "t", "l", "L").as_dict())),
     End: st.builds(End, st.sampled_from(STATUSES), text, st.none() | st.floats(0, 9)),
     Promoted: st.builds(Promoted),
+    Carried: st.builds(Carried, text),
 }
 events = st.one_of(*EVENTS.values())
 

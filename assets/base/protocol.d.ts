@@ -92,6 +92,8 @@ export interface Part {
   clear_answer?: boolean;
   race?: RaceNews;
   failure?: Failure;
+  /** The answer was cut, and the lane can be asked to go on with it. */
+  can_continue?: boolean;
   retry?: Retry;
   promoted?: boolean;
   /** A trajectory's answer: text to append, HTML once it has ended, and its tokens. */
@@ -156,6 +158,8 @@ export interface Attempt extends Sending {
   host: string;
   model: string;
   stand_in_for: string;
+  /** It goes on with the cut answer of an earlier attempt. */
+  continues?: boolean;
 }
 
 export interface Stamps {

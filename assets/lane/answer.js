@@ -18,6 +18,7 @@ const LONG_CHUNKS = 8;
 
 export class Answer {
   constructor(props = {}) {
+    this.isContinued = false; // it goes on with a cut answer, with a mark where that ends
     this.element = h("div", { class: "answer markdown", "aria-live": "off", ...props });
     this.clear();
   }
@@ -46,13 +47,17 @@ export class Answer {
       return;
     }
     if (blocks) this.#add(blocks.join(""));
-    if (tail !== undefined) this.tail.innerHTML = tail;
+    if (tail !== undefined) {
+      this.tail.innerHTML = tail;
+      if (this.isContinued) drawMark(this.tail);
+    }
     if (append) appendToTail(this.tail, append);
   }
 
   #add(html) {
     const made = document.createElement("template");
     made.innerHTML = html;
+    if (this.isContinued) drawMark(made.content);
     for (const block of [...made.content.childNodes]) {
       if (!this.chunk || this.chunk.childElementCount >= CHUNK_BLOCKS) {
         this.chunk = h("div", { class: "answer-chunk" });
@@ -61,5 +66,20 @@ export class Answer {
       this.chunk.append(block);
     }
     if (this.element.childElementCount > LONG_CHUNKS) this.element.classList.add("long");
+  }
+}
+
+const MARK = "\ue0c0"; // kimi_ui/view/attempt_view.py
+
+/** Draw the mark that says where an answer goes on that was cut. */
+function drawMark(within) {
+  const texts = document.createTreeWalker(within, NodeFilter.SHOW_TEXT);
+  for (let node = /** @type {Text | null} */ (texts.nextNode()); node; node = /** @type {Text | null} */ (texts.nextNode())) {
+    const at = node.data.indexOf(MARK);
+    if (at < 0) continue;
+    const rest = node.splitText(at);
+    rest.data = rest.data.slice(MARK.length);
+    rest.before(h("span", { class: "continued-here", role: "img", "aria-label": "continued here", title: "The answer was cut here; the continuation begins" }));
+    return;
   }
 }

@@ -87,18 +87,18 @@ export class Attempts {
 }
 
 /**
- * Retry a lane of a turn, `offered`: with what its failure offers; or with `strategy` aggregate a heavy lane's answers
- * again. Over budget, `mayPass(question)` resolves to whether to send it anyway. Resolves to false if it was not sent for
+ * Retry a lane of a turn, `offered`: with what its failure offers; with `goOn` ask it to go on with its cut answer; or with
+ * `strategy` aggregate a heavy lane's answers again. Over budget, `mayPass(question)` resolves to whether to send it anyway. Resolves to false if it was not sent for
  * that reason. Throws an `Error` with a sentence.
  *
  * @param {string} turnId
  * @param {string} lane
  * @param {(question: string) => Promise<boolean>} mayPass
- * @param {{ offered?: boolean, strategy?: string }} [options]
+ * @param {{ offered?: boolean, goOn?: boolean, strategy?: string }} [options]
  */
-export async function retryLane(turnId, lane, mayPass, { offered = false, strategy = "" } = {}) {
+export async function retryLane(turnId, lane, mayPass, { offered = false, goOn = false, strategy = "" } = {}) {
   const of = `/kimi/turns/${turnId}/lanes/${encodeURIComponent(lane)}`;
-  const url = strategy ? `${of}/aggregate?` : `${of}/retry?offered=${offered ? "yes" : "no"}`;
+  const url = strategy ? `${of}/aggregate?` : goOn ? `${of}/continue?` : `${of}/retry?offered=${offered ? "yes" : "no"}`;
   const request = { method: "POST", json: strategy ? { strategy } : undefined };
   try {
     await ask(url, request);

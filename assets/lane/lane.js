@@ -30,7 +30,8 @@ export class Lane {
   /**
    * `info`: id, label, model, provider, stand_in_for, how_to_get_real, width, accent (0-based), send_reasoning, can_pull
    * (the model that its server can fetch). `actions`: stop(laneId), stopTrajectory(laneId, k) and
-   * aggregate(laneId, strategy) (null: not possible here), retry(laneId), retryAsOffered(laneId) (with what its failure offers; null: not possible
+   * aggregate(laneId, strategy) (null: not possible here), retry(laneId), goOn(laneId) (with its cut answer; null: not possible here),
+   * retryAsOffered(laneId) (with what its failure offers; null: not possible
    * here), focus(laneId), answerText(laneId, attempt) → promise of the answer's Markdown, reasoningText(attemptId) and
    * answerHtml(attemptId) → promises of texts that a frame has left out,
    * attempt(laneId, number) → promise of an earlier attempt's part, promote(laneId) → promise of whether its reasoning is
@@ -53,6 +54,7 @@ export class Lane {
     this.reasoningTokens = null;
     this.widened = false; // has the whole window
     this.completed = false; // since the last frame
+    this.continues = false; // the shown attempt goes on with an earlier one's answer
     this.#build();
     this.#setPhase("idle");
     this.#describe(null);
@@ -103,6 +105,7 @@ export class Lane {
     }
     if (part.notes) this.#notes(part.notes);
     if (part.failure) this.#fail(part.failure);
+    if (part.can_continue && this.actions.goOn) this.goOn.hidden = false;
     if (part.retry) this.#retry(part.retry);
     if (part.promoted) this.#promoted();
     if (part.phase) this.#setPhase(part.phase, live);
@@ -182,7 +185,7 @@ export class Lane {
 
   /** A lane like this one that shows an earlier attempt. */
   #another() {
-    const lane = new Lane(this.info, { ...this.actions, announce: () => {}, promote: null, retryAsOffered: null, aggregate: null, stopTrajectory: null });
+    const lane = new Lane(this.info, { ...this.actions, announce: () => {}, promote: null, goOn: null, retryAsOffered: null, aggregate: null, stopTrajectory: null });
     lane.retire();
     lane.element.classList.add("earlier");
     lane.element.classList.toggle("focused", this.element.classList.contains("focused"));
@@ -214,13 +217,15 @@ export class Lane {
     this.reasoning = new ReasoningPanel(info.label, { sentBack: info.send_reasoning });
     this.answer = new Answer({ "data-part": "answer" });
     this.copy = button("Copy answer", () => copyFrom(actions.answerText(info.id, this.attempts.shown), this.copy), { face: "Copy answer", class: "quiet" });
-    this.answerTools = h("div", { class: "answer-tools", hidden: true }, this.copy);
+    this.goOn = button(`Let ${info.label} continue this answer where it was cut`, () => actions.goOn(info.id), { face: "Continue", class: "quiet lane-continue", hidden: true });
+    this.answerTools = h("div", { class: "answer-tools", hidden: true }, this.copy, this.goOn);
+    this.continued = h("p", { class: "note answer-before", hidden: true }, "An earlier attempt's answer and its continuation.");
     this.origin = h("p", { class: "note answer-origin", hidden: true }, "Taken from the reasoning: the model wrote no answer of its own.");
     this.cards = h("div", { class: "cards" });
     this.noteList = h("ul", { class: "notes", hidden: true });
     const latest = button("Latest", () => {}, { class: "pill" });
     this.body = h("div", { class: "lane-body", tabindex: "0", role: "region", "aria-label": `${info.label}: reasoning and answer` },
-      this.steps.element, this.board.element, this.reasoning.element, this.origin, this.answer.element, this.answerTools,
+      this.steps.element, this.board.element, this.reasoning.element, this.origin, this.continued, this.answer.element, this.answerTools,
       this.board.attribution.element, this.board.worth.element, this.noteList, this.cards);
     this.follower = new Follower(this.body, latest);
     this.metrics = new MetricsStrip(info.width > 0);
@@ -242,7 +247,7 @@ export class Lane {
   }
 
   #describeModel(model, provider, host = "") {
-    setText(this.model, this.info.width ? `${this.info.width} × ${model}` : model);
+    setText(this.model, this.info.width && !this.continues ? `${this.info.width} × ${model}` : model);
     setAttribute(this.model, "title", [model, provider, host].filter(Boolean).join(" · "));
   }
 
@@ -272,6 +277,9 @@ export class Lane {
     this.#sending(attempt);
     this.#clearAnswer();
     this.noteList.hidden = true;
+    this.goOn.hidden = true;
+    this.continues = this.answer.isContinued = Boolean(attempt.continues);
+    setFlag(this.continued, "hidden", !this.continues);
     this.cards.replaceChildren();
     this.badge.hidden = !attempt.stand_in_for;
     setAttribute(this.badge, "title", `Stand-in for ${attempt.stand_in_for}`);
@@ -302,7 +310,8 @@ export class Lane {
     this.answer.apply(part);
     this.grew = true;
     this.answered = !this.answer.empty;
-    if (this.answered) this.reasoning.answerBegan(live);
+    const ownText = !this.continues || this.stamps.first_answer_ms !== undefined; // not only what it goes on with
+    if (this.answered && ownText) this.reasoning.answerBegan(live);
   }
 
   #notes(notes) {

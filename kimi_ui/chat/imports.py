@@ -85,7 +85,12 @@ def _renamed(identity: Mapping[str, Any], ids: Mapping[str, str], turn_id: str) 
     parent = identity.get("parent_id")
     if parent and parent not in ids:
         raise NotAnExport("The export is damaged (a trajectory's heavy attempt is missing).")
-    own = {"turn_id": turn_id, "attempt_id": ids[identity["attempt_id"]], "parent_id": ids[parent] if parent else None}
+    own = {
+        "turn_id": turn_id,
+        "attempt_id": ids[identity["attempt_id"]],
+        "parent_id": ids[parent] if parent else None,
+        "continues": ids.get(identity.get("continues") or ""),
+    }
     return {**identity, **own}
 
 

@@ -188,6 +188,17 @@ class Prompts:
             what="retry",
         )
 
+    def go_on(self, turn: TurnLog, lane: str, owner: str, over_budget: bool = False) -> None:
+        """Ask a lane to go on with its answer, which was cut. Raises what ``retry`` raises, and ``NotCut``."""
+        self._spending.send(
+            lambda: self._engine.go_on(turn.turn_id, lane, owner=owner),
+            lambda: self._estimates.total_of_turn(turn, [info.of or lane for info in turn.lanes if info.id == lane]),
+            owner=owner,
+            conversation_id=turn.conversation_id,
+            confirmed=over_budget,
+            what="retry",
+        )
+
     def retry(self, turn: TurnLog, lane: str, owner: str, over_budget: bool = False, as_offered: bool = False) -> None:
         """Send a turn's prompt to one lane again. ``as_offered``: with the parameters that the lane's newest attempt
         offers (``core.context.offer``), which the conversation's settings then keep.

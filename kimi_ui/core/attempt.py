@@ -20,6 +20,7 @@ from .events import (
     QUEUED,
     Answer,
     Bounds,
+    Carried,
     End,
     Event,
     Failure,
@@ -38,6 +39,7 @@ from .events import (
 STATUSES = ("open", "ok", "length", "no_answer", "incomplete", "stopped", "timeout", "error", "interrupted")
 
 OTHER_WORDS = frozenset(("refusal", "tool_calls", "function_call", "tool_markers"))  # flags: output beside its text
+CUT = frozenset(("length", "incomplete", "stopped", "timeout", "error", "interrupted"))  # statuses with the text so far
 STALL_NS = 1_000_000_000  # a longer gap between text events is a stall
 
 
@@ -52,6 +54,7 @@ class Attempt:
     ``stand_in_for`` names the model that this attempt's model replaces; it is empty for the real model.
     ``queue_ns`` is how long it waited in this app for its turn at the server before it was sent (heavy: until its first
     request was sent); None where requests of its kind do not queue here, and while it waits.
+    ``continues`` is the attempt whose cut answer this one goes on with (``core.events.Carried``).
     ``input_chars`` is the length of all messages sent, for an estimate if the server reports no count; ``tokenizer``
     is the path of the model's own vocabulary on this machine, used for counting and never stored.
     """
@@ -74,6 +77,7 @@ class Attempt:
     asked_ns: int = 0
     queue_ns: int | None = None
     stand_in_for: str = ""
+    continues: str | None = None
     input_chars: int | None = None
     tokenizer: str = ""
 
@@ -85,7 +89,8 @@ class Attempt:
 class AttemptFold:
     """What the events of an attempt add up to. All ``*_ns`` are ns since the attempt was sent; None: did not happen.
 
-    ``answer`` is the accepted answer: for a ``promoted`` attempt, its reasoning. Times and counts stay as measured.
+    ``answer`` is the accepted answer: for a ``promoted`` attempt, its reasoning; for one that goes on with an earlier
+    one's, both texts. Times and counts stay as measured.
     """
 
     headers_ns: int | None = None
@@ -116,6 +121,7 @@ class AttemptFold:
     status: str = "open"
     end: End | None = None
     promoted: bool = False
+    carried: str = ""  # the answer of an earlier attempt, which this one goes on with
     _reasoning: list[str] = field(default_factory=list)
     _answer: list[str] = field(default_factory=list)
 
@@ -127,7 +133,7 @@ class AttemptFold:
 
     @property
     def answer(self) -> str:
-        return self.reasoning if self.promoted else self.written_answer
+        return self.reasoning if self.promoted else self.carried + self.written_answer
 
     @property
     def written_answer(self) -> str:
@@ -149,6 +155,18 @@ class AttemptFold:
         """The model finished with all of its text in its reasoning, so the user may accept that as the answer."""
         by_itself = self.status == "no_answer" and self.finish_reason == "stop" and OTHER_WORDS.isdisjoint(self.flags)
         return by_itself and bool(self.reasoning.strip()) and not self.promoted
+
+    @property
+    def can_continue(self) -> bool:
+        """The answer was cut, so the model may be asked to go on with it."""
+        if (
+            self.end is None
+            or self.end.retry_in_s is not None
+            or self.promoted
+            or self.finish_reason == "content_filter"
+        ):
+            return False
+        return self.status in CUT and bool(self.answer.strip())
 
     def copy(self) -> AttemptFold:
         """A fold of its own: events applied to it leave this one as it is."""
@@ -185,6 +203,8 @@ class AttemptFold:
                 if self.first_answer_ns is None:
                     self.first_answer_ns = t_ns
                 self._answer.append(text)
+            case Carried(text):
+                self.carried = text
             case Relabel():
                 if self._answer:
                     self._reasoning += self._answer

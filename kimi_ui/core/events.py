@@ -29,6 +29,14 @@ class Answer:
 
 
 @dataclass(slots=True)
+class Carried:
+    """The answer of an earlier attempt, which was cut and which this attempt goes on with: the beginning of this
+    attempt's answer, but none of its own text, so no stamp and no count includes it."""
+
+    text: str
+
+
+@dataclass(slots=True)
 class Relabel:
     """All answer text so far was reasoning: a closing think tag arrived without an opening one."""
 
@@ -104,6 +112,12 @@ class Flag:
 
     name: str
     detail: str = ""
+
+
+# The flag of an attempt that goes on with a cut answer (``Carried``), and its two details.
+CONTINUED = "continued"
+BY_PREFIX = "prefix"  # the server takes the beginning of an answer, and the model writes the next token
+BY_WORDS = "words"  # it does not, so the model was asked for the rest of its answer
 
 
 @dataclass(slots=True)
@@ -241,6 +255,7 @@ class Promoted:
 Event = (
     Reasoning
     | Answer
+    | Carried
     | Relabel
     | Usage
     | Phase
@@ -311,6 +326,7 @@ def in_runs(entries: Iterable[Entry]) -> Iterator[Entry | Run]:
 _CODES: dict[str, type] = {
     "r": Reasoning,
     "a": Answer,
+    "c": Carried,
     "l": Relabel,
     "u": Usage,
     "p": Phase,

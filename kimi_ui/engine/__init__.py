@@ -1,6 +1,16 @@
 """The engine sends and stops turns and retries lanes. All other parts read the turn logs it writes."""
 
-from .engine import Engine, EngineClosed, EngineDraining, KeepsTurns, LaneBusy, NoAnswers, UnknownLane, UnknownTurn
+from .engine import (
+    Engine,
+    EngineClosed,
+    EngineDraining,
+    KeepsTurns,
+    LaneBusy,
+    NoAnswers,
+    NotCut,
+    UnknownLane,
+    UnknownTurn,
+)
 
 __all__ = [
     "Engine",
@@ -9,6 +19,7 @@ __all__ = [
     "KeepsTurns",
     "LaneBusy",
     "NoAnswers",
+    "NotCut",
     "UnknownLane",
     "UnknownTurn",
 ]

@@ -16,11 +16,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core.admission import Line, Request
 from ..core.attempt import Attempt, AttemptFold
-from ..core.events import Bounds, End, Entry, Event, Failure, Flag, Opened, Phase
+from ..core.events import Bounds, Carried, End, Entry, Event, Failure, Flag, Opened, Phase
 from ..core.lane import LaneSpec, Limits
 from ..core.turn import TurnLog
 from ..providers.base import UNSTAMPED, Arrival, ChatRequest, Child, Provider, ProviderError
@@ -80,12 +80,20 @@ class Context:
     rng: random.Random = field(default_factory=random.Random)
 
 
+class Continued(NamedTuple):
+    """An answer that was cut, and the attempt that it is of."""
+
+    attempt_id: str
+    answer: str
+
+
 @dataclass
 class Job:
     """A request of a lane, in a role.
 
     ``parent`` is the heavy attempt that the request belongs to. ``first_no`` is the number of its first attempt,
     above 1 if the user retries the lane; ``asked_ns`` is the time of that click, ns since the turn's start.
+    ``continues``: the cut answer that it goes on with.
     """
 
     lane: str
@@ -96,6 +104,7 @@ class Job:
     k_index: int | None = None
     first_no: int = 1
     asked_ns: int = 0
+    continues: Continued | None = None
 
     @property
     def line(self) -> Line | None:
@@ -122,6 +131,7 @@ def identity(job: Job, context: Context, attempt_no: int) -> Attempt:
         params={**spec.params, **job.request.params},
         price=(price.input, price.cached_input, price.output, price.as_of) if price else None,
         stand_in_for=spec.stand_in_for,
+        continues=job.continues.attempt_id if job.continues else None,
         sent_ns=context.clock_ns() - context.turn.t0_ns,
         asked_ns=job.asked_ns,
         queue_ns=None if job.line is None else 0,
@@ -288,6 +298,8 @@ class AttemptRun:
         self._clock_runs.set()
         self.attempt = self._identity()
         self._append(0, Opened(self.attempt.as_dict()))
+        if self._job.continues:
+            self._append(0, Carried(self._job.continues.answer))
 
     def _identity(self, **changes: Any) -> Attempt:
         """The attempt with the start of its clock."""

@@ -27,8 +27,8 @@ from ..core.heavy.pool import answers_of, source_of
 from ..core.lane import LaneChoice, LaneSpec
 from ..core.owner import may_change
 from ..core.turn import Exchange, LaneInfo, TurnFold, TurnLog
-from ..providers.base import ChatRequest, HeavyChoice, Message, Provider
-from .attempts import AttemptRun, Context, Job, Tries
+from ..providers.base import PLAIN, ChatRequest, HeavyChoice, Message, Provider
+from .attempts import AttemptRun, Context, Continued, Job, Tries
 from .pulls import HasPullers, KeepsPulls, Pulls, Question
 from .queues import Queues
 
@@ -55,6 +55,10 @@ class UnknownTurn(ValueError):
 
 class LaneBusy(ValueError):
     """The lane is still streaming."""
+
+
+class NotCut(ValueError):
+    """The lane's newest answer was not cut, or has no text to go on with."""
 
 
 class NoAnswers(ValueError):
@@ -116,8 +120,8 @@ class PendingLane:
 
     ``provider`` is fixed at the click, even if the lanes file changes. ``first_no`` is the number of the first attempt,
     ``asked_ns`` the time of the click (ns since the turn's start), ``params`` are the request's parameters, ``heavy``
-    the options of a heavy lane. ``tries`` is None until the turn's row is written and the history read; a stop before
-    that applies as soon as it exists.
+    the options of a heavy lane, ``continues`` the cut answer to go on with. ``tries`` is None until the turn's row is
+    written and the history read; a stop before that applies as soon as it exists.
     """
 
     provider: Provider
@@ -125,6 +129,7 @@ class PendingLane:
     asked_ns: int
     params: Mapping[str, Any]
     heavy: HeavyChoice
+    continues: Continued | None = None
     tries: Tries | None = None
     stop_reason: str = ""
 
@@ -318,6 +323,14 @@ class Engine:
 
         return self._again(turn_id, lane, owner, stored)
 
+    def go_on(self, turn_id: str, lane: str, *, owner: str = "") -> TurnLog:
+        """Ask a lane to go on with its answer where that was cut: a further attempt in the same turn, in a heavy lane
+        too with a single request. Its answer begins with the text so far; its figures are its own.
+
+        Raises ``NotCut``, and what ``retry`` raises.
+        """
+        return self._again(turn_id, lane, owner, lambda *_: PLAIN, goes_on=True)
+
     def _again(
         self,
         turn_id: str,
@@ -325,8 +338,10 @@ class Engine:
         owner: str,
         choose: Callable[[TurnLog, TurnFold, str], HeavyChoice],
         params: Mapping[str, Any] | None = None,
+        goes_on: bool = False,
     ) -> TurnLog:
-        """A further attempt of one lane of a turn; ``choose`` gets the id of the one before, if any."""
+        """A further attempt of one lane of a turn; ``choose`` gets the id of the one before, if any. ``goes_on``: see
+        ``go_on``."""
         now_ns = self._clock_ns()
         self._check_open()
         with self._deciding:
@@ -341,12 +356,15 @@ class Engine:
             if (due and (last is None or due.first_no > last.attempt_no)) or (last and not fold.lane_ended(lane)):
                 raise LaneBusy("This lane is still streaming: stop it first.")
             heavy = choose(turn, fold, last.attempt_id if last else "")
+            cut = _cut(fold, last) if goes_on else None
             if not turn.t0_ns:  # from the log: derive its start from the wall clock
                 age_s = (datetime.now(UTC) - datetime.fromisoformat(turn.started_at_utc)).total_seconds()
                 turn.t0_ns = now_ns - int(max(0.0, age_s) * 1e9)
             provider = self._roster.provider(lane)
+            if goes_on and provider.spec.of:
+                provider = self._roster.provider(provider.spec.of)
             merged = {**(last.params if last else {}), **(params or {})}
-            pending = PendingLane(provider, last.attempt_no + 1 if last else 1, now_ns - turn.t0_ns, merged, heavy)
+            pending = PendingLane(provider, last.attempt_no + 1 if last else 1, now_ns - turn.t0_ns, merged, heavy, cut)
             with self._lock:
                 self._running.setdefault(turn_id, {})[lane] = pending
                 self._turns.reopen(turn)
@@ -411,9 +429,10 @@ class Engine:
         lane = info.id
         try:
             provider = pending.provider
-            request = ChatRequest(
-                await self._messages(turn, info, provider.spec), pending.params, info.chosen_model, pending.heavy
-            )
+            messages, cut = await self._messages(turn, info, provider.spec), pending.continues
+            if cut:
+                messages = (*messages, Message("assistant", cut.answer))
+            request = ChatRequest(messages, pending.params, info.chosen_model, pending.heavy, continues=cut is not None)
             context = Context(
                 turn,
                 self._open_attempt,
@@ -425,7 +444,9 @@ class Engine:
                 random.Random(),
             )
             role = "heavy" if provider.spec.of else "single"
-            job = Job(lane, provider, request, role, first_no=pending.first_no, asked_ns=pending.asked_ns)
+            job = Job(
+                lane, provider, request, role, first_no=pending.first_no, asked_ns=pending.asked_ns, continues=cut
+            )
             if self._closing:
                 pending.stop("shutdown")
             tries = Tries(job, context)
@@ -487,6 +508,13 @@ class Engine:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_s)
         await self._roster.aclose()
+
+
+def _cut(fold: TurnFold, last: Attempt | None) -> Continued:
+    """The answer of a lane's newest attempt, which was cut. Raises ``NotCut``."""
+    if last is None or not fold.folds[last.attempt_id].can_continue:
+        raise NotCut("This answer was not cut, so there is nothing to continue. Retry it, or ask for more.")
+    return Continued(last.attempt_id, fold.folds[last.attempt_id].answer)
 
 
 async def sample_lag(clock_ns: Callable[[], int], in_flight: Collection[AttemptRun]) -> None:

@@ -226,7 +226,7 @@ def final_op(attempt_id: str, fold: AttemptFold, tokenizer: str = "", status: st
     """
     usage, failure, end, has_text = fold.usage, fold.failure, fold.end, fold.n_chunks > 0
     tokens = counter(tokenizer)
-    local = count_text(tokens, fold.reasoning, fold.answer)
+    local = count_text(tokens, fold.reasoning, fold.written_answer)
     burst, answer_burst = burst_flags(fold)
     stamps = {name: getattr(fold, name) for name in AttemptFold.__dataclass_fields__ if name.endswith("_ns")}
     del stamps["text_ns"]

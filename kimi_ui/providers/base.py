@@ -9,7 +9,7 @@ it), within 300 ms.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
@@ -53,13 +53,27 @@ PLAIN = HeavyChoice()
 class ChatRequest:
     """What to answer. ``params`` override the lane's own for this request (already merged by the engine).
 
-    ``model`` replaces the lane's own; empty: the lane's. ``heavy`` is for heavy lanes only.
+    ``model`` replaces the lane's own; empty: the lane's. ``heavy`` is for heavy lanes only. ``continues``: the last
+    message is an answer that was cut, and the model should go on with it; the provider yields the flag ``CONTINUED``
+    (``core.events``).
     """
 
     messages: tuple[Message, ...]
     params: Mapping[str, Any] = field(default_factory=dict)
     model: str = ""
     heavy: HeavyChoice = PLAIN
+    continues: bool = False
+
+
+GO_ON = (
+    "Your answer above was cut off. Continue it exactly where it ends: begin with the next character, repeat nothing, "
+    "and write no introduction."
+)
+
+
+def in_words(request: ChatRequest) -> ChatRequest:
+    """The request to go on with a cut answer for a server that does not take the beginning of an answer."""
+    return replace(request, messages=(*request.messages, Message("user", GO_ON)), continues=False)
 
 
 class ProviderError(Exception):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ..core.attempt import Attempt, AttemptFold, live_phase
-from ..core.events import Answer, End, Event, Failure, Promoted, Reasoning, Relabel, Run
+from ..core.events import Answer, Carried, End, Event, Failure, Promoted, Reasoning, Relabel, Run
 from ..core.markdown import StreamingMarkdown, render
 from ..core.markdown.maths import text_with_formulas
 from ..core.markdown.safe import clean_text
@@ -21,6 +21,8 @@ from ..core.tokens import AttemptCount
 from ..tokenizers import counter
 from .failure_words import failure_of, notes_of
 
+MARK = "\ue0c0"  # where an answer goes on that was cut: private use, drawn by the page (assets/lane/answer.js)
+_MAY_STAND_AFTER = frozenset(".,;:!?…)]\"'’”")
 STAMPS = ("first_token", "first_reasoning", "first_answer")
 LATER_CHARS = 8_000  # a text of more is sent later; one of fewer costs less than its request
 SLICE_CHARS = 8_000  # of a long answer in one frame; rendering them takes 16 to 25 ms
@@ -53,6 +55,7 @@ class AttemptView:
         self._answer = TextPieces()
         self._answer_chars = 0
         self._unrendered = ""  # the rest of an answer that is sent in slices
+        self._carried = ""  # the text that it goes on with, marked at its end
         self._markdown = StreamingMarkdown()
         self._steps = Steps()
         self._shown_at = {0: 0}  # a step's position in the trace -> its position on the page, ascending
@@ -92,6 +95,9 @@ class AttemptView:
         match event:
             case Reasoning(text):
                 self._reasoning.add(text)
+            case Carried(text):
+                self._carried = marked(text)
+                self._answer.add(self._carried)
             case Answer(text):
                 if not self._from_the_start():
                     self._answer.add(text)
@@ -134,18 +140,19 @@ class AttemptView:
 
         This is needed because the finished blocks depend on when frames were taken (see ``StreamingMarkdown``).
         """
-        self._is_resumed = bool(self._answer_chars) and not self._ended
+        self._is_resumed = bool(self._answer_chars or self._carried) and not self._ended
 
     def _from_the_start(self) -> bool:
         """Restart a resumed answer with all of the fold's text; False if the answer is not resumed."""
         if not self._is_resumed:
             return False
-        self._start_answer(self.fold.answer)
+        self._start_answer(self.fold.written_answer)
         return True
 
     def _start_answer(self, text: str) -> None:
+        """Begin again with this text of its own."""
         self._is_resumed = False
-        self._answer = TextPieces(text)
+        self._answer = TextPieces(self._carried + text)
         self._answer_chars = len(text)
         self._unrendered = ""
         self._markdown = StreamingMarkdown()
@@ -210,6 +217,7 @@ class AttemptView:
             "host": urlsplit(attempt.base_url).hostname or "",
             "model": attempt.request_model,
             "stand_in_for": attempt.stand_in_for,
+            "continues": attempt.continues is not None,
             **self._sending(),
         }
 
@@ -304,7 +312,16 @@ class AttemptView:
         if self._retry_in_s is not None:
             at_ms = (self.attempt.sent_ns + (self.fold.end_ns or 0)) / 1e6 + self._retry_in_s * 1000
             return {"retry": {"at_ms": at_ms, "attempt_no": self.attempt.attempt_no + 1, "failure": failed}}
-        return {"failure": failed} if failed else {}
+        part: dict[str, Any] = {"failure": failed} if failed else {}
+        return {**part, "can_continue": True} if self.fold.can_continue else part
+
+
+def marked(text: str) -> str:
+    """A cut answer with ``MARK`` at its end, unless that could change what its last line means in Markdown."""
+    end = text.rstrip()
+    if not end or not (end[-1].isalnum() or end[-1] in _MAY_STAND_AFTER):
+        return text
+    return end + MARK + text[len(end) :]
 
 
 def _failure_part(failure: Failure, attempt: Attempt) -> dict[str, Any]:

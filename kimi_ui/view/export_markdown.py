@@ -88,6 +88,8 @@ def _texts(one: AttemptFold, reasoning: bool) -> Iterator[str]:
         yield folded("Reasoning", one.reasoning)
     if one.promoted:
         yield "*Taken from the reasoning: the model wrote no answer of its own.*"
+    if one.carried:
+        yield f"*The first {len(one.carried):,} characters are an earlier attempt's answer, which was cut.*"
     if one.answer.strip():
         yield inert(closed(one.answer.strip("\n")))
     if one.failure:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..core import blind
 from ..core.attempt import AttemptFold
 from ..core.context import offer
-from ..core.events import Failure
+from ..core.events import CONTINUED, Failure
 
 # Ends without a failure event that the user must see. ``stopped`` is not one: the user did that.
 _SILENT_ENDS = {
@@ -60,6 +60,10 @@ _NOTES = {
     "picked": "The model picked T{}; it is shown as it is.",
     "pick_unreadable": "The pick failed. {}",
     "aggregator_failed": "The aggregation failed. {}",
+    "continued/prefix": "The model was given the text so far as the beginning of its answer. The figures are of the "
+    "continuation alone.",
+    "continued/words": "This server takes no beginning of an answer, so the model was asked for the rest in words: "
+    "something may be repeated or missing where it goes on. The figures are of the continuation alone.",
     "non_streaming": "The server sent the whole answer at once, so the time to the first token is unknown.",
     "late_reasoning": "Some reasoning came after the answer had begun.",
     blind.READY: "{} answers are ready. All are shown together, so that speed does not identify a lane.",
@@ -114,7 +118,8 @@ def notes_of(fold: AttemptFold) -> list[str]:
     """Sentences about unusual events that are not failures, in order of occurrence."""
     details = {**fold.flags, "reloaded": _reload_words(fold.flags.get("reloaded", ""))}
     details |= {name: details[name].replace("/", " of ") for name in _COUNTS if name in details}
-    return [_NOTES[name].format(details[name]) for name in fold.flags if name in _NOTES]
+    names = (f"{CONTINUED}/{detail}" if name == CONTINUED else name for name, detail in fold.flags.items())
+    return [_NOTES[name].format(details.get(name, "")) for name in names if name in _NOTES]
 
 
 def _reload_words(detail: str) -> str:

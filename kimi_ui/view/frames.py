@@ -11,7 +11,9 @@ The protocol (all times in ms; ``*_ms`` inside a lane count from the moment its 
      "now_ms": 1234.5,         when the frame was made, since the turn's start; null for a stored turn
      "lanes": {"<lane id>": {
         "attempt":   {...}           a new attempt began: clear the lane's earlier one (label, model, provider, host,
-                                     stand_in_for, attempt_no, sent_ms from the turn's start, queue_ms before that)
+                                     stand_in_for, attempt_no, sent_ms from the turn's start, queue_ms before that,
+                                     continues: it goes on with the cut answer of an earlier attempt, with which its
+                                     answer begins, up to the character ``attempt_view.MARK`` where it can stand)
         "sent":      {sent_ms, queue_ms}     the attempt left this app's queue: from now on its times count from there
         "context":   {tokens, trained}       the context in use and the one the model was trained for, as far as known
         "preparing": {label, done, total}    before the request: weights being fetched (bytes)
@@ -34,6 +36,7 @@ The protocol (all times in ms; ``*_ms`` inside a lane count from the moment its 
         "notes":     ["…"]           all sentences about this attempt that are not failures
         "failure":   {kind, message, remedy, command, detail, http_status, can_promote: true if it can be promoted,
                       again: parameters to offer to ask again with}
+        "can_continue": true         the answer was cut, and the lane can be asked to go on with it
         "retry":     {at_ms from the turn's start, attempt_no, failure}
         "trajectories": {"<k>": {attempt, sent, phase, stamps, race, reasoning, clear_answer, text, answer, tokens,
                                  letters, failure, later: {chars, recent, answered} instead of all its texts;

@@ -27,7 +27,7 @@ from ..core.heavy.options import OptionError
 from ..core.owner import may_change
 from ..core.turn import TurnLog, promotion
 from ..core.vote import NONE, Vote
-from ..engine import Engine, EngineClosed, EngineDraining, LaneBusy, NoAnswers, UnknownLane, UnknownTurn
+from ..engine import Engine, EngineClosed, EngineDraining, LaneBusy, NoAnswers, NotCut, UnknownLane, UnknownTurn
 from ..log.queued_prompts import QueuedPrompt
 from ..log.votes import vote_op
 from ..turns import Turns
@@ -55,6 +55,7 @@ REFUSALS: dict[type[Exception], tuple[int, str]] = {
     UnknownLane: (409, "unknown_lane"),
     UnknownTurn: (404, "unknown_turn"),
     NoAnswers: (409, "no_answers"),
+    NotCut: (409, "not_cut"),
     OptionError: (422, "option"),
     EngineClosed: (503, "closing"),
     EngineDraining: (503, "draining"),
@@ -86,6 +87,7 @@ class CommandRoutes:
             Route(f"{lane}/stop", self.stop, methods=["POST"]),
             Route(f"{lane}/trajectories/{{k:int}}/stop", self.stop, methods=["POST"]),
             Route(f"{lane}/retry", self.retry, methods=["POST"]),
+            Route(f"{lane}/continue", self.go_on, methods=["POST"]),
             Route(f"{lane}/aggregate", self.aggregate, methods=["POST"]),
             Route(f"{lane}/promote", self.promote, methods=["POST"]),
         ]
@@ -124,6 +126,10 @@ class CommandRoutes:
         """
         as_offered = request.query_params.get("offered") == "yes"
         return await self._again(request, partial(self._chat.prompts.retry, as_offered=as_offered))
+
+    async def go_on(self, request: Request) -> Response:
+        """Ask a lane to go on with its answer, which was cut. Budgets: as ``retry``."""
+        return await self._again(request, self._chat.prompts.go_on)
 
     async def aggregate(self, request: Request) -> Response:
         """Aggregate a heavy lane's answers again; body ``{strategy}``. Budgets: as ``retry``."""

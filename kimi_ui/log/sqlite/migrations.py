@@ -524,3 +524,9 @@ def m020_marks(db: Database) -> None:
         db.execute(f"ALTER TABLE conversations ADD COLUMN {name} TEXT")
     db.execute("CREATE INDEX conversations_pinned ON conversations (conversation_id) WHERE pinned_at_utc IS NOT NULL")
     db.execute("CREATE INDEX conversations_deleted ON conversations (deleted_at_utc) WHERE deleted_at_utc IS NOT NULL")
+
+
+@migrations()
+def m021_continues(db: Database) -> None:
+    # The attempt whose cut answer this one goes on with; ``answer`` then begins with that text, which is not counted.
+    db.execute("ALTER TABLE attempts ADD COLUMN continues TEXT")

@@ -16,11 +16,14 @@ from dataclasses import replace
 
 from ...core.admission import Line
 from ...core.events import (
+    BY_PREFIX,
     CONNECTED,
+    CONTINUED,
     FIRST_CHUNK,
     Answer,
     Event,
     Finish,
+    Flag,
     Phase,
     Reasoning,
     Relabel,
@@ -61,7 +64,10 @@ class StandIn(ChildProvider):
     ) -> AsyncGenerator[Event, None]:
         plan: list[str] = []
         planned: Usage | None = None
-        if self.thinks:
+        thinks = self.thinks and not request.continues
+        if request.continues:
+            yield Flag(CONTINUED, BY_PREFIX)  # llama.cpp's server goes on with a last message of the assistant
+        if thinks:
             async with aclosing(client.stream(plan_request(request), host)) as events:
                 async for event in events:
                     match event:
@@ -75,10 +81,11 @@ class StandIn(ChildProvider):
                             pass
                         case _:
                             yield event
-        async with aclosing(client.stream(answer_request(request, "".join(plan)), host)) as events:
+        answer = go_on_request(request) if request.continues else answer_request(request, "".join(plan))
+        async with aclosing(client.stream(answer, host)) as events:
             async for event in events:
                 match event:
-                    case Phase(name) if self.thinks and name in (CONNECTED, FIRST_CHUNK):
+                    case Phase(name) if thinks and name in (CONNECTED, FIRST_CHUNK):
                         pass  # the attempt was connected by its first request
                     case Usage():
                         yield total_usage(planned, event) if planned else event
@@ -108,6 +115,11 @@ def plan_request(request: ChatRequest) -> ChatRequest:
     """The conversation with ``PLAN_OPENING``, which the model continues."""
     messages = (*_with_system(request), Message("assistant", PLAN_OPENING))
     return ChatRequest(messages, {**request.params, **PLAN_PARAMS})
+
+
+def go_on_request(request: ChatRequest) -> ChatRequest:
+    """The conversation that ends with the cut answer, which the model continues."""
+    return ChatRequest(_with_system(request), request.params)
 
 
 def answer_request(request: ChatRequest, plan: str) -> ChatRequest:

@@ -32,11 +32,11 @@ from ...config import hidden_from_clients
 from ...core.admission import Line
 from ...core.context import fitting, prompt_size
 from ...core.conversation_settings import MAX_NUM_CTX, MIN_NUM_CTX, is_model_id
-from ...core.events import PREPARING, Event, Failure, Flag, Meta, Phase, Reporter
+from ...core.events import BY_PREFIX, BY_WORDS, CONTINUED, PREPARING, Event, Failure, Flag, Meta, Phase, Reporter
 from ...core.lane import LaneSpec, Needed, whole
 from ...core.loopback import is_loopback
 from ...tokenizers import counter
-from ..base import ChatRequest, Check, Host, Message, Provider, ProviderError, Unmeasured
+from ..base import ChatRequest, Check, Host, Message, Provider, ProviderError, Unmeasured, in_words
 from ..errors import ServerWords, Target, check_key, from_exception, from_payload, from_status, simple
 from ..http.body import HTTP_ERRORS, events_of, plain, read_bounded
 from ..http.text_splitter import Texts
@@ -179,10 +179,13 @@ class Ollama(Provider):
         model = request.model or self.spec.model
         target = self._target(model)
         state = self._states.pop(model, None) or await self._state(model)
-        body = self._body(request, model, state)
+        by_prefix = request.continues and state.thinks is False  # after a prefix a thinking model has no place to think
+        body = self._body(in_words(request) if request.continues and not by_prefix else request, model, state)
         waits = self._waits(model, body, state, host)
         if self.spec.think and state.thinks is False:
             yield Flag("think_unsupported")
+        if request.continues:
+            yield Flag(CONTINUED, BY_PREFIX if by_prefix else BY_WORDS)
         try:
             async with AsyncExitStack() as stack:
                 with sending_for(host):

@@ -24,9 +24,19 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from ...core.conversation_settings import is_model_id
-from ...core.events import LOADING_MODEL, Event, Failure, Flag, Phase, Reporter
+from ...core.events import BY_PREFIX, BY_WORDS, CONTINUED, LOADING_MODEL, Event, Failure, Flag, Phase, Reporter
 from ...core.lane import LaneSpec, Needed, NeededUrl
-from ..base import ChatRequest, Check, Host, Message, Provider, ProviderError, Unmeasured
+from ..base import (
+    GO_ON,
+    ChatRequest,
+    Check,
+    Host,
+    Message,
+    Provider,
+    ProviderError,
+    Unmeasured,
+    in_words,
+)
 from ..errors import Target, check_key, from_exception, from_payload, from_status, missing_key, scrub, simple
 from ..http.body import HTTP_ERRORS, events_of, plain, read_bounded
 from ..http.text_splitter import Texts
@@ -45,6 +55,9 @@ LIST_S = 15.0
 LOADING_S = 1.0  # between two requests while the server loads the model
 MOST_LOADING_S = 5.0  # the most of a Retry-After that is waited for then
 MOST_LIST = 8 * 1024 * 1024  # bytes of a model list
+
+TAKES_PARTIAL = frozenset(("Moonshot",))  # gateways where `"partial": true` marks the beginning of an answer
+_PARTIAL = "partial"
 
 _IN_VAIN = ("auth", "connect", "dns", "tls", "redirect")  # after these a second request can only fail alike
 
@@ -105,15 +118,19 @@ class OpenAICompatible(Provider):
     async def _answer(self, request: ChatRequest, texts: Texts, host: Host) -> AsyncGenerator[Event, None]:
         target = self._target(request.model)
         client = await self._opened()
+        body = self._body(request)
         async with AsyncExitStack() as stack:
             with sending_for(host):
-                response, dropped = await self._send(client, self._body(request), stack, target)
+                response, dropped = await self._send(client, body, stack, target)
             for name in dropped:
-                yield Flag("dropped_option", _NEWER.get(name, name))
+                if name != _PARTIAL:
+                    yield Flag("dropped_option", _NEWER.get(name, name))
+            if request.continues:
+                yield Flag(CONTINUED, BY_PREFIX if _is_partial(body) else BY_WORDS)
             if response.extensions.get("reconnected"):
                 yield Flag("reconnected")
-            body = ChatBody(target, response.headers.get("content-type", ""), texts)
-            async with aclosing(events_of(response, body, target, host)) as events:
+            answer = ChatBody(target, response.headers.get("content-type", ""), texts)
+            async with aclosing(events_of(response, answer, target, host)) as events:
                 async for event in events:
                     yield event
 
@@ -152,13 +169,19 @@ class OpenAICompatible(Provider):
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         """The request's JSON: the lane's params and extra_body as they are, and streaming with usage."""
+        by_prefix = request.continues and self._target().gateway in TAKES_PARTIAL
+        if request.continues and not by_prefix:
+            request = in_words(request)
+        messages: list[dict[str, Any]] = [_message(message) for message in request.messages]
+        if by_prefix:
+            messages[-1][_PARTIAL] = True
         return {
             "stream_options": {"include_usage": True},
             **self.spec.params,
             **request.params,
             **self.spec.extra_body,
             "model": request.model or self.spec.model,
-            "messages": [_message(message) for message in request.messages],
+            "messages": messages,
             "stream": True,
         }
 
@@ -331,7 +354,14 @@ def _refused_option(body: dict[str, Any], error: ProviderError) -> str:
         return "stream_options"
     if "max_tokens" in body and "max_completion_tokens" not in body and _NEWER_NAME.search(words):
         return "max_tokens"
+    if _is_partial(body) and _PARTIAL in words:
+        return _PARTIAL
     return ""
+
+
+def _is_partial(body: dict[str, Any]) -> bool:
+    """Whether the request's last message is the beginning of an answer."""
+    return _PARTIAL in body["messages"][-1]
 
 
 _NEWER = {"max_tokens": "max_tokens (sent as max_completion_tokens)"}
@@ -342,7 +372,13 @@ _NEWER_NAME = re.compile(
 
 
 def _drop(body: dict[str, Any], name: str) -> bool:
-    """Take the option out (``max_tokens`` goes by its newer name). False if it was not there."""
+    """Take the option out (``max_tokens`` goes by its newer name, ``partial`` by words). False if it was not there."""
+    if name == _PARTIAL:
+        if not _is_partial(body):
+            return False
+        del body["messages"][-1][_PARTIAL]
+        body["messages"].append({"role": "user", "content": GO_ON})
+        return True
     if name not in body:
         return False
     value = body.pop(name)
