@@ -73,7 +73,7 @@ class PromptQueue:
             queue = self._queue(prompt.conversation)
             if len(queue) >= MAX_QUEUED:
                 raise QueueFull(f"{len(queue)} prompts are queued here already. Send or remove one of them.")
-            at_utc = datetime.now(UTC).isoformat(timespec="milliseconds")
+            at_utc = datetime.now(UTC).isoformat(timespec="microseconds")  # queued prompts are in this order
             text = self._prompts.take(prompt, owner)
             queued = QueuedPrompt(uuid.uuid4().hex, prompt.conversation, owner, text, prompt.blind, at_utc)
             queue.append(queued)
