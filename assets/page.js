@@ -65,7 +65,7 @@ class Page {
     this.earlier = new EarlierTurns(this.scroller, (row) => this.#filled(row));
     this.scroller.append(this.notice, this.earlier.element, this.current);
     copyCodeOnClick(this.scroller, copyFrom);
-    this.ends = [listenToKeys(this), chat.on("open", ({ detail }) => this.open(detail)), chat.on("seek", ({ detail }) => this.open(detail.conversation, detail.turn, detail.hit))];
+    this.ends = [listenToKeys(this), chat.on("open", ({ detail }) => this.open(detail)), chat.on("seek", ({ detail }) => this.open(detail.conversation, detail.turn, detail.hit)), chat.on("lanes", () => this.#renewLanes())];
     this.onpopstate = () => this.load();
     window.addEventListener("popstate", this.onpopstate);
     this.onfocus = () => this.#renewLanes();

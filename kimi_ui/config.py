@@ -80,6 +80,11 @@ class Settings:
         return tuple(name.strip() for name in self.env.get("KIMI_UI_HOSTS", "").split(",") if name.strip())
 
     @property
+    def may_edit_lanes(self) -> bool:
+        """Whether the page may change the lanes file though a password lets several people in."""
+        return self.env.get("KIMI_UI_EDIT_LANES", "").strip().lower() in ("1", "true", "yes", "on")
+
+    @property
     def is_loopback(self) -> bool:
         """True if only this machine can reach ``host``."""
         return is_loopback(self.host)

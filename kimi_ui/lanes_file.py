@@ -9,6 +9,7 @@ key. Only the form is checked; ``doctor`` checks whether a server answers and a 
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import re
 import tomllib
@@ -23,38 +24,76 @@ from pydantic_core import ErrorDetails
 from .config import ConfigError
 from .core.lane import LaneSpec
 
-MAX_LANES = 6
+MAX_LANES = 6  # in use
+MOST_IN_FILE = 40
+MOST_SET_NAME = 40  # characters
+_SET_HEADER = r"\[\[\s*set\s*\]\]"
 
 LaneClasses = Mapping[str, type[LaneSpec]]
 """The class of a provider's lanes, by the provider's name."""
+
+
+class LaneMistake(ConfigError):
+    """A mistake in a lane: its id or "", the key if it is known, and the sentence without its place in the file."""
+
+    def __init__(self, words: str, lane: str, key: str, problem: str) -> None:
+        super().__init__(words)
+        self.lane = lane
+        self.key = key
+        self.problem = problem
+
+
+@dataclass(frozen=True)
+class LanesFile:
+    """What a lanes file says. ``sets``: the ids of each set's lanes, by its name; ``use``: the set in use, empty: all
+    lanes."""
+
+    lanes: tuple[LaneSpec, ...]
+    sets: Mapping[str, tuple[str, ...]]
+    use: str
+
+    @property
+    def in_use(self) -> list[LaneSpec]:
+        """The lanes in use, in the order of the page."""
+        by_id = {spec.id: spec for spec in self.lanes}
+        return [by_id[lane] for lane in self.sets[self.use]] if self.use else [*self.lanes]
 
 
 # -- reading
 
 
 def read_lanes_file(path: str | Path, classes: LaneClasses) -> list[LaneSpec]:
-    """The lanes of a TOML file, in its order. Raises ``ConfigError``, one sentence, for the first mistake found."""
+    """The lanes in use of a TOML file. Raises ``ConfigError``, one sentence, for the first mistake found."""
     path = Path(path)
+    return parse_lanes(read_text(path), classes, path.name)
+
+
+def read_text(path: Path) -> str:
+    """The text of a lanes file. Raises ``ConfigError``."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(
             f"There is no lanes file at {path}; check the path given by --lanes or KIMI_UI_LANES."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"The lanes file {path} cannot be read ({error}); it must be a UTF-8 text file.") from None
-    return parse_lanes(text, classes, path.name)
 
 
 def parse_lanes(text: str, classes: LaneClasses, name: str = "lanes.toml") -> list[LaneSpec]:
     """``read_lanes_file`` for text that is already read; ``name`` is the file's name in errors."""
+    return parse_file(text, classes, name).in_use
+
+
+def parse_file(text: str, classes: LaneClasses, name: str = "lanes.toml") -> LanesFile:
+    """All that a lanes file's text says. Raises ``ConfigError`` for the first mistake found."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name} is not valid TOML: {_lower_first(str(error))}; correct that line.") from None
     except RecursionError:
         raise ConfigError(f"{name} nests tables or lists too deeply; flatten it.") from None
-    tables = document.pop("lane", [])
+    tables, sets, use = document.pop("lane", []), document.pop("set", []), document.pop("use", "")
     if isinstance(tables, dict):
         line = _line(text, r"\[lane\]")
         raise ConfigError(f"{name} line {line}: each lane starts with [[lane]] in double brackets.")
@@ -62,14 +101,50 @@ def parse_lanes(text: str, classes: LaneClasses, name: str = "lanes.toml") -> li
         key = next(iter(document))
         line = _line(text, rf"\[*\s*{re.escape(key)}\b")
         raise ConfigError(f"{name} line {line}: unknown table or key {key!r}; put everything under [[lane]] tables.")
+    if not isinstance(use, str):
+        raise ConfigError(f"{name} line {_line(text, 'use')}: use must be the name of a set in quotes.")
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise ConfigError(f"{name}: lanes are tables; start each one with [[lane]].")
-    if not 1 <= len(tables) <= MAX_LANES:
-        raise ConfigError(f"{name} has {len(tables)} lanes; give 1 to {MAX_LANES} [[lane]] tables.")
+    most = MOST_IN_FILE if use else MAX_LANES
+    if not 1 <= len(tables) <= most:
+        rest = "" if use else f", or up to {MOST_IN_FILE} and the name of a set of them in use"
+        raise ConfigError(f"{name} has {len(tables)} lanes; give 1 to {most} [[lane]] tables{rest}.")
     places = [_Place(name, text, index, table) for index, table in enumerate(tables)]
     specs = [_lane(place, classes) for place in places]
     _check_together(specs, places)
-    return specs
+    return LanesFile(tuple(specs), _sets(text, name, sets, use, specs), use)
+
+
+def _sets(text: str, name: str, tables: Any, use: str, specs: Sequence[LaneSpec]) -> dict[str, tuple[str, ...]]:
+    """The lanes' ids of each set; ``use`` must be one of them, or empty."""
+    of = {spec.id: spec.of for spec in specs}
+    sets: dict[str, tuple[str, ...]] = {}
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ConfigError(f"{name} line {_line(text, '.*set')}: sets are tables; start each one with [[set]].")
+    for index, table in enumerate(tables):
+        title, lanes = table.get("name"), table.get("lanes")
+        place = f"{name} line {_nth_line(text, _SET_HEADER, index)}, "
+        if not isinstance(title, str) or not 0 < len(title.strip()) <= MOST_SET_NAME or not title.isprintable():
+            raise ConfigError(f"{place}set {index + 1}: name must be text of 1 to {MOST_SET_NAME} characters.")
+        place += f'set "{title}": '
+        if unknown := table.keys() - {"name", "lanes"}:
+            raise ConfigError(f"{place}unknown key {min(unknown)!r}; a set has a name and lanes.")
+        if title in sets:
+            raise ConfigError(f"{place}the name is used twice; give each set its own.")
+        if not (isinstance(lanes, list) and 1 <= len(lanes) <= MAX_LANES and all(isinstance(x, str) for x in lanes)):
+            raise ConfigError(f"{place}lanes must be a list of 1 to {MAX_LANES} ids of lanes.")
+        if wrong := [lane for lane in lanes if lane not in of]:
+            raise ConfigError(f'{place}no lane has the id "{wrong[0]}"; {_nearest(wrong[0], of)}.')
+        if len(set(lanes)) < len(lanes):
+            raise ConfigError(f"{place}a lane is in it twice; name each once.")
+        if wrong := [lane for lane in lanes if of[lane] and of[lane] not in lanes]:
+            raise ConfigError(f'{place}{wrong[0]} is made of {of[wrong[0]]}, which is not in it; add "{of[wrong[0]]}".')
+        sets[title] = tuple(lanes)
+    if use and use not in sets:
+        remedy = _nearest(use, sets) if sets else "add it as a [[set]] table, or remove use"
+        line = _line(text, "use")
+        raise ConfigError(f'{name} line {line}: there is no set "{use}"; {remedy}.')
+    return sets
 
 
 @dataclass(frozen=True)
@@ -86,7 +161,8 @@ class _Place:
         lane = self.table.get("id")
         titled = isinstance(lane, str) and re.fullmatch(r"[A-Za-z0-9._-]{1,40}", lane)
         title = f'lane "{lane}"' if titled else f"lane {self.index + 1}"
-        raise ConfigError(f"{self.name} line {self._line_of(key)}, {title}: {problem}")
+        words = f"{self.name} line {self._line_of(key)}, {title}: {problem}"
+        raise LaneMistake(words, str(lane) if titled else "", key, problem)
 
     def _line_of(self, key: str) -> int:
         lines = self.text.splitlines()
@@ -243,6 +319,12 @@ def _line(text: str, pattern: str) -> int:
     return 1
 
 
+def _nth_line(text: str, pattern: str, n: int) -> int:
+    """The line of the match number ``n``, from 0; 1 if there is none."""
+    found = (number for number, line in enumerate(text.splitlines(), 1) if re.match(rf"\s*{pattern}", line))
+    return next(itertools.islice(found, n, None), 1)
+
+
 def _lower_first(text: str) -> str:
     return text[:1].lower() + text[1:]
 
@@ -255,19 +337,23 @@ def write_lanes(specs: Iterable[LaneSpec]) -> str:
 
     ``stand_in_for`` is not written: a lanes file names the model that really answers.
     """
-    return "\n".join(_table(spec) for spec in specs)
+    return "\n".join(write_table(table_of(spec)) for spec in specs)
 
 
-def _table(spec: LaneSpec) -> str:
-    """A lane as TOML: values that differ from the defaults, and all keys of its provider's own."""
+def table_of(spec: LaneSpec) -> dict[str, Any]:
+    """A lane's keys in a lanes file: those that differ from the defaults, and all of its provider's own."""
     own = type(spec).__annotations__
-    values = {
+    return {
         item.name: value
         for item in fields(spec)
         if item.name in spec.file_keys() and (value := getattr(spec, item.name)) not in (None, "")
         if item.name in own or not _is_default(item, value)
     }
-    return "\n".join(["[[lane]]", *(f"{key} = {_toml(value)}" for key, value in values.items())]) + "\n"
+
+
+def write_table(values: Mapping[str, Any]) -> str:
+    """A lane's keys as TOML."""
+    return "\n".join(["[[lane]]", *(f"{key} = {write_value(value)}" for key, value in values.items())]) + "\n"
 
 
 def _is_default(item: Field[Any], value: Any) -> bool:
@@ -275,7 +361,7 @@ def _is_default(item: Field[Any], value: Any) -> bool:
     return bool(value == default)
 
 
-def _toml(value: Any) -> str:
+def write_value(value: Any) -> str:
     """A value in TOML. JSON strings are valid TOML, except for the one control character that JSON does not escape."""
     if is_dataclass(value):
         value = {item.name: inner for item in fields(value) if (inner := getattr(value, item.name)) not in (None, "")}
@@ -285,12 +371,12 @@ def _toml(value: Any) -> str:
         case str():
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case Mapping():
-            return "{ " + ", ".join(f"{_key(key)} = {_toml(inner)}" for key, inner in value.items()) + " }"
+            return "{ " + ", ".join(f"{_key(key)} = {write_value(inner)}" for key, inner in value.items()) + " }"
         case list() | tuple():
-            return "[" + ", ".join(map(_toml, value)) + "]"
+            return "[" + ", ".join(map(write_value, value)) + "]"
         case _:
             return repr(value)
 
 
 def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else write_value(name)

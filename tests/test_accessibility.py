@@ -187,6 +187,9 @@ def test_the_other_tabs(warm: WarmContext, tmp_path: Path) -> None:
             assert findings(page) == []
             page.get_by_role("tab", name="Lanes", exact=True).click()
             page.locator("[data-lane-row]").nth(1).wait_for()
+            page.get_by_role("button", name="Edit Not there").click()
+            page.get_by_text("More keys").click()
+            page.get_by_role("button", name="Save the lanes shown as a set").click()
             assert findings(page) == []
         finally:
             visitor.close()

@@ -34,6 +34,8 @@ LAYERS = (
 )
 LAYER_OF_FILE = {
     "lanes_file": "config",
+    "lanes_edit": "config",
+    "lanes_form": "config",
     "assets": "core",
     "__main__": "cli",
     "__init__": "core",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from kimi_ui.chat.lanes import LaneChanges
 from kimi_ui.config import ConfigError, Settings, read_settings
 from kimi_ui.core.lane import Price
 from kimi_ui.core.turn import TurnLog
+from kimi_ui.engine.engine import UnknownLane
 from kimi_ui.providers import presets, roster
 from kimi_ui.providers.base import ChatRequest
 from kimi_ui.providers.embedded.backend import EmbeddedBackend
@@ -265,6 +268,34 @@ def test_changes_of_the_lanes_file_take_effect_and_running_turns_keep_their_prov
     assert made.provider("one") is running  # a turn that was just sent keeps its provider
     with pytest.raises(KeyError):
         made.provider("never")
+
+
+def test_a_change_in_mid_turn_leaves_the_running_turn_and_its_log_as_they_were(
+    tmp_path: Path, upstream: Upstream, make: Callable[..., Roster]
+) -> None:
+    path = tmp_path / "lanes.toml"
+    lane = LANES.format(base_url=upstream.base_url).replace("m-1000-2-2", "m-200-40-40")
+    path.write_text(lane + 'extra_body = { reasoning = { effort = "low" } }\n')
+    made = make(read_settings(lanes=str(path), env={}))
+    changes = LaneChanges(made)
+    with started(made) as run:
+        first = run.engine.send("?")
+        until(lambda: first.fold().folds)
+        values = {"model": "m-1000-2-2", "extra_body": '{ reasoning = { effort = "high" } }'}
+        changes.change(changes.read().version, [{"op": "set", "lane": "one", "values": values}])
+        ended(run.engine.send("?", conversation_id=first.conversation_id))
+        ended(first)
+        rows = run.reader.rows("select request_model, settings from attempts")
+        assert {model: json.loads(settings) for model, settings in rows} == {
+            "m-200-40-40": {"extra_body": {"reasoning": {"effort": "low"}}},
+            "m-1000-2-2": {"extra_body": {"reasoning": {"effort": "high"}}},
+        }
+        assert first.fold().newest("one").outcome() == "ok"
+        path.write_text(lane.replace('"one"', '"two"'))
+        with pytest.raises(UnknownLane, match="still configured"):
+            run.engine.retry(first.turn_id, "one")
+        stored = run.turns.conversation(first.conversation_id)
+        assert [turn.fold().newest("one").answer != "" for turn in stored] == [True, True], "it stays readable"
 
 
 def test_a_lanes_file_that_becomes_invalid_does_not_change_the_lanes(

@@ -6,7 +6,7 @@
  * the conversation whose id is the event's `detail`; empty: begin a new one), `turn` (`detail` is the last turn
  * of the shown conversation now, or null), `voted` (on a turn), `seek` (show the turn `detail.turn` of
  * `detail.conversation`, and in it `detail.hit`, if that is given: part, label and words that a search has found),
- * `benchmarked` (a benchmark run has ended).
+ * `benchmarked` (a benchmark run has ended), `lanes` (the configured lanes have changed).
  */
 class Chat extends EventTarget {
   conversation = ""; // id of the shown conversation, "" before its first prompt

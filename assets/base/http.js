@@ -8,8 +8,8 @@ const TOO_LARGE = "This is more than the server takes at once (4 MB). Send a par
 
 /**
  * A request to one of the page's own routes, by its path below the root. Resolves to its JSON. Throws an `Error` whose
- * message is a sentence for the user: the server's own (its `code` names what to do, if anything), or that the server
- * did not answer (code `unreachable`).
+ * message is a sentence for the user: the server's own (its `code` names what to do and its `key` the field that is wrong,
+ * if anything), or that the server did not answer (code `unreachable`).
  *
  * @param {string} url
  * @param {{ method?: string, json?: any, body?: BodyInit, signal?: AbortSignal }} [options] `json` is sent as JSON, `body` as it is
@@ -29,7 +29,7 @@ export async function ask(url, { method = "GET", json, body, signal } = {}) {
   const content = await response.json().catch(() => ({}));
   if (!response.ok) {
     const sentence = content.error ?? (response.status === 413 ? TOO_LARGE : `The server refused (HTTP ${response.status}). Reload the page.`);
-    throw Object.assign(new Error(sentence), { code: content.code ?? "" });
+    throw Object.assign(new Error(sentence), { code: content.code ?? "", key: content.key ?? "" });
   }
   return content;
 }

@@ -1,41 +1,44 @@
 /**
- * The Lanes tab: one row per lane with its provider, the result of a test and the provider's models; then how to get
- * the real models. Drawn when the tab is first shown, and again on "Look again" and after a pull.
+ * The Lanes tab: one card per lane with its provider, the result of a test, its model and its switch for thinking; adding,
+ * editing, moving and removing lanes, which changes the lanes file; then how to get the real models. Drawn when the tab
+ * is shown, on "Look again", after each change and after a pull.
  */
-import { button, copyFrom, h, laneAccent, setText } from "../base/dom.js";
-import { count } from "../base/format.js";
-import { ask, rooted } from "../base/http.js";
-import { commandLine, howToGet, priceLine } from "../lane/cards.js";
-import { PullCard } from "../lane/pull.js";
+import { chat } from "../base/bus.js";
+import { button, focusedElement, h, setText } from "../base/dom.js";
+import { ask } from "../base/http.js";
+import { commandLine, priceLine } from "../lane/cards.js";
+import { codeBlock, fileText } from "./file_text.js";
+import { LaneForm } from "./lane_form.js";
+import { LaneRow } from "./lane_row.js";
+import { LaneSets } from "./lane_sets.js";
 
-const FINDINGS = [
-  ["reachable", "reachable", "not reachable"],
-  ["key_valid", "key valid", "key not accepted"],
-  ["model_present", "model there", "model not there"],
-  ["thinking", "shows its thinking", "does not think"],
-];
-const SHOWN = 60; // models of a long list; searching finds the others
+const MOST_LANES = 6;
+const NEW = ""; // the form of a new lane
 
 export function mount(element) {
   const tab = new LanesTab(element.querySelector('[data-kimi="lanes-tab"]'));
-  new IntersectionObserver((entries, observer) => {
-    if (!entries.some((entry) => entry.isIntersecting)) return;
-    observer.disconnect();
-    tab.load();
-  }).observe(element);
+  new IntersectionObserver((entries) => entries.at(-1)?.isIntersecting && tab.visible()).observe(element);
 }
 
 class LanesTab {
   constructor(element) {
+    this.forms = new Map(); // open forms by lane
+    this.checks = new Map(); // results of tests by what they tested
     this.status = h("p", { class: "note", role: "status" }, "Looking up what serves each lane…");
     this.body = h("div", { class: "lt-body" });
-    this.again = button("Look again", () => this.load(), { face: "Look again", class: "lt-button" });
+    this.again = button("Look again", () => this.load(true), { face: "Look again", class: "lt-button" });
     element.replaceChildren(h("div", { class: "lt" },
       h("div", { class: "lt-top" }, h("h2", {}, "Lanes"), this.status, this.again), this.body));
   }
 
-  async load() {
+  /** The tab was opened: another page or an editor may have changed the lanes. An open form stays as it is. */
+  visible() {
+    if (!this.forms.size) this.load(false);
+  }
+
+  async load(anew) {
     this.again.disabled = true;
+    if (anew) this.checks.clear();
     try {
       this.show(await ask("/kimi/lanes"));
     } catch (error) {
@@ -45,123 +48,101 @@ class LanesTab {
     }
   }
 
-  show(state) {
+  show(state, words = "") {
+    const focus = focusedElement()?.dataset.focus;
+    for (const open of this.forms.values()) open.draft = open.form?.all ?? open.draft;
+    this.state = state;
     const standIns = state.lanes.filter((lane) => lane.is_stand_in).length;
-    setText(this.status, standIns ? `${standIns} of ${state.lanes.length} lanes are answered by a stand-in.` : "All lanes are real.");
-    const rows = state.lanes.map((lane) => new LaneRow(lane, state, () => this.load()));
+    setText(this.status, words || (standIns ? `${standIns} of ${state.lanes.length} lanes are answered by a stand-in.` : "All lanes are real."));
+    const mayEdit = !state.editing.not_here;
+    const rows = state.lanes.map((lane) => new LaneRow(lane, state, this));
     this.body.replaceChildren(
       ...(state.problem ? [problemCard(state.problem)] : []),
+      ...(mayEdit ? [new LaneSets(state.editing, (changes, said) => this.change(changes, said), () => this.undo()).element] : [h("p", { class: "note lt-not-here" }, state.editing.not_here)]),
       h("ul", { class: "lt-lanes" }, ...rows.map((row) => row.element)),
-      ...(state.lanes_path ? [] : [sourcesBlock(state)]),
+      ...(mayEdit ? [this.#adding(state)] : []),
+      ...(standIns || !state.lanes_path ? [sourcesBlock(state)] : []),
       fileBlock(state),
     );
-    for (const row of rows) row.test(false);
-  }
-}
-
-class LaneRow {
-  constructor(lane, state, reload) {
-    this.lane = lane;
-    this.reload = reload;
-    this.found = h("p", { class: "lt-found", role: "status" }, "Testing…");
-    this.trouble = h("div", {});
-    this.testButton = button(`Test ${lane.label}`, () => this.test(false), { face: "Test", class: "lt-button" });
-    this.probeButton = button(`Test ${lane.label} with one request`, () => this.test(true), { face: "Test with a request", class: "lt-button" });
-    this.probeButton.title = "Sends one tiny request, paid for like any other, and shows how thinking arrives";
-    const actions = h("div", { class: "lt-actions" }, this.testButton, this.probeButton);
-    const models = lane.has_models ? new Models(lane, state) : null;
-    if (models) actions.append(models.toggle);
-    this.element = h("li", { class: "lt-lane", style: `--lane: ${laneAccent(lane.index)}`, "data-lane-row": lane.lane, "data-ok": "" },
-      h("div", { class: "lt-head" }, h("h3", {}, lane.label), h("code", { class: "lt-id" }, lane.lane),
-        h("span", { class: lane.is_stand_in ? "badge" : "lt-real" }, lane.is_stand_in ? "Stand-in" : "Real")),
-      h("dl", { class: "lt-facts" },
-        ...fact("Served by", lane.via), ...fact("Model", lane.model), ...fact("Price", priceLine(lane.price))),
-      h("p", {}, lane.why),
-      lane.why_not_better ? h("p", { class: "lt-why-not" }, lane.why_not_better) : null,
-      lane.how_to_get_real ? h("div", { class: "lt-line" }, h("span", { class: "note" }, howToGet(lane.stand_in_for || lane.label, lane.how_to_get_real)), commandLine(lane.how_to_get_real)) : null,
-      lane.is_stand_in && lane.can_pull ? this.#pull() : null,
-      this.found, this.trouble, actions, models?.panel ?? null);
+    for (const row of rows) row.test(false, this.checks);
+    if (focus) this.#focus(focus);
   }
 
-  #pull() {
-    return new PullCard({ lane: this.lane.lane, model: this.lane.can_pull, ondone: this.reload }).element;
+  /** Make changes of the lanes file; `words` are said when they are made. Resolves to the error, null if there is none. */
+  async change(changes, words, closes = null) {
+    return this.#send({ version: this.state.editing.version, changes }, words, closes);
   }
 
-  async test(probe) {
-    this.testButton.disabled = this.probeButton.disabled = true;
-    setText(this.found, probe ? "Sending one tiny request…" : "Testing…");
+  undo() {
+    return this.#send({ version: this.state.editing.version, undo: true }, "The last change is undone.", null);
+  }
+
+  async #send(json, words, closes) {
     try {
-      const query = probe ? "?probe=1" : "";
-      this.#showCheck(await ask(`/kimi/lanes/${encodeURIComponent(this.lane.lane)}/check${query}`, { method: "POST" }));
-    } catch (error) {
-      setText(this.found, error.message);
-    } finally {
-      this.testButton.disabled = this.probeButton.disabled = false;
-    }
-  }
-
-  #showCheck(check) {
-    const words = FINDINGS.filter(([name]) => check[name] !== null && check[name] !== undefined)
-      .map(([name, yes, no]) => (check[name] ? yes : no));
-    if (check.ok && (check.thinking ?? null) === null) words.push("whether it shows its thinking: test with a request");
-    if (check.dialect) words.push(`thinking arrives as ${check.dialect}`);
-    if (check.context_tokens) words.push(`context of ${count(check.context_tokens)} tokens`);
-    if (check.trained_tokens) words.push(`trained for ${count(check.trained_tokens)}`);
-    if (typeof check.latency_ms === "number") words.push(`answered in ${Math.round(check.latency_ms)} ms`);
-    this.element.dataset.ok = String(check.ok);
-    setText(this.found, `${check.ok ? "✓" : "✗"} ${words.join(" · ") || (check.ok ? "ready" : "would not answer")}`);
-    this.trouble.replaceChildren(...(check.problem
-      ? [h("div", { class: "card card-failure" }, h("p", { class: "card-title" }, check.problem),
-          check.remedy ? h("p", {}, check.remedy) : null, check.command ? commandLine(check.command) : null,
-          check.model_present === false && this.lane.can_pull ? this.#pull() : null)]
-      : check.remedy ? [h("p", { class: "note" }, check.remedy)] : []),
-      ...(check.warnings ?? []).map((words) => h("p", { class: "note lt-warning" }, words)));
-  }
-}
-
-/** The provider's own list of models; choosing one shows the lanes file that uses it. */
-class Models {
-  constructor(lane, state) {
-    this.lane = lane;
-    this.state = state;
-    const id = `lt-models-${lane.lane}`;
-    this.toggle = h("button", { type: "button", class: "lt-button", "aria-expanded": "false", "aria-controls": id, onclick: () => this.open() }, "Models");
-    this.search = h("input", { type: "search", placeholder: "Search models", "aria-label": `Search models of ${lane.label}`, oninput: () => this.list() });
-    this.items = h("ul", { class: "lt-models" });
-    this.status = h("p", { class: "note", role: "status" });
-    this.chosen = h("div", {});
-    this.panel = h("div", { class: "lt-panel", id, hidden: true }, this.search, this.items, this.status, this.chosen);
-  }
-
-  async open() {
-    this.panel.hidden = !this.panel.hidden;
-    this.toggle.setAttribute("aria-expanded", String(!this.panel.hidden));
-    if (this.panel.hidden || this.models) return;
-    setText(this.status, "Requesting the provider's models…");
-    try {
-      this.models = (await ask(`/kimi/lanes/${encodeURIComponent(this.lane.lane)}/models`)).models;
-      this.list();
+      const state = await ask("/kimi/lanes", { method: "POST", json });
+      if (closes !== null) this.forms.delete(closes);
+      this.show(state, words);
+      if (closes !== null) this.#focus(closes ? `${closes}/edit` : "add");
+      chat.emit("lanes");
+      return null;
     } catch (error) {
       setText(this.status, error.message);
+      if (error.code === "changed") await this.#renew();
+      return error;
     }
   }
 
-  list() {
-    if (!this.models) return;
-    const words = this.search.value.toLocaleLowerCase().split(/\s+/).filter(Boolean);
-    const found = this.models.filter((model) => words.every((word) => model.toLocaleLowerCase().includes(word)));
-    this.items.replaceChildren(...found.slice(0, SHOWN).map((model) =>
-      h("li", {}, h("button", { type: "button", "aria-pressed": String(model === this.lane.model), onclick: () => this.choose(model) }, model))));
-    setText(this.status, found.length > SHOWN ? `${count(found.length - SHOWN)} more: search to find them.` : found.length ? "" : "No model of that name.");
+  /** Take up the file's new version under open forms, whose texts stay. */
+  async #renew() {
+    const state = await ask("/kimi/lanes").catch(() => null);
+    if (!state) return;
+    this.show(state, this.status.textContent);
   }
 
-  async choose(model) {
-    for (const item of this.items.querySelectorAll("button")) item.setAttribute("aria-pressed", String(item.textContent === model));
-    const query = new URLSearchParams({ lane: this.lane.lane, model });
-    this.chosen.replaceChildren(
-      h("p", {}, `To use ${model} in this lane, save this as `, h("code", {}, this.state.lanes_path || this.state.default_lanes_path),
-        ". It takes effect at once. For one conversation only, choose it in the chat's settings."),
-      codeBlock(await fileText(query)));
+  /** The form of a lane that is being edited, null if it is not. */
+  formOf(lane, label, values) {
+    const open = this.forms.get(lane);
+    if (!open) return null;
+    const form = new LaneForm({
+      lane, label, values, draft: open.draft, fields: this.state.editing.fields, lanes: this.state.lanes.filter((other) => other.lane !== lane && !other.of),
+      onsave: (texts) => this.#save(lane, texts, label),
+      oncancel: () => this.#close(lane),
+    });
+    open.form = form;
+    return form;
+  }
+
+  async #save(lane, texts, label) {
+    const changes = lane ? [{ op: "set", lane, values: texts }] : [{ op: "add", values: texts }];
+    const error = await this.change(changes, `Saved ${texts.label || label || texts.id}. It applies from the next prompt on.`, lane);
+    if (error) this.forms.get(lane)?.form.say(error); // the form may have been drawn again
+  }
+
+  edit(lane) {
+    this.forms.set(lane, { draft: null, form: null });
+    this.show(this.state);
+    this.forms.get(lane).form.focus();
+  }
+
+  #close(lane) {
+    this.forms.delete(lane);
+    this.show(this.state);
+    this.#focus(lane ? `${lane}/edit` : "add");
+  }
+
+  /** Focus the control of this name, which was drawn again. */
+  #focus(name) {
+    const control = /** @type {HTMLElement | null} */ (this.body.querySelector(`[data-focus="${CSS.escape(name)}"]`));
+    control?.focus();
+  }
+
+  #adding(state) {
+    const form = this.formOf(NEW, "", {});
+    if (form) return h("section", { class: "lt-section" }, h("h3", {}, "A new lane"), form.element);
+    if (state.lanes.length >= MOST_LANES) return h("p", { class: "note" }, `${MOST_LANES} lanes are in use, the most that fit. To use others, save these as a set and remove some.`);
+    return h("div", { class: "lt-adding" },
+      button("Add a lane", () => this.edit(NEW), { face: "＋ Add a lane", class: "lt-button", "data-focus": "add" }),
+      ...state.editing.others.map(({ lane, label }) => button(`Add ${label} to this set`, () => this.change([{ op: "include", lane }], `Added ${label}.`), { face: `＋ ${label}`, class: "lt-button" })));
   }
 }
 
@@ -183,8 +164,8 @@ function sourcesBlock(state) {
 function fileBlock(state) {
   const place = h("div", {});
   const details = h("details", { class: "lt-section" }, h("summary", {}, state.lanes_path ? "The current lanes as a lanes file" : "Lanes of your own"),
-    h("p", {}, state.lanes_path ? "These lanes come from " : "Any OpenAI-compatible or Ollama model can be a lane, 1 to 6 of them. Begin with the current ones, saved as ",
-      h("code", {}, state.lanes_path || state.default_lanes_path), state.lanes_path ? ". Changes take effect at once." : "; it takes effect at once."),
+    h("p", {}, state.lanes_path ? "These lanes come from " : "Any OpenAI-compatible or Ollama model and any GGUF file can be a lane. These are the current ones, as a file for ",
+      h("code", {}, state.lanes_path || state.default_lanes_path), ". Changes take effect at once, those made by hand too."),
     place);
   details.addEventListener("toggle", async () => {
     if (details.open) place.replaceChildren(codeBlock(await fileText(new URLSearchParams())));
@@ -192,24 +173,7 @@ function fileBlock(state) {
   return details;
 }
 
-async function fileText(query) {
-  try {
-    const response = await fetch(rooted(`/kimi/lanes-file?${query}`));
-    if (response.ok) return await response.text();
-  } catch { /* reported below */ }
-  return "# The server did not answer. Try again once it runs.";
-}
-
-function codeBlock(text) {
-  const copy = button("Copy the file", () => copyFrom(text, copy), { face: "Copy", class: "quiet" });
-  return h("div", { class: "lt-code" }, copy, h("pre", { tabindex: "0" }, text));
-}
-
 function problemCard(problem) {
   return h("div", { class: "card card-failure", role: "alert" },
     h("p", { class: "card-title" }, "The lanes file has a mistake; the lanes below are those from before."), h("p", {}, problem));
-}
-
-function fact(name, value) {
-  return [h("dt", {}, name), h("dd", {}, value)];
 }

@@ -56,7 +56,8 @@ class Attempt:
     request was sent); None where requests of its kind do not queue here, and while it waits.
     ``continues`` is the attempt whose cut answer this one goes on with (``core.events.Carried``).
     ``input_chars`` is the length of all messages sent, for an estimate if the server reports no count; ``tokenizer``
-    is the path of the model's own vocabulary on this machine, used for counting and never stored.
+    is the path of the model's own vocabulary on this machine, used for counting and never stored. ``settings``: what
+    else the lane's configuration said then (``LaneSpec.settings``).
     """
 
     attempt_id: str
@@ -80,6 +81,7 @@ class Attempt:
     continues: str | None = None
     input_chars: int | None = None
     tokenizer: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

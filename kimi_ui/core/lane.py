@@ -14,9 +14,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from datetime import date
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool
@@ -27,6 +27,10 @@ MOST = 1e12  # the largest number accepted; a larger one is a slip and may not f
 MOST_LEVELS = 50  # of nested tables and lists; any JSON schema has fewer, and the stack is limited
 FILLED_IN = ("stand_in_for", "how_to_get_real")  # set in shipped lanes only, never in a lanes file
 _NOT_PARAMS = ("model", "messages", "stream", "stream_options", "n")  # the app sets these in every request
+_LOGGED_APART = (
+    *("id", "label", "provider", "model", "base_url", "api_key_env", "params", "price", *FILLED_IN),
+    *("tokenizer", "gguf", "prompt"),  # paths of this machine
+)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
@@ -166,6 +170,22 @@ class Price:
 FREE = Price(input=0.0, output=0.0)
 
 
+class Thinking(NamedTuple):
+    """A choice of whether, or how much, a model thinks; ``keys`` of the lane make it so, None: without the key."""
+
+    label: str
+    keys: Mapping[str, Any]
+
+
+AS_IT_DOES, OFF, ON = "As the model does", "Off", "On"
+
+
+def by_think(*levels: str) -> tuple[Thinking, ...]:
+    """The choices of a provider whose lanes have the key ``think``."""
+    states = {AS_IT_DOES: None, OFF: False, ON: True} | {level.capitalize(): level for level in levels}
+    return tuple(Thinking(label, {"think": think}) for label, think in states.items())
+
+
 @dataclass(frozen=True)
 class LaneSpec:
     """One configured lane. ``params`` and ``extra_body`` are added to the request body unchanged.
@@ -179,7 +199,8 @@ class LaneSpec:
     Class attributes state the capabilities of the provider, so that no code compares provider names.
     ``lists_models``: the user can choose from ``Provider.models``. ``can_pull``: ``Provider.pull`` fetches a missing
     model. ``takes_num_ctx``: a request names the context it needs (``num_ctx``). ``needs_key``: the variable named by
-    ``api_key_env`` must be set. ``no_keys``: fields that a lanes file cannot set.
+    ``api_key_env`` must be set. ``is_shipped``: the table of a lanes file only names a shipped lane, which the roster
+    puts in its place. ``no_keys``: fields that a lanes file cannot set.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {
@@ -192,6 +213,7 @@ class LaneSpec:
     can_pull: ClassVar[bool] = False
     takes_num_ctx: ClassVar[bool] = False
     needs_key: ClassVar[bool] = True
+    is_shipped: ClassVar[bool] = False
 
     id: Annotated[Needed, AfterValidator(_id)]
     label: str = ""  # empty: the id
@@ -231,10 +253,27 @@ class LaneSpec:
         return None
 
     @property
+    def thinking_choices(self) -> tuple[Thinking, ...]:
+        """What a person can choose from; empty where the provider has no switch of its own."""
+        return ()
+
+    @property
     def most_output(self) -> int | None:
         """The most tokens that a request may write, where the lane limits it."""
         limits = (self.params.get(name) for name in OUTPUT_LIMITS)
         return next((limit for limit in limits if type(limit) is int and limit > 0), None)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What else than its name, server, model, parameters and price a request of this lane depends on, where it
+        differs from the default: what is sent beside the parameters, limits, the provider's own keys. Never a path of
+        this machine, and never a key."""
+        found = {}
+        for item in fields(self):
+            default = item.default if item.default_factory is MISSING else item.default_factory()
+            if item.name not in _LOGGED_APART and (value := getattr(self, item.name)) != default:
+                found[item.name] = asdict(value) if isinstance(value, Limits) else value
+        return found
 
     def with_model(self, model: str) -> LaneSpec:
         """This lane with another model of its provider; unchanged for an empty ``model``.

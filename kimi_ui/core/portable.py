@@ -128,7 +128,8 @@ def _public(event: Event) -> Event:
     if not isinstance(event, Opened):
         return event
     identity = {**event.identity, "base_url": public_url(str(event.identity.get("base_url", "")))}
-    identity.pop("tokenizer", None)
+    for name in ("tokenizer", "settings"):
+        identity.pop(name, None)
     return replace(event, identity=identity)
 
 

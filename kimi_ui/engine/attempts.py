@@ -137,6 +137,7 @@ def identity(job: Job, context: Context, attempt_no: int) -> Attempt:
         queue_ns=None if job.line is None else 0,
         input_chars=sum(len(message.content) + len(message.reasoning) for message in job.request.messages),
         tokenizer=spec.tokenizer,
+        settings=spec.settings,
     )
 
 

@@ -140,7 +140,7 @@ def attempt_op(attempt: Attempt, boot_id: str) -> Op:
     """The row of an attempt before it is sent."""
     row = asdict(attempt)
     del row["tokenizer"]  # a path of this machine must not reach the log
-    row["params"] = to_json(row["params"])
+    row["params"], row["settings"] = to_json(row["params"]), to_json(row["settings"])
     price = row.pop("price") or (None, None, None, None)
     row |= dict(zip(("price_input", "price_cached_input", "price_output", "price_as_of"), price, strict=True))
     return op_of("attempts", row | {"boot_id": boot_id, "app_version": __version__})
@@ -152,7 +152,8 @@ def read_attempt(row: dict[str, Any]) -> Attempt:
     price = None
     if row["price_input"] is not None and row["price_output"] is not None:
         price = (row["price_input"], row["price_cached_input"], row["price_output"], row["price_as_of"] or "")
-    return Attempt(**(known | {"params": orjson.loads(row["params"]), "price": price}))
+    settings = orjson.loads(row["settings"] or "{}")
+    return Attempt(**(known | {"params": orjson.loads(row["params"]), "settings": settings, "price": price}))
 
 
 def sent_op(attempt: Attempt) -> Op:

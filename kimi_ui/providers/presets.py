@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from ipaddress import IPv6Address
-from typing import Any
+from typing import Annotated, Any
 
-from ..core.lane import FREE, LaneSpec, Price
+from pydantic import AfterValidator
+
+from ..core.lane import FREE, LaneSpec, Needed, Price
 from .embedded.lane import EmbeddedLane
 from .heavy import HeavyLane
 from .ollama.model_state import is_cloud
@@ -82,6 +84,28 @@ OLLAMA_PORT = 11434
 
 KIMI_NAME = "Kimi K2.6"
 QWEN_NAME = "Qwen3-Coder:30B"
+SHIPPED = {KIMI: "Kimi K2", HEAVY: "Kimi K2 heavy", QWEN: QWEN_NAME}  # the lanes' names, in the order of the page
+
+
+def _shipped(lane: str) -> str:
+    if lane not in SHIPPED:
+        raise ValueError(f"must be one of {', '.join(SHIPPED)} for a shipped lane")
+    return lane
+
+
+@dataclass(frozen=True)
+class ShippedLane(LaneSpec):
+    """A shipped lane in a lanes file: the best route available serves it, as it does without a file."""
+
+    no_keys = tuple(item.name for item in fields(LaneSpec) if item.name not in ("id", "provider"))
+    is_shipped = True
+
+    id: Annotated[Needed, AfterValidator(_shipped)]
+    provider: str = "shipped"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", SHIPPED.get(self.id, self.id))
+        object.__setattr__(self, "of", KIMI if self.id == HEAVY else "")
 
 
 def first_gateway(env: Mapping[str, str]) -> Gateway | None:
@@ -92,7 +116,7 @@ def first_gateway(env: Mapping[str, str]) -> Gateway | None:
 def kimi_at(gateway: Gateway) -> LaneSpec:
     return OpenAILane(
         id=KIMI,
-        label="Kimi K2",
+        label=SHIPPED[KIMI],
         model=gateway.model,
         base_url=gateway.base_url,
         api_key_env=gateway.key_name,
@@ -110,13 +134,13 @@ def kimi_in_cloud(models: Iterable[str]) -> str:
 
 def kimi_on_ollama(url: str, model: str) -> LaneSpec:
     """Kimi through an Ollama server's account: it runs at ollama.com, and what it costs is not known here."""
-    return OllamaLane(id=KIMI, label="Kimi K2", model=model, base_url=url)
+    return OllamaLane(id=KIMI, label=SHIPPED[KIMI], model=model, base_url=url)
 
 
 def kimi_stand_in() -> LaneSpec:
     return EmbeddedLane(
         id=KIMI,
-        label="Kimi K2",
+        label=SHIPPED[KIMI],
         stand_in_for=KIMI_NAME,
         how_to_get_real=GATEWAYS[0].line_to_set,
     )
@@ -126,7 +150,7 @@ def kimi_heavy(kimi: LaneSpec) -> LaneSpec:
     """Heavy of ``kimi``; of the stand-in as many trajectories at a time as there are cores, since they share them."""
     return HeavyLane(
         id=HEAVY,
-        label="Kimi K2 heavy",
+        label=SHIPPED[HEAVY],
         of=KIMI,
         width=8,
         quorum=6,
@@ -139,7 +163,7 @@ def kimi_heavy(kimi: LaneSpec) -> LaneSpec:
 def qwen_on_ollama(url: str) -> LaneSpec:
     return OllamaLane(
         id=QWEN,
-        label=QWEN_NAME,
+        label=SHIPPED[QWEN],
         model=QWEN_MODEL,
         base_url=url,
         num_ctx=QWEN_NUM_CTX,
@@ -151,7 +175,7 @@ def qwen_stand_in(how_to_get_real: str) -> LaneSpec:
     """Qwen3-Coder does not think, so its stand-in does not either."""
     return EmbeddedLane(
         id=QWEN,
-        label=QWEN_NAME,
+        label=SHIPPED[QWEN],
         think=False,
         stand_in_for=QWEN_NAME,
         how_to_get_real=how_to_get_real,

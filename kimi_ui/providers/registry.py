@@ -12,6 +12,7 @@ from .embedded.provider import EmbeddedProvider
 from .heavy import HeavyProvider
 from .ollama.provider import Ollama
 from .openai_compatible.provider import OpenAICompatible
+from .presets import ShippedLane
 
 PROVIDERS: dict[str, type[Provider]] = {
     cls.lane.provider: cls
@@ -25,8 +26,9 @@ PROVIDERS: dict[str, type[Provider]] = {
 
 
 def lane_classes() -> dict[str, type[LaneSpec]]:
-    """The class of each provider's lanes, for reading a lanes file."""
-    return {name: cls.lane for name, cls in PROVIDERS.items()}
+    """The class of each provider's lanes, for reading a lanes file; and that of the shipped lanes, which the roster
+    replaces by lanes of these."""
+    return {name: cls.lane for name, cls in PROVIDERS.items()} | {ShippedLane.provider: ShippedLane}
 
 
 def make(spec: LaneSpec, parts: Parts) -> Provider:

@@ -1,9 +1,10 @@
 """The roster: the lanes, what serves each of them and why, and why nothing better does.
 
 Lanes come from the lanes file if there is one, otherwise from the presets, where each lane falls back to the embedded
-stand-in separately. ``refresh`` picks up changes of the lanes file, of ``.env`` and of Ollama without a restart. It
-replaces the whole state at once, so a reader in any thread sees either the old state or the new one, and a running turn
-keeps its provider. A lanes file with a mistake leaves the lanes unchanged; the mistake is in ``problem``.
+stand-in separately; a lanes file may name shipped lanes, which are served in the same way. ``refresh`` picks up changes
+of the lanes file, of ``.env`` and of Ollama without a restart. It replaces the whole state at once, so a reader in any
+thread sees either the old state or the new one, and a running turn keeps its provider. A lanes file with a mistake
+leaves the lanes unchanged; the mistake is in ``problem``.
 
 No call blocks for longer than reading a file: a thread queries Ollama, for at most ``PROBE_TIMEOUT_S``.
 """
@@ -145,8 +146,12 @@ class Roster:
     @property
     def lanes_path(self) -> Path | None:
         """The lanes file in use; None if the presets are."""
-        path = self.settings.lanes or default_lanes_path()
-        return path if self.settings.lanes or path.is_file() else None
+        return self.lanes_target if self.settings.lanes or self.lanes_target.is_file() else None
+
+    @property
+    def lanes_target(self) -> Path:
+        """The lanes file in use, or the one that would be."""
+        return self.settings.lanes or default_lanes_path()
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -201,6 +206,14 @@ class Roster:
         async with self._separate(lane) as provider:
             return await provider.models()
 
+    async def models_for(self, spec: LaneSpec) -> list[str]:
+        """The same for a lane that is not one of the roster's yet."""
+        (served,) = _make_all([spec], self._state.source.env, self.backends, {}).values()
+        try:
+            return await served.provider.models()
+        finally:
+            await served.provider.aclose()
+
     @asynccontextmanager
     async def _separate(self, lane: str) -> AsyncIterator[Provider]:
         """A new provider for a lane on the caller's event loop: loops must not share a client."""
@@ -240,20 +253,17 @@ class Roster:
             try:
                 env = dict(self._environment())
                 file = _signature(self.lanes_path)
-                specs = self._read(file)
+                configured = self._read(file)
             except ConfigError as error:
                 if first:
                     raise
                 self.problem = str(error)
                 return
             self.problem = ""
-            source = _Source(env, file, None if specs else self._ollama)
+            source = _Source(env, file, self._ollama if any(spec.is_shipped for spec in configured) else None)
             if source == self._state.source:
                 return
-            if specs is None:
-                specs, servings = _preset_lanes(env, self._ollama)
-            else:
-                servings = [_configured(spec, env) for spec in specs]
+            specs, servings = _lanes(configured, env, self._ollama)
             served = _make_all(specs, env, self.backends, self._state.served)
             specs = [served[spec.id].provider.spec for spec in specs]  # the providers fill in what they send by default
             self._retired += [old for lane, old in self._state.served.items() if served.get(lane) is not old]
@@ -262,19 +272,19 @@ class Roster:
             self._state = _State(source, tuple(specs), tuple(servings), served)
             self.backends.keep(spec.own for spec in specs if isinstance(spec, EmbeddedLane))
 
-    def _read(self, file: tuple[str, int, int] | None) -> list[LaneSpec] | None:
-        """The lanes of the file, which is read again only if it has changed; None for the presets."""
+    def _read(self, file: tuple[str, int, int] | None) -> list[LaneSpec]:
+        """The lanes of the file, which is read again only if it has changed; without one, the shipped lanes."""
         if file is None:
-            return None
+            return [presets.ShippedLane(lane) for lane in presets.SHIPPED]
         if self._file_specs is None or self._file_specs[0] != file:
             self._file_specs = (file, read_lanes_file(file[0], registry.lane_classes()))
         return list(self._file_specs[1])
 
     def _probe_if_due(self) -> None:
-        """Query Ollama in the background, at most every ``PROBE_EVERY_S``; only the presets depend on the answer."""
+        """Query Ollama in the background, at most every ``PROBE_EVERY_S``; only shipped lanes depend on the answer."""
         with self._lock:
             running = self._probe is not None and self._probe.is_alive()
-            if running or self.lanes_path or time.monotonic() - self._probed_at < PROBE_EVERY_S:
+            if running or self._state.source.ollama is None or time.monotonic() - self._probed_at < PROBE_EVERY_S:
                 return
             self._probed_at = time.monotonic()
             url = presets.ollama_url(self._state.source.env)
@@ -317,8 +327,23 @@ def _signature(path: Path | None) -> tuple[str, int, int] | None:
     return str(path), stat.st_mtime_ns, stat.st_size
 
 
-def _preset_lanes(env: Mapping[str, str], ollama: OllamaState) -> tuple[list[LaneSpec], list[Serving]]:
-    """The three shipped lanes, each served by the best that is available."""
+def _lanes(
+    configured: Sequence[LaneSpec], env: Mapping[str, str], ollama: OllamaState
+) -> tuple[list[LaneSpec], list[Serving]]:
+    """The lanes, with the shipped ones among them served by the best that is available, and what serves each."""
+    made = {spec.id: (spec, _configured(spec, env)) for spec in configured if not spec.is_shipped}
+    shipped = {spec.id for spec in configured if spec.is_shipped}
+    if presets.KIMI in shipped:
+        made[presets.KIMI] = _kimi(env, ollama)
+    if presets.QWEN in shipped:
+        made[presets.QWEN] = _qwen(ollama)
+    if presets.HEAVY in shipped:
+        made[presets.HEAVY] = _heavy(*made[presets.KIMI])
+    chosen = [made[spec.id] for spec in configured]
+    return [spec for spec, _ in chosen], [serving for _, serving in chosen]
+
+
+def _kimi(env: Mapping[str, str], ollama: OllamaState) -> tuple[LaneSpec, Serving]:
     gateway = presets.first_gateway(env)
     cloud_model = presets.kimi_in_cloud(ollama.models) if ollama.running else ""
     names = ", ".join(gateway.key_name for gateway in presets.GATEWAYS)
@@ -334,16 +359,19 @@ def _preset_lanes(env: Mapping[str, str], ollama: OllamaState) -> tuple[list[Lan
         why = f"A small local model stands in for {presets.KIMI_NAME}."
         why_not = f"None of {names} is set."
     via = gateway.name if gateway else "Ollama's cloud" if cloud_model else "embedded stand-in"
-    kimi_served = Serving(
+    return kimi, Serving(
         kimi.id, kimi.label, via, kimi.model, why, why_not, kimi.how_to_get_real, bool(kimi.stand_in_for)
     )
 
-    heavy = presets.kimi_heavy(kimi)
-    heavy_why = f"{heavy.width} trajectories of the lane {kimi.label} and one aggregation, by the same model."
-    heavy_served = replace(kimi_served, lane=heavy.id, label=heavy.label, via=f"heavy of {via}", why=heavy_why)
 
-    missing = presets.QWEN_MODEL not in ollama.models
-    if ollama.running and not missing:
+def _heavy(kimi: LaneSpec, kimi_served: Serving) -> tuple[LaneSpec, Serving]:
+    heavy = presets.kimi_heavy(kimi)
+    why = f"{heavy.width} trajectories of the lane {kimi.label} and one aggregation, by the same model."
+    return heavy, replace(kimi_served, lane=heavy.id, label=heavy.label, via=f"heavy of {kimi_served.via}", why=why)
+
+
+def _qwen(ollama: OllamaState) -> tuple[LaneSpec, Serving]:
+    if ollama.running and presets.QWEN_MODEL in ollama.models:
         qwen, how = presets.qwen_on_ollama(ollama.url), ""
         why, why_not, via = f"Ollama at {ollama.url} has {presets.QWEN_MODEL}.", "", "Ollama"
     else:
@@ -354,8 +382,7 @@ def _preset_lanes(env: Mapping[str, str], ollama: OllamaState) -> tuple[list[Lan
             why_not = f"No Ollama answers at {ollama.url}."
         qwen = presets.qwen_stand_in(how)
         why, via = f"A small local model stands in for {presets.QWEN_NAME}.", "embedded stand-in"
-    qwen_served = Serving(qwen.id, qwen.label, via, qwen.model, why, why_not, how, bool(qwen.stand_in_for))
-    return [kimi, heavy, qwen], [kimi_served, heavy_served, qwen_served]
+    return qwen, Serving(qwen.id, qwen.label, via, qwen.model, why, why_not, how, bool(qwen.stand_in_for))
 
 
 def _with_model(serving: Serving, specs: Mapping[str, LaneSpec]) -> Serving:

@@ -111,7 +111,7 @@ def _create(
         *QueueRoutes(turns, chat, state, visible).routes(),
         *ComposerRoutes(chat, roster, visible).routes(),
         *AdviceRoutes(turns.reader, roster, chat, visible, private).routes(),
-        *LaneRoutes(roster, engine.pulls, turns, visible).routes(),
+        *LaneRoutes(roster, engine.pulls, turns, visible, private).routes(),
         *StatsRoutes(turns.reader, private).routes(),
         *BallotRoutes(turns, private).routes(),
         *benchmark.routes(),

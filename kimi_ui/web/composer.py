@@ -51,7 +51,7 @@ class ComposerRoutes:
         self._chat = chat
         self._roster = roster
         self._visible = visible
-        self._models: dict[str, tuple[float, list[str]]] = {}
+        self._models: dict[tuple[str, ...], tuple[float, list[str]]] = {}
         self._reading = asyncio.Semaphore(READ_AT_ONCE)
 
     def routes(self) -> list[BaseRoute]:
@@ -192,9 +192,11 @@ class ComposerRoutes:
     async def models(self, request: Request) -> Response:
         """The models the lane's provider lists."""
         lane = request.path_params["lane"]
-        if lane not in {spec.id for spec in self._roster.specs}:
+        spec = next((spec for spec in self._roster.specs if spec.id == lane), None)
+        if spec is None:
             raise HTTPException(404)
-        known = self._models.get(lane)
+        server = (lane, spec.provider, spec.base_url, spec.of)  # a lane's server may be changed while the app runs
+        known = self._models.get(server)
         if known is None or time.monotonic() - known[0] > MODELS_FOR_S:
             try:
                 async with asyncio.timeout(MODELS_WAIT_S):
@@ -204,7 +206,7 @@ class ComposerRoutes:
                 return refusal(" ".join(part for part in (failure.message, failure.remedy) if part), 502)
             except TimeoutError:
                 return refusal("The provider did not send its list of models in time. Try again.", 504)
-            known = self._models[lane] = (time.monotonic(), listed)
+            known = self._models[server] = (time.monotonic(), listed)
         return Json({"models": known[1]})
 
 

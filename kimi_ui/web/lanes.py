@@ -1,7 +1,9 @@
-"""Routes of lanes: each lane's server and why, whether it answers, how to get the real model, what is being pulled.
+"""Routes of lanes: each lane's server and why, whether it answers, how to get the real model, what is being pulled; and
+changes of the lanes file.
 
 Checks use their own connections on the server's loop, never those of a turn. The page learns whether a key's variable
-is set, never its value.
+is set, never its value. Lanes may be changed by the machine's user; where a password lets several people in, only if
+``KIMI_UI_EDIT_LANES`` says so, because a lane can send any variable of the environment to any server.
 """
 
 from __future__ import annotations
@@ -18,12 +20,16 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from ..config import default_lanes_path
+from ..chat.lanes import FileChanged, LaneChanges
+from ..config import ConfigError
+from ..core.lane import LaneSpec
 from ..core.owner import may_change
 from ..engine.pulls import Pulls, Question, missing
-from ..lanes_file import write_lanes
-from ..providers import presets
-from .respond import Json
+from ..lanes_file import LaneMistake, write_lanes
+from ..lanes_form import fields_of, shown, written
+from ..providers import presets, registry
+from ..providers.base import ProviderError
+from .respond import Json, json_of, refusal
 from .visitor import VisibleTurns, visitor_of
 
 if TYPE_CHECKING:
@@ -31,13 +37,22 @@ if TYPE_CHECKING:
     from ..turns import Turns
 
 CHECK_WAIT_S = 30.0
+LIST_WAIT_S = 20.0
+NOT_HERE = (
+    "Several people may use this page, so lanes are changed by whoever runs it: in the lanes file, or here if it is "
+    "started with KIMI_UI_EDIT_LANES=1."
+)
 
 
 class LaneRoutes:
-    """The routes. ``pulls`` fetches missing models."""
+    """The routes. ``pulls`` fetches missing models; ``private``: there is a password."""
 
-    def __init__(self, roster: Roster, pulls: Pulls, turns: Turns, visible: VisibleTurns) -> None:
+    def __init__(
+        self, roster: Roster, pulls: Pulls, turns: Turns, visible: VisibleTurns, private: bool = False
+    ) -> None:
         self._roster = roster
+        self._changes = LaneChanges(roster)
+        self._private = private
         self._pulls = pulls
         self._turns = turns
         self._visible = visible
@@ -46,6 +61,8 @@ class LaneRoutes:
     def routes(self) -> list[BaseRoute]:
         return [
             Route("/kimi/lanes", self.lanes),
+            Route("/kimi/lanes", self.change, methods=["POST"]),
+            Route("/kimi/lanes/models", self.models_of_form, methods=["POST"]),
             Route("/kimi/lanes-file", self.lanes_file),
             Route("/kimi/lanes/{lane}/check", self.check, methods=["POST"]),
             Route("/kimi/pulls", self.pulls),
@@ -54,18 +71,94 @@ class LaneRoutes:
         ]
 
     async def lanes(self, request: Request) -> Response:
-        """Every lane's current server, and the sources of real models."""
-        await run_in_threadpool(self._roster.refresh)
-        return Json(
-            {
-                "lanes": [self._described(index) for index in range(len(self._roster.specs))],
-                "sources": sources(self._roster.environment, self._roster.ollama.running),
-                "problem": self._roster.problem,
-                "lanes_path": _shown(self._roster.lanes_path) if self._roster.lanes_path else "",
-                "default_lanes_path": _shown(default_lanes_path()),
-                "env_path": _shown(Path.cwd() / ".env"),
-            }
-        )
+        """Every lane's current server, the sources of real models, and what can be changed (``_editing``)."""
+        return Json(await run_in_threadpool(self._state))
+
+    async def change(self, request: Request) -> Response:
+        """Change the lanes file; body ``{version, changes}`` (``lanes_edit``), or ``{version, undo: true}``.
+
+        Answers like ``lanes``. A refusal has a code: ``not_allowed``, ``changed`` (the file has another version) or
+        ``mistake``, then with the ``lane`` and the ``key``, where they are known.
+        """
+        if not self._may_edit:
+            return refusal(NOT_HERE, 403, code="not_allowed")
+        body = await json_of(request)
+        version, changes = body.get("version"), body.get("changes", [])
+        if not (isinstance(version, str) and isinstance(changes, list) and all(isinstance(x, dict) for x in changes)):
+            raise HTTPException(400)
+        try:
+            if body.get("undo"):
+                await run_in_threadpool(self._changes.undo, version)
+            else:
+                await run_in_threadpool(self._changes.change, version, changes)
+        except FileChanged as error:
+            return refusal(str(error), 409, code="changed")
+        except LaneMistake as error:
+            return refusal(str(error), 422, code="mistake", lane=error.lane, key=error.key, problem=error.problem)
+        except ConfigError as error:
+            return refusal(str(error), 422, code="mistake")
+        return await self.lanes(request)
+
+    async def models_of_form(self, request: Request) -> Response:
+        """The models that the provider of a lane in a form lists; body ``{values}`` as in a change."""
+        if not self._may_edit:
+            return refusal(NOT_HERE, 403, code="not_allowed")
+        values = (await json_of(request)).get("values")
+        if not isinstance(values, dict):
+            raise HTTPException(400)
+        try:
+            spec = self._changes.lane_of(values)
+            async with asyncio.timeout(LIST_WAIT_S):
+                return Json({"models": await self._roster.models_for(spec)})
+        except LaneMistake as error:
+            return refusal(error.problem, 422, code="mistake", key=error.key)
+        except ConfigError as error:
+            return refusal(str(error), 422, code="mistake")
+        except ProviderError as error:
+            return refusal(f"{error.failure.message} {error.failure.remedy}".strip(), 502)
+        except TimeoutError:
+            return refusal("The provider did not send its list of models in time. Try again.", 504)
+
+    @property
+    def _may_edit(self) -> bool:
+        return not self._private or self._roster.settings.may_edit_lanes
+
+    def _state(self) -> dict[str, Any]:
+        self._roster.refresh()
+        return {
+            "lanes": [self._described(index) for index in range(len(self._roster.specs))],
+            "sources": sources(self._roster.environment, self._roster.ollama.running),
+            "problem": self._roster.problem,
+            "lanes_path": _shown(self._roster.lanes_path) if self._roster.lanes_path else "",
+            "default_lanes_path": _shown(self._roster.lanes_target),
+            "env_path": _shown(Path.cwd() / ".env"),
+            "editing": self._editing(),
+        }
+
+    def _editing(self) -> dict[str, Any]:
+        """What the page needs to change lanes: ``not_here`` is the reason why it cannot, else empty, and then there are
+        the file's ``version``, its ``sets``, the set in ``use``, each lane's keys as ``values``, the lanes that are not
+        in use (``others``), and the ``fields`` of each provider's lanes."""
+        if not self._may_edit:
+            return {"not_here": NOT_HERE}
+        try:
+            text = self._changes.read()
+            file = self._changes.file(text)
+        except ConfigError as error:
+            return {"not_here": f"{error} Until then lanes cannot be changed on this page."}
+        used = {spec.id for spec in file.in_use}
+        return {
+            "not_here": "",
+            "version": text.version,
+            "can_undo": self._changes.can_undo(text.version),
+            "sets": [{"name": name, "lanes": lanes} for name, lanes in file.sets.items()],
+            "use": file.use,
+            "values": {lane: shown(table) for lane, table in self._changes.tables(text, file).items()},
+            "others": [{"lane": spec.id, "label": spec.label} for spec in file.lanes if spec.id not in used],
+            "fields": {
+                name: [field._asdict() for field in fields_of(cls)] for name, cls in registry.lane_classes().items()
+            },
+        }
 
     async def lanes_file(self, request: Request) -> Response:
         """The current lanes as text of a lanes file; query ``lane`` and ``model``: with another model in that lane."""
@@ -147,7 +240,24 @@ class LaneRoutes:
             "has_models": spec.lists_models,
             "of": spec.of,
             "can_pull": offer.model if offer else "",
+            "thinking": thinking(spec),
         }
+
+
+def thinking(spec: LaneSpec) -> list[dict[str, Any]]:
+    """The choices of the lane's switch for thinking: label, the lane's keys as ``lanes_form`` writes them, and whether
+    it is the lane's own. A stand-in has none."""
+    return [
+        {
+            "label": label,
+            "values": {key: "" if value is None else written(value) for key, value in keys.items()},
+            "is_chosen": all(
+                getattr(spec, key) == ({} if value is None and getattr(spec, key) == {} else value)
+                for key, value in keys.items()
+            ),
+        }
+        for label, keys in (() if spec.stand_in_for else spec.thinking_choices)
+    ]
 
 
 def _shown(path: Path) -> str:

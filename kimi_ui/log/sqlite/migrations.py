@@ -530,3 +530,9 @@ def m020_marks(db: Database) -> None:
 def m021_continues(db: Database) -> None:
     # The attempt whose cut answer this one goes on with; ``answer`` then begins with that text, which is not counted.
     db.execute("ALTER TABLE attempts ADD COLUMN continues TEXT")
+
+
+@migrations()
+def m022_lane_settings(db: Database) -> None:
+    # JSON: what the lane's configuration said then beside its params, where that is no default; NULL: not known.
+    db.execute("ALTER TABLE attempts ADD COLUMN settings TEXT")

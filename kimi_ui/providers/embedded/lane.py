@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import StrictBool
 
 from ...core.conversation_settings import MAX_NUM_CTX, MIN_NUM_CTX
-from ...core.lane import FREE, LaneSpec, Misplaced, Price, whole
+from ...core.lane import FREE, LaneSpec, Misplaced, Price, Thinking, by_think, whole
 from . import own_model
 from .backends import Own
 from .weights import ALIAS, REQUEST_TOKENS
@@ -54,6 +54,10 @@ class EmbeddedLane(LaneSpec):
     @property
     def context_tokens(self) -> int:
         return (self.num_ctx or own_model.NUM_CTX) if self.gguf else REQUEST_TOKENS
+
+    @property
+    def thinking_choices(self) -> tuple[Thinking, ...]:
+        return by_think("low", "medium", "high") if self.gguf else by_think()
 
     @property
     def own(self) -> Own | None:

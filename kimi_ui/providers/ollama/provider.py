@@ -33,7 +33,7 @@ from ...core.admission import Line
 from ...core.context import fitting, prompt_size
 from ...core.conversation_settings import MAX_NUM_CTX, MIN_NUM_CTX, is_model_id
 from ...core.events import BY_PREFIX, BY_WORDS, CONTINUED, PREPARING, Event, Failure, Flag, Meta, Phase, Reporter
-from ...core.lane import LaneSpec, Needed, whole
+from ...core.lane import LaneSpec, Needed, Thinking, by_think, whole
 from ...core.loopback import is_loopback
 from ...tokenizers import counter
 from ..base import ChatRequest, Check, Host, Message, Provider, ProviderError, Unmeasured, in_words
@@ -139,6 +139,10 @@ class OllamaLane(LaneSpec):
     def context_tokens(self) -> int | None:
         told = self.params.get("num_ctx")
         return None if is_cloud(self.model) else told if isinstance(told, int) else self.num_ctx or NUM_CTX
+
+    @property
+    def thinking_choices(self) -> tuple[Thinking, ...]:
+        return by_think("low", "medium", "high", "max")
 
     def with_model(self, model: str) -> LaneSpec:
         """What runs on one's own machine costs the same whichever model it is; the cloud's prices are not known."""

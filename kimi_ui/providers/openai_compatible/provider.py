@@ -25,7 +25,7 @@ import httpx
 
 from ...core.conversation_settings import is_model_id
 from ...core.events import BY_PREFIX, BY_WORDS, CONTINUED, LOADING_MODEL, Event, Failure, Flag, Phase, Reporter
-from ...core.lane import LaneSpec, Needed, NeededUrl
+from ...core.lane import LaneSpec, Needed, NeededUrl, Thinking
 from ..base import (
     GO_ON,
     ChatRequest,
@@ -44,6 +44,7 @@ from ..http.transport import Transport, sending_for
 from ..http.wire import loads
 from ..provider_checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning, some
 from .body import ChatBody
+from .thinking import choices_at
 
 if TYPE_CHECKING:
     import openai  # loading it takes a tenth of the start, so that happens where it is used: ``load_library``
@@ -69,6 +70,10 @@ class OpenAILane(LaneSpec):
     provider: str = "openai"
     model: Needed = ""
     base_url: NeededUrl = ""
+
+    @property
+    def thinking_choices(self) -> tuple[Thinking, ...]:
+        return choices_at(self.base_url, self.params, self.extra_body)
 
 
 class OpenAICompatible(Provider):
