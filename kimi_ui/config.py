@@ -28,6 +28,7 @@ APP_DIRECTORY = Path(__file__).resolve().parent.parent
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 7860
 DEFAULT_DRAIN_S = 5.0  # with what ends after it, less than the 10 s that Docker waits before it kills
+LOG_FORMATS = ("text", "json")
 MAX_DRAIN_S = 86_400
 MIN_TOKEN_CHARS = 16
 _FOR_CLIENTS = (
@@ -49,8 +50,8 @@ class Settings:
 
     ``budget_usd``: what a person without a budget of their own may spend a day (UTC) before the page asks; None: it
     never asks. ``root_path`` is the path at which a proxy publishes the app, like ``/chat``; empty: at the root, or
-    where the proxy says. ``drain_s``: how long running turns may go on after SIGTERM. ``env`` is the environment and
-    ``.env``; it holds keys and is therefore not in ``repr``.
+    where the proxy says. ``log_format`` is one of ``LOG_FORMATS``; ``drain_s``: how long running turns may go on after
+    SIGTERM. ``env`` is the environment and ``.env``; it holds keys and is therefore not in ``repr``.
     """
 
     host: str
@@ -60,6 +61,7 @@ class Settings:
     browser: bool = True
     budget_usd: float | None = None
     root_path: str = ""
+    log_format: str = "text"
     drain_s: float = DEFAULT_DRAIN_S
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -150,9 +152,11 @@ def read_settings(
     lanes: str | None = None,
     browser: bool = True,
     root_path: str | None = None,
+    log_format: str | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Settings from options (None: not given), then ``KIMI_UI_HOST/_PORT/_DB/_LANES/_ROOT_PATH``, then the defaults.
+    """Settings from options (None: not given), then ``KIMI_UI_HOST``, ``_PORT``, ``_DB``, ``_LANES``, ``_ROOT_PATH``
+    and ``_LOG_FORMAT``, then the defaults.
 
     ``KIMI_UI_BUDGET_USD``, ``_DRAIN_SECONDS`` and ``_METRICS_TOKEN`` have no option. Raises ``ConfigError`` for an
     invalid value, and for a named lanes file that does not exist.
@@ -171,6 +175,7 @@ def read_settings(
         browser=browser,
         budget_usd=_budget_usd(env.get("KIMI_UI_BUDGET_USD", "")),
         root_path=_root_path(root_path or env.get("KIMI_UI_ROOT_PATH") or env.get("GRADIO_ROOT_PATH") or ""),
+        log_format=_log_format(log_format or env.get("KIMI_UI_LOG_FORMAT") or "text"),
         drain_s=_drain_s(env.get("KIMI_UI_DRAIN_SECONDS", "")),
         env=env,
     )
@@ -191,6 +196,12 @@ def _budget_usd(value: str) -> float | None:
         return read_usd(value.strip())
     except BudgetError as error:
         raise ConfigError(f"KIMI_UI_BUDGET_USD is {value!r}. {error}") from None
+
+
+def _log_format(value: str) -> str:
+    if value not in LOG_FORMATS:
+        raise ConfigError(f"{value!r} is not a format of logs; give --log-format (or KIMI_UI_LOG_FORMAT) text or json.")
+    return value
 
 
 def _drain_s(value: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ from kimi_ui import __main__, __version__, config
 from kimi_ui.cli import main
 from kimi_ui.cli.common import printable
 from kimi_ui.cli.interrupt import interruptible
+from kimi_ui.cli.json_logs import JsonLines
 from kimi_ui.providers import roster
 from tests.support.terminal import program, shown_on_terminal
 from tests.support.upstream import Upstream
@@ -457,3 +459,28 @@ def test_unreadable_proxy_and_ollama_settings_do_not_prevent_a_check(lanes: str,
     doctor = run("-m", "kimi_ui", "doctor", "--lanes", lanes, env=os.environ | settings)
     assert doctor.stderr == ""
     assert doctor.stdout.count("\n  reachable") == 2
+
+
+def test_a_line_of_the_json_log_has_no_text_of_an_exception_or_of_another_librarys_arguments() -> None:
+    def record(name: str, message: str, *values: object, **more: Any) -> dict[str, Any]:
+        made = logging.getLogger(name).makeRecord(name, logging.ERROR, __file__, 1, message, values, None)
+        made.__dict__ |= more
+        return json.loads(JsonLines().format(made))
+
+    try:
+        int("PRIVATE")
+    except ValueError:
+        failed = record("kimi_ui.engine.attempts", "lane %s: internal error", "kimi", exc_info=sys.exc_info())
+    assert failed["message"] == "lane kimi: internal error"
+    assert failed["error"]["type"] == "ValueError"
+    assert failed["error"]["where"][-1].startswith(f"{__name__}:")
+    assert "PRIVATE" not in json.dumps(failed)
+    assert (
+        record("httpx", "HTTP Request: %s %s", "POST", "http://user:PRIVATE@host")["message"] == "HTTP Request: %s %s"
+    )
+    assert record("kimi_ui_other", "of %s", "PRIVATE")["message"] == "of %s"
+    assert record("asyncio", "Task failed\nfuture: <Task exception=ValueError('PRIVATE')>")["message"] == "Task failed"
+    ended = record(
+        "kimi_ui.web.exporter", "An attempt has ended.", fields={"lane": "kimi", "ttft_ms": None, "\ud800": 1}
+    )
+    assert (ended["lane"], ended["ttft_ms"]) == ("kimi", None)

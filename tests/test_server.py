@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,9 @@ model = "{model}"
 """
 
 
+DRAINS_AT_ONCE = {"KIMI_UI_DRAIN_SECONDS": "0"}
+
+
 class Served:
     """A running ``app.py``: its process, URL and log."""
 
@@ -50,21 +55,23 @@ class Served:
 
 
 @contextmanager
-def app(folder: Path, upstream: Upstream, drain_s: float = 0, **models: str) -> Iterator[Served]:
-    """``app.py`` with one lane per model, which lets turns go on for ``drain_s`` after SIGTERM; stopped at the end."""
+def app(
+    folder: Path, upstream: Upstream, environment: Mapping[str, str] = DRAINS_AT_ONCE, **models: str
+) -> Iterator[Served]:
+    """``app.py`` with one lane per model; stopped at the end."""
     lanes, db = folder / "lanes.toml", folder / "log.sqlite3"
     lanes.write_text(
         "".join(LANE.format(id=id, base_url=upstream.base_url, model=model) for id, model in models.items())
     )
     arguments = [sys.executable, "app.py", "--port", "0", "--no-browser", "--db", str(db), "--lanes", str(lanes)]
-    environment = {**os.environ, "HOME": str(folder), "PYTHONUNBUFFERED": "1", "KIMI_UI_DRAIN_SECONDS": str(drain_s)}
+    environment = {**os.environ, "HOME": str(folder), "PYTHONUNBUFFERED": "1", **environment}
     output: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(arguments, cwd=ROOT, env=environment, **output) as process:
         try:
             assert process.stdout is not None
-            line = next((line for line in process.stdout if "http://" in line), "")
-            assert line, "it ended before it was ready"
-            yield Served(process, "http://" + line.split("http://")[1].split()[0], db)
+            url = next((found[0] for line in process.stdout if (found := re.search(r"http://[\w.:]+", line))), "")
+            assert url, "it ended before it was ready"
+            yield Served(process, url, db)
         finally:
             process.kill()
 
@@ -149,7 +156,8 @@ def held(go_on: threading.Event) -> Behaviour:
 def test_sigterm_lets_a_running_turn_end_and_a_second_one_does_not(tmp_path: Path, upstream: Upstream) -> None:
     go_on = threading.Event()
     upstream.script("held", held(go_on))
-    with app(tmp_path, upstream, 600, held="held", endless="m-100-5000-10") as served:
+    environment = {"KIMI_UI_DRAIN_SECONDS": "600", "KIMI_UI_LOG_FORMAT": "json"}
+    with app(tmp_path, upstream, environment, held="held", endless="m-100-5000-10") as served:
         with httpx.Client(base_url=served.url, trust_env=False, timeout=60) as http:
             client = Client(served.url, verbose=False)
             first, second = (client.submit("Why?", [lane], api_name="/compare") for lane in ("held", "endless"))
@@ -169,4 +177,11 @@ def test_sigterm_lets_a_running_turn_end_and_a_second_one_does_not(tmp_path: Pat
             ("held", "ok"),
         ]
         assert served.process.stdout
-        assert "2 turns may go on for at most 600 s" in served.process.stdout.read()
+        lines = [json.loads(line) for line in served.process.stdout]
+        assert any("2 turns may go on for at most 600 s" in line["message"] for line in lines)
+        assert {(line["lane"], line["status"]) for line in lines if "status" in line} == {
+            ("held", "ok"),
+            ("endless", "interrupted"),
+        }
+        assert all(line["time"].endswith("+00:00") and line["level"] and line["logger"] for line in lines)
+        assert not [line for line in lines if re.search(r"Why\?|weigh it|42", json.dumps(line["message"]))]

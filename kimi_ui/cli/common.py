@@ -46,7 +46,7 @@ def add_common(command: argparse.ArgumentParser) -> None:
 
 def settings_of(options: argparse.Namespace) -> Settings:
     """The settings from these options, the environment and ``.env``. Raises ``ConfigError``."""
-    names = ("host", "port", "db", "lanes", "root_path")
+    names = ("host", "port", "db", "lanes", "root_path", "log_format")
     given: dict[str, Any] = {name: getattr(options, name) for name in names if hasattr(options, name)}
     return read_settings(**given, browser=getattr(options, "browser", True), env=read_environment())
 

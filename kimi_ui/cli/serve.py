@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import webbrowser
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -19,6 +20,7 @@ from ..config import Settings
 from ..core.events import Phase
 from ..process import collect_between_turns, start_without_collecting
 from ..tokenizers import counter
+from . import json_logs
 from .common import CommandError, add_common, printable, settings_of
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ def add(commands: Any) -> None:
     command.add_argument("--port", help="port to listen on (7860; 0 takes a free one)")
     command.add_argument("--root-path", metavar="PATH", help="path at which a proxy publishes the page, like /chat")
     add_common(command)
+    command.add_argument("--log-format", metavar="FORMAT", help="text, or json: one object a line, without texts")
     command.add_argument("--no-browser", dest="browser", action="store_false", help="do not open a browser")
     command.set_defaults(run=run)
 
@@ -42,6 +45,10 @@ def run(options: argparse.Namespace) -> int:
     start_without_collecting()
     settings = settings_of(options)
     refuse_open_door(settings)
+    as_json = settings.log_format == "json"
+    say = json_logs.say if as_json else show
+    if as_json:
+        json_logs.log_as_json()
     from ..ui.site import create_app
     from ..web.guard import known_hosts
     from ..web.server import Drain, PortInUse, listening, serve
@@ -52,13 +59,14 @@ def run(options: argparse.Namespace) -> int:
 
         def ready(url: str) -> None:
             roster.settle(0)
-            print(welcome(url, settings, roster), flush=True)
+            say(welcome(url, settings, roster))
             if opened.turns.writer.problem:
-                print(printable(opened.turns.writer.problem), flush=True)
+                say(printable(opened.turns.writer.problem))
             threading.Thread(target=counter, name="vocabulary", daemon=True).start()  # 0.15 s before the first token
             roster.warm_up()
             stand_in = roster.backends.stand_in
-            threading.Thread(target=show_fetching, args=(stand_in,), name="progress", daemon=True).start()
+            fetching = (stand_in, say, Console(file=sys.stdout, force_terminal=False if as_json else None))
+            threading.Thread(target=show_fetching, args=fetching, name="progress", daemon=True).start()
             collect_between_turns(lambda: not opened.turns.live())
             if settings.browser:
                 threading.Thread(target=webbrowser.open, args=(url,), name="browser", daemon=True).start()
@@ -81,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
                     root_path=settings.root_path,
                 )
                 drain = Drain(opened.engine.drain, lambda: len(opened.turns.live()), settings.drain_s)
-                serve(app, listener, on_ready=ready, on_exit=leave, drain=drain)
+                serve(app, listener, on_ready=ready, on_exit=leave, drain=drain, has_own_logs=not as_json)
         except PortInUse as error:
             raise CommandError(str(error)) from None
     return 0
@@ -109,9 +117,12 @@ def welcome(url: str, settings: Settings, roster: Roster) -> str:
     return printable("\n".join(lines))
 
 
-def show_fetching(backend: EmbeddedBackend) -> None:
+def show(text: str) -> None:
+    print(text, flush=True)
+
+
+def show_fetching(backend: EmbeddedBackend, say: Callable[[str], None], console: Console) -> None:
     """Show the progress of fetching the weights: a bar on a terminal, otherwise one line at the start."""
-    console = Console(file=sys.stdout)
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=console
     )
@@ -120,19 +131,19 @@ def show_fetching(backend: EmbeddedBackend) -> None:
         phase = backend.phase
         if phase and phase.total:
             if task is None:
-                task = begin(bar, phase)
+                task = begin(bar, phase, say)
             bar.update(task, completed=phase.done or 0)
         time.sleep(POLL_S)
     if bar.live.is_started:
         bar.stop()
     if backend.failure:
-        print(printable(f"{backend.failure.message} {backend.failure.remedy}"), flush=True)
+        say(printable(f"{backend.failure.message} {backend.failure.remedy}"))
 
 
-def begin(bar: Progress, phase: Phase) -> Any:
+def begin(bar: Progress, phase: Phase, say: Callable[[str], None]) -> Any:
     """Start showing a fetch; return the bar's task."""
     if bar.console.is_terminal:
         bar.start()
     else:
-        print(phase.detail, flush=True)
+        say(phase.detail)
     return bar.add_task(phase.detail, total=phase.total)

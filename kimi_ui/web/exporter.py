@@ -18,6 +18,7 @@ import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import choose_encoder
@@ -28,6 +29,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from ..core.attempt import Attempt
 from ..core.events import ERROR_KINDS, End
 from ..core.portable import metrics_of
 from ..core.turn import TurnLog
@@ -44,6 +46,8 @@ OTHER = "other"
 TTFT_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
 DECODE_TPS = (5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000)
 LAG_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+
+LOGGED = ("ttft_ms", "decode_tps", "e2e_ms", "input_tokens", "output_tokens", "cost_usd")
 
 log = logging.getLogger(__name__)
 
@@ -126,33 +130,34 @@ class Exporter:
             if not since:
                 self._turns_total.labels(turn.kind).inc()
             for attempt_id, end in ends.items():
-                attempt, failure, figure = (
-                    fold.attempts[attempt_id],
-                    fold.folds[attempt_id].failure,
-                    figures[attempt_id],
+                failure = fold.folds[attempt_id].failure
+                self._count_attempt(
+                    fold.attempts[attempt_id], end, failure.kind if failure else "", figures[attempt_id], turn.kind
                 )
-                lane, role = self._lane(attempt.lane), attempt.role
-                self._attempts.labels(lane, role, end.status).inc()
-                if failure is not None:
-                    self._errors.labels(lane, failure.kind if failure.kind in ERROR_KINDS else OTHER).inc()
-                if figure["ttft_ms"] is not None:
-                    self._ttft.labels(lane, role).observe(figure["ttft_ms"] / 1e3)
-                if figure["decode_tps"] is not None:
-                    self._decode.labels(lane, role).observe(figure["decode_tps"])
-                if figure["loop_lag_ms"] is not None:
-                    self._lag.labels(lane, role).observe(figure["loop_lag_ms"] / 1e3)
-                if attempt.parent_id is not None:
-                    continue  # its tokens and cost are its parent's too
-                if end.retry_in_s is None:
-                    self._outcomes.labels(lane, turn.kind, end.status).inc()
-                for direction in ("input", "output"):
-                    self._tokens.labels(lane, direction).inc(figure[f"{direction}_tokens"] or 0)
-                if figure["cost_usd"] is None:
-                    self._unpriced.labels(lane).inc()
-                else:
-                    self._cost.labels(lane).inc(figure["cost_usd"])
         except Exception:
             log.exception("a turn is missing in the metrics")
+
+    def _count_attempt(self, attempt: Attempt, end: End, error: str, figures: dict[str, Any], kind: str) -> None:
+        lane, role = self._lane(attempt.lane), attempt.role
+        self._attempts.labels(lane, role, end.status).inc()
+        if error:
+            self._errors.labels(lane, error if error in ERROR_KINDS else OTHER).inc()
+        if figures["ttft_ms"] is not None:
+            self._ttft.labels(lane, role).observe(figures["ttft_ms"] / 1e3)
+        if figures["decode_tps"] is not None:
+            self._decode.labels(lane, role).observe(figures["decode_tps"])
+        if figures["loop_lag_ms"] is not None:
+            self._lag.labels(lane, role).observe(figures["loop_lag_ms"] / 1e3)
+        if attempt.parent_id is None:  # otherwise its tokens and cost are its parent's too
+            if end.retry_in_s is None:
+                self._outcomes.labels(lane, kind, end.status).inc()
+            for direction in ("input", "output"):
+                self._tokens.labels(lane, direction).inc(figures[f"{direction}_tokens"] or 0)
+            if figures["cost_usd"] is None:
+                self._unpriced.labels(lane).inc()
+            else:
+                self._cost.labels(lane).inc(figures["cost_usd"])
+        log.info("An attempt has ended.", extra={"fields": logged(attempt, end, error, figures, kind)})
 
     def _lane(self, lane: str) -> str:
         """The label of a lane: its id, unless there were too many."""
@@ -160,6 +165,20 @@ class Exporter:
             return OTHER
         self._lanes.add(lane)
         return lane
+
+
+def logged(attempt: Attempt, end: End, error: str, figures: dict[str, Any], kind: str) -> dict[str, Any]:
+    """What a structured log says about an attempt that has ended (``cli.json_logs``)."""
+    return {
+        **{
+            name: getattr(attempt, name)
+            for name in ("turn_id", "attempt_id", "parent_id", "lane", "role", "attempt_no")
+        },
+        "kind": kind,
+        "status": end.status,
+        "error_type": error or None,
+        **{name: figures[name] for name in LOGGED},
+    }
 
 
 class _Now(Collector):

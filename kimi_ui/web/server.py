@@ -65,15 +65,18 @@ def serve(
     on_ready: Callable[[str], Any] = lambda url: None,
     on_exit: Callable[[], Any] = lambda: None,
     drain: Drain | None = None,
+    has_own_logs: bool = True,
 ) -> None:
     """Serve ``app`` on a socket of ``listening`` until SIGTERM or Ctrl-C, then return.
 
     ``on_ready(url)`` is called when the server answers requests; ``on_exit()`` when it begins to stop, before it waits
-    for open responses, so that it can end endless ones. Without ``drain`` SIGTERM ends it at once.
+    for open responses, so that it can end endless ones. Without ``drain`` SIGTERM ends it at once. ``has_own_logs``
+    False: uvicorn's records go to the root logger's handlers.
     """
     config = uvicorn.Config(
         app,
         loop="asyncio",  # all tests and measurements use this loop
+        log_config=uvicorn.config.LOGGING_CONFIG if has_own_logs else None,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=int(STOP_GRACE_S),
