@@ -59,6 +59,13 @@ class RaceLine:
                 part[name] = self._moments[name] = ns / 1e6
         return part
 
+    def _near_ns(self) -> float:
+        """Events before this time are less than a step after the newest point; nearly all are."""
+        if self._sent is None:
+            return 0
+        sent_ms = self._sent[0]
+        return (sent_ms + max(STEP_MS, STEP_SHARE * sent_ms) - 0.1) * 1e6
+
     def _points(self, fold: AttemptFold) -> list[tuple[float, int]]:
         points: list[tuple[float, int]] = []
 
@@ -68,8 +75,16 @@ class RaceLine:
                 self._sent = point
 
         n_events = len(fold.text_ns)
+        near_ns = self._near_ns()
+        passed_ns: int | None = None  # the newest event that needs no point
         for i in range(self._seen, n_events):
             t_ns = fold.text_ns[i]
+            if t_ns < near_ns and t_ns != fold.first_answer_ns:
+                passed_ns = t_ns
+                self._chars += fold.text_chars[i]
+                continue
+            if passed_ns is not None:
+                self._last, passed_ns = (round(passed_ns / 1e6, 1), self._chars), None
             t_ms = round(t_ns / 1e6, 1)
             step_ms = max(STEP_MS, STEP_SHARE * t_ms)
             if self._last is None or t_ns == fold.first_answer_ns or t_ms - self._last[0] >= step_ms:
@@ -78,6 +93,9 @@ class RaceLine:
             self._last = (t_ms, self._chars)
             if self._sent is None or t_ms - self._sent[0] >= step_ms:
                 send(self._last)
+                near_ns = self._near_ns()
+        if passed_ns is not None:
+            self._last = (round(passed_ns / 1e6, 1), self._chars)
         self._seen = n_events
         if fold.end is not None:
             send(self._last)

@@ -5,11 +5,10 @@ A reader keeps no state between calls. Without a log, results are empty.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from itertools import takewhile
+from itertools import chain, takewhile
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -243,8 +242,11 @@ def _stream(attempt: Attempt, status: str, events: list[tuple[int, Event]]) -> _
     stream = _Stream(status, [])
 
     def add(opened: Attempt, events: Iterable[tuple[int, Event]]) -> None:
-        for t_ns, event in [(0, Opened(opened.as_dict())), *events]:
-            stream.add(opened.sent_ns + t_ns, Entry(attempt.lane, attempt.attempt_id, t_ns, event))
+        lane, attempt_id, items = attempt.lane, attempt.attempt_id, stream.items
+        latest_ns = items[-1][0] if items else 0
+        for t_ns, event in chain([(0, Opened(opened.as_dict()))], events):
+            latest_ns = max(latest_ns, opened.sent_ns + t_ns)  # in order even if its stamps run backwards
+            items.append((latest_ns, Entry(lane, attempt_id, t_ns, event)))
 
     queued = list(takewhile(lambda item: isinstance(item[1], Phase) and item[1].name == QUEUED, events))
     if queued:
@@ -286,7 +288,7 @@ def _entries(log: Rows, turn_id: str, pick: Pick | None = None) -> list[Entry]:
         if isinstance(last.event, End) and last.event.retry_in_s is not None:
             # The announced retry never came, because its process died.
             streams[key].items[-1] = (last_ns, last._replace(event=replace(last.event, retry_in_s=None)))
-    in_time = heapq.merge(*(stream.items for stream in streams.values()), key=itemgetter(0))  # it keeps their order
+    in_time = sorted(chain.from_iterable(stream.items for stream in streams.values()), key=itemgetter(0))
     return [entry for _, entry in in_time]
 
 

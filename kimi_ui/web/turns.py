@@ -75,7 +75,7 @@ class TurnRoutes:
         await asyncio.to_thread(self._roster.refresh)
         turns: list[TurnLog] = []
         if turn_id := request.query_params.get("turn"):
-            shown = await self._visible.found(turn_id, owner)
+            shown = await self._visible.found(turn_id, owner, with_entries=False)
             turns = await self._visible.conversation(shown.conversation_id, owner, with_entries=False) if shown else []
         elif conversation := request.query_params.get("c"):
             turns = await self._visible.conversation(conversation, owner, with_entries=False)
