@@ -7,7 +7,8 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning, Usage
+from kimi_ui.core.events import CONNECTED, Answer, Failure, Finish, Phase, Reasoning, Usage
+from kimi_ui.providers.base import ProviderError
 from tests.support.browser import lane, send, wait_phase
 from tests.support.chat_site import LANES, ChatSite, answered, ask
 from tests.support.waiting import until
@@ -79,6 +80,26 @@ def test_a_finished_answer_stands_at_its_top_unless_the_reader_has_scrolled(site
     until(lambda: 0 <= heavy.evaluate(answer) < 0.5 * heavy.evaluate("body => body.clientHeight"))
     page.reload()
     answered(page)
+    until(lambda: qwen.evaluate(top) == 0)
+
+    cut, lost = threading.Event(), threading.Event()
+    said = [Phase(CONNECTED), *[Answer(PARAGRAPH)] * 40]
+    failure = Failure("network", "Cut off.", "Try again.")
+    site.say([*said, cut, Finish("length")], [*said, lost, ProviderError(failure)])
+    send(page, "And the index?")
+    until(lambda: kimi.evaluate(top) > 300 and qwen.evaluate(top) > 300)
+    page.get_by_role("tab", name="Stats", exact=True).click()
+    expect(kimi).to_be_hidden()
+    cut.set()
+    lost.set()
+    page.locator('.turn-current [data-lane="kimi"][data-phase="length"]').wait_for(state="attached")
+    page.locator('.turn-current [data-lane="qwen"][data-phase="incomplete"]').wait_for(state="attached")
+    page.get_by_role("tab", name="Chat", exact=True).click()
+    until(lambda: kimi.evaluate(top) == 0)
+    assert qwen.evaluate(top) > 300, "the failure is in sight"
+    until(lambda: not site.turns.live())
+    page.reload()
+    wait_phase(page, "qwen", "incomplete")
     until(lambda: qwen.evaluate(top) == 0)
 
 

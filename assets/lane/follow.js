@@ -17,6 +17,8 @@ export class Follower {
     this.pill = pill;
     this.pinned = true;
     this.moved = false; // whether the reader has scrolled
+    /** @type {ResizeObserver | null} */
+    this.hidden = null; // waits until the view is shown
     this.top = 0;
     this.height = 0;
     pill.hidden = true;
@@ -37,13 +39,18 @@ export class Follower {
 
   /** Follow new content from its beginning, as if the reader had not scrolled yet. */
   begin() {
+    this.hidden?.disconnect();
     this.moved = false;
     this.pin();
   }
 
   /** The content is complete: show `place`, an element of it, at the top, unless the reader has scrolled. */
   stand(place) {
-    if (this.moved || !this.view.clientHeight) return;
+    if (this.moved) return;
+    if (!this.view.clientHeight) {
+      this.#whenShown(() => this.stand(place));
+      return;
+    }
     const above = place.getBoundingClientRect().top - this.view.getBoundingClientRect().top + this.view.scrollTop;
     this.release();
     this.view.scrollTop = above < ABOVE * this.view.clientHeight ? 0 : above - GAP_PX;
@@ -67,6 +74,17 @@ export class Follower {
     else if (!this.pinned && scrollTop > this.top && scrollHeight - scrollTop - clientHeight < AT_END_PX) this.#set(true);
     this.top = scrollTop;
     this.height = scrollHeight;
+  }
+
+  /** Once the view has a height: it may be folded away, in a narrowed lane or beneath another tab. */
+  #whenShown(act) {
+    this.hidden?.disconnect();
+    this.hidden = new ResizeObserver(() => {
+      if (!this.view.clientHeight) return;
+      this.hidden.disconnect();
+      act();
+    });
+    this.hidden.observe(this.view);
   }
 
   #follow() {

@@ -25,6 +25,7 @@ const ENDED = {
   done: "Done", length: "Cut at the length limit", no_answer: "No answer came", incomplete: "Cut off",
   stopped: "Stopped", timeout: "Timed out", error: "Failed", interrupted: "Interrupted",
 };
+const WHOLE = new Set(["done", "length"]); // of other ends the last words and the failure stay in sight, until a reload
 
 export class Lane {
   /**
@@ -372,7 +373,7 @@ export class Lane {
     setAttribute(this.element, "data-phase", phase);
     this.stop.hidden = !this.running;
     this.again.hidden = this.running || phase === "idle";
-    if (before !== phase) this.completed = phase === "done";
+    if (before !== phase) this.completed = WHOLE.has(phase) || (!live && this.ended && this.answered);
     if (!live || before === phase) return;
     if (before === "thinking" && phase === "answering" && this.stamps.first_reasoning_ms !== undefined) {
       const thought = this.stamps.first_answer_ms - this.stamps.first_reasoning_ms;
