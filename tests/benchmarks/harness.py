@@ -66,14 +66,15 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 
 def process(
     arguments: Sequence[str], stdout: int | None = None, **environment: str
 ) -> Iterator[subprocess.Popen[bytes]]:
+    """``stdout`` is a pipe or nothing, and ``stdin`` likewise."""
     command = [sys.executable, *arguments]
-    child = subprocess.Popen(command, cwd=ROOT, stdout=stdout, env={**os.environ, **environment})
+    child = subprocess.Popen(command, cwd=ROOT, stdin=stdout, stdout=stdout, env={**os.environ, **environment})
     try:
         yield child
     finally:
         child.terminate()
-        if child.stdout:
-            child.stdout.close()
+        for pipe in filter(None, (child.stdin, child.stdout)):
+            pipe.close()
         try:
             child.wait(10)
         except subprocess.TimeoutExpired:
@@ -134,10 +135,22 @@ class App:
 
     def __init__(self, url: str, child: subprocess.Popen[bytes], db: Path, ready_s: float) -> None:
         self.url, self.pid, self.db, self.ready_s = url, child.pid, db, ready_s
+        self._child = child
+
+    def clocks(self) -> dict[str, float]:
+        """CPU seconds by thread (see ``clocked_app``) of an app that was started ``clocked``."""
+        assert self._child.stdin
+        assert self._child.stdout
+        self._child.stdin.write(b"\n")
+        self._child.stdin.flush()
+        line = next(line for line in self._child.stdout if line.startswith(b"{"))  # behind the welcome
+        return dict(json.loads(line))
 
 
 @contextlib.contextmanager
-def app(base_url: str, models: Sequence[str], heavy_width: int = 0, db: Path | None = None) -> Iterator[App]:
+def app(
+    base_url: str, models: Sequence[str], heavy_width: int = 0, db: Path | None = None, clocked: bool = False
+) -> Iterator[App]:
     """``app.py`` with one lane per model (and heavy of the first, if asked), on ``db`` or a new database."""
     with tempfile.TemporaryDirectory() as folder:
         lanes = Path(folder) / "lanes.toml"
@@ -154,8 +167,10 @@ def app(base_url: str, models: Sequence[str], heavy_width: int = 0, db: Path | N
         lanes.write_text("\n".join(tables))
         db, port = db or Path(folder) / "log.sqlite3", free_port()
         started = time.perf_counter()
-        arguments = ["app.py", "--port", str(port), "--db", str(db), "--lanes", str(lanes), "--no-browser"]
-        with process(arguments, PYTHONWARNINGS="ignore") as child:
+        program = ["-m", "tests.benchmarks.clocked_app"] if clocked else ["app.py"]
+        arguments = [*program, "--port", str(port), "--db", str(db), "--lanes", str(lanes), "--no-browser"]
+        pipe = subprocess.PIPE if clocked else None
+        with process(arguments, pipe, PYTHONWARNINGS="ignore") as child:
             url = f"http://127.0.0.1:{port}"
             wait_for_http(url, child)
             yield App(url, child, db, time.perf_counter() - started)
