@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kimi_ui.core.attempt import Attempt, AttemptFold
 from kimi_ui.core.bounds import bound_of
@@ -23,7 +25,7 @@ from kimi_ui.core.events import (
     Usage,
 )
 from kimi_ui.core.heavy.timing import timing
-from kimi_ui.core.metrics import Metrics, is_burst, measure, measure_turn
+from kimi_ui.core.metrics import BURST_MIN_CHARS, Metrics, is_burst, measure, measure_turn
 from kimi_ui.core.tokens import LocalCount, count_text
 from kimi_ui.core.turn import LaneInfo, TurnFold
 from kimi_ui.tokenizers import counter
@@ -187,9 +189,27 @@ def test_reasoning_held_back_and_released_at_once_is_a_burst() -> None:
 
 def test_a_steady_stream_is_not_a_burst_and_short_texts_are_not_judged() -> None:
     steady = fold_of(thought(300, 300))
-    assert not is_burst(steady.text_ns, steady.text_chars)
+    assert not is_burst(steady.text_ns, steady.text_sum)
     short = fold_of([(1, Answer("a" * 90)), (500, Answer("b" * 10))])
-    assert not is_burst(short.text_ns, short.text_chars)
+    assert not is_burst(short.text_ns, short.text_sum)
+
+
+@given(st.lists(st.tuples(st.sampled_from([0, 1, 5, 40]), st.sampled_from([1, 3, 60])), max_size=25), st.integers(0, 5))
+def test_a_burst_is_any_twentieth_of_the_time_that_holds_more_than_half_of_the_text(
+    events: list[tuple[int, int]], start: int
+) -> None:
+    fold, at_ms = AttemptFold(), 0
+    for gap_ms, chars in events:
+        at_ms += gap_ms
+        fold.apply(at_ms, Reasoning("x" * chars))
+    times, lengths = list(fold.text_ns)[start:], [chars for _, chars in events][start:]
+    windows = ((i, j) for j in range(len(times)) for i in range(j + 1))
+    found = any(
+        2 * sum(lengths[i : j + 1]) > sum(lengths) and 20 * (times[j] - times[i]) < times[-1] - times[0]
+        for i, j in windows
+    )
+    is_judged = len(times) >= 2 and sum(lengths) >= BURST_MIN_CHARS
+    assert is_burst(fold.text_ns, fold.text_sum, start) == (found and is_judged)
 
 
 def test_stalls_are_counted() -> None:

@@ -64,7 +64,9 @@ def test_each_moment_is_returned_once_when_it_is_known() -> None:
         line.apply(t_ms * MS, event)
     assert line.take(fold) == {"connect_ms": 3.0, "aggregating_ms": 7.0}
     assert line.take(fold) == {}
-    fold.apply(10 * MS, Usage(load_ns=2 * MS, prompt_ns=MS))
+    usage = Usage(load_ns=2 * MS, prompt_ns=MS)
+    fold.apply(10 * MS, usage)
+    line.apply(10 * MS, usage)
     assert line.take(fold) == {"load_ms": 2.0, "prompt_ms": 1.0}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import accumulate, islice
 from operator import sub
 from typing import Any
 
@@ -109,7 +110,7 @@ class AttemptFold:
     last_token_early_ns: int | None = None
     n_chunks: int = 0  # text events
     text_ns: array[int] = field(default_factory=lambda: array("q"))  # the stamp of each text event
-    text_chars: array[int] = field(default_factory=lambda: array("q"))  # and its length in characters
+    text_sum: array[int] = field(default_factory=lambda: array("q"))  # and the characters of all text up to its end
     max_gap_ns: int | None = None  # longest wait between two text events
     n_stalls: int = 0
     usage: Usage = field(default_factory=Usage)
@@ -175,7 +176,7 @@ class AttemptFold:
         return replace(
             self,
             text_ns=self.text_ns[:],
-            text_chars=self.text_chars[:],
+            text_sum=self.text_sum[:],
             usage=replace(self.usage),
             meta=replace(self.meta),
             flags=dict(self.flags),
@@ -189,22 +190,22 @@ class AttemptFold:
             if isinstance(event, Promoted) and self.can_promote:
                 self.promoted = True
             return
-        match event:
-            case Reasoning(text):
-                if not text:
-                    return
+        if type(event) is Reasoning:  # a token's way is short: pattern matching would double it
+            if text := event.text:
                 self._token(t_ns, text)
                 if self.first_reasoning_ns is None:
                     self.first_reasoning_ns = t_ns
                 self.last_reasoning_ns = t_ns
                 self._reasoning.append(text)
-            case Answer(text):
-                if not text:
-                    return
+            return
+        if type(event) is Answer:
+            if text := event.text:
                 self._token(t_ns, text)
                 if self.first_answer_ns is None:
                     self.first_answer_ns = t_ns
                 self._answer.append(text)
+            return
+        match event:
             case Carried(text):
                 self.carried = text
             case Relabel():
@@ -262,7 +263,8 @@ class AttemptFold:
         self.last_token_ns = last
         self.n_chunks += len(gaps)
         self.text_ns.extend(run.stamps[1:])
-        self.text_chars.extend(map(len, run.texts[1:]))
+        sums = accumulate(map(len, run.texts[1:]), initial=self.text_sum[-1])
+        self.text_sum.extend(islice(sums, 1, None))
         if run.kind is Reasoning:
             self.first_reasoning_ns = first if self.first_reasoning_ns is None else self.first_reasoning_ns
             self.last_reasoning_ns = last
@@ -272,18 +274,21 @@ class AttemptFold:
             self._answer += run.texts
 
     def _token(self, t_ns: int, text: str) -> None:
-        if self.first_chunk_ns is None:
-            self.first_chunk_ns = t_ns
-        if self.first_token_ns is None:
-            self.first_token_ns = t_ns
-        if self.last_token_ns is not None:
-            gap = t_ns - self.last_token_ns
-            self.max_gap_ns = gap if self.max_gap_ns is None else max(self.max_gap_ns, gap)
-            self.n_stalls += gap > STALL_NS
+        if (last_ns := self.last_token_ns) is not None:
+            gap = t_ns - last_ns
+            if self.max_gap_ns is None or gap > self.max_gap_ns:
+                self.max_gap_ns = gap
+            if gap > STALL_NS:
+                self.n_stalls += 1
+        else:
+            if self.first_chunk_ns is None:
+                self.first_chunk_ns = t_ns
+            if self.first_token_ns is None:
+                self.first_token_ns = t_ns
         self.last_token_ns = t_ns
-        self.n_chunks += 1
         self.text_ns.append(t_ns)
-        self.text_chars.append(len(text))
+        self.text_sum.append(len(text) + (self.text_sum[-1] if self.n_chunks else 0))
+        self.n_chunks += 1
 
     def outcome(self) -> str:
         """The terminal status of these events when the stream has ended without a stop or a limit.

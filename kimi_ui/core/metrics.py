@@ -22,7 +22,7 @@ Independent of SQL, clocks and pages.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -104,34 +104,41 @@ class Metrics:
         return asdict(self)
 
 
-def is_burst(text_ns: array[int], text_chars: array[int]) -> bool:
+def is_burst(text_ns: array[int], text_sum: array[int], start: int = 0) -> bool:
     """True if more than half of the text arrived within less than 5 % of the time from first to last text event.
 
     Text is measured in characters, because a proxy that holds back reasoning may release it as one event. Short texts
-    are never a burst. Linear in the number of events.
+    are never a burst. ``start``: the first event that counts. More than half of a text always contains its middle, so
+    only what arrived near that is looked at, and the time hardly grows with the number of events.
     """
-    total = sum(text_chars)
-    if total < BURST_MIN_CHARS or len(text_ns) < 2:
+    if len(text_ns) - start < 2:
         return False
-    window_ns = text_ns[-1] - text_ns[0]
-    chars = start = 0
-    for i, t_ns in enumerate(text_ns):
-        chars += text_chars[i]
-        while 2 * (chars - text_chars[start]) > total:
-            chars -= text_chars[start]
-            start += 1
-        if 2 * chars > total and 20 * (t_ns - text_ns[start]) < window_ns:
+    before = text_sum[start - 1] if start else 0
+    total = text_sum[-1] - before
+    window_ns = text_ns[-1] - text_ns[start]
+    if total < BURST_MIN_CHARS or not window_ns:
+        return False
+    most_ns = (window_ns - 1) // 20  # the longest time that is less than 5 % of the window
+    middle = bisect_right(text_sum, before + total // 2, start)
+    near = bisect_left(text_ns, text_ns[middle] - most_ns, start, middle)
+    until = bisect_right(text_ns, text_ns[middle] + most_ns, middle)
+    for i in range(near, middle + 1):
+        rest = text_sum[i - 1] if i else 0
+        if 2 * (text_sum[until - 1] - rest) <= total:
+            return False  # nor do the later ones have enough behind them
+        end = bisect_right(text_sum, rest + total // 2, middle, until)
+        if text_ns[end] - text_ns[i] <= most_ns:
             return True
     return False
 
 
 def burst_flags(fold: AttemptFold) -> tuple[bool, bool]:
     """``is_burst`` of the whole text, and of the answer alone."""
-    whole = is_burst(fold.text_ns, fold.text_chars)
+    whole = is_burst(fold.text_ns, fold.text_sum)
     if fold.first_answer_ns is None or not len(fold.text_ns):
         return whole, False
     start = bisect_left(fold.text_ns, fold.first_answer_ns)
-    return whole, whole if start == 0 else is_burst(fold.text_ns[start:], fold.text_chars[start:])
+    return whole, whole if start == 0 else is_burst(fold.text_ns, fold.text_sum, start)
 
 
 def p99_gap_ns(fold: AttemptFold) -> int | None:
@@ -310,7 +317,7 @@ def _after_first_event(fold: AttemptFold, output_tokens: int | None) -> float | 
     """
     if output_tokens is None or output_tokens < 2 or not fold.n_chunks:
         return None
-    share = min(output_tokens * fold.text_chars[0] / sum(fold.text_chars), output_tokens - fold.n_chunks + 1)
+    share = min(output_tokens * fold.text_sum[0] / fold.text_sum[-1], output_tokens - fold.n_chunks + 1)
     rest = output_tokens - share if share >= FIRST_EVENT_TOKENS else output_tokens - 1.0
     return rest if rest > 0 else None
 

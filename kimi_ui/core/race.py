@@ -26,14 +26,15 @@ class RaceLine:
 
     def __init__(self) -> None:
         self._seen = 0  # text events looked at
-        self._chars = 0  # their characters
         self._last: tuple[float, int] | None = None  # the newest point, sent or not
         self._sent: tuple[float, int] | None = None  # the newest point sent
         self._moments: dict[str, float] = {}
+        self._moments_due = True
         self._aggregating_ns: int | None = None
 
     def apply(self, t_ns: int, event: Event) -> None:
-        """Process an event that the fold keeps no stamp of."""
+        """Process an event that is not text."""
+        self._moments_due = True
         if isinstance(event, Phase) and event.name == AGGREGATING and self._aggregating_ns is None:
             self._aggregating_ns = t_ns
 
@@ -46,6 +47,9 @@ class RaceLine:
         part: dict[str, Any] = {}
         if points := self._points(fold):
             part["points"] = [number for point in points for number in point]
+        if not self._moments_due:
+            return part
+        self._moments_due = False
         known = {
             "connect_ms": fold.headers_ns,
             "server_queue_ms": fold.usage.queue_ns,
@@ -76,26 +80,24 @@ class RaceLine:
 
         n_events = len(fold.text_ns)
         near_ns = self._near_ns()
-        passed_ns: int | None = None  # the newest event that needs no point
+        passed: int | None = None  # the newest event that needs no point
         for i in range(self._seen, n_events):
             t_ns = fold.text_ns[i]
             if t_ns < near_ns and t_ns != fold.first_answer_ns:
-                passed_ns = t_ns
-                self._chars += fold.text_chars[i]
+                passed = i
                 continue
-            if passed_ns is not None:
-                self._last, passed_ns = (round(passed_ns / 1e6, 1), self._chars), None
+            if passed is not None:
+                self._last, passed = (round(fold.text_ns[passed] / 1e6, 1), fold.text_sum[passed]), None
             t_ms = round(t_ns / 1e6, 1)
             step_ms = max(STEP_MS, STEP_SHARE * t_ms)
             if self._last is None or t_ns == fold.first_answer_ns or t_ms - self._last[0] >= step_ms:
                 send(self._last or (t_ms, 0))
-            self._chars += fold.text_chars[i]
-            self._last = (t_ms, self._chars)
+            self._last = (t_ms, fold.text_sum[i])
             if self._sent is None or t_ms - self._sent[0] >= step_ms:
                 send(self._last)
                 near_ns = self._near_ns()
-        if passed_ns is not None:
-            self._last = (round(passed_ns / 1e6, 1), self._chars)
+        if passed is not None:
+            self._last = (round(fold.text_ns[passed] / 1e6, 1), fold.text_sum[passed])
         self._seen = n_events
         if fold.end is not None:
             send(self._last)

@@ -6,6 +6,8 @@ unless it says more than the one before, which it then replaces. Headings and le
 outline the trace gives itself. Topics have a maximum number, too: beyond it, every second topic of the least telling
 kind is dropped and the distance of that kind doubles, so a trace of any length keeps an even selection. Times are ns
 since the attempt was sent.
+
+The trace is read when somebody wants the steps, not at every token: the topics do not depend on how it was cut.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from .topics import HEADING, LEAD, NUMBERED, PLAN, TURN, Topic, TopicReader
 
 DWELL_NS = 2_500_000_000  # the shortest time between a topic and a plan that follows it; half of it for a turn
 MAX_TOPICS = 40
-PIECE_CHARS = 1_000  # of a run, read at once
+MOST_UNREAD_CHARS = 4_000  # of the trace; the reader's work on one piece is not linear in its length
 
 PHASE_LABELS = {
     CONNECTED: "Connected",
@@ -98,21 +100,29 @@ class Steps:
         self._topics: list[Step] = []  # kept ones
         self._changed: set[int] = set()
         self._reader = TopicReader()
+        self._unread: list[tuple[int, str]] = []  # pieces of the trace, with their time
+        self._n_unread = 0  # their characters
         self._sentence_at: list[tuple[int, int]] = []  # (character, ns) of the pieces that hold the open sentence
         self._answer: list[tuple[int, str]] = []  # kept because a ``Relabel`` may turn it into reasoning
 
     @property
     def steps(self) -> list[Step]:
         """The kept steps, in order of time."""
+        self._read()
         return [step for step in self._all if step.kept]
 
     def take(self) -> list[Step]:
         """Steps that are new, changed or dropped since the last call."""
+        self._read()
         changed = [self._all[index] for index in sorted(self._changed)]
         self._changed.clear()
         return changed
 
     def apply(self, t_ns: int, event: Event) -> None:
+        if type(event) is Reasoning:
+            self._reasoning(t_ns, event.text)
+            return
+        self._read()  # what came before this event
         match event:
             case Phase(name, detail, _, total) if name == QUEUED:
                 self._queued(t_ns, detail, total)
@@ -120,8 +130,6 @@ class Steps:
                 self._close(self._phases.get(name), t_ns)
             case Phase(name, _, done, total) if name in PHASE_LABELS:
                 self._phase(name, PHASE_LABELS[name], t_ns, done=done, total=total)
-            case Reasoning(text) if text:
-                self._reasoning(t_ns, text)
             case Answer(text) if text:
                 self._answer.append((t_ns, text))
                 if DRAFTING not in self._phases:
@@ -135,24 +143,15 @@ class Steps:
                 self._answer.clear()
 
     def extend(self, run: Run) -> None:
-        """``apply`` of each event of the run, in larger pieces of text: where a topic begins says when it came."""
+        """``apply`` of each event of the run."""
         if not run.stamps:
             return
         if run.kind is not Reasoning:
             self.apply(run.stamps[0], Answer(run.texts[0]))
             self._answer += zip(run.stamps[1:], run.texts[1:], strict=True)
             return
-        pieces, n_chars = list[str](), 0
         for t_ns, text in zip(run.stamps, run.texts, strict=True):
-            if not pieces and THINKING not in self._phases:
-                self._phase(THINKING, "Thinking", t_ns, "reasoning")
-            self._sentence_at.append((self._reader.n_chars + n_chars, t_ns))
-            pieces.append(text)
-            n_chars += len(text)
-            if n_chars >= PIECE_CHARS:
-                self._read("".join(pieces))
-                pieces, n_chars = [], 0
-        self._read("".join(pieces))
+            self._reasoning(t_ns, text)
 
     def leave_queue(self, waited_ns: int) -> None:
         """The attempt is sent ``waited_ns`` after it joined the queue: times count from now; the wait lies before."""
@@ -167,13 +166,25 @@ class Steps:
             self._phase(QUEUED, f"Queued behind {requests}{behind and f': {behind}'}", t_ns)
 
     def _reasoning(self, t_ns: int, text: str) -> None:
+        if not text:
+            return
         if THINKING not in self._phases:
             self._phase(THINKING, "Thinking", t_ns, "reasoning")
-        self._sentence_at.append((self._reader.n_chars, t_ns))
-        self._read(text)
+        self._unread.append((t_ns, text))
+        self._n_unread += len(text)
+        if self._n_unread > MOST_UNREAD_CHARS:
+            self._read()
 
-    def _read(self, text: str) -> None:
-        for topic in self._reader.feed(text):
+    def _read(self) -> None:
+        """Find the topics that the unread pieces complete."""
+        if not self._unread:
+            return
+        pieces, self._unread, self._n_unread = self._unread, [], 0
+        at_char = self._reader.n_chars
+        for t_ns, text in pieces:
+            self._sentence_at.append((at_char, t_ns))
+            at_char += len(text)
+        for topic in self._reader.feed("".join([text for _, text in pieces])):
             self._topic(topic)
         self._forget_finished_sentences()
 

@@ -5,7 +5,6 @@ The caller passes in a ``TokenCounter``; ``kimi_ui.tokenizers`` loads them from 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -28,42 +27,47 @@ CounterFor = Callable[[str], TokenCounter]
 
 
 class LiveCount:
-    """Counts the tokens of a growing text; the cost per piece does not depend on the length of the text.
+    """Counts the tokens of a growing text when they are wanted; then it encodes what is new, and little before it.
 
     No token spans a single space before a word, so the text up to the last such place is counted once and only the rest
     is encoded again. If there is no such place within ``_FORCED_CHARS``, the text is cut anyway, which may count one
     token too many.
     """
 
-    _SETTLE_CHARS = 512
     _FORCED_CHARS = 4096
-    _BOUNDARY = re.compile(r"(?<=\S) (?=[^\W\d_])")
 
     def __init__(self, counter: TokenCounter) -> None:
         self._counter = counter
         self._settled = 0
+        self._new: list[str] = []
         self._tail = ""
-        self._tail_tokens: int | None = 0
+        self._tail_tokens = 0
 
     def feed(self, text: str) -> None:
-        self._tail += text
-        self._tail_tokens = None
-        if len(self._tail) < self._SETTLE_CHARS:
-            return
-        cut = 0
-        for match in self._BOUNDARY.finditer(self._tail):
-            cut = match.start()
-        if not cut and len(self._tail) >= self._FORCED_CHARS:
-            cut = len(self._tail)
-        if cut:
-            self._settled += self._counter.count(self._tail[:cut])
-            self._tail = self._tail[cut:]
+        self._new.append(text)
 
     @property
     def tokens(self) -> int:
-        if self._tail_tokens is None:
-            self._tail_tokens = self._counter.count(self._tail)
+        if self._new:
+            self._count()
         return self._settled + self._tail_tokens
+
+    def _count(self) -> None:
+        text = self._tail + "".join(self._new)
+        self._new.clear()
+        cut = _last_boundary(text) or (len(text) if len(text) >= self._FORCED_CHARS else 0)
+        self._settled += self._counter.count(text[:cut])
+        self._tail = text[cut:]
+        self._tail_tokens = self._counter.count(self._tail)
+
+
+def _last_boundary(text: str) -> int:
+    """The last single space with a letter behind it and no white space before it; 0 if there is none."""
+    at = len(text) - 1
+    while (at := text.rfind(" ", 1, at)) > 0:
+        if text[at + 1].isalpha() and not text[at - 1].isspace():
+            return at
+    return 0
 
 
 class LocalCount(NamedTuple):
@@ -89,16 +93,17 @@ class AttemptCount:
         self._has_text = False
 
     def apply(self, event: Event) -> None:
-        match event:
-            case Reasoning(text):
-                self._reasoning.feed(text)
-                self._has_text |= bool(text)
-            case Answer(text):
-                self._answer.feed(text)
-                self._has_text |= bool(text)
-            case Relabel():
-                self._relabelled += self._answer.tokens
-                self._answer = LiveCount(self._counter)
+        if isinstance(event, Reasoning | Answer):
+            self.add(event.text, isinstance(event, Answer))
+        elif isinstance(event, Relabel):
+            self._relabelled += self._answer.tokens
+            self._answer = LiveCount(self._counter)
+
+    def add(self, text: str, is_answer: bool) -> None:
+        """Text of the answer, or of the reasoning."""
+        if text:
+            self._has_text = True
+            (self._answer if is_answer else self._reasoning).feed(text)
 
     @property
     def local(self) -> LocalCount | None:

@@ -137,6 +137,7 @@ class TopicReader:
         self._level = -1  # of the newest heading or lead
         self._under_heading = False
         self._any = False  # whether a topic was found
+        self._searched = 0  # characters of the open sentence in which no end was found
         self._judged = False  # enough of this sentence has been read; the rest is skipped
         self._by_line = False  # the judged sentence ends with its line
         self._in_fence = False
@@ -182,7 +183,8 @@ class TopicReader:
     def _end_of_sentence(self) -> int | None:
         line_end = self._text.find("\n")
         limit = len(self._text) if line_end < 0 else line_end + 1
-        match = _SENTENCE_END.search(self._text, self._end_of_lead(), limit)
+        match = _SENTENCE_END.search(self._text, max(self._end_of_lead(), self._searched), limit)
+        self._searched = max(0, len(self._text) - _LOOK_BACK_CHARS)
         by_line = self._by_line if self._judged else self._is_by_line()
         if match and not by_line and match.end() < len(self._text):
             return match.end()
@@ -204,6 +206,7 @@ class TopicReader:
     def _drop(self, n: int) -> None:
         self._start += n
         self._text = self._text[n:]
+        self._searched = 0
 
     def _judge(self, sentence: str, topics: list[Topic]) -> None:
         if self._judged:

@@ -11,6 +11,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -40,19 +41,24 @@ class Op(NamedTuple):
     @property
     def sql(self) -> str:
         """The statement, with named parameters. Raises ``ValueError`` for invalid names (a damaged spill)."""
-        if not all(name.isidentifier() for name in (*self.row, self.table.removeprefix("update "))):
-            raise ValueError(f"not a write of this log: {self.table}")
-        if self.table == "promote":
-            return "UPDATE attempts SET answer = reasoning WHERE attempt_id = :attempt_id AND status = 'no_answer'"
-        if self.table == "update attempts":
-            changes = ", ".join(f"{name} = :{name}" for name in self.row if name != "attempt_id")
-            return f"UPDATE attempts SET {changes} WHERE attempt_id = :attempt_id AND status = 'open'"
-        values = ", ".join(f":{name}" for name in self.row)
-        insert = f"INSERT INTO {self.table} ({', '.join(self.row)}) VALUES ({values})"
-        if key := REPLACED.get(self.table):
-            changes = ", ".join(f"{name} = excluded.{name}" for name in self.row)
-            return f"{insert} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
-        return f"{insert} ON CONFLICT DO NOTHING"
+        return _sql(self.table, tuple(self.row))
+
+
+@lru_cache(maxsize=64)
+def _sql(table: str, names: tuple[str, ...]) -> str:
+    if not all(name.isidentifier() for name in (*names, table.removeprefix("update "))):
+        raise ValueError(f"not a write of this log: {table}")
+    if table == "promote":
+        return "UPDATE attempts SET answer = reasoning WHERE attempt_id = :attempt_id AND status = 'no_answer'"
+    if table == "update attempts":
+        changes = ", ".join(f"{name} = :{name}" for name in names if name != "attempt_id")
+        return f"UPDATE attempts SET {changes} WHERE attempt_id = :attempt_id AND status = 'open'"
+    values = ", ".join(f":{name}" for name in names)
+    insert = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({values})"
+    if key := REPLACED.get(table):
+        changes = ", ".join(f"{name} = excluded.{name}" for name in names)
+        return f"{insert} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
+    return f"{insert} ON CONFLICT DO NOTHING"
 
 
 def clean(text: str) -> str:
@@ -252,8 +258,8 @@ def final_op(attempt_id: str, fold: AttemptFold, tokenizer: str = "", status: st
             "n_chunks": fold.n_chunks,
             "p99_gap_ns": p99_gap_ns(fold),
             "n_stalls": fold.n_stalls,
-            "first_event_chars": fold.text_chars[0] if has_text else None,
-            "text_chars": sum(fold.text_chars) if has_text else None,
+            "first_event_chars": fold.text_sum[0] if has_text else None,
+            "text_chars": fold.text_sum[-1] if has_text else None,
             "burst": int(burst) if has_text else None,
             "answer_burst": int(answer_burst) if has_text else None,
             "usage_source": usage.source if fold.has_usage else None,

@@ -344,12 +344,16 @@ class LogWriter:
         finals: list[Op] = []
         segments: dict[tuple[str, str | None], tuple[int, list[tuple[int, Event]]]] = {}
         for i, entry in enumerate(entries, start):
-            if isinstance(entry.event, Opened):
-                rows += self._opened_ops(followed, entry.event)
+            lane, attempt_id, t_ns, event = entry
+            if type(event) is Opened:
+                rows += self._opened_ops(followed, event)
                 continue
-            _, items = segments.setdefault((entry.lane, entry.attempt_id or None), (i, []))
-            items.append((entry.t_ns, entry.event))
-            if entry.attempt_id:
+            key = (lane, attempt_id or None)
+            segment = segments.get(key)
+            if segment is None:
+                segment = segments[key] = (i, [])
+            segment[1].append((t_ns, event))
+            if attempt_id:
                 finals += self._fold(followed, entry)
         events = [events_op(turn.turn_id, lane, id, seq, items) for (lane, id), (seq, items) in segments.items()]
         return [*rows, *events, *finals]

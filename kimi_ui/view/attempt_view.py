@@ -1,7 +1,7 @@
 """One attempt as the page shows it: takes the attempt's events, returns the changes. See ``frames`` for the keys.
 
-The cost of a token does not grow with the text: pieces of reasoning and answer are joined once per frame and not read
-again.
+The cost of a token does not grow with the text, and most of it is that of its frame: text is kept in pieces until a
+frame or a figure wants it, and only what an event has changed is looked at.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class AttemptView:
         self._clear_answer = False
         self._is_resumed = False
         self._ended = False
+        self._is_stale = True  # more than text may have changed since the last frame
         self._known: dict[str, Any] = {}  # values the page has: identity, sending, stamps, notes, tokens
 
     @classmethod
@@ -88,23 +89,21 @@ class AttemptView:
         """Apply an event that ``fold`` has just applied. After ``End``, only a promotion may follow."""
         if self._ended:
             if isinstance(event, Promoted) and self.fold.promoted:
+                self._is_stale = True
                 self._start_answer(self.fold.answer)
             return
-        self.count.apply(event)
-        self._race.apply(t_ns, event)
-        match event:
-            case Reasoning(text):
-                self._reasoning.add(text)
-            case Carried(text):
-                self._carried = marked(text)
+        if isinstance(event, Reasoning | Answer):
+            self._text(t_ns, event)
+        else:
+            self._is_stale = True
+            self.count.apply(event)
+            self._race.apply(t_ns, event)
+            if isinstance(event, Carried):
+                self._carried = marked(event.text)
                 self._answer.add(self._carried)
-            case Answer(text):
-                if not self._from_the_start():
-                    self._answer.add(text)
-                    self._answer_chars += len(text)
-            case Relabel():
+            elif isinstance(event, Relabel):
                 self._relabel()
-            case End():
+            elif isinstance(event, End):
                 self._from_the_start()
                 self._ended = True
         if not self._plain:
@@ -115,6 +114,7 @@ class AttemptView:
         if self._ended or not run.texts:
             return
         event = run.event
+        self._is_stale = True
         self.count.apply(event)
         if isinstance(event, Reasoning):
             self._reasoning.add(event.text)
@@ -124,10 +124,25 @@ class AttemptView:
         if not self._plain:
             self._steps.extend(run)
 
+    def _text(self, t_ns: int, event: Reasoning | Answer) -> None:
+        text, is_answer = event.text, isinstance(event, Answer)
+        self.count.add(text, is_answer)
+        if not is_answer:
+            self._reasoning.add(text)
+            first_ns = self.fold.first_reasoning_ns
+        else:
+            if not self._from_the_start():
+                self._answer.add(text)
+                self._answer_chars += len(text)
+            first_ns = self.fold.first_answer_ns
+        if first_ns == t_ns:
+            self._is_stale = True
+
     def leave_queue(self, attempt: Attempt, fold: AttemptFold) -> None:
         """The attempt is sent now, after a wait in this app's queue: its times count from here."""
         self._steps.leave_queue(attempt.sent_ns - self.attempt.sent_ns)
         self.attempt, self.fold = attempt, fold
+        self._is_stale = True
 
     def _relabel(self) -> None:
         """Move the answer so far to the reasoning, where the fold has appended it already."""
@@ -161,18 +176,8 @@ class AttemptView:
 
     def take(self) -> dict[str, Any]:
         """The changes since the last call; empty if none."""
-        part: dict[str, Any] = {}
         brevity, self._brevity = self._brevity if self._ended else Brevity(), Brevity()
-        if "attempt" not in self._known:
-            part["attempt"] = self._known["attempt"] = self._identity()
-        elif self._sending() != self._known["sent"]:
-            part["sent"] = self._sending()
-        self._known["sent"] = self._sending()
-        if (context := self._context()) and "context" not in self._known:
-            part["context"] = self._known["context"] = context
-        for name, value in (("phase", self.phase), ("stamps", self._stamps()), ("notes", notes_of(self.fold))):
-            if value != self._known.get(name, type(value)()):
-                part[name] = self._known[name] = value
+        part = self._take_state() if self._is_stale else {}
         if self._clear_answer:
             part["clear_answer"] = True
             self._clear_answer = False
@@ -187,8 +192,6 @@ class AttemptView:
             part |= self._rendered_answer(in_slices=brevity.slices)
         elif "later" not in part:
             part |= self._plain_answer()
-        if self.fold.promoted and "promoted" not in self._known:
-            part["promoted"] = self._known["promoted"] = True
         if steps := self._steps.take():
             part["steps"] = [self._step_part(step) for step in steps]
         if race := self._race.take(self.fold):
@@ -196,6 +199,24 @@ class AttemptView:
         if self._ended and "end" not in self._known:
             self._known["end"] = True
             part |= self._outcome()
+        return part
+
+    def _take_state(self) -> dict[str, Any]:
+        """What has changed beside text, steps and race."""
+        self._is_stale = False
+        part: dict[str, Any] = {}
+        if "attempt" not in self._known:
+            part["attempt"] = self._known["attempt"] = self._identity()
+        elif self._sending() != self._known["sent"]:
+            part["sent"] = self._sending()
+        self._known["sent"] = self._sending()
+        if (context := self._context()) and "context" not in self._known:
+            part["context"] = self._known["context"] = context
+        for name, value in (("phase", self.phase), ("stamps", self._stamps()), ("notes", notes_of(self.fold))):
+            if value != self._known.get(name, type(value)()):
+                part[name] = self._known[name] = value
+        if self.fold.promoted and "promoted" not in self._known:
+            part["promoted"] = self._known["promoted"] = True
         return part
 
     def take_tokens(self) -> int | None:

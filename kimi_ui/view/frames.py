@@ -82,7 +82,6 @@ from .attempt_view import AttemptView, Brevity
 from .heavy_board import HeavyBoard
 
 METRICS_EVERY_NS = 200_000_000
-COUNT_COST_NS = 50_000  # added to the interval per text event, so that the cost of metrics per token stays constant
 PAGE_METRICS = (
     *(
         "ttft_ms",
@@ -184,6 +183,11 @@ class TurnView:
         return not any(lane.has_more for lane in self._lanes.values())
 
     @property
+    def has_figures_left(self) -> bool:
+        """Whether figures have changed that wait for their time (see ``frame``)."""
+        return any(lane.metrics_stale for lane in self._lanes.values())
+
+    @property
     def analysis_due(self) -> bool:
         """Whether the next ``frame`` compares answers, which takes CPU; ``analyse`` does it before, on a thread."""
         return any(lane.board is not None and lane.board.due for lane in self._lanes.values())
@@ -198,13 +202,18 @@ class TurnView:
         if 0 < after <= len(self.turn.entries):
             self.catch_up(after)
             for lane in self._lanes.values():
-                lane.take(None)
+                lane.take(None, METRICS_EVERY_NS)
                 lane.resume()
             self._is_first = False
 
-    def frame(self, now_ns: int | None) -> dict[str, Any] | None:
-        """The changes, or None. ``now_ns``: the engine's clock since the turn's start; None for a stored turn."""
-        parts = {lane_id: part for lane_id, lane in self._lanes.items() if (part := lane.take(now_ns))}
+    def frame(self, now_ns: int | None, metrics_every_ns: int = METRICS_EVERY_NS) -> dict[str, Any] | None:
+        """The changes, or None. ``now_ns``: the engine's clock since the turn's start; None for a stored turn.
+
+        A running attempt's figures are at least ``metrics_every_ns`` apart.
+        """
+        parts = {
+            lane_id: part for lane_id, lane in self._lanes.items() if (part := lane.take(now_ns, metrics_every_ns))
+        }
         if not parts and not self._is_first:
             return None
         frame: dict[str, Any] = {"now_ms": None if now_ns is None else now_ns / 1e6, "lanes": parts}
@@ -229,7 +238,7 @@ class LaneView:
         self._preparing: Phase | None = None
         self._known: dict[str, Any] = {}  # values the page has: preparing, metrics
         self._metrics_due_ns = 0
-        self._metrics_stale = False
+        self.metrics_stale = False  # what was measured last, if anything, is no longer true
 
     def apply(self, entry: Entry) -> None:
         if not entry.attempt_id:
@@ -239,7 +248,7 @@ class LaneView:
         if isinstance(entry.event, Opened):
             self._open(self._fold.attempts[entry.attempt_id])
             return
-        self._metrics_stale = True
+        self.metrics_stale = True
         if self._main is not None and entry.attempt_id == self._main.attempt.attempt_id:
             self._main.apply(entry.t_ns, entry.event)
             if self.board is not None:
@@ -254,7 +263,7 @@ class LaneView:
 
     def extend(self, run: Run) -> None:
         """``apply`` of each entry of the run."""
-        self._metrics_stale = True
+        self.metrics_stale = True
         if self._main is not None and run.attempt_id == self._main.attempt.attempt_id:
             self._main.extend(run)
             if self.board is not None:
@@ -296,7 +305,7 @@ class LaneView:
             if self.board is not None and attempt.k_index is not None:
                 self.board.opened(attempt.k_index, fold)
         elif attempt.parent_id is None:
-            self._metrics_stale |= self._main is not None
+            self.metrics_stale |= self._main is not None
             self._main = AttemptView(attempt, fold, brevity=self._brevity)
             self._children, self._borrowed, self._by_k = {}, {}, {}
             self.board = HeavyBoard(self._prompt) if attempt.role == "heavy" else None
@@ -318,21 +327,22 @@ class LaneView:
         if self._main is not None:
             self._main.resume()
 
-    def take(self, now_ns: int | None) -> dict[str, Any]:
-        """The lane's changes; empty if none."""
+    def take(self, now_ns: int | None, metrics_every_ns: int) -> dict[str, Any]:
+        """The lane's changes; empty if none. See ``TurnView.frame``."""
         part = self._main.take() if self._main is not None else {}
         preparing = self._preparing_part()
         if preparing != self._known.get("preparing"):
             part["preparing"] = self._known["preparing"] = preparing
         if self._main is None and "phase" not in self._known:
             part["phase"] = self._known["phase"] = "connecting"
-        metrics_due = self._metrics_stale and (now_ns is None or now_ns >= self._metrics_due_ns)
+        metrics_due = self.metrics_stale and (now_ns is None or now_ns >= self._metrics_due_ns)
         if trajectories := self._trajectory_parts(metrics_due):
             part["trajectories"] = trajectories
         if self.board is not None and (board := self.board.take()):
             part["heavy"] = board
         if metrics_due:
-            part |= self._metrics_part(now_ns)
+            self._metrics_due_ns = (now_ns or 0) + metrics_every_ns
+            part |= self._metrics_part()
         self._brevity = Brevity()
         return part
 
@@ -356,12 +366,10 @@ class LaneView:
             return None
         return {"label": phase.detail or "Getting ready", "done": phase.done, "total": phase.total}
 
-    def _metrics_part(self, now_ns: int | None) -> dict[str, Any]:
-        self._metrics_stale = False
+    def _metrics_part(self) -> dict[str, Any]:
+        self.metrics_stale = False
         if self._main is None:
             return {}
-        n_chunks = sum(view.fold.n_chunks for view in (self._main, *self._children.values()))
-        self._metrics_due_ns = (now_ns or 0) + METRICS_EVERY_NS + COUNT_COST_NS * n_chunks
         numbers = self._measured()
         metrics = {name: getattr(numbers, name) for name in PAGE_METRICS}
         metrics["bounds"] = shown_bounds(vars(numbers))
