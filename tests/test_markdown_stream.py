@@ -95,6 +95,38 @@ def visible(fragment: str) -> str:
     return html.unescape(re.sub(r"<[^>]*>", "", fragment))
 
 
+def visible_appended(page: Page) -> str:
+    """The text of the tail with what was appended to its last block."""
+    return visible(page.tail).rstrip("\n") + page.appended
+
+
+WORDS = st.sampled_from(["word", " and", " of ", " x1", ", so", ". Then", " 3.5%", '"it"', "s", "?", "!"])
+MARKS = st.sampled_from(
+    [" **b**", " `c`", " $x$", " [l](http://a.example)", " http://a.example/x", "\n", "\n\n- i", " &am", "|"]
+)
+BEGINNINGS = st.sampled_from(["", "> ", "- ", "1. a\n   - ", "| a |\n|---|\n| ", "# ", "[^1]: ", "    "])
+
+
+@settings(max_examples=200, deadline=None)
+@given(BEGINNINGS, st.lists(WORDS | MARKS, max_size=12), st.lists(WORDS, min_size=1, max_size=6))
+@example("", ["word", " and"], ["word"])
+def test_words_that_are_appended_show_what_rendering_would(begin: str, said: list[str], words: list[str]) -> None:
+    """Where a tail of some length is followed by words alone, nothing that is shown differs from a rendering of all."""
+    markdown, page = StreamingMarkdown(), Page()
+    markdown.feed(begin + "".join(said))
+    page.apply(markdown.frame())
+    for word in words:
+        markdown.feed(word)
+        frame = markdown.frame()
+        page.apply(frame)
+        if frame.append and not frame.blocks and frame.tail is None and len(markdown._tail) < 64:
+            whole = StreamingMarkdown()
+            whole.feed(markdown._tail + markdown._waiting)
+            now = whole.frame()
+            assert visible((now.tail or "") + now.append).rstrip() == visible_appended(page).rstrip()
+            assert re.findall(r"<[^>]*>", now.tail or "") == re.findall(r"<[^>]*>", page.tail)
+
+
 def test_open_code_block_only_appends_and_shows_all_its_text() -> None:
     code = "".join(f"line {i} <b> & ``` inside\n" for i in range(200))
     markdown, page = StreamingMarkdown(), Page()
@@ -123,7 +155,7 @@ def test_closing_fence_is_never_shown_as_code(closing: str) -> None:
         markdown.feed(character)
         page.apply(markdown.frame())
         assert "`" not in page.appended
-    assert visible(page.tail) == "after\n"
+    assert visible_appended(page) == "after"
 
 
 def test_long_open_block_is_not_rendered_again_for_every_frame() -> None:

@@ -24,6 +24,10 @@ from .safe import clean_text
 GROWTH = 64
 LONG_TAIL_CHARS, LONG_TAIL_GROWTH = 30_000, 4
 
+# Words that continue a paragraph's running text are all the difference there would be to its HTML, so they are appended
+# however many they are: half of the frames of an answer need no rendering.
+_PROSE = re.compile(r"[A-Za-z0-9 ,.;'\"!?@%]*")
+
 _FENCE = re.compile(r"(`{3,}+|~{3,}+)[^\n]*+\n")
 MAX_HELD_CHARS = 2_000  # a longer row is shown, although it may belong to a table
 _MARKS = re.compile(r"[ \t]*(?:[-+*=_~`#>|: \t]{1,80}|\d{1,9}[.)][ \t]*)")
@@ -32,6 +36,7 @@ _TAG_STARTS = sorted({name[:n] for name in (*TAG_NAMES, "br /") for n in range(1
 _OPEN_TAG = re.compile(rf"</?(?:{'|'.join(_TAG_STARTS)})?$", re.IGNORECASE)
 _LAST_MARKS = re.compile(r"(?<!\\)(?:\*{1,3}|`{1,2}|~{1,2})\Z")
 _CODE_SPAN = re.compile(r"`[^`]*`")
+_RUNNING = ("paragraph_open", "bullet_list_open", "ordered_list_open", "blockquote_open")
 _MAY_CLOSE = re.compile(r" {0,3}(?:`*|~*)[ \t]*")
 
 
@@ -63,6 +68,7 @@ class StreamingMarkdown:
         self._tail = ""  # parsed text of the open blocks
         self._waiting = ""  # text sent as ``append``, not yet rendered
         self._held = False  # the end of the tail is ambiguous and not shown yet
+        self._in_prose = False  # the tail ends inside a word of a paragraph, outside of any markup
         self._open_code: _OpenCode | None = None
         self._references: dict[str, Any] = {}
         self._notes: set[str] = set()  # labels of footnotes so far
@@ -95,9 +101,13 @@ class StreamingMarkdown:
             self._tail, new = self._open_code.text, ""
             self._open_code = None
         else:
+            if self._in_prose and _PROSE.fullmatch(new):
+                self._waiting += new
+                return Frame([], None, new)
             growth = GROWTH if len(self._tail) < LONG_TAIL_CHARS else LONG_TAIL_GROWTH
             if not self._held and (len(self._waiting) + len(new)) * growth < len(self._tail):
                 self._waiting += new
+                self._in_prose = False
                 return Frame([], None, new)
         self._tail += self._waiting + new
         self._waiting = ""
@@ -108,6 +118,7 @@ class StreamingMarkdown:
         in_code = bool(_FENCE.match(self._tail))
         decided = self._tail if in_code else self._tail[: _decided(self._tail)]
         self._held = len(decided) < len(self._tail)
+        self._in_prose = False
         tokens = parse(decided, env)
         spans = _block_spans(tokens)
         n_finished = _count_finished(self._tail, tokens, spans)
@@ -129,7 +140,10 @@ class StreamingMarkdown:
         elif rest and not in_code:
             shown = _from_line(decided, _first_line(rest))
             completed = _completed(shown)
-            rest = rest if completed == shown else parse(completed, env)
+            if completed != shown:
+                rest = parse(completed, env)
+            elif not self._held:
+                self._in_prose = _ends_in_prose(rest, shown)
         return Frame(blocks, render_tokens(rest, env), "")
 
     def _finish(self, new: str) -> Frame:
@@ -270,6 +284,18 @@ def _completed(text: str) -> str:
     if prose.count("**") % 2 and "***" not in prose:
         text = f"{text.rstrip()}**"
     return text + "".join(f"</{name}>" for name in reversed(unclosed_tags(prose)))
+
+
+def _ends_in_prose(tokens: list[Token], text: str) -> bool:
+    """Whether an open text, of these blocks, ends inside a word that is a paragraph's own, with no markup around it."""
+    word = text[max(text.rfind(" "), text.rfind("\n")) + 1 :]
+    if not word or not _PROSE.fullmatch(word) or not word[-1].isalnum():
+        return False
+    last = next((i for i in range(len(tokens) - 1, 0, -1) if tokens[i].nesting >= 0), 0)
+    if tokens[last].type != "inline" or tokens[last - 1].type != "paragraph_open" or tokens[0].type not in _RUNNING:
+        return False
+    children = tokens[last].children or []
+    return bool(children) and children[-1].type == "text" and children[-1].level == 0
 
 
 def _has_letter(text: str) -> bool:
