@@ -18,6 +18,7 @@ import pytest
 from kimi_ui.providers.http.network import MOST_WAITING, STAMP_OPTION, Network, Stream
 from kimi_ui.providers.http.transport import Transport, certificates
 
+from .support import wire
 from .support.upstream import Upstream
 
 
@@ -234,3 +235,55 @@ async def test_a_stamp_is_dropped_where_the_wall_clock_was_set(monkeypatch: pyte
             assert there_ns < stream.arrival[0] <= time.perf_counter_ns(), "the read's own time"
             assert stream.clock_stepped
         await stream.aclose()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 10_000])
+async def test_a_body_in_chunks_is_whole_however_it_is_cut_and_its_connection_is_used_again(
+    upstream: Upstream, size: int
+) -> None:
+    body = [b"data: one\n\n", b"\r\n\r\n", b"data: two\n\n" * 50]
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"  # a head before the head
+
+    async def answer(_request: wire.Request) -> wire.Stream:
+        yield hints + wire.head(200, wire.SSE, "Transfer-Encoding: chunked") + wire.chunked(body[0])
+        for data in body[1:]:
+            yield wire.chunked(data)
+        yield b"0;last\r\nTrailer: x\r\n\r\n"
+
+    upstream.script("sliced", wire.toxic(answer, wire.slicer(size)))
+    asked = len(upstream.requests)
+    transport = Transport(upstream.base_url, httpx.Limits())
+    async with httpx.AsyncClient(transport=transport) as client:
+        for _ in range(3):
+            answered = await client.post(f"{upstream.base_url}/chat/completions", json={"model": "sliced"})
+            assert answered.content == b"".join(body)
+    assert [request.nth for request in upstream.requests[asked:]] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("end", "wrong"), [(b"", "peer closed"), (b"5\r\nab", "peer closed"), (b"zz\r\n", "chunk size")]
+)
+async def test_a_body_in_chunks_that_ends_wrongly_keeps_what_came(upstream: Upstream, end: bytes, wrong: str) -> None:
+    head = wire.head(200, wire.SSE, "Transfer-Encoding: chunked")
+    upstream.script("broken", wire.raw(head + wire.chunked(b"so far"), 0.01, end))
+    request = {"method": "POST", "url": f"{upstream.base_url}/chat/completions", "json": {"model": "broken"}}
+    async with httpx.AsyncClient(transport=Transport(upstream.base_url, httpx.Limits())) as client:
+        came = b""
+        with pytest.raises(httpx.RemoteProtocolError, match=wrong):
+            async with client.stream(**request) as answer:  # type: ignore[arg-type]
+                async for data in answer.aiter_raw():
+                    came += data
+    assert came.startswith(b"so far")
+
+
+async def test_a_connection_with_bytes_behind_the_end_of_a_body_is_not_used_again(upstream: Upstream) -> None:
+    async def answer(_request: wire.Request) -> wire.Stream:
+        yield wire.head(200, wire.SSE, "Transfer-Encoding: chunked") + wire.chunked(b"all") + b"0\r\n\r\nHTTP/1.1 "
+
+    upstream.script("more", answer)
+    asked = len(upstream.requests)
+    async with httpx.AsyncClient(transport=Transport(upstream.base_url, httpx.Limits())) as client:
+        for _ in range(2):
+            answered = await client.post(f"{upstream.base_url}/chat/completions", json={"model": "more"})
+            assert answered.content == b"all"
+    assert [request.nth for request in upstream.requests[asked:]] == [1, 1]

@@ -268,6 +268,9 @@ class ThinkTags:
     def feed(self, text: str) -> list[Event]:
         """The events this piece of content completes. Never raises."""
         if not self._pending and self._starts.search(text) is None:
+            if self._state == _THINK and not self._trailing and not self._is_fresh and text:  # as most text is
+                self._before = (self._before + text)[-8:]
+                return [Reasoning(text)]
             self._text(text)
         else:
             self._read(self._pending + text, last=False)

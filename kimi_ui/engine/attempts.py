@@ -270,12 +270,12 @@ class AttemptRun:
             self._written_ns = self._now()
             self._sent_late_ns = min(late_ns, self._written_ns)
 
-    def arrived(self, arrival: Arrival) -> None:
+    def arrived(self, at_ns: int, after_ns: int = 0, is_last: bool = True) -> None:
         """See ``Host.arrived``."""
-        if arrival.at_ns == self._arrival.at_ns:
+        if at_ns == self._arrival.at_ns:
             for mark in self._marks.values():
-                mark.is_exact = mark.is_exact and mark.at_ns != arrival.at_ns
-        self._arrival = arrival
+                mark.is_exact = mark.is_exact and mark.at_ns != at_ns
+        self._arrival = Arrival(at_ns, after_ns, is_last)
 
     def _leave_queue(self) -> None:
         """End the wait in the queue, if there was one: it is ``queue_ns`` now, and the attempt's clock starts again."""
@@ -340,7 +340,8 @@ class AttemptRun:
             await host.close(self._stop_reason or "parent")
 
     def _append(self, t_ns: int, event: Event) -> None:
-        self.open()
+        if not self._is_open:
+            self.open()
         self._last_ns = t_ns
         fold = self.fold
         waiting, unanswered, n_chunks = fold.first_token_ns is None, fold.first_answer_ns is None, fold.n_chunks
@@ -573,7 +574,7 @@ class AttemptHost:
         self._parent.written(late_ns)
 
     def arrived(self, at_ns: int, after_ns: int = 0, is_last: bool = True) -> None:
-        self._parent.arrived(Arrival(at_ns, after_ns, is_last))
+        self._parent.arrived(at_ns, after_ns, is_last)
 
     async def until_sent(self) -> None:
         await self._parent.until_sent()

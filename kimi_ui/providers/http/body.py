@@ -98,17 +98,17 @@ async def _until_over(pieces: AsyncGenerator[bytes, None], body: StreamBody) -> 
 
 async def plain(response: httpx.Response, target: Target) -> AsyncGenerator[bytes, None]:
     """The body without its content coding. Raises ``ProviderError``: too large, cut inside a coding, or unknown."""
-    raw = response.aiter_raw()
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding in ("gzip", "x-gzip", "deflate"):
-        async with aclosing(_inflated(raw, target)) as inflated:
+        async with aclosing(_inflated(response.aiter_raw(), target)) as inflated:
             async for data in inflated:
                 yield data
         return
     if encoding not in ("", "identity"):
         raise simple("protocol", target, f"Content-Encoding {encoding} was not requested")
     size = 0
-    async for data in raw:
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    async for data in response.stream:  # not by ``aiter_raw``, which has a third of a microsecond's work for each piece
         size += len(data)
         if size > MOST_PLAIN:
             raise simple("too_large", target)

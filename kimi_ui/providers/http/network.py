@@ -13,6 +13,9 @@ not the kernel's handshake (``TCP_INFO``), nor any wait from a send to the arriv
 around every chunk: more than half of what a chunk cost, at 500 a second (``tests/benchmarks/parse_cost.py``). A lane's
 stream has its limits in the engine, so here a chunk is taken as it comes. Also, a connection that is given up while it
 is being made is closed; httpcore leaves that to the garbage collector.
+
+**Heads.** Until a response's head is complete, a read ends where the head ends. So httpcore has read nothing of the
+body then, and the body can be read by somebody else (``transport``).
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import re
 import socket
 import ssl
 import struct
@@ -45,6 +49,7 @@ STAMP_OPTION = 35 if sys.platform == "linux" and sys.maxsize > 2**32 else None  
 _STAMP = struct.Struct("qq")  # seconds and ns of the wall clock
 _STAMP_ROOM = 64  # bytes of ancillary data: a header and the stamp
 _TCP_INFO_SIZE = 72  # bytes of ``struct tcp_info`` up to ``tcpi_rtt``, which is the last four: microseconds
+_HEAD_END = re.compile(rb"\n\r?\n")  # as h11 finds it
 CLOCK_STEP_NS = 20_000  # two looks at both clocks that are further apart, their own blur aside, show a step
 
 
@@ -175,6 +180,8 @@ class _Wire(asyncio.Protocol):
         self._readable: asyncio.Future[None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
+        self.in_head = False  # of a response
+        self._head_tail = b""  # what was read of it last, as far as its end may begin there
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -226,6 +233,8 @@ class _Wire(asyncio.Protocol):
             finally:
                 self._readable = None
         data, self.arrival = self._pieces.popleft()
+        if self.in_head:
+            most = self._until_head_ends(data[:most])
         if len(data) > most:
             self._pieces.appendleft((data[most:], self.arrival))
             data = data[:most]
@@ -234,6 +243,19 @@ class _Wire(asyncio.Protocol):
             self._is_paused = False
             self.transport.resume_reading()
         return data
+
+    def unread(self, data: bytes) -> None:
+        """The next read begins with these bytes."""
+        self._pieces.appendleft((data, self.arrival))
+        self._size += len(data)
+
+    def _until_head_ends(self, data: bytes) -> int:
+        """How many of these bytes belong to the head that is being read."""
+        seen = self._head_tail + data
+        end = _HEAD_END.search(seen)
+        size = end.end() - len(self._head_tail) if end else len(data)
+        self._head_tail = b"" if end else seen[-2:]
+        return size
 
     async def write(self, data: bytes) -> None:
         """Returns when the socket has taken most of it. Raises how the connection was lost."""
@@ -281,6 +303,14 @@ class Stream(httpcore.AsyncNetworkStream):
         """Whether the wall clock was set while the connection was open; then a stamp may be that of a read."""
         return self._wire.connection.clock_stepped
 
+    def body_begins(self) -> None:
+        """The head of a response has been read, and a body follows; until the next write reads take what there is."""
+        self._wire.in_head = False
+
+    def unread(self, data: bytes) -> None:
+        """The next read begins with these bytes."""
+        self._wire.unread(data)
+
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if timeout is None:  # a stream's chunk: a limit here would be a quarter of its cost
             try:
@@ -292,6 +322,7 @@ class Stream(httpcore.AsyncNetworkStream):
                 return await self._wire.read(max_bytes)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._wire.in_head = True
         with _httpcore_errors(httpcore.WriteTimeout, httpcore.WriteError):
             async with asyncio.timeout(timeout):
                 await self._wire.write(buffer)

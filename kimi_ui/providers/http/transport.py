@@ -1,10 +1,13 @@
 """The HTTP stack under both clients: httpx over httpcore's connection pool, which connects through ``network``.
 
-It adds four things to what ``httpx.AsyncHTTPTransport`` does. It reads the proxy and the certificates from the
+It adds five things to what ``httpx.AsyncHTTPTransport`` does. It reads the proxy and the certificates from the
 environment and reports a mistake there in a sentence. It tells the ``Host`` when a request is sent. A pooled
 connection that the server closed while it was idle is replaced once, without a failure for the caller (no byte of an
 answer had come; the response's ``reconnected`` extension says so). And the body of an error ends at
 ``MOST_ERROR_BODY``, because both clients read such bodies whole.
+
+The body of a stream is taken out of its chunks by llhttp (``_Chunks``): httpcore has h11 do that, whose Python takes as
+long for one chunk as all the rest of a token's way to the log.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import certifi
 import httpcore
+import httptools
 import httpx
 import truststore
 
@@ -43,6 +47,11 @@ _HTTPCORE_ERRORS = (
     httpcore.UnsupportedProtocol,
 )
 
+
+_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+_NO_CHUNK = b"0\r\n\r\n"
+_CUT = "peer closed connection without sending complete message body (incomplete chunked read)"  # h11's words
+_MOST_READ = 64 * 1024  # bytes
 
 # -- when a request is sent
 
@@ -131,12 +140,15 @@ class Transport(httpx.AsyncBaseTransport):
                 )
             )
         is_error = not 200 <= response.status < 300
-        return httpx.Response(
-            response.status,
-            headers=response.headers,
-            stream=_Body(response, MOST_ERROR_BODY if is_error else sys.maxsize),
-            extensions=response.extensions,
-        )
+        stream = response.extensions["network_stream"]
+        assert isinstance(stream, Stream)
+        stream.body_begins()
+        body: httpx.AsyncByteStream
+        if not is_error and _is_chunked(response):
+            body = _Chunks(response, stream)
+        else:
+            body = _Body(response, MOST_ERROR_BODY if is_error else sys.maxsize)
+        return httpx.Response(response.status, headers=response.headers, stream=body, extensions=response.extensions)
 
     async def aclose(self) -> None:
         await self._pool.aclose()
@@ -162,6 +174,62 @@ class _Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._close()
+
+
+def _is_chunked(response: httpcore.Response) -> bool:
+    codings = [value for name, value in response.headers if name.lower() == b"transfer-encoding"]
+    return [coding.strip().lower() for coding in codings] == [b"chunked"]
+
+
+class _Chunks(httpx.AsyncByteStream):
+    """The body of a response in chunks, read from the connection itself: what each read brought, in one piece.
+
+    httpcore gets a body without a chunk at the end, so that it takes the connection back into its pool.
+    """
+
+    def __init__(self, response: httpcore.Response, stream: Stream) -> None:
+        self._response = response
+        self._stream = stream
+        self._found: list[bytes] = []
+        self._is_whole = self._has_more = False
+        self._parser = httptools.HttpResponseParser(self)
+        self._parser.feed_data(_HEAD)
+
+    def on_message_begin(self) -> None:
+        """Called by the parser, as are the next two methods."""
+        self._has_more = self._is_whole  # bytes behind the end
+
+    def on_body(self, data: bytes) -> None:
+        self._found.append(data)
+
+    def on_message_complete(self) -> None:
+        self._is_whole = True
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        read, found = self._stream.read, self._found
+        error: httptools.HttpParserError | None = None
+        with _httpx_errors():
+            while not self._is_whole:
+                data = await read(_MOST_READ)
+                try:
+                    self._parser.feed_data(data)
+                except httptools.HttpParserError as wrong:
+                    error = wrong
+                if found:
+                    yield found[0] if len(found) == 1 else b"".join(found)
+                    found.clear()
+                if error or not data:
+                    break
+            if self._is_whole and not (error or self._has_more):
+                self._stream.unread(_NO_CHUNK)
+                assert isinstance(self._response.stream, AsyncIterable)
+                async for _ in self._response.stream:
+                    pass
+            elif not self._is_whole:
+                raise httpx.RemoteProtocolError(str(error) if error else _CUT)
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
 
 
 @contextmanager

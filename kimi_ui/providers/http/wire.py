@@ -32,6 +32,11 @@ class Lines:
         self._partial: list[bytes] = []
         self._partial_size = 0
 
+    @property
+    def is_empty(self) -> bool:
+        """Nothing waits for its line's end, and no line feed for the carriage return before it."""
+        return not (self._partial or self._skip_line_feed or self.overflowed)
+
     def feed(self, data: bytes) -> list[bytes]:
         """The lines these bytes complete, without their ends."""
         if not data or self.overflowed:
@@ -112,6 +117,8 @@ class ServerEvents:
 
     def feed(self, data: bytes) -> list[ServerEvent | RawLine]:
         """The events these bytes complete. Never raises."""
+        if self._is_one_event(data):
+            return [ServerEvent(data[6:-2])]
         out: list[ServerEvent | RawLine] = []
         if b"\n\n\n\n" in data or b"\r\n\r\n\r" in data:  # millions of blank lines must not cost a loop each
             data = _LINE_ENDS.sub(b"\n\n", data)
@@ -119,6 +126,18 @@ class ServerEvents:
             self._line(line, out)
         self.overflowed = self.overflowed or self._lines.overflowed
         return out
+
+    def _is_one_event(self, data: bytes) -> bool:
+        """Whether these bytes are one whole event of one line of data, and nothing is open: what a token mostly is."""
+        return (
+            data.startswith(b"data: ")
+            and data.find(b"\n") == len(data) - 2
+            and data.endswith(b"\n")
+            and b"\r" not in data
+            and not (self._data or self._event or self._first)
+            and self._lines.is_empty
+            and len(data) + _LINE_COST <= self.max_line
+        )
 
     def finish(self) -> list[ServerEvent | RawLine]:
         """What the end of the stream left open: the last line and the event it belongs to."""

@@ -197,7 +197,11 @@ class ChatBody(StreamBody):
         choices = chunk.get("choices")
         choice = _first_choice(choices) if choices else None
         if choice is not None:
-            reason = next((word for key in _FINISH_KEYS if (word := choice.get(key)) and isinstance(word, str)), "")
+            reason = ""
+            for key in _FINISH_KEYS:
+                if (word := choice.get(key)) and isinstance(word, str):
+                    reason = word
+                    break
             delta, message = choice.get("delta"), choice.get("message")
             if type(delta) is dict:
                 self._delta(delta, surrogates, events, is_last=bool(reason))
@@ -291,8 +295,13 @@ class ChatBody(StreamBody):
 
     def _read_meta(self, chunk: dict[str, Any], events: list[Event]) -> None:
         """Model, upstream and id, each when it first appears."""
+        for key in self._unknown:
+            if chunk.get(key):
+                break
+        else:
+            return
         new = {name: chunk[key] for key, name in self._unknown.items() if chunk.get(key)}
-        if new and (found := meta(**new)):
+        if found := meta(**new):
             self._unknown = {key: name for key, name in self._unknown.items() if getattr(found, name) is None}
             events.append(found)
 
