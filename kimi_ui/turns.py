@@ -174,7 +174,7 @@ class Turns:
         """Mark the turn as closed. The newest ``RECENT_TURNS`` closed turns stay in memory."""
         with self._lock:
             since = self._open.pop(turn.turn_id, len(turn.entries))
-            turn.closed = True
+            turn.close()
             closed = [one.turn_id for one in self._turns.values() if one.closed]
             for turn_id in closed[:-RECENT_TURNS]:
                 del self._turns[turn_id]
@@ -194,7 +194,8 @@ class Turns:
         with self._lock:
             self._keep(turn)
             turn.append(entry)
-            turn.closed = turn.turn_id not in self._open
+            if turn.turn_id not in self._open:
+                turn.close()
 
     def forget(self, conversation_id: str) -> None:
         """Drop a deleted conversation's closed turns from memory."""

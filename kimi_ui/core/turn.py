@@ -7,7 +7,7 @@ history need no second path. Pure: the clock's value is passed in as ``t0_ns``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -100,9 +100,33 @@ class TurnLog:
     slots: tuple[str, ...] = ()
     vote: Vote | None = None
     _folded: tuple[int, TurnFold] | None = field(default=None, init=False, repr=False, compare=False)
+    _waiting: list[Callable[[], object]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def append(self, entry: Entry) -> None:
         self.entries.append(entry)
+        if self._waiting:
+            self._wake()
+
+    def close(self) -> None:
+        """Mark the turn as closed: no entry follows."""
+        self.closed = True
+        self._wake()
+
+    def when_more(self, than: int, call: Callable[[], object]) -> None:
+        """Call ``call`` as soon as there are more than ``than`` entries or the turn is closed; at once if so already.
+
+        It is called by the thread that appends, or by this one, at least once and perhaps twice, and must return at
+        once. A second request for the same ``call`` replaces the first.
+        """
+        if call not in self._waiting:
+            self._waiting.append(call)
+        if len(self.entries) > than or self.closed:  # looked at last: whoever appends looks at the list after appending
+            self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for call in waiting:
+            call()
 
     def fold(self) -> TurnFold:
         """What the entries add up to so far. Any thread may call this; the result is for reading only.

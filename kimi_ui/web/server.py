@@ -1,6 +1,9 @@
 """The server: runs one ASGI app on uvicorn until SIGTERM or Ctrl-C.
 
 SIGTERM first drains the app (``Drain``), so that running answers may end; a second one, or Ctrl-C, ends it at once.
+
+uvicorn takes its loop and its HTTP parser in C, uvloop and httptools; where there is no uvloop (Windows) it takes
+asyncio's. The engine's own loop is asyncio's everywhere, because uvloop would read its sockets without their stamps.
 """
 
 from __future__ import annotations
@@ -75,7 +78,7 @@ def serve(
     """
     config = uvicorn.Config(
         app,
-        loop="asyncio",  # all tests and measurements use this loop
+        http="httptools",
         log_config=uvicorn.config.LOGGING_CONFIG if has_own_logs else None,
         log_level="warning",
         access_log=False,

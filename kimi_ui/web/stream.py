@@ -3,18 +3,25 @@
 ``GET /kimi/turns/{turn_id}/events``: the data of each event is a frame (see ``view.frames``), its id the number of log
 entries it covers. ``Last-Event-ID`` or ``?after=n`` continues from there; otherwise the first frame contains everything
 so far, except for the rest of long answers, which the next ones bring; those before the last have no id, since nothing
-can continue there. The stream ends with an event ``end`` when the turn has ended. A frame is sent at most every
-``FRAME_S`` and only after changes; a comment is sent every ``KEEPALIVE_S`` without frames. A slow reader gets fewer,
-larger frames, since unsent changes join the next frame. One tab of a browser reads and passes the frames on to the
-others (``assets/stream.js``).
+can continue there. The stream ends with an event ``end`` when the turn has ended. A frame is sent as soon as there is
+something to send and the last one is ``frame_s`` old; a comment is sent every ``KEEPALIVE_S`` without frames. A slow
+reader gets fewer, larger frames, since unsent changes join the next frame. One tab of a browser reads and passes the
+frames on to the others (``assets/stream.js``).
+
+**More than one process can carry.** Frames cost more than the tokens in them, so with many open streams they are
+further apart, and figures with them. Beyond that every stream waits for the same event loop: the lag grows for all
+alike, the frames get larger, and no stamp or figure changes, because those are the engine's. The operator reads of it
+in the terminal (``_note_lateness``) and in ``doctor``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,21 +29,42 @@ from starlette.types import Receive, Scope, Send
 
 from ..core.blind import BlindView, is_blind
 from ..core.turn import TurnLog
-from ..view.frames import TurnView, dumps
+from ..view.frames import METRICS_EVERY_NS, TurnView, dumps
 
-FRAME_S = 0.033
-MANY_VIEWERS = 8  # with more open streams, frames are further apart, to limit the load
+FRAME_S = 0.016  # a browser paints no more often
+MANY_VIEWERS = 2  # with more open streams, frames are further apart, to limit the load
+METRICS_EVERY_FRAMES = 6  # if that is longer than usual
 KEEPALIVE_S = 15.0
+LATE_S = 0.25  # a frame this much later than due is worth a line in the terminal …
+LATE_AGAIN_S = 60.0  # … at most this often
 
 Write = Callable[[bytes], Awaitable[None]]
 
+log = logging.getLogger(__name__)
+
 
 class TurnStreams:
-    """All open streams of this server. ``closing`` ends them, so that the server can stop."""
+    """All open streams of this server."""
 
     def __init__(self) -> None:
-        self.n_open = 0
-        self.closing = False
+        self._wakes: set[Callable[[], None]] = set()  # one for each open stream
+        self._closing = False
+        self._said_late_s = -math.inf
+
+    @property
+    def n_open(self) -> int:
+        return len(self._wakes)
+
+    @property
+    def closing(self) -> bool:
+        """Set by any thread, or a signal's handler, it ends all streams, so that the server can stop."""
+        return self._closing
+
+    @closing.setter
+    def closing(self, yes: bool) -> None:
+        self._closing = yes
+        for wake_up in list(self._wakes):
+            wake_up()
 
     @property
     def frame_s(self) -> float:
@@ -48,46 +76,73 @@ class TurnStreams:
         return EventStream(lambda write, gone: self._run(turn, after, write, gone))
 
     async def _run(self, turn: TurnLog, after: int, write: Write, gone: asyncio.Future[None]) -> None:
-        self.n_open += 1
+        loop, wake = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake_up() -> None:
+            with suppress(RuntimeError):  # the loop has ended before the turn
+                loop.call_soon_threadsafe(wake.set)
+
+        self._wakes.add(wake_up)
+        gone.add_done_callback(lambda _: wake.set())
         try:
             blind = BlindView(turn) if is_blind(turn) else None
-            if blind is not None:
-                turn = blind.shown
-            view = TurnView(turn, later=True, slices=True)
+            view = TurnView(blind.shown if blind is not None else turn, later=True, slices=True)
             # Folding a long turn takes a while; frames of other streams must not wait for it.
             await asyncio.to_thread(view.resume, after if t0_is_known(turn) else 0)
             await asyncio.to_thread(view.catch_up)
-            written_s, slow = time.monotonic(), True
+            written_s, slow = loop.time(), True
             while not gone.done():
+                looked_s, n_entries = loop.time(), len(turn.entries)
+                closed = turn.closed  # read before the entries: none is appended after it is set
                 if blind is not None:
                     blind.refresh()
-                closed = turn.closed  # read before the entries: none is appended after it is set
                 view.catch_up()
                 if view.analysis_due:
                     await asyncio.to_thread(view.analyse)
-                data = await asyncio.to_thread(_next, view) if slow else _next(view)
+                figures_s = max(METRICS_EVERY_NS / 1e9, METRICS_EVERY_FRAMES * self.frame_s)
+                data = await asyncio.to_thread(_next, view, figures_s) if slow else _next(view, figures_s)
                 slow = not view.complete  # a part of a long answer takes as long to render as a frame lasts
                 if data is not None:
                     await write(data if slow else b"id: %d\n%b" % (view.consumed, data))
-                    written_s = time.monotonic()
-                elif time.monotonic() - written_s > KEEPALIVE_S:
+                    written_s = looked_s
+                elif looked_s - written_s >= KEEPALIVE_S:
                     await write(b": still here\n\n")
-                    written_s = time.monotonic()
+                    written_s = looked_s
                 if slow:
                     continue
                 if closed:
                     await write(b"event: end\ndata: {}\n\n")
                     return
-                if self.closing:
+                if self._closing:
                     return
-                await asyncio.wait([gone], timeout=self.frame_s)
+                due_s = looked_s + self.frame_s
+                await asyncio.sleep(due_s - loop.time())
+                self._note_lateness(loop.time() - due_s)
+                wake.clear()
+                turn.when_more(n_entries, wake_up)
+                wait_s = figures_s if view.has_figures_left else written_s + KEEPALIVE_S - loop.time()
+                waiting = loop.call_later(wait_s, wake.set)
+                if not (gone.done() or self._closing):
+                    await wake.wait()
+                waiting.cancel()
         finally:
-            self.n_open -= 1
+            self._wakes.discard(wake_up)
+
+    def _note_lateness(self, late_s: float) -> None:
+        """Tell the operator, now and then, of an event loop that has more to do than it can."""
+        if late_s > LATE_S and (now_s := time.monotonic()) > self._said_late_s + LATE_AGAIN_S:
+            self._said_late_s = now_s
+            log.warning(
+                "Pages are shown %.1f s late, with %d open: this process has more to do than one core can. "
+                "What is measured stays right; fewer people or a faster core make it prompt again.",
+                late_s,
+                self.n_open,
+            )
 
 
-def _next(view: TurnView) -> bytes | None:
+def _next(view: TurnView, figures_s: float) -> bytes | None:
     """The view's next frame as the data of an event; None if nothing has changed."""
-    frame = view.frame(now_ns(view.turn))
+    frame = view.frame(now_ns(view.turn), int(figures_s * 1e9))
     return None if frame is None else b"data: %b\n\n" % dumps(frame)
 
 
