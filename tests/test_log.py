@@ -27,6 +27,7 @@ from kimi_ui.core.heavy.timing import timing
 from kimi_ui.core.lane import LaneSpec, Price
 from kimi_ui.core.turn import Exchange, LaneInfo, TurnLog
 from kimi_ui.engine import Engine
+from kimi_ui.log.lateness import lateness
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.records import Op
 from kimi_ui.log.store import LogUnreadable
@@ -273,6 +274,25 @@ def test_metrics_by_id_keep_the_order_of_the_ids(tmp_path: Path) -> None:
     reader = LogReader(path)
     ids = [log.entries[0].attempt_id for log in reversed(logs)]
     assert [row["attempt_id"] for row in reader.attempt_metrics([*ids, "nothing", ids[0]])] == ids
+
+
+def test_lateness_tells_how_often_the_engine_was_late_and_when_most(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    lags = [("11:00", "900.0"), ("12:00", "99.0"), ("13:00", "282.4"), ("14:00", "120.0")]
+    logs = [
+        turn(
+            (
+                attempt(started_at_utc=f"2026-11-21T{at}:00.000+00:00"),
+                ended([(1, Answer("x")), (2, Flag("loop_lag_ms", lag))]),
+            )
+        )
+        for at, lag in lags
+    ]
+    with writing(path) as writer:
+        store(writer, *logs)
+    reader = LogReader(path)
+    assert lateness(reader, "2026-11-21T12:00") == (3, 2, 282.4, "2026-11-21T13:00:00.000+00:00")
+    assert lateness(reader, "2026-11-22") == (0, 0, 0.0, "")
 
 
 def test_turn_metrics_describe_the_last_attempt_and_the_cost_of_all(tmp_path: Path) -> None:

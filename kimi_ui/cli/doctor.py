@@ -7,6 +7,7 @@ import asyncio
 import json
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -52,6 +53,8 @@ def run(options: argparse.Namespace) -> int:
         console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
         console.print(f"Lanes: {roster.lanes_path or 'the shipped ones (no lanes file)'}", markup=False)
         console.print(f"Log:   {settings.db}", markup=False)
+        if remark := lateness_of(settings):
+            console.print(f"Load:  {remark}", markup=False, style="yellow")
         for spec in roster.specs:
             console.print(report(roster.serving(spec.id), checks[spec.id], pulls.get(spec.id)))
     return 0 if all(check.ok for check in checks.values()) else 1
@@ -77,6 +80,26 @@ def unloaded_of(settings: Settings) -> set[tuple[str, str]]:
         return unloaded_pairs(log_reader(settings))
     except (CommandError, LogError):
         return set()
+
+
+def lateness_of(settings: Settings) -> str:
+    """A sentence about a process that had more to do lately than it can; empty if none had, or the log is not read."""
+    from ..log.lateness import LATE_MS, lateness
+    from ..log.store import LogError
+    from .open_app import log_reader
+
+    since = datetime.now(UTC) - timedelta(days=1)
+    try:
+        late = lateness(log_reader(settings), since.isoformat(timespec="milliseconds"))
+    except (CommandError, LogError):
+        return ""
+    if not late.n_late:
+        return ""
+    return (
+        f"In {late.n_late} of {late.n} attempts of the last 24 hours the engine was more than {LATE_MS:g} ms late (at "
+        f"most {late.worst_ms:,.0f} ms, at {late.worst_at_utc[:16]} UTC): there was more to do than one core can. "
+        "Pages lag then; the figures have wider error bounds. Fewer people at once or a faster machine help."
+    )
 
 
 def pulls_of(roster: Roster, settings: Settings) -> dict[str, Pull]:
