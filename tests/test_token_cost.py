@@ -1,0 +1,79 @@
+"""What a token costs, counted in Python-level calls: time depends on the machine, calls do not.
+
+Every limit is a little above what was counted when it was set. Where a change needs more, measure what it costs
+(``tests/benchmarks/load.py``) before raising the limit.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from kimi_ui.core.lane import LaneChoice, LaneSpec
+from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
+from kimi_ui.view.frames import TurnView, dumps
+from tests.support.engine_run import running
+from tests.support.log import store, writing
+from tests.support.upstream import Upstream
+
+N_TOKENS = 600
+TOKENS_A_FRAME = 10  # of one lane, at 30 tokens/s with a hundred people
+
+
+@contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """Python functions that are entered meanwhile, by thread name; only threads that begin meanwhile, and this one."""
+    calls: Counter[str] = Counter()
+    names: dict[int, str] = {}
+
+    def seen(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "call":
+            ident = threading.get_ident()
+            if ident not in names:
+                names[ident] = threading.current_thread().name
+            calls[names[ident]] += 1
+
+    threading.setprofile(seen)
+    sys.setprofile(seen)
+    try:
+        yield calls
+    finally:
+        threading.setprofile(None)
+        sys.setprofile(None)
+
+
+@pytest.fixture(scope="module")
+def calls_a_token(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+    """Calls a token by thread, of a turn with one lane whose server sends each token by itself."""
+    model = f"m-400-{N_TOKENS * 2 // 3}-{N_TOKENS // 3}"
+    with Upstream() as upstream, counted() as calls:
+        provider = OpenAICompatible(LaneSpec("a", "A", "openai", model=model, base_url=upstream.base_url))
+        with running(None, provider) as run:
+            run.rows(run.engine.send("hello", choices={"a": LaneChoice("m-5000-50-50")}))  # imports, connections
+            warm = Counter(calls)
+            turn = run.engine.send("hello")
+            run.rows(turn)
+            spent = calls - warm
+        before = calls["log-writer"]
+        with writing(tmp_path_factory.mktemp("log") / "log.sqlite3") as writer:
+            store(writer, turn)  # at once, without looking for what is new ten times a second
+        spent["log-writer"] = calls["log-writer"] - before
+        before = calls["MainThread"]
+        view = TurnView(turn)
+        for at in range(0, len(turn.entries), TOKENS_A_FRAME):
+            view.apply(turn.entries[at : at + TOKENS_A_FRAME])
+            dumps(view.frame(at * 33_000_000))
+        spent["view"] = calls["MainThread"] - before
+    return {name: spent[name] / N_TOKENS for name in ("engine", "log-writer", "view")}
+
+
+@pytest.mark.parametrize(("thread", "most"), [("engine", 130.0), ("log-writer", 18.0), ("view", 125.0)])
+def test_a_token_takes_few_calls(calls_a_token: dict[str, float], thread: str, most: float) -> None:
+    assert calls_a_token[thread] < most, f"{calls_a_token}"
