@@ -106,6 +106,12 @@ class Turns:
             return turn.owner
         return self.reader.owner_of(conversation_id)
 
+    def is_deleted(self, conversation_id: str) -> bool:
+        """Whether the conversation was deleted with all branches, which could still show its turns."""
+        if self.owner_of(conversation_id) is not None:
+            return False
+        return all(fork.deleted for fork in self.reader.forks(conversation_id))
+
     def kind_of(self, conversation_id: str) -> str | None:
         """What the conversation's turns are: chat or bench; None if there is no such conversation."""
         for turn in self.recent(conversation_id):

@@ -449,7 +449,8 @@ def test_two_people_never_see_each_others_conversations(browser: Browser, site: 
     erased = api.post(site.url + "/kimi/conversations/erase", data={"ids": [mine]}, headers={"Origin": site.url})
     assert erased.status == 404
     assert api.get(f"{site.url}/kimi/conversations").json()["deleted"] == []
-    assert page.context.request.get(f"{site.url}/kimi/state?c={mine}").json()["turns"] == []
+    assert mine_at_work.get(f"{site.url}/kimi/state?c={mine}").json()["turns"] == []
+    assert mine_at_work.get(f"{site.url}/kimi/turns/{turn}/replay").status == 404
     assert mine_at_work.post(site.url + marks, data={**marked, "on": False}, headers={"Origin": site.url}).ok
     refused = api.put(
         f"{site.url}/kimi/conversations/{mine}/title", data={"title": "Mine now"}, headers={"Origin": site.url}

@@ -102,7 +102,11 @@ class VisibleTurns:
     ) -> TurnLog | None:
         """The turn, running or stored; None if it does not exist or this visitor may not read it."""
         turn = await self._turns.find(turn_id, pick, with_entries=with_entries)
-        return turn if turn is not None and may_read(turn.owner, owner) else None
+        if turn is None or not may_read(turn.owner, owner):
+            return None
+        if turn.closed and await asyncio.to_thread(self._turns.is_deleted, turn.conversation_id):
+            return None
+        return turn
 
     async def conversation(self, conversation_id: str, owner: str, with_entries: bool = True) -> list[TurnLog]:
         """The conversation's turns that this visitor may read, in order; none of a deleted conversation."""
