@@ -71,7 +71,7 @@ class Sidebar {
       this.logout.hidden = !canLogOut;
       const oldest = conversations.at(-1)?.at_utc ?? "";
       const ids = new Set(conversations.flatMap(conversationsOf));
-      const older = more === null ? [] : this.#heads.filter(({ id, at_utc: at }) => !ids.has(id) && at < oldest);
+      const older = more === null ? [] : this.#heads.filter(({ id, at_utc: at }) => !ids.has(id) && at <= oldest);
       if (!older.length) this.more = more;
       this.listNote = "";
       this.undoS = undoS;
