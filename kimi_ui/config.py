@@ -77,6 +77,11 @@ class Settings:
         return self.env.get("KIMI_UI_METRICS_TOKEN", "").strip()
 
     @property
+    def sends_traces(self) -> bool:
+        """Whether attempts are sent to an OpenTelemetry collector: ``KIMI_UI_TRACES`` is ``otlp``."""
+        return self.env.get("KIMI_UI_TRACES", "") == "otlp"
+
+    @property
     def more_hosts(self) -> tuple[str, ...]:
         """Other names of this server, e.g. a proxy's: ``KIMI_UI_HOSTS``, separated by commas."""
         return tuple(name.strip() for name in self.env.get("KIMI_UI_HOSTS", "").split(",") if name.strip())
@@ -158,8 +163,8 @@ def read_settings(
     """Settings from options (None: not given), then ``KIMI_UI_HOST``, ``_PORT``, ``_DB``, ``_LANES``, ``_ROOT_PATH``
     and ``_LOG_FORMAT``, then the defaults.
 
-    ``KIMI_UI_BUDGET_USD``, ``_DRAIN_SECONDS`` and ``_METRICS_TOKEN`` have no option. Raises ``ConfigError`` for an
-    invalid value, and for a named lanes file that does not exist.
+    ``KIMI_UI_BUDGET_USD``, ``_DRAIN_SECONDS``, ``_METRICS_TOKEN`` and ``_TRACES`` have no option. Raises
+    ``ConfigError`` for an invalid value, and for a named lanes file that does not exist.
     """
     env = read_environment() if env is None else env
     chosen_db = db or env.get("KIMI_UI_DB")
@@ -179,6 +184,8 @@ def read_settings(
         drain_s=_drain_s(env.get("KIMI_UI_DRAIN_SECONDS", "")),
         env=env,
     )
+    if (traces := env.get("KIMI_UI_TRACES", "")) not in ("", "otlp"):
+        raise ConfigError(f"KIMI_UI_TRACES is {traces!r}; make it otlp, or leave it out.")
     if 0 < len(settings.metrics_token) < MIN_TOKEN_CHARS:
         raise ConfigError(
             f"KIMI_UI_METRICS_TOKEN can be guessed; give it at least {MIN_TOKEN_CHARS} random characters."

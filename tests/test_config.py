@@ -318,6 +318,13 @@ def test_the_time_to_drain_is_checked() -> None:
             read_settings(env={"KIMI_UI_DRAIN_SECONDS": bad})
 
 
+def test_traces_are_sent_only_on_demand() -> None:
+    assert not read_settings(env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}).sends_traces
+    assert read_settings(env={"KIMI_UI_TRACES": "otlp"}).sends_traces
+    with pytest.raises(ConfigError, match=r"^KIMI_UI_TRACES is 'yes'; make it otlp"):
+        read_settings(env={"KIMI_UI_TRACES": "yes"})
+
+
 def test_the_token_of_the_metrics_cannot_be_short_and_is_never_shown() -> None:
     token = "0123456789abcdef"
     settings = read_settings(env={"KIMI_UI_METRICS_TOKEN": token})

@@ -67,6 +67,7 @@ CONFINED = {
     "gradio": {"kimi_ui/ui/"},
     "jinja2": {"kimi_ui/view/jinja.py"},
     "prometheus_client": {"kimi_ui/web/exporter.py"},
+    "opentelemetry": {"kimi_ui/web/spans.py"},
     "html": {"kimi_ui/core/markdown/", "kimi_ui/providers/errors.py"},  # elsewhere templates escape
 }
 """Libraries and the only files or folders that may import them."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kimi_ui.core.events import Answer, Failure, Finish, Reasoning, Usage
@@ -20,6 +25,7 @@ from kimi_ui.log.sqlite import store as store_module
 from kimi_ui.providers.base import ProviderError
 from kimi_ui.web import health
 from kimi_ui.web.exporter import MAX_LANES, OTHER, Exporter
+from kimi_ui.web.spans import Spans, to_collector
 from kimi_ui.web.stream import TurnStreams
 from tests.support.browser import made
 from tests.support.chat_site import ChatSite, open_site
@@ -238,3 +244,70 @@ def test_the_number_of_lanes_is_bounded(site: ChatSite) -> None:
     labels = {exporter._lane(f"lane{i}") for i in range(2 * MAX_LANES)}
     assert len(labels) == MAX_LANES + 1
     assert OTHER in labels
+
+
+@contextmanager
+def collector() -> Iterator[tuple[str, list[bytes]]]:
+    """An OpenTelemetry collector: its address, and the bodies that it was sent."""
+    bodies: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            bodies.append(gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body)
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", bodies
+        server.shutdown()
+
+
+def test_attempts_are_sent_to_a_collector_as_spans_with_genai_names(
+    site: ChatSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.say(
+        [Reasoning("PRIVATE"), Answer("PRIVATE"), Finish("stop"), Usage(input_tokens=9, output_tokens=5)],
+        [ProviderError(Failure("rate_limit", "PRIVATE words."))],
+    )
+    with collector() as (address, bodies):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
+        exporter = Exporter(site.engine, site.turns, TurnStreams(), spans=Spans(to_collector()))
+        turn = site.engine.send("PRIVATE")
+        fold = ended(turn)
+        until(lambda: "kimi_ui_turns_total{" in generate_latest(exporter._registry).decode())
+        exporter.close()
+    sent = [ExportTraceServiceRequest.FromString(body) for body in bodies]
+    resources = [resource for one in sent for resource in one.resource_spans]
+    assert any(("service.name", "kimi-ui") in names_of(one.resource.attributes).items() for one in resources)
+    spans = [span for resource in resources for scope in resource.scope_spans for span in scope.spans]
+    by_attempt = {names_of(span.attributes)["kimi_ui.attempt.id"]: span for span in spans}
+    assert by_attempt.keys() == fold.attempts.keys()
+    for attempt_id, attempt in fold.attempts.items():
+        span, names = by_attempt[attempt_id], names_of(by_attempt[attempt_id].attributes)
+        one = fold.folds[attempt_id]
+        assert span.end_time_unix_nano - span.start_time_unix_nano == one.end_ns
+        assert span.parent_span_id == (by_attempt[attempt.parent_id].span_id if attempt.parent_id else b"")
+        assert names["gen_ai.conversation.id"] == turn.conversation_id
+        assert names["gen_ai.request.model"] == attempt.request_model == span.name.removeprefix("chat ")
+        assert names.get("error.type") == ("rate_limit" if attempt.lane == "qwen" else None)
+        if attempt.lane == "kimi":
+            assert (names["gen_ai.usage.input_tokens"], names["gen_ai.usage.output_tokens"]) == (9, 5)
+            assert names["gen_ai.response.finish_reasons"] == ["stop"]
+            assert names["gen_ai.request.max_tokens"] == 32768
+    assert not [body for body in bodies if b"PRIVATE" in body]
+
+
+def names_of(attributes: Iterable[KeyValue]) -> dict[str, Any]:
+    """A span's attributes as plain values."""
+
+    def plain(value: AnyValue) -> Any:
+        kind = value.WhichOneof("value")
+        return [plain(one) for one in value.array_value.values] if kind == "array_value" else getattr(value, kind or "")
+
+    return {attribute.key: plain(attribute.value) for attribute in attributes}

@@ -52,8 +52,13 @@ def run(options: argparse.Namespace) -> int:
     from ..ui.site import create_app
     from ..web.guard import known_hosts
     from ..web.server import Drain, PortInUse, listening, serve
+    from ..web.spans import NoExporter, Spans, to_collector
     from .open_app import session
 
+    try:
+        spans = Spans(to_collector()) if settings.sends_traces else None
+    except NoExporter as error:
+        raise CommandError(str(error)) from None
     with session(settings) as opened:
         roster = opened.roster
 
@@ -84,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
                     hosts=known_hosts(settings.host, settings.more_hosts),
                     password=settings.password,
                     metrics_token=settings.metrics_token,
+                    spans=spans,
                     one_person=not settings.password,
                     budget_usd=settings.budget_usd,
                     root_path=settings.root_path,

@@ -31,6 +31,7 @@ from ..web.login import Login
 from ..web.page_files import PageFiles, Preload
 from ..web.page_state import PageState
 from ..web.prompt_queue import QueueRoutes
+from ..web.spans import Spans
 from ..web.stats import StatsRoutes
 from ..web.sub_path import Rooted, SubPath
 from ..web.turns import TurnRoutes
@@ -49,19 +50,20 @@ def create_app(
     hosts: Hosts | None = None,
     password: str = "",
     metrics_token: str = "",
+    spans: Spans | None = None,
     one_person: bool = False,
     budget_usd: float | None = None,
     root_path: str = "",
 ) -> FastAPI:
     """The whole ASGI app. ``hosts``: the accepted host names (None: loopback's); ``password``: required if not empty;
     ``one_person``: every visitor is the machine's user (see ``core.owner``); ``metrics_token``, ``budget_usd`` and
-    ``root_path``: see ``Settings``.
+    ``root_path``: see ``Settings``; ``spans``: see ``web.exporter``.
 
     Built inside an event loop, because without one Gradio opens a loop for every lock and never closes it.
     """
 
     async def make() -> FastAPI:
-        app = _create(engine, turns, roster, bool(password), budget_usd, metrics_token)
+        app = _create(engine, turns, roster, bool(password), budget_usd, metrics_token, spans)
         if password:
             open_paths = (HEALTHZ, READYZ, *([METRICS] if metrics_token else []))
             app.add_middleware(Login, password=password, open=open_paths)
@@ -76,7 +78,13 @@ def create_app(
 
 
 def _create(
-    engine: Engine, turns: Turns, roster: Roster, private: bool, budget_usd: float | None, metrics_token: str
+    engine: Engine,
+    turns: Turns,
+    roster: Roster,
+    private: bool,
+    budget_usd: float | None,
+    metrics_token: str,
+    spans: Spans | None,
 ) -> FastAPI:
     """Imports Gradio, which takes seconds. ``private``: statistics only cover the visitor's own turns."""
     harden_environment()
@@ -93,7 +101,7 @@ def _create(
     state = PageState(turns, roster, chat, engine.pulls)
     benchmark = BenchmarkRoutes(engine, turns, roster, private)
     turn_routes = TurnRoutes(turns, roster, state, visible, chat.estimates)
-    exporter = Exporter(engine, turns, turn_routes.streams, metrics_token)
+    exporter = Exporter(engine, turns, turn_routes.streams, metrics_token, spans)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

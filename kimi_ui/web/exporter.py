@@ -38,6 +38,7 @@ from ..tokenizers import counter
 from ..turns import Turns
 from .health import lateness_s
 from .respond import refusal
+from .spans import Spans
 from .stream import TurnStreams
 
 METRICS = "/metrics"
@@ -53,12 +54,16 @@ log = logging.getLogger(__name__)
 
 
 class Exporter:
-    """The figures of one engine and its turns, and their route. ``token``: required as a bearer token if not empty."""
+    """The figures of one engine and its turns, and their route. ``token``: required as a bearer token if not empty.
+    ``spans`` records the same attempts."""
 
-    def __init__(self, engine: Engine, turns: Turns, streams: TurnStreams, token: str = "") -> None:
+    def __init__(
+        self, engine: Engine, turns: Turns, streams: TurnStreams, token: str = "", spans: Spans | None = None
+    ) -> None:
         self._engine = engine
         self._turns = turns
         self._token = token
+        self._spans = spans
         self._lanes: set[str] = set()
         self._registry = CollectorRegistry()
         self._now = _Now(turns, streams)
@@ -91,6 +96,8 @@ class Exporter:
         """Count what has ended, then no more."""
         self._unlisten()
         self._counting.shutdown()
+        if self._spans:
+            self._spans.close()
 
     def routes(self) -> list[BaseRoute]:
         return [Route(METRICS, self.metrics)]
@@ -134,6 +141,8 @@ class Exporter:
                 self._count_attempt(
                     fold.attempts[attempt_id], end, failure.kind if failure else "", figures[attempt_id], turn.kind
                 )
+            if self._spans:
+                self._spans.record(turn, fold, ends, figures)
         except Exception:
             log.exception("a turn is missing in the metrics")
 
