@@ -505,6 +505,7 @@ class Page {
       announce: (text) => this.announcer.say(text),
       promote: (lane) => this.#promote(turnId, lane),
       refresh: () => this.load(),
+      change: (lane) => chat.emit("change-lane", lane),
       turn: turnId,
       asked: () => this.#askedAgain(turnId),
       opened: (turn) => this.#redraw(turn, true),

@@ -150,7 +150,8 @@ def test_lanes_are_changed_on_the_page_and_the_file_keeps_the_persons_own(open_t
         assert text.endswith("# by hand\n")
         assert 'model = "gone"  # for now' in text
         page.get_by_role("tab", name="Chat").click()
-        expect(page.locator('[data-lane="bad"]')).to_contain_text("Better")
+        page.locator('[data-lane="bad"]').get_by_role("button", name="Change the lane Better").click()
+        expect(bad.get_by_role("button", name="Models of Better")).to_be_focused()
 
 
 def test_a_lane_is_added_and_lanes_are_kept_as_sets(open_tab: OpenTab, upstream: Upstream) -> None:

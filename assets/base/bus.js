@@ -6,7 +6,8 @@
  * the conversation whose id is the event's `detail`; empty: begin a new one), `turn` (`detail` is the last turn
  * of the shown conversation now, or null), `voted` (on a turn), `seek` (show the turn `detail.turn` of
  * `detail.conversation`, and in it `detail.hit`, if that is given: part, label and words that a search has found),
- * `benchmarked` (a benchmark run has ended), `lanes` (the configured lanes have changed).
+ * `benchmarked` (a benchmark run has ended), `lanes` (the configured lanes have changed), `change-lane` (show the lane whose
+ * id is `detail` in the Lanes tab).
  */
 class Chat extends EventTarget {
   conversation = ""; // id of the shown conversation, "" before its first prompt

@@ -37,7 +37,7 @@ export class Lane {
    * answerHtml(attemptId) → promises of texts that a frame has left out,
    * attempt(laneId, number) → promise of an earlier attempt's part, promote(laneId) → promise of whether its reasoning is
    * now shown as its answer (null: not possible here), announce(text), refresh(), turn (its id), asked(laneId) (the
-   * server has asked its question again).
+   * server has asked its question again), change(laneId) (its configuration; absent where that is not possible).
    */
   constructor(info, actions) {
     /** @type {LaneInfo} */
@@ -244,6 +244,7 @@ export class Lane {
     this.steps.element.hidden = true;
     this.reasoning.element.hidden = true;
     this.cards.append(info.stand_in_for ? standInCard(info) : restCard(info));
+    if (this.actions.change) this.cards.append(button(`Change the lane ${info.label}`, () => this.actions.change(info.id), { face: "Change lane…", class: "quiet lane-change" }));
     if (info.stand_in_for && info.can_pull) this.cards.append(new PullCard({ lane: info.id, model: info.can_pull, ondone: this.actions.refresh }).element);
   }
 

@@ -27,8 +27,17 @@ class LanesTab {
     this.status = h("p", { class: "note", role: "status" }, "Looking up what serves each lane…");
     this.body = h("div", { class: "lt-body" });
     this.again = button("Look again", () => this.load(true), { face: "Look again", class: "lt-button" });
+    chat.on("change-lane", ({ detail }) => this.reveal(detail));
     element.replaceChildren(h("div", { class: "lt" },
       h("div", { class: "lt-top" }, h("h2", {}, "Lanes"), this.status, this.again), this.body));
+  }
+
+  /** Open the tab at a lane, for a reader of the chat who wants another model there. */
+  async reveal(lane) {
+    const tabs = [...document.querySelectorAll('button[role="tab"]')];
+    /** @type {HTMLElement | undefined} */ (tabs.find((tab) => tab.textContent.trim() === "Lanes"))?.click();
+    if (!this.forms.size) await this.load(false);
+    this.#focus(`${lane}/models`) || this.#focus(`${lane}/edit`);
   }
 
   /** The tab was opened: another page or an editor may have changed the lanes. An open form stays as it is. */
@@ -130,10 +139,11 @@ class LanesTab {
     this.#focus(lane ? `${lane}/edit` : "add");
   }
 
-  /** Focus the control of this name, which was drawn again. */
+  /** Focus the control of this name, which was drawn again. Returns whether there is one. */
   #focus(name) {
     const control = /** @type {HTMLElement | null} */ (this.body.querySelector(`[data-focus="${CSS.escape(name)}"]`));
     control?.focus();
+    return Boolean(control);
   }
 
   #adding(state) {
