@@ -138,8 +138,13 @@ class Turns:
         for turn in self.recent(conversation_id):
             newest = turn.fold().newest(lane)
             if newest and newest.answer:
-                exchanges[turn.seq] = Exchange(turn.seq, turn.prompt, newest.answer, newest.reasoning)
+                exchanges[turn.seq] = Exchange(turn.seq, turn.prompt, newest.answer, newest.reasoning, turn.images)
         return [exchanges[seq] for seq in sorted(exchanges) if seq < before_seq]
+
+    def image(self, sha256: str) -> bytes | None:
+        """The bytes of an image that some turn names; None if they are lost."""
+        held = (one.data for turn in list(self._turns.values()) for one in turn.images if one.sha256 == sha256)
+        return next(filter(None, held), None) or self.reader.image(sha256)
 
     def _own(self, conversation_id: str) -> list[TurnLog]:
         """The turns in memory that were sent in this conversation, without those of its origin."""

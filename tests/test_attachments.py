@@ -38,7 +38,6 @@ def test_line_ends_become_line_feeds() -> None:
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "a PNG image"),
         (b"PK\x03\x04" + bytes(range(256)) * 4, "a zip archive"),
         (b"\x7fELF" + bytes(200) + b"\x90\x12\x88" * 100, "not a text file"),
         (bytes(range(1, 32)) * 30, "not a text file"),
@@ -50,6 +49,21 @@ def test_refusing_a_binary_file_names_it_and_the_remedy(data: bytes, says: str) 
         read_attachment("dir/thing.bin", data)
     assert str(error.value).startswith("thing.bin is ")
     assert "paste" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("logo.svg", b"<svg onload='alert(1)'/>", "an SVG drawing"),
+        ("logo.txt", b"  <SVG xmlns='x'/>", "an SVG drawing"),
+        ("a.heic", b"\0\0\0\x18ftypheic" + bytes(99), "a HEIC or AVIF image"),
+        ("a.bmp", b"BM\x36\x10\0\0\0\0\0\0" + bytes(99), "a BMP image"),
+        ("a.tif", b"II*\0" + bytes(99), "a TIFF image"),
+    ],
+)
+def test_other_images_are_refused_with_the_form_to_save_them_in(name: str, data: bytes, says: str) -> None:
+    with pytest.raises(AttachmentError, match=f"{name} is {says}.* PNG or JPEG"):
+        read_attachment(name, data)
 
 
 def test_too_large_and_empty_files_are_refused() -> None:

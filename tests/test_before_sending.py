@@ -14,6 +14,7 @@ from kimi_ui.core.attachments import Attachment, AttachmentError, fold
 from kimi_ui.core.conversation_settings import ConversationSettings, LaneSettings
 from kimi_ui.core.estimate import Typical
 from kimi_ui.core.events import Answer, Finish, Reasoning, Usage
+from kimi_ui.core.images import image_of
 from kimi_ui.core.lane import LaneSpec, Price
 from kimi_ui.log.costs import typical
 from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
@@ -28,26 +29,30 @@ TEXT = "one two three four five " * 50
 def test_uploads_belong_to_the_person_who_attached_them() -> None:
     waiting = Uploads()
     key = waiting.add("me", Attachment("a.txt", "text"))
-    assert waiting.of("me", [key, key]) == [Attachment("a.txt", "text")] * 2
+    assert waiting.of("me", [key, key]) == ([Attachment("a.txt", "text")] * 2, [])
     for owner, keys in (("you", [key]), ("me", ["guess"])):
         with pytest.raises(AttachmentError, match="attach it again"):
             waiting.of(owner, keys)
     waiting.drop("you", [key])
-    assert waiting.of("me", [key])
+    assert waiting.of("me", [key])[0]
     waiting.drop("me", [key, "unknown"])
     with pytest.raises(AttachmentError):
         waiting.of("me", [key])
     with pytest.raises(AttachmentError, match="at most 20"):
         waiting.of("me", ["x"] * 21)
+    picture = image_of("a.png", "image/png", 2, 2, b"\x89PNG\r\n\x1a\n")
+    assert waiting.of("me", [waiting.add("me", picture)]) == ([], [picture])
+    with pytest.raises(AttachmentError, match="at most 10 images"):
+        waiting.of("me", [waiting.add("me", picture)] * 11)
 
 
 def test_the_oldest_unsent_uploads_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "MAX_CHARS", 100)
+    monkeypatch.setattr(uploads, "MAX_SIZE", 100)
     waiting = Uploads()
     keys = [waiting.add("me", Attachment(f"{i}", "x" * 40)) for i in range(4)]
     with pytest.raises(AttachmentError):
         waiting.of("me", keys[:1])
-    assert [one.name for one in waiting.of("me", keys[2:])] == ["2", "3"]
+    assert [one.name for one in waiting.of("me", keys[2:])[0]] == ["2", "3"]
 
 
 def test_the_count_of_a_long_text_is_cached_without_the_text(monkeypatch: pytest.MonkeyPatch) -> None:

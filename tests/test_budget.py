@@ -211,7 +211,7 @@ async def test_a_prompt_over_budget_is_sent_only_after_the_person_agrees(me: Per
         with pytest.raises(OverBudget, match=r"of your \$0\.0003 budget"):
             me.send("And?", first.conversation_id, attachments=[key])
     assert len(me.desk.kimi.requests) == 1
-    assert me.desk.chat.uploads.of(me.owner, [key]) == [long]
+    assert me.desk.chat.uploads.of(me.owner, [key]) == ([long], [])
     sent = await me.send_and_wait("And?", first.conversation_id, attachments=[key], over_budget=True)
     assert long.text in sent.prompt
     assert sent.seq == 1

@@ -11,6 +11,7 @@ from kimi_ui.core.attachments import Attachment, fold
 from tests.support import pdf_files
 from tests.support.browser import Visitor, lane, send, wait_phase
 from tests.support.chat_site import ChatSite, answered, attach, endless
+from tests.support.image_files import picture
 from tests.support.waiting import until
 
 BOX = "#prompt textarea"
@@ -166,7 +167,7 @@ def test_refusals_are_one_line_and_nothing_else_is_lost(site: ChatSite, visitor:
     attach(page, "notes.txt", b"some text")
     attach(page, "photo.png", b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
     refused = page.locator(".attachments-refused")
-    expect(refused).to_contain_text("photo.png is a PNG image. Only text and PDF can be attached")
+    expect(refused).to_contain_text("photo.png is damaged and cannot be read as an image. Save it anew as PNG or JPEG.")
     attach(page, "scan.pdf", pdf_files.SCANNED)
     expect(refused).to_contain_text("scan.pdf has no text: its 3 pages are pictures")
     expect(refused).not_to_contain_text("photo.png")
@@ -181,6 +182,50 @@ def test_refusals_are_one_line_and_nothing_else_is_lost(site: ChatSite, visitor:
     assert sent(site) == [fold("Summarise", [Attachment("notes.txt", "some text"), paper])]
     assert all("422" in problem for problem in visitor.problems)
     visitor.problems.clear()
+
+
+def test_an_image_is_announced_lane_by_lane_then_sent_and_shown(
+    site: ChatSite, browser: Browser, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site.kimi, "sees", True)
+    attach(page, "dot.webp", picture("WEBP", (8, 6)))
+    expect(page.locator(".attachment")).to_contain_text("dot.webp · 8 × 6 pixels")
+    told = page.locator(".attachments-lanes")
+    expect(told).to_have_text(
+        "The image goes to Kimi K2, Kimi K2 heavy. "
+        "Qwen3-Coder: takes no images; a note in the prompt says so to the model."
+    )
+    expect(page.locator(".estimate-line")).to_contain_text("tokens + images")
+    send(page, "What is it?")
+    answered(page)
+    expect(told).to_be_hidden()
+    (image,) = site.kimi.requests[0].messages[-1].images
+    assert (image.width, image.height, image.media_type) == (8, 6, "image/png")
+    assert sent(site) == [
+        f"[Attached image: {image.words}; it was not sent to you: this model takes no images]\n\nWhat is it?"
+    ]
+    expect(lane(page, "qwen")).to_contain_text("Images were left out of the request")
+    page.reload()
+    shown = page.get_by_role("button", name="Open dot.webp, 8 × 6 pixels")
+    shown.press("Enter")
+    large = page.get_by_role("dialog", name="dot.webp")
+    expect(large.locator("img")).to_have_js_property("naturalWidth", 8)
+    page.keyboard.press("Escape")
+    expect(large).to_have_count(0)
+    expect(shown).to_be_focused()
+    address = f"{site.url}{shown.locator('img').get_attribute('src')}"
+    served = page.request.get(address)
+    assert (served.status, served.body(), served.headers["content-type"]) == (200, image.data, "image/png")
+    assert served.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in served.headers["content-security-policy"]
+    other = browser.new_context()
+    try:
+        assert other.request.get(address).status == 404
+    finally:
+        other.close()
+    page.get_by_role("button", name="Edit this prompt").click()
+    expect(page.locator(".attachment")).to_contain_text("dot.webp · 8 × 6 pixels")
+    expect(told).to_contain_text("The image goes to Kimi K2")
 
 
 def test_a_file_that_is_too_large_is_not_uploaded(site: ChatSite, page: Page) -> None:

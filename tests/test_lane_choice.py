@@ -68,8 +68,8 @@ def test_reasoning_is_sent_back_only_where_the_person_chose_it() -> None:
         assert [info.send_reasoning for info in second.lanes] == [True, False]
         assert a.requests[1].messages[1] == Message("assistant", "a", "r")
         assert b.requests[1].messages[1] == Message("assistant", "a", "")
-        assert run.turns.history(first.conversation_id, "b") == [(0, "q1", "a", "r"), (1, "q2", "a", "r")]
-        assert run.turns.history(first.conversation_id, "b", 1) == [(0, "q1", "a", "r")]
+        assert run.turns.history(first.conversation_id, "b") == [(0, "q1", "a", "r", ()), (1, "q2", "a", "r", ())]
+        assert run.turns.history(first.conversation_id, "b", 1) == [(0, "q1", "a", "r", ())]
 
 
 def test_heavys_trajectories_and_aggregator_use_the_chosen_model() -> None:

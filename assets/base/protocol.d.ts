@@ -21,6 +21,8 @@ export interface Turn {
   seq?: number;
   prompt: string | null;
   attachments?: { name: string; chars: number; tokens?: number }[];
+  /** `src`: where the bytes are, in an exported page. */
+  images?: { name: string; width: number; height: number; n_bytes: number; src?: string }[];
   started_at_utc?: string;
   closed?: boolean;
   lanes: LaneInfo[];

@@ -1,14 +1,16 @@
 /**
  * Files of the next prompt: picked, dropped or pasted, and uploaded at once; the server reads them as text, a PDF page by
- * page, and counts their tokens. A long pasted text becomes a file too, so the prompt stays short enough to be read. What
- * was refused is said in one line, which goes with the next files or by its button.
+ * page, and counts their tokens. An image is sent as one to the lanes whose models take images, which a line says of every
+ * lane before. A long pasted text becomes a file too, so the prompt stays short enough to be read. What was refused is said
+ * in one line, which goes with the next files or by its button.
  */
+import { chat } from "../base/bus.js";
 import { button, h, promptBox, setText } from "../base/dom.js";
 import { about } from "../base/format.js";
-import { ask } from "../base/http.js";
+import { ask, rooted } from "../base/http.js";
 
 const LONG_PASTE_CHARS = 8000;
-const PDF = /\.pdf$/i;
+const LARGE = /\.(pdf|png|jpe?g|webp|gif)$/i; // kinds whose files are larger than what is sent of them
 
 export class Attachments {
   /**
@@ -18,7 +20,7 @@ export class Attachments {
   constructor(limits, onchange) {
     this.limits = limits;
     this.onchange = onchange;
-    this.files = []; // {name, id, tokens, pages}; without id: still being uploaded
+    this.files = []; // {name, id, size, tokens, is_image}; without id: still being uploaded
     this.pasted = 0;
     this.input = h("input", { type: "file", multiple: true, class: "kimi-offscreen", tabindex: "-1", "aria-hidden": "true",
                               "aria-label": "Files to attach", onchange: () => this.#picked() });
@@ -27,7 +29,8 @@ export class Attachments {
     this.refusals = h("span", { role: "alert" });
     this.refused = h("p", { class: "attachments-refused", hidden: true }, this.refusals,
       button("Dismiss", () => this.#dismiss(), { face: "✕", class: "icon" }));
-    this.element = h("div", { class: "composer-files" }, this.input, this.list, this.refused, this.hint);
+    this.lanes = h("p", { class: "attachments-lanes", role: "status", hidden: true });
+    this.element = h("div", { class: "composer-files" }, this.input, this.list, this.lanes, this.refused, this.hint);
   }
 
   get ids() {
@@ -46,11 +49,25 @@ export class Attachments {
     this.input.click();
   }
 
-  /** Replace the files by these, which are on the server already: `[{id, name, tokens, pages}]`. */
+  /** Replace the files by these, which are on the server already: `[{id, name, size, tokens, is_image}]`. */
   replace(files) {
     this.files = files.filter((file) => !file.gone); // refused while another conversation was shown
     this.#refuse([]);
     this.#draw();
+    this.tellLanes();
+  }
+
+  /** Say which lanes take the images, if there are any. */
+  async tellLanes() {
+    const n = this.files.filter((file) => file.is_image).length;
+    if (!n) {
+      this.lanes.hidden = true;
+      return;
+    }
+    const found = await ask(`/kimi/images?c=${encodeURIComponent(chat.conversation)}`).catch(() => ({ lanes: [] }));
+    if (!this.files.some((file) => file.is_image)) return;
+    setText(this.lanes, laneWords(found.lanes, n > 1));
+    this.lanes.hidden = !found.lanes.length;
   }
 
   /** Remove the files that were sent; files attached meanwhile stay. */
@@ -59,8 +76,8 @@ export class Attachments {
   }
 
   paste(event) {
-    const files = [...(event.clipboardData?.files ?? [])];
     const text = event.clipboardData?.getData("text/plain") ?? "";
+    const files = [...(event.clipboardData?.files ?? [])].filter((file) => !text.trim() || file.name !== "image.png"); // a picture of the text
     if (!files.length && text.length < LONG_PASTE_CHARS) return;
     event.preventDefault();
     if (files.length) this.#add(files);
@@ -100,14 +117,17 @@ export class Attachments {
 
   /** Upload a file. Resolves to the reason why it cannot be attached, or to nothing. */
   async #read(file) {
-    const limit = Number(PDF.test(file.name) ? this.limits.maxPdf : this.limits.maxText);
+    const limit = Number(LARGE.test(file.name) ? this.limits.maxLarge : this.limits.maxText);
     if (file.size > limit) return tooLarge(file, limit);
     const entry = { name: file.name };
     this.files.push(entry);
     this.#draw();
     let problem;
     try {
-      Object.assign(entry, await ask(`/kimi/attachments?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file }));
+      const found = await ask(`/kimi/attachments?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file });
+      Object.assign(entry, { ...found, id: undefined });
+      if (found.is_image) await this.tellLanes(); // nothing is sent before it is said who gets it
+      entry.id = found.id;
     } catch (error) {
       problem = error.message;
     }
@@ -137,6 +157,7 @@ export class Attachments {
   #remove(entry) {
     this.#forget(entry);
     this.#draw();
+    this.tellLanes();
     this.onchange();
     promptBox()?.focus();
   }
@@ -145,6 +166,7 @@ export class Attachments {
     this.list.hidden = !this.files.length;
     this.list.replaceChildren(...this.files.map((entry) =>
       h("li", { class: "attachment" },
+        entry.is_image && entry.id && h("img", { src: rooted(`/kimi/attachments/${entry.id}`), alt: "", class: "attachment-thumb" }),
         h("span", {}, h("b", {}, entry.name), ` · ${size(entry)}`),
         button(`Remove ${entry.name}`, () => this.#remove(entry), { face: "✕", class: "icon" }))));
   }
@@ -152,7 +174,18 @@ export class Attachments {
 
 function size(entry) {
   if (!entry.id) return "reading…";
-  return [entry.pages, `${about(entry.tokens)} tokens`].filter(Boolean).join(" · ");
+  return [entry.size, entry.tokens !== null && `${about(entry.tokens)} tokens`].filter(Boolean).join(" · ");
+}
+
+/** @param {{label: string, takes: boolean | null}[]} lanes */
+function laneWords(lanes, several) {
+  const named = (takes) => lanes.filter((lane) => lane.takes === takes).map((lane) => lane.label).join(", ");
+  const it = several ? "The images" : "The image";
+  return [
+    named(true) && `${it} ${several ? "go" : "goes"} to ${named(true)}.`,
+    named(false) && `${named(false)}: takes no images; a note in the prompt says so to the model.`,
+    named(null) && `${named(null)}: not known whether the model takes images; sent, and left out if it is refused.`,
+  ].filter(Boolean).join(" ");
 }
 
 function tooLarge(file, limit) {

@@ -286,6 +286,7 @@ class Composer {
     });
     on("settings", () => {
       this.#describeSettings();
+      this.attachments.tellLanes();
       this.estimate.soon();
     });
   }

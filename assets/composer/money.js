@@ -167,10 +167,11 @@ export class EstimateLine {
     const cost = money(estimate.usd, estimate.is_floor);
     const tokens = about(fewest) === about(most) ? `${about(most)} tokens` : `${about(fewest)}–${about(most).slice(1)} tokens`;
     const sent = requests > 1 ? `${mayStop(lanes) ? "at most " : ""}${requests} requests` : "";
-    setText(this.line, [tokens, [sent, cost].filter(Boolean).join(", ")].filter(Boolean).join(" · "));
+    const images = lanes.some((lane) => lane.has_images) ? " + images" : "";
+    setText(this.line, [tokens + images, [sent, cost].filter(Boolean).join(", ")].filter(Boolean).join(" · "));
     setAttribute(this.line, "title", "Size and cost of the next prompt with its history. Open for each lane.");
     this.rows.replaceChildren(...lanes.flatMap((lane) => [h("tr", {},
-      h("th", { scope: "row" }, lane.label), h("td", {}, about(lane.prompt_tokens)),
+      h("th", { scope: "row" }, lane.label), h("td", {}, about(lane.prompt_tokens) + (lane.has_images ? " + images" : "")),
       h("td", {}, `${mayStop([lane]) ? "at most " : ""}${lane.requests}`),
       h("td", {}, `${mayStop([lane]) && lane.usd ? "at most " : ""}${money(lane.usd, lane.is_floor) || UNKNOWN}`)),
       ...(lane.presets ?? []).map((one) => presetRow(one, lane.preset))]));
@@ -217,9 +218,11 @@ function money(amount, isFloor) {
   return `${isFloor ? "at least" : "about"} ${rounded}`;
 }
 
-function footnote({ is_floor: isFloor, unpriced }) {
+function footnote({ lanes, is_floor: isFloor, unpriced }) {
   const parts = ["Tokens are counted here, history and system prompt included; the provider's count may differ."];
-  if (isFloor) parts.push("At least: the prompt alone, because the length of this model's answers is not known yet.");
+  const images = lanes.some((lane) => lane.has_images);
+  if (images) parts.push("The tokens of images are not known before the provider has counted them.");
+  if (isFloor) parts.push(images ? "At least: what is known of it." : "At least: the prompt alone, because the length of this model's answers is not known yet.");
   if (unpriced) parts.push(unpriced === 1 ? "One lane has no price." : `${unpriced} lanes have no price.`);
   return parts.join(" ");
 }

@@ -1,6 +1,6 @@
 /**
  * A prompt that was sent: the first lines of its text, as plain text, and all of it on demand; its attachments folded to
- * their names and sizes; buttons to copy it, edit it (which begins a branch), and show its other versions.
+ * their names and sizes, its images as thumbnails that open large; buttons to copy it, edit it (which begins a branch), and show its other versions.
  */
 import { chat } from "../base/bus.js";
 import { button, copyFrom, h, setAttribute, setFlag, setText } from "../base/dom.js";
@@ -13,7 +13,7 @@ import { LineLog } from "../lane/lines.js";
 const PREVIEW_CHARS = 600;
 
 export class PromptBlock {
-  /** `turn`: turn_id, prompt, attachments ({name, tokens}). */
+  /** `turn`: turn_id, prompt, attachments ({name, tokens}), images ({name, width, height, src}). */
   constructor(turn) {
     this.turn = turn;
     this.text = h("div", { class: "prompt-text" });
@@ -24,7 +24,8 @@ export class PromptBlock {
     this.tools = h("div", { class: "prompt-tools" }, this.versions, this.more,
       button("Edit this prompt and send it again", () => composer()?.edit(turn.turn_id), { face: "Edit", class: "quiet prompt-edit" }), this.copy);
     this.element = h("div", { class: "turn-prompt" },
-      h("div", { class: "prompt-body" }, ...(turn.attachments ?? []).map((one, place) => this.#attachment(one, place)), this.text),
+      h("div", { class: "prompt-body" }, ...(turn.attachments ?? []).map((one, place) => this.#attachment(one, place)),
+        turn.images?.length > 0 && h("div", { class: "prompt-images" }, ...turn.images.map((one, place) => this.#image(one, place))), this.text),
       this.tools);
     this.text.hidden = !turn.prompt;
     this.#open(false);
@@ -84,6 +85,13 @@ export class PromptBlock {
     setFlag(this.more, "hidden", !this.open && !this.cut && this.text.scrollHeight <= this.text.clientHeight + 1);
   }
 
+  #image(image, place) {
+    const { name, width, height, src = rooted(`/kimi/turns/${this.turn.turn_id}/images/${place}`) } = image;
+    const size = `${count(width)} × ${count(height)} pixels`;
+    return button(`Open ${name}, ${size}`, () => openImage(src, name, size), {
+      class: "prompt-image", face: h("img", { src, alt: "", loading: "lazy", width: String(width), height: String(height) }) });
+  }
+
   /** An attached file: its text is requested when it is opened. */
   #attachment({ name, tokens, chars }, place) {
     const id = `prompt-file-${this.turn.turn_id}-${place}`;
@@ -99,6 +107,17 @@ export class PromptBlock {
     } }, h("span", { class: "chevron", "aria-hidden": "true" }), h("b", {}, name), h("span", {}, `· ${size}`));
     return h("div", { class: "prompt-file-block" }, toggle, body);
   }
+}
+
+/** Show an image as large as the window allows, until Escape, the button or a click beside it. */
+function openImage(src, name, size) {
+  const close = button("Close", () => dialog.close(), { face: "✕", class: "icon" });
+  const dialog = h("dialog", { class: "kimi prompt-image-large", "aria-label": name, onclose: () => dialog.remove(),
+                               onclick: (event) => event.target === dialog && dialog.close() },
+    h("div", { class: "prompt-image-head" }, h("span", {}, h("b", {}, name), ` · ${size}`), close),
+    h("img", { src, alt: `${name}, as it was sent` }));
+  document.body.append(dialog);
+  dialog.showModal();
 }
 
 /** The edited prompts of a conversation: by turn number, the version's index and all versions' conversations. */

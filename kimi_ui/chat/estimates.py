@@ -6,14 +6,14 @@ All methods may read the log and count long texts, so call them on a thread, not
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from ..core.conversation_settings import ConversationSettings, LaneSettings
 from ..core.estimate import Estimate, PresetEstimate, Runs, Total, Typical, by_preset, estimate, total
 from ..core.heavy.options import CHAT_PRESET
 from ..core.lane import LaneSpec
-from ..core.turn import TurnLog
+from ..core.turn import Exchange, TurnLog
 from ..engine import Engine
 from ..log.costs import heavy_runs, typical
 from ..stats.heavy_worth import heavy_worth
@@ -37,7 +37,12 @@ class Estimates:
         self._hints: tuple[float, dict[str, str]] | None = None  # by heavy lane
 
     def of(
-        self, conversation_id: str, before_seq: float, prompt: str, settings: ConversationSettings
+        self,
+        conversation_id: str,
+        before_seq: float,
+        prompt: str,
+        settings: ConversationSettings,
+        has_images: bool = False,
     ) -> dict[str, Any]:
         """As JSON: ``lanes`` (id, label, prompt_tokens, requests, usd, is_floor, output_tokens; of heavy also
         ``presets``, ``preset``, the one it will run with, and ``hint``, where the log shows that it did not pay) and
@@ -45,7 +50,7 @@ class Estimates:
 
         ``conversation_id`` empty: a new conversation. ``before_seq``: the number of the edited turn, or infinity.
         """
-        lanes = self._lanes(conversation_id, before_seq, prompt, settings)
+        lanes = self._lanes(conversation_id, before_seq, prompt, settings, has_images)
         described = [
             {
                 "id": spec.id,
@@ -58,9 +63,16 @@ class Estimates:
         ]
         return {"lanes": described, **total(one for _, one, _ in lanes)._asdict()}
 
-    def total(self, conversation_id: str, before_seq: float, prompt: str, settings: ConversationSettings) -> Total:
+    def total(
+        self,
+        conversation_id: str,
+        before_seq: float,
+        prompt: str,
+        settings: ConversationSettings,
+        has_images: bool = False,
+    ) -> Total:
         """The total of ``of`` over all lanes."""
-        return total(one for _, one, _ in self._lanes(conversation_id, before_seq, prompt, settings))
+        return total(one for _, one, _ in self._lanes(conversation_id, before_seq, prompt, settings, has_images))
 
     def total_of_turn(self, turn: TurnLog, lanes: Collection[str]) -> Total:
         """The estimated cost of sending a turn to these lanes, whether for the first time or again."""
@@ -70,7 +82,8 @@ class Estimates:
             for info in turn.lanes
             if info.id in lanes
         }
-        return self.total(turn.conversation_id, turn.seq, turn.prompt, ConversationSettings(turn.system, {**off, **on}))
+        settings = ConversationSettings(turn.system, {**off, **on})
+        return self.total(turn.conversation_id, turn.seq, turn.prompt, settings, bool(turn.images))
 
     def expected(self, turn: TurnLog, lane: str, preset: str) -> PresetEstimate | None:
         """What the log before the turn made one expect of its heavy lane; None without enough answers."""
@@ -87,7 +100,12 @@ class Estimates:
         return next((one for one in found if one.preset == preset), None) if usual else None
 
     def _lanes(
-        self, conversation_id: str, before_seq: float, prompt: str, settings: ConversationSettings
+        self,
+        conversation_id: str,
+        before_seq: float,
+        prompt: str,
+        settings: ConversationSettings,
+        has_images: bool,
     ) -> list[tuple[LaneSpec, Estimate, Typical | None]]:
         """Each participating lane, its estimate, and the typical output behind it."""
         specs = {spec.id: spec for spec in self._engine.specs}
@@ -97,20 +115,16 @@ class Estimates:
             chosen = settings.lanes.get(lane, LaneSettings())
             target = specs.get(spec.of, spec).with_model(chosen.model)
             texts = [settings.system or spec.system, prompt]
+            images = has_images
             if conversation_id:
-                texts += self._history(conversation_id, before_seq, spec, chosen)
+                earlier = self._turns.history(conversation_id, spec.id, before_seq)
+                texts += _texts(earlier, spec, chosen)
+                images = images or any(one.images for one in earlier)
             tokens = sum(self._counts.count(text, target.tokenizer) + PER_MESSAGE for text in texts if text)
             usual = self._usual(target.model)
-            lanes.append((spec, estimate(tokens, target.price, usual, chosen.heavy.get("width", spec.width)), usual))
+            width = chosen.heavy.get("width", spec.width)
+            lanes.append((spec, estimate(tokens, target.price, usual, width, images), usual))
         return lanes
-
-    def _history(self, conversation_id: str, before_seq: float, spec: LaneSpec, chosen: LaneSettings) -> list[str]:
-        """The texts of earlier turns that are sent to the lane again."""
-        sends_reasoning = spec.send_reasoning if chosen.send_reasoning is None else chosen.send_reasoning
-        texts: list[str] = []
-        for _, earlier_prompt, answer, reasoning in self._turns.history(conversation_id, spec.id, before_seq):
-            texts += [earlier_prompt, answer, reasoning if sends_reasoning else ""]
-        return texts
 
     def _heavy(self, spec: LaneSpec, chosen: LaneSettings, one: Estimate, usual: Typical | None) -> dict[str, Any]:
         """What ``of`` says of a heavy lane beside what it says of every lane."""
@@ -141,3 +155,9 @@ class Estimates:
         if known is None or now - known[0] > TYPICAL_FOR_S:
             known = self._typical[model] = (now, typical(self._turns.reader, model))
         return known[1]
+
+
+def _texts(earlier: Iterable[Exchange], spec: LaneSpec, chosen: LaneSettings) -> list[str]:
+    """The texts of earlier turns that are sent to the lane again."""
+    sends_reasoning = spec.send_reasoning if chosen.send_reasoning is None else chosen.send_reasoning
+    return [text for one in earlier for text in (one.prompt, one.answer, one.reasoning if sends_reasoning else "")]

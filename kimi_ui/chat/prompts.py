@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..core.attachments import fold
+from ..core.attachments import AttachmentError, fold
 from ..core.context import offer
 from ..core.owner import may_change
 from ..core.turn import TurnLog
@@ -129,7 +129,8 @@ class Prompts:
             raise UnknownLane("None of these lanes takes part any more: choose lanes in the settings, then send.")
         if not self.running(conversation, before_seq).isdisjoint(lanes):
             raise LanesBusy("The lanes are still answering: wait for them, or stop them.")
-        text = fold(prompt.text, self._uploads.of(owner, prompt.attachments))
+        texts, images = self._uploads.of(owner, prompt.attachments)
+        text = fold(prompt.text, texts)
         try:
             turn = self._spending.send(
                 lambda: self._engine.send(
@@ -142,8 +143,11 @@ class Prompts:
                     choices=settings.choices(specs),
                     blind=prompt.blind,
                     turn_id=turn_id,
+                    images=images,
                 ),
-                lambda: self._estimates.total(conversation, before_seq, text, settings.only(lanes, specs)),
+                lambda: self._estimates.total(
+                    conversation, before_seq, text, settings.only(lanes, specs), bool(images)
+                ),
                 owner=owner,
                 conversation_id=conversation,
                 confirmed=prompt.over_budget,
@@ -159,7 +163,10 @@ class Prompts:
         """The whole prompt, to be sent later; its attachments are dropped. Raises as ``send`` does."""
         if not prompt.text.strip() and not prompt.attachments:
             raise NothingToSend("There is no prompt: write something, or attach a file.")
-        text = fold(prompt.text, self._uploads.of(owner, prompt.attachments))
+        texts, images = self._uploads.of(owner, prompt.attachments)
+        if images:
+            raise AttachmentError("A prompt with images cannot be queued: send it once the lanes have ended.")
+        text = fold(prompt.text, texts)
         self._uploads.drop(owner, prompt.attachments)
         return text
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from ..core.attachments import Attachment
+from ..core.images import Image
 from ..engine import Engine
 from ..log.votes import to_vote_on
 from ..turns import Turns
@@ -26,6 +30,13 @@ class ChatServices:
         self.spending = Spending(turns, self.estimates, budget_usd)
         self.prompts = Prompts(engine, turns, self.uploads, self.settings, self.estimates, self.spending)
         self.queue = PromptQueue(turns, self.prompts)
+
+    def upload(self, owner: str, attachment: Attachment | Image, size: str) -> dict[str, Any]:
+        """Keep an attachment for the owner's next prompt. As JSON: ``id``, ``name``, ``size`` in words, ``tokens``
+        (null: not known before a provider has counted them), and of an image ``is_image``."""
+        n_tokens = None if isinstance(attachment, Image) else self.counts.count(attachment.text)
+        key, is_image = self.uploads.add(owner, attachment), isinstance(attachment, Image)
+        return {"id": key, "name": attachment.name, "size": size, "tokens": n_tokens, "is_image": is_image}
 
     def to_vote_on(self, owner: str) -> list[tuple[str, str]]:
         """The owner's blind turns that have ended and have no vote: conversation and turn, oldest first."""

@@ -25,9 +25,6 @@ _BLOCK = re.compile(r"Attached file: ([^\n]+)\n(`{3,})\n(.*?)\n\2\n\n", re.DOTAL
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _PAGE_LINE = re.compile(r"^\[Page \d+ of (\d+)(: [a-z ]+)?\]$", re.MULTILINE)
 _MAGIC = (
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"GIF8", "a GIF image"),
     (b"PK\x03\x04", "a zip archive (also Word, Excel and PowerPoint files are)"),
     (b"\x1f\x8b", "a gzip archive"),
     (b"SQLite format 3\0", "a SQLite database"),
@@ -151,12 +148,26 @@ def _text(name: str, data: bytes, text: str) -> str:
     """Return ``text`` if it looks like text; a few control characters (form feed, escape) are allowed."""
     controls = sum(unicodedata.category(char) == "Cc" and char not in "\t\n\r\f\x1b" for char in text[:20_000])
     kind = next((what for magic, what in _MAGIC if data.startswith(magic)), "")
+    if image := _other_image(name, data):
+        raise AttachmentError(f"{name} is {image}, which models do not take. Save it as PNG or JPEG, and attach that.")
     if kind or "\0" in text or "\ufffd" in text[:20_000] or controls > CONTROL_SHARE * min(len(text), 20_000):
         raise AttachmentError(
-            f"{name} is {kind or 'not a text file'}. Only text and PDF can be attached: copy the text out of it and "
-            "paste it."
+            f"{name} is {kind or 'not a text file'}. Only text, PDF and images can be attached: copy the text out "
+            "of it and paste it."
         )
     return text
+
+
+def _other_image(name: str, data: bytes) -> str:
+    """The kind of an image that cannot be attached; empty for other data. An SVG drawing may hold scripts."""
+    if data[:2] == b"BM" and data[6:10] == bytes(4):
+        return "a BMP image"
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        return "a TIFF image"
+    if data[4:11] in (b"ftyphei", b"ftypmif", b"ftypavi"):
+        return "a HEIC or AVIF image"
+    is_svg = name.lower().endswith((".svg", ".svgz")) or data[:200].lstrip().lower().startswith(b"<svg")
+    return "an SVG drawing" if is_svg else ""
 
 
 def _utf16_without_mark(data: bytes) -> str:

@@ -70,6 +70,7 @@ class BlindView:
             started_at_utc=turn.started_at_utc,
             t0_ns=turn.t0_ns,
             slots=tuple(self._slots),
+            images=turn.images,
             entries=[
                 Entry(slot, f"{slot}0", 0, event)
                 for slot in self._slots

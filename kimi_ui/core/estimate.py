@@ -25,20 +25,27 @@ class Typical(NamedTuple):
 class Estimate(NamedTuple):
     """One lane's next turn: ``requests`` requests of ``prompt_tokens`` each.
 
-    ``usd`` is None without a price. ``is_floor``: ``usd`` does not include the output.
+    ``usd`` is None without a price. ``is_floor``: ``usd`` does not include the output, or not the images.
+    ``has_images``: the request also has images, which ``prompt_tokens`` leaves out.
     """
 
     prompt_tokens: int
     requests: int
     usd: float | None
     is_floor: bool
+    has_images: bool = False
 
 
-def estimate(prompt_tokens: int, price: Price | None, typical: Typical | None, width: int = 0) -> Estimate:
-    """Estimate ``width`` trajectories and one aggregation that reads the prompt and all answers; 0: one request."""
+def estimate(
+    prompt_tokens: int, price: Price | None, typical: Typical | None, width: int = 0, has_images: bool = False
+) -> Estimate:
+    """Estimate ``width`` trajectories and one aggregation that reads the prompt and all answers; 0: one request.
+
+    How many tokens an image has, no provider says before its usage does: ``has_images`` makes the cost a lower bound.
+    """
     requests = width + 1 if width else 1
     if price is None:
-        return Estimate(prompt_tokens, requests, None, False)
+        return Estimate(prompt_tokens, requests, None, False, has_images)
     input_tokens = requests * prompt_tokens
     output_tokens = 0
     if typical:
@@ -46,7 +53,7 @@ def estimate(prompt_tokens: int, price: Price | None, typical: Typical | None, w
         output_tokens = requests * typical.output_tokens
     usd = (input_tokens * price.input + output_tokens * price.output) / 1e6
     is_free = price.input == 0 and price.output == 0
-    return Estimate(prompt_tokens, requests, usd, typical is None and not is_free)
+    return Estimate(prompt_tokens, requests, usd, (typical is None or has_images) and not is_free, has_images)
 
 
 PRESETS = ("full", "thrifty", "fast")

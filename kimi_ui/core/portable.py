@@ -2,7 +2,8 @@
 
     {"format": "kimi-ui", "version": 1, "title": "…", "reasoning": true,
      "turns": [{"turn_id", "conversation_id", "seq", "prompt", "system", "kind", "started_at_utc", "forked_from",
-                "forked_at", "lanes": [{id, label, provider, model, …}],
+                "forked_at", "images": [{name, media_type, width, height, "data": <base64>, …}],
+                "lanes": [{id, label, provider, model, …}],
                 "attempts": ["<attempt id>", …],
                 "metrics": {"<attempt id>": {"ttft_ms": …}},
                 "events": [[<number of the lane>, <number of the attempt, -1: none>, t_ns, code, fields…], …]}]}
@@ -15,6 +16,7 @@ Pure: the caller reads and writes the JSON text.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache
@@ -22,8 +24,10 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit, urlunsplit
 
+from .attachments import clean_name
 from .attempt import Attempt
 from .events import Answer, Entry, Event, Opened, Promoted, Reasoning, Relabel, decode, encode
+from .images import Image, image_of
 from .metrics import measure_turn
 from .tokens import CounterFor, count_text
 from .turn import LaneInfo, TurnLog
@@ -113,6 +117,7 @@ def _export_turn(turn: TurnLog, counter: CounterFor, reasoning: bool) -> dict[st
     attempt_number = {attempt_id: number for number, attempt_id in enumerate(attempts)} | {"": -1}
     return {
         **{name: getattr(turn, name) for name in _PLACE},
+        "images": [{**image.described(), "data": image.base64} for image in turn.images if image.data],
         "lanes": [asdict(info) for info in turn.lanes],
         "attempts": attempts,
         "metrics": metrics_of(turn, counter),
@@ -135,11 +140,24 @@ def _public(event: Event) -> Event:
 
 def _import_turn(data: dict[str, Any]) -> TurnLog:
     lanes = tuple(_typed(LaneInfo, lane) for lane in data["lanes"])
-    turn: TurnLog = _typed(TurnLog, {name: data[name] for name in _PLACE} | {"lanes": lanes})
+    images = tuple(_import_image(image) for image in data.get("images", ()))  # exports before 0.2.0 have none
+    turn: TurnLog = _typed(TurnLog, {name: data[name] for name in _PLACE} | {"lanes": lanes, "images": images})
     turn.entries += _entries(data, lanes)
     turn.closed = True
     turn.fold()  # an event of an attempt that was never opened raises here
     return turn
+
+
+def _import_image(data: dict[str, Any]) -> Image:
+    """An image by its bytes; what the document says of them is checked as far as a page or a model relies on it."""
+    name, media_type, width, height = (data[key] for key in ("name", "media_type", "width", "height"))
+    if (
+        not all(isinstance(text, str) for text in (name, media_type))
+        or type(width) is not int
+        or type(height) is not int
+    ):
+        raise TypeError("an image has a name, a type and a size")
+    return image_of(clean_name(name), media_type, width, height, base64.b64decode(data["data"], validate=True))
 
 
 def _entries(data: dict[str, Any], lanes: Sequence[LaneInfo]) -> Iterator[Entry]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from .attachments import split
+from .images import Image
 
 MAX_CHARS = 60
 UNTITLED = "Untitled"
@@ -26,7 +28,7 @@ _SENTENCE = re.compile(r"([.!?][\"'”’)]*)\s+(?=[^\sa-z])|([。！？])")
 _ABBREVIATION = re.compile(r"(?:^|\s)(?:e\.g|i\.e|cf|vs|etc|Dr|Mr|Mrs|Ms|St|No|Fig|[A-Z])\.$")
 
 
-def title_of(prompt: str) -> str:
+def title_of(prompt: str, images: Sequence[Image] = ()) -> str:
     """The first sentence of ``prompt`` as plain text, cut at a word boundary to ``MAX_CHARS`` characters with "…".
 
     Attachments do not count, except that a prompt without text of its own is named after its first attachment.
@@ -39,7 +41,8 @@ def title_of(prompt: str) -> str:
         text = clean_title(_MARKS.sub("", _TAG.sub("", _LINK.sub(r"\1", _LINE_MARKS.sub("", line)))))
         if text:
             return _cut(_first_sentence(text))
-    return _cut(clean_title(attachments[0].name)) or UNTITLED if attachments else UNTITLED
+    names = [*(file.name for file in attachments), *(image.name for image in images)]
+    return (_cut(clean_title(names[0])) if names else "") or UNTITLED
 
 
 def clean_title(text: str) -> str:

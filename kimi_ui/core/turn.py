@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from .attempt import Attempt, AttemptFold
 from .events import End, Entry, Opened, Promoted, Tally
 from .heavy.options import PROMPT_NAME
+from .images import Image
 from .lane import LaneChoice, LaneSpec
 from .vote import Vote
 
@@ -65,12 +66,16 @@ class LaneInfo:
 
 
 class Exchange(NamedTuple):
-    """One earlier turn of a conversation as a lane knows it: its number, the prompt, and what the lane answered."""
+    """One earlier turn of a conversation as a lane knows it: its number, the prompt, and what the lane answered.
+
+    ``images`` were attached to the prompt; those from the log are without their bytes.
+    """
 
     seq: int
     prompt: str
     answer: str
     reasoning: str
+    images: tuple[Image, ...] = ()
 
 
 @dataclass
@@ -80,7 +85,8 @@ class TurnLog:
     ``closed`` is set after the last entry: a reader that has read all ``entries`` is done. A turn is open again while
     one of its lanes is retried. ``forked_from``/``forked_at``: this turn starts a conversation that shares the turns
     before number ``forked_at`` with that other conversation. ``slots``: a blind turn's lanes in display order (see
-    ``core.blind``), empty for an open turn. ``vote``: the user's last verdict.
+    ``core.blind``), empty for an open turn. ``vote``: the user's last verdict. ``images`` were attached to the prompt;
+    a turn that was read from the log without its entries has them without their bytes.
     """
 
     turn_id: str
@@ -99,6 +105,7 @@ class TurnLog:
     closed: bool = False
     slots: tuple[str, ...] = ()
     vote: Vote | None = None
+    images: tuple[Image, ...] = ()
     _folded: tuple[int, TurnFold] | None = field(default=None, init=False, repr=False, compare=False)
     _waiting: list[Callable[[], object]] = field(default_factory=list, init=False, repr=False, compare=False)
 

@@ -24,6 +24,7 @@ from ..core.events import Bounds, Carried, End, Entry, Event, Failure, Flag, Ope
 from ..core.lane import LaneSpec, Limits
 from ..core.turn import TurnLog
 from ..providers.base import UNSTAMPED, Arrival, ChatRequest, Child, Provider, ProviderError
+from ..providers.images import events_for
 from .context_flags import context_flags
 from .queues import Place, Queues
 
@@ -322,7 +323,7 @@ class AttemptRun:
             self._leave_queue()
             self._check_limits()
         try:
-            async with aclosing(self._job.provider.stream(self._job.request, host)) as events:
+            async with aclosing(events_for(self._job.provider, self._job.request, host, self.fold)) as events:
                 async for event in events:
                     self._append(self._stamp(), event)
                     n_events += 1

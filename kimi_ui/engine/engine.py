@@ -24,6 +24,7 @@ from typing import Any, Protocol
 from ..core.attempt import Attempt
 from ..core.heavy.options import read_options
 from ..core.heavy.pool import answers_of, source_of
+from ..core.images import Image, in_place_of
 from ..core.lane import LaneChoice, LaneSpec
 from ..core.owner import may_change
 from ..core.turn import Exchange, LaneInfo, TurnFold, TurnLog
@@ -100,6 +101,9 @@ class KeepsTurns(KeepsPulls, Protocol):
 
     def history(self, conversation_id: str, lane: str, before_seq: float) -> Iterable[Exchange]:
         """The lane's earlier answered turns, in order."""
+
+    def image(self, sha256: str) -> bytes | None:
+        """The bytes of an image that some turn names; None if they are lost."""
 
     def open(self, turn: TurnLog) -> concurrent.futures.Future[None]:
         """Register a new, running turn. The future resolves when its row is durable."""
@@ -233,6 +237,7 @@ class Engine:
         choices: Mapping[str, LaneChoice] | None = None,
         blind: bool = False,
         turn_id: str = "",
+        images: Sequence[Image] = (),
     ) -> TurnLog:
         """Send ``prompt`` to the lanes (None: all) and return the turn's log at once; the engine fills it.
 
@@ -240,8 +245,8 @@ class Engine:
         turns before that number with ``conversation_id`` and continues with this prompt. ``kind`` is chat or bench.
         ``params`` apply to every lane's request; ``choices`` override them per lane. ``blind``: until the vote, the
         turn is shown through ``core.blind``, with the lanes in random order. ``turn_id``: a new id that the caller has
-        made, so that it knows the turn before it is sent. Raises ``UnknownLane``, ``UnknownTurn`` (not a conversation
-        of this owner) and ``EngineClosed``.
+        made, so that it knows the turn before it is sent. ``images``: attached to the prompt. Raises ``UnknownLane``,
+        ``UnknownTurn`` (not a conversation of this owner) and ``EngineClosed``.
         """
         t0_ns = self._clock_ns()
         self._check_open()
@@ -280,6 +285,7 @@ class Engine:
                 kind=kind,
                 started_at_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
                 t0_ns=t0_ns,
+                images=tuple(images),
                 slots=tuple(random.SystemRandom().sample(chosen, len(chosen))) if blind else (),
             )
             with self._lock:
@@ -493,12 +499,21 @@ class Engine:
         messages = [Message("system", system)] if system else []
         if turn.seq:
             earlier = await asyncio.to_thread(self._turns.history, turn.conversation_id, info.id, turn.seq)
-            for _, prompt, answer, reasoning in earlier:
-                messages.append(Message("user", prompt))
+            for _, prompt, answer, reasoning, images in earlier:
+                messages.append(await self._asked(prompt, images))
                 is_separate = info.send_reasoning and reasoning != answer  # equal if it was promoted to be the answer
                 messages.append(Message("assistant", answer, reasoning if is_separate else ""))
-        messages.append(Message("user", turn.prompt))
+        messages.append(await self._asked(turn.prompt, turn.images))
         return tuple(messages)
+
+    async def _asked(self, prompt: str, images: Sequence[Image]) -> Message:
+        """A prompt with the bytes of its images."""
+        lost = [image for image in images if not image.data]
+        found = {image: await asyncio.to_thread(self._turns.image, image.sha256) for image in lost}
+        whole = tuple(image if image.data else image._replace(data=found[image] or b"") for image in images)
+        if gone := [image for image in whole if not image.data]:
+            prompt = in_place_of(gone, prompt, "it is no longer there")
+        return Message("user", prompt, images=tuple(image for image in whole if image.data))
 
     async def _shut_down(self, grace_s: float) -> None:
         await self.pulls.close()

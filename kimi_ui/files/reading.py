@@ -1,8 +1,12 @@
-"""What is in a file that a person attaches: the text of a text file or of a PDF, page by page.
+"""What is in a file that a person attaches: the text of a text file, the text of a PDF page by page, or an image.
 
-A PDF is a program of sorts: a file of 1 kB may unpack to gigabytes or draw itself for ever. So nothing of it is read in
-this process: the child has limits of CPU time, wall-clock time and memory, and what it cannot read within them is
-refused with the remedy. pypdf reads it; text files are decoded here.
+A PDF is a program of sorts: a file of 1 kB may unpack to gigabytes or draw itself for ever. So neither PDFs nor images
+are read in this process: the child has limits of CPU time, wall-clock time and memory, and what it cannot read within
+them is refused with the remedy. pypdf and Pillow read them; text files are decoded here.
+
+An image is written anew, upright, as PNG or JPEG, which all providers take. So it has no metadata (place, camera, time)
+and nothing that only looks like an image, is one picture where the file is an animation, and has at most
+``images.MAX_SIDE`` pixels a side.
 """
 
 from __future__ import annotations
@@ -20,9 +24,11 @@ from ..core.attachments import (
     AttachmentError,
     clean_name,
     of_pages,
+    pages_of,
     read_attachment,
     too_large,
 )
+from ..core.images import MAX_IMAGE_BYTES, MAX_SIDE, Image, image_of
 
 CHILD = str(Path(__file__).with_name("child.py"))
 
@@ -32,6 +38,8 @@ class Limits(NamedTuple):
 
     pages: int = 2000
     chars: int = MAX_PROMPT_CHARS
+    pixels: int = 50_000_000
+    png: int = 3_000_000  # bytes; a longer image is kept as JPEG
     cpu_s: int = 30
     deadline_s: float = 90.0
     memory_mb: int = 1000
@@ -48,12 +56,44 @@ def is_pdf(data: bytes) -> bool:
     return data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n\0").startswith(b"%PDF-")
 
 
-async def read_file(name: str, data: bytes, limits: Limits = LIMITS) -> Attachment:
-    """What is in the file. Raises ``AttachmentError``. Cancelled, it ends the child."""
-    name = clean_name(name)
-    if is_pdf(data):
-        return await _pdf(name, data, limits)
-    return await asyncio.to_thread(read_attachment, name, data)
+def is_image(data: bytes) -> bool:
+    """Whether a file begins like a PNG, JPEG, GIF or WebP image."""
+    return data.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8")) or (data[:4], data[8:12]) == (b"RIFF", b"WEBP")
+
+
+async def read_file(name: str, data: bytes, limits: Limits = LIMITS) -> tuple[Attachment | Image, str]:
+    """What is in the file, and in words how much of it. Raises ``AttachmentError``. Cancelled, it ends the child."""
+    name = clean_name(name) or "file"
+    if is_image(data):
+        return await _image(name, data, limits)
+    read = await (_pdf(name, data, limits) if is_pdf(data) else asyncio.to_thread(read_attachment, name, data))
+    return read, pages_of(read)
+
+
+async def _image(name: str, data: bytes, limits: Limits) -> tuple[Image, str]:
+    if len(data) > MAX_IMAGE_BYTES:
+        raise too_large(name, len(data), MAX_IMAGE_BYTES)
+    answer, written = await _asked(data, limits, "image", limits.pixels, MAX_SIDE, limits.png)
+    match answer:
+        case {
+            "type": str(kind),
+            "width": int(width),
+            "height": int(height),
+            "was": [was_wide, was_high],
+            "frames": frames,
+        }:
+            image = image_of(name, kind, width, height, written)
+        case {"problem": "pixels", "was": [wide, high]}:
+            most = f"{limits.pixels / 1e6:g} million pixels"
+            raise AttachmentError(f"{name} has {wide:,} × {high:,} pixels, more than {most}. Make it smaller.")
+        case _:
+            raise AttachmentError(f"{name} is damaged and cannot be read as an image. Save it anew as PNG or JPEG.")
+    words = [f"{width:,} × {height:,} pixels"]
+    if max(was_wide, was_high) > MAX_SIDE:
+        words.append(f"made smaller from {was_wide:,} × {was_high:,}")
+    if frames > 1:
+        words.append(f"the first of {frames:,} frames")
+    return image, ", ".join(words)
 
 
 async def _pdf(name: str, data: bytes, limits: Limits) -> Attachment:

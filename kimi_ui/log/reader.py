@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from ..core.attempt import Attempt
 from ..core.branches import Fork
 from ..core.events import QUEUED, End, Entry, Event, Opened, Phase, Promoted, Tally
+from ..core.images import Image
 from ..core.turn import Exchange, Pick, TurnLog
 from .records import read_attempt, read_lanes, whole_events
 from .sqlite.source import Source as SqliteSource
@@ -110,7 +111,7 @@ class LogReader:
     def conversation(self, conversation_id: str, with_entries: bool = True) -> list[TurnLog]:
         """All turns of a conversation in order, including those that a fork shares with its origin.
 
-        ``with_entries`` False: turns have no entries, which a list of turns does not need.
+        ``with_entries`` False: turns have no entries, and images no bytes, which a list of turns does not need.
         """
         query = f"{_TURNS} WHERE t.conversation_id = :id AND t.seq < :before ORDER BY t.seq"
         with self.snapshot() as log:
@@ -150,7 +151,16 @@ class LogReader:
             for id, before in _lineage(log, conversation_id):
                 for row in log.rows(query, id=id, before=before, lane=lane):
                     exchanges[row[0]] = Exchange(*row)
+                for seq, *image in log.rows(f"{_IMAGES} WHERE t.conversation_id = :id {_IN_ORDER}", id=id):
+                    if seq < before and seq in exchanges:
+                        one = exchanges[seq]
+                        exchanges[seq] = one._replace(images=(*one.images, Image(*image)))
         return [exchanges[seq] for seq in sorted(exchanges)]
+
+    def image(self, sha256: str) -> bytes | None:
+        """The bytes of an image; None if there is none. Whether a person may read it, the turn that names it says."""
+        rows = self.rows("SELECT payload FROM images WHERE sha256 = :sha256", sha256=sha256)
+        return rows[0][0] if rows else None
 
     def forks(self, conversation_id: str) -> list[Fork]:
         """All conversations connected to this one by forks, in the order of their creation."""
@@ -190,6 +200,21 @@ def connected(log: Rows, conversation_id: str) -> list[Fork]:
     return [Fork(*row) for row in log.rows(query, id=conversation_id)]
 
 
+_IMAGES = """
+    SELECT t.seq, i.sha256, n.name, i.media_type, i.width, i.height, length(i.payload)
+    FROM turn_images n JOIN images i ON i.sha256 = n.sha256 JOIN turns t ON t.turn_id = n.turn_id
+"""
+_IN_ORDER = "ORDER BY t.seq, n.place"
+
+
+def _images(log: Rows, turn_id: str, with_data: bool) -> tuple[Image, ...]:
+    found = [Image(*row[1:]) for row in log.rows(f"{_IMAGES} WHERE n.turn_id = :id {_IN_ORDER}", id=turn_id)]
+    if not with_data:
+        return tuple(found)
+    query = "SELECT payload FROM images WHERE sha256 = :sha256"
+    return tuple(one._replace(data=next(log.rows(query, sha256=one.sha256))[0]) for one in found)
+
+
 def _lineage(log: Rows, conversation_id: str) -> list[tuple[str, int]]:
     """The conversation and its origins, as ``(id, limit)``: turns of ``id`` before number ``limit`` belong to it."""
     query = "SELECT forked_from, forked_at FROM conversations WHERE conversation_id = :id"
@@ -223,6 +248,7 @@ def _turn(log: Rows, row: dict[str, Any], with_entries: bool = True, pick: Pick 
         closed=True,
         slots=read_slots(row["slots"]),
         vote=last_vote(log, row["turn_id"]),
+        images=_images(log, row["turn_id"], with_entries),
     )
 
 

@@ -107,7 +107,7 @@ def conversation_op(turn: TurnLog) -> Op:
         {
             "conversation_id": turn.conversation_id,
             "owner": turn.owner,
-            "title": title_of(turn.prompt),
+            "title": title_of(turn.prompt, turn.images),
             "created_at_utc": turn.started_at_utc,
             "forked_from": turn.forked_from,
             "forked_at": turn.forked_at,
@@ -132,6 +132,19 @@ def turn_op(turn: TurnLog) -> Op:
             "started_at_utc": turn.started_at_utc,
         },
     )
+
+
+def turn_ops(turn: TurnLog) -> list[Op]:
+    """The rows of a turn: its conversation's, its own, and those of its images."""
+    ops = [conversation_op(turn), turn_op(turn)]
+    for place, image in enumerate(turn.images):
+        if not image.data:
+            continue  # it came from the log
+        facts = {name: getattr(image, name) for name in ("sha256", "media_type", "width", "height")}
+        ops.append(op_of("images", {**facts, "payload": image.data}))
+        named = {"turn_id": turn.turn_id, "place": place, "sha256": image.sha256, "name": image.name}
+        ops.append(op_of("turn_images", named))
+    return ops
 
 
 def read_lanes(lanes: str) -> tuple[LaneInfo, ...]:

@@ -36,7 +36,7 @@ from .conversations import (
     mark_conversations,
     rename_conversation,
 )
-from .records import Op, attempt_op, conversation_op, events_op, final_op, heavy_ops, promote_op, sent_op, turn_op
+from .records import Op, attempt_op, events_op, final_op, heavy_ops, promote_op, sent_op, turn_ops
 from .spill import append_ops, replay
 from .sqlite.store import Store as SqliteStore
 from .store import CannotWrite, LogError, LogReplaced, Store, Transaction
@@ -64,7 +64,7 @@ class _Followed:
 
     @property
     def rows(self) -> list[Op]:
-        return [conversation_op(self.turn), turn_op(self.turn)]
+        return turn_ops(self.turn)
 
     def restart(self) -> None:
         """Write the turn again from its beginning."""
@@ -144,8 +144,8 @@ class LogWriter:
             self._thread.join()
 
     def open_turn(self, turn: TurnLog) -> Future[None]:
-        """The turn's row (and its conversation's). The future resolves when it is durable."""
-        return self._submit(_Job(Future(), [conversation_op(turn), turn_op(turn)]))
+        """The turn's row, its conversation's and its images'. The future resolves when they are durable."""
+        return self._submit(_Job(Future(), turn_ops(turn)))
 
     def open_attempt(self, attempt: Attempt) -> Future[None]:
         """The attempt's row, ``open``. The future resolves when it is durable; then the request may be sent."""

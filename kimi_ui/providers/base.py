@@ -17,6 +17,7 @@ from ..core.admission import Line, Request
 from ..core.attempt import AttemptFold
 from ..core.events import Event, Failure, Phase, Reporter
 from ..core.heavy.candidates import Candidate
+from ..core.images import Image
 from ..core.lane import LaneSpec
 
 if TYPE_CHECKING:
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
 
 
 class Message(NamedTuple):
-    """One message; ``role`` is system | user | assistant. ``reasoning`` is empty unless the lane sends it."""
+    """One message; ``role`` is system | user | assistant. ``reasoning`` is empty unless the lane sends it. ``images``
+    have their bytes; a provider whose ``takes_images`` says no is never given one."""
 
     role: str
     content: str
     reasoning: str = ""
+    images: tuple[Image, ...] = ()
 
 
 class HeavyChoice(NamedTuple):
@@ -223,6 +226,11 @@ class Provider:
         """The provider of a lane, with the parts that it needs."""
         return cls(spec, parts.key)
 
+    @property
+    def asked(self) -> LaneSpec:
+        """The lane whose server gets the requests."""
+        return self.spec
+
     def warm_up(self) -> None:
         """Start what takes long in the background, before the first prompt."""
 
@@ -254,6 +262,13 @@ class Provider:
     async def models(self) -> list[str]:
         """The model ids the provider lists; empty where it cannot list any. Raises ``ProviderError``."""
         return []
+
+    async def takes_images(self, model: str = "") -> bool | None:
+        """Whether the model (empty: the lane's) takes images, by the provider's own word; None: it does not say.
+
+        A provider that says anything but False sends ``Message.images``. Never raises, and answers within seconds.
+        """
+        return False
 
     def pull(self, model: str = "") -> AsyncGenerator[Phase, None]:
         """Fetch a model, the lane's own if none is named, where the lane's class ``can_pull``.

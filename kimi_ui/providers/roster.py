@@ -27,6 +27,7 @@ from .base import Check, Parts, Provider
 from .embedded.backend import EmbeddedBackend
 from .embedded.backends import Backends
 from .embedded.lane import EmbeddedLane
+from .images import takes_images
 from .ollama.provider import OllamaState, probe
 from .ollama.reloads import reloads
 
@@ -213,6 +214,11 @@ class Roster:
             return await served.provider.models()
         finally:
             await served.provider.aclose()
+
+    async def takes_images(self, lane: str, model: str = "") -> bool | None:
+        """Whether the lane's model, or ``model`` of its provider, takes images; None: the provider does not say."""
+        async with self._separate(lane) as provider:
+            return await takes_images(provider, model)
 
     @asynccontextmanager
     async def _separate(self, lane: str) -> AsyncIterator[Provider]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gradio as gr
 
 from ..core.attachments import MAX_FILE_BYTES, MAX_PDF_BYTES
+from ..core.images import MAX_IMAGE_BYTES
 from ..web.page_files import PageFiles
 
 TEMPLATE = f"""\
@@ -18,7 +19,7 @@ TEMPLATE = f"""\
   <div id="chat-main">
     <div id="lanes" class="kimi" data-kimi="lanes"></div>
     <div id="composer" class="kimi" data-kimi="composer" data-max-text="{MAX_FILE_BYTES}"
-      data-max-pdf="{MAX_PDF_BYTES}"></div>
+      data-max-large="{min(MAX_PDF_BYTES, MAX_IMAGE_BYTES)}"></div>
   </div>
 </div>
 """

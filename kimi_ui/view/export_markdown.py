@@ -39,6 +39,8 @@ def _turn(turn: TurnLog, reasoning: bool) -> Iterator[str]:
     yield quoted(typed)
     for attachment in attachments:
         yield folded(f"Attached: {attachment.name}", attachment.text)
+    for image in turn.images:
+        yield f"![{inert(image.name)}]({image.data_url})"
     fold = turn.fold()
     metrics = metrics_of(turn, counter)
     for info in turn.lanes:

@@ -43,11 +43,15 @@ def page_of(turns: Sequence[TurnLog], title: str, *, reasoning: bool = True) -> 
     if not reasoning:
         styles += "\n.kimi .reasoning { display: none; }"
     script = bundle_scripts(ASSETS, ["standalone.js"], _ABSENT)
+    images = "data:" if any(turn.images for turn in turns) else "'none'"
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(styles)}; "
-        "base-uri 'none'; form-action 'none'; frame-src 'none'; connect-src 'none'; img-src 'none'"
+        f"base-uri 'none'; form-action 'none'; frame-src 'none'; connect-src 'none'; img-src {images}"
     )
     replays = [replay_document(turn, reasoning=reasoning) for turn in turns]
+    for turn, replay in zip(turns, replays, strict=True):
+        for image, shown in zip(turn.images, replay["turn"]["images"], strict=True):
+            shown["src"] = image.data_url
     return render(
         "export",
         policy=policy,

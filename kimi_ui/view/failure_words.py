@@ -81,6 +81,7 @@ _NOTES = {
     "message_differs": "The server's closing message ({} characters) is not what it had streamed, which is kept.",
     "text_after_finish": "Some text came after the server had said that the answer was finished; it is kept.",
     "dropped_option": "The server refused the option {}; the request was sent again without it.",
+    "images_left_out": "Images were left out of the request ({}); a note in the prompt says so to the model.",
     "reasoning_apart": "The server counts reasoning separately from its completion tokens: the output is {} tokens.",
     "cached_apart": "The server counts cached tokens separately from its prompt tokens: the input is {} tokens.",
     "usage_total": "The server's total holds {} tokens that it does not explain; they are not counted.",

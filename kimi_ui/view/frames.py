@@ -113,7 +113,8 @@ def describe_lane(info: LaneInfo) -> dict[str, Any]:
 
 
 def describe_turn(turn: TurnLog) -> dict[str, Any]:
-    """A turn without its entries: what a page needs to draw the empty lanes. Attachments have name and length only.
+    """A turn without its entries: what a page needs to draw the empty lanes. Attachments have name and length only,
+    images their facts (and ``src`` in an export: their bytes).
 
     ``slots`` maps the slots of a formerly blind turn to lanes. Pass ``BlindView.shown`` for a turn that is still blind.
     """
@@ -124,6 +125,7 @@ def describe_turn(turn: TurnLog) -> dict[str, Any]:
         "seq": turn.seq,
         "prompt": prompt.text,
         "attachments": [{"name": one.name, "chars": len(one.text)} for one in prompt.attachments],
+        "images": [one.described() for one in turn.images],
         "started_at_utc": turn.started_at_utc,
         "closed": turn.closed,
         "lanes": [describe_lane(info) for info in turn.lanes],

@@ -7,7 +7,7 @@ refused command is answered with ``{"error": sentence}`` and, if the page can ac
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -24,6 +24,7 @@ from ..chat.spending import OverBudget
 from ..core.attachments import AttachmentError, pages_of, split
 from ..core.blind import is_blind, slot_names
 from ..core.heavy.options import OptionError
+from ..core.images import Image
 from ..core.owner import may_change
 from ..core.turn import TurnLog, promotion
 from ..core.vote import NONE, Vote
@@ -155,9 +156,10 @@ class CommandRoutes:
         return Json({}, 202)
 
     async def edit(self, request: Request) -> Response:
-        """Return a sent prompt for editing: its text, and its attachments as new uploads."""
+        """Return a sent prompt for editing: its text, and its attachments as new uploads (as ``/kimi/attachments``
+        answers)."""
         turn = await self._visible.turn_of(request)
-        found = await run_in_threadpool(editable, self._chat, turn.prompt, visitor_of(request))
+        found = await run_in_threadpool(editable, self._chat, turn.prompt, visitor_of(request), turn.images)
         return Json({**found, "seq": turn.seq})
 
     async def vote(self, request: Request) -> Response:
@@ -212,18 +214,11 @@ def _answered(turn: TurnLog) -> tuple[str, ...]:
     return tuple(source.id for source in sources_of(turn) if source.id in {info.id for info in turn.lanes})
 
 
-def editable(chat: ChatServices, prompt: str, owner: str) -> dict[str, Any]:
+def editable(chat: ChatServices, prompt: str, owner: str, images: Sequence[Image] = ()) -> dict[str, Any]:
     """A whole prompt for the composer, as JSON: its ``text``, and its ``attachments`` as new uploads."""
     parts = split(prompt)
-    attachments = [
-        {
-            "id": chat.uploads.add(owner, one),
-            "name": one.name,
-            "tokens": chat.counts.count(one.text),
-            "pages": pages_of(one),
-        }
-        for one in parts.attachments
-    ]
+    attachments = [chat.upload(owner, one, pages_of(one)) for one in parts.attachments]
+    attachments += [chat.upload(owner, one, one.size_words) for one in images]
     return {"text": parts.text, "attachments": attachments}
 
 

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from ..bench.prompt_category import category_of
 from ..chat.services import ChatServices
-from ..core.attachments import MAX_PDF_BYTES, AttachmentError, clean_name, fold, pages_of, too_large
+from ..core.attachments import MAX_PDF_BYTES, AttachmentError, clean_name, fold, too_large
 from ..core.budget import BudgetError, read_budget
 from ..core.conversation_settings import (
     ONE_TEMPERATURE_NOTE,
@@ -32,7 +32,7 @@ from ..core.lane import LaneSpec
 from ..files.reading import read_file
 from ..providers.base import ProviderError
 from ..providers.heavy.prompts import shipped
-from .respond import Json, body_of, json_of, refusal
+from .respond import Json, body_of, image_file, json_of, refusal
 from .visitor import VisibleTurns, visitor_of
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 MODELS_FOR_S = 60.0  # time for which a provider's list is cached
 MODELS_WAIT_S = 20.0
+IMAGES_WAIT_S = 6.0  # until a provider has said which models take images; then it is unknown
 READ_AT_ONCE = 2  # files, each in a process of its own with up to 1 GB
 OWN_FILE = "a file of yours"  # a prompt whose path no page is told
 
@@ -52,12 +53,15 @@ class ComposerRoutes:
         self._roster = roster
         self._visible = visible
         self._models: dict[tuple[str, ...], tuple[float, list[str]]] = {}
+        self._seeing: dict[tuple[str, str], tuple[float, bool | None]] = {}  # by lane and model; see ``images``
         self._reading = asyncio.Semaphore(READ_AT_ONCE)
 
     def routes(self) -> list[BaseRoute]:
         return [
             Route("/kimi/attachments", self.attach, methods=["POST"]),
+            Route("/kimi/attachments/{key}", self.attached),
             Route("/kimi/attachments/{key}", self.detach, methods=["DELETE"]),
+            Route("/kimi/images", self.images),
             Route("/kimi/estimate", self.estimate, methods=["POST"]),
             Route("/kimi/spent", self.spent),
             Route("/kimi/budget", self.budget, methods=["GET", "PUT"]),
@@ -69,7 +73,8 @@ class ComposerRoutes:
     # -- attachments
 
     async def attach(self, request: Request) -> Response:
-        """Attach a file: its bytes are the body, its name is ``name`` in the query. ``pages``: see ``pages_of``."""
+        """Attach a file: its bytes are the body, its name is ``name`` in the query. Answers as
+        ``ChatServices.upload``."""
         name = request.query_params.get("name", "file")
         size = request.headers.get("content-length", "")
         if size.isdigit() and int(size) > MAX_PDF_BYTES:
@@ -77,12 +82,20 @@ class ComposerRoutes:
         data = await body_of(request, MAX_PDF_BYTES + 1)
         try:
             async with self._reading:
-                attachment = await read_file(name, data)
+                attachment, size_words = await read_file(name, data)
         except AttachmentError as error:
             return refusal(str(error), 422)
-        n_tokens = await asyncio.to_thread(self._chat.counts.count, attachment.text)
-        key = self._chat.uploads.add(visitor_of(request), attachment)
-        return Json({"id": key, "name": attachment.name, "tokens": n_tokens, "pages": pages_of(attachment)})
+        return Json(await asyncio.to_thread(self._chat.upload, visitor_of(request), attachment, size_words))
+
+    async def attached(self, request: Request) -> Response:
+        """An image that the visitor has attached and not sent yet."""
+        try:
+            _, images = self._chat.uploads.of(visitor_of(request), [request.path_params["key"]])
+        except AttachmentError:
+            images = []
+        if not images:
+            raise HTTPException(404)
+        return image_file(images[0].data, images[0].media_type)
 
     async def detach(self, request: Request) -> Response:
         self._chat.uploads.drop(visitor_of(request), [request.path_params["key"]])
@@ -99,17 +112,24 @@ class ComposerRoutes:
         before = body.get("before")
         before_seq = before if isinstance(before, int) else math.inf
         try:
-            attachments = self._chat.uploads.of(owner, [str(key) for key in body.get("attachments") or []])
+            texts, images = self._chat.uploads.of(owner, [str(key) for key in body.get("attachments") or []])
             settings = await asyncio.to_thread(self._chat.settings.of, owner, conversation)
-            prompt = fold(str(body.get("text") or ""), attachments)
-            return Json(await asyncio.to_thread(self._estimated, conversation, before_seq, prompt, settings))
+            prompt = fold(str(body.get("text") or ""), texts)
+            return Json(
+                await asyncio.to_thread(self._estimated, conversation, before_seq, prompt, settings, bool(images))
+            )
         except AttachmentError as error:
             return Json({"lanes": [], "error": str(error)})  # an error while typing is only shown; sending is refused
 
     def _estimated(
-        self, conversation: str, before_seq: float, prompt: str, settings: ConversationSettings
+        self,
+        conversation: str,
+        before_seq: float,
+        prompt: str,
+        settings: ConversationSettings,
+        has_images: bool,
     ) -> dict[str, Any]:
-        found = self._chat.estimates.of(conversation, before_seq, prompt, settings)
+        found = self._chat.estimates.of(conversation, before_seq, prompt, settings, has_images)
         longest = max((lane["prompt_tokens"] for lane in found["lanes"]), default=0)
         return {**found, "category": category_of(prompt, longest, is_follow_up=bool(conversation))}
 
@@ -188,6 +208,31 @@ class ComposerRoutes:
                 }
             )
         return lanes
+
+    async def images(self, request: Request) -> Response:
+        """Which lanes of the conversation ``c`` take images: ``{"lanes": [{id, label, takes}]}``, ``takes`` null where
+        the provider does not say."""
+        owner = visitor_of(request)
+        conversation = await self._visible.requested_conversation(request.query_params.get("c", ""), owner)
+        settings = await asyncio.to_thread(self._chat.settings.of, owner, conversation)
+        specs = {spec.id: spec for spec in self._roster.specs}
+        lanes = settings.lanes_on(specs)
+        chosen = [settings.lanes[lane].model if lane in settings.lanes else "" for lane in lanes]
+        found = await asyncio.gather(*map(self._takes_images, lanes, chosen))
+        labels = [specs[lane].label for lane in lanes]
+        shown = zip(lanes, labels, found, strict=True)
+        return Json({"lanes": [{"id": lane, "label": label, "takes": takes} for lane, label, takes in shown]})
+
+    async def _takes_images(self, lane: str, model: str) -> bool | None:
+        known = self._seeing.get((lane, model))
+        if known is None or known[1] is None or time.monotonic() - known[0] > MODELS_FOR_S:
+            try:
+                async with asyncio.timeout(IMAGES_WAIT_S):
+                    takes = await self._roster.takes_images(lane, model)
+            except TimeoutError:
+                takes = None
+            known = self._seeing[lane, model] = (time.monotonic(), takes)
+        return known[1]
 
     async def models(self, request: Request) -> Response:
         """The models the lane's provider lists."""

@@ -180,7 +180,7 @@ class ConversationRoutes:
         title = clean_title(str((await json_of(request)).get("title") or ""))[:MAX_TITLE_CHARS].strip()
         if not title:
             turns = await asyncio.to_thread(self._turns.reader.conversation, conversation_id, False)
-            title = title_of(turns[0].prompt) if turns else ""
+            title = title_of(turns[0].prompt, turns[0].images) if turns else ""
         failed = await _done(self._turns.writer.rename_conversation(conversation_id, owner, title))
         return failed or Json({"title": title})
 
@@ -254,7 +254,7 @@ class ConversationRoutes:
 
     async def export_turn(self, request: Request) -> Response:
         turn = await self._visible.turn_of(request)
-        return await self._export(request, [turn], title_of(turn.prompt))
+        return await self._export(request, [turn], title_of(turn.prompt, turn.images))
 
     async def export_conversation(self, request: Request) -> Response:
         turns = await self._visible.conversation(request.path_params["conversation_id"], visitor_of(request))
@@ -280,7 +280,7 @@ class ConversationRoutes:
 
     async def _title(self, turns: list[TurnLog]) -> str:
         head = await asyncio.to_thread(head_of, self._turns.reader, turns[-1].conversation_id)
-        return head.title if head else title_of(turns[0].prompt)
+        return head.title if head else title_of(turns[0].prompt, turns[0].images)
 
     async def _export(self, request: Request, turns: list[TurnLog], title: str) -> Response:
         """An export as a file: ``format`` is html, md or json; ``reasoning=0`` omits the reasoning."""
@@ -383,7 +383,7 @@ def _describe_branch(head: ConversationHead, running: bool) -> dict[str, Any]:
 
 
 def _describe_new(turn: TurnLog) -> dict[str, Any]:
-    title, at_utc = title_of(turn.prompt), turn.started_at_utc
+    title, at_utc = title_of(turn.prompt, turn.images), turn.started_at_utc
     head = ConversationHead(turn.conversation_id, title, 1, len(turn.lanes), "", 0, turn.owner, at_utc, turn.turn_id)
     return _describe(ListEntry((head,)), {turn.conversation_id})
 

@@ -27,7 +27,7 @@ from ..view.comparison import comparison_part, sources_of
 from ..view.frames import TurnView
 from ..view.heavy_worth import expectation, worth_of
 from .page_state import PageState
-from .respond import Json, plain_text
+from .respond import Json, image_file, plain_text
 from .stream import TurnStreams, now_ns
 from .visitor import VisibleTurns, give_cookie, visitor_of
 
@@ -57,6 +57,7 @@ class TurnRoutes:
             Route(f"{turn}/frame", self.frame),
             Route(f"{turn}/prompt", self.prompt),
             Route(f"{turn}/attachments/{{place:int}}", self.attachment),
+            Route(f"{turn}/images/{{place:int}}", self.image),
             Route(f"{turn}/answers", self.answers),
             Route(f"{turn}/diff", self.diff),
             Route(f"{turn}/worth", self.worth),
@@ -125,6 +126,17 @@ class TurnRoutes:
         if place >= len(attachments):
             raise HTTPException(404)
         return plain_text(attachments[place].text)
+
+    async def image(self, request: Request) -> Response:
+        """An image of a sent prompt."""
+        turn = await self._visible.turn_of(request)
+        for image in turn.images[request.path_params["place"] :][:1]:
+            data = image.data or None
+            if data is None:
+                data = await asyncio.to_thread(self._turns.image, image.sha256)
+            if data is not None:
+                return image_file(data, image.media_type)
+        raise HTTPException(404)
 
     async def attempt(self, request: Request) -> Response:
         """One of a lane's attempts by its number from 1, as a frame's part of the lane; without long texts."""

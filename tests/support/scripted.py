@@ -17,6 +17,7 @@ from kimi_ui.core.admission import Line
 from kimi_ui.core.events import Answer, Event, Finish, Reasoning, Reporter
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers.base import ChatRequest, Check, Host, Provider
+from kimi_ui.providers.images import takes_images
 from kimi_ui.providers.ollama.provider import OllamaState
 
 Script = Sequence[Any]
@@ -50,6 +51,7 @@ class ScriptedProvider(Provider):
     closed: int = 0  # number of streams that were closed, however they ended
     prepare_steps: Script = ()
     queue: Line | None = None
+    sees: bool | None = False
 
     def line(self, request: ChatRequest) -> Line | None:
         return self.queue
@@ -81,6 +83,9 @@ class ScriptedProvider(Provider):
     async def check(self, probe: bool = False) -> Check:
         return Check(ok=True)
 
+    async def takes_images(self, model: str = "") -> bool | None:
+        return self.sees
+
     async def models(self) -> list[str]:
         return [self.spec.model]
 
@@ -109,6 +114,9 @@ class ScriptedRoster:
 
     def puller(self, lane: str) -> Provider | None:
         return self._providers[lane] if self._providers[lane].spec.can_pull else None
+
+    async def takes_images(self, lane: str, model: str = "") -> bool | None:
+        return await takes_images(self._providers[lane], model)
 
     def look_again(self) -> None:
         pass

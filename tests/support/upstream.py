@@ -60,6 +60,7 @@ class Upstream:
         self.requests: list[Request] = []
         self.ollama = OllamaServer(list(LISTED))
         self.key = ""
+        self.facts: dict[str, dict[str, Any]] = {}  # what the list of /v1 says of a model beside its id
         self._port, self._tls, self._connect_s = port, tls, connect_s
         self._scripts: dict[str, Behaviour] = {}
         self._aliases: dict[str, str] = {}
@@ -296,7 +297,7 @@ class Upstream:
     # -- everything else
 
     def _list(self, request: Request) -> Stream:
-        data = [{"id": model, "object": "model"} for model in self.models]
+        data = [{"id": model, "object": "model", **self.facts.get(model, {})} for model in self.models]
         return plain(200, {"object": "list", "data": data})(request)
 
 

@@ -536,3 +536,38 @@ def m021_continues(db: Database) -> None:
 def m022_lane_settings(db: Database) -> None:
     # JSON: what the lane's configuration said then beside its params, where that is no default; NULL: not known.
     db.execute("ALTER TABLE attempts ADD COLUMN settings TEXT")
+
+
+@migrations()
+def m023_images(db: Database) -> None:
+    # Images attached to prompts, each once by its bytes; it goes with the last turn that names it.
+    db.execute(
+        """
+        CREATE TABLE images (
+            sha256     TEXT PRIMARY KEY,
+            media_type TEXT NOT NULL,     -- image/png | image/jpeg
+            width      INTEGER NOT NULL,  -- pixels
+            height     INTEGER NOT NULL,
+            payload    BLOB NOT NULL      -- the file, without metadata
+        ) STRICT
+        """
+    )
+    db.execute(
+        """
+        CREATE TABLE turn_images (
+            turn_id TEXT NOT NULL REFERENCES turns ON DELETE CASCADE,
+            place   INTEGER NOT NULL,  -- in the prompt, from 0
+            sha256  TEXT NOT NULL REFERENCES images,
+            name    TEXT NOT NULL,     -- of the file as it was attached
+            PRIMARY KEY (turn_id, place)
+        ) STRICT
+        """
+    )
+    db.execute("CREATE INDEX turn_images_by_image ON turn_images (sha256)")
+    db.execute(
+        """
+        CREATE TRIGGER images_go_with_their_last_turn AFTER DELETE ON turn_images
+        WHEN NOT EXISTS (SELECT 1 FROM turn_images WHERE sha256 = OLD.sha256)
+        BEGIN DELETE FROM images WHERE sha256 = OLD.sha256; END
+        """
+    )

@@ -35,7 +35,7 @@ from ...core.heavy.strategies.base import most_agreed
 from ...core.heavy.traces import traces
 from ...core.heavy.verdict import verdict_of
 from ...core.lane import LaneSpec
-from ..base import UNSTAMPED, ChatRequest, Check, Child, HeavyChoice, Host, Message, Parts, Provider, ProviderError
+from ..base import UNSTAMPED, ChatRequest, Check, Child, HeavyChoice, Host, Parts, Provider, ProviderError
 from .algebra import Algebra
 from .lane import HeavyLane
 from .prompts import prompt_of
@@ -59,6 +59,10 @@ class HeavyProvider(Provider):
         assert parts.of is not None
         return cls(spec, parts.of)
 
+    @property
+    def asked(self) -> LaneSpec:
+        return self._of.asked
+
     async def prepare(self, report: Reporter) -> None:
         await self._of.prepare(report)
 
@@ -70,6 +74,9 @@ class HeavyProvider(Provider):
 
     async def models(self) -> list[str]:
         return await self._of.models()
+
+    async def takes_images(self, model: str = "") -> bool | None:
+        return await self._of.takes_images(model)
 
     async def aclose(self) -> None:
         """Nothing to close: the provider ``of`` is closed by its own lane."""
@@ -198,7 +205,7 @@ class _Conclusion:
             self.nonce = secrets.token_hex(6)
         *before, last = request.messages
         text = request_text(last.content, prompt, self.order, self.nonce)
-        return replace(request, messages=(*before, Message(last.role, text)))
+        return replace(request, messages=(*before, last._replace(content=text, reasoning="")))
 
     def concluded(self, aggregator: Child) -> Sequence[Event]:
         """What follows the aggregator's text. Raises ``ProviderError`` if an answer the user has seen was cut off."""

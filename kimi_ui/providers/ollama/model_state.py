@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ModelState:
-    """What Ollama says of a model. None: not known (an older server, or it did not answer).
+    """What Ollama says of a model. None: not known (an older server, or it did not answer). ``sees``: takes images.
 
     ``contexts``: what is in memory, by name, with the context it was loaded with (None: the server does not say).
     ``switchable``: ``think`` takes true and false, not only levels. ``trained_tokens``: the largest context it was
@@ -19,6 +19,7 @@ class ModelState:
 
     contexts: Mapping[str, int | None] | None = None
     thinks: bool | None = None
+    sees: bool | None = None
     switchable: bool = True
     trained_tokens: int | None = None
     is_remote: bool = False
@@ -52,6 +53,7 @@ def state_of(model: str, shown: Mapping[str, Any]) -> ModelState:
     trained = _tokens(info.get(f"{info.get('general.architecture')}.context_length"))
     return ModelState(
         thinks="thinking" in abilities if isinstance(abilities, list) else None,
+        sees="vision" in abilities if isinstance(abilities, list) else None,
         switchable=dict_of(shown.get("details")).get("family") != "gptoss",
         trained_tokens=trained,
         is_remote=is_cloud(model) or bool(shown.get("remote_host")),

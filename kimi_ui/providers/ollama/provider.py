@@ -392,6 +392,19 @@ class Ollama(Provider):
             await twin.aclose()
         return sorted(item.model for item in listed.models if item.model and is_model_id(item.model))
 
+    async def takes_images(self, model: str = "") -> bool | None:
+        """Whether ``/api/show`` lists "vision" among the model's capabilities."""
+        twin = Ollama(self.spec, self._key)
+        try:
+            shown = await asyncio.wait_for(
+                twin._opened().ask("POST", "/api/show", {"model": model or self.spec.model}), ASK_S
+            )
+        except Exception:
+            return None  # as for the other small questions; the request itself will say why
+        finally:
+            await twin.aclose()
+        return state_of(model or self.spec.model, shown).sees
+
     async def pull(self, model: str = "") -> AsyncGenerator[Phase, None]:
         """Have the server fetch the model; phases with bytes done and bytes in all, as far as they are known.
 
@@ -485,9 +498,11 @@ class Ollama(Provider):
                 return from_exception(error, target)
 
 
-def _message(message: Message) -> dict[str, str]:
+def _message(message: Message) -> dict[str, Any]:
     """A message of the history; it has reasoning only where that is to go back to the model."""
-    made = {"role": message.role, "content": message.content}
+    made: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.images:
+        made["images"] = [image.base64 for image in message.images]
     if message.reasoning:
         made["thinking"] = message.reasoning
     return made

@@ -42,6 +42,7 @@ from ..http.body import HTTP_ERRORS, events_of, plain, read_bounded
 from ..http.text_splitter import Texts
 from ..http.transport import Transport, sending_for
 from ..http.wire import loads
+from ..images import modalities
 from ..provider_checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning, some
 from .body import ChatBody
 from .thinking import choices_at
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 
 CONNECT_S = 10.0
 LIST_S = 15.0
+IMAGES_WAIT_S = 5.0  # for a list that only says whether a model takes images
+IMAGES_FOR_S = 600.0
 LOADING_S = 1.0  # between two requests while the server loads the model
 MOST_LOADING_S = 5.0  # the most of a Retry-After that is waited for then
 MOST_LIST = 8 * 1024 * 1024  # bytes of a model list
@@ -90,6 +93,7 @@ class OpenAICompatible(Provider):
         self._client: openai.AsyncOpenAI | None = None
         self._making = asyncio.Lock()
         self._refused: set[str] = set()  # options this server has refused before
+        self._images: tuple[float, dict[str, bool | None]] | None = None  # when, and by model; see ``takes_images``
 
     def warm_up(self) -> None:
         load_library()
@@ -237,19 +241,33 @@ class OpenAICompatible(Provider):
         target = self._target()
         headers = self._headers(target)
         try:
-            return await asyncio.wait_for(self._listed(target, headers), LIST_S)
+            return _ids(await asyncio.wait_for(self._listed(target, headers), LIST_S), target)
         except TimeoutError:
             raise simple("empty", target, f"no model list within {LIST_S:g} s", retryable=True) from None
 
-    async def _listed(self, target: Target, headers: dict[str, str | openai.Omit]) -> list[str]:
+    async def takes_images(self, model: str = "") -> bool | None:
+        """What the server's list of models says of it; it is asked at most every ``IMAGES_FOR_S``."""
+        wanted, now = model or self.spec.model, time.monotonic()
+        if self._images is None or now - self._images[0] > IMAGES_FOR_S:
+            target = self._target()
+            try:
+                content = await asyncio.wait_for(self._listed(target, self._headers(target)), IMAGES_WAIT_S)
+                items = {_name(item): item for item in _items(content, target) if isinstance(item, dict)}
+            except (ProviderError, TimeoutError):
+                items = {}
+            self._images = (now, {name: modalities(item) for name, item in items.items()})
+        known = self._images[1]
+        return known.get(wanted, known.get(wanted.rpartition(":")[0]))
+
+    async def _listed(self, target: Target, headers: dict[str, str | openai.Omit]) -> bytes:
+        """The server's list of models, as it sent it."""
         async with _client(self.spec) as client, AsyncExitStack() as stack:
             call = client.models.with_streaming_response.list(extra_headers=headers)
             response = await self._open(call, stack, target)
             try:
-                content = await read_bounded(plain(response, target), MOST_LIST)
+                return await read_bounded(plain(response, target), MOST_LIST)
             except HTTP_ERRORS as error:
                 raise from_exception(error, target) from None
-        return _ids(content, target)
 
     async def check(self, probe: bool = False) -> Check:
         """Reachable, key accepted, model listed; with ``probe`` one small request tells how it shows reasoning."""
@@ -297,9 +315,13 @@ class OpenAICompatible(Provider):
         return replace(found, ok=True, key_valid=key_valid, model_present=True, thinking=thinks, dialect=texts.dialect)
 
 
-def _message(message: Message) -> dict[str, str]:
-    """A message of the history; it has reasoning only where that is to go back to the model."""
-    made = {"role": message.role, "content": message.content}
+def _message(message: Message) -> dict[str, Any]:
+    """A message of the history; it has reasoning only where that is to go back to the model. Images go before the text,
+    as parts of the content."""
+    made: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.images:
+        parts = [{"type": "image_url", "image_url": {"url": image.data_url}} for image in message.images]
+        made["content"] = [*parts, {"type": "text", "text": message.content}] if message.content else parts
     if message.reasoning:
         made["reasoning_content"] = message.reasoning
     return made
@@ -315,10 +337,10 @@ def _chat(client: openai.AsyncOpenAI, body: dict[str, Any], headers: dict[str, s
     )
 
 
-def _ids(content: bytes, target: Target) -> list[str]:
-    """The ids of a model list, sorted: in OpenAI's shape, under ``models``, by ``name``, or as plain strings.
+def _items(content: bytes, target: Target) -> list[Any]:
+    """The entries of a model list: in OpenAI's shape, under ``models``, or as it is. ``[None]``: it is no such list.
 
-    Ids that nobody could choose (see ``is_model_id``) are left out. Raises ``ProviderError``.
+    Raises ``ProviderError`` where it is an error.
     """
     listed: Any = None
     match value := loads(content).value:
@@ -330,7 +352,15 @@ def _ids(content: bytes, target: Target) -> list[str]:
             raise from_payload(value, target)
         case list():
             listed = value
-    names = [_name(item) for item in listed] if isinstance(listed, list) else [None]
+    return listed if isinstance(listed, list) else [None]
+
+
+def _ids(content: bytes, target: Target) -> list[str]:
+    """The ids of a model list, sorted: by ``id``, by ``name``, or as plain strings.
+
+    Ids that nobody could choose (see ``is_model_id``) are left out. Raises ``ProviderError``.
+    """
+    names = [_name(item) for item in _items(content, target)]
     if names and not any(names):
         words = content[:500].decode("utf-8", "replace")
         if words.lstrip().startswith("<"):
