@@ -33,7 +33,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohappyeyeballs
 import httpcore
@@ -184,8 +184,7 @@ class _Wire(asyncio.Protocol):
         self._head_tail = b""  # what was read of it last, as far as its end may begin there
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's has its methods, but not its class
 
     def data_received(self, data: bytes) -> None:
         # A loop that does not read by the socket's own methods (Windows) leaves no stamp.
