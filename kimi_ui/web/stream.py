@@ -4,9 +4,9 @@
 entries it covers. ``Last-Event-ID`` or ``?after=n`` continues from there; otherwise the first frame contains everything
 so far, except for the rest of long answers, which the next ones bring; those before the last have no id, since nothing
 can continue there. The stream ends with an event ``end`` when the turn has ended. A frame is sent as soon as there is
-something to send and the last one is ``frame_s`` old; a comment is sent every ``KEEPALIVE_S`` without frames. A slow
-reader gets fewer, larger frames, since unsent changes join the next frame. One tab of a browser reads and passes the
-frames on to the others (``assets/stream.js``).
+something to send and the last one is ``frame_s`` old (``RENDERED_FRAME_S`` at least if that had HTML); a comment is
+sent every ``KEEPALIVE_S`` without frames. A slow reader gets fewer, larger frames, since unsent changes join the next
+frame. One tab of a browser reads and passes the frames on to the others (``assets/stream.js``).
 
 **More than one process can carry.** Frames cost more than the tokens in them, so with many open streams they are
 further apart, and figures with them. Beyond that every stream waits for the same event loop: the lag grows for all
@@ -22,6 +22,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -32,6 +33,7 @@ from ..core.turn import TurnLog
 from ..view.frames import METRICS_EVERY_NS, TurnView, dumps
 
 FRAME_S = 0.016  # a browser paints no more often
+RENDERED_FRAME_S = 0.033  # behind a frame with HTML, which costs a browser far more than text to append
 MANY_VIEWERS = 2  # with more open streams, frames are further apart, to limit the load
 METRICS_EVERY_FRAMES = 6  # if that is longer than usual
 KEEPALIVE_S = 15.0
@@ -100,10 +102,10 @@ class TurnStreams:
                 if view.analysis_due:
                     await asyncio.to_thread(view.analyse)
                 figures_s = max(METRICS_EVERY_NS / 1e9, METRICS_EVERY_FRAMES * self.frame_s)
-                data = await asyncio.to_thread(_next, view, figures_s) if slow else _next(view, figures_s)
+                frame = await asyncio.to_thread(_next, view, figures_s) if slow else _next(view, figures_s)
                 slow = not view.complete  # a part of a long answer takes as long to render as a frame lasts
-                if data is not None:
-                    await write(data if slow else b"id: %d\n%b" % (view.consumed, data))
+                if frame is not None:
+                    await write(frame.data if slow else b"id: %d\n%b" % (view.consumed, frame.data))
                     written_s = looked_s
                 elif looked_s - written_s >= KEEPALIVE_S:
                     await write(b": still here\n\n")
@@ -115,7 +117,8 @@ class TurnStreams:
                     return
                 if self._closing:
                     return
-                due_s = looked_s + self.frame_s
+                is_rendered = frame is not None and frame.is_rendered
+                due_s = looked_s + max(self.frame_s, RENDERED_FRAME_S if is_rendered else 0.0)
                 await asyncio.sleep(due_s - loop.time())
                 self._note_lateness(loop.time() - due_s)
                 wake.clear()
@@ -140,10 +143,19 @@ class TurnStreams:
             )
 
 
-def _next(view: TurnView, figures_s: float) -> bytes | None:
-    """The view's next frame as the data of an event; None if nothing has changed."""
+class _Frame(NamedTuple):
+    """``data`` of an event; whether it has HTML of a growing answer."""
+
+    data: bytes
+    is_rendered: bool
+
+
+def _next(view: TurnView, figures_s: float) -> _Frame | None:
+    """The view's next frame; None if nothing has changed."""
     frame = view.frame(now_ns(view.turn), int(figures_s * 1e9))
-    return None if frame is None else b"data: %b\n\n" % dumps(frame)
+    if frame is None:
+        return None
+    return _Frame(b"data: %b\n\n" % dumps(frame), any("tail" in part for part in frame["lanes"].values()))
 
 
 class EventStream(Response):
