@@ -65,6 +65,8 @@ class Page {
     this.earlier = new EarlierTurns(this.scroller, (row) => this.#filled(row));
     this.scroller.append(this.notice, this.earlier.element, this.current);
     copyCodeOnClick(this.scroller, copyFrom);
+    this.sized = new ResizeObserver(() => this.#keepInSight()); // the turns above have other heights in another window
+    this.sized.observe(this.scroller);
     this.ends = [listenToKeys(this), chat.on("open", ({ detail }) => this.open(detail)), chat.on("seek", ({ detail }) => this.open(detail.conversation, detail.turn, detail.hit)), chat.on("lanes", () => this.#renewLanes())];
     this.onpopstate = () => this.load();
     window.addEventListener("popstate", this.onpopstate);
@@ -76,6 +78,7 @@ class Page {
 
   close() {
     this.requests.drop();
+    this.sized.disconnect();
     this.#drop();
     this.#dropEarlier();
     for (const end of this.ends) end();
@@ -170,7 +173,12 @@ class Page {
   /** An earlier turn was drawn and has another height now: what the reader looks at stays in its place. */
   #filled(row) {
     if (row.id === this.sought) this.#seek(row.id);
-    else if (this.atCurrent && !this.sought) this.current.scrollIntoView({ block: "start" }); // the browser's own anchor may be above it
+    else this.#keepInSight();
+  }
+
+  /** Keep the current turn at the top, unless the reader is elsewhere: the browser's own anchor may be above it. */
+  #keepInSight() {
+    if (this.atCurrent && !this.sought) this.current.scrollIntoView({ block: "start" });
   }
 
   /**
