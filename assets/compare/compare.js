@@ -21,7 +21,7 @@ class Compare {
     this.requests = new Newest(); // for the chosen pair
     this.left = this.#select("Left answer", "left");
     this.right = this.#select("Right answer", "right");
-    this.summary = h("div", { class: "compare-summary", role: "status" });
+    this.summary = h("div", { class: "compare-summary", role: "status", tabindex: "0" }); // it scrolls in a low window
     this.place = h("span", { class: "compare-place", role: "status" });
     this.previous = button("Previous mark (p)", () => this.#step(-1), { face: "↑", class: "icon" });
     this.next = button("Next mark (n)", () => this.#step(1), { face: "↓", class: "icon" });
