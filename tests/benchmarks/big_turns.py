@@ -173,7 +173,7 @@ def code(browser: Browser, checkout: Path) -> dict[str, Any]:
             page.wait_for_function("window.endMs", timeout=300_000)
             page.wait_for_timeout(3000)
             frames, end = page.evaluate("[window.frames_ms, window.endMs]")
-            lines = page.locator(f"{LANE} pre").inner_text().count("\n")
+            lines = (page.locator(f"{LANE} pre").text_content() or "").count("\n")
             context.close()
             streaming = smoothness(frames, sent + 1000, end - 1000)
             return {"lines": lines, "streaming": streaming, "end": smoothness(frames, end - 1000, end + 3000)}
