@@ -67,7 +67,8 @@ class Page {
     copyCodeOnClick(this.scroller, copyFrom);
     this.sized = new ResizeObserver(() => this.#keepInSight()); // the turns above have other heights in another window
     this.sized.observe(this.scroller);
-    this.ends = [listenToKeys(this), chat.on("open", ({ detail }) => this.open(detail)), chat.on("seek", ({ detail }) => this.open(detail.conversation, detail.turn, detail.hit)), chat.on("lanes", () => this.#renewLanes())];
+    this.ends = [listenToKeys(this), chat.on("open", ({ detail }) => this.open(detail)), chat.on("seek", ({ detail }) => this.open(detail.conversation, detail.turn, detail.hit)), chat.on("lanes", () => this.#renewLanes()),
+      chat.on("basis", ({ detail }) => { for (const lane of this.row?.lanes.values() ?? []) lane.showBasis(detail); })];
     this.onpopstate = () => this.load();
     window.addEventListener("popstate", this.onpopstate);
     this.onfocus = () => this.#renewLanes();
@@ -503,6 +504,7 @@ class Page {
       stopTrajectory: (lane, k) => ask(`${of(lane)}/trajectories/${k}/stop`, { method: "POST" }).catch((error) => this.#say(error.message)),
       retry: (lane) => this.#retry(lane),
       retryAsOffered: (lane) => this.#retry(lane, { offered: true }),
+      goOnFrom: (lane, label) => composer()?.goOnFrom({ lane, label }),
       goOn: (lane) => this.#retry(lane, { goOn: true }),
       aggregate: (lane, strategy) => this.#retry(lane, { strategy }),
       focus: (lane) => this.focusLane(lane),
@@ -535,7 +537,7 @@ class Page {
     document.documentElement.toggleAttribute("data-kimi-running", running);
     if (lanes !== this.lanesRunning) {
       this.lanesRunning = lanes;
-      chat.emit("lanes");
+      chat.emit("ready");
     }
     if (changed) chat.emit(running ? "began" : "ended");
   }

@@ -28,7 +28,7 @@ from .core.branches import Fork
 from .core.events import Entry, Opened
 from .core.owner import may_change
 from .core.pull import Pull
-from .core.turn import Exchange, Pick, TurnLog
+from .core.turn import Exchange, Pick, TurnLog, stretches
 from .log.pulls import pull_op, stored_pulls
 from .log.reader import LogReader
 from .log.reloads import unloaded_pairs
@@ -130,8 +130,23 @@ class Turns:
         seqs = [turn.seq for turn in self.recent(conversation_id)]
         return max([*seqs, *self.reader.turn_seqs(conversation_id)], default=-1) + 1
 
-    def history(self, conversation_id: str, lane: str, before_seq: float = math.inf) -> list[Exchange]:
-        """The lane's prompts and answers in the conversation before turn ``before_seq``, without unanswered turns."""
+    def history(self, conversation_id: str, lane: str, before_seq: float = math.inf, basis: str = "") -> list[Exchange]:
+        """The prompts and answers of the conversation before turn ``before_seq`` that this turn's request of the lane
+        begins with, without unanswered turns: the lane's own or, before a turn that has a ``basis``, that lane's.
+        ``basis``: of turn ``before_seq``. The reasoning of another lane is left out.
+        """
+        bases: dict[int, str] = {}
+        for id, before in reversed(self._lineage(conversation_id)):
+            bases |= {seq: one for seq, one in self.reader.bases(id).items() if seq < before}
+        bases |= {turn.seq: turn.basis for turn in self.recent(conversation_id) if turn.basis}
+        history: list[Exchange] = []
+        for whose, start, end in reversed(stretches(lane, before_seq, bases, basis)):
+            said = [one for one in self.said(conversation_id, whose) if start <= one.seq < end]
+            history += said if whose == lane else [one._replace(reasoning="") for one in said]
+        return history
+
+    def said(self, conversation_id: str, lane: str) -> list[Exchange]:
+        """The lane's own prompts and answers in the conversation, in order, without unanswered turns."""
         exchanges: dict[int, Exchange] = {}
         for id, before in reversed(self._lineage(conversation_id)):
             exchanges |= {one.seq: one for one in self.reader.history(id, lane) if one.seq < before}
@@ -139,7 +154,7 @@ class Turns:
             newest = turn.fold().newest(lane)
             if newest and newest.answer:
                 exchanges[turn.seq] = Exchange(turn.seq, turn.prompt, newest.answer, newest.reasoning, turn.images)
-        return [exchanges[seq] for seq in sorted(exchanges) if seq < before_seq]
+        return [exchanges[seq] for seq in sorted(exchanges)]
 
     def image(self, sha256: str) -> bytes | None:
         """The bytes of an image that some turn names; None if they are lost."""

@@ -1,13 +1,14 @@
 /**
  * Events between the parts of the chat. `conversation` (another one is shown, or it has a new turn), `began` and
- * `ended` (the first lane of the shown turns started, the last one ended), `lanes` (others of their lanes are running now),
+ * `ended` (the first lane of the shown turns started, the last one ended), `ready` (others of their lanes are running now),
  * `costs` (of the shown turn's lanes so far;
  * `detail` as in composer/live_costs.js), `settings` (of the shown conversation), `budget` (the person's), `open` (show
  * the conversation whose id is the event's `detail`; empty: begin a new one), `turn` (`detail` is the last turn
  * of the shown conversation now, or null), `voted` (on a turn), `seek` (show the turn `detail.turn` of
  * `detail.conversation`, and in it `detail.hit`, if that is given: part, label and words that a search has found),
  * `benchmarked` (a benchmark run has ended), `lanes` (the configured lanes have changed), `change-lane` (show the lane whose
- * id is `detail` in the Lanes tab).
+ * id is `detail` in the Lanes tab), `basis` (the lane `detail` is what the next prompt goes on from in all lanes; empty: each
+ * from its own).
  */
 class Chat extends EventTarget {
   conversation = ""; // id of the shown conversation, "" before its first prompt

@@ -25,6 +25,8 @@ export interface Turn {
   images?: { name: string; width: number; height: number; n_bytes: number; src?: string }[];
   started_at_utc?: string;
   closed?: boolean;
+  /** The lane whose history every lane was sent; empty: each its own. */
+  basis?: string;
   lanes: LaneInfo[];
   blind?: boolean;
   /** Of a turn that was blind: the lane of each slot. */

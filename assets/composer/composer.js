@@ -12,7 +12,7 @@ import { ask } from "../base/http.js";
 import { isComposing } from "../base/keys.js";
 import { Attachments } from "./attachments.js";
 import { BlindMode } from "./blind.js";
-import { draftOf, keepDraft, takeFromDraft } from "./drafts.js";
+import { basisOf, draftOf, keepBasis, keepDraft, takeFromDraft } from "./drafts.js";
 import { BudgetQuestion, EstimateLine, TotalsLine } from "./money.js";
 import { Queue, face, toReady } from "./queue.js";
 import { openSettings } from "./settings.js";
@@ -45,6 +45,7 @@ class Composer {
     this.taken = null; // the text that is being sent, or null
     this.conversation = null; // whose draft is in the box; null until the page knows
     this.files = new Map(); // attachments of the other conversations' drafts
+    this.basis = null; // {lane, label}: whose answer the next prompt goes on from in all lanes; null: each from its own
     this.chosen = null; // the lanes that the next prompt goes to ({id, label}); null until they are known
     this.sent = null; // {from, to}: the conversation changes because a prompt was sent
     this.ends = new AbortController();
@@ -70,13 +71,14 @@ class Composer {
     this.banner = h("p", { class: "composer-banner", id: "edit-banner", hidden: true },
       h("span", {}, "Editing an earlier prompt. Sending begins a new branch; the old one stays."),
       button("Cancel editing", () => this.cancelEdit(), { face: "Cancel", class: "quiet" }));
+    this.basisLine = h("p", { class: "composer-banner composer-basis", hidden: true });
     this.note = h("p", { class: "composer-note", role: "alert", hidden: true });
     this.settings = button("Settings for this conversation", () => openSettings(), { face: "Settings", class: "quiet", id: "settings" });
     this.toolsButton = button("Attach, settings and more", () => this.#showTools(!this.toolsOpen), {
       face: "⋯", class: "icon composer-more", "aria-expanded": "false", "aria-controls": "composer-tools" });
     this.element = element;
     element.replaceChildren(
-      this.behind, this.queue.element, this.banner, this.blind.banner, this.attachments.element, this.note, this.question.element, this.estimate.hint,
+      this.behind, this.queue.element, this.basisLine, this.banner, this.blind.banner, this.attachments.element, this.note, this.question.element, this.estimate.hint,
       h("div", { class: "composer-line" },
         this.toolsButton,
         h("div", { class: "composer-tools", id: "composer-tools" },
@@ -115,13 +117,35 @@ class Composer {
     this.box.focus();
   }
 
+  /**
+   * Let the next prompt go on from this lane's answer in all lanes (`{lane, label}`); null, or the same lane again: each
+   * lane from its own.
+   */
+  goOnFrom(basis) {
+    this.basis = basis?.lane === this.basis?.lane ? null : basis;
+    if (this.conversation !== null) keepBasis(this.conversation, this.basis);
+    this.#showBasis();
+    this.#changed();
+    this.box.focus();
+  }
+
+  #showBasis() {
+    const { basis } = this;
+    setFlag(this.basisLine, "hidden", !basis);
+    if (basis) {
+      this.basisLine.replaceChildren(h("span", {}, `The next prompt goes on from ${basis.label}’s answer in all lanes.`),
+        button("Let each lane go on from its own answer", () => this.goOnFrom(null), { face: "Undo", class: "quiet" }));
+    }
+    chat.emit("basis", basis?.lane ?? "");
+  }
+
   /** Edit an earlier prompt: the next prompt replaces it, in a new branch. */
   async edit(turnId) {
     this.opening++;
     try {
-      const { text, attachments, seq } = await ask(`/kimi/turns/${turnId}/edit`, { method: "POST" });
+      const { text, attachments, seq, basis } = await ask(`/kimi/turns/${turnId}/edit`, { method: "POST" });
       const before = this.edits?.before ?? { text: this.box.value, files: this.attachments.files };
-      this.edits = { conversation: chat.conversation, seq, before };
+      this.edits = { conversation: chat.conversation, seq, basis, before };
       this.attachments.replace(attachments);
       this.banner.hidden = false;
       this.#showLanes();
@@ -195,12 +219,13 @@ class Composer {
       sent = await this.page.send({
         text, attachments, blind: this.blind.on, over_budget: overBudget,
         edit: edits && { conversation: edits.conversation, seq: edits.seq },
-        queue: busy && !lanes.length, lanes,
+        queue: busy && !lanes.length, lanes, basis: edits ? edits.basis : this.basis?.lane ?? "",
       });
     } catch (error) {
       return this.#giveBack(text, from, error, toReady);
     }
     this.taken = null;
+    if (!edits && this.basis) this.goOnFrom(null);
     this.#endEdit();
     this.attachments.sent(attachments);
     this.#showTools(false);
@@ -222,7 +247,9 @@ class Composer {
   }
 
   /** A prompt was taken out of the queue: put it before what is written. */
-  #takeBack({ text, attachments }) {
+  #takeBack({ text, attachments, basis }) {
+    const label = this.page.laneInfos?.find(({ id }) => id === basis)?.label ?? basis;
+    if (basis && basis !== this.basis?.lane) this.goOnFrom({ lane: basis, label });
     this.attachments.replace([...attachments, ...this.attachments.files]);
     this.fill([text, this.box.value].filter(Boolean).join("\n"));
     this.#changed();
@@ -275,7 +302,8 @@ class Composer {
     this.attachments.catchDrops(document.querySelector("#chat") ?? document.body, signal);
     const on = (name, listener) => chat.addEventListener(name, listener, { signal });
     on("ended", () => this.estimate.soon());
-    on("lanes", () => this.#showLanes());
+    on("ready", () => this.#showLanes());
+    on("lanes", () => this.#describeSettings());
     on("conversation", () => {
       if (this.edits && this.edits.conversation !== chat.conversation) this.cancelEdit();
       this.#changeDraft();
@@ -343,7 +371,8 @@ class Composer {
     const text = this.box.value;
     const attachments = this.attachments.ids;
     if (!text.trim() && !attachments.length) return null;
-    return { conversation: chat.conversation, before: this.edits?.seq ?? null, text, attachments };
+    const basis = this.edits ? this.edits.basis : this.basis?.lane ?? "";
+    return { conversation: chat.conversation, before: this.edits?.seq ?? null, text, attachments, basis };
   }
 
   /** Save the draft, with the text that is being sent, since that may be refused. */
@@ -366,6 +395,8 @@ class Composer {
     else this.#saveDraft();
     this.conversation = now;
     if (goesOn) return this.#saveDraft();
+    this.basis = basisOf(now);
+    this.#showBasis();
     if (before !== null) {
       this.files.set(before, this.attachments.files);
       this.attachments.replace(this.files.get(now) ?? []);

@@ -3,6 +3,7 @@
  * refresh, unless the browser refuses to store it.
  */
 const KEY = "kimi.draft:"; // and the conversation's id
+const BASIS = "kimi.basis:";
 const MAX_CHARS = 1_000_000;
 
 export function draftOf(conversation) {
@@ -12,6 +13,15 @@ export function draftOf(conversation) {
 export function keepDraft(conversation, text) {
   if (text.length > MAX_CHARS) return;
   storage((drafts) => (text ? drafts.setItem(KEY + conversation, text) : drafts.removeItem(KEY + conversation)));
+}
+
+/** The lane whose answer the conversation's next prompt goes on from in all lanes; null: each from its own. */
+export function basisOf(conversation) {
+  return JSON.parse(storage((drafts) => drafts.getItem(BASIS + conversation)) ?? "null");
+}
+
+export function keepBasis(conversation, basis) {
+  storage((drafts) => (basis ? drafts.setItem(BASIS + conversation, JSON.stringify(basis)) : drafts.removeItem(BASIS + conversation)));
 }
 
 /** A text was sent that may be the beginning of the conversation's draft. */

@@ -2,7 +2,7 @@
  * Prompts that wait for the running lanes of the shown conversation, as cards over the prompt box. The server keeps and
  * sends them (kimi_ui/chat/prompt_queue.py), so they survive a refresh, and a second tab sends nothing twice.
  *
- * @typedef {{ id: string, text: string, attachments: string[], state: string, reason: string }} Queued
+ * @typedef {{ id: string, text: string, attachments: string[], state: string, reason: string, basis: string }} Queued
  */
 import { chat, tabs } from "../base/bus.js";
 import { button, h, promptBox } from "../base/dom.js";
@@ -75,7 +75,7 @@ export class Queue {
     return h("li", { class: "queued", "data-state": one.state },
       h("div", { class: "queued-what" },
         h("p", { class: "queued-text", title: what }, what),
-        h("p", { class: "note" }, files, waits ? WAITS : one.reason)),
+        h("p", { class: "note" }, files, one.basis ? "Goes on from one lane’s answer in all lanes. " : "", waits ? WAITS : one.reason)),
       h("div", { class: "queued-tools" },
         waits && isFirst && ready.length ? button(toReady(ready), () => this.#send(one, { lanes: ready.map(({ id }) => id) }),
           { face: face(ready), class: "quiet queued-ready" }) : null,

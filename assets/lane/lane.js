@@ -32,7 +32,7 @@ export class Lane {
    * `info`: id, label, model, provider, stand_in_for, how_to_get_real, width, accent (0-based), send_reasoning, can_pull
    * (the model that its server can fetch). `actions`: stop(laneId), stopTrajectory(laneId, k) and
    * aggregate(laneId, strategy) (null: not possible here), retry(laneId), goOn(laneId) (with its cut answer; null: not possible here),
-   * retryAsOffered(laneId) (with what its failure offers; null: not possible
+   * goOnFrom(laneId, label) (the next prompt, in all lanes; null: not possible here), retryAsOffered(laneId) (with what its failure offers; null: not possible
    * here), focus(laneId), answerText(laneId, attempt) → promise of the answer's Markdown, reasoningText(attemptId) and
    * answerHtml(attemptId) → promises of texts that a frame has left out,
    * attempt(laneId, number) → promise of an earlier attempt's part, promote(laneId) → promise of whether its reasoning is
@@ -159,6 +159,11 @@ export class Lane {
     if (this.running) this.follower.stick();
   }
 
+  /** `lane`: whose answer the next prompt goes on from in all lanes. */
+  showBasis(lane) {
+    setAttribute(this.base, "aria-pressed", String(lane === this.info.id));
+  }
+
   /** A click anywhere on a strip widens the lane; the button in it does the same. */
   #clicked(event) {
     if (this.element.classList.contains("strip") && !event.target.closest("button")) this.actions.focus(this.info.id);
@@ -186,7 +191,7 @@ export class Lane {
 
   /** A lane like this one that shows an earlier attempt. */
   #another() {
-    const lane = new Lane(this.info, { ...this.actions, announce: () => {}, promote: null, goOn: null, retryAsOffered: null, aggregate: null, stopTrajectory: null });
+    const lane = new Lane(this.info, { ...this.actions, announce: () => {}, promote: null, goOn: null, goOnFrom: null, retryAsOffered: null, aggregate: null, stopTrajectory: null });
     lane.retire();
     lane.element.classList.add("earlier");
     lane.element.classList.toggle("focused", this.element.classList.contains("focused"));
@@ -219,7 +224,9 @@ export class Lane {
     this.answer = new Answer({ "data-part": "answer" });
     this.copy = button("Copy answer", () => copyFrom(actions.answerText(info.id, this.attempts.shown), this.copy), { face: "Copy answer", class: "quiet" });
     this.goOn = button(`Let ${info.label} continue this answer where it was cut`, () => actions.goOn(info.id), { face: "Continue", class: "quiet lane-continue", hidden: true });
-    this.answerTools = h("div", { class: "answer-tools", hidden: true }, this.copy, this.goOn);
+    this.base = button("Go on with this answer in all lanes", () => actions.goOnFrom(info.id, info.label), {
+      class: "quiet lane-base", "aria-pressed": "false", hidden: !actions.goOnFrom });
+    this.answerTools = h("div", { class: "answer-tools", hidden: true }, this.copy, this.goOn, this.base);
     this.continued = h("p", { class: "note answer-before", hidden: true }, "An earlier attempt's answer and its continuation.");
     this.origin = h("p", { class: "note answer-origin", hidden: true }, "Taken from the reasoning: the model wrote no answer of its own.");
     this.cards = h("div", { class: "cards" });

@@ -13,8 +13,11 @@ import { LineLog } from "../lane/lines.js";
 const PREVIEW_CHARS = 600;
 
 export class PromptBlock {
-  /** `turn`: turn_id, prompt, attachments ({name, tokens}), images ({name, width, height, src}). */
-  constructor(turn) {
+  /**
+   * `turn`: turn_id, prompt, attachments ({name, tokens}), images ({name, width, height, src}); `basis`: the label of the
+   * lane that all lanes went on from.
+   */
+  constructor(turn, basis = "") {
     this.turn = turn;
     this.text = h("div", { class: "prompt-text" });
     this.versions = h("span", { class: "prompt-versions", role: "group", "aria-label": "Versions of this prompt", hidden: true });
@@ -24,7 +27,8 @@ export class PromptBlock {
     this.tools = h("div", { class: "prompt-tools" }, this.versions, this.more,
       button("Edit this prompt and send it again", () => composer()?.edit(turn.turn_id), { face: "Edit", class: "quiet prompt-edit" }), this.copy);
     this.element = h("div", { class: "turn-prompt" },
-      h("div", { class: "prompt-body" }, ...(turn.attachments ?? []).map((one, place) => this.#attachment(one, place)),
+      h("div", { class: "prompt-body" }, basis ? h("p", { class: "note prompt-basis" }, `All lanes went on from ${basis}’s answer.`) : null,
+        ...(turn.attachments ?? []).map((one, place) => this.#attachment(one, place)),
         turn.images?.length > 0 && h("div", { class: "prompt-images" }, ...turn.images.map((one, place) => this.#image(one, place))), this.text),
       this.tools);
     this.text.hidden = !turn.prompt;

@@ -29,7 +29,7 @@ export class TurnRow {
     this.actions = actions;
     this.id = turn.turn_id;
     this.seq = turn.seq;
-    this.prompt = turn.prompt === null ? null : new PromptBlock(turn);
+    this.prompt = turn.prompt === null ? null : new PromptBlock(turn, turn.lanes.find(({ id }) => id === turn.basis)?.label ?? turn.basis);
     this.clock = clock;
     this.ticker = 0;
     this.lanes = new Map();

@@ -43,14 +43,16 @@ class Estimates:
         prompt: str,
         settings: ConversationSettings,
         has_images: bool = False,
+        basis: str = "",
     ) -> dict[str, Any]:
         """As JSON: ``lanes`` (id, label, prompt_tokens, requests, usd, is_floor, output_tokens; of heavy also
         ``presets``, ``preset``, the one it will run with, and ``hint``, where the log shows that it did not pay) and
         the total.
 
         ``conversation_id`` empty: a new conversation. ``before_seq``: the number of the edited turn, or infinity.
+        ``basis``: see ``TurnLog``.
         """
-        lanes = self._lanes(conversation_id, before_seq, prompt, settings, has_images)
+        lanes = self._lanes(conversation_id, before_seq, prompt, settings, has_images, basis)
         described = [
             {
                 "id": spec.id,
@@ -70,9 +72,10 @@ class Estimates:
         prompt: str,
         settings: ConversationSettings,
         has_images: bool = False,
+        basis: str = "",
     ) -> Total:
         """The total of ``of`` over all lanes."""
-        return total(one for _, one, _ in self._lanes(conversation_id, before_seq, prompt, settings, has_images))
+        return total(one for _, one, _ in self._lanes(conversation_id, before_seq, prompt, settings, has_images, basis))
 
     def total_of_turn(self, turn: TurnLog, lanes: Collection[str]) -> Total:
         """The estimated cost of sending a turn to these lanes, whether for the first time or again."""
@@ -83,7 +86,7 @@ class Estimates:
             if info.id in lanes
         }
         settings = ConversationSettings(turn.system, {**off, **on})
-        return self.total(turn.conversation_id, turn.seq, turn.prompt, settings, bool(turn.images))
+        return self.total(turn.conversation_id, turn.seq, turn.prompt, settings, bool(turn.images), turn.basis)
 
     def expected(self, turn: TurnLog, lane: str, preset: str) -> PresetEstimate | None:
         """What the log before the turn made one expect of its heavy lane; None without enough answers."""
@@ -106,6 +109,7 @@ class Estimates:
         prompt: str,
         settings: ConversationSettings,
         has_images: bool,
+        basis: str,
     ) -> list[tuple[LaneSpec, Estimate, Typical | None]]:
         """Each participating lane, its estimate, and the typical output behind it."""
         specs = {spec.id: spec for spec in self._engine.specs}
@@ -117,7 +121,7 @@ class Estimates:
             texts = [settings.system or spec.system, prompt]
             images = has_images
             if conversation_id:
-                earlier = self._turns.history(conversation_id, spec.id, before_seq)
+                earlier = self._turns.history(conversation_id, spec.id, before_seq, basis)
                 texts += _texts(earlier, spec, chosen)
                 images = images or any(one.images for one in earlier)
             tokens = sum(self._counts.count(text, target.tokenizer) + PER_MESSAGE for text in texts if text)

@@ -75,7 +75,9 @@ class PromptQueue:
                 raise QueueFull(f"{len(queue)} prompts are queued here already. Send or remove one of them.")
             at_utc = datetime.now(UTC).isoformat(timespec="microseconds")  # queued prompts are in this order
             text = self._prompts.take(prompt, owner)
-            queued = QueuedPrompt(uuid.uuid4().hex, prompt.conversation, owner, text, prompt.blind, at_utc)
+            queued = QueuedPrompt(
+                uuid.uuid4().hex, prompt.conversation, owner, text, prompt.blind, at_utc, basis=prompt.basis
+            )
             queue.append(queued)
             self._turns.writer.write([queued_op(queued)])
             self._advance(prompt.conversation)  # the lanes may have ended meanwhile
@@ -172,7 +174,12 @@ class PromptQueue:
 
     def _send(self, queued: QueuedPrompt, owner: str, lanes: Sequence[str] = (), over_budget: bool = False) -> TurnLog:
         prompt = Prompt(
-            queued.prompt, queued.conversation_id, blind=queued.blind, over_budget=over_budget, lanes=tuple(lanes)
+            queued.prompt,
+            queued.conversation_id,
+            blind=queued.blind,
+            over_budget=over_budget,
+            lanes=tuple(lanes),
+            basis=queued.basis,
         )
         turn = self._prompts.send(prompt, owner, queued.prompt_id)
         self._drop(queued)

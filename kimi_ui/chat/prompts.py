@@ -42,7 +42,8 @@ class Edit(NamedTuple):
 class Prompt(NamedTuple):
     """A prompt to send. ``attachments``: ids of uploads; ``over_budget``: the user agreed to exceed the budget.
     ``lanes``: only these of the conversation's lanes; empty: all. ``queue``: if some of its lanes are running, it is
-    queued (``prompt_queue``), not refused.
+    queued (``prompt_queue``), not refused. ``basis``: the lane whose history every lane goes
+    on from; empty: each its own.
     """
 
     text: str
@@ -53,6 +54,7 @@ class Prompt(NamedTuple):
     over_budget: bool = False
     lanes: tuple[str, ...] = ()
     queue: bool = False
+    basis: str = ""
 
     @classmethod
     def read(cls, value: Mapping[str, Any]) -> Prompt:
@@ -67,6 +69,7 @@ class Prompt(NamedTuple):
             value.get("over_budget") is True,
             texts_of(value.get("lanes")),
             value.get("queue") is True,
+            str(value.get("basis") or ""),
         )
 
 
@@ -129,6 +132,9 @@ class Prompts:
             raise UnknownLane("None of these lanes takes part any more: choose lanes in the settings, then send.")
         if not self.running(conversation, before_seq).isdisjoint(lanes):
             raise LanesBusy("The lanes are still answering: wait for them, or stop them.")
+        answered = self._turns.said(conversation, prompt.basis) if prompt.basis else []
+        if prompt.basis and not any(one.seq < before_seq for one in answered):
+            raise Busy("The lane to go on from has no answer here: undo that, then send.")
         texts, images = self._uploads.of(owner, prompt.attachments)
         text = fold(prompt.text, texts)
         try:
@@ -144,9 +150,10 @@ class Prompts:
                     blind=prompt.blind,
                     turn_id=turn_id,
                     images=images,
+                    basis=prompt.basis,
                 ),
                 lambda: self._estimates.total(
-                    conversation, before_seq, text, settings.only(lanes, specs), bool(images)
+                    conversation, before_seq, text, settings.only(lanes, specs), bool(images), prompt.basis
                 ),
                 owner=owner,
                 conversation_id=conversation,

@@ -71,6 +71,7 @@ class BlindView:
             t0_ns=turn.t0_ns,
             slots=tuple(self._slots),
             images=turn.images,
+            basis=turn.basis,
             entries=[
                 Entry(slot, f"{slot}0", 0, event)
                 for slot in self._slots

@@ -2,7 +2,7 @@
 
     {"format": "kimi-ui", "version": 1, "title": "…", "reasoning": true,
      "turns": [{"turn_id", "conversation_id", "seq", "prompt", "system", "kind", "started_at_utc", "forked_from",
-                "forked_at", "images": [{name, media_type, width, height, "data": <base64>, …}],
+                "forked_at", "basis", "images": [{name, media_type, width, height, "data": <base64>, …}],
                 "lanes": [{id, label, provider, model, …}],
                 "attempts": ["<attempt id>", …],
                 "metrics": {"<attempt id>": {"ttft_ms": …}},
@@ -118,6 +118,7 @@ def _export_turn(turn: TurnLog, counter: CounterFor, reasoning: bool) -> dict[st
     return {
         **{name: getattr(turn, name) for name in _PLACE},
         "images": [{**image.described(), "data": image.base64} for image in turn.images if image.data],
+        "basis": turn.basis,
         "lanes": [asdict(info) for info in turn.lanes],
         "attempts": attempts,
         "metrics": metrics_of(turn, counter),
@@ -141,7 +142,8 @@ def _public(event: Event) -> Event:
 def _import_turn(data: dict[str, Any]) -> TurnLog:
     lanes = tuple(_typed(LaneInfo, lane) for lane in data["lanes"])
     images = tuple(_import_image(image) for image in data.get("images", ()))  # exports before 0.2.0 have none
-    turn: TurnLog = _typed(TurnLog, {name: data[name] for name in _PLACE} | {"lanes": lanes, "images": images})
+    later = {"lanes": lanes, "images": images, "basis": data.get("basis", "")}
+    turn: TurnLog = _typed(TurnLog, {name: data[name] for name in _PLACE} | later)
     turn.entries += _entries(data, lanes)
     turn.closed = True
     turn.fold()  # an event of an attempt that was never opened raises here

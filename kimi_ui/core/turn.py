@@ -78,6 +78,25 @@ class Exchange(NamedTuple):
     images: tuple[Image, ...] = ()
 
 
+class Stretch(NamedTuple):
+    """The part of a lane's history from one turn number to before another one that is ``lane``'s."""
+
+    lane: str
+    start: float
+    end: float
+
+
+def stretches(lane: str, before_seq: float, bases: Mapping[int, str], basis: str = "") -> list[Stretch]:
+    """Whose exchanges a lane's history consists of, newest first. ``bases``: each turn's basis, if it has one
+    (``TurnLog.basis``); ``basis``: that of turn ``before_seq``, which the history is for."""
+    found, end = [], before_seq
+    lane = basis or lane
+    for seq in sorted((seq for seq in bases if seq < before_seq), reverse=True):
+        found.append(Stretch(lane, seq, end))
+        lane, end = bases[seq], seq
+    return [*found, Stretch(lane, 0, end)]
+
+
 @dataclass
 class TurnLog:
     """One turn. ``t0_ns`` is ``perf_counter_ns`` at the user's click (0 for a turn read from the log).
@@ -85,8 +104,9 @@ class TurnLog:
     ``closed`` is set after the last entry: a reader that has read all ``entries`` is done. A turn is open again while
     one of its lanes is retried. ``forked_from``/``forked_at``: this turn starts a conversation that shares the turns
     before number ``forked_at`` with that other conversation. ``slots``: a blind turn's lanes in display order (see
-    ``core.blind``), empty for an open turn. ``vote``: the user's last verdict. ``images`` were attached to the prompt;
-    a turn that was read from the log without its entries has them without their bytes.
+    ``core.blind``), empty for an open turn. ``vote``: the user's last verdict. ``basis``: the lane whose history of the
+    turns before this one every lane was sent; empty: each its own. ``images`` were attached to the prompt; a turn that
+    was read from the log without its entries has them without their bytes.
     """
 
     turn_id: str
@@ -104,6 +124,7 @@ class TurnLog:
     entries: list[Entry] = field(default_factory=list)
     closed: bool = False
     slots: tuple[str, ...] = ()
+    basis: str = ""
     vote: Vote | None = None
     images: tuple[Image, ...] = ()
     _folded: tuple[int, TurnFold] | None = field(default=None, init=False, repr=False, compare=False)

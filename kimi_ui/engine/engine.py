@@ -99,8 +99,9 @@ class KeepsTurns(KeepsPulls, Protocol):
     def next_seq(self, conversation_id: str) -> int:
         """The number of the conversation's next turn."""
 
-    def history(self, conversation_id: str, lane: str, before_seq: float) -> Iterable[Exchange]:
-        """The lane's earlier answered turns, in order."""
+    def history(self, conversation_id: str, lane: str, before_seq: float, basis: str) -> Iterable[Exchange]:
+        """The earlier answered turns that the lane's request in turn ``before_seq`` begins with, in order; ``basis``:
+        of that turn."""
 
     def image(self, sha256: str) -> bytes | None:
         """The bytes of an image that some turn names; None if they are lost."""
@@ -238,6 +239,7 @@ class Engine:
         blind: bool = False,
         turn_id: str = "",
         images: Sequence[Image] = (),
+        basis: str = "",
     ) -> TurnLog:
         """Send ``prompt`` to the lanes (None: all) and return the turn's log at once; the engine fills it.
 
@@ -245,7 +247,8 @@ class Engine:
         turns before that number with ``conversation_id`` and continues with this prompt. ``kind`` is chat or bench.
         ``params`` apply to every lane's request; ``choices`` override them per lane. ``blind``: until the vote, the
         turn is shown through ``core.blind``, with the lanes in random order. ``turn_id``: a new id that the caller has
-        made, so that it knows the turn before it is sent. ``images``: attached to the prompt. Raises ``UnknownLane``,
+        made, so that it knows the turn before it is sent. ``images``: attached to the prompt. ``basis``: see
+        ``TurnLog``. Raises ``UnknownLane``,
         ``UnknownTurn`` (not a conversation of this owner) and ``EngineClosed``.
         """
         t0_ns = self._clock_ns()
@@ -286,6 +289,7 @@ class Engine:
                 started_at_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
                 t0_ns=t0_ns,
                 images=tuple(images),
+                basis=basis,
                 slots=tuple(random.SystemRandom().sample(chosen, len(chosen))) if blind else (),
             )
             with self._lock:
@@ -498,7 +502,7 @@ class Engine:
         system = turn.system or spec.system
         messages = [Message("system", system)] if system else []
         if turn.seq:
-            earlier = await asyncio.to_thread(self._turns.history, turn.conversation_id, info.id, turn.seq)
+            earlier = await asyncio.to_thread(self._turns.history, turn.conversation_id, info.id, turn.seq, turn.basis)
             for _, prompt, answer, reasoning, images in earlier:
                 messages.append(await self._asked(prompt, images))
                 is_separate = info.send_reasoning and reasoning != answer  # equal if it was promoted to be the answer

@@ -30,6 +30,7 @@ class QueuedPrompt(NamedTuple):
     queued_at_utc: str
     state: str = WAITING
     reason: str = ""
+    basis: str = ""
 
 
 def queued_op(queued: QueuedPrompt) -> Op:

@@ -162,6 +162,13 @@ class LogReader:
         rows = self.rows("SELECT payload FROM images WHERE sha256 = :sha256", sha256=sha256)
         return rows[0][0] if rows else None
 
+    def bases(self, conversation_id: str) -> dict[int, str]:
+        """The conversation's turns that have a basis (``TurnLog.basis``), by number."""
+        query = "SELECT seq, basis FROM turns WHERE conversation_id = :id AND seq < :before AND basis <> ''"
+        with self.snapshot() as log:
+            lineage = reversed(_lineage(log, conversation_id))
+            return {seq: basis for id, before in lineage for seq, basis in log.rows(query, id=id, before=before)}
+
     def forks(self, conversation_id: str) -> list[Fork]:
         """All conversations connected to this one by forks, in the order of their creation."""
         with self.snapshot() as log:
@@ -247,6 +254,7 @@ def _turn(log: Rows, row: dict[str, Any], with_entries: bool = True, pick: Pick 
         entries=_entries(log, row["turn_id"], pick) if with_entries else [],
         closed=True,
         slots=read_slots(row["slots"]),
+        basis=row["basis"],
         vote=last_vote(log, row["turn_id"]),
         images=_images(log, row["turn_id"], with_entries),
     )

@@ -128,6 +128,7 @@ def turn_op(turn: TurnLog) -> Op:
             "system": turn.system,
             "lanes": to_json([asdict(info) for info in turn.lanes]),
             "slots": to_json(turn.slots) if turn.slots else "",
+            "basis": turn.basis,
             "prompt_chars": len(turn.prompt),
             "started_at_utc": turn.started_at_utc,
         },

@@ -41,6 +41,9 @@ def _turn(turn: TurnLog, reasoning: bool) -> Iterator[str]:
         yield folded(f"Attached: {attachment.name}", attachment.text)
     for image in turn.images:
         yield f"![{inert(image.name)}]({image.data_url})"
+    if turn.basis:
+        basis = next((info.label for info in turn.lanes if info.id == turn.basis), turn.basis)
+        yield f"*Every lane goes on from the history of {inert(basis)}.*"
     fold = turn.fold()
     metrics = metrics_of(turn, counter)
     for info in turn.lanes:

@@ -128,6 +128,7 @@ def describe_turn(turn: TurnLog) -> dict[str, Any]:
         "images": [one.described() for one in turn.images],
         "started_at_utc": turn.started_at_utc,
         "closed": turn.closed,
+        "basis": turn.basis,
         "lanes": [describe_lane(info) for info in turn.lanes],
         "blind": is_blind(turn),
         "slots": {} if is_blind(turn) else slot_names(turn),

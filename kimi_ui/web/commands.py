@@ -160,7 +160,7 @@ class CommandRoutes:
         answers)."""
         turn = await self._visible.turn_of(request)
         found = await run_in_threadpool(editable, self._chat, turn.prompt, visitor_of(request), turn.images)
-        return Json({**found, "seq": turn.seq})
+        return Json({**found, "seq": turn.seq, "basis": turn.basis})
 
     async def vote(self, request: Request) -> Response:
         """Body ``{choice, lane}``, see ``core.vote``. Answers with the turn as it may be shown from now on.

@@ -104,20 +104,22 @@ class ComposerRoutes:
     # -- before sending
 
     async def estimate(self, request: Request) -> Response:
-        """Body: ``{conversation, before, text, attachments}``; see ``Estimates.of``, and the prompt's ``category``. No
-        lanes: nothing to estimate."""
+        """Body: ``{conversation, before, text, attachments, basis}``; see ``Estimates.of``, and the prompt's
+        ``category``. No lanes: nothing to estimate."""
         body = await json_of(request)
         owner = visitor_of(request)
         conversation = await self._visible.requested_conversation(str(body.get("conversation") or ""), owner)
         before = body.get("before")
         before_seq = before if isinstance(before, int) else math.inf
+        basis = str(body.get("basis") or "")
         try:
             texts, images = self._chat.uploads.of(owner, [str(key) for key in body.get("attachments") or []])
             settings = await asyncio.to_thread(self._chat.settings.of, owner, conversation)
             prompt = fold(str(body.get("text") or ""), texts)
-            return Json(
-                await asyncio.to_thread(self._estimated, conversation, before_seq, prompt, settings, bool(images))
+            found = await asyncio.to_thread(
+                self._estimated, conversation, before_seq, prompt, settings, bool(images), basis
             )
+            return Json(found)
         except AttachmentError as error:
             return Json({"lanes": [], "error": str(error)})  # an error while typing is only shown; sending is refused
 
@@ -128,8 +130,9 @@ class ComposerRoutes:
         prompt: str,
         settings: ConversationSettings,
         has_images: bool,
+        basis: str,
     ) -> dict[str, Any]:
-        found = self._chat.estimates.of(conversation, before_seq, prompt, settings, has_images)
+        found = self._chat.estimates.of(conversation, before_seq, prompt, settings, has_images, basis)
         longest = max((lane["prompt_tokens"] for lane in found["lanes"]), default=0)
         return {**found, "category": category_of(prompt, longest, is_follow_up=bool(conversation))}
 

@@ -53,6 +53,7 @@ class PageState:
                     "attachments": [one.name for one in parts.attachments],
                     "state": queued.state,
                     "reason": queued.reason,
+                    "basis": queued.basis,
                 }
             )
         return shown

@@ -59,7 +59,8 @@ class QueueRoutes:
             queued = await run_in_threadpool(self._chat.queue.found, conversation_id, request.path_params["prompt_id"])
         except NotQueued as error:
             return refused(error)
-        return Json(await run_in_threadpool(editable, self._chat, queued.prompt, owner))
+        found = await run_in_threadpool(editable, self._chat, queued.prompt, owner)
+        return Json({**found, "basis": queued.basis})
 
     async def send(self, request: Request) -> Response:
         """Send a queued prompt now; body ``{lanes}`` sends it only to these. Budgets: as for a retry."""

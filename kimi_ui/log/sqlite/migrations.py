@@ -571,3 +571,10 @@ def m023_images(db: Database) -> None:
         BEGIN DELETE FROM images WHERE sha256 = OLD.sha256; END
         """
     )
+
+
+@migrations()
+def m024_basis(db: Database) -> None:
+    # The lane whose history every lane was sent, or is to be sent; '': each its own.
+    db.execute("ALTER TABLE turns ADD COLUMN basis TEXT NOT NULL DEFAULT ''")
+    db.execute("ALTER TABLE queued_prompts ADD COLUMN basis TEXT NOT NULL DEFAULT ''")
