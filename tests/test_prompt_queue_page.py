@@ -15,7 +15,7 @@ CARDS = ".queued"
 
 
 def prompts(page: Page) -> list[str]:
-    return page.locator(".prompt-text").all_inner_texts()
+    return page.locator(".prompt-text").all_text_contents()  # of rows out of sight too
 
 
 def test_a_prompt_is_queued_or_sent_to_the_lanes_that_are_ready(site: ChatSite, visitor: Visitor, page: Page) -> None:
