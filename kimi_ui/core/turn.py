@@ -149,7 +149,7 @@ class TurnLog:
         if call not in self._waiting:
             self._waiting.append(call)
         if len(self.entries) > than or self.closed:  # looked at last: whoever appends looks at the list after appending
-            self._wake()
+            call()  # not _wake: another thread may just have taken the list without it
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, []
