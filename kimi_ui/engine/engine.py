@@ -248,8 +248,7 @@ class Engine:
         ``params`` apply to every lane's request; ``choices`` override them per lane. ``blind``: until the vote, the
         turn is shown through ``core.blind``, with the lanes in random order. ``turn_id``: a new id that the caller has
         made, so that it knows the turn before it is sent. ``images``: attached to the prompt. ``basis``: see
-        ``TurnLog``. Raises ``UnknownLane``,
-        ``UnknownTurn`` (not a conversation of this owner) and ``EngineClosed``.
+        ``TurnLog``. Raises ``UnknownLane``, ``UnknownTurn`` (not a conversation of this owner) and ``EngineClosed``.
         """
         t0_ns = self._clock_ns()
         self._check_open()
