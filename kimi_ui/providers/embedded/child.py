@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 MEMORY_POLLS, MEMORY_POLL_S = 8, 0.25
+LOG_S = 1.0  # for llama.cpp's own thread to write why a model cannot be loaded; it cannot be waited for
 
 
 def die_with(parent: int) -> None:
@@ -101,7 +102,11 @@ def main() -> None:
         if (free := free_bytes(config["needs_bytes"])) < config["needs_bytes"]:
             print(json.dumps({"free_bytes": free}), flush=True)
             watch.join()
-        server = serve(config)
+        try:
+            server = serve(config)
+        except RuntimeError:
+            time.sleep(LOG_S)
+            raise
         print(json.dumps({"url": server.listening_address}), flush=True)
         watch.join()
     except BaseException:
