@@ -33,7 +33,7 @@ from ..core.turn import TurnLog
 from ..view.frames import METRICS_EVERY_NS, TurnView, dumps
 
 FRAME_S = 0.016  # a browser paints no more often
-RENDERED_FRAME_S = 0.033  # behind a frame with HTML, which costs a browser far more than text to append
+RENDERED_FRAME_S = 0.020  # behind a frame with HTML, which costs a browser far more than text to append
 MANY_VIEWERS = 2  # with more open streams, frames are further apart, to limit the load
 METRICS_EVERY_FRAMES = 6  # if that is longer than usual
 KEEPALIVE_S = 15.0

@@ -6,7 +6,7 @@ no links point into the page.
 
     markdown = StreamingMarkdown()
     markdown.feed(delta)                     # any pieces
-    frame = markdown.frame()                 # at most every ~33 ms: blocks to add, a tail to replace or text to append
+    frame = markdown.frame()                 # for each frame: blocks to add, a tail to replace or text to append
     frame = markdown.frame(final=True)       # at the end
 
 The page's counterpart is ``assets/lane/markdown.js`` (apply a frame, copy buttons), ``assets/lane/markdown.css`` and
