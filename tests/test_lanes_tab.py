@@ -167,6 +167,7 @@ def test_a_lane_is_added_and_lanes_are_kept_as_sets(open_tab: OpenTab, upstream:
         form.get_by_label("base_url").fill(upstream.base_url)
         form.get_by_role("button", name="Models").click()
         form.get_by_label("Search models").fill("50 1000")
+        form.get_by_role("button", name="m-50-1000-500").wait_for()  # the list has come
         form.get_by_label("Search models").press("Enter")
         expect(form.get_by_label("model needed")).to_have_value("m-50-1000-500")
         form.get_by_role("button", name="Add", exact=True).click()
