@@ -151,8 +151,8 @@ class LanesTab {
     if (form) return h("section", { class: "lt-section" }, h("h3", {}, "A new lane"), form.element);
     if (state.lanes.length >= MOST_LANES) return h("p", { class: "note" }, `${MOST_LANES} lanes are in use, the most that fit. To use others, save these as a set and remove some.`);
     return h("div", { class: "lt-adding" },
-      button("Add a lane", () => this.edit(NEW), { face: "＋ Add a lane", class: "lt-button", "data-focus": "add" }),
-      ...state.editing.others.map(({ lane, label }) => button(`Add ${label} to this set`, () => this.change([{ op: "include", lane }], `Added ${label}.`), { face: `＋ ${label}`, class: "lt-button" })));
+      button("Add a lane", () => this.edit(NEW), { face: "+ Add a lane", class: "lt-button", "data-focus": "add" }),
+      ...state.editing.others.map(({ lane, label }) => button(`Add ${label} to this set`, () => this.change([{ op: "include", lane }], `Added ${label}.`), { face: `+ ${label}`, class: "lt-button" })));
   }
 }
 
