@@ -7,7 +7,7 @@ import math
 import pytest
 
 from kimi_ui.chat import token_counts, uploads
-from kimi_ui.chat.estimates import PER_MESSAGE, Estimates
+from kimi_ui.chat.estimates import PER_MESSAGE, Estimates, Planned
 from kimi_ui.chat.token_counts import TokenCounts
 from kimi_ui.chat.uploads import Uploads
 from kimi_ui.core.attachments import Attachment, AttachmentError, fold
@@ -80,7 +80,7 @@ def test_estimates_come_from_the_log_of_earlier_answers() -> None:
     with started(ScriptedRoster(inner, heavy)) as run:
         engine, reader = run.engine, run.reader
         estimates = Estimates(engine, run.turns, TokenCounts())
-        nothing_known = estimates.of("", math.inf, "Why?", ConversationSettings())
+        nothing_known = estimates.of(Planned("", math.inf, "Why?", ConversationSettings()))
         assert [lane["is_floor"] for lane in nothing_known["lanes"]] == [True, True]
         assert typical(reader, "k2") is None
 
@@ -92,7 +92,7 @@ def test_estimates_come_from_the_log_of_earlier_answers() -> None:
         assert typical(reader, "other") is None
 
         known = Estimates(engine, run.turns, TokenCounts())
-        first = known.of("", math.inf, "Why?", ConversationSettings())
+        first = known.of(Planned("", math.inf, "Why?", ConversationSettings()))
         kimi, of_heavy = first["lanes"]
         count = counter().count
         prompt = count("Why?") + count("Be brief.") + 2 * PER_MESSAGE
@@ -105,22 +105,24 @@ def test_estimates_come_from_the_log_of_earlier_answers() -> None:
         assert first["unpriced"] == 0
 
         wider = ConversationSettings(lanes={"heavy": LaneSettings(heavy={"width": 4, "preset": "full"})})
-        of_four = known.of("", math.inf, "Why?", wider)["lanes"][1]
+        of_four = known.of(Planned("", math.inf, "Why?", wider))["lanes"][1]
         assert (of_four["requests"], of_four["preset"]) == (5, "full")
         assert {one["preset"]: one["requests"] for one in of_four["presets"]}["full"] == (5, 5)
         assert of_heavy["preset"] == "thrifty"
 
         conversation = turn.conversation_id
-        later = known.of(conversation, math.inf, fold("Why?", [Attachment("n.txt", TEXT)]), ConversationSettings())
+        later = known.of(
+            Planned(conversation, math.inf, fold("Why?", [Attachment("n.txt", TEXT)]), ConversationSettings())
+        )
         history = count("Why?") + count(answer) + 2 * PER_MESSAGE
         assert later["lanes"][0]["prompt_tokens"] > prompt + history + count(TEXT)
         settings = ConversationSettings("System.", {"heavy": LaneSettings(on=False), "kimi": LaneSettings(model="k3")})
-        edited = known.of(conversation, 0, "Why?", settings)
+        edited = known.of(Planned(conversation, 0, "Why?", settings))
         assert [lane["id"] for lane in edited["lanes"]] == ["kimi"]
         assert edited["lanes"][0]["prompt_tokens"] == count("Why?") + count("System.") + 2 * PER_MESSAGE
         assert edited["usd"] is None
         assert edited["unpriced"] == 1  # the price was the other model's
         thinking = ConversationSettings(lanes={"kimi": LaneSettings(send_reasoning=True)})
-        more = known.of(conversation, math.inf, "Why?", thinking)["lanes"][0]["prompt_tokens"]
-        plain = known.of(conversation, math.inf, "Why?", ConversationSettings())["lanes"][0]["prompt_tokens"]
+        more = known.of(Planned(conversation, math.inf, "Why?", thinking))["lanes"][0]["prompt_tokens"]
+        plain = known.of(Planned(conversation, math.inf, "Why?", ConversationSettings()))["lanes"][0]["prompt_tokens"]
         assert more == plain + count(thought) + PER_MESSAGE

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core.conversation_settings import ConversationSettings, LaneSettings
 from ..core.estimate import Estimate, PresetEstimate, Runs, Total, Typical, by_preset, estimate, total
@@ -25,6 +25,21 @@ HINTS_FOR_S = 600.0  # comparing hundreds of answers takes half a second
 PER_MESSAGE = 4  # approximate number of tokens that a chat template adds to a message
 
 
+class Planned(NamedTuple):
+    """A prompt that is to be estimated, before it is sent or again.
+
+    ``conversation_id`` empty: a new conversation. ``before_seq``: the number of the edited turn, or infinity.
+    ``basis``: see ``TurnLog``.
+    """
+
+    conversation_id: str
+    before_seq: float
+    prompt: str
+    settings: ConversationSettings
+    has_images: bool = False
+    basis: str = ""
+
+
 class Estimates:
     """Estimates for the engine's lanes, based on earlier turns."""
 
@@ -36,46 +51,27 @@ class Estimates:
         self._runs: dict[tuple[str, int], tuple[float, dict[str, Runs]]] = {}  # by heavy lane and width
         self._hints: tuple[float, dict[str, str]] | None = None  # by heavy lane
 
-    def of(
-        self,
-        conversation_id: str,
-        before_seq: float,
-        prompt: str,
-        settings: ConversationSettings,
-        has_images: bool = False,
-        basis: str = "",
-    ) -> dict[str, Any]:
+    def of(self, planned: Planned) -> dict[str, Any]:
         """As JSON: ``lanes`` (id, label, prompt_tokens, requests, usd, is_floor, output_tokens; of heavy also
         ``presets``, ``preset``, the one it will run with, and ``hint``, where the log shows that it did not pay) and
         the total.
-
-        ``conversation_id`` empty: a new conversation. ``before_seq``: the number of the edited turn, or infinity.
-        ``basis``: see ``TurnLog``.
         """
-        lanes = self._lanes(conversation_id, before_seq, prompt, settings, has_images, basis)
+        lanes, chosen = self._lanes(planned), planned.settings.lanes
         described = [
             {
                 "id": spec.id,
                 "label": spec.label,
                 **one._asdict(),
                 "output_tokens": usual.output_tokens if usual else None,
-                **(self._heavy(spec, settings.lanes.get(spec.id, LaneSettings()), one, usual) if spec.of else {}),
+                **(self._heavy(spec, chosen.get(spec.id, LaneSettings()), one, usual) if spec.of else {}),
             }
             for spec, one, usual in lanes
         ]
         return {"lanes": described, **total(one for _, one, _ in lanes)._asdict()}
 
-    def total(
-        self,
-        conversation_id: str,
-        before_seq: float,
-        prompt: str,
-        settings: ConversationSettings,
-        has_images: bool = False,
-        basis: str = "",
-    ) -> Total:
+    def total(self, planned: Planned) -> Total:
         """The total of ``of`` over all lanes."""
-        return total(one for _, one, _ in self._lanes(conversation_id, before_seq, prompt, settings, has_images, basis))
+        return total(one for _, one, _ in self._lanes(planned))
 
     def total_of_turn(self, turn: TurnLog, lanes: Collection[str]) -> Total:
         """The estimated cost of sending a turn to these lanes, whether for the first time or again."""
@@ -86,7 +82,7 @@ class Estimates:
             if info.id in lanes
         }
         settings = ConversationSettings(turn.system, {**off, **on})
-        return self.total(turn.conversation_id, turn.seq, turn.prompt, settings, bool(turn.images), turn.basis)
+        return self.total(Planned(turn.conversation_id, turn.seq, turn.prompt, settings, bool(turn.images), turn.basis))
 
     def expected(self, turn: TurnLog, lane: str, preset: str) -> PresetEstimate | None:
         """What the log before the turn made one expect of its heavy lane; None without enough answers."""
@@ -102,26 +98,19 @@ class Estimates:
         found = by_preset(tokens, asked.price, usual, info.width, runs)
         return next((one for one in found if one.preset == preset), None) if usual else None
 
-    def _lanes(
-        self,
-        conversation_id: str,
-        before_seq: float,
-        prompt: str,
-        settings: ConversationSettings,
-        has_images: bool,
-        basis: str,
-    ) -> list[tuple[LaneSpec, Estimate, Typical | None]]:
+    def _lanes(self, planned: Planned) -> list[tuple[LaneSpec, Estimate, Typical | None]]:
         """Each participating lane, its estimate, and the typical output behind it."""
         specs = {spec.id: spec for spec in self._engine.specs}
+        settings = planned.settings
         lanes = []
         for lane in settings.lanes_on(specs):
             spec = specs[lane]
             chosen = settings.lanes.get(lane, LaneSettings())
             target = specs.get(spec.of, spec).with_model(chosen.model)
-            texts = [settings.system or spec.system, prompt]
-            images = has_images
-            if conversation_id:
-                earlier = self._turns.history(conversation_id, spec.id, before_seq, basis)
+            texts = [settings.system or spec.system, planned.prompt]
+            images = planned.has_images
+            if planned.conversation_id:
+                earlier = self._turns.history(planned.conversation_id, spec.id, planned.before_seq, planned.basis)
                 texts += _texts(earlier, spec, chosen)
                 images = images or any(one.images for one in earlier)
             tokens = sum(self._counts.count(text, target.tokenizer) + PER_MESSAGE for text in texts if text)

@@ -11,6 +11,7 @@ from ..core.context import offer
 from ..core.owner import may_change
 from ..core.turn import TurnLog
 from ..engine import Engine, UnknownLane, UnknownTurn
+from .estimates import Planned
 
 if TYPE_CHECKING:
     from ..turns import Turns
@@ -153,7 +154,7 @@ class Prompts:
                     basis=prompt.basis,
                 ),
                 lambda: self._estimates.total(
-                    conversation, before_seq, text, settings.only(lanes, specs), bool(images), prompt.basis
+                    Planned(conversation, before_seq, text, settings.only(lanes, specs), bool(images), prompt.basis)
                 ),
                 owner=owner,
                 conversation_id=conversation,

@@ -19,7 +19,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..chat.estimates import Estimates
+from ..chat.estimates import Estimates, Planned
 from ..chat.spending import OverBudget, Spending
 from ..core.attempt import live_phase
 from ..core.blind import visible
@@ -108,7 +108,7 @@ def build(engine: Engine, turns: Turns, estimates: Estimates, spending: Spending
 
     def cost(prompt: str, lanes: list[str] | None) -> Total:
         off = {spec.id: LaneSettings(on=False) for spec in engine.specs if lanes and spec.id not in lanes}
-        return estimates.total("", math.inf, prompt, ConversationSettings(lanes=off))
+        return estimates.total(Planned("", math.inf, prompt, ConversationSettings(lanes=off)))
 
     def turn(turn_id: str, request: gr.Request) -> dict[str, Any]:
         """The current state of one turn, by its id."""

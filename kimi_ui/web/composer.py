@@ -16,6 +16,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ..bench.prompt_category import category_of
+from ..chat.estimates import Planned
+from ..chat.prompts import texts_of
 from ..chat.services import ChatServices
 from ..core.attachments import MAX_PDF_BYTES, AttachmentError, clean_name, fold, too_large
 from ..core.budget import BudgetError, read_budget
@@ -113,28 +115,18 @@ class ComposerRoutes:
         before_seq = before if isinstance(before, int) else math.inf
         basis = str(body.get("basis") or "")
         try:
-            texts, images = self._chat.uploads.of(owner, [str(key) for key in body.get("attachments") or []])
+            texts, images = self._chat.uploads.of(owner, texts_of(body.get("attachments")))
             settings = await asyncio.to_thread(self._chat.settings.of, owner, conversation)
             prompt = fold(str(body.get("text") or ""), texts)
-            found = await asyncio.to_thread(
-                self._estimated, conversation, before_seq, prompt, settings, bool(images), basis
-            )
-            return Json(found)
+            planned = Planned(conversation, before_seq, prompt, settings, bool(images), basis)
+            return Json(await asyncio.to_thread(self._estimated, planned))
         except AttachmentError as error:
             return Json({"lanes": [], "error": str(error)})  # an error while typing is only shown; sending is refused
 
-    def _estimated(
-        self,
-        conversation: str,
-        before_seq: float,
-        prompt: str,
-        settings: ConversationSettings,
-        has_images: bool,
-        basis: str,
-    ) -> dict[str, Any]:
-        found = self._chat.estimates.of(conversation, before_seq, prompt, settings, has_images, basis)
+    def _estimated(self, planned: Planned) -> dict[str, Any]:
+        found = self._chat.estimates.of(planned)
         longest = max((lane["prompt_tokens"] for lane in found["lanes"]), default=0)
-        return {**found, "category": category_of(prompt, longest, is_follow_up=bool(conversation))}
+        return {**found, "category": category_of(planned.prompt, longest, is_follow_up=bool(planned.conversation_id))}
 
     async def spent(self, request: Request) -> Response:
         """The visitor's spending today and, if it is theirs, on the conversation ``c``; see ``Spending.totals``."""
