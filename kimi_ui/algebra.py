@@ -10,15 +10,18 @@ from __future__ import annotations
 import json
 import queue
 import subprocess
-import sys
 import threading
 from pathlib import Path
+
+from .limited import command
 
 LONGEST = 400  # characters of an expression
 START_S = 30.0  # importing SymPy takes half a second, much more on a loaded machine
 DEADLINE_S = 5.0
+MEMORY = 1 << 30
+CPU_S = 60  # in all; another child is started after that
 
-COMMAND = (sys.executable, "-I", str(Path(__file__).with_name("algebra_child.py")))
+COMMAND = command(Path(__file__).with_name("algebra_child.py"), CPU_S, MEMORY)
 """Starts the child: it writes ``ready``, then reads a pair as JSON per line and writes true, false or null."""
 
 

@@ -43,6 +43,7 @@ LAYER_OF_FILE = {
     "process": "cli",
     "algebra": "tokenizers",
     "algebra_child": "tokenizers",
+    "limited": "core",
 }
 APART = [
     ("view", "config"),

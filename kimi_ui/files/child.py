@@ -1,6 +1,6 @@
-"""The child process of ``reading``, executed as a script: a file on stdin, what is in it on stdout.
+"""The child process of ``reading``, a script that runs under limits: a file on stdin, what is in it on stdout.
 
-Arguments: the most CPU seconds and bytes of memory, the kind of file and its further limits. The answer's first line is
+Arguments: the kind of file and its further limits. The answer's first line is
 JSON, ``{"problem": …}`` where the file cannot be read; bytes may follow it.
 """
 
@@ -16,18 +16,6 @@ if TYPE_CHECKING:
 
 NOT_TEXT = dict.fromkeys((*range(9), 11, *range(14, 32), 127)) | {9: " ", 12: "\n", 13: "\n"}
 """Control characters: fonts without a table of their characters yield them."""
-
-
-def limit(cpu_s: int, memory: int) -> None:
-    try:
-        import resource
-    except ImportError:  # Windows: the parent's deadline alone
-        return
-    for what, value in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, cpu_s), (resource.RLIMIT_CORE, 0)):
-        try:
-            resource.setrlimit(what, (value, value))
-        except (ValueError, OSError):
-            pass  # macOS has no limit of addresses
 
 
 def pdf(data: bytes, max_pages: int, max_chars: int) -> dict[str, object]:
@@ -122,8 +110,7 @@ def _on_white(picture: Image.Image) -> Image.Image:
 
 
 def main() -> None:
-    cpu_s, memory, kind, *limits = sys.argv[1:]
-    limit(int(cpu_s), int(memory))
+    kind, *limits = sys.argv[1:]
     data, rest = sys.stdin.buffer.read(), b""
     try:
         if kind == "pdf":

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,8 +28,9 @@ from ..core.attachments import (
     too_large,
 )
 from ..core.images import MAX_IMAGE_BYTES, MAX_SIDE, Image, image_of
+from ..limited import command
 
-CHILD = str(Path(__file__).with_name("child.py"))
+CHILD = Path(__file__).with_name("child.py")
 
 
 class Limits(NamedTuple):
@@ -132,7 +132,7 @@ def _refused_pdf(name: str, answer: dict[str, Any], limits: Limits) -> str:
 async def _asked(data: bytes, limits: Limits, kind: str, *numbers: int) -> tuple[dict[str, Any], bytes]:
     """The child's answer, and the bytes that follow it; the problem ``work`` if it was ended by a limit."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", CHILD, str(limits.cpu_s), str(limits.memory_mb * 1_000_000), kind, *map(str, numbers)),
+        *command(CHILD, limits.cpu_s, limits.memory_mb * 1_000_000, kind, *numbers),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
