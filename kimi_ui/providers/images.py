@@ -45,11 +45,17 @@ def images_of(request: ChatRequest) -> int:
     return sum(len(message.images) for message in request.messages)
 
 
-async def events_for(
+def events_for(provider: Provider, request: ChatRequest, host: Host, fold: AttemptFold) -> AsyncGenerator[Event, None]:
+    """``provider.stream`` with the request as its model can take it. ``fold``: what has come so far; after text nothing
+    is sent again."""
+    return _fitting(provider, request, host, fold) if images_of(request) else provider.stream(request, host)
+
+
+async def _fitting(
     provider: Provider, request: ChatRequest, host: Host, fold: AttemptFold
 ) -> AsyncGenerator[Event, None]:
-    """``provider.stream`` with the request as its model can take it. What is logged of the images follows the first
-    event, since that begins the attempt. ``fold``: what has come so far; after text nothing is sent again."""
+    """``events_for`` of a request with images. What is logged of them follows the first event, since that begins the
+    attempt."""
     fits, said = await fitted(provider, request)
     while True:
         try:
@@ -66,9 +72,7 @@ async def events_for(
 
 
 async def fitted(provider: Provider, request: ChatRequest) -> tuple[ChatRequest, list[Flag]]:
-    """The request as this model can take it, and what is logged of its images."""
-    if not images_of(request):
-        return request, []
+    """The request as this model can take it, and what is logged of its images, of which it has some."""
     takes = await takes_images(provider, request.model)
     if takes is False:
         return left_out(request, REFUSED if _target(provider, request.model) in _refused else TAKES_NONE)
