@@ -393,7 +393,10 @@ class Ollama(Provider):
         return sorted(item.model for item in listed.models if item.model and is_model_id(item.model))
 
     async def takes_images(self, model: str = "") -> bool | None:
-        """Whether ``/api/show`` lists "vision" among the model's capabilities."""
+        """Whether ``/api/show`` lists "vision" among the model's capabilities, as ``prepare`` may have read already."""
+        known = self._states.get(model or self.spec.model)
+        if known is not None and known.sees is not None:
+            return known.sees
         twin = Ollama(self.spec, self._key)
         try:
             shown = await asyncio.wait_for(
