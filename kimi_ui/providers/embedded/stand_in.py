@@ -81,7 +81,7 @@ class StandIn(ChildProvider):
                             pass
                         case _:
                             yield event
-        answer = go_on_request(request) if request.continues else answer_request(request, "".join(plan))
+        answer = answer_request(request, "".join(plan))
         async with aclosing(client.stream(answer, host)) as events:
             async for event in events:
                 match event:
@@ -117,13 +117,8 @@ def plan_request(request: ChatRequest) -> ChatRequest:
     return ChatRequest(messages, {**request.params, **PLAN_PARAMS})
 
 
-def go_on_request(request: ChatRequest) -> ChatRequest:
-    """The conversation that ends with the cut answer, which the model continues."""
-    return ChatRequest(_with_system(request), request.params)
-
-
 def answer_request(request: ChatRequest, plan: str) -> ChatRequest:
-    """The conversation with the plan as notes below its last message.
+    """The conversation with the plan as notes below its last message; without a plan, the conversation itself.
 
     Up to the notes it is the plan's prompt, which the model's server has in its cache: of heavy's aggregation, some
     2,000 tokens that took 15 s are read once instead of twice.
