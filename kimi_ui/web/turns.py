@@ -116,11 +116,11 @@ class TurnRoutes:
 
     async def prompt(self, request: Request) -> Response:
         """The whole prompt as it was sent, attachments included."""
-        return plain_text((await self._visible.turn_of(request)).prompt)
+        return plain_text((await self._visible.own_turn(request, with_entries=False)).prompt)
 
     async def attachment(self, request: Request) -> Response:
         """The text of one attachment of a sent prompt."""
-        turn = await self._visible.turn_of(request)
+        turn = await self._visible.own_turn(request, with_entries=False)
         attachments = split(turn.prompt).attachments
         place = request.path_params["place"]
         if place >= len(attachments):
@@ -129,11 +129,9 @@ class TurnRoutes:
 
     async def image(self, request: Request) -> Response:
         """An image of a sent prompt."""
-        turn = await self._visible.turn_of(request)
+        turn = await self._visible.own_turn(request, with_entries=False)
         for image in turn.images[request.path_params["place"] :][:1]:
-            data = image.data or None
-            if data is None:
-                data = await asyncio.to_thread(self._turns.image, image.sha256)
+            data = await asyncio.to_thread(self._turns.image, image.sha256)
             if data is not None:
                 return image_file(data, image.media_type)
         raise HTTPException(404)
