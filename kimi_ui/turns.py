@@ -139,9 +139,11 @@ class Turns:
         for id, before in reversed(self._lineage(conversation_id)):
             bases |= {seq: one for seq, one in self.reader.bases(id).items() if seq < before}
         bases |= {turn.seq: turn.basis for turn in self.recent(conversation_id) if turn.basis}
+        parts = stretches(lane, before_seq, bases, basis)
+        own = {whose: self.said(conversation_id, whose) for whose in {part.lane for part in parts}}
         history: list[Exchange] = []
-        for whose, start, end in reversed(stretches(lane, before_seq, bases, basis)):
-            said = [one for one in self.said(conversation_id, whose) if start <= one.seq < end]
+        for whose, start, end in reversed(parts):
+            said = [one for one in own[whose] if start <= one.seq < end]
             history += said if whose == lane else [one._replace(reasoning="") for one in said]
         return history
 
