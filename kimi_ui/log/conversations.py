@@ -151,13 +151,13 @@ def pinned_conversations(reader: LogReader, owner: str) -> list[ListEntry]:
     with reader.snapshot() as log:
         ids = [conversation_id for (conversation_id,) in log.rows(query, owner=owner)]
         entries = _entries(log, owner, ids)
-    return _newest_first([entry for entry in entries.values() if not entry.archived])
+    return _newest_first([entry for entry in entries if not entry.archived])
 
 
 def entries_of(reader: LogReader, owner: str, conversation_ids: Iterable[str]) -> dict[str, ListEntry]:
     """The entries of these conversations of the owner's, by the id of each of their branches."""
     with reader.snapshot() as log:
-        entries = _entries(log, owner, conversation_ids).values()
+        entries = _entries(log, owner, conversation_ids)
     return {head.conversation_id: entry for entry in entries for head in entry.branches}
 
 
@@ -184,16 +184,18 @@ def _newest_first(entries: Iterable[ListEntry]) -> list[ListEntry]:
     return sorted(entries, key=lambda entry: entry.cursor, reverse=True)
 
 
-def _entries(log: Rows, owner: str, conversation_ids: Iterable[str]) -> dict[str, ListEntry]:
-    """The entries of these conversations, by their ids."""
+def _entries(log: Rows, owner: str, conversation_ids: Iterable[str]) -> list[ListEntry]:
+    """The entries of these conversations."""
     ids = set(conversation_ids)
-    found: dict[str, ListEntry] = {}
+    if not ids:
+        return []
+    found: list[ListEntry] = []
     for entry in _branched(log, owner):
         members = {head.conversation_id for head in entry.branches}
         if members & ids:
-            found[entry.conversation_id] = entry
+            found.append(entry)
             ids -= members
-    return found | {id: ListEntry((head,)) for id, head in _heads(log, ids).items()}
+    return [*found, *(ListEntry((head,)) for head in _heads(log, ids).values())]
 
 
 def _branched(log: Rows, owner: str) -> list[ListEntry]:
