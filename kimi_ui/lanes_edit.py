@@ -28,7 +28,7 @@ from typing import Any
 import tomlkit
 
 from .config import ConfigError
-from .lanes_file import LaneClasses, parse_file, write_table
+from .lanes_file import LaneClasses, parse_file, write_table, write_value
 
 _HEADER = re.compile(r"\s*\[\[\s*(lane|set)\s*\]\]")
 UNKNOWN = "The page asks for a change that this version of Kimi UI does not know. Reload the page."
@@ -124,7 +124,7 @@ class _Draft:
             document["use"] = name
             self.head = document.as_string()
         elif name:
-            line = f"use = {tomlkit.item(name).as_string()}  # the set in use; without this line, all lanes\n"
+            line = f"use = {write_value(name)}  # the set in use; without this line, all lanes\n"
             self.head = f"{self.head.rstrip()}\n\n{line}\n".lstrip()
         else:
             document.remove("use")
@@ -284,7 +284,7 @@ def _save_set(draft: _Draft, name: str) -> None:
     if any(block.name == name for block in draft.of_kind("set")):
         draft.named("set", name).put({"lanes": lanes})
     else:
-        body = f"[[set]]\nname = {_toml_text(name)}\nlanes = [{', '.join(map(_toml_text, lanes))}]\n"
+        body = f"[[set]]\nname = {write_value(name)}\nlanes = {write_value(lanes)}\n"
         draft.insert(len(draft.blocks), _Block("set", "", body, ""))
     draft.use = name
 
@@ -314,7 +314,3 @@ def _item(value: Any) -> Any:
     if isinstance(value, str) and "\n" in value and '"""' not in value and "\\" not in value:
         return tomlkit.string(value, multiline=True)
     return tomlkit.item(value)
-
-
-def _toml_text(text: str) -> str:
-    return str(tomlkit.item(text).as_string())

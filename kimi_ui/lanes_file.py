@@ -123,7 +123,7 @@ def _sets(text: str, name: str, tables: Any, use: str, specs: Sequence[LaneSpec]
         raise ConfigError(f"{name} line {_line(text, '.*set')}: sets are tables; start each one with [[set]].")
     for index, table in enumerate(tables):
         title, lanes = table.get("name"), table.get("lanes")
-        place = f"{name} line {_nth_line(text, _SET_HEADER, index)}, "
+        place = f"{name} line {_line(text, _SET_HEADER, index)}, "
         if not isinstance(title, str) or not 0 < len(title.strip()) <= MOST_SET_NAME or not title.isprintable():
             raise ConfigError(f"{place}set {index + 1}: name must be text of 1 to {MOST_SET_NAME} characters.")
         place += f'set "{title}": '
@@ -312,14 +312,7 @@ def _nearest(word: str, choices: Iterable[str]) -> str:
     return f'did you mean "{near[0]}"' if near else f"use one of {', '.join(choices)}"
 
 
-def _line(text: str, pattern: str) -> int:
-    for number, line in enumerate(text.splitlines(), 1):
-        if re.match(rf"\s*{pattern}", line):
-            return number
-    return 1
-
-
-def _nth_line(text: str, pattern: str, n: int) -> int:
+def _line(text: str, pattern: str, n: int = 0) -> int:
     """The line of the match number ``n``, from 0; 1 if there is none."""
     found = (number for number, line in enumerate(text.splitlines(), 1) if re.match(rf"\s*{pattern}", line))
     return next(itertools.islice(found, n, None), 1)

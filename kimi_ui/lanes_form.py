@@ -55,7 +55,7 @@ def fields_of(cls: type[LaneSpec]) -> list[Field]:
 
 def shown(values: Mapping[str, Any]) -> dict[str, str]:
     """A lane's keys as the fields hold them."""
-    return {key: value if isinstance(value, str) else written(value) for key, value in values.items()}
+    return {key: written(value) for key, value in values.items()}
 
 
 def written(value: Any) -> str:
