@@ -66,6 +66,10 @@ class NoAnswers(ValueError):
     """The lane has no answers of trajectories that could be aggregated again."""
 
 
+Again = tuple[HeavyChoice, Continued | None]
+"""What a further attempt of a lane is: heavy's options, and the cut answer to go on with, if any."""
+
+
 class HasLanes(HasPullers, Protocol):
     """The roster as the engine uses it: the configured lanes and the provider of each."""
 
@@ -306,10 +310,10 @@ class Engine:
         Raises ``UnknownTurn``, ``UnknownLane``, ``LaneBusy`` and ``EngineClosed``.
         """
 
-        def same(turn: TurnLog, fold: TurnFold, current: str) -> HeavyChoice:
+        def same(turn: TurnLog, fold: TurnFold, current: str) -> Again:
             tally = fold.folds[source_of(fold, current)].tally if current else None
             ran = {name: getattr(tally, name) for name in ("strategy", "preset", "width") if tally}
-            return HeavyChoice({**ran, **fold.lanes[lane].info.heavy}, turn.kind)
+            return HeavyChoice({**ran, **fold.lanes[lane].info.heavy}, turn.kind), None
 
         return self._again(turn_id, lane, owner, same, params)
 
@@ -321,14 +325,14 @@ class Engine:
         """
         options = read_options({"strategy": strategy})
 
-        def stored(turn: TurnLog, fold: TurnFold, current: str) -> HeavyChoice:
+        def stored(turn: TurnLog, fold: TurnFold, current: str) -> Again:
             source = source_of(fold, current) if current else ""
             answers = answers_of(fold, source)
             if not answers.usable:
                 raise NoAnswers("This lane has no trajectories' answers to aggregate: retry it.")
             tally = fold.folds[source].tally
             again = {"width": tally.width, "preset": tally.preset, **options} if tally else options
-            return HeavyChoice(again, turn.kind, source, answers.usable, tuple(answers.left_out.items()))
+            return HeavyChoice(again, turn.kind, source, answers.usable, tuple(answers.left_out.items())), None
 
         return self._again(turn_id, lane, owner, stored)
 
@@ -338,19 +342,17 @@ class Engine:
 
         Raises ``NotCut``, and what ``retry`` raises.
         """
-        return self._again(turn_id, lane, owner, lambda *_: PLAIN, goes_on=True)
+        return self._again(turn_id, lane, owner, lambda _, fold, current: (PLAIN, _cut(fold, current)))
 
     def _again(
         self,
         turn_id: str,
         lane: str,
         owner: str,
-        choose: Callable[[TurnLog, TurnFold, str], HeavyChoice],
+        choose: Callable[[TurnLog, TurnFold, str], Again],
         params: Mapping[str, Any] | None = None,
-        goes_on: bool = False,
     ) -> TurnLog:
-        """A further attempt of one lane of a turn; ``choose`` gets the id of the one before, if any. ``goes_on``: see
-        ``go_on``."""
+        """A further attempt of one lane of a turn; ``choose`` gets the id of the one before, if any."""
         now_ns = self._clock_ns()
         self._check_open()
         with self._deciding:
@@ -364,13 +366,12 @@ class Engine:
             last = fold.attempts.get(fold.current(lane) or "")
             if (due and (last is None or due.first_no > last.attempt_no)) or (last and not fold.lane_ended(lane)):
                 raise LaneBusy("This lane is still streaming: stop it first.")
-            heavy = choose(turn, fold, last.attempt_id if last else "")
-            cut = _cut(fold, last) if goes_on else None
+            heavy, cut = choose(turn, fold, last.attempt_id if last else "")
             if not turn.t0_ns:  # from the log: derive its start from the wall clock
                 age_s = (datetime.now(UTC) - datetime.fromisoformat(turn.started_at_utc)).total_seconds()
                 turn.t0_ns = now_ns - int(max(0.0, age_s) * 1e9)
             provider = self._roster.provider(lane)
-            if goes_on and provider.spec.of:
+            if cut and provider.spec.of:
                 provider = self._roster.provider(provider.spec.of)
             merged = {**(last.params if last else {}), **(params or {})}
             pending = PendingLane(provider, last.attempt_no + 1 if last else 1, now_ns - turn.t0_ns, merged, heavy, cut)
@@ -528,11 +529,11 @@ class Engine:
         await self._roster.aclose()
 
 
-def _cut(fold: TurnFold, last: Attempt | None) -> Continued:
-    """The answer of a lane's newest attempt, which was cut. Raises ``NotCut``."""
-    if last is None or not fold.folds[last.attempt_id].can_continue:
+def _cut(fold: TurnFold, attempt_id: str) -> Continued:
+    """The answer of a lane's newest attempt, which was cut; the id is empty if there is none. Raises ``NotCut``."""
+    if not attempt_id or not fold.folds[attempt_id].can_continue:
         raise NotCut("This answer was not cut, so there is nothing to continue. Retry it, or ask for more.")
-    return Continued(last.attempt_id, fold.folds[last.attempt_id].answer)
+    return Continued(attempt_id, fold.folds[attempt_id].answer)
 
 
 async def sample_lag(clock_ns: Callable[[], int], in_flight: Collection[AttemptRun]) -> None:
