@@ -30,6 +30,7 @@ from kimi_ui.core.events import (
 )
 from kimi_ui.core.markdown import render
 from kimi_ui.core.turn import LaneInfo, TurnLog
+from kimi_ui.view.attempt_view import SLICE_CHARS
 from kimi_ui.view.frames import TurnView, dumps
 
 MS = 1_000_000
@@ -203,6 +204,16 @@ def test_a_page_that_reconnects_gets_the_rest(after: int) -> None:
     frame = again.frame(None)
     assert frame is None or "turn" not in frame
     assert shown.take(frame).lanes == watched(turn, []).lanes
+
+
+def test_a_page_that_reconnects_gets_no_part_of_a_long_answer_twice() -> None:
+    long = "\n\n".join(f"Paragraph {n}." for n in range(SLICE_CHARS // 5))
+    turn = turn_of(opened(), at(500, Answer(long)), at(600, Finish("stop")), at(700, End("ok")))
+    view = TurnView(turn, later=True, slices=True)
+    view.resume(len(turn.entries))
+    view.catch_up()
+    assert view.complete
+    assert view.frame(None) is None
 
 
 def test_a_page_that_reconnects_to_a_silent_stream_gets_no_frame() -> None:

@@ -113,14 +113,8 @@ class AttemptView:
         """``apply`` of each event of the run."""
         if self._ended or not run.texts:
             return
-        event = run.event
         self._is_stale = True
-        self.count.apply(event)
-        if isinstance(event, Reasoning):
-            self._reasoning.add(event.text)
-        else:
-            self._answer.add(event.text)
-            self._answer_chars += len(event.text)
+        self._text(run.stamps[0], run.event)
         if not self._plain:
             self._steps.extend(run)
 

@@ -203,6 +203,8 @@ class TurnView:
     def resume(self, after: int) -> None:
         """Treat the first ``after`` entries as known to the page, which received them from another view."""
         if 0 < after <= len(self.turn.entries):
+            for lane in self._lanes.values():
+                lane.send_whole()
             self.catch_up(after)
             for lane in self._lanes.values():
                 lane.take(None, METRICS_EVERY_NS)
@@ -243,6 +245,10 @@ class LaneView:
         self._metrics_due_ns = 0
         self.metrics_stale = False  # what was measured last, if anything, is no longer true
 
+    def send_whole(self) -> None:
+        """Send long answers in one frame. To be called before entries are applied."""
+        self._brevity = self._brevity._replace(slices=False)
+
     def apply(self, entry: Entry) -> None:
         if not entry.attempt_id:
             if isinstance(entry.event, Phase) and entry.event.name == PREPARING:
@@ -260,9 +266,9 @@ class LaneView:
                 self._metrics_due_ns = 0
         elif child := self._children.get(entry.attempt_id):
             child.apply(entry.t_ns, entry.event)
-            k = child.attempt.k_index
-            if self.board is not None and k is not None and self._by_k.get(k) == entry.attempt_id:
-                self.board.apply(k, entry.t_ns, entry.event)
+            if watched := self._watched(child):
+                board, k = watched
+                board.apply(k, entry.t_ns, entry.event)
 
     def extend(self, run: Run) -> None:
         """``apply`` of each entry of the run."""
@@ -273,10 +279,17 @@ class LaneView:
                 self._tell_board(self.board, run.event, self._main.fold)
         elif child := self._children.get(run.attempt_id):
             child.extend(run)
-            k = child.attempt.k_index
-            if self.board is not None and k is not None and self._by_k.get(k) == run.attempt_id:
+            if watched := self._watched(child):
+                board, k = watched
                 for t_ns, text in zip(run.stamps, run.texts, strict=True):
-                    self.board.apply(k, t_ns, run.kind(text))
+                    board.apply(k, t_ns, run.kind(text))
+
+    def _watched(self, child: AttemptView) -> tuple[HeavyBoard, int] | None:
+        """The board and the trajectory's number, if the board shows this child."""
+        k = child.attempt.k_index
+        if self.board is None or k is None or self._by_k.get(k) != child.attempt.attempt_id:
+            return None
+        return self.board, k
 
     def _tell_board(self, board: HeavyBoard, event: Event, fold: AttemptFold) -> None:
         match event:
