@@ -79,7 +79,7 @@ def test_a_short_word_between_changes_is_part_of_them() -> None:
 
 
 def test_texts_too_long_to_align_are_compared_from_their_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kimi_ui.core.compare.words._ALIGNED_CELLS", 3)
+    monkeypatch.setattr("kimi_ui.core.compare.lcs.MAX_CELLS", 3)
     assert changes("One two three four.", "One 2 three 3 four.", code=False).right == [(4, 13)]
 
 

@@ -103,11 +103,10 @@ class _Comparison:
         a, b = self._units(match)
         if a.kind != ROW:
             return [changes(a.text, b.text, code=a.kind in (LINE, FORMULA))]
-        cells = [
-            (text_of(self.sides[0].tokens[a.spans[x].token]), text_of(self.sides[1].tokens[b.spans[y].token]))
-            for x, y in self._columns_of(a, b).both
-        ]
-        return [changes(*texts, code=False) for texts in cells]
+        lefts, rights = (
+            [text_of(self.sides[side].tokens[span.token]) for span in self._cells(match, side)] for side in (0, 1)
+        )
+        return [changes(left, right, code=False) for left, right in zip(lefts, rights, strict=True)]
 
     def _tables(self) -> Iterator[tuple[tuple[int, int], Columns]]:
         """The columns of each two tables that have rows in common, by the tables' numbers."""

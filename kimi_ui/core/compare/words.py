@@ -15,7 +15,6 @@ TOKEN = re.compile(rf"[{SPACELESS}]|[^\W{SPACELESS}]+|\s+|[^\w\s]")
 _CJK = rf"{SPACELESS}\u3000-\u303f"
 _PIECE = re.compile(rf"\d+(?:[.,]\d+)*|{TOKEN.pattern}")  # a number is one piece, so it changes as a whole
 
-_ALIGNED_CELLS = 9_000_000  # of the table of two texts' pieces (3,000 each); longer ones are compared from their ends
 _CHANCE = 3  # letters: less than this between two changes is taken to be part of them
 
 _SIGNS = str.maketrans(
@@ -68,7 +67,7 @@ def folded(text: str) -> str:
 def changes(left: str, right: str, *, code: bool) -> Changes:
     """Where two versions of a text differ, word by word. White space counts in code only."""
     a, b = _pieces(left, code), _pieces(right, code)
-    pairs = _aligned([piece.key for piece in a], [piece.key for piece in b])
+    pairs = common_pairs([piece.key for piece in a], [piece.key for piece in b])
     kept = _without_chance(a, b, pairs)
     n_common = sum(is_word(a[i].key) for i, _ in pairs)
     return Changes(_between(a, [i for i, _ in kept]), _between(b, [j for _, j in kept]), n_common)
@@ -87,18 +86,6 @@ def _pieces(text: str, code: bool) -> list[_Piece]:
     return [_Piece(start, end, folded(token) or token) for start, end, token in found if not token.isspace()]
 
 
-def _aligned(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
-    if len(a) * len(b) <= _ALIGNED_CELLS and (pairs := common_pairs(a, b)) is not None:
-        return pairs
-    start = 0
-    while start < min(len(a), len(b)) and a[start] == b[start]:
-        start += 1
-    end = 0
-    while end < min(len(a), len(b)) - start and a[-1 - end] == b[-1 - end]:
-        end += 1
-    return [(i, i) for i in range(start)] + [(len(a) - i, len(b) - i) for i in range(end, 0, -1)]
-
-
 def _without_chance(
     a: Sequence[_Piece], b: Sequence[_Piece], pairs: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int]]:
@@ -107,7 +94,7 @@ def _without_chance(
     run: list[tuple[int, int]] = []
     for i, j in [*pairs, (len(a), len(b))]:
         if run and (i, j) != (run[-1][0] + 1, run[-1][1] + 1):
-            kept += [] if _is_chance(a, b, run) else run
+            kept += [] if _is_chance(a, run) else run
             run = []
         run.append((i, j))
     if run and run[-1] == (len(a), len(b)):  # the stretch at the end
@@ -115,7 +102,7 @@ def _without_chance(
     return kept + run
 
 
-def _is_chance(a: Sequence[_Piece], b: Sequence[_Piece], run: Sequence[tuple[int, int]]) -> bool:
+def _is_chance(a: Sequence[_Piece], run: Sequence[tuple[int, int]]) -> bool:
     """Whether a stretch in the middle of both texts is too short to mean anything."""
     if run[0] == (0, 0):
         return False
