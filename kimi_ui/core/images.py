@@ -19,7 +19,6 @@ MAX_PROMPT_IMAGE_BYTES = 20_000_000  # of all images of a prompt, as they are ke
 MAX_SIDE = 2048  # pixels; larger ones are made smaller, as providers do
 
 _MAGIC = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
-SUFFIXES = {"image/png": "png", "image/jpeg": "jpg"}
 
 
 class Image(NamedTuple):

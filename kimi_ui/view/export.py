@@ -12,6 +12,7 @@ import re
 import unicodedata
 import zipfile
 from collections.abc import Iterable, Sequence
+from itertools import chain, count
 from typing import NamedTuple
 
 from ..core.portable import export_turns
@@ -53,9 +54,12 @@ def file_name(title: str, kind: str) -> str:
 def zipped(files: Iterable[ExportFile], title: str) -> ExportFile:
     """The files as one ZIP archive; names that several files have are numbered."""
     data = io.BytesIO()
+    taken: set[str] = set()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in files:
             stem, dot, kind = file.name.rpartition(".")
-            names = (file.name, *(f"{stem}-{number}{dot}{kind}" for number in range(2, len(archive.namelist()) + 3)))
-            archive.writestr(next(name for name in names if name not in archive.namelist()), file.data)
+            names = chain([file.name], (f"{stem}-{number}{dot}{kind}" for number in count(2)))
+            name = next(name for name in names if name not in taken)
+            taken.add(name)
+            archive.writestr(name, file.data)
     return ExportFile(file_name(title, "zip"), "application/zip", data.getvalue())
