@@ -1,7 +1,7 @@
 /** A choice of model from the provider's own list, which is requested when it is opened. */
 import { h, setAttribute, setText } from "../base/dom.js";
-import { count } from "../base/format.js";
 import { ask } from "../base/http.js";
+import { matching, searchKey, searchStatus } from "../base/model_search.js";
 
 const SHOWN = 100; // of a long list; searching finds the others
 
@@ -56,16 +56,13 @@ export class ModelChoice {
 
   #list() {
     if (!this.models) return;
-    const words = this.search.value.toLocaleLowerCase().split(/\s+/).filter(Boolean);
-    const found = this.models.filter((model) => words.every((word) => model.toLocaleLowerCase().includes(word)));
+    const found = matching(this.models, this.search.value);
     this.list.replaceChildren(...found.slice(0, SHOWN).map((model) => {
       const isChosen = model === (this.value || this.lane.model);
       return h("li", {}, h("button", { type: "button", "aria-pressed": String(isChosen), onclick: () => this.#chosen(model) },
         model, model === this.lane.model ? h("span", { class: "note" }, " as configured") : null));
     }));
-    const more = found.length - SHOWN;
-    setText(this.status, !this.models.length ? "The provider lists no models." : !found.length ? "No model of that name."
-      : more > 0 ? `${count(more)} more: search to find them.` : "");
+    setText(this.status, searchStatus(this.models, found, SHOWN));
   }
 
   #chosen(model) {
@@ -75,12 +72,9 @@ export class ModelChoice {
   }
 
   #key(event) {
-    if (event.key === "Enter") this.list.querySelector("button")?.click();
-    else if (event.key === "Escape") {
+    searchKey(event, this.list, () => {
       this.#open(false);
       this.toggle.focus();
-    } else return;
-    event.preventDefault();
-    event.stopPropagation();
+    });
   }
 }

@@ -1,16 +1,16 @@
 /** A list of a provider's models that is requested when it is opened. */
 import { h, setText } from "../base/dom.js";
-import { count } from "../base/format.js";
+import { matching, searchKey, searchStatus } from "../base/model_search.js";
 
 const SHOWN = 60; // of a long list; searching finds the others
 
 export class ModelList {
   /** `list()` resolves to `{models}`; `onchoose(model)`; `current`: the lane's own model, which is marked. */
-  constructor(id, label, list, onchoose, { current = "", face = "Models", focus = "" } = {}) {
+  constructor(id, label, list, onchoose, { current = "", focus = "" } = {}) {
     this.request = list;
     this.onchoose = onchoose;
     this.current = current;
-    this.toggle = h("button", { type: "button", class: "lt-button", "aria-expanded": "false", "aria-controls": id, "aria-label": `Models of ${label}`, "data-focus": focus || null, onclick: () => this.open(this.panel.hidden) }, face);
+    this.toggle = h("button", { type: "button", class: "lt-button", "aria-expanded": "false", "aria-controls": id, "aria-label": `Models of ${label}`, "data-focus": focus || null, onclick: () => this.open(this.panel.hidden) }, "Models");
     this.search = h("input", { type: "search", placeholder: "Search models", "aria-label": `Search models of ${label}`, oninput: () => this.#list(), onkeydown: (event) => this.#key(event) });
     this.items = h("ul", { class: "lt-models" });
     this.status = h("p", { class: "note", role: "status" });
@@ -34,11 +34,10 @@ export class ModelList {
 
   #list() {
     if (!this.models) return;
-    const words = this.search.value.toLocaleLowerCase().split(/\s+/).filter(Boolean);
-    const found = this.models.filter((model) => words.every((word) => model.toLocaleLowerCase().includes(word)));
+    const found = matching(this.models, this.search.value);
     this.items.replaceChildren(...found.slice(0, SHOWN).map((model) =>
       h("li", {}, h("button", { type: "button", "aria-pressed": String(model === this.current), onclick: () => this.#choose(model) }, model))));
-    setText(this.status, found.length > SHOWN ? `${count(found.length - SHOWN)} more: search to find them.` : !this.models.length ? "The provider lists no models." : found.length ? "" : "No model of that name.");
+    setText(this.status, searchStatus(this.models, found, SHOWN));
   }
 
   #choose(model) {
@@ -46,14 +45,10 @@ export class ModelList {
     this.onchoose(model);
   }
 
-  /** Enter takes the first one, Escape closes the list; neither is the form's. */
   #key(event) {
-    if (event.key === "Enter") this.items.querySelector("button")?.click();
-    else if (event.key === "Escape") {
+    searchKey(event, this.items, () => {
       this.open(false);
       this.toggle.focus();
-    } else return;
-    event.preventDefault();
-    event.stopPropagation();
+    });
   }
 }
