@@ -7,7 +7,7 @@
 import { button, h, setAttribute, setFlag, setText } from "../base/dom.js";
 import { count, seconds } from "../base/format.js";
 import { Answer } from "../lane/answer.js";
-import { failureCard } from "../lane/cards.js";
+import { failureCard, missingCard } from "../lane/cards.js";
 import { LineLog } from "../lane/lines.js";
 import { ReasoningPanel } from "../lane/reasoning.js";
 import { headerFacts } from "../lane/reasoning_header.js";
@@ -165,20 +165,31 @@ export class Trajectory {
     this.panel.settle();
   }
 
-  /** Fetch what the frames have left out: the answer at once, the reasoning when its panel opens. */
+  /** Fetch what the frames have left out, once: the answer at once, the reasoning when its panel opens. */
   async #request() {
     const { later, attemptId, opened } = this;
-    if (later.chars) this.panel.keepFor(() => this.actions.reasoningText(attemptId));
+    if (later.chars) this.panel.keepFor(() => this.#reasoning(attemptId));
     if (!later.answered) return;
     opened.answer.replaceChildren(h("p", { class: "note" }, "Fetching the answer…"));
     try {
       const html = await this.actions.answerHtml(attemptId);
+      if (attemptId === this.attemptId) {
+        this.html = html;
+        this.later = { ...this.later, answered: false };
+      }
       if (opened === this.opened) this.#fill({ answer: html }, false);
     } catch (error) {
-      const again = h("button", { type: "button", class: "primary", onclick: () => this.#request() }, "Try again");
-      opened.answer.replaceChildren(h("div", { class: "card card-failure", role: "alert" },
-        h("p", { class: "card-title" }, `The answer could not be fetched. ${error.message}`), again));
+      opened.answer.replaceChildren(missingCard("The answer", error, () => this.#request()));
     }
+  }
+
+  async #reasoning(attemptId) {
+    const text = await this.actions.reasoningText(attemptId);
+    if (attemptId === this.attemptId) {
+      this.reasoning = [text];
+      this.later = { ...this.later, chars: 0 };
+    }
+    return text;
   }
 
   /**

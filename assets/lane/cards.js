@@ -23,6 +23,13 @@ export function failureCard(failure, extra = null) {
   );
 }
 
+/** A part of the page that the server did not send: a sentence that begins with `what`, and a button that calls `again`. */
+export function missingCard(what, error, again) {
+  return h("div", { class: "card card-failure", role: "alert" },
+    h("p", { class: "card-title" }, `${what} could not be fetched. ${error.message}`),
+    h("button", { type: "button", class: "primary", onclick: again }, "Try again"));
+}
+
 /** The lane's model and provider: `served_by` and `why` from the roster, the price with its date. */
 export function restCard({ served_by: servedBy, why, price, width, send_reasoning: sentBack }) {
   const rows = [["Served by", servedBy], ["Price", priceLine(price)]];

@@ -9,6 +9,7 @@
  */
 import { button, copyFrom, h, setAttribute, setFlag, setText } from "../base/dom.js";
 import { PANELS, panels } from "../base/preferences.js";
+import { missingCard } from "./cards.js";
 import { Find } from "./find.js";
 import { Follower } from "./follow.js";
 import { LineLog } from "./lines.js";
@@ -230,9 +231,7 @@ export class ReasoningPanel {
   }
 
   #sayMissing(error) {
-    const again = h("button", { type: "button", class: "primary", onclick: () => this.#show() }, "Try again");
-    this.text.replaceChildren(h("div", { class: "card card-failure", role: "alert" },
-      h("p", { class: "card-title" }, `The reasoning could not be fetched. ${error.message}`), again));
+    this.text.replaceChildren(missingCard("The reasoning", error, () => this.#show()));
   }
 
   /** While a trace streams, the follower positions it; a finished one shows its beginning, or where it was left. */

@@ -8,6 +8,7 @@
 import { button, h, laneAccent, reducedMotion, setAttribute, setFlag } from "../base/dom.js";
 import { exportMenu } from "../base/export_menu.js";
 import { ask } from "../base/http.js";
+import { missingCard } from "../lane/cards.js";
 import { Lane } from "../lane/lane.js";
 import { PromptBlock } from "./prompt.js";
 import { Race } from "./race.js";
@@ -100,9 +101,7 @@ export class TurnRow {
     try {
       this.apply(await ask(`/kimi/turns/${this.id}/frame`), false);
     } catch (error) {
-      const again = h("button", { type: "button", class: "primary", onclick: () => { card.remove(); this.fetch(); } }, "Try again");
-      const card = h("div", { class: "card card-failure", role: "alert" },
-        h("p", { class: "card-title" }, `This turn could not be fetched. ${error.message}`), again);
+      const card = missingCard("This turn", error, () => { card.remove(); this.fetch(); });
       this.grid.before(card);
     }
     this.element.classList.remove("far");
