@@ -33,3 +33,23 @@ export async function ask(url, { method = "GET", json, body, signal } = {}) {
   }
   return content;
 }
+
+/**
+ * `ask` for something that costs money. If the server says that it is over budget, `mayPass(question)` resolves to whether
+ * to send it all the same; if not, this resolves to null.
+ *
+ * @param {string} url
+ * @param {{ method?: string, json?: any }} options
+ * @param {(question: string) => Promise<boolean>} mayPass
+ */
+export async function askWithinBudget(url, options, mayPass) {
+  try {
+    return await ask(url, options);
+  } catch (error) {
+    if (error.code !== "over_budget") throw error;
+    return (await mayPass(error.message)) ? ask(overBudget(url), options) : null;
+  }
+}
+
+/** The address by which the person agrees to exceed the budget. */
+export const overBudget = (url) => `${url}${url.includes("?") ? "&" : "?"}over_budget=yes`;

@@ -206,11 +206,12 @@ class Composer {
       return undefined;
     }
     if (this.attachments.reading) return this.#say("A file is still being read. Send once it has been read.");
-    if (this.taken !== null || !this.#next()) return undefined;
-    const { edits, attachments: { ids: attachments } } = this;
+    const next = this.taken === null ? this.#next() : null;
+    if (!next) return undefined;
+    const { text, attachments, basis } = next;
+    const { edits } = this;
     const { ready, busy } = this.#lanes;
     const lanes = toReady ? ready.map(({ id }) => id) : [];
-    const text = this.box.value;
     const from = this.conversation;
     this.taken = text;
     this.#write("");
@@ -219,7 +220,7 @@ class Composer {
       sent = await this.page.send({
         text, attachments, blind: this.blind.on, over_budget: overBudget,
         edit: edits && { conversation: edits.conversation, seq: edits.seq },
-        queue: busy && !lanes.length, lanes, basis: edits ? edits.basis : this.basis?.lane ?? "",
+        queue: busy && !lanes.length, lanes, basis,
       });
     } catch (error) {
       return this.#giveBack(text, from, error, toReady);

@@ -6,7 +6,7 @@
  */
 import { chat, tabs } from "../base/bus.js";
 import { button, h, promptBox } from "../base/dom.js";
-import { ask } from "../base/http.js";
+import { ask, askWithinBudget, overBudget } from "../base/http.js";
 
 const WAITS = "Queued until every lane has ended";
 
@@ -37,8 +37,7 @@ export class Queue {
   /** @param {Queued[]} prompts */
   show(prompts) {
     this.prompts = prompts;
-    this.draw();
-    this.actions.changed();
+    this.actions.changed(); // the composer draws the queue with its buttons
   }
 
   /** Ask the server, which sends what is due; without `always` only if something is queued. */
@@ -87,14 +86,7 @@ export class Queue {
   async #send(one, { lanes = /** @type {string[]} */ ([]), over = false }) {
     const url = `${urlOf(chat.conversation)}/${one.id}/send`;
     const request = { method: "POST", json: { lanes } };
-    await this.#change(async () => {
-      try {
-        return await ask(over ? `${url}?over_budget=yes` : url, request);
-      } catch (error) {
-        if (error.code !== "over_budget") throw error;
-        return (await this.actions.mayPass(error.message)) ? ask(`${url}?over_budget=yes`, request) : null;
-      }
-    });
+    await this.#change(() => (over ? ask(overBudget(url), request) : askWithinBudget(url, request, this.actions.mayPass)));
   }
 
   #remove(one) {

@@ -4,7 +4,7 @@
  * log.
  */
 import { button, h, setText } from "../base/dom.js";
-import { ask } from "../base/http.js";
+import { ask, askWithinBudget } from "../base/http.js";
 
 export class Attempts {
   /** `another()` makes an empty lane like `lane`; `load(number)` resolves to an attempt's part of a frame. */
@@ -98,16 +98,8 @@ export class Attempts {
  */
 export async function retryLane(turnId, lane, mayPass, { offered = false, goOn = false, strategy = "" } = {}) {
   const of = `/kimi/turns/${turnId}/lanes/${encodeURIComponent(lane)}`;
-  const url = strategy ? `${of}/aggregate?` : goOn ? `${of}/continue?` : `${of}/retry?offered=${offered ? "yes" : "no"}`;
-  const request = { method: "POST", json: strategy ? { strategy } : undefined };
-  try {
-    await ask(url, request);
-  } catch (error) {
-    if (error.code !== "over_budget") throw error;
-    if (!(await mayPass(error.message))) return false;
-    await ask(`${url}&over_budget=yes`, request);
-  }
-  return true;
+  const url = strategy ? `${of}/aggregate` : goOn ? `${of}/continue` : `${of}/retry?offered=${offered ? "yes" : "no"}`;
+  return (await askWithinBudget(url, { method: "POST", json: strategy ? { strategy } : undefined }, mayPass)) !== null;
 }
 
 /** Make the lane's reasoning its answer. Resolves to the lane's part of a frame. Throws like `retryLane`. */
