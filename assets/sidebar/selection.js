@@ -4,9 +4,13 @@ import { exportMenu } from "../base/export_menu.js";
 import { count } from "../base/format.js";
 
 export class Selection {
-  /** `entries()`: those of the list in order. `act(name, entries)`: archive, unarchive or delete these. */
-  constructor(entries, act) {
+  /**
+   * `entries()`: those of the list in order. `act(name, entries)`: archive, unarchive or delete these. `changed()`: the
+   * selection has begun or ended, or has other entries.
+   */
+  constructor(entries, act, changed) {
     this.entries = entries;
+    this.changed = changed;
     this.on = false;
     this.archived = false; // the archive is listed
     this.picked = new Set(); // ids of entries
@@ -66,6 +70,7 @@ export class Selection {
     setText(this.number, `${count(this.picked.size)} selected`);
     setText(this.archive, archived ? "Unarchive" : "Archive");
     for (const choice of [this.archive, this.delete, this.export.querySelector("button")]) setFlag(choice, "disabled", !this.picked.size);
+    this.changed();
   }
 
   #add(entries) {

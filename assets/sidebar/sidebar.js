@@ -107,7 +107,7 @@ class Sidebar {
     this.list = h("div", { class: "history-list" });
     this.moreButton = h("button", { type: "button", class: "quiet history-more", hidden: true, onclick: () => this.#loadMore() }, "Show older");
     this.results = new Results((match) => this.#seek(match));
-    this.selection = new Selection(() => [...this.items.values()], (name, entries) => this.#actOn(name, entries));
+    this.selection = new Selection(() => [...this.items.values()], (name, entries) => this.#actOn(name, entries), () => this.#showSelecting());
     this.undo = new UndoLine();
     this.select = h("button", { type: "button", class: "quiet history-select", "aria-pressed": "false", onclick: () => this.#select() }, "Select");
     this.archive = h("button", { type: "button", class: "quiet history-archive", "aria-pressed": "false", onclick: () => this.#showArchive(!this.archived) }, "Archived");
@@ -169,14 +169,12 @@ class Sidebar {
     const picks = this.selection.on || event.shiftKey;
     if (picks) this.selection.pick(entry, event.shiftKey);
     else this.selection.anchor = entry.id;
-    this.#showSelecting();
     return picks;
   }
 
   #select() {
     if (this.selection.on) this.selection.end();
     else this.selection.begin();
-    this.#showSelecting();
   }
 
   #showSelecting() {
@@ -190,7 +188,6 @@ class Sidebar {
     const done = name === "delete" ? await this.#remove(entries, entries.flatMap((entry) => entry.conversations)) : await this.#archive(entries, name === "archive");
     if (!done) return;
     this.selection.end();
-    this.#showSelecting();
   }
 
   /** Mark conversations, or take that back. False, with the reason below the list, if the server refused. */
@@ -319,7 +316,6 @@ class Sidebar {
     this.shown = "";
     this.more = null;
     this.selection.end();
-    this.#showSelecting();
     setText(this.heading, archived ? "Archived" : "Conversations");
     setAttribute(this.archive, "aria-pressed", String(archived));
     this.search.value = "";
@@ -456,7 +452,6 @@ class Sidebar {
     if (!event.shiftKey || !entry || !reached) return;
     if (!this.selection.on) this.selection.pick(entry, false);
     this.selection.pick(reached, true);
-    this.#showSelecting();
   }
 
   #focusFirst(event) {
