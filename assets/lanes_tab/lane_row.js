@@ -7,6 +7,8 @@ import { PullCard } from "../lane/pull.js";
 import { codeBlock, fileText } from "./file_text.js";
 import { ModelList } from "./model_list.js";
 
+export const MOST_LANES = 6; // in use
+
 const FINDINGS = [
   ["reachable", "reachable", "not reachable"],
   ["key_valid", "key valid", "key not accepted"],
@@ -82,7 +84,7 @@ export class LaneRow {
     const one = (name, face, focus, onclick, disabled = false) => button(name, onclick, { face, class: "lt-button", "data-focus": `${lane}/${focus}`, disabled });
     return h("div", { class: "lt-actions lt-edit", role: "group", "aria-label": `Change the lane ${label}` },
       one(`Edit ${label}`, "Edit", "edit", () => this.tab.edit(lane)),
-      one(`Duplicate ${label}`, "Duplicate", "duplicate", () => this.#change([{ op: "duplicate", lane }], `Duplicated ${label}.`), last >= 5),
+      one(`Duplicate ${label}`, "Duplicate", "duplicate", () => this.#change([{ op: "duplicate", lane }], `Duplicated ${label}.`), this.state.lanes.length >= MOST_LANES),
       one(`Move ${label} before the lane before it`, "←", "earlier", () => this.#change([{ op: "move", lane, to: index - 1 }], `${label} is lane ${index} now.`), index === 0),
       one(`Move ${label} behind the next lane`, "→", "later", () => this.#change([{ op: "move", lane, to: index + 1 }], `${label} is lane ${index + 2} now.`), index === last),
       one(`Remove ${label}`, "Remove", "remove", () => this.#change([{ op: "remove", lane }], use ? `Removed ${label} from the set; it is still in the file.` : `Removed ${label}. Its conversations and figures stay. Undo puts it back.`), last === 0));

@@ -9,10 +9,9 @@ import { ask } from "../base/http.js";
 import { commandLine, priceLine } from "../lane/cards.js";
 import { codeBlock, fileText } from "./file_text.js";
 import { LaneForm } from "./lane_form.js";
-import { LaneRow } from "./lane_row.js";
+import { LaneRow, MOST_LANES } from "./lane_row.js";
 import { LaneSets } from "./lane_sets.js";
 
-const MOST_LANES = 6;
 const NEW = ""; // the form of a new lane
 
 export function mount(element) {
@@ -23,6 +22,8 @@ export function mount(element) {
 class LanesTab {
   constructor(element) {
     this.forms = new Map(); // open forms by lane
+    /** @type {Promise<void> | null} while the lanes are being read */
+    this.loading = null;
     this.checks = new Map(); // results of tests by what they tested
     this.status = h("p", { class: "note", role: "status" }, "Looking up what serves each lane…");
     this.body = h("div", { class: "lt-body" });
@@ -45,15 +46,22 @@ class LanesTab {
     if (!this.forms.size) this.load(false);
   }
 
-  async load(anew) {
-    this.again.disabled = true;
+  /** Read the lanes; `anew`: and test them all again. Whoever asks while they are being read waits for the same answer. */
+  load(anew) {
     if (anew) this.checks.clear();
+    this.loading ??= this.#load();
+    return this.loading;
+  }
+
+  async #load() {
+    this.again.disabled = true;
     try {
       this.show(await ask("/kimi/lanes"));
     } catch (error) {
       setText(this.status, error.message);
     } finally {
       this.again.disabled = false;
+      this.loading = null;
     }
   }
 
