@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..core.bounds import BOUNDED, is_wide
 from ..core.metrics import CENSORED
-from ..core.owner import LOCAL, PROGRAM, may_read
+from ..core.owner import LOCAL, PROGRAM, may_read, may_read_programs
 from ..log.reader import LogReader
 from ..log.store import Rows
 from .statistics import Floats, known
@@ -457,7 +457,9 @@ class Choices(NamedTuple):
 
 def readable(viewer: str, column: str = "owner") -> str:
     """The SQL condition that the viewer may read a row's text; ``:viewer`` is its parameter."""
-    return "TRUE" if viewer == LOCAL else f"{column} IN ('{PROGRAM}', :viewer)"
+    if viewer == LOCAL:
+        return "TRUE"
+    return f"{column} IN ('{PROGRAM}', :viewer)" if may_read_programs(viewer) else f"{column} = :viewer"
 
 
 def choices(reader: LogReader, owner: str | None = None, viewer: str = "") -> Choices:

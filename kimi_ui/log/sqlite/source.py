@@ -45,8 +45,11 @@ class Source:
         with self._connection() as connection:
             connection.execute("PRAGMA query_only = OFF")  # VACUUM INTO writes the copy, never the log
             connection.execute("VACUUM INTO ?", (str(target),))
-        if owner is not None:
-            with closing(sqlite3.connect(target, isolation_level=None)) as db:
+        with closing(sqlite3.connect(target, isolation_level=None)) as db:
+            db.execute("PRAGMA secure_delete = ON")
+            for table in ("sessions", "signed_out", "sign_in_tries"):  # they belong to this server, not to the log
+                db.execute(f"DELETE FROM {table}")
+            if owner is not None:
                 db.execute("PRAGMA foreign_keys = ON")
                 for table in ("conversations", "budgets", "spent_deleted", "benchmarks"):
                     db.execute(f"DELETE FROM {table} WHERE owner <> ?", (owner,))
