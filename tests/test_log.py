@@ -30,6 +30,7 @@ from kimi_ui.engine import Engine
 from kimi_ui.log.lateness import lateness
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.records import Op
+from kimi_ui.log.sqlite.store import Store
 from kimi_ui.log.store import LogUnreadable
 from kimi_ui.turns import Turns
 from tests.support.log import store, writing
@@ -159,14 +160,39 @@ def test_an_attempt_that_ends_is_complete_in_the_log_without_waiting_for_a_check
         (attempt("b"), tokens(5, start_ms=1, gap_ms=1)),
         closed=False,
     )
-    entries, log.entries = log.entries, []
+    other = turn((attempt(), tokens(5, start_ms=1, gap_ms=1)), closed=False)
     with writing(path) as writer:
-        writer.open_turn(log)
-        writer.follow(log)
-        for entry in entries:
-            log.append(entry)
+        for one in (other, log):
+            entries, one.entries = one.entries, []
+            writer.open_turn(one)
+            writer.follow(one)
+            for entry in entries:
+                one.append(entry)
         found = until(lambda: rows(path, "SELECT lane, status FROM measured"))
         assert [tuple(row) for row in found] == [("a", "ok")]
+        assert not rows(path, "SELECT * FROM events WHERE turn_id = ?", other.turn_id), "that can wait"
+
+
+def test_a_checkpoint_writes_many_turns_in_one_transaction_and_a_long_one_in_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kimi_ui.log.writer.CHECKPOINT_S", 3600.0)
+    monkeypatch.setattr("kimi_ui.log.writer.LOOK_S", 3600.0)
+    written: list[list[Op]] = []
+    write = Store.write
+    monkeypatch.setattr(Store, "write", lambda self, ops: written.append(ops) or write(self, ops))
+    reader = LogReader(tmp_path / "log.sqlite3")
+    short = [turn((attempt(), tokens(20, start_ms=1, gap_ms=1))) for _ in range(5)]
+    long = turn((attempt(), tokens(5000, start_ms=1, gap_ms=1)))
+    with writing(reader.path) as writer:
+        for turns, most in ((short, 1), ([long], 3)):
+            written.clear()
+            store(writer, *turns)
+            assert sum(any(op.table == "events" for op in ops) for ops in written) == most
+    for one in (*short, long):
+        back = reader.turn(one.turn_id)
+        assert back is not None
+        assert back.entries == one.entries
 
 
 def test_entries_of_many_attempts_are_read_back_in_time_order(tmp_path: Path) -> None:

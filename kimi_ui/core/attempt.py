@@ -259,7 +259,7 @@ class AttemptFold:
         self._token(first, run.texts[0])
         gaps = list(map(sub, run.stamps[1:], run.stamps))
         self.max_gap_ns = max(gaps if self.max_gap_ns is None else (self.max_gap_ns, *gaps), default=None)
-        self.n_stalls += sum(gap > STALL_NS for gap in gaps)
+        self.n_stalls += sum([gap > STALL_NS for gap in gaps])
         self.last_token_ns = last
         self.n_chunks += len(gaps)
         self.text_ns.extend(run.stamps[1:])

@@ -25,7 +25,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from operator import sub
 from typing import Any
 
 from .attempt import Attempt, AttemptFold
@@ -143,7 +143,7 @@ def burst_flags(fold: AttemptFold) -> tuple[bool, bool]:
 
 def p99_gap_ns(fold: AttemptFold) -> int | None:
     """The 99th percentile (nearest rank) of the gaps between text events; None for fewer than 100 gaps."""
-    gaps = sorted(later - earlier for earlier, later in pairwise(fold.text_ns))
+    gaps = sorted(map(sub, fold.text_ns[1:], fold.text_ns))
     return gaps[-(-len(gaps) * 99 // 100) - 1] if len(gaps) >= 100 else None
 
 

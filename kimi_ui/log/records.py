@@ -199,15 +199,12 @@ def events_op(turn_id: str, lane: str, attempt_id: str | None, seq: int, items: 
 
 def pack(items: Iterable[tuple[int, Event]]) -> bytes:
     """Events as one compressed block of JSON lines. Keeps lone surrogates, since two may join to a pair later."""
-    return zlib.compress(b"\n".join(_line(t_ns, event) for t_ns, event in items))
-
-
-def _line(t_ns: int, event: Event) -> bytes:
-    item = encode(t_ns, event)
+    encoded = [encode(t_ns, event) for t_ns, event in items]
     try:
-        return orjson.dumps(item, default=str)
+        lines = [orjson.dumps(item, default=str) for item in encoded]
     except TypeError:  # lone surrogates and big integers, which the standard library can write
-        return json.dumps(item, default=str).encode()
+        lines = [json.dumps(item, default=str).encode() for item in encoded]
+    return zlib.compress(b"\n".join(lines))
 
 
 def whole_events(payload: bytes) -> Iterator[tuple[int, Event]]:

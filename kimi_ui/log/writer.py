@@ -26,7 +26,7 @@ from functools import partial
 from pathlib import Path
 
 from ..core.attempt import Attempt, AttemptFold
-from ..core.events import End, Entry, Event, Opened, Promoted
+from ..core.events import End, Entry, Opened, Promoted, Run, in_runs
 from ..core.turn import TurnLog
 from ..tokenizers import counter
 from .conversations import (
@@ -243,15 +243,17 @@ class LogWriter:
         while True:
             wait_s = max(0.0, min(due, self._erase_at) - time.monotonic())
             jobs = self._in_hand = self._take_jobs(min(wait_s, LOOK_S) if self._followed else wait_s)
-            checkpoint = time.monotonic() >= due or any(job.checkpoint for job in jobs) or self._has_ended()
+            checkpoint = time.monotonic() >= due or any(job.checkpoint for job in jobs)
             if stopping := any(job.stop for job in jobs):
                 self._retry_at = 0.0  # a last try to write what the database refused
             try:
                 if ops := [op for job in jobs for op in job.ops]:
                     self._write(ops)  # first, because a request waits for it
                 if checkpoint:
-                    self._checkpoint()
+                    self._checkpoint(self._followed.values())
                     due = time.monotonic() + CHECKPOINT_S
+                elif ended := self._ended():
+                    self._checkpoint(ended)
             except Exception:
                 log.exception("the log writer had an internal error")
                 due = time.monotonic() + CHECKPOINT_S
@@ -310,73 +312,97 @@ class LogWriter:
         except queue.Empty:
             return jobs
 
-    def _has_ended(self) -> bool:
-        """True if an attempt of a followed turn has ended since the last call."""
-        ended = False
+    def _ended(self) -> list[_Followed]:
+        """The followed turns of which an attempt has ended since the last call."""
+        ended: list[_Followed] = []
         for followed in self._followed.values():
             new = followed.turn.entries[max(followed.seen, followed.index) :]
             followed.seen = max(followed.seen, followed.index) + len(new)
-            ended |= any(isinstance(entry.event, End) for entry in new)
+            if End in [type(entry.event) for entry in new]:
+                ended.append(followed)
         return ended
 
-    def _checkpoint(self) -> None:
-        """Write the new entries of every followed turn; drop turns that are closed and completely written."""
+    def _checkpoint(self, turns: Iterable[_Followed]) -> None:
+        """Write the new entries of these followed turns; drop turns that are closed and completely written.
+
+        As many turns as come to ``SLICE_ENTRIES`` entries share a transaction, since its fixed cost is that of 60
+        tokens. What arrives meanwhile is left to the next checkpoint.
+        """
         if self._failing and time.monotonic() >= self._retry_at:
             self._recover()
-        for followed in list(self._followed.values()):
-            if self._deleted_ids and not self._deleted_ids.isdisjoint(
-                (followed.turn.turn_id, followed.turn.conversation_id)
-            ):
-                del self._followed[followed.turn.turn_id]
+        ends: list[tuple[_Followed, int]] = []
+        closed: list[_Followed] = []
+        for followed in list(turns):
+            turn = followed.turn
+            if not self._deleted_ids.isdisjoint((turn.turn_id, turn.conversation_id)):
+                del self._followed[turn.turn_id]
                 continue
-            closed = followed.turn.closed  # read before the entries: none is appended after it is set
-            while ops := self._new_ops(followed):
-                self._write(ops)
-            if closed and followed.index == len(followed.turn.entries):
+            if turn.closed:  # read before the entries: none is appended after it is set
+                closed.append(followed)
+            ends.append((followed, len(turn.entries)))
+        while ops := self._new_ops(ends):
+            self._write(ops)
+        for followed in closed:
+            if followed.index == len(followed.turn.entries):
                 del self._followed[followed.turn.turn_id]
 
-    def _new_ops(self, followed: _Followed) -> list[Op]:
-        """The ops for the next slice of a turn's entries; empty if there are no new ones."""
+    def _new_ops(self, ends: Sequence[tuple[_Followed, int]]) -> list[Op]:
+        """The ops for the next slice of these turns' entries, each up to an index; empty if all are written."""
+        room, ops = SLICE_ENTRIES, list[Op]()
+        for followed, end in ends:
+            if (n := min(end - followed.index, room)) > 0:
+                room -= n
+                ops += self._ops_of(followed, n)
+        return ops
+
+    def _ops_of(self, followed: _Followed, n: int) -> list[Op]:
+        """The ops for the next ``n`` entries of a turn."""
         turn, start = followed.turn, followed.index
-        entries = turn.entries[start : start + SLICE_ENTRIES]
-        followed.index += len(entries)
-        rows: list[Op] = []
-        finals: list[Op] = []
-        segments: dict[tuple[str, str | None], tuple[int, list[tuple[int, Event]]]] = {}
-        for i, entry in enumerate(entries, start):
-            lane, attempt_id, t_ns, event = entry
-            if type(event) is Opened:
-                rows += self._opened_ops(followed, event)
-                continue
-            key = (lane, attempt_id or None)
+        followed.index += n
+        segments: dict[tuple[str, str], tuple[int, list[Entry]]] = {}
+        for i, entry in enumerate(turn.entries[start : start + n], start):
+            key = (entry.lane, entry.attempt_id)
             segment = segments.get(key)
             if segment is None:
                 segment = segments[key] = (i, [])
-            segment[1].append((t_ns, event))
+            segment[1].append(entry)
+        rows: list[Op] = []
+        events: list[Op] = []
+        finals: list[Op] = []
+        for (lane, attempt_id), (seq, entries) in segments.items():
+            if items := [(entry.t_ns, entry.event) for entry in entries if type(entry.event) is not Opened]:
+                events.append(events_op(turn.turn_id, lane, attempt_id or None, seq, items))
             if attempt_id:
-                finals += self._fold(followed, entry)
-        events = [events_op(turn.turn_id, lane, id, seq, items) for (lane, id), (seq, items) in segments.items()]
+                self._fold(followed, attempt_id, entries, rows, finals)
         return [*rows, *events, *finals]
 
-    def _opened_ops(self, followed: _Followed, event: Opened) -> list[Op]:
-        attempt = Attempt(**event.identity)
-        followed.folds[attempt.attempt_id] = AttemptFold()
-        followed.tokenizers[attempt.attempt_id] = attempt.tokenizer
-        return [self._attempt_op(attempt), sent_op(attempt)]
-
-    def _fold(self, followed: _Followed, entry: Entry) -> list[Op]:
-        """Apply an entry to its attempt; return the final update after ``End``, or a promotion."""
-        if isinstance(entry.event, Promoted):
-            return [promote_op(entry.attempt_id)]
-        fold = followed.folds.get(entry.attempt_id)
-        if fold is None:
-            return []
-        fold.apply(entry.t_ns, entry.event)
-        if not isinstance(entry.event, End):
-            return []
-        del followed.folds[entry.attempt_id]
-        final = final_op(entry.attempt_id, fold, followed.tokenizers.pop(entry.attempt_id))
-        return [final, *heavy_ops(entry.attempt_id, fold)]
+    def _fold(
+        self, followed: _Followed, attempt_id: str, entries: Iterable[Entry], rows: list[Op], finals: list[Op]
+    ) -> None:
+        """Apply entries to their attempt. Adds its row, and the final update after ``End``, or a promotion."""
+        fold = followed.folds.get(attempt_id)
+        for one in in_runs(entries):
+            if isinstance(one, Run):
+                if fold is not None:
+                    fold.extend(one)
+                continue
+            event = one.event
+            if isinstance(event, Opened):
+                attempt = Attempt(**event.identity)
+                fold = followed.folds[attempt_id] = AttemptFold()
+                followed.tokenizers[attempt_id] = attempt.tokenizer
+                rows += [self._attempt_op(attempt), sent_op(attempt)]
+            elif isinstance(event, Promoted):
+                finals.append(promote_op(attempt_id))
+            elif fold is not None:
+                fold.apply(one.t_ns, event)
+                if isinstance(event, End):
+                    del followed.folds[attempt_id]
+                    finals += [
+                        final_op(attempt_id, fold, followed.tokenizers.pop(attempt_id)),
+                        *heavy_ops(attempt_id, fold),
+                    ]
+                    fold = None
 
     def _write(self, ops: list[Op]) -> None:
         """Write ops to the database, else to the spill file, else keep them in memory."""
