@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from functools import partial
 
@@ -28,7 +28,7 @@ from .core.branches import Fork
 from .core.events import Entry, Opened
 from .core.owner import may_change
 from .core.pull import Pull
-from .core.turn import Exchange, Pick, TurnLog, stretches
+from .core.turn import AttemptHead, Exchange, Pick, TurnLog, stretches
 from .log.pulls import pull_op, stored_pulls
 from .log.reader import LogReader
 from .log.reloads import unloaded_pairs
@@ -73,6 +73,17 @@ class Turns:
                 fold = AttemptFold() if isinstance(entry.event, Opened) else fold
                 fold.apply(entry.t_ns, entry.event)
         return (fold.reasoning, fold.answer) if fold.end else None
+
+    def heads(self, turn: TurnLog) -> list[AttemptHead]:
+        """The turn's attempts: by its entries or, if it was read without them, from the log without their texts."""
+        return turn.fold().heads() if turn.entries else self.reader.heads(turn.turn_id)
+
+    def answers(self, turn: TurnLog, attempt_ids: Iterable[str]) -> dict[str, str]:
+        """The answers of these attempts of the turn, by id; from where ``heads`` takes them."""
+        if not turn.entries:
+            return self.reader.answers(attempt_ids)
+        folds = turn.fold().folds
+        return {id: folds[id].answer for id in attempt_ids}
 
     def live(self, owner: str | None = None, kind: str | None = None) -> list[TurnLog]:
         """Running turns, oldest first; only those that are ``owner``'s and of ``kind`` if given. Reads only memory."""

@@ -410,6 +410,7 @@ def test_the_api_does_not_reveal_a_blind_turn(site: Site, page: Page) -> None:
             assert revealed(response.text) == []
         for lane_id in LANES:
             assert client.get(f"{base}/lanes/{lane_id}/answer").status_code == 404
+        assert client.get(f"{base}/lanes/A/answer?attempt=1").text  # what its copy button requests
         assert client.get(f"{base}/diff?left=luna&right=coder").status_code == 404
 
 

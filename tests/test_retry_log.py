@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.testclient import TestClient
 
 from kimi_ui.core.events import Answer, Entry, Finish, Reasoning
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.core.turn import NEWEST, Pick, TurnLog, picked
 from kimi_ui.log.reader import LogReader
+from kimi_ui.log.sqlite.connection import Statements
+from kimi_ui.web.turns import TurnRoutes
+from kimi_ui.web.visitor import OnePerson, VisibleTurns
 from tests.support.engine_run import Run, running
 from tests.support.scripted import ScriptedProvider
 from tests.support.waiting import until
@@ -120,6 +128,44 @@ def test_a_page_reads_the_events_of_the_attempts_that_it_shows(path: Path) -> No
     assert not bare.entries
     assert reader.texts(turn.turn_id, first) == ("Hm.", "first")
     assert reader.texts("another", first) is None
+
+
+def test_an_answer_is_read_without_other_answers_and_without_events(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []  # every value that was read from the log
+
+    def spied(rows: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+        def spy(self: Statements, sql: str, **values: Any) -> Iterator[Any]:
+            for row in rows(self, sql, **values):
+                read.extend(row.values() if isinstance(row, dict) else row)
+                yield row
+
+        return spy
+
+    for name in ("rows", "records"):
+        monkeypatch.setattr(Statements, name, spied(getattr(Statements, name)))
+    with two_lanes(path, b=[Answer("beside"), Finish("stop")]) as run:
+        turn = ended_turn(run.engine.send("?"))
+        run.engine.retry(turn.turn_id, "a")
+        ended_turn(turn)
+        routes = TurnRoutes(run.turns, Mock(), Mock(), VisibleTurns(run.turns), Mock()).routes()
+        client = TestClient(Starlette(routes=routes, middleware=[Middleware(OnePerson)]))
+        urls = {
+            "lanes/a/answer?attempt=1": {"first"},
+            "lanes/a/answer": {"second"},
+            "diff?left=a&right=b": {"second", "beside"},
+            "diff?left=a@1&right=a": {"first", "second"},
+            "answers": {"first", "second", "beside"},
+        }
+        expected = [client.get(f"/kimi/turns/{turn.turn_id}/{url}").text for url in urls]
+        run.writer.flush().result()
+        run.turns.forget(turn.conversation_id)
+        for (url, answers), text in zip(urls.items(), expected, strict=True):
+            read.clear()
+            assert client.get(f"/kimi/turns/{turn.turn_id}/{url}").text == text
+            assert {value for value in read if value in ("first", "second", "beside")} == answers, url
+            assert not any(isinstance(value, bytes) for value in read), url  # events
 
 
 @pytest.mark.slow

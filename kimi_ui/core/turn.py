@@ -232,6 +232,17 @@ def picked(entries: Iterable[Entry], pick: Pick) -> frozenset[str]:
     return frozenset(attempt_id for attempt_id, parent in parents.items() if parent in heads)
 
 
+class AttemptHead(NamedTuple):
+    """An attempt of a turn without its texts. ``answers_of``: the attempt whose answers this heavy one aggregated
+    again; empty: its own."""
+
+    attempt_id: str
+    lane: str
+    parent_id: str | None
+    k_index: int | None
+    answers_of: str = ""
+
+
 @dataclass
 class LaneState:
     """A lane within a turn: its top-level attempts in order (retries are later ones), each with its children."""
@@ -288,6 +299,14 @@ class TurnFold:
         for entry in entries:
             self.apply(entry)
         return self
+
+    def heads(self) -> list[AttemptHead]:
+        """All attempts, in the order in which they were sent."""
+        tallies = {id: fold.tally for id, fold in self.folds.items()}
+        return [
+            AttemptHead(id, one.lane, one.parent_id, one.k_index, tally.answers_of if (tally := tallies[id]) else "")
+            for id, one in self.attempts.items()
+        ]
 
     def current(self, lane: str) -> str | None:
         """The id of the lane's newest top-level attempt; None before its first."""

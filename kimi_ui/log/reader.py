@@ -5,7 +5,7 @@ A reader keeps no state between calls. Without a log, results are empty.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import chain, takewhile
@@ -17,7 +17,7 @@ from ..core.attempt import Attempt
 from ..core.branches import Fork
 from ..core.events import QUEUED, End, Entry, Event, Opened, Phase, Promoted, Tally
 from ..core.images import Image
-from ..core.turn import Exchange, Pick, TurnLog
+from ..core.turn import AttemptHead, Exchange, Pick, TurnLog
 from .records import read_attempt, read_lanes, whole_events
 from .sqlite.source import Source as SqliteSource
 from .store import Rows, Source
@@ -91,6 +91,21 @@ class LogReader:
         """
         found = self.rows(query, turn_id=turn_id, attempt_id=attempt_id)
         return (found[0][0] or "", found[0][1] or "") if found else None
+
+    def heads(self, turn_id: str) -> list[AttemptHead]:
+        """The turn's attempts, in the order in which they were sent."""
+        query = f"""
+            SELECT a.attempt_id, a.lane, a.parent_id, a.k_index, coalesce(h.answers_of, '')
+            FROM attempts a LEFT JOIN heavy_runs h ON h.attempt_id = a.attempt_id
+            WHERE a.turn_id = :turn_id {_AS_SENT}
+        """
+        return [AttemptHead(*row) for row in self.rows(query, turn_id=turn_id)]
+
+    def answers(self, attempt_ids: Iterable[str]) -> dict[str, str]:
+        """The answers of these attempts by id, empty ones included."""
+        query = "SELECT attempt_id, coalesce(answer, '') FROM attempts WHERE attempt_id IN :ids"
+        with self.snapshot() as log:
+            return {id: text for ids in _batches(attempt_ids) for id, text in log.rows(query, ids=ids)}
 
     def turns(
         self, owner: str | None = None, *, before: tuple[str, str] | None = None, limit: int = PAGE
@@ -178,13 +193,18 @@ class LogReader:
         """Rows of the view ``attempt_metrics``, in the order of the ids; ids without a row are omitted."""
         ids = list(dict.fromkeys(attempt_ids))
         query = "SELECT * FROM attempt_metrics WHERE attempt_id IN :ids"
-        found: dict[str, dict[str, Any]] = {}
         with self.snapshot() as log:
-            for start in range(0, len(ids), ID_BATCH):
-                found |= {row["attempt_id"]: row for row in log.records(query, ids=ids[start : start + ID_BATCH])}
+            found = {row["attempt_id"]: row for some in _batches(ids) for row in log.records(query, ids=some)}
         return [found[id] for id in ids if id in found]
 
 
+def _batches(ids: Iterable[str]) -> Iterator[list[str]]:
+    """The ids, each once, in as many lists as queries need."""
+    left = list(dict.fromkeys(ids))
+    return (left[start : start + ID_BATCH] for start in range(0, len(left), ID_BATCH))
+
+
+_AS_SENT = "ORDER BY a.sent_ns, a.parent_id IS NOT NULL, a.attempt_no, a.k_index, a.attempt_id"
 _TURNS = """
     SELECT t.*, c.forked_from, c.forked_at,
            (SELECT min(u.seq) FROM turns u WHERE u.conversation_id = t.conversation_id) AS first_seq
@@ -295,10 +315,7 @@ _Events = dict[tuple[str, str | None], list[tuple[int, Event]]]
 
 def _entries(log: Rows, turn_id: str, pick: Pick | None = None) -> list[Entry]:
     """The turn's entries: each attempt's in order, and attempts merged by time since the click."""
-    query = """
-        SELECT * FROM attempts WHERE turn_id = :turn_id
-        ORDER BY sent_ns, parent_id IS NOT NULL, attempt_no, k_index, attempt_id
-    """
+    query = f"SELECT * FROM attempts a WHERE turn_id = :turn_id {_AS_SENT}"
     attempts = [(read_attempt(row), row["status"]) for row in log.records(query, turn_id=turn_id)]
     events = _all_events(log, turn_id) if pick is None else _events_of(log, turn_id, pick, [one for one, _ in attempts])
     streams: dict[tuple[str, str | None], _Stream] = {}

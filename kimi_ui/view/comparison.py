@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..core.compare.conclusion import conclusion
 from ..core.compare.side_by_side import UNLIKE, SideBySide, side_by_side
 from ..core.compare.words import count_words
-from ..core.heavy.pool import source_of
 from ..core.markdown.safe import clean_text
-from ..core.turn import LaneInfo, TurnFold, TurnLog
+from ..core.turn import AttemptHead, LaneInfo
 
 NOUNS = {
     "sentence": "sentence",
@@ -25,12 +24,21 @@ NOUNS = {
 PLURALS = {"line of code": "lines of code"}
 
 
-class Source(NamedTuple):
-    """An answer that can be compared, and the ``lane`` (its label) that wrote it.
+class Place(NamedTuple):
+    """Where an answer may be that can be compared: the attempt, and the ``lane`` (its label) that wrote it.
 
     ``id`` is the lane's id for its newest answer, ``lane/k`` for trajectory k of its run; of an earlier attempt n
     (from 1) ``lane@n`` and ``lane@n/k``.
     """
+
+    id: str
+    lane: str
+    label: str
+    attempt_id: str
+
+
+class Source(NamedTuple):
+    """An answer that can be compared; the rest as for ``Place``."""
 
     id: str
     lane: str
@@ -42,26 +50,29 @@ class Source(NamedTuple):
         return {"id": self.id, "lane": self.lane, "label": self.label, "words": count_words(self.answer)}
 
 
-def sources_of(turn: TurnLog) -> list[Source]:
-    """The answers of a turn that are not empty: of each lane the newest, its trajectories, then earlier attempts."""
-    fold = turn.fold()
-    found = [source for info in turn.lanes for source in _sources(fold, info)]
-    return [source for source in found if source.answer.strip()]
+def places_of(lanes: Sequence[LaneInfo], heads: Sequence[AttemptHead]) -> list[Place]:
+    """The places of a turn: of each lane its newest attempt, that one's trajectories, then earlier attempts."""
+    return [place for info in lanes for place in _places(info, [head for head in heads if head.lane == info.id])]
 
 
-def _sources(fold: TurnFold, info: LaneInfo) -> Iterator[Source]:
-    attempts = fold.lanes[info.id].attempts
+def _places(info: LaneInfo, heads: Sequence[AttemptHead]) -> Iterator[Place]:
+    attempts = [head for head in heads if not head.parent_id]
     listed: set[str] = set()  # runs whose trajectories are listed: an answer may be made of an earlier run's
     for number in range(len(attempts), 0, -1):
         attempt = attempts[number - 1]
         place, note = ("", "") if number == len(attempts) else (f"@{number}", f", attempt {number}")
-        yield Source(f"{info.id}{place}", info.label, f"{info.label}{note}", fold.folds[attempt].answer)
-        run = source_of(fold, attempt)
-        newest = {} if run in listed else {fold.attempts[child].k_index: child for child in fold.children.get(run, [])}
+        yield Place(f"{info.id}{place}", info.label, f"{info.label}{note}", attempt.attempt_id)
+        run = attempt.answers_of or attempt.attempt_id
+        newest = {} if run in listed else {head.k_index: head.attempt_id for head in heads if head.parent_id == run}
         listed.add(run)
         for k, child in sorted((k, child) for k, child in newest.items() if k is not None):
-            label = f"{info.label} T{k + 1}{note}"
-            yield Source(f"{info.id}{place}/{k}", info.label, label, fold.folds[child].answer)
+            yield Place(f"{info.id}{place}/{k}", info.label, f"{info.label} T{k + 1}{note}", child)
+
+
+def sources_of(places: Iterable[Place], answers: Mapping[str, str]) -> list[Source]:
+    """The places whose answer is not empty; ``answers`` by attempt."""
+    found = (Source(id, lane, label, answers.get(attempt_id, "")) for id, lane, label, attempt_id in places)
+    return [source for source in found if source.answer.strip()]
 
 
 def comparison_part(left: Source, right: Source) -> dict[str, Any]:

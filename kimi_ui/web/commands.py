@@ -32,7 +32,6 @@ from ..engine import Engine, EngineClosed, EngineDraining, LaneBusy, NoAnswers, 
 from ..log.queued_prompts import QueuedPrompt
 from ..log.votes import vote_op
 from ..turns import Turns
-from ..view.comparison import sources_of
 from ..view.frames import TurnView, describe_turn
 from .page_state import PageState
 from .respond import Json, json_of, refusal
@@ -211,7 +210,8 @@ class CommandRoutes:
 
 def _answered(turn: TurnLog) -> tuple[str, ...]:
     """The lanes that have an answer so far."""
-    return tuple(source.id for source in sources_of(turn) if source.id in {info.id for info in turn.lanes})
+    fold = turn.fold()
+    return tuple(lane for lane in fold.lanes if (newest := fold.newest(lane)) and newest.answer.strip())
 
 
 def editable(chat: ChatServices, prompt: str, owner: str, images: Sequence[Image] = ()) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Turns of other visitors answer 404 (see ``visitor``). The commands of a turn are
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from ..core.markdown.safe import clean_text
 from ..core.turn import NEWEST, Pick, TurnLog
 from ..turns import Turns
 from ..view.attempt_history import attempt_part
-from ..view.comparison import comparison_part, sources_of
+from ..view.comparison import Source, comparison_part, places_of, sources_of
 from ..view.frames import TurnView
 from ..view.heavy_worth import expectation, worth_of
 from .page_state import PageState
@@ -103,16 +104,17 @@ class TurnRoutes:
 
     async def answer(self, request: Request) -> Response:
         """A lane's answer as the model wrote it, of attempt number ``attempt`` or of the newest."""
-        turn = await self._visible.turn_of(request)
-        lane = request.path_params["lane"]
-        fold = turn.fold()
-        attempts = fold.lanes[lane].attempts if lane in fold.lanes else []
-        number = request.query_params.get("attempt", "")
-        place = int(number) if number.isdecimal() and len(number) < 6 else len(attempts)
-        if not 1 <= place <= len(attempts):
+        turn = await self._turn_of_answers(request)
+        heads = await asyncio.to_thread(self._turns.heads, turn)
+        lane, number = request.path_params["lane"], request.query_params.get("attempt", "")
+        tries = [head.attempt_id for head in heads if head.lane == lane and not head.parent_id]
+        is_numbered = number.isdecimal() and len(number) < 6 and not is_blind(turn)
+        place = int(number) if is_numbered else len(tries)
+        if not 1 <= place <= len(tries):
             raise HTTPException(404)
-        attempt_id = attempts[place - 1]
-        return plain_text(fold.folds[attempt_id].answer)
+        chosen = tries[place - 1]
+        answers = await asyncio.to_thread(self._turns.answers, turn, [chosen])
+        return plain_text(answers.get(chosen, ""))
 
     async def prompt(self, request: Request) -> Response:
         """The whole prompt as it was sent, attachments included."""
@@ -167,18 +169,30 @@ class TurnRoutes:
 
     async def answers(self, request: Request) -> Response:
         """The answers that can be compared so far, of lanes, trajectories and earlier attempts."""
-        turn = await self._visible.turn_of(request)
-        return Json(await asyncio.to_thread(lambda: [source.part() for source in sources_of(turn)]))
+        turn = await self._turn_of_answers(request)
+        return Json(await asyncio.to_thread(lambda: [source.part() for source in self._sources(turn)]))
 
     async def diff(self, request: Request) -> Response:
         """``?left=…&right=…``, two ids from ``answers``, side by side."""
-        turn = await self._visible.turn_of(request)
-        found = {source.id: source for source in await asyncio.to_thread(sources_of, turn)}
+        turn = await self._turn_of_answers(request)
+        chosen = [request.query_params.get(side, "") for side in ("left", "right")]
+        found = {source.id: source for source in await asyncio.to_thread(self._sources, turn, chosen)}
         try:
-            left, right = (found[request.query_params.get(side, "")] for side in ("left", "right"))
+            left, right = (found[id] for id in chosen)
         except KeyError:
             raise HTTPException(404) from None
         return Json(await asyncio.to_thread(comparison_part, left, right))
+
+    async def _turn_of_answers(self, request: Request) -> TurnLog:
+        """The turn of the path: from the log without entries, but as a ``BlindView`` while it is blind."""
+        turn = await self._visible.own_turn(request, with_entries=False)
+        return await self._visible.turn_of(request, NEWEST) if is_blind(turn) else turn
+
+    def _sources(self, turn: TurnLog, ids: Sequence[str] | None = None) -> list[Source]:
+        """The answers that can be compared, or those with these ids. Only these are read from the log."""
+        places = places_of(turn.lanes, self._turns.heads(turn))
+        places = [place for place in places if ids is None or place.id in ids]
+        return sources_of(places, self._turns.answers(turn, [place.attempt_id for place in places]))
 
     async def worth(self, request: Request) -> Response:
         """Heavy lanes beside the single answer of the same model, in words, and beside what the log before made one
