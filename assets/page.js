@@ -57,7 +57,7 @@ class Page {
     });
     this.current = h("div", { class: "turn-current" });
     this.focusedLane = null; // id of the widened lane
-    this.hit = null; // what a search has found in the sought turn: part, label of the lane, words; null once shown
+    this.hit = null; // what a search has found in the sought turn (`Hit` in base/protocol.d.ts); null once shown
     this.announcer = new Announcer();
     this.notice = h("div", { class: "page-notice", role: "alert", hidden: true });
     this.atCurrent = true; // the current turn is at the top of the window

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+from collections.abc import Callable
+
 from playwright.sync_api import Page, expect
 
 from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning
+from kimi_ui.providers.base import ChatRequest
 from tests.support.browser import Visitor, lane
-from tests.support.chat_site import ChatSite, answered, ask
+from tests.support.chat_site import ChatSite, answered, ask, spoken
 from tests.support.waiting import until
 
 LINES = [f"total_{i} = sum(value for value in values if value > {i})\n" for i in range(450)]
 CODE = "document.querySelector('[data-lane=qwen] .md-source').textContent"
 MARKED = "[...(CSS.highlights.get('kimi-found-here') ?? [])].map(range => range.toString())"
+SEEN = """word => {  // where the marked word stands, once it can be seen
+  const [range] = CSS.highlights.get('kimi-found-here') ?? [];
+  if (range?.toString() !== word) return null;
+  const { x, y, width, height } = range.getBoundingClientRect();
+  if (!document.elementFromPoint(x + width / 2, y + height / 2)?.contains(range.startContainer)) return null;
+  const place = (name) => range.startContainer.parentElement.closest(name);
+  const lane = place('.lane'), trajectory = place('[data-trajectory]')?.dataset.trajectory;
+  return [lane.dataset.lane ?? `earlier ${lane.dataset.pastLane}`, ...(trajectory ? [`T${+trajectory + 1}`] : []),
+    place('.reasoning-text') ? 'reasoning' : 'answer'].join(' ');
+}"""
 
 
 def long(seen: str, heard: str) -> list[object]:
@@ -22,10 +37,37 @@ def long(seen: str, heard: str) -> list[object]:
     return [Phase(CONNECTED), Reasoning(reasoning), Reasoning(f"\nThe {seen} is lit."), *answer, Finish("stop")]
 
 
+def each_its_own() -> Callable[[ChatRequest], list[object]]:
+    """A model that says ``candle1`` and ``gull1``, then ``candle2`` and ``gull2``, and so on."""
+    numbers = itertools.count(1)
+    return lambda _: long(f"candle{(number := next(numbers))}", f"gull{number}")
+
+
+def not_picked(site: ChatSite, turn_id: str) -> tuple[int, str]:
+    """A trajectory whose answer is not the one that heavy has picked (they are too long to be aggregated), from 0, and
+    the number of its words."""
+    turn = site.turns.get(turn_id)
+    assert turn is not None
+    fold = turn.fold()
+    numbers = {id: one.answer.rpartition("gull")[2][:1] for id, one in fold.folds.items()}
+    picked = numbers[fold.current("heavy") or ""]
+    trajectories = ((one.k_index, numbers[id]) for id, one in fold.attempts.items())
+    return next((k, number) for k, number in trajectories if k is not None and number != picked)
+
+
+def open_hit(page: Page, word: str) -> str:
+    """Open the only conversation in which a search finds the word; where it is shown and marked then."""
+    page.locator(".history-new").click()
+    page.locator(".history-search").fill(word)
+    expect(page.locator(".history-results mark")).to_have_text([word])
+    page.locator(".history-results .history-open").first.click()
+    return str(page.wait_for_function(SEEN, arg=word).json_value())
+
+
 def test_a_long_turn_is_sent_in_parts_and_each_text_when_it_is_opened(
     site: ChatSite, visitor: Visitor, page: Page
 ) -> None:
-    site.say(long("candle", "gull"), long("lantern", "heron"))
+    site.say(each_its_own(), long("lantern", "heron"))
     turn = ask(page)
     assert page.evaluate(CODE) == "".join(LINES)
     requested: list[str] = []
@@ -54,20 +96,20 @@ def test_a_long_turn_is_sent_in_parts_and_each_text_when_it_is_opened(
     panel.get_by_role("searchbox").fill("lantern")
     until(lambda: page.evaluate(MARKED) == ["lantern"])
     row = page.locator("[data-lane=heavy] [data-trajectory='0']")
-    expect(row.locator(".trajectory-tail")).to_contain_text("The gull is here.")
+    expect(row.locator(".trajectory-tail")).to_contain_text(re.compile("The gull. is here."))
     row.locator(".trajectory-toggle").click()
-    expect(row.locator(".trajectory-answer")).to_contain_text("The gull is here.")
+    expect(row.locator(".trajectory-answer")).to_contain_text(re.compile("The gull. is here."))
     row.locator(".reasoning-toggle").click()
-    expect(row.locator(".reasoning-text")).to_contain_text("The candle is lit.")
+    expect(row.locator(".reasoning-text")).to_contain_text(re.compile("The candle. is lit."))
 
-    for word in ("lantern", "heron"):  # what a search finds there is unfolded and marked
-        page.locator(".history-new").click()
-        page.locator(".history-search").fill(word)
-        expect(page.locator(".history-results mark")).to_have_text([word])
-        page.locator(".history-results .history-open").first.click()
-        page.wait_for_function(f"word => {MARKED}.join() === word", arg=word)
+    # What a search finds is unfolded, in sight and marked.
+    assert [open_hit(page, word) for word in ("lantern", "heron")] == ["qwen reasoning", "qwen answer"]
+    k, number = not_picked(site, turn)
+    assert open_hit(page, f"candle{number}") == f"heavy T{k + 1} reasoning"
+    expect(page.locator(".history-results .history-meta")).to_have_text(f"Reasoning · Kimi K2 heavy · T{k + 1}")
+    assert open_hit(page, f"gull{number}") == f"heavy T{k + 1} answer"
 
-    site.say(long("candle", "gull"))
+    site.say(spoken())
     qwen.get_by_role("button", name="Ask Qwen3-Coder again").click()
     expect(qwen.locator(".attempts")).to_contain_text("Attempt 2 of 2")
     answered(page)
@@ -76,5 +118,6 @@ def test_a_long_turn_is_sent_in_parts_and_each_text_when_it_is_opened(
     expect(earlier.locator("[data-part=answer]")).to_contain_text("The heron is here.")
     earlier.locator(".reasoning-toggle").click()
     expect(earlier.locator(".reasoning-text")).to_contain_text("The lantern is lit.")
+    assert [open_hit(page, word) for word in ("heron", "lantern")] == ["earlier qwen answer", "earlier qwen reasoning"]
     assert [problem for problem in visitor.problems if "net::ERR_FAILED" not in problem] == []
     visitor.problems.clear()

@@ -28,6 +28,7 @@ from kimi_ui.log.search import Match, search
 from kimi_ui.log.store import LogError
 from kimi_ui.log.votes import vote_op
 from kimi_ui.log.writer import LogWriter
+from tests.support.log import store
 from tests.support.turns import attempt, ended, turn
 
 ME, YOU = "owner-me", "owner-you"
@@ -135,6 +136,24 @@ def test_words_are_found_in_prompts_answers_reasoning_and_titles(log: Log) -> No
     assert found(log, "blinks harbour") == []  # the words are in two texts
     (match,) = search(log.reader, ME, "twi")
     assert (marked(match), match.title, match.turn_id, match.label) == ("It blinks [twice].", "Sea", one.turn_id, "A")
+
+
+def test_a_match_names_the_attempt_and_the_trajectory_that_it_is_in(log: Log) -> None:
+    first, again = attempt("h", role="heavy", label="Heavy"), attempt("h", role="heavy", label="Heavy", attempt_no=2)
+    third = attempt("h", role="trajectory", label="Kimi", parent_id=first.attempt_id, k_index=2)
+    texts = {"merged": first, "thrice": third, "afresh": again}
+    made = turn(
+        *((who, ended([(9, Reasoning("Hm.")), (10, Answer(word))])) for word, who in texts.items()),
+        owner=ME,
+        prompt="Hm. A prompt.",
+    )
+    store(log.writer, made)
+    assert {word: [match[4:] for match in search(log.reader, ME, word)] for word in (*texts, "prompt")} == {
+        "merged": [(made.turn_id, "h", "Heavy", 1, None)],
+        "thrice": [(made.turn_id, "h", "Heavy", 1, 2)],
+        "afresh": [(made.turn_id, "h", "Heavy", 2, None)],
+        "prompt": [(made.turn_id, "", "", 0, None)],
+    }
 
 
 def test_a_conversation_is_listed_by_its_newest_match(log: Log) -> None:

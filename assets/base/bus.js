@@ -5,7 +5,7 @@
  * `detail` as in composer/live_costs.js), `settings` (of the shown conversation), `budget` (the person's), `open` (show
  * the conversation whose id is the event's `detail`; empty: begin a new one), `turn` (`detail` is the last turn
  * of the shown conversation now, or null), `voted` (on a turn), `seek` (show the turn `detail.turn` of
- * `detail.conversation`, and in it `detail.hit`, if that is given: part, label and words that a search has found),
+ * `detail.conversation`, and in it `detail.hit`, if that is given: the words that a search has found, see `Hit` in protocol.d.ts),
  * `benchmarked` (a benchmark run has ended), `lanes` (the configured lanes have changed), `change-lane` (show the lane whose
  * id is `detail` in the Lanes tab), `basis` (the lane `detail` is what the next prompt goes on from in all lanes; empty: each
  * from its own).

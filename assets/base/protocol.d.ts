@@ -56,6 +56,18 @@ export interface LaneInfo {
   can_pull?: string;
 }
 
+/**
+ * Words that a search has found in a turn: in its `prompt`, or in the `reasoning` or `answer` of attempt number `attempt`
+ * (from 1) of a lane, there of a trajectory if `trajectory` is a number (from 0).
+ */
+export interface Hit {
+  part: string;
+  lane: string;
+  attempt: number;
+  trajectory: number | null;
+  words: string[];
+}
+
 /** A model that a server fetches or fetched, see kimi_ui/core/pull.py. `asks`: turns that are retried then. */
 export interface Pull {
   model: string;

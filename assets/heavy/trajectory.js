@@ -6,6 +6,7 @@
  */
 import { button, h, setAttribute, setFlag, setText } from "../base/dom.js";
 import { count, seconds } from "../base/format.js";
+import { showWords } from "../base/ranges.js";
 import { Answer } from "../lane/answer.js";
 import { failureCard, missingCard } from "../lane/cards.js";
 import { LineLog } from "../lane/lines.js";
@@ -48,6 +49,8 @@ export class Trajectory {
     this.now = null; // the turn's clock when it was last read
     this.panel = null; // kept once it was opened: what the reader set in it stays, its text goes and comes
     this.opened = null; // the answer in the opened body
+    /** @type {Promise<void> | null} the request for the answer */
+    this.coming = null;
     this.word = h("span", { class: "trajectory-phase" });
     this.chip = letterChip();
     this.tail = h("span", { class: "trajectory-tail" });
@@ -98,7 +101,7 @@ export class Trajectory {
     if (part.letters) this.letters = part.letters;
     const begins = part.text && this.text.length === 1; // the answer is not the rest of a line of the reasoning
     this.#writeTail((part.later?.recent ?? part.reasoning ?? "") + (begins ? "\n" : "") + (part.text ?? ""));
-    if (this.opened && part.later) this.#request();
+    if (this.opened && part.later) this.coming = this.#request();
     if (this.opened) this.#fill(part, live);
   }
 
@@ -116,6 +119,20 @@ export class Trajectory {
 
   settle() {
     this.panel?.settle();
+  }
+
+  /** Whether it has a reasoning or an answer, here or on the server. */
+  has(part) {
+    if (part === "reasoning") return this.reasoning.length > 0 || Boolean(this.later?.chars);
+    return this.text.length > 0 || this.html !== null || Boolean(this.later?.answered);
+  }
+
+  /** Open it, show these words of its reasoning or answer, and mark them. */
+  async reveal(part, words) {
+    if (!this.opened) this.#toggle();
+    if (part === "reasoning") return this.panel.openFind(words[0]);
+    await this.coming;
+    return this.opened && showWords(this.opened.answer, words);
   }
 
   close() {
@@ -160,7 +177,7 @@ export class Trajectory {
     const answer = h("div", { class: "trajectory-answer" });
     this.opened = { answer, log: new LineLog(answer), failed: false };
     this.body.replaceChildren(this.panel.element, answer);
-    if (this.later) this.#request();
+    if (this.later) this.coming = this.#request();
     this.#fill({ reasoning: this.reasoning.join(""), text: this.text.join(""), answer: this.html ?? undefined }, false);
     this.panel.settle();
   }
@@ -215,7 +232,6 @@ export class Trajectory {
   }
 
   #describe() {
-    const answered = this.text.length > 0 || this.html !== null || Boolean(this.later?.answered);
-    this.panel.describe(headerFacts(this, this.now, { answered }));
+    this.panel.describe(headerFacts(this, this.now, { answered: this.has("answer") }));
   }
 }

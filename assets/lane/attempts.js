@@ -30,11 +30,17 @@ export class Attempts {
     this.total = attempts.total;
   }
 
-  async show(number) {
-    if (this.leader) return this.leader.show(number);
-    if (number >= this.total) return this.#back(true);
+  /**
+   * Show an attempt. Resolves to the lane that shows it; to null where it could not be fetched.
+   *
+   * @returns {Promise<any>}
+   */
+  async show(number, focus = true) {
+    if (this.leader) return this.leader.show(number, focus);
+    if (number >= this.total) return this.#back(focus);
+    if (this.earlier && number === this.shown) return this.earlier;
     const part = await this.load(number).catch(() => null);
-    if (!part) return;
+    if (!part) return null;
     const lane = this.another();
     lane.apply(part, false);
     lane.settle();
@@ -46,7 +52,8 @@ export class Attempts {
     this.shown = number;
     this.lane.element.hidden = true;
     this.lane.element.after(lane.element);
-    lane.attempts.#focus();
+    if (focus) lane.attempts.#focus();
+    return lane;
   }
 
   close() {
@@ -65,6 +72,7 @@ export class Attempts {
     this.lane.element.hidden = false;
     this.#describe(this.total);
     if (focus) this.#focus();
+    return this.lane;
   }
 
   #remove() {

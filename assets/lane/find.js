@@ -1,10 +1,12 @@
 /**
  * Find in a LineLog: count, next, previous. Matches are painted with the CSS Custom Highlight API, so the text's
  * elements do not change; a browser without it still shows the count and scrolls to matches. Text that arrives
- * meanwhile is searched too. Case is ignored character by character, so a match is as long as the query.
+ * meanwhile is searched too. Case and the kind of white space are ignored character by character, so a match is as long
+ * as the query.
  */
 import { button, h, setAttribute, setText } from "../base/dom.js";
 import { count } from "../base/format.js";
+import { beginsWord } from "../base/ranges.js";
 
 const PAINTED = 2000; // matches beyond this are counted and can be reached, but are not painted
 
@@ -31,12 +33,13 @@ export class Find {
     );
   }
 
+  /** `words`: what a search has found, of which the first that begins a word is shown. */
   open(words = "") {
     if (words) this.input.value = words;
     this.element.hidden = false;
     this.input.focus();
     this.input.select();
-    this.search();
+    this.search(words !== "");
   }
 
   close() {
@@ -46,11 +49,12 @@ export class Find {
     this.onclose();
   }
 
-  search() {
+  search(fromWord = false) {
     this.#forget();
     this.#clearPaint();
     this.#searchOn();
     setAttribute(this.status, "aria-live", "polite");
+    if (fromWord) this.at = Math.max(0, this.offsets.findIndex((offset) => beginsWord(this.log.text(), offset))) - 1;
     if (this.offsets.length) this.step(1);
     else this.#showCount();
   }
@@ -87,7 +91,7 @@ export class Find {
   #searchOn() {
     const query = this.input.value;
     if (!query) return;
-    const pattern = new RegExp(query.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"), "giu");
+    const pattern = new RegExp(query.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&").replace(/\s/g, "\\s"), "giu");
     const text = this.log.text();
     pattern.lastIndex = this.searched;
     for (let match = pattern.exec(text); match; match = pattern.exec(text)) {

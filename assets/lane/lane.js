@@ -4,11 +4,11 @@
  * `apply(part)` takes this lane's part of a frame (kimi_ui/view/frames.py describes the protocol) and only ever
  * appends; `tick(now)` moves the clocks; `settle()` scrolls, once a frame.
  *
- * @import { LaneInfo, LanePart, Metrics, Stamps } from "../base/protocol"
+ * @import { Hit, LaneInfo, LanePart, Metrics, Stamps } from "../base/protocol"
  */
 import { button, copyFrom, h, laneAccent, setAttribute, setFlag, setText } from "../base/dom.js";
 import { count, seconds } from "../base/format.js";
-import { mark, rangesOf } from "../base/ranges.js";
+import { showWords } from "../base/ranges.js";
 import { HeavyBoard } from "../heavy/board.js";
 import { Answer } from "./answer.js";
 import { Attempts } from "./attempts.js";
@@ -175,18 +175,25 @@ export class Lane {
   }
 
   /**
-   * Show these words of the reasoning or the answer, and mark them.
+   * Whether the text that a search has found is here, or can be requested.
    *
-   * @param {string} part
-   * @param {string[]} words
+   * @param {Hit} hit
    */
-  reveal(part, words) {
+  has({ part, attempt, trajectory }) {
+    if (attempt !== this.attemptNo) return attempt < this.attempts.total;
+    if (trajectory !== null) return this.board.rows.get(String(trajectory))?.has(part) ?? false;
+    return part === "reasoning" ? this.reasoning.filled : this.answered && !this.partial;
+  }
+
+  /**
+   * Show the words that a search has found in the shown attempt, and mark them.
+   *
+   * @param {Hit} hit
+   */
+  reveal({ part, trajectory, words }) {
     this.follower.leave();
-    if (part === "reasoning") return this.reasoning.openFind(words[0]);
-    const found = rangesOf(this.answer.element, words);
-    mark(found);
-    found[0]?.startContainer.parentElement.scrollIntoView({ block: "center" });
-    return undefined;
+    if (trajectory !== null) return this.board.rows.get(String(trajectory))?.reveal(part, words);
+    return part === "reasoning" ? this.reasoning.openFind(words[0]) : showWords(this.answer.element, words);
   }
 
   /** A lane like this one that shows an earlier attempt. */

@@ -403,11 +403,11 @@ class Sidebar {
   }
 
   /** Show in the chat what a search has found. */
-  #seek({ id, turn, part, label, snippet }) {
+  #seek({ id, turn, part, lane, attempt, trajectory, snippet }) {
     if (!turn) return this.#go(id);
     if (DRAWER.matches) this.#setOpen(false);
     const words = [...new Set(snippet.filter(({ hit }) => hit).map(({ text }) => text))];
-    return chat.emit("seek", { conversation: id, turn, hit: { part, label, words } });
+    return chat.emit("seek", { conversation: id, turn, hit: { part, lane, attempt, trajectory, words } });
   }
 
   #chatChanged() {

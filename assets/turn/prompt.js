@@ -6,7 +6,7 @@ import { chat } from "../base/bus.js";
 import { button, copyFrom, h, setAttribute, setFlag, setText } from "../base/dom.js";
 import { about, count } from "../base/format.js";
 import { ask, rooted } from "../base/http.js";
-import { mark, rangesOf } from "../base/ranges.js";
+import { showWords } from "../base/ranges.js";
 import { composer } from "../composer/composer.js";
 import { LineLog } from "../lane/lines.js";
 
@@ -66,9 +66,7 @@ export class PromptBlock {
   /** Show these words of the prompt, and mark them. */
   reveal(words) {
     if (!this.more.hidden && !this.open) this.#open(true);
-    const found = rangesOf(this.text, words);
-    mark(found);
-    found[0]?.startContainer.parentElement.scrollIntoView({ block: "nearest" });
+    showWords(this.text, words);
     return true;
   }
 

@@ -3,7 +3,7 @@
  * `apply(frame)` takes frames of the stream route; kimi_ui/view/frames.py describes them.
  * Of a row far from the window only the prompt is drawn, which is cheap; `fetch` draws the rest.
  *
- * @import { Frame, Turn } from "../base/protocol"
+ * @import { Frame, Hit, Turn } from "../base/protocol"
  */
 import { button, h, laneAccent, reducedMotion, setAttribute, setFlag } from "../base/dom.js";
 import { exportMenu } from "../base/export_menu.js";
@@ -181,17 +181,23 @@ export class TurnRow {
   /**
    * Show the words that a search has found in the prompt or in a lane, and mark them. False: that is not drawn yet.
    *
-   * @param {{ part: string, label: string, words: string[] }} hit
+   * @param {Hit} hit
    */
-  reveal({ part, label, words }) {
-    if (part === "prompt") return this.prompt?.reveal(words) ?? true;
-    const lane = [...this.lanes.values()].find(({ info }) => info.label === label);
+  reveal(hit) {
+    if (hit.part === "prompt") return this.prompt?.reveal(hit.words) ?? true;
+    const lane = this.lanes.get(hit.lane);
     if (!lane) return this.lanes.size > 0;
-    if (part === "reasoning" ? !lane.reasoning.filled : !lane.answered || lane.partial) return false;
+    if (!lane.has(hit)) return false;
     if (lane.element.classList.contains("strip")) this.actions.focus(lane.info.id);
-    if (this.tabBar.offsetParent) this.#show(lane);
-    lane.reveal(part, words);
+    this.#revealIn(lane, hit);
     return true;
+  }
+
+  async #revealIn(lane, hit) {
+    const shown = await lane.attempts.show(hit.attempt, false);
+    if (!shown) return;
+    if (this.tabBar.offsetParent) this.#show(shown);
+    shown.reveal(hit);
   }
 
   /** The lane a narrow screen shows. */

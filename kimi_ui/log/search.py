@@ -37,15 +37,19 @@ class Piece(NamedTuple):
 class Match(NamedTuple):
     """A matching conversation with its newest match. ``part``: title | prompt | answer | reasoning.
 
-    ``turn_id`` is empty for a title; ``label`` names the lane of an answer or reasoning.
+    ``turn_id`` is empty for a title. An answer or reasoning is of attempt number ``attempt`` (from 1) of ``lane``,
+    which ``label`` names; of a heavy lane's trajectory if ``trajectory`` is a number (from 0).
     """
 
     conversation_id: str
     title: str
     part: str
-    turn_id: str
-    label: str
     snippet: tuple[Piece, ...]
+    turn_id: str = ""
+    lane: str = ""
+    label: str = ""
+    attempt: int = 0
+    trajectory: int | None = None
 
 
 def terms_of(text: str) -> list[str]:
@@ -65,10 +69,11 @@ def search(reader: LogReader, owner: str, text: str, limit: int = 30) -> list[Ma
     with reader.snapshot() as log:
         for conversation_id, title in _in_titles(log, owner, terms, limit):
             snippet = _marked(title, [re.escape(term) for term in terms])
-            matches[conversation_id] = Match(conversation_id, title, "title", "", "", snippet)
+            matches[conversation_id] = Match(conversation_id, title, "title", snippet)
         found = in_index(log, owner, terms, limit) if by_words else in_texts(log, owner, list(map(_like, terms)), limit)
-        for id, title, part, turn_id, label, text in found:
-            matches.setdefault(id, Match(id, title, part, turn_id, label, _marked(text, marks)))
+        for id, title, part, turn_id, lane, label, attempt, trajectory, text in found:
+            snippet = _marked(text, marks)
+            matches.setdefault(id, Match(id, title, part, snippet, turn_id, lane, label, attempt, trajectory))
     return list(matches.values())[:limit]
 
 

@@ -389,14 +389,18 @@ def _describe_new(turn: TurnLog) -> dict[str, Any]:
 
 
 def _describe_match(match: Match, entry: ListEntry | None) -> dict[str, Any]:
-    """``branch_of``: the title of the entry that the conversation is a branch of, else empty."""
+    """``lane``, ``attempt`` and ``trajectory`` as in ``Match``; ``branch_of``: the title of the entry that the
+    conversation is a branch of, else empty."""
     is_branch = entry is not None and entry.conversation_id != match.conversation_id
     return {
         "id": match.conversation_id,
         "title": match.title,
         "part": match.part,
         "turn": match.turn_id,
+        "lane": match.lane,
         "label": match.label,
+        "attempt": match.attempt,
+        "trajectory": match.trajectory,
         "snippet": [{"text": piece.text, "hit": piece.hit} for piece in match.snippet],
         "archived": entry is not None and entry.archived,
         "branch_of": entry.title if entry and is_branch else "",

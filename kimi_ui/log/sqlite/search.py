@@ -13,11 +13,13 @@ from ..store import Rows, owned
 MIN_PREFIX_CHARS = 3  # a shorter prefix matches so many words that the lookup takes seconds
 
 _DOCUMENTS = """
-    SELECT c.conversation_id, c.title, d.part, d.turn_id, coalesce(a.label, '') AS label, {text}
+    SELECT c.conversation_id, c.title, d.part, d.turn_id, coalesce(a.lane, ''), coalesce(p.label, a.label, ''),
+           coalesce(p.attempt_no, a.attempt_no, 0), a.k_index, {text}
     FROM {source}
     JOIN turns t ON t.turn_id = d.turn_id
     JOIN conversations c ON c.conversation_id = t.conversation_id
     LEFT JOIN attempts a ON a.attempt_id = d.attempt_id
+    LEFT JOIN attempts p ON p.attempt_id = a.parent_id
     WHERE {condition} AND {owned} AND t.kind = 'chat' AND c.deleted_at_utc IS NULL
       AND (d.attempt_id IS NULL OR t.slots = '' OR EXISTS (SELECT 1 FROM votes v WHERE v.turn_id = t.turn_id))
     ORDER BY {newest} DESC
@@ -25,13 +27,20 @@ _DOCUMENTS = """
 
 
 class Found(NamedTuple):
-    """A text that matches. ``part``: prompt | answer | reasoning; ``label`` names the lane of the last two."""
+    """A text that matches. ``part``: prompt | answer | reasoning.
+
+    The last two are of attempt number ``attempt`` (from 1) of ``lane``, which ``label`` names; of a heavy lane's
+    trajectory if ``trajectory`` is a number (from 0). A prompt has empty names, 0 and None.
+    """
 
     conversation_id: str
     title: str
     part: str
     turn_id: str
+    lane: str
     label: str
+    attempt: int
+    trajectory: int | None
     text: str
 
 
