@@ -28,6 +28,15 @@ def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversations, "UNDO_S", 600.0)
 
 
+WATCH_LIST = """() => {  // which entries are put into the list or change in it
+  window.touched = new Set();
+  const touched = ({ target, addedNodes, removedNodes }) =>
+    target.localName === 'ul' ? [...addedNodes, ...removedNodes] : [target.closest('[data-conversation]') ?? target];
+  const watch = (changes) => changes.flatMap(touched).forEach((one) => window.touched.add(one.dataset.conversation));
+  new MutationObserver(watch).observe(document.querySelector('.history-list'), { childList: true, subtree: true });
+}"""
+
+
 def items(page: Page) -> Locator:
     return page.locator(".history-list .history-item")
 
@@ -69,8 +78,10 @@ def test_conversations_are_listed_newest_first_and_open_where_they_were_left(pag
     wait_phase(page, "kimi", "done")
     expect(item(page, "About apples").locator(".history-open")).to_have_attribute("aria-current", "page")
     assert f"c={first}" in page.url
+    page.evaluate(WATCH_LIST)
     ask(page, "And their pips?")
     expect(items(page).locator(".history-title")).to_have_text(["About apples", "About pears"])
+    assert page.evaluate("[...window.touched]") == [first]  # the rest of the list was not touched
     expect(item(page, "About apples").locator(".history-meta")).to_contain_text("2 turns")
     page.go_back()
     expect(page.locator(".turn-current .prompt-text")).to_have_text("About pears")

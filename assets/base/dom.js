@@ -52,6 +52,23 @@ export function setFlag(node, name, value) {
   if (node[name] !== value) node[name] = value;
 }
 
+/**
+ * Make these the children of `parent`, in this order. Those that are in their place are not touched: the list is not laid
+ * out again, and what has the focus keeps it.
+ *
+ * @param {Element} parent
+ * @param {Element[]} children
+ */
+export function setChildren(parent, children) {
+  const kept = new Set(children);
+  for (const child of [...parent.children]) if (!kept.has(child)) child.remove();
+  let next = parent.firstElementChild;
+  for (const child of children) {
+    if (child === next) next = child.nextElementSibling;
+    else parent.insertBefore(child, next);
+  }
+}
+
 /** A button with a text or icon face and a name for assistive tools. */
 export function button(label, onclick, props = {}) {
   const { face = label, ...rest } = props;

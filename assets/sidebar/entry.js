@@ -2,7 +2,7 @@
  * An entry of the sidebar: a conversation, with its branches below it if edited prompts began any. Each of them is
  * opened, renamed in place, exported and deleted; the entry as a whole is pinned, archived and picked.
  */
-import { button, focusedElement, h, setAttribute, setFlag, setText } from "../base/dom.js";
+import { button, focusedElement, h, setAttribute, setChildren, setFlag, setText } from "../base/dom.js";
 import { exportMenu } from "../base/export_menu.js";
 import { count } from "../base/format.js";
 import { ask } from "../base/http.js";
@@ -160,7 +160,7 @@ export class Entry {
     this.branches = new Map(head.branches.map((branch) => [branch.id, before.get(branch.id) ?? this.#branch(branch.id)]));
     for (const branch of head.branches) this.#showBranch(branch);
     const focused = focusedElement();
-    this.list.replaceChildren(...[...this.branches.values()].map((row) => row.item));
+    setChildren(this.list, [...this.branches.values()].map((row) => row.item));
     if (this.list.contains(focused)) focused.focus({ preventScroll: true });
     this.mark(current);
   }

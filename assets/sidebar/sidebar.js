@@ -4,7 +4,7 @@
  * drawer. Everything shown is read from the server, and also what was deleted and can still be taken back.
  */
 import { chat, tabs } from "../base/bus.js";
-import { button, focusedElement, h, promptBox, setAttribute, setText } from "../base/dom.js";
+import { button, focusedElement, h, promptBox, setAttribute, setChildren, setText } from "../base/dom.js";
 import { count } from "../base/format.js";
 import { ask, rooted } from "../base/http.js";
 import { Newest } from "../base/newest.js";
@@ -32,7 +32,10 @@ class Sidebar {
   constructor(element) {
     /** @type {Map<string, Entry>} */
     this.items = new Map(); // by id, in the order shown
-    this.shown = ""; // what the list was drawn from
+    /** @type {string[] | null} what each entry was drawn from, in that order; null before the first list */
+    this.shown = null;
+    /** @type {Map<string, HTMLElement>} */
+    this.sections = new Map(); // by name
     this.more = null;
     this.archived = false; // the archive is listed
     this.left = ""; // the conversation that was shown when it was deleted
@@ -129,24 +132,28 @@ class Sidebar {
     if ([...this.items.values()].some((item) => item.busy)) return this.#soon();
     const sorted = heads.toSorted((a, b) => Number(b.pinned) - Number(a.pinned) || Number(a.at_utc < b.at_utc) - Number(a.at_utc > b.at_utc));
     const named = sorted.map((head) => ({ head, name: head.pinned && !this.archived ? "Pinned" : period(head.at_utc) }));
-    const shown = JSON.stringify(named);
-    if (shown === this.shown) return undefined; // a list of hundreds is not laid out again for nothing
+    const shown = named.map((one) => JSON.stringify(one));
+    if (this.shown?.length === shown.length && shown.every((one, place) => one === this.shown[place])) return undefined;
+    const [known, before] = [new Set(this.shown), this.items];
     this.shown = shown;
-    const before = this.items;
-    this.items = new Map(sorted.map((head) => {
+    this.items = new Map(sorted.map((head, place) => {
       const item = before.get(head.id) ?? new Entry(head.id, this.#itemActions());
-      item.show(head, chat.conversation);
+      if (!known.has(shown[place])) item.show(head, chat.conversation); // of hundreds one or two have changed
       return [head.id, item];
     }));
-    const groups = Object.entries(Object.groupBy(named, ({ name }) => name));
     const focused = focusedElement();
-    this.list.replaceChildren(...groups.map(([name, members]) => h("section", { "aria-label": name },
-      h("h3", { class: "history-period" }, name),
-      h("ul", {}, ...members.map(({ head }) => this.items.get(head.id).element)))));
+    setChildren(this.list, [...Map.groupBy(named, ({ name }) => name)].map(([name, members]) => this.#section(name, members)));
     if (this.list.contains(focused)) focused.focus({ preventScroll: true });
     this.selection.show(this.archived);
     this.#arrange();
     return undefined;
+  }
+
+  #section(name, members) {
+    if (!this.sections.has(name)) this.sections.set(name, h("section", { "aria-label": name }, h("h3", { class: "history-period" }, name), h("ul")));
+    const section = this.sections.get(name);
+    setChildren(section.lastElementChild, members.map(({ head }) => this.items.get(head.id).element));
+    return section;
   }
 
   #itemActions() {
@@ -313,7 +320,7 @@ class Sidebar {
   #showArchive(archived) {
     this.archived = archived;
     this.items.clear();
-    this.shown = "";
+    this.shown = null;
     this.more = null;
     this.selection.end();
     setText(this.heading, archived ? "Archived" : "Conversations");
@@ -462,7 +469,7 @@ class Sidebar {
   /** @returns {HTMLElement[]} */
   #faces() {
     const faces = /** @type {NodeListOf<HTMLElement>} */ (this.scroller.querySelectorAll(".history-open"));
-    return [...faces].filter((face) => face.offsetParent !== null);
+    return [...faces].filter((face) => face.checkVisibility());
   }
 
   #escape(event) {
