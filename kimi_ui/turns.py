@@ -170,7 +170,7 @@ class Turns:
         return [exchanges[seq] for seq in sorted(exchanges)]
 
     def image(self, sha256: str) -> bytes | None:
-        """The bytes of an image that some turn names; None if they are lost."""
+        """The bytes of an image that a turn or a queued prompt names; None if they are lost."""
         held = (one.data for turn in list(self._turns.values()) for one in turn.images if one.sha256 == sha256)
         return next(filter(None, held), None) or self.reader.image(sha256)
 

@@ -236,10 +236,11 @@ def test_a_file_that_is_too_large_is_not_uploaded(site: ChatSite, page: Page) ->
     assert uploads == []
 
 
-def test_dropped_files_and_long_pastes_become_attachments(site: ChatSite, page: Page) -> None:
-    drop = """text => {
+def test_dropped_files_images_and_long_pastes_become_attachments(site: ChatSite, page: Page) -> None:
+    drop = """([text, ...image]) => {
         const data = new DataTransfer();
         data.items.add(new File([text], "dropped.txt"));
+        data.items.add(new File([new Uint8Array(image)], "dropped.png", {type: "image/png"}));
         const chat = document.querySelector("#lanes");
         const fire = type => chat.dispatchEvent(
             new DragEvent(type, {dataTransfer: data, bubbles: true, cancelable: true}));
@@ -248,9 +249,12 @@ def test_dropped_files_and_long_pastes_become_attachments(site: ChatSite, page: 
         fire("dragover"); fire("drop");
         return hinted;
     }"""
-    assert page.evaluate(drop, "dropped text")
-    expect(page.locator(".attachment b")).to_have_text(["dropped.txt"])
+    names, box = page.locator(".attachment b"), page.locator(BOX)
+    page.get_by_role("button", name="Attach files").focus()
+    assert page.evaluate(drop, ["dropped text", *picture(size=(8, 6))])
+    expect(names).to_have_text(["dropped.txt", "dropped.png"])
     expect(page.locator(".drop-hint")).to_be_hidden()
+    expect(box).to_be_focused()
     paste = """([text, box]) => {
         const data = new DataTransfer();
         data.setData("text/plain", text);
@@ -259,8 +263,25 @@ def test_dropped_files_and_long_pastes_become_attachments(site: ChatSite, page: 
     }"""
     assert page.evaluate(paste, ["short", BOX]), "a short paste is the textbox's own business"
     assert not page.evaluate(paste, ["x" * 9000, BOX])
-    expect(page.locator(".attachment b")).to_have_text(["dropped.txt", "pasted-1.txt"])
-    expect(page.locator(BOX)).to_have_value("")
+    expect(names).to_have_text(["dropped.txt", "dropped.png", "pasted-1.txt"])
+    expect(box).to_have_value("")
+
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site.url)
+    copied = """image => navigator.clipboard.write([new ClipboardItem(
+        {"image/png": new Blob([new Uint8Array(image)], {type: "image/png"})})])"""
+    page.evaluate(copied, [*picture(size=(30, 20))])
+    box.press("Control+v")
+    expect(names).to_have_count(4)
+    page.get_by_role("button", name="Attach files").press("Control+v")  # where no field has the focus
+    expect(names).to_have_text(["dropped.txt", "dropped.png", "pasted-1.txt", "pasted-2.png", "pasted-3.png"])
+    expect(page.locator(".attachment").last).to_contain_text("30 × 20 pixels")
+    page.get_by_role("button", name="Open pasted-3.png").click()
+    expect(page.get_by_role("dialog", name="pasted-3.png").locator("img")).to_have_js_property("naturalWidth", 30)
+    page.keyboard.press("Escape")
+    page.evaluate("navigator.clipboard.writeText('only words')")
+    box.press("Control+v")
+    expect(box).to_have_value("only words")
+    expect(names).to_have_count(5)
 
 
 def test_sending_waits_for_a_file_that_is_still_being_read(site: ChatSite, page: Page) -> None:

@@ -12,22 +12,26 @@ from typing import Any
 
 import pytest
 
-from kimi_ui.chat.prompt_queue import STOPPED, UNANSWERED, NotQueued
+from kimi_ui.chat.prompt_queue import IMAGE_LOST, STOPPED, UNANSWERED, NotQueued, QueueFull
 from kimi_ui.chat.prompts import LanesBusy, Prompt
 from kimi_ui.chat.services import ChatServices
-from kimi_ui.core.attachments import Attachment, fold
+from kimi_ui.core.attachments import Attachment, AttachmentError, fold
 from kimi_ui.core.budget import Budget
 from kimi_ui.core.conversation_settings import ConversationSettings, LaneSettings
 from kimi_ui.core.events import Answer, Failure, Finish
+from kimi_ui.core.images import Image, image_of
 from kimi_ui.core.lane import LaneSpec, Price
 from kimi_ui.core.turn import TurnLog
 from kimi_ui.log.queued_prompts import DIED, QueuedPrompt
 from kimi_ui.providers.base import ProviderError
 from tests.support.engine_run import Run, started
+from tests.support.image_files import picture
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import until
 
 ME = "m" * 32
+DOT = image_of("dot.png", "image/png", 8, 6, picture(size=(8, 6)))
+OTHER = image_of("other.png", "image/png", 9, 6, picture(size=(9, 6)))
 
 
 @dataclass
@@ -52,6 +56,15 @@ class Chat:
         queued = self.send(text, queue=True, **more)
         assert isinstance(queued, QueuedPrompt)
         return queued
+
+    def queue_images(self, text: str, *images: Image) -> QueuedPrompt:
+        return self.queue(text, attachments=tuple(self.services.uploads.add(ME, image) for image in images))
+
+    @property
+    def stored(self) -> set[str]:
+        """The images in the log."""
+        self.run.writer.flush().result()
+        return {sha256 for (sha256,) in self.run.reader.rows("SELECT sha256 FROM images")}
 
     @property
     def queued(self) -> list[tuple[str, str, str]]:
@@ -210,3 +223,50 @@ def test_a_prompt_that_was_queued_when_the_process_died_is_held(tmp_path: Path) 
         chat.services.prompts.send(Prompt("Third", conversation), ME, sent.prompt_id)  # died before the row said so
         until(lambda: not chat.run.turns.live())
         assert [one.prompt for one in queue.of(conversation)] == ["Second"]
+
+
+def test_queued_images_are_kept_until_nobody_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log.sqlite3"
+    with chat_at(path) as chat:
+        kept, edited = chat.queue_images("", DOT), chat.queue_images("Look", OTHER, DOT)
+        assert chat.stored == {DOT.sha256, OTHER.sha256}, "each once"
+        chat.services.queue.remove(chat.id, edited.prompt_id)
+        assert chat.stored == {DOT.sha256}
+        monkeypatch.setattr("kimi_ui.chat.prompt_queue.MAX_IMAGE_BYTES", 2 * DOT.n_bytes)
+        with pytest.raises(QueueFull, match="images of queued prompts"):
+            chat.queue_images("Too much", DOT, DOT)
+        conversation = chat.id
+    with chat_at(path) as chat:
+        queue, turns = chat.services.queue, chat.run.turns
+        (held,) = queue.of(conversation)
+        assert (held.prompt, held.state, held.images) == ("", "held", (DOT._replace(data=b""),))
+        assert queue.found(conversation, kept.prompt_id).images == (DOT,)
+        with monkeypatch.context() as patch:
+            patch.setattr(turns, "image", lambda sha256: None)
+            with pytest.raises(AttachmentError, match=IMAGE_LOST):
+                queue.send_now(conversation, kept.prompt_id, ME)
+        chat.go.set()
+        until(lambda: not turns.live())
+        chat.slow.sees = True
+        turn = queue.send_now(conversation, kept.prompt_id, ME)
+        assert turn
+        assert turn.images == (DOT,)
+        until(lambda: not turns.live())
+        assert chat.slow.requests[-1].messages[-1].images == (DOT,)
+        assert "it was not sent to you: this model takes no images" in messages(chat.fast)[-1]
+        assert chat.stored == {DOT.sha256}
+        assert chat.run.reader.rows("SELECT * FROM queued_images") == []
+        chat.slow.scripts = [[threading.Event(), *said()]]
+        running = chat.send("Once more")
+        assert isinstance(running, TurnLog)
+        chat.queue_images("Never sent", OTHER)
+        assert chat.stored == {DOT.sha256, OTHER.sha256}
+        queue.hold(chat.id)
+        chat.run.engine.stop(running.turn_id)
+        until(lambda: not turns.live())
+        queue.forget(chat.id)
+        chat.run.writer.delete_conversation(chat.id, ME).result()
+        assert chat.stored == {DOT.sha256}
+        chat.run.writer.delete_conversation(conversation, ME).result()
+        assert chat.stored == set()
+    assert not any(image.data in path.read_bytes() for image in (DOT, OTHER))

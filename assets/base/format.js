@@ -27,6 +27,11 @@ export function tokens(n) {
   return `${count(n)} ${n === 1 ? "token" : "tokens"}`;
 }
 
+/** An image's size: "1,024 × 768 pixels". */
+export function pixels({ width, height }) {
+  return `${count(width)} × ${count(height)} pixels`;
+}
+
 export function rate(tps) {
   return tps === null || tps === undefined ? UNKNOWN : `${tps < 10 ? tps.toFixed(1) : whole.format(tps)} tok/s`;
 }

@@ -8,9 +8,11 @@ import { chat } from "../base/bus.js";
 import { button, h, promptBox, setText } from "../base/dom.js";
 import { about } from "../base/format.js";
 import { ask, rooted } from "../base/http.js";
+import { thumbnail } from "../base/thumbnail.js";
 
 const LONG_PASTE_CHARS = 8000;
-const LARGE = /\.(pdf|png|jpe?g|webp|gif)$/i; // kinds whose files are larger than what is sent of them
+const LARGE = /\.(pdf|png|jpe?g|webp|gif)$|^image\//i; // kinds whose files are larger than what is sent of them
+const CLIPBOARD = "image.png"; // how browsers name an image that was copied, not its file
 
 export class Attachments {
   /**
@@ -75,13 +77,24 @@ export class Attachments {
     this.replace(this.files.filter((file) => !ids.includes(file.id)));
   }
 
-  paste(event) {
+  /** What is pasted into the prompt, or files pasted while no other field has the focus. */
+  catchPastes(signal) {
+    document.addEventListener("paste", (event) => {
+      const { target } = event;
+      const isPrompt = target === promptBox();
+      const isElsewhere = target instanceof Element && target.closest("input, textarea, [contenteditable], dialog");
+      if (isPrompt || (!isElsewhere && this.element.checkVisibility())) this.#paste(event, isPrompt);
+    }, { signal });
+  }
+
+  #paste(event, isPrompt) {
     const text = event.clipboardData?.getData("text/plain") ?? "";
-    const files = [...(event.clipboardData?.files ?? [])].filter((file) => !text.trim() || file.name !== "image.png"); // a picture of the text
-    if (!files.length && text.length < LONG_PASTE_CHARS) return;
+    const files = [...(event.clipboardData?.files ?? [])].filter((file) => !text.trim() || file.name !== CLIPBOARD); // a picture of the text
+    if (!files.length && !(isPrompt && text.length >= LONG_PASTE_CHARS)) return;
     event.preventDefault();
-    if (files.length) this.#add(files);
-    else this.#add([new File([text], `pasted-${++this.pasted}.txt`, { type: "text/plain" })]);
+    const named = (file) => (file.name === CLIPBOARD ? new File([file], `pasted-${++this.pasted}.png`, { type: file.type }) : file);
+    this.#add(files.length ? files.map(named) : [new File([text], `pasted-${++this.pasted}.txt`, { type: "text/plain" })]);
+    promptBox()?.focus();
   }
 
   /** Attach files dropped anywhere on `place`. */
@@ -101,6 +114,7 @@ export class Attachments {
       event.stopPropagation();
       show(0);
       this.#add([...event.dataTransfer.files]);
+      promptBox()?.focus();
     }, { signal, capture: true });
   }
 
@@ -117,7 +131,7 @@ export class Attachments {
 
   /** Upload a file. Resolves to the reason why it cannot be attached, or to nothing. */
   async #read(file) {
-    const limit = Number(LARGE.test(file.name) ? this.limits.maxLarge : this.limits.maxText);
+    const limit = Number(LARGE.test(file.name) || LARGE.test(file.type) ? this.limits.maxLarge : this.limits.maxText);
     if (file.size > limit) return tooLarge(file, limit);
     const entry = { name: file.name };
     this.files.push(entry);
@@ -166,7 +180,7 @@ export class Attachments {
     this.list.hidden = !this.files.length;
     this.list.replaceChildren(...this.files.map((entry) =>
       h("li", { class: "attachment" },
-        entry.is_image && entry.id && h("img", { src: rooted(`/kimi/attachments/${entry.id}`), alt: "", class: "attachment-thumb" }),
+        entry.is_image && entry.id && thumbnail(rooted(`/kimi/attachments/${entry.id}`), entry.name, entry.size),
         h("span", {}, h("b", {}, entry.name), ` · ${size(entry)}`),
         button(`Remove ${entry.name}`, () => this.#remove(entry), { face: "✕", class: "icon" }))));
   }

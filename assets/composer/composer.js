@@ -50,7 +50,7 @@ class Composer {
     this.sent = null; // {from, to}: the conversation changes because a prompt was sent
     this.ends = new AbortController();
     this.box = h("textarea", { rows: "1", placeholder: "Ask every model at once", "aria-label": "Prompt", autocomplete: "off",
-                               oninput: () => this.#typed(), onkeydown: (event) => this.#key(event), onpaste: (event) => this.attachments.paste(event) });
+                               oninput: () => this.#typed(), onkeydown: (event) => this.#key(event) });
     this.attachments = new Attachments(element.dataset, () => this.#changed());
     this.which = new WhichModel();
     this.estimate = new EstimateLine(() => this.#next(), (category) => this.which.follow(category));
@@ -301,6 +301,7 @@ class Composer {
     const { signal } = this.ends;
     window.addEventListener("pagehide", () => this.#saveDraft(), { signal });
     this.attachments.catchDrops(document.querySelector("#chat") ?? document.body, signal);
+    this.attachments.catchPastes(signal);
     const on = (name, listener) => chat.addEventListener(name, listener, { signal });
     on("ended", () => this.estimate.soon());
     on("ready", () => this.#showLanes());

@@ -2,11 +2,14 @@
  * Prompts that wait for the running lanes of the shown conversation, as cards over the prompt box. The server keeps and
  * sends them (kimi_ui/chat/prompt_queue.py), so they survive a refresh, and a second tab sends nothing twice.
  *
- * @typedef {{ id: string, text: string, attachments: string[], state: string, reason: string, basis: string }} Queued
+ * @typedef {{ id: string, text: string, attachments: string[], images: { name: string, width: number, height: number }[],
+ *   state: string, reason: string, basis: string }} Queued
  */
 import { chat, tabs } from "../base/bus.js";
 import { button, h, promptBox } from "../base/dom.js";
-import { ask, askWithinBudget, overBudget } from "../base/http.js";
+import { pixels } from "../base/format.js";
+import { ask, askWithinBudget, overBudget, rooted } from "../base/http.js";
+import { thumbnail } from "../base/thumbnail.js";
 
 const WAITS = "Queued until every lane has ended";
 
@@ -22,6 +25,8 @@ export class Queue {
     this.prompts = [];
     this.element = h("ol", { class: "queue", "aria-label": "Queued prompts", hidden: true });
     this.drawn = "";
+    /** @type {Map<string, HTMLElement | false>} */
+    this.images = new Map(); // those of the drawn cards by prompt, so that they are loaded once
     this.ends = [chat.on("settings", () => this.refresh())];
   }
 
@@ -62,16 +67,24 @@ export class Queue {
     this.drawn = drawn;
     const focused = this.element.contains(document.activeElement);
     this.element.hidden = !this.prompts.length;
+    this.images = new Map(this.prompts.map((one) => [one.id, this.images.get(one.id) ?? this.#images(one)]));
     this.element.replaceChildren(...this.prompts.map((one, place) => this.#card(one, place === 0, ready)));
     if (focused) promptBox()?.focus(); // the button that had the focus is gone
   }
 
+  /** @param {Queued} one */
+  #images(one) {
+    const shown = one.images.map((image, place) => thumbnail(rooted(`${this.#url(one)}/images/${place}`), image.name, pixels(image), image));
+    return shown.length > 0 && h("div", { class: "queued-images" }, ...shown);
+  }
+
   #card(one, isFirst, ready) {
-    const what = one.text || one.attachments.join(", ");
+    const what = one.text || [...one.attachments, ...one.images.map(({ name }) => name)].join(", ");
     const files = one.text && one.attachments.length ? `${one.attachments.join(", ")} · ` : "";
     const waits = one.state === "waiting";
     const over = one.state === "over_budget";
     return h("li", { class: "queued", "data-state": one.state },
+      this.images.get(one.id),
       h("div", { class: "queued-what" },
         h("p", { class: "queued-text", title: what }, what),
         h("p", { class: "note" }, files, one.basis ? "Goes on from one lane’s answer in all lanes. " : "", waits ? WAITS : one.reason)),
@@ -84,18 +97,22 @@ export class Queue {
   }
 
   async #send(one, { lanes = /** @type {string[]} */ ([]), over = false }) {
-    const url = `${urlOf(chat.conversation)}/${one.id}/send`;
+    const url = `${this.#url(one)}/send`;
     const request = { method: "POST", json: { lanes } };
     await this.#change(() => (over ? ask(overBudget(url), request) : askWithinBudget(url, request, this.actions.mayPass)));
   }
 
   #remove(one) {
-    return this.#change(() => ask(`${urlOf(chat.conversation)}/${one.id}`, { method: "DELETE" }));
+    return this.#change(() => ask(this.#url(one), { method: "DELETE" }));
+  }
+
+  #url(one) {
+    return `${urlOf(chat.conversation)}/${one.id}`;
   }
 
   /** Put the prompt back into the box. It is removed from the queue once it is here, so it is never lost. */
   async #edit(one) {
-    const url = `${urlOf(chat.conversation)}/${one.id}`;
+    const url = this.#url(one);
     await this.#change(async () => {
       const found = await ask(`${url}/edit`, { method: "POST" });
       const state = await ask(url, { method: "DELETE" }).catch((error) => {

@@ -4,9 +4,10 @@
  */
 import { chat } from "../base/bus.js";
 import { button, copyFrom, h, setAttribute, setFlag, setText } from "../base/dom.js";
-import { about, count } from "../base/format.js";
+import { about, count, pixels } from "../base/format.js";
 import { ask, rooted } from "../base/http.js";
 import { showWords } from "../base/ranges.js";
+import { thumbnail } from "../base/thumbnail.js";
 import { composer } from "../composer/composer.js";
 import { LineLog } from "../lane/lines.js";
 
@@ -88,10 +89,8 @@ export class PromptBlock {
   }
 
   #image(image, place) {
-    const { name, width, height, src = rooted(`/kimi/turns/${this.turn.turn_id}/images/${place}`) } = image;
-    const size = `${count(width)} × ${count(height)} pixels`;
-    return button(`Open ${name}, ${size}`, () => openImage(src, name, size), {
-      class: "prompt-image", face: h("img", { src, alt: "", loading: "lazy", width: String(width), height: String(height) }) });
+    const { src = rooted(`/kimi/turns/${this.turn.turn_id}/images/${place}`) } = image;
+    return thumbnail(src, image.name, pixels(image), image);
   }
 
   /** An attached file: its text is requested when it is opened. */
@@ -109,17 +108,6 @@ export class PromptBlock {
     } }, h("span", { class: "chevron", "aria-hidden": "true" }), h("b", {}, name), h("span", {}, `· ${size}`));
     return h("div", { class: "prompt-file-block" }, toggle, body);
   }
-}
-
-/** Show an image as large as the window allows, until Escape, the button or a click beside it. */
-function openImage(src, name, size) {
-  const close = button("Close", () => dialog.close(), { face: "✕", class: "icon" });
-  const dialog = h("dialog", { class: "kimi prompt-image-large", "aria-label": name, onclose: () => dialog.remove(),
-                               onclick: (event) => event.target === dialog && dialog.close() },
-    h("div", { class: "prompt-image-head" }, h("span", {}, h("b", {}, name), ` · ${size}`), close),
-    h("img", { src, alt: `${name}, as it was sent` }));
-  document.body.append(dialog);
-  dialog.showModal();
 }
 
 /** The edited prompts of a conversation: by turn number, the version's index and all versions' conversations. */

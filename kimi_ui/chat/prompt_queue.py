@@ -3,7 +3,8 @@
 The server sends a queued prompt, not a page: so it is sent once, however many tabs show it, and also when none does:
 when every lane that it goes to has ended, with the settings, the budget and the lanes of then. It is held back, with
 the reason, if the user stopped the turn before it, if no lane answered that turn, or if it may not be sent; the user
-then sends it, edits it or removes it. Queued prompts are in the log; those that an earlier process left are held.
+then sends it, edits it or removes it. Queued prompts are in the log with their images; those that an earlier process
+left are held.
 
 Methods may read the log and count texts, so call them on a thread. Thread-safe.
 """
@@ -17,10 +18,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ..core.attachments import AttachmentError
+from ..core.images import Image
 from ..core.owner import may_change
 from ..core.turn import TurnLog
 from ..engine import EngineClosed, UnknownLane
-from ..log.queued_prompts import HELD, OVER_BUDGET, WAITING, QueuedPrompt, gone_op, queued_op, stored_prompts
+from ..log.queued_prompts import HELD, OVER_BUDGET, WAITING, QueuedPrompt, gone_ops, new_ops, queued_op, stored_prompts
 from .prompts import Busy, LanesBusy, NothingToSend, Prompt, Prompts
 from .spending import OverBudget
 
@@ -28,9 +30,11 @@ if TYPE_CHECKING:
     from ..turns import Turns
 
 MAX_QUEUED = 20  # in one conversation
+MAX_IMAGE_BYTES = 200_000_000  # of all queued prompts, since this process keeps them in memory too
 
 STOPPED = "You stopped the turn before it."
 UNANSWERED = "No lane finished its answer to the prompt before it."
+IMAGE_LOST = "An image of this prompt is no longer in the log. Edit the prompt, attach the image again, and send it."
 
 
 class QueueFull(ValueError):
@@ -73,13 +77,24 @@ class PromptQueue:
             queue = self._queue(prompt.conversation)
             if len(queue) >= MAX_QUEUED:
                 raise QueueFull(f"{len(queue)} prompts are queued here already. Send or remove one of them.")
+            text, images = self._prompts.content(prompt, owner)
+            if images and self._image_bytes + sum(image.n_bytes for image in images) > MAX_IMAGE_BYTES:
+                most = f"{MAX_IMAGE_BYTES / 1e6:g} MB"
+                raise QueueFull(f"The images of queued prompts have {most} already. Send or remove one of them first.")
             at_utc = datetime.now(UTC).isoformat(timespec="microseconds")  # queued prompts are in this order
-            text = self._prompts.take(prompt, owner)
             queued = QueuedPrompt(
-                uuid.uuid4().hex, prompt.conversation, owner, text, prompt.blind, at_utc, basis=prompt.basis
+                uuid.uuid4().hex,
+                prompt.conversation,
+                owner,
+                text,
+                prompt.blind,
+                at_utc,
+                basis=prompt.basis,
+                images=images,
             )
             queue.append(queued)
-            self._turns.writer.write([queued_op(queued)])
+            self._turns.writer.write(new_ops(queued))
+            self._prompts.drop_attachments(prompt, owner)
             self._advance(prompt.conversation)  # the lanes may have ended meanwhile
             return queued if queued in queue else self._turns.get(queued.prompt_id) or queued
 
@@ -101,9 +116,10 @@ class PromptQueue:
             return turn
 
     def found(self, conversation_id: str, prompt_id: str) -> QueuedPrompt:
-        """A queued prompt. Raises ``NotQueued``."""
+        """A queued prompt, its images with their bytes, unless they are lost. Raises ``NotQueued``."""
         with self._lock:
-            return self._found(conversation_id, prompt_id)
+            queued = self._found(conversation_id, prompt_id)
+        return queued._replace(images=self._whole(queued.images))
 
     def remove(self, conversation_id: str, prompt_id: str) -> None:
         """Take a prompt out of the queue. Raises ``NotQueued``."""
@@ -127,6 +143,12 @@ class PromptQueue:
         with self._lock:
             waits = any(queued.state == WAITING for queued in self._queues.get(conversation_id, ()))
         return waits and may_change(self._turns.owner_of(conversation_id) or "", owner)
+
+    @property
+    def _image_bytes(self) -> int:
+        """Of the images that are in memory."""
+        prompts = [queued for queue in self._queues.values() for queued in queue]
+        return sum(image.n_bytes for queued in prompts for image in queued.images if image.data)
 
     def _closed(self, turn: TurnLog, since: int) -> None:
         """Called on the engine's loop, which must not wait."""
@@ -172,7 +194,14 @@ class PromptQueue:
         ended = [newest.status for lane in fold.lanes if (newest := fold.newest(lane))]
         return not {"ok", "length", "open"}.intersection(ended)
 
+    def _whole(self, images: Sequence[Image]) -> tuple[Image, ...]:
+        """The images with their bytes, unless they are lost."""
+        return tuple(one if one.data else one._replace(data=self._turns.image(one.sha256) or b"") for one in images)
+
     def _send(self, queued: QueuedPrompt, owner: str, lanes: Sequence[str] = (), over_budget: bool = False) -> TurnLog:
+        images = self._whole(queued.images)
+        if not all(image.data for image in images):
+            raise AttachmentError(IMAGE_LOST)
         prompt = Prompt(
             queued.prompt,
             queued.conversation_id,
@@ -180,6 +209,7 @@ class PromptQueue:
             over_budget=over_budget,
             lanes=tuple(lanes),
             basis=queued.basis,
+            images=images,
         )
         turn = self._prompts.send(prompt, owner, queued.prompt_id)
         self._drop(queued)
@@ -187,7 +217,7 @@ class PromptQueue:
 
     def _drop(self, queued: QueuedPrompt) -> None:
         self._queue(queued.conversation_id).remove(queued)
-        self._turns.writer.write([gone_op(queued)])
+        self._turns.writer.write(gone_ops(queued))
 
     def _change(self, queued: QueuedPrompt, state: str, reason: str = "") -> None:
         queue = self._queue(queued.conversation_id)

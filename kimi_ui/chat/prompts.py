@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..core.attachments import AttachmentError, fold
+from ..core.attachments import fold
 from ..core.context import offer
+from ..core.images import Image
 from ..core.owner import may_change
 from ..core.turn import TurnLog
 from ..engine import Engine, UnknownLane, UnknownTurn
@@ -43,8 +44,8 @@ class Edit(NamedTuple):
 class Prompt(NamedTuple):
     """A prompt to send. ``attachments``: ids of uploads; ``over_budget``: the user agreed to exceed the budget.
     ``lanes``: only these of the conversation's lanes; empty: all. ``queue``: if some of its lanes are running, it is
-    queued (``prompt_queue``), not refused. ``basis``: the lane whose history every lane goes
-    on from; empty: each its own.
+    queued (``prompt_queue``), not refused. ``basis``: the lane whose history every lane goes on from; empty: each its
+    own. ``images``: beside those of the attachments, with their bytes.
     """
 
     text: str
@@ -56,6 +57,7 @@ class Prompt(NamedTuple):
     lanes: tuple[str, ...] = ()
     queue: bool = False
     basis: str = ""
+    images: tuple[Image, ...] = ()
 
     @classmethod
     def read(cls, value: Mapping[str, Any]) -> Prompt:
@@ -111,8 +113,7 @@ class Prompts:
         Raises errors with a sentence for the user: ``NothingToSend``, ``AttachmentError``, ``Busy``, ``UnknownLane``,
         ``EngineClosed``; and ``OverBudget`` with a question. Nothing was sent then.
         """
-        if not prompt.text.strip() and not prompt.attachments:
-            raise NothingToSend("There is no prompt: write something, or attach a file.")
+        text, images = self.content(prompt, owner)
         conversation, edit = prompt.conversation, prompt.edit
         whose = self._turns.owner_of(conversation) if conversation else owner
         if whose is None:
@@ -136,8 +137,6 @@ class Prompts:
         answered = self._turns.said(conversation, prompt.basis) if prompt.basis else []
         if prompt.basis and not any(one.seq < before_seq for one in answered):
             raise Busy("The lane to go on from has no answer here: undo that, then send.")
-        texts, images = self._uploads.of(owner, prompt.attachments)
-        text = fold(prompt.text, texts)
         try:
             turn = self._spending.send(
                 lambda: self._engine.send(
@@ -164,19 +163,19 @@ class Prompts:
             raise Busy(str(error)) from error
         if turn.conversation_id != conversation:
             self._settings.begin(owner, turn.conversation_id, settings, is_new=not conversation)
-        self._uploads.drop(owner, prompt.attachments)
+        self.drop_attachments(prompt, owner)
         return turn
 
-    def take(self, prompt: Prompt, owner: str) -> str:
-        """The whole prompt, to be sent later; its attachments are dropped. Raises as ``send`` does."""
-        if not prompt.text.strip() and not prompt.attachments:
+    def content(self, prompt: Prompt, owner: str) -> tuple[str, tuple[Image, ...]]:
+        """The whole text and the images that are sent. Raises ``NothingToSend`` and ``AttachmentError``."""
+        if not (prompt.text.strip() or prompt.attachments or prompt.images):
             raise NothingToSend("There is no prompt: write something, or attach a file.")
         texts, images = self._uploads.of(owner, prompt.attachments)
-        if images:
-            raise AttachmentError("A prompt with images cannot be queued: send it once the lanes have ended.")
-        text = fold(prompt.text, texts)
+        return fold(prompt.text, texts), (*prompt.images, *images)
+
+    def drop_attachments(self, prompt: Prompt, owner: str) -> None:
+        """The prompt's attachments were sent, or are kept elsewhere."""
         self._uploads.drop(owner, prompt.attachments)
-        return text
 
     def running(self, conversation_id: str, before_seq: float = math.inf) -> set[str]:
         """The lanes that are running in the conversation's turns before that number."""

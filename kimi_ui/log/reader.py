@@ -173,7 +173,7 @@ class LogReader:
         return [exchanges[seq] for seq in sorted(exchanges)]
 
     def image(self, sha256: str) -> bytes | None:
-        """The bytes of an image; None if there is none. Whether a person may read it, the turn that names it says."""
+        """The bytes of an image; None if there is none. What names it says whether a person may read it."""
         rows = self.rows("SELECT payload FROM images WHERE sha256 = :sha256", sha256=sha256)
         return rows[0][0] if rows else None
 

@@ -1,8 +1,8 @@
 """The log's records: turns, attempts and events as rows, and events as bytes.
 
-An ``Op`` is one write: it inserts a row, or updates an attempt's row while it is open, or promotes it. Ops are
-idempotent (an existing row stays unchanged, or is replaced: ``REPLACED``), so a batch may be repeated after a failure,
-from memory or the spill file.
+An ``Op`` is one write: it inserts a row or deletes rows, updates an attempt's row while it is open, or promotes it. Ops
+are idempotent (an existing row stays unchanged, or is replaced: ``REPLACED``), so a batch may be repeated after a
+failure, from memory or the spill file.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import orjson
 from .. import __version__
 from ..core.attempt import Attempt, AttemptFold
 from ..core.events import Event, decode, encode
+from ..core.images import Image
 from ..core.metrics import burst_flags, loop_lag_ms, p99_gap_ns
 from ..core.title import title_of
 from ..core.tokens import count_text
@@ -31,8 +32,9 @@ REPLACED = {"pulls": ("server", "model"), "benchmarks": ("id",), "queued_prompts
 
 
 class Op(NamedTuple):
-    """One write. ``table`` is the table to insert ``row`` into, or an operation on the attempt that ``row`` names:
-    ``update attempts`` while it is open, or ``promote`` after it ended without an answer.
+    """One write. ``table`` is the table to insert ``row`` into; or ``delete`` and a table, to delete the rows with its
+    values; or an operation on the attempt that it names: ``update attempts`` while it is open, or ``promote`` after it
+    ended without an answer.
     """
 
     table: str
@@ -46,13 +48,16 @@ class Op(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _sql(table: str, names: tuple[str, ...]) -> str:
-    if not all(name.isidentifier() for name in (*names, table.removeprefix("update "))):
+    if not all(name.isidentifier() for name in (*names, table.removeprefix("update ").removeprefix("delete "))):
         raise ValueError(f"not a write of this log: {table}")
     if table == "promote":
         return "UPDATE attempts SET answer = reasoning WHERE attempt_id = :attempt_id AND status = 'no_answer'"
     if table == "update attempts":
         changes = ", ".join(f"{name} = :{name}" for name in names if name != "attempt_id")
         return f"UPDATE attempts SET {changes} WHERE attempt_id = :attempt_id AND status = 'open'"
+    if table.startswith("delete "):
+        named = " AND ".join(f"{name} = :{name}" for name in names)
+        return f"DELETE FROM {table.removeprefix('delete ')} WHERE {named}"
     values = ", ".join(f":{name}" for name in names)
     insert = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({values})"
     if key := REPLACED.get(table):
@@ -137,14 +142,18 @@ def turn_op(turn: TurnLog) -> Op:
 
 def turn_ops(turn: TurnLog) -> list[Op]:
     """The rows of a turn: its conversation's, its own, and those of its images."""
-    ops = [conversation_op(turn), turn_op(turn)]
-    for place, image in enumerate(turn.images):
+    return [conversation_op(turn), turn_op(turn), *image_ops("turn_images", {"turn_id": turn.turn_id}, turn.images)]
+
+
+def image_ops(table: str, of: dict[str, str], images: Iterable[Image]) -> list[Op]:
+    """The rows of a prompt's images, and those of ``table`` that name them as this prompt's (``of``)."""
+    ops = []
+    for place, image in enumerate(images):
         if not image.data:
             continue  # it came from the log
         facts = {name: getattr(image, name) for name in ("sha256", "media_type", "width", "height")}
         ops.append(op_of("images", {**facts, "payload": image.data}))
-        named = {"turn_id": turn.turn_id, "place": place, "sha256": image.sha256, "name": image.name}
-        ops.append(op_of("turn_images", named))
+        ops.append(op_of(table, {**of, "place": place, "sha256": image.sha256, "name": image.name}))
     return ops
 
 

@@ -432,9 +432,10 @@ class LogWriter:
 
     def _is_deleted(self, op: Op) -> bool:
         """True for a row of a conversation that was deleted meanwhile."""
-        if op.row.get("conversation_id") in self._deleted_ids and "turn_id" in op.row:
-            self._deleted_ids.add(op.row["turn_id"])
-        return not self._deleted_ids.isdisjoint((op.row.get("turn_id"), op.row.get("conversation_id")))
+        ids = [op.row[name] for name in ("turn_id", "prompt_id") if name in op.row]
+        if op.row.get("conversation_id") in self._deleted_ids:
+            self._deleted_ids.update(ids)
+        return not self._deleted_ids.isdisjoint((*ids, op.row.get("conversation_id")))
 
     def _fail(self, error: Exception) -> None:
         self._failing = str(error) or type(error).__name__

@@ -24,7 +24,7 @@ from .replay import replay_document
 
 STYLES = (
     *("page", "lane/lane", "heavy/heavy", "turn/turn", "turn/race", "turn/verdict", "lane/markdown", "lane/highlight"),
-    *("turn/replay", "standalone", "base/print"),
+    *("turn/replay", "base/thumbnail", "standalone", "base/print"),
 )
 
 # Modules that need a server, and their replacements.

@@ -33,7 +33,8 @@ STYLES = (
         "lane/markdown",
     ),
     *("lane/highlight", "lanes_tab/lanes_tab", "benchmark_tab/benchmark_tab", "bench/report", "stats/stats"),
-    *("sidebar/sidebar", "turn/replay", "appearance/appearance", "base/targets", "lane/math_font", "base/print"),
+    *("sidebar/sidebar", "turn/replay", "appearance/appearance", "base/thumbnail", "base/targets"),
+    *("lane/math_font", "base/print"),
 )
 # The modules that fill Gradio's elements.
 SCRIPTS = ("page.js", "lanes_tab/lanes_tab.js", "benchmark_tab/benchmark_tab.js")

@@ -42,7 +42,7 @@ class PageState:
         }
 
     def queue(self, conversation_id: str) -> list[dict[str, Any]]:
-        """The conversation's queued prompts as JSON, attachments by name only. Sends what is due."""
+        """The conversation's queued prompts as JSON, texts that are attached by name only. Sends what is due."""
         shown = []
         for queued in self._chat.queue.of(conversation_id):
             parts = split(queued.prompt)
@@ -51,6 +51,7 @@ class PageState:
                     "id": queued.prompt_id,
                     "text": parts.text,
                     "attachments": [one.name for one in parts.attachments],
+                    "images": [one.described() for one in queued.images],
                     "state": queued.state,
                     "reason": queued.reason,
                     "basis": queued.basis,

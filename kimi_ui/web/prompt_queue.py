@@ -6,6 +6,7 @@ Conversations of other visitors answer 404. A refused request is answered with `
 from __future__ import annotations
 
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -16,7 +17,7 @@ from ..chat.services import ChatServices
 from ..turns import Turns
 from .commands import REFUSED, editable, refused
 from .page_state import PageState
-from .respond import Json, json_of
+from .respond import Json, image_file, json_of
 from .visitor import VisibleTurns
 
 
@@ -34,6 +35,7 @@ class QueueRoutes:
         return [
             Route(queue, self.shown),
             Route(f"{queue}/{{prompt_id}}", self.remove, methods=["DELETE"]),
+            Route(f"{queue}/{{prompt_id}}/images/{{place:int}}", self.image),
             Route(f"{queue}/{{prompt_id}}/edit", self.edit, methods=["POST"]),
             Route(f"{queue}/{{prompt_id}}/send", self.send, methods=["POST"]),
         ]
@@ -51,6 +53,18 @@ class QueueRoutes:
             return refused(error)
         return await self._answer(conversation_id)
 
+    async def image(self, request: Request) -> Response:
+        """An image of a queued prompt."""
+        conversation_id, _ = await self._visible.own(request)
+        try:
+            queued = await run_in_threadpool(self._chat.queue.found, conversation_id, request.path_params["prompt_id"])
+        except NotQueued:
+            raise HTTPException(404) from None
+        for image in queued.images[request.path_params["place"] :][:1]:
+            if image.data:
+                return image_file(image.data, image.media_type)
+        raise HTTPException(404)
+
     async def edit(self, request: Request) -> Response:
         """A queued prompt for the composer: its text, and its attachments as new uploads. It stays queued; the page
         removes it once it has this answer, so that it is never lost."""
@@ -59,7 +73,8 @@ class QueueRoutes:
             queued = await run_in_threadpool(self._chat.queue.found, conversation_id, request.path_params["prompt_id"])
         except NotQueued as error:
             return refused(error)
-        found = await run_in_threadpool(editable, self._chat, queued.prompt, owner)
+        images = [image for image in queued.images if image.data]
+        found = await run_in_threadpool(editable, self._chat, queued.prompt, owner, images)
         return Json({**found, "basis": queued.basis})
 
     async def send(self, request: Request) -> Response:

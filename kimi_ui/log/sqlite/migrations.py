@@ -377,3 +377,30 @@ def m025_sessions(db: Database) -> None:
         """
     )
     db.execute("CREATE INDEX sign_in_tries_by_subject ON sign_in_tries (subject)")
+
+
+@migrations()
+def m026_queued_images(db: Database) -> None:
+    # Images of prompts that are queued; an image goes with the last turn or queued prompt that names it.
+    db.execute(
+        """
+        CREATE TABLE queued_images (
+            prompt_id TEXT NOT NULL REFERENCES queued_prompts ON DELETE CASCADE,
+            place     INTEGER NOT NULL,  -- in the prompt, from 0
+            sha256    TEXT NOT NULL REFERENCES images,
+            name      TEXT NOT NULL,     -- of the file as it was attached
+            PRIMARY KEY (prompt_id, place)
+        ) STRICT
+        """
+    )
+    db.execute("CREATE INDEX queued_images_by_image ON queued_images (sha256)")
+    db.execute("DROP TRIGGER images_go_with_their_last_turn")
+    for table, owner in (("turn_images", "turn"), ("queued_images", "queued_prompt")):
+        db.execute(
+            f"""
+            CREATE TRIGGER images_go_with_their_last_{owner} AFTER DELETE ON {table}
+            WHEN NOT EXISTS (SELECT 1 FROM turn_images WHERE sha256 = OLD.sha256)
+             AND NOT EXISTS (SELECT 1 FROM queued_images WHERE sha256 = OLD.sha256)
+            BEGIN DELETE FROM images WHERE sha256 = OLD.sha256; END
+            """
+        )
