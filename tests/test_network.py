@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import selectors
 import socket
 import struct
 import threading
@@ -15,7 +16,16 @@ import httpcore
 import httpx
 import pytest
 
-from kimi_ui.providers.http.network import MOST_WAITING, STAMP_OPTION, Network, Stream
+from kimi_ui.providers.http.network import (
+    LOOKS_A_S,
+    LOOKS_AT_ONCE,
+    MOST_WAITING,
+    STAMP_OPTION,
+    Network,
+    PacedSelector,
+    Stream,
+    new_loop,
+)
 from kimi_ui.providers.http.transport import Transport, certificates
 
 from .support import wire
@@ -206,6 +216,53 @@ async def test_network_delay_does_not_count_as_our_own_lateness() -> None:
             select.select([], [], [], 0.05)  # the loop stands still
             assert stream.late_ns >= late_ns + 40_000_000
         await stream.aclose()
+
+
+class Clock:
+    """Stands still but for sleeping, which takes no time."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.slept: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+def test_a_loop_that_is_woken_all_the_time_looks_for_arrivals_at_a_steady_pace() -> None:
+    clock = Clock()
+    here, there = socket.socketpair()
+    with closing(PacedSelector(lambda: clock.now, clock.sleep)) as selector, here, there:
+        selector.register(here, selectors.EVENT_READ)
+        there.sendall(b"x")
+        for _ in range(LOOKS_AT_ONCE):
+            assert selector.select(), "always readable"
+        assert not clock.slept, "a few looks are not paced"
+        n, began = 3 * LOOKS_A_S, clock.now
+        for _ in range(n):
+            assert selector.select(60)
+        assert clock.now - began == pytest.approx(n / LOOKS_A_S, abs=2 / LOOKS_A_S)
+        n_slept = len(clock.slept)
+        assert selector.select(0)
+        assert len(clock.slept) == n_slept, "what does not wait is not held up"
+        here.recv(1)
+        assert not selector.select(0.0001)
+        assert clock.slept[n_slept:] == [0.0001], "a timer is not held up: it is the wait's own end"
+        clock.now += 1
+        there.sendall(b"x")
+        for _ in range(LOOKS_AT_ONCE):
+            assert selector.select()
+        assert len(clock.slept) == n_slept + 1, "after a rest as at the beginning"
+
+
+def test_the_loop_that_reads_streams_is_paced_where_the_kernel_stamps(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float | None] = []
+    look = PacedSelector.select
+    monkeypatch.setattr(PacedSelector, "select", lambda self, timeout: looks.append(timeout) or look(self, timeout))
+    with closing(new_loop()) as loop:
+        loop.run_until_complete(asyncio.sleep(0.001))
+    assert bool(looks) == bool(STAMP_OPTION)
 
 
 async def test_bytes_read_in_pieces_keep_their_stamp() -> None:
