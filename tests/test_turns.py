@@ -233,6 +233,10 @@ def test_a_cached_fold_equals_a_fresh_one_and_never_changes(made: list[Entry], d
     for n, fold, then in seen:
         assert contents(fold) == then, "later entries have changed it"
         assert then == contents(TurnFold.of(log).apply_all(made[:n]))
+    one_by_one = TurnFold.of(log)
+    for entry in made:
+        one_by_one.apply(entry)
+    assert contents(log.fold()) == contents(one_by_one), "runs of text add up to the same"
 
 
 def test_a_turn_is_folded_on_many_threads_while_it_grows() -> None:

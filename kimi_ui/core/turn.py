@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from .attempt import Attempt, AttemptFold
-from .events import End, Entry, Opened, Promoted, Tally
+from .events import End, Entry, Opened, Promoted, Tally, in_runs
 from .heavy.options import PROMPT_NAME
 from .images import Image
 from .lane import LaneChoice, LaneSpec
@@ -296,8 +296,11 @@ class TurnFold:
         self.folds[entry.attempt_id].apply(entry.t_ns, entry.event)
 
     def apply_all(self, entries: Iterable[Entry]) -> TurnFold:
-        for entry in entries:
-            self.apply(entry)
+        for one in in_runs(entries):
+            if isinstance(one, Entry):
+                self.apply(one)
+            elif one.attempt_id:
+                self.folds[one.attempt_id].extend(one)
         return self
 
     def heads(self) -> list[AttemptHead]:

@@ -466,7 +466,7 @@ class Engine:
         except Exception:
             log.exception("lane %s of turn %s: internal error", lane, turn.turn_id)
         finally:
-            self.pulls.lane_ended(turn, lane)
+            self.pulls.lane_ended(turn, lane, pending.tries.fold.failure if pending.tries else None)
             with self._lock:
                 if self._running.get(turn.turn_id, {}).get(lane) is pending:  # otherwise the user has retried the lane
                     del self._running[turn.turn_id][lane]

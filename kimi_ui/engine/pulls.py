@@ -26,6 +26,7 @@ from ..providers.base import Provider, ProviderError
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0  # between writes of a running pull
+MISSING = "model_missing"  # the kind of failure that a pull remedies
 
 
 class HasPullers(Protocol):
@@ -149,14 +150,14 @@ class Pulls:
 
     # All methods below run on the engine's loop.
 
-    def lane_ended(self, turn: TurnLog, lane: str) -> None:
+    def lane_ended(self, turn: TurnLog, lane: str, failure: Failure | None) -> None:
         """Remember the question if it failed because the model is missing; forget the lane's question before it."""
         if turn.kind != "chat":
             return
         with self._lock:
             for questions in self._questions.values():
                 questions.pop((turn.owner, lane), None)
-            if key := missing(turn, lane):
+            if failure and failure.kind == MISSING and (key := missing(turn, lane)):
                 self._questions.setdefault(key, {})[turn.owner, lane] = Question(turn.turn_id, lane, turn.owner)
 
     async def close(self) -> None:
@@ -224,7 +225,7 @@ def missing(turn: TurnLog, lane: str) -> PullKey | None:
     """The model for whose absence the lane's newest attempt failed; None if it did not fail for that."""
     fold = turn.fold()
     attempt, newest = fold.attempts.get(fold.current(lane) or "" if lane in fold.lanes else ""), fold.newest(lane)
-    if attempt is None or newest is None or newest.failure is None or newest.failure.kind != "model_missing":
+    if attempt is None or newest is None or newest.failure is None or newest.failure.kind != MISSING:
         return None
     return PullKey(attempt.base_url, attempt.request_model)
 
