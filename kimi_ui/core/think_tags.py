@@ -300,7 +300,8 @@ class ThinkTags:
     @property
     def _starts(self) -> re.Pattern[str]:
         """What a marker may begin with now."""
-        return _START_OR_WORD if self._may_be_bare or self._family == BARE.opening else _START
+        may_be_word = self._family == BARE.opening or (self._state == _LEAD and self._may_be_bare)
+        return _START_OR_WORD if may_be_word else _START
 
     @property
     def _markers(self) -> re.Pattern[str]:

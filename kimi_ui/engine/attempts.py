@@ -142,14 +142,11 @@ def identity(job: Job, context: Context, attempt_no: int) -> Attempt:
     )
 
 
-@dataclass(slots=True)
-class Mark:
-    """An event that a metric begins or ends with: its stamp, and ``Arrival`` of what it was made of."""
+class Mark(NamedTuple):
+    """An event that a metric begins or ends with: its stamp, and when that arrived which it was made of."""
 
     t_ns: int
-    at_ns: int
-    after_ns: int
-    is_exact: bool
+    arrival: Arrival
 
 
 class AttemptRun:
@@ -263,7 +260,7 @@ class AttemptRun:
         """When the first token arrived; None before that."""
         if (mark := self._marks.get("first_token")) is None:
             return None
-        return Arrival(self._sent_ns + mark.t_ns, mark.after_ns, mark.is_exact)
+        return mark.arrival._replace(at_ns=self._sent_ns + mark.t_ns)
 
     def written(self, late_ns: int) -> None:
         """The request is on its way in whole; the last call before an answer counts."""
@@ -274,8 +271,9 @@ class AttemptRun:
     def arrived(self, at_ns: int, after_ns: int = 0, is_last: bool = True) -> None:
         """See ``Host.arrived``."""
         if at_ns == self._arrival.at_ns:
-            for mark in self._marks.values():
-                mark.is_exact = mark.is_exact and mark.at_ns != at_ns
+            for name, mark in self._marks.items():
+                if mark.arrival.at_ns == at_ns:
+                    self._marks[name] = mark._replace(arrival=mark.arrival._replace(is_last=False))
         self._arrival = Arrival(at_ns, after_ns, is_last)
 
     def _leave_queue(self) -> None:
@@ -372,14 +370,15 @@ class AttemptRun:
         return self._now()
 
     def _mark(self, name: str, t_ns: int) -> None:
-        self._marks[name] = Mark(t_ns, *self._arrival)
+        self._marks[name] = Mark(t_ns, self._arrival)
 
     def _early_ns(self, name: str) -> int | None:
         """How much earlier than its stamp the event may have arrived; never before the request was sent."""
         mark = self._marks.get(name)
-        if mark is None or not mark.after_ns:
+        if mark is None or not mark.arrival.after_ns:
             return None
-        earliest_ns = (mark.at_ns if mark.is_exact else mark.after_ns) - self._sent_ns
+        at_ns, after_ns, is_exact = mark.arrival
+        earliest_ns = (at_ns if is_exact else after_ns) - self._sent_ns
         return mark.t_ns - max(0, earliest_ns)
 
     def _bounds(self) -> Bounds:

@@ -93,10 +93,14 @@ class Texts:
 
     def _once(self, part: str, events: list[Event]) -> list[Event]:
         """The events without reasoning that the other part brought before."""
+        new: list[Event] = []
         for event in events:
             if type(event) is Reasoning:
                 event.text = self._echo.shown(part, event.text)
-        return [event for event in events if type(event) is not Reasoning or event.text]
+                if not event.text:
+                    continue
+            new.append(event)
+        return new
 
     def _counted(self, events: list[Event]) -> list[Event]:
         """The events within the limits, with a flag where reasoning comes after the answer began."""

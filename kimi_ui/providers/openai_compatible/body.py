@@ -192,7 +192,7 @@ class ChatBody(StreamBody):
 
     def _chunk(self, chunk: dict[str, Any], surrogates: bool, events: list[Event]) -> None:
         """One chunk object: meta, text, finish, usage, error, in that order."""
-        if self._unknown:
+        if not chunk.keys().isdisjoint(self._unknown):
             self._read_meta(chunk, events)
         choices = chunk.get("choices")
         choice = _first_choice(choices) if choices else None
@@ -217,7 +217,11 @@ class ChatBody(StreamBody):
             self._read_usage(usage, timings, events)
         if isinstance(progress := chunk.get("prompt_progress"), dict):
             self._read_progress(progress.get("processed"), progress.get("total"), events)
-        if chunk.get("error") or _minimax_failed(chunk) or (choice is None and _is_error(chunk)):
+        if (
+            chunk.get("error")
+            or ("base_resp" in chunk and _minimax_failed(chunk))
+            or (choice is None and _is_error(chunk))
+        ):
             self._failed(chunk)
 
     def _message(self, message: dict[str, Any], surrogates: bool, events: list[Event]) -> None:
@@ -295,11 +299,6 @@ class ChatBody(StreamBody):
 
     def _read_meta(self, chunk: dict[str, Any], events: list[Event]) -> None:
         """Model, upstream and id, each when it first appears."""
-        for key in self._unknown:
-            if chunk.get(key):
-                break
-        else:
-            return
         new = {name: chunk[key] for key, name in self._unknown.items() if chunk.get(key)}
         if found := meta(**new):
             self._unknown = {key: name for key, name in self._unknown.items() if getattr(found, name) is None}
