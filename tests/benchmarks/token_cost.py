@@ -1,10 +1,12 @@
 """CPU time a token takes of each part of the app, with as many tokens a read and a frame as under load.
 
-    python -m tests.benchmarks.token_cost [--streams 50] [--tokens 300] [--frame 10] [--profile engine|view]
+    python -m tests.benchmarks.token_cost [--streams 50] [--tokens 300] [--together 50] [--frame 10]
+        [--profile engine|view]
 
 A thread sends one token on every connection, waits until all of them are in their turns' logs, and sends the next. So
 each token is a read of its own, as with a server that paces its answer, however busy the machine is, and the CPU time
-of a thread hardly depends on what else runs: use this to compare two versions, and ``load`` for lag.
+of a thread hardly depends on what else runs: use this to compare two versions, and ``load`` for lag. With
+``--together`` it waits for so many connections at a time: that many tokens share the engine's waking up.
 
 One JSON line, µs of CPU a token: ``engine`` from the socket to the turn's log, ``log`` to the row in SQLite (the end of
 every attempt included), ``view`` folding and making a frame of every ``--frame`` tokens (10: a hundred people; 3: one).
@@ -81,6 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--streams", type=int, default=50)
     parser.add_argument("--tokens", type=int, default=300)
+    parser.add_argument("--together", type=int, help="tokens that are sent at once; a stream each if not given")
     parser.add_argument("--frame", type=int, default=10, help="tokens of a stream in a frame")
     parser.add_argument("--profile", choices=["engine", "view"], help="where it goes; the figures are then too large")
     options = parser.parse_args()
@@ -94,8 +97,8 @@ def main() -> None:
         turns = [run.engine.send("hello") for _ in range(n)]
         connections = accepted(listening, n)
 
-        def send(data: bytes) -> None:
-            for connection in connections:
+        def send(data: bytes, start: int = 0, n_streams: int = n) -> None:
+            for connection in connections[start : start + n_streams]:
                 connection.sendall(chunked(data))
 
         send(sse(MODEL, [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]))
@@ -104,11 +107,13 @@ def main() -> None:
         if options.profile == "engine":
             run.engine.loop.call_soon_threadsafe(profile.enable)
         engine_s, log_s = cpu_of("engine"), cpu_of("log-writer")
+        together = options.together or n
         for data in chunks(n_tokens):
-            send(data)
-            n_entries += n
-            while sum(len(turn.entries) for turn in turns) < n_entries:
-                time.sleep(0.0003)
+            for start in range(0, n, together):
+                send(data, start, together)
+                n_entries += len(turns[start : start + together])
+                while sum(len(turn.entries) for turn in turns) < n_entries:
+                    time.sleep(0.0003)
         engine_s = cpu_of("engine") - engine_s
         if options.profile == "engine":
             run.engine.loop.call_soon_threadsafe(profile.disable)
@@ -129,6 +134,7 @@ def main() -> None:
     report(
         "token_cost",
         streams=n,
+        together=together,
         tokens_a_frame=options.frame,
         us_a_token={
             "engine": round(engine_s * 1e6 / n / n_tokens, 1),
