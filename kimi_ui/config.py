@@ -22,6 +22,7 @@ import platformdirs
 from dotenv.parser import parse_stream
 
 from .core.budget import BudgetError, read_usd
+from .core.database_url import DatabaseUrl
 from .core.loopback import is_loopback
 
 APP_DIRECTORY = Path(__file__).resolve().parent.parent
@@ -56,7 +57,7 @@ class Settings:
 
     host: str
     port: int
-    db: Path
+    db: Path | DatabaseUrl
     lanes: Path | None = None
     browser: bool = True
     budget_usd: float | None = None
@@ -175,7 +176,7 @@ def read_settings(
     settings = Settings(
         host=_host(host or env.get("KIMI_UI_HOST") or DEFAULT_HOST),
         port=_port(port if port is not None else env.get("KIMI_UI_PORT") or DEFAULT_PORT),
-        db=Path(chosen_db).expanduser().absolute() if chosen_db else default_db_path(),
+        db=read_place(chosen_db) if chosen_db else default_db_path(),
         lanes=lanes_path,
         browser=browser,
         budget_usd=_budget_usd(env.get("KIMI_UI_BUDGET_USD", "")),
@@ -191,6 +192,16 @@ def read_settings(
             f"KIMI_UI_METRICS_TOKEN can be guessed; give it at least {MIN_TOKEN_CHARS} random characters."
         )
     return settings
+
+
+def read_place(chosen: str) -> Path | DatabaseUrl:
+    """A log's place: an SQLite file, or a PostgreSQL database. Raises ``ConfigError``."""
+    if not DatabaseUrl.is_one(chosen):
+        return Path(chosen).expanduser().absolute()
+    try:
+        return DatabaseUrl(chosen)
+    except ValueError as error:  # which may hold a password, so it is not shown
+        raise ConfigError(f"The URL of the database cannot be read: {error}.") from None
 
 
 def default_db_path() -> Path:

@@ -10,14 +10,17 @@ import gc
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, Page, expect
 
+from kimi_ui.log.places import Place
 from tests.support.browser import SLOW_MS, Chromium, Visitor, WarmContext
 from tests.support.chat_site import ChatSite, open_site
+from tests.support.postgres import Cluster
 from tests.support.upstream import Upstream
 
 chromium = Chromium()
@@ -140,3 +143,24 @@ def visitor(request: pytest.FixtureRequest, browser: Browser, warm: WarmContext,
 @pytest.fixture
 def page(visitor: Visitor) -> Page:
     return visitor.open()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server, started for the first test that needs it."""
+    server = Cluster()
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """Where a log may be: a file in ``tmp_path`` that is not there yet, then a new database."""
+    if request.param == "sqlite":
+        yield tmp_path / "log.sqlite3"
+        return
+    cluster: Cluster = request.getfixturevalue("cluster")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    url = cluster.new_log()
+    yield url
+    cluster.drop(url)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything needed to run all tests: own venv (.venv-tests), a Chromium and a Node.js if none is there, lint, types, tests.
+# Everything needed to run all tests: own venv (.venv-tests), a Chromium, a PostgreSQL and a Node.js if none is there,
+# lint, types, tests.
 # Installs only what is missing, so a second run needs no network. Arguments go to pytest; while you work on Python,
 # -m "not browser and not slow" leaves out what opens Chromium or takes seconds a test. --ollama [ADDRESS] runs, instead
 # of all that, the checks of a real Ollama (tests/ollama_tier.py); --inspect reads exported logs with inspect-ai, which it
@@ -61,6 +62,20 @@ if [[ -z "${CHROMIUM:-}" ]] && ! CHROMIUM="$(find_chromium)"; then
   CHROMIUM="$(find_chromium)" || fail "no Chromium could be installed; install one and set CHROMIUM to its path."
 fi
 export CHROMIUM
+
+# A PostgreSQL: the tests start a server of their own, so that one that runs here is left alone.
+find_postgres() { command -v initdb || compgen -G "/usr/lib/postgresql/*/bin/initdb"; } >/dev/null
+if ! find_postgres; then
+  say "Installing PostgreSQL"
+  if command -v apt-get >/dev/null && [[ "$(id -u)" == 0 ]]; then
+    # without the cluster that Debian's package would make and start
+    mkdir -p /etc/postgresql-common
+    [[ -e /etc/postgresql-common/createcluster.conf ]] \
+      || echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null
+  fi
+  find_postgres || fail "there is no PostgreSQL; install one (Debian's package postgresql) and put initdb on the PATH."
+fi
 
 say "ruff"
 ruff check .

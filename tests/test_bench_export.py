@@ -115,7 +115,7 @@ def test_the_command_writes_each_format_and_names_a_run_that_is_not_there(
     made: Made, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     _, reader = made
-    command, log = ["bench", "export"], ["--db", str(reader.path)]
+    command, log = ["bench", "export"], ["--db", str(reader.place)]
     files = ["--csv", str(tmp_path / "a.csv"), "--jsonl", "-", "--inspect", str(tmp_path / "logs")]
     assert main([*command, "run0", *files, *log]) == 0
     lines = capsysbinary.readouterr().out.decode().splitlines()

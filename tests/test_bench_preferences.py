@@ -202,7 +202,7 @@ def test_a_person_votes_in_the_terminal_without_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, reader = make(tmp_path / "log.sqlite3")
-    command = ["bench", "vote", "run0", "--db", str(reader.path)]
+    command = ["bench", "vote", "run0", "--db", str(reader.place)]
     monkeypatch.setattr("sys.stdin", io.StringIO("x\na\n"))
     assert main(command) == 0
     shown, _, result = capsys.readouterr().out.partition("1 of 1 pairs have a vote.")

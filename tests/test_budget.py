@@ -163,7 +163,7 @@ class Desk:
     def __init__(self, folder: Path, budget_usd: float | None) -> None:
         self.writer = LogWriter(folder / "log.sqlite3")
         self.writer.start()
-        self.turns = Turns(self.writer, LogReader(self.writer.path))
+        self.turns = Turns(self.writer, LogReader(self.writer.place))
         self.kimi = ScriptedProvider(LaneSpec("kimi", "Kimi", "openai", model="k2", price=Price(1.0, 4.0)), [spoken()])
         free = ScriptedProvider(OllamaLane("qwen", "Qwen", "ollama", model="q", price=Price(0, 0)), [spoken()])
         roster: Any = ScriptedRoster(self.kimi, free)

@@ -23,8 +23,10 @@ from kimi_ui.log.conversations import (
     list_conversations,
     pinned_conversations,
 )
+from kimi_ui.log.places import Place
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.search import Match, search
+from kimi_ui.log.sqlite.tables import tables
 from kimi_ui.log.store import LogError
 from kimi_ui.log.votes import vote_op
 from kimi_ui.log.writer import LogWriter
@@ -35,12 +37,12 @@ ME, YOU = "owner-me", "owner-you"
 
 
 class Log:
-    """A real log file, its writer and its reader."""
+    """A real log, its writer and its reader."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.writer = LogWriter(path)
-        self.reader = LogReader(path)
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.writer = LogWriter(place)
+        self.reader = LogReader(place)
         self.writer.start()
 
     def keep(self, prompt: str, answer: str = "", reasoning: str = "", **fields: Any) -> TurnLog:
@@ -67,17 +69,30 @@ class Log:
 
     def rows(self) -> dict[str, list[str]]:
         """Every row of every ordinary table, as text."""
-        names = [name for (name,) in self.reader.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        tables = [name for name in names if not name.startswith(("search_data", "search_idx", "sqlite_"))]
-        return {name: list(map(str, self.reader.rows(f'SELECT * FROM "{name}"'))) for name in tables}
+        names = [table.name for table in tables()] + ["measured", "search_documents"]
+        return {name: list(map(str, self.reader.rows(f"SELECT * FROM {name}"))) for name in names}
+
+    @property
+    def path(self) -> Path:
+        """The log's file, of a log in SQLite."""
+        return Path(str(self.place))
 
     def bytes_holding(self, word: str) -> list[str]:
-        """The log's files that contain the word."""
+        """The log's files that contain the word; none for a log in PostgreSQL, which does not promise that."""
+        if not isinstance(self.place, Path):
+            return []
         return [path.name for path in self.path.parent.iterdir() if word.encode() in path.read_bytes()]
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[Log]:
+def log(place: Place) -> Iterator[Log]:
+    log = Log(place)
+    yield log
+    log.writer.close()
+
+
+@pytest.fixture
+def file_log(tmp_path: Path) -> Iterator[Log]:
     log = Log(tmp_path / "log.sqlite3")
     yield log
     log.writer.close()
@@ -209,11 +224,11 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_queries_are_searched_as_text(log: Log, text: str) -> None:
+def test_hostile_queries_are_searched_as_text(log: Log) -> None:
     log.keep("a b and a script: alert")
     log.keep("yours a b", owner=YOU)
-    assert {match.title for match in search(log.reader, ME, text)} <= {"a b and a script: alert"}
+    for text in HOSTILE:
+        assert {match.title for match in search(log.reader, ME, text)} <= {"a b and a script: alert"}, text[:50]
     assert len(list_conversations(log.reader, ME)) == 1
 
 
@@ -223,23 +238,24 @@ def test_no_query_raises_an_error(log: Log, text: str) -> None:
     search(log.reader, ME, text)
 
 
-@pytest.mark.parametrize(
-    ("answer", "typed", "snippet"),
-    [
-        ("\x02fake\x03 and\r\n real", "real", " fake and [real]"),
-        ("call snake_case(x), not snake case", "snake_case", "call [snake_case](x), not [snake case]"),
-        ("Le café crème; CAFÉ noir", "cafe", "Le [café] crème; [CAFÉ] noir"),
-        ("unrelated words and scarlet, car and carpet", "car", "unrelated words and scarlet, [car] and [carpet]"),
-        ("한국어로 답하세요", "한국", "[한국어로] 답하세요"),
-        ("a*b [c] (d", '"b c"', "a*[b [c]] (d"),
-        ("x " * 300 + "needle here" + " y" * 300, "needle", "…" + "x " * 22 + "[needle] here" + " y" * 37 + "…"),
-    ],
-)
-def test_the_snippet_marks_what_was_found(log: Log, answer: str, typed: str, snippet: str) -> None:
-    one = log.keep("?", answer)
-    log.writer.rename_conversation(one.conversation_id, ME, "t").result()
-    (match,) = search(log.reader, ME, typed)
-    assert marked(match) == snippet
+SNIPPETS = [
+    ("\x02fake\x03 and\r\n real", "real", " fake and [real]"),
+    ("call snake_case(x), not snake case", "snake_case", "call [snake_case](x), not [snake case]"),
+    ("Le café crème; CAFÉ noir", "cafe", "Le [café] crème; [CAFÉ] noir"),
+    ("unrelated words and scarlet, car and carpet", "car", "unrelated words and scarlet, [car] and [carpet]"),
+    ("한국어로 답하세요", "한국", "[한국어로] 답하세요"),
+    ("a*b [c] (d", '"b c"', "a*[b [c]] (d"),
+    ("x " * 300 + "needle here" + " y" * 300, "needle", "…" + "x " * 22 + "[needle] here" + " y" * 37 + "…"),
+]
+
+
+def test_the_snippet_marks_what_was_found(log: Log) -> None:
+    for answer, typed, snippet in SNIPPETS:
+        one = log.keep("?", answer)
+        log.writer.rename_conversation(one.conversation_id, ME, "t").result()
+        (match,) = search(log.reader, ME, typed)
+        assert marked(match) == snippet
+        log.delete(one.conversation_id)
 
 
 def test_a_short_query_matches_whole_words_only(log: Log) -> None:
@@ -255,7 +271,7 @@ def test_a_deleted_conversation_leaves_no_row_and_no_byte(log: Log) -> None:
     gone = log.keep(f"Tell me of {word}.", f"It is {word}. " * 200, f"hm {word} " * 50, system=f"On {word}.")
     log.keep(f"Again {word}", conversation_id=gone.conversation_id, seq=1)
     kept = log.keep("Something else entirely", "harmless")
-    assert log.bytes_holding(word)
+    assert log.bytes_holding(word) or not isinstance(log.place, Path)
     log.delete(gone.conversation_id)
     ids = {gone.conversation_id, gone.turn_id, *(entry.attempt_id for entry in gone.entries)}
     assert not [row for rows in log.rows().values() for row in rows if any(one in row for one in ids)]
@@ -264,40 +280,41 @@ def test_a_deleted_conversation_leaves_no_row_and_no_byte(log: Log) -> None:
     log.writer.close()  # finishes the remaining overwriting
     assert log.bytes_holding(word) == []
     assert found(log, "harmless") == [("answer", kept.conversation_id)]
-    assert log.reader.rows("PRAGMA integrity_check") == [("ok",)]
-    assert log.reader.rows("PRAGMA foreign_key_check") == []
+    if isinstance(log.place, Path):
+        assert log.reader.rows("PRAGMA integrity_check") == [("ok",)]
+        assert log.reader.rows("PRAGMA foreign_key_check") == []
 
 
-def test_bytes_are_overwritten_while_the_app_runs_and_others_read(log: Log) -> None:
+def test_bytes_are_overwritten_while_the_app_runs_and_others_read(file_log: Log) -> None:
     word = "quokkacanary"
-    gone = log.keep(f"A {word}", f"{word} " * 500)
-    with log.reader.snapshot() as old:
+    gone = file_log.keep(f"A {word}", f"{word} " * 500)
+    with file_log.reader.snapshot() as old:
         assert list(old.rows("SELECT count(*) FROM turns")) == [
             (1,)
         ]  # a reader whose open transaction keeps the old state
-        log.delete(gone.conversation_id)
-        assert log.keep("Written meanwhile").turn_id
-    while log.bytes_holding(word):  # the test's time limit ends this loop
-        log.writer.flush().result()
-    assert len(list_conversations(log.reader, ME)) == 1
+        file_log.delete(gone.conversation_id)
+        assert file_log.keep("Written meanwhile").turn_id
+    while file_log.bytes_holding(word):  # the test's time limit ends this loop
+        file_log.writer.flush().result()
+    assert len(list_conversations(file_log.reader, ME)) == 1
 
 
-def test_an_interrupted_overwriting_is_finished_at_the_next_start(log: Log) -> None:
+def test_an_interrupted_overwriting_is_finished_at_the_next_start(file_log: Log) -> None:
     word = "narwhalcanary"
-    gone = log.keep(f"A {word}", f"{word} " * 500)
-    log.writer.close()
+    gone = file_log.keep(f"A {word}", f"{word} " * 500)
+    file_log.writer.close()
     with closing(
-        sqlite3.connect(log.path, isolation_level=None)
+        sqlite3.connect(file_log.path, isolation_level=None)
     ) as db:  # as if a process was killed right after its commit
         for statement in ("PRAGMA foreign_keys = ON", "BEGIN", "PRAGMA user_version = 1"):
             db.execute(statement)
         db.execute("DELETE FROM conversations WHERE conversation_id = ?", (gone.conversation_id,))
         db.execute("COMMIT")
-    assert log.bytes_holding(word)
-    again = LogWriter(log.path)
+    assert file_log.bytes_holding(word)
+    again = LogWriter(file_log.path)
     again.start()
     again.close()
-    with closing(sqlite3.connect(log.path)) as db:
+    with closing(sqlite3.connect(file_log.path)) as db:
         assert db.execute("PRAGMA user_version").fetchone()[0] == 0
         words = db.execute("SELECT count(*) FROM search WHERE search MATCH ?", (word,)).fetchone()[0]
     assert words == 0
@@ -319,19 +336,19 @@ def test_nothing_is_written_to_a_deleted_conversation_again(log: Log) -> None:
     log.delete(gone.conversation_id)
     log.keep("A late turn", "late", conversation_id=gone.conversation_id, seq=1)  # it was being written
     assert list_conversations(log.reader, ME) == []
-    assert not list(log.path.parent.glob("*.rejected.jsonl"))
+    assert log.writer.n_refused == 0
     assert log.keep("Another").turn_id
     assert len(list_conversations(log.reader, ME)) == 1
 
 
-def test_a_log_that_cannot_be_written_says_so_and_deletes_nothing(log: Log) -> None:
-    mine = log.keep("Mine")
-    with closing(sqlite3.connect(log.path, isolation_level=None)) as db:
+def test_a_log_that_cannot_be_written_says_so_and_deletes_nothing(file_log: Log) -> None:
+    mine = file_log.keep("Mine")
+    with closing(sqlite3.connect(file_log.path, isolation_level=None)) as db:
         db.execute("BEGIN IMMEDIATE")  # another program locks the database for longer than the writer waits
         with pytest.raises(LogError, match="cannot be written"):
-            log.delete(mine.conversation_id)
+            file_log.delete(mine.conversation_id)
         db.execute("ROLLBACK")
-    assert log.reader.turn(mine.turn_id) is not None
+    assert file_log.reader.turn(mine.turn_id) is not None
 
 
 def fork(log: Log, of: TurnLog, at: int, prompt: str, **fields: Any) -> TurnLog:
@@ -433,7 +450,7 @@ def test_a_deletion_hides_at_once_and_can_be_taken_back_until_it_is_erased(log: 
     assert found(log, word)[0][1] == gone.conversation_id
     log.mark("deleted", gone, kept)
     log.writer.close()
-    again = LogWriter(log.path)  # the marks outlive the process
+    again = LogWriter(log.place)  # the marks outlive the process
     again.start()
     with pytest.raises(ConversationGone):
         again.erase_conversations([gone.conversation_id], YOU).result()

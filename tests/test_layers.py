@@ -62,6 +62,7 @@ CONFINED = {
     "tiktoken": {"kimi_ui/tokenizers.py"},
     "xllamacpp": {"kimi_ui/providers/embedded/child.py"},
     "sqlite_utils": {"kimi_ui/log/sqlite/"},
+    "psycopg": {"kimi_ui/log/postgres/"},
     "sqlite3": {"kimi_ui/log/sqlite/", "kimi_ui/bench/sandbox/box/queries.py"},
     "math_verify": {"kimi_ui/algebra_child.py"},
     "pypdf": {"kimi_ui/files/child.py"},

@@ -21,6 +21,8 @@ import pytest
 
 from kimi_ui.core.events import Answer, End
 from kimi_ui.log import writer as writer_module
+from kimi_ui.log.places import Place
+from kimi_ui.log.postgres import store as postgres_store
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.records import Op, conversation_op, turn_op
 from kimi_ui.log.spill import append_ops, read_ops
@@ -34,10 +36,10 @@ CHILD = Path(__file__).parent / "support" / "log_child.py"
 
 
 @contextmanager
-def child(path: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def child(place: Place, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A process that writes to the log; killed at the end if it still runs."""
     process = subprocess.Popen(
-        [sys.executable, str(CHILD), str(path), *arguments],
+        [sys.executable, str(CHILD), secret_of(place), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -63,15 +65,20 @@ def said(process: subprocess.Popen[str], word: str) -> str:
     raise AssertionError(f"the child ended without saying {word}")
 
 
-def check(path: Path) -> None:
+def secret_of(place: Place) -> str:
+    return str(place) if isinstance(place, Path) else place.secret
+
+
+def check(path: Place) -> None:
+    if not isinstance(path, Path):
+        return
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert db.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
-def attempts(path: Path) -> list[tuple[str, str, str]]:
-    with closing(sqlite3.connect(path)) as db:
-        return db.execute("SELECT status, reasoning, answer FROM attempts ORDER BY sent_ns").fetchall()
+def attempts(place: Place) -> list[tuple[str, str, str]]:
+    return LogReader(place).rows("SELECT status, reasoning, answer FROM attempts ORDER BY sent_ns")
 
 
 @pytest.mark.parametrize(
@@ -83,25 +90,27 @@ def attempts(path: Path) -> list[tuple[str, str, str]]:
         ("ended", [("ok", "hm hm", " 0 1 2 3 4 5 6 7 8 9")]),
     ],
 )
-def test_killed_at_a_named_moment(tmp_path: Path, moment: str, expected: list[tuple[str, str, str]]) -> None:
-    path = tmp_path / "log.sqlite3"
-    with child(path, "until", moment) as process:
+def test_killed_at_a_named_moment(
+    place: Place, tmp_path: Path, moment: str, expected: list[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_store, "SILENT_S", 0)  # or another process would wait until it is sure
+    with child(place, "until", moment) as process:
         turn_id = said(process, "turn")
         said(process, "reached")
         process.send_signal(signal.SIGKILL)
         process.wait()
-    with writing(path) as writer:
+    with writing(place) as writer:
         assert writer.problem == ""
-        assert attempts(path) == expected
-        back = LogReader(path).turn(turn_id)
+        assert attempts(place) == expected
+        back = LogReader(place).turn(turn_id)
         assert back is not None
         assert back.prompt == "Count."
         fold = back.fold()
         if expected:
             assert fold.lane_ended("a"), "nobody waits for a dead attempt"
-    check(path)
-    assert not list(tmp_path.glob("*.alive"))
-    assert not list(tmp_path.glob("*.spill.jsonl"))
+    check(place)
+    assert not list(tmp_path.rglob("*.alive"))
+    assert not list(tmp_path.rglob("*.spill.jsonl"))
 
 
 @pytest.mark.slow

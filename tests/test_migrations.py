@@ -18,7 +18,7 @@ import pytest
 from sqlite_utils import Database, Migrations
 
 from kimi_ui.core.budget import Budget
-from kimi_ui.log import measured
+from kimi_ui.log import measured, views
 from kimi_ui.log.budgets import BudgetLog
 from kimi_ui.log.conversation_settings import SettingsLog
 from kimi_ui.log.costs import spent_on_day
@@ -138,13 +138,12 @@ def test_one_more_column_in_a_table_and_a_view_breaks_no_log(
     def m900_one_more(db: Database) -> None:
         db.execute("ALTER TABLE attempts ADD COLUMN one_more_ms REAL")
 
-    lists, views = schema.VIEWS
     changed = tmp_path / "views.sql"
-    text = views.read_text("utf-8")
+    text = views.VIEWS.read_text("utf-8")
     assert "\n    loop_lag_ms,\n" in text
     changed.write_text(text.replace("\n    loop_lag_ms,\n", "\n    loop_lag_ms, one_more_ms,\n"), "utf-8")
     monkeypatch.setattr(schema, "migrations", later)
-    monkeypatch.setattr(schema, "VIEWS", (lists, changed))
+    monkeypatch.setattr(views, "VIEWS", changed)
     for path in (released, released.with_name("fresh.sqlite3")):
         with writing(path) as writer:
             store(writer, turn((attempt(), ended(tokens(3, start_ms=1, gap_ms=1)))))

@@ -14,7 +14,8 @@ import pytest
 from kimi_ui.bench.plan import Item
 from kimi_ui.bench.records import Head, head_op, item_op, verdict_op
 from kimi_ui.core.metrics import Metrics
-from kimi_ui.log.sqlite.schema import view_statements
+from kimi_ui.log.sqlite.schema import LISTS
+from kimi_ui.log.views import view_statements
 from kimi_ui.providers.embedded.weights import SMOLLM2
 from tests.support.log import store, writing
 from tests.support.turns import attempt, ended, tokens, turn
@@ -69,7 +70,7 @@ def test_documented_columns_and_views_exist(db: sqlite3.Connection) -> None:
     assert named <= there
     assert {field.name for field in fields(Metrics)} <= named
     internal = {"attempt_counts", "search_texts"}
-    assert {name for name in view_statements() if f"`{name}`" in LOG} == set(view_statements()) - internal
+    assert {name for name in view_statements(LISTS) if f"`{name}`" in LOG} == set(view_statements(LISTS)) - internal
 
 
 def test_the_readme_gives_the_download_size_of_the_model() -> None:

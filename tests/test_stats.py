@@ -17,6 +17,7 @@ from kimi_ui.core.attachments import Attachment, fold
 from kimi_ui.core.events import Answer, Bounds, End, Flag, Meta, Tally, Usage
 from kimi_ui.core.turn import LaneInfo, TurnLog
 from kimi_ui.core.vote import Vote
+from kimi_ui.log.places import Place
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.votes import vote_op
 from kimi_ui.log.writer import LogWriter
@@ -47,10 +48,9 @@ PRICE = (1.0, None, 2.0, "2026-07-01")
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[tuple[LogWriter, LogReader]]:
-    path = tmp_path / "log.sqlite3"
-    with writing(path) as writer:
-        yield writer, LogReader(path)
+def log(place: Place) -> Iterator[tuple[LogWriter, LogReader]]:
+    with writing(place) as writer:
+        yield writer, LogReader(place)
 
 
 def stream(ttft_ms: float = 100, gap_ms: float = 10, n: int = 60) -> list[Timed]:

@@ -14,6 +14,7 @@ from kimi_ui.core.lane import LaneSpec
 from kimi_ui.core.turn import TurnLog
 from kimi_ui.core.vote import ALL_BAD, CHOICES, LANE, NONE, TIE, Vote
 from kimi_ui.engine import Engine
+from kimi_ui.log.places import Place
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.votes import vote_op
 from kimi_ui.log.writer import LogWriter
@@ -31,10 +32,10 @@ ALL = ("a", "b", "c")
 class Setting:
     """An engine with three lanes over a real log."""
 
-    def __init__(self, path: Path) -> None:
-        self.writer = LogWriter(path)
+    def __init__(self, place: Place) -> None:
+        self.writer = LogWriter(place)
         self.writer.start()
-        self.reader = LogReader(path)
+        self.reader = LogReader(place)
         lanes = [ScriptedProvider(LaneSpec(lane, lane.upper(), "openai"), [thinker()]) for lane in ALL]
         self.engine = Engine(ScriptedRoster(*lanes), Turns(self.writer, self.reader))
         self.engine.start()
@@ -50,7 +51,7 @@ class Setting:
         return vote
 
     def rows(self, view: str) -> list[tuple[Any, ...]]:
-        return self.reader.rows(f"SELECT * FROM {view}")
+        return sorted(self.reader.rows(f"SELECT * FROM {view}"), key=str)
 
     def close(self) -> None:
         self.engine.close()
@@ -58,8 +59,8 @@ class Setting:
 
 
 @pytest.fixture
-def setting(tmp_path: Path) -> Iterator[Setting]:
-    with closing(Setting(tmp_path / "log.sqlite3")) as setting:
+def setting(place: Place) -> Iterator[Setting]:
+    with closing(Setting(place)) as setting:
         yield setting
 
 
@@ -192,13 +193,13 @@ def test_a_lane_named_tie_is_not_mistaken_for_a_tie(setting: Setting) -> None:
     assert [(row[0], *row[4:6]) for row in setting.rows("lane_votes")] == [("a", 0, 0), ("tie", 1, 0)]
 
 
-def test_votes_are_deleted_with_their_turn(setting: Setting) -> None:
+def test_votes_are_deleted_with_their_turn(setting: Setting, tmp_path: Path) -> None:
     turn = setting.turn()
     setting.vote(turn, TIE)
     setting.vote(TurnLog("missing", "c", 0, "", ()), TIE)  # stored in the file of rejected rows, not in the log
     setting.engine.close()
     setting.writer.close()
-    copy = setting.reader.path.with_name("copy.sqlite3")
+    copy = tmp_path / "copy.sqlite3"
     setting.reader.copy(copy, owner="somebody else")
     assert LogReader(copy).rows("SELECT * FROM votes") == []
     assert len(setting.rows("votes")) == 1

@@ -255,9 +255,7 @@ def run_runs(options: argparse.Namespace) -> int:
     from .open_app import log_reader
 
     settings = settings_of(options)
-    if options.db and not settings.db.exists():  # the default log need not exist yet
-        raise CommandError(f"There is no log at {settings.db}; check --db.")
-    found = records.runs(log_reader(settings))
+    found = records.runs(log_reader(settings, must_exist=bool(options.db)))
     if not found and not options.json:
         print("There are no runs yet: python -m kimi_ui bench --quick", file=sys.stderr)
     for one in found:

@@ -40,7 +40,9 @@ def add_common(command: argparse.ArgumentParser) -> None:
     """Add ``--lanes`` and ``--db``, which every command that sends or reads has."""
     command.add_argument("--lanes", metavar="FILE", help="lanes file (TOML) instead of the shipped lanes")
     command.add_argument(
-        "--db", metavar="FILE", help="the log, an SQLite file, instead of the one in your data directory"
+        "--db",
+        metavar="FILE",
+        help="the log, an SQLite file or the URL of a PostgreSQL database, instead of the file in your data directory",
     )
 
 

@@ -52,13 +52,16 @@ def session(settings: Settings) -> Iterator[Session]:
         writer.close()
 
 
-def log_reader(settings: Settings) -> LogReader:
+def log_reader(settings: Settings, must_exist: bool = False) -> LogReader:
     """The log for reading, migrated first if it is writable. Raises ``CommandError``, ``LogError``.
 
-    A file that is not a log is never changed: it may be the user's own, given by a mistyped name.
+    What is not a log is never changed: it may be the user's own, given by a mistyped name. ``must_exist``: it is an
+    error if there is no log; otherwise it reads as an empty one.
     """
     reader = LogReader(settings.db)
-    if not settings.db.exists():
+    if not reader.exists():
+        if must_exist:
+            raise CommandError(f"There is no log at {settings.db}; check --db.")
         return reader
     if not reader.is_log():
         raise CommandError(f"{settings.db} is not a Kimi UI log. Check --db.")

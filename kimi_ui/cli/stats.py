@@ -50,10 +50,8 @@ def run(options: argparse.Namespace) -> int:
     from .open_app import log_reader
 
     settings = settings_of(options)
-    if options.db and not settings.db.exists():  # the default log need not exist yet
-        raise CommandError(f"There is no log at {settings.db}; check --db.")
     filters = _filters(options)
-    found = sample.load(log_reader(settings), filters)
+    found = sample.load(log_reader(settings, must_exist=bool(options.db)), filters)
     if options.json:
         print(json.dumps(summary.as_dict(found)))
     else:

@@ -18,8 +18,8 @@ from ..core.branches import Fork
 from ..core.events import QUEUED, End, Entry, Event, Opened, Phase, Promoted, Tally
 from ..core.images import Image
 from ..core.turn import AttemptHead, Exchange, Pick, TurnLog
+from .places import Place, source_at
 from .records import read_attempt, read_lanes, whole_events
-from .sqlite.source import Source as SqliteSource
 from .store import Rows, Source
 from .votes import last_vote, read_slots
 
@@ -43,11 +43,11 @@ class TurnHead(NamedTuple):
 
 
 class LogReader:
-    """Reads the log at ``path``. Raises ``LogUnreadable`` only for a damaged or locked file."""
+    """Reads the log at ``place``. Raises ``LogUnreadable`` only for a log that is damaged, locked or out of reach."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.source: Source = SqliteSource(self.path)
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.source: Source = source_at(place)
 
     def snapshot(self) -> AbstractContextManager[Rows]:
         """One state of the log for several queries."""
@@ -58,8 +58,12 @@ class LogReader:
         with self.snapshot() as log:
             return list(log.rows(sql, **values))
 
+    def exists(self) -> bool:
+        """Whether there is a log, even an empty one. Raises ``LogUnreadable``."""
+        return self.source.exists()
+
     def is_log(self) -> bool:
-        """Whether the file is a log or may become one. Raises ``LogError``."""
+        """Whether the place holds a log or may become one. Raises ``LogError``."""
         return self.source.is_log()
 
     def is_older(self) -> bool:
@@ -216,7 +220,7 @@ def connected(log: Rows, conversation_id: str) -> list[Fork]:
     """All conversations connected to this one by forks, deleted ones included, in the order of their creation."""
     query = """
         WITH RECURSIVE
-            above (id) AS (SELECT CAST(:id AS TEXT)
+            above (id) AS (SELECT conversation_id FROM conversations WHERE conversation_id = :id
                            UNION SELECT forked_from FROM conversations JOIN above ON conversation_id = id),
             tree (id) AS (SELECT id FROM above WHERE id <> ''
                           UNION SELECT conversation_id FROM conversations JOIN tree ON forked_from = id)

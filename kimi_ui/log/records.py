@@ -1,7 +1,7 @@
 """The log's records: turns, attempts and events as rows, and events as bytes.
 
-An ``Op`` is one write: it inserts a row or deletes rows, updates an attempt's row while it is open, or promotes it. Ops
-are idempotent (an existing row stays unchanged, or is replaced: ``REPLACED``), so a batch may be repeated after a
+An ``Op`` is one write: it inserts a row or deletes rows, updates an attempt's row until it has ended, or promotes it.
+Ops are idempotent (an existing row stays unchanged, or is replaced: ``REPLACED``), so a batch may be repeated after a
 failure, from memory or the spill file.
 """
 
@@ -33,8 +33,8 @@ REPLACED = {"pulls": ("server", "model"), "benchmarks": ("id",), "queued_prompts
 
 class Op(NamedTuple):
     """One write. ``table`` is the table to insert ``row`` into; or ``delete`` and a table, to delete the rows with its
-    values; or an operation on the attempt that it names: ``update attempts`` while it is open, or ``promote`` after it
-    ended without an answer.
+    values; or an operation on the attempt that it names: ``update attempts`` until it has ended, or ``promote`` after
+    it ended without an answer.
     """
 
     table: str
@@ -53,8 +53,9 @@ def _sql(table: str, names: tuple[str, ...]) -> str:
     if table == "promote":
         return "UPDATE attempts SET answer = reasoning WHERE attempt_id = :attempt_id AND status = 'no_answer'"
     if table == "update attempts":
+        unfinished = "status IN ('open', 'interrupted')"  # its own process knows better than one that took it for dead
         changes = ", ".join(f"{name} = :{name}" for name in names if name != "attempt_id")
-        return f"UPDATE attempts SET {changes} WHERE attempt_id = :attempt_id AND status = 'open'"
+        return f"UPDATE attempts SET {changes} WHERE attempt_id = :attempt_id AND {unfinished}"
     if table.startswith("delete "):
         named = " AND ".join(f"{name} = :{name}" for name in names)
         return f"DELETE FROM {table.removeprefix('delete ')} WHERE {named}"
@@ -63,7 +64,7 @@ def _sql(table: str, names: tuple[str, ...]) -> str:
     if key := REPLACED.get(table):
         changes = ", ".join(f"{name} = excluded.{name}" for name in names)
         return f"{insert} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
-    return f"{insert} ON CONFLICT DO NOTHING"
+    return f"{insert} ON CONFLICT {'(turn_id) ' if table == 'turns' else ''}DO NOTHING"  # for its number see ``Store``
 
 
 def clean(text: str) -> str:

@@ -13,8 +13,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from .documents import NO_SPACES, all_like
 from .reader import LogReader
-from .sqlite.search import all_like, in_index, in_texts
 from .store import Rows, owned
 
 MAX_QUERY_CHARS = 200
@@ -22,9 +22,6 @@ MAX_TERMS = 12
 SNIPPET_CHARS = 130
 
 _TERM = re.compile(r'"([^"]*)"?|([^\s"]+)')
-_NO_SPACES = re.compile(  # Thai, Lao, Myanmar, Khmer, Kana, Han
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
 
 
 class Piece(NamedTuple):
@@ -63,22 +60,23 @@ def search(reader: LogReader, owner: str, text: str, limit: int = 30) -> list[Ma
     terms = [term.encode(errors="replace").decode() for term in terms_of(text)]
     if not terms:
         return []
-    by_words = not any(_NO_SPACES.search(term) for term in terms)
+    by_words = not any(NO_SPACES.search(term) for term in terms)
     marks = [_words(term) if by_words else re.escape(term) for term in terms]
     matches: dict[str, Match] = {}
+    documents = reader.source.documents
     with reader.snapshot() as log:
-        for conversation_id, title in _in_titles(log, owner, terms, limit):
+        for conversation_id, title in _in_titles(log, owner, documents.like, terms, limit):
             snippet = _marked(title, [re.escape(term) for term in terms])
             matches[conversation_id] = Match(conversation_id, title, "title", snippet)
-        found = in_index(log, owner, terms, limit) if by_words else in_texts(log, owner, list(map(_like, terms)), limit)
-        for id, title, part, turn_id, lane, label, attempt, trajectory, text in found:
+        find = documents.by_words if by_words else documents.by_texts
+        for id, title, part, turn_id, lane, label, attempt, trajectory, text in find(log, owner, terms, limit):
             snippet = _marked(text, marks)
             matches.setdefault(id, Match(id, title, part, snippet, turn_id, lane, label, attempt, trajectory))
     return list(matches.values())[:limit]
 
 
-def _in_titles(log: Rows, owner: str, terms: list[str], limit: int) -> Iterator[tuple[Any, ...]]:
-    condition, values = all_like("title", list(map(_like, terms)))
+def _in_titles(log: Rows, owner: str, like: str, terms: list[str], limit: int) -> Iterator[tuple[Any, ...]]:
+    condition, values = all_like("title", like, terms)
     query = f"""
         SELECT conversation_id, title FROM conversations c
         WHERE {owned(owner)} AND {condition} AND deleted_at_utc IS NULL
@@ -86,10 +84,6 @@ def _in_titles(log: Rows, owner: str, terms: list[str], limit: int) -> Iterator[
         ORDER BY created_at_utc DESC LIMIT :limit
     """
     return log.rows(query, owner=owner, limit=limit, **values)
-
-
-def _like(term: str) -> str:
-    return "%" + re.sub(r"([\\%_])", r"\\\1", term) + "%"
 
 
 def _words(term: str) -> str:

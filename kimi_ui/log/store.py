@@ -1,12 +1,11 @@
 """The contract between the log's code and its database, and the errors of that database.
 
-``sqlite.Store`` and ``sqlite.Source`` implement it. All other modules here use SQL that PostgreSQL shares, with
-``:name`` parameters, and neither connections nor cursors, so that a second implementation is possible.
+``sqlite`` and ``postgres`` each have a ``Store`` and a ``Source`` that implement it (``places`` chooses). All other
+modules here use SQL that both share, with ``:name`` parameters, and neither connections nor cursors.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,7 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..core.owner import LOCAL
 
 if TYPE_CHECKING:
+    from .documents import Documents
     from .records import Op
+
+BEAT_S = 2.0
 
 
 class LogError(Exception):
@@ -86,12 +88,19 @@ class Store(Protocol):
 
     def close(self) -> None: ...
 
+    def beat(self) -> None:
+        """Say that this process still runs; called every ``BEAT_S`` seconds. Raises ``CannotWrite``."""
+        ...
+
     def reconnect(self) -> None:
         """Retry after a failure; starts a new log if the old one is gone. Raises ``CannotWrite``."""
         ...
 
     def write(self, ops: Iterable[Op]) -> None:
-        """Write all ops, durable on return; rows with refused values go to a file. Raises ``CannotWrite``."""
+        """Write all ops, durable on return; rows with refused values go to a file. Raises ``CannotWrite``.
+
+        Where several processes write, a turn whose ``seq`` another one took gets the next, and its op's row says so.
+        """
         ...
 
     def change(self, work: Callable[[Transaction], set[str]]) -> set[str]:
@@ -101,6 +110,10 @@ class Store(Protocol):
         """
         ...
 
+    def rebuild(self) -> None:
+        """Make what is derived from the tables and kept anew, after ``copying``. Raises ``CannotWrite``."""
+        ...
+
     def erase_step(self) -> bool:
         """Overwrite some deleted bytes; True when none are left. Raises ``CannotWrite``."""
         ...
@@ -108,6 +121,15 @@ class Store(Protocol):
 
 class Source(Protocol):
     """The reading side. Any thread may call it."""
+
+    @property
+    def documents(self) -> Documents:
+        """The full-text index."""
+        ...
+
+    def exists(self) -> bool:
+        """Whether there is a log. Raises ``LogUnreadable``."""
+        ...
 
     def snapshot(self) -> AbstractContextManager[Rows]:
         """A snapshot of the log, empty if there is none. Raises ``LogUnreadable``, also during reading."""
@@ -129,16 +151,3 @@ class Source(Protocol):
 def owned(owner: str, column: str = "owner") -> str:
     """The condition that a row is ``owner``'s; ``:owner`` is its parameter."""
     return "TRUE" if owner == LOCAL else f"{column} = :owner"
-
-
-def spread(sql: str, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The statement with a parameter for each item of a list; an empty list becomes ``(NULL)``, matching nothing."""
-    single: dict[str, Any] = {}
-    for name, value in values.items():
-        if not isinstance(value, list | tuple | set | frozenset):
-            single[name] = value
-            continue
-        items = {f"{name}_{i}": item for i, item in enumerate(value)}
-        sql = re.sub(rf":{name}\b", f"({', '.join(f':{item}' for item in items) or 'NULL'})", sql)
-        single |= items
-    return sql, single

@@ -4,10 +4,10 @@ Rows of turns and attempts are written before a request is sent (``open_turn``, 
 future resolves). ``follow`` registers a turn once; the thread then appends its entries at most half a second apart, so
 that a killed process loses no more than that. When an attempt ends, one update completes its row.
 
-A database that cannot be written stops nothing: the rows go to a spill file next to it (fsynced) and are written when
-the database works again, at the latest at the next start. ``problem`` is the sentence for the page until then. If the
-file is removed or replaced, a new log is created, and running turns are written to it from their beginning. A stream
-never waits for this thread longer than for one open row.
+A database that cannot be written stops nothing: the rows go to a spill file (fsynced; next to the database or, if that
+is on a server, in the user's data directory) and are written when the database works again, at the latest at the next
+start. ``problem`` is the sentence for the page until then. If the log is removed or replaced, a new one is created, and
+running turns are written to it from their beginning. A stream never waits for this thread longer than for one open row.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 from ..core.attempt import Attempt, AttemptFold
 from ..core.events import End, Entry, Opened, Promoted, Run, in_runs
@@ -36,10 +35,10 @@ from .conversations import (
     mark_conversations,
     rename_conversation,
 )
+from .places import Place, store_at
 from .records import Op, attempt_op, events_op, final_op, heavy_ops, promote_op, sent_op, turn_ops
 from .spill import append_ops, replay
-from .sqlite.store import Store as SqliteStore
-from .store import CannotWrite, LogError, LogReplaced, Store, Transaction
+from .store import BEAT_S, CannotWrite, LogError, LogReplaced, Store, Transaction
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +46,8 @@ CHECKPOINT_S = 0.5
 ERASE_PAUSE_S = 0.02  # between steps of overwriting deleted text, so that pending writes come first
 ERASE_AT_END_S = 2.0  # limit while closing; the next start does the rest
 LOOK_S = 0.1  # while turns run: interval of looking for ended attempts, whose rows are completed at once
-RETRY_S = 2.0  # between tries to write to a database that failed
+RETRY_S = 2.0  # between tries to write to a database that failed; each pause is half as long again as the one before,
+MOST_RETRY_S = 15.0  # up to this
 CLOSED = "the log is closed"
 SLICE_ENTRIES = 2000  # entries per transaction, a limit so that the engine gets the GIL in between
 
@@ -82,18 +82,19 @@ class _Job:
     checkpoint: bool = False
     stop: bool = False
     change: Callable[[Transaction], set[str]] | None = None  # returns the deleted ids
+    turn: TurnLog | None = None  # whose rows the ops are
 
 
 class LogWriter:
-    """Writes the log at ``path``. Only ``start`` raises ``LogError`` for a failing database.
+    """Writes the log at ``place``. Only ``start`` raises ``LogError`` for a failing database.
 
     ``replaces_unusable`` False: a damaged or newer log is not replaced, and ``start`` raises ``LogUnusable``.
     """
 
-    def __init__(self, path: str | Path, replaces_unusable: bool = True) -> None:
-        self.path = Path(path)
+    def __init__(self, place: Place, replaces_unusable: bool = True) -> None:
+        self.place = place
         self.boot_id = uuid.uuid4().hex[:16]
-        self._store: Store = SqliteStore(self.path, self.boot_id, replaces_unusable)
+        self._store: Store = store_at(place, self.boot_id, replaces_unusable)
         self._jobs: queue.SimpleQueue[_Job | _Followed] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._opened: Future[None] = Future()
@@ -107,6 +108,8 @@ class LogWriter:
         self.n_spilled = 0  # rows that the database did not take when they were due
         self.n_unwritten = 0  # those of them that it has not taken since: in the spill file or in memory
         self._retry_at = 0.0
+        self._retry_s = RETRY_S
+        self._beat_at = 0.0
         self._deleted_ids: set[str] = set()  # ids of deleted conversations and turns, whose rows are no longer written
         self._erase_at = 0.0  # time of the next step of overwriting deleted text; the first is at the start
 
@@ -144,8 +147,11 @@ class LogWriter:
             self._thread.join()
 
     def open_turn(self, turn: TurnLog) -> Future[None]:
-        """The turn's row, its conversation's and its images'. The future resolves when they are durable."""
-        return self._submit(_Job(Future(), turn_ops(turn)))
+        """The turn's row, its conversation's and its images'. The future resolves when they are durable.
+
+        Until then the turn may get another ``seq``, if a process elsewhere took this one.
+        """
+        return self._submit(_Job(Future(), turn_ops(turn), turn=turn))
 
     def open_attempt(self, attempt: Attempt) -> Future[None]:
         """The attempt's row, ``open``. The future resolves when it is durable; then the request may be sent."""
@@ -259,6 +265,8 @@ class LogWriter:
                 due = time.monotonic() + CHECKPOINT_S
             for job in jobs:
                 self._finish(job)
+            if time.monotonic() >= self._beat_at and not self._failing:
+                self._beat()
             if time.monotonic() >= self._erase_at:
                 self._erase()
             if stopping:
@@ -270,6 +278,8 @@ class LogWriter:
 
     def _finish(self, job: _Job) -> None:
         """Make a job's change and resolve its future."""
+        if job.turn is not None:
+            job.turn.seq = next(op.row["seq"] for op in job.ops if op.table == "turns")
         if job.change is None:
             job.future.set_result(None)
             return
@@ -297,6 +307,14 @@ class LogWriter:
             self._erase_at = math.inf if done else time.monotonic() + ERASE_PAUSE_S
         except CannotWrite:
             self._erase_at = time.monotonic() + RETRY_S
+
+    def _beat(self) -> None:
+        """Say that this process runs."""
+        self._beat_at = time.monotonic() + BEAT_S
+        try:
+            self._store.beat()
+        except CannotWrite as error:
+            self._fail(error)
 
     def _take_jobs(self, wait_s: float) -> list[_Job]:
         """All queued jobs; waits up to ``wait_s`` for the first. Registers turns to follow."""
@@ -439,7 +457,8 @@ class LogWriter:
 
     def _fail(self, error: Exception) -> None:
         self._failing = str(error) or type(error).__name__
-        self._retry_at = time.monotonic() + RETRY_S
+        self._retry_at = time.monotonic() + self._retry_s
+        self._retry_s = min(1.5 * self._retry_s, MOST_RETRY_S)
 
     def _recover(self) -> bool:
         """Try the database again; if it works, write what it missed. True if it works."""
@@ -454,6 +473,7 @@ class LogWriter:
             return False
         self._unspilled = []
         self.n_unwritten = 0
+        self._retry_s = RETRY_S
         self._failing = self._logged_problem = ""
         log.warning("%s", f"The log can be written again. {self._store.notice}".rstrip())
         return True

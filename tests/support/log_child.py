@@ -14,12 +14,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+from kimi_ui.config import read_place
 from kimi_ui.core.attempt import Attempt
 from kimi_ui.core.events import Answer, End, Entry, Event, Finish, Opened, Reasoning
 from kimi_ui.core.turn import TurnLog
+from kimi_ui.log.places import Place
 from kimi_ui.log.writer import LogWriter
 from tests.support.log import store
 from tests.support.turns import MS, attempt, ended, turn
@@ -74,17 +75,17 @@ def full(writer: LogWriter) -> None:
     say("problem", writer.problem)
 
 
-def run(path: Path, work: Callable[..., None], *arguments: str) -> None:
-    writer = LogWriter(path)
+def run(place: Place, work: Callable[..., None], *arguments: str) -> None:
+    writer = LogWriter(place)
     writer.start()
     work(writer, *arguments)
     writer.close()
 
 
 def main() -> None:
-    path, what, *arguments = sys.argv[1:]
+    place, what, *arguments = sys.argv[1:]
     works: dict[str, Callable[..., None]] = {"until": until, "stream": stream, "full": full}
-    run(Path(path), works[what], *arguments)
+    run(read_place(place), works[what], *arguments)
 
 
 main()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..store import spread
 from .schema import migrate
 
 BUSY_S = 2.0  # a reader's wait for a writer
@@ -22,10 +22,10 @@ class Statements:
         self._connection = connection
 
     def rows(self, sql: str, **values: Any) -> Iterator[tuple[Any, ...]]:
-        return self._connection.execute(*spread(sql, values))
+        return self._connection.execute(*_spread(sql, values))
 
     def records(self, sql: str, **values: Any) -> Iterator[dict[str, Any]]:
-        cursor = self._connection.execute(*spread(sql, values))
+        cursor = self._connection.execute(*_spread(sql, values))
         names = [column[0] for column in cursor.description]
         return (dict(zip(names, row, strict=True)) for row in cursor)
 
@@ -33,7 +33,7 @@ class Statements:
         return [column[0] for column in self._connection.execute(f"SELECT * FROM {name} LIMIT 0").description]
 
     def execute(self, sql: str, **values: Any) -> None:
-        self._connection.execute(*spread(sql, values))
+        self._connection.execute(*_spread(sql, values))
 
 
 def connect_to_write(path: Path, wait_s: float) -> sqlite3.Connection:
@@ -60,3 +60,16 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     migrate(connection)
     connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def _spread(sql: str, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The statement with a parameter for each item of a list; an empty list becomes ``(NULL)``, matching nothing."""
+    single: dict[str, Any] = {}
+    for name, value in values.items():
+        if not isinstance(value, list | tuple | set | frozenset):
+            single[name] = value
+            continue
+        items = {f"{name}_{i}": item for i, item in enumerate(value)}
+        sql = re.sub(rf":{name}\b", f"({', '.join(f':{item}' for item in items) or 'NULL'})", sql)
+        single |= items
+    return sql, single

@@ -2,8 +2,7 @@
 
 Beside ``log.sqlite3`` there are: ``log.sqlite3.lock`` (held around every write, so that two processes never write or
 checkpoint at once, which can corrupt a WAL database before SQLite 3.51.3), ``log.sqlite3.<boot>.alive`` (held by a
-process while it lives, so that no other process closes its open turns), ``log.sqlite3.<boot>.spill.jsonl`` (rows that
-the process could not write), ``log.sqlite3.rejected.jsonl`` (rows that the database refused permanently).
+process while it lives, so that no other process closes its open turns), and the others of ``ProcessFiles``.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ..process_files import START_WAIT_S, ProcessFiles
 from ..store import LogError
 
 LOCK_WAIT_S = 1.0  # for another process's write
-START_WAIT_S = 30.0  # for another process's migration
 OTHER_PLACE = "Choose another place with --db."
 Identity = tuple[tuple[int, int] | None, tuple[int, int] | None]  # device and inode: of the database, of its -wal
 UNREADABLE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -39,19 +38,12 @@ def check_place(path: Path) -> None:
         raise LogError(f"The log {path} is not a file.", OTHER_PLACE)
 
 
-class LogFiles:
+class LogFiles(ProcessFiles):
     """The files of one log, for the process ``boot_id``."""
 
     def __init__(self, path: Path, boot_id: str) -> None:
-        self.path = Path(os.path.realpath(path))  # by whatever link it is opened, all processes meet at one lock
-        self.boot_id = boot_id
-        self.write_lock = FileLock(self._beside("lock"))
-        self._alive = FileLock(self._beside(f"{boot_id}.alive"))
-        self.spill = self._beside(f"{boot_id}.spill.jsonl")
-        self.rejected = self._beside("rejected.jsonl")
-
-    def _beside(self, suffix: str) -> Path:
-        return self.path.parent / f"{self.path.name}.{suffix}"
+        super().__init__(path, boot_id)
+        self.write_lock = FileLock(self.beside("lock"))
 
     @property
     def wal(self) -> Path:
@@ -61,7 +53,7 @@ class LogFiles:
     @property
     def was_locked(self) -> bool:
         """True if this program has locked the file before."""
-        return self._beside("lock").exists()
+        return self.beside("lock").exists()
 
     def prepare(self) -> None:
         """Make the directory and the file, readable by this user alone. Raises ``LogError``."""
@@ -87,53 +79,14 @@ class LogFiles:
         if known[1] is not None and known[1] == _identity(self.wal):
             self.set_aside("replaced", ("-wal", "-shm"))
 
-    def live(self) -> None:
-        """Hold this process's ``.alive`` file; call it again if the file may have been removed."""
-        self._alive.release(force=True)
-        self._alive.acquire(timeout=START_WAIT_S)
-
-    def leave(self) -> None:
-        self._alive.release()
-        self._beside(f"{self.boot_id}.alive").unlink(missing_ok=True)
-
-    def is_running(self, boot_id: str) -> bool:
-        """True if the process that wrote as ``boot_id`` is still running."""
-        if boot_id == self.boot_id:
-            return True
-        path = self._beside(f"{boot_id}.alive")
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return True
-        lock.release()
-        path.unlink(missing_ok=True)
-        return False
-
-    def others_running(self) -> bool:
-        """True if another process has this log open. Removes the ``.alive`` files of dead processes."""
-        names = [path.name for path in self.path.parent.glob(f"{self.path.name}.*.alive")]
-        boots = {name.removesuffix(".alive").rpartition(".")[2] for name in names} - {self.boot_id}
-        running = {boot_id for boot_id in boots if self.is_running(boot_id)}
-        return bool(running)
-
     def set_aside(self, why: str, suffixes: Iterable[str] = ("-wal", "-shm", "")) -> Path:
         """Rename the database and what belongs to it to ``….<why>-<utc>``; nothing is deleted. Returns the new path."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-        target = self._beside(f"{why}-{stamp}")
+        target = self.beside(f"{why}-{stamp}")
         for suffix in suffixes:
             with contextlib.suppress(FileNotFoundError):
                 self.path.with_name(self.path.name + suffix).rename(target.with_name(target.name + suffix))
         return target
-
-    def abandoned_spills(self) -> list[Path]:
-        """Spill files of processes that are gone, oldest first; this process's own is not among them."""
-        found = [
-            path
-            for path in self.path.parent.glob(f"{self.path.name}.*.spill.jsonl")
-            if not self.is_running(path.name.removesuffix(".spill.jsonl").rpartition(".")[2])
-        ]
-        return sorted(found, key=lambda path: path.stat().st_mtime_ns)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

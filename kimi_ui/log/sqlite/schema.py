@@ -9,25 +9,33 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from sqlite_utils import Database
 
 from ..measured import COLUMNS, measure
+from ..views import view_statements
 from .migrations import migrations
+from .search_index import BACKFILL
 
 log = logging.getLogger(__name__)
 
 BIG_BYTES = 20_000_000  # the upgrade of a larger log takes noticeable time and is announced
-VIEWS = (Path(__file__).with_name("lists.sql"), Path(__file__).parents[1] / "views.sql")
+LISTS = Path(__file__).with_name("lists.sql")
+
+
+def steps() -> dict[str, Callable[[Any], None]]:
+    """All migrations by name, in order."""
+    with closing(sqlite3.connect(":memory:")) as empty:
+        return {migration.name: migration.fn for migration in migrations.pending(Database(empty))}
 
 
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations in the database that this version does not know: a newer version wrote the log."""
-    with closing(sqlite3.connect(":memory:")) as empty:
-        known = {migration.name for migration in migrations.pending(Database(empty))}
-    return sorted({migration.name for migration in migrations.applied(db)} - known)
+    return sorted({migration.name for migration in migrations.applied(db)} - steps().keys())
 
 
 def is_older(connection: sqlite3.Connection) -> bool:
@@ -52,11 +60,20 @@ def migrate(connection: sqlite3.Connection) -> None:
         connection.execute(f"{measure()} ORDER BY m.started_at_utc, m.attempt_id")
 
 
+def rebuild(connection: sqlite3.Connection) -> None:
+    """Make the cache and the full-text index anew from the tables, in the caller's transaction."""
+    connection.execute("DELETE FROM measured")
+    connection.execute(f"{measure()} ORDER BY m.started_at_utc, m.attempt_id")
+    connection.execute("DELETE FROM search_documents")
+    for statement in BACKFILL:
+        connection.execute(statement)
+
+
 def derived() -> dict[tuple[str, str], str]:
     """The statements that make the views and the cache, by kind and name, in the order they build on each other."""
     columns = ",\n    ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
     statements = [
-        *view_statements().values(),
+        *view_statements(LISTS).values(),
         # AUTOINCREMENT: a number is never used again, so the highest one tells whether anything was measured since.
         f"CREATE TABLE measured (\n    number INTEGER PRIMARY KEY AUTOINCREMENT,\n    {columns}\n) STRICT",
         "CREATE INDEX measured_by_turn ON measured (turn_id)",
@@ -77,18 +94,6 @@ BEGIN DELETE FROM measured WHERE attempt_id = OLD.attempt_id; END""",
         _, kind, name = statement.split()[:3]
         named[kind, name] = statement
     return named
-
-
-def view_statements() -> dict[str, str]:
-    """The views by name, in the order they build on each other."""
-    statements: dict[str, str] = {}
-    for file in VIEWS:
-        for statement in file.read_text(encoding="utf-8").split(";\n"):
-            start = statement.find("\nCREATE VIEW")
-            if start >= 0:
-                sql = statement[start:].strip()
-                statements[sql.split()[2]] = sql
-    return statements
 
 
 def _derived_in(connection: sqlite3.Connection) -> dict[tuple[str, str], str]:

@@ -71,8 +71,8 @@ _TRIGGERS = (
     """,
 )
 
-# For a log that was begun without the index.
-_BACKFILL = (
+# For a log that was begun without the index, or whose rows were written in another way.
+BACKFILL = (
     """
     INSERT INTO search_documents (turn_id, attempt_id, part)
         SELECT turn_id, attempt_id, part FROM (
@@ -84,4 +84,4 @@ _BACKFILL = (
     "INSERT INTO search (search) VALUES ('rebuild')",
 )
 
-SEARCH_INDEX = (*_TABLES, *_TRIGGERS, *_BACKFILL)
+SEARCH_INDEX = (*_TABLES, *_TRIGGERS, *BACKFILL)

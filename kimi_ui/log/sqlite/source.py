@@ -15,6 +15,7 @@ from ..store import LogUnreadable
 from .connection import Statements, connect_to_read
 from .files import check_place
 from .schema import is_older
+from .search import Documents
 
 
 class Source:
@@ -22,6 +23,10 @@ class Source:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.documents = Documents()
+
+    def exists(self) -> bool:
+        return self._path.exists()
 
     @contextmanager
     def snapshot(self) -> Iterator[Statements]:
@@ -45,16 +50,7 @@ class Source:
         with self._connection() as connection:
             connection.execute("PRAGMA query_only = OFF")  # VACUUM INTO writes the copy, never the log
             connection.execute("VACUUM INTO ?", (str(target),))
-        with closing(sqlite3.connect(target, isolation_level=None)) as db:
-            db.execute("PRAGMA secure_delete = ON")
-            for table in ("sessions", "signed_out", "sign_in_tries"):  # they belong to this server, not to the log
-                db.execute(f"DELETE FROM {table}")
-            if owner is not None:
-                db.execute("PRAGMA foreign_keys = ON")
-                for table in ("conversations", "budgets", "spent_deleted", "benchmarks"):
-                    db.execute(f"DELETE FROM {table} WHERE owner <> ?", (owner,))
-                db.execute("INSERT INTO search (search) VALUES ('rebuild')")  # or the others' words stay in the index
-                db.execute("VACUUM")
+        keep_only(target, owner)
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -64,3 +60,17 @@ class Source:
         except sqlite3.Error as error:
             remedy = "Try again; if it is damaged, keep it and choose another with --db."
             raise LogUnreadable(f"The log {self._path} cannot be read ({error}).", remedy) from error
+
+
+def keep_only(copy: Path, owner: str | None) -> None:
+    """Leave in a copy of a log what is to be handed out: nothing of this server, and of one owner if given."""
+    with closing(sqlite3.connect(copy, isolation_level=None)) as db:
+        db.execute("PRAGMA secure_delete = ON")
+        for table in ("sessions", "signed_out", "sign_in_tries"):  # they belong to this server, not to the log
+            db.execute(f"DELETE FROM {table}")
+        if owner is not None:
+            db.execute("PRAGMA foreign_keys = ON")
+            for table in ("conversations", "budgets", "spent_deleted", "benchmarks"):
+                db.execute(f"DELETE FROM {table} WHERE owner <> ?", (owner,))
+            db.execute("INSERT INTO search (search) VALUES ('rebuild')")  # or the others' words stay in the index
+            db.execute("VACUUM")

@@ -8,29 +8,27 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from filelock import Timeout
 from sqlite_utils import Database
 
-from ...core.attempt import AttemptFold
-from ..records import Op, final_op, heavy_ops, whole_events
-from ..spill import BATCH_OPS, append_ops, replay
+from ..process_files import START_WAIT_S
+from ..records import Op
+from ..spill import append_ops, replay
 from ..store import CannotWrite, LogError, LogReplaced, LogUnusable, Transaction
+from ..sweep import sweep
 from .connection import Statements, connect_to_write
 from .erase import erase_step, mark_deleted
-from .files import LOCK_WAIT_S, OTHER_PLACE, START_WAIT_S, Identity, LogFiles, check_place, is_unreadable
+from .files import LOCK_WAIT_S, OTHER_PLACE, Identity, LogFiles, check_place, is_unreadable
 from .migrations import SET
-from .schema import migrate, unknown_migrations
+from .schema import migrate, rebuild, unknown_migrations
 
 Result = TypeVar("Result")
 
 FAILURES = (sqlite3.Error, Timeout, OSError)  # the database cannot be written at present
 REPLACED = "The log's file was removed or replaced while Kimi UI was running: its contents are not in the new one."
-BENCHMARK_INTERRUPTED = "Its process ended before the run did."
 # The database will never accept this row, whatever its state.
 REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, ValueError)
 
@@ -95,6 +93,9 @@ class Store:
         self._disconnect()
         self._files.leave()
 
+    def beat(self) -> None:
+        """Nothing: the lock on the ``.alive`` file says it."""
+
     def reconnect(self) -> None:
         """Open what is at the path now, after the file was removed or replaced; starts a new log if there is none."""
         with _cannot_write():
@@ -146,6 +147,10 @@ class Store:
         with _cannot_write():
             return self._in_transaction(changed)
 
+    def rebuild(self) -> None:
+        with _cannot_write():
+            self._in_transaction(rebuild)
+
     def erase_step(self) -> bool:
         with _cannot_write():
             connection = self._connected()
@@ -174,7 +179,8 @@ class Store:
                 return newer, "newer"
             for spill in files.abandoned_spills():
                 replay(spill, self.write)
-            self._sweep()
+            assert self._connection is not None
+            sweep(self, Statements(self._connection), files.is_running)
             files.others_running()  # clears away what dead processes left
         except (CannotWrite, *FAILURES) as error:
             self._disconnect()
@@ -215,49 +221,6 @@ class Store:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-    def _sweep(self) -> None:
-        """End what dead processes left open as ``interrupted``: attempts, with their stored text, and benchmarks."""
-        assert self._connection is not None
-        unfinished = """
-            SELECT boot_id FROM attempts WHERE status = 'open'
-            UNION SELECT boot_id FROM benchmarks WHERE state = 'running'
-        """
-        for (boot_id,) in self._connection.execute(unfinished).fetchall():
-            if self._files.is_running(boot_id):
-                continue
-            self.change(partial(_interrupt_benchmarks, boot_id=boot_id))
-            query = "SELECT attempt_id FROM attempts WHERE status = 'open' AND boot_id = ?"
-            left_open = self._connection.execute(query, (boot_id,)).fetchall()
-            finals = (op for (id,) in left_open for op in _interrupted(id, self._stored_fold(id)))
-            while batch := list(islice(finals, BATCH_OPS)):
-                self.write(batch)
-
-    def _stored_fold(self, attempt_id: str) -> AttemptFold:
-        """What the stored events of an attempt add up to."""
-        assert self._connection is not None
-        fold = AttemptFold()
-        rows = self._connection.execute("SELECT payload FROM events WHERE attempt_id = ? ORDER BY seq", (attempt_id,))
-        for (payload,) in rows:
-            for t_ns, event in whole_events(payload):
-                fold.apply(t_ns, event)
-        return fold
-
-
-def _interrupt_benchmarks(log: Transaction, boot_id: str) -> set[str]:
-    log.execute(
-        """
-        UPDATE benchmarks SET state = 'interrupted', state_reason = :reason
-        WHERE state = 'running' AND boot_id = :boot_id
-        """,
-        reason=BENCHMARK_INTERRUPTED,
-        boot_id=boot_id,
-    )
-    return set()
-
-
-def _interrupted(attempt_id: str, fold: AttemptFold) -> list[Op]:
-    return [final_op(attempt_id, fold, status="interrupted"), *heavy_ops(attempt_id, fold)]
 
 
 def _is_foreign(files: LogFiles) -> bool:
