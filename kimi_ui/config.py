@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -38,11 +38,23 @@ _FOR_CLIENTS = (
     "SSL_CERT_DIR",
 )  # HTTP clients read these and *_proxy
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]{1,100}){1,8}")
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,99}")
 _environment_in_use = threading.RLock()
 
 
 class ConfigError(Exception):
     """A mistake of configuration: one sentence that says where it is and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Auth:
+    """How people with an account sign in (``KIMI_UI_AUTH``): by the file ``users``, or by the ``header`` in which one
+    of the ``proxies`` names them. ``admins`` are the admins among those that a proxy names."""
+
+    users: Path | None = None
+    header: str = ""
+    proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    admins: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -52,7 +64,8 @@ class Settings:
     ``budget_usd``: what a person without a budget of their own may spend a day (UTC) before the page asks; None: it
     never asks. ``root_path`` is the path at which a proxy publishes the app, like ``/chat``; empty: at the root, or
     where the proxy says. ``log_format`` is one of ``LOG_FORMATS``; ``drain_s``: how long running turns may go on after
-    SIGTERM. ``env`` is the environment and ``.env``; it holds keys and is therefore not in ``repr``.
+    SIGTERM. ``auth``: how people sign in; None: with the ``password``, if there is one. ``env`` is the environment and
+    ``.env``; it holds keys and is therefore not in ``repr``.
     """
 
     host: str
@@ -64,6 +77,7 @@ class Settings:
     root_path: str = ""
     log_format: str = "text"
     drain_s: float = DEFAULT_DRAIN_S
+    auth: Auth | None = None
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -183,8 +197,11 @@ def read_settings(
         root_path=_root_path(root_path or env.get("KIMI_UI_ROOT_PATH") or env.get("GRADIO_ROOT_PATH") or ""),
         log_format=_log_format(log_format or env.get("KIMI_UI_LOG_FORMAT") or "text"),
         drain_s=_drain_s(env.get("KIMI_UI_DRAIN_SECONDS", "")),
+        auth=read_auth(env),
         env=env,
     )
+    if settings.auth and settings.password:
+        raise ConfigError("KIMI_UI_AUTH and KIMI_UI_PASSWORD are both set; remove the one that is not meant.")
     if (traces := env.get("KIMI_UI_TRACES", "")) not in ("", "otlp"):
         raise ConfigError(f"KIMI_UI_TRACES is {traces!r}; make it otlp, or leave it out.")
     if 0 < len(settings.metrics_token) < MIN_TOKEN_CHARS:
@@ -202,6 +219,41 @@ def read_place(chosen: str) -> Path | DatabaseUrl:
         return DatabaseUrl(chosen)
     except ValueError as error:  # which may hold a password, so it is not shown
         raise ConfigError(f"The URL of the database cannot be read: {error}.") from None
+
+
+def read_auth(env: Mapping[str, str]) -> Auth | None:
+    """``KIMI_UI_AUTH`` with ``KIMI_UI_PROXY`` and ``KIMI_UI_ADMINS``; None if it is not set. Raises ``ConfigError``."""
+    value = env.get("KIMI_UI_AUTH", "").strip()
+    if not value:
+        return None
+    kind, _, rest = value.partition(":")
+    if kind == "users" and rest.strip():
+        return Auth(users=Path(rest.strip()).expanduser().absolute())
+    if kind == "proxy" and _HEADER.fullmatch(rest.strip()):
+        admins = frozenset(name.strip() for name in env.get("KIMI_UI_ADMINS", "").split(",") if name.strip())
+        return Auth(header=rest.strip().lower(), proxies=_proxies(env.get("KIMI_UI_PROXY", "")), admins=admins)
+    raise ConfigError(
+        "KIMI_UI_AUTH is neither users:PATH (a users file) nor proxy:HEADER (in which a trusted proxy names the "
+        "person); correct it, or leave it out."
+    )
+
+
+def _proxies(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    if not names:
+        raise ConfigError(
+            "KIMI_UI_AUTH=proxy:… believes whoever sends the header, so name the proxy: KIMI_UI_PROXY=ADDRESS, or "
+            "ADDRESS/NET; several are separated by commas."
+        )
+    try:
+        networks = tuple(ip_network(name) for name in names)
+    except ValueError as error:
+        raise ConfigError(
+            f"KIMI_UI_PROXY is {value!r} ({error}); give it addresses like 10.0.0.5 or networks like 10.0.0.0/24."
+        ) from None
+    if any(not network.prefixlen for network in networks):
+        raise ConfigError("KIMI_UI_PROXY is every address there is; name the proxy's own.")
+    return networks
 
 
 def default_db_path() -> Path:

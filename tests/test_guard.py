@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 from kimi_ui.ui.environment import SET, harden_environment
 from kimi_ui.web.guard import Guard, broken, host_name, is_closed, known_hosts
-from kimi_ui.web.login import MAX_TRIES, TRIES_S, Login, _address
+from kimi_ui.web.login import MAX_TRIES, TRIES_S, Login, address_of
 from tests.support.waiting import until
 
 CROSS = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
@@ -336,7 +336,7 @@ def test_after_too_many_wrong_passwords_even_the_right_one_must_wait(locked: tup
 
 def test_an_ipv6_network_counts_as_one_address() -> None:
     def address(host: str) -> str:
-        return _address(Request({"type": "http", "headers": [], "client": (host, 1)}))
+        return address_of(Request({"type": "http", "headers": [], "client": (host, 1)}))
 
     assert address("2001:db8::1") == address("2001:db8::ffff:1") != address("2001:db8:0:1::1")
     assert address("192.168.1.7") == "192.168.1.7"

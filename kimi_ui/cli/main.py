@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from .. import __version__
 from ..config import ConfigError
-from . import bench, compare, doctor, export, log, replay, serve, stats
+from . import bench, compare, doctor, export, log, replay, serve, stats, users
 from .common import CommandError, complain
 from .interrupt import INTERRUPTED
 
@@ -56,6 +56,6 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"Kimi UI {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for command in (serve, compare, stats, bench, replay, export, log, doctor):
+    for command in (serve, compare, stats, bench, replay, export, log, doctor, users):
         command.add(commands)
     return top

@@ -45,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
     start_without_collecting()
     settings = settings_of(options)
     refuse_open_door(settings)
+    check_users(settings)
     as_json = settings.log_format == "json"
     say = json_logs.say if as_json else show
     if as_json:
@@ -88,14 +89,23 @@ def run(options: argparse.Namespace) -> int:
                     roster,
                     hosts=known_hosts(settings.host, settings.more_hosts),
                     password=settings.password,
+                    auth=settings.auth,
                     metrics_token=settings.metrics_token,
                     spans=spans,
-                    one_person=not settings.password,
+                    one_person=not (settings.password or settings.auth),
                     budget_usd=settings.budget_usd,
                     root_path=settings.root_path,
                 )
                 drain = Drain(opened.engine.drain, lambda: len(opened.turns.live()), settings.drain_s)
-                serve(app, listener, on_ready=ready, on_exit=leave, drain=drain, has_own_logs=not as_json)
+                serve(
+                    app,
+                    listener,
+                    on_ready=ready,
+                    on_exit=leave,
+                    drain=drain,
+                    has_own_logs=not as_json,
+                    sees_peers=bool(settings.auth and settings.auth.proxies),
+                )
         except PortInUse as error:
             raise CommandError(str(error)) from None
     return 0
@@ -103,11 +113,20 @@ def run(options: argparse.Namespace) -> int:
 
 def refuse_open_door(settings: Settings) -> None:
     """Raise ``CommandError`` if other machines could reach the page without a password."""
-    if not settings.is_loopback and not settings.password:
+    if not settings.is_loopback and not settings.password and not settings.auth:
         raise CommandError(
             f"--host {settings.host} would let others use this page and your keys; set KIMI_UI_PASSWORD first "
             "(in the environment or .env), or leave --host out."
         )
+
+
+def check_users(settings: Settings) -> None:
+    """Raise ``ConfigError`` if nobody could sign in."""
+    if settings.auth and (path := settings.auth.users):
+        from ..users_file import UsersFile
+
+        if not UsersFile(path).users():
+            raise CommandError(f"{path} has no users; add the first: python -m kimi_ui users add NAME --role admin.")
 
 
 def welcome(url: str, settings: Settings, roster: Roster) -> str:

@@ -5,9 +5,9 @@
     for states in Client("http://127.0.0.1:7860").submit("Why is the sky blue?", api_name="/compare"): ...
 
 Each lane's state: ``lane, label, status, phase, answer, reasoning, error, attempt_id`` and the columns of
-``attempt_metrics`` that are known so far. Turns sent this way have no owner; whoever knows
-their id may read them. Prompts beyond the server's daily budget for all programs together are refused, without the
-question that the page asks.
+``attempt_metrics`` that are known so far. With accounts turns sent this way are the person's. Otherwise they have no
+owner, and whoever knows their id may read them. Prompts beyond the server's daily budget for all programs together, or
+beyond the person's, are refused, without the question that the page asks.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from ..core.blind import visible
 from ..core.conversation_settings import ConversationSettings, LaneSettings
 from ..core.estimate import Total
 from ..core.metrics import measure_turn
-from ..core.owner import may_read
+from ..core.owner import PROGRAM, may_read
 from ..core.tokens import AttemptCount
 from ..core.turn import TurnFold, TurnLog
 from ..engine import Engine
 from ..tokenizers import counter
 from ..turns import Turns
 from ..view.failure_words import failure_of
-from ..web.visitor import visitor_of
+from ..web.visitor import person_of, visitor_of
 
 EVERY_S = 0.25
 REMEDY = "Send it after 00:00 UTC, or start the server with a higher KIMI_UI_BUDGET_USD."
@@ -85,14 +85,19 @@ class LaneStates:
 def build(engine: Engine, turns: Turns, estimates: Estimates, spending: Spending) -> None:
     """Add the endpoints to the Blocks being built."""
 
-    async def compare(prompt: str, lanes: list[str] | None = None) -> AsyncIterator[dict[str, Any]]:
+    async def compare(
+        request: gr.Request, prompt: str, lanes: list[str] | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
         """Send a prompt to all or to the named lanes, and yield their states until all have ended."""
         if not prompt.strip():
             raise gr.Error("There is no prompt: give some text.", print_exception=False)
+        owner = person.owner if (person := person_of(request)) else PROGRAM
+
+        def send() -> TurnLog:
+            return engine.send(prompt, lanes=lanes or None, owner=owner)
+
         try:
-            turn = await asyncio.to_thread(
-                spending.send, lambda: engine.send(prompt, lanes=lanes or None), lambda: cost(prompt, lanes), owner=""
-            )
+            turn = await asyncio.to_thread(spending.send, send, lambda: cost(prompt, lanes), owner=owner)
         except OverBudget as question:
             raise gr.Error(f"{question} {REMEDY}", print_exception=False) from question
         except (ValueError, RuntimeError) as error:

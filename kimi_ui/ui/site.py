@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from ..chat.services import ChatServices
-from ..config import hidden_from_clients
+from ..config import Auth, hidden_from_clients
 from ..engine import Engine
 from ..turns import Turns
 from ..web.advice import AdviceRoutes
@@ -49,6 +49,7 @@ def create_app(
     *,
     hosts: Hosts | None = None,
     password: str = "",
+    auth: Auth | None = None,
     metrics_token: str = "",
     spans: Spans | None = None,
     one_person: bool = False,
@@ -56,17 +57,21 @@ def create_app(
     root_path: str = "",
 ) -> FastAPI:
     """The whole ASGI app. ``hosts``: the accepted host names (None: loopback's); ``password``: required if not empty;
-    ``one_person``: every visitor is the machine's user (see ``core.owner``); ``metrics_token``, ``budget_usd`` and
-    ``root_path``: see ``Settings``; ``spans``: see ``web.exporter``.
+    ``one_person``: every visitor is the machine's user (see ``core.owner``); ``auth``, ``metrics_token``,
+    ``budget_usd`` and ``root_path``: see ``Settings``; ``spans``: see ``web.exporter``.
 
     Built inside an event loop, because without one Gradio opens a loop for every lock and never closes it.
     """
 
     async def make() -> FastAPI:
-        app = _create(engine, turns, roster, bool(password), budget_usd, metrics_token, spans)
+        app = _create(engine, turns, roster, bool(password or auth), budget_usd, metrics_token, spans)
+        open_paths = (HEALTHZ, READYZ, *([METRICS] if metrics_token else []))
         if password:
-            open_paths = (HEALTHZ, READYZ, *([METRICS] if metrics_token else []))
             app.add_middleware(Login, password=password, open=open_paths)
+        if auth:
+            from ..web.accounts import require_people
+
+            require_people(app, auth, turns, open_paths)
         if one_person:
             app.add_middleware(OnePerson)
         app.add_middleware(Guard, hosts=hosts or known_hosts("127.0.0.1"))
@@ -86,7 +91,7 @@ def _create(
     metrics_token: str,
     spans: Spans | None,
 ) -> FastAPI:
-    """Imports Gradio, which takes seconds. ``private``: statistics only cover the visitor's own turns."""
+    """Imports Gradio, which takes seconds. ``private``: several people use the app."""
     harden_environment()
     with hidden_from_clients():
         import gradio as gr

@@ -4,8 +4,8 @@ Nothing is computed before the tab is opened. Opening it, a filter or Refresh co
 100,000 attempts, 0.1 s if only the metric changed). Numbers, intervals and sentences come from ``stats``; this file
 contains controls and wiring. The named endpoint ``/stats`` returns the same summary as plain values.
 
-``private``: several people use this app, so visitors see only their own attempts. Otherwise the figures cover all
-attempts, but each prompt is shown only to its owner.
+``private``: several people use this app, so visitors see only their own attempts. Otherwise, and for an admin, the
+figures cover all attempts, but each prompt is shown only to its owner.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..stats.heavy_worth import heavy_worth
 from ..stats.sample import Filters, Sample
 from ..stats.summary import BY_COLUMN, METRICS, as_dict, outweighed, splits
 from ..stats.votes import votes
-from ..web.visitor import visitor_of
+from ..web.visitor import scope_of, visitor_of
 from . import stats_html, stats_plots
 from .gradio_internals import take_any_value
 from .stats_plots import Look
@@ -237,7 +237,7 @@ class StatsView:
 
     def _scope(self, request: gr.Request) -> str | None:
         """The owner whose attempts are counted; None: all owners."""
-        return visitor_of(request) if self._private else None
+        return scope_of(request, self._private)
 
 
 def _still(chosen: Any, choices: Sequence[tuple[str, str]]) -> list[str]:

@@ -54,7 +54,7 @@ from ..view.export import EXPORTS, ExportFile, export, zipped
 from ..view.replay import replay_document
 from .login import LOGGED_IN
 from .respond import Json, body_of, json_of, refusal
-from .visitor import VisibleTurns, visitor_of
+from .visitor import VisibleTurns, person_of, visitor_of
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class ConversationRoutes:
 
         The first page begins with the pinned ones and names the deleted ones that can be taken back: ``left_s`` is how
         long to offer that, ``undo_s`` how long to offer to take something else back. ``archived`` in the query: the
-        archived ones.
+        archived ones. ``person`` is the name of the person with an account.
         """
         owner = visitor_of(request)
         archived = "archived" in request.query_params
@@ -120,6 +120,7 @@ class ConversationRoutes:
                 "undo_s": UNDO_S,
                 "deleted": [{**one._asdict(), "left_s": _left_s(one)} for one in deleted],
                 "can_log_out": bool(request.scope.get(LOGGED_IN)),
+                "person": person.name if (person := person_of(request)) else None,
             }
         )
 

@@ -6,8 +6,8 @@ others are read when the page is. While a token streams nothing is done; at the 
 of error: there are no names, no texts, no addresses and no models, and at most ``MAX_LANES`` lanes, the rest of which
 are ``other``. Figures begin at 0 with the process; the log has all of them.
 
-With a password, ``/metrics`` requires it (``web.login``). With ``KIMI_UI_METRICS_TOKEN`` it requires that instead, as a
-bearer token that opens nothing else.
+With a password, ``/metrics`` requires it (``web.login``); with accounts it is for admins. With
+``KIMI_UI_METRICS_TOKEN`` it requires that instead, as a bearer token that opens nothing else.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from .health import lateness_s
 from .respond import refusal
 from .spans import Spans
 from .stream import TurnStreams
+from .visitor import person_of
 
 METRICS = "/metrics"
 MAX_LANES = 50
@@ -106,6 +107,8 @@ class Exporter:
         """The figures in Prometheus' text format, or in OpenMetrics' if the request accepts it."""
         if self._token and not self._has_token(request):
             return refusal("The metrics require the bearer token of KIMI_UI_METRICS_TOKEN.", 401)
+        if (person := person_of(request)) and not person.is_admin:
+            return refusal("The metrics are about everybody, so they are for admins only. Ask one.", 403)
         self._now.loops_s = {
             "server": await lateness_s(asyncio.get_running_loop()),
             "engine": await lateness_s(self._engine.loop),

@@ -2,8 +2,9 @@
 changes of the lanes file.
 
 Checks use their own connections on the server's loop, never those of a turn. The page learns whether a key's variable
-is set, never its value. Lanes may be changed by the machine's user; where a password lets several people in, only if
-``KIMI_UI_EDIT_LANES`` says so, because a lane can send any variable of the environment to any server.
+is set, never its value. Lanes may be changed by the machine's user; with accounts by an admin; where a password lets
+several people in, only if ``KIMI_UI_EDIT_LANES`` says so, because a lane can send any variable of the environment to
+any server.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from ..lanes_form import fields_of, shown, written
 from ..providers import presets, registry
 from ..providers.base import ProviderError
 from .respond import Json, json_of, refusal
-from .visitor import VisibleTurns, visitor_of
+from .visitor import HasState, VisibleTurns, person_of, visitor_of
 
 if TYPE_CHECKING:
     from ..providers.roster import Roster
@@ -42,10 +43,11 @@ NOT_HERE = (
     "Several people may use this page, so lanes are changed by whoever runs it: in the lanes file, or here if it is "
     "started with KIMI_UI_EDIT_LANES=1."
 )
+NOT_YOU = "Lanes are changed by an admin: ask one to do it, or to make you an admin too."
 
 
 class LaneRoutes:
-    """The routes. ``pulls`` fetches missing models; ``private``: there is a password."""
+    """The routes. ``pulls`` fetches missing models; ``private``: several people use the app."""
 
     def __init__(
         self, roster: Roster, pulls: Pulls, turns: Turns, visible: VisibleTurns, private: bool = False
@@ -72,7 +74,7 @@ class LaneRoutes:
 
     async def lanes(self, request: Request) -> Response:
         """Every lane's current server, the sources of real models, and what can be changed (``_editing``)."""
-        return Json(await run_in_threadpool(self._state))
+        return Json(await run_in_threadpool(self._state, self._why_not(request)))
 
     async def change(self, request: Request) -> Response:
         """Change the lanes file; body ``{version, changes}`` (``lanes_edit``), or ``{version, undo: true}``.
@@ -80,8 +82,8 @@ class LaneRoutes:
         Answers like ``lanes``. A refusal has a code: ``not_allowed``, ``changed`` (the file has another version) or
         ``mistake``, then with the ``lane`` and the ``key``, where they are known.
         """
-        if not self._may_edit:
-            return refusal(NOT_HERE, 403, code="not_allowed")
+        if why_not := self._why_not(request):
+            return refusal(why_not, 403, code="not_allowed")
         body = await json_of(request)
         version, changes = body.get("version"), body.get("changes", [])
         if not (isinstance(version, str) and isinstance(changes, list) and all(isinstance(x, dict) for x in changes)):
@@ -101,8 +103,8 @@ class LaneRoutes:
 
     async def models_of_form(self, request: Request) -> Response:
         """The models that the provider of a lane in a form lists; body ``{values}`` as in a change."""
-        if not self._may_edit:
-            return refusal(NOT_HERE, 403, code="not_allowed")
+        if why_not := self._why_not(request):
+            return refusal(why_not, 403, code="not_allowed")
         values = (await json_of(request)).get("values")
         if not isinstance(values, dict):
             raise HTTPException(400)
@@ -119,11 +121,13 @@ class LaneRoutes:
         except TimeoutError:
             return refusal("The provider did not send its list of models in time. Try again.", 504)
 
-    @property
-    def _may_edit(self) -> bool:
-        return not self._private or self._roster.settings.may_edit_lanes
+    def _why_not(self, request: HasState) -> str:
+        """The reason why this visitor may not change lanes; empty if they may."""
+        if person := person_of(request):
+            return "" if person.is_admin else NOT_YOU
+        return "" if not self._private or self._roster.settings.may_edit_lanes else NOT_HERE
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self, why_not: str) -> dict[str, Any]:
         self._roster.refresh()
         return {
             "lanes": [self._described(index) for index in range(len(self._roster.specs))],
@@ -132,15 +136,13 @@ class LaneRoutes:
             "lanes_path": _shown(self._roster.lanes_path) if self._roster.lanes_path else "",
             "default_lanes_path": _shown(self._roster.lanes_target),
             "env_path": _shown(Path.cwd() / ".env"),
-            "editing": self._editing(),
+            "editing": {"not_here": why_not} if why_not else self._editing(),
         }
 
     def _editing(self) -> dict[str, Any]:
         """What the page needs to change lanes: ``not_here`` is the reason why it cannot, else empty, and then there are
         the file's ``version``, its ``sets``, the set in ``use``, each lane's keys as ``values``, the lanes that are not
         in use (``others``), and the ``fields`` of each provider's lanes."""
-        if not self._may_edit:
-            return {"not_here": NOT_HERE}
         try:
             text = self._changes.read()
             file = self._changes.file(text)

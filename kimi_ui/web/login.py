@@ -71,7 +71,7 @@ class Login:
                 return
             response = self._log_out(request)
         elif scope["method"] == "GET" and "text/html" in request.headers.get("accept", ""):
-            response = self._send_to_form(request)
+            response = send_to_form(request)
         else:
             response = JSONResponse({"detail": f"A password is needed: log in at {LOGIN}."}, 401)
         await response(scope, receive, send)
@@ -81,17 +81,11 @@ class Login:
         if ends is not None and ends > self._now():
             return True
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and self._right(given, _address(request))
-
-    def _send_to_form(self, request: Request) -> Response:
-        wanted = own_path(f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path)
-        if request.headers.get("sec-fetch-site") == "cross-site":
-            return HTMLResponse(render("again", next=_prefix(request) + wanted), headers=PAGE_HEADERS)
-        return RedirectResponse(LOGIN if wanted == "/" else f"{LOGIN}?next={quote(wanted, safe='')}", 303)
+        return scheme.lower() == "bearer" and self._right(given, address_of(request))
 
     def _log_out(self, request: Request) -> Response:
         if request.method != "POST":
-            return _page(request, action=LOGOUT, next="", message="")
+            return page(request, action=LOGOUT, next="", message="")
         self._sessions.pop(_hashed(request.cookies.get(COOKIE, "")), None)
         response = RedirectResponse(LOGIN, 303)
         response.delete_cookie(COOKIE)
@@ -101,26 +95,22 @@ class Login:
         wanted = own_path(request.query_params.get("next", "/"))
         if request.method != "POST":
             return RedirectResponse(wanted, 303) if self._is_in(request) else _form(request, "", wanted)
-        if self._seconds_to_wait(_address(request)):
+        if self._seconds_to_wait(address_of(request)):
             return _form(
-                request, f"Too many wrong tries. Wait {self._seconds_to_wait(_address(request))} s.", wanted, 429
+                request, f"Too many wrong tries. Wait {self._seconds_to_wait(address_of(request))} s.", wanted, 429
             )
-        body = b""
-        async for piece in request.stream():
-            body += piece
-            if len(body) > MAX_FORM_BYTES:
-                return _form(request, "That is too long for a password.", wanted, 413)
-        form = parse_qs(body.decode(errors="replace"))
-        wanted = own_path(form.get("next", ["/"])[0])
-        if not self._right(form.get("password", [""])[0], _address(request)):
+        form = await form_of(request)
+        if form is None:
+            return _form(request, "That is too long for a password.", wanted, 413)
+        wanted = own_path(form.get("next", "/"))
+        if not self._right(form.get("password", ""), address_of(request)):
             return _form(request, "That is not the password.", wanted, 401)
         token = secrets.token_urlsafe(32)
         now = self._now()
         self._sessions = {key: ends for key, ends in self._sessions.items() if ends > now}
         self._sessions[_hashed(token)] = now + SESSION_S
         response = RedirectResponse(wanted, 303)
-        secure = request.url.scheme == "https"
-        response.set_cookie(COOKIE, token, max_age=SESSION_S, httponly=True, samesite="strict", secure=secure)
+        give_session(request, response, token, SESSION_S)
         return response
 
     def _right(self, given: str, address: str) -> bool:
@@ -147,23 +137,48 @@ def own_path(path: str) -> str:
     return path if re.fullmatch(r"/(?!/)[!#-;=?-\[\]_a-z~]{0,500}", path) else "/"
 
 
-def _form(request: Request, message: str, wanted: str, status: int = 200) -> HTMLResponse:
-    return _page(request, status, action=LOGIN, next=wanted, message=message)
+def send_to_form(request: Request) -> Response:
+    """Leads a visitor who has to log in to the form, and from there to what they wanted."""
+    wanted = own_path(f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path)
+    if request.headers.get("sec-fetch-site") == "cross-site":
+        return HTMLResponse(render("again", next=prefix_of(request) + wanted), headers=PAGE_HEADERS)
+    return RedirectResponse(LOGIN if wanted == "/" else f"{LOGIN}?next={quote(wanted, safe='')}", 303)
 
 
-def _page(request: Request, status: int = 200, **values: str) -> HTMLResponse:
-    return HTMLResponse(render("login", root=_prefix(request), **values), status, PAGE_HEADERS)
+async def form_of(request: Request) -> dict[str, str] | None:
+    """The posted form; None if it is too large."""
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_FORM_BYTES:
+            return None
+    return {name: values[0] for name, values in parse_qs(body.decode(errors="replace")).items()}
 
 
-def _prefix(request: Request) -> str:
+def give_session(request: Request, response: Response, token: str, lasts_s: float) -> None:
+    secure = request.url.scheme == "https"
+    response.set_cookie(COOKIE, token, max_age=int(lasts_s), httponly=True, samesite="strict", secure=secure)
+
+
+def page(request: Request, status: int = 200, **values: object) -> HTMLResponse:
+    """The page of ``login.html.jinja``; for people with accounts ``names`` is true and ``person`` the name of one."""
+    values = {"names": False, "person": "", **values}
+    return HTMLResponse(render("login", root=prefix_of(request), **values), status, PAGE_HEADERS)
+
+
+def prefix_of(request: Request) -> str:
     return str(request.scope.get(PREFIX, ""))
+
+
+def address_of(request: Request) -> str:
+    """The client address for counting tries; for IPv6 the /64 network, since one client controls all of it."""
+    host = request.client.host if request.client else ""
+    return str(ipaddress.ip_network(f"{host}/64", strict=False)) if ":" in host and "%" not in host else host
+
+
+def _form(request: Request, message: str, wanted: str, status: int = 200) -> HTMLResponse:
+    return page(request, status, action=LOGIN, next=wanted, message=message)
 
 
 def _hashed(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _address(request: Request) -> str:
-    """The client address for counting tries; for IPv6 the /64 network, since one client controls all of it."""
-    host = request.client.host if request.client else ""
-    return str(ipaddress.ip_network(f"{host}/64", strict=False)) if ":" in host and "%" not in host else host

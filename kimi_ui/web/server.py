@@ -69,12 +69,14 @@ def serve(
     on_exit: Callable[[], Any] = lambda: None,
     drain: Drain | None = None,
     has_own_logs: bool = True,
+    sees_peers: bool = False,
 ) -> None:
     """Serve ``app`` on a socket of ``listening`` until SIGTERM or Ctrl-C, then return.
 
     ``on_ready(url)`` is called when the server answers requests; ``on_exit()`` when it begins to stop, before it waits
     for open responses, so that it can end endless ones. Without ``drain`` SIGTERM ends it at once. ``has_own_logs``
-    False: uvicorn's records go to the root logger's handlers.
+    False: uvicorn's records go to the root logger's handlers. ``sees_peers``: the app gets the address that a request
+    really comes from, not the one that a proxy names.
     """
     config = uvicorn.Config(
         app,
@@ -84,6 +86,7 @@ def serve(
         access_log=False,
         timeout_graceful_shutdown=int(STOP_GRACE_S),
         server_header=False,
+        proxy_headers=not sees_peers,
         ws="none",
     )
     host, port = listener.getsockname()[:2]

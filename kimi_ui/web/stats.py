@@ -17,11 +17,12 @@ from ..log.reader import LogReader
 from ..stats.export import csv_lines, json_lines
 from ..stats.form import Form
 from ..stats.sample import Filters
-from .visitor import visitor_of
+from .visitor import scope_of, visitor_of
 
 
 class StatsRoutes:
-    """Downloads over one log. ``private``: visitors get only their own attempts and conversations."""
+    """Downloads over one log. ``private``: visitors get only their own attempts and conversations; an admin gets
+    everybody's attempts, without their texts."""
 
     def __init__(self, reader: LogReader, private: bool = False) -> None:
         self._reader = reader
@@ -53,16 +54,13 @@ class StatsRoutes:
         return await _download("kimi-attempts.jsonl", "application/jsonl", write)
 
     async def sqlite(self, request: Request) -> Response:
-        owner = self._scope(request)
+        owner = visitor_of(request) if self._private else None
         return await _download(
             "kimi-log.sqlite3", "application/vnd.sqlite3", lambda path: self._reader.copy(path, owner)
         )
 
     def _filters(self, request: Request) -> Filters:
-        return Form.of_query(request.query_params.multi_items()).filters(self._scope(request))
-
-    def _scope(self, request: Request) -> str | None:
-        return visitor_of(request) if self._private else None
+        return Form.of_query(request.query_params.multi_items()).filters(scope_of(request, self._private))
 
 
 async def _download(name: str, media_type: str, write: Callable[[Path], None]) -> Response:

@@ -1,7 +1,7 @@
 """Visitors, and the turns and conversations that they may see.
 
 Without a password every visitor is the machine's user (``OnePerson``). With one, a visitor is a browser, which has a
-random cookie.
+random cookie. With accounts a visitor is a person (``web.accounts``). ``visitor_of`` says which it is.
 
 The log keeps a hash of the cookie, so that a reader of the log cannot impersonate the visitor. The cookie is
 ``SameSite=Strict``, so a visit through a link on another site does not send it. A new cookie in the response would then
@@ -22,12 +22,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..core.blind import visible
-from ..core.owner import LOCAL, may_change, may_read
+from ..core.owner import LOCAL, Person, may_change, may_read
 from ..core.turn import Pick, TurnLog
 from ..turns import Turns
 
 COOKIE = "kimi_owner"
-_VISITOR = "kimi_visitor"  # in a request's state, set by ``OnePerson``
+_VISITOR = "kimi_visitor"  # in a request's state: the owner, set by ``OnePerson`` and ``sent_by``
+_PERSON = "kimi_person"  # in a request's state, set by ``sent_by``
 _YEAR_S = 365 * 24 * 3600
 _MIN_CHARS, _MAX_CHARS = 32, 128
 
@@ -54,9 +55,26 @@ class OnePerson:
         await self._app(scope, receive, send)
 
 
+def sent_by(scope: Scope, person: Person) -> Scope:
+    """The scope of a request that this person sends."""
+    return {**scope, "state": {**scope.get("state", {}), _VISITOR: person.owner, _PERSON: person}}
+
+
+def person_of(request: HasState) -> Person | None:
+    """The person with an account that sent a request; None where there are no accounts."""
+    found: Person | None = getattr(request.state, _PERSON, None)
+    return found
+
+
 def visitor_of(request: HasState) -> str:
     """The owner that sent a request; empty for a browser or program without a cookie where there is a password."""
     return getattr(request.state, _VISITOR, "") or owner_of(request.cookies)
+
+
+def scope_of(request: HasState, private: bool) -> str | None:
+    """Whose figures the visitor may see; None: everybody's. ``private``: several people use this app."""
+    person = person_of(request)
+    return None if not private or (person and person.is_admin) else visitor_of(request)
 
 
 def owner_of(cookies: Mapping[str, str]) -> str:

@@ -1,0 +1,270 @@
+"""Accounts: nothing is served but to a person, and ``visitor_of`` says to whom.
+
+``Accounts`` keeps people signed in. A way to sign in (``SignIn``) answers the requests to ``/kimi/login`` and yields a
+person; the session, its cookie (HttpOnly, SameSite=Strict) and its end are the same for all of them. ``Users`` asks for
+a name and a password of the users file. ``Proxied`` has no sessions: a proxy in front says with each request who it is.
+
+Sessions and failed sign-ins are in the log (``log.sessions``), so that every server that shares it knows them. A
+session that is over ends at once where it was ended, and within seconds elsewhere and in the middle of an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from hashlib import sha256
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import NamedTuple, Protocol
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from ..config import Auth, ConfigError
+from ..core.owner import ADMIN, MEMBER, Person
+from ..log.sessions import LASTS, Session, SessionLog, SignInTries
+from ..log.store import LogError
+from ..turns import Turns
+from ..users_file import UsersFile, key
+from .login import COOKIE, LOGGED_IN, LOGIN, LOGOUT, address_of, form_of, give_session, own_path, page, send_to_form
+from .respond import refusal
+from .visitor import sent_by
+
+TRIES = {"here": 5, "address": 20, "name": 20}
+"""Failed sign-ins within ``log.sessions.WINDOW``: of one name from one address, from one address, of one name."""
+
+LOOK_S = 5.0  # a response that lasts longer ends when its session does
+CHECKED_AT_ONCE = 2  # passwords, each with 64 MB
+MAX_HEADER_CHARS = 200
+SIGNED_OUT = "You are signed out. Reload the page to sign in."
+NOT_THE_PROXY = "This page is served through its proxy only; open the proxy's address."
+NOBODY = "The proxy did not say who you are. Sign in there, then reload the page."
+NOT_NOW = "Nobody can be signed in at present; the terminal of the server says why. Try again in a minute."
+
+log = logging.getLogger(__name__)
+
+
+class SignedIn(NamedTuple):
+    """Who has just signed in, with what (see ``SessionLog.begin``), and the path of this server to go on to."""
+
+    person: Person
+    credential: str = ""
+    next: str = "/"
+
+
+class SignIn(Protocol):
+    """A way to sign in. Raises ``ConfigError`` or ``LogError`` where nobody can sign in at present."""
+
+    async def answer(self, request: Request) -> SignedIn | Response:
+        """A request to ``LOGIN`` or below it; of a person who is signed in only a POST."""
+        ...
+
+    def still(self, session: Session) -> Person | None:
+        """The session's person as they are now; None if they may no longer use it. May block."""
+        ...
+
+
+def require_people(app: Starlette, auth: Auth, turns: Turns, open: Collection[str]) -> None:
+    """Add the middleware for this way to sign in."""
+    if auth.users is None:
+        app.add_middleware(Proxied, auth=auth, open=open)
+        return
+    users = Users(UsersFile(auth.users), SignInTries(turns.writer, turns.reader))
+    app.add_middleware(Accounts, sign_in=users, sessions=SessionLog(turns.writer, turns.reader), open=open)
+
+
+class Users:
+    """Signs in with a name and a password of the users file."""
+
+    def __init__(self, file: UsersFile, tries: SignInTries) -> None:
+        self._file = file
+        self._tries = tries
+        self._checking = asyncio.Semaphore(CHECKED_AT_ONCE)
+
+    def still(self, session: Session) -> Person | None:
+        user = self._file.by_id(session.person.id)
+        return user.person if user and user.credential == session.credential else None
+
+    async def answer(self, request: Request) -> SignedIn | Response:
+        wanted = own_path(request.query_params.get("next", "/"))
+        if request.method != "POST":
+            return _form(request, wanted)
+        form = await form_of(request)
+        if form is None:
+            return _form(request, wanted, "That is too long for a name and a password.", 413)
+        wanted = own_path(form.get("next", "/"))
+        name, address = form.get("name", "").strip()[:MAX_HEADER_CHARS], address_of(request)
+        here = f"{address} {key(name)}"
+        limits = {here: TRIES["here"], address: TRIES["address"], f"name {key(name)}": TRIES["name"]}
+        try_id, wait_s = await asyncio.to_thread(self._tries.begin, limits)
+        if not try_id:
+            response = _form(request, wanted, f"Too many wrong tries. Wait {wait_s} s.", 429, name)
+            response.headers["Retry-After"] = str(wait_s)
+            return response
+        async with self._checking:
+            user = await asyncio.to_thread(self._file.check, name, form.get("password", ""))
+        if user is None:
+            return _form(request, wanted, "The name or the password is wrong.", 401, name)
+        await asyncio.to_thread(self._tries.forgive, try_id, here)
+        return SignedIn(user.person, user.credential, wanted)
+
+
+class Accounts:
+    """ASGI middleware that requires a session, except for the paths that are ``open``."""
+
+    def __init__(self, app: ASGIApp, sign_in: SignIn, sessions: SessionLog, open: Collection[str] = ()) -> None:
+        self._app = app
+        self._sign_in = sign_in
+        self._sessions = sessions
+        self._open = frozenset(open)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in self._open:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        token = request.cookies.get(COOKIE, "")
+        try:
+            found = await asyncio.to_thread(self._found, token)
+            if scope["path"] == LOGIN or scope["path"].startswith(f"{LOGIN}/"):
+                response = await self._signed_in(request, found)
+            elif found is None:
+                response = _send_to_sign_in(request)
+            elif scope["path"] == LOGOUT:
+                response = await self._signed_out(request, *found)
+            else:
+                if scope["path"].startswith("/kimi/"):  # Gradio's streams rely on uvicorn's own ``receive``
+                    receive = _Watched(receive, lambda: self._found(token) is not None).receive
+                await self._app({**sent_by(scope, found[1]), LOGGED_IN: True}, receive, send)
+                return
+        except (ConfigError, LogError) as error:
+            log.error("%s", error)
+            response = _refusal(request, NOT_NOW, 503)
+        await response(scope, receive, send)
+
+    def _found(self, token: str) -> tuple[Session, Person] | None:
+        """The token's session and its person as they are now."""
+        session = self._sessions.find(token) if token else None
+        person = self._sign_in.still(session) if session else None
+        return (session, person) if session and person else None
+
+    async def _signed_in(self, request: Request, found: tuple[Session, Person] | None) -> Response:
+        if found and request.method != "POST":
+            return RedirectResponse(own_path(request.query_params.get("next", "/")), 303)
+        answer = await self._sign_in.answer(request)
+        if isinstance(answer, Response):
+            return answer
+        if found:
+            await asyncio.to_thread(self._sessions.end, found[0])
+        token = await asyncio.to_thread(self._sessions.begin, answer.person, answer.credential)
+        response = RedirectResponse(answer.next, 303)
+        give_session(request, response, token, LASTS.total_seconds())
+        return response
+
+    async def _signed_out(self, request: Request, session: Session, person: Person) -> Response:
+        if request.method != "POST":
+            return page(request, action=LOGOUT, next="", message="", names=True, person=person.name)
+        form = await form_of(request) or {}
+        await asyncio.to_thread(self._sessions.end, session)
+        if form.get("everywhere"):
+            await asyncio.to_thread(self._sessions.end_all, person.id)
+        response = RedirectResponse(LOGIN, 303)
+        response.delete_cookie(COOKIE)
+        return response
+
+
+class _Watched:
+    """A request whose sender disconnects, so far as the app can see, when ``may_stay`` is no longer true."""
+
+    def __init__(self, receive: Receive, may_stay: Callable[[], bool]) -> None:
+        self._receive = receive
+        self._may_stay = may_stay
+
+    async def receive(self) -> Message:
+        coming = asyncio.ensure_future(self._receive())
+        try:
+            while not (await asyncio.wait({coming}, timeout=LOOK_S))[0]:
+                if not await asyncio.to_thread(self._still):
+                    return {"type": "http.disconnect"}
+            return coming.result()
+        finally:
+            coming.cancel()
+
+    def _still(self) -> bool:
+        try:
+            return self._may_stay()
+        except (ConfigError, LogError):
+            return True  # it was true a moment ago, and an answer is not cut off for that
+
+
+class Proxied:
+    """ASGI middleware that believes a proxy: ``auth.header`` names the person, ``auth.proxies`` are those who may.
+
+    Requests of all others are refused, except for the paths that are ``open``. It must see the peer's own address, so
+    uvicorn must not replace it by that of ``X-Forwarded-For``; this does so behind the check.
+    """
+
+    def __init__(self, app: ASGIApp, auth: Auth, open: Collection[str] = ()) -> None:
+        self._app = app
+        self._forwarded = ProxyHeadersMiddleware(app, [str(network) for network in auth.proxies])  # type: ignore[arg-type]
+        self._header = auth.header
+        self._proxies = auth.proxies
+        self._admins = {key(name) for name in auth.admins}
+        self._open = frozenset(open)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in self._open:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        if not is_one_of(request.client.host if request.client else "", self._proxies):
+            await _refusal(request, NOT_THE_PROXY, 403)(scope, receive, send)
+        elif (person := self._person(request.headers.getlist(self._header))) is None:
+            await _refusal(request, NOBODY, 401)(scope, receive, send)
+        else:
+            await self._forwarded(sent_by(scope, person), receive, send)  # type: ignore[arg-type]
+
+    def _person(self, named: list[str]) -> Person | None:
+        """The person that the header names; None unless it is there once and names one."""
+        if len(named) != 1 or not (name := _text(named[0])) or len(name) > MAX_HEADER_CHARS or not name.isprintable():
+            return None
+        role = ADMIN if key(name) in self._admins else MEMBER
+        return Person(sha256(f"proxy {key(name)}".encode()).hexdigest()[:32], name, role)
+
+
+def is_one_of(host: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    """Whether the address is in one of the networks; an IPv4 address may be written as an IPv6 one."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return any(address in network for network in networks)
+
+
+def _text(value: str) -> str:
+    """A header's value: UTF-8 if it is that, else Latin-1 as HTTP has it."""
+    try:
+        return value.encode("latin-1").decode().strip()
+    except UnicodeError:
+        return value.strip()
+
+
+def _send_to_sign_in(request: Request) -> Response:
+    return send_to_form(request) if _is_visit(request) else refusal(SIGNED_OUT, 401, code="signed_out")
+
+
+def _refusal(request: Request, sentence: str, status: int) -> Response:
+    return PlainTextResponse(f"{sentence}\n", status) if _is_visit(request) else refusal(sentence, status)
+
+
+def _is_visit(request: Request) -> bool:
+    return request.method == "GET" and "text/html" in request.headers.get("accept", "")
+
+
+def _form(request: Request, wanted: str, message: str = "", status: int = 200, name: str = "") -> Response:
+    return page(request, status, action=LOGIN, next=wanted, message=message, names=True, person=name)
