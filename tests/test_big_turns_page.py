@@ -14,6 +14,7 @@ from tests.support.browser import Visitor, lane
 from tests.support.chat_site import ChatSite, answered, ask, spoken
 from tests.support.waiting import until
 
+GOES_ON = "It goes on and on, with no end. " * 400
 LINES = [f"total_{i} = sum(value for value in values if value > {i})\n" for i in range(450)]
 CODE = "document.querySelector('[data-lane=qwen] .md-source').textContent"
 MARKED = "[...(CSS.highlights.get('kimi-found-here') ?? [])].map(range => range.toString())"
@@ -30,11 +31,11 @@ SEEN = """word => {  // where the marked word stands, once it can be seen
 
 
 def long(seen: str, heard: str) -> list[object]:
-    """Long reasoning that has ``seen`` at its end; a long answer with long code that has ``heard`` at its end."""
-    reasoning = "**Plan**\n\n" + "It goes on and on, with no end. " * 400
+    """Long reasoning that has ``seen`` in its middle; a long answer with long code that has ``heard`` at its end."""
     pieces = [*(f"Paragraph {i} of it.\n\n" for i in range(800)), "```python\n", *LINES, f"```\n\nThe {heard} is here."]
     answer = [Answer("".join(pieces[i : i + 20])) for i in range(0, len(pieces), 20)]
-    return [Phase(CONNECTED), Reasoning(reasoning), Reasoning(f"\nThe {seen} is lit."), *answer, Finish("stop")]
+    reasoning = Reasoning(f"**Plan**\n\n{GOES_ON}\nThe {seen} is lit.\n\n{GOES_ON}")
+    return [Phase(CONNECTED), reasoning, *answer, Finish("stop")]
 
 
 def each_its_own() -> Callable[[ChatRequest], list[object]]:
@@ -113,7 +114,12 @@ def test_a_long_turn_is_sent_in_parts_and_each_text_when_it_is_opened(
     qwen.get_by_role("button", name="Ask Qwen3-Coder again").click()
     expect(qwen.locator(".attempts")).to_contain_text("Attempt 2 of 2")
     answered(page)
+    page.route("**/attempts/1", lambda route: route.abort())
     page.get_by_role("button", name="Earlier attempt").click()
+    missing = qwen.get_by_role("alert")
+    expect(missing).to_contain_text("Attempt 1 could not be fetched. The server did not answer.")
+    page.unroute("**/attempts/1")
+    missing.get_by_role("button", name="Try again").click()
     earlier = page.locator(".lane.earlier")
     expect(earlier.locator("[data-part=answer]")).to_contain_text("The heron is here.")
     earlier.locator(".reasoning-toggle").click()

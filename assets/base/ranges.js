@@ -1,5 +1,8 @@
 /** Words in the text of an element: finding them as ranges, scrolling to them, marking them. */
 
+const EDGE = 1 / 6; // of a view's height
+const STILL_FRAMES = 4; // a place that has not moved for so long stays
+const MOST_FRAMES = 30;
 const LETTER = /[\p{L}\p{N}]/u;
 
 /** Whether no letter or digit stands before this place of a text. */
@@ -42,22 +45,37 @@ export async function showWords(root, words) {
   if (!root.isConnected) return; // something else was opened meanwhile
   const found = rangesOf(root, words);
   mark(found);
-  if (!found.length) return void root.scrollIntoView({ block: "start" });
-  bringIntoSight(found[0]);
-  for (let frames = 0; frames < 2; frames += 1) { // text that was out of sight has its own height only once it is drawn
+  if (found.length) await bringIntoSight(found[0]);
+  else root.scrollIntoView({ block: "start" });
+}
+
+/**
+ * Scroll to the range. Text that was out of sight has its own height only once it is drawn, a frame or two later, and then
+ * the range moves.
+ */
+export async function bringIntoSight(range) {
+  for (let frames = 0, still = 0; still < STILL_FRAMES && frames < MOST_FRAMES; frames += 1) {
+    scrollTo(range);
+    const { top } = range.getBoundingClientRect();
     await new Promise(requestAnimationFrame);
-    bringIntoSight(found[0]);
+    still = range.getBoundingClientRect().top === top ? still + 1 : 0;
   }
 }
 
-/** Scroll what is around the range, from the inside out, so that it stands in the middle where it was out of sight. */
-function bringIntoSight(range) {
+/**
+ * Scroll what is around the range, from the inside out, so that it stands in the middle where it was out of sight; in the
+ * innermost view also where it was near an edge.
+ */
+function scrollTo(range) {
   const within = range.startContainer.parentElement;
   within.scrollIntoView({ block: "nearest" });
+  let edge = EDGE;
   for (let view = within; view; view = view.parentElement) {
     if (!/auto|scroll/.test(getComputedStyle(view).overflowY)) continue;
     const [place, seen] = [range.getBoundingClientRect(), view.getBoundingClientRect()];
-    if (place.top < seen.top || place.bottom > seen.bottom) view.scrollTop += place.top - seen.top - (seen.height - place.height) / 2;
+    const [above, below] = [place.top - seen.top, seen.bottom - place.bottom];
+    if (Math.min(above, below) < edge * seen.height) view.scrollTop += (above - below) / 2;
+    edge = 0;
   }
 }
 

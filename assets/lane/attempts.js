@@ -5,6 +5,7 @@
  */
 import { button, h, setText } from "../base/dom.js";
 import { ask, askWithinBudget } from "../base/http.js";
+import { missingCard } from "./cards.js";
 
 export class Attempts {
   /** `another()` makes an empty lane like `lane`; `load(number)` resolves to an attempt's part of a frame. */
@@ -15,6 +16,8 @@ export class Attempts {
     this.total = 1;
     this.shown = 1;
     this.earlier = null; // the lane that shows an earlier attempt
+    /** @type {Element | null} says that an attempt could not be fetched */
+    this.missing = null;
     this.bar = this.#makeBar();
   }
 
@@ -31,15 +34,16 @@ export class Attempts {
   }
 
   /**
-   * Show an attempt. Resolves to the lane that shows it; to null where it could not be fetched.
+   * Show an attempt. Resolves to the lane that shows it; to null where it could not be fetched, which the lane then says.
    *
    * @returns {Promise<any>}
    */
   async show(number, focus = true) {
     if (this.leader) return this.leader.show(number, focus);
+    this.missing?.remove();
     if (number >= this.total) return this.#back(focus);
     if (this.earlier && number === this.shown) return this.earlier;
-    const part = await this.load(number).catch(() => null);
+    const part = await this.load(number).catch((error) => this.#sayMissing(number, error));
     if (!part) return null;
     const lane = this.another();
     lane.apply(part, false);
@@ -58,6 +62,11 @@ export class Attempts {
 
   close() {
     this.#remove();
+  }
+
+  #sayMissing(number, error) {
+    this.missing = missingCard(`Attempt ${number}`, error, () => this.show(number));
+    (this.earlier ?? this.lane).attempts.bar.after(this.missing);
   }
 
   #makeBar() {

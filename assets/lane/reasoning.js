@@ -9,6 +9,7 @@
  */
 import { button, copyFrom, h, setAttribute, setFlag, setText } from "../base/dom.js";
 import { PANELS, panels } from "../base/preferences.js";
+import { bringIntoSight } from "../base/ranges.js";
 import { missingCard } from "./cards.js";
 import { Find } from "./find.js";
 import { Follower } from "./follow.js";
@@ -174,12 +175,7 @@ export class ReasoningPanel {
 
   #reveal(range) {
     this.follower.release();
-    const line = range.startContainer.parentElement;
-    line.scrollIntoView({ block: "nearest" });
-    const place = range.getBoundingClientRect();
-    const view = this.view.getBoundingClientRect();
-    this.view.scrollTop += place.top - view.top - view.height / 3;
-    this.view.scrollIntoView({ block: "nearest" });
+    bringIntoSight(range);
   }
 
   #preferenceChanged() {
