@@ -32,6 +32,7 @@ from kimi_ui.core.markdown import render
 from kimi_ui.core.turn import LaneInfo, TurnLog
 from kimi_ui.view.attempt_view import SLICE_CHARS
 from kimi_ui.view.frames import TurnView, dumps
+from tests.support.shown import Shown
 
 MS = 1_000_000
 
@@ -65,52 +66,6 @@ def whole() -> list[Entry]:
         at(720, Usage(input_tokens=5, output_tokens=60, reasoning_tokens=40)),
         at(730, End("ok")),
     ]
-
-
-class Shown:
-    """What a page would show after some frames: a minimal reader of the protocol."""
-
-    def __init__(self) -> None:
-        self.lanes: dict[str, dict[str, Any]] = {}
-
-    def take(self, frame: dict[str, Any] | None) -> Shown:
-        if frame is None:
-            return self
-        if "turn" in frame:
-            self.lanes = {}
-        for lane_id, part in frame["lanes"].items():
-            self._lane(self.lanes.setdefault(lane_id, _empty()), part)
-        return self
-
-    def _lane(self, lane: dict[str, Any], part: dict[str, Any]) -> None:
-        if "attempt" in part:
-            lane.clear()
-            lane |= _empty() | {"attempt": part["attempt"]}
-        for name in ("stamps", "metrics", "failure", "retry", "notes", "preparing", "phase"):
-            if name in part:
-                lane[name] = part[name]
-        if part.get("clear_answer"):
-            lane |= {"blocks": "", "tail": ""}
-        lane["reasoning"] += part.get("reasoning", "")
-        lane["blocks"] += "".join(part.get("blocks", []))
-        lane["tail"] = part.get("tail", lane["tail"]) + part.get("append", "")
-        if part.get("whole"):
-            lane |= {"blocks": part["whole"], "tail": ""}
-        for step in part.get("steps", []):
-            lane["steps"].pop(step["i"], None)
-            if "dropped" not in step:
-                lane["steps"][step["i"]] = step
-        for k, child in part.get("trajectories", {}).items():
-            row = lane["trajectories"].setdefault(k, {"reasoning": "", "text": ""})
-            if "attempt" in child:
-                row |= {"reasoning": "", "text": ""}
-            row["reasoning"] += child.get("reasoning", "")
-            row["text"] += child.get("text", "")
-            row |= {name: child[name] for name in ("answer", "phase", "tokens", "failure") if name in child}
-
-
-def _empty() -> dict[str, Any]:
-    return {"reasoning": "", "blocks": "", "tail": "", "steps": {}, "trajectories": {}, "phase": None}
 
 
 def watched(turn: TurnLog, cuts: list[int]) -> Shown:
@@ -435,21 +390,60 @@ def test_metrics_are_rate_limited_but_always_sent_at_the_end() -> None:
     assert last["lanes"]["a"]["metrics"]["e2e_ms"] == 130
 
 
-@settings(max_examples=150, deadline=None)
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from(["x", "y", "z"]),
-            st.sampled_from([" words", "", "# Head\n", "Wait, let me check it.\n\n", "Step 2: go on.\n", "**b**\n\n"]),
-            st.sampled_from([Reasoning, Reasoning, Answer, Answer, Answer, Relabel, Phase, Usage, End]),
-            st.sampled_from([3, 40, 900, 2_600]),
-        ),
-        max_size=40,
-    )
+MANY_EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["x", "y", "z"]),
+        st.sampled_from([" words", "", "# Head\n", "Wait, let me check it.\n\n", "Step 2: go on.\n", "**b**\n\n"]),
+        st.sampled_from([Reasoning, Reasoning, Answer, Answer, Answer, Relabel, Phase, Usage, End]),
+        st.sampled_from([3, 40, 900, 2_600]),
+    ),
+    max_size=40,
 )
+
+
+@settings(max_examples=150, deadline=None)
+@given(MANY_EVENTS)
 def test_a_page_that_opens_a_long_log_shows_what_one_shows_that_followed_it(
     events: list[tuple[str, str, Any, int]],
 ) -> None:
+    turn = turn_with(events)
+    assert at_once(turn)[0].lanes == watched(turn, []).lanes
+
+
+@settings(max_examples=150, deadline=None)
+@given(MANY_EVENTS, st.lists(st.integers(0, 60), max_size=6).map(sorted), st.integers(0, 60), st.integers(0, 60))
+def test_a_page_that_joins_another_shows_what_that_one_shows(
+    events: list[tuple[str, str, Any, int]], cuts: list[int], at_n: int, had: int
+) -> None:
+    """It has the first ``had`` entries from an earlier stream, or nothing, and joins when ``at_n`` are there."""
+    turn = turn_with(events)
+    at_n = min(at_n, len(turn.entries))
+    had = min(had, at_n)
+    view, shown = TurnView(turn), Shown()
+    for n in (n for n in cuts if n <= at_n):
+        view.catch_up(n)
+        shown.take(view.frame(None))
+    view.catch_up(at_n)
+    shown.take(view.frame(None))
+    late = Shown()
+    if had:
+        earlier = TurnView(turn)
+        earlier.catch_up(had)
+        late.take(earlier.frame(None))
+    own = TurnView(turn)
+    own.resume(had)
+    own.catch_up(at_n)
+    own.show_as(view)
+    late.take(own.frame(None))
+    assert late.lanes == shown.lanes
+    for n in (*(n for n in cuts if n > at_n), len(turn.entries)):
+        view.catch_up(n)
+        frame = view.frame(None)
+        assert late.take(frame).lanes == shown.take(frame).lanes
+    assert late.lanes == watched(turn, []).lanes
+
+
+def turn_with(events: list[tuple[str, str, Any, int]]) -> TurnLog:
     """``y`` replaces ``x`` in one lane as soon as it has an event; ``z`` is in another."""
     made = {
         Relabel: lambda _: Relabel(),
@@ -465,7 +459,7 @@ def test_a_page_that_opens_a_long_log_shows_what_one_shows_that_followed_it(
             turn.entries.append(opened(id, lane[id], attempt_no=2 if id == "y" else 1))
         now += ms
         turn.entries.append(at(now, made.get(kind, kind)(text), id, lane[id]))
-    assert at_once(turn)[0].lanes == watched(turn, []).lanes
+    return turn
 
 
 def test_long_texts_of_an_ended_attempt_wait_until_they_are_requested() -> None:

@@ -55,7 +55,9 @@ def stream(text: str, cuts: list[int], frame_at: list[bool]) -> Page:
         markdown.feed(text[start:end])
         if index < len(frame_at) and frame_at[index]:
             page.apply(markdown.frame())
-            assert markdown.blocks == page.blocks
+            late = Page()
+            late.apply(markdown.so_far)
+            assert vars(late) == vars(page)
     page.apply(markdown.frame(final=True))
     assert page.tail == page.appended == ""
     return page
@@ -125,6 +127,15 @@ def test_words_that_are_appended_show_what_rendering_would(begin: str, said: lis
             now = whole.frame()
             assert visible((now.tail or "") + now.append).rstrip() == visible_appended(page).rstrip()
             assert re.findall(r"<[^>]*>", now.tail or "") == re.findall(r"<[^>]*>", page.tail)
+
+
+def test_words_behind_strong_emphasis_and_code_are_appended() -> None:
+    markdown = StreamingMarkdown()
+    for marked in ("So **b**", " and `c`"):
+        markdown.feed(marked)
+        assert markdown.frame().tail is not None
+        markdown.feed(" then more")
+        assert markdown.frame() == Frame([], None, " then more")
 
 
 def test_open_code_block_only_appends_and_shows_all_its_text() -> None:

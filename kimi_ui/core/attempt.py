@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from itertools import accumulate, islice
+from itertools import accumulate
 from operator import sub
 from typing import Any
 
@@ -255,23 +255,29 @@ class AttemptFold:
         """``apply`` of each event of the run."""
         if self.end is not None or not run.stamps:
             return
-        first, last = run.stamps[0], run.stamps[-1]
-        self._token(first, run.texts[0])
-        gaps = list(map(sub, run.stamps[1:], run.stamps))
-        self.max_gap_ns = max(gaps if self.max_gap_ns is None else (self.max_gap_ns, *gaps), default=None)
-        self.n_stalls += sum([gap > STALL_NS for gap in gaps])
-        self.last_token_ns = last
-        self.n_chunks += len(gaps)
-        self.text_ns.extend(run.stamps[1:])
-        sums = accumulate(map(len, run.texts[1:]), initial=self.text_sum[-1])
-        self.text_sum.extend(islice(sums, 1, None))
-        if run.kind is Reasoning:
-            self.first_reasoning_ns = first if self.first_reasoning_ns is None else self.first_reasoning_ns
-            self.last_reasoning_ns = last
-            self._reasoning += run.texts
+        _, _, kind, stamps, texts = run
+        first = stamps[0]
+        self._token(first, texts[0])
+        if len(stamps) > 1:
+            gaps = list(map(sub, stamps[1:], stamps))
+            longest = max(gaps)
+            if self.max_gap_ns is None or longest > self.max_gap_ns:
+                self.max_gap_ns = longest
+            if longest > STALL_NS:
+                self.n_stalls += sum([gap > STALL_NS for gap in gaps])
+            self.last_token_ns = stamps[-1]
+            self.n_chunks += len(gaps)
+            self.text_ns.extend(stamps[1:])
+            self.text_sum.extend(accumulate(map(len, texts[2:]), initial=self.text_sum[-1] + len(texts[1])))
+        if kind is Reasoning:
+            if self.first_reasoning_ns is None:
+                self.first_reasoning_ns = first
+            self.last_reasoning_ns = stamps[-1]
+            self._reasoning += texts
         else:
-            self.first_answer_ns = first if self.first_answer_ns is None else self.first_answer_ns
-            self._answer += run.texts
+            if self.first_answer_ns is None:
+                self.first_answer_ns = first
+            self._answer += texts
 
     def _token(self, t_ns: int, text: str) -> None:
         if (last_ns := self.last_token_ns) is not None:

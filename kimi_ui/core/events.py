@@ -294,9 +294,8 @@ class Run(NamedTuple):
     texts: list[str]
 
     @property
-    def event(self) -> Reasoning | Answer:
-        """The run as one event."""
-        return self.kind("".join(self.texts))
+    def text(self) -> str:
+        return "".join(self.texts)
 
 
 def in_runs(entries: Iterable[Entry]) -> Iterator[Entry | Run]:
@@ -306,16 +305,17 @@ def in_runs(entries: Iterable[Entry]) -> Iterator[Entry | Run]:
     """
     open_runs: dict[str, Run] = {}
     for entry in entries:
-        kind, attempt_id = type(entry.event), entry.attempt_id
+        lane, attempt_id, t_ns, event = entry
+        kind = type(event)
         if kind is Reasoning or kind is Answer:
             run = open_runs.get(attempt_id)
             if run is None or run.kind is not kind:
                 if run is not None:
                     yield run
-                run = open_runs[attempt_id] = Run(entry.lane, attempt_id, kind, [], [])
-            if entry.event.text:  # type: ignore[union-attr]
-                run.stamps.append(entry.t_ns)
-                run.texts.append(entry.event.text)  # type: ignore[union-attr]
+                run = open_runs[attempt_id] = Run(lane, attempt_id, kind, [], [])
+            if text := event.text:  # type: ignore[union-attr]
+                run.stamps.append(t_ns)
+                run.texts.append(text)
         else:
             yield from open_runs.values()
             open_runs.clear()

@@ -28,6 +28,7 @@ class RaceLine:
         self._seen = 0  # text events looked at
         self._last: tuple[float, int] | None = None  # the newest point, sent or not
         self._sent: tuple[float, int] | None = None  # the newest point sent
+        self._near_ns = 0.0  # events before this time are less than a step after that point; nearly all are
         self._moments: dict[str, float] = {}
         self._moments_due = True
         self._aggregating_ns: int | None = None
@@ -45,7 +46,7 @@ class RaceLine:
         ``prompt_ms`` (durations at the server), ``aggregating_ms`` (heavy: the aggregator was sent).
         """
         part: dict[str, Any] = {}
-        if points := self._points(fold):
+        if self._may_have_points(fold) and (points := self._points(fold)):
             part["points"] = [number for point in points for number in point]
         if not self._moments_due:
             return part
@@ -63,12 +64,11 @@ class RaceLine:
                 part[name] = self._moments[name] = ns / 1e6
         return part
 
-    def _near_ns(self) -> float:
-        """Events before this time are less than a step after the newest point; nearly all are."""
-        if self._sent is None:
-            return 0
-        sent_ms = self._sent[0]
-        return (sent_ms + max(STEP_MS, STEP_SHARE * sent_ms) - 0.1) * 1e6
+    def _may_have_points(self, fold: AttemptFold) -> bool:
+        """False if all new events are near the newest point, as most are; then they can be looked at later."""
+        if fold.end is not None or self._seen == len(fold.text_ns):
+            return fold.end is not None
+        return fold.text_ns[-1] >= self._near_ns or (fold.first_answer_ns or 0) >= fold.text_ns[self._seen]
 
     def _points(self, fold: AttemptFold) -> list[tuple[float, int]]:
         points: list[tuple[float, int]] = []
@@ -77,13 +77,13 @@ class RaceLine:
             if point is not None and point != self._sent:
                 points.append(point)
                 self._sent = point
+                self._near_ns = (point[0] + max(STEP_MS, STEP_SHARE * point[0]) - 0.1) * 1e6
 
         n_events = len(fold.text_ns)
-        near_ns = self._near_ns()
         passed: int | None = None  # the newest event that needs no point
         for i in range(self._seen, n_events):
             t_ns = fold.text_ns[i]
-            if t_ns < near_ns and t_ns != fold.first_answer_ns:
+            if t_ns < self._near_ns and t_ns != fold.first_answer_ns:
                 passed = i
                 continue
             if passed is not None:
@@ -95,7 +95,6 @@ class RaceLine:
             self._last = (t_ms, fold.text_sum[i])
             if self._sent is None or t_ms - self._sent[0] >= step_ms:
                 send(self._last)
-                near_ns = self._near_ns()
         if passed is not None:
             self._last = (round(fold.text_ns[passed] / 1e6, 1), fold.text_sum[passed])
         self._seen = n_events

@@ -108,12 +108,12 @@ class Steps:
     @property
     def steps(self) -> list[Step]:
         """The kept steps, in order of time."""
-        self._read()
+        self._read(if_worthwhile=True)
         return [step for step in self._all if step.kept]
 
     def take(self) -> list[Step]:
         """Steps that are new, changed or dropped since the last call."""
-        self._read()
+        self._read(if_worthwhile=True)
         changed = [self._all[index] for index in sorted(self._changed)]
         self._changed.clear()
         return changed
@@ -133,8 +133,7 @@ class Steps:
             case Answer(text) if text:
                 self._answer.append((t_ns, text))
                 if DRAFTING not in self._phases:
-                    self._end_trace(t_ns)
-                    self._phase(DRAFTING, "Writing the answer", t_ns, "answer")
+                    self._draft(t_ns)
             case Relabel():
                 self._relabel()
             case End(status):
@@ -146,12 +145,17 @@ class Steps:
         """``apply`` of each event of the run."""
         if not run.stamps:
             return
-        if run.kind is not Reasoning:
-            self.apply(run.stamps[0], Answer(run.texts[0]))
-            self._answer += zip(run.stamps[1:], run.texts[1:], strict=True)
-            return
-        for t_ns, text in zip(run.stamps, run.texts, strict=True):
-            self._reasoning(t_ns, text)
+        pieces, n_chars = zip(run.stamps, run.texts, strict=True), sum(map(len, run.texts))
+        if run.kind is Answer:
+            if DRAFTING not in self._phases:
+                self._draft(run.stamps[0])
+            self._answer += pieces
+        elif THINKING in self._phases and self._n_unread + n_chars <= MOST_UNREAD_CHARS:
+            self._unread += pieces
+            self._n_unread += n_chars
+        else:
+            for t_ns, text in pieces:
+                self._reasoning(t_ns, text)
 
     def leave_queue(self, waited_ns: int) -> None:
         """The attempt is sent ``waited_ns`` after it joined the queue: times count from now; the wait lies before."""
@@ -175,20 +179,28 @@ class Steps:
         if self._n_unread > MOST_UNREAD_CHARS:
             self._read()
 
-    def _read(self) -> None:
-        """Find the topics that the unread pieces complete."""
+    def _read(self, *, if_worthwhile: bool = False) -> None:
+        """Find the topics that the unread pieces complete. ``if_worthwhile``: only if they may complete one."""
         if not self._unread:
             return
-        pieces, self._unread, self._n_unread = self._unread, [], 0
+        text = "".join([text for _, text in self._unread])
+        if if_worthwhile and not self._reader.may_find_in(text):
+            return
         at_char = self._reader.n_chars
-        for t_ns, text in pieces:
+        for t_ns, piece in self._unread:
             self._sentence_at.append((at_char, t_ns))
-            at_char += len(text)
-        for topic in self._reader.feed("".join([text for _, text in pieces])):
+            at_char += len(piece)
+        self._unread, self._n_unread = [], 0
+        for topic in self._reader.feed(text):
             self._topic(topic)
         self._forget_finished_sentences()
 
+    def _draft(self, t_ns: int) -> None:
+        self._end_trace(t_ns)
+        self._phase(DRAFTING, "Writing the answer", t_ns, "answer")
+
     def _end_trace(self, t_ns: int) -> None:
+        self._read()
         for topic in self._reader.close():
             self._topic(topic)
         if self._topics and self._topics[-1].until_ns is None:

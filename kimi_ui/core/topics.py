@@ -35,6 +35,8 @@ _SENTENCE_END = re.compile(
     re.VERBOSE,
 )
 
+_MAY_END = re.compile(r"[\n.!?…。！？]")  # all that a sentence can end with
+
 _HEADING = re.compile(r"[ \t]{0,3}#{1,6}[ \t]+(.+?)(?:[ \t]+#+)?\s*$", re.MULTILINE)
 _NUMBERED = re.compile(r"[ \t>]*(?:[-*+•][ \t]+)?\(?\d{1,2}[.)、](?:[ \t]+|(?![A-Za-z]))(?=[^\W\d_]|\*\*|[`\"'$(\\])")
 # Words before a cue that say nothing themselves.
@@ -151,6 +153,12 @@ class TopicReader:
     def n_chars(self) -> int:
         """Characters of the trace read so far."""
         return self._start + len(self._text)
+
+    def may_find_in(self, text: str) -> bool:
+        """Whether ``feed`` of this text may return a topic or change what is read of the open sentence; cheap."""
+        if len(self._text) + len(text) > _HEAD_CHARS or _MAY_END.search(text):
+            return True
+        return bool(_MAY_END.search(self._text, max(0, len(self._text) - _LOOK_BACK_CHARS)))
 
     def feed(self, text: str) -> list[Topic]:
         self._text += text

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ..core.attempt import Attempt, AttemptFold, live_phase
 from ..core.events import Answer, Carried, End, Event, Failure, Promoted, Reasoning, Relabel, Run
-from ..core.markdown import StreamingMarkdown, render
+from ..core.markdown import Frame, StreamingMarkdown, render
 from ..core.markdown.maths import text_with_formulas
 from ..core.markdown.safe import clean_text
 from ..core.race import RaceLine
@@ -57,6 +57,7 @@ class AttemptView:
         self._unrendered = ""  # the rest of an answer that is sent in slices
         self._carried = ""  # the text that it goes on with, marked at its end
         self._markdown = StreamingMarkdown()
+        self._shown: Frame | None = None  # the answer so far instead of its changes
         self._steps = Steps()
         self._shown_at = {0: 0}  # a step's position in the trace -> its position on the page, ascending
         self._race = RaceLine()
@@ -93,7 +94,7 @@ class AttemptView:
                 self._start_answer(self.fold.answer)
             return
         if isinstance(event, Reasoning | Answer):
-            self._text(t_ns, event)
+            self._text(t_ns, event.text, isinstance(event, Answer))
         else:
             self._is_stale = True
             self.count.apply(event)
@@ -113,13 +114,12 @@ class AttemptView:
         """``apply`` of each event of the run."""
         if self._ended or not run.texts:
             return
-        self._is_stale = True
-        self._text(run.stamps[0], run.event)
+        self._text(run.stamps[0], run.text, run.kind is Answer)
         if not self._plain:
             self._steps.extend(run)
 
-    def _text(self, t_ns: int, event: Reasoning | Answer) -> None:
-        text, is_answer = event.text, isinstance(event, Answer)
+    def _text(self, t_ns: int, text: str, is_answer: bool) -> None:
+        """Text of an event, or of several of which this is the first one's stamp."""
         self.count.add(text, is_answer)
         if not is_answer:
             self._reasoning.add(text)
@@ -150,6 +150,13 @@ class AttemptView:
         This is needed because the finished blocks depend on when frames were taken (see ``StreamingMarkdown``).
         """
         self._is_resumed = bool(self._answer_chars or self._carried) and not self._ended
+
+    def show_as(self, other: AttemptView) -> None:
+        """Show a growing answer, in the next frame, as ``other`` has shown it so far: it goes on from there."""
+        if not self._ended:
+            self._clear_answer |= self._is_resumed
+            self._is_resumed = False
+            self._shown = other._markdown.so_far
 
     def _from_the_start(self) -> bool:
         """Restart a resumed answer with all of the fold's text; False if the answer is not resumed."""
@@ -258,6 +265,9 @@ class AttemptView:
         return bool(self._unrendered)
 
     def _rendered_answer(self, in_slices: bool) -> dict[str, Any]:
+        if self._shown is not None:
+            shown, self._shown = self._shown, None
+            return _changes(shown)
         text = self._unrendered + self._answer.take(self._ended)
         if not text and (not self._ended or "answer" in self._known):
             return {}
@@ -268,9 +278,7 @@ class AttemptView:
         final = self._ended and not self._unrendered
         if final:
             self._known["answer"] = True
-        blocks, tail, append, whole = self._markdown.frame(final)
-        part: dict[str, Any] = {"blocks": blocks, "tail": tail, "append": append, "whole": whole}
-        changes = {name: value for name, value in part.items() if value or (name == "tail" and value is not None)}
+        changes = _changes(self._markdown.frame(final))
         return {**changes, "more": not final} if sliced else changes
 
     def _later(self, reasoning: str) -> dict[str, Any]:
@@ -337,6 +345,11 @@ def marked(text: str) -> str:
     if not end or not (end[-1].isalnum() or end[-1] in _MAY_STAND_AFTER):
         return text
     return end + MARK + text[len(end) :]
+
+
+def _changes(frame: Frame) -> dict[str, Any]:
+    part = frame._asdict()
+    return {name: value for name, value in part.items() if value or (name == "tail" and value is not None)}
 
 
 def _failure_part(failure: Failure, attempt: Attempt) -> dict[str, Any]:

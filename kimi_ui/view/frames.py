@@ -163,22 +163,21 @@ class TurnView:
         At first those of attempts that others have replaced are counted only: a page does not show them.
         """
         entries = self.turn.entries[self.consumed : until]
-        if self.consumed:
-            return self.apply(entries)
-        shown = picked(entries, NEWEST)
-        for one in in_runs(
-            entry
-            for entry in entries
-            if entry.attempt_id in shown or not entry.attempt_id or isinstance(entry.event, Opened)
-        ):
+        is_first, self.consumed = not self.consumed, self.consumed + len(entries)
+        if is_first:
+            shown = picked(entries, NEWEST)
+            entries = [
+                entry
+                for entry in entries
+                if entry.attempt_id in shown or not entry.attempt_id or isinstance(entry.event, Opened)
+            ]
+        for one in in_runs(entries):
             if isinstance(one, Run):
                 self._fold.folds[one.attempt_id].extend(one)
                 self._lanes[one.lane].extend(one)
             else:
                 self._fold.apply(one)
                 self._lanes[one.lane].apply(one)
-        self.consumed = len(entries)
-        return None
 
     @property
     def complete(self) -> bool:
@@ -210,6 +209,14 @@ class TurnView:
                 lane.take(None, METRICS_EVERY_NS)
                 lane.resume()
             self._is_first = False
+
+    def show_as(self, other: TurnView) -> None:
+        """Make the next frame one that ``other``'s following frames go on from; both have applied the same entries.
+
+        What depends on when frames were taken is shown as ``other`` has shown it.
+        """
+        for lane_id, lane in self._lanes.items():
+            lane.show_as(other._lanes[lane_id])
 
     def frame(self, now_ns: int | None, metrics_every_ns: int = METRICS_EVERY_NS) -> dict[str, Any] | None:
         """The changes, or None. ``now_ns``: the engine's clock since the turn's start; None for a stored turn.
@@ -276,7 +283,7 @@ class LaneView:
         if self._main is not None and run.attempt_id == self._main.attempt.attempt_id:
             self._main.extend(run)
             if self.board is not None:
-                self._tell_board(self.board, run.event, self._main.fold)
+                self._tell_board(self.board, run.kind(run.text), self._main.fold)
         elif child := self._children.get(run.attempt_id):
             child.extend(run)
             if watched := self._watched(child):
@@ -342,6 +349,12 @@ class LaneView:
     def resume(self) -> None:
         if self._main is not None:
             self._main.resume()
+
+    def show_as(self, other: LaneView) -> None:
+        if self._main is not None and other._main is not None:
+            self._main.show_as(other._main)
+        if self.board is not None and other.board is not None:
+            self.board.show_as(other.board)
 
     def take(self, now_ns: int | None, metrics_every_ns: int) -> dict[str, Any]:
         """The lane's changes; empty if none. See ``TurnView.frame``."""

@@ -27,6 +27,7 @@ LONG_TAIL_CHARS, LONG_TAIL_GROWTH = 30_000, 4
 # Words that continue a paragraph's running text are all the difference there would be to its HTML, so they are appended
 # however many they are: half of the frames of an answer need no rendering.
 _PROSE = re.compile(r"[A-Za-z0-9 ,.;'\"!?@%]*")
+_NEXT_WORD = re.compile(rf" [A-Za-z0-9]{_PROSE.pattern}")  # behind strong emphasis or code
 
 _FENCE = re.compile(r"(`{3,}+|~{3,}+)[^\n]*+\n")
 MAX_HELD_CHARS = 2_000  # a longer row is shown, although it may belong to a table
@@ -36,6 +37,7 @@ _TAG_STARTS = sorted({name[:n] for name in (*TAG_NAMES, "br /") for n in range(1
 _OPEN_TAG = re.compile(rf"</?(?:{'|'.join(_TAG_STARTS)})?$", re.IGNORECASE)
 _LAST_MARKS = re.compile(r"(?<!\\)(?:\*{1,3}|`{1,2}|~{1,2})\Z")
 _CODE_SPAN = re.compile(r"`[^`]*`")
+_CLOSED = ("strong_close", "code_inline")
 _RUNNING = ("paragraph_open", "bullet_list_open", "ordered_list_open", "blockquote_open")
 _MAY_CLOSE = re.compile(r" {0,3}(?:`*|~*)[ \t]*")
 
@@ -68,13 +70,15 @@ class StreamingMarkdown:
         self._tail = ""  # parsed text of the open blocks
         self._waiting = ""  # text sent as ``append``, not yet rendered
         self._held = False  # the end of the tail is ambiguous and not shown yet
-        self._in_prose = False  # the tail ends inside a word of a paragraph, outside of any markup
+        self._appendable: re.Pattern[str] | None = None  # text that the tail's last paragraph would show as it is
         self._open_code: _OpenCode | None = None
         self._references: dict[str, Any] = {}
         self._notes: set[str] = set()  # labels of footnotes so far
         self._unknown_notes: set[str] = set()  # references before their footnotes
         self.blocks: list[str] = []
-        """HTML of all finished blocks so far, for a reader that joins late."""
+        """HTML of all finished blocks so far."""
+        self._shown_tail: str | None = None
+        self._appended: list[str] = []  # to that tail
 
     def feed(self, text: str) -> None:
         """Add text. This only stores it."""
@@ -84,6 +88,20 @@ class StreamingMarkdown:
 
     def frame(self, final: bool = False) -> Frame:
         """The changes since the last frame. ``final``: no text will follow, so all blocks are finished."""
+        frame = self._next(final)
+        if frame.tail is not None:
+            self._shown_tail = frame.tail
+            self._appended.clear()
+        if frame.append:
+            self._appended.append(frame.append)
+        return frame
+
+    @property
+    def so_far(self) -> Frame:
+        """The sum of all frames so far, for a reader that joins late. Not after the final one."""
+        return Frame(self.blocks[:], self._shown_tail, "".join(self._appended))
+
+    def _next(self, final: bool) -> Frame:
         if final:
             self._new.append(self._carriage_return)
             self._carriage_return = ""
@@ -101,13 +119,14 @@ class StreamingMarkdown:
             self._tail, new = self._open_code.text, ""
             self._open_code = None
         else:
-            if self._in_prose and _PROSE.fullmatch(new):
+            if self._appendable is not None and self._appendable.fullmatch(new):
+                self._appendable = _PROSE
                 self._waiting += new
                 return Frame([], None, new)
             growth = GROWTH if len(self._tail) < LONG_TAIL_CHARS else LONG_TAIL_GROWTH
             if not self._held and (len(self._waiting) + len(new)) * growth < len(self._tail):
                 self._waiting += new
-                self._in_prose = False
+                self._appendable = None
                 return Frame([], None, new)
         self._tail += self._waiting + new
         self._waiting = ""
@@ -118,7 +137,7 @@ class StreamingMarkdown:
         in_code = bool(_FENCE.match(self._tail))
         decided = self._tail if in_code else self._tail[: _decided(self._tail)]
         self._held = len(decided) < len(self._tail)
-        self._in_prose = False
+        self._appendable = None
         tokens = parse(decided, env)
         spans = _block_spans(tokens)
         n_finished = _count_finished(self._tail, tokens, spans)
@@ -143,7 +162,7 @@ class StreamingMarkdown:
             if completed != shown:
                 rest = parse(completed, env)
             elif not self._held:
-                self._in_prose = _ends_in_prose(rest, shown)
+                self._appendable = _appendable(rest, shown)
         return Frame(blocks, render_tokens(rest, env), "")
 
     def _finish(self, new: str) -> Frame:
@@ -286,16 +305,20 @@ def _completed(text: str) -> str:
     return text + "".join(f"</{name}>" for name in reversed(unclosed_tags(prose)))
 
 
-def _ends_in_prose(tokens: list[Token], text: str) -> bool:
-    """Whether an open text, of these blocks, ends inside a word that is a paragraph's own, with no markup around it."""
-    word = text[max(text.rfind(" "), text.rfind("\n")) + 1 :]
-    if not word or not _PROSE.fullmatch(word) or not word[-1].isalnum():
-        return False
+def _appendable(tokens: list[Token], text: str) -> re.Pattern[str] | None:
+    """What an open text, of these blocks, shows as it is if it follows: any words behind a word that is a paragraph's
+    own, with no markup around it; the next word behind strong emphasis or code."""
     last = next((i for i in range(len(tokens) - 1, 0, -1) if tokens[i].nesting >= 0), 0)
     if tokens[last].type != "inline" or tokens[last - 1].type != "paragraph_open" or tokens[0].type not in _RUNNING:
-        return False
-    children = tokens[last].children or []
-    return bool(children) and children[-1].type == "text" and children[-1].level == 0
+        return None
+    children = [child for child in tokens[last].children or [] if child.type != "text" or child.content]
+    if not children or children[-1].level or text[-1].isspace():
+        return None
+    if children[-1].type in _CLOSED:
+        return _NEXT_WORD
+    word = text[max(text.rfind(" "), text.rfind("\n")) + 1 :]
+    is_word = children[-1].type == "text" and _PROSE.fullmatch(word) and word[-1].isalnum()
+    return _PROSE if is_word else None
 
 
 def _has_letter(text: str) -> bool:
