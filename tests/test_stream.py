@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,16 +12,20 @@ import httpx
 import orjson
 import pytest
 
-from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning
+from kimi_ui.core.attempt import Attempt
+from kimi_ui.core.events import CONNECTED, Answer, End, Entry, Finish, Opened, Phase, Reasoning
 from kimi_ui.core.lane import LaneSpec
-from kimi_ui.core.turn import TurnLog
+from kimi_ui.core.turn import LaneInfo, TurnLog
 from kimi_ui.ui.site import create_app
-from kimi_ui.web import stream
+from kimi_ui.view.frames import dumps
+from kimi_ui.web import feed, stream
+from kimi_ui.web.stream import TurnStreams
 from kimi_ui.web.visitor import COOKIE, owner_of
 from tests.support.browser import listening
 from tests.support.engine_run import Run, started
 from tests.support.log import store
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
+from tests.support.shown import Shown
 from tests.support.waiting import until
 
 OURS = {COOKIE: "a" * 40}
@@ -246,6 +251,84 @@ def test_many_readers_of_one_turn_all_get_every_frame(site: Site) -> None:
     for reader in readers:
         reader.join()
     assert told == ["".join(THOUGHTS)] * 12
+
+
+def test_frames_are_made_once_for_all_who_follow_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One follows from the start, one joins in the middle of an answer, one comes back with what it had, and one whose
+    connection takes nothing for so long that its frames are gone meanwhile."""
+    asyncio.run(_follow_together(monkeypatch))
+
+
+async def _follow_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[bytes] = []
+    monkeypatch.setattr(feed, "dumps", lambda frame: made.append(dumps(frame)) or made[-1])
+    monkeypatch.setattr(feed, "MOST_KEPT_BYTES", 500)
+    turn = TurnLog("t", "c", 0, "?", (LaneInfo("a", "A", "openai", "m"),), t0_ns=1)
+    turn.append(Entry("a", "x", 0, Opened(Attempt("x", "t", "a", "A").as_dict())))
+    streams = TurnStreams()
+
+    def answer(*pieces: str) -> str:
+        for piece in pieces:
+            turn.append(Entry("a", "x", 0, Answer(piece)))
+        return pieces[-1]
+
+    first, stuck = Follower(streams, turn), Follower(streams, turn)
+    answer("Some **bold** words" + " and more" * 90)
+    await first.shows("and more")
+    answer("\n\nQ")  # so little that the paragraph's end is not rendered yet
+    await first.shows("Q")
+    await stuck.shows("Q")
+    stuck.takes.clear()
+    late, again = Follower(streams, turn), Follower(streams, turn, first)
+    await late.shows("Q")
+    await again.shows("Q")
+    for i in range(9):
+        await first.shows(answer(f" word{i}", f"\n\n{'x' * 90} {i} on"))
+    last = answer(" and *the", " end*")
+    turn.append(Entry("a", "x", 1, Finish("stop")))
+    turn.append(Entry("a", "x", 1, End("ok")))
+    turn.close()
+    stuck.takes.set()
+    for follower in (first, late, again, stuck):
+        await asyncio.wait_for(follower.task, 60)
+        assert follower.page.lanes == first.page.lanes
+        assert follower.written[-1] == b"event: end\ndata: {}\n\n"
+        assert last.strip(" *") in first.page.lanes["a"]["blocks"]
+    assert late.written[-2] == again.written[-2] == first.written[-2]
+    assert len(made) < len(first.written) + 8, "each frame once, and a state for each who came later"
+    assert streams.n_open == 0
+
+
+class Follower:
+    """A page that follows a turn without HTTP. ``before``: another, of whose frames it has had those so far."""
+
+    def __init__(self, streams: TurnStreams, turn: TurnLog, before: Follower | None = None) -> None:
+        self.page, self.position = Shown(), 0
+        for data in before.written if before else ():
+            self._take(data)
+        self.written: list[bytes] = []
+        self.takes, self._took = asyncio.Event(), asyncio.Event()
+        self.takes.set()
+        gone = asyncio.get_running_loop().create_future()
+        self.task = asyncio.ensure_future(streams._run(turn, self.position, self._write, gone))
+
+    async def _write(self, data: bytes) -> None:
+        await self.takes.wait()
+        self.written.append(data)
+        self._take(data)
+        self._took.set()
+
+    def _take(self, data: bytes) -> None:
+        for event in map(Event, data.decode().split("\n\n")[:-1]):
+            if event.name == "":
+                self.page.take(event.data)
+                self.position = event.id or 0
+
+    async def shows(self, text: str) -> None:
+        """Wait until the page's answer has this text."""
+        while text.strip() not in "".join(self.page.lanes.get("a", {}).get(part, "") for part in ("blocks", "tail")):
+            self._took.clear()
+            await asyncio.wait_for(self._took.wait(), 4)
 
 
 def test_the_answer_can_be_read_as_raw_markdown(site: Site) -> None:

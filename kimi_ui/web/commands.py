@@ -33,9 +33,9 @@ from ..log.queued_prompts import QueuedPrompt
 from ..log.votes import vote_op
 from ..turns import Turns
 from ..view.frames import TurnView, describe_turn
+from .feed import now_ns
 from .page_state import PageState
 from .respond import Json, json_of, refusal
-from .stream import now_ns
 from .visitor import VisibleTurns, visitor_of
 
 NOT_YOURS = "This turn was sent by the command line or a program, so you can only read it. Send its prompt as your own."

@@ -27,9 +27,10 @@ from ..view.attempt_history import attempt_part
 from ..view.comparison import Source, comparison_part, places_of, sources_of
 from ..view.frames import TurnView
 from ..view.heavy_worth import expectation, worth_of
+from .feed import now_ns
 from .page_state import PageState
 from .respond import Json, image_file, plain_text
-from .stream import TurnStreams, now_ns
+from .stream import TurnStreams
 from .visitor import VisibleTurns, give_cookie, visitor_of
 
 if TYPE_CHECKING:
