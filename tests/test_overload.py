@@ -30,7 +30,7 @@ FRAME_COSTS_S = 0.010  # 0.4 s for a frame of everybody, where 0.07 s are meant 
 class SimulatedTime(asyncio.SelectorEventLoop):
     """``at(now_s)`` is called whenever the clock has advanced."""
 
-    def __init__(self, at: Callable[[float], None]) -> None:
+    def __init__(self, at: Callable[[float], object]) -> None:
         super().__init__()
         self._at, self.now_s = at, 0.0
         selector: Any = self._selector  # type: ignore[attr-defined]

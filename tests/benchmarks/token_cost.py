@@ -74,7 +74,7 @@ def watch(turns: Sequence[TurnLog], a_frame: int) -> float:
     for turn in turns:
         view = TurnView(turn)
         for at in range(0, len(turn.entries), a_frame):
-            view.apply(turn.entries[at : at + a_frame])
+            view.catch_up(at + a_frame)
             dumps(view.frame(at * TOKEN_MS * 1_000_000))
     return time.thread_time() - began
 
