@@ -48,6 +48,10 @@ def test_the_answers_have_most_of_the_window(site: ChatSite, page: Page) -> None
         box.click()
         shares[width, height] = round(page.evaluate(SHARE), 3)
         assert page.locator("#composer").evaluate("one => one.offsetHeight") <= 58, "one line"
+        if (width, height) == (1366, 650):
+            box.fill("And without the refunds?")
+            expect(page.locator(".estimate-line")).to_contain_text("tokens")
+            assert page.evaluate(SHARE) >= GOALS[width, height], "beside the line that is being written"
         box.fill(PROMPT * 9)
         assert box.evaluate("one => one.offsetHeight / innerHeight") < 0.26
         page.locator(".turn-current .lane-body").first.focus()
