@@ -15,6 +15,7 @@ import { composer, mountComposer } from "./composer/composer.js";
 import { openShortcuts } from "./composer/shortcuts.js";
 import { attemptPart, promoteReasoning, retryLane } from "./lane/attempts.js";
 import { copyCodeOnClick } from "./lane/markdown.js";
+import { LaneMenu } from "./lanes_tab/lane_menu.js";
 import { mountSidebar } from "./sidebar/sidebar.js";
 import { TurnStream } from "./stream.js";
 import { EarlierTurns } from "./turn/earlier_turns.js";
@@ -60,6 +61,7 @@ class Page {
     this.hit = null; // what a search has found in the sought turn (`Hit` in base/protocol.d.ts); null once shown
     this.announcer = new Announcer();
     this.notice = h("div", { class: "page-notice", role: "alert", hidden: true });
+    this.laneMenu = new LaneMenu((text) => this.#say(text));
     this.atCurrent = true; // the current turn is at the top of the window
     this.scroller = h("div", { class: "turns", onscroll: () => (this.atCurrent = Math.abs(this.scroller.scrollTop - this.current.offsetTop) < AT_TOP_PX) });
     this.earlier = new EarlierTurns(this.scroller, (row) => this.#filled(row));
@@ -67,19 +69,20 @@ class Page {
     copyCodeOnClick(this.scroller, copyFrom);
     this.sized = new ResizeObserver(() => this.#keepInSight()); // the turns above have other heights in another window
     this.sized.observe(this.scroller);
-    this.ends = [listenToKeys(this), chat.on("open", ({ detail }) => this.open(detail)), chat.on("seek", ({ detail }) => this.open(detail.conversation, detail.turn, detail.hit)), chat.on("lanes", () => this.#renewLanes()),
-      chat.on("basis", ({ detail }) => { for (const lane of this.row?.lanes.values() ?? []) lane.showBasis(detail); })];
+    this.ends = [listenToKeys(this), chat.on("open", ({ detail }) => this.open(detail)), chat.on("seek", ({ detail }) => this.open(detail.conversation, detail.turn, detail.hit)), 
+      ...["lanes", "settings"].map((name) => chat.on(name, () => this.#renewLanes())), chat.on("basis", ({ detail }) => { for (const lane of this.row?.lanes.values() ?? []) lane.showBasis(detail); })];
     this.onpopstate = () => this.load();
     window.addEventListener("popstate", this.onpopstate);
-    this.onfocus = () => this.#renewLanes();
+    this.onfocus = () => this.row?.id === "" && this.#renewLanes();
     window.addEventListener("focus", this.onfocus);
     tabs.onmessage = ({ data }) => this.#onMessage(data);
-    element.replaceChildren(h("h1", { class: "kimi-offscreen" }, "Kimi UI"), this.scroller, this.announcer.element);
+    element.replaceChildren(h("h1", { class: "kimi-offscreen" }, "Kimi UI"), this.scroller, this.announcer.element, this.laneMenu.element);
   }
 
   close() {
     this.requests.drop();
     this.sized.disconnect();
+    this.laneMenu.close();
     this.#drop();
     this.#dropEarlier();
     for (const end of this.ends) end();
@@ -300,13 +303,15 @@ class Page {
     this.composer?.queue.show(state.queue ?? []);
   }
 
-  /** Idle lanes show the models that would answer now, for a user who has just set a key. */
+  /** Idle lanes show the models that would answer now, for a user who has just set a key; those of a turn which come next. */
   async #renewLanes() {
-    if (this.row?.id !== "") return;
-    const state = await stateOf({ new: "1" }).catch(() => null);
-    if (!state || this.row?.id !== "" || JSON.stringify(state.lanes) === JSON.stringify(this.laneInfos)) return;
+    const { row } = this;
+    if (!row) return;
+    const state = await stateOf(row.id ? { c: this.conversation } : { new: "1" }).catch(() => null);
+    if (!state || row !== this.row || JSON.stringify(state.lanes) === JSON.stringify(this.laneInfos)) return;
     this.laneInfos = state.lanes;
-    this.#rest();
+    if (!row.id) return this.#rest();
+    for (const info of state.lanes) row.lanes.get(info.id)?.model.showNext(info.next_model);
   }
 
   /** Another tab has changed the list of conversations: the one shown here may have been deleted. */
@@ -516,11 +521,17 @@ class Page {
       promote: (lane) => this.#promote(turnId, lane),
       refresh: () => this.load(),
       change: (lane) => chat.emit("change-lane", lane),
+      choose: (lane, event) => this.#chooseModel(this.row.lanes.get(lane), event),
       turn: turnId,
       asked: () => this.#askedAgain(turnId),
       opened: (turn) => this.#redraw(turn, true),
       replay: () => this.replays.watch(turnId),
     };
+  }
+
+  /** Open the menu at the head of a lane of the current turn, which may not be configured any more. */
+  #chooseModel({ info, running }, event) {
+    this.laneMenu.press(this.laneInfos.find(({ id }) => id === info.id) ?? info, event, running);
   }
 
   /** Whether a shown turn is running. */

@@ -180,6 +180,10 @@ def test_the_other_tabs(warm: WarmContext, tmp_path: Path) -> None:
                 turn = page.locator(f'.turn-current:has-text("{prompt}")')
                 turn.locator('[data-lane="kimi"][data-phase="done"]').wait_for()
                 turn.locator('[data-lane="gone"][data-phase="error"]').wait_for()
+            page.locator(".turn-current .lane-choose").first.click()
+            page.locator("#lane-menu .model-list button").first.wait_for()
+            assert findings(page) == []
+            page.keyboard.press("Escape")
             page.get_by_role("tab", name="Stats", exact=True).click()
             page.locator("#stats-turns a, #stats-turns button").first.wait_for()
             page.locator("#stats .vega-embed svg").first.wait_for()

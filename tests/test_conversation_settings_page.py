@@ -136,6 +136,7 @@ def test_a_model_is_chosen_from_the_providers_own_list(site: ChatSite, page: Pag
     expect(toggle).to_have_text("qwen3-coder:480b")
     saved(shown)
     page.keyboard.press("Escape")
+    expect(lane(page, "qwen").locator(".lane-next")).to_have_text("→ qwen3-coder:480b")
     ask(page)
     assert site.qwen.requests[-1].model == "qwen3-coder:480b"
     assert site.kimi.requests[-1].model == ""

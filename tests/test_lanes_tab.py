@@ -14,9 +14,14 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from kimi_ui.config import read_settings
+from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers import roster
+from kimi_ui.providers.embedded.lane import EmbeddedLane
+from kimi_ui.providers.heavy import HeavyLane
+from kimi_ui.providers.openai_compatible.provider import OpenAILane
 from kimi_ui.providers.roster import Roster
-from tests.support.browser import Visitor, WarmContext, served
+from kimi_ui.web.lanes import NOT_HERE, why_fixed
+from tests.support.browser import Visitor, WarmContext, lane, send, served, wait_phase
 from tests.support.engine_run import started
 from tests.support.upstream import Upstream
 
@@ -64,7 +69,7 @@ def open_tab(warm: WarmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
                 yield page, made
             finally:
                 visitor.close()
-            refused = re.compile(r"Failed to load resource: .* status of (409|422) ")
+            refused = re.compile(r"Failed to load resource: .* status of (409|422|502) ")
             assert [problem for problem in visitor.problems if not refused.match(problem)] == []
 
     return opened
@@ -85,7 +90,7 @@ def test_each_lane_is_tested_and_says_what_it_is(open_tab: OpenTab, lanes_file: 
         expect(bad).to_have_attribute("data-ok", "false")
         expect(bad.get_by_role("heading", name="<b>Bad</b>")).to_be_visible()  # text, never markup
         expect(bad.locator(".card-failure")).to_have_css("border-left-width", "3px")
-        expect(bad.locator(".lt-panel")).to_be_hidden()
+        expect(bad.locator(".model-panel")).to_be_hidden()
         good.get_by_role("button", name="with one request").click()
         expect(good.get_by_role("status").first).to_contain_text("key valid · model there")
         expect(good.get_by_role("status").first).to_contain_text("thinking arrives as reasoning_content")
@@ -154,6 +159,86 @@ def test_lanes_are_changed_on_the_page_and_the_file_keeps_the_persons_own(open_t
         expect(bad.get_by_role("button", name="Models of Better")).to_be_focused()
 
 
+def test_a_lane_gets_another_model_at_its_head_in_the_chat(
+    open_tab: OpenTab, lanes_file: Path, upstream: Upstream
+) -> None:
+    upstream.key = "canary-key"
+    with open_tab({"TEST_KEY": "canary-key"}, lanes=str(lanes_file)) as (page, _):
+        page.get_by_role("tab", name="Chat").click()
+        good, menu = lane(page, "good"), page.get_by_role("group", name="Model of Good one")
+        name, upcoming, head = (good.locator(f".lane-{part}") for part in ("model", "next", "choose"))
+        search, said, problem = (
+            menu.get_by_role("searchbox"),
+            menu.get_by_role("status").first,
+            menu.get_by_role("alert"),
+        )
+
+        def choose(words: str) -> None:
+            expect(menu.locator("li")).to_have_count(5)  # the list has come
+            search.fill(words)
+            search.press("Enter")
+
+        head.press("Enter")
+        expect(search).to_be_focused()
+        choose("50 1000")
+        expect(name).to_have_text("m-50-1000-500")
+        expect(said).to_have_text("Good one uses m-50-1000-500 from the next prompt on.")
+        menu.get_by_role("button", name="Undo").press("Enter")
+        expect(name).to_have_text("m-100-3000-1500")
+        page.keyboard.press("Escape")
+        expect(menu).to_be_hidden()
+        expect(head).to_be_focused()  # it was drawn again
+
+        send(page)
+        wait_phase(page, "good", "thinking")
+        wait_phase(page, "bad", "error")
+        sent = len(upstream.requests)
+        head.press("Enter")
+        expect(said).to_have_text("A choice counts from the next prompt on. The running answer keeps its model.")
+        lanes_file.write_text(lanes_file.read_text() + "# by hand\n")  # meanwhile, in an editor
+        choose("50 1000")
+        expect(problem).to_contain_text("Nothing was saved")
+        search.press("Enter")
+        expect(upcoming).to_have_text("→ m-50-1000-500")
+        menu.get_by_label("Thinking").focus()
+        menu.get_by_label("Thinking").select_option("High")
+        expect(said).to_contain_text("thinking high, from the next prompt on")
+        expect(menu.get_by_label("Thinking")).to_be_focused()
+        expect(problem).to_be_hidden()
+        assert lanes_file.read_text().endswith("# by hand\n")
+        lane(page, "bad").locator(".lane-choose").click()
+        menu = page.get_by_role("group", name="Model of <b>Bad</b>")
+        expect(menu).to_contain_text("requires a key, and this lane names none. Write api_key_env")
+        page.reload()
+        wait_phase(page, "good", "thinking")
+        expect(name).to_have_text("m-100-3000-1500")
+        expect(upcoming).to_have_text("→ m-50-1000-500")
+        assert {request.path for request in upstream.requests[sent:]} == {"/v1/models"}
+        good.get_by_role("button", name="Stop").click()
+        wait_phase(page, "good", "stopped")
+        send(page, "And now?")
+        expect(name).to_have_text("m-50-1000-500")
+        expect(upcoming).to_be_hidden()
+        expect(page.locator(".past .lane-choose")).to_have_count(0)
+        wait_phase(page, "good", "thinking")
+        asked = [request.body for request in upstream.requests if request.path == "/v1/chat/completions"]
+        assert [body["model"] for body in asked if body["model"] != "gone"] == ["m-100-3000-1500", "m-50-1000-500"]
+        assert {body.get("reasoning_effort") for body in asked if body["model"].startswith("m-50")} == {"high"}
+
+
+def test_a_lane_whose_model_cannot_be_chosen_says_why() -> None:
+    kimi = OpenAILane("kimi", "Kimi", model="k2", base_url="https://a.example/v1")
+    specs: dict[str, LaneSpec] = {
+        "kimi": kimi,
+        "heavy": HeavyLane("heavy", "Heavy", of="kimi"),
+        "small": EmbeddedLane("small", "Small", stand_in_for="Qwen", how_to_get_real="ollama pull qwen"),
+    }
+    reasons = [why_fixed(spec, specs) for spec in specs.values()]
+    assert reasons[0] == ""
+    assert "that of the lane Kimi" in reasons[1]
+    assert "To get Qwen: ollama pull qwen" in reasons[2]
+
+
 def test_a_lane_is_added_and_lanes_are_kept_as_sets(open_tab: OpenTab, upstream: Upstream) -> None:
     with open_tab({"OLLAMA_HOST": "127.0.0.1:9"}) as (page, made):
         path = made.lanes_target
@@ -207,6 +292,8 @@ def test_behind_a_password_lanes_are_changed_only_if_the_server_says_so(
             httpx.Client(headers=key) as client,
         ):
             editing = client.get(f"{url}/kimi/lanes").json()["editing"]
+            fixed = {lane["fixed"] for lane in client.get(f"{url}/kimi/state?new=1").json()["lanes"]}
+            assert fixed == ({""} if env else {NOT_HERE})
             assert ("version" in editing, "KIMI_UI_EDIT_LANES=1" in editing["not_here"]) == (bool(env), not env)
             answer = client.post(f"{url}/kimi/lanes", json=change | {"version": editing.get("version", "")})
             assert answer.status_code == status
@@ -235,6 +322,10 @@ def test_stand_ins_say_what_to_set_and_a_missing_model_is_pulled(
     with open_tab({"OLLAMA_HOST": upstream.ollama_url}) as (page, made):
         expect(row(page, "kimi").locator(".badge")).to_have_text("Stand-in")
         expect(row(page, "kimi")).to_contain_text("CHUTES_API_KEY=your-chutes-key")
+        expect(lane(page, "kimi").locator(".lane-choose")).to_have_count(0)
+        expect(lane(page, "kimi").locator(".lane-model")).to_have_attribute(
+            "title", re.compile("A stand-in has nothing")
+        )
         table = page.get_by_role("table")
         for name in ("Chutes", "OpenRouter", "Moonshot", "Ollama"):
             expect(table.get_by_role("rowheader", name=name)).to_be_visible()

@@ -3,6 +3,7 @@
  * passed through its allow-list, are inserted by lane/answer.js).
  */
 const TOGETHER_MS = 300; // changes this close together are announced as one
+const GAP_PX = 6; // around a panel beside its button
 
 /**
  * An element with attributes, listeners (`onclick`, …) and children; strings become text nodes.
@@ -126,6 +127,15 @@ export const promptBox = () => document.querySelector("#prompt textarea");
 export const focusedElement = () => /** @type {HTMLElement | null} */ (document.activeElement);
 
 export const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+/** Place an open popover above its button, whose box is `at`, or below where there is more room, inside the window. */
+export function placeBeside(panel, at) {
+  const above = at.top > window.innerHeight - at.bottom;
+  const top = above ? at.top - panel.offsetHeight - GAP_PX : at.bottom + GAP_PX;
+  const most = (size, own) => Math.max(GAP_PX, size - own - GAP_PX);
+  panel.style.top = `${Math.min(Math.max(GAP_PX, top), most(window.innerHeight, panel.offsetHeight))}px`;
+  panel.style.left = `${Math.min(Math.max(GAP_PX, at.left), most(window.innerWidth, panel.offsetWidth))}px`;
+}
 
 /**
  * The page's one polite live region. Changes at the same moment are announced together, each once: if the text of a

@@ -1,5 +1,5 @@
 /** A small menu that saves a turn or a conversation as a file, with or without its reasoning. */
-import { h, setAttribute } from "./dom.js";
+import { h, placeBeside, setAttribute } from "./dom.js";
 import { rooted } from "./http.js";
 
 const FORMATS = [
@@ -7,8 +7,6 @@ const FORMATS = [
   ["md", "Markdown", "to read and to paste"],
   ["json", "JSON", "complete, can be read back"],
 ];
-
-const GAP_PX = 6;
 
 let serial = 0;
 
@@ -28,7 +26,7 @@ export function exportMenu(url, what) {
   panel.addEventListener("toggle", ({ newState }) => {
     setAttribute(face, "aria-expanded", String(newState === "open"));
     if (newState !== "open") return;
-    place(panel, face.getBoundingClientRect());
+    placeBeside(panel, face.getBoundingClientRect());
     links[0].focus();
   });
 
@@ -39,13 +37,4 @@ export function exportMenu(url, what) {
   }
 
   return h("span", { class: "export" }, face, panel);
-}
-
-/** Place the panel above its button, or below where there is more room, inside the window. */
-function place(panel, button) {
-  const above = button.top > window.innerHeight - button.bottom;
-  const top = above ? button.top - panel.offsetHeight - GAP_PX : button.bottom + GAP_PX;
-  const left = Math.min(button.left, window.innerWidth - panel.offsetWidth - GAP_PX);
-  panel.style.top = `${Math.max(GAP_PX, top)}px`;
-  panel.style.left = `${Math.max(GAP_PX, left)}px`;
 }

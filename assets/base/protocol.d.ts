@@ -54,6 +54,10 @@ export interface LaneInfo {
   price?: Price | null;
   /** The model that its server can fetch where it is missing; of a stand-in the real one. */
   can_pull?: string;
+  /** The model of the next prompt of this conversation. */
+  next_model?: string;
+  /** Why its model cannot be chosen on this page; empty: it can. */
+  fixed?: string;
 }
 
 /**

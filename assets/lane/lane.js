@@ -7,7 +7,7 @@
  * @import { Hit, LaneInfo, LanePart, Metrics, Stamps } from "../base/protocol"
  */
 import { button, copyFrom, h, laneAccent, setAttribute, setFlag, setText } from "../base/dom.js";
-import { count, seconds } from "../base/format.js";
+import { seconds } from "../base/format.js";
 import { showWords } from "../base/ranges.js";
 import { HeavyBoard } from "../heavy/board.js";
 import { Answer } from "./answer.js";
@@ -15,6 +15,7 @@ import { Attempts } from "./attempts.js";
 import { ProgressCard, RetryCard, failureCard, restCard, standInCard } from "./cards.js";
 import { Follower } from "./follow.js";
 import { MetricsStrip } from "./metrics.js";
+import { ModelName } from "./model_name.js";
 import { PullCard } from "./pull.js";
 import { ReasoningPanel } from "./reasoning.js";
 import { headerFacts } from "./reasoning_header.js";
@@ -37,7 +38,8 @@ export class Lane {
    * answerHtml(attemptId) → promises of texts that a frame has left out,
    * attempt(laneId, number) → promise of an earlier attempt's part, promote(laneId) → promise of whether its reasoning is
    * now shown as its answer (null: not possible here), announce(text), refresh(), turn (its id), asked(laneId) (the
-   * server has asked its question again), change(laneId) (its configuration; absent where that is not possible).
+   * server has asked its question again), change(laneId) (its configuration; absent where that is not possible),
+   * choose(laneId, event) (of a button with `popovertarget="lane-menu"`: its model for the next prompt; null: not possible here).
    */
   constructor(info, actions) {
     /** @type {LaneInfo} */
@@ -76,6 +78,7 @@ export class Lane {
 
   /** A past turn keeps its form but loses the attribute that marks the current turn. */
   retire() {
+    this.model.retire();
     this.element.removeAttribute("data-lane");
     this.element.setAttribute("data-past-lane", this.info.id);
   }
@@ -86,7 +89,7 @@ export class Lane {
    */
   apply(part, live) {
     if (part.attempt) this.#restart(part.attempt);
-    if (part.context) this.#describeContext(part.context);
+    if (part.context) this.model.describeContext(part.context);
     if (part.sent) this.#sending(part.sent);
     if (part.stamps) Object.assign(this.stamps, part.stamps);
     if (part.preparing) this.#prepare(part.preparing);
@@ -208,7 +211,7 @@ export class Lane {
   #build() {
     const { info, actions } = this;
     this.status = h("span", { class: "lane-status", "data-part": "status" });
-    this.model = h("span", { class: "lane-model" });
+    this.model = new ModelName(info, actions.choose);
     this.badge = h("span", { class: "badge", hidden: !info.stand_in_for, title: `Stand-in for ${info.stand_in_for}` }, "stand-in");
     this.stop = button(`Stop ${info.label}`, () => actions.stop(info.id), { face: "Stop", class: "quiet lane-stop" });
     this.again = button(`Ask ${info.label} again`, () => actions.retry(info.id), { face: "Retry", class: "quiet lane-retry", hidden: true });
@@ -216,7 +219,7 @@ export class Lane {
     this.header = h(
       "header", { class: "lane-head" },
       h("span", { class: "dot", "aria-hidden": "true" }),
-      h("div", { class: "lane-name" }, h("h2", {}, info.label), h("div", { class: "lane-by" }, this.badge, this.model)),
+      h("div", { class: "lane-name" }, h("h2", {}, info.label), h("div", { class: "lane-by" }, this.badge, this.model.name, this.model.mark, this.model.next), this.model.button),
       this.status, this.stop, this.again, this.wide,
     );
     this.attempts = new Attempts(this, () => this.#another(), (number) => actions.attempt(info.id, number));
@@ -263,15 +266,7 @@ export class Lane {
   }
 
   #describeModel(model, provider, host = "") {
-    setText(this.model, this.info.width && !this.continues ? `${this.info.width} × ${model}` : model);
-    setAttribute(this.model, "title", [model, provider, host].filter(Boolean).join(" · "));
-  }
-
-  /** Add the context in use to the model's name, and both contexts to its title. */
-  #describeContext({ tokens, trained }) {
-    const words = [tokens && `${count(tokens)} tokens of context`, trained && `trained for ${count(trained)}`].filter(Boolean);
-    if (tokens) setText(this.model, `${this.model.textContent} · ${count(tokens)} context`);
-    setAttribute(this.model, "title", [this.model.title, ...words].join(" · "));
+    this.model.describe(model, provider, host, this.info.width && !this.continues ? this.info.width : 1);
   }
 
   /** A new attempt begins: clear what the lane shows of the previous one. */

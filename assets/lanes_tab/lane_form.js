@@ -4,7 +4,8 @@
  */
 import { button, h, setAttribute, setText } from "../base/dom.js";
 import { ask } from "../base/http.js";
-import { ModelList } from "./model_list.js";
+import { ModelSearch } from "../base/model_search.js";
+import { modelsButton } from "./lane_switches.js";
 
 const FIRST = ["id", "label", "provider"];
 const NEW_LANE = { provider: "openai" };
@@ -83,14 +84,18 @@ export class LaneForm {
   }
 
   #models(id, input) {
-    const list = new ModelList(`${id}-list`, this.texts.label || "this lane",
-      () => ask("/kimi/lanes/models", { method: "POST", json: { values: this.all } }),
-      (model) => {
+    const label = this.texts.label || "this lane";
+    const search = new ModelSearch({
+      id: `${id}-list`, label, toggle: modelsButton(label),
+      list: () => ask("/kimi/lanes/models", { method: "POST", json: { values: this.all } }),
+      onchoose: (model) => {
         input.value = model;
         this.#typed("model", input);
+        search.mark(model);
         input.focus();
-      });
-    return [list.toggle, list.panel];
+      },
+    });
+    return [search.toggle, search.element];
   }
 
   #typed(key, input) {

@@ -2,10 +2,11 @@
 import { button, h, laneAccent, setText } from "../base/dom.js";
 import { count } from "../base/format.js";
 import { ask } from "../base/http.js";
+import { ModelSearch } from "../base/model_search.js";
 import { commandLine, howToGet, priceLine } from "../lane/cards.js";
 import { PullCard } from "../lane/pull.js";
 import { codeBlock, fileText } from "./file_text.js";
-import { ModelList } from "./model_list.js";
+import { changeModel, modelsButton, modelsOf, thinkingSwitch } from "./lane_switches.js";
 
 export const MOST_LANES = 6; // in use
 
@@ -34,7 +35,7 @@ export class LaneRow {
     this.element = h("li", { class: form ? "lt-lane lt-editing" : "lt-lane", style: `--lane: ${laneAccent(lane.index)}`, "data-lane-row": lane.lane, "data-ok": "" },
       h("div", { class: "lt-head" }, h("h3", {}, lane.label), h("code", { class: "lt-id" }, lane.lane),
         h("span", { class: lane.is_stand_in ? "badge" : "lt-real" }, lane.is_stand_in ? "Stand-in" : "Real")),
-      h("div", { class: "lt-switches" }, models?.toggle ?? null, this.mayEdit ? this.#thinking() : null), models?.panel ?? null,
+      h("div", { class: "lt-switches" }, models?.toggle ?? null, this.mayEdit ? thinkingSwitch(lane, `lt-thinking-${lane.index}`, (changes, words) => this.#change(changes, words)) : null), models?.element ?? null,
       this.problem,
       h("dl", { class: "lt-facts" },
         ...fact("Served by", lane.via), ...fact("Model", lane.model), ...fact("Price", priceLine(lane.price))),
@@ -49,32 +50,23 @@ export class LaneRow {
   /** The provider's own models; choosing one saves it, or shows the lanes file where this page may not. */
   #models() {
     const { lane } = this;
-    const list = new ModelList(`lt-models-${lane.lane}`, lane.label, () => ask(`/kimi/lanes/${encodeURIComponent(lane.lane)}/models`),
-      async (model) => {
-        list.toggle.focus();
-        if (this.mayEdit) return this.#change([{ op: "set", lane: lane.lane, values: { model } }], `${lane.label} uses ${model} from the next prompt on.`);
+    const after = h("div", {});
+    const search = new ModelSearch({
+      id: `lt-models-${lane.lane}`, label: lane.label, toggle: modelsButton(lane.label, { "data-focus": `${lane.lane}/models` }),
+      list: () => modelsOf(lane),
+      onchoose: async (model) => {
+        search.toggle.focus();
+        if (this.mayEdit) return changeModel(lane, model, (changes, words) => this.#change(changes, words));
         const query = new URLSearchParams({ lane: lane.lane, model });
-        list.after.replaceChildren(
+        return after.replaceChildren(
           h("p", {}, `To use ${model} in this lane, save this as `, h("code", {}, this.state.lanes_path || this.state.default_lanes_path),
             ". It takes effect at once. For one conversation only, choose it in the chat's settings."),
           codeBlock(await fileText(query)));
-      }, { current: lane.model, focus: `${lane.lane}/models` });
-    return list;
-  }
-
-  /** The switch for thinking, where the lane's provider has one. */
-  #thinking() {
-    const { lane } = this;
-    if (!lane.thinking.length) return null;
-    const id = `lt-thinking-${this.lane.index}`;
-    const own = lane.thinking.some((choice) => choice.is_chosen) ? [] : [h("option", { value: "" }, "As in the file")];
-    const choice = h("select", { id, "data-focus": `${lane.lane}/thinking`, onchange: () => {
-      const { label, values } = lane.thinking[Number(choice.value)];
-      this.#change([{ op: "set", lane: lane.lane, values }], `${lane.label}: thinking ${label.toLowerCase()}, from the next prompt on.`);
-    } }, ...own, ...lane.thinking.map(({ label }, index) => h("option", { value: String(index) }, label)));
-    const chosen = lane.thinking.findIndex(({ is_chosen: isChosen }) => isChosen);
-    choice.value = chosen < 0 ? "" : String(chosen);
-    return h("div", { class: "lt-thinking" }, h("label", { for: id }, "Thinking"), choice);
+      },
+    });
+    search.mark(lane.model);
+    search.element.append(after);
+    return search;
   }
 
   #editing() {

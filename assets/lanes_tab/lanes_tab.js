@@ -11,6 +11,7 @@ import { codeBlock, fileText } from "./file_text.js";
 import { LaneForm } from "./lane_form.js";
 import { LaneRow, MOST_LANES } from "./lane_row.js";
 import { LaneSets } from "./lane_sets.js";
+import { UNDONE, changeLanes } from "./lane_switches.js";
 
 const NEW = ""; // the form of a new lane
 
@@ -87,20 +88,19 @@ class LanesTab {
 
   /** Make changes of the lanes file; `words` are said when they are made. Resolves to the error, null if there is none. */
   async change(changes, words, closes = null) {
-    return this.#send({ version: this.state.editing.version, changes }, words, closes);
+    return this.#send({ changes }, words, closes);
   }
 
   undo() {
-    return this.#send({ version: this.state.editing.version, undo: true }, "The last change is undone.", null);
+    return this.#send({ undo: true }, UNDONE, null);
   }
 
   async #send(json, words, closes) {
     try {
-      const state = await ask("/kimi/lanes", { method: "POST", json });
+      const state = await changeLanes(this.state.editing.version, json);
       if (closes !== null) this.forms.delete(closes);
       this.show(state, words);
       if (closes !== null) this.#focus(closes ? `${closes}/edit` : "add");
-      chat.emit("lanes");
       return null;
     } catch (error) {
       setText(this.status, error.message);

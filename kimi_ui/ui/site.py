@@ -103,7 +103,7 @@ def _create(
     chat = ChatServices(engine, turns, budget_usd)
     visible = VisibleTurns(turns)
     files = PageFiles()
-    state = PageState(turns, roster, chat, engine.pulls)
+    state = PageState(turns, roster, chat, engine.pulls, private)
     benchmark = BenchmarkRoutes(engine, turns, roster, private)
     turn_routes = TurnRoutes(turns, roster, state, visible, chat.estimates)
     exporter = Exporter(engine, turns, turn_routes.streams, metrics_token, spans)

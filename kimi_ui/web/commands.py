@@ -107,7 +107,7 @@ class CommandRoutes:
         if isinstance(sent, QueuedPrompt):
             queue = await run_in_threadpool(self._state.queue, sent.conversation_id)
             return Json({"conversation": sent.conversation_id, "queue": queue}, 202)
-        return Json(await run_in_threadpool(self._state.of, [sent]), 201)
+        return Json(await run_in_threadpool(self._state.of, [sent], request), 201)
 
     async def stop(self, request: Request) -> Response:
         """Stop all lanes of a turn, or the lane or the trajectory named by the path. To stop all holds what is queued

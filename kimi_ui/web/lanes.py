@@ -122,10 +122,7 @@ class LaneRoutes:
             return refusal("The provider did not send its list of models in time. Try again.", 504)
 
     def _why_not(self, request: HasState) -> str:
-        """The reason why this visitor may not change lanes; empty if they may."""
-        if person := person_of(request):
-            return "" if person.is_admin else NOT_YOU
-        return "" if not self._private or self._roster.settings.may_edit_lanes else NOT_HERE
+        return why_not(request, self._roster, self._private)
 
     def _state(self, why_not: str) -> dict[str, Any]:
         self._roster.refresh()
@@ -244,6 +241,24 @@ class LaneRoutes:
             "can_pull": offer.model if offer else "",
             "thinking": thinking(spec),
         }
+
+
+def why_not(request: HasState, roster: Roster, private: bool) -> str:
+    """The reason why this visitor may not change lanes; empty if they may. ``private``: several people use the app."""
+    if person := person_of(request):
+        return "" if person.is_admin else NOT_YOU
+    return "" if not private or roster.settings.may_edit_lanes else NOT_HERE
+
+
+def why_fixed(spec: LaneSpec, specs: Mapping[str, LaneSpec]) -> str:
+    """Why nobody can choose the lane's model or whether it thinks, with the remedy; empty if they can."""
+    if spec.of in specs:
+        return f"The model is that of the lane {specs[spec.of].label}; choose it there."
+    if spec.stand_in_for:
+        return f"A stand-in has nothing to choose. To get {spec.stand_in_for}: {spec.how_to_get_real}"
+    if not spec.lists_models and not spec.thinking_choices:
+        return "The lane's provider has nothing to choose; edit the lane in the Lanes tab."
+    return ""
 
 
 def thinking(spec: LaneSpec) -> list[dict[str, Any]]:

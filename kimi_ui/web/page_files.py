@@ -23,6 +23,7 @@ from ..view.lane_colours import accent_css
 STYLES = (
     *(
         "page",
+        "base/model_search",
         "lane/lane",
         "heavy/heavy",
         "composer/composer",

@@ -15,26 +15,31 @@ from ..core.turn import LaneInfo, TurnLog
 from ..engine.pulls import Pulls
 from ..turns import Turns
 from ..view.frames import describe_turn
+from .lanes import why_fixed, why_not
+from .visitor import HasState, visitor_of
 
 if TYPE_CHECKING:
     from ..providers.roster import Roster, Serving
 
 
 class PageState:
-    """Describes turns for the page."""
+    """Describes turns for the page. ``private``: several people use the app."""
 
-    def __init__(self, turns: Turns, roster: Roster, chat: ChatServices, pulls: Pulls) -> None:
+    def __init__(self, turns: Turns, roster: Roster, chat: ChatServices, pulls: Pulls, private: bool = False) -> None:
         self._turns = turns
         self._roster = roster
         self._chat = chat
         self._pulls = pulls
+        self._private = private
 
-    def of(self, turns: Sequence[TurnLog]) -> dict[str, Any]:
+    def of(self, turns: Sequence[TurnLog], request: HasState) -> dict[str, Any]:
         """As JSON: ``lanes``, ``conversation`` (the turns' conversation id, or None), ``turns``, ``queue`` (see
-        ``queue``), and ``notice``, a sentence if turns cannot be stored. Counts long texts, so call it on a thread."""
+        ``queue``), and ``notice``, a sentence if turns cannot be stored. Counts long texts, so call it on a thread.
+
+        For the visitor that sent ``request``; without turns the lanes are those of their next conversation."""
         conversation = turns[-1].conversation_id if turns else ""
         return {
-            "lanes": self._lanes(),
+            "lanes": self._lanes(request, conversation),
             "conversation": conversation or None,
             "turns": [self._described(turn) for turn in turns],
             "queue": self.queue(conversation),
@@ -66,14 +71,26 @@ class PageState:
             shown["tokens"] = self._chat.counts.count(attachment.text)
         return described
 
-    def _lanes(self) -> list[dict[str, Any]]:
+    def _lanes(self, request: HasState, conversation_id: str) -> list[dict[str, Any]]:
+        """The configured lanes; ``next_model`` is what the conversation's next prompt is sent to, ``fixed`` why
+        the visitor cannot choose the model, empty if they can."""
         specs = {spec.id: spec for spec in self._roster.specs}
+        settings = self._chat.settings.of(visitor_of(request), conversation_id)
+        choices = settings.choices(specs.values())
+        not_allowed = why_not(request, self._roster, self._private)
         servings = {serving.lane: serving for serving in self._roster.servings}
         lanes = []
         for spec in specs.values():
             offer = self._pulls.offer(spec.id)
             described = _describe_lane(spec, specs, servings.get(spec.id))
-            lanes.append({**described, "can_pull": offer.model if offer else ""})
+            lanes.append(
+                {
+                    **described,
+                    "can_pull": offer.model if offer else "",
+                    "next_model": LaneInfo.from_spec(spec, specs, choices.get(spec.id)).model,
+                    "fixed": not_allowed or why_fixed(spec, specs),
+                }
+            )
         return lanes
 
 

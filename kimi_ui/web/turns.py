@@ -84,7 +84,7 @@ class TurnRoutes:
             turns = await self._visible.conversation(conversation, owner, with_entries=False)
         elif "new" not in request.query_params and owner and (live := self._turns.live(owner, "chat")):
             turns = await self._visible.conversation(live[-1].conversation_id, owner, with_entries=False)
-        response = Json(await run_in_threadpool(self._state.of, turns))
+        response = Json(await run_in_threadpool(self._state.of, turns, request))
         give_cookie(request, response)
         return response
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kimi_ui.config import read_settings
 from kimi_ui.core.admission import Line
 from kimi_ui.core.events import Answer, Event, Finish, Reasoning, Reporter
 from kimi_ui.core.lane import LaneSpec
@@ -98,6 +99,7 @@ class ScriptedRoster:
 
     servings = ()
     ollama = OllamaState("")
+    settings = read_settings(env={})
 
     def __init__(self, *providers: Provider) -> None:
         self._providers = {provider.spec.id: provider for provider in providers}
