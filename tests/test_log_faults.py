@@ -114,23 +114,22 @@ def test_killed_at_a_named_moment(
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
-    path = tmp_path / "log.sqlite3"
+def test_killed_at_any_moment_nothing_acknowledged_is_lost(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_store, "SILENT_S", 0)
     rng = random.Random(20261121)
     acknowledged: dict[str, int] = {}
-    for _ in range(15):
-        with child(path, "stream") as process:
+    for _ in range(15 if isinstance(place, Path) else 4):
+        with child(place, "stream") as process:
             turn_id, n = said(process, "turn"), 0
             for _ in range(rng.randrange(12)):
                 n = int(said(process, "stored"))
             time.sleep(rng.random() * 0.01)
             process.kill()
         acknowledged[turn_id] = n
-    with writing(path) as writer:
+    with writing(place) as writer:
         assert writer.problem == ""
-    check(path)
-    with closing(sqlite3.connect(path)) as db:
-        rows = db.execute("SELECT turn_id, status, answer FROM turns LEFT JOIN attempts USING (turn_id)").fetchall()
+    check(place)
+    rows = LogReader(place).rows("SELECT turn_id, status, answer FROM turns LEFT JOIN attempts USING (turn_id)")
     assert {turn_id for turn_id, _, _ in rows} == set(acknowledged)
     for turn_id, status, answer in rows:
         numbers = [int(word) for word in (answer or "").split()]

@@ -15,12 +15,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from kimi_ui.bench import records
 from kimi_ui.cli import main
 from kimi_ui.config import ConfigError, read_settings
 from kimi_ui.core.database_url import DatabaseUrl
 from kimi_ui.core.events import Answer
+from kimi_ui.core.lane import LaneSpec
 from kimi_ui.log import writer as writer_module
 from kimi_ui.log.places import Place
 from kimi_ui.log.postgres import store as postgres_store
@@ -32,9 +35,13 @@ from kimi_ui.log.sqlite.schema import migrate
 from kimi_ui.log.store import CannotWrite, LogError, LogUnusable
 from kimi_ui.log.views import view_statements
 from kimi_ui.log.writer import LogWriter
-from tests.support.exported_run import make
+from kimi_ui.web.visitor import COOKIE
+from tests.support.browser import served
+from tests.support.engine_run import started
+from tests.support.exported_run import RUN_ID, make
 from tests.support.log import rows, store, writing
 from tests.support.postgres import PASSWORD, Cluster
+from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.turns import attempt, ended, tokens, turn
 from tests.support.waiting import until
 
@@ -125,6 +132,7 @@ def test_a_log_is_copied_there_and_back_and_every_figure_is_equal(
             path, "SELECT * FROM attempt_metrics ORDER BY attempt_id"
         )
         assert PASSWORD not in "".join(capsys.readouterr())
+    assert records.load(LogReader(there), RUN_ID) == records.load(LogReader(path), RUN_ID)
 
 
 def columns_of(place: Place, name: str) -> list[str]:
@@ -197,7 +205,7 @@ def test_a_server_that_dies_in_mid_stream_loses_nothing(
             (spill,) = tmp_path.rglob("*.spill.jsonl")
             assert spill.stat().st_mode & 0o777 == 0o600
             with pytest.raises(LogError, match="cannot be read"):
-                LogReader(url).turns()
+                until(lambda: LogReader(url).turns() is None)  # until no connection is left that outlived the server
         finally:
             cluster.start()
         until(lambda: writer.flush().result() or not writer.n_unwritten)
@@ -345,3 +353,38 @@ def test_processes_that_go_on_with_a_conversation_at_once_number_their_turns_apa
     assert sorted(made.seq for made in turns) == list(range(1, 9))
     stored = {made.turn_id: made.seq for made in LogReader(url).conversation("c", with_entries=False)}
     assert {made.turn_id: made.seq for made in turns}.items() <= stored.items()
+
+
+def test_while_the_server_is_away_the_page_says_so_and_running_turns_lose_nothing(
+    cluster: Cluster, url: DatabaseUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "RETRY_S", 0.05)
+    monkeypatch.setattr(writer_module, "MOST_RETRY_S", 0.05)
+    monkeypatch.setattr("kimi_ui.web.health.FRESH_S", 0.0)
+    held = threading.Event()
+    lane = ScriptedProvider(LaneSpec("a", "A", "openai"), [[Answer("one "), held, Answer("two")]])
+    roster = ScriptedRoster(lane)
+    with (
+        started(roster, url) as run,
+        served(run, roster) as address,
+        httpx.Client(base_url=address, timeout=60) as http,
+    ):
+        http.cookies.set(COOKIE, "v" * 40)
+        turn = run.engine.send("Why?")
+        until(lambda: any(isinstance(entry.event, Answer) for entry in turn.entries))
+        cluster.kill()
+        try:
+            until(lambda: http.get("/readyz").status_code == 503)
+            until(lambda: http.get("/kimi/conversations").status_code == 503)  # a connection may outlive its server
+            refused = http.get("/kimi/conversations")
+            assert "cannot be read" in refused.json()["error"]
+            assert PASSWORD not in refused.text
+            held.set()
+            until(lambda: turn.closed)
+            assert "Nothing is lost" in run.writer.problem
+        finally:
+            cluster.start()
+        until(lambda: http.get("/readyz").status_code == 200)
+        stored = run.reader.turn(turn.turn_id)
+        assert stored is not None
+        assert stored.entries == turn.entries

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from pathlib import Path
 from typing import Any
-
-import sqlite_utils
 
 from kimi_ui.core.branches import Fork
 from kimi_ui.core.conversation_settings import ConversationSettings, LaneSettings
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.core.turn import TurnLog
 from kimi_ui.log.conversation_settings import SettingsLog
+from kimi_ui.log.places import Place
 from kimi_ui.log.reader import LogReader
+from kimi_ui.log.records import Op
 from kimi_ui.log.writer import LogWriter
 from tests.support.engine_run import running
 from tests.support.scripted import ScriptedProvider, thinker
@@ -27,11 +25,10 @@ def closed(turn: TurnLog) -> TurnLog:
     return turn
 
 
-def test_settings_are_known_at_once_and_after_a_restart(tmp_path: Path) -> None:
-    path = tmp_path / "log.sqlite3"
-    writer = LogWriter(path)
+def test_settings_are_known_at_once_and_after_a_restart(place: Place) -> None:
+    writer = LogWriter(place)
     writer.start()
-    settings = SettingsLog(writer, LogReader(path))
+    settings = SettingsLog(writer, LogReader(place))
     try:
         assert settings.of("c1") == ConversationSettings()
         settings.keep("c1", ConversationSettings("First."))
@@ -39,15 +36,14 @@ def test_settings_are_known_at_once_and_after_a_restart(tmp_path: Path) -> None:
         settings.keep("c2", ConversationSettings("Other."))
         assert settings.of("c1") == BRIEF
         writer.flush().result()
-        assert SettingsLog(writer, LogReader(path)).of("c1") == BRIEF
-        assert SettingsLog(writer, LogReader(path)).of("c2") == ConversationSettings("Other.")
+        assert SettingsLog(writer, LogReader(place)).of("c1") == BRIEF
+        assert SettingsLog(writer, LogReader(place)).of("c2") == ConversationSettings("Other.")
     finally:
         writer.close()
 
 
-def test_settings_changed_while_the_log_is_read_win(tmp_path: Path) -> None:
-    path = tmp_path / "log.sqlite3"
-    writer = LogWriter(path)
+def test_settings_changed_while_the_log_is_read_win(place: Place) -> None:
+    writer = LogWriter(place)
     writer.start()
 
     class Slow(LogReader):
@@ -56,44 +52,36 @@ def test_settings_changed_while_the_log_is_read_win(tmp_path: Path) -> None:
             settings.keep("c1", BRIEF)
             return found
 
-    settings = SettingsLog(writer, Slow(path))
+    settings = SettingsLog(writer, Slow(place))
     assert settings.of("c1") == BRIEF
     assert settings.of("c1") == BRIEF
     writer.close()
 
 
-def test_settings_are_deleted_with_their_conversation(tmp_path: Path) -> None:
-    path = tmp_path / "log.sqlite3"
-    with running(path, ScriptedProvider(LaneSpec("a", "A", "openai"), [thinker()])) as run:
+def test_settings_are_deleted_with_their_conversation(place: Place) -> None:
+    with running(place, ScriptedProvider(LaneSpec("a", "A", "openai"), [thinker()])) as run:
         turn = closed(run.engine.send("?"))
         SettingsLog(run.writer, run.reader).keep(turn.conversation_id, BRIEF)
-    with closing(sqlite_utils.Database(path).conn) as connection:
-        connection.execute("PRAGMA foreign_keys = ON")
-        count = "SELECT count(*) FROM conversation_settings"
-        assert connection.execute(count).fetchone()[0] == 1
-        connection.execute("DELETE FROM conversations")
-        assert connection.execute(count).fetchone()[0] == 0
+        run.writer.flush().result()
+        assert run.reader.rows("SELECT count(*) FROM conversation_settings") == [(1,)]
+        run.writer.delete_conversation(turn.conversation_id, "").result()
+        assert run.reader.rows("SELECT count(*) FROM conversation_settings") == [(0,)]
 
 
-def test_unreadable_settings_count_as_no_settings(tmp_path: Path) -> None:
-    path = tmp_path / "log.sqlite3"
-    writer = LogWriter(path)
+def test_unreadable_settings_count_as_no_settings(place: Place) -> None:
+    writer = LogWriter(place)
     writer.start()
+    for change, value in (("1", "no json"), ("2", '{"lanes": 5}')):
+        row = {"change_id": change, "conversation_id": change, "changed_at_utc": "", "settings": value}
+        writer.write([Op("conversation_settings", row)]).result()
     writer.close()
-    with closing(sqlite_utils.Database(path).conn) as connection:
-        for change, value in (("1", "no json"), ("2", '{"lanes": 5}')):
-            columns = "change_id, conversation_id, changed_at_utc, settings"
-            insert = f"INSERT INTO conversation_settings ({columns}) VALUES (?, ?, '', ?)"
-            connection.execute(insert, (change, change, value))
-        connection.commit()
-    settings = SettingsLog(writer, LogReader(path))
+    settings = SettingsLog(writer, LogReader(place))
     assert settings.of("1") == settings.of("2") == ConversationSettings()
 
 
-def test_forks_are_found_from_every_branch_in_memory_and_in_the_log(tmp_path: Path) -> None:
-    path = tmp_path / "log.sqlite3"
-    reader = LogReader(path)
-    with running(path, ScriptedProvider(LaneSpec("a", "A", "openai"), [thinker()])) as run:
+def test_forks_are_found_from_every_branch_in_memory_and_in_the_log(place: Place) -> None:
+    reader = LogReader(place)
+    with running(place, ScriptedProvider(LaneSpec("a", "A", "openai"), [thinker()])) as run:
         engine, turns = run.engine, run.turns
         first = closed(engine.send("q0"))
         closed(engine.send("q1", conversation_id=first.conversation_id))

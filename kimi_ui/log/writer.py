@@ -313,6 +313,8 @@ class LogWriter:
         self._beat_at = time.monotonic() + BEAT_S
         try:
             self._store.beat()
+        except LogReplaced:
+            self._write([])  # which begins a new log
         except CannotWrite as error:
             self._fail(error)
 

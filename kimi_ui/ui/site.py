@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from ..chat.services import ChatServices
 from ..config import Auth, hidden_from_clients
 from ..engine import Engine
+from ..log.store import LogError
 from ..turns import Turns
 from ..web.advice import AdviceRoutes
 from ..web.ballots import BallotRoutes
@@ -31,6 +32,7 @@ from ..web.login import Login
 from ..web.page_files import PageFiles, Preload
 from ..web.page_state import PageState
 from ..web.prompt_queue import QueueRoutes
+from ..web.respond import log_refusal
 from ..web.spans import Spans
 from ..web.stats import StatsRoutes
 from ..web.sub_path import Rooted, SubPath
@@ -116,6 +118,7 @@ def _create(
         await asyncio.to_thread(exporter.close)
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.add_exception_handler(LogError, log_refusal)
     app.state.streams = turn_routes.streams
     app.router.routes += [
         *turn_routes.routes(),

@@ -28,6 +28,11 @@ def refusal(sentence: str, status: int, **more: str) -> Response:
     return Json({"error": sentence, **more}, status)
 
 
+async def log_refusal(request: Request, error: Exception) -> Response:
+    """For ``LogError`` wherever a route needs the log: what is the matter, and what to do."""
+    return refusal(str(error), 503)
+
+
 def plain_text(text: str) -> Response:
     return PlainTextResponse(text.encode(errors="replace"), headers={"Cache-Control": "no-store"})
 

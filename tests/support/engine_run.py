@@ -13,6 +13,7 @@ from typing import Any
 from kimi_ui.core.attempt import AttemptFold
 from kimi_ui.core.turn import TurnLog
 from kimi_ui.engine import Engine
+from kimi_ui.log.places import Place
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
 from kimi_ui.providers.base import Provider
@@ -57,7 +58,7 @@ class Run:
 
 
 @contextmanager
-def turns_at(path: Path | None = None) -> Iterator[Turns]:
+def turns_at(path: Place | None = None) -> Iterator[Turns]:
     """Turns over the log at ``path``, or over a temporary one."""
     with ExitStack() as stack:
         path = path or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "log.sqlite3"
@@ -68,7 +69,7 @@ def turns_at(path: Path | None = None) -> Iterator[Turns]:
 
 
 @contextmanager
-def started(roster: Any, path: Path | None = None, **options: Any) -> Iterator[Run]:
+def started(roster: Any, path: Place | None = None, **options: Any) -> Iterator[Run]:
     """A running engine with these lanes and a log as in ``turns_at``; ``options`` are the engine's."""
     with turns_at(path) as turns:
         engine = Engine(roster, turns, **options)
@@ -80,7 +81,7 @@ def started(roster: Any, path: Path | None = None, **options: Any) -> Iterator[R
 
 
 @contextmanager
-def running(path: Path | None, *providers: Provider, **options: Any) -> Iterator[Run]:
+def running(path: Place | None, *providers: Provider, **options: Any) -> Iterator[Run]:
     """``started`` with these providers' lanes; the providers are closed at the end."""
     roster = ScriptedRoster(*providers)
     with started(roster, path, **options) as run:

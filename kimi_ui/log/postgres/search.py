@@ -44,11 +44,10 @@ def index(connection: Connection, op: Op) -> None:
     if op.table == "turns" and row.get("prompt"):
         connection.execute(_PROMPT, {"turn_id": row["turn_id"], "words": _lexemes(row["prompt"])})
     elif op.table == "update attempts" and "answer" in row:
-        connection.execute("DELETE FROM search_documents WHERE attempt_id = %(attempt_id)s", row)
+        connection.execute(_NO_TEXTS, row)
         for part in ("reasoning", "answer"):
             if row[part]:
-                values = {"attempt_id": row["attempt_id"], "part": part, "words": _lexemes(row[part])}
-                connection.execute(_TEXT, values)
+                connection.execute(_TEXT, {**row, "part": part, "words": _lexemes(row[part])})
     elif op.table == "promote":
         connection.execute(_PROMOTED, row)
 
@@ -74,10 +73,15 @@ _PROMPT = """
     SELECT turn_id, 'prompt', array_to_tsvector(%(words)s) FROM turns t WHERE turn_id = %(turn_id)s
     AND NOT EXISTS (SELECT 1 FROM search_documents d WHERE d.turn_id = t.turn_id AND d.attempt_id IS NULL)
 """
+# The status: another process may have ended the attempt meanwhile, with other texts.
+_NO_TEXTS = """
+    DELETE FROM search_documents WHERE attempt_id = %(attempt_id)s
+    AND EXISTS (SELECT 1 FROM attempts WHERE attempt_id = %(attempt_id)s AND status = %(status)s)
+"""
 _TEXT = """
     INSERT INTO search_documents (turn_id, attempt_id, part, words)
     SELECT turn_id, attempt_id, %(part)s, array_to_tsvector(%(words)s) FROM attempts
-    WHERE attempt_id = %(attempt_id)s
+    WHERE attempt_id = %(attempt_id)s AND status = %(status)s
 """
 _PROMOTED = """
     INSERT INTO search_documents (turn_id, attempt_id, part, words)

@@ -32,7 +32,8 @@ Result = TypeVar("Result")
 SILENT_S = 10  # a process that has not said for so long that it runs is taken for dead
 SWEEP = 0x6B696D6A  # advisory lock of whoever ends what dead processes left open
 REPLACED = "The log's tables were removed while Kimi UI was running: their contents are not in the new ones."
-OTHER_PLACE = "Check --db or KIMI_UI_DB."
+GONE = "its tables were removed"
+OTHER_PLACE = "Check --db and KIMI_UI_DB."
 # The database will never accept this row, whatever its state.
 REFUSED = (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError, ValueError)
 TRIES = 3  # of a transaction that collided with another process's
@@ -78,7 +79,7 @@ class Store:
             self.close()
             if isinstance(error, (CannotWrite, *UNREACHABLE)):
                 message = f"The log {self._url} cannot be opened ({sentence(error)})."
-                raise LogError(message, f"Start the database, or {OTHER_PLACE[0].lower()}{OTHER_PLACE[1:]}") from error
+                raise LogError(message, "Start the database, or check --db and KIMI_UI_DB.") from error
             if isinstance(error, Timeout):
                 raise LogError(f"{self._files.path.parent} cannot be locked.", "End the other process.") from error
             raise
@@ -92,7 +93,7 @@ class Store:
 
     def beat(self) -> None:
         """Say that this process runs, and end what others left open that do not."""
-        with _cannot_write():
+        with self._writing():
             connection = self._connected()
             connection.execute(_BEAT, (self._boot_id,))
             if connection.execute("SELECT pg_try_advisory_lock(%s)", (SWEEP,)).fetchone() != (1,):
@@ -104,7 +105,7 @@ class Store:
                     connection.execute("SELECT pg_advisory_unlock(%s)", (SWEEP,))
 
     def reconnect(self) -> None:
-        with _cannot_write():
+        with self._writing():
             self._disconnect()
             try:
                 if self._connect_and_migrate():
@@ -119,6 +120,8 @@ class Store:
         refused: list[Op] = []
 
         def insert(connection: Connection) -> None:
+            if not batch and not exists(connection):
+                raise LogReplaced(GONE)
             with connection.pipeline():
                 for op in batch:
                     _write(connection, op)
@@ -128,13 +131,18 @@ class Store:
             for op in batch:
                 try:
                     _write_alone(connection, op)
-                except REFUSED as error:
-                    _check_refused(connection, error)
+                except errors.InsufficientPrivilege:
+                    raise
+                except REFUSED:
+                    if not exists(connection):
+                        raise LogReplaced(GONE) from None
                     refused.append(op)
 
-        with _cannot_write():
+        with self._writing():
             try:
                 self._in_transaction(insert)
+            except errors.InsufficientPrivilege:
+                raise
             except REFUSED:
                 self._in_transaction(insert_each)
             if refused:
@@ -143,19 +151,31 @@ class Store:
                 self.notice = f"The log refused {len(refused)} rows; they are kept in {self._files.rejected.name}."
 
     def change(self, work: Callable[[Transaction], set[str]]) -> set[str]:
-        with _cannot_write():
+        with self._writing():
             try:
                 return self._in_transaction(lambda connection: work(Statements(connection)))
             except psycopg.IntegrityError as error:
                 raise CannotWrite(sentence(error)) from error
 
     def rebuild(self) -> None:
-        with _cannot_write():
+        with self._writing():
             self._in_transaction(rebuild)
 
     def erase_step(self) -> bool:
         """True: the server gives the space of deleted rows to others in its own time (VACUUM)."""
         return True
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn errors of the server, the network or the disk into ``CannotWrite``."""
+        try:
+            yield
+        except errors.UndefinedTable as error:
+            if exists(self._connected()):
+                raise
+            raise LogReplaced(GONE) from error
+        except (*UNREACHABLE, errors.InsufficientPrivilege) as error:
+            raise CannotWrite(sentence(error)) from error
 
     def _in_transaction(self, work: Callable[[Connection], Result]) -> Result:
         """``work`` in one transaction, durable on return; what it raises undoes it."""
@@ -220,23 +240,6 @@ def _write_alone(connection: Connection, op: Op) -> None:
             if error.diag.constraint_name != "turns_by_conversation":
                 raise
         (op.row["seq"],) = connection.execute(_NEXT_SEQ, op.row).fetchone() or (0,)
-
-
-def _check_refused(connection: Connection, error: BaseException) -> None:
-    """Raise ``CannotWrite`` if the row was refused for the state of the database and not for itself."""
-    if isinstance(error, errors.InsufficientPrivilege):
-        raise CannotWrite(sentence(error)) from error
-    if isinstance(error, errors.UndefinedTable) and not exists(connection):
-        raise LogReplaced("its tables were removed") from error
-
-
-@contextmanager
-def _cannot_write() -> Iterator[None]:
-    """Turn errors of the server, the network or the disk into ``CannotWrite``."""
-    try:
-        yield
-    except (*UNREACHABLE, errors.InsufficientPrivilege) as error:
-        raise CannotWrite(sentence(error)) from error
 
 
 @contextmanager
