@@ -125,5 +125,6 @@ def test_a_long_turn_is_sent_in_parts_and_each_text_when_it_is_opened(
     earlier.locator(".reasoning-toggle").click()
     expect(earlier.locator(".reasoning-text")).to_contain_text("The lantern is lit.")
     assert [open_hit(page, word) for word in ("heron", "lantern")] == ["earlier qwen answer", "earlier qwen reasoning"]
+    expect(page.locator(".history-results .history-meta")).to_have_text("Reasoning · Qwen3-Coder · attempt 1 of 2")
     assert [problem for problem in visitor.problems if "net::ERR_FAILED" not in problem] == []
     visitor.problems.clear()

@@ -164,10 +164,10 @@ def test_a_match_names_the_attempt_and_the_trajectory_that_it_is_in(log: Log) ->
     )
     store(log.writer, made)
     assert {word: [match[4:] for match in search(log.reader, ME, word)] for word in (*texts, "prompt")} == {
-        "merged": [(made.turn_id, "h", "Heavy", 1, None)],
-        "thrice": [(made.turn_id, "h", "Heavy", 1, 2)],
-        "afresh": [(made.turn_id, "h", "Heavy", 2, None)],
-        "prompt": [(made.turn_id, "", "", 0, None)],
+        "merged": [(made.turn_id, "h", "Heavy", 1, 2, None)],
+        "thrice": [(made.turn_id, "h", "Heavy", 1, 2, 2)],
+        "afresh": [(made.turn_id, "h", "Heavy", 2, 2, None)],
+        "prompt": [(made.turn_id, "", "", 0, 0, None)],
     }
 
 

@@ -30,7 +30,7 @@ export class Results {
 
   #item(match) {
     const place = [PARTS[match.part], match.label, match.trajectory !== null && `T${match.trajectory + 1}`,
-      match.attempt > 1 && `attempt ${match.attempt}`, match.branch_of && `branch of ${match.branch_of}`, match.archived && "archived"];
+      match.attempts > 1 && `attempt ${match.attempt} of ${match.attempts}`, match.branch_of && `branch of ${match.branch_of}`, match.archived && "archived"];
     const snippet = match.snippet.map(({ text, hit }) => (hit ? h("mark", {}, text) : text));
     return h("li", { class: "history-item", "data-conversation": match.id },
       h("button", { type: "button", class: "history-open", onclick: () => this.onopen(match) },

@@ -17,7 +17,9 @@ MIN_PREFIX_CHARS = 3  # a shorter prefix matches so many words that the lookup t
 
 DOCUMENTS = """
     SELECT c.conversation_id, c.title, d.part, d.turn_id, coalesce(a.lane, ''), coalesce(p.label, a.label, ''),
-           coalesce(p.attempt_no, a.attempt_no, 0), a.k_index, {text}
+           coalesce(p.attempt_no, a.attempt_no, 0),
+           (SELECT count(*) FROM attempts n WHERE n.turn_id = a.turn_id AND n.lane = a.lane AND n.parent_id IS NULL),
+           a.k_index, {text}
     FROM {source}
     JOIN turns t ON t.turn_id = d.turn_id
     JOIN conversations c ON c.conversation_id = t.conversation_id
@@ -32,8 +34,8 @@ DOCUMENTS = """
 class Found(NamedTuple):
     """A text that matches. ``part``: prompt | answer | reasoning.
 
-    The last two are of attempt number ``attempt`` (from 1) of ``lane``, which ``label`` names; of a heavy lane's
-    trajectory if ``trajectory`` is a number (from 0). A prompt has empty names, 0 and None.
+    The last two are of attempt number ``attempt`` (from 1) of the ``n_attempts`` of ``lane``, which ``label`` names; of
+    a heavy lane's trajectory if ``trajectory`` is a number (from 0). A prompt has empty names, 0 and None.
     """
 
     conversation_id: str
@@ -43,6 +45,7 @@ class Found(NamedTuple):
     lane: str
     label: str
     attempt: int
+    n_attempts: int
     trajectory: int | None
     text: str
 

@@ -34,8 +34,7 @@ class Piece(NamedTuple):
 class Match(NamedTuple):
     """A matching conversation with its newest match. ``part``: title | prompt | answer | reasoning.
 
-    ``turn_id`` is empty for a title. An answer or reasoning is of attempt number ``attempt`` (from 1) of ``lane``,
-    which ``label`` names; of a heavy lane's trajectory if ``trajectory`` is a number (from 0).
+    ``turn_id`` is empty for a title. The rest is as in ``Found``.
     """
 
     conversation_id: str
@@ -46,6 +45,7 @@ class Match(NamedTuple):
     lane: str = ""
     label: str = ""
     attempt: int = 0
+    n_attempts: int = 0
     trajectory: int | None = None
 
 
@@ -69,9 +69,9 @@ def search(reader: LogReader, owner: str, text: str, limit: int = 30) -> list[Ma
             snippet = _marked(title, [re.escape(term) for term in terms])
             matches[conversation_id] = Match(conversation_id, title, "title", snippet)
         find = documents.by_words if by_words else documents.by_texts
-        for id, title, part, turn_id, lane, label, attempt, trajectory, text in find(log, owner, terms, limit):
+        for id, title, part, turn_id, lane, label, attempt, n, trajectory, text in find(log, owner, terms, limit):
             snippet = _marked(text, marks)
-            matches.setdefault(id, Match(id, title, part, snippet, turn_id, lane, label, attempt, trajectory))
+            matches.setdefault(id, Match(id, title, part, snippet, turn_id, lane, label, attempt, n, trajectory))
     return list(matches.values())[:limit]
 
 

@@ -390,8 +390,8 @@ def _describe_new(turn: TurnLog) -> dict[str, Any]:
 
 
 def _describe_match(match: Match, entry: ListEntry | None) -> dict[str, Any]:
-    """``lane``, ``attempt`` and ``trajectory`` as in ``Match``; ``branch_of``: the title of the entry that the
-    conversation is a branch of, else empty."""
+    """``attempts``: how many the lane has; ``branch_of``: the title of the entry that the conversation is a branch of,
+    else empty. The rest as in ``Match``."""
     is_branch = entry is not None and entry.conversation_id != match.conversation_id
     return {
         "id": match.conversation_id,
@@ -401,6 +401,7 @@ def _describe_match(match: Match, entry: ListEntry | None) -> dict[str, Any]:
         "lane": match.lane,
         "label": match.label,
         "attempt": match.attempt,
+        "attempts": match.n_attempts,
         "trajectory": match.trajectory,
         "snippet": [{"text": piece.text, "hit": piece.hit} for piece in match.snippet],
         "archived": entry is not None and entry.archived,
