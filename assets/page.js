@@ -26,6 +26,7 @@ import { TurnRow } from "./turn/turn.js";
 
 const NOT_HERE = "This conversation is not here: it was deleted, or it belongs to another browser.";
 const AT_TOP_PX = 3;
+const NOTICE_MS = 5000; // between questions whether what does not work in the server works again
 const NARROW = matchMedia("(max-width: 760px)");
 
 let mounted = null;
@@ -81,6 +82,7 @@ class Page {
 
   close() {
     this.requests.drop();
+    clearTimeout(this.asksAgain);
     this.sized.disconnect();
     this.laneMenu.close();
     this.#drop();
@@ -204,7 +206,7 @@ class Page {
     this.laneInfos = state.lanes;
     this.conversation = state.conversation;
     this.notice.hidden = true;
-    if (state.notice) this.#say(state.notice);
+    this.#serverSays(state.notice);
     this.#dropEarlier();
     const turns = state.turns;
     for (const turn of turns.slice(0, -1)) this.#addEarlier(turn);
@@ -288,7 +290,7 @@ class Page {
 
   /** Make the last turn of `state` the current one; `earlier` ones go above it if its conversation was not shown. */
   #showNext(state, earlier) {
-    if (state.notice) this.#say(state.notice);
+    this.#serverSays(state.notice);
     this.laneInfos = state.lanes;
     const goesOn = Boolean(this.row?.id) && state.conversation === this.conversation;
     if (goesOn) this.#retire();
@@ -365,6 +367,7 @@ class Page {
         if (yes) this.#say("The server cannot be reached. This page continues automatically once it answers.");
         else this.notice.hidden = true;
       },
+      onnotice: (text) => this.#serverSays(text),
     }, before));
   }
 
@@ -573,6 +576,16 @@ class Page {
     url.searchParams.set("c", this.conversation);
     if (left) history.pushState(null, "", url);
     else history.replaceState(history.state, "", url);
+  }
+
+  /** Show what does not work in the server, and ask again until it does; empty: all works. */
+  #serverSays(text) {
+    clearTimeout(this.asksAgain);
+    if (text && (text !== this.serverNotice || this.notice.hidden)) this.#say(text);
+    if (!text && this.serverNotice && this.notice.textContent === this.serverNotice) this.notice.hidden = true;
+    const again = () => ask("/kimi/notice").then(({ notice }) => notice, () => text).then((now) => this.#serverSays(now));
+    if (text) this.asksAgain = setTimeout(again, NOTICE_MS);
+    this.serverNotice = text;
   }
 
   #say(text) {

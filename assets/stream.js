@@ -27,13 +27,13 @@ export class TurnStream {
   /**
    * `turn`: id and blind (the stream before the vote is another one). `onframes(frames)` gets the new frames in order;
    * a frame with `turn` replaces all before it. `onend()`: the turn has ended; `onlost()`: the server refused;
-   * `ontrouble(yes)`: the server cannot be reached, or can again. `before`: the stream of this turn that this one
-   * continues.
+   * `ontrouble(yes)`: the server cannot be reached, or can again. `onnotice(text)`: what does not work in the server;
+   * empty: all does again. `before`: the stream of this turn that this one continues.
    */
-  constructor({ id, blind = false }, { onframes, onend, onlost, ontrouble }, before = null) {
+  constructor({ id, blind = false }, { onframes, onend, onlost, ontrouble, onnotice }, before = null) {
     this.url = rooted(`/kimi/turns/${encodeURIComponent(id)}/events`);
     this.name = `kimi-turn-${id}${blind ? "-blind" : ""}`;
-    this.handlers = { onframes, onend, onlost, ontrouble };
+    this.handlers = { onframes, onend, onlost, ontrouble, onnotice };
     this.sum = before?.sum ?? null; // of all frames so far
     this.consumed = before?.consumed ?? null; // number of log entries in that sum; null before all of the first answers is here
     this.queue = [];
@@ -115,6 +115,11 @@ export class TurnStream {
       this.#post({ kind: "end" });
       this.#ended(this.handlers.onend);
     });
+    source.addEventListener("notice", (event) => {
+      const text = JSON.parse(event.data);
+      this.#post({ kind: "notice", text });
+      this.handlers.onnotice(text);
+    });
     source.onopen = () => this.#trouble(false);
     // closed: the server answered without a stream: the turn does not exist, or belongs to somebody else
     source.onerror = () => (source.readyState === EventSource.CLOSED ? this.#ended(this.handlers.onlost) : this.#trouble(true));
@@ -166,7 +171,7 @@ export class TurnStream {
     this.#request({ steal: true });
   }
 
-  #onMessage({ kind, by, n, to, frame, consumed, sum, trouble }) {
+  #onMessage({ kind, by, n, to, frame, consumed, sum, trouble, text }) {
     if (kind === "leads") {
       if (consumed === this.consumed) this.#follow(by, 0);
       else this.#join();
@@ -180,6 +185,8 @@ export class TurnStream {
       this.#take(frame, consumed);
     } else if (kind === "trouble" && by === this.place?.by) {
       this.#reportTrouble(trouble);
+    } else if (kind === "notice" && by === this.place?.by) {
+      this.handlers.onnotice(text);
     } else if (kind === "end" && by === this.place?.by) {
       this.#ended(this.handlers.onend);
     }

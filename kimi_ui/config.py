@@ -97,6 +97,12 @@ class Settings:
         return self.env.get("KIMI_UI_TRACES", "") == "otlp"
 
     @property
+    def bus_url(self) -> str:
+        """Where several server processes meet: ``KIMI_UI_BUS``, the address of a Valkey or Redis server, which may hold
+        a password; empty: this process is alone."""
+        return self.env.get("KIMI_UI_BUS", "").strip()
+
+    @property
     def more_hosts(self) -> tuple[str, ...]:
         """Other names of this server, e.g. a proxy's: ``KIMI_UI_HOSTS``, separated by commas."""
         return tuple(name.strip() for name in self.env.get("KIMI_UI_HOSTS", "").split(",") if name.strip())

@@ -6,9 +6,9 @@
 A running or recent turn is the ``TurnLog`` that the engine appends to; an older turn is read from the log into the same
 class, so callers need not distinguish them.
 
-The engine uses this class through the protocol ``engine.KeepsTurns``, and this module does not know the engine. So a
-process that does not run a turn could keep a mirror of its ``entries`` here, for all readers (streams, exports,
-history, estimates) to use: this is the seam for several server processes.
+The engine uses this class through the protocol ``engine.KeepsTurns``, and this module does not know the engine. A
+process that does not run a turn may keep a mirror of its ``entries`` here (``mirror``), which all readers use as any
+other turn: that is how several server processes work together (``kimi_ui.bus``, through ``SharesTurns``).
 
 Any thread may call these methods. Methods that read the log may block for some ms, so an event loop calls them on a
 thread, or uses ``find``. The state of a turn is ``TurnLog.fold()``.
@@ -17,11 +17,14 @@ thread, or uses ``find``. The state of a turn is ``TurnLog.fold()``.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
+from typing import Protocol
 
 from .core.attempt import Attempt, AttemptFold
 from .core.branches import Fork
@@ -29,13 +32,27 @@ from .core.events import Entry, Opened
 from .core.owner import may_change
 from .core.pull import Pull
 from .core.turn import AttemptHead, Exchange, Pick, TurnLog, stretches
+from .log.adoption import missing_ops
 from .log.pulls import pull_op, stored_pulls
 from .log.reader import LogReader
 from .log.reloads import unloaded_pairs
 from .log.store import LogError
 from .log.writer import LogWriter
 
+log = logging.getLogger(__name__)
+
+LOOK_S = 3.0  # longest wait for a turn that another process may run
 RECENT_TURNS = 32  # closed turns kept in memory, so that a page that reconnects at once needs no database
+
+
+class SharesTurns(Protocol):
+    """What publishes this process's turns to others and mirrors theirs here."""
+
+    def publish(self, turn: TurnLog) -> None:
+        """Publish the turn's entries as they come, until it is closed. Returns at once."""
+
+    def look(self, turn_id: str) -> Future[None]:
+        """Resolves when the turn is mirrored with all its entries so far, if another process runs it."""
 
 
 class Turns:
@@ -46,13 +63,19 @@ class Turns:
         self.reader = reader
         self._turns: dict[str, TurnLog] = {}  # in the order of their first opening
         self._open: dict[str, int] = {}  # running turns: the number of their entries when they began to run
+        self._elsewhere: dict[str, str] = {}  # mirrored turns: the process that runs each
+        self._bus: SharesTurns | None = None
         self._listeners: list[Callable[[TurnLog, int], None]] = []
+        self._mirror_listeners: list[Callable[[TurnLog, int], None]] = []
         self._lock = threading.Lock()  # guards a turn's ``closed``; the engine's loop takes it too, so hold it briefly
 
     # Reading
 
     def get(self, turn_id: str) -> TurnLog | None:
         """The turn; None if there is none."""
+        if looking := self._look(turn_id):
+            with suppress(TimeoutError):
+                looking.result(LOOK_S)
         return self._turns.get(turn_id) or self.reader.turn(turn_id)
 
     async def find(self, turn_id: str, pick: Pick | None = None, *, with_entries: bool = True) -> TurnLog | None:
@@ -60,8 +83,17 @@ class Turns:
 
         What is not picked (see ``LogReader.turn``), or without entries, may be left out: it is there in memory.
         """
+        if looking := self._look(turn_id):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.wrap_future(looking), LOOK_S)
         read = partial(self.reader.turn, turn_id, pick, with_entries=with_entries)
         return self._turns.get(turn_id) or await asyncio.to_thread(read)
+
+    def _look(self, turn_id: str) -> Future[None] | None:
+        """Look whether another process runs the turn, unless this one does."""
+        if self._bus is None or turn_id in self._open:
+            return None
+        return self._bus.look(turn_id)
 
     def texts(self, turn: TurnLog, attempt_id: str) -> tuple[str, str] | None:
         """The reasoning and the answer of an attempt of this turn that has ended; None if there is none."""
@@ -94,6 +126,15 @@ class Turns:
             and (owner is None or may_change(turn.owner, owner))
             and (kind is None or turn.kind == kind)
         ]
+
+    @property
+    def n_running(self) -> int:
+        """The running turns of this process; ``live`` has those of others too."""
+        return len(self._open)
+
+    def runs_elsewhere(self, turn_id: str) -> str:
+        """The process that runs a mirrored turn; empty for any other turn."""
+        return self._elsewhere.get(turn_id, "")
 
     def recent(self, conversation_id: str) -> list[TurnLog]:
         """The conversation's turns in memory, in order, including those that a fork shares with its origin."""
@@ -221,12 +262,20 @@ class Turns:
         for listener in list(self._listeners):
             listener(turn, since)
 
-    def listen(self, closed: Callable[[TurnLog, int], None]) -> Callable[[], None]:
+    def listen(self, closed: Callable[[TurnLog, int], None], mirrors_too: bool = False) -> Callable[[], None]:
         """Call ``closed`` with each turn that is closed, on the engine's loop, until the returned function is called.
         It must return at once. It also gets the number of entries that the turn had before it ran: not 0 after a
-        retry."""
+        retry. ``mirrors_too``: also with turns that other processes ran, on the bus's loop."""
         self._listeners.append(closed)
-        return partial(self._listeners.remove, closed)
+        if mirrors_too:
+            self._mirror_listeners.append(closed)
+
+        def unlisten() -> None:
+            self._listeners.remove(closed)
+            if mirrors_too:
+                self._mirror_listeners.remove(closed)
+
+        return unlisten
 
     def add(self, turn: TurnLog, entry: Entry) -> None:
         """Append a user's change to an ended attempt, such as a promotion. Reopens a closed turn for that moment."""
@@ -238,10 +287,50 @@ class Turns:
 
     def forget(self, conversation_id: str) -> None:
         """Drop a deleted conversation's closed turns from memory."""
+        self._drop_closed(lambda turn: turn.conversation_id == conversation_id)
+
+    def forget_of(self, owner: str | None) -> None:
+        """Drop the closed turns that the owner may change from memory, since another process may have changed them;
+        None: all of them."""
+        self._drop_closed(lambda turn: owner is None or may_change(turn.owner, owner))
+
+    def _drop_closed(self, which: Callable[[TurnLog], bool]) -> None:
         with self._lock:
-            for turn in [turn for turn in self._turns.values() if turn.conversation_id == conversation_id]:
-                if turn.closed:
-                    del self._turns[turn.turn_id]
+            for turn in [turn for turn in self._turns.values() if turn.closed and which(turn)]:
+                del self._turns[turn.turn_id]
+
+    # Turns of other processes
+
+    def share(self, bus: SharesTurns) -> None:
+        """Publish this process's turns on the bus from now on, and look there for those of others."""
+        self._bus = bus
+
+    def mirror(self, turn: TurnLog, process: str) -> None:
+        """Keep a turn that another process runs, in place of what is known of it. The caller appends its entries."""
+        with self._lock:
+            if turn.turn_id not in self._open:
+                self._turns[turn.turn_id] = turn
+                self._elsewhere[turn.turn_id] = process
+
+    def end_mirror(self, turn: TurnLog, is_stored: bool) -> None:
+        """Close a mirrored turn. If it is stored, it is read from the log from now on."""
+        with self._lock:
+            turn.close()
+            if self._turns.get(turn.turn_id) is turn and self._elsewhere.pop(turn.turn_id, "") and is_stored:
+                del self._turns[turn.turn_id]
+        for listener in list(self._mirror_listeners):
+            listener(turn, 0)
+
+    def complete(self, turn: TurnLog) -> bool:
+        """Write what a dead process has not written of a turn that was mirrored here. False if it cannot be written
+        now; it is when the log works again. Blocks."""
+        try:
+            ops = missing_ops(self.reader, turn, self.writer.boot_id)
+            self.writer.write(ops).result()
+        except (LogError, RuntimeError):
+            log.exception("the end of turn %s could not be written", turn.turn_id)
+            return False
+        return not self.writer.problem
 
     def keep_pull(self, pull: Pull) -> None:
         """Write a pull's newest state."""
@@ -261,4 +350,7 @@ class Turns:
     def _keep(self, turn: TurnLog) -> None:
         turn.closed = False
         self._turns[turn.turn_id] = turn
+        self._elsewhere.pop(turn.turn_id, None)
         self.writer.follow(turn)
+        if self._bus is not None:
+            self._bus.publish(turn)

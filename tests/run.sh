@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything needed to run all tests: own venv (.venv-tests), a Chromium, a PostgreSQL and a Node.js if none is there,
-# lint, types, tests.
+# Everything needed to run all tests: own venv (.venv-tests), a Chromium, a PostgreSQL, a Redis and a Node.js if none
+# is there, lint, types, tests.
 # Installs only what is missing, so a second run needs no network. Arguments go to pytest; while you work on Python,
 # -m "not browser and not slow" leaves out what opens Chromium or takes seconds a test. --ollama [ADDRESS] runs, instead
 # of all that, the checks of a real Ollama (tests/ollama_tier.py); --inspect reads exported logs with inspect-ai, which it
@@ -75,6 +75,16 @@ if ! find_postgres; then
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null
   fi
   find_postgres || fail "there is no PostgreSQL; install one (Debian's package postgresql) and put initdb on the PATH."
+fi
+
+# A Redis or Valkey server, on which several replicas meet.
+if ! command -v redis-server valkey-server >/dev/null; then
+  say "Installing redis-server"
+  if command -v apt-get >/dev/null && [[ "$(id -u)" == 0 ]]; then
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server >/dev/null
+  else
+    fail "there is no redis-server or valkey-server; install one of them."
+  fi
 fi
 
 say "ruff"

@@ -25,6 +25,7 @@ LAYERS = (
     "providers",
     "engine",
     "turns",
+    "bus",
     "stats",
     "chat",
     "bench",
@@ -52,6 +53,8 @@ APART = [
     ("engine", "log"),
     ("turns", "providers"),
     ("turns", "engine"),
+    ("bus", "providers"),
+    ("bus", "engine"),
     ("stats", "providers"),
     ("stats", "engine"),
 ]
@@ -71,6 +74,7 @@ CONFINED = {
     "gradio": {"kimi_ui/ui/"},
     "jinja2": {"kimi_ui/view/jinja.py"},
     "prometheus_client": {"kimi_ui/web/exporter.py"},
+    "redis": {"kimi_ui/bus/bus.py"},
     "opentelemetry": {"kimi_ui/web/spans.py"},
     "html": {"kimi_ui/core/markdown/", "kimi_ui/providers/errors.py"},  # elsewhere templates escape
 }

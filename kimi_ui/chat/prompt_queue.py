@@ -53,7 +53,7 @@ class PromptQueue:
         self._prompts = prompts
         self._queues: dict[str, list[QueuedPrompt]] = {}  # by conversation; as read from the log once, then the truth
         self._lock = threading.RLock()  # held while a prompt is sent, so that it is sent once
-        turns.listen(self._closed)
+        turns.listen(self._closed, mirrors_too=True)
 
     def of(self, conversation_id: str) -> list[QueuedPrompt]:
         """The conversation's queue, in order, after sending what is due."""
@@ -138,6 +138,13 @@ class PromptQueue:
         with self._lock:
             self._queues.pop(conversation_id, None)
 
+    def forget_read(self) -> None:
+        """Read queues from the log again, except those that are waiting here: another process may have changed them."""
+        with self._lock:
+            for conversation_id, queue in list(self._queues.items()):
+                if not any(queued.state == WAITING for queued in queue):
+                    del self._queues[conversation_id]
+
     def _is_waited_for(self, conversation_id: str, owner: str) -> bool:
         """Whether prompts wait in a conversation that the owner may go on with."""
         with self._lock:
@@ -151,7 +158,7 @@ class PromptQueue:
         return sum(image.n_bytes for queued in prompts for image in queued.images if image.data)
 
     def _closed(self, turn: TurnLog, since: int) -> None:
-        """Called on the engine's loop, which must not wait."""
+        """Called on a loop, which must not wait."""
         if self._queues.get(turn.conversation_id):
             threading.Thread(target=self.of, args=[turn.conversation_id], name="prompt-queue", daemon=True).start()
 

@@ -40,6 +40,12 @@ class PromptSettings:
             if len(self._drafts) > MAX_DRAFTS:
                 del self._drafts[next(iter(self._drafts))]
 
+    def forget(self, owner: str | None) -> None:
+        """Another process may have newer settings: drop the owner's draft, and read the others again."""
+        self._log.forget()
+        if owner is not None:
+            self._drafts.pop(owner, None)
+
     def begin(self, owner: str, conversation_id: str, settings: ConversationSettings, is_new: bool) -> None:
         """Store the settings of a new conversation or, without ``is_new``, of a fork."""
         if is_new:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.attachments import fold
@@ -180,7 +180,12 @@ class Prompts:
     def running(self, conversation_id: str, before_seq: float = math.inf) -> set[str]:
         """The lanes that are running in the conversation's turns before that number."""
         turns = [turn for turn in self._turns.recent(conversation_id) if turn.seq < before_seq]
-        return {lane for turn in turns for lane in self._engine.running_lanes(turn.turn_id)}
+        return {lane for turn in turns for lane in self._running_of(turn)}
+
+    def _running_of(self, turn: TurnLog) -> Collection[str]:
+        if self._turns.runs_elsewhere(turn.turn_id):
+            return turn.running_lanes()
+        return self._engine.running_lanes(turn.turn_id)
 
     def is_ready(self, conversation_id: str, owner: str) -> bool:
         """Whether all lanes that the conversation's next prompt is sent to have ended."""

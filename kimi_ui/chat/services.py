@@ -31,6 +31,15 @@ class ChatServices:
         self.prompts = Prompts(engine, turns, self.uploads, self.settings, self.estimates, self.spending)
         self.queue = PromptQueue(turns, self.prompts)
 
+    def forget(self, owner: str | None) -> None:
+        """Another process may have changed what is remembered here of the owner (None: of everybody): read it again.
+        Waits until this process's own changes are in the log."""
+        self.spending.forget_budgets()
+        self.settings.forget(owner)
+        self.queue.forget_read()
+        if not self._turns.writer.problem:
+            self._turns.forget_of(owner)
+
     def upload(self, owner: str, attachment: Attachment | Image, size: str) -> dict[str, Any]:
         """Keep an attachment for the owner's next prompt. As JSON: ``id``, ``name``, ``size`` in words, ``tokens``
         (null: not known before a provider has counted them), and of an image ``is_image``."""

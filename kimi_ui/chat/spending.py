@@ -49,6 +49,11 @@ class Spending:
     def set_budget(self, owner: str, budget: Budget) -> None:
         self._budgets.keep(owner, budget)
 
+    def forget_budgets(self) -> None:
+        """Another process may have newer budgets."""
+        self._settle()
+        self._budgets.forget()
+
     def totals(self, owner: str, conversation_id: str) -> dict[str, Any]:
         """As JSON: ``today`` and ``conversation`` (None before it begins), each with its ``limit_usd`` or None."""
         self._settle()

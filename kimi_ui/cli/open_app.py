@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..config import Settings, read_environment
 from ..engine import Engine
@@ -16,6 +16,9 @@ from ..process import stamp_promptly
 from ..providers.roster import Roster
 from ..turns import Turns
 from .common import CommandError
+
+if TYPE_CHECKING:
+    from ..bus.bus import Bus
 
 UNDO_WITHIN = timedelta(days=1)
 """For how long a deleted conversation waits for a page to offer Undo, before it is erased without."""
@@ -50,6 +53,29 @@ def session(settings: Settings) -> Iterator[Session]:
             engine.close()
     finally:
         writer.close()
+
+
+@contextmanager
+def on_bus(opened: Session) -> Iterator[Bus | None]:
+    """The bus of ``KIMI_UI_BUS``, which replicas share; None without it. Raises ``CommandError``."""
+    if not opened.settings.bus_url:
+        yield None
+        return
+    try:
+        from ..bus.bus import Bus, BusError
+    except ImportError:
+        raise CommandError("KIMI_UI_BUS needs the package redis; install it by pip install '.[team]'.") from None
+    engine = opened.engine
+    try:
+        bus = Bus(opened.settings.bus_url, opened.turns, stop=engine.stop, is_draining=lambda: engine.draining)
+    except BusError as error:
+        raise CommandError(str(error)) from None
+    bus.start()
+    try:
+        yield bus
+    finally:
+        engine.close()  # first, so that the ends of its turns are published
+        bus.close()
 
 
 def log_reader(settings: Settings, must_exist: bool = False) -> LogReader:

@@ -54,26 +54,27 @@ def run(options: argparse.Namespace) -> int:
     from ..web.guard import known_hosts
     from ..web.server import Drain, PortInUse, listening, serve
     from ..web.spans import NoExporter, Spans, to_collector
-    from .open_app import session
+    from .open_app import on_bus, session
 
     try:
         spans = Spans(to_collector()) if settings.sends_traces else None
     except NoExporter as error:
         raise CommandError(str(error)) from None
-    with session(settings) as opened:
+    with session(settings) as opened, on_bus(opened) as bus:
         roster = opened.roster
 
         def ready(url: str) -> None:
             roster.settle(0)
             say(welcome(url, settings, roster))
-            if opened.turns.writer.problem:
-                say(printable(opened.turns.writer.problem))
+            for problem in (opened.turns.writer.problem, bus.problem if bus else ""):
+                if problem:
+                    say(printable(problem))
             threading.Thread(target=counter, name="vocabulary", daemon=True).start()  # 0.15 s before the first token
             roster.warm_up()
             stand_in = roster.backends.stand_in
             fetching = (stand_in, say, Console(file=sys.stdout, force_terminal=False if as_json else None))
             threading.Thread(target=show_fetching, args=fetching, name="progress", daemon=True).start()
-            collect_between_turns(lambda: not opened.turns.live())
+            collect_between_turns(lambda: not opened.turns.n_running)
             if settings.browser:
                 threading.Thread(target=webbrowser.open, args=(url,), name="browser", daemon=True).start()
 
@@ -95,8 +96,9 @@ def run(options: argparse.Namespace) -> int:
                     one_person=not (settings.password or settings.auth),
                     budget_usd=settings.budget_usd,
                     root_path=settings.root_path,
+                    bus=bus,
                 )
-                drain = Drain(opened.engine.drain, lambda: len(opened.turns.live()), settings.drain_s)
+                drain = Drain(opened.engine.drain, lambda: opened.turns.n_running, settings.drain_s)
                 serve(
                     app,
                     listener,

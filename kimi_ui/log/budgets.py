@@ -30,6 +30,10 @@ class BudgetLog:
         rows = self._reader.rows(query, owner=owner)
         return Budget(*rows[0]) if rows else Budget()
 
+    def forget(self) -> None:
+        """Read all budgets from the log again, where another process may have changed them."""
+        self._set.clear()
+
     def keep(self, owner: str, budget: Budget) -> None:
         """Set a user's budget. Any thread may call this."""
         self._set[owner] = budget

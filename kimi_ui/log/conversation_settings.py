@@ -47,6 +47,11 @@ class SettingsLog:
         }
         self._writer.write([Op("conversation_settings", row)])
 
+    def forget(self) -> None:
+        """Read all settings from the log again, where another process may have changed them."""
+        with self._lock:
+            self._known.clear()
+
     def _remember(self, conversation_id: str, settings: ConversationSettings, is_new: bool) -> ConversationSettings:
         """Cache settings and return the valid ones: settings from the log do not replace newer ones."""
         with self._lock:

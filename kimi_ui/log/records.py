@@ -217,15 +217,27 @@ def pack(items: Iterable[tuple[int, Event]]) -> bytes:
     return zlib.compress(b"\n".join(lines))
 
 
+def exact_json(value: Any) -> bytes:
+    """JSON of encoded events, which keeps what a model wrote as it is (``to_json`` does not)."""
+    try:
+        return orjson.dumps(value, default=str)
+    except TypeError:  # lone surrogates and big integers, which the standard library can write
+        return json.dumps(value, default=str).encode()
+
+
+def read_exact_json(data: bytes) -> Any:
+    """The inverse of ``exact_json``. Raises ``ValueError``."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return json.loads(data)
+
+
 def whole_events(payload: bytes) -> Iterator[tuple[int, Event]]:
     """The inverse of ``pack``. Stops at the first event that cannot be read (damaged, or of another version)."""
     try:
         for line in zlib.decompress(payload).split(b"\n"):
-            try:
-                item = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                item = json.loads(line)
-            yield decode(item)
+            yield decode(read_exact_json(line))
     except (zlib.error, ValueError, KeyError, TypeError):
         return
 

@@ -32,6 +32,7 @@ from ..web.login import Login
 from ..web.page_files import PageFiles, Preload
 from ..web.page_state import PageState
 from ..web.prompt_queue import QueueRoutes
+from ..web.replicas import Replicas
 from ..web.respond import log_refusal
 from ..web.spans import Spans
 from ..web.stats import StatsRoutes
@@ -41,6 +42,7 @@ from ..web.visitor import OnePerson, VisibleTurns
 from .environment import harden_environment
 
 if TYPE_CHECKING:
+    from ..bus.bus import Bus
     from ..providers.roster import Roster
 
 
@@ -57,16 +59,17 @@ def create_app(
     one_person: bool = False,
     budget_usd: float | None = None,
     root_path: str = "",
+    bus: Bus | None = None,
 ) -> FastAPI:
     """The whole ASGI app. ``hosts``: the accepted host names (None: loopback's); ``password``: required if not empty;
     ``one_person``: every visitor is the machine's user (see ``core.owner``); ``auth``, ``metrics_token``,
-    ``budget_usd`` and ``root_path``: see ``Settings``; ``spans``: see ``web.exporter``.
+    ``budget_usd`` and ``root_path``: see ``Settings``; ``spans``: see ``web.exporter``; ``bus``: of the other replicas.
 
     Built inside an event loop, because without one Gradio opens a loop for every lock and never closes it.
     """
 
     async def make() -> FastAPI:
-        app = _create(engine, turns, roster, bool(password or auth), budget_usd, metrics_token, spans)
+        app = _create(engine, turns, roster, bool(password or auth), budget_usd, metrics_token, spans, bus)
         open_paths = (HEALTHZ, READYZ, *([METRICS] if metrics_token else []))
         if password:
             app.add_middleware(Login, password=password, open=open_paths)
@@ -92,6 +95,7 @@ def _create(
     budget_usd: float | None,
     metrics_token: str,
     spans: Spans | None,
+    bus: Bus | None,
 ) -> FastAPI:
     """Imports Gradio, which takes seconds. ``private``: several people use the app."""
     harden_environment()
@@ -105,13 +109,22 @@ def _create(
     chat = ChatServices(engine, turns, budget_usd)
     visible = VisibleTurns(turns)
     files = PageFiles()
-    state = PageState(turns, roster, chat, engine.pulls, private)
+
+    def notice() -> str:
+        return " ".join(filter(None, [turns.writer.problem, bus.problem if bus else ""]))
+
+    state = PageState(turns, roster, chat, engine.pulls, private, notice)
     benchmark = BenchmarkRoutes(engine, turns, roster, private)
     turn_routes = TurnRoutes(turns, roster, state, visible, chat.estimates)
     exporter = Exporter(engine, turns, turn_routes.streams, metrics_token, spans)
 
+    if bus is not None:
+        bus.moved_in, bus.changed = chat.forget, turn_routes.streams.look
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if bus is not None:
+            bus.answer_on(asyncio.get_running_loop())
         yield
         await asyncio.to_thread(engine.close)
         await asyncio.to_thread(benchmark.close)
@@ -131,11 +144,13 @@ def _create(
         *StatsRoutes(turns.reader, private).routes(),
         *BallotRoutes(turns, private).routes(),
         *benchmark.routes(),
-        *HealthRoutes(engine, turns).routes(),
+        *HealthRoutes(engine, turns, bus).routes(),
         *exporter.routes(),
         *files.routes(),
     ]
     blocks = page.build(engine, turns, roster, chat, files, private)
+    if bus is not None:
+        app.add_middleware(Replicas, bus=bus, turns=turns)
     app.add_middleware(Rooted)
     app.add_middleware(Preload, urls=[*(f"/assets/{name}" for name in chunks_of(blocks)), *files.urls])
     mounted: FastAPI = gr.mount_gradio_app(

@@ -212,7 +212,7 @@ class _Now(Collector):
         yield late
         for name, meaning, value in (
             ("streams_open", "Pages that follow a turn.", self._streams.n_open),
-            ("turns_running", "Turns that have not ended.", len(self._turns.live())),
+            ("turns_running", "Turns that have not ended.", self._turns.n_running),
             ("log_queue_length", "Writes that wait for the log's thread.", writer.n_queued),
             ("log_spilled_rows", "Rows beside the log, until it can be written.", writer.n_unwritten),
         ):

@@ -3,7 +3,8 @@
 Both answer without a password, because a container's probe has none, so they name no path, no error text and no person;
 the terminal says more. ``/readyz`` answers 503 with ``problems`` while the log cannot be written or read, while the
 engine does not answer, and while the app is draining. ``spilled_rows``: rows that wait beside the log until it can be
-written.
+written. ``degraded`` has what does not work though prompts are taken: a replica that has lost the bus goes on alone,
+and if it were not ready then, none would be.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import time
 from concurrent.futures import Future
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,6 +23,9 @@ from ..engine import Engine
 from ..log.store import LogError, Transaction
 from ..turns import Turns
 from .respond import Json
+
+if TYPE_CHECKING:
+    from ..bus.bus import Bus
 
 ANSWER_S = 2.0  # a part that takes longer is not ready
 FRESH_S = 1.0  # the log is asked at most this often, however many probes there are
@@ -34,13 +39,17 @@ PROBLEMS = {
     "log_unreadable": "The log cannot be read. Check its file, which the terminal names.",
 }
 """The sentence for each code of ``problems``."""
+BUS_AWAY = (
+    "The bus cannot be reached: this replica goes on alone. Check the server of KIMI_UI_BUS; the terminal says why."
+)
 
 
 class HealthRoutes:
     """The two probes of one engine and its turns."""
 
-    def __init__(self, engine: Engine, turns: Turns) -> None:
+    def __init__(self, engine: Engine, turns: Turns, bus: Bus | None = None) -> None:
         self._engine = engine
+        self._bus = bus
         self._turns = turns
         self._log_check: asyncio.Task[list[str]] | None = None
         self._log_checked_s = 0.0
@@ -53,12 +62,13 @@ class HealthRoutes:
         return Json({"alive": True})
 
     async def ready(self, request: Request) -> Response:
-        """``{ready, problems: [{code, sentence}], spilled_rows}``, with the status 503 if there is a problem."""
+        """``{ready, problems: [{code, sentence}], degraded, spilled_rows}``; with a problem the status is 503."""
         engine_s, log = await asyncio.gather(lateness_s(self._engine.loop), self._log_problems())
         found = [*(["draining"] if self._engine.draining else []), *(["engine"] if engine_s is None else []), *log]
         state = {
             "ready": not found,
             "problems": [{"code": code, "sentence": PROBLEMS[code]} for code in found],
+            "degraded": [{"code": "bus_away", "sentence": BUS_AWAY}] if self._bus and self._bus.is_away else [],
             "spilled_rows": self._turns.writer.n_unwritten,
         }
         return Json(state, 503 if found else 200)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -25,16 +25,25 @@ if TYPE_CHECKING:
 class PageState:
     """Describes turns for the page. ``private``: several people use the app."""
 
-    def __init__(self, turns: Turns, roster: Roster, chat: ChatServices, pulls: Pulls, private: bool = False) -> None:
+    def __init__(
+        self,
+        turns: Turns,
+        roster: Roster,
+        chat: ChatServices,
+        pulls: Pulls,
+        private: bool = False,
+        notice: Callable[[], str] | None = None,
+    ) -> None:
         self._turns = turns
         self._roster = roster
         self._chat = chat
         self._pulls = pulls
         self._private = private
+        self.notice = notice or (lambda: turns.writer.problem)  # a sentence if something does not work, else empty
 
     def of(self, turns: Sequence[TurnLog], request: HasState) -> dict[str, Any]:
         """As JSON: ``lanes``, ``conversation`` (the turns' conversation id, or None), ``turns``, ``queue`` (see
-        ``queue``), and ``notice``, a sentence if turns cannot be stored. Counts long texts, so call it on a thread.
+        ``queue``), and ``notice``, a sentence if something does not work. Counts long texts, so call it on a thread.
 
         For the visitor that sent ``request``; without turns the lanes are those of their next conversation."""
         conversation = turns[-1].conversation_id if turns else ""
@@ -43,7 +52,7 @@ class PageState:
             "conversation": conversation or None,
             "turns": [self._described(turn) for turn in turns],
             "queue": self.queue(conversation),
-            "notice": self._turns.writer.problem,
+            "notice": self.notice(),
         }
 
     def queue(self, conversation_id: str) -> list[dict[str, Any]]:

@@ -5,7 +5,8 @@ entries it covers. ``Last-Event-ID`` or ``?after=n`` continues from there; other
 so far, except for the rest of long answers, which the next ones bring; those before the last have no id, since nothing
 can continue there. The stream ends with an event ``end`` when the turn has ended. A frame is sent as soon as there is
 something to send and the last one is ``frame_s`` old (``RENDERED_FRAME_S`` at least if that had HTML); a comment is
-sent every ``KEEPALIVE_S`` without frames. A slow reader gets fewer, larger frames, since unsent changes join the next
+sent every ``KEEPALIVE_S`` without frames. An event ``notice`` has the sentence of the page's state (``PageState.of``)
+whenever that changes. A slow reader gets fewer, larger frames, since unsent changes join the next
 frame. One tab of a browser reads and passes the frames on to the others (``assets/stream.js``); who follows the same
 turn from elsewhere gets the same frames, which are made once (``feed``).
 
@@ -31,7 +32,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..core.blind import is_blind
 from ..core.turn import TurnLog
-from ..view.frames import METRICS_EVERY_NS
+from ..view.frames import METRICS_EVERY_NS, dumps
 from .feed import Feed, frame_of
 
 FRAME_S = 0.016  # a browser paints no more often
@@ -51,7 +52,8 @@ log = logging.getLogger(__name__)
 class TurnStreams:
     """All open streams of this server."""
 
-    def __init__(self) -> None:
+    def __init__(self, notice: Callable[[], str] = lambda: "") -> None:
+        self._notice = notice
         self._wakes: set[Callable[[], None]] = set()  # one for each open stream
         self._feeds: dict[tuple[int, bool], Feed] = {}  # by the turn's object and whether it is shown blind
         self._ticks: dict[float, asyncio.Event] = {}  # by their time
@@ -70,6 +72,10 @@ class TurnStreams:
     @closing.setter
     def closing(self, yes: bool) -> None:
         self._closing = yes
+        self.look()
+
+    def look(self) -> None:
+        """Let all streams look at once whether there is something to send. Any thread may call this."""
         for wake_up in list(self._wakes):
             wake_up()
 
@@ -87,7 +93,7 @@ class TurnStreams:
         return EventStream(lambda write, gone: self._run(turn, after, write, gone))
 
     async def _run(self, turn: TurnLog, after: int, write: Write, gone: asyncio.Future[None]) -> None:
-        loop, wake = asyncio.get_running_loop(), asyncio.Event()
+        loop, wake, notice = asyncio.get_running_loop(), asyncio.Event(), ""
 
         def wake_up() -> None:
             with suppress(RuntimeError):  # the loop has ended before the turn
@@ -114,6 +120,9 @@ class TurnStreams:
                     has_own = sent is not None and sent.position is None
                 written_s = loop.time()
                 while not gone.done() and (unsent := await feed.behind(place, self._figures_s)) is not None:
+                    if (says := self._notice()) != notice:
+                        notice = says
+                        await write(b"event: notice\ndata: %b\n\n" % dumps(notice))
                     if unsent:
                         await write(b"".join([one.data for one in unsent]))
                         place, written_s, position = place + len(unsent), feed.looked_s, unsent[-1].position

@@ -48,13 +48,14 @@ class TurnRoutes:
         self._roster = roster
         self._state = state
         self._visible = visible
-        self.streams = TurnStreams()
+        self.streams = TurnStreams(state.notice)
 
     def routes(self) -> list[BaseRoute]:
         turn = "/kimi/turns/{turn_id}"
         lane = f"{turn}/lanes/{{lane}}"
         return [
             Route("/kimi/state", self.state),
+            Route("/kimi/notice", self.notice),
             Route(f"{turn}/events", self.events),
             Route(f"{turn}/frame", self.frame),
             Route(f"{turn}/prompt", self.prompt),
@@ -87,6 +88,10 @@ class TurnRoutes:
         response = Json(await run_in_threadpool(self._state.of, turns, request))
         give_cookie(request, response)
         return response
+
+    async def notice(self, request: Request) -> Response:
+        """``{notice}`` as in the page's state: a page that shows one asks whether it is still true."""
+        return Json({"notice": self._state.notice()})
 
     async def events(self, request: Request) -> Response:
         return self.streams.response(request, await self._visible.own_turn(request, NEWEST))

@@ -27,8 +27,8 @@ from ..core.turn import Pick, TurnLog
 from ..turns import Turns
 
 COOKIE = "kimi_owner"
-_VISITOR = "kimi_visitor"  # in a request's state: the owner, set by ``OnePerson`` and ``sent_by``
-_PERSON = "kimi_person"  # in a request's state, set by ``sent_by``
+_VISITOR = "kimi_visitor"  # in a request's state: the owner, set by ``as_visitor``
+_PERSON = "kimi_person"  # and the person with an account, if it is one
 _YEAR_S = 365 * 24 * 3600
 _MIN_CHARS, _MAX_CHARS = 32, 128
 
@@ -50,14 +50,17 @@ class OnePerson:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            scope = {**scope, "state": {**scope.get("state", {}), _VISITOR: LOCAL}}
-        await self._app(scope, receive, send)
+        await self._app(as_visitor(scope, LOCAL) if scope["type"] == "http" else scope, receive, send)
+
+
+def as_visitor(scope: Scope, visitor: str, person: Person | None = None) -> Scope:
+    """The scope of a request that this visitor sends, who may be a person with an account."""
+    return {**scope, "state": {**scope.get("state", {}), _VISITOR: visitor, _PERSON: person}}
 
 
 def sent_by(scope: Scope, person: Person) -> Scope:
     """The scope of a request that this person sends."""
-    return {**scope, "state": {**scope.get("state", {}), _VISITOR: person.owner, _PERSON: person}}
+    return as_visitor(scope, person.owner, person)
 
 
 def person_of(request: HasState) -> Person | None:

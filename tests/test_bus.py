@@ -1,0 +1,350 @@
+"""Several replicas over one log and one bus: a real Redis, two apps over HTTP, a process that is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from redis import Redis
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from kimi_ui.bus import bus as bus_module
+from kimi_ui.bus.bus import GONE_S, LEASE_S, Bus, BusError
+from kimi_ui.bus.wire import Header, owner_of, pack_entries, unpack_entries
+from kimi_ui.chat.services import ChatServices
+from kimi_ui.core.events import CONNECTED, Answer, End, Entry, Finish, Opened, Phase, Reasoning, Usage
+from kimi_ui.core.lane import LaneSpec
+from kimi_ui.core.turn import LaneInfo, TurnLog
+from kimi_ui.core.vote import Vote
+from kimi_ui.log.places import Place
+from kimi_ui.web.commands import CommandRoutes
+from kimi_ui.web.composer import ComposerRoutes
+from kimi_ui.web.health import HealthRoutes
+from kimi_ui.web.page_state import PageState
+from kimi_ui.web.prompt_queue import QueueRoutes
+from kimi_ui.web.replicas import Replicas
+from kimi_ui.web.turns import TurnRoutes
+from kimi_ui.web.visitor import OnePerson, VisibleTurns
+from tests.support.browser import listening
+from tests.support.bus_server import BusServer
+from tests.support.engine_run import Run, started
+from tests.support.postgres import Cluster
+from tests.support.scripted import ScriptedProvider, ScriptedRoster
+from tests.support.waiting import ended, until
+
+DRAWN: list[Any] = [Phase(CONNECTED), Reasoning("Let me \ud83d"), Reasoning("\ude00 think.")]
+
+
+@dataclass
+class Replica:
+    run: Run
+    bus: Bus
+    http: httpx.Client
+    kimi: ScriptedProvider
+
+    def say(self, *steps: Any) -> None:
+        self.kimi.scripts = [[*DRAWN, *steps, Answer("It is 42."), Finish("stop"), Usage(input_tokens=1)]]
+
+    def send(self, text: str = "Why?", **more: Any) -> httpx.Response:
+        return self.http.post("/kimi/turns", json={"text": text, **more})
+
+    def events(self, turn_id: str, after: int = 0) -> Iterator[tuple[str, Any]]:
+        """The turn's stream: each event's name and data."""
+        with self.http.stream("GET", f"/kimi/turns/{turn_id}/events?after={after}") as response:
+            name = "message"
+            for line in response.iter_lines():
+                if line.startswith("event: "):
+                    name = line.removeprefix("event: ")
+                elif line.startswith("data: "):
+                    yield name, orjson.loads(line.removeprefix("data: "))
+                    name = "message"
+
+    def text(self, turn_id: str) -> str:
+        """The answer as the turn's stream shows it to its end."""
+        frames = [data for name, data in self.events(turn_id) if name == "message"]
+        return "".join(block for frame in frames for block in frame["lanes"].get("kimi", {}).get("blocks", []))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BusServer]:
+    server = BusServer(tmp_path_factory.mktemp("bus"))
+    server.start()
+    yield server
+    server.stop()
+
+
+def app(run: Run, roster: Any, bus: Bus) -> Starlette:
+    """The chat's routes without Gradio's page, and a stream in the place of one of its sessions."""
+    chat, visible = ChatServices(run.engine, run.turns), VisibleTurns(run.turns)
+    state = PageState(run.turns, roster, chat, run.engine.pulls, notice=lambda: bus.problem)
+    turns = TurnRoutes(run.turns, roster, state, visible, chat.estimates)
+    bus.moved_in, bus.changed = chat.forget, turns.streams.look
+
+    async def join(request: Request) -> Response:
+        return PlainTextResponse(f"{bus.me} {(await request.json())['session_hash']}")
+
+    async def session(request: Request) -> Response:
+        async def words() -> AsyncIterator[str]:
+            for word in (bus.me, request.query_params["session_hash"], request.headers["host"]):
+                yield f"{word} "
+                await asyncio.sleep(0)
+
+        return StreamingResponse(words())
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        bus.answer_on(asyncio.get_running_loop())
+        yield
+        await asyncio.to_thread(run.engine.close)
+
+    made = Starlette(
+        routes=[
+            *turns.routes(),
+            *CommandRoutes(run.engine, run.turns, chat, state, visible).routes(),
+            *QueueRoutes(run.turns, chat, state, visible).routes(),
+            *ComposerRoutes(chat, roster, visible).routes(),
+            *HealthRoutes(run.engine, run.turns, bus).routes(),
+            Route("/gradio_api/queue/join", join, methods=["POST"]),
+            Route("/gradio_api/queue/data", session),
+        ],
+        middleware=[Middleware(OnePerson), Middleware(Replicas, bus=bus, turns=run.turns)],
+        lifespan=lifespan,
+    )
+    made.state.streams = turns.streams
+    return made
+
+
+@contextmanager
+def replica(log: Place, url: str) -> Iterator[Replica]:
+    kimi = ScriptedProvider(LaneSpec("kimi", "Kimi K2", "openai", model="m"), [[]])
+    roster = ScriptedRoster(kimi)
+    with started(roster, log) as run:
+        bus = Bus(url, run.turns, stop=run.engine.stop, is_draining=lambda: run.engine.draining)
+        bus.start()
+        try:
+            with (
+                listening(app(run, roster, bus)) as address,
+                httpx.Client(base_url=address, trust_env=False, timeout=60) as http,
+            ):
+                yield Replica(run, bus, http, kimi)
+        finally:
+            bus.close()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def log(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """An SQLite file, then a database in PostgreSQL."""
+    if request.param == "sqlite":
+        yield tmp_path_factory.mktemp("log") / "log.sqlite3"
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))  # where rows are spilled
+        cluster: Cluster = request.getfixturevalue("cluster")
+        url = cluster.new_log()
+        yield url
+        cluster.drop(url)
+
+
+@pytest.fixture(scope="module")
+def both(server: BusServer, log: Place) -> Iterator[tuple[Replica, Replica]]:
+    """Two replicas over one log. The first is the visitor's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bus_module, "LEASE_S", 1.5)  # after which they begin to look for dead ones
+        with replica(log, server.url) as home, replica(log, server.url) as other:
+            home.http.get("/kimi/state")
+            yield home, other
+
+
+def test_a_header_and_entries_come_back_as_they_were() -> None:
+    info = LaneInfo("a", "A", "openai", "m")
+    vote = Vote("lane", "a", ("a",))
+    turn = TurnLog("t", "c", 3, "Why?", (info,), owner="me", t0_ns=5, slots=("a",), vote=vote, forked_from="d")
+    mirror = Header.read(Header.of(turn, "replica", "run").pack()).mirror()
+    assert mirror.t0_ns
+    mirror.t0_ns = turn.t0_ns
+    assert mirror == turn
+
+    identity = {"attempt_id": "x", "turn_id": "t", "lane": "a", "label": "A"}
+    events = [Opened(identity), *DRAWN, Usage(raw={"n": 2**70}), End("error", retry_in_s=0.5)]
+    entries = [Entry("a", "", 0, Phase("preparing")), *(Entry("a", "x", i, event) for i, event in enumerate(events))]
+    assert unpack_entries(pack_entries(entries)) == entries
+    with pytest.raises(ValueError, match="cannot be read"):
+        unpack_entries(b"of another version")
+
+
+def test_an_address_that_is_none_is_refused_without_quoting_it(both: tuple[Replica, Replica]) -> None:
+    with pytest.raises(BusError, match="make it like") as refused:
+        Bus("redis://me:pass#word@host", both[0].run.turns)
+    assert "pass" not in str(refused.value)
+
+
+def test_a_turn_of_one_is_watched_and_stopped_at_the_other(both: tuple[Replica, Replica]) -> None:
+    home, other = both
+    hold = threading.Event()
+    home.say(hold)
+    sent = other.send()  # passed on
+    assert sent.status_code == 201
+    turn_id = sent.json()["turns"][0]["turn_id"]
+    turn, mirror = home.run.turns.get(turn_id), other.run.turns.get(turn_id)
+    assert turn is not None
+    assert mirror is not None
+    assert other.run.turns.runs_elsewhere(turn_id) == home.bus.me
+    assert not home.run.turns.runs_elsewhere(turn_id)
+    until(lambda: len(mirror.entries) == len(turn.entries) > len(DRAWN))
+    assert abs(mirror.t0_ns - turn.t0_ns) < 60e9  # one machine: the same clock
+
+    shown = other.events(turn_id)
+    name, first = next(shown)
+    assert (name, first["turn"]["turn_id"]) == ("message", turn_id)
+    assert other.http.post(f"/kimi/turns/{turn_id}/stop").status_code == 202
+    assert [name for name, _ in shown][-1] == "end"
+    assert ended(turn).newest("kimi").status == "stopped"
+    assert mirror.entries == turn.entries
+    assert other.run.turns.get(turn_id).fold().newest("kimi").reasoning == "".join(step.text for step in DRAWN[1:])
+
+    home.say()
+    again = other.http.post(f"/kimi/turns/{turn_id}/lanes/kimi/retry")  # of a turn that the other has read from the log
+    assert again.status_code == 202
+    assert "It is 42." in other.text(turn_id)
+    assert "It is 42." in home.text(turn_id)
+    vote = other.http.post(f"/kimi/turns/{turn_id}/vote", json={"choice": "lane", "lane": "kimi"})
+    assert vote.json()["vote"]["lane"] == "kimi"
+    assert other.run.turns.get(turn_id).vote == home.run.turns.get(turn_id).vote
+
+
+def test_what_a_process_keeps_of_a_visitor_is_the_same_at_both(both: tuple[Replica, Replica]) -> None:
+    home, other = both
+    hold = threading.Event()
+    home.say(hold)
+    attached = other.http.post("/kimi/attachments?name=a.txt", content=b"It is blue.").json()
+    settings = {"system": "Be brief.", "lanes": {}}
+    assert other.http.put("/kimi/settings", json=settings).status_code == 200
+    first = home.send(attachments=[attached["id"]]).json()
+    assert "It is blue." in home.run.turns.get(first["turns"][0]["turn_id"]).prompt
+    assert home.run.turns.get(first["turns"][0]["turn_id"]).system == "Be brief."
+
+    conversation = first["conversation"]
+    queued = other.send("And then?", conversation=conversation, queue=True)
+    assert (queued.status_code, len(queued.json()["queue"])) == (202, 1)
+    assert home.http.get(f"/kimi/conversations/{conversation}/queue").json() == other.http.get(
+        f"/kimi/conversations/{conversation}/queue"
+    ).json() | {"newest": first["turns"][0]["turn_id"]}
+    refused = other.send("Now!", conversation=conversation)
+    assert (refused.status_code, refused.json()["code"]) == (409, "busy")
+    hold.set()
+    until(lambda: len(home.run.turns.conversation(conversation)) == 2 and not home.run.turns.n_running)
+    assert [turn.seq for turn in other.run.turns.conversation(conversation)] == [0, 1]
+
+
+def test_a_session_of_gradio_goes_on_where_it_began(both: tuple[Replica, Replica]) -> None:
+    home, other = both
+    joined = other.http.post("/gradio_api/queue/join", json={"session_hash": "s1"})
+    assert joined.text == f"{other.bus.me} s1"
+    assert home.http.post("/gradio_api/queue/join", json={"session_hash": "s1"}).text == joined.text
+    assert (
+        home.http.get("/gradio_api/queue/data?session_hash=s1").text
+        == f"{joined.text} {home.http.base_url.netloc.decode()} "
+    )
+
+
+def test_a_killed_replicas_turn_is_interrupted_with_all_that_it_published(
+    both: tuple[Replica, Replica], server: BusServer, log: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert LEASE_S + GONE_S < 8
+    monkeypatch.setattr(bus_module, "GONE_S", 0.5)
+    _, other = both
+    command = [sys.executable, "-m", "tests.support.one_replica", getattr(log, "secret", str(log)), server.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        turn_id = child.stdout.readline().strip()
+        mirror = other.run.turns.get(turn_id)
+        child.kill()
+    shown = list(other.events(turn_id))  # until the turn has ended
+    reasoning = "".join(data["lanes"].get("kimi", {}).get("reasoning", "") for _, data in shown[:-1])
+    whole = "".join(f"word{i} " for i in range(200))
+    assert (shown[-1][0], reasoning) == ("end", whole)
+    stored = other.run.reader.turn(turn_id).fold().newest("kimi")
+    assert (stored.status, stored.reasoning, mirror.fold().newest("kimi").status) == (
+        "interrupted",
+        whole,
+        "interrupted",
+    )
+    current = other.run.reader.turn(turn_id).fold().current("kimi") or ""
+    assert other.run.reader.texts(turn_id, current) == (whole, "")
+
+
+def test_a_turn_is_published_again_if_the_bus_lost_it_and_stopped_if_another_took_it(
+    both: tuple[Replica, Replica], server: BusServer
+) -> None:
+    home, other = both
+    home.say(threading.Event())
+    turn_id = home.send().json()["turns"][0]["turn_id"]
+    with Redis.from_url(server.url) as redis:
+        redis.flushall()
+        until(lambda: redis.get(owner_of(turn_id)))
+        mirror = other.run.turns.get(turn_id)
+        until(lambda: mirror.entries == home.run.turns.get(turn_id).entries)
+        redis.set(owner_of(turn_id), "another")
+    turn = home.run.turns.get(turn_id)
+    assert turn is not None
+    assert ended(turn).newest("kimi").status == "stopped"
+
+
+def test_without_the_bus_each_goes_on_alone_and_then_nothing_is_lost(
+    both: tuple[Replica, Replica], server: BusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, other = both
+    hold, more = threading.Event(), threading.Event()
+    home.say(hold, Reasoning("More."), more)
+    turn_id = home.send().json()["turns"][0]["turn_id"]
+    turn, mirror = home.run.turns.get(turn_id), other.run.turns.get(turn_id)
+    until(lambda: len(mirror.entries) == len(turn.entries) > len(DRAWN))
+    shown = other.events(turn_id)
+    next(shown)
+
+    server.stop()
+    assert "lost the others" in next(data for name, data in shown if name == "notice")
+    state = other.http.get("/readyz")
+    assert (state.status_code, state.json()["degraded"][0]["code"]) == (200, "bus_away")
+    hold.set()
+    until(lambda: turn.entries[-1].event == Reasoning("More."))
+    refused = other.http.post(f"/kimi/turns/{turn_id}/stop")
+    assert (refused.status_code, refused.json()["code"]) == (503, "bus_away")
+    other.say()
+    alone = other.send("Alone?").json()["turns"][0]["turn_id"]
+    lonely = other.run.turns.get(alone)
+    assert lonely is not None
+    assert ended(lonely).newest("kimi").answer == "It is 42."
+
+    server.start()
+    assert next(data for name, data in shown if name == "notice") == ""
+    more.set()
+    assert [name for name, _ in shown][-1] == "end"
+    assert mirror.entries == turn.entries
+    assert other.http.get("/readyz").json()["degraded"] == []
+    assert home.http.get("/kimi/notice").json() == {"notice": ""}
+
+
+def test_a_replica_that_drains_passes_its_visitors_on(both: tuple[Replica, Replica]) -> None:
+    home, other = both
+    until(lambda: not home.bus.is_away and not other.bus.is_away)
+    other.say()
+    home.http.get("/kimi/state")
+    home.run.engine.drain()
+    sent = home.send()
+    assert sent.status_code == 201
+    turn_id = sent.json()["turns"][0]["turn_id"]
+    assert other.run.turns.get(turn_id).turn_id == turn_id
+    assert "It is 42." in home.text(turn_id)
