@@ -102,18 +102,19 @@ class Steps:
         self._reader = TopicReader()
         self._unread: list[tuple[int, str]] = []  # pieces of the trace, with their time
         self._n_unread = 0  # their characters
+        self._is_useful = False  # to read them now: they may complete a topic
         self._sentence_at: list[tuple[int, int]] = []  # (character, ns) of the pieces that hold the open sentence
         self._answer: list[tuple[int, str]] = []  # kept because a ``Relabel`` may turn it into reasoning
 
     @property
     def steps(self) -> list[Step]:
         """The kept steps, in order of time."""
-        self._read(if_worthwhile=True)
+        self._read_if_useful()
         return [step for step in self._all if step.kept]
 
     def take(self) -> list[Step]:
         """Steps that are new, changed or dropped since the last call."""
-        self._read(if_worthwhile=True)
+        self._read_if_useful()
         changed = [self._all[index] for index in sorted(self._changed)]
         self._changed.clear()
         return changed
@@ -145,17 +146,18 @@ class Steps:
         """``apply`` of each event of the run."""
         if not run.stamps:
             return
-        pieces, n_chars = zip(run.stamps, run.texts, strict=True), sum(map(len, run.texts))
+        pieces = zip(run.stamps, run.texts, strict=True)
         if run.kind is Answer:
             if DRAFTING not in self._phases:
                 self._draft(run.stamps[0])
             self._answer += pieces
-        elif THINKING in self._phases and self._n_unread + n_chars <= MOST_UNREAD_CHARS:
+        elif THINKING in self._phases and self._n_unread + len(text := run.text) <= MOST_UNREAD_CHARS:
             self._unread += pieces
-            self._n_unread += n_chars
+            self._n_unread += len(text)
+            self._is_useful = self._is_useful or self._reader.may_find_in(text, self._n_unread)
         else:
-            for t_ns, text in pieces:
-                self._reasoning(t_ns, text)
+            for t_ns, piece in pieces:
+                self._reasoning(t_ns, piece)
 
     def leave_queue(self, waited_ns: int) -> None:
         """The attempt is sent ``waited_ns`` after it joined the queue: times count from now; the wait lies before."""
@@ -176,22 +178,24 @@ class Steps:
             self._phase(THINKING, "Thinking", t_ns, "reasoning")
         self._unread.append((t_ns, text))
         self._n_unread += len(text)
+        self._is_useful = self._is_useful or self._reader.may_find_in(text, self._n_unread)
         if self._n_unread > MOST_UNREAD_CHARS:
             self._read()
 
-    def _read(self, *, if_worthwhile: bool = False) -> None:
-        """Find the topics that the unread pieces complete. ``if_worthwhile``: only if they may complete one."""
+    def _read_if_useful(self) -> None:
+        if self._is_useful:
+            self._read()
+
+    def _read(self) -> None:
+        """Find the topics that the unread pieces complete."""
         if not self._unread:
             return
-        text = "".join([text for _, text in self._unread])
-        if if_worthwhile and not self._reader.may_find_in(text):
-            return
+        pieces, self._unread, self._n_unread, self._is_useful = self._unread, [], 0, False
         at_char = self._reader.n_chars
-        for t_ns, piece in self._unread:
+        for t_ns, text in pieces:
             self._sentence_at.append((at_char, t_ns))
-            at_char += len(piece)
-        self._unread, self._n_unread = [], 0
-        for topic in self._reader.feed(text):
+            at_char += len(text)
+        for topic in self._reader.feed("".join([text for _, text in pieces])):
             self._topic(topic)
         self._forget_finished_sentences()
 

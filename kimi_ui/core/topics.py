@@ -154,9 +154,9 @@ class TopicReader:
         """Characters of the trace read so far."""
         return self._start + len(self._text)
 
-    def may_find_in(self, text: str) -> bool:
-        """Whether ``feed`` of this text may return a topic or change what is read of the open sentence; cheap."""
-        if len(self._text) + len(text) > _HEAD_CHARS or _MAY_END.search(text):
+    def may_find_in(self, text: str, n_unread: int) -> bool:
+        """Whether ``feed`` may find something once it has this text, the end of ``n_unread`` characters; cheap."""
+        if len(self._text) + n_unread > _HEAD_CHARS or _MAY_END.search(text):
             return True
         return bool(_MAY_END.search(self._text, max(0, len(self._text) - _LOOK_BACK_CHARS)))
 
