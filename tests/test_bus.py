@@ -315,7 +315,7 @@ def test_without_the_bus_each_goes_on_alone_and_then_nothing_is_lost(
     next(shown)
 
     server.stop()
-    assert "lost the others" in next(data for name, data in shown if name == "notice")
+    assert "lost each other" in next(data for name, data in shown if name == "notice")
     state = other.http.get("/readyz")
     assert (state.status_code, state.json()["degraded"][0]["code"]) == (200, "bus_away")
     hold.set()

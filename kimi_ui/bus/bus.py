@@ -50,10 +50,7 @@ BLOCK_MS = 1000
 SOCKET_S = 2.5  # longer than a blocking read
 RETRY_S = 0.5  # between tries to reach the bus
 START_S = 5.0
-AWAY = (
-    "This server process has lost the others. What you send from here works and is stored; a turn that another one "
-    "runs stands still here until they are found again."
-)
+AWAY = "The servers have lost each other: a turn of another one stands still here. Nothing is lost."
 FETCH_S = 2.0  # longest wait of a reader for a mirror's entries
 CLOSE_S = 3.0
 HOME_S = 3600.0  # after a visitor's last command
