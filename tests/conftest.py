@@ -163,4 +163,4 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     url = cluster.new_log()
     yield url
-    cluster.drop(url)
+    cluster.put_back(url)

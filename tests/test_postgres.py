@@ -317,6 +317,7 @@ def test_several_processes_may_start_on_a_new_database_at_once(url: DatabaseUrl)
         connection.execute("CREATE SCHEMA public")
     reader = LogReader(url)
     assert (reader.exists(), reader.is_log(), reader.turns(), reader.attempt_metrics(["x"])) == (False, True, [], [])
+    assert search(reader, "me", "anything") == search(reader, "me", "绿茶") == []
     writers = [LogWriter(url) for _ in range(3)]
     threads = [threading.Thread(target=writer.start) for writer in writers]
     for thread in threads:

@@ -371,26 +371,25 @@ def test_cut_attempts_keep_their_first_token_and_are_counted_as_censored(log: tu
     assert np.isnan(kimi.numbers["e2e_ms"]).sum() == 1
 
 
-@pytest.mark.parametrize(
-    ("filters", "n"),
-    [
-        (Filters(), 6),
-        (Filters(lanes=("kimi",)), 3),
-        (Filters(lanes=("kimi", "heavy")), 6),
-        (Filters(models=("model-heavy",)), 3),
-        (Filters(providers=("heavy",)), 3),
-        (Filters(since_utc="2026-11-21T12:01"), 4),
-        (Filters(prompt_chars_from=100), 2),
-        (Filters(prompt_chars_to=100), 4),
-        (Filters(kind="bench"), 2),
-        (Filters(owner="me"), 2),
-        (Filters(owner=""), 4),
-        (Filters(conversation_id="c"), 2),
-        (Filters(lanes=("kimi",), kind="bench", owner="nobody"), 0),
-        (Filters(lanes=("'; DROP TABLE measured; --",)), 0),
-    ],
-)
-def test_filters(log: tuple[LogWriter, LogReader], filters: Filters, n: int) -> None:
+FILTERED = [
+    (Filters(), 6),
+    (Filters(lanes=("kimi",)), 3),
+    (Filters(lanes=("kimi", "heavy")), 6),
+    (Filters(models=("model-heavy",)), 3),
+    (Filters(providers=("heavy",)), 3),
+    (Filters(since_utc="2026-11-21T12:01"), 4),
+    (Filters(prompt_chars_from=100), 2),
+    (Filters(prompt_chars_to=100), 4),
+    (Filters(kind="bench"), 2),
+    (Filters(owner="me"), 2),
+    (Filters(owner=""), 4),
+    (Filters(conversation_id="c"), 2),
+    (Filters(lanes=("kimi",), kind="bench", owner="nobody"), 0),
+    (Filters(lanes=("'; DROP TABLE measured; --",)), 0),
+]
+
+
+def test_filters(log: tuple[LogWriter, LogReader]) -> None:
     writer, reader = log
     store(
         writer,
@@ -398,7 +397,8 @@ def test_filters(log: tuple[LogWriter, LogReader], filters: Filters, n: int) -> 
         race(minute=1, prompt="x" * 100, conversation_id="c"),
         race(minute=2, kind="bench"),
     )
-    assert load(reader, filters).n == n == len(points(reader, filters))
+    for filters, n in FILTERED:
+        assert load(reader, filters).n == n == len(points(reader, filters)), filters
 
 
 def test_points_are_the_newest_and_carry_their_turn(log: tuple[LogWriter, LogReader]) -> None:

@@ -63,8 +63,8 @@ def search(reader: LogReader, owner: str, text: str, limit: int = 30) -> list[Ma
     by_words = not any(NO_SPACES.search(term) for term in terms)
     marks = [_words(term) if by_words else re.escape(term) for term in terms]
     matches: dict[str, Match] = {}
-    documents = reader.source.documents
     with reader.snapshot() as log:
+        documents = log.documents
         for conversation_id, title in _in_titles(log, owner, documents.like, terms, limit):
             snippet = _marked(title, [re.escape(term) for term in terms])
             matches[conversation_id] = Match(conversation_id, title, "title", snippet)

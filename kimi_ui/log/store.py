@@ -51,6 +51,11 @@ class Rows(Protocol):
     A list among ``values`` becomes several parameters: ``lane IN :lanes`` takes any number of lanes.
     """
 
+    @property
+    def documents(self) -> Documents:
+        """The full-text index."""
+        ...
+
     def rows(self, sql: str, **values: Any) -> Iterator[tuple[Any, ...]]:
         """The query's rows, read lazily."""
         ...
@@ -121,11 +126,6 @@ class Store(Protocol):
 
 class Source(Protocol):
     """The reading side. Any thread may call it."""
-
-    @property
-    def documents(self) -> Documents:
-        """The full-text index."""
-        ...
 
     def exists(self) -> bool:
         """Whether there is a log. Raises ``LogUnreadable``."""

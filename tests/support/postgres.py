@@ -20,6 +20,7 @@ from kimi_ui.core.database_url import DatabaseUrl
 from kimi_ui.log.postgres import source
 from kimi_ui.log.postgres.connection import connect
 from kimi_ui.log.postgres.schema import migrate
+from kimi_ui.log.sqlite.tables import tables as tables_of_a_log
 
 PASSWORD = "canary-Passw0rd-of-the-database"
 TEMPLATE = "kimi_template"
@@ -44,6 +45,7 @@ class Cluster:
     def __init__(self) -> None:
         self._programs = programs()
         self._folder = Path(tempfile.mkdtemp(prefix="kimi-pg-"))  # short: a socket's path has 100 characters
+        self._emptied: list[DatabaseUrl] = []
         self._user = _other_user()
         if self._user is not None:
             os.chown(self._folder, self._user, self._user)
@@ -103,9 +105,19 @@ class Cluster:
 
     def new_log(self) -> DatabaseUrl:
         """A database of its own with an empty log."""
+        if self._emptied:
+            return self._emptied.pop()
         name = f"log_{uuid.uuid4().hex}"
-        self.run(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
+        self.run(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
         return self.url(name)
+
+    def put_back(self, url: DatabaseUrl) -> None:
+        """Delete all rows of a log whose tables are as they were made: that takes a tenth of making another."""
+        source.connections_to(url).close()
+        tables = [*(table.name for table in reversed(tables_of_a_log())), "measured", "search_documents", "processes"]
+        with connect(url) as connection:
+            connection.execute("; ".join(f"DELETE FROM {table}" for table in tables).encode())
+        self._emptied.append(url)
 
     def drop(self, url: DatabaseUrl) -> None:
         source.connections_to(url).close()

@@ -17,11 +17,14 @@ from psycopg.adapt import Loader
 from psycopg.conninfo import make_conninfo
 
 from ...core.database_url import DatabaseUrl
+from .search import Documents
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, OSError)
 """The server is not there, or cannot do anything at present."""
+
+LAZY_ROWS = 200
 
 _OPTIONS: dict[str, str | int | None] = {
     "application_name": "Kimi UI",
@@ -42,6 +45,13 @@ class Statements:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.documents = Documents(self.lazily)
+
+    def lazily(self, sql: str, **values: Any) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query of which only the first are likely to be read."""
+        with self._connection.cursor("lazily") as cursor:
+            cursor.itersize = LAZY_ROWS
+            yield from cursor.execute(translated(sql), storable(values))
 
     def rows(self, sql: str, **values: Any) -> Iterator[tuple[Any, ...]]:
         return iter(self._run(sql, values))

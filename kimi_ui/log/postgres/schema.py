@@ -76,6 +76,7 @@ def rebuild(connection: Connection) -> None:
     for table, column in connection.execute(counted).fetchall():
         count = f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'), coalesce(max({column}), 0) + 1, false)"
         connection.execute(f"{count} FROM {table}".encode())
+    connection.execute("ANALYZE")  # or queries are planned as for empty tables until the server gets to it
 
 
 _KEPT = """

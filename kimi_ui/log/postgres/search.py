@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from ..documents import DOCUMENTS, NO_SPACES, Found, all_like, is_prefix, newest_of_each
 from ..records import Op
 from ..store import Rows, owned
-from .connection import Connection
+
+if TYPE_CHECKING:
+    from .connection import Connection
 
 MAX_WORD_CHARS = 250  # of a longer one only the beginning is known; a lexeme has 2 kB
 MAX_BYTES = 1_000_000  # of a text's words; a tsvector has 1 MB, and any more of them are not found
@@ -102,9 +104,15 @@ _COPIED = """
 
 
 class Documents:
-    """``documents.Documents`` over ``search_documents``."""
+    """``documents.Documents`` over ``search_documents``.
+
+    ``lazily``: runs a query whose rows are read as they are needed; of a word in all texts only the newest matter.
+    """
 
     like = "ILIKE"
+
+    def __init__(self, lazily: Callable[..., Iterator[tuple[Any, ...]]]) -> None:
+        self._lazily = lazily
 
     def by_words(self, log: Rows, owner: str, terms: list[str], limit: int) -> Iterator[Found]:
         wanted = [words_of(term) for term in terms]
@@ -127,7 +135,7 @@ class Documents:
             return all(phrase in text for phrase in phrases)
 
         query = _documents("search_documents d", "d.words @@ :match::tsquery", owner)
-        rows = log.rows(query, owner=owner, match=" & ".join(match))
+        rows = self._lazily(query, owner=owner, match=" & ".join(match))
         for row in newest_of_each(filter(has_phrases, rows), limit):
             yield Found._make((*row[:-1], _text(log, row[-1])))
 
@@ -137,7 +145,7 @@ class Documents:
         if letters:
             condition = f"d.words @@ :match::tsquery AND {condition}"
         query = _documents("search_texts d", condition, owner)
-        rows = log.rows(query, owner=owner, match=" & ".join(f"'{letter}'" for letter in letters), **values)
+        rows = self._lazily(query, owner=owner, match=" & ".join(f"'{letter}'" for letter in letters), **values)
         for row in newest_of_each(rows, limit):
             yield Found._make((*row[:-1], _text(log, row[-1])))
 

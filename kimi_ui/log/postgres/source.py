@@ -24,7 +24,6 @@ from ..sqlite.source import keep_only
 from ..store import LogUnreadable, Rows
 from . import schema
 from .connection import Connection, Statements, connect, sentence
-from .search import Documents
 
 MOST = 16
 BUSY_S = 30.0  # wait for one of them
@@ -40,7 +39,6 @@ class Source:
         self._url = url
         self._connections = connections_to(url)
         self._has_log = False  # whether it was seen
-        self.documents = Documents()
 
     @contextmanager
     def snapshot(self) -> Iterator[Rows]:

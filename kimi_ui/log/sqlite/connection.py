@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .schema import migrate
+from .search import Documents
 
 BUSY_S = 2.0  # a reader's wait for a writer
 
@@ -20,6 +21,7 @@ class Statements:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self.documents = Documents()
 
     def rows(self, sql: str, **values: Any) -> Iterator[tuple[Any, ...]]:
         return self._connection.execute(*_spread(sql, values))

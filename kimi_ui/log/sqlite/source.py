@@ -15,7 +15,6 @@ from ..store import LogUnreadable
 from .connection import Statements, connect_to_read
 from .files import check_place
 from .schema import is_older
-from .search import Documents
 
 
 class Source:
@@ -23,7 +22,6 @@ class Source:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.documents = Documents()
 
     def exists(self) -> bool:
         return self._path.exists()
