@@ -12,6 +12,7 @@ import { ask, rooted } from "./base/http.js";
 import { listenToKeys } from "./base/keys.js";
 import { Newest } from "./base/newest.js";
 import { composer, mountComposer } from "./composer/composer.js";
+import { forDrafts } from "./composer/drafts.js";
 import { openShortcuts } from "./composer/shortcuts.js";
 import { attemptPart, promoteReasoning, retryLane } from "./lane/attempts.js";
 import { copyCodeOnClick } from "./lane/markdown.js";
@@ -594,5 +595,5 @@ class Page {
   }
 }
 
-/** The state that the server shows for `query`. Throws like `ask`. */
-const stateOf = (query) => ask(`/kimi/state?${new URLSearchParams(query)}`);
+/** The state that the server shows for `query`. Throws like `ask`. From then on drafts are those of its person. */
+const stateOf = async (query) => forDrafts(await ask(`/kimi/state?${new URLSearchParams(query)}`));

@@ -95,6 +95,7 @@ def test_nothing_is_served_but_to_a_person(team: Team) -> None:
         visit = nobody.get("/?x=1", headers={"Accept": "text/html"})
         assert (visit.status_code, visit.headers["location"]) == (303, "/kimi/login?next=%2F%3Fx%3D1")
         assert nobody.get("/healthz").status_code == 200
+        assert (team.ada.get("/metrics").status_code, team.bob.get("/metrics").status_code) == (200, 403)
         page = nobody.get("/kimi/login").text
         assert 'autocomplete="username"' in page
         assert 'autocomplete="current-password"' in page
@@ -158,9 +159,9 @@ def test_the_users_command_ends_sessions_at_once(team: Team, capsys: Any, monkey
     assert users("add", "cid", stdin="first secret\n") == 0
     with team.visit() as cid:
         assert sign_in(cid, "cid", "first secret").status_code == 303
-        assert cid.post("/kimi/lanes", json={"version": "", "changes": []}).status_code == 403
+        assert cid.post("/kimi/lanes", json={}).status_code == 403
         assert users("role", "cid", "admin") == 0
-        assert cid.post("/kimi/lanes", json={"version": "", "changes": []}).status_code != 403
+        assert cid.post("/kimi/lanes", json={}).status_code == 400  # allowed, but there is no change in it
         assert users("passwd", "cid", stdin="second secret\n") == 0
         assert cid.get("/config").status_code == 401
         assert sign_in(cid, "cid", "first secret").status_code == 401
@@ -279,3 +280,13 @@ def test_only_the_proxys_header_says_who_it_is() -> None:
     for named in ({}, {"X_User": ""}, {"X_User": "a" * 201}, {"X_User": "a\tb"}):
         assert asked(auth, "10.0.0.5", **named) == (401, None)
     assert asked(auth, "192.0.2.1", "/healthz")[0] == 200
+
+
+def test_what_a_program_sends_for_a_person_is_theirs(team: Team) -> None:
+    call = "/gradio_api/call/compare"
+    event_id = team.bob.post(call, json={"data": ["Why?", ["qwen"]]}).json()["event_id"]
+    assert "event: complete" in team.bob.get(f"{call}/{event_id}").text
+    newest = team.site.reader.turns(team.owner("bob"))[0]
+    assert newest.prompt == "Why?"
+    assert newest.conversation_id in listed(team.bob)
+    assert newest.conversation_id not in listed(team.ada)

@@ -1,15 +1,21 @@
-"""The page behind a password, in real Chromium: log in, stream, follow a link from elsewhere, log out."""
+"""The page behind a password or with accounts, in real Chromium: log in, stream, follow a link, log out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from kimi_ui import users_file
+from kimi_ui.config import Auth
 from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning
 from kimi_ui.core.lane import LaneSpec
+from kimi_ui.users_file import UsersFile
 from tests.support.browser import SLOW_MS, lane, send, served, wait_phase
+from tests.support.chat_site import ask, open_site
 from tests.support.engine_run import started
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 
@@ -82,3 +88,36 @@ def test_a_link_on_another_site_finds_the_visitor_logged_in(context: BrowserCont
     elsewhere.get_by_text("go").click()
     elsewhere.locator("[data-lane]").first.wait_for()
     assert elsewhere.url.endswith("/?x=2")
+
+
+def test_two_people_share_a_browser_and_nothing_else(
+    context: BrowserContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(users_file, "HASHER", PasswordHasher(time_cost=1, memory_cost=64))  # in a hundredth of the time
+    file = UsersFile(tmp_path / "users.toml")
+    people = ("ada.lovelace@analytical.example", "bob")
+    for name in people:
+        file.add(name, PASSWORD)
+    page = context.new_page()
+
+    def sign_in(name: str, password: str = PASSWORD) -> None:
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("Password").fill(password)
+        page.get_by_role("button", name="Sign in").click()
+
+    with open_site(tmp_path, auth=Auth(users=file.path)) as site:
+        page.goto(site.url)
+        sign_in(people[0], "guess")
+        expect(page.get_by_role("alert")).to_have_text("The name or the password is wrong.")
+        expect(page.get_by_label("Name")).to_have_value(people[0])
+        sign_in(people[0])
+        expect(page.locator(".history-person")).to_have_text(people[0])
+        ask(page, "Ada's question")
+        page.locator("#prompt textarea").fill("Ada's draft")
+        expect(page.locator(".history-title")).to_have_text("Ada's question")
+        page.get_by_role("link", name="Sign out").click()
+        page.get_by_role("button", name="Sign out", exact=True).click()
+        sign_in(people[1])
+        expect(page.locator(".history-person")).to_have_text("bob")
+        expect(page.locator(".history-title")).to_have_count(0)
+        expect(page.locator("#prompt textarea")).to_have_value("")

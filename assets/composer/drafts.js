@@ -4,7 +4,21 @@
  */
 const KEY = "kimi.draft:"; // and the conversation's id
 const BASIS = "kimi.basis:";
+const PERSON = "kimi.person";
 const MAX_CHARS = 1_000_000;
+
+/** Drop what another person than that of `state` has written in this tab; null: there are no accounts. Returns it. */
+export function forDrafts(state) {
+  const { person } = state;
+  storage((drafts) => {
+    const before = drafts.getItem(PERSON);
+    if (!person || before === person) return;
+    const written = Object.keys(drafts).filter((key) => key.startsWith(KEY) || key.startsWith(BASIS));
+    if (before) for (const key of written) drafts.removeItem(key);
+    drafts.setItem(PERSON, person);
+  });
+  return state;
+}
 
 export function draftOf(conversation) {
   return storage((drafts) => drafts.getItem(KEY + conversation)) ?? "";

@@ -70,8 +70,9 @@ class Sidebar {
     clearTimeout(this.timer);
     const signal = this.lists.begin();
     try {
-      const { conversations, more, deleted, undo_s: undoS, can_log_out: canLogOut } = await ask(this.#url(), { signal });
+      const { conversations, more, deleted, undo_s: undoS, can_log_out: canLogOut, person } = await ask(this.#url(), { signal });
       this.logout.hidden = !canLogOut;
+      this.#showPerson(person);
       const oldest = conversations.at(-1)?.at_utc ?? "";
       const ids = new Set(conversations.flatMap(conversationsOf));
       const older = more === null ? [] : this.#heads.filter(({ id, at_utc: at }) => !ids.has(id) && at <= oldest);
@@ -86,6 +87,14 @@ class Sidebar {
       this.listNote = error.message;
     }
     this.#arrange();
+  }
+
+  /** The name of the person with an account; null: there are no accounts. */
+  #showPerson(name) {
+    this.person.hidden = !name;
+    if (!name) return;
+    this.person.textContent = this.person.title = name;
+    this.logout.textContent = "Sign out";
   }
 
   get #heads() {
@@ -115,12 +124,13 @@ class Sidebar {
     this.select = h("button", { type: "button", class: "quiet history-select", "aria-pressed": "false", onclick: () => this.#select() }, "Select");
     this.archive = h("button", { type: "button", class: "quiet history-archive", "aria-pressed": "false", onclick: () => this.#showArchive(!this.archived) }, "Archived");
     this.logout = h("a", { class: "history-logout", href: rooted("/kimi/logout"), hidden: true }, "Log out");
+    this.person = h("span", { class: "history-person", hidden: true });
     this.note = h("p", { class: "history-note", role: "status", hidden: true });
     this.scroller = h("div", { class: "history-scroller" }, this.list, this.moreButton, this.results.element, this.note);
     this.heading = h("h2", {}, "Conversations");
     this.panel = h("aside", { class: "history", id: "kimi-history", "aria-label": "Conversations", onkeydown: (event) => this.#pressed(event) },
       h("div", { class: "history-head" }, this.heading, take, this.file, fresh), this.search, this.selection.element, this.scroller,
-      this.undo.element, h("div", { class: "history-foot" }, this.select, this.archive, this.logout));
+      this.undo.element, h("div", { class: "history-foot" }, this.select, this.archive, h("div", { class: "history-who" }, this.person, this.logout)));
     this.search.addEventListener("keydown", (event) => event.key === "ArrowDown" && this.#focusFirst(event));
     this.shade = h("div", { class: "history-shade", hidden: true, onclick: () => this.#setOpen(false) });
     element.replaceChildren(this.toggle, this.shade, this.panel);

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..core.attachments import fold
 from ..core.context import offer
 from ..core.images import Image
-from ..core.owner import may_change
+from ..core.owner import may_change, may_read
 from ..core.turn import TurnLog
 from ..engine import Engine, UnknownLane, UnknownTurn
 from .estimates import Planned
@@ -116,7 +116,7 @@ class Prompts:
         text, images = self.content(prompt, owner)
         conversation, edit = prompt.conversation, prompt.edit
         whose = self._turns.owner_of(conversation) if conversation else owner
-        if whose is None:
+        if whose is None or not may_read(whose, owner):
             raise Busy("This conversation was deleted: press New, then send.")
         if not may_change(whose, owner):
             conversation, edit = "", None  # read-only (a program's, to a browser with its own turns): begin a new one

@@ -129,21 +129,25 @@ class Accounts:
         token = request.cookies.get(COOKIE, "")
         try:
             found = await asyncio.to_thread(self._found, token)
-            if scope["path"] == LOGIN or scope["path"].startswith(f"{LOGIN}/"):
-                response = await self._signed_in(request, found)
-            elif found is None:
-                response = _send_to_sign_in(request)
-            elif scope["path"] == LOGOUT:
-                response = await self._signed_out(request, *found)
-            else:
-                if scope["path"].startswith("/kimi/"):  # Gradio's streams rely on uvicorn's own ``receive``
-                    receive = _Watched(receive, lambda: self._found(token) is not None).receive
-                await self._app({**sent_by(scope, found[1]), LOGGED_IN: True}, receive, send)
-                return
+            response = await self._answer(request, found)
         except (ConfigError, LogError) as error:
             log.error("%s", error)
             response = _refusal(request, NOT_NOW, 503)
-        await response(scope, receive, send)
+        if response is not None or found is None:
+            await (response or _send_to_sign_in(request))(scope, receive, send)
+            return
+        scope = {**sent_by(scope, found[1]), LOGGED_IN: True}
+        if scope["path"].startswith("/kimi/"):  # Gradio's streams rely on uvicorn's own ``receive``
+            await _Watched(receive, send, lambda: self._found(token) is not None).run(self._app, scope)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _answer(self, request: Request, found: tuple[Session, Person] | None) -> Response | None:
+        """The response to a request to sign in or out; None for all others."""
+        path = request.scope["path"]
+        if path == LOGIN or path.startswith(f"{LOGIN}/"):
+            return await self._signed_in(request, found)
+        return await self._signed_out(request, *found) if found and path == LOGOUT else None
 
     def _found(self, token: str) -> tuple[Session, Person] | None:
         """The token's session and its person as they are now."""
@@ -179,15 +183,28 @@ class Accounts:
 class _Watched:
     """A request whose sender disconnects, so far as the app can see, when ``may_stay`` is no longer true."""
 
-    def __init__(self, receive: Receive, may_stay: Callable[[], bool]) -> None:
+    def __init__(self, receive: Receive, send: Send, may_stay: Callable[[], bool]) -> None:
         self._receive = receive
+        self._send = send
         self._may_stay = may_stay
+        self._is_over = False
+        self._has_more = False  # the response has begun and not ended
 
-    async def receive(self) -> Message:
+    async def run(self, app: ASGIApp, scope: Scope) -> None:
+        await app(scope, self._received, self._sent)
+        if self._is_over and self._has_more:
+            await self._send({"type": "http.response.body", "body": b""})
+
+    async def _sent(self, message: Message) -> None:
+        self._has_more = message["type"] == "http.response.start" or bool(message.get("more_body"))
+        await self._send(message)
+
+    async def _received(self) -> Message:
         coming = asyncio.ensure_future(self._receive())
         try:
             while not (await asyncio.wait({coming}, timeout=LOOK_S))[0]:
                 if not await asyncio.to_thread(self._still):
+                    self._is_over = True
                     return {"type": "http.disconnect"}
             return coming.result()
         finally:

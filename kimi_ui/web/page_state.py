@@ -16,7 +16,7 @@ from ..engine.pulls import Pulls
 from ..turns import Turns
 from ..view.frames import describe_turn
 from .lanes import why_fixed, why_not
-from .visitor import HasState, visitor_of
+from .visitor import HasState, person_of, visitor_of
 
 if TYPE_CHECKING:
     from ..providers.roster import Roster, Serving
@@ -43,16 +43,19 @@ class PageState:
 
     def of(self, turns: Sequence[TurnLog], request: HasState) -> dict[str, Any]:
         """As JSON: ``lanes``, ``conversation`` (the turns' conversation id, or None), ``turns``, ``queue`` (see
-        ``queue``), and ``notice``, a sentence if something does not work. Counts long texts, so call it on a thread.
+        ``queue``), ``notice``, a sentence if something does not work, and ``person``, the id of the person with an
+        account, or None. Counts long texts, so call it on a thread.
 
         For the visitor that sent ``request``; without turns the lanes are those of their next conversation."""
         conversation = turns[-1].conversation_id if turns else ""
+        person = person_of(request)
         return {
             "lanes": self._lanes(request, conversation),
             "conversation": conversation or None,
             "turns": [self._described(turn) for turn in turns],
             "queue": self.queue(conversation),
             "notice": self.notice(),
+            "person": person.id if person else None,
         }
 
     def queue(self, conversation_id: str) -> list[dict[str, Any]]:
