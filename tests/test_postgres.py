@@ -216,6 +216,23 @@ def test_a_server_that_dies_in_mid_stream_loses_nothing(
     assert writer.n_refused == 0
 
 
+def test_rows_for_a_table_that_another_process_locks_are_written_later(
+    url: DatabaseUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_store, "LOCK_WAIT", "50ms")
+    monkeypatch.setattr(writer_module, "RETRY_S", 0.0)
+    log = turn((attempt(), ended([(1, Answer("x"))])))
+    with writing(url) as writer:
+        with connect(url) as other, other.transaction():
+            other.execute("LOCK TABLE turns")
+            store(writer, log)
+            assert "lock timeout" in writer.problem
+            with writing(url) as second:  # an upgrade or another's lock does not keep a process from starting
+                assert second.problem == ""
+        until(lambda: writer.flush().result() or not writer.n_unwritten)
+    assert LogReader(url).turn(log.turn_id) == log
+
+
 def test_a_process_taken_for_dead_has_the_last_word_on_its_attempts(
     url: DatabaseUrl, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,7 +40,9 @@ def is_older(connection: Connection) -> bool:
 
 
 def migrate(connection: Connection) -> None:
-    """Upgrade the database, unless another process has just done it."""
+    """Upgrade the database, unless another process has just done it. Waits for no other process if it is up to date."""
+    if not is_older(connection):
+        return
     with connection.transaction():
         connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'".encode())
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))

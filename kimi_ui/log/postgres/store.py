@@ -36,6 +36,7 @@ GONE = "its tables were removed"
 OTHER_PLACE = "Check --db and KIMI_UI_DB."
 # The database will never accept this row, whatever its state.
 REFUSED = (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError, ValueError)
+LOCK_WAIT = "1s"  # for another's write, or an upgrade by another process; then rows are spilled
 TRIES = 3  # of a transaction that collided with another process's
 
 _BEAT = """
@@ -205,6 +206,7 @@ class Store:
                 raise LogUnusable(message, "Update this one, or choose another with --db.")
             is_new = not exists(connection)
             migrate(connection)
+            connection.execute(f"SET lock_timeout = '{LOCK_WAIT}'".encode())
             return is_new
         except errors.InsufficientPrivilege as error:
             message = f"The log {self._url} cannot be set up ({sentence(error)})."
