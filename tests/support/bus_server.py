@@ -21,6 +21,11 @@ class BusServer:
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"unix://{self._socket}"
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         options = ("--port", "0", "--unixsocket", str(self._socket), "--save", "", "--appendonly", "no")
         self._process = subprocess.Popen([PROGRAM, *options], stdout=subprocess.DEVNULL, cwd=self._socket.parent)
