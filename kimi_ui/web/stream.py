@@ -37,8 +37,8 @@ from .feed import Feed, frame_of
 
 FRAME_S = 0.016  # a browser paints no more often
 RENDERED_FRAME_S = 0.020  # behind a frame with HTML, which costs a browser far more than text to append
-MANY_VIEWERS = 2  # with more open streams, frames are further apart and come in ticks, to limit the load
-TICKS_A_FRAME = 8
+MANY_VIEWERS = 2  # with more open streams, frames are further apart, to limit the load
+MOST_FRAMES_A_S = 700  # of all streams together, from 63 on: half of what a frame costs does not depend on its text
 METRICS_EVERY_FRAMES = 9  # if that is longer than usual
 KEEPALIVE_S = 15.0
 LATE_S = 0.25  # a frame this much later than due is worth a line in the terminal …
@@ -56,7 +56,6 @@ class TurnStreams:
         self._notice = notice
         self._wakes: set[Callable[[], None]] = set()  # one for each open stream
         self._feeds: dict[tuple[int, bool], Feed] = {}  # by the turn's object and whether it is shown blind
-        self._ticks: dict[float, asyncio.Event] = {}  # by their time
         self._closing = False
         self._said_late_s = -math.inf
 
@@ -81,7 +80,7 @@ class TurnStreams:
 
     @property
     def frame_s(self) -> float:
-        return FRAME_S * max(1.0, math.sqrt(self.n_open / MANY_VIEWERS))
+        return max(FRAME_S, FRAME_S * math.sqrt(self.n_open / MANY_VIEWERS), self.n_open / MOST_FRAMES_A_S)
 
     @property
     def _figures_s(self) -> float:
@@ -154,27 +153,11 @@ class TurnStreams:
                 del self._feeds[kind]
 
     async def _pause(self, since_s: float, least_s: float) -> None:
-        """Sleep until ``frame_s``, and ``least_s``, after the last frame; with many streams until the next tick.
-
-        The streams of a tick are served in one go, in the order in which they came: their code and data are in the
-        processor's caches then, and the threads take turns less often.
-        """
+        """Sleep until ``frame_s``, and ``least_s``, after the last frame."""
         loop = asyncio.get_running_loop()
-        frame_s, now_s = self.frame_s, loop.time()
-        due_s = max(since_s + max(frame_s, least_s), now_s)
-        if self.n_open <= MANY_VIEWERS:
-            await asyncio.sleep(due_s - now_s)
-        else:
-            tick_s = frame_s / TICKS_A_FRAME
-            due_s = math.ceil(due_s / tick_s) * tick_s
-            if (tick := self._ticks.get(due_s)) is None:
-                tick = self._ticks[due_s] = asyncio.Event()
-                loop.call_at(due_s, self._strike, due_s)
-            await tick.wait()
+        due_s = max(since_s + max(self.frame_s, least_s), loop.time())
+        await asyncio.sleep(due_s - loop.time())
         self._note_lateness(loop.time() - due_s)
-
-    def _strike(self, due_s: float) -> None:
-        self._ticks.pop(due_s).set()
 
     def _note_lateness(self, late_s: float) -> None:
         """Tell the operator, now and then, of an event loop that has more to do than it can."""
