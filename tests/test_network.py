@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import select
-import selectors
 import socket
 import struct
 import threading
@@ -16,16 +15,7 @@ import httpcore
 import httpx
 import pytest
 
-from kimi_ui.providers.http.network import (
-    LOOKS_A_S,
-    LOOKS_AT_ONCE,
-    MOST_WAITING,
-    STAMP_OPTION,
-    Network,
-    PacedSelector,
-    Stream,
-    new_loop,
-)
+from kimi_ui.providers.http.network import MOST_WAITING, STAMP_OPTION, Network, Stream
 from kimi_ui.providers.http.transport import Transport, certificates
 
 from .support import wire
@@ -216,43 +206,6 @@ async def test_network_delay_does_not_count_as_our_own_lateness() -> None:
             select.select([], [], [], 0.05)  # the loop stands still
             assert stream.late_ns >= late_ns + 40_000_000
         await stream.aclose()
-
-
-@pytest.mark.skipif(not STAMP_OPTION, reason="paced where the kernel stamps")
-@pytest.mark.skipif(not STAMP_OPTION, reason="only where the kernel stamps")
-def test_a_loop_that_is_woken_all_the_time_looks_for_arrivals_at_a_steady_pace() -> None:
-    """The selector's clock stands still, so each further look has a longer pause."""
-    now = 100.0
-    (ours, wake), (here, there) = socket.socketpair(), socket.socketpair()
-    with closing(PacedSelector(lambda: now)) as selector, ours, wake, here, there:
-        selector.register(ours, selectors.EVENT_READ)
-        selector.register(here, selectors.EVENT_READ)
-        there.sendall(b"x")
-        for _ in range(LOOKS_AT_ONCE + 1):
-            assert selector.select()
-        began = time.monotonic()
-        for n in range(1, 20):
-            assert selector.select()
-            assert time.monotonic() - began >= n / LOOKS_A_S
-            began = time.monotonic()
-        now = -1e5  # from here on a look that has its pause does not return
-        assert selector.select(0), "what does not wait is not held up"
-        assert selector.select(0.001), "nor is a timer"
-        wake.sendall(b"x")
-        assert selector.select(), "nor what another thread wants"
-        ours.recv(1)
-        now = 1e6
-        for _ in range(LOOKS_AT_ONCE + 1):
-            assert selector.select(), "after a rest as at the beginning"
-
-
-def test_the_loop_that_reads_streams_is_paced_where_the_kernel_stamps(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[float | None] = []
-    look = PacedSelector.select
-    monkeypatch.setattr(PacedSelector, "select", lambda self, timeout: looks.append(timeout) or look(self, timeout))
-    with closing(new_loop()) as loop:
-        loop.run_until_complete(asyncio.sleep(0.001))
-    assert bool(looks) == bool(STAMP_OPTION)
 
 
 async def test_bytes_read_in_pieces_keep_their_stamp() -> None:

@@ -29,7 +29,6 @@ from ..core.lane import LaneChoice, LaneSpec
 from ..core.owner import may_change
 from ..core.turn import Exchange, LaneInfo, TurnFold, TurnLog
 from ..providers.base import PLAIN, ChatRequest, HeavyChoice, Message, Provider
-from ..providers.http.network import new_loop
 from .attempts import AttemptRun, Context, Continued, Job, Tries
 from .pulls import HasPullers, KeepsPulls, Pulls, Question
 from .queues import Queues
@@ -182,7 +181,7 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: set[AttemptRun] = set()
         self._queues = Queues(clock_ns)
-        self._loop = new_loop()
+        self._loop = asyncio.new_event_loop()
         self.pulls = Pulls(roster, turns, self._ask_again, self._loop, clock_ns)
         self._thread = threading.Thread(target=self._run_loop, name="engine", daemon=True)
         self._shutdown_expected = False

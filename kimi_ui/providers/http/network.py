@@ -14,11 +14,6 @@ around every chunk: more than half of what a chunk cost, at 500 a second (``test
 stream has its limits in the engine, so here a chunk is taken as it comes. Also, a connection that is given up while it
 is being made is closed; httpcore leaves that to the garbage collector.
 
-**Wake-ups.** Waking up costs several times what a token does (``tests/benchmarks/token_cost.py --together``). A stamp
-is the kernel's, so nothing is lost if a loop with many streams looks for arrivals at most ``LOOKS_A_S`` times a second
-(``new_loop``) and takes what has come for all of them. A stream's own tokens are further apart than that, unless it
-writes several hundred a second.
-
 **Heads.** Until a response's head is complete, a read ends where the head ends. So httpcore has read nothing of the
 body then, and the body can be read by somebody else (``transport``).
 """
@@ -29,15 +24,13 @@ import asyncio
 import errno
 import ipaddress
 import re
-import select
-import selectors
 import socket
 import ssl
 import struct
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
@@ -48,10 +41,8 @@ import httpcore
 from ...core.loopback import is_loopback
 
 if TYPE_CHECKING:
-    from _typeshed import FileDescriptorLike, ReadableBuffer, WriteableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
-LOOKS_A_S = 500  # how often a loop waits for arrivals; one person's three lanes at 150 tokens/s each stay below
-LOOKS_AT_ONCE = 50  # as often it may wait before that without a pause, so that connecting takes no longer
 MOST_WAITING = 1024 * 1024  # bytes received and not yet read; more stays with the sender
 ADDRESS_DELAY_S = 0.25  # the next address of a name is tried beside one that has not answered by then (RFC 8305)
 STAMP_OPTION = 35 if sys.platform == "linux" and sys.maxsize > 2**32 else None  # SO_TIMESTAMPNS, unnamed in ``socket``
@@ -172,50 +163,6 @@ class ArrivalSocket(socket.socket):
             self._wall_ns, self._blur_ns = difference_ns, blur_ns
         self.clock_stepped = self.clock_stepped or has_moved
         return not has_moved
-
-
-class PacedSelector(selectors.DefaultSelector):
-    """Waits for sockets at most ``LOOKS_A_S`` times a second, after ``LOOKS_AT_ONCE`` waits at any speed.
-
-    A wait that comes too early begins with a pause, in which only the file that was registered first is looked at: the
-    loop's own, through which other threads wake it. So what a person asks for is not held up, nor is a timer, which
-    ends the pause too. A look that does not wait has no pause, since the loop has work then.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__()
-        self._clock = clock
-        self._due = 0.0  # when the next wait would come at a steady speed
-        self._first = select.epoll()
-        self._has_first = False
-
-    def register(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> selectors.SelectorKey:
-        key = super().register(fileobj, events, data)
-        if not self._has_first:
-            self._first.register(key.fd, select.EPOLLIN)
-            self._has_first = True
-        return key
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None or timeout > 0:
-            now = self._clock()
-            early_s = self._due - now - LOOKS_AT_ONCE / LOOKS_A_S
-            self._due = max(self._due, now) + 1 / LOOKS_A_S
-            if early_s > 0:
-                if timeout is not None:
-                    early_s = min(early_s, timeout)
-                    timeout -= early_s
-                self._first.poll(early_s, 1)
-        return super().select(timeout)
-
-    def close(self) -> None:
-        self._first.close()
-        super().close()
-
-
-def new_loop() -> asyncio.AbstractEventLoop:
-    """An event loop for many streams: paced where the kernel stamps what arrives, else as Python makes it."""
-    return asyncio.SelectorEventLoop(PacedSelector()) if STAMP_OPTION else asyncio.new_event_loop()
 
 
 class _Wire(asyncio.Protocol):
