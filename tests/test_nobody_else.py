@@ -30,7 +30,7 @@ from tests.support.waiting import until
 
 SECRET = "mirabelle"
 PASSWORD = "correct horse 1"
-OF_SOMEBODY = ("turn_id", "conversation_id", "prompt_id", "key", "run", "attempt_id")
+OF_SOMEBODY = ("turn_id", "conversation_id", "prompt_id", "key", "run", "attempt_id", "link_id")
 OF_NOBODY = {"lane": "kimi", "number": "1", "place": "0", "k": "0", "form": "csv", "name": "x"}
 
 Asked = dict[tuple[str, str], tuple[dict[str, str], Any]]
@@ -44,6 +44,8 @@ WITH_IDS: Asked = {
     ("POST", "/kimi/conversations/marks"): ({}, {"ids": ["{conversation_id}"], "mark": "deleted", "on": True}),
     ("POST", "/kimi/conversations/erase"): ({}, {"ids": ["{conversation_id}"]}),
     ("GET", "/kimi/conversations/export"): ({"ids": "{conversation_id}"}, None),
+    ("GET", "/kimi/shares"): ({"conversation": "{conversation_id}"}, None),
+    ("POST", "/kimi/shares"): ({}, {"conversation": "{conversation_id}", "turn": "{turn_id}", "days": 1}),
     ("GET", "/kimi/versions"): ({"c": "{conversation_id}"}, None),
     ("PUT", "/kimi/conversations/{conversation_id}/title"): ({}, {"title": "Mine"}),
     ("POST", "/kimi/conversations/{conversation_id}/queue/{prompt_id}/send"): ({}, {"lanes": []}),
@@ -116,7 +118,8 @@ class Team:
         run |= {"started_at_utc": "2026-11-30T00:00:00.000+00:00", "size": "quick", "suite_version": 1, "seed": 1}
         self.site.writer.write([Op("benchmarks", {**run, "epochs": 1, "order_seed": 1, "app_version": "x"})]).result()
         attempt = self.site.turns.get(turn_id).fold().current("kimi")
-        values = (turn_id, conversation, queued, self.image(), str(run["id"]), attempt)
+        link = self.ada.post("/kimi/shares", json={"conversation": conversation, "turn": turn_id, "days": 1}).json()
+        values = (turn_id, conversation, queued, self.image(), str(run["id"]), attempt, link["id"])
         return dict(zip(OF_SOMEBODY, values, strict=True))
 
     def text(self) -> str:
@@ -137,6 +140,7 @@ class Team:
             "SELECT prompt_id, state FROM queued_prompts ORDER BY prompt_id",
             "SELECT state FROM benchmarks",
             "SELECT count(*) FROM attempts",
+            "SELECT link_id FROM share_links",
         )
         self.site.writer.flush().result()
         owner = self.site.turns.get(self.ids["turn_id"]).owner

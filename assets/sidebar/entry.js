@@ -201,13 +201,13 @@ export class Entry {
     return [
       archived ? null : act(pinned ? "Unpin" : "Pin", "pinned", !pinned),
       act(archived ? "Unarchive" : "Archive", "archived", !archived),
-      exportMenu(this.branches.size ? `/kimi/conversations/export?ids=${this.conversations.join(",")}` : `${this.row.url}/export`, "this conversation"),
+      exportMenu(this.branches.size ? `/kimi/conversations/export?ids=${this.conversations.join(",")}` : `${this.row.url}/export`, "this conversation", this.branches.size ? null : { conversation: this.row.id }),
     ].filter(Boolean);
   }
 
   #branch(id) {
     const row = new Row(id, this.actions, {
-      choices: () => [exportMenu(`${row.url}/export`, "this branch")],
+      choices: () => [exportMenu(`${row.url}/export`, "this branch", { conversation: id })],
       remove: () => this.actions.remove(this, [id]),
     });
     row.face.addEventListener("click", () => this.actions.open(id));

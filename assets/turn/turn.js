@@ -250,6 +250,6 @@ class TurnTools {
   constructor(turnId, actions) {
     this.element = h("div", { class: "turn-tools", hidden: true },
       actions.replay ? button("Watch this turn again", () => actions.replay(), { face: "Replay", class: "quiet", "data-action": "replay" }) : null,
-      actions.replay ? exportMenu(`/kimi/turns/${encodeURIComponent(turnId)}/export`, "this turn") : null);
+      actions.replay ? exportMenu(`/kimi/turns/${encodeURIComponent(turnId)}/export`, "this turn", { turn: turnId }) : null);
   }
 }

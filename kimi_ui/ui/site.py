@@ -34,6 +34,7 @@ from ..web.page_state import PageState
 from ..web.prompt_queue import QueueRoutes
 from ..web.replicas import Replicas
 from ..web.respond import log_refusal
+from ..web.shares import SHARE, ShareRoutes
 from ..web.spans import Spans
 from ..web.stats import StatsRoutes
 from ..web.sub_path import Rooted, SubPath
@@ -70,7 +71,7 @@ def create_app(
 
     async def make() -> FastAPI:
         app = _create(engine, turns, roster, bool(password or auth), budget_usd, metrics_token, spans, bus)
-        open_paths = (HEALTHZ, READYZ, *([METRICS] if metrics_token else []))
+        open_paths = (HEALTHZ, READYZ, SHARE, *([METRICS] if metrics_token else []))
         if password:
             app.add_middleware(Login, password=password, open=open_paths)
         if auth:
@@ -137,6 +138,7 @@ def _create(
         *turn_routes.routes(),
         *CommandRoutes(engine, turns, chat, state, visible).routes(),
         *ConversationRoutes(engine, turns, chat.queue, visible).routes(),
+        *ShareRoutes(turns, visible).routes(),
         *QueueRoutes(turns, chat, state, visible).routes(),
         *ComposerRoutes(chat, roster, visible).routes(),
         *AdviceRoutes(turns.reader, roster, chat, visible, private).routes(),

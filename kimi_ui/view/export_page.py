@@ -37,8 +37,9 @@ _ABSENT = {
 }
 
 
-def page_of(turns: Sequence[TurnLog], title: str, *, reasoning: bool = True) -> str:
-    """The page; ``reasoning`` False omits all reasoning text but keeps its times."""
+def page_of(turns: Sequence[TurnLog], title: str, *, reasoning: bool = True, note: str = "") -> str:
+    """The page; ``reasoning`` False omits all reasoning text but keeps its times. ``note`` stands below the title
+    (empty: when the turns are from and that they were saved)."""
     styles = f"{accent_css()}\n{bundle_styles(ASSETS, STYLES)}"
     if not reasoning:
         styles += "\n.kimi .reasoning { display: none; }"
@@ -56,7 +57,7 @@ def page_of(turns: Sequence[TurnLog], title: str, *, reasoning: bool = True) -> 
         "export",
         policy=policy,
         title=title,
-        note=_note(turns, reasoning),
+        note=note or _note(turns, reasoning),
         styles=styles,
         script=script,
         data=_json({"replays": replays, "routes": _routes(turns)}),

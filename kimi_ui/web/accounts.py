@@ -29,7 +29,19 @@ from ..log.sessions import LASTS, Session, SessionLog, SignInTries
 from ..log.store import LogError
 from ..turns import Turns
 from ..users_file import UsersFile, key
-from .login import COOKIE, LOGGED_IN, LOGIN, LOGOUT, address_of, form_of, give_session, own_path, page, send_to_form
+from .login import (
+    COOKIE,
+    LOGGED_IN,
+    LOGIN,
+    LOGOUT,
+    address_of,
+    form_of,
+    give_session,
+    is_open,
+    own_path,
+    page,
+    send_to_form,
+)
 from .respond import refusal
 from .visitor import sent_by
 
@@ -122,7 +134,7 @@ class Accounts:
         self._open = frozenset(open)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in self._open:
+        if scope["type"] != "http" or is_open(scope["path"], self._open):
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
@@ -233,7 +245,7 @@ class Proxied:
         self._open = frozenset(open)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in self._open:
+        if scope["type"] != "http" or is_open(scope["path"], self._open):
             await self._app(scope, receive, send)
             return
         request = Request(scope)

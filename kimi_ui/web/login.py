@@ -41,8 +41,8 @@ PAGE_HEADERS = {
 
 
 class Login:
-    """ASGI middleware that requires ``password``, except for the paths that are ``open``. ``now`` is a monotonic clock
-    in seconds."""
+    """ASGI middleware that requires ``password``, except for the paths that are ``open`` (``is_open``). ``now`` is a
+    monotonic clock in seconds."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Login:
         self._wrong: dict[str, list[float]] = {}  # address -> times of its wrong passwords
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in self._open:
+        if scope["type"] != "http" or is_open(scope["path"], self._open):
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
@@ -130,6 +130,11 @@ class Login:
         }
         tries = self._wrong.get(address, [])
         return 0 if len(tries) < MAX_TRIES else int(tries[-MAX_TRIES] + TRIES_S - now) + 1
+
+
+def is_open(path: str, open: Collection[str]) -> bool:
+    """Whether a path needs no password: it is one of ``open``, or below one that ends with a slash."""
+    return path in open or any(path.startswith(one) for one in open if one.endswith("/"))
 
 
 def own_path(path: str) -> str:

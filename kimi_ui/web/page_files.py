@@ -34,7 +34,7 @@ STYLES = (
         "lane/markdown",
     ),
     *("lane/highlight", "lanes_tab/lanes_tab", "benchmark_tab/benchmark_tab", "bench/report", "stats/stats"),
-    *("sidebar/sidebar", "turn/replay", "appearance/appearance", "base/thumbnail", "base/targets"),
+    *("sidebar/sidebar", "turn/replay", "appearance/appearance", "base/thumbnail", "base/share", "base/targets"),
     *("lane/math_font", "base/print"),
 )
 # The modules that fill Gradio's elements.

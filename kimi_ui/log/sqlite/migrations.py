@@ -404,3 +404,22 @@ def m026_queued_images(db: Database) -> None:
             BEGIN DELETE FROM images WHERE sha256 = OLD.sha256; END
             """
         )
+
+
+@migrations()
+def m027_share_links(db: Database) -> None:
+    # Read-only links to a conversation or one of its turns. A link that is revoked or over has no row.
+    db.execute(
+        """
+        CREATE TABLE share_links (
+            link_id         TEXT PRIMARY KEY,
+            token_hash      TEXT NOT NULL UNIQUE,   -- SHA-256 of what the link's address ends with
+            conversation_id TEXT NOT NULL REFERENCES conversations ON DELETE CASCADE,
+            turn_id         TEXT NOT NULL,          -- '': the whole conversation
+            reasoning       INTEGER NOT NULL,       -- 0: the link shows none
+            made_at_utc     TEXT NOT NULL,
+            ends_at_utc     TEXT NOT NULL
+        ) STRICT
+        """
+    )
+    db.execute("CREATE INDEX share_links_by_conversation ON share_links (conversation_id)")

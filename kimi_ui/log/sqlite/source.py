@@ -64,7 +64,7 @@ def keep_only(copy: Path, owner: str | None) -> None:
     """Leave in a copy of a log what is to be handed out: nothing of this server, and of one owner if given."""
     with closing(sqlite3.connect(copy, isolation_level=None)) as db:
         db.execute("PRAGMA secure_delete = ON")
-        for table in ("sessions", "signed_out", "sign_in_tries"):  # they belong to this server, not to the log
+        for table in ("sessions", "signed_out", "sign_in_tries", "share_links"):  # of this server, not of the log
             db.execute(f"DELETE FROM {table}")
         if owner is not None:
             db.execute("PRAGMA foreign_keys = ON")
