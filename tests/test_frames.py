@@ -442,6 +442,24 @@ def test_a_page_that_joins_another_shows_what_that_one_shows(
         assert late.take(frame).lanes == shown.take(frame).lanes
 
 
+def test_a_page_that_joins_beside_a_long_ended_answer_gets_a_growing_one_once() -> None:
+    long = [at(1, Answer(f"Paragraph {i} of a long answer.\n\n")) for i in range(600)]
+    growing = at(3, Answer("One.\n\nTwo.\n\nThree"), "z", "b")
+    turn = turn_of(opened(), opened("z", "b"), *long, at(2, End("ok")), growing, lanes=("a", "b"))
+    pages = [(TurnView(turn, later=True, slices=True), Shown()) for _ in range(2)]
+    for view, _ in pages:
+        view.catch_up()
+    for joined, (view, shown) in zip((None, pages[0][0]), pages, strict=True):
+        if joined:
+            view.show_as(joined)
+        shown.take(view.frame(None))
+        assert not view.complete
+        while not view.complete:
+            shown.take(view.frame(None))
+    assert pages[1][1].lanes == pages[0][1].lanes
+    assert pages[1][1].lanes["b"]["blocks"] == "<p>One.</p>\n<p>Two.</p>\n"
+
+
 def turn_with(events: list[tuple[str, str, Any, int]]) -> TurnLog:
     """``y`` replaces ``x`` in one lane as soon as it has an event; ``z`` is in another."""
     made = {

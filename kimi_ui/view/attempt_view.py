@@ -157,6 +157,7 @@ class AttemptView:
             self._clear_answer |= self._is_resumed
             self._is_resumed = False
             self._shown = other._markdown.so_far
+            self._answer.take(False)  # has been shown with it; frames with slices of other answers may follow
 
     def _from_the_start(self) -> bool:
         """Restart a resumed answer with all of the fold's text; False if the answer is not resumed."""
