@@ -263,9 +263,7 @@ async def _follow_together(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[bytes] = []
     monkeypatch.setattr(feed, "dumps", lambda frame: made.append(dumps(frame)) or made[-1])
     monkeypatch.setattr(feed, "MOST_KEPT_BYTES", 500)
-    turn = TurnLog("t", "c", 0, "?", (LaneInfo("a", "A", "openai", "m"),), t0_ns=1)
-    turn.append(Entry("a", "x", 0, Opened(Attempt("x", "t", "a", "A").as_dict())))
-    streams = TurnStreams()
+    turn, streams = begun(), TurnStreams()
 
     def answer(*pieces: str) -> str:
         for piece in pieces:
@@ -285,9 +283,7 @@ async def _follow_together(monkeypatch: pytest.MonkeyPatch) -> None:
     for i in range(9):
         await first.shows(answer(f" word{i}", f"\n\n{'x' * 90} {i} on"))
     last = answer(" and *the", " end*")
-    turn.append(Entry("a", "x", 1, Finish("stop")))
-    turn.append(Entry("a", "x", 1, End("ok")))
-    turn.close()
+    end(turn)
     stuck.takes.set()
     for follower in (first, late, again, stuck):
         await asyncio.wait_for(follower.task, 60)
@@ -299,6 +295,74 @@ async def _follow_together(monkeypatch: pytest.MonkeyPatch) -> None:
     assert streams.n_open == 0
 
 
+def test_a_slow_page_that_comes_back_gets_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While its first frame is written, the frames behind that one are gone."""
+    monkeypatch.setattr(feed, "MOST_KEPT_BYTES", 500)
+
+    async def follow() -> None:
+        streams, turn = TurnStreams(), begun()
+        turn.append(Entry("a", "x", 0, Reasoning("first ")))
+        first = Follower(streams, turn)
+        await first.shows("first")
+        turn.append(Entry("a", "x", 0, Reasoning("second ")))
+        back = Follower(streams, turn, first)
+        assert back.position
+        back.takes.clear()
+        await back.offered.wait()
+        for i in range(9):
+            turn.append(Entry("a", "x", 0, Reasoning(f"more{i} " * 20)))
+            await first.shows(f"more{i}")
+        back.takes.set()
+        end(turn)
+        for follower in (first, back):
+            await asyncio.wait_for(follower.task, 60)
+        assert back.page.lanes == first.page.lanes
+
+    asyncio.run(follow())
+
+
+def test_a_frame_that_cannot_be_made_is_lost_to_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    fails: list[str] = []
+
+    def made(frame: Any) -> bytes:
+        if fails:
+            raise MemoryError(fails.pop())
+        return dumps(frame)
+
+    monkeypatch.setattr(feed, "dumps", made)
+
+    async def follow() -> None:
+        streams, turn = TurnStreams(), begun()
+        turn.append(Entry("a", "x", 0, Answer("One.\n\n")))
+        both = [Follower(streams, turn), Follower(streams, turn)]
+        for follower in both:
+            await follower.shows("One")
+        fails.append("once")
+        turn.append(Entry("a", "x", 0, Answer("Two.\n\n")))
+        [failed], [left] = await asyncio.wait([one.task for one in both], return_when=asyncio.FIRST_COMPLETED)
+        assert isinstance(failed.exception(), MemoryError)
+        turn.append(Entry("a", "x", 0, Answer("Three.")))
+        end(turn)
+        await asyncio.wait_for(left, 60)
+        [page] = [one.page for one in both if one.task is left]
+        assert page.lanes["a"]["blocks"].split() == ["<p>One.</p>", "<p>Two.</p>", "<p>Three.</p>"]
+        assert streams.n_open == 0
+
+    asyncio.run(follow())
+
+
+def begun() -> TurnLog:
+    turn = TurnLog("t", "c", 0, "?", (LaneInfo("a", "A", "openai", "m"),), t0_ns=1)
+    turn.append(Entry("a", "x", 0, Opened(Attempt("x", "t", "a", "A").as_dict())))
+    return turn
+
+
+def end(turn: TurnLog) -> None:
+    turn.append(Entry("a", "x", 1, Finish("stop")))
+    turn.append(Entry("a", "x", 1, End("ok")))
+    turn.close()
+
+
 class Follower:
     """A page that follows a turn without HTTP. ``before``: another, of whose frames it has had those so far."""
 
@@ -307,12 +371,13 @@ class Follower:
         for data in before.written if before else ():
             self._take(data)
         self.written: list[bytes] = []
-        self.takes, self._took = asyncio.Event(), asyncio.Event()
+        self.takes, self.offered, self._took = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.takes.set()
         gone = asyncio.get_running_loop().create_future()
         self.task = asyncio.ensure_future(streams._run(turn, self.position, self._write, gone))
 
     async def _write(self, data: bytes) -> None:
+        self.offered.set()
         await self.takes.wait()
         self.written.append(data)
         self._take(data)
@@ -326,7 +391,9 @@ class Follower:
 
     async def shows(self, text: str) -> None:
         """Wait until the page's answer has this text."""
-        while text.strip() not in "".join(self.page.lanes.get("a", {}).get(part, "") for part in ("blocks", "tail")):
+        while text.strip() not in "".join(
+            self.page.lanes.get("a", {}).get(part, "") for part in ("reasoning", "blocks", "tail")
+        ):
             self._took.clear()
             await asyncio.wait_for(self._took.wait(), 4)
 

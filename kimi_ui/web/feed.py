@@ -82,7 +82,7 @@ class Feed:
     async def behind(self, place: int, figures_s: float) -> list[Sent] | None:
         """The frames behind this place. If there is none, the next one is made, unless nothing has changed.
 
-        None: there were too many to keep.
+        None: they are gone, there were too many or one could not be made.
         """
         async with self._lock:
             if place == self.n_frames:
@@ -91,8 +91,17 @@ class Feed:
         return list(islice(self._kept, len(self._kept) - n, None)) if n <= len(self._kept) else None
 
     async def _make(self, figures_s: float) -> None:
-        assert self._view is not None
-        view = self._view
+        try:
+            await self._make_with(self._view, figures_s)
+        except BaseException:  # the view may lack what it was about to show: all begin again, with another
+            self._view, self._is_slow = None, True
+            self._kept.clear()
+            self._kept_bytes = 0
+            self.n_frames += 1  # which nobody gets
+            raise
+
+    async def _make_with(self, view: TurnView | None, figures_s: float) -> None:
+        assert view is not None
         self.looked_s, self.n_looked = asyncio.get_running_loop().time(), len(self.turn.entries)
         closed = self.turn.closed  # read before the entries: none is appended after it is set
         if self._blind is not None:

@@ -116,6 +116,7 @@ class TurnStreams:
                     sent = await asyncio.to_thread(frame_of, own, self._figures_s)
                     if sent is not None:
                         await write(sent.data)
+                        after = sent.position or 0
                     has_own = sent is not None and sent.position is None
                 written_s = loop.time()
                 while not gone.done() and (unsent := await feed.behind(place, self._figures_s)) is not None:
