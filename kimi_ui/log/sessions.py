@@ -2,8 +2,8 @@
 that shares the log.
 
 Only hashes of tokens are stored. Rows are only added, so a session that was signed out cannot come back, in whatever
-order rows are written; those of sessions that are over and of old tries are removed with the next sign-in. What this
-process has written itself holds at once, also while the log cannot be written.
+order rows are written; those of sessions that are over are removed with the next sign-in, old tries with the next try.
+What this process has written itself holds at once, also while the log cannot be written.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class SessionLog:
             "ends_at_utc": session.ends_at_utc,
         }
         self._writer.write([op_of("sessions", row)]).result()
-        self._writer.change(_forget_before(_text(now), _text(now - WINDOW)))
+        self._writer.change(_forget_sessions(_text(now)))
         return token
 
     def find(self, token: str) -> Session | None:
@@ -179,13 +179,22 @@ def _session(row: tuple[str, ...]) -> Session:
     return Session(token_hash, Person(person_id, name, role), credential, ends_at_utc)
 
 
-def _forget_before(now_utc: str, tries_utc: str) -> Callable[[Transaction], set[str]]:
-    """Removes sessions that ended before ``now_utc`` and tries before ``tries_utc``."""
+def _forget_sessions(now_utc: str) -> Callable[[Transaction], set[str]]:
+    """Removes sessions that are over at ``now_utc``."""
 
     def change(log: Transaction) -> set[str]:
         log.execute("DELETE FROM sessions WHERE ends_at_utc <= :now", now=now_utc)
         log.execute("DELETE FROM signed_out WHERE ends_at_utc <= :now", now=now_utc)
-        log.execute("DELETE FROM sign_in_tries WHERE at_utc <= :before", before=tries_utc)
+        return set()
+
+    return change
+
+
+def _forget_tries(until_utc: str) -> Callable[[Transaction], set[str]]:
+    """Removes tries up to that time, which no limit counts any more."""
+
+    def change(log: Transaction) -> set[str]:
+        log.execute("DELETE FROM sign_in_tries WHERE at_utc <= :until", until=until_utc)
         return set()
 
     return change
@@ -227,6 +236,7 @@ class SignInTries:
                 self._mine.setdefault(subject, {})[try_id] = _text(now)
         rows = [{"try_id": try_id, "subject": subject, "at_utc": _text(now)} for subject in subjects]
         self._writer.write([op_of("sign_in_tries", row) for row in rows])
+        self._writer.change(_forget_tries(begins))  # here, so that wrong tries alone cannot make the log grow
         return try_id, 0
 
     def forgive(self, try_id: str, subject: str) -> None:
