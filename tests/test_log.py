@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from copy import copy
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from kimi_ui.core.heavy.timing import timing
 from kimi_ui.core.lane import LaneSpec, Price
 from kimi_ui.core.turn import Exchange, LaneInfo, TurnLog
 from kimi_ui.engine import Engine
+from kimi_ui.log.adoption import missing_ops
 from kimi_ui.log.lateness import lateness
 from kimi_ui.log.places import Place
 from kimi_ui.log.reader import LogReader
@@ -182,6 +184,19 @@ def test_a_checkpoint_writes_many_turns_in_one_transaction_and_a_long_one_in_sev
         back = reader.turn(one.turn_id)
         assert back is not None
         assert back.entries == one.entries
+
+
+def test_an_heir_keeps_what_a_dead_process_wrote_but_did_not_publish(place: Place) -> None:
+    log = turn((attempt(), tokens(3, start_ms=1, gap_ms=1)), closed=False)
+    last = log.entries[-1]
+    mirror = copy(log)
+    mirror.entries = [*log.entries[:-1], last._replace(event=End("interrupted"))]
+    reader = LogReader(place)
+    with writing(place) as writer:
+        store(writer, log)
+        writer.write(missing_ops(reader, mirror, "heir")).result()
+    assert reader.texts(log.turn_id, last.attempt_id) == ("", " word word word")
+    assert rows(place, "SELECT status FROM attempts") == [{"status": "interrupted"}]
 
 
 def test_entries_of_many_attempts_are_read_back_in_time_order(place: Place) -> None:

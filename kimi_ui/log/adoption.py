@@ -36,7 +36,8 @@ def missing_ops(reader: LogReader, turn: TurnLog, boot_id: str) -> list[Op]:
             ops.append(events_op(turn.turn_id, *key, missing[0][0], [event for _, event in missing]))
     for key in {**_unfinished(reader, turn.turn_id), **dict.fromkeys(known)}:
         if id := key[1]:
-            longer = max([event for _, event in known.get(key, ())], stored.get(key, []), key=len)
+            mirrored = [event for _, event in known.get(key, ())]
+            longer = max(stored.get(key, []), mirrored, key=len)  # of two as long, the mirror's may end in our own End
             ops += _finals(id, longer, opened[id].tokenizer if id in opened else "")
     return ops
 
