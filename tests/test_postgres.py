@@ -10,6 +10,7 @@ import math
 import sqlite3
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -29,6 +30,7 @@ from kimi_ui.log.places import Place
 from kimi_ui.log.postgres import store as postgres_store
 from kimi_ui.log.postgres.connection import connect
 from kimi_ui.log.postgres.schema import LISTS
+from kimi_ui.log.postgres.source import connections_to
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.search import search
 from kimi_ui.log.sqlite.schema import migrate
@@ -176,6 +178,19 @@ def test_a_copy_that_was_cut_short_goes_on_and_one_into_another_log_is_refused(
     assert main(["log", "copy", str(path), url.secret]) == 2
     assert "1 conversations of another log" in capsys.readouterr().err
     assert reader.turn(other.turn_id) == other
+
+
+def test_a_reader_whose_idle_connection_another_takes_opens_one(
+    url: DatabaseUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Taken(deque[Any]):
+        """Empty, though it was not when it was looked at."""
+
+        def __bool__(self) -> bool:
+            return True
+
+    monkeypatch.setattr(connections_to(url), "_idle", Taken())
+    assert LogReader(url).turns() == []
 
 
 def test_a_server_that_dies_in_mid_stream_loses_nothing(

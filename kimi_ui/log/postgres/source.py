@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -115,12 +115,17 @@ class Connections:
 
     def close(self) -> None:
         """Close those that are not in use."""
-        while self._idle:
-            self._idle.pop().close()
+        while connection := self._taken():
+            connection.close()
+
+    def _taken(self) -> Connection | None:
+        """One that was idle; None if all are in use, or another thread took the last one meanwhile."""
+        with suppress(IndexError):
+            return self._idle.pop()
+        return None
 
     def _begun(self) -> Connection:
-        while self._idle:
-            connection = self._idle.pop()
+        while connection := self._taken():
             try:
                 connection.execute(_BEGIN)
                 return connection
