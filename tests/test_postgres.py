@@ -149,6 +149,8 @@ def test_a_copy_that_was_cut_short_goes_on_and_one_into_another_log_is_refused(
     texts = [turn((attempt(), ended([(1, Answer(f"Number {i} \0 绿茶"))])), owner="me") for i in range(5)]
     with writing(path) as writer:
         store(writer, *texts)
+    with closing(sqlite3.connect(path)) as db, db:  # the only table without a key
+        db.execute("INSERT INTO spent_deleted VALUES ('me', '2026-11-21', 1.5, 0, 0)")
     change, left = postgres_store.Store.change, [3]
 
     def cut_short(self: postgres_store.Store, work: Any) -> set[str]:
@@ -171,7 +173,9 @@ def test_a_copy_that_was_cut_short_goes_on_and_one_into_another_log_is_refused(
     with connect(url) as connection:
         connection.execute("UPDATE turns SET prompt = 'Changed.' WHERE turn_id = %s", (texts[1].turn_id,))
     assert main(["log", "copy", str(path), url.secret]) == 0
-    assert "turns: 1 written, 4 were there" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "turns: 1 written, 4 were there" in said
+    assert "spent_deleted: 0 written, 1 were there" in said
     with writing(url) as writer:  # its numbers go on after those that were copied
         store(writer, other := turn((attempt(), ended([(1, Answer("more"))]))))
         assert writer.n_refused == 0

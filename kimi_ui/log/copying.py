@@ -49,11 +49,10 @@ def copy_tables(source: Rows, target: Read, change: Change) -> Iterator[TableCop
     """
     for table in tables():
         written = equal = 0
-        for theirs, here in _batches(source, target, table):
-            new = [row for row in theirs if here.get(_key(table, row)) != canonical(row)] if table.key else theirs
-            if new or not table.key:
+        for rows, new in _batches(source, target, table):
+            if new is not None:
                 change(lambda log, table=table, new=new: _write(log, table, new))  # type: ignore[misc]
-            written, equal = written + len(new), equal + len(theirs) - len(new)
+            written, equal = written + len(new or ()), equal + len(rows) - len(new or ())
         yield TableCopied(table.name, written, equal)
 
 
@@ -78,16 +77,16 @@ def _key(table: Table, row: Row) -> Row:
     return tuple(row[table.columns.index(name)] for name in table.key)
 
 
-def _batches(source: Rows, target: Read, table: Table) -> Iterator[tuple[list[Row], dict[Row, Row]]]:
-    """The source's rows by key, and the target's of the same range of keys by their key.
+def _batches(source: Rows, target: Read, table: Table) -> Iterator[tuple[list[Row], list[Row] | None]]:
+    """The source's rows, and those of them that are to be written; None: the target has them all.
 
-    A table without a key is one batch.
+    A table without a key is one batch, which is written as a whole or not at all.
     """
     select = f"SELECT {', '.join(table.columns)} FROM {table.name}"
     if not table.key:
         rows = list(source.rows(select))
         same = sorted(map(_digest, rows)) == sorted(map(_digest, target(select)))
-        yield ([], {}) if same else (rows, {})
+        yield rows, None if same else rows
         return
     names = ", ".join(table.key)
     first = ", ".join(f":from_{name}" for name in table.key)
@@ -100,7 +99,8 @@ def _batches(source: Rows, target: Read, table: Table) -> Iterator[tuple[list[Ro
                 break
             to = {f"to_{name}": value for name, value in zip(table.key, _key(table, rows[-1]), strict=True)}
             there = target(f"{select} {after} AND ({names}) <= ({last})", **begun, **to)
-            yield rows, {_key(table, row): canonical(row) for row in there}
+            here = {_key(table, row): canonical(row) for row in there}
+            yield rows, [row for row in rows if here.get(_key(table, row)) != canonical(row)] or None
             begun = {f"from_{name}": value for name, value in zip(table.key, _key(table, rows[-1]), strict=True)}
             after = f"WHERE {condition} AND ({names}) > ({first})"
 
