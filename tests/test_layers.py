@@ -46,6 +46,7 @@ LAYER_OF_FILE = {
     "algebra": "tokenizers",
     "algebra_child": "tokenizers",
     "limited": "core",
+    "utc": "core",
 }
 APART = [
     ("view", "config"),

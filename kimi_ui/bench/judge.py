@@ -12,9 +12,9 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from .. import utc
 from ..core.heavy.candidates import Candidate
 from ..core.heavy.fence import received, request_text
 from ..log.judgements import Judgement, judgement_op, judgements_of_run
@@ -172,7 +172,7 @@ def judge(
                 choice = read(fold.answer) if fold.status == "ok" else None
                 unreadable += choice is None
                 done += 1
-                now = datetime.now(UTC).isoformat(timespec="milliseconds")
+                now = utc.now_text()
                 asked = (task.first_turn_id, task.second_turn_id)
                 row = Judgement(turn_id, run.id, spec.id, spec.model, *asked, choice, VERSION, now)
                 turns.writer.write([judgement_op(row)]).result()

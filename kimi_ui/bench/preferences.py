@@ -18,13 +18,13 @@ from itertools import combinations
 from statistics import mean, variance
 from typing import Any, NamedTuple
 
+from .. import utc
 from ..core.vote import ALL_BAD, LOSS, WIN, Vote
 from ..log.judgements import Judgement, judgements_of_run
 from ..log.reader import LogReader
 from ..log.records import Op
 from ..log.votes import PairVote, vote_op, votes_of_run
 from ..stats.statistics import Z_95, Interval, wilson
-from .records import now_utc
 from .results import Run, RunLane, Sample
 from .suite.case import CREATIVE
 
@@ -71,7 +71,9 @@ def blind_vote(pair: Pair, choice: str, lane: str) -> Op:
     """A person's vote on a pair, given now and without knowing the lanes, as a row; see ``core.vote``."""
     lanes = tuple(sample.lane for sample in pair)
     first, second = pair.turns
-    return vote_op(first, Vote(choice, lane, lanes, blind=True, speed_visible=False, voted_at_utc=now_utc()), second)
+    return vote_op(
+        first, Vote(choice, lane, lanes, blind=True, speed_visible=False, voted_at_utc=utc.now_text()), second
+    )
 
 
 @dataclass(frozen=True, slots=True)

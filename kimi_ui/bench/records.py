@@ -10,11 +10,11 @@ import hashlib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import orjson
 
+from .. import utc
 from ..core.lane import LaneSpec
 from ..log.reader import ID_BATCH, LogReader
 from ..log.records import Op, op_of, to_json
@@ -163,7 +163,7 @@ def verdict_op(attempt_id: str, verdict: str, reason: str, **fields: Any) -> Op:
         "grader_version": "",
         "backend": None,
         "level": None,
-        "graded_at_utc": now_utc(),
+        "graded_at_utc": utc.now_text(),
         **fields,
     }
     return op_of("benchmark_verdicts", row)
@@ -187,10 +187,6 @@ def claim(log: Transaction, run_id: str, boot_id: str, budget_usd: float | None)
         budget_usd=budget_usd,
     )
     return set()
-
-
-def now_utc() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 # Reading

@@ -23,7 +23,7 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from typing import NamedTuple
 
-from .. import __version__
+from .. import __version__, utc
 from ..core.budget import dollars
 from ..core.context import prompt_size
 from ..core.lane import LaneSpec
@@ -118,7 +118,7 @@ def begin(engine: Engine, turns: Turns, wanted: Wanted) -> Runner:
         id=uuid.uuid4().hex[:12],
         owner=wanted.owner,
         boot_id=turns.writer.boot_id,
-        started_at_utc=records.now_utc(),
+        started_at_utc=utc.now_text(),
         ended_at_utc=None,
         state=RUNNING,
         state_reason="",
@@ -498,7 +498,7 @@ class Runner:
         """Record how the run ended."""
         whole = self._n_done == self._planned
         state, reason = (DONE, "") if whole else self._ending or (STOPPED, EXPLORATORY)
-        self.head = replace(self.head, state=state, state_reason=reason, ended_at_utc=records.now_utc())
+        self.head = replace(self.head, state=state, state_reason=reason, ended_at_utc=utc.now_text())
         self._turns.writer.write([records.head_op(self.head)]).result()
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from .. import utc
 from ..config import read_environment
 from ..core.pull import Pull, PullKey
 from .common import CommandError, add_common, price_words, printable, settings_of
@@ -90,7 +91,7 @@ def lateness_of(settings: Settings) -> str:
 
     since = datetime.now(UTC) - timedelta(days=1)
     try:
-        late = lateness(log_reader(settings), since.isoformat(timespec="milliseconds"))
+        late = lateness(log_reader(settings), utc.text(since))
     except (CommandError, LogError):
         return ""
     if not late.n_late:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from .. import utc
 from ..config import Settings, read_environment
 from ..engine import Engine
 from ..log.reader import LogReader
@@ -43,7 +44,7 @@ def session(settings: Settings) -> Iterator[Session]:
     roster = Roster(settings, read_environment)
     writer = _started_writer(settings)
     try:
-        writer.erase_deleted_before((datetime.now(UTC) - UNDO_WITHIN).isoformat(timespec="milliseconds"))
+        writer.erase_deleted_before(utc.text(utc.now() - UNDO_WITHIN))
         turns = Turns(writer, LogReader(settings.db))
         engine = Engine(roster, turns)
         engine.start()

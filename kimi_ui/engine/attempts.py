@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from .. import utc
 from ..core.admission import Line, Request
 from ..core.attempt import Attempt, AttemptFold
 from ..core.events import Bounds, Carried, End, Entry, Event, Failure, Flag, Opened, Phase
@@ -304,7 +305,7 @@ class AttemptRun:
     def _identity(self, **changes: Any) -> Attempt:
         """The attempt with the start of its clock."""
         sent_ns = self._sent_ns - self._context.turn.t0_ns
-        at = self._sent_at.isoformat(timespec="milliseconds")
+        at = utc.text(self._sent_at)
         return replace(self.attempt, sent_ns=sent_ns, started_at_utc=at, **changes)
 
     async def _read(self) -> None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from .. import utc
 from ..core.attempt import Attempt
 from ..core.heavy.options import read_options
 from ..core.heavy.pool import answers_of, source_of
@@ -289,7 +290,7 @@ class Engine:
                 owner=owner,
                 system=system,
                 kind=kind,
-                started_at_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                started_at_utc=utc.now_text(),
                 t0_ns=t0_ns,
                 images=tuple(images),
                 basis=basis,

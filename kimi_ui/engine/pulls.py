@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
+from .. import utc
 from ..core.events import Failure, Phase
 from ..core.pull import CANCELLED, DONE, FAILED, INTERRUPTED, RUNNING, Pull, PullKey, Speed
 from ..core.turn import TurnLog
@@ -121,7 +121,7 @@ class Pulls:
                 return self._states[key]
             before = self._states.get(key)
             known = (before.completed, before.total) if before and before.state != DONE else (None, None)
-            pull = self._states[key] = Pull(*key, RUNNING, "asking the server", *known, updated_at_utc=_now())
+            pull = self._states[key] = Pull(*key, RUNNING, "asking the server", *known, updated_at_utc=utc.now_text())
             run = self._runs[key] = _Run()
         self._loop.call_soon_threadsafe(self._begin, run, provider, key)
         return pull
@@ -215,7 +215,7 @@ class Pulls:
             await asyncio.sleep(TICK_S)
 
     def _put(self, pull: Pull, write: bool = False) -> None:
-        pull = replace(pull, updated_at_utc=_now())
+        pull = replace(pull, updated_at_utc=utc.now_text())
         self._states[pull.key] = pull
         if write:
             self._keeps.keep_pull(pull)
@@ -242,7 +242,3 @@ def _outcome(run: _Run, fetching: asyncio.Task[None]) -> tuple[str, Failure]:
         case error:
             log.error("a pull failed", exc_info=error)
             return FAILED, Failure("internal", "The pull failed inside Kimi UI.", "Try again.")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
 
+from .. import utc
 from ..core.budget import Budget
 from .reader import LogReader
 from .records import Op
@@ -42,7 +42,7 @@ class BudgetLog:
         row = {
             "change_id": uuid.uuid4().hex,
             "owner": owner,
-            "changed_at_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "changed_at_utc": utc.now_text(),
             **budget._asdict(),
         }
         self._writer.write([Op("budgets", row)])

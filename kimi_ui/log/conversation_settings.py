@@ -9,10 +9,10 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import OrderedDict
-from datetime import UTC, datetime
 
 import orjson
 
+from .. import utc
 from ..core.conversation_settings import ConversationSettings, SettingsError, read
 from .reader import LogReader
 from .records import Op, clean, to_json
@@ -42,7 +42,7 @@ class SettingsLog:
         row = {
             "change_id": uuid.uuid4().hex,
             "conversation_id": conversation_id,
-            "changed_at_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "changed_at_utc": utc.now_text(),
             "settings": clean(to_json(settings.as_dict())),
         }
         self._writer.write([Op("conversation_settings", row)])

@@ -15,9 +15,10 @@ import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from .. import utc
 from ..core.owner import Person
 from .reader import LogReader
 from .records import op_of
@@ -46,14 +47,6 @@ class _Known(NamedTuple):
     read_at: datetime  # from the log
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _text(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds")
-
-
 def hashed(token: str) -> str:
     """What the log keeps of a token."""
     return hashlib.sha256(token.encode()).hexdigest()
@@ -62,7 +55,7 @@ def hashed(token: str) -> str:
 class SessionLog:
     """Sessions by token. All methods may block, so an event loop calls them on a thread. ``now``: the UTC time."""
 
-    def __init__(self, writer: LogWriter, reader: LogReader, now: Callable[[], datetime] = _now) -> None:
+    def __init__(self, writer: LogWriter, reader: LogReader, now: Callable[[], datetime] = utc.now) -> None:
         self._writer = writer
         self._reader = reader
         self._now = now
@@ -76,7 +69,7 @@ class SessionLog:
         ``credential`` names what the person signed in with; whoever reads the session compares it with what holds now.
         """
         token, now = secrets.token_urlsafe(32), self._now()
-        session = Session(hashed(token), person, credential, _text(now + LASTS))
+        session = Session(hashed(token), person, credential, utc.text(now + LASTS))
         with self._lock:
             self._remember(session, now)
         row = {
@@ -85,11 +78,11 @@ class SessionLog:
             "name": person.name,
             "role": person.role,
             "credential": credential,
-            "started_at_utc": _text(now),
+            "started_at_utc": utc.text(now),
             "ends_at_utc": session.ends_at_utc,
         }
         self._writer.write([op_of("sessions", row)]).result()
-        self._writer.change(_forget_sessions(_text(now)))
+        self._writer.change(_forget_sessions(utc.text(now)))
         return token
 
     def find(self, token: str) -> Session | None:
@@ -100,7 +93,7 @@ class SessionLog:
         token_hash, now = hashed(token), self._now()
         with self._lock:
             known = None if token_hash in self._out else self._known.get(token_hash)
-            if token_hash in self._out or (known and known.session.ends_at_utc <= _text(now)):
+            if token_hash in self._out or (known and known.session.ends_at_utc <= utc.text(now)):
                 return None
         if known and now - known.read_at < READ_AGAIN:
             return known.session
@@ -114,7 +107,7 @@ class SessionLog:
             self._forget([token_hash])
             return None
         session = session or (known.session if known else None)  # its row may wait beside the log
-        if session is None or session.ends_at_utc <= _text(now):
+        if session is None or session.ends_at_utc <= utc.text(now):
             return None
         with self._lock:
             if token_hash in self._out:  # meanwhile
@@ -135,12 +128,12 @@ class SessionLog:
             SELECT token_hash, person_id, name, role, credential, ends_at_utc FROM sessions
             WHERE person_id = :person_id AND ends_at_utc > :now
         """
-        self._end([_session(row) for row in self._reader.rows(query, person_id=person_id, now=_text(self._now()))])
+        self._end([_session(row) for row in self._reader.rows(query, person_id=person_id, now=utc.text(self._now()))])
 
     def _end(self, sessions: Sequence[Session]) -> None:
         if not sessions:
             return
-        at_utc = _text(self._now())
+        at_utc = utc.text(self._now())
         self._forget([session.token_hash for session in sessions])
         rows = [
             {"token_hash": session.token_hash, "at_utc": at_utc, "ends_at_utc": session.ends_at_utc}
@@ -206,7 +199,7 @@ class SignInTries:
     A try counts from its beginning, so that many at once cannot pass, until it is forgiven. ``now``: the UTC time.
     """
 
-    def __init__(self, writer: LogWriter, reader: LogReader, now: Callable[[], datetime] = _now) -> None:
+    def __init__(self, writer: LogWriter, reader: LogReader, now: Callable[[], datetime] = utc.now) -> None:
         self._writer = writer
         self._reader = reader
         self._now = now
@@ -219,7 +212,7 @@ class SignInTries:
         subjects = {hashed(subject): most for subject, most in limits.items()}
         shared = self._shared(list(subjects))
         now, try_id = self._now(), uuid.uuid4().hex
-        begins = _text(now - WINDOW)
+        begins = utc.text(now - WINDOW)
         with self._lock:
             self._mine = {
                 subject: recent
@@ -233,8 +226,8 @@ class SignInTries:
                     free_at = datetime.fromisoformat(times[-most]) + WINDOW
                     return "", max(1, int((free_at - now).total_seconds()) + 1)
             for subject in subjects:
-                self._mine.setdefault(subject, {})[try_id] = _text(now)
-        rows = [{"try_id": try_id, "subject": subject, "at_utc": _text(now)} for subject in subjects]
+                self._mine.setdefault(subject, {})[try_id] = utc.text(now)
+        rows = [{"try_id": try_id, "subject": subject, "at_utc": utc.text(now)} for subject in subjects]
         self._writer.write([op_of("sign_in_tries", row) for row in rows])
         self._writer.change(_forget_tries(begins))  # here, so that wrong tries alone cannot make the log grow
         return try_id, 0

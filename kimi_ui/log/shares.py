@@ -10,9 +10,10 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from .. import utc
 from .conversations import ConversationGone
 from .reader import LogReader
 from .sessions import hashed
@@ -36,18 +37,10 @@ class ShareLink(NamedTuple):
     ends_at_utc: str
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _text(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds")
-
-
 class ShareLog:
     """Share links. All methods may block, and raise ``LogError`` if the log cannot be used. ``now``: the UTC time."""
 
-    def __init__(self, writer: LogWriter, reader: LogReader, now: Callable[[], datetime] = _now) -> None:
+    def __init__(self, writer: LogWriter, reader: LogReader, now: Callable[[], datetime] = utc.now) -> None:
         self._writer = writer
         self._reader = reader
         self._now = now
@@ -59,13 +52,13 @@ class ShareLog:
         """
         token, now = secrets.token_urlsafe(32), self._now()
         ends_at = now + timedelta(days=days)
-        link = ShareLink(uuid.uuid4().hex, conversation_id, turn_id, reasoning, _text(now), _text(ends_at))
+        link = ShareLink(uuid.uuid4().hex, conversation_id, turn_id, reasoning, utc.text(now), utc.text(ends_at))
 
         def change(log: Transaction) -> set[str]:
             there = "SELECT 1 FROM conversations WHERE conversation_id = :id AND deleted_at_utc IS NULL"
             if next(log.rows(there, id=conversation_id), None) is None:
                 raise ConversationGone(conversation_id)
-            log.execute("DELETE FROM share_links WHERE ends_at_utc <= :now", now=_text(now))
+            log.execute("DELETE FROM share_links WHERE ends_at_utc <= :now", now=utc.text(now))
             insert = f"""
                 INSERT INTO share_links ({_COLUMNS}, token_hash) VALUES
                 (:link_id, :conversation_id, :turn_id, :reasoning, :made_at_utc, :ends_at_utc, :token_hash)
@@ -105,7 +98,7 @@ class ShareLog:
             AND conversation_id IN (SELECT conversation_id FROM conversations WHERE deleted_at_utc IS NULL)
             ORDER BY made_at_utc DESC, link_id
         """
-        return [_link(*row) for row in self._reader.rows(query, value=value, now=_text(self._now()))]
+        return [_link(*row) for row in self._reader.rows(query, value=value, now=utc.text(self._now()))]
 
 
 def _link(*row: Any) -> ShareLink:

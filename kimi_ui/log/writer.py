@@ -21,9 +21,9 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 
+from .. import utc
 from ..core.attempt import Attempt, AttemptFold
 from ..core.events import End, Entry, Opened, Promoted, Run, in_runs
 from ..core.turn import TurnLog
@@ -187,7 +187,7 @@ class LogWriter:
 
     def mark_conversations(self, conversation_ids: Sequence[str], owner: str, mark: str, on: bool) -> Future[None]:
         """Pin, archive or delete conversations, or take that back; raises as ``rename_conversation`` does."""
-        at_utc = datetime.now(UTC).isoformat(timespec="milliseconds") if on else None
+        at_utc = utc.now_text() if on else None
         return self._change_after_checkpoint(
             partial(mark_conversations, conversation_ids=conversation_ids, owner=owner, mark=mark, at_utc=at_utc)
         )
@@ -220,7 +220,7 @@ class LogWriter:
     def _attempt_op(self, attempt: Attempt) -> Op:
         op = attempt_op(attempt, self.boot_id)
         if not attempt.started_at_utc:  # exact when it is sent; until then the time of writing
-            op.row["started_at_utc"] = datetime.now(UTC).isoformat(timespec="milliseconds")
+            op.row["started_at_utc"] = utc.now_text()
         return op
 
     # All methods below run on the writer's thread.

@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import combinations
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import utc
 from ..core.bounds import BOUNDED, is_wide
 from ..core.metrics import CENSORED
 from ..core.owner import LOCAL, PROGRAM, may_read, may_read_programs
@@ -127,7 +128,7 @@ def since(days: float | None) -> str:
         return ""
     if not 0 < days <= MAX_DAYS:
         raise ValueError(f"a number above 0, at most {MAX_DAYS}")
-    return (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="milliseconds")
+    return utc.text(utc.now() - timedelta(days=days))
 
 
 class Key(NamedTuple):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from .. import utc
 from ..chat.prompt_queue import NotQueued, QueueFull
 from ..chat.prompts import Busy, LanesBusy, NothingToSend, Prompt
 from ..chat.services import ChatServices
@@ -179,7 +179,7 @@ class CommandRoutes:
                 field=await asyncio.to_thread(_answered, turn) if choice != NONE else (),
                 blind=blind,
                 speed_visible=not blind,
-                voted_at_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                voted_at_utc=utc.now_text(),
             )
         except ValueError as error:
             return refusal(str(error), 422)
