@@ -23,8 +23,9 @@ from kimi_ui.bench import records
 from kimi_ui.cli import main
 from kimi_ui.config import ConfigError, read_settings
 from kimi_ui.core.database_url import DatabaseUrl
-from kimi_ui.core.events import Answer
+from kimi_ui.core.events import Answer, Entry
 from kimi_ui.core.lane import LaneSpec
+from kimi_ui.core.turn import TurnLog
 from kimi_ui.log import writer as writer_module
 from kimi_ui.log.places import Place
 from kimi_ui.log.postgres import store as postgres_store
@@ -197,26 +198,32 @@ def test_a_reader_whose_idle_connection_another_takes_opens_one(
     assert LogReader(url).turns() == []
 
 
+def half_written(writer: LogWriter, n_tokens: int) -> tuple[TurnLog, list[Entry]]:
+    """A running turn whose first half is in the log, and the entries to come."""
+    log = turn((attempt(), ended(tokens(n_tokens, start_ms=1, gap_ms=1))))
+    entries, log.entries, log.closed = log.entries, [], False
+    writer.open_turn(log).result()
+    writer.follow(log)
+    for entry in entries[: n_tokens // 2]:
+        log.append(entry)
+    writer.flush().result()
+    return log, entries[n_tokens // 2 :]
+
+
 def test_a_server_that_dies_in_mid_stream_loses_nothing(
     cluster: Cluster, url: DatabaseUrl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer_module, "RETRY_S", 0.05)
     monkeypatch.setattr(writer_module, "MOST_RETRY_S", 0.05)
-    whole = turn((attempt(), ended(tokens(40, start_ms=1, gap_ms=1))))
-    entries, whole.entries, whole.closed = whole.entries, [], False
     before, meanwhile = (turn((attempt(), ended([(1, Answer("x"))]))) for _ in range(2))
     with writing(url) as writer:
         store(writer, before)
         assert LogReader(url).turn(before.turn_id) == before
-        writer.open_turn(whole).result()
-        writer.follow(whole)
-        for entry in entries[:20]:
-            whole.append(entry)
-        writer.flush().result()
+        whole, rest = half_written(writer, 40)
         cluster.kill()
         try:
             store(writer, meanwhile)
-            for entry in entries[20:]:
+            for entry in rest:
                 whole.append(entry)
             writer.flush().result()
             assert "Nothing is lost" in writer.problem
@@ -255,21 +262,15 @@ def test_rows_for_a_table_that_another_process_locks_are_written_later(
 def test_a_process_taken_for_dead_has_the_last_word_on_its_attempts(
     url: DatabaseUrl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = turn((attempt(), ended(tokens(9, start_ms=1, gap_ms=1))))
-    entries, log.entries, log.closed = log.entries, [], False
     with writing(url) as writer:
-        writer.open_turn(log).result()
-        writer.follow(log)
-        for entry in entries[:4]:
-            log.append(entry)
-        writer.flush().result()
+        log, rest = half_written(writer, 9)
         with writing(url):
             assert rows(url, "SELECT status FROM attempts") == [{"status": "open"}]
         with monkeypatch.context() as patch:
             patch.setattr(postgres_store, "SILENT_S", -1)
             with writing(url):
                 assert rows(url, "SELECT status FROM attempts") == [{"status": "interrupted"}]
-        for entry in entries[4:]:
+        for entry in rest:
             log.append(entry)
         log.closed = True
     assert rows(url, "SELECT status FROM attempts") == [{"status": "ok"}]
@@ -280,18 +281,12 @@ def test_tables_that_are_gone_are_made_again_and_running_turns_written_anew(
     url: DatabaseUrl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer_module, "RETRY_S", 0.0)
-    log = turn((attempt(), ended(tokens(9, start_ms=1, gap_ms=1))))
-    entries, log.entries, log.closed = log.entries, [], False
     with writing(url) as writer:
-        writer.open_turn(log).result()
-        writer.follow(log)
-        for entry in entries[:4]:
-            log.append(entry)
-        writer.flush().result()
+        log, rest = half_written(writer, 9)
         with connect(url) as connection:
             connection.execute("DROP SCHEMA public CASCADE")
             connection.execute("CREATE SCHEMA public")
-        for entry in entries[4:]:
+        for entry in rest:
             log.append(entry)
         log.closed = True
         until(lambda: writer.flush().result() or "not in the new ones" in writer.problem)
