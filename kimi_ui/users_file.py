@@ -16,7 +16,6 @@ import hashlib
 import os
 import re
 import secrets
-import tempfile
 import threading
 import tomllib
 import unicodedata
@@ -32,6 +31,7 @@ from filelock import FileLock
 
 from .config import ConfigError
 from .core.owner import MEMBER, ROLES, Person
+from .replace_file import replace_file
 
 MIN_PASSWORD_CHARS = 8
 MAX_PASSWORD_CHARS = 1000
@@ -209,21 +209,10 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _write(path: Path, users: Sequence[User]) -> None:
-    """Write the whole file at once: a reader sees the old or the new one."""
     document = tomlkit.document()
     document.add(tomlkit.comment(HEAD))
     tables = tomlkit.aot()
     for user in users:
         tables.append(tomlkit.item(user._asdict()))
     document.append("user", tables)
-    real = path.resolve()  # the path may be a link to it
-    handle, name = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")  # with mode 0600
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(tomlkit.dumps(document) if users else f"# {HEAD}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(real)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    replace_file(path, (tomlkit.dumps(document) if users else f"# {HEAD}\n").encode())

@@ -47,6 +47,7 @@ LAYER_OF_FILE = {
     "algebra_child": "tokenizers",
     "limited": "core",
     "utc": "core",
+    "replace_file": "core",
 }
 APART = [
     ("view", "config"),

@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
-import tempfile
 import threading
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -23,6 +21,7 @@ from ..lanes_edit import edited
 from ..lanes_file import LanesFile, parse_file, table_of, write_table
 from ..lanes_form import values_of
 from ..providers import registry
+from ..replace_file import replace_file
 
 if TYPE_CHECKING:
     from ..providers.roster import Roster
@@ -168,31 +167,14 @@ class LaneChanges:
 
     def _write(self, text: str, has_crlf: bool, before: str | None, is_undo: bool = False) -> None:
         data = (text.replace("\n", "\r\n") if has_crlf else text).encode()
+        path = Path(os.path.realpath(self.path))
         with _said(self.path):
-            replace_file(self.path, data)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and not (os.access(path, os.W_OK) and path.stat().st_mode & 0o222):
+                raise PermissionError(13, "it is read-only")
+            replace_file(path, data)
         if not is_undo:
             self._undone = [*self._undone[-MOST_UNDONE:], (_version(data), before)]
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Replace a file's content at once, through a link and with its permissions. Raises ``OSError``."""
-    path = Path(os.path.realpath(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not (os.access(path, os.W_OK) and path.stat().st_mode & 0o222):
-        raise PermissionError(13, "it is read-only")
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            shutil.copymode(path, name)
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
 
 
 @contextlib.contextmanager
