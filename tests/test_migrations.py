@@ -167,7 +167,7 @@ def test_a_failed_upgrade_leaves_the_log_unchanged(released: Path, monkeypatch: 
         return rows(path, "SELECT type, name, sql FROM sqlite_master ORDER BY name")
 
     before, figures = schema_of(released), contents(released, VIEWS)
-    monkeypatch.setattr(schema, "measure", lambda: "INSERT INTO nowhere SELECT 1")
+    monkeypatch.setattr(schema, "measure_all", lambda: "INSERT INTO nowhere SELECT 1")
     with closing(sqlite3.connect(released, isolation_level=None)) as db, pytest.raises(sqlite3.OperationalError):
         schema.migrate(db)
     assert (schema_of(released), contents(released, VIEWS)) == (before, figures)

@@ -60,3 +60,8 @@ def measure() -> str:
     return f"""INSERT INTO measured ({", ".join(COLUMNS)})
     SELECT {source} FROM attempt_metrics m JOIN turns t ON t.turn_id = m.turn_id
     WHERE m.parent_id IS NULL AND m.status <> 'open'"""
+
+
+def measure_all() -> str:
+    """SQL that copies every attempt, oldest first."""
+    return f"{measure()} ORDER BY m.started_at_utc, m.attempt_id"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from ..measured import COLUMNS, measure
+from ..measured import COLUMNS, measure, measure_all
 from ..views import view_statements
 from . import migrations, search
 from .connection import Connection
@@ -63,13 +63,13 @@ def migrate(connection: Connection) -> None:
             connection.execute(statement.encode())
             row = (kind, name, statement)
             connection.execute("INSERT INTO kimi_ui_derived (kind, name, statement) VALUES (%s, %s, %s)", row)
-        connection.execute(f"{measure()} ORDER BY m.started_at_utc, m.attempt_id".encode())
+        connection.execute(measure_all().encode())
 
 
 def rebuild(connection: Connection) -> None:
     """Make the cache and the full-text index anew from the tables, and go on counting after their numbers."""
     connection.execute("DELETE FROM measured")
-    connection.execute(f"{measure()} ORDER BY m.started_at_utc, m.attempt_id".encode())
+    connection.execute(measure_all().encode())
     search.rebuild(connection)
     counted = """
         SELECT table_name, column_name FROM information_schema.columns

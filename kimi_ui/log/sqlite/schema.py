@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from ..measured import COLUMNS, measure
+from ..measured import COLUMNS, measure, measure_all
 from ..views import view_statements
 from .migrations import migrations
 from .search_index import BACKFILL
@@ -57,13 +57,13 @@ def migrate(connection: sqlite3.Connection) -> None:
         migrations.apply(db)
         for statement in derived().values():
             connection.execute(statement)
-        connection.execute(f"{measure()} ORDER BY m.started_at_utc, m.attempt_id")
+        connection.execute(measure_all())
 
 
 def rebuild(connection: sqlite3.Connection) -> None:
     """Make the cache and the full-text index anew from the tables, in the caller's transaction."""
     connection.execute("DELETE FROM measured")
-    connection.execute(f"{measure()} ORDER BY m.started_at_utc, m.attempt_id")
+    connection.execute(measure_all())
     connection.execute("DELETE FROM search_documents")
     for statement in BACKFILL:
         connection.execute(statement)
