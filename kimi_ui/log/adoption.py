@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from ..core.attempt import Attempt, AttemptFold
 from ..core.events import Event, Opened
 from ..core.turn import TurnLog
 from .reader import LogReader
-from .records import Op, attempt_op, events_op, final_op, heavy_ops, sent_op, turn_ops, whole_events
+from .records import Op, attempt_op, events_op, final_ops, sent_op, turn_ops, whole_events
 
 _Key = tuple[str, str | None]
 _Stamped = tuple[int, Event]
@@ -42,12 +40,11 @@ def missing_ops(reader: LogReader, turn: TurnLog, boot_id: str) -> list[Op]:
     return ops
 
 
-def _finals(attempt_id: str, events: list[_Stamped], tokenizer: str) -> Iterator[Op]:
+def _finals(attempt_id: str, events: list[_Stamped], tokenizer: str) -> list[Op]:
     fold = AttemptFold()
     for t_ns, event in events:
         fold.apply(t_ns, event)
-    yield final_op(attempt_id, fold, tokenizer, None if fold.end else "interrupted")
-    yield from heavy_ops(attempt_id, fold)
+    return final_ops(attempt_id, fold, tokenizer, None if fold.end else "interrupted")
 
 
 def _stored(reader: LogReader, turn_id: str) -> dict[_Key, list[_Stamped]]:

@@ -97,11 +97,12 @@ def _batches(source: Rows, target: Read, table: Table) -> Iterator[tuple[list[Ro
             rows = list(source.rows(f"{select} {after} ORDER BY {names} LIMIT :batch", batch=BATCH, **begun))
             if not rows:
                 break
-            to = {f"to_{name}": value for name, value in zip(table.key, _key(table, rows[-1]), strict=True)}
+            end = list(zip(table.key, _key(table, rows[-1]), strict=True))
+            to = {f"to_{name}": value for name, value in end}
             there = target(f"{select} {after} AND ({names}) <= ({last})", **begun, **to)
             here = {_key(table, row): canonical(row) for row in there}
             yield rows, [row for row in rows if here.get(_key(table, row)) != canonical(row)] or None
-            begun = {f"from_{name}": value for name, value in zip(table.key, _key(table, rows[-1]), strict=True)}
+            begun = {f"from_{name}": value for name, value in end}
             after = f"WHERE {condition} AND ({names}) > ({first})"
 
 

@@ -259,6 +259,11 @@ def heavy_ops(attempt_id: str, fold: AttemptFold) -> list[Op]:
     return [op_of("heavy_runs", {"attempt_id": attempt_id, **row, "answers_of": fold.tally.answers_of or None})]
 
 
+def final_ops(attempt_id: str, fold: AttemptFold, tokenizer: str = "", status: str | None = None) -> list[Op]:
+    """What completes an attempt: its row (see ``final_op``), and that of a heavy run."""
+    return [final_op(attempt_id, fold, tokenizer, status), *heavy_ops(attempt_id, fold)]
+
+
 def final_op(attempt_id: str, fold: AttemptFold, tokenizer: str = "", status: str | None = None) -> Op:
     """The update that completes an attempt's row. ``status`` overrides the fold's for an attempt that was cut off.
 

@@ -32,6 +32,8 @@ WINDOW = timedelta(seconds=60)  # within which failed sign-ins count
 
 log = logging.getLogger(__name__)
 
+_SESSIONS = "SELECT token_hash, person_id, name, role, credential, ends_at_utc FROM sessions"
+
 
 class Session(NamedTuple):
     """A session that is not over. ``credential``: see ``SessionLog.begin``."""
@@ -124,10 +126,7 @@ class SessionLog:
         with self._lock:
             mine = [known.session for known in self._known.values() if known.session.person.id == person_id]
         self._end(mine)
-        query = """
-            SELECT token_hash, person_id, name, role, credential, ends_at_utc FROM sessions
-            WHERE person_id = :person_id AND ends_at_utc > :now
-        """
+        query = f"{_SESSIONS} WHERE person_id = :person_id AND ends_at_utc > :now"
         self._end([_session(row) for row in self._reader.rows(query, person_id=person_id, now=utc.text(self._now()))])
 
     def _end(self, sessions: Sequence[Session]) -> None:
@@ -157,12 +156,9 @@ class SessionLog:
 
     def _read(self, token_hash: str) -> tuple[Session | None, bool]:
         """The session of the log, and whether it was signed out."""
-        query = """
-            SELECT token_hash, person_id, name, role, credential, ends_at_utc FROM sessions
-            WHERE token_hash = :token_hash
-        """
         with self._reader.snapshot() as rows:
-            session = next(map(_session, rows.rows(query, token_hash=token_hash)), None)
+            found = rows.rows(f"{_SESSIONS} WHERE token_hash = :token_hash", token_hash=token_hash)
+            session = next(map(_session, found), None)
             out = next(rows.rows("SELECT at_utc FROM signed_out WHERE token_hash = :id", id=token_hash), None)
         return session, out is not None
 

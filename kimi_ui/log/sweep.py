@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
 
 from ..core.attempt import AttemptFold
-from .records import Op, final_op, heavy_ops, whole_events
+from .records import final_ops, whole_events
 from .spill import BATCH_OPS
 from .store import Rows, Store, Transaction
 
@@ -29,7 +29,7 @@ def sweep(store: Store, log: Rows, is_running: Callable[[str], bool]) -> None:
         store.change(partial(_interrupt_benchmarks, boot_id=boot_id))
         query = "SELECT attempt_id FROM attempts WHERE status = 'open' AND boot_id = :boot_id"
         left_open = list(log.rows(query, boot_id=boot_id))
-        finals = (op for (id,) in left_open for op in _interrupted(id, _stored_fold(log, id)))
+        finals = (op for (id,) in left_open for op in final_ops(id, _stored_fold(log, id), status="interrupted"))
         while batch := list(islice(finals, BATCH_OPS)):
             store.write(batch)
 
@@ -53,8 +53,3 @@ def _interrupt_benchmarks(log: Transaction, boot_id: str) -> set[str]:
         boot_id=boot_id,
     )
     return set()
-
-
-def _interrupted(attempt_id: str, fold: AttemptFold) -> Iterator[Op]:
-    yield final_op(attempt_id, fold, status="interrupted")
-    yield from heavy_ops(attempt_id, fold)

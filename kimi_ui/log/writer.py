@@ -36,7 +36,7 @@ from .conversations import (
     rename_conversation,
 )
 from .places import Place, store_at
-from .records import Op, attempt_op, events_op, final_op, heavy_ops, promote_op, sent_op, turn_ops
+from .records import Op, attempt_op, events_op, final_ops, promote_op, sent_op, turn_ops
 from .spill import append_ops, replay
 from .store import BEAT_S, CannotWrite, LogError, LogReplaced, Store, Transaction
 
@@ -418,10 +418,7 @@ class LogWriter:
                 fold.apply(one.t_ns, event)
                 if isinstance(event, End):
                     del followed.folds[attempt_id]
-                    finals += [
-                        final_op(attempt_id, fold, followed.tokenizers.pop(attempt_id)),
-                        *heavy_ops(attempt_id, fold),
-                    ]
+                    finals += final_ops(attempt_id, fold, followed.tokenizers.pop(attempt_id))
                     fold = None
 
     def _write(self, ops: list[Op]) -> None:
