@@ -7,10 +7,11 @@
 import { mountAppearance } from "./appearance/appearance.js";
 import { mountAttention } from "./appearance/attention.js";
 import { chat, tabs } from "./base/bus.js";
-import { Announcer, copyFrom, h, reducedMotion, setText } from "./base/dom.js";
+import { Announcer, copyFrom, h, reducedMotion } from "./base/dom.js";
 import { ask, rooted } from "./base/http.js";
 import { listenToKeys } from "./base/keys.js";
 import { Newest } from "./base/newest.js";
+import { Notice } from "./base/notice.js";
 import { composer, mountComposer } from "./composer/composer.js";
 import { forDrafts } from "./composer/drafts.js";
 import { openShortcuts } from "./composer/shortcuts.js";
@@ -27,7 +28,6 @@ import { TurnRow } from "./turn/turn.js";
 
 const NOT_HERE = "This conversation is not here: it was deleted, or it belongs to another browser.";
 const AT_TOP_PX = 3;
-const NOTICE_MS = 5000; // between questions whether what does not work in the server works again
 const NARROW = matchMedia("(max-width: 760px)");
 
 let mounted = null;
@@ -56,22 +56,22 @@ class Page {
       rows: () => this.#rows,
       actions: (turnId) => this.#actions(turnId),
       focusedLane: () => this.focusedLane,
-      say: (text) => this.#say(text),
+      say: (text) => this.notice.say(text),
     });
     this.current = h("div", { class: "turn-current" });
     this.focusedLane = null; // id of the widened lane
     this.hit = null; // what a search has found in the sought turn (`Hit` in base/protocol.d.ts); null once shown
     this.announcer = new Announcer();
-    this.notice = h("div", { class: "page-notice", role: "alert", hidden: true });
-    this.laneMenu = new LaneMenu((text) => this.#say(text));
+    this.notice = new Notice();
+    this.laneMenu = new LaneMenu((text) => this.notice.say(text));
     this.atCurrent = true; // the current turn is at the top of the window
     this.scroller = h("div", { class: "turns", onscroll: () => (this.atCurrent = Math.abs(this.scroller.scrollTop - this.current.offsetTop) < AT_TOP_PX) });
     this.earlier = new EarlierTurns(this.scroller, (row) => this.#filled(row));
-    this.scroller.append(this.notice, this.earlier.element, this.current);
+    this.scroller.append(this.notice.element, this.earlier.element, this.current);
     copyCodeOnClick(this.scroller, copyFrom);
     this.sized = new ResizeObserver(() => this.#keepInSight()); // the turns above have other heights in another window
     this.sized.observe(this.scroller);
-    this.ends = [listenToKeys(this), chat.on("open", ({ detail }) => this.open(detail)), chat.on("seek", ({ detail }) => this.open(detail.conversation, detail.turn, detail.hit)), 
+    this.ends = [listenToKeys(this), chat.on("open", ({ detail }) => this.open(detail)), chat.on("seek", ({ detail }) => this.open(detail.conversation, detail.turn, detail.hit)),
       ...["lanes", "settings"].map((name) => chat.on(name, () => this.#renewLanes())), chat.on("basis", ({ detail }) => { for (const lane of this.row?.lanes.values() ?? []) lane.showBasis(detail); })];
     this.onpopstate = () => this.load();
     window.addEventListener("popstate", this.onpopstate);
@@ -83,7 +83,7 @@ class Page {
 
   close() {
     this.requests.drop();
-    clearTimeout(this.asksAgain);
+    this.notice.close();
     this.sized.disconnect();
     this.laneMenu.close();
     this.#drop();
@@ -165,7 +165,7 @@ class Page {
     if (!state) return;
     this.#show(state);
     const turn = here.get("turn"); // it may be an earlier one of its conversation
-    if (!state.turns.length && (turn || here.get("c"))) this.#say(NOT_HERE);
+    if (!state.turns.length && (turn || here.get("c"))) this.notice.say(NOT_HERE);
     else if (turn) this.#seek(turn);
   }
 
@@ -198,7 +198,7 @@ class Page {
       const state = await read();
       return request.aborted ? null : state;
     } catch (error) {
-      if (!request.aborted) this.#say(error.message);
+      if (!request.aborted) this.notice.say(error.message);
       return null;
     }
   }
@@ -206,8 +206,8 @@ class Page {
   #show(state) {
     this.laneInfos = state.lanes;
     this.conversation = state.conversation;
-    this.notice.hidden = true;
-    this.#serverSays(state.notice);
+    this.notice.hide();
+    this.notice.serverSays(state.notice);
     this.#dropEarlier();
     const turns = state.turns;
     for (const turn of turns.slice(0, -1)) this.#addEarlier(turn);
@@ -249,7 +249,7 @@ class Page {
   /** Stop all lanes that are running. What is queued behind them is held. */
   async stop() {
     const stopped = [...this.going].map((id) => ask(`/kimi/turns/${id}/stop`, { method: "POST" }));
-    await Promise.all(stopped).catch((error) => this.#say(error.message));
+    await Promise.all(stopped).catch((error) => this.notice.say(error.message));
     await this.composer?.queue.refresh();
   }
 
@@ -279,7 +279,7 @@ class Page {
   async #openTurn(turnId) {
     const state = await this.#wanted(() => stateOf({ turn: turnId }));
     if (!state || this.row?.id === turnId) return;
-    if (!state.turns.length) return this.#say("This turn is no longer there. Reload the page.");
+    if (!state.turns.length) return this.notice.say("This turn is no longer there. Reload the page.");
     this.#showNext(state, state.turns.slice(0, -1));
   }
 
@@ -291,7 +291,7 @@ class Page {
 
   /** Make the last turn of `state` the current one; `earlier` ones go above it if its conversation was not shown. */
   #showNext(state, earlier) {
-    this.#serverSays(state.notice);
+    this.notice.serverSays(state.notice);
     this.laneInfos = state.lanes;
     const goesOn = Boolean(this.row?.id) && state.conversation === this.conversation;
     if (goesOn) this.#retire();
@@ -324,7 +324,7 @@ class Page {
     const state = await stateOf({ c: conversation }).catch(() => null);
     if (!state || state.turns.length || conversation !== this.conversation) return;
     await this.open("");
-    this.#say("The conversation shown here was deleted in another tab.");
+    this.notice.say("The conversation shown here was deleted in another tab.");
   }
 
   /** A vote in another tab has revealed a blind turn that this tab shows too. */
@@ -363,12 +363,12 @@ class Page {
     this.streams.set(row.id, new TurnStream({ id: row.id, blind: row.turn.blind }, {
       onframes: (frames) => this.#frames(row, frames),
       onend: () => this.#ended(row),
-      onlost: () => this.#say("The view of this turn was lost. Reload the page; the turn itself continues and is stored."),
+      onlost: () => this.notice.say("The view of this turn was lost. Reload the page; the turn itself continues and is stored."),
       ontrouble: (yes) => {
-        if (yes) this.#say("The server cannot be reached. This page continues automatically once it answers.");
-        else this.notice.hidden = true;
+        if (yes) this.notice.say("The server cannot be reached. This page continues automatically once it answers.");
+        else this.notice.hide();
       },
-      onnotice: (text) => this.#serverSays(text),
+      onnotice: (text) => this.notice.serverSays(text),
     }, before));
   }
 
@@ -395,7 +395,7 @@ class Page {
       this.#watch(this.row);
       tabs.postMessage({ conversation: this.conversation, turn: id, again: true });
     } catch (error) {
-      this.#say(error.message);
+      this.notice.say(error.message);
     }
   }
 
@@ -413,7 +413,7 @@ class Page {
       tabs.postMessage({ conversation: this.conversation, turn: id, again: true });
       return true;
     } catch (error) {
-      this.#say(error.message);
+      this.notice.say(error.message);
       return false;
     }
   }
@@ -509,8 +509,8 @@ class Page {
     const of = (lane) => `/kimi/turns/${turnId}/lanes/${encodeURIComponent(lane)}`;
     const textsOf = (attempt) => `/kimi/turns/${turnId}/attempts/${encodeURIComponent(attempt)}`;
     return {
-      stop: (lane) => ask(`${of(lane)}/stop`, { method: "POST" }).catch((error) => this.#say(error.message)),
-      stopTrajectory: (lane, k) => ask(`${of(lane)}/trajectories/${k}/stop`, { method: "POST" }).catch((error) => this.#say(error.message)),
+      stop: (lane) => ask(`${of(lane)}/stop`, { method: "POST" }).catch((error) => this.notice.say(error.message)),
+      stopTrajectory: (lane, k) => ask(`${of(lane)}/trajectories/${k}/stop`, { method: "POST" }).catch((error) => this.notice.say(error.message)),
       retry: (lane) => this.#retry(lane),
       retryAsOffered: (lane) => this.#retry(lane, { offered: true }),
       goOnFrom: (lane, label) => composer()?.goOnFrom({ lane, label }),
@@ -577,21 +577,6 @@ class Page {
     url.searchParams.set("c", this.conversation);
     if (left) history.pushState(null, "", url);
     else history.replaceState(history.state, "", url);
-  }
-
-  /** Show what does not work in the server, and ask again until it does; empty: all works. */
-  #serverSays(text) {
-    clearTimeout(this.asksAgain);
-    if (text && (text !== this.serverNotice || this.notice.hidden)) this.#say(text);
-    if (!text && this.serverNotice && this.notice.textContent === this.serverNotice) this.notice.hidden = true;
-    const again = () => ask("/kimi/notice").then(({ notice }) => notice, () => text).then((now) => this.#serverSays(now));
-    if (text) this.asksAgain = setTimeout(again, NOTICE_MS);
-    this.serverNotice = text;
-  }
-
-  #say(text) {
-    setText(this.notice, text);
-    this.notice.hidden = false;
   }
 }
 
