@@ -70,6 +70,13 @@ export function setChildren(parent, children) {
   }
 }
 
+/** A dialog that a click beside it closes, and that leaves the page when it is closed. */
+export function modal(props, ...children) {
+  const dialog = h("dialog", { ...props, onclick: (event) => event.target === dialog && dialog.close() }, ...children);
+  dialog.addEventListener("close", () => dialog.remove());
+  return dialog;
+}
+
 /** A button with a text or icon face and a name for assistive tools. */
 export function button(label, onclick, props = {}) {
   const { face = label, ...rest } = props;

@@ -1,6 +1,7 @@
 /** The search in a list of a provider's models: of the settings drawer, the Lanes tab, and the menu at a lane's head. */
 import { h, setAttribute, setText } from "./dom.js";
 import { count } from "./format.js";
+import { isComposing } from "./keys.js";
 
 const SHOWN = 100; // of a long list; searching finds the others
 
@@ -82,6 +83,7 @@ export class ModelSearch {
 
   /** Enter takes the first of the list, Escape closes it; neither is the form's. */
   #key(event) {
+    if (isComposing(event)) return;
     if (event.key === "Enter") this.items.querySelector("button")?.click();
     else if (event.key === "Escape") this.onclose();
     else return;

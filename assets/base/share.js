@@ -1,6 +1,6 @@
 /** The dialog that makes read-only links to a conversation or one of its turns, and lists and revokes them. */
 import { chat } from "./bus.js";
-import { button, copyFrom, h, setText } from "./dom.js";
+import { button, copyFrom, h, modal, setText } from "./dom.js";
 import { ask, rooted } from "./http.js";
 
 const DAYS = [1, 7, 30];
@@ -32,8 +32,7 @@ class ShareDialog {
     this.said = h("p", { class: "share-said", role: "status" });
     this.list = h("ul", { class: "share-links" });
     this.closeButton = button("Close", () => this.dialog.close(), { face: "✕", class: "icon" });
-    this.dialog = h("dialog", { class: "kimi share", "aria-labelledby": "share-title", onclose: () => this.dialog.remove(),
-                                onclick: (event) => event.target === this.dialog && this.dialog.close() },
+    this.dialog = modal({ class: "kimi share", "aria-labelledby": "share-title" },
       h("div", { class: "share-page" },
         h("header", { class: "share-head" }, h("h2", { id: "share-title" }, turn ? "Share a link" : "Share a link to this conversation"), this.closeButton),
         h("form", { onsubmit: (event) => { event.preventDefault(); this.#make(); } }, this.what,

@@ -1,5 +1,5 @@
 /** A small image that opens as large as the window allows. */
-import { button, h } from "./dom.js";
+import { button, h, modal } from "./dom.js";
 
 /**
  * @param {string} src
@@ -15,8 +15,7 @@ export function thumbnail(src, name, size, { width, height } = {}) {
 /** Show an image until Escape, the button or a click beside it. */
 function openLarge(src, name, size) {
   const close = button("Close", () => dialog.close(), { face: "✕", class: "icon" });
-  const dialog = h("dialog", { class: "kimi image-large", "aria-label": name, onclose: () => dialog.remove(),
-                               onclick: (event) => event.target === dialog && dialog.close() },
+  const dialog = modal({ class: "kimi image-large", "aria-label": name },
     h("div", { class: "image-large-head" }, h("span", {}, h("b", {}, name), ` · ${size}`), close),
     h("img", { src, alt: name }));
   document.body.append(dialog);

@@ -3,7 +3,7 @@
  * marks them (kimi_ui/core/compare) and sends HTML that passed its allow-list; all else is inserted as text.
  * `n` and `p` step through the marks.
  */
-import { button, h, reducedMotion, setFlag, setText } from "../base/dom.js";
+import { button, h, modal, reducedMotion, setFlag, setText } from "../base/dom.js";
 import { count } from "../base/format.js";
 import { ask } from "../base/http.js";
 import { isComposing, latinKey } from "../base/keys.js";
@@ -27,9 +27,7 @@ class Compare {
     this.next = button("Next mark (n)", () => this.#step(1), { face: "↓", class: "icon" });
     this.rows = h("div", { class: "compare-rows", role: "region", "aria-label": "Both answers", tabindex: "0", autofocus: true });
     const swap = button("Swap sides", () => this.#swap(), { face: "⇄", class: "icon" });
-    this.dialog = h("dialog", { class: "compare", "aria-label": "Compare two answers", onclose: () => this.dialog.remove(),
-                                onkeydown: (event) => this.#pressed(event),
-                                onclick: (event) => event.target === this.dialog && this.dialog.close() },
+    this.dialog = modal({ class: "compare", "aria-label": "Compare two answers", onkeydown: (event) => this.#pressed(event) },
       h("div", { class: "compare-page" },
         h("header", { class: "compare-head" }, this.left, swap, this.right,
           button("Close", () => this.dialog.close(), { face: "✕", class: "icon compare-close" })),

@@ -5,7 +5,7 @@
  * Below it is the user's budget, which applies to all conversations.
  */
 import { chat } from "../base/bus.js";
-import { button, h, laneAccent, numberField, numeric, setAttribute, setText } from "../base/dom.js";
+import { button, h, laneAccent, modal, numberField, numeric, setAttribute, setText } from "../base/dom.js";
 import { count } from "../base/format.js";
 import { ask } from "../base/http.js";
 import { Newest } from "../base/newest.js";
@@ -33,8 +33,7 @@ class Drawer {
     this.state = h("p", { class: "note", role: "status" });
     this.problem = h("p", { class: "drawer-problem", role: "alert", hidden: true });
     this.form = h("form", { class: "drawer-form", onsubmit: (event) => event.preventDefault(), onchange: ({ target }) => this.#changed(target) });
-    this.dialog = h("dialog", { class: "drawer", "aria-labelledby": "drawer-title", onclose: () => this.#closed(),
-                                onclick: (event) => event.target === this.dialog && this.close() },
+    this.dialog = modal({ class: "drawer", "aria-labelledby": "drawer-title", onclose: () => this.leave() },
       h("div", { class: "drawer-page" },
         h("header", { class: "drawer-head" }, h("h2", { id: "drawer-title" }, "Settings for this conversation"),
           button("Close settings", () => this.close(), { face: "✕", class: "icon" })),
@@ -48,11 +47,6 @@ class Drawer {
 
   close() {
     this.dialog.close();
-  }
-
-  #closed() {
-    this.leave();
-    this.dialog.remove();
   }
 
   /** When the drawer opens, the page may not know yet which conversation its address names. */

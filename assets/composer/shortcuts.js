@@ -1,5 +1,5 @@
 /** The list of keyboard shortcuts. base/keys.js handles them; for each there is also a visible button. */
-import { button, h } from "../base/dom.js";
+import { button, h, modal } from "../base/dom.js";
 
 const SHORTCUTS = [
   ["Enter", "Send the prompt; while lanes are running, queue it"],
@@ -21,8 +21,7 @@ const SHORTCUTS = [
 
 export function openShortcuts() {
   if (document.querySelector("dialog.shortcuts")) return;
-  const dialog = h("dialog", { class: "shortcuts", "aria-labelledby": "shortcuts-title", onclose: () => dialog.remove(),
-                               onclick: (event) => event.target === dialog && dialog.close() },
+  const dialog = modal({ class: "shortcuts", "aria-labelledby": "shortcuts-title" },
     h("div", { class: "drawer-page" },
       h("header", { class: "drawer-head" }, h("h2", { id: "shortcuts-title" }, "Keyboard"),
         button("Close", () => dialog.close(), { face: "✕", class: "icon" })),
