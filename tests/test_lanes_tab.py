@@ -301,6 +301,28 @@ def test_behind_a_password_lanes_are_changed_only_if_the_server_says_so(
     assert [lane["id"] for lane in lanes_in(lanes_file)] == ["good"]
 
 
+def test_lanes_that_are_changed_while_they_are_described_or_tested_are_those_of_before(
+    lanes_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = lanes_file.read_text()
+    made = Roster(read_settings(env={}, lanes=str(lanes_file)))
+
+    def remove_bad() -> None:
+        lanes_file.write_text("[[lane]]" + both.split("[[lane]]")[1])
+        made.refresh()
+
+    with started(made) as run, served(run, made) as url:
+        offer = run.engine.pulls.offer
+        with monkeypatch.context() as patch:
+            patch.setattr(run.engine.pulls, "offer", lambda lane: (remove_bad(), offer(lane))[1])
+            assert [one["lane"] for one in httpx.get(f"{url}/kimi/lanes").json()["lanes"]] == ["good", "bad"]
+        assert [spec.id for spec in made.specs] == ["good"]
+        lanes_file.write_text(both)
+        made.refresh()
+        monkeypatch.setattr(run.turns, "unloaded_pairs", remove_bad)
+        assert httpx.post(f"{url}/kimi/lanes/bad/check").json()["problem"] == "This lane was removed."
+
+
 def test_changes_and_mistakes_of_the_lanes_file_are_shown_without_a_restart(
     open_tab: OpenTab, lanes_file: Path
 ) -> None:

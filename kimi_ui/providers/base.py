@@ -79,6 +79,10 @@ def in_words(request: ChatRequest) -> ChatRequest:
     return replace(request, messages=(*request.messages, Message("user", GO_ON)), continues=False)
 
 
+class LaneGone(LookupError):
+    """The lane was removed."""
+
+
 class ProviderError(Exception):
     """A request that failed in a known way. ``failure`` is what the person reads.
 

@@ -23,7 +23,7 @@ from ..config import ConfigError, Settings, default_lanes_path
 from ..core.lane import LaneSpec, Price
 from ..lanes_file import read_lanes_file
 from . import presets, registry
-from .base import Check, Parts, Provider
+from .base import Check, LaneGone, Parts, Provider
 from .embedded.backend import EmbeddedBackend
 from .embedded.backends import Backends
 from .embedded.lane import EmbeddedLane
@@ -116,6 +116,12 @@ class Roster:
     def servings(self) -> tuple[Serving, ...]:
         return self._state.servings
 
+    @property
+    def served_specs(self) -> list[tuple[LaneSpec, Serving]]:
+        """``specs``, each with its serving: both of one moment, though the lanes may be changed meanwhile."""
+        state = self._state
+        return list(zip(state.specs, state.servings, strict=True))
+
     def serving(self, lane: str) -> Serving:
         return next(serving for serving in self._state.servings if serving.lane == lane)
 
@@ -196,7 +202,8 @@ class Roster:
     async def check(self, lane: str, probe: bool = False, unloaded: Collection[tuple[str, str]] = ()) -> Check:
         """Check a lane for ``doctor``, on the caller's event loop and with a connection of its own.
 
-        ``unloaded``: models that were unloaded to load another, in pairs.
+        ``unloaded``: models that were unloaded to load another, in pairs. Raises ``LaneGone``, as do
+        ``models_of`` and ``takes_images``.
         """
         async with self._separate(lane) as provider:
             check = await provider.check(probe)
@@ -222,10 +229,13 @@ class Roster:
 
     @asynccontextmanager
     async def _separate(self, lane: str) -> AsyncIterator[Provider]:
-        """A new provider for a lane on the caller's event loop: loops must not share a client."""
+        """A new provider for a lane on the caller's event loop: loops must not share a client. Raises
+        ``LaneGone``."""
         state = self._state
-        wanted = [spec for spec in state.specs if spec.id == lane]
-        wanted += [spec for spec in state.specs if spec.id == wanted[0].of]
+        specs = {spec.id: spec for spec in state.specs}
+        if lane not in specs:
+            raise LaneGone(lane)
+        wanted = [specs[lane], *(spec for spec in state.specs if spec.id == specs[lane].of)]
         made = _make_all(wanted, state.source.env, self.backends, {})
         try:
             yield made[lane].provider

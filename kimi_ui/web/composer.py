@@ -32,7 +32,7 @@ from ..core.heavy.options import HEAVY_OPTIONS, MAX_WIDTH, PRESETS, PROMPT_NAME
 from ..core.heavy.strategies import STRATEGIES
 from ..core.lane import LaneSpec
 from ..files.reading import read_file
-from ..providers.base import ProviderError
+from ..providers.base import LaneGone, ProviderError
 from ..providers.heavy.prompts import shipped
 from .respond import Json, body_of, image_file, json_of, refusal
 from .visitor import VisibleTurns, visitor_of
@@ -224,7 +224,7 @@ class ComposerRoutes:
             try:
                 async with asyncio.timeout(IMAGES_WAIT_S):
                     takes = await self._roster.takes_images(lane, model)
-            except TimeoutError:
+            except (TimeoutError, LaneGone):
                 takes = None
             known = self._seeing[lane, model] = (time.monotonic(), takes)
         return known[1]
@@ -241,6 +241,8 @@ class ComposerRoutes:
             try:
                 async with asyncio.timeout(MODELS_WAIT_S):
                     listed = await self._roster.models_of(lane)
+            except LaneGone:
+                raise HTTPException(404) from None
             except ProviderError as error:
                 failure = error.failure
                 return refusal(" ".join(part for part in (failure.message, failure.remedy) if part), 502)

@@ -29,12 +29,12 @@ from ..engine.pulls import Pulls, Question, missing
 from ..lanes_file import LaneMistake, write_lanes
 from ..lanes_form import fields_of, shown, written
 from ..providers import presets, registry
-from ..providers.base import ProviderError
+from ..providers.base import LaneGone, ProviderError
 from .respond import Json, json_of, refusal
 from .visitor import HasState, VisibleTurns, person_of, visitor_of
 
 if TYPE_CHECKING:
-    from ..providers.roster import Roster
+    from ..providers.roster import Roster, Serving
     from ..turns import Turns
 
 CHECK_WAIT_S = 30.0
@@ -127,7 +127,7 @@ class LaneRoutes:
     def _state(self, why_not: str) -> dict[str, Any]:
         self._roster.refresh()
         return {
-            "lanes": [self._described(index) for index in range(len(self._roster.specs))],
+            "lanes": [self._described(index, *served) for index, served in enumerate(self._roster.served_specs)],
             "sources": sources(self._roster.environment, self._roster.ollama.running),
             "problem": self._roster.problem,
             "lanes_path": _shown(self._roster.lanes_path) if self._roster.lanes_path else "",
@@ -228,11 +228,12 @@ class LaneRoutes:
         except TimeoutError:
             problem = f"There was no answer within {CHECK_WAIT_S:g} s."
             return {"ok": False, "problem": problem, "remedy": "Try again later.", "command": ""}
+        except LaneGone:
+            return {"ok": False, "problem": "This lane was removed.", "remedy": "Look again.", "command": ""}
 
-    def _described(self, index: int) -> dict[str, Any]:
-        spec = self._roster.specs[index]
+    def _described(self, index: int, spec: LaneSpec, serving: Serving) -> dict[str, Any]:
         offer = self._pulls.offer(spec.id)
-        return asdict(self._roster.serving(spec.id)) | {
+        return asdict(serving) | {
             "index": index,
             "provider": spec.provider,
             "stand_in_for": spec.stand_in_for,
