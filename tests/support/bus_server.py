@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from redis import Redis
+from redis.exceptions import ConnectionError
 
 from .waiting import until
 
@@ -29,8 +31,13 @@ class BusServer:
     def start(self) -> None:
         options = ("--port", "0", "--unixsocket", str(self._socket), "--save", "", "--appendonly", "no")
         self._process = subprocess.Popen([PROGRAM, *options], stdout=subprocess.DEVNULL, cwd=self._socket.parent)
-        with Redis.from_url(self.url) as client:
-            until(lambda: self._socket.exists() and client.ping())
+        until(self._answers)
+
+    def _answers(self) -> bool:
+        """False also while its socket is there and nobody listens yet."""
+        with Redis.from_url(self.url) as client, suppress(ConnectionError):
+            return bool(client.ping())
+        return False
 
     def stop(self) -> None:
         if self._process is not None:
