@@ -10,6 +10,8 @@ import json
 import re
 import threading
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -21,9 +23,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from kimi_ui.log.places import Place
+from kimi_ui.log.reader import LogReader
+from kimi_ui.log.sessions import LASTS, READ_AGAIN, WINDOW, SessionLog, SignInTries
 from kimi_ui.ui.environment import SET, harden_environment
+from kimi_ui.web.accounts import Accounts
 from kimi_ui.web.guard import Guard, broken, host_name, is_closed, known_hosts
-from kimi_ui.web.login import MAX_TRIES, TRIES_S, Login, address_of
+from kimi_ui.web.login import address_of
+from kimi_ui.web.passwords import TRIES, OnePassword
+from tests.support.engine_run import turns_at
 from tests.support.waiting import until
 
 CROSS = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
@@ -242,18 +250,36 @@ def test_event_streams_are_not_buffered(port: int) -> None:
 
 
 class Clock:
-    now = 1000.0
+    now = datetime(2026, 11, 30, tzinfo=UTC)
 
-    def __call__(self) -> float:
+    def __call__(self) -> datetime:
         return self.now
 
 
-@pytest.fixture
-def locked() -> Iterator[tuple[int, Clock]]:
-    clock = Clock()
+@contextlib.contextmanager
+def behind_password(clock: Clock, place: Place | None = None, password: str = "open sesame") -> Iterator[int]:
+    """One of the servers that share the log at ``place``."""
     guard = Middleware(Guard, hosts=known_hosts("127.0.0.1"))
-    with served(guard, Middleware(Login, password="open sesame", now=clock)) as port:
+    with turns_at(place) as turns:
+        sign_in = OnePassword(password, SignInTries(turns.writer, turns.reader, clock))
+        sessions = SessionLog(turns.writer, turns.reader, clock)
+        with served(guard, Middleware(Accounts, sign_in=sign_in, sessions=sessions)) as port:
+            yield port
+            turns.writer.flush().result()
+
+
+@pytest.fixture(scope="module")
+def with_password() -> Iterator[tuple[int, Clock]]:
+    clock = Clock()
+    with behind_password(clock) as port:
         yield port, clock
+
+
+@pytest.fixture
+def locked(with_password: tuple[int, Clock]) -> tuple[int, Clock]:
+    """A server that requires the password, long after the tries of the test before."""
+    with_password[1].now += WINDOW
+    return with_password
 
 
 def log_in(port: int, password: str, **more: str) -> Answer:
@@ -318,20 +344,41 @@ def test_login_session_and_logout(locked: tuple[int, Clock]) -> None:
     assert ask(port, "/kimi/logout", "POST", **session).status == 303
     assert ask(port, "/config", **session).status == 401
     again = {"Cookie": log_in(port, "open sesame").headers["set-cookie"].split(";")[0]}
-    clock.now += 31 * 24 * 3600
+    clock.now += LASTS
     assert ask(port, "/config", **again).status == 401
 
 
 def test_after_too_many_wrong_passwords_even_the_right_one_must_wait(locked: tuple[int, Clock]) -> None:
     port, clock = locked
-    for _ in range(MAX_TRIES):
+    for _ in range(TRIES["here"]):
         assert log_in(port, "guess").status == 401
     answer = log_in(port, "open sesame")
     assert answer.status == 429
     assert "Wait" in answer.body
     assert ask(port, "/config", Authorization="Bearer open sesame").status == 401
-    clock.now += TRIES_S + 1
+    clock.now += WINDOW
     assert log_in(port, "open sesame").status == 303
+
+
+def test_servers_that_share_a_log_share_sessions_and_limits_of_the_password(tmp_path: Path) -> None:
+    clock, place = Clock(), tmp_path / "log.sqlite3"
+    with behind_password(clock, place) as one, behind_password(clock, place) as other:
+        cookie = {"Cookie": log_in(one, "open sesame").headers["set-cookie"].split(";")[0]}
+        assert ask(other, "/config", **cookie).status == 200
+        assert [log_in(port, "guess").status for port in (one, one, other)] == [401] * 3
+        statuses = [ask(other, "/config", Authorization="Bearer guess").status for _ in range(2)]
+        assert statuses == [401, 401]
+        until(lambda: LogReader(place).rows("SELECT count(*) FROM sign_in_tries") == [(5,)])
+        assert log_in(one, "open sesame").status == 429
+        assert ask(other, "/kimi/logout", "POST", **cookie).status == 303
+        clock.now += READ_AGAIN
+        assert ask(one, "/config", **cookie).status == 401
+        clock.now += WINDOW
+        cookie = {"Cookie": log_in(one, "open sesame").headers["set-cookie"].split(";")[0]}
+    with behind_password(clock, place) as restarted:
+        assert ask(restarted, "/config", **cookie).status == 200
+    with behind_password(clock, place, "another") as changed:
+        assert ask(changed, "/config", **cookie).status == 401
 
 
 def test_an_ipv6_network_counts_as_one_address() -> None:

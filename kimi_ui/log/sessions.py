@@ -202,9 +202,10 @@ class SignInTries:
         self._mine: dict[str, dict[str, str]] = {}  # by subject: this process's tries with their times
         self._lock = threading.Lock()
 
-    def begin(self, limits: dict[str, int]) -> tuple[str, int]:
+    def begin(self, limits: dict[str, int], *, counts: bool = True) -> tuple[str, int]:
         """Count a try against each subject of ``limits``, which may have so many: its id, and 0. If one has no more,
-        nothing is counted: an empty id, and the seconds to wait. May block."""
+        nothing is counted: an empty id, and the seconds to wait. ``counts`` False: the try will succeed, so it is not
+        counted, but it waits like others. May block."""
         subjects = {hashed(subject): most for subject, most in limits.items()}
         shared = self._shared(list(subjects))
         now, try_id = self._now(), uuid.uuid4().hex
@@ -221,6 +222,8 @@ class SignInTries:
                 if len(times) >= most:
                     free_at = datetime.fromisoformat(times[-most]) + WINDOW
                     return "", max(1, int((free_at - now).total_seconds()) + 1)
+            if not counts:
+                return try_id, 0
             for subject in subjects:
                 self._mine.setdefault(subject, {})[try_id] = utc.text(now)
         rows = [{"try_id": try_id, "subject": subject, "at_utc": utc.text(now)} for subject in subjects]

@@ -28,7 +28,6 @@ from ..web.exporter import METRICS, Exporter
 from ..web.guard import Guard, Hosts, broken, known_hosts
 from ..web.health import HEALTHZ, READYZ, HealthRoutes
 from ..web.lanes import LaneRoutes
-from ..web.login import Login
 from ..web.page_files import PageFiles, Preload
 from ..web.page_state import PageState
 from ..web.prompt_queue import QueueRoutes
@@ -72,12 +71,10 @@ def create_app(
     async def make() -> FastAPI:
         app = _create(engine, turns, roster, bool(password or auth), budget_usd, metrics_token, spans, bus)
         open_paths = (HEALTHZ, READYZ, SHARE, *([METRICS] if metrics_token else []))
-        if password:
-            app.add_middleware(Login, password=password, open=open_paths)
-        if auth:
-            from ..web.accounts import require_people
+        if password or auth:
+            from ..web.accounts import require_sign_in
 
-            require_people(app, auth, turns, open_paths)
+            require_sign_in(app, turns, open_paths, password=password, auth=auth)
         if one_person:
             app.add_middleware(OnePerson)
         app.add_middleware(Guard, hosts=hosts or known_hosts("127.0.0.1"))

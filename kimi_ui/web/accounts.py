@@ -1,8 +1,8 @@
-"""Accounts: nothing is served but to a person, and ``visitor_of`` says to whom.
+"""Accounts: nothing is served but to whoever has signed in, and ``visitor_of`` says to whom.
 
 ``Accounts`` keeps people signed in. A way to sign in (``SignIn``) answers the requests to ``/kimi/login`` and yields a
-person; the session, its cookie (HttpOnly, SameSite=Strict) and its end are the same for all of them. ``Users`` asks for
-a name and a password of the users file. ``Proxied`` has no sessions: a proxy in front says with each request who it is.
+person; the session, its cookie (HttpOnly, SameSite=Strict) and its end are the same for all of them, also for the one
+password. ``Proxied`` has no sessions: a proxy in front says with each request who it is.
 
 Sessions and failed sign-ins are in the log (``log.sessions``), so that every server that shares it knows them. A
 session that is over ends at once where it was ended, and within seconds elsewhere and in the middle of an answer.
@@ -15,7 +15,6 @@ import logging
 from collections.abc import Callable, Collection
 from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import NamedTuple, Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -34,24 +33,20 @@ from .login import (
     LOGGED_IN,
     LOGIN,
     LOGOUT,
-    address_of,
+    MAX_NAME_CHARS,
+    SignIn,
     form_of,
-    give_session,
     is_open,
     own_path,
     page,
     send_to_form,
+    set_cookie,
 )
+from .passwords import OnePassword, Users
 from .respond import refusal
 from .visitor import sent_by
 
-TRIES = {"here": 5, "address": 20, "name": 20}
-"""Failed sign-ins within ``log.sessions.WINDOW``: of one name from one address, from one address, of one name."""
-
 LOOK_S = 5.0  # a response that lasts longer ends when its session does
-CHECKED_AT_ONCE = 2  # passwords, each with 64 MB
-MAX_HEADER_CHARS = 200
-SIGNED_OUT = "You are signed out. Reload the page to sign in."
 NOT_THE_PROXY = "This page is served through its proxy only; open the proxy's address."
 NOBODY = "The proxy did not say who you are. Sign in there, then reload the page."
 NOT_NOW = "Nobody can be signed in at present; the terminal of the server says why. Try again in a minute."
@@ -59,69 +54,16 @@ NOT_NOW = "Nobody can be signed in at present; the terminal of the server says w
 log = logging.getLogger(__name__)
 
 
-class SignedIn(NamedTuple):
-    """Who has just signed in, with what (see ``SessionLog.begin``), and the path of this server to go on to."""
-
-    person: Person
-    credential: str = ""
-    next: str = "/"
-
-
-class SignIn(Protocol):
-    """A way to sign in. Raises ``ConfigError`` or ``LogError`` where nobody can sign in at present."""
-
-    async def answer(self, request: Request) -> SignedIn | Response:
-        """A request to ``LOGIN`` or below it; of a person who is signed in only a POST."""
-        ...
-
-    def still(self, session: Session) -> Person | None:
-        """The session's person as they are now; None if they may no longer use it. May block."""
-        ...
-
-
-def require_people(app: Starlette, auth: Auth, turns: Turns, open: Collection[str]) -> None:
-    """Add the middleware for this way to sign in."""
-    if auth.users is None:
+def require_sign_in(
+    app: Starlette, turns: Turns, open: Collection[str], *, password: str = "", auth: Auth | None = None
+) -> None:
+    """Add the middleware for this way to sign in: by ``auth`` or, if it is None, with the ``password``."""
+    if auth and auth.header:
         app.add_middleware(Proxied, auth=auth, open=open)
         return
-    users = Users(UsersFile(auth.users), SignInTries(turns.writer, turns.reader))
-    app.add_middleware(Accounts, sign_in=users, sessions=SessionLog(turns.writer, turns.reader), open=open)
-
-
-class Users:
-    """Signs in with a name and a password of the users file."""
-
-    def __init__(self, file: UsersFile, tries: SignInTries) -> None:
-        self._file = file
-        self._tries = tries
-        self._checking = asyncio.Semaphore(CHECKED_AT_ONCE)
-
-    def still(self, session: Session) -> Person | None:
-        user = self._file.by_id(session.person.id)
-        return user.person if user and user.credential == session.credential else None
-
-    async def answer(self, request: Request) -> SignedIn | Response:
-        wanted = own_path(request.query_params.get("next", "/"))
-        if request.method != "POST":
-            return _form(request, wanted)
-        form = await form_of(request)
-        if form is None:
-            return _form(request, wanted, "That is too long for a name and a password.", 413)
-        wanted = own_path(form.get("next", "/"))
-        name, address = form.get("name", "").strip()[:MAX_HEADER_CHARS], address_of(request)
-        here = f"{address} {key(name)}"
-        limits = {here: TRIES["here"], address: TRIES["address"], f"name {key(name)}": TRIES["name"]}
-        try_id, wait_s = await asyncio.to_thread(self._tries.begin, limits)
-        if not try_id:
-            response = _form(request, wanted, f"Too many wrong tries. Wait {wait_s} s.", 429, name)
-            response.headers["Retry-After"] = str(wait_s)
-            return response
-        async with self._checking:
-            user = await asyncio.to_thread(self._file.check, name, form.get("password", ""))
-        if user is None:
-            return _form(request, wanted, "The name or the password is wrong.", 401, name)
-        await asyncio.to_thread(self._tries.forgive, try_id, here)
-        return SignedIn(user.person, user.credential, wanted)
+    tries = SignInTries(turns.writer, turns.reader)
+    sign_in = Users(UsersFile(auth.users), tries) if auth and auth.users else OnePassword(password, tries)
+    app.add_middleware(Accounts, sign_in=sign_in, sessions=SessionLog(turns.writer, turns.reader), open=open)
 
 
 class Accounts:
@@ -142,14 +84,17 @@ class Accounts:
         try:
             found = await asyncio.to_thread(self._found, token)
             response = await self._answer(request, found)
+            person = found[1] if found else None
+            if response is None and person is None:
+                person = await asyncio.to_thread(self._sign_in.program, request)
         except (ConfigError, LogError) as error:
             log.error("%s", error)
-            response = _refusal(request, NOT_NOW, 503)
-        if response is not None or found is None:
-            await (response or _send_to_sign_in(request))(scope, receive, send)
+            found, person, response = None, None, _refusal(request, NOT_NOW, 503)
+        if response is not None or person is None:
+            await (response or self._send_to_sign_in(request))(scope, receive, send)
             return
-        scope = {**sent_by(scope, found[1]), LOGGED_IN: True}
-        if scope["path"].startswith("/kimi/"):  # Gradio's streams rely on uvicorn's own ``receive``
+        scope = {**(sent_by(scope, person) if person.id else scope), LOGGED_IN: True}
+        if found and scope["path"].startswith("/kimi/"):  # Gradio's streams rely on uvicorn's own ``receive``
             await _Watched(receive, send, lambda: self._found(token) is not None).run(self._app, scope)
         else:
             await self._app(scope, receive, send)
@@ -177,19 +122,22 @@ class Accounts:
             await asyncio.to_thread(self._sessions.end, found[0])
         token = await asyncio.to_thread(self._sessions.begin, answer.person, answer.credential)
         response = RedirectResponse(answer.next, 303)
-        give_session(request, response, token, LASTS.total_seconds())
+        set_cookie(request, response, COOKIE, token, LASTS.total_seconds())
         return response
 
     async def _signed_out(self, request: Request, session: Session, person: Person) -> Response:
         if request.method != "POST":
-            return page(request, action=LOGOUT, next="", message="", names=True, person=person.name)
+            return page(request, action=LOGOUT, next="", message="", names=bool(person.id), person=person.name)
         form = await form_of(request) or {}
         await asyncio.to_thread(self._sessions.end, session)
-        if form.get("everywhere"):
+        if form.get("everywhere") and person.id:
             await asyncio.to_thread(self._sessions.end_all, person.id)
         response = RedirectResponse(LOGIN, 303)
         response.delete_cookie(COOKIE)
         return response
+
+    def _send_to_sign_in(self, request: Request) -> Response:
+        return send_to_form(request) if _is_visit(request) else refusal(self._sign_in.needed, 401, code="signed_out")
 
 
 class _Watched:
@@ -258,7 +206,7 @@ class Proxied:
 
     def _person(self, named: list[str]) -> Person | None:
         """The person that the header names; None unless it is there once and names one."""
-        if len(named) != 1 or not (name := _text(named[0])) or len(name) > MAX_HEADER_CHARS or not name.isprintable():
+        if len(named) != 1 or not (name := _text(named[0])) or len(name) > MAX_NAME_CHARS or not name.isprintable():
             return None
         role = ADMIN if key(name) in self._admins else MEMBER
         return Person(sha256(f"proxy {key(name)}".encode()).hexdigest()[:32], name, role)
@@ -283,17 +231,9 @@ def _text(value: str) -> str:
         return value.strip()
 
 
-def _send_to_sign_in(request: Request) -> Response:
-    return send_to_form(request) if _is_visit(request) else refusal(SIGNED_OUT, 401, code="signed_out")
-
-
 def _refusal(request: Request, sentence: str, status: int) -> Response:
     return PlainTextResponse(f"{sentence}\n", status) if _is_visit(request) else refusal(sentence, status)
 
 
 def _is_visit(request: Request) -> bool:
     return request.method == "GET" and "text/html" in request.headers.get("accept", "")
-
-
-def _form(request: Request, wanted: str, message: str = "", status: int = 200, name: str = "") -> Response:
-    return page(request, status, action=LOGIN, next=wanted, message=message, names=True, person=name)

@@ -6,7 +6,7 @@ others are read when the page is. While a token streams nothing is done; at the 
 of error: there are no names, no texts, no addresses and no models, and at most ``MAX_LANES`` lanes, the rest of which
 are ``other``. Figures begin at 0 with the process; the log has all of them.
 
-With a password, ``/metrics`` requires it (``web.login``); with accounts it is for admins. With
+With a password, ``/metrics`` requires it (``web.accounts``); with accounts it is for admins. With
 ``KIMI_UI_METRICS_TOKEN`` it requires that instead, as a bearer token that opens nothing else.
 """
 
