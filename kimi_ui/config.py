@@ -47,11 +47,28 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True)
+class OpenIdProvider:
+    """An OpenID provider, and this app as its client. ``name`` is the claim with a person's name (empty: see
+    ``web.openid``), ``admins`` a claim and the value that makes an admin (None: there are none), ``public_url`` the
+    page's address (empty: that of each request)."""
+
+    issuer: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    scope: str = "openid email profile"
+    name: str = ""
+    admins: tuple[str, str] | None = None
+    public_url: str = ""
+
+
+@dataclass(frozen=True)
 class Auth:
-    """How people with an account sign in (``KIMI_UI_AUTH``): by the file ``users``, or by the ``header`` in which one
-    of the ``proxies`` names them. ``admins`` are the admins among those that a proxy names."""
+    """How people with an account sign in (``KIMI_UI_AUTH``): by the file ``users``, at the provider ``openid``, or by
+    the ``header`` in which one of the ``proxies`` names them. ``admins`` are the admins among those that a proxy names.
+    """
 
     users: Path | None = None
+    openid: OpenIdProvider | None = None
     header: str = ""
     proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     admins: frozenset[str] = frozenset()
@@ -228,20 +245,66 @@ def read_place(chosen: str) -> Path | DatabaseUrl:
 
 
 def read_auth(env: Mapping[str, str]) -> Auth | None:
-    """``KIMI_UI_AUTH`` with ``KIMI_UI_PROXY`` and ``KIMI_UI_ADMINS``; None if it is not set. Raises ``ConfigError``."""
+    """``KIMI_UI_AUTH`` and the variables that go with it; None if it is not set. Raises ``ConfigError``."""
     value = env.get("KIMI_UI_AUTH", "").strip()
     if not value:
         return None
     kind, _, rest = value.partition(":")
     if kind == "users" and rest.strip():
         return Auth(users=Path(rest.strip()).expanduser().absolute())
+    if kind == "oidc" and rest.strip():
+        return Auth(openid=_openid(rest.strip(), env))
     if kind == "proxy" and _HEADER.fullmatch(rest.strip()):
         admins = frozenset(name.strip() for name in env.get("KIMI_UI_ADMINS", "").split(",") if name.strip())
         return Auth(header=rest.strip().lower(), proxies=_proxies(env.get("KIMI_UI_PROXY", "")), admins=admins)
     raise ConfigError(
-        "KIMI_UI_AUTH is neither users:PATH (a users file) nor proxy:HEADER (in which a trusted proxy names the "
-        "person); correct it, or leave it out."
+        "KIMI_UI_AUTH is none of users:PATH (a users file), oidc:ISSUER (the address of an OpenID provider) and "
+        "proxy:HEADER (in which a trusted proxy names the person); correct it, or leave it out."
     )
+
+
+def _openid(issuer: str, env: Mapping[str, str]) -> OpenIdProvider:
+    if not _is_address(issuer) or not (issuer.startswith("https:") or is_loopback(urlsplit(issuer).hostname or "")):
+        raise ConfigError(
+            "KIMI_UI_AUTH=oidc:… names no issuer; give it the provider's https address, as the provider states it."
+        )
+    client = {name: env.get(f"KIMI_UI_OIDC_{name}", "").strip() for name in ("CLIENT_ID", "CLIENT_SECRET")}
+    for name, value in client.items():
+        if not value:
+            raise ConfigError(
+                f"KIMI_UI_AUTH=oidc:… needs KIMI_UI_OIDC_{name}; register this app at the provider, which states it."
+            )
+    public_url = env.get("KIMI_UI_PUBLIC_URL", "").strip().rstrip("/")
+    if public_url and not _is_address(public_url):
+        raise ConfigError(
+            f"KIMI_UI_PUBLIC_URL is {public_url!r}; give it the address of this page, like https://chat.example.org."
+        )
+    admins = env.get("KIMI_UI_OIDC_ADMINS", "").strip()
+    claim, _, wanted = (part.strip() for part in admins.partition("="))
+    if admins and not (claim and wanted):
+        raise ConfigError(
+            f"KIMI_UI_OIDC_ADMINS is {admins!r}; give it the claim and the value of an admin, like groups=kimi-admins."
+        )
+    scope = env.get("KIMI_UI_OIDC_SCOPE", "").split() or OpenIdProvider.scope.split()
+    return OpenIdProvider(
+        issuer,
+        client["CLIENT_ID"],
+        client["CLIENT_SECRET"],
+        scope=" ".join(dict.fromkeys(["openid", *scope])),
+        name=env.get("KIMI_UI_OIDC_NAME", "").strip(),
+        admins=(claim, wanted) if admins else None,
+        public_url=public_url,
+    )
+
+
+def _is_address(value: str) -> bool:
+    """Whether it is a URL for HTTP without user, query and fragment."""
+    try:
+        url = urlsplit(value)
+        has_host = bool(url.hostname)
+    except ValueError:
+        return False
+    return url.scheme in ("http", "https") and has_host and value.isprintable() and not set(value) & set(" ?#@")
 
 
 def _proxies(value: str) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -64,6 +64,8 @@ APART = [
 
 CONFINED = {
     "argon2": {"kimi_ui/users_file.py"},
+    "authlib": {"kimi_ui/web/openid.py"},
+    "joserfc": {"kimi_ui/web/openid.py"},
     "openai": {"kimi_ui/providers/openai_compatible/provider.py"},
     "ollama": {"kimi_ui/providers/ollama/provider.py"},
     "tiktoken": {"kimi_ui/tokenizers.py"},

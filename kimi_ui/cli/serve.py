@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     start_without_collecting()
     settings = settings_of(options)
     refuse_open_door(settings)
-    check_users(settings)
+    check_sign_in(settings)
     as_json = settings.log_format == "json"
     say = json_logs.say if as_json else show
     if as_json:
@@ -122,8 +122,15 @@ def refuse_open_door(settings: Settings) -> None:
         )
 
 
-def check_users(settings: Settings) -> None:
-    """Raise ``ConfigError`` if nobody could sign in."""
+def check_sign_in(settings: Settings) -> None:
+    """Raise ``ConfigError`` or ``CommandError`` if nobody could sign in."""
+    if settings.auth and settings.auth.openid:
+        try:
+            from ..web import openid  # noqa: F401
+        except ImportError:
+            raise CommandError(
+                "KIMI_UI_AUTH=oidc:… needs the packages authlib and joserfc; install them by pip install '.[team]'."
+            ) from None
     if settings.auth and (path := settings.auth.users):
         from ..users_file import UsersFile
 

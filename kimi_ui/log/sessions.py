@@ -65,13 +65,13 @@ class SessionLog:
         self._out: OrderedDict[str, None] = OrderedDict()  # hashes of tokens that were signed out here
         self._lock = threading.Lock()  # guards both
 
-    def begin(self, person: Person, credential: str = "") -> str:
+    def begin(self, person: Person, credential: str = "", lasts: timedelta = LASTS) -> str:
         """Begin a session and return its token, which is the only copy.
 
         ``credential`` names what the person signed in with; whoever reads the session compares it with what holds now.
         """
         token, now = secrets.token_urlsafe(32), self._now()
-        session = Session(hashed(token), person, credential, utc.text(now + LASTS))
+        session = Session(hashed(token), person, credential, utc.text(now + lasts))
         with self._lock:
             self._remember(session, now)
         row = {

@@ -24,7 +24,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ..config import Auth, ConfigError
 from ..core.owner import ADMIN, MEMBER, Person
-from ..log.sessions import LASTS, Session, SessionLog, SignInTries
+from ..log.sessions import Session, SessionLog, SignInTries
 from ..log.store import LogError
 from ..turns import Turns
 from ..users_file import UsersFile, key
@@ -62,7 +62,15 @@ def require_sign_in(
         app.add_middleware(Proxied, auth=auth, open=open)
         return
     tries = SignInTries(turns.writer, turns.reader)
-    sign_in = Users(UsersFile(auth.users), tries) if auth and auth.users else OnePassword(password, tries)
+    sign_in: SignIn
+    if auth and auth.openid:
+        from .openid import OpenId
+
+        sign_in = OpenId(auth.openid)
+    elif auth and auth.users:
+        sign_in = Users(UsersFile(auth.users), tries)
+    else:
+        sign_in = OnePassword(password, tries)
     app.add_middleware(Accounts, sign_in=sign_in, sessions=SessionLog(turns.writer, turns.reader), open=open)
 
 
@@ -120,9 +128,11 @@ class Accounts:
             return answer
         if found:
             await asyncio.to_thread(self._sessions.end, found[0])
-        token = await asyncio.to_thread(self._sessions.begin, answer.person, answer.credential)
+        token = await asyncio.to_thread(self._sessions.begin, answer.person, answer.credential, answer.lasts)
         response = RedirectResponse(answer.next, 303)
-        set_cookie(request, response, COOKIE, token, LASTS.total_seconds())
+        set_cookie(request, response, COOKIE, token, answer.lasts)
+        if answer.used_cookie:
+            response.delete_cookie(answer.used_cookie)
         return response
 
     async def _signed_out(self, request: Request, session: Session, person: Person) -> Response:

@@ -11,14 +11,15 @@ import ipaddress
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection
-from typing import NamedTuple
+from datetime import timedelta
+from typing import Literal, NamedTuple
 from urllib.parse import parse_qs, quote
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from ..core.owner import Person
-from ..log.sessions import Session
+from ..log.sessions import LASTS, Session
 from ..view.jinja import render
 from .sub_path import PREFIX
 
@@ -38,11 +39,14 @@ PAGE_HEADERS = {
 
 
 class SignedIn(NamedTuple):
-    """Who has just signed in, with what (see ``SessionLog.begin``), and the path of this server to go on to."""
+    """Who has just signed in, with what (see ``SessionLog.begin``), the path of this server to go on to, for how long,
+    and the name of a cookie that is not needed any more."""
 
     person: Person
     credential: str = ""
     next: str = "/"
+    lasts: timedelta = LASTS
+    used_cookie: str = ""
 
 
 class SignIn(ABC):
@@ -91,15 +95,23 @@ async def form_of(request: Request) -> dict[str, str] | None:
     return {name: values[0] for name, values in parse_qs(body.decode(errors="replace")).items()}
 
 
-def set_cookie(request: Request, response: Response, name: str, value: str, lasts_s: float) -> None:
-    """Set a cookie that no script and no other site sees."""
-    secure = request.url.scheme == "https"
-    response.set_cookie(name, value, max_age=int(lasts_s), httponly=True, samesite="strict", secure=secure)
+def set_cookie(
+    request: Request,
+    response: Response,
+    name: str,
+    value: str,
+    lasts: timedelta,
+    samesite: Literal["strict", "lax"] = "strict",
+) -> None:
+    """Set a cookie that scripts do not see. A strict one is not sent with a visit from another site."""
+    secure, lasts_s = request.url.scheme == "https", int(lasts.total_seconds())
+    response.set_cookie(name, value, max_age=lasts_s, httponly=True, samesite=samesite, secure=secure)
 
 
 def page(request: Request, status: int = 200, **values: object) -> HTMLResponse:
-    """The page of ``login.html.jinja``; for people with accounts ``names`` is true and ``person`` the name of one."""
-    values = {"names": False, "person": "", **values}
+    """The page of ``login.html.jinja``; for people with accounts ``names`` is true and ``person`` the name of one, or
+    ``provider`` says where they sign in."""
+    values = {"names": False, "person": "", "provider": "", **values}
     return HTMLResponse(render("login", root=prefix_of(request), **values), status, PAGE_HEADERS)
 
 
