@@ -23,6 +23,7 @@ from kimi_ui.core.owner import ADMIN
 from kimi_ui.users_file import UsersFile
 from kimi_ui.web.accounts import Proxied
 from kimi_ui.web.login import COOKIE
+from kimi_ui.web.passwords import DEVICE
 from kimi_ui.web.visitor import person_of, visitor_of
 from tests.support.chat_site import ChatSite, open_site
 from tests.support.waiting import until
@@ -50,6 +51,9 @@ class Team:
 
     def owner(self, name: str) -> str:
         return self.file.user(name).person.owner
+
+    def forget_tries(self) -> None:
+        self.site.writer.change(lambda log: log.execute("DELETE FROM sign_in_tries") or set()).result()
 
 
 def sign_in(client: httpx.Client, name: str, password: str, **more: str) -> httpx.Response:
@@ -133,7 +137,35 @@ def test_wrong_names_and_passwords_get_one_answer_until_they_must_wait(team: Tea
     team.site.writer.flush().result()
     tries = team.site.reader.rows("SELECT count(*) FROM sign_in_tries")[0][0]
     assert tries == 6 * 3  # in the log, so that other servers count them too
-    team.site.writer.change(lambda log: log.execute("DELETE FROM sign_in_tries") or set()).result()
+    team.forget_tries()
+
+
+def test_strangers_tries_do_not_keep_a_person_out_of_a_browser_of_theirs(team: Team) -> None:
+    def tried(address: str, password: str, device: str = "", name: str = "fay") -> httpx.Response:
+        with team.visit(**{"X-Forwarded-For": address, "Cookie": f"{DEVICE}={device}"}) as client:
+            return sign_in(client, name, password)
+
+    right = "a third password"
+    team.file.add("fay", right)
+    signed_in = tried("203.0.113.9", right)
+    cookie = signed_in.headers.get_list("set-cookie")[1]
+    assert "HttpOnly; Max-Age=31536000; Path=/; SameSite=strict" in cookie
+    device = cookie.removeprefix(f"{DEVICE}=").split(";")[0]
+    for k in range(4):
+        assert [tried(f"203.0.113.{k}", "guess").status_code for _ in range(6)] == [401] * 5 + [429]
+    assert tried("203.0.113.9", right).status_code == 429  # that is 20 tries for the name
+    for other in (team.bob.cookies[DEVICE], f"{device}0", "x.y", "."):
+        assert tried("203.0.113.9", right, other).status_code == 429, other
+    for address in ("203.0.113.0", "203.0.113.9"):
+        answer = tried(address, right, device)
+        assert answer.status_code == 303
+        assert device in answer.headers["set-cookie"]
+    assert tried("203.0.113.0", PASSWORDS["bob"], device, "bob").status_code == 303
+    assert [tried("203.0.113.10", "guess", device).status_code for _ in range(6)] == [401] * 5 + [429]  # it was stolen
+    team.file.set_password("fay", "a fourth password")
+    assert tried("203.0.113.9", "a fourth password", device).status_code == 429
+    team.file.remove("fay")
+    team.forget_tries()
 
 
 def test_a_person_signs_out_here_or_everywhere(team: Team) -> None:

@@ -30,6 +30,7 @@ from ..turns import Turns
 from ..users_file import UsersFile, key
 from .login import (
     COOKIE,
+    KEPT,
     LOGGED_IN,
     LOGIN,
     LOGOUT,
@@ -131,8 +132,11 @@ class Accounts:
         token = await asyncio.to_thread(self._sessions.begin, answer.person, answer.credential, answer.lasts)
         response = RedirectResponse(answer.next, 303)
         set_cookie(request, response, COOKIE, token, answer.lasts)
-        if answer.used_cookie:
-            response.delete_cookie(answer.used_cookie)
+        name, value = answer.cookie or ("", "")
+        if value:
+            set_cookie(request, response, name, value, KEPT)
+        elif name:
+            response.delete_cookie(name)
         return response
 
     async def _signed_out(self, request: Request, session: Session, person: Person) -> Response:

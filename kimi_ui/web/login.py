@@ -26,6 +26,7 @@ from .sub_path import PREFIX
 COOKIE = "kimi_session"
 LOGGED_IN = "kimi_logged_in"  # set in the scope of authorised requests, so that the page shows a log-out link
 LOGIN, LOGOUT = "/kimi/login", "/kimi/logout"
+KEPT = timedelta(days=365)
 MAX_FORM_BYTES = 10_000
 MAX_NAME_CHARS = 200
 SIGNED_OUT = "You are signed out. Reload the page to sign in."
@@ -40,13 +41,13 @@ PAGE_HEADERS = {
 
 class SignedIn(NamedTuple):
     """Who has just signed in, with what (see ``SessionLog.begin``), the path of this server to go on to, for how long,
-    and the name of a cookie that is not needed any more."""
+    and another cookie by name and value: to keep for ``KEPT``, or to remove if the value is empty."""
 
     person: Person
     credential: str = ""
     next: str = "/"
     lasts: timedelta = LASTS
-    used_cookie: str = ""
+    cookie: tuple[str, str] | None = None
 
 
 class SignIn(ABC):

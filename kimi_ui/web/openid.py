@@ -139,7 +139,7 @@ class OpenId(SignIn):
             raise _failure(OAuthError(error))
         claims = await self._claims(pending, query.get("code", ""))
         person = Person(self._id(claims["sub"]), self._shown_name(claims), self._role(claims))
-        return SignedIn(person, self._credential, own_path(pending.next), SESSION_LASTS, PENDING)
+        return SignedIn(person, self._credential, own_path(pending.next), SESSION_LASTS, (PENDING, ""))
 
     def _pending(self, request: Request) -> _Pending | None:
         """The sign-in that began in this browser, unless it is too old."""
