@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from kimi_ui import users_file
+from kimi_ui.chat.prompt_queue import SHUT_OUT
 from kimi_ui.cli.main import main
 from kimi_ui.config import Auth, ConfigError, read_settings
 from kimi_ui.core.owner import ADMIN
@@ -25,7 +27,7 @@ from kimi_ui.web.accounts import Proxied
 from kimi_ui.web.login import COOKIE
 from kimi_ui.web.passwords import DEVICE
 from kimi_ui.web.visitor import person_of, visitor_of
-from tests.support.chat_site import ChatSite, open_site
+from tests.support.chat_site import ChatSite, open_site, spoken
 from tests.support.waiting import until
 
 PASSWORDS = {"ada": "correct horse 1", "bob": "battery staple 2"}
@@ -322,3 +324,24 @@ def test_what_a_program_sends_for_a_person_is_theirs(team: Team) -> None:
     assert newest.prompt == "Why?"
     assert newest.conversation_id in listed(team.bob)
     assert newest.conversation_id not in listed(team.ada)
+
+
+def test_nothing_more_is_sent_for_a_person_who_was_removed(team: Team) -> None:
+    team.file.add("dee", PASSWORDS["ada"])
+    owner, gate = team.owner("dee"), threading.Event()
+    team.site.say([gate, *spoken()])
+    with team.visit() as dee:
+        assert sign_in(dee, "dee", PASSWORDS["ada"]).status_code == 303
+        first = dee.post("/kimi/turns", json={"text": "First"}).json()
+        again = {"text": "Second", "conversation": first["conversation"], "queue": True}
+        assert dee.post("/kimi/turns", json=again).status_code == 202
+        team.file.remove("dee")
+        gate.set()
+        query = "SELECT state, reason FROM queued_prompts WHERE owner = :owner"
+        until(lambda: team.site.reader.rows(query, owner=owner) == [("held", SHUT_OUT)])
+        assert dee.get("/kimi/state").status_code == 401
+        team.file.add("dee", PASSWORDS["ada"])
+        assert sign_in(dee, "dee", PASSWORDS["ada"]).status_code == 303  # somebody else
+        assert listed(dee) == set()
+    assert [turn.prompt for turn in team.site.reader.turns(owner)] == ["First"]
+    team.site.settle()

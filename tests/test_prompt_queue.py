@@ -30,6 +30,7 @@ from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import until
 
 ME = "m" * 32
+YOU = "y" * 32
 DOT = image_of("dot.png", "image/png", 8, 6, picture(size=(8, 6)))
 OTHER = image_of("other.png", "image/png", 9, 6, picture(size=(9, 6)))
 
@@ -235,6 +236,11 @@ def test_queued_images_are_kept_until_nobody_names_them(tmp_path: Path, monkeypa
         monkeypatch.setattr("kimi_ui.chat.prompt_queue.MAX_IMAGE_BYTES", 2 * DOT.n_bytes)
         with pytest.raises(QueueFull, match="images of queued prompts"):
             chat.queue_images("Too much", DOT, DOT)
+        theirs = chat.services.prompts.send(Prompt("First"), YOU)  # of another person, with a limit of their own
+        keys = tuple(chat.services.uploads.add(YOU, DOT) for _ in range(2))
+        more = chat.services.queue.send(Prompt("", theirs.conversation_id, queue=True, attachments=keys), YOU)
+        assert isinstance(more, QueuedPrompt)
+        chat.services.queue.remove(more.conversation_id, more.prompt_id)
         conversation = chat.id
     with chat_at(path) as chat:
         queue, turns = chat.services.queue, chat.run.turns

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from ..turns import Turns
 
 MAX_QUEUED = 20  # in one conversation
-MAX_IMAGE_BYTES = 200_000_000  # of all queued prompts, since this process keeps them in memory too
+MAX_IMAGE_BYTES = 200_000_000  # of one owner's queued prompts, since this process keeps them in memory too
 
 STOPPED = "You stopped the turn before it."
 UNANSWERED = "No lane finished its answer to the prompt before it."
+SHUT_OUT = "Whoever queued it could not sign in any more when it was due."
 IMAGE_LOST = "An image of this prompt is no longer in the log. Edit the prompt, attach the image again, and send it."
 
 
@@ -46,11 +47,12 @@ class NotQueued(ValueError):
 
 
 class PromptQueue:
-    """The queued prompts of all conversations."""
+    """The queued prompts of all conversations. ``may_act`` says whether an owner may still use the app."""
 
-    def __init__(self, turns: Turns, prompts: Prompts) -> None:
+    def __init__(self, turns: Turns, prompts: Prompts, may_act: Callable[[str], bool] = lambda owner: True) -> None:
         self._turns = turns
         self._prompts = prompts
+        self._may_act = may_act
         self._queues: dict[str, list[QueuedPrompt]] = {}  # by conversation; as read from the log once, then the truth
         self._lock = threading.RLock()  # held while a prompt is sent, so that it is sent once
         turns.listen(self._closed, mirrors_too=True)
@@ -78,7 +80,7 @@ class PromptQueue:
             if len(queue) >= MAX_QUEUED:
                 raise QueueFull(f"{len(queue)} prompts are queued here already. Send or remove one of them.")
             text, images = self._prompts.content(prompt, owner)
-            if images and self._image_bytes + sum(image.n_bytes for image in images) > MAX_IMAGE_BYTES:
+            if images and self._image_bytes(owner) + sum(image.n_bytes for image in images) > MAX_IMAGE_BYTES:
                 most = f"{MAX_IMAGE_BYTES / 1e6:g} MB"
                 raise QueueFull(f"The images of queued prompts have {most} already. Send or remove one of them first.")
             at_utc = datetime.now(UTC).isoformat(timespec="microseconds")  # queued prompts are in this order
@@ -151,10 +153,9 @@ class PromptQueue:
             waits = any(queued.state == WAITING for queued in self._queues.get(conversation_id, ()))
         return waits and may_change(self._turns.owner_of(conversation_id) or "", owner)
 
-    @property
-    def _image_bytes(self) -> int:
-        """Of the images that are in memory."""
-        prompts = [queued for queue in self._queues.values() for queued in queue]
+    def _image_bytes(self, owner: str) -> int:
+        """Of the owner's images that are in memory."""
+        prompts = [queued for queue in self._queues.values() for queued in queue if queued.owner == owner]
         return sum(image.n_bytes for queued in prompts for image in queued.images if image.data)
 
     def _closed(self, turn: TurnLog, since: int) -> None:
@@ -183,6 +184,8 @@ class PromptQueue:
             return
         if self._is_unanswered(conversation_id):
             return self.hold(conversation_id, UNANSWERED)
+        if not self._may_act(queued.owner):
+            return self.hold(conversation_id, SHUT_OUT)
         try:
             self._send(queued, queued.owner)
         except (LanesBusy, EngineClosed):

@@ -18,6 +18,7 @@ from ..config import Auth, hidden_from_clients
 from ..engine import Engine
 from ..log.store import LogError
 from ..turns import Turns
+from ..web.accounts import may_act, require_sign_in
 from ..web.advice import AdviceRoutes
 from ..web.ballots import BallotRoutes
 from ..web.benchmark import BenchmarkRoutes
@@ -69,11 +70,11 @@ def create_app(
     """
 
     async def make() -> FastAPI:
-        app = _create(engine, turns, roster, bool(password or auth), budget_usd, metrics_token, spans, bus)
+        private = bool(password or auth)
+        chat = ChatServices(engine, turns, budget_usd, may_act(auth))
+        app = _create(engine, turns, roster, private, chat, metrics_token, spans, bus)
         open_paths = (HEALTHZ, READYZ, SHARE, *([METRICS] if metrics_token else []))
-        if password or auth:
-            from ..web.accounts import require_sign_in
-
+        if private:
             require_sign_in(app, turns, open_paths, password=password, auth=auth)
         if one_person:
             app.add_middleware(OnePerson)
@@ -90,7 +91,7 @@ def _create(
     turns: Turns,
     roster: Roster,
     private: bool,
-    budget_usd: float | None,
+    chat: ChatServices,
     metrics_token: str,
     spans: Spans | None,
     bus: Bus | None,
@@ -104,7 +105,6 @@ def _create(
     from .gradio_chunks import chunks_of
     from .theme import theme
 
-    chat = ChatServices(engine, turns, budget_usd)
     visible = VisibleTurns(turns)
     files = PageFiles()
 

@@ -75,6 +75,23 @@ def require_sign_in(
     app.add_middleware(Accounts, sign_in=sign_in, sessions=SessionLog(turns.writer, turns.reader), open=open)
 
 
+def may_act(auth: Auth | None) -> Callable[[str], bool]:
+    """Says of an owner whether they may still use the app, for what it does for them while they are away. Only a users
+    file answers that."""
+    if auth is None or auth.users is None:
+        return lambda owner: True
+    users = UsersFile(auth.users)
+
+    def is_in_file(owner: str) -> bool:
+        try:
+            return any(user.person.owner == owner for user in users.users())
+        except ConfigError as error:
+            log.error("%s", error)
+            return False
+
+    return is_in_file
+
+
 class Accounts:
     """ASGI middleware that requires a session, except for the paths that are ``open``."""
 
