@@ -15,6 +15,7 @@ from kimi_ui.bench.plan import Chosen
 from kimi_ui.bench.report import FORMATS, body, report
 from kimi_ui.bench.report.texts import Text, Texts
 from kimi_ui.bench.results import Outcome, Run
+from kimi_ui.bench.start import Wanted
 from kimi_ui.bench.summary import summarise
 from kimi_ui.cli.main import main
 from tests.support.bench_model import cases, lanes
@@ -178,7 +179,7 @@ def test_the_terminal_writes_reports_of_logged_runs_and_compares_them(
     chosen = Chosen("chosen", cases())
     with running(log, *lanes(cases(), ("jugs-1",))) as run:
         ids = [
-            runner.begin(run.engine, run.turns, runner.Wanted(chosen, suite.SEED, names, epochs=2)).run().id
+            runner.begin(run.engine, run.turns, Wanted(chosen, suite.SEED, names, epochs=2)).run().id
             for names in (("good", "poor", "heavy"), ("good", "poor"))
         ]
     target = tmp_path / "report.html"

@@ -19,7 +19,7 @@ import pytest
 from kimi_ui.bench import records, runner, suite
 from kimi_ui.bench.plan import Chosen, PlanError
 from kimi_ui.bench.results import Sample
-from kimi_ui.bench.runner import Wanted
+from kimi_ui.bench.start import CannotRun, Wanted
 from kimi_ui.cli.main import main
 from kimi_ui.core.events import Answer, Failure, Finish, Flag
 from kimi_ui.core.lane import Price
@@ -165,7 +165,7 @@ def test_a_lane_that_does_not_answer_ends_the_run_at_its_warm_up(tmp_path: Path)
         broken.scripts = [knowing(cases())]
         again = runner.resume(run.engine, run.turns, head.id)
         assert again.run().state == "done"
-        with pytest.raises(runner.CannotRun, match="is done"):
+        with pytest.raises(CannotRun, match="is done"):
             runner.resume(run.engine, run.turns, head.id)
 
 
@@ -249,7 +249,7 @@ def test_a_changed_lane_is_not_resumed_and_ends_a_run(tmp_path: Path) -> None:
         engine_specs = {spec.id: spec for spec in run.engine.specs}
         poor = run.engine._roster.provider("poor")
         poor.spec = replace(engine_specs["poor"], params={"temperature": 0.1})
-        with pytest.raises(runner.CannotRun, match="Heavy has changed"):
+        with pytest.raises(CannotRun, match="Heavy is not configured as it was"):
             runner.resume(run.engine, run.turns, head.id)
         poor.spec = replace(engine_specs["poor"], label="Another name", price=Price(1, 1))
         again = runner.resume(run.engine, run.turns, head.id)  # neither is what an answer depends on

@@ -78,7 +78,7 @@ CONFINED = {
     "gradio": {"kimi_ui/ui/"},
     "jinja2": {"kimi_ui/view/jinja.py"},
     "prometheus_client": {"kimi_ui/web/exporter.py"},
-    "redis": {"kimi_ui/bus/bus.py"},
+    "redis": {"kimi_ui/bus/bus.py", "kimi_ui/bus/claims.py"},
     "opentelemetry": {"kimi_ui/web/spans.py"},
     "html": {"kimi_ui/core/markdown/", "kimi_ui/providers/errors.py"},  # elsewhere templates escape
 }

@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable
 
 from .records import Head
-from .runner import Progress, Runner
+from .runner import Progress
+from .sharing import Run
 
 log = logging.getLogger(__name__)
 CLOSE_S = 2.0
@@ -25,12 +26,12 @@ class Background:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._runner: Runner | None = None
+        self._runner: Run | None = None
         self._progress: Progress | None = None
         self._is_stopping = False
         self._thread: threading.Thread | None = None
 
-    def start(self, make: Callable[[], Runner]) -> str:
+    def start(self, make: Callable[[], Run]) -> str:
         """Make a run and run it; return its id. Raises ``Busy`` and whatever ``make`` raises; nothing runs then."""
         with self._lock:
             if self._runner is not None:
@@ -62,7 +63,7 @@ class Background:
                 return None
             return self._runner.head, self._progress, self._is_stopping
 
-    def _run(self, runner: Runner) -> None:
+    def _run(self, runner: Run) -> None:
         try:
             runner.run(self._report)
         except Exception:

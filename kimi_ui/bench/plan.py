@@ -96,14 +96,12 @@ def warm_ups(
     items: Iterable[Item],
     cases: Mapping[str, Case],
     specs: Mapping[str, LaneSpec],
-    start: int,
-    first: int,
     new_id: Callable[[], str],
 ) -> list[Item]:
     """One request for each model of the items that are still to be sent, with the shortest of their prompts.
 
-    Heavy's model is warmed up through its plain lane. ``start``: the number of this start of the run, from 1;
-    ``first``: the position of the first.
+    Heavy's model is warmed up through its plain lane. Where in the run it is sent is not known here: ``position`` and
+    ``warm_up`` count from 0 and are 1.
     """
     shortest: dict[tuple[str, str], tuple[int, Item, str]] = {}
     for item in items:
@@ -115,7 +113,7 @@ def warm_ups(
         if size < known[0]:
             shortest[server_of(plain, specs), plain.model] = (size, item, plain.id)
     return [
-        Item(first + at, item.case_id, item.category, item.template, lane, 1, start, new_id(), None)
+        Item(at, item.case_id, item.category, item.template, lane, 1, 1, new_id(), None)
         for at, (_, item, lane) in enumerate(shortest.values())
     ]
 

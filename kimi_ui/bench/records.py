@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from .. import utc
+from .. import __version__, utc
 from ..core.lane import LaneSpec
 from ..log.reader import ID_BATCH, LogReader
 from ..log.records import Op, op_of, to_json
@@ -189,6 +189,31 @@ def claim(log: Transaction, run_id: str, boot_id: str, budget_usd: float | None)
     return set()
 
 
+def add_warm_ups(log: Transaction, run_id: str, items: Iterable[Item]) -> set[str]:
+    """Add a start of a run: its warm-ups at the end of the plan, with the start's number. Processes that start at the
+    same time get different ones."""
+    log.execute("UPDATE benchmarks SET state = state WHERE id = :id", id=run_id)  # the others wait for this row
+    query = "SELECT max(position), max(warm_up) FROM benchmark_items WHERE run_id = :id"
+    ((last, start),) = log.rows(query, id=run_id)
+    for at, item in enumerate(items, start=last + 1):
+        op = item_op(run_id, item._replace(position=at, warm_up=start + 1))
+        log.execute(op.sql, **op.row)
+    return set()
+
+
+def worker_op(run_id: str, boot_id: str, name: str, at_a_time: int) -> Op:
+    """That the process ``boot_id`` works on a run: on which machine, and with how many items at a time of a server."""
+    row = {
+        "run_id": run_id,
+        "boot_id": boot_id,
+        "name": name,
+        "app_version": __version__,
+        "at_a_time": at_a_time,
+        "joined_at_utc": utc.now_text(),
+    }
+    return op_of("benchmark_workers", row)
+
+
 # Reading
 
 
@@ -282,10 +307,28 @@ def items(log: Rows, run_id: str) -> list[Item]:
     return [Item(*row) for row in log.rows(query, id=run_id)]
 
 
-def finished(log: Rows, run_id: str) -> set[int]:
-    """The positions of items that have an outcome."""
-    query = "SELECT position FROM bench_verdicts WHERE run_id = :id AND outcome <> 'not-run'"
-    return {position for (position,) in log.rows(query, id=run_id)}
+def finished(log: Rows, run_id: str, positions: Sequence[int] | None = None) -> set[int]:
+    """The positions of items that have an outcome, of these if given."""
+    query = f"""
+        SELECT position FROM bench_verdicts
+        WHERE run_id = :id AND outcome <> 'not-run' {"" if positions is None else "AND position IN :positions"}
+    """
+    batches = [None] if positions is None else _batches(positions)
+    return {position for batch in batches for (position,) in log.rows(query, id=run_id, positions=batch)}
+
+
+def under_way(log: Rows, run_id: str) -> list[tuple[int, str, str, str]]:
+    """What was sent of a run and has not ended: each item's position, case, lane and the process that sent it."""
+    query = """
+        SELECT i.position, i.case_id, i.lane, a.boot_id
+        FROM benchmark_items i
+        JOIN turns f ON f.turn_id = i.turn_id
+        JOIN turns t ON t.conversation_id = f.conversation_id
+        JOIN attempts a ON a.turn_id = t.turn_id
+        WHERE i.run_id = :id AND a.status = 'open' AND a.parent_id IS NULL
+        ORDER BY i.position
+    """
+    return [(position, case, lane, boot_id) for position, case, lane, boot_id in log.rows(query, id=run_id)]
 
 
 def sent(log: Rows, run_id: str, positions: Iterable[int] | None = None) -> dict[int, list[Sent]]:
@@ -297,7 +340,7 @@ def sent(log: Rows, run_id: str, positions: Iterable[int] | None = None) -> dict
         JOIN turns t ON t.conversation_id = f.conversation_id
         LEFT JOIN attempts a ON a.turn_id = t.turn_id AND a.lane = i.lane AND a.parent_id IS NULL
         WHERE i.run_id = :id {"" if positions is None else "AND i.position IN :positions"}
-        ORDER BY i.position, t.seq, a.attempt_no
+        ORDER BY i.position, t.seq, a.attempt_no, a.started_at_utc, a.attempt_id
     """
     found: dict[int, dict[int, Sent]] = {}
     for batch in [None] if positions is None else _batches(list(positions)):
@@ -336,9 +379,11 @@ def samples(log: Rows, run_id: str, positions: Sequence[int] | None = None) -> l
         for row in log.records(query, id=run_id, positions=batch)
     ]
     tries = sent(log, run_id, positions)
-    wanted = [one.attempt_id for row in rows if row["attempt_id"] for one in tries[row["position"]] if one.attempt_id]
-    measured = figures(log, wanted)
-    trajectories = _trajectories(log, [row["attempt_id"] for row in rows if row["attempt_id"]])
+    judged = [row for row in rows if row["attempt_id"]]
+    wanted = {one.attempt_id for row in judged for one in tries[row["position"]] if one.attempt_id}
+    wanted |= {row["attempt_id"] for row in judged}  # which is not the newest if two processes sent the item
+    measured = figures(log, sorted(wanted))
+    trajectories = _trajectories(log, [row["attempt_id"] for row in judged])
     return [_sample(row, tries.get(row["position"], []), measured, trajectories) for row in rows]
 
 

@@ -11,62 +11,46 @@ was cut off is sent again, as a further attempt of the same turn; one without a 
 from __future__ import annotations
 
 import logging
+import platform
 import queue
-import random
 import statistics
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import NamedTuple
 
-from .. import __version__, utc
+from .. import utc
 from ..core.budget import dollars
-from ..core.context import prompt_size
-from ..core.lane import LaneSpec
 from ..core.turn import TurnLog
-from ..engine import Engine, EngineClosed, UnknownLane, UnknownTurn
+from ..engine import Engine, EngineClosed, LaneBusy, UnknownLane, UnknownTurn
 from ..log.store import Rows
-from ..tokenizers import counter
 from ..turns import Turns
-from . import records, suite
+from . import records
 from .early_stop import EarlyStop
-from .plan import EPOCHS, Chosen, Item, PlanError, plan, sendable, server_of, unfit, warm_ups, worst_usd
-from .records import BUDGET, DECIDED, DONE, LOST, RUNNING, STOPPED, Head, Sent
-from .results import RunLane, Sample
-from .suite import Case
+from .plan import Item, sendable, server_of, worst_usd
+from .records import BUDGET, DECIDED, DONE, LOST, STOPPED, Head
+from .results import Sample
+from .start import (
+    NO_LOG,
+    CannotRun,
+    Planned,
+    Wanted,
+    plan_warm_ups,
+    take_over,
+    tokens_of,
+    write_plan,
+)
 from .work import ANSWERED, Work, verdicts
 
 log = logging.getLogger(__name__)
 
 KIND = "bench"
 STOP_WAIT_S = 5.0  # for the end of what is running, after a stop
-CODE = ("code", "sql")  # graders that run what a model wrote
-
+ALL_SHOWN = "Every difference between the lanes is shown, by a test that holds at every look."
 EXPLORATORY = "exploratory: a person stopped it"
-NO_LOG = (
-    "A benchmark needs its log, or it could not go on after an interruption, and the log cannot be written: free "
-    "disk space, or choose another file with --db."
-)
-
-
-class CannotRun(Exception):
-    """The run cannot be started or continued. The text is a sentence with the remedy."""
-
-
-class Wanted(NamedTuple):
-    """What a person asks for. ``epochs`` None: as many as the size has; ``order_seed`` None: a random one."""
-
-    chosen: Chosen
-    seed: int
-    lanes: tuple[str, ...]
-    epochs: int | None = None
-    budget_usd: float | None = None
-    order_seed: int | None = None
-    owner: str = ""
 
 
 class Progress(NamedTuple):
@@ -111,111 +95,49 @@ class Ledger:
 
 
 def begin(engine: Engine, turns: Turns, wanted: Wanted) -> Runner:
-    """Write the plan of a new run. Raises ``PlanError``, ``CannotRun``."""
-    specs = {spec.id: spec for spec in engine.specs}
-    lanes = [_spec_of(specs, lane) for lane in dict.fromkeys(wanted.lanes)]
-    head = Head(
-        id=uuid.uuid4().hex[:12],
-        owner=wanted.owner,
-        boot_id=turns.writer.boot_id,
-        started_at_utc=utc.now_text(),
-        ended_at_utc=None,
-        state=RUNNING,
-        state_reason="",
-        size=wanted.chosen.size,
-        suite_version=suite.VERSION,
-        seed=wanted.seed,
-        epochs=wanted.epochs or EPOCHS[wanted.chosen.size],
-        order_seed=random.SystemRandom().getrandbits(32) if wanted.order_seed is None else wanted.order_seed,
-        budget_usd=wanted.budget_usd,
-        app_version=__version__,
-    )
-    _check_budget(head, lanes, specs)
-    cases = {case.id: case for case in wanted.chosen.cases}
-    names = [spec.id for spec in lanes]
-    items = plan(list(cases.values()), names, head.epochs, head.order_seed, _new_id, _unfit(cases, lanes, specs))
-    warming = warm_ups(items, cases, specs, 1, len(items), _new_id)
-    ops = [records.head_op(head)]
-    ops += [records.lane_op(head.id, at, spec, specs) for at, spec in enumerate(lanes)]
-    ops += [records.item_op(head.id, item) for item in (*items, *warming)]
-    turns.writer.write(ops).result()
-    with turns.reader.snapshot() as rows:
-        if len(records.items(rows, head.id)) != len(items) + len(warming):
-            raise CannotRun(NO_LOG)
-    return Runner(engine, turns, head, specs, cases, items, warming)
+    """A new run in this process. Raises ``PlanError``, ``CannotRun``."""
+    planned = write_plan(engine, turns, wanted)
+    return Runner(engine, turns, planned, plan_warm_ups(turns, planned, planned.items))
 
 
 def resume(engine: Engine, turns: Turns, run_id: str, budget_usd: float | None = None) -> Runner:
-    """Go on with a run: what is left of its plan. ``budget_usd`` None: the run's own.
-
-    Raises ``CannotRun`` (it is done, or the suite or a lane has changed), ``PlanError``, ``records.NoSuchRun`` and
-    ``records.RunIsRunning``.
-    """
-    specs = {spec.id: spec for spec in engine.specs}
-    with turns.reader.snapshot() as rows:
-        head, lanes, items = records.head(rows, run_id), records.lanes(rows, run_id), records.items(rows, run_id)
-    if head.state == DONE:
-        raise CannotRun(f"The run {run_id} is done; start a new one without --resume.")
-    if head.suite_version != suite.VERSION:
-        raise CannotRun(
-            f"The run {run_id} has version {head.suite_version} of the suite and this Kimi UI has version "
-            f"{suite.VERSION}, so its cases are not the same: start a new run."
-        )
-    _check_lanes(lanes, specs)
-    head = replace(head, budget_usd=head.budget_usd if budget_usd is None else budget_usd)
-    _check_budget(head, [specs[lane.id] for lane in lanes], specs)
-    boot_id = turns.writer.boot_id
-    turns.writer.change(partial(records.claim, run_id=run_id, boot_id=boot_id, budget_usd=head.budget_usd)).result()
-    head = replace(head, state=RUNNING, state_reason="", ended_at_utc=None, boot_id=boot_id)
+    """Go on with a run in this process: what is left of its plan. Raises what ``take_over`` raises."""
+    planned = take_over(engine, turns, run_id, budget_usd)
     with turns.reader.snapshot() as rows:  # after the claim, so that nobody else changes it
         finished, sent, costs = records.finished(rows, run_id), records.sent(rows, run_id), records.costs(rows, run_id)
-    cases = {case.id: case for case in suite.cases(head.seed)}
-    counted = [item for item in items if not item.warm_up]
-    left = [item for item in counted if item.position not in finished]
-    begun = [_work(turns, item, cases[item.case_id], sent[item.position]) for item in left if item.position in sent]
-    ended = {work.item.position for work in begun if not (work.is_lost or work.goes_on)}
-    start = 1 + max((item.warm_up for item in items), default=0)
-    to_send = [item for item in left if item.position not in ended]
-    warming = warm_ups(to_send, cases, specs, start, 1 + max(item.position for item in items), _new_id)
-    turns.writer.write([records.item_op(run_id, item) for item in warming]).result()
-    runner = Runner(engine, turns, head, specs, cases, counted, warming)
+        items = records.items(rows, run_id)
+    left = [item for item in planned.items if item.position not in finished]
+    begun = [
+        Work.stored(turns, item, planned.cases[item.case_id], sent[item.position])
+        for item in left
+        if item.position in sent
+    ]
+    ended = {work.item.position for work in begun if work.has_ended}
+    warming = plan_warm_ups(turns, planned, [item for item in left if item.position not in ended])
+    runner = Runner(engine, turns, planned, warming)
     runner.continue_from(finished, begun, ended, costs, {item.position: item for item in items})
     return runner
 
 
-def without_code(chosen: Chosen) -> Chosen:
-    """The cases without those whose grader runs code, for a machine without a sandbox. Raises ``PlanError``."""
-    cases = tuple(case for case in chosen.cases if case.grader not in CODE)
-    if not cases:
-        raise PlanError("All of these cases need a sandbox; `python -m kimi_ui bench sandbox` says what is missing.")
-    return chosen._replace(cases=cases)
-
-
 class Runner:
-    """One run of the benchmark, from its plan to its end. ``stop`` may be called from any thread and signal handler."""
+    """One run of the benchmark, from its plan to its end. ``stop`` may be called from any thread and signal handler.
 
-    def __init__(
-        self,
-        engine: Engine,
-        turns: Turns,
-        head: Head,
-        specs: Mapping[str, LaneSpec],
-        cases: Mapping[str, Case],
-        items: Sequence[Item],
-        warming: Sequence[Item],
-    ) -> None:
-        self.head = head
+    All of its items wait here from the beginning; ``worker.Worker`` claims them, of a run that several processes share.
+    """
+
+    def __init__(self, engine: Engine, turns: Turns, planned: Planned, warming: Sequence[Item]) -> None:
+        self.head, self._specs, self._cases, items = planned
         self._engine = engine
         self._turns = turns
-        self._specs = specs
-        self._cases = cases
-        self._server = {lane: server_of(spec, specs) for lane, spec in specs.items()}
+        self.me = turns.writer.boot_id
+        self._server = {lane: server_of(spec, self._specs) for lane, spec in self._specs.items()}
         self._lanes = list(dict.fromkeys(item.lane for item in items))
+        self._abreast = len(self._lanes)  # items of a case
         self._planned = len(items)
         self._waiting = [*warming, *(item for item in items if item.turn_id)]
         self._unfit = [item.position for item in items if not item.turn_id]  # to be told of at the start
         self._n_done = len(self._unfit)
-        self._ledger = Ledger(head.budget_usd)
+        self._ledger = Ledger(self.head.budget_usd)
         self._begun: dict[int, Work] = {}
         self._ungraded: list[Work] = []
         self._running: dict[str, Work] = {}  # by the id of the turn
@@ -274,6 +196,7 @@ class Runner:
         is shown (``EarlyStop``). ``report`` and ``on_sample`` are called in this thread.
         """
         self._at_a_time, self._unsandboxed = at_a_time, unsandboxed
+        self._turns.writer.write([records.worker_op(self.head.id, self.me, platform.node(), at_a_time)])
         self._on_sample = on_sample
         if stop_early:
             self._early = EarlyStop(self._lanes)
@@ -312,7 +235,7 @@ class Runner:
         """Handle what happens until nothing is running and nothing is left to send."""
         report(self.progress)
         stop_by = None
-        while self._running or self._n_grading:
+        while self._goes_on:
             if self._ending and self._ending[0] == STOPPED and stop_by is None:
                 stop_by = time.monotonic() + STOP_WAIT_S
             try:
@@ -324,6 +247,10 @@ class Runner:
             if not self._ending:
                 self._fill()
             report(self.progress)
+
+    @property
+    def _goes_on(self) -> bool:
+        return bool(self._running or self._n_grading)
 
     @property
     def progress(self) -> Progress:
@@ -345,7 +272,7 @@ class Runner:
     def _fill(self) -> None:
         """Send what may be sent now."""
         running = [work.item for work in self._running.values()]
-        for item in list(sendable(self._waiting, running, self._server, len(self._lanes), self._at_a_time)):
+        for item in list(sendable(self._waiting, running, self._server, self._abreast, self._at_a_time)):
             work = self._begun.get(item.position) or Work(item, self._cases[item.case_id])
             if not self._send(work):
                 return
@@ -367,10 +294,10 @@ class Runner:
                 work.turns[-1] = self._engine.retry(work.turns[-1].turn_id, item.lane, owner=self.head.owner)
             elif work.turns:
                 conversation_id = work.turns[0].conversation_id
-                work.turns.append(self._new_turn(message, item.lane, conversation_id=conversation_id))
+                work.turns.append(self._new_turn(message, work, conversation_id))
             else:
-                work.turns.append(self._new_turn(message, item.lane, turn_id=item.turn_id or ""))
-        except (EngineClosed, UnknownLane, UnknownTurn) as error:
+                work.turns.append(self._new_turn(message, work))
+        except (EngineClosed, LaneBusy, UnknownLane, UnknownTurn) as error:
             self._end(STOPPED, str(error))
             return False
         self._ledger.sent(work.turns[-1].turn_id, worst_usd)
@@ -379,9 +306,10 @@ class Runner:
         self._running[work.turns[-1].turn_id] = work
         return True
 
-    def _new_turn(self, message: str, lane: str, *, turn_id: str = "", conversation_id: str | None = None) -> TurnLog:
+    def _new_turn(self, message: str, work: Work, conversation_id: str | None = None) -> TurnLog:
+        lanes, turn_id = [work.item.lane], work.next_turn_id
         return self._engine.send(
-            message, lanes=[lane], owner=self.head.owner, kind=KIND, turn_id=turn_id, conversation_id=conversation_id
+            message, lanes=lanes, owner=self.head.owner, kind=KIND, turn_id=turn_id, conversation_id=conversation_id
         )
 
     def _is_unchanged(self, lane: str) -> bool:
@@ -407,7 +335,7 @@ class Runner:
         spec = self._specs[work.item.lane]
         before = [fold for turn in work.turns if (fold := turn.fold().newest(work.item.lane))]
         texts = [*work.messages[: len(work.turns) + (not work.is_lost)], *(fold.answer for fold in before)]
-        tokens = sum(_tokens(text, spec.tokenizer) for text in texts)
+        tokens = sum(tokens_of(text, spec.tokenizer) for text in texts)
         return worst_usd(tokens, spec, self._specs.get(spec.of, spec))
 
     def _closed(self, turn: TurnLog) -> None:
@@ -441,7 +369,7 @@ class Runner:
 
         def judged() -> None:
             try:
-                ops = [] if work.item.warm_up else verdicts(work, self._unsandboxed)
+                ops = verdicts(work, self._unsandboxed) if self._counts(work) else []
                 self._turns.writer.flush().result()  # the attempt's own end before its verdict
                 self._turns.writer.write(ops).result()
             except Exception as error:
@@ -451,6 +379,10 @@ class Runner:
                 self._inbox.put(partial(self._graded, work))
 
         self._grader.submit(judged)
+
+    def _counts(self, work: Work) -> bool:
+        """Whether the item is to have a verdict. In the grader's thread."""
+        return not work.item.warm_up
 
     def _graded(self, work: Work) -> None:
         self._n_grading -= 1
@@ -470,7 +402,7 @@ class Runner:
         if self._early:
             self._early.add(sample)
             if self._early.is_decided:
-                self._end(DECIDED, "Every difference between the lanes is shown, by a test that holds at every look.")
+                self._end(DECIDED, ALL_SHOWN)
 
     def _settle(self, rows: Rows, work: Work) -> None:
         """Take what the item's turns cost from the log, those whose cost was not taken yet."""
@@ -500,63 +432,6 @@ class Runner:
         state, reason = (DONE, "") if whole else self._ending or (STOPPED, EXPLORATORY)
         self.head = replace(self.head, state=state, state_reason=reason, ended_at_utc=utc.now_text())
         self._turns.writer.write([records.head_op(self.head)]).result()
-
-
-def _work(turns: Turns, item: Item, case: Case, sent: Sequence[Sent]) -> Work:
-    """An item as an earlier process left it."""
-    found = [turns.reader.turn(one.turn_id) for one in sent]
-    is_lost = sent[-1].is_lost
-    return Work(item, case, [turn for turn in found if turn], is_lost, n_settled=len(sent) - is_lost)
-
-
-def _spec_of(specs: Mapping[str, LaneSpec], lane: str) -> LaneSpec:
-    if lane not in specs:
-        raise PlanError(f"There is no lane {lane}; choose among {', '.join(specs)}.")
-    return specs[lane]
-
-
-def _check_lanes(lanes: Iterable[RunLane], specs: Mapping[str, LaneSpec]) -> None:
-    """Raises ``CannotRun`` for a lane that is gone or configured otherwise: its results could not be put together."""
-    for lane in lanes:
-        spec = specs.get(lane.id)
-        if spec is None:
-            raise CannotRun(f"The lane {lane.id} of this run is not configured any more: add it, or start a new run.")
-        if records.config_sha(spec, specs) != lane.config_sha:
-            raise CannotRun(
-                f"The lane {lane.label} has changed since this run began, so its answers would be those of another: "
-                "change it back, or start a new run."
-            )
-
-
-def _check_budget(head: Head, lanes: Iterable[LaneSpec], specs: Mapping[str, LaneSpec]) -> None:
-    """Raises ``PlanError`` if the run has a budget and the most that a lane can cost is not known."""
-    for spec in lanes if head.budget_usd is not None else ():
-        worst_usd(0, spec, specs.get(spec.of, spec))
-
-
-def _unfit(
-    cases: Mapping[str, Case], lanes: Iterable[LaneSpec], specs: Mapping[str, LaneSpec]
-) -> dict[tuple[str, str], str]:
-    """Why which case does not fit which lane. Of a conversation all messages count, but not the answers."""
-    found = {}
-    for spec in lanes:
-        inner = specs.get(spec.of, spec)
-        if inner.context_tokens is None:
-            continue
-        for case in cases.values():
-            if why := unfit(sum(_tokens(text, inner.tokenizer) for text in case.turns or (case.prompt,)), spec, inner):
-                found[case.id, spec.id] = why
-    return found
-
-
-@lru_cache(maxsize=2048)  # of a suite's prompts; answers come once each
-def _tokens(text: str, tokenizer: str) -> int:
-    """About how many tokens a text has."""
-    return prompt_size(text, counter(tokenizer)).estimate
-
-
-def _new_id() -> str:
-    return uuid.uuid4().hex
 
 
 def _ignore(_: Sample) -> None: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,9 +10,10 @@ from functools import partial
 from ..core.attempt import AttemptFold
 from ..core.turn import TurnFold, TurnLog
 from ..log.records import Op
+from ..turns import Turns
 from . import graders, records, sandbox
 from .plan import Item
-from .records import LOST
+from .records import LOST, Sent
 from .suite import Case
 
 ANSWERED = ("ok", "length", "no_answer")
@@ -28,6 +30,25 @@ class Work:
     is_lost: bool = False
     began_s: float = 0.0
     n_settled: int = 0  # turns whose cost is taken
+
+    @classmethod
+    def stored(cls, turns: Turns, item: Item, case: Case, sent: Sequence[Sent]) -> Work:
+        """An item as another process left it; what that left open is ended in the log."""
+        found = [turn for one in sent if (turn := turns.reader.turn(one.turn_id))]
+        is_lost = sent[-1].is_lost
+        if found:
+            turns.forget(found[-1].conversation_id)  # it may be older than the log
+        if found and is_lost:
+            turns.complete(found[-1])
+            found[-1] = turns.reader.turn(found[-1].turn_id) or found[-1]
+        return cls(item, case, found, is_lost, n_settled=len(sent) - is_lost)
+
+    @property
+    def next_turn_id(self) -> str:
+        """The id of the turn that the item's next message is sent in. It follows from the item's own, so that a message
+        has one turn in the log even if two processes send it."""
+        first = self.item.turn_id or ""
+        return uuid.uuid5(uuid.UUID(first), str(len(self.turns))).hex if self.turns else first
 
     @property
     def messages(self) -> tuple[str, ...]:
@@ -48,6 +69,11 @@ class Work:
         """Whether a further message follows: the last one has a whole answer."""
         newest = self.newest
         return len(self.turns) < len(self.messages) and newest is not None and newest.status == "ok"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing is left to send of what another process left."""
+        return not (self.is_lost or self.goes_on)
 
 
 def verdicts(work: Work, unsandboxed: bool = False) -> list[Op]:

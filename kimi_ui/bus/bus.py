@@ -50,6 +50,7 @@ BLOCK_MS = 1000
 SOCKET_S = 2.5  # longer than a blocking read
 RETRY_S = 0.5  # between tries to reach the bus
 START_S = 5.0
+NO_ADDRESS = "KIMI_UI_BUS is not the address of a server; make it like redis://127.0.0.1:6379."
 AWAY = "The servers have lost each other: a turn of another one stands still here. Nothing is lost."
 FETCH_S = 2.0  # longest wait of a reader for a mirror's entries
 CLOSE_S = 3.0
@@ -92,6 +93,7 @@ class Bus:
         is_draining: Callable[[], bool] = lambda: False,
     ) -> None:
         self.me = uuid.uuid4().hex[:12]
+        self.url = url
         self.is_away = True
         self.moved_in: Callable[[str | None], None] = lambda visitor: None
         self.changed: Callable[[], None] = lambda: None
@@ -371,4 +373,4 @@ def _client(url: str) -> Redis:
             max_connections=100,
         )
     except ValueError:  # its text may quote a part of the password
-        raise BusError("KIMI_UI_BUS is not the address of a server; make it like redis://127.0.0.1:6379.") from None
+        raise BusError(NO_ADDRESS) from None

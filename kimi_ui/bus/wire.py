@@ -10,6 +10,9 @@
 | ``kimi:turn:{id}:owner`` | string | the replica that may add to that stream |
 | ``kimi:news`` | stream | headers of turns as they begin, ids of turns that have ended |
 | ``kimi:inbox:{id}`` | stream | commands for a replica, and answers to its own |
+| ``kimi:benchmarks`` | set | runs of the benchmark that several processes work on |
+| ``kimi:benchmark:{run}`` | stream with a group | the cases that are left of a run, and who has claimed which |
+| ``kimi:benchmark:{run}:lead`` | string with a TTL | the run is led; what its workers must agree to |
 
 Events have the log's form (``core.events.encode``), which its schema versions.
 """
@@ -32,6 +35,7 @@ NEWS = "kimi:news"
 RUNNING = "kimi:running"
 REPLICAS = "kimi:replicas"
 REPLICA = "kimi:replica:"
+BENCHMARKS = "kimi:benchmarks"
 UP, DRAINING = b"up", b"draining"
 
 Redis = Any
@@ -56,6 +60,14 @@ def home_of(visitor: str) -> str:
 
 def inbox_of(replica: str) -> str:
     return f"kimi:inbox:{replica}"
+
+
+def cases_of(run_id: str) -> str:
+    return f"kimi:benchmark:{run_id}"
+
+
+def lead_of(run_id: str) -> str:
+    return f"kimi:benchmark:{run_id}:lead"
 
 
 class Header(NamedTuple):

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import bench_export, bench_preferences, bench_report, bench_run
+from . import bench_export, bench_preferences, bench_report, bench_run, bench_work
 from .common import CommandError, printable
 
 if TYPE_CHECKING:
@@ -20,11 +20,13 @@ def add(commands: Any) -> None:
         "bench",
         help="run the benchmark over the lanes; list its cases, grade an answer, test the sandbox",
         description="The benchmark: cases made from a seed, deterministic graders, a sandbox for models' code. Without "
-        "a PART it runs: 20 cases, or those that the options name, in every lane.",
+        "a PART it runs: 20 cases, or those that the options name, in every lane. With KIMI_UI_BUS, other processes "
+        "and machines take part in the run: `bench work`.",
     )
     bench_run.add_options(bench)
     parts = bench.add_subparsers(metavar="PART")
     bench_run.add_runs(parts)
+    bench_work.add(parts)
 
     listed = parts.add_parser("list", help="list the cases", description="The cases of the suite, in order.")
     _add_seed(listed)

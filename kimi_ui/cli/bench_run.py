@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ..bench.plan import Chosen
     from ..bench.records import Head, RunHead
     from ..bench.results import Sample
-    from ..bench.runner import Progress, Runner
+    from ..bench.runner import Progress
+    from ..bench.sharing import Run
     from .open_app import Session
 
 
@@ -41,16 +42,10 @@ def add_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument(
         "--resume", metavar="RUN", help="go on with a run (the beginning of its id, or last) where it ended"
     )
+    add_worker_options(bench)
     bench.add_argument(
-        "--at-a-time",
-        metavar="N",
-        type=int,
-        default=1,
-        help="items at a time of each server (1, so that times compare)",
-    )
-    bench.add_argument(
-        "--unsandboxed", action="store_true",
-        help="where there is no sandbox, run code that a model wrote with all your rights; each result says so",
+        "--no-work", action="store_true",
+        help="with KIMI_UI_BUS: leave all cases to other processes (`bench work`), and only show what they do",
     )  # fmt: skip
     bench.add_argument(
         "--stop-early",
@@ -60,6 +55,20 @@ def add_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--json", action="store_true", help="one JSON object per sample, and one at the end")
     add_common(bench)
     bench.set_defaults(run=run)
+
+
+def add_worker_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--at-a-time",
+        metavar="N",
+        type=int,
+        default=1,
+        help="items that this process sends at a time to each server (1, so that times compare)",
+    )
+    command.add_argument(
+        "--unsandboxed", action="store_true",
+        help="where there is no sandbox, run code that a model wrote with all your rights; each result says so",
+    )  # fmt: skip
 
 
 def add_runs(parts: Any) -> None:
@@ -76,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     from ..bench import sandbox
     from ..bench.plan import PlanError
     from ..bench.records import NoSuchRun, RunIsRunning
-    from ..bench.runner import CannotRun
+    from ..bench.start import CannotRun
     from .open_app import session
 
     _check(options)
@@ -104,45 +113,56 @@ def run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> None:
     if options.epochs is not None and options.epochs < 1:
         raise CommandError("--epochs is a whole number from 1.")
-    if options.at_a_time < 1:
-        raise CommandError("--at-a-time is a whole number from 1.")
+    check_worker_options(options)
     fixed = [name for name in ("size", "lane", "category", "case", "epochs", "seed") if getattr(options, name)]
     if options.resume and fixed:
         name = options.size if fixed[0] == "size" else fixed[0]
         raise CommandError(f"A run is resumed as it was planned: leave --{name} out, or start a new run.")
 
 
-def _runner(options: argparse.Namespace, opened: Session) -> Runner:
+def check_worker_options(options: argparse.Namespace) -> None:
+    if options.at_a_time < 1:
+        raise CommandError("--at-a-time is a whole number from 1.")
+
+
+def _runner(options: argparse.Namespace, opened: Session) -> Run:
     """A new run, or the one to go on with."""
-    from ..bench import plan, records, runner, suite
+    from ..bench import plan, records, sharing, suite
+    from ..bench.start import Wanted
     from ..core.budget import BudgetError, read_usd
 
     try:
         budget = read_usd(options.budget)
     except BudgetError as error:
         raise CommandError(f"--budget: {error}") from None
-    engine, turns = opened.engine, opened.turns
+    engine, turns, url, works = opened.engine, opened.turns, opened.settings.bus_url, not options.no_work
+    if not (works or (url and budget is None)):
+        raise CommandError("--no-work leaves the work to others: set KIMI_UI_BUS, and leave --budget out.")
     if options.resume:
-        return runner.resume(engine, turns, records.find(turns.reader, options.resume), budget)
+        run_id = records.find(turns.reader, options.resume)
+        return sharing.resume(engine, turns, run_id, url, budget_usd=budget, works=works)
     seed = suite.SEED if options.seed is None else options.seed
-    chosen = _runnable(plan.choose(seed, options.size, options.category, options.case), options.unsandboxed)
+    chosen = plan.choose(seed, options.size, options.category, options.case)
+    if works:
+        chosen = _runnable(chosen, options.unsandboxed)
     lanes = tuple(options.lane or (spec.id for spec in engine.specs))
-    return runner.begin(engine, turns, runner.Wanted(chosen, seed, lanes, options.epochs, budget))
+    return sharing.begin(engine, turns, Wanted(chosen, seed, lanes, options.epochs, budget), url, works=works)
 
 
 def _runnable(chosen: Chosen, unsandboxed: bool) -> Chosen:
     """The cases without those that need a sandbox where there is none; says so."""
-    from ..bench import runner, sandbox
+    from ..bench import sandbox
+    from ..bench.start import CODE, without_code
 
-    if not any(case.grader in runner.CODE for case in chosen.cases):
+    if not any(case.grader in CODE for case in chosen.cases):
         return chosen
     box = sandbox.choose(unsandboxed)
     if box.stamp.level != sandbox.ISOLATED:
         complain(box.sentence)
-    return chosen if box.backend is not None else runner.without_code(chosen)
+    return chosen if box.backend is not None else without_code(chosen)
 
 
-def _follow(runner: Runner, options: argparse.Namespace, opened: Session) -> Head:
+def _follow(runner: Run, options: argparse.Namespace, opened: Session) -> Head:
     """Run to the end and show it: samples on standard output, progress on standard error."""
     from rich.console import Console
     from rich.live import Live
@@ -168,7 +188,7 @@ def _follow(runner: Runner, options: argparse.Namespace, opened: Session) -> Hea
             if options.json:
                 print(json.dumps({"run": runner.head.id, **asdict(sample)}), flush=True)
             else:
-                print(printable(_sample_line(sample, labels)), flush=True)
+                print(printable(sample_line(sample, labels)), flush=True)
 
         head = runner.run(
             report,
@@ -181,17 +201,21 @@ def _follow(runner: Runner, options: argparse.Namespace, opened: Session) -> Hea
     return head
 
 
-def _announce(runner: Runner, opened: Session) -> None:
+def _announce(runner: Run, opened: Session) -> None:
     stand_ins = [serving.label for serving in opened.roster.servings if serving.is_stand_in]
     planned = runner.progress.planned
     print(f"Run {runner.head.id}: {planned} items; Ctrl+C stops it, `bench --resume {runner.head.id}` goes on.")
+    if opened.settings.bus_url and runner.head.budget_usd is None:
+        print("Others can work on it too: `python -m kimi_ui bench work` there, with the same KIMI_UI_BUS and log.")
+    elif opened.settings.bus_url:
+        print("A run with a budget is not shared: this process checks what each request may cost.")
     if stand_ins:
         print(
             f"A small local model stands in for: {', '.join(stand_ins)}. Its results say nothing about the real ones."
         )
 
 
-def _sample_line(sample: Sample, labels: Mapping[str, str]) -> str:
+def sample_line(sample: Sample, labels: Mapping[str, str]) -> str:
     seconds = "" if sample.e2e_ms is None else f"{sample.e2e_ms / 1000:.1f} s"
     right = sum(one.outcome == "right" for one in sample.trajectories)
     of = f"{right} of {len(sample.trajectories)} trajectories right" if sample.trajectories else ""

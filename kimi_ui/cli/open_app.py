@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import utc
+from ..bus import NO_REDIS
 from ..config import Settings, read_environment
 from ..engine import Engine
 from ..log.reader import LogReader
@@ -65,7 +66,7 @@ def on_bus(opened: Session) -> Iterator[Bus | None]:
     try:
         from ..bus.bus import Bus, BusError
     except ImportError:
-        raise CommandError("KIMI_UI_BUS needs the package redis; install it by pip install '.[team]'.") from None
+        raise CommandError(NO_REDIS) from None
     engine = opened.engine
     try:
         bus = Bus(opened.settings.bus_url, opened.turns, stop=engine.stop, is_draining=lambda: engine.draining)

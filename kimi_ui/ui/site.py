@@ -112,7 +112,7 @@ def _create(
         return " ".join(filter(None, [turns.writer.problem, bus.problem if bus else ""]))
 
     state = PageState(turns, roster, chat, engine.pulls, private, notice)
-    benchmark = BenchmarkRoutes(engine, turns, roster, private)
+    benchmark = BenchmarkRoutes(engine, turns, roster, private, lambda: bus.url if bus and not bus.is_away else "")
     turn_routes = TurnRoutes(turns, roster, state, visible, chat.estimates)
     exporter = Exporter(engine, turns, turn_routes.streams, metrics_token, spans)
 

@@ -10,7 +10,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
@@ -19,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from .. import algebra
-from ..bench import plan, records, runner, sandbox, suite
+from ..bench import plan, records, sandbox, sharing, suite
 from ..bench.advice import CATEGORIES, FINISHED
 from ..bench.background import Background, Busy
 from ..bench.comparison import compare
@@ -29,7 +28,8 @@ from ..bench.plan import Chosen, PlanError
 from ..bench.preferences import read_preferences
 from ..bench.records import NoSuchRun, RunHead, RunIsRunning
 from ..bench.report import body, report_of, texts_of
-from ..bench.runner import CannotRun, Progress
+from ..bench.runner import Progress
+from ..bench.start import CannotRun, Wanted, without_code
 from ..bench.summary import summarise
 from ..core.lane import LaneSpec
 from ..engine import Engine, EngineClosed
@@ -46,13 +46,22 @@ FORMATS = {"html": "text/html", "md": "text/markdown", "json": "application/json
 
 
 class BenchmarkRoutes:
-    """The benchmark on one engine and its turns; at most one run at a time."""
+    """The benchmark on one engine and its turns; at most one run at a time. ``bus_url``: of the bus on which runs are
+    shared with other processes; empty while there is none."""
 
-    def __init__(self, engine: Engine, turns: Turns, roster: Roster, private: bool = False) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        turns: Turns,
+        roster: Roster,
+        private: bool = False,
+        bus_url: Callable[[], str] = lambda: "",
+    ) -> None:
         self._engine = engine
         self._turns = turns
         self._roster = roster
         self._private = private
+        self._bus_url = bus_url
         self._background = Background()
 
     def close(self) -> None:
@@ -97,16 +106,19 @@ class BenchmarkRoutes:
         """Body ``{lanes, size, categories, epochs, budget_usd}``, the last two may be null. Answers with the id."""
         asked, owner = await json_of(request), visitor_of(request)
 
-        def make() -> runner.Runner:
-            wanted = self._wanted(asked, owner)
-            return runner.begin(self._engine, self._turns, wanted)
+        def make() -> sharing.Run:
+            return sharing.begin(self._engine, self._turns, self._wanted(asked, owner), self._bus_url())
 
         return await self._begin(make)
 
     async def resume(self, request: Request) -> Response:
         """Go on with what is left of a run. Answers with the id."""
         run_id = await self._own(request)
-        return await self._begin(partial(runner.resume, self._engine, self._turns, run_id))
+
+        def make() -> sharing.Run:
+            return sharing.resume(self._engine, self._turns, run_id, self._bus_url())
+
+        return await self._begin(make)
 
     async def stop(self, request: Request) -> Response:
         """Stop the running benchmark if the visitor may see it."""
@@ -115,7 +127,7 @@ class BenchmarkRoutes:
             self._background.stop()
         return Json({}, 202)
 
-    async def _begin(self, make: Callable[[], runner.Runner]) -> Response:
+    async def _begin(self, make: Callable[[], sharing.Run]) -> Response:
         try:
             return Json({"run": await asyncio.to_thread(self._background.start, make)}, 201)
         except REFUSED as error:
@@ -222,12 +234,12 @@ class BenchmarkRoutes:
         made = forecast(self._turns.reader, specs, wanted.lanes, wanted.chosen.cases, epochs, wanted.seed)
         return {"sentence": made.sentence}
 
-    def _wanted(self, asked: Mapping[str, Any], owner: str) -> runner.Wanted:
+    def _wanted(self, asked: Mapping[str, Any], owner: str) -> Wanted:
         """Read what a page asks for. Raises ``PlanError``."""
         lanes = [str(lane) for lane in asked.get("lanes") or []]
         if not lanes:
             raise PlanError("Choose at least one lane.")
-        return runner.Wanted(
+        return Wanted(
             chosen=_chosen(str(asked.get("size")), [str(one) for one in asked.get("categories") or []]),
             seed=suite.SEED,
             lanes=tuple(lanes),
@@ -298,7 +310,7 @@ def _chosen(size: str, categories: list[str]) -> Chosen:
         chosen = plan.choose(suite.SEED, size)
     else:
         raise PlanError("Choose quick, full, or categories.")
-    return chosen if sandbox.choose().backend is not None else runner.without_code(chosen)
+    return chosen if sandbox.choose().backend is not None else without_code(chosen)
 
 
 def _whole(value: Any) -> int | None:

@@ -22,6 +22,7 @@ from typing import Any
 from kimi_ui.bench import records, runner, suite
 from kimi_ui.bench.plan import Chosen
 from kimi_ui.bench.report import FORMATS, report, texts_of
+from kimi_ui.bench.start import Wanted
 from kimi_ui.bench.summary import summarise
 from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning, Usage
 from kimi_ui.log.reader import LogReader
@@ -62,7 +63,7 @@ def made(log: Path, attempts: int) -> str:
     """The id of a run with about that many attempts."""
     known = tuple(case for case in suite.cases() if case.category in ("reasoning", "math"))
     epochs = round(attempts / PER_ITEM / len(known))
-    wanted = runner.Wanted(Chosen("chosen", known), suite.SEED, ("good", "poor", "heavy"), epochs=epochs)
+    wanted = Wanted(Chosen("chosen", known), suite.SEED, ("good", "poor", "heavy"), epochs=epochs)
     with running(log, *providers(known)) as run:
         return runner.begin(run.engine, run.turns, wanted).run().id
 

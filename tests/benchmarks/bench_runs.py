@@ -19,6 +19,7 @@ from pathlib import Path
 
 from kimi_ui.bench import graders, runner, suite
 from kimi_ui.bench.plan import Chosen
+from kimi_ui.bench.start import Wanted
 from kimi_ui.bench.suite import Case
 from kimi_ui.core.turn import TurnLog
 
@@ -49,7 +50,7 @@ def run_cpu_s(folder: Path, cases: tuple[Case, ...], epochs: int) -> float:
     """CPU seconds of the same as a run, from its plan to its end."""
     with running(folder / "run.sqlite3", lanes(cases)[0]) as run:
         started = time.process_time()
-        wanted = runner.Wanted(Chosen("chosen", cases), suite.SEED, ("good",), epochs, order_seed=1)
+        wanted = Wanted(Chosen("chosen", cases), suite.SEED, ("good",), epochs, order_seed=1)
         head = runner.begin(run.engine, run.turns, wanted).run()
         assert head.state == "done", head
         return time.process_time() - started

@@ -13,6 +13,7 @@ from typing import Any
 
 from kimi_ui.bench import records, runner, suite
 from kimi_ui.bench.plan import Chosen
+from kimi_ui.bench.start import Wanted
 from kimi_ui.bench.suite import Case
 from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning, Usage
 from kimi_ui.core.lane import LaneSpec
@@ -72,9 +73,7 @@ def main() -> None:
                     return
             going = runner.resume(run.engine, run.turns, run_id[0])
         else:
-            wanted = runner.Wanted(
-                Chosen("chosen", known), suite.SEED, ("good", "poor", "heavy"), int(epochs), order_seed=7
-            )
+            wanted = Wanted(Chosen("chosen", known), suite.SEED, ("good", "poor", "heavy"), int(epochs), order_seed=7)
             going = runner.begin(run.engine, run.turns, wanted)
         print(going.head.id, flush=True)
         head = going.run(on_sample=lambda sample: print("sample", sample.case, sample.lane, sample.epoch, flush=True))

@@ -423,3 +423,21 @@ def m027_share_links(db: Database) -> None:
         """
     )
     db.execute("CREATE INDEX share_links_by_conversation ON share_links (conversation_id)")
+
+
+@migrations()
+def m028_benchmark_workers(db: Database) -> None:
+    # The processes that worked on a run. An attempt's ``boot_id`` says which of them sent it.
+    db.execute(
+        """
+        CREATE TABLE benchmark_workers (
+            run_id        TEXT NOT NULL REFERENCES benchmarks ON DELETE CASCADE,
+            boot_id       TEXT NOT NULL,
+            name          TEXT NOT NULL,     -- of its machine
+            app_version   TEXT NOT NULL,
+            at_a_time     INTEGER NOT NULL,  -- items at a time of each server
+            joined_at_utc TEXT NOT NULL,
+            PRIMARY KEY (run_id, boot_id)
+        ) STRICT
+        """
+    )
