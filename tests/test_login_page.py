@@ -14,9 +14,10 @@ from kimi_ui.config import Auth
 from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Reasoning
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.users_file import UsersFile
-from tests.support.browser import SLOW_MS, lane, send, served, wait_phase
+from tests.support.browser import SLOW_MS, lane, listening, send, served, wait_phase
 from tests.support.chat_site import ask, open_site
-from tests.support.engine_run import started
+from tests.support.engine_run import started, turns_at
+from tests.support.openid_provider import app_over, client_of, provider
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 
 PASSWORD = "open sesame, friend & co"
@@ -121,3 +122,24 @@ def test_two_people_share_a_browser_and_nothing_else(
         expect(page.locator(".history-person")).to_have_text("bob")
         expect(page.locator(".history-title")).to_have_count(0)
         expect(page.locator("#prompt textarea")).to_have_value("")
+
+
+def test_a_person_signs_in_at_a_provider_and_out(context: BrowserContext) -> None:
+    """The provider is another site, so the browser sends no strict cookie on the way back."""
+    page = context.new_page()
+    link = page.get_by_role("link", name="Sign in with localhost")
+    with provider() as at, turns_at() as turns, listening(app_over(turns, client_of(at))) as url:
+        at.refusal = "access_denied"
+        page.goto(f"{url}/?x=1")
+        link.click()
+        expect(page.get_by_role("alert")).to_contain_text("did not let you in")
+        at.reset()
+        page.goto(f"{url}/?x=1")
+        link.click()
+        expect(page.locator("#who")).to_contain_text("member ada@example.org")
+        assert page.url == f"{url}/?x=1"
+        assert {cookie["name"]: cookie["sameSite"] for cookie in context.cookies()} == {"kimi_session": "Strict"}
+        page.get_by_role("link", name="Sign out").click()
+        expect(page.get_by_text("You are signed in as")).to_contain_text("ada@example.org")
+        page.get_by_role("button", name="Sign out", exact=True).click()
+        expect(link).to_be_visible()

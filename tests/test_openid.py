@@ -19,22 +19,13 @@ import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
 
-from kimi_ui.config import Auth, ConfigError, OpenIdProvider, read_settings
+from kimi_ui.config import ConfigError, OpenIdProvider, read_settings
 from kimi_ui.core.owner import ADMIN, MEMBER
-from kimi_ui.turns import Turns
-from kimi_ui.web.accounts import require_sign_in
-from kimi_ui.web.guard import Guard, known_hosts
 from kimi_ui.web.login import COOKIE
 from kimi_ui.web.openid import PENDING
-from kimi_ui.web.sub_path import SubPath
-from kimi_ui.web.visitor import person_of
 from tests.support.engine_run import turns_at
-from tests.support.openid_provider import CLIENT_ID, CLIENT_SECRET, Provider, provider
+from tests.support.openid_provider import CLIENT_ID, CLIENT_SECRET, Provider, app_over, client_of, provider
 
 SITE = "http://chat.example"
 
@@ -48,25 +39,6 @@ def at() -> Iterator[Provider]:
 @pytest.fixture(autouse=True)
 def as_usual(at: Provider) -> None:
     at.reset()
-
-
-def client_of(at: Provider, **more: Any) -> OpenIdProvider:
-    return OpenIdProvider(at.issuer, CLIENT_ID, CLIENT_SECRET, **more)
-
-
-def app_over(turns: Turns, settings: OpenIdProvider) -> Starlette:
-    """An app that says who a request is from."""
-
-    async def who(request: Request) -> Response:
-        person = person_of(request)
-        assert person
-        return HTMLResponse(f"<p id=who>{person.id} {person.role} {person.name}</p><a href=/kimi/logout>Sign out</a>")
-
-    app = Starlette(routes=[Route("/{rest:path}", who)])
-    require_sign_in(app, turns, (), auth=Auth(openid=settings))
-    app.add_middleware(Guard, hosts=known_hosts("127.0.0.1", ["chat.example"]))
-    app.add_middleware(SubPath)
-    return app
 
 
 class Visitor:

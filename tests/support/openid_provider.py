@@ -1,7 +1,8 @@
 """A local OpenID provider (OpenID Connect Core 1.0, Discovery 1.0) with keys of its own. It lets everybody in at once.
 
 ``sign`` makes its ID tokens and may be replaced. ``said`` are its claims about the person, ``userinfo`` those that only
-its userinfo endpoint has. ``refusal`` is the error that it leads back with.
+its userinfo endpoint has. ``refusal`` is the error that it leads back with. ``app_over`` is an app whose people sign in
+there.
 """
 
 from __future__ import annotations
@@ -20,8 +21,15 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, Key, KeySet, RSAKey
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
+
+from kimi_ui.config import Auth, OpenIdProvider
+from kimi_ui.turns import Turns
+from kimi_ui.web.accounts import require_sign_in
+from kimi_ui.web.guard import Guard, known_hosts
+from kimi_ui.web.sub_path import SubPath
+from kimi_ui.web.visitor import person_of
 
 from .browser import listening
 
@@ -107,6 +115,26 @@ class Provider:
     async def _userinfo(self, request: Request) -> Response:
         assert request.headers["authorization"] == "Bearer at-1"
         return JSONResponse({"sub": self.said["sub"]} | self.userinfo)
+
+
+def client_of(at: Provider, **more: Any) -> OpenIdProvider:
+    return OpenIdProvider(at.issuer, CLIENT_ID, CLIENT_SECRET, **more)
+
+
+def app_over(turns: Turns, settings: OpenIdProvider) -> Starlette:
+    """An app that says who a request is from."""
+
+    async def who(request: Request) -> Response:
+        person = person_of(request)
+        assert person
+        return HTMLResponse(f"<p id=who>{person.id} {person.role} {person.name}</p><a href=/kimi/logout>Sign out</a>")
+
+    app = Starlette(routes=[Route("/{rest:path}", who)])
+    require_sign_in(app, turns, (), auth=Auth(openid=settings))
+    app.add_middleware(Guard, hosts=known_hosts("127.0.0.1", ["chat.example"]))
+    app.add_middleware(SubPath)
+    app.state.streams = SimpleNamespace()  # for ``listening``
+    return app
 
 
 @contextmanager
