@@ -74,6 +74,7 @@ def test_claims_are_in_order_renewed_and_passed_on(redis: Any, monkeypatch: pyte
     monkeypatch.setattr(claims, "LEASE_S", 0.02)
     assert until(lambda: one.take()).is_again  # of what ``two`` has not renewed
     redis.flushall()  # as a server that was started again
+    one.give_back(3)
     assert (one.renew([3]), one.take(), offers.renew()) == (set(), None, False)
     monkeypatch.undo()
     offers.offer([3])

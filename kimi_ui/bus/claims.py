@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from redis import Redis as Client
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
 from .bus import NO_ADDRESS, SOCKET_S, BusError
@@ -63,6 +63,16 @@ def _reaching() -> Iterator[None]:
         yield
     except (RedisError, OSError, TimeoutError) as error:
         raise BusAway(str(error) or type(error).__name__) from error
+
+
+@contextmanager
+def _if_offered() -> Iterator[None]:
+    """Do nothing if the run has no stream now: it is over, or the server has lost it."""
+    try:
+        yield
+    except ResponseError as error:
+        if not str(error).startswith("NOGROUP"):
+            raise
 
 
 @contextmanager
@@ -151,9 +161,7 @@ class Claims:
 
     def take(self) -> Claim | None:
         """Claim a case: one whose worker is gone, else the next; None if there is none now."""
-        with _reaching():
-            if not self._redis.exists(self._stream):
-                return None
+        with _reaching(), _if_offered():
             idle_ms, cursor = int(LEASE_S * 1000), b"0-0"
             while True:  # a call looks at ten claims
                 cursor, gone, *_ = self._redis.xautoclaim(self._stream, GROUP, self._me, idle_ms, cursor, count=1)
@@ -163,6 +171,7 @@ class Claims:
                     break
             found = self._redis.xreadgroup(GROUP, self._me, {self._stream: ">"}, count=1)
             return Claim(_case(found[0][1][0][0]), False) if found else None
+        return None
 
     def renew(self, cases: Collection[int]) -> set[int]:
         """Keep the claims on these cases; returns those that another worker has now."""
@@ -189,9 +198,8 @@ class Claims:
         self._pass(case, worker, idle_ms=0)
 
     def _pass(self, case: int, worker: str, idle_ms: int) -> None:
-        with _reaching():
-            if self._redis.exists(self._stream):
-                self._redis.xclaim(self._stream, GROUP, worker, 0, [_message(case)], idle=idle_ms, justid=True)
+        with _reaching(), _if_offered():
+            self._redis.xclaim(self._stream, GROUP, worker, 0, [_message(case)], idle=idle_ms, justid=True)
 
 
 def _message(case: int) -> str:

@@ -108,6 +108,7 @@ def _work_on_any(options: argparse.Namespace, opened: Session, redis: Redis, int
     from ..log.store import LogError
 
     left: set[str] = set()
+    trouble = ""
     print("Waiting for runs; Ctrl+C ends this worker.", flush=True)
     while not interrupt.noted:
         try:
@@ -124,9 +125,12 @@ def _work_on_any(options: argparse.Namespace, opened: Session, redis: Redis, int
             except CannotRun as error:
                 complain(f"{error} Other workers do it.")
                 left.add(run_id)
-            except LogError as error:
-                complain(f"{error} The cases in hand are given back.")
+            except LogError as error:  # until it is back, which is tried again and again
+                if trouble != str(error):
+                    trouble = str(error)
+                    complain(f"{error} The cases in hand are given back.")
             else:
+                trouble = ""
                 if not worker.is_over:
                     left.add(run_id)
         time.sleep(LOOK_S)
