@@ -299,8 +299,21 @@ def _put(table: Any, wanted: Mapping[str, Any]) -> None:
             table.pop(key, None)
         elif isinstance(value, Mapping) and isinstance(table.get(key), Mapping):
             _put(table[key], {**dict.fromkeys(table[key]), **value})
+        elif isinstance(value, list) and key in table and "\n" in table[key].as_string():
+            _put_list(table[key], value)
         elif key not in table or table[key] != value or isinstance(table[key], bool) != isinstance(value, bool):
             table[key] = _item(value)
+
+
+def _put_list(array: Any, wanted: list[Any]) -> None:
+    """Make a tomlkit array over several lines equal to ``wanted``; entries that stay keep their line and comment."""
+    for place in reversed(range(len(array))):
+        if array[place] not in wanted:
+            del array[place]
+    for place, value in enumerate(wanted):
+        if place == len(array) or array[place] != value:
+            array.insert(place, value)
+    del array[len(wanted) :]
 
 
 def _item(value: Any) -> Any:

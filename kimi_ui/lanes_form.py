@@ -1,7 +1,8 @@
 """A lane as a form: the fields of its class, read from the same declarations as the lanes file's keys.
 
-A field holds text: of a text its characters, of anything else its value as a lanes file writes it (``8``, ``true``,
-``{ max_tokens = 500 }``). An empty field is a key that is left out. Values are checked where the file is read.
+A field holds text: of a text its characters, of one or several texts a line for each, of anything else its value as a
+lanes file writes it (``8``, ``true``, ``{ max_tokens = 500 }``). An empty field is a key that is left out. Values are
+checked where the file is read.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from .core.lane import LaneSpec
 from .lanes_file import LaneMistake, write_value
 
-TEXT, CHOICE, NUMBER, TABLE = "text", "choice", "number", "table"
+TEXT, LINES, CHOICE, NUMBER, TABLE = "text", "lines", "choice", "number", "table"
 _LONG = ("system",)  # texts of several lines
 _ROW = re.compile(r"^\| `(\w+)` \| [^|]* \| (.+) \|$", re.MULTILINE)
 
@@ -59,6 +60,8 @@ def shown(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def written(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "\n".join(map(written, value))
     return value if isinstance(value, str) else write_value(value)
 
 
@@ -73,6 +76,9 @@ def values_of(cls: type[LaneSpec], texts: Mapping[str, Any], lane: str) -> dict[
             values[key] = None
         elif key not in hints or _kind(hints[key])[0] == TEXT:
             values[key] = text
+        elif _kind(hints[key])[0] == LINES:
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            values[key] = lines[0] if len(lines) == 1 else lines
         else:
             values[key] = _parsed(lane, key, text, is_choice=_kind(hints[key])[0] == CHOICE)
     return values
@@ -110,6 +116,8 @@ def _kind(hint: Any) -> tuple[str, tuple[str, ...]]:
         )
     if kinds == [str]:
         return TEXT, ()
+    if kinds == [str, tuple[str, ...]]:
+        return LINES, ()
     return (NUMBER if {int, float}.issuperset(kinds) else TABLE), ()
 
 

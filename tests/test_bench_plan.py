@@ -21,7 +21,7 @@ PLAIN = LaneSpec("a", "A", "openai", "m", "http://x.test", price=Price(1.0, 2.0)
 HEAVY = HeavyLane("h", "H", of="a", width=4)
 OTHER = replace(PLAIN, id="b", label="B", base_url="http://y.test")
 SPECS = {"a": PLAIN, "h": HEAVY, "b": OTHER}
-SERVER = {"a": "http://x.test", "h": "http://x.test", "b": "http://y.test"}
+SERVERS = {"a": ("http://x.test",), "h": ("http://x.test",), "b": ("http://y.test",)}
 
 
 def planned(epochs: int = 2, order_seed: int = 1) -> list[Item]:
@@ -70,18 +70,20 @@ def test_one_warm_up_for_each_model_with_its_shortest_prompt() -> None:
 
 def test_lanes_of_one_server_take_turns_and_none_runs_far_ahead() -> None:
     items = [item for item in planned() if item.turn_id]
-    first = list(sendable(items, [], SERVER, 3))
+    first = list(sendable(items, [], SERVERS, 3))
     assert len(first) == 2
-    assert {SERVER[item.lane] for item in first} == {"http://x.test", "http://y.test"}
+    assert {SERVERS[item.lane] for item in first} == {("http://x.test",), ("http://y.test",)}
     assert first[0] is items[0]
     stuck = next(item for item in first if item.lane == "b")
     waiting = [item for item in items if item.lane != "b" or item.position > stuck.position]
     far = [item for item in waiting if item.position >= stuck.position + 3 * AHEAD]
-    assert list(sendable(far, [stuck], SERVER, 3)) == []
-    assert len(list(sendable(items, [], SERVER, 3, at_a_time=2))) == 4
+    assert list(sendable(far, [stuck], SERVERS, 3)) == []
+    assert len(list(sendable(items, [], SERVERS, 3, at_a_time=2))) == 4
     warm = Item(200, "swaps-1", "", "", "a", 1, 1, "t", None)
-    assert list(sendable([warm, *items], [], SERVER, 3)) == [warm]
-    assert list(sendable(items, [warm], SERVER, 3)) == []
+    assert list(sendable([warm, *items], [], SERVERS, 3)) == [warm]
+    assert list(sendable(items, [warm], SERVERS, 3)) == []
+    spread = SERVERS | {"b": ("http://x.test", "http://y.test", "http://z.test")}
+    assert [item.lane for item in sendable(items, [stuck], spread, 3)].count("b") == 2
 
 
 def test_a_prompt_that_does_not_fit_is_named_with_both_numbers() -> None:

@@ -118,6 +118,7 @@ width = 4
     assert (heavy.width, heavy.enough) == (4, 3)
 
 
+SERVERS = ("http://h/v1", "http://h:2/v1")
 LANE = '[[lane]]\nid = "a"\nprovider = "openai"\nmodel = "m"\nbase_url = "http://h/v1"\n'
 HEAVY = LANE + '[[lane]]\nid = "h"\nprovider = "heavy"\n'
 
@@ -146,6 +147,15 @@ MISTAKES = {
     "url with an empty query": (LANE.replace("/v1", "/v1?"), "line 5", "without '?'"),
     "url with a blank": (LANE.replace("//h/", "//h h/"), "line 5", "blanks or line ends"),
     "url with a line end": (LANE.replace("//h/", "//h/\\n"), "line 5", "blanks or line ends"),
+    "no url in a list": (LANE.replace('"http://h/v1"', "[]"), "line 5", "must name 1 to 64 servers"),
+    "url twice": (LANE.replace('"http://h/v1"', '["http://h/v1", "http://h/v1/"]'), "line 5", "as entry 1; name each"),
+    "url in a list, with userinfo": (
+        LANE.replace('"http://h/v1"', '["http://h/v1", "http://u:canary@h"]'),
+        "line 5",
+        "entry 2 must not contain a user name",
+    ),
+    "no url, in a list": (LANE.replace('"http://h/v1"', "[8000]"), "line 5", "entry 1 must be an address in quotes"),
+    "url as a number": (LANE.replace('"http://h/v1"', "8000"), "line 5", "text in quotes"),
     "literal key": (LANE + 'api_key_env = "sk-canary"', "line 6", "never the key itself"),
     "literal key that looks like a name": (LANE + 'api_key_env = "cpk_canary12"', "line 6", "never the key itself"),
     "key under its own name": (LANE + 'api_key = "sk-canary"', "line 6", "put it in .env"),
@@ -221,7 +231,7 @@ def test_written_lanes_read_back_the_same() -> None:
     specs = [
         *parse_lanes(DESIGN_EXAMPLE),
         OllamaLane("local", 'The "local" one', "ollama", "qwen3-coder:30b", "http://h:1", think="high", num_ctx=9000),
-        OpenAILane("odd", "odd", "openai", "m", "http://h/v1", params=awkward, limits=Limits(1, 2.5, 3), system="a\nb"),
+        OpenAILane("odd", "odd", "openai", "m", SERVERS, params=awkward, limits=Limits(1, 2.5, 3), system="a\nb"),
         HeavyLane("h", "H", "heavy", of="odd", width=12, quorum=6),
         EmbeddedLane("small", "Small", "embedded", think=False, price=Price(0.0, 0.0)),
     ]

@@ -96,7 +96,7 @@ def test_markdown_says_who_answered_what_and_how_fast() -> None:
     )
     assert "<summary>Attached: notes.txt</summary>\n\n````text\n```\nnotes\n```\n````" in text
     assert "### Kimi &lt;K2> · k2 · stand-in for Kimi\n\n*ok · first token 0.20 s · first answer token 0.90 s" in text
-    assert "9 tokens (usage)*" in text
+    assert "9 tokens (usage) · at h.example*" in text
     assert "It is **42**." in text
     assert "## 2. Prompt" in text
     assert "> The key was refused. Set another." in text

@@ -14,7 +14,7 @@ from kimi_ui.chat.lanes import CHANGED, FIRST, FileChanged, LaneChanges
 from kimi_ui.config import ConfigError, read_settings
 from kimi_ui.lanes_edit import edited
 from kimi_ui.lanes_file import LaneMistake, parse_file
-from kimi_ui.lanes_form import CHOICE, NUMBER, TABLE, TEXT, fields_of
+from kimi_ui.lanes_form import CHOICE, LINES, NUMBER, TABLE, TEXT, fields_of, shown, values_of
 from kimi_ui.providers import presets, registry, roster
 from kimi_ui.providers.roster import Roster
 
@@ -83,6 +83,28 @@ def test_setting_keys_changes_their_lines_alone() -> None:
     assert new.startswith(PLAIN[: PLAIN.index("label")])
     assert new.endswith(PLAIN[PLAIN.index("# --- local") :])
     assert change(PLAIN, {"op": "set", "lane": "a", "values": {"label": "Fast"}}) == PLAIN, "nothing has changed"
+
+
+def test_servers_are_a_line_each_in_the_form_and_keep_theirs_in_the_file() -> None:
+    cls = CLASSES["openai"]
+    texts = shown({"base_url": ["http://a/v1", "http://b/v1"], "model": "m"})
+    assert texts == {"base_url": "http://a/v1\nhttp://b/v1", "model": "m"}
+    for text, value in (
+        ("http://a/v1\n\n  http://b/v1\n", ["http://a/v1", "http://b/v1"]),
+        (" http://a/v1\n", "http://a/v1"),
+    ):
+        assert values_of(cls, {"base_url": text}, "a") == {"base_url": value}
+    two = ["http://127.0.0.1:9/v1", "http://b/v1"]
+    new = change(PLAIN, {"op": "set", "lane": "a", "values": {"base_url": two}})
+    assert new == PLAIN.replace('"http://127.0.0.1:9/v1"', '["http://127.0.0.1:9/v1", "http://b/v1"]')
+    lines = '[\n    "http://a/v1",  # the fast one\n    # "http://spare/v1",\n    "http://b/v1",\n]'
+    text = PLAIN.replace('"http://127.0.0.1:9/v1"', lines)
+    fewer = change(text, {"op": "set", "lane": "a", "values": {"base_url": ["http://a/v1", "http://c/v1"]}})
+    assert fewer == text.replace('"http://b/v1",\n', '"http://c/v1"\n')
+    turned = change(text, {"op": "set", "lane": "a", "values": {"base_url": ["http://b/v1", "http://a/v1"]}})
+    assert parse_file(turned, CLASSES).lanes[0].servers == ("http://b/v1", "http://a/v1")
+    with pytest.raises(LaneMistake, match=r'line 9, lane "a": base_url entry 2 is the same server as entry 1'):
+        change(text, {"op": "set", "lane": "a", "values": {"base_url": ["http://a/v1", "http://a/v1"]}})
 
 
 def test_another_model_takes_the_old_ones_price_along_and_a_removed_key_its_line() -> None:
@@ -187,9 +209,12 @@ def test_a_form_has_a_field_for_every_key_and_says_what_it_means() -> None:
         assert all(field.meaning for field in fields.values()), "providers/README.md has no row for it"
         assert fields["id"].needed
     ollama = {field.key: field for field in fields_of(CLASSES["ollama"])}
-    kinds = {key: ollama[key].kind for key in ("model", "num_ctx", "params", "price", "think", "send_reasoning")}
+    kinds = {
+        key: ollama[key].kind for key in ("model", "base_url", "num_ctx", "params", "price", "think", "send_reasoning")
+    }
     assert kinds == {
         "model": TEXT,
+        "base_url": LINES,
         "num_ctx": NUMBER,
         "params": TABLE,
         "price": TABLE,

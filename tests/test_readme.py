@@ -37,7 +37,7 @@ QUERIES = [query for query in SQL.split(";\n") if query]
 def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     """A turn of a plain and a heavy lane, the latter with a trajectory; it is in a run of the benchmark too."""
     price = (1.0, None, 2.0, "2026-07-01")
-    plain = attempt("kimi", price=price, input_chars=400)
+    plain = attempt("kimi", price=price, input_chars=400, base_url="http://gpu-1:8000/v1")
     heavy = attempt("kimi-heavy", role="heavy", provider="heavy")
     child = attempt(
         "kimi-heavy", role="trajectory", k_index=0, parent_id=heavy.attempt_id, price=price, input_chars=400
@@ -55,7 +55,7 @@ def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def test_every_query_in_the_readmes_returns_rows(db: sqlite3.Connection) -> None:
-    assert len(QUERIES) == 7
+    assert len(QUERIES) == 8
     for query in QUERIES:
         assert db.execute(query).fetchall(), query
 

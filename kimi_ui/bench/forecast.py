@@ -19,7 +19,7 @@ from ..log.costs import FEWEST, RECENT, typical
 from ..log.reader import LogReader
 from ..tokenizers import counter
 from . import suite
-from .plan import server_of
+from .plan import servers_of
 from .suite import Case
 
 
@@ -80,7 +80,9 @@ def forecast(
         if time is None:
             untimed.append(spec.label)
         else:
-            seconds[server_of(spec, specs)] += time * n_messages * epochs
+            servers = servers_of(spec, specs)
+            for server in servers:
+                seconds[server] += time * n_messages * epochs / len(servers)
     return Forecast(
         answers=len(chosen) * len(lanes) * epochs,
         requests=sum(one.requests for one in estimates),

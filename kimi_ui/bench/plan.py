@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -98,7 +99,7 @@ def warm_ups(
     specs: Mapping[str, LaneSpec],
     new_id: Callable[[], str],
 ) -> list[Item]:
-    """One request for each model of the items that are still to be sent, with the shortest of their prompts.
+    """One request for each server and model of the items that are still to be sent, with the shortest of their prompts.
 
     Heavy's model is warmed up through its plain lane. Where in the run it is sent is not known here: ``position`` and
     ``warm_up`` count from 0 and are 1.
@@ -109,19 +110,20 @@ def warm_ups(
             continue
         plain = specs[specs[item.lane].of or item.lane]
         size = len(cases[item.case_id].prompt)
-        known = shortest.setdefault((server_of(plain, specs), plain.model), (size, item, plain.id))
-        if size < known[0]:
-            shortest[server_of(plain, specs), plain.model] = (size, item, plain.id)
+        for server in servers_of(plain, specs):
+            known = shortest.setdefault((server, plain.model), (size, item, plain.id))
+            if size < known[0]:
+                shortest[server, plain.model] = (size, item, plain.id)
     return [
         Item(at, item.case_id, item.category, item.template, lane, 1, 1, new_id(), None)
         for at, (_, item, lane) in enumerate(shortest.values())
     ]
 
 
-def server_of(spec: LaneSpec, specs: Mapping[str, LaneSpec]) -> str:
-    """The server that a lane's requests go to; lanes with the same one take turns, so that none slows another down."""
+def servers_of(spec: LaneSpec, specs: Mapping[str, LaneSpec]) -> tuple[str, ...]:
+    """The servers that a lane's requests go to; lanes with the same one take turns, so that none slows another down."""
     inner = specs.get(spec.of, spec)
-    return inner.base_url or inner.via
+    return inner.servers or (inner.via,)
 
 
 def unfit(tokens: int, spec: LaneSpec, inner: LaneSpec) -> str:
@@ -171,17 +173,31 @@ def _usd(input_tokens: int, output_tokens: int, price: Price) -> float:
     return (input_tokens * price.input + output_tokens * price.output) / 1e6
 
 
+def busy_with(items: Iterable[Item], servers: Mapping[str, Sequence[str]]) -> Counter[str]:
+    """How many of the items each server has; one takes up the least busy of its lane's ``servers``."""
+    busy: Counter[str] = Counter()
+    for item in items:
+        busy[least_busy(servers[item.lane], busy)] += 1
+    return busy
+
+
+def least_busy(servers: Sequence[str], busy: Counter[str]) -> str:
+    return min(servers, key=busy.__getitem__)
+
+
 def sendable(
-    waiting: Sequence[Item], running: Sequence[Item], server: Mapping[str, str], n_lanes: int, at_a_time: int = 1
+    waiting: Sequence[Item],
+    running: Sequence[Item],
+    servers: Mapping[str, Sequence[str]],
+    n_lanes: int,
+    at_a_time: int = 1,
 ) -> Iterator[Item]:
-    """The items that may be sent now, in planned order.
+    """The items that may be sent now, in planned order. ``servers``: see ``busy_with``.
 
     Of each server at most ``at_a_time`` items run, and nothing is sent that is ``AHEAD`` cases beyond the first item
     without a result. Warm-ups come first and alone.
     """
-    busy: dict[str, int] = {}
-    for item in running:
-        busy[server[item.lane]] = busy.get(server[item.lane], 0) + 1
+    busy = busy_with(running, servers)
     warming = [item for item in waiting if item.warm_up]
     if warming or any(item.warm_up for item in running):
         limit, candidates = 1, warming
@@ -190,6 +206,7 @@ def sendable(
         limit = at_a_time
         candidates = [item for item in waiting[: AHEAD * n_lanes] if item.position < first + AHEAD * n_lanes]
     for item in candidates:
-        if busy.get(server[item.lane], 0) < limit:
-            busy[server[item.lane]] = busy.get(server[item.lane], 0) + 1
+        server = least_busy(servers[item.lane], busy)
+        if busy[server] < limit:
+            busy[server] += 1
             yield item

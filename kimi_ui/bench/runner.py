@@ -30,7 +30,7 @@ from ..log.store import Rows
 from ..turns import Turns
 from . import records
 from .early_stop import EarlyStop
-from .plan import Item, sendable, server_of, worst_usd
+from .plan import Item, sendable, servers_of, worst_usd
 from .records import BUDGET, DECIDED, DONE, LOST, STOPPED, Head
 from .results import Sample
 from .start import (
@@ -130,7 +130,7 @@ class Runner:
         self._engine = engine
         self._turns = turns
         self.me = turns.writer.boot_id
-        self._server = {lane: server_of(spec, self._specs) for lane, spec in self._specs.items()}
+        self._servers = {lane: servers_of(spec, self._specs) for lane, spec in self._specs.items()}
         self._lanes = list(dict.fromkeys(item.lane for item in items))
         self._abreast = len(self._lanes)  # items of a case
         self._planned = len(items)
@@ -266,13 +266,14 @@ class Runner:
             if lane not in self._took_s:
                 return None
             lane_s = n_items * statistics.median(self._took_s[lane]) / self._at_a_time
-            by_server[self._server[lane]] = by_server.get(self._server[lane], 0.0) + lane_s
+            for server in self._servers[lane]:
+                by_server[server] = by_server.get(server, 0.0) + lane_s / len(self._servers[lane])
         return max(by_server.values(), default=0.0)
 
     def _fill(self) -> None:
         """Send what may be sent now."""
         running = [work.item for work in self._running.values()]
-        for item in list(sendable(self._waiting, running, self._server, self._abreast, self._at_a_time)):
+        for item in list(sendable(self._waiting, running, self._servers, self._abreast, self._at_a_time)):
             work = self._begun.get(item.position) or Work(item, self._cases[item.case_id])
             if not self._send(work):
                 return

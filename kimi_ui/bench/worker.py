@@ -18,7 +18,6 @@ import math
 import queue
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -31,7 +30,7 @@ from ..engine import Engine
 from ..log.store import LogError
 from ..turns import Turns
 from . import records, sandbox, suite
-from .plan import AHEAD, Item
+from .plan import AHEAD, Item, busy_with
 from .records import INTERRUPTED, LOST, RUNNING, STOPPED, NoSuchRun
 from .runner import Progress, Runner
 from .start import CODE, CannotRun, Planned, plan_warm_ups, stored_plan
@@ -162,8 +161,8 @@ class Worker(Runner):
         due = [*self._waiting, *(work.item for work in self._running.values())]
         if len(self._hand) >= AHEAD or any(item.warm_up for item in due):
             return False
-        busy = Counter(self._server[item.lane] for item in due)
-        return any(busy[self._server[lane]] < self._at_a_time for lane in self._lanes)
+        busy = busy_with(due, self._servers)
+        return any(busy[server] < self._at_a_time for lane in self._lanes for server in self._servers[lane])
 
     def _take_up(self, claim: Claim) -> None:
         """Wait to send what is left of a case."""

@@ -115,7 +115,7 @@ def pulls_of(roster: Roster, settings: Settings) -> dict[str, Pull]:
     except (CommandError, LogError):
         return {}
     wanted = {spec.id: provider.spec for spec in roster.specs if (provider := roster.puller(spec.id))}
-    keys = {lane: PullKey(spec.base_url, spec.model) for lane, spec in wanted.items()}
+    keys = {lane: PullKey(spec.server, spec.model) for lane, spec in wanted.items()}
     return {lane: stored[key] for lane, key in keys.items() if key in stored}
 
 
@@ -144,7 +144,11 @@ def report(serving: Serving, check: Check, pull: Pull | None = None) -> Text:
     lines.append(" · ".join(findings(check)))
     for line in filter(None, lines):
         text.append(f"\n  {printable(line)}")
-    if remark := " ".join(part for part in (check.problem, check.remedy, check.command) if part):
+    for server, one in check.servers.items():
+        text.append(f"\n  {'✓' if one.ok else '✗'} ", style="green" if one.ok else "red")
+        words = " · ".join([*findings(one), *([remark] if (remark := remark_of(one)) else [])])
+        text.append(printable(f"{server}: {words}"))
+    if not check.servers and (remark := remark_of(check)):
         text.append(f"\n  {printable(remark)}", style="dim" if check.ok else style)
     for warning in check.warnings:
         text.append(f"\n  {printable(warning)}", style="yellow")
@@ -153,6 +157,11 @@ def report(serving: Serving, check: Check, pull: Pull | None = None) -> Text:
     if check.detail:
         text.append(f"\n  The server's own words: {printable(check.detail)}", style="dim")
     return text
+
+
+def remark_of(check: Check) -> str:
+    """What is wrong and what to do about it; empty if nothing is."""
+    return " ".join(part for part in (check.problem, check.remedy, check.command) if part)
 
 
 def findings(check: Check) -> list[str]:

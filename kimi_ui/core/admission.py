@@ -100,6 +100,10 @@ class Admission:
                 admitted.append(request)
         return admitted
 
+    def slots(self, line: Line, now_ns: int) -> int:
+        """How many requests of the model the server answers at a time, as far as that is known; at least 1."""
+        return line.parallel or self._capacity(line, now_ns).shown
+
     def first_token(self, request: Request, now_ns: int) -> None:
         """Learn from the first token: did the server write it beside others, or after one had ended?"""
         capacity = self._capacity(request.line, now_ns)

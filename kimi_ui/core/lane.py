@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from datetime import date
 from typing import Annotated, Any, ClassVar, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, StrictBool
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, PlainValidator, StrictBool, Tag
 
 from .context import OUTPUT_LIMITS
 
 MOST = 1e12  # the largest number accepted; a larger one is a slip and may not fit a float
+MOST_SERVERS = 64  # of one lane
 MOST_LEVELS = 50  # of nested tables and lists; any JSON schema has fewer, and the stack is limited
 FILLED_IN = ("stand_in_for", "how_to_get_real")  # set in shipped lanes only, never in a lanes file
 _NOT_PARAMS = ("model", "messages", "stream", "stream_options", "n")  # the app sets these in every request
@@ -93,6 +94,28 @@ def _url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _urls(urls: Sequence[Any]) -> str | tuple[str, ...]:
+    """The addresses of a list; of a list of one, that address."""
+    if not 1 <= len(urls) <= MOST_SERVERS:
+        raise ValueError(f'must name 1 to {MOST_SERVERS} servers, like ["http://one:8000/v1", "http://two:8000/v1"]')
+    checked = []
+    for number, url in enumerate(urls, 1):
+        if not isinstance(url, str) or not url.strip():
+            raise ValueError(f'entry {number} must be an address in quotes, like "http://host:8000/v1"')
+        try:
+            checked.append(_url(url.strip()))
+        except ValueError as error:
+            raise ValueError(f"entry {number} {error}") from None
+        if checked[-1] in checked[:-1]:
+            first = checked.index(checked[-1]) + 1
+            raise ValueError(f"entry {number} is the same server as entry {first}; name each server once")
+    return checked[0] if len(checked) == 1 else tuple(checked)
+
+
+def _one_or_several(value: Any) -> str:
+    return "several" if isinstance(value, list | tuple) else "one"
+
+
 def _variable(name: str) -> str:
     if name and not _VARIABLE.fullmatch(name):
         raise ValueError(
@@ -132,9 +155,20 @@ def _day(value: Any) -> Any:
     raise ValueError("must be a date like 2026-07-01")
 
 
+def host_of(url: str) -> str:
+    """Host and port of an address, without credentials; empty if it has none."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return ""
+
+
 Needed = Annotated[str, Field(min_length=1)]
 Url = Annotated[str, AfterValidator(_url)]
 NeededUrl = Annotated[Needed, AfterValidator(_url)]
+_SeveralUrls = Annotated[tuple[str, ...], PlainValidator(_urls), Tag("several")]
+Urls = Annotated[Annotated[Url, Tag("one")] | _SeveralUrls, Discriminator(_one_or_several)]
+NeededUrls = Annotated[Annotated[NeededUrl, Tag("one")] | _SeveralUrls, Discriminator(_one_or_several)]
 Variable = Annotated[str, AfterValidator(_variable)]
 Params = Annotated[Mapping[str, Any], AfterValidator(_sendable)]
 Seconds = Annotated[float, number("seconds above 0", least=0.001)]
@@ -190,6 +224,8 @@ def by_think(*levels: str) -> tuple[Thinking, ...]:
 class LaneSpec:
     """One configured lane. ``params`` and ``extra_body`` are added to the request body unchanged.
 
+    ``base_url`` is the address of the lane's server, or those of its servers if it has several, which then all have the
+    model: each attempt is sent to one of them (``servers``).
     ``api_key_env`` names an environment variable; the key itself is never stored here. ``of`` names the lane that this
     one runs ``width`` times (0: this lane is not built from another). ``tokenizer`` is the path of the model's
     ``tiktoken.model``. ``send_reasoning`` sends earlier reasoning back to the model; plain chat does not need it.
@@ -219,7 +255,7 @@ class LaneSpec:
     label: str = ""  # empty: the id
     provider: str = ""
     model: str = ""
-    base_url: Url = ""
+    base_url: Urls = ""
     api_key_env: Variable = ""
     params: Params = field(default_factory=dict)
     extra_body: Params = field(default_factory=dict)
@@ -243,9 +279,19 @@ class LaneSpec:
         return tuple(item.name for item in fields(cls) if item.name not in cls.no_keys)
 
     @property
+    def servers(self) -> tuple[str, ...]:
+        """The addresses of the lane's servers, in the file's order; none where the provider needs no address."""
+        return self.base_url if isinstance(self.base_url, tuple) else (self.base_url,) if self.base_url else ()
+
+    @property
+    def server(self) -> str:
+        """The address of the lane's server; of several, all of them with blanks between, which no address holds."""
+        return " ".join(self.servers)
+
+    @property
     def via(self) -> str:
         """The lane's server: its base URL, or the provider's name."""
-        return self.base_url or self.provider
+        return ", ".join(self.servers) or self.provider
 
     @property
     def context_tokens(self) -> int | None:

@@ -21,7 +21,7 @@ SILENT_S = 15.0  # a running pull is written to the log every second; after this
 
 
 class PullKey(NamedTuple):
-    """A model at a server (its base_url)."""
+    """A model at a server (``LaneSpec.server``: its address; of several, all of them)."""
 
     server: str
     model: str

@@ -13,15 +13,15 @@ import logging
 import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from .. import utc
-from ..core.admission import Line, Request
+from ..core.admission import Request
 from ..core.attempt import Attempt, AttemptFold
-from ..core.events import Bounds, Carried, End, Entry, Event, Failure, Flag, Opened, Phase
+from ..core.events import Bounds, Carried, End, Entry, Event, Failure, Flag, Opened, Phase, Reporter
 from ..core.lane import LaneSpec, Limits
 from ..core.turn import TurnLog
 from ..providers.base import UNSTAMPED, Arrival, ChatRequest, Child, Provider, ProviderError
@@ -91,7 +91,7 @@ class Continued(NamedTuple):
 
 @dataclass
 class Job:
-    """A request of a lane, in a role.
+    """A request of a lane, in a role. ``tried``: the addresses of the servers that its attempts were sent to.
 
     ``parent`` is the heavy attempt that the request belongs to. ``first_no`` is the number of its first attempt,
     above 1 if the user retries the lane; ``asked_ns`` is the time of that click, ns since the turn's start.
@@ -107,15 +107,16 @@ class Job:
     first_no: int = 1
     asked_ns: int = 0
     continues: Continued | None = None
+    tried: list[str] = field(default_factory=list)
 
-    @property
-    def line(self) -> Line | None:
-        """Where its requests queue; None if they do not."""
-        return self.provider.line(self.request)
+    def report_to(self, context: Context) -> Reporter:
+        """What reports the lane's preparation."""
+        turn = context.turn
+        return lambda phase: turn.append(Entry(self.lane, "", context.clock_ns() - turn.t0_ns, phase))
 
 
 def identity(job: Job, context: Context, attempt_no: int) -> Attempt:
-    """The attempt before it is sent; ``AttemptRun`` replaces ``sent_ns`` with the time of sending."""
+    """The attempt before it is sent; ``AttemptRun`` replaces ``sent_ns`` and, of several servers, ``base_url``."""
     spec: LaneSpec = job.provider.spec.with_model(job.request.model)
     price = spec.price
     return Attempt(
@@ -128,7 +129,7 @@ def identity(job: Job, context: Context, attempt_no: int) -> Attempt:
         k_index=job.k_index,
         attempt_no=attempt_no,
         provider=spec.provider,
-        base_url=spec.base_url,
+        base_url=spec.server if len(spec.servers) == 1 else "",
         request_model=spec.model,
         params={**spec.params, **job.request.params},
         price=(price.input, price.cached_input, price.output, price.as_of) if price else None,
@@ -136,7 +137,7 @@ def identity(job: Job, context: Context, attempt_no: int) -> Attempt:
         continues=job.continues.attempt_id if job.continues else None,
         sent_ns=context.clock_ns() - context.turn.t0_ns,
         asked_ns=job.asked_ns,
-        queue_ns=None if job.line is None else 0,
+        queue_ns=None if job.provider.line(job.request) is None else 0,
         input_chars=sum(len(message.content) + len(message.reasoning) for message in job.request.messages),
         tokenizer=spec.tokenizer,
         settings=spec.settings,
@@ -305,8 +306,7 @@ class AttemptRun:
     def _identity(self, **changes: Any) -> Attempt:
         """The attempt with the start of its clock."""
         sent_ns = self._sent_ns - self._context.turn.t0_ns
-        at = utc.text(self._sent_at)
-        return replace(self.attempt, sent_ns=sent_ns, started_at_utc=at, **changes)
+        return replace(self.attempt, sent_ns=sent_ns, started_at_utc=utc.text(self._sent_at), **changes)
 
     async def _read(self) -> None:
         """Stamp and append every event of the provider; an exception becomes a ``Failure``.
@@ -315,20 +315,17 @@ class AttemptRun:
         """
         n_events = 0
         host = self.host = AttemptHost(self, self._job, self._context)
-        line = self._job.line
-        if line is not None and self._job.role != "heavy":
-            queues, kind = self._context.queues, self._context.turn.kind
-            self._place = await queues.place(line, self._job.role, self.attempt.label, self.queued, kind)
-            self._leave_queue()
-            self._check_limits()
         try:
-            async with aclosing(events_for(self._job.provider, self._job.request, host, self.fold)) as events:
+            provider = self._job.provider if self._job.role == "heavy" else await self._placed()
+            async with aclosing(events_for(provider, self._job.request, host, self.fold)) as events:
                 async for event in events:
                     self._append(self._stamp(), event)
                     n_events += 1
                     if n_events > MAX_EVENTS:
                         raise ProviderError(ENDLESS)
         except ProviderError as error:
+            if self._place and error.is_unreached:
+                self._place.unreached()
             self._fail(error)
         except Exception as error:
             log.exception("attempt %s of lane %s: internal error", self.attempt.attempt_id, self._job.lane)
@@ -338,6 +335,20 @@ class AttemptRun:
             if self._place:
                 self._place.end()
             await host.close(self._stop_reason or "parent")
+
+    async def _placed(self) -> Provider:
+        """Wait for a place at one of the lane's servers; its provider, ready to send."""
+        job, queues = self._job, self._context.queues
+        servers, label, kind = job.provider.servers, self.attempt.label, self._context.turn.kind
+        self._place = place = await queues.place(servers, job.request, job.role, label, self.queued, kind, job.tried)
+        job.tried.append(place.address)
+        self._leave_queue()
+        if len(servers) > 1:  # one alone is known and ready before
+            self.attempt = replace(self.attempt, base_url=place.server.spec.server)
+            await place.server.prepare(job.report_to(self._context))
+            self._start_clock()
+        self._check_limits()
+        return place.server
 
     def _append(self, t_ns: int, event: Event) -> None:
         if not self._is_open:
@@ -446,7 +457,7 @@ class Tries:
 
     The engine retries, not the client libraries, so that retries are visible and logged. It retries at most
     ``Context.max_retries`` times, only before any text and only retryable failures, after the server's Retry-After or
-    an exponential back-off with jitter.
+    an exponential back-off with jitter; the Retry-After of one server does not count for another.
     """
 
     def __init__(self, job: Job, context: Context) -> None:
@@ -507,7 +518,8 @@ class Tries:
                 retry_in_s = run.fold.end.retry_in_s if run.fold.end else None
                 if retry_in_s is None:
                     return
-                await self._sleep(retry_in_s)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopped.wait(), retry_in_s)
         except Exception:
             log.exception("lane %s of turn %s: internal error", self._job.lane, self._context.turn.turn_id)
         finally:
@@ -516,18 +528,14 @@ class Tries:
 
     async def _prepare(self) -> ProviderError | None:
         """Wait until the provider is ready and report its progress to the lane. A stop ends the wait."""
-        turn, lane = self._context.turn, self._job.lane
-
-        def report(phase: Phase) -> None:
-            turn.append(Entry(lane, "", self._context.clock_ns() - turn.t0_ns, phase))
 
         async def prepare() -> ProviderError | None:
             try:
-                await self._job.provider.prepare(report)
+                await self._job.provider.prepare(self._job.report_to(self._context))
             except ProviderError as error:
                 return error
             except Exception as error:
-                log.exception("preparing lane %s: internal error", lane)
+                log.exception("preparing lane %s: internal error", self._job.lane)
                 failure = Failure("internal", f"Preparing this lane failed ({type(error).__name__}).", "Try again.")
                 return ProviderError(failure)
             return None
@@ -544,19 +552,13 @@ class Tries:
     def _retry_s(self, run: AttemptRun) -> float | None:
         """Seconds until the next try; None without a retry: after text, a stop or a failure that is not retryable."""
         n_retries = run.attempt.attempt_no - self._job.first_no
-        if not run.failure_retryable or run.fold.n_chunks or n_retries >= self._context.max_retries:
+        may_help = run.failure_retryable and not run.fold.n_chunks and n_retries < self._context.max_retries
+        if self._stop_reason or not may_help:
             return None
-        if self._stop_reason:
-            return None
-        if run.retry_after_s:  # 0 is a date in the past, or would let all clients retry at once
+        has_others = len(set(self._job.tried)) < len(self._job.provider.servers) > 1
+        if run.retry_after_s and not has_others:  # 0 is a date in the past, or would let all clients retry at once
             return run.retry_after_s
         return 2.0**n_retries * self._context.rng.uniform(0.75, 1.25)
-
-    async def _sleep(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._stopped.wait(), seconds)
-        except TimeoutError:
-            pass
 
 
 class AttemptHost:

@@ -105,14 +105,14 @@ class Pulls:
     def offer(self, lane: str, model: str = "") -> PullKey | None:
         """What would be pulled for this lane: its own model, or ``model`` from its server. None if it cannot pull."""
         provider = self._roster.puller(lane)
-        return PullKey(provider.spec.base_url, model or provider.spec.model) if provider else None
+        return PullKey(provider.spec.server, model or provider.spec.model) if provider else None
 
     def start(self, lane: str, model: str = "", question: Question | None = None) -> Pull | None:
         """Pull for this lane unless that is running, and ask ``question`` when it is done. None if it cannot pull."""
         provider = self._roster.puller(lane)
         if provider is None:
             return None
-        key = PullKey(provider.spec.base_url, model or provider.spec.model)
+        key = PullKey(provider.spec.server, model or provider.spec.model)
         self.states()
         with self._lock:
             if question:
@@ -157,8 +157,14 @@ class Pulls:
         with self._lock:
             for questions in self._questions.values():
                 questions.pop((turn.owner, lane), None)
-            if failure and failure.kind == MISSING and (key := missing(turn, lane)):
+            if failure and failure.kind == MISSING and (key := self._remedy(turn, lane)):
                 self._questions.setdefault(key, {})[turn.owner, lane] = Question(turn.turn_id, lane, turn.owner)
+
+    def _remedy(self, turn: TurnLog, lane: str) -> PullKey | None:
+        """The pull that would fetch what the lane lacked: of a lane on several servers, all of these fetch it."""
+        key = missing(turn, lane)
+        offered = self.offer(lane, key.model) if key else None
+        return offered if key and offered and key.server in offered.server.split() else key
 
     async def close(self) -> None:
         """Stop all pulls because the app ends."""

@@ -1,4 +1,13 @@
-"""The queues before model servers: ``core.admission`` decides who is sent when, this file makes requests wait for it.
+"""Which of a lane's servers gets a request, and the queues before model servers: ``core.admission`` decides who is sent
+when, this file makes requests wait for it.
+
+Of several servers the least busy one gets a request: the one with the fewest of this process's requests, divided by how
+many it answers at a time where that is known. Servers that are equally busy are taken in the order of the lane's
+``base_url``, which is thereby an order of preference: an idle lane goes on with the server that has its model in memory
+and the conversation's prefix in its cache, and figures of consecutive turns are of the same machine. Taking turns would
+spread a load that does not exist. A server that could not be reached is left out for ``AVOID_NS`` if there is another
+one, and a request that is sent again goes to a server that it was not sent to. Where requests queue, one waits at all
+of its servers and is sent to the first that has room.
 
 One object for all turns of the engine, used on its loop only.
 """
@@ -6,31 +15,62 @@ One object for all turns of the engine, used on its loop only.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 
-from ..core.admission import Admission, Line, Rank, Request, whose
+from ..core.admission import Admission, Rank, Request, whose
 from ..core.events import QUEUED, Phase
+from ..providers.base import ChatRequest, Provider
 
 RANKS = {"aggregator": Rank.AGGREGATOR, "trajectory": Rank.TRAJECTORY}  # by role; any other is plain
+AVOID_NS = 30_000_000_000  # as long as a server takes to start again; then one request finds out
 
 
 class Place:
-    """A request's place at its server, from ``Queues.place`` until ``end``."""
+    """A request's place at a server, from ``Queues.place`` until ``end``. ``request`` is None where requests do not
+    queue; ``is_taken``: this is where it is sent."""
 
-    def __init__(self, queue: _Queue, request: Request) -> None:
-        self._queue = queue
-        self._request = request
+    def __init__(self, queues: Queues, server: Provider, request: Request | None) -> None:
+        self.server = server
+        self.request = request
+        self.is_taken = False
+        self._queues = queues
+
+    @property
+    def address(self) -> str:
+        """The server's."""
+        return self.request.line.server if self.request else self.server.spec.server
 
     def first_token(self) -> None:
-        self._queue.first_token(self._request)
+        self._queues.first_token(self)
+
+    def unreached(self) -> None:
+        """The server could not be reached."""
+        self._queues.unreached(self)
 
     def beside(self) -> list[Request]:
-        """This app's other requests that are with the server now."""
-        return self._queue.beside(self._request)
+        """This app's other requests that are with the server now; none where requests do not queue."""
+        return self._queues.beside(self)
 
     def end(self) -> None:
         """The request has ended. A second call has no effect."""
-        self._queue.leave(self._request)
+        self._queues.leave(self)
+
+
+class _Wait:
+    """A request that waits for the first of its places."""
+
+    def __init__(self, places: Sequence[Place], report: Callable[[Phase], None]) -> None:
+        self.places = places
+        self.taken: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
+        self._report = report
+        self._reported: Phase | None = None
+
+    def tell(self, before: Sequence[Request]) -> None:
+        phase = Phase(QUEUED, whose(before), total=len(before))
+        if phase != self._reported:
+            self._reported = phase
+            self._report(phase)
 
 
 class Queues:
@@ -38,67 +78,116 @@ class Queues:
 
     def __init__(self, clock_ns: Callable[[], int]) -> None:
         self._clock_ns = clock_ns
-        self._queues: dict[str, _Queue] = {}
+        self._admissions: defaultdict[str, Admission] = defaultdict(Admission)
+        self._waits: dict[Request, _Wait] = {}
+        self._in_flight: Counter[str] = Counter()
+        self._unreached_ns: dict[str, int] = {}  # when a server could not be reached, until one answers again
 
     async def place(
-        self, line: Line, role: str, label: str, report: Callable[[Phase], None], kind: str = "chat"
+        self,
+        servers: Sequence[Provider],
+        chat: ChatRequest,
+        role: str,
+        label: str,
+        report: Callable[[Phase], None],
+        kind: str = "chat",
+        tried: Sequence[str] = (),
     ) -> Place:
-        """Wait until a request of this role may be sent, in a turn of this ``kind``. ``report`` gets whose requests it
-        waits for, as that changes.
+        """Choose one of the servers, and wait until a request of this role may be sent to it, in a turn of this
+        ``kind``. ``report`` gets whose requests it waits for, as that changes. ``tried``: the addresses that it was
+        sent to before.
 
-        Returns without a pause if it need not wait. Cancelled, it leaves the queue.
+        Returns without a pause if it need not wait. Cancelled, it leaves the queues.
         """
-        queue = self._queues.setdefault(line.server, _Queue(self._clock_ns))
         rank = Rank.BENCHMARK if kind == "bench" else RANKS.get(role, Rank.PLAIN)
-        request = Request(line, rank, label)
+        lines = [(server, server.line(chat)) for server in servers]
+        places = [Place(self, server, Request(line, rank, label) if line else None) for server, line in lines]
+        places = self._by_load(self._fit(places, tried))
+        if places[0].request is None:
+            self._take(places[0])
+            return places[0]
+        wait = _Wait(places, report)
+        for place in places:
+            assert place.request
+            self._waits[place.request] = wait
+            self._admissions[place.address].join(place.request)
         try:
-            await queue.join(request, report)
+            for place in places:
+                self._admit(place.address)
+            self._tell()
+            return wait.taken.result() if wait.taken.done() else await wait.taken
         except asyncio.CancelledError:
-            queue.leave(request)
+            self.leave(*places)
             raise
-        return Place(queue, request)
 
+    def first_token(self, place: Place) -> None:
+        self._unreached_ns.pop(place.address, None)
+        if place.request:
+            self._admissions[place.address].first_token(place.request, self._clock_ns())
+            self._admit(place.address)
+            self._tell()
 
-class _Queue:
-    """One server's queue."""
+    def unreached(self, place: Place) -> None:
+        self._unreached_ns[place.address] = self._clock_ns()
 
-    def __init__(self, clock_ns: Callable[[], int]) -> None:
-        self._clock_ns = clock_ns
-        self._admission = Admission()
-        self._waiting: dict[Request, tuple[asyncio.Future[None], Callable[[Phase], None]]] = {}
-        self._reported: dict[Request, Phase] = {}
+    def beside(self, place: Place) -> list[Request]:
+        if place.request is None:
+            return []
+        return [other for other in self._admissions[place.address].running if other is not place.request]
 
-    async def join(self, request: Request, report: Callable[[Phase], None]) -> None:
-        may_go: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[request] = (may_go, report)
-        self._admission.join(request)
-        self._admit()
-        if not may_go.done():
-            await may_go
+    def leave(self, *places: Place) -> None:
+        for place in places:
+            if place.is_taken:
+                place.is_taken = False
+                self._in_flight[place.address] -= 1
+            if place.request:
+                self._waits.pop(place.request, None)
+                self._admissions[place.address].leave(place.request, self._clock_ns())
+        for place in places:
+            if place.request:
+                self._admit(place.address)
+        self._tell()
 
-    def first_token(self, request: Request) -> None:
-        self._admission.first_token(request, self._clock_ns())
-        self._admit()
+    def _fit(self, places: Sequence[Place], tried: Sequence[str]) -> list[Place]:
+        """The places to choose from: of servers that can be reached, before those that were tried least."""
 
-    def beside(self, request: Request) -> list[Request]:
-        return [other for other in self._admission.running if other is not request]
+        def doubt(place: Place) -> tuple[bool, int]:
+            since_ns = self._unreached_ns.get(place.address)
+            avoided = since_ns is not None and self._clock_ns() - since_ns < AVOID_NS
+            return avoided, tried.count(place.address)
 
-    def leave(self, request: Request) -> None:
-        self._waiting.pop(request, None)
-        self._reported.pop(request, None)
-        self._admission.leave(request, self._clock_ns())
-        self._admit()
+        least = min(map(doubt, places))
+        return [place for place in places if doubt(place) == least]
 
-    def _admit(self) -> None:
-        """Let go who may go, and tell the others whom they wait for."""
-        for request in self._admission.admit(self._clock_ns()):
-            may_go, _ = self._waiting.pop(request)
-            self._reported.pop(request, None)
-            if not may_go.done():
-                may_go.set_result(None)
-        for request in self._admission.waiting:
-            before = self._admission.before(request)
-            phase = Phase(QUEUED, whose(before), total=len(before))
-            if phase != self._reported.get(request):
-                self._reported[request] = phase
-                self._waiting[request][1](phase)
+    def _by_load(self, places: Sequence[Place]) -> list[Place]:
+        """The least busy first; the sort is stable."""
+
+        def load(place: Place) -> float:
+            line = place.request.line if place.request else None
+            slots = self._admissions[place.address].slots(line, self._clock_ns()) if line else 1
+            return self._in_flight[place.address] / slots
+
+        return sorted(places, key=load)
+
+    def _take(self, place: Place) -> None:
+        place.is_taken = True
+        self._in_flight[place.address] += 1
+
+    def _admit(self, server: str) -> None:
+        """Let go who may go at this server; they wait at no other one any more."""
+        for request in self._admissions[server].admit(self._clock_ns()):
+            wait = self._waits[request]
+            for place in wait.places:
+                assert place.request
+                del self._waits[place.request]
+                if place.request is not request:
+                    self._admissions[place.address].leave(place.request, self._clock_ns())
+                    continue
+                self._take(place)
+                wait.taken.set_result(place)
+
+    def _tell(self) -> None:
+        """Tell those who wait whom they wait for; at several servers, where the fewest are before them."""
+        for wait in dict.fromkeys(self._waits.values()):
+            before = [self._admissions[place.address].before(place.request) for place in wait.places if place.request]
+            wait.tell(min(before, key=len))

@@ -187,8 +187,8 @@ def read_attempt(row: dict[str, Any]) -> Attempt:
 
 
 def sent_op(attempt: Attempt) -> Op:
-    """Updates the time of sending, which is not known when the row is inserted."""
-    names = ("attempt_id", "sent_ns", "started_at_utc", "queue_ns")
+    """Updates the time of sending and the server, which may not be known when the row is inserted."""
+    names = ("attempt_id", "sent_ns", "started_at_utc", "queue_ns", "base_url")
     return op_of("update attempts", {name: getattr(attempt, name) for name in names})
 
 

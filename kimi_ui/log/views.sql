@@ -189,6 +189,8 @@ summed AS (
 SELECT
     attempt_id, turn_id, parent_id, lane, label, role, k_index, attempt_no,
     provider,
+    -- Its address; of several, that of the one it was sent to. One with credentials (of OLLAMA_HOST) is not shown.
+    CASE WHEN base_url <> '' AND base_url NOT LIKE '%@%' THEN base_url END AS server,
     -- Older rows of heavy left their model out; their turns have it.
     CASE WHEN request_model <> '' THEN request_model
          ELSE coalesce((SELECT l.model FROM turn_lanes l WHERE l.turn_id = summed.turn_id AND l.lane = summed.lane), '')

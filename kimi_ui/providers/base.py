@@ -23,6 +23,8 @@ from ..core.lane import LaneSpec
 if TYPE_CHECKING:
     from .embedded.backends import Backends
 
+UNREACHED = ("connect", "dns", "tls", "network")  # kinds of failure: no server was reached, so nothing was sent
+
 
 class Message(NamedTuple):
     """One message; ``role`` is system | user | assistant. ``reasoning`` is empty unless the lane sends it. ``images``
@@ -98,6 +100,11 @@ class ProviderError(Exception):
         self.failure = failure
         self.retryable = retryable
         self.retry_after_s = retry_after_s
+
+    @property
+    def is_unreached(self) -> bool:
+        """The request did not reach the server."""
+        return self.failure.kind in UNREACHED
 
 
 class Arrival(NamedTuple):
@@ -184,7 +191,8 @@ class Check:
     """What ``doctor`` found about a lane. None: not known or not checked.
 
     ``thinking``: whether the model exposes reasoning. ``dialect``: the field it arrives in, e.g. ``reasoning_content``.
-    ``problem``/``remedy``/``command``: one sentence, what to do, and a line to copy, when ``ok`` is False.
+    ``problem``/``remedy``/``command``: one sentence, what to do, and a line to copy, when ``ok`` is False. ``servers``:
+    of a lane on several servers, the check of each by its address.
     """
 
     ok: bool
@@ -201,6 +209,7 @@ class Check:
     context_tokens: int | None = None  # the context in use
     trained_tokens: int | None = None  # the largest that the model was trained for
     warnings: tuple[str, ...] = ()  # what costs time though the lane answers, one sentence each
+    servers: Mapping[str, Check] = field(default_factory=dict)
 
 
 class Parts(NamedTuple):
@@ -234,6 +243,11 @@ class Provider:
     def asked(self) -> LaneSpec:
         """The lane whose server gets the requests."""
         return self.spec
+
+    @property
+    def servers(self) -> tuple[Provider, ...]:
+        """The providers of the lane's servers, of which each attempt is sent to one; by default itself alone."""
+        return (self,)
 
     def warm_up(self) -> None:
         """Start what takes long in the background, before the first prompt."""

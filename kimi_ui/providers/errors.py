@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from ..core.events import Failure
+from ..core.lane import host_of
 from .base import ProviderError
 from .error_rules import NO_KEY_NAMED, RULES, ErrorRule
 from .http.transport import proxy_for
@@ -70,7 +71,7 @@ class Target:
     @property
     def host(self) -> str:
         """Host and port, without credentials."""
-        return urlsplit(self.base_url).netloc.rpartition("@")[2] or self.base_url
+        return host_of(self.base_url) or self.base_url
 
     @property
     def gateway(self) -> str:

@@ -85,7 +85,7 @@ async def takes_images(provider: Provider, model: str = "") -> bool | None:
 
 
 def _target(provider: Provider, model: str) -> tuple[str, str]:
-    return provider.asked.base_url, model or provider.asked.model
+    return provider.asked.server, model or provider.asked.model
 
 
 def left_out(request: ChatRequest, why: str) -> tuple[ChatRequest, list[Flag]]:

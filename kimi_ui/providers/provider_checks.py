@@ -14,8 +14,6 @@ PROBE = ChatRequest(messages=(Message("user", "What is 17 + 25? Answer with the 
 PROBE_TOKENS = 300
 PROBE_S = 60.0
 
-_UNREACHED = ("connect", "dns", "tls", "network")
-
 
 def near(model: str, ids: list[str], most: int = 3) -> list[str]:
     """Listed ids that ``model`` may mean: the same name under another owner or tag, or a similar spelling."""
@@ -38,7 +36,7 @@ def failed(error: ProviderError, latency_ms: float | None = None) -> Check:
     unasked = failure.kind == "auth" and failure.http_status is None  # the key is missing, or cannot be sent
     return Check(
         ok=False,
-        reachable=None if unasked else failure.kind not in _UNREACHED,
+        reachable=None if unasked else not error.is_unreached,
         key_valid=False if failure.kind == "auth" else None,
         model_present=False if failure.kind == "model_missing" else None,
         latency_ms=latency_ms,

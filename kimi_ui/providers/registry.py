@@ -6,6 +6,8 @@ To add one, write a module with a subclass of ``core.lane.LaneSpec`` (its lanes'
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..core.lane import LaneSpec
 from .base import Parts, Provider
 from .embedded.provider import EmbeddedProvider
@@ -13,6 +15,7 @@ from .heavy import HeavyProvider
 from .ollama.provider import Ollama
 from .openai_compatible.provider import OpenAICompatible
 from .presets import ShippedLane
+from .several import SeveralServers
 
 PROVIDERS: dict[str, type[Provider]] = {
     cls.lane.provider: cls
@@ -32,5 +35,7 @@ def lane_classes() -> dict[str, type[LaneSpec]]:
 
 
 def make(spec: LaneSpec, parts: Parts) -> Provider:
-    """The provider of a lane."""
+    """The provider of a lane; of one with several servers, a provider for each of them."""
+    if len(spec.servers) > 1:
+        return SeveralServers(spec, [make(replace(spec, base_url=url), parts) for url in spec.servers])
     return PROVIDERS[spec.provider].make(spec, parts)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from ..core.attempt import Attempt, AttemptFold, live_phase
 from ..core.events import Answer, Carried, End, Event, Failure, Promoted, Reasoning, Relabel, Run
+from ..core.lane import host_of
 from ..core.markdown import Frame, StreamingMarkdown, render
 from ..core.markdown.maths import text_with_formulas
 from ..core.markdown.safe import clean_text
@@ -237,16 +237,17 @@ class AttemptView:
             "attempt_no": attempt.attempt_no,
             "label": attempt.label,
             "provider": attempt.provider,
-            "host": urlsplit(attempt.base_url).hostname or "",
             "model": attempt.request_model,
             "stand_in_for": attempt.stand_in_for,
             "continues": attempt.continues is not None,
             **self._sending(),
         }
 
-    def _sending(self) -> dict[str, float | None]:
-        queue_ns = self.attempt.queue_ns
-        return {"sent_ms": self.attempt.sent_ns / 1e6, "queue_ms": None if queue_ns is None else queue_ns / 1e6}
+    def _sending(self) -> dict[str, float | str | None]:
+        """``host``: of the server, of several once it is known which one."""
+        queue_ns, host = self.attempt.queue_ns, host_of(self.attempt.base_url)
+        sending = {"sent_ms": self.attempt.sent_ns / 1e6, "queue_ms": None if queue_ns is None else queue_ns / 1e6}
+        return sending | ({"host": host} if host else {})
 
     def _context(self) -> dict[str, int | None]:
         """The context in use and the one that the model was trained for; empty if neither is known."""

@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ..core.attachments import split
-from ..core.attempt import AttemptFold
+from ..core.attempt import Attempt, AttemptFold
 from ..core.heavy.pool import source_of
+from ..core.lane import host_of
 from ..core.markdown.inert import closed, inert
 from ..core.metric_words import figures
 from ..core.portable import metrics_of
@@ -50,7 +51,8 @@ def _turn(turn: TurnLog, reasoning: bool) -> Iterator[str]:
         names = [info.model, f"stand-in for {info.stand_in_for}" if info.stand_in_for else ""]
         yield " · ".join([f"### {inert(info.label)}", *(inert(name) for name in names if name)])
         if attempt_id := fold.current(info.id):
-            yield f"*{' · '.join(figures(fold.folds[attempt_id].status, metrics[attempt_id]))}*"
+            server = map(inert, _server(fold.attempts[attempt_id]))
+            yield f"*{' · '.join([*figures(fold.folds[attempt_id].status, metrics[attempt_id]), *server])}*"
             yield from _texts(fold.folds[attempt_id], reasoning)
             if fold.attempts[attempt_id].role == "heavy":
                 yield from _heavy(turn, info.id)
@@ -60,7 +62,8 @@ def _turn(turn: TurnLog, reasoning: bool) -> Iterator[str]:
                     name = f"Trajectory T{attempt.k_index + 1}" + (
                         f", try {attempt.attempt_no}" if attempt.attempt_no > 1 else ""
                     )
-                    summary = " · ".join([name, *figures(fold.folds[child].status, metrics[child])])
+                    facts = [*figures(fold.folds[child].status, metrics[child]), *_server(attempt)]
+                    summary = " · ".join([name, *facts])
                     yield "\n\n".join(
                         [
                             f"<details>\n<summary>{inert(summary)}</summary>",
@@ -68,6 +71,11 @@ def _turn(turn: TurnLog, reasoning: bool) -> Iterator[str]:
                             "</details>",
                         ]
                     )
+
+
+def _server(attempt: Attempt) -> Iterator[str]:
+    if host := host_of(attempt.base_url):
+        yield f"at {host}"
 
 
 def _heavy(turn: TurnLog, lane: str) -> Iterator[str]:

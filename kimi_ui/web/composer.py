@@ -235,7 +235,7 @@ class ComposerRoutes:
         spec = next((spec for spec in self._roster.specs if spec.id == lane), None)
         if spec is None:
             raise HTTPException(404)
-        server = (lane, spec.provider, spec.base_url, spec.of)  # a lane's server may be changed while the app runs
+        server = (lane, spec.provider, spec.server, spec.of)  # a lane's server may be changed while the app runs
         known = self._models.get(server)
         if known is None or time.monotonic() - known[0] > MODELS_FOR_S:
             try:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from ..chat.services import ChatServices
 from ..core.attachments import split
 from ..core.blind import visible
-from ..core.lane import LaneSpec
+from ..core.lane import LaneSpec, host_of
 from ..core.turn import LaneInfo, TurnLog
 from ..engine.pulls import Pulls
 from ..turns import Turns
@@ -109,11 +108,11 @@ class PageState:
 def _describe_lane(spec: LaneSpec, specs: Mapping[str, LaneSpec], serving: Serving | None) -> dict[str, Any]:
     """A configured lane without a turn. ``served_by`` and ``why`` describe its server, if known."""
     inner = specs.get(spec.of, spec)
-    host = urlsplit(spec.base_url or inner.base_url).hostname
+    hosts = ", ".join(map(host_of, spec.servers or inner.servers))
     price = spec.price or inner.price
     return {
         **asdict(LaneInfo.from_spec(spec, specs)),
-        "served_by": serving.via if serving else " · ".join(part for part in (inner.provider, host) if part),
+        "served_by": serving.via if serving else " · ".join(part for part in (inner.provider, hosts) if part),
         "why": " ".join(part for part in (serving.why, serving.why_not_better) if part) if serving else "",
         "why_not": serving.why_not_better if serving else "",
         "price": asdict(price) if price else None,

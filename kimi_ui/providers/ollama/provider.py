@@ -133,7 +133,8 @@ class OllamaLane(LaneSpec):
 
     @property
     def via(self) -> str:
-        return "Ollama's cloud" if is_cloud(self.model) else "Ollama"
+        where = f"Ollama on {len(self.servers)} servers" if len(self.servers) > 1 else "Ollama"
+        return "Ollama's cloud" if is_cloud(self.model) else where
 
     @property
     def context_tokens(self) -> int | None:
@@ -171,7 +172,7 @@ class Ollama(Provider):
         model = request.model or self.spec.model
         if is_cloud(model):
             return None
-        return Line(self.spec.base_url, full_name(model), self.spec.parallel)
+        return Line(self.spec.server, full_name(model), self.spec.parallel)
 
     # -- the stream
 
@@ -364,14 +365,14 @@ class Ollama(Provider):
         with."""
         check_key(self._key, self.spec.api_key_env)
         try:
-            return _Client(self.spec.base_url, self._key, silence_s)
+            return _Client(self.spec.server, self._key, silence_s)
         except (ValueError, httpx.InvalidURL) as error:
             raise from_exception(error, self._target()) from None
 
     def _target(self, model: str = "") -> Target:
         spec = self.spec
         secrets = (self._key,) if self._key else ()
-        return Target(spec.base_url, model or spec.model, spec.api_key_env, secrets, OLLAMA_SERVER)
+        return Target(spec.server, model or spec.model, spec.api_key_env, secrets, OLLAMA_SERVER)
 
     async def aclose(self) -> None:
         """Close the connections."""

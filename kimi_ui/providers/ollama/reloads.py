@@ -15,7 +15,7 @@ def reloads(specs: Iterable[LaneSpec], unloaded: Collection[tuple[str, str]] = (
     local = [spec for spec in specs if isinstance(spec, OllamaLane) and not is_cloud(spec.model)]
     found: dict[str, list[str]] = {}
     for one, other in combinations(local, 2):
-        if one.base_url != other.base_url:
+        if set(one.servers).isdisjoint(other.servers):
             continue
         names, contexts = (full_name(one.model), full_name(other.model)), (one.context_tokens, other.context_tokens)
         if names[0] == names[1] and contexts[0] != contexts[1]:

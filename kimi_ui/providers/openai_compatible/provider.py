@@ -25,7 +25,7 @@ import httpx
 
 from ...core.conversation_settings import is_model_id
 from ...core.events import BY_PREFIX, BY_WORDS, CONTINUED, LOADING_MODEL, Event, Failure, Flag, Phase, Reporter
-from ...core.lane import LaneSpec, Needed, NeededUrl, Thinking
+from ...core.lane import LaneSpec, Needed, NeededUrls, Thinking
 from ..base import (
     GO_ON,
     ChatRequest,
@@ -72,11 +72,11 @@ class OpenAILane(LaneSpec):
 
     provider: str = "openai"
     model: Needed = ""
-    base_url: NeededUrl = ""
+    base_url: NeededUrls = ""
 
     @property
     def thinking_choices(self) -> tuple[Thinking, ...]:
-        return choices_at(self.base_url, self.params, self.extra_body)
+        return choices_at(self.servers[0] if self.servers else "", self.params, self.extra_body)
 
 
 class OpenAICompatible(Provider):
@@ -201,7 +201,7 @@ class OpenAICompatible(Provider):
 
     def _target(self, model: str = "") -> Target:
         spec, key = self.spec, self._sent_key()
-        return Target(spec.base_url, model or spec.model, spec.api_key_env, (key,) if key else ())
+        return Target(spec.server, model or spec.model, spec.api_key_env, (key,) if key else ())
 
     def _headers(self, target: Target) -> dict[str, str | openai.Omit]:
         """The header that carries the key, none for a server without one; and what the library would add, left out.
@@ -436,9 +436,9 @@ def _client(spec: LaneSpec) -> openai.AsyncOpenAI:
 
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=15)
     try:
-        transport = Transport(spec.base_url, limits)
+        transport = Transport(spec.server, limits)
         client = openai.AsyncOpenAI(
-            base_url=spec.base_url,
+            base_url=spec.server,
             api_key="none",  # never sent: the key goes into each request
             max_retries=0,
             default_headers={"Accept-Encoding": "identity"},
@@ -451,6 +451,6 @@ def _client(spec: LaneSpec) -> openai.AsyncOpenAI:
             ),
         )
     except (ValueError, httpx.InvalidURL) as error:
-        raise from_exception(error, Target(spec.base_url)) from None
+        raise from_exception(error, Target(spec.server)) from None
     _ = client.chat.completions.with_streaming_response  # loaded when it is first touched
     return client
