@@ -420,6 +420,21 @@ def test_a_row_the_database_refuses_is_kept_in_a_separate_file(place: Place, tmp
     assert [b'"base64":"eA=="' in file.read_bytes() for file in tmp_path.rglob("*.rejected.jsonl")] == [True]
 
 
+def test_processes_that_go_on_with_a_conversation_at_once_number_their_turns_apart(place: Place) -> None:
+    with writing(place) as one, writing(place) as other:
+        store(one, turn(conversation_id="c"))
+        turns = [turn((attempt(), ended([(1, Answer("x"))])), conversation_id="c", seq=1 + i // 2) for i in range(8)]
+        for writer, made in zip([one, other] * 4, turns, strict=True):
+            writer.open_turn(made)
+            writer.follow(made)
+        for writer in (one, other):
+            writer.flush().result()
+            assert writer.n_refused == 0
+    assert sorted(made.seq for made in turns) == list(range(1, 9))
+    stored = {made.turn_id: made.seq for made in LogReader(place).conversation("c", with_entries=False)}
+    assert {made.turn_id: made.seq for made in turns}.items() <= stored.items()
+
+
 def test_a_closed_log_refuses_new_rows(tmp_path: Path) -> None:
     with writing(tmp_path / "log.sqlite3") as writer:
         pass

@@ -96,6 +96,16 @@ def test_budgets_settings_and_votes_survive_an_upgrade(released: Path) -> None:
     assert spent.usd > 0
 
 
+def test_turns_of_one_number_get_numbers_of_their_own(released: Path) -> None:
+    numbered = "SELECT turn_id, seq FROM turns WHERE conversation_id = 'main' ORDER BY started_at_utc"
+    before = rows(released, numbered)
+    assert [row["seq"] for row in before] == list(range(len(before)))
+    with closing(sqlite3.connect(released)) as db, db:
+        db.execute("UPDATE turns SET seq = 0 WHERE conversation_id = 'main'")
+    bring_up_to_date(released)
+    assert rows(released, numbered) == before
+
+
 def test_cached_metrics_equal_those_of_the_view(released: Path) -> None:
     bring_up_to_date(released)
     assert_cached(released)

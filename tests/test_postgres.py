@@ -109,9 +109,13 @@ def same(here: Any, there: Any) -> bool:
 
 @pytest.fixture
 def logs(tmp_path: Path) -> tuple[Path, Path]:
-    """Two logs in SQLite: with some of everything that a chat leaves, and with a run of the benchmark."""
+    """Two logs in SQLite: with some of everything that a chat leaves, and with a run of the benchmark.
+
+    In the first, which an older version wrote, turns of a conversation have the same number."""
     chats, run = tmp_path / "chats.sqlite3", tmp_path / "run.sqlite3"
     chats.write_bytes(gzip.decompress(RELEASED.read_bytes()))
+    with closing(sqlite3.connect(chats)) as db, db:
+        db.execute("UPDATE turns SET seq = 0 WHERE conversation_id = 'main'")
     make(run)
     return chats, run
 
@@ -370,21 +374,6 @@ def test_a_text_of_more_words_than_the_index_holds_is_kept_whole(url: DatabaseUr
     reader = LogReader(url)
     assert reader.texts(log.turn_id, log.entries[0].attempt_id) == ("", text)
     assert search(reader, "me", "w2a")
-
-
-def test_processes_that_go_on_with_a_conversation_at_once_number_their_turns_apart(url: DatabaseUrl) -> None:
-    with writing(url) as one, writing(url) as other:
-        store(one, turn(conversation_id="c"))
-        turns = [turn((attempt(), ended([(1, Answer("x"))])), conversation_id="c", seq=1 + i // 2) for i in range(8)]
-        for writer, made in zip([one, other] * 4, turns, strict=True):
-            writer.open_turn(made)
-            writer.follow(made)
-        for writer in (one, other):
-            writer.flush().result()
-            assert writer.n_refused == 0
-    assert sorted(made.seq for made in turns) == list(range(1, 9))
-    stored = {made.turn_id: made.seq for made in LogReader(url).conversation("c", with_entries=False)}
-    assert {made.turn_id: made.seq for made in turns}.items() <= stored.items()
 
 
 def test_while_the_server_is_away_the_page_says_so_and_running_turns_lose_nothing(

@@ -29,6 +29,8 @@ from ..tokenizers import counter
 MAX_SQL_INTEGER = 2**63 - 1
 REPLACED = {"pulls": ("server", "model"), "benchmarks": ("id",), "queued_prompts": ("prompt_id",)}
 """Tables that keep the newest state: a row replaces the one with the same values of these columns."""
+NEXT_SEQ = "SELECT max(seq) + 1 FROM turns WHERE conversation_id = :conversation_id"
+"""The number of a turn whose own another process took."""
 
 
 class Op(NamedTuple):
@@ -64,7 +66,7 @@ def _sql(table: str, names: tuple[str, ...]) -> str:
     if key := REPLACED.get(table):
         changes = ", ".join(f"{name} = excluded.{name}" for name in names)
         return f"{insert} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
-    return f"{insert} ON CONFLICT {'(turn_id) ' if table == 'turns' else ''}DO NOTHING"  # for its number see ``Store``
+    return f"{insert} ON CONFLICT {'(turn_id) ' if table == 'turns' else ''}DO NOTHING"  # its number: ``NEXT_SEQ``
 
 
 def clean(text: str) -> str:

@@ -132,6 +132,7 @@ TWINS: dict[str, tuple[str, ...]] = {
         *on_delete("turn_images", "images_go_with_their_last_turn", _UNNAMED_IMAGE),
         *on_delete("queued_images", "images_go_with_their_last_queued_prompt", _UNNAMED_IMAGE),
     ),
+    "m029_turn_numbers": (),  # here ``p002_turn_numbers`` did it
 }
 
 OWN: dict[str, tuple[str, ...]] = {

@@ -18,7 +18,7 @@ from psycopg import errors
 from ...config import default_db_path
 from ...core.database_url import DatabaseUrl
 from ..process_files import ProcessFiles
-from ..records import Op
+from ..records import NEXT_SEQ, Op
 from ..spill import append_ops, replay
 from ..store import CannotWrite, LogError, LogReplaced, LogUnusable, Transaction
 from ..sweep import sweep
@@ -43,7 +43,6 @@ _BEAT = """
     INSERT INTO processes (boot_id, seen_at) VALUES (%s, clock_timestamp())
     ON CONFLICT (boot_id) DO UPDATE SET seen_at = excluded.seen_at
 """
-_NEXT_SEQ = "SELECT max(seq) + 1 FROM turns WHERE conversation_id = %(conversation_id)s"
 _IS_RUNNING = """
     SELECT 1 FROM processes WHERE boot_id = %s AND seen_at > clock_timestamp() - make_interval(secs => %s)
 """
@@ -241,7 +240,7 @@ def _write_alone(connection: Connection, op: Op) -> None:
         except errors.UniqueViolation as error:
             if error.diag.constraint_name != "turns_by_conversation":
                 raise
-        (op.row["seq"],) = connection.execute(_NEXT_SEQ, op.row).fetchone() or (0,)
+        (op.row["seq"],) = connection.execute(translated(NEXT_SEQ), op.row).fetchone() or (0,)
 
 
 @contextmanager

@@ -441,3 +441,25 @@ def m028_benchmark_workers(db: Database) -> None:
         ) STRICT
         """
     )
+
+
+@migrations()
+def m029_turn_numbers(db: Database) -> None:
+    # Two processes that went on with a conversation at once could give two turns one number, and then only one of them
+    # was shown. The later ones get the numbers after the conversation's last. PostgreSQL: ``p002_turn_numbers``.
+    db.execute("DROP INDEX turns_by_conversation")
+    db.execute(
+        """
+        WITH numbered AS (
+            SELECT turn_id, conversation_id, started_at_utc, max(seq) OVER (PARTITION BY conversation_id) AS last,
+                   row_number() OVER (PARTITION BY conversation_id, seq ORDER BY started_at_utc, turn_id) AS place
+            FROM turns
+        ), later AS (
+            SELECT turn_id,
+                   last + row_number() OVER (PARTITION BY conversation_id ORDER BY started_at_utc, turn_id) AS seq
+            FROM numbered WHERE place > 1
+        )
+        UPDATE turns SET seq = later.seq FROM later WHERE later.turn_id = turns.turn_id
+        """
+    )
+    db.execute("CREATE UNIQUE INDEX turns_by_conversation ON turns (conversation_id, seq)")

@@ -15,7 +15,7 @@ from filelock import Timeout
 from sqlite_utils import Database
 
 from ..process_files import START_WAIT_S
-from ..records import Op
+from ..records import NEXT_SEQ, Op
 from ..spill import append_ops, replay
 from ..store import CannotWrite, LogError, LogReplaced, LogUnusable, Transaction
 from ..sweep import sweep
@@ -127,7 +127,7 @@ class Store:
         def insert(connection: sqlite3.Connection) -> None:
             for op in ops:
                 try:
-                    connection.execute(op.sql, op.row)
+                    _write(connection, op)
                 except REFUSED:
                     refused.append(op)
 
@@ -221,6 +221,17 @@ class Store:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _write(connection: sqlite3.Connection, op: Op) -> None:
+    """Write a row, with the conversation's next number for a turn whose own another process took."""
+    try:
+        connection.execute(op.sql, op.row)
+    except sqlite3.IntegrityError as error:
+        if "turns.conversation_id, turns.seq" not in str(error):
+            raise
+        (op.row["seq"],) = connection.execute(NEXT_SEQ, op.row).fetchone()
+        connection.execute(op.sql, op.row)
 
 
 def _is_foreign(files: LogFiles) -> bool:
