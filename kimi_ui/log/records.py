@@ -211,12 +211,7 @@ def events_op(turn_id: str, lane: str, attempt_id: str | None, seq: int, items: 
 
 def pack(items: Iterable[tuple[int, Event]]) -> bytes:
     """Events as one compressed block of JSON lines. Keeps lone surrogates, since two may join to a pair later."""
-    encoded = [encode(t_ns, event) for t_ns, event in items]
-    try:
-        lines = [orjson.dumps(item, default=str) for item in encoded]
-    except TypeError:  # lone surrogates and big integers, which the standard library can write
-        lines = [json.dumps(item, default=str).encode() for item in encoded]
-    return zlib.compress(b"\n".join(lines))
+    return zlib.compress(b"\n".join([exact_json(encode(t_ns, event)) for t_ns, event in items]))
 
 
 def exact_json(value: Any) -> bytes:
