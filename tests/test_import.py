@@ -100,13 +100,15 @@ def test_an_import_can_be_continued_and_is_not_made_twice(
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda data: b"\x00not json", "This is not a JSON file"),
+        (lambda data: b"\xffnot UTF-8", "This is not a JSON file: it is not text in UTF-8. Export, then JSON"),
+        (lambda data: data[:-9], "a part of it is missing (line 1, column "),
+        (lambda data: b"[" * 100_000, "This is not an export of Kimi UI."),
         (lambda data: b'{"format": "something else"}', "This is not an export of Kimi UI."),
         (lambda data: json.dumps({**json.loads(data), "reasoning": False}).encode(), "without the reasoning"),
         (lambda data: data.replace(b'"events"', b'"event"'), "The export is damaged"),
         (lambda data: data.replace(b'"parent_id":"', b'"parent_id":"x'), "The export is damaged"),
     ],
-    ids=["not JSON", "another program's", "no reasoning", "damaged", "no parent"],
+    ids=["not UTF-8", "not whole", "too deep", "another program's", "no reasoning", "damaged", "no parent"],
 )  # fmt: skip
 def test_a_file_that_cannot_be_imported_is_refused_with_a_remedy_and_leaves_nothing(
     here: ChatSite, export: tuple[bytes, list[dict[str, Any]]], change: Any, why: str

@@ -6,7 +6,6 @@ sent here, and everything that reads it (history, search, Stats, replay) knows t
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,7 +13,7 @@ from typing import Any
 
 from ..core.events import Opened
 from ..core.owner import may_read
-from ..core.portable import NotAnExport, import_turns
+from ..core.portable import NotAnExport, import_turns, read_document
 from ..core.turn import TurnLog
 from ..turns import Turns
 
@@ -30,10 +29,7 @@ def import_conversation(turns: Turns, data: bytes, owner: str) -> tuple[str, boo
     Blocks until the rows are durable, so call it on a thread. Raises ``NotAnExport``, ``LogError``, and
     ``RuntimeError`` while the app ends.
     """
-    try:
-        document = json.loads(data)
-    except ValueError as error:  # of JSON and of its encoding
-        raise NotAnExport(f"This is not a JSON file ({error}).") from None
+    document = read_document(data)
     read = import_turns(document)
     if document.get("reasoning") is False:
         raise NotAnExport(NO_REASONING)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from dataclasses import replace
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.blind import is_blind
-from ..core.portable import NotAnExport, import_turns
+from ..core.portable import NotAnExport, import_turns, read_document
 from ..core.turn import TurnLog
 from .common import CommandError, add_common, printable, settings_of
 from .compare import print_rows, rows_of
@@ -54,11 +53,11 @@ def run(options: argparse.Namespace) -> int:
 def exported_turns(path: Path) -> list[TurnLog]:
     """The turns of a JSON export, in order. Raises ``CommandError``."""
     try:
-        return import_turns(json.loads(path.read_bytes()))
+        return import_turns(read_document(path.read_bytes()))
     except NotAnExport as error:
         raise CommandError(f"{path} cannot be replayed: {error} Make one with export --format json.") from error
-    except (OSError, ValueError) as error:
-        raise CommandError(f"{path} cannot be read as JSON; make one with export --format json.") from error
+    except OSError as error:
+        raise CommandError(f"{path} cannot be read ({error.strerror}). Check the path.") from error
 
 
 def found_turn(reader: LogReader, turn_id: str | None) -> TurnLog:

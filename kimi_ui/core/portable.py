@@ -11,12 +11,13 @@
 An event is encoded by ``core.events.encode``; ``t_ns`` counts from the moment its attempt was sent. ``metrics`` are for
 other readers; an import computes them again. Data of one machine or person is omitted: the owner, user info in a base
 URL, the path of a vocabulary. If ``reasoning`` is false, the text of the reasoning is omitted but every stamp is kept.
-Pure: the caller reads and writes the JSON text.
+Pure: the caller reads and writes the file.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache
@@ -52,6 +53,19 @@ def export_turns(
         "reasoning": reasoning,
         "turns": [_export_turn(turn, counter, reasoning) for turn in turns],
     }
+
+
+def read_document(data: bytes) -> Any:
+    """The JSON of a file, whatever it holds. Raises ``NotAnExport``."""
+    try:
+        return json.loads(data)
+    except UnicodeDecodeError:
+        raise NotAnExport("This is not a JSON file: it is not text in UTF-8.") from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise NotAnExport(f"This is not a JSON file, or a part of it is missing ({place}).") from None
+    except RecursionError:
+        raise NotAnExport("This is not an export of Kimi UI.") from None
 
 
 def import_turns(document: Any) -> list[TurnLog]:
