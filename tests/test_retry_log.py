@@ -18,6 +18,7 @@ from kimi_ui.core.lane import LaneSpec
 from kimi_ui.core.turn import NEWEST, Pick, TurnLog, picked
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.sqlite.connection import Statements
+from kimi_ui.web.commands import CommandRoutes
 from kimi_ui.web.turns import TurnRoutes
 from kimi_ui.web.visitor import OnePerson, VisibleTurns
 from tests.support.engine_run import Run, running
@@ -149,7 +150,11 @@ def test_an_answer_is_read_without_other_answers_and_without_events(
         turn = ended_turn(run.engine.send("?"))
         run.engine.retry(turn.turn_id, "a")
         ended_turn(turn)
-        routes = TurnRoutes(run.turns, Mock(), Mock(), VisibleTurns(run.turns), Mock()).routes()
+        visible = VisibleTurns(run.turns)
+        routes = [
+            *TurnRoutes(run.turns, Mock(), Mock(), visible, Mock()).routes(),
+            *CommandRoutes(run.engine, run.turns, Mock(), Mock(), visible).routes(),
+        ]
         client = TestClient(Starlette(routes=routes, middleware=[Middleware(OnePerson)]))
         urls = {
             "lanes/a/answer?attempt=1": {"first"},
@@ -166,6 +171,16 @@ def test_an_answer_is_read_without_other_answers_and_without_events(
             assert client.get(f"/kimi/turns/{turn.turn_id}/{url}").text == text
             assert {value for value in read if value in ("first", "second", "beside")} == answers, url
             assert not any(isinstance(value, bytes) for value in read), url  # events
+        read.clear()
+        assert client.get(f"/kimi/turns/{turn.turn_id}/worth").json() == []
+        assert sum(isinstance(value, bytes) for value in read) == 2, "of each lane the newest attempt's events"
+        assert {"first", "second", "beside"}.isdisjoint(read)
+        read.clear()
+        voted = client.post(f"/kimi/turns/{turn.turn_id}/vote", json={"choice": "tie"}).json()["vote"]
+        assert voted["field"] == ["a", "b"]
+        assert client.post(f"/kimi/turns/{turn.turn_id}/stop").status_code == 202
+        assert not any(isinstance(value, bytes) for value in read)
+        assert {value for value in read if value in ("first", "second", "beside")} == {"second", "beside"}
 
 
 @pytest.mark.slow

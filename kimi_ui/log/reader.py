@@ -19,7 +19,7 @@ from ..core.events import QUEUED, End, Entry, Event, Opened, Phase, Promoted, Ta
 from ..core.images import Image
 from ..core.turn import AttemptHead, Exchange, Pick, TurnLog
 from .places import Place, source_at
-from .records import read_attempt, read_lanes, whole_events
+from .records import IDENTITY, read_attempt, read_lanes, whole_events
 from .store import Rows, Source
 from .votes import last_vote, read_slots
 
@@ -319,7 +319,7 @@ _Events = dict[tuple[str, str | None], list[tuple[int, Event]]]
 
 def _entries(log: Rows, turn_id: str, pick: Pick | None = None) -> list[Entry]:
     """The turn's entries: each attempt's in order, and attempts merged by time since the click."""
-    query = f"SELECT * FROM attempts a WHERE turn_id = :turn_id {_AS_SENT}"
+    query = f"SELECT status, {', '.join(IDENTITY)} FROM attempts a WHERE turn_id = :turn_id {_AS_SENT}"
     attempts = [(read_attempt(row), row["status"]) for row in log.records(query, turn_id=turn_id)]
     events = _all_events(log, turn_id) if pick is None else _events_of(log, turn_id, pick, [one for one, _ in attempts])
     streams: dict[tuple[str, str | None], _Stream] = {}

@@ -29,6 +29,9 @@ from ..tokenizers import counter
 MAX_SQL_INTEGER = 2**63 - 1
 REPLACED = {"pulls": ("server", "model"), "benchmarks": ("id",), "queued_prompts": ("prompt_id",)}
 """Tables that keep the newest state: a row replaces the one with the same values of these columns."""
+_PRICE = ("price_input", "price_cached_input", "price_output", "price_as_of")
+IDENTITY = (*(name for name in Attempt.__dataclass_fields__ if name not in ("price", "tokenizer")), *_PRICE)
+"""The columns of ``attempts`` that ``read_attempt`` needs; the others hold what came of it, its texts too."""
 NEXT_SEQ = "SELECT max(seq) + 1 FROM turns WHERE conversation_id = :conversation_id"
 """The number of a turn whose own another process took."""
 
@@ -174,7 +177,7 @@ def attempt_op(attempt: Attempt, boot_id: str) -> Op:
     del row["tokenizer"]  # a path of this machine must not reach the log
     row["params"], row["settings"] = to_json(row["params"]), to_json(row["settings"])
     price = row.pop("price") or (None, None, None, None)
-    row |= dict(zip(("price_input", "price_cached_input", "price_output", "price_as_of"), price, strict=True))
+    row |= dict(zip(_PRICE, price, strict=True))
     return op_of("attempts", row | {"boot_id": boot_id, "app_version": __version__})
 
 

@@ -112,7 +112,7 @@ class CommandRoutes:
     async def stop(self, request: Request) -> Response:
         """Stop all lanes of a turn, or the lane or the trajectory named by the path. To stop all holds what is queued
         behind them."""
-        turn = await self._visible.turn_of(request)
+        turn = await self._visible.own_turn(request, with_entries=False)
         if not request.path_params.get("lane"):
             await run_in_threadpool(self._chat.queue.hold, turn.conversation_id)
         self._engine.stop(turn.turn_id, request.path_params.get("lane"), request.path_params.get("k"))
@@ -167,7 +167,7 @@ class CommandRoutes:
         ``choice`` none withdraws a vote; it reveals a blind turn without one.
         """
         body = await json_of(request)
-        turn = await self._visible.own_turn(request)
+        turn = await self._visible.own_turn(request, with_entries=False)
         blind = is_blind(turn)
         choice, lane = str(body.get("choice") or ""), str(body.get("lane") or "")
         if blind and choice != NONE and not turn.closed:
@@ -176,7 +176,7 @@ class CommandRoutes:
             vote = Vote(
                 choice=choice,
                 lane=slot_names(turn).get(lane, "") if blind else lane,
-                field=await asyncio.to_thread(_answered, turn) if choice != NONE else (),
+                field=await asyncio.to_thread(self._answered, turn) if choice != NONE else (),
                 blind=blind,
                 speed_visible=not blind,
                 voted_at_utc=utc.now_text(),
@@ -186,6 +186,12 @@ class CommandRoutes:
         await asyncio.wrap_future(self._turns.writer.write([vote_op(turn.turn_id, vote)]))
         turn.vote = vote
         return Json(describe_turn(turn))
+
+    def _answered(self, turn: TurnLog) -> tuple[str, ...]:
+        """The lanes that have an answer so far, their newest attempt's."""
+        newest = {head.lane: head.attempt_id for head in self._turns.heads(turn) if not head.parent_id}
+        answers = self._turns.answers(turn, newest.values())
+        return tuple(info.id for info in turn.lanes if answers.get(newest.get(info.id, ""), "").strip())
 
     async def promote(self, request: Request) -> Response:
         """Make the lane's reasoning its answer (see ``core.events.Promoted``). Answers with the lane's changes, as a
@@ -206,12 +212,6 @@ class CommandRoutes:
             return part
 
         return Json(await asyncio.to_thread(news))
-
-
-def _answered(turn: TurnLog) -> tuple[str, ...]:
-    """The lanes that have an answer so far."""
-    fold = turn.fold()
-    return tuple(lane for lane in fold.lanes if (newest := fold.newest(lane)) and newest.answer.strip())
 
 
 def editable(chat: ChatServices, prompt: str, owner: str, images: Sequence[Image] = ()) -> dict[str, Any]:

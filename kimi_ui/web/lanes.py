@@ -25,6 +25,7 @@ from ..chat.lanes import FileChanged, LaneChanges
 from ..config import ConfigError
 from ..core.lane import LaneSpec
 from ..core.owner import may_change
+from ..core.turn import NEWEST
 from ..engine.pulls import Pulls, Question, missing
 from ..lanes_file import LaneMistake, write_lanes
 from ..lanes_form import fields_of, shown, written
@@ -188,7 +189,7 @@ class LaneRoutes:
         lane, model, question = request.path_params["lane"], "", None
         if turn_id := request.query_params.get("turn", ""):
             owner = visitor_of(request)
-            turn = await self._visible.found(turn_id, owner)
+            turn = await self._visible.found(turn_id, owner, NEWEST)
             key = missing(turn, lane) if turn else None
             if turn is None or key is None:
                 raise HTTPException(404)

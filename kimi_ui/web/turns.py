@@ -205,7 +205,7 @@ class TurnRoutes:
         expect; see ``view.heavy_worth``. Empty for a turn that is not here: a page also shows examples, and turns that
         another tab has just deleted."""
         try:
-            turn = await self._visible.turn_of(request)
+            turn = await self._visible.turn_of(request, NEWEST)
         except HTTPException:
             return Json([])
 
