@@ -26,6 +26,7 @@ from kimi_ui.log.conversations import (
 from kimi_ui.log.places import Place
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.search import Match, search
+from kimi_ui.log.sqlite.hand_out import OF_THE_SERVER, OWNED
 from kimi_ui.log.sqlite.tables import tables
 from kimi_ui.log.store import LogError
 from kimi_ui.log.votes import vote_op
@@ -471,12 +472,23 @@ def test_marks_are_all_or_nothing_and_the_owners(log: Log) -> None:
     assert [entry.title for entry in list_conversations(log.reader, YOU)] == ["Yours"]
 
 
-def test_a_copy_for_one_owner_holds_no_text_of_another(log: Log, tmp_path: Path) -> None:
+def test_a_copy_for_one_owner_holds_no_text_of_another(
+    log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log.keep("Mine", "walnutcanary")
-    log.keep("Yours", "peanutcanary " * 50, owner=YOU)
+    log.keep("Yours", "peanutcanary " * 300_000, owner=YOU)  # more than SQLite holds in memory
     copies = tmp_path / "copies"
     copies.mkdir()
+    with monkeypatch.context() as patch, pytest.raises((LogError, sqlite3.Error)):  # a crash after the rows
+        patch.setattr("kimi_ui.log.sqlite.schema.BACKFILL", ["INSERT INTO nowhere VALUES (1)"])
+        log.reader.copy(copies / "crashed.sqlite3", ME)
+    assert [file for file in copies.iterdir() if b"peanutcanary" in file.read_bytes()] == []
     log.reader.copy(copies / "mine.sqlite3", ME)
     assert b"peanutcanary" not in (copies / "mine.sqlite3").read_bytes()
     assert [match.part for match in search(LogReader(copies / "mine.sqlite3"), ME, "walnutcanary")] == ["answer"]
     assert search(LogReader(copies / "mine.sqlite3"), YOU, "peanutcanary") == []
+
+
+def test_a_new_table_is_somebodys_or_not_handed_out() -> None:
+    """One without an owner's rows belongs in the list here."""
+    assert {table.name for table in tables()} - OWNED.keys() == {*OF_THE_SERVER, "pulls"}

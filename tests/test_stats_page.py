@@ -366,8 +366,10 @@ def test_programs_get_the_summary(site: Site, filled: list[Any]) -> None:
     client.close()
 
 
-def test_with_several_users_everybody_downloads_only_their_own(tmp_path: Path) -> None:
-    path = tmp_path / "log.sqlite3"
+def test_with_several_users_everybody_downloads_only_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, temporary = tmp_path / "log.sqlite3", tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
     mine, yours = (owner_of(cookie(letter)) for letter in "ab")
     with writing(path) as writer:
         store(writer, *logged(1, owner=mine), *logged(2, owner=yours))
@@ -380,6 +382,8 @@ def test_with_several_users_everybody_downloads_only_their_own(tmp_path: Path) -
         assert [len(who.get("/kimi/stats/attempts.jsonl").text.splitlines()) for who in (me, you, nobody)] == [2, 4, 0]
         copy = tmp_path / "copy.sqlite3"
         copy.write_bytes(me.get("/kimi/stats/log.sqlite3").content)
+        assert me.get("/kimi/stats/log.sqlite3", headers={"Range": "bytes=999999999-"}).status_code == 416
+    assert list(temporary.iterdir()) == []
     assert [head.prompt for head in LogReader(copy).turns()] == [HOSTILE]
     assert b"Question" not in copy.read_bytes()
 

@@ -7,7 +7,7 @@ replacement U+FFFD count as equal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -40,16 +40,21 @@ def strangers(source: Rows, target: Rows) -> int:
     return len({id for (id,) in target.rows(query)} - {id for (id,) in source.rows(query)})
 
 
-def copy_tables(source: Rows, target: Read, change: Change) -> Iterator[TableCopied]:
+def copy_tables(
+    source: Rows, target: Read, change: Change, chosen: Mapping[str, str] | None = None, **values: Any
+) -> Iterator[TableCopied]:
     """Copy what the target lacks or has otherwise, a batch a transaction.
 
-    ``target``: runs a query there (``Rows.rows``), and sees what ``change`` has written.
+    ``target``: runs a query there (``Rows.rows``), and sees what ``change`` has written. ``chosen``: only these tables,
+    and of each the rows with that condition, which ``values`` are the parameters of.
 
     Raises what ``change`` raises; what was written until then stays.
     """
     for table in tables():
+        if chosen is not None and table.name not in chosen:
+            continue
         written = equal = 0
-        for rows, new in _batches(source, target, table):
+        for rows, new in _batches(source, target, table, chosen[table.name] if chosen else "TRUE", values):
             if new is not None:
                 change(lambda log, table=table, new=new: _write(log, table, new))  # type: ignore[misc]
             written, equal = written + len(new or ()), equal + len(rows) - len(new or ())
@@ -77,14 +82,17 @@ def _key(table: Table, row: Row) -> Row:
     return tuple(row[table.columns.index(name)] for name in table.key)
 
 
-def _batches(source: Rows, target: Read, table: Table) -> Iterator[tuple[list[Row], list[Row] | None]]:
-    """The source's rows, and those of them that are to be written; None: the target has them all.
+def _batches(
+    source: Rows, target: Read, table: Table, chosen: str, values: Mapping[str, Any]
+) -> Iterator[tuple[list[Row], list[Row] | None]]:
+    """The source's rows that meet the condition ``chosen``, and those of them that are to be written; None: the target
+    has them all.
 
     A table without a key is one batch, which is written as a whole or not at all.
     """
     select = f"SELECT {', '.join(table.columns)} FROM {table.name}"
     if not table.key:
-        rows = list(source.rows(select))
+        rows = list(source.rows(f"{select} WHERE {chosen}", **values))
         same = sorted(map(_digest, rows)) == sorted(map(_digest, target(select)))
         yield rows, None if same else rows
         return
@@ -94,7 +102,8 @@ def _batches(source: Rows, target: Read, table: Table) -> Iterator[tuple[list[Ro
     for condition in (f"{table.parent} IS NULL", f"{table.parent} IS NOT NULL") if table.parent else ("TRUE",):
         after, begun = f"WHERE {condition}", dict[str, Any]()
         while True:
-            rows = list(source.rows(f"{select} {after} ORDER BY {names} LIMIT :batch", batch=BATCH, **begun))
+            query = f"{select} {after} AND {chosen} ORDER BY {names} LIMIT :batch"
+            rows = list(source.rows(query, batch=BATCH, **begun, **values))
             if not rows:
                 break
             end = list(zip(table.key, _key(table, rows[-1]), strict=True))

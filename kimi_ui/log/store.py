@@ -144,7 +144,10 @@ class Source(Protocol):
         ...
 
     def copy(self, target: Path, owner: str | None) -> None:
-        """Write a copy as one SQLite file, of one owner's conversations if given. ``target`` must not exist."""
+        """Write a copy as one SQLite file; only what is one owner's, if given. ``target`` must not exist.
+
+        Nothing of another owner is ever written there, and in the end nothing of this server (sign-ins, share links).
+        """
         ...
 
 

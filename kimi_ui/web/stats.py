@@ -7,11 +7,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from ..log.reader import LogReader
 from ..stats.export import csv_lines, json_lines
@@ -71,10 +71,15 @@ async def _download(name: str, media_type: str, write: Callable[[Path], None]) -
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return FileResponse(
-        folder / name,
-        media_type=media_type,
-        filename=name,
-        headers={"Cache-Control": "no-store"},
-        background=BackgroundTask(shutil.rmtree, folder, ignore_errors=True),
-    )
+    headers = {"Cache-Control": "no-store"}
+    return _Sent(folder / name, media_type=media_type, filename=name, headers=headers)
+
+
+class _Sent(FileResponse):
+    """A file whose folder is removed as soon as it is sent or cannot be sent."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            shutil.rmtree(Path(self.path).parent, ignore_errors=True)

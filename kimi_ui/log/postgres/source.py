@@ -9,18 +9,16 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 import psycopg
 
 from ...core.database_url import DatabaseUrl
-from ..copying import copy_tables
 from ..sqlite.connection import Statements as SqliteStatements
-from ..sqlite.connection import connect_to_read, connect_to_write
-from ..sqlite.schema import migrate, rebuild
-from ..sqlite.source import keep_only
+from ..sqlite.connection import connect_to_read
+from ..sqlite.hand_out import hand_out
 from ..store import LogUnreadable, Rows
 from . import schema
 from .connection import Connection, Statements, connect, sentence
@@ -66,17 +64,8 @@ class Source:
             return schema.is_older(connection)
 
     def copy(self, target: Path, owner: str | None) -> None:
-        with closing(connect_to_write(target, BUSY_S)) as db:
-            migrate(db)
-            copy = SqliteStatements(db)
-            db.execute("BEGIN")
-            with self.snapshot() as log:
-                for _ in copy_tables(log, copy.rows, lambda work: work(copy)):
-                    pass
-            rebuild(db)
-            db.execute("COMMIT")
-            db.execute("PRAGMA journal_mode = DELETE")  # one file
-        keep_only(target, owner)
+        with self.snapshot() as log:
+            hand_out(log, target, owner)
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:

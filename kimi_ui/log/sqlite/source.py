@@ -14,6 +14,7 @@ from pathlib import Path
 from ..store import LogUnreadable
 from .connection import Statements, connect_to_read
 from .files import check_place
+from .hand_out import OF_THE_SERVER, hand_out
 from .schema import is_older
 
 
@@ -45,10 +46,17 @@ class Source:
             return is_older(connection)
 
     def copy(self, target: Path, owner: str | None) -> None:
-        with self._connection() as connection:
+        if owner is not None:
+            with self.snapshot() as log:
+                hand_out(log, target, owner)
+            return
+        with self._connection() as connection:  # whole, with what the user made in it, and faster than row by row
             connection.execute("PRAGMA query_only = OFF")  # VACUUM INTO writes the copy, never the log
             connection.execute("VACUUM INTO ?", (str(target),))
-        keep_only(target, owner)
+        with closing(sqlite3.connect(target, isolation_level=None)) as db:
+            db.execute("PRAGMA secure_delete = ON")
+            for table in OF_THE_SERVER:
+                db.execute(f"DELETE FROM {table}")
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -58,17 +66,3 @@ class Source:
         except sqlite3.Error as error:
             remedy = "Try again; if it is damaged, keep it and choose another with --db."
             raise LogUnreadable(f"The log {self._path} cannot be read ({error}).", remedy) from error
-
-
-def keep_only(copy: Path, owner: str | None) -> None:
-    """Leave in a copy of a log what is to be handed out: nothing of this server, and of one owner if given."""
-    with closing(sqlite3.connect(copy, isolation_level=None)) as db:
-        db.execute("PRAGMA secure_delete = ON")
-        for table in ("sessions", "signed_out", "sign_in_tries", "share_links"):  # of this server, not of the log
-            db.execute(f"DELETE FROM {table}")
-        if owner is not None:
-            db.execute("PRAGMA foreign_keys = ON")
-            for table in ("conversations", "budgets", "spent_deleted", "benchmarks"):
-                db.execute(f"DELETE FROM {table} WHERE owner <> ?", (owner,))
-            db.execute("INSERT INTO search (search) VALUES ('rebuild')")  # or the others' words stay in the index
-            db.execute("VACUUM")
