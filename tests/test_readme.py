@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 
@@ -14,6 +11,8 @@ import pytest
 from kimi_ui.bench.plan import Item
 from kimi_ui.bench.records import Head, head_op, item_op, verdict_op
 from kimi_ui.core.metrics import Metrics
+from kimi_ui.log.places import Place
+from kimi_ui.log.reader import LogReader
 from kimi_ui.log.sqlite.schema import LISTS
 from kimi_ui.log.views import view_statements
 from kimi_ui.providers.embedded.weights import SMOLLM2
@@ -34,7 +33,7 @@ QUERIES = [query for query in SQL.split(";\n") if query]
 
 
 @pytest.fixture
-def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+def log(place: Place) -> LogReader:
     """A turn of a plain and a heavy lane, the latter with a trajectory; it is in a run of the benchmark too."""
     price = (1.0, None, 2.0, "2026-07-01")
     plain = attempt("kimi", price=price, input_chars=400, base_url="http://gpu-1:8000/v1")
@@ -43,29 +42,28 @@ def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
         "kimi-heavy", role="trajectory", k_index=0, parent_id=heavy.attempt_id, price=price, input_chars=400
     )
     runs = [(one, ended(tokens(60, start_ms=100, gap_ms=10))) for one in (plain, heavy, child)]
-    with writing(tmp_path / "log.sqlite3") as writer:
+    with writing(place) as writer:
         of = turn(*runs)
         store(writer, of)
         head = Head("r", "", "", "2026-11-29", None, "done", "", "quick", 1, 1, 1, 1, None, "")
         item = Item(0, "jugs-1", "reasoning", "jugs", "kimi", 1, 0, of.turn_id, None)
         verdict = verdict_op(plain.attempt_id, "right", "It is.")
         writer.write([head_op(head), item_op("r", item), verdict]).result()
-    with closing(sqlite3.connect(tmp_path / "log.sqlite3")) as db:
-        yield db
+    return LogReader(place)
 
 
-def test_every_query_in_the_readmes_returns_rows(db: sqlite3.Connection) -> None:
+def test_every_query_in_the_readmes_returns_rows(log: LogReader) -> None:
     assert len(QUERIES) == 8
     for query in QUERIES:
-        assert db.execute(query).fetchall(), query
+        assert log.rows(query), query
 
 
-def test_documented_columns_and_views_exist(db: sqlite3.Connection) -> None:
+def test_documented_columns_and_views_exist(tmp_path: Path) -> None:
     named = {
         name for row in re.findall(r"^\| (`.*?) \|", METRICS, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
     }
-    views = ("attempt_metrics", "heavy_metrics")
-    there = {row[1] for view in views for row in db.execute(f"PRAGMA table_info({view})")}
+    with LogReader(tmp_path / "none.sqlite3").snapshot() as log:
+        there = {column for view in ("attempt_metrics", "heavy_metrics") for column in log.columns(view)}
     assert named
     assert named <= there
     assert {field.name for field in fields(Metrics)} <= named
