@@ -17,7 +17,7 @@ export const beginsWord = (text, offset) => !LETTER.test(text[offset - 1] ?? "")
  * @param {number} most
  * @returns {Range[]}
  */
-export function rangesOf(root, words, most = 200) {
+function rangesOf(root, words, most = 200) {
   const patterns = words.map((word) => (word.match(/[\p{L}\p{M}\p{N}]+/gu) ?? []).join("[^\\p{L}\\p{N}]*")).filter(Boolean);
   if (!patterns.length) return [];
   /** @type {{ node: Text, from: number }[]} */

@@ -62,7 +62,7 @@ function around(element) {
 }
 
 /** A piece of Markdown without the marks that rendering drops: list numbers, link targets, everything but letters. */
-export function significant(markdown) {
+function significant(markdown) {
   const shown = markdown.replace(/^\s*\d{1,9}[.)]\s+/, "").replace(/\]\([^)\s]*\)/g, "]");
   return [...shown].filter((character) => character.length === 1 && SIGNIFICANT.test(character)).join("");
 }

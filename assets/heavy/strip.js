@@ -85,7 +85,7 @@ export class Strip {
  *
  * @returns {[string, string, number, number][]}
  */
-export function stretchesOf({ sent, letters, failed }, until) {
+function stretchesOf({ sent, letters, failed }, until) {
   const changes = [[0, ""], ...letters].map(([at, letter]) => [sent + Number(at), String(letter)]);
   /** @type {[string, string, number, number][]} */
   const found = [];

@@ -77,11 +77,6 @@ export class Trajectory {
     return !this.running && this.phase !== "done";
   }
 
-  /** The opened answer's element; null while the row is folded. */
-  get answerElement() {
-    return this.opened?.answer ?? null;
-  }
-
   /**
    * @param {LanePart} part
    * @param {boolean} live as in turn/turn.js

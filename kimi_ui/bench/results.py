@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from .graders import CLOSED
 
@@ -24,8 +24,6 @@ Outcome = Literal[
 ]
 """The graders' verdicts, and: ``endpoint`` (the server failed, so there is no answer to judge), ``context`` (the prompt
 does not fit the lane's context), ``not-run`` (the run ended before, or the trajectory was stopped)."""
-
-OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
 @dataclass(frozen=True, slots=True)

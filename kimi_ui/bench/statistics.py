@@ -22,8 +22,7 @@ import numpy as np
 from ..stats.statistics import CONFIDENCE, Z_95, Interval, wilson
 
 Case = TypeVar("Case", bound=Hashable)  # its id
-POWER = 0.8
-Z_POWER = 0.8416212335729143  # standard normal quantile of 0.8
+Z_POWER = 0.8416212335729143  # standard normal quantile of a power of 0.8
 STOP_AT = 20.0  # an e-process at 20 rejects at 5 %, whenever one looks
 RESAMPLES = 2000
 FEWEST_CLUSTERS = 6  # below, a bootstrap over clusters says nothing

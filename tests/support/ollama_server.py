@@ -53,7 +53,6 @@ TOO_OLD = (
     "pull model manifest: 412: \n\nThe model you are attempting to pull requires a newer version of Ollama.\n\n"
     "Please download the latest version at:\n\n\thttps://ollama.com/download\n\n"
 )
-PULL_FAILURES = (NO_SPACE, NO_SUCH_MODEL, NO_WAY_OUT, TOO_OLD)
 
 
 @dataclass

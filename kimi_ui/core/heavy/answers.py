@@ -21,7 +21,6 @@ from . import expressions, programs
 from .numbers import NUMBER, plain, read_number, trim, value_of
 
 CHOICE, NUMBER_TYPE, EXPRESSION, CODE, TEXT = "choice", "number", "expression", "code", "text"
-TYPES = (CHOICE, NUMBER_TYPE, EXPRESSION, CODE, TEXT)
 
 LOOK_BACK = 20_000  # characters at the end of an answer that are searched for its result
 ASKED_CHARS = 1_000  # at each end of a prompt that are searched for what it asks
@@ -35,11 +34,11 @@ LABEL_CHARS = 40
 class Result:
     """What an answer states.
 
-    ``type``: one of ``TYPES``. ``key``: normalised; equal types and keys are equal results (numbers and expressions may
-    be equal with different keys, see ``clusters``). ``label``: as it is shown, at most ``LABEL_CHARS``. ``found``: the
-    place it was read from: boxed | answer line | option | code block | yes or no | emphasis | conclusion | whole | open
-    text. ``stated``: False for open text, whose key is the whole text. ``number``, ``unit``: of a number.
-    ``approximate``: the answer says "about".
+    ``type``: choice | number | expression | code | text. ``key``: normalised; equal types and keys are equal results
+    (numbers and expressions may be equal with different keys, see ``clusters``). ``label``: as it is shown, at most
+    ``LABEL_CHARS``. ``found``: the place it was read from: boxed | answer line | option | code block | yes or no |
+    emphasis | conclusion | whole | open text. ``stated``: False for open text, whose key is the whole text.
+    ``number``, ``unit``: of a number. ``approximate``: the answer says "about".
     """
 
     type: str
