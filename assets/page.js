@@ -51,7 +51,7 @@ class Page {
     this.row = null; // the current turn's row
     this.streams = new Map(); // by turn: of the current one, and of earlier ones that are running
     this.going = new Set(); // ids of the shown turns that are running
-    this.lanesRunning = ""; // as last told to the composer
+    this.lanesRunning = ""; // as the composer last got them
     this.replays = new Replays({
       rows: () => this.#rows,
       actions: (turnId) => this.#actions(turnId),

@@ -175,7 +175,7 @@ def test_a_run_that_ended_when_it_had_decided_needs_the_stricter_test() -> None:
     assert advise([run(samples, state="decided")], [A, B], "coding", ACCURACY, TODAY).state == "no_difference"
 
 
-def test_a_truncated_answer_is_not_right_but_a_failed_request_is_no_score() -> None:
+def test_a_truncated_answer_is_not_right_but_a_failed_request_has_no_score() -> None:
     samples = [*right_in("a", 30), *[sample("b", n, outcome="truncated" if n < 25 else "endpoint") for n in range(30)]]
     advice = advise([run(samples)], [A, B], "coding", ACCURACY, TODAY)
     assert advice.lane == "a"

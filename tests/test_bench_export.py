@@ -30,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def strict(text: str | bytes) -> Any:
-    """JSON as strict readers take it: NaN is no number."""
+    """JSON as strict readers take it: NaN is not a number."""
 
     def refuse(name: str) -> None:
         raise AssertionError(f"{name} in JSON")

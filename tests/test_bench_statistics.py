@@ -297,7 +297,7 @@ def test_what_a_right_answer_takes_is_the_sum_spent_over_the_right_ones() -> Non
     assert s.ratio({"a": (5.0, 1.0)}, 2) == s.Ratio(2, 5.0, None), "too few templates for an interval"
 
 
-def test_never_right_is_no_number_but_a_lower_limit() -> None:
+def test_never_right_gives_a_lower_limit_and_no_number() -> None:
     never = s.ratio({"a": (5.0, 0.0), "b": (7.0, 0.0)}, 4)
     assert never == s.Ratio(4, None, Interval(12.0, math.inf))
     assert s.ratio({}, 0) == s.Ratio(0, None, None)

@@ -36,7 +36,7 @@ def text(summary: Summary) -> str:
 # Numbers that are silently wrong elsewhere
 
 
-def test_nothing_that_could_be_read_is_no_accuracy_instead_of_0_or_a_half() -> None:
+def test_without_a_readable_answer_the_accuracy_is_unknown_not_0_or_a_half() -> None:
     found = two("uuuuuu", "rwrwrw")
     kimi = found.lanes[0]
     assert kimi.overall.graded.value is None

@@ -185,7 +185,7 @@ def test_a_header_and_entries_come_back_as_they_were() -> None:
         unpack_entries(b"of another version")
 
 
-def test_an_address_that_is_none_is_refused_without_quoting_it(both: tuple[Replica, Replica]) -> None:
+def test_an_invalid_address_is_refused_without_quoting_it(both: tuple[Replica, Replica]) -> None:
     with pytest.raises(BusError, match="make it like") as refused:
         Bus("redis://me:pass#word@host", both[0].run.turns)
     assert "pass" not in str(refused.value)

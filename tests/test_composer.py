@@ -167,7 +167,7 @@ def test_refusals_are_one_line_and_nothing_else_is_lost(site: ChatSite, visitor:
     attach(page, "notes.txt", b"some text")
     attach(page, "photo.png", b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
     refused = page.locator(".attachments-refused")
-    expect(refused).to_contain_text("photo.png is damaged and cannot be read as an image. Save it anew as PNG or JPEG.")
+    expect(refused).to_contain_text("photo.png is damaged and cannot be read as an image. Save it again as PNG")
     attach(page, "scan.pdf", pdf_files.SCANNED)
     expect(refused).to_contain_text("scan.pdf has no text: its 3 pages are pictures")
     expect(refused).not_to_contain_text("photo.png")

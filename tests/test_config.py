@@ -389,6 +389,6 @@ def test_a_wrong_line_of_dotenv_is_named_by_number_and_never_shown(
 def test_settings_never_show_what_the_environment_holds() -> None:
     settings = read_settings(env={"CHUTES_API_KEY": "canary-1", "KIMI_UI_PASSWORD": "canary-2"})
     assert settings.password == "canary-2"
-    assert read_settings(env={"KIMI_UI_PASSWORD": " \t"}).password == "", "a blank password is none"
+    assert read_settings(env={"KIMI_UI_PASSWORD": " \t"}).password == "", "a blank password means no password"
     assert "canary" not in repr(settings)
     assert "canary" not in str(settings)

@@ -1,8 +1,8 @@
 """The context window: no prompt is cut without notice, on any server.
 
 Kinds, and the rule of each:
-- *A prompt that does not fit is refused.* Ollama is told not to cut it; the refusal names every number and offers a
-  context that fits.
+- *A prompt that does not fit is refused.* Ollama must not cut it; the refusal names every number and offers a context
+  that fits.
 - *A prompt that was cut anyway* is reported with both numbers: the server's count and that of the text. No prompt that
   was read completely is reported as cut, whatever its text.
 - *An answer that fills the window* is distinguished from one that reached ``max_tokens``.

@@ -64,7 +64,7 @@ def test_text_is_split_at_the_ends_of_sentences() -> None:
     assert max(len(unit.text) for unit in units("word " * 1000)) <= MAX_CHARS
 
 
-def test_a_changed_number_is_marked_whole_and_typography_is_no_change() -> None:
+def test_a_changed_number_is_marked_whole_and_typography_is_not_a_change() -> None:
     left, right = "It cost 1,170.50 dollars \u2013 \u201ca lot\u201d.", 'It cost 1,171.50 dollars - "a lot".'
     found = changes(left, right, code=False)
     assert [left[start:end] for start, end in found.left] == ["1,170.50"]

@@ -63,14 +63,14 @@ def test_the_header_says_what_a_lane_needs_to_know(tmp_path: Path) -> None:
     assert (read(path).trained_tokens, read(path).template, read(path).cache_per_token) == (None, "", None)
 
 
-def test_a_file_that_is_no_language_model_is_named_with_a_remedy(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_language_model_is_named_with_a_remedy(tmp_path: Path) -> None:
     missing = failure_of(tmp_path / "gone.gguf")
     assert (missing.kind, missing.message) == ("model_missing", f"There is no file {tmp_path / 'gone.gguf'}.")
     assert failure_of(tmp_path).message.endswith("is a folder.")
     whole = header(**QWEN)
     for data, words in (
-        (b"", "is no GGUF file"),
-        (b"<!doctype html>" + b" " * 100, "is no GGUF file"),
+        (b"", "is not a GGUF file"),
+        (b"<!doctype html>" + b" " * 100, "is not a GGUF file"),
         (header(version=1), "of version 1"),
         (header(version=0x03000000), "big-endian"),
         (whole[:-1], "ends in the middle of its header"),
@@ -102,7 +102,7 @@ def test_a_damaged_header_is_never_more_than_a_sentence(tmp_path: Path) -> None:
                 assert error.failure.remedy
 
 
-def test_the_lane_has_the_files_name_costs_nothing_and_is_no_stand_in(tmp_path: Path) -> None:
+def test_the_lane_has_the_files_name_costs_nothing_and_is_not_a_stand_in(tmp_path: Path) -> None:
     text = f'[[lane]]\nid = "q"\nprovider = "embedded"\ngguf = "{tmp_path}/Qwen3-0.6B-Q8_0.gguf"\nnum_ctx = 8192\n'
     (spec,) = parse_lanes(text + 'parallel = 2\nthink = "low"\n')
     assert isinstance(spec, EmbeddedLane)

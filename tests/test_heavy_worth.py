@@ -113,7 +113,7 @@ def test_a_blind_turn_tells_nothing_until_the_vote() -> None:
     assert worth_of(one)[0].judged != []
 
 
-def test_what_was_expected_stands_beside_what_it_took() -> None:
+def test_what_was_expected_is_shown_beside_what_it_took() -> None:
     thrifty = PresetEstimate("thrifty", (3, 9), (6000, 18_000), (0.027, 0.085), None, 0)
     [one] = worth_of(turn(said(7), [said(8), said(8), said(7)], said(8)))
     sentence = expectation(thrifty, one.took)

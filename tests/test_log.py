@@ -404,7 +404,7 @@ def test_a_users_own_views_are_kept(tmp_path: Path) -> None:
     with writing(path):
         pass
     assert rows(path, "SELECT one FROM mine")[0]["one"] == 1
-    assert rows(path, "SELECT * FROM turn_metrics") == [], "a view that is missing or old is made anew"
+    assert rows(path, "SELECT * FROM turn_metrics") == [], "a view that is missing or old is made again"
 
 
 def test_a_row_the_database_refuses_is_kept_in_a_separate_file(place: Place, tmp_path: Path) -> None:

@@ -242,7 +242,7 @@ def test_unwritten_rows_that_cannot_be_spilled_are_kept_in_memory(
             obstacle.mkdir()
             store(writer, log)
             assert "in memory only" in writer.problem
-            assert all("in memory only" in message for message in caplog.messages), "the terminal is told the same"
+            assert all("in memory only" in message for message in caplog.messages), "the terminal shows the same"
             obstacle.rmdir()
         writer.flush().result(10)
         assert writer.problem == ""

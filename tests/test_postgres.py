@@ -281,7 +281,7 @@ def test_a_process_taken_for_dead_has_the_last_word_on_its_attempts(
     assert LogReader(url).turn(log.turn_id) == log
 
 
-def test_tables_that_are_gone_are_made_again_and_running_turns_written_anew(
+def test_tables_that_are_gone_are_made_again_and_running_turns_written_again(
     url: DatabaseUrl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer_module, "RETRY_S", 0.0)

@@ -59,7 +59,7 @@ def test_a_pdf_is_recognised_by_its_first_bytes() -> None:
     assert not is_pdf(b"About %PDF-1.4")
 
 
-async def test_images_are_written_anew_upright_and_without_metadata() -> None:
+async def test_images_are_encoded_again_upright_and_without_metadata() -> None:
     exif = Pillow.Exif()
     exif[0x0112] = 6  # the camera was turned: the file's left edge is the top
     exif[0x010F] = "Camera Maker"

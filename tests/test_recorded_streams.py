@@ -50,7 +50,7 @@ def test_sglang_recorded_nulls_and_continuous_usage() -> None:
     assert got.text == ("中立的", "")
     assert got.status == "no_answer"
     assert got.fold.usage.output_tokens == 105
-    assert got.fold.usage.reasoning_tokens is None, "0 is no count here"
+    assert got.fold.usage.reasoning_tokens is None, "0 is not a count here"
 
 
 def test_vllm_recorded() -> None:

@@ -69,7 +69,7 @@ def test_the_answers_have_most_of_the_window(site: ChatSite, page: Page) -> None
     assert {size: share for size, share in shares.items() if share < GOALS[size]} == {}
 
 
-def test_a_finished_answer_stands_at_its_top_unless_the_reader_has_scrolled(site: ChatSite, page: Page) -> None:
+def test_a_finished_answer_shows_its_top_unless_the_reader_has_scrolled(site: ChatSite, page: Page) -> None:
     go = threading.Event()
     site.say(long_answer(go), long_answer(go))
     send(page, PROMPT)

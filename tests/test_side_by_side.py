@@ -194,7 +194,7 @@ def test_equal_lines_of_code_are_beside_one_another() -> None:
     assert sanitize(row.left) == row.left
 
 
-def test_a_lone_brace_in_another_place_is_no_match() -> None:
+def test_a_lone_brace_in_another_place_is_not_a_match() -> None:
     left = "```\n" + "".join(f"alpha{i}\n" for i in range(9)) + "}\nomega\n```\n"
     right = "```\nbeta\n}\n" + "".join(f"gamma{i}\n" for i in range(9)) + "```\n"
     assert compared(left, right).in_common == 0

@@ -312,7 +312,7 @@ IDENTITIES: dict[str, tuple[int, dict[str, Any], int, int, str]] = {  # reasonin
     "the reported part explains it": (405, APART | DETAILS, 603, 405, "603"),
     "counted, not shown (xAI)": (0, APART | DETAILS, 603, 405, "603"),
     "reported beside": (405, APART | {"reasoning_tokens": 405}, 603, 405, "603"),
-    "a zero is no count": (405, APART | {"reasoning_tokens": 0}, 603, 405, "603"),
+    "a zero is not a count": (405, APART | {"reasoning_tokens": 0}, 603, 405, "603"),
     "included": (405, ALL, 603, 405, ""),
     "included and reported": (405, ALL | DETAILS, 603, 405, ""),
     "nothing explains it (Gemini)": (0, APART, 198, 0, "405"),

@@ -240,7 +240,7 @@ export class BudgetFields {
         h("div", { class: "field" }, h("label", { for: this.day.id }, "USD a day"), this.day),
         h("div", { class: "field" }, h("label", { for: this.conversation.id }, "USD a conversation"), this.conversation)),
       h("p", { class: "note", id: "setting-budget-note" },
-        "In all your conversations. Before a prompt would pass it, you are asked. A day begins at 00:00 UTC."));
+        "In all your conversations. You are asked before a prompt would exceed it. A day begins at 00:00 UTC."));
   }
 
   async load() {

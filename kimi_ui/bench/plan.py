@@ -77,7 +77,7 @@ def plan(
 ) -> list[Item]:
     """Every case in every lane, once an epoch, from position ``first`` on.
 
-    The cases are shuffled anew in each epoch, and so are the lanes at each case: they alternate case by case, so that
+    The cases are shuffled again in each epoch, and so are the lanes at each case: they alternate case by case, so that
     an hour in which a server is slow hits all of them. ``new_id`` makes the id of a turn; ``unfit``: why a case is not
     sent to a lane, by both.
     """

@@ -1,5 +1,5 @@
 """Which of two answers is better, by a person's blind votes and by a model as the judge. Beside the verdicts, never
-part of them, and never in a headline: a preference is no verdict, and a judge is a model with tastes of its own.
+part of them, and never in a headline: a preference is not a verdict, and a judge is a model with tastes of its own.
 
 A pair is two lanes' whole answers to one open-ended case in one epoch. A judge reads each pair in both orders; where
 the orders disagree the pair is a tie, which removes its preference for a place. What it says is shown with its

@@ -135,7 +135,7 @@ class Runner:
         self._abreast = len(self._lanes)  # items of a case
         self._planned = len(items)
         self._waiting = [*warming, *(item for item in items if item.turn_id)]
-        self._unfit = [item.position for item in items if not item.turn_id]  # to be told of at the start
+        self._unfit = [item.position for item in items if not item.turn_id]  # reported at the start
         self._n_done = len(self._unfit)
         self._ledger = Ledger(self.head.budget_usd)
         self._begun: dict[int, Work] = {}

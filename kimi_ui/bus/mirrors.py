@@ -155,7 +155,7 @@ class Mirrors:
         try:
             entries = unpack_entries(data)
         except ValueError as error:
-            log.warning("turn %s stands still here until it has ended (%s)", turn.turn_id, error)
+            log.warning("turn %s is not updated here until it has ended (%s)", turn.turn_id, error)
             mirror.is_readable = False
             return True
         for entry in entries[have - start :]:

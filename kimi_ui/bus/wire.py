@@ -71,7 +71,7 @@ def lead_of(run_id: str) -> str:
 
 
 class Header(NamedTuple):
-    """A running turn without its entries. ``run``: changes when its stream is begun anew. ``t0_wall_ns`` is the wall
+    """A running turn without its entries. ``run``: changes when its stream begins again. ``t0_wall_ns`` is the wall
     clock at the user's click, since ``TurnLog.t0_ns`` means something in its own process only; 0: not known."""
 
     replica: str

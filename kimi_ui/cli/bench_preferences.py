@@ -114,7 +114,7 @@ def run_judge(options: argparse.Namespace) -> int:
         spec = next((spec for spec in opened.engine.specs if spec.id == options.judge), None)
         if spec is None or spec.of:
             plain = ", ".join(one.id for one in opened.engine.specs if not one.of)
-            raise CommandError(f"{printable(options.judge)} is no plain lane; choose one of {plain} with --judge.")
+            raise CommandError(f"{printable(options.judge)} is not a plain lane; choose one of {plain} with --judge.")
         if options.budget is not None and spec.price is None:
             raise CommandError(
                 f"The price of {spec.id} is not known; give it in the lanes file, or leave out --budget."

@@ -10,7 +10,7 @@ The rules:
   ``Relabel``. It does not count inside code, after its own literal opening marker, or when reasoning came in a field.
 - A text that mentions a marker keeps it: a marker between backticks (in a thought too), inside code, or spoken of in a
   sentence (``_SUBJECT``, ``_BEFORE``, ``_AFTER``).
-- Where a thought is never closed, all text is reasoning and ``unclosed_think`` is flagged. An empty thought is none.
+- Where a thought is never closed, all text is reasoning and ``unclosed_think`` is flagged. An empty thought is ignored.
 - Blank lines after an opening and after a closing marker are dropped; a leaked closing marker there too.
 - Harmony (gpt-oss) names a channel for each message. ``analysis`` is reasoning, ``final`` and a commentary without a
   recipient are answer, a message with a recipient is a tool call. After a first message the others count anywhere.

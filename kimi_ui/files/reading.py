@@ -4,8 +4,8 @@ A PDF is a program of sorts: a file of 1 kB may unpack to gigabytes or draw itse
 are read in this process: the child has limits of CPU time, wall-clock time and memory, and what it cannot read within
 them is refused with the remedy. pypdf and Pillow read them; text files are decoded here.
 
-An image is written anew, upright, as PNG or JPEG, which all providers take. So it has no metadata (place, camera, time)
-and nothing that only looks like an image, is one picture where the file is an animation, and has at most
+An image is encoded again, upright, as PNG or JPEG, which all providers take. So it has no metadata (place, camera,
+time) and nothing that only looks like an image, is one picture where the file is an animation, and has at most
 ``images.MAX_SIDE`` pixels a side.
 """
 
@@ -87,7 +87,7 @@ async def _image(name: str, data: bytes, limits: Limits) -> tuple[Image, str]:
             most = f"{limits.pixels / 1e6:g} million pixels"
             raise AttachmentError(f"{name} has {wide:,} × {high:,} pixels, more than {most}. Make it smaller.")
         case _:
-            raise AttachmentError(f"{name} is damaged and cannot be read as an image. Save it anew as PNG or JPEG.")
+            raise AttachmentError(f"{name} is damaged and cannot be read as an image. Save it again as PNG or JPEG.")
     words = [f"{width:,} × {height:,} pixels"]
     if max(was_wide, was_high) > MAX_SIDE:
         words.append(f"made smaller from {was_wide:,} × {was_high:,}")

@@ -1,7 +1,7 @@
 """Copying a log to another place, whatever the stores, and comparing two logs table by table.
 
 A copy that was cut short goes on when it is begun again: rows that are there and equal are left alone. What can be
-derived (views, ``measured``, the full-text index) is made anew. PostgreSQL's text holds no NUL, so that NUL and its
+derived (views, ``measured``, the full-text index) is made again. PostgreSQL's text holds no NUL, so that NUL and its
 replacement U+FFFD count as equal.
 """
 

@@ -116,7 +116,7 @@ class Store(Protocol):
         ...
 
     def rebuild(self) -> None:
-        """Make what is derived from the tables and kept anew, after ``copying``. Raises ``CannotWrite``."""
+        """Rebuild what is derived from the tables and kept, after ``copying``. Raises ``CannotWrite``."""
         ...
 
     def erase_step(self) -> bool:

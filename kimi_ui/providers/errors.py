@@ -120,7 +120,7 @@ def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> fl
 
 
 def _number(text: str, per_second: float = 1.0) -> float | None:
-    """The text as seconds; None for a negative number, NaN and what is none."""
+    """The text as seconds; None for a negative number, NaN and anything else."""
     try:
         seconds = float(text) / per_second
     except ValueError:
@@ -284,7 +284,7 @@ def _error(
 
 
 def _readable(body: bytes) -> str:
-    """What a person would read of a body that is no JSON: a page's title, or its text."""
+    """What a person would read of a body that is not JSON: a page's title, or its text."""
     text = body[:20_000].decode("utf-8", "replace")
     if title := re.search(r"(?is)<title[^>]*>(.*?)</title>", text):
         return html.unescape(title[1]).strip()

@@ -44,7 +44,7 @@ MODELS_FOR_S = 60.0  # time for which a provider's list is cached
 MODELS_WAIT_S = 20.0
 IMAGES_WAIT_S = 6.0  # until a provider has said which models take images; then it is unknown
 READ_AT_ONCE = 2  # files, each in a process of its own with up to 1 GB
-OWN_FILE = "a file of yours"  # a prompt whose path no page is told
+OWN_FILE = "a file of yours"  # a prompt whose path is not sent to pages
 
 
 class ComposerRoutes:

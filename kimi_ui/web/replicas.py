@@ -43,7 +43,7 @@ AT_HOME = re.compile(
 )
 OF_A_TURN = re.compile(r"POST /kimi/turns/([^/]+)/.*")
 OF_A_SESSION = re.compile(r"(POST /gradio_api/(queue/join|cancel|reset)|GET /gradio_api/queue/data)/?")
-NOT_PASSED_ON = ("cookie", "authorization")  # who the visitor is stands beside the headers
+NOT_PASSED_ON = ("cookie", "authorization")  # the visitor is sent beside the headers
 
 ALONE = (
     "This turn runs in another server process, which cannot be reached now. It goes on and is stored. Try again once "

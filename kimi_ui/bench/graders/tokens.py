@@ -1,7 +1,7 @@
 """The tokeniser of the constraint graders. It is small so that a prompt can state it, and its rules are in the prompts.
 
 - A word is a run of letters or digits; an apostrophe or a hyphen between two of them belongs to it. So "well-known" and
-  "don't" are one word each, and punctuation is none.
+  "don't" are one word each, and punctuation is not a word.
 - A sentence ends with ".", "!", "?" or "…", one or several, perhaps followed by closing quotes or brackets, before a
   space
   or at the end of the text. So "3.5" ends none, and "Dr. Who" does, which is why prompts ask to avoid abbreviations.

@@ -20,7 +20,7 @@ NOT_SUPPORTED = "not supported"
 class Explanation(NamedTuple):
     """A possible reason why heavy is not better. ``share`` of the cases ``among`` which it can hold.
 
-    ``state``: supported (holds in most of them), not supported (in a minority), suggestive (cannot be told), unknown
+    ``state``: supported (holds in most of them), not supported (in a minority), suggestive (not certain), unknown
     (fewer than 20 cases).
     """
 

@@ -26,7 +26,7 @@ ENDED = {
     "stopped": "A person stopped this run",
     "budget": "This run stopped because its budget was spent",
     "interrupted": "This run was interrupted",
-    "decided": "This run stopped by itself because the evidence was strong enough",
+    "decided": "This run stopped early because the evidence was strong enough",
 }
 UNKNOWN_WORD = "unknown"
 MANY_LOST = 0.1  # share of a lane's answers without a verdict from which its accuracy needs a warning

@@ -21,7 +21,7 @@ from ..markdown.parse import parse
 from .units import bounded, sentences
 from .words import SPACELESS, TOKEN, folded, is_word
 
-# The number of a section, step or item at the start of its text: numbering anew is no difference.
+# The number of a section, step or item at the start of its text: a new number is not a difference.
 _NUMBER = re.compile(r"\(?(?:\d{1,3}|[A-Za-z]|[ivx]{1,4})(?:[.)]\s+|、\s*)(?=\S)")
 _SPACELESS_RUN = re.compile(rf"[{SPACELESS}]+")
 _DIGITS = re.compile(r"\d+(?:[.,]\d+)*")

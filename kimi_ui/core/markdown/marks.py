@@ -35,7 +35,7 @@ class Mark:
 def marked(token: Token, marks: Sequence[Mark], blank: Mapping[int, int] | None = None) -> list[Token]:
     """The token with its marks: a run of text, code, a display formula, or the beginning of a row or cell.
 
-    ``blank``: of code, how many blank lines to show before which line, so that it stands beside another version.
+    ``blank``: of code, how many blank lines to show before which line, so that it lines up with another version.
     """
     ordered = sorted(marks, key=lambda mark: (mark.start, -mark.end))
     if token.type == "inline":

@@ -1,7 +1,7 @@
 """Connections to the database, and the statements of the log run on one.
 
 Statements come in the subset of SQL that SQLite shares, and values in its types: a boolean is 0 or 1, and a sum of
-integers is an integer. PostgreSQL's text holds no NUL character; U+FFFD stands in its place.
+integers is an integer. PostgreSQL's text holds no NUL character; U+FFFD replaces it.
 """
 
 from __future__ import annotations

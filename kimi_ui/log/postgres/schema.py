@@ -67,7 +67,7 @@ def migrate(connection: Connection) -> None:
 
 
 def rebuild(connection: Connection) -> None:
-    """Make the cache and the full-text index anew from the tables, and go on counting after their numbers."""
+    """Rebuild the cache and the full-text index from the tables, and go on counting after their numbers."""
     connection.execute("DELETE FROM measured")
     connection.execute(measure_all().encode())
     search.rebuild(connection)

@@ -55,7 +55,7 @@ def index(connection: Connection, op: Op) -> None:
 
 
 def rebuild(connection: Connection) -> None:
-    """Make the index anew from the texts, oldest first."""
+    """Rebuild the index from the texts, oldest first."""
     connection.execute("DELETE FROM search_documents")
     documents = connection.execute(_ALL).fetchall()
     for turn_id, attempt_id, part in documents:

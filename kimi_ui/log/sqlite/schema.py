@@ -61,7 +61,7 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 
 def rebuild(connection: sqlite3.Connection) -> None:
-    """Make the cache and the full-text index anew from the tables, in the caller's transaction."""
+    """Rebuild the cache and the full-text index from the tables, in the caller's transaction."""
     connection.execute("DELETE FROM measured")
     connection.execute(measure_all())
     connection.execute("DELETE FROM search_documents")

@@ -119,10 +119,10 @@ def _cache_per_token(found: dict[str, Any], architecture: str) -> int | None:
 def _metadata(path: Path, size: int) -> dict[str, Any]:
     """The header's keys and values, without long arrays."""
     if size < 24:
-        raise _failed(path, "is no GGUF file", DOWNLOAD_AGAIN)
+        raise _failed(path, "is not a GGUF file", DOWNLOAD_AGAIN)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if data[:4] != b"GGUF":
-            raise _failed(path, "is no GGUF file", "Give the path of a model in the GGUF format (llama.cpp's).")
+            raise _failed(path, "is not a GGUF file", "Give the path of a model in the GGUF format (llama.cpp's).")
         version, _tensors, keys = struct.unpack_from("<IQQ", data, 4)
         if version not in _VERSIONS:
             kind = f"of version {version}" if version < 1 << 16 else "big-endian"

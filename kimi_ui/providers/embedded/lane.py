@@ -20,7 +20,7 @@ class EmbeddedLane(LaneSpec):
     """A lane of an embedded model. ``gguf``: the path of the person's own file; empty: the stand-in's model.
 
     ``num_ctx``: tokens of context of a request, and ``parallel``: requests at a time, None: as in ``own_model``; both
-    for an own file only. ``think``: for an own file what its chat template is told, None: nothing; of the stand-in
+    for an own file only. ``think``: for an own file what its chat template gets, None: nothing; of the stand-in
     false means that there is no plan before the answer.
     """
 

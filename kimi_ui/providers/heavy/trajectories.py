@@ -66,7 +66,7 @@ class Pool:
         return self._algebra.equal(one, other)
 
     async def take(self, children: Iterable[Child]) -> None:
-        """Read the answers of trajectories that have ended, and group all anew. Takes CPU, so it is done on a
+        """Read the answers of trajectories that have ended, and group all again. Takes CPU, so it is done on a
         thread."""
         for child in children:
             number = (child.k_index or 0) + 1

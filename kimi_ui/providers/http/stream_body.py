@@ -161,7 +161,7 @@ class StreamBody(ABC):
             return
         usage, texts = self._usage, self.texts
         if not usage.reasoning_tokens and texts.reasoning_chars:
-            usage.reasoning_tokens = None  # 0 is no count while reasoning is there to be read
+            usage.reasoning_tokens = None  # 0 cannot be right while there is reasoning to read
         self._read_total(usage, events)
         events.append(usage)
         if usage.output_tokens is None and texts.chars:

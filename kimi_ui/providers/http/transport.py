@@ -247,7 +247,7 @@ def _httpx_errors() -> Iterator[None]:
 def proxy_for(url: str) -> str | None:
     """The proxy the environment names for this URL; none for this machine's own addresses.
 
-    Raises ``ProviderError`` for one that is not reached by HTTP, or is no address.
+    Raises ``ProviderError`` for one that is not reached by HTTP, or is not an address.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""

@@ -1,4 +1,4 @@
-"""How each gateway is told whether, or how much, a model thinks. Every one has a field of its own.
+"""How a request says to each gateway whether, or how much, a model thinks. Every one has a field of its own.
 
 OpenRouter: ``reasoning`` ({enabled} or {effort}; its guide "Reasoning Tokens"). Moonshot: ``thinking`` ({type:
 enabled | disabled}; "Use the Kimi K2 thinking model"). Chutes serves Kimi by SGLang, whose chat template reads
