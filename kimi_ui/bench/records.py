@@ -241,6 +241,15 @@ def runs(log: LogReader, owner: str | None = None) -> list[RunHead]:
         ]
 
 
+def ended_as(log: LogReader, states: Iterable[str], owner: str | None = None) -> list[str]:
+    """The ids of the runs in one of these states, newest first; only those of ``owner`` if given."""
+    query = f"""
+        SELECT id FROM benchmarks WHERE state IN :states AND {"TRUE" if owner is None else owned(owner)}
+        ORDER BY started_at_utc DESC, id
+    """
+    return [run_id for (run_id,) in log.rows(query, states=list(states), owner=owner)]
+
+
 def find(log: LogReader, name: str) -> str:
     """The id of a run by the beginning of its id, or "last". Raises ``NoSuchRun``."""
     ids = [str(run_id) for (run_id,) in log.rows("SELECT id FROM benchmarks ORDER BY started_at_utc DESC, id")]

@@ -73,13 +73,11 @@ class AdviceRoutes:
         }
 
     def _finished(self, owner: str | None) -> list[Run]:
-        found = []
-        for head in records.runs(self._reader, owner):
-            if head.state in FINISHED:
-                if head.id not in self._runs:
-                    self._runs[head.id] = records.load(self._reader, head.id)
-                found.append(self._runs[head.id])
-        return found
+        ids = records.ended_as(self._reader, FINISHED, owner)
+        for run_id in ids:
+            if run_id not in self._runs:
+                self._runs[run_id] = records.load(self._reader, run_id)
+        return [self._runs[run_id] for run_id in ids]
 
     def _lanes(self, settings: ConversationSettings) -> tuple[Lane, ...]:
         """The lanes with the fingerprint of their configuration; empty where this conversation changes it."""
