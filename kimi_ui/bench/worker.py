@@ -129,7 +129,7 @@ class Worker(Runner):
     def leave(self, reason: str, within_s: float = math.inf) -> None:
         """Claim and send nothing more, finish what is sent, and give the rest back; ``run`` returns then. What has not
         ended after ``within_s`` is stopped. May be called by any thread and signal handler."""
-        self._leave_by = time.monotonic() + within_s
+        self._leave_by = min(self._leave_by, time.monotonic() + within_s)
         self._inbox.put(partial(self._end, LEFT, reason))
 
     # In the thread of ``run``
