@@ -29,9 +29,9 @@ from kimi_ui.log.reader import LogReader
 from kimi_ui.log.writer import LogWriter
 from kimi_ui.providers.ollama.provider import OllamaLane
 from kimi_ui.turns import Turns
-from kimi_ui.web.commands import CommandRoutes
 from kimi_ui.web.composer import ComposerRoutes
 from kimi_ui.web.page_state import PageState
+from kimi_ui.web.turn_commands import TurnCommandRoutes
 from kimi_ui.web.visitor import COOKIE, VisibleTurns, owner_of
 from tests.support.chat_site import endless, open_site, spoken
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
@@ -172,7 +172,7 @@ class Desk:
         self.chat = ChatServices(self.engine, self.turns, budget_usd)
         visible = VisibleTurns(self.turns)
         state = PageState(self.turns, roster, self.chat, self.engine.pulls)
-        commands = CommandRoutes(self.engine, self.turns, self.chat, state, visible)
+        commands = TurnCommandRoutes(self.engine, self.turns, self.chat, state, visible)
         self.routes = [*ComposerRoutes(self.chat, roster, visible).routes(), *commands.routes()]
 
 

@@ -30,12 +30,12 @@ from kimi_ui.core.lane import LaneSpec
 from kimi_ui.core.turn import LaneInfo, TurnLog
 from kimi_ui.core.vote import Vote
 from kimi_ui.log.places import Place
-from kimi_ui.web.commands import CommandRoutes
 from kimi_ui.web.composer import ComposerRoutes
 from kimi_ui.web.health import HealthRoutes
 from kimi_ui.web.page_state import PageState
 from kimi_ui.web.prompt_queue import QueueRoutes
 from kimi_ui.web.replicas import Replicas
+from kimi_ui.web.turn_commands import TurnCommandRoutes
 from kimi_ui.web.turns import TurnRoutes
 from kimi_ui.web.visitor import OnePerson, VisibleTurns
 from tests.support.browser import listening
@@ -113,7 +113,7 @@ def app(run: Run, roster: Any, bus: Bus) -> Starlette:
     made = Starlette(
         routes=[
             *turns.routes(),
-            *CommandRoutes(run.engine, run.turns, chat, state, visible).routes(),
+            *TurnCommandRoutes(run.engine, run.turns, chat, state, visible).routes(),
             *QueueRoutes(run.turns, chat, state, visible).routes(),
             *ComposerRoutes(chat, roster, visible).routes(),
             *HealthRoutes(run.engine, run.turns, bus).routes(),

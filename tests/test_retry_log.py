@@ -18,7 +18,7 @@ from kimi_ui.core.lane import LaneSpec
 from kimi_ui.core.turn import NEWEST, Pick, TurnLog, picked
 from kimi_ui.log.reader import LogReader
 from kimi_ui.log.sqlite.connection import Statements
-from kimi_ui.web.commands import CommandRoutes
+from kimi_ui.web.turn_commands import TurnCommandRoutes
 from kimi_ui.web.turns import TurnRoutes
 from kimi_ui.web.visitor import OnePerson, VisibleTurns
 from tests.support.engine_run import Run, running
@@ -153,7 +153,7 @@ def test_an_answer_is_read_without_other_answers_and_without_events(
         visible = VisibleTurns(run.turns)
         routes = [
             *TurnRoutes(run.turns, Mock(), Mock(), visible, Mock()).routes(),
-            *CommandRoutes(run.engine, run.turns, Mock(), Mock(), visible).routes(),
+            *TurnCommandRoutes(run.engine, run.turns, Mock(), Mock(), visible).routes(),
         ]
         client = TestClient(Starlette(routes=routes, middleware=[Middleware(OnePerson)]))
         urls = {

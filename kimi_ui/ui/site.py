@@ -22,7 +22,6 @@ from ..web.accounts import may_act, require_sign_in
 from ..web.advice import AdviceRoutes
 from ..web.ballots import BallotRoutes
 from ..web.benchmark import BenchmarkRoutes
-from ..web.commands import CommandRoutes
 from ..web.composer import ComposerRoutes
 from ..web.conversations import ConversationRoutes
 from ..web.exporter import METRICS, Exporter
@@ -38,6 +37,7 @@ from ..web.shares import SHARE, ShareRoutes
 from ..web.spans import Spans
 from ..web.stats import StatsRoutes
 from ..web.sub_path import Rooted, SubPath
+from ..web.turn_commands import TurnCommandRoutes
 from ..web.turns import TurnRoutes
 from ..web.visitor import OnePerson, VisibleTurns
 from .environment import harden_environment
@@ -133,7 +133,7 @@ def _create(
     app.state.streams = turn_routes.streams
     app.router.routes += [
         *turn_routes.routes(),
-        *CommandRoutes(engine, turns, chat, state, visible).routes(),
+        *TurnCommandRoutes(engine, turns, chat, state, visible).routes(),
         *ConversationRoutes(engine, turns, chat.queue, visible).routes(),
         *ShareRoutes(turns, visible).routes(),
         *QueueRoutes(turns, chat, state, visible).routes(),

@@ -1,4 +1,4 @@
-"""Routes of the prompts that wait for a conversation's lanes; ``commands`` queues them.
+"""Routes of the prompts that wait for a conversation's lanes; ``turn_commands`` queues them.
 
 Conversations of other visitors answer 404. A refused request is answered with ``{"error": sentence, "code": …}``.
 """
@@ -15,9 +15,9 @@ from ..chat.prompt_queue import NotQueued
 from ..chat.prompts import texts_of
 from ..chat.services import ChatServices
 from ..turns import Turns
-from .commands import REFUSED, editable, refused
 from .page_state import PageState
 from .respond import Json, image_file, json_of
+from .turn_commands import REFUSED, editable, refused
 from .visitor import VisibleTurns
 
 

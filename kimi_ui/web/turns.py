@@ -1,6 +1,6 @@
 """Routes that read turns: the page's state, a turn's stream and frames, its texts, the comparison of its answers.
 
-Turns of other visitors answer 404 (see ``visitor``). The commands of a turn are in ``commands``.
+Turns of other visitors answer 404 (see ``visitor``). The commands of a turn are in ``turn_commands``.
 """
 
 from __future__ import annotations

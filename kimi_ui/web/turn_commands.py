@@ -64,7 +64,7 @@ REFUSALS: dict[type[Exception], tuple[int, str]] = {
 REFUSED = tuple(REFUSALS)
 
 
-class CommandRoutes:
+class TurnCommandRoutes:
     """The commands of one engine and its turns."""
 
     def __init__(
