@@ -120,4 +120,6 @@ _TABLE: dict[int, str | None] = {
 
 def clean_text(text: str) -> str:
     """Text without controls and direction overrides; lines end in ``\\n``. Works per character, except for CR LF."""
+    if text.isprintable():  # nothing that is dropped or replaced is
+        return text
     return text.replace("\r\n", "\n").replace("\r", "\n").translate(_TABLE)
