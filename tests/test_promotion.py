@@ -106,7 +106,8 @@ def test_an_export_without_reasoning_keeps_promoted_reasoning(tmp_path: Path) ->
     assert "**42**" in written
     document = replay_document(turn, reasoning=False)
     assert document["answers"] == {"a": TEXT}
-    assert "<strong>42</strong>" in json.dumps(document["frames"])
+    (shown,) = [part for one in document["frames"] if (part := one["frame"]["lanes"].get("a", {})).get("promoted")]
+    assert "<strong>42</strong>" in json.dumps(shown), "with the mark by which the page says where it is from"
 
 
 def test_promoting_by_keyboard_survives_a_reload(site: ChatSite, visitor: Visitor, page: Page) -> None:
@@ -135,6 +136,16 @@ def test_promoting_by_keyboard_survives_a_reload(site: ChatSite, visitor: Visito
     page.reload()
     expect(lane(page, "kimi", "answer").locator("strong")).to_have_text("42")
     expect(lane(page, "kimi").locator(".answer-origin")).to_be_visible()
+
+    turn = site.turns.get(page.locator(".turn-current [data-turn]").get_attribute("data-turn") or "")
+    assert turn is not None
+    wanted = {"conversation": turn.conversation_id, "turn": turn.turn_id, "reasoning": False, "days": 1}
+    shared = visitor.context.new_page()
+    shared.goto(site.url + page.request.post(f"{site.url}/kimi/shares", data=wanted).json()["path"])
+    expect(lane(shared, "kimi", "answer").locator("strong")).to_have_text("42")
+    expect(lane(shared, "kimi").locator(".answer-origin")).to_be_visible()
+    expect(lane(shared, "kimi").locator(".reasoning")).to_be_hidden()
+    shared.close()
 
     site.say(spoken())
     send(page, "And then?")
