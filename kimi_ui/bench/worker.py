@@ -199,6 +199,20 @@ class Worker(Runner):
         if not left:
             self._finish(case)
 
+    def _send(self, work: Work) -> bool:
+        """False also if another worker has the case: it may have sent the next message of this conversation."""
+        return not self._has_lost(work) and super()._send(work)
+
+    def _has_lost(self, work: Work) -> bool:
+        """Ask the bus whether another worker has the case, since this one was not heard of; if so, it is given up.
+        False while the bus is away. Any thread may call it."""
+        case = self._case_of.get(work.item.position)
+        with suppress(BusAway):
+            if case is not None and self._claims.renew([case]):
+                self._inbox.put(partial(self._lose, case))
+                return True
+        return False
+
     def _closed(self, turn: TurnLog) -> None:
         work = self._running.get(turn.turn_id)
         if work is None or work.item.warm_up:
@@ -212,14 +226,9 @@ class Worker(Runner):
                 self._end(STOPPED, f"The request for {work.case.id} was stopped; the case is given back.")
 
     def _counts(self, work: Work) -> bool:
-        """False also if another worker has the case or has done it, since this one was not heard of."""
-        if not super()._counts(work):
+        """False also if another worker has the case or has done it."""
+        if not super()._counts(work) or self._has_lost(work):
             return False
-        case = self._case_of[work.item.position]
-        with suppress(BusAway):
-            if self._claims.renew([case]):
-                self._inbox.put(partial(self._lose, case))
-                return False
         with self._turns.reader.snapshot() as rows:
             return not records.finished(rows, self.head.id, [work.item.position])
 
