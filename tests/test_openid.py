@@ -125,9 +125,9 @@ async def test_the_name_is_what_the_provider_vouches_for_and_a_claim_makes_an_ad
     at: Provider, tmp_path: Path
 ) -> None:
     settings = client_of(at, admins=("groups", "kimi"), scope="openid groups")
-    named = replace(settings, name="nick")
+    named, by_email = replace(settings, name="nick"), replace(settings, admins=("email", "a@b.c"))
     ids = set()
-    async with visiting(tmp_path / "log.sqlite3", settings, named) as (ada,):
+    async with visiting(tmp_path / "log.sqlite3", settings, named, by_email) as (ada,):
         for said, userinfo, server, expected in (
             ({"email": "a@b.c", "email_verified": True, "groups": ["x", "kimi"]}, {}, 0, (ADMIN, "a@b.c")),
             ({"email": "a@b.c", "preferred_username": "ada"}, {}, 0, (MEMBER, "ada")),
@@ -135,6 +135,8 @@ async def test_the_name_is_what_the_provider_vouches_for_and_a_claim_makes_an_ad
             ({}, {"preferred_username": "ada b", "groups": ["kimi"]}, 0, (ADMIN, "ada b")),
             ({"groups": ["kimi2"], "nick": "A\u202eda"}, {"groups": ["kimi"], "nick": "Ada"}, 1, (MEMBER, "24")),
             ({"nick": "Ada", "email": "a@b.c", "email_verified": True, "groups": None}, {}, 1, (MEMBER, "Ada")),
+            ({"email": "a@b.c"}, {"email": "a@b.c"}, 2, (MEMBER, "24")),
+            ({}, {"email": "a@b.c", "email_verified": True}, 2, (ADMIN, "a@b.c")),
         ):
             at.said, at.userinfo = {"sub": "24", **said}, userinfo
             assert (await ada.sign_in(server)).status_code == 303, said
@@ -264,8 +266,13 @@ async def test_the_provider_leads_back_to_the_public_address(at: Provider, tmp_p
         assert at.asked[-1]["redirect_uri"] == f"{SITE}/ui/kimi/login/callback"
         assert (await ada.get("/kimi/login", headers={"Host": "evil.example"})).status_code == 400
     async with visiting(tmp_path / "log.sqlite3", public) as (ada,):
-        await ada.led_back()
+        path = await ada.led_back()
         assert at.asked[-1]["redirect_uri"] == "https://kimi.example.org/chat/kimi/login/callback"
+        (pending,) = ada.cookies.jar
+        sent = {"Cookie": f"{PENDING}={pending.value}"}  # over HTTP, by a proxy that does not say HTTPS
+        answer = await ada.get(path.removeprefix("/chat"), headers=sent)
+        assert answer.headers.get_list("set-cookie")[0].endswith("SameSite=strict; Secure")
+        assert pending.secure
 
 
 ENV = {

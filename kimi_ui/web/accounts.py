@@ -148,10 +148,11 @@ class Accounts:
             await asyncio.to_thread(self._sessions.end, found[0])
         token = await asyncio.to_thread(self._sessions.begin, answer.person, answer.credential, answer.lasts)
         response = RedirectResponse(answer.next, 303)
-        set_cookie(request, response, COOKIE, token, answer.lasts)
+        secure = self._sign_in.is_https(request)
+        set_cookie(response, COOKIE, token, answer.lasts, secure=secure)
         name, value = answer.cookie or ("", "")
         if value:
-            set_cookie(request, response, name, value, KEPT)
+            set_cookie(response, name, value, KEPT, secure=secure)
         elif name:
             response.delete_cookie(name)
         return response

@@ -63,6 +63,10 @@ class SignIn(ABC):
     def still(self, session: Session) -> Person | None:
         """The session's person as they are now; None if they may no longer use it. May block."""
 
+    def is_https(self, request: Request) -> bool:
+        """Whether the browser sent the request over HTTPS, perhaps to a proxy."""
+        return request.url.scheme == "https"
+
     def program(self, request: Request) -> Person | None:
         """Who sends a request without a session, by what else it carries; None: nobody. May block."""
         return None
@@ -97,15 +101,17 @@ async def form_of(request: Request) -> dict[str, str] | None:
 
 
 def set_cookie(
-    request: Request,
     response: Response,
     name: str,
     value: str,
     lasts: timedelta,
+    *,
+    secure: bool,
     samesite: Literal["strict", "lax"] = "strict",
 ) -> None:
-    """Set a cookie that scripts do not see. A strict one is not sent with a visit from another site."""
-    secure, lasts_s = request.url.scheme == "https", int(lasts.total_seconds())
+    """Set a cookie that scripts do not see. A strict one is not sent with a visit from another site, a ``secure`` one
+    only over HTTPS."""
+    lasts_s = int(lasts.total_seconds())
     response.set_cookie(name, value, max_age=lasts_s, httponly=True, samesite=samesite, secure=secure)
 
 

@@ -6,8 +6,8 @@ verified. What the second half must know of the first (state, nonce, verifier) i
 answer it, and in no other browser. The cookie is not strict, since another site leads back.
 
 A person is who has this ``sub`` of this issuer; nothing else is promised to stay theirs (Core §5.7). The name is only
-shown. Without a configured claim it is the e-mail address if the provider says that it has verified it, since an
-unverified one may be somebody else's; else ``preferred_username``, else ``sub``.
+shown. Without a configured claim it is the e-mail address, else ``preferred_username``, else ``sub``. An address that
+the provider does not say it has verified may be somebody else's: it is no name, and makes nobody an admin.
 """
 
 from __future__ import annotations
@@ -99,6 +99,9 @@ class OpenId(SignIn):
     def still(self, session: Session) -> Person | None:
         return session.person if session.credential == self._credential else None
 
+    def is_https(self, request: Request) -> bool:
+        return self._settings.public_url.startswith("https:") or super().is_https(request)
+
     async def answer(self, request: Request) -> SignedIn | Response:
         wanted = own_path(request.query_params.get("next", "/"))
         path = request.scope["path"] if request.method == "GET" else LOGIN
@@ -128,7 +131,7 @@ class OpenId(SignIn):
         claims = {**pending._asdict(), "exp": int(time.time()) + int(PENDING_LASTS.total_seconds())}
         response = RedirectResponse(begun["url"], 303)
         value = jwt.encode({"alg": "HS256"}, claims, self._key)
-        set_cookie(request, response, PENDING, value, PENDING_LASTS, samesite="lax")
+        set_cookie(response, PENDING, value, PENDING_LASTS, secure=self.is_https(request), samesite="lax")
         return response
 
     async def _finish(self, request: Request) -> SignedIn:
@@ -210,24 +213,27 @@ class OpenId(SignIn):
     def _lacks(self, claims: Mapping[str, Any]) -> bool:
         """Whether something that is needed may stand in the userinfo only."""
         admins = self._settings.admins
-        return self._shown_name(claims) == claims["sub"] or bool(admins and admins[0] not in claims)
+        return self._shown_name(claims) == claims["sub"] or bool(admins and _vouched(claims, admins[0]) is None)
 
     def _id(self, subject: str) -> str:
         return sha256(f"openid {self._settings.issuer} {subject}".encode()).hexdigest()[:32]
 
     def _shown_name(self, claims: Mapping[str, Any]) -> str:
         for name in [self._settings.name] if self._settings.name else ["email", "preferred_username"]:
-            value = claims.get(name)
-            if name == "email" and claims.get("email_verified") is not True:
-                continue
+            value = _vouched(claims, name)
             if isinstance(value, str) and value.strip() and value.isprintable():
                 return value.strip()[:MAX_NAME_CHARS]
         return str(claims["sub"])[:MAX_NAME_CHARS]
 
     def _role(self, claims: Mapping[str, Any]) -> str:
         claim, wanted = self._settings.admins or ("", "")
-        value = claims.get(claim)
+        value = _vouched(claims, claim)
         return ADMIN if wanted and wanted in (value if isinstance(value, list) else [value]) else MEMBER
+
+
+def _vouched(claims: Mapping[str, Any], name: str) -> Any:
+    """The claim; None if there is none, or if it is an e-mail address that the provider has not verified."""
+    return None if name == "email" and claims.get("email_verified") is not True else claims.get(name)
 
 
 def _failure(error: Exception) -> _Failed:
