@@ -6,76 +6,25 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
 
-import httpx
-import orjson
 import pytest
 from redis import Redis
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
 
 from kimi_ui.bus import bus as bus_module
 from kimi_ui.bus.bus import GONE_S, LEASE_S, Bus, BusError
-from kimi_ui.bus.wire import Header, owner_of, pack_entries, unpack_entries
-from kimi_ui.chat.services import ChatServices
-from kimi_ui.core.events import CONNECTED, Answer, End, Entry, Finish, Opened, Phase, Reasoning, Usage
-from kimi_ui.core.lane import LaneSpec
+from kimi_ui.bus.publisher import Publisher
+from kimi_ui.bus.wire import Header, inbox_of, owner_of, pack_entries, unpack_entries
+from kimi_ui.core.events import End, Entry, Opened, Phase, Reasoning, Usage
 from kimi_ui.core.turn import LaneInfo, TurnLog
 from kimi_ui.core.vote import Vote
 from kimi_ui.log.places import Place
-from kimi_ui.web.composer import ComposerRoutes
-from kimi_ui.web.health import HealthRoutes
-from kimi_ui.web.page_state import PageState
-from kimi_ui.web.prompt_queue import QueueRoutes
-from kimi_ui.web.replicas import Replicas
-from kimi_ui.web.turn_commands import TurnCommandRoutes
-from kimi_ui.web.turns import TurnRoutes
-from kimi_ui.web.visitor import OnePerson, VisibleTurns
-from tests.support.browser import listening
+from kimi_ui.log.records import exact_json
+from kimi_ui.log.store import LogError
 from tests.support.bus_server import BusServer
-from tests.support.engine_run import Run, started
 from tests.support.postgres import Cluster
-from tests.support.scripted import ScriptedProvider, ScriptedRoster
+from tests.support.replicas import DRAWN, Replica, replica
 from tests.support.waiting import ended, until
-
-DRAWN: list[Any] = [Phase(CONNECTED), Reasoning("Let me \ud83d"), Reasoning("\ude00 think.")]
-
-
-@dataclass
-class Replica:
-    run: Run
-    bus: Bus
-    http: httpx.Client
-    kimi: ScriptedProvider
-
-    def say(self, *steps: Any) -> None:
-        self.kimi.scripts = [[*DRAWN, *steps, Answer("It is 42."), Finish("stop"), Usage(input_tokens=1)]]
-
-    def send(self, text: str = "Why?", **more: Any) -> httpx.Response:
-        return self.http.post("/kimi/turns", json={"text": text, **more})
-
-    def events(self, turn_id: str, after: int = 0) -> Iterator[tuple[str, Any]]:
-        """The turn's stream: each event's name and data."""
-        with self.http.stream("GET", f"/kimi/turns/{turn_id}/events?after={after}") as response:
-            name = "message"
-            for line in response.iter_lines():
-                if line.startswith("event: "):
-                    name = line.removeprefix("event: ")
-                elif line.startswith("data: "):
-                    yield name, orjson.loads(line.removeprefix("data: "))
-                    name = "message"
-
-    def text(self, turn_id: str) -> str:
-        """The answer as the turn's stream shows it to its end."""
-        frames = [data for name, data in self.events(turn_id) if name == "message"]
-        return "".join(block for frame in frames for block in frame["lanes"].get("kimi", {}).get("blocks", []))
 
 
 @pytest.fixture(scope="module")
@@ -84,64 +33,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BusServer]:
     server.start()
     yield server
     server.stop()
-
-
-def app(run: Run, roster: Any, bus: Bus) -> Starlette:
-    """The chat's routes without Gradio's page, and a stream in the place of one of its sessions."""
-    chat, visible = ChatServices(run.engine, run.turns), VisibleTurns(run.turns)
-    state = PageState(run.turns, roster, chat, run.engine.pulls, notice=lambda: bus.problem)
-    turns = TurnRoutes(run.turns, roster, state, visible, chat.estimates)
-    bus.moved_in, bus.changed = chat.forget, turns.streams.look
-
-    async def join(request: Request) -> Response:
-        return PlainTextResponse(f"{bus.me} {(await request.json())['session_hash']}")
-
-    async def session(request: Request) -> Response:
-        async def words() -> AsyncIterator[str]:
-            for word in (bus.me, request.query_params["session_hash"], request.headers["host"]):
-                yield f"{word} "
-                await asyncio.sleep(0)
-
-        return StreamingResponse(words())
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        bus.answer_on(asyncio.get_running_loop())
-        yield
-        await asyncio.to_thread(run.engine.close)
-
-    made = Starlette(
-        routes=[
-            *turns.routes(),
-            *TurnCommandRoutes(run.engine, run.turns, chat, state, visible).routes(),
-            *QueueRoutes(run.turns, chat, state, visible).routes(),
-            *ComposerRoutes(chat, roster, visible).routes(),
-            *HealthRoutes(run.engine, run.turns, bus).routes(),
-            Route("/gradio_api/queue/join", join, methods=["POST"]),
-            Route("/gradio_api/queue/data", session),
-        ],
-        middleware=[Middleware(OnePerson), Middleware(Replicas, bus=bus, turns=run.turns)],
-        lifespan=lifespan,
-    )
-    made.state.streams = turns.streams
-    return made
-
-
-@contextmanager
-def replica(log: Place, url: str) -> Iterator[Replica]:
-    kimi = ScriptedProvider(LaneSpec("kimi", "Kimi K2", "openai", model="m"), [[]])
-    roster = ScriptedRoster(kimi)
-    with started(roster, log) as run:
-        bus = Bus(url, run.turns, stop=run.engine.stop, is_draining=lambda: run.engine.draining)
-        bus.start()
-        try:
-            with (
-                listening(app(run, roster, bus)) as address,
-                httpx.Client(base_url=address, trust_env=False, timeout=60) as http,
-            ):
-                yield Replica(run, bus, http, kimi)
-        finally:
-            bus.close()
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
@@ -254,10 +145,46 @@ def test_a_session_of_gradio_goes_on_where_it_began(both: tuple[Replica, Replica
     joined = other.http.post("/gradio_api/queue/join", json={"session_hash": "s1"})
     assert joined.text == f"{other.bus.me} s1"
     assert home.http.post("/gradio_api/queue/join", json={"session_hash": "s1"}).text == joined.text
-    assert (
-        home.http.get("/gradio_api/queue/data?session_hash=s1").text
-        == f"{joined.text} {home.http.base_url.netloc.decode()} "
-    )
+    assert home.http.get("/gradio_api/queue/data?session_hash=s1").text == f"{joined.text} {home.address} "
+
+
+async def test_no_request_is_carried_out_before_its_new_home_has_forgotten_what_it_knew(
+    both: tuple[Replica, Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, other = both
+    begun, go_on, done = threading.Event(), threading.Event(), []
+
+    def moved_in(visitor: str | None) -> None:
+        begun.set()
+        go_on.wait()
+        done.append(visitor)
+        raise LogError("The log cannot be read.", "")
+
+    async def request() -> None:
+        assert await other.bus.home("ada") == other.bus.me
+        done.append("carried out")
+
+    monkeypatch.setattr(other.bus, "moved_in", moved_in)
+    given_up = asyncio.create_task(request())
+    await asyncio.to_thread(begun.wait)
+    given_up.cancel()
+    requests = [asyncio.create_task(request()) for _ in range(2)]
+    for _ in range(20):
+        await other.bus.place_of("a session")  # so often that the bus would have answered for them too
+    go_on.set()
+    await asyncio.gather(*requests)
+    assert done == ["ada", "carried out", "carried out"]
+
+
+def test_a_command_of_another_version_is_answered_and_harms_no_other(
+    both: tuple[Replica, Replica], server: BusServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    home, other = both
+    with Redis.from_url(server.url) as redis:
+        redis.xadd(inbox_of(home.bus.me), {"command": exact_json(["id", other.bus.me, "GET"]), "body": b""})
+    assert other.http.get("/kimi/budget").status_code == 200
+    until(lambda: "a command of another replica failed" in caplog.text)
+    assert "internal error" not in caplog.text
 
 
 def test_a_killed_replicas_turn_is_interrupted_with_all_that_it_published(
@@ -302,6 +229,40 @@ def test_a_turn_is_published_again_if_the_bus_lost_it_and_stopped_if_another_too
     assert ended(turn).newest("kimi").status == "stopped"
 
 
+async def test_what_the_server_loses_in_the_middle_of_a_round_is_published_again() -> None:
+    commands: list[str] = []
+
+    class Server:
+        """Loses the turn while it takes the second round's commands."""
+
+        def pipeline(self, transaction: bool) -> Server:
+            commands.clear()
+            return self
+
+        def __getattr__(self, command: str) -> Callable[..., None]:
+            return lambda *_, **__: commands.append(command)
+
+        def __len__(self) -> int:
+            return len(commands)
+
+        async def execute(self) -> None:
+            if commands == ["xadd"]:
+                publisher.lost("t")
+
+    async def stored() -> bool:
+        return True
+
+    publisher = Publisher("me", asyncio.get_running_loop(), stored)
+    turn = TurnLog("t", "c", 0, "Why?", ())
+    publisher._follow(turn)
+    begun = ["delete", "hset", "set", "xadd", "xadd", "expire"]
+    for sent in (begun, ["xadd"], begun, []):
+        if len(turn.entries) < 2:
+            turn.append(Entry("a", "x", 0, Reasoning("a")))
+        await publisher._round(Server())
+        assert commands == sent
+
+
 def test_without_the_bus_each_goes_on_alone_and_then_nothing_is_lost(
     both: tuple[Replica, Replica], server: BusServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,6 +289,10 @@ def test_without_the_bus_each_goes_on_alone_and_then_nothing_is_lost(
     assert lonely is not None
     assert ended(lonely).newest("kimi").answer == "It is 42."
 
+    def moved_in(visitor: str | None) -> None:
+        raise LogError("The log cannot be read.", "")  # which is no reason to stay away
+
+    monkeypatch.setattr(other.bus, "moved_in", moved_in)
     server.start()
     assert next(data for name, data in shown if name == "notice") == ""
     more.set()

@@ -68,7 +68,7 @@ end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return {ARGV[1], home == ARGV[1] and 0 or 1}
 """
-"""The visitor's home; this replica, if there is none that lives. The second result: whether it has just become it."""
+"""The replica that the key names if it takes prompts, else this one; and whether this one was written there now."""
 
 
 class BusError(Exception):
@@ -107,6 +107,7 @@ class Bus:
         self._handler: Handler | None = None
         self._handler_loop: asyncio.AbstractEventLoop | None = None
         self._inbox = Inbox(self.me, self._loop, self._handle)
+        self._searches: dict[str, asyncio.Task[str]] = {}  # for the home of each visitor
         self._missing: Counter[str] = Counter()  # looks in a row at which a replica was gone
         self._look_from = 0.0
         self._reached = threading.Event()
@@ -164,20 +165,14 @@ class Bus:
         """The replica that holds the visitor's state; this one if the bus is away."""
         if self.is_away:
             return self.me
-        try:
-            home, is_new = await asyncio.wrap_future(self._soon(self._home(visitor)))
-        except TROUBLE:
-            return self.me
-        if is_new:
-            await asyncio.to_thread(self.moved_in, visitor)
-        return home
+        return await asyncio.wrap_future(self._soon(self._home(visitor)))
 
     async def place_of(self, session: str) -> str:
         """The replica where a session of Gradio began; this one if it has not."""
         if self.is_away:
             return self.me
         try:
-            return (await asyncio.wrap_future(self._soon(self._home(f"session:{session}"))))[0]
+            return (await asyncio.wrap_future(self._soon(self._place(home_of(f"session:{session}")))))[0]
         except TROUBLE:
             return self.me
 
@@ -236,7 +231,7 @@ class Bus:
         self._look_from = self._loop.time() + LEASE_S
         if self._was_reached:
             log.warning("The bus is back.")
-            await asyncio.to_thread(self.moved_in, None)
+            await self._move_in(None)
         self._was_reached, self.is_away = True, False
         self._reached.set()
         self.changed()
@@ -327,11 +322,34 @@ class Bus:
         except (*TROUBLE, ValueError, KeyError) as error:
             log.warning("turn %s could not be looked for on the bus (%s)", turn_id, error)
 
-    async def _home(self, visitor: str) -> tuple[str, bool]:
-        ttl = int(HOME_S * 1000)
-        home, is_new = await self._redis.eval(_HOME, 1, home_of(visitor), self.me, ttl, REPLICA)
+    async def _home(self, visitor: str) -> str:
+        """Requests of a visitor that come at once get one result, so that none is carried out before ``moved_in`` has
+        returned, whichever of them it was called for and even if that one was given up."""
+        if (search := self._searches.get(visitor)) is None:
+            search = self._searches[visitor] = self._loop.create_task(self._find_home(visitor))
+            search.add_done_callback(lambda _: self._searches.pop(visitor))
+        return await asyncio.shield(search)
+
+    async def _find_home(self, visitor: str) -> str:
+        try:
+            home, is_new = await self._place(home_of(visitor))
+        except TROUBLE:
+            home, is_new = self.me, True  # perhaps it is, and only the answer was lost
+        if is_new:
+            await self._move_in(visitor)
+        return home
+
+    async def _move_in(self, visitor: str | None) -> None:
+        try:
+            await asyncio.to_thread(self.moved_in, visitor)
+        except Exception:  # of the log, say, which is no reason to leave the bus
+            log.exception("what is remembered of a visitor may be old")
+
+    async def _place(self, key: str) -> tuple[str, bool]:
+        """The replica that ``key`` names, and whether this one has just been written there."""
+        home, is_new = await self._redis.eval(_HOME, 1, key, self.me, int(HOME_S * 1000), REPLICA)
         if home.decode() == self.me and self._is_draining() and (other := await self._other()):
-            await self._redis.delete(home_of(visitor))
+            await self._redis.delete(key)
             return other, False
         return home.decode(), bool(is_new)
 

@@ -116,7 +116,7 @@ class Inbox:
         for _, fields in messages:
             if head := fields.get(b"command"):
                 id, sender, *rest = read_exact_json(head)
-                task = asyncio.create_task(self._carry_out(redis, id, sender, Command._make([*rest, fields[b"body"]])))
+                task = asyncio.create_task(self._carry_out(redis, id, sender, [*rest, fields[b"body"]]))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             elif head := fields.get(b"answer"):
@@ -126,15 +126,15 @@ class Inbox:
             elif (left := fields.get(b"left")) and (asker := self._askers.get(left.decode())):
                 asker.leave()
 
-    async def _carry_out(self, redis: Redis, id: str, sender: str, command: Command) -> None:
+    async def _carry_out(self, redis: Redis, id: str, sender: str, command: list[Any]) -> None:
         def put(piece: Piece) -> Future[None]:
             fields: dict[str, bytes | str] = {"answer": exact_json([id, *piece[:-1]]), "body": piece.body}
             return asyncio.run_coroutine_threadsafe(self._put(redis, sender, fields), self._loop)
 
         asker = self._askers[id] = Asker(put)
         try:
-            await self._handle(command, asker)
-        except Exception:
+            await self._handle(Command._make(command), asker)
+        except Exception:  # also that another version has sent it, with more or fewer values
             log.exception("a command of another replica failed")
             if not asker.has_answer:
                 with suppress(Exception):  # the sender hears nothing, and says so in time

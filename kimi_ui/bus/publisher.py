@@ -32,6 +32,7 @@ class _Published:
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
     index: int = 0
     is_announced: bool = False
+    n_lost: int = 0  # how often the server lost it
     settling: asyncio.Task[None] | None = None
     is_settled: bool = False  # closed, and its rows are durable or the log has failed
     is_stored: bool = False
@@ -75,6 +76,7 @@ class Publisher:
         """The server has lost what it had of a turn: publish it again from its beginning."""
         if one := self._turns.get(turn_id):
             one.index, one.is_announced = 0, False
+            one.n_lost += 1
 
     def drop(self, turn_id: str) -> None:
         """Publish nothing more of a turn."""
@@ -113,11 +115,13 @@ class Publisher:
 
     async def _round(self, redis: Redis) -> None:
         pipe = redis.pipeline(transaction=False)
-        sent = [(one, self._add(pipe, one)) for one in list(self._turns.values())]
+        sent = [(one, one.n_lost, self._add(pipe, one)) for one in list(self._turns.values())]
         if not len(pipe):
             return
         await pipe.execute()
-        for one, (index, is_over) in sent:
+        for one, n_lost, (index, is_over) in sent:
+            if one.n_lost != n_lost:  # meanwhile: the next round begins anew
+                continue
             one.index, one.is_announced = index, True
             if is_over and self._turns.get(one.turn.turn_id) is one:
                 del self._turns[one.turn.turn_id]
