@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything needed to run all tests: own venv (.venv-tests), a Chromium, a PostgreSQL, a Redis and a Node.js if none
-# is there, lint, types, tests.
+# Everything needed to run all tests: own venv (.venv-tests), a Chromium, a PostgreSQL, a Redis, an nginx and a Node.js
+# if none is there, lint, types, tests.
 # Installs only what is missing, so a second run needs no network. Arguments go to pytest; while you work on Python,
 # -m "not browser and not slow" leaves out what opens Chromium or takes seconds a test. --ollama [ADDRESS] runs, instead
 # of all that, the checks of a real Ollama (tests/ollama_tier.py); --inspect reads exported logs with inspect-ai, which it
@@ -85,6 +85,16 @@ if ! command -v redis-server valkey-server >/dev/null; then
   else
     fail "there is no redis-server or valkey-server; install one of them."
   fi
+fi
+
+# An nginx, behind which they are. It is in /usr/sbin, which not everybody has on the PATH.
+find_nginx() { command -v nginx || [[ -x /usr/sbin/nginx ]]; } >/dev/null
+if ! find_nginx; then
+  say "Installing nginx"
+  if command -v apt-get >/dev/null && [[ "$(id -u)" == 0 ]]; then
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light >/dev/null
+  fi
+  find_nginx || fail "there is no nginx; install one (Debian's package nginx-light)."
 fi
 
 say "ruff"

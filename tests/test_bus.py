@@ -7,7 +7,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
+import httpx
+import orjson
 import pytest
 from redis import Redis
 
@@ -15,13 +20,14 @@ from kimi_ui.bus import bus as bus_module
 from kimi_ui.bus.bus import GONE_S, LEASE_S, Bus, BusError
 from kimi_ui.bus.publisher import Publisher
 from kimi_ui.bus.wire import Header, inbox_of, owner_of, pack_entries, unpack_entries
-from kimi_ui.core.events import End, Entry, Opened, Phase, Reasoning, Usage
+from kimi_ui.core.events import CONNECTED, Answer, End, Entry, Finish, Opened, Phase, Reasoning, Usage
 from kimi_ui.core.turn import LaneInfo, TurnLog
 from kimi_ui.core.vote import Vote
 from kimi_ui.log.places import Place
 from kimi_ui.log.records import exact_json
 from kimi_ui.log.store import LogError
 from tests.support.bus_server import BusServer
+from tests.support.nginx import Nginx
 from tests.support.postgres import Cluster
 from tests.support.replicas import DRAWN, Replica, replica
 from tests.support.waiting import ended, until
@@ -313,3 +319,105 @@ def test_a_replica_that_drains_passes_its_visitors_on(both: tuple[Replica, Repli
     turn_id = sent.json()["turns"][0]["turn_id"]
     assert other.run.turns.get(turn_id).turn_id == turn_id
     assert "It is 42." in home.text(turn_id)
+
+
+WORDS = [f"word{i} " for i in range(120)]
+
+
+class Page:
+    """What a page has of a turn's reasoning, which it reads behind a proxy over one connection after the other."""
+
+    def __init__(self, http: httpx.Client, turn_id: str) -> None:
+        self._http, self._path = http, f"/kimi/turns/{turn_id}/events"
+        self._position = 0
+        self.reasoning = ""
+        self.served_by: list[str] = []
+        self.has_ended = False
+
+    def read(self, n_frames: int) -> None:
+        """Read so many frames over a new connection. Each must go on where the one before it stopped."""
+        with self._http.stream("GET", self._path, headers={"Last-Event-ID": str(self._position)}) as response:
+            self.served_by.append(response.headers["x-replica"])
+            for line in response.iter_lines():
+                name, _, value = line.partition(": ")
+                if line == "event: end":
+                    self.has_ended = True
+                    return
+                if name == "id":
+                    position = int(value)
+                elif name == "data":
+                    self._take(orjson.loads(value), position)
+                    n_frames -= 1
+                    if not n_frames:
+                        return
+
+    def _take(self, frame: dict[str, Any], position: int) -> None:
+        part = frame["lanes"].get("kimi", {})
+        if "turn" not in frame:  # else all is sent again, since a mirror had less than this page
+            assert position >= self._position
+        if "turn" in frame or "attempt" in part:
+            self.reasoning = ""
+        self._position = position
+        self.reasoning += part.get("reasoning", "")
+        assert "".join(WORDS).startswith(self.reasoning)
+
+
+def test_behind_nginx_any_replica_serves_any_request(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    server, log, hold = BusServer(tmp_path), cluster.new_log(), threading.Event()
+    with ExitStack() as stack:
+        stack.callback(cluster.drop, log)
+        stack.callback(server.stop)
+        server.start()
+        runs = [stack.enter_context(ExitStack()) for _ in range(3)]
+        three = {one.address: one for one in (run.enter_context(replica(log, server.url)) for run in runs)}
+        nginx = Nginx(tmp_path, list(three))
+        stack.callback(nginx.stop)
+        nginx.start()
+        http = stack.enter_context(httpx.Client(base_url=nginx.url, trust_env=False, timeout=60))
+        for one in three.values():
+            words = [step for word in WORDS for step in (Reasoning(word), 0.01)]
+            one.kimi.scripts = [
+                [Phase(CONNECTED), *words, hold],
+                [*map(Reasoning, WORDS), Answer("42"), Finish("stop")],
+            ]
+
+        home = http.get("/kimi/state").headers["x-replica"]
+        sent = http.post("/kimi/turns", json={"text": "Why?"})
+        assert (sent.status_code, sent.headers["x-replica"] != home) == (201, True)
+        turn_id = sent.json()["turns"][0]["turn_id"]
+        turn = three[home].run.turns.get(turn_id)
+        page = Page(http, turn_id)
+        until(lambda: page.read(2) or page.reasoning == "".join(WORDS))
+        assert set(page.served_by) == set(three)
+        assert not turn.closed
+
+        for verb, body, status in (
+            ("stop", {}, 202),
+            ("lanes/kimi/retry", {}, 202),
+            ("vote", {"choice": "lane", "lane": "kimi"}, 200),
+        ):
+            until(lambda: http.get("/seen").headers["x-replica"] == home)  # the next request goes to another
+            asked = http.post(f"/kimi/turns/{turn_id}/{verb}", json=body)
+            assert (asked.status_code, asked.headers["x-replica"] != home) == (status, True)
+            until(lambda: turn.closed)
+            while not page.has_ended:
+                page.read(2)
+            assert page.reasoning == "".join(WORDS)
+            page = Page(http, turn_id)
+        assert [attempt.end.status for attempt in turn.fold().folds.values()] == ["stopped", "ok"]
+        assert turn.vote.lane == "kimi"
+        assert {address for address, one in three.items() if one.kimi.requests} == {home}
+
+        refused = http.post("/kimi/attachments?name=a.bin", content=bytes(2_000_000))  # twice nginx's own limit
+        assert (refused.status_code, "error" in refused.json()) == (422, True)
+        claims = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", "X-Forwarded-Prefix": "/elsewhere"}
+        assert http.get("/seen", headers=claims).text == f"127.0.0.1 {nginx.url}/seen"
+
+        runs[list(three).index(home)].close()
+        answers = [http.get("/kimi/state") for _ in three]
+        answers.append(http.post("/kimi/turns", json={"text": "And now?"}))
+        assert [one.status_code for one in answers] == [200, 200, 200, 201]
+        assert not any(one.headers["x-replica"].endswith(home) for one in answers)

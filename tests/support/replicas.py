@@ -72,7 +72,8 @@ class Replica:
 
 
 def app(run: Run, roster: Any, bus: Bus) -> Starlette:
-    """The chat's routes without Gradio's page, and a stream in the place of one of its sessions."""
+    """The chat's routes without Gradio's page, a stream in the place of one of its sessions, and ``/seen``: who sent a
+    request to which address, as the app sees it."""
     chat, visible = ChatServices(run.engine, run.turns), VisibleTurns(run.turns)
     state = PageState(run.turns, roster, chat, run.engine.pulls, notice=lambda: bus.problem)
     turns = TurnRoutes(run.turns, roster, state, visible, chat.estimates)
@@ -80,6 +81,10 @@ def app(run: Run, roster: Any, bus: Bus) -> Starlette:
 
     async def join(request: Request) -> Response:
         return PlainTextResponse(f"{bus.me} {(await request.json())['session_hash']}")
+
+    async def seen(request: Request) -> Response:
+        client = request.client
+        return PlainTextResponse(f"{client.host if client else None} {request.url}")
 
     async def session(request: Request) -> Response:
         async def words() -> AsyncIterator[str]:
@@ -102,6 +107,7 @@ def app(run: Run, roster: Any, bus: Bus) -> Starlette:
             *QueueRoutes(run.turns, chat, state, visible).routes(),
             *ComposerRoutes(chat, roster, visible).routes(),
             *HealthRoutes(run.engine, run.turns, bus).routes(),
+            Route("/seen", seen),
             Route("/gradio_api/queue/join", join, methods=["POST"]),
             Route("/gradio_api/queue/data", session),
         ],
