@@ -19,7 +19,7 @@ from redis import Redis
 from kimi_ui.bus import bus as bus_module
 from kimi_ui.bus.bus import GONE_S, LEASE_S, Bus, BusError
 from kimi_ui.bus.publisher import Publisher
-from kimi_ui.bus.wire import Header, inbox_of, owner_of, pack_entries, unpack_entries
+from kimi_ui.bus.wire import REPLICA, UP, Header, home_of, inbox_of, owner_of, pack_entries, unpack_entries
 from kimi_ui.core.events import CONNECTED, Answer, End, Entry, Finish, Opened, Phase, Reasoning, Usage
 from kimi_ui.core.turn import LaneInfo, TurnLog
 from kimi_ui.core.vote import Vote
@@ -191,6 +191,18 @@ def test_a_command_of_another_version_is_answered_and_harms_no_other(
     assert other.http.get("/kimi/budget").status_code == 200
     until(lambda: "a command of another replica failed" in caplog.text)
     assert "internal error" not in caplog.text
+
+
+def test_a_page_can_be_opened_while_its_home_is_dying(
+    both: tuple[Replica, Replica], server: BusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kimi_ui.bus.inbox.LOOK_S", 0.1)
+    _, other = both
+    with Redis.from_url(server.url) as redis:
+        for method, path, status in (("GET", "/kimi/state", 200), ("POST", "/kimi/estimate", 503)):
+            redis.set(REPLICA + "dead", UP, px=300)  # it died a moment ago
+            redis.set(home_of("local"), "dead")
+            assert other.http.request(method, path, json={"text": "Why?"}).status_code == status
 
 
 def test_a_killed_replicas_turn_is_interrupted_with_all_that_it_published(

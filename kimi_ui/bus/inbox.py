@@ -1,8 +1,8 @@
 """Commands between replicas: each has a stream, its inbox, for commands to it and for the answers to its own.
 
 A command is answered once or not at all, in one piece or, if the response is a stream, in several. Who asks waits for a
-bounded time; a command whose answer did not come may have been carried out. Runs on the bus's loop, unless it says
-otherwise.
+bounded time, and no longer than the other replica lives; a command whose answer did not come may have been carried out.
+Runs on the bus's loop, unless it says otherwise.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..log.records import exact_json, read_exact_json
-from .wire import Command, Piece, Redis, inbox_of
+from .wire import REPLICA, Command, Piece, Redis, inbox_of
 
 if TYPE_CHECKING:
     from .mirrors import Message
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 INBOX_S = 60  # what a dead replica did not read is dropped after this
 ANSWER_S = 10.0  # for the first piece
 SILENCE_S = 40.0  # for each further one: streams send something every 15 s
+LOOK_S = 0.5  # between looks whether the other replica lives
+GONE_LOOKS = 3  # so many in a row, in which it would have renewed a key that the server had lost
 FAILED = {"error": "Kimi UI itself failed. Try again; the terminal says more."}
 
 
@@ -94,16 +96,29 @@ class Inbox:
             await asyncio.wrap_future(soon(self._put(redis, replica, {"command": head, "body": command.body})))
             wait_s = ANSWER_S
             while not is_whole:
-                piece = await asyncio.wait_for(pieces.get(), wait_s)
+                piece = await self._next(redis, replica, pieces, wait_s)
                 wait_s, is_whole = SILENCE_S, piece.is_last
                 yield piece
-        except TimeoutError:
-            raise NoAnswer(replica) from None
         finally:
             del self._waiting[id]
             if not is_whole:
                 with suppress(RuntimeError):
                     soon(self._leave(redis, replica, id))
+
+    async def _next(self, redis: Redis, replica: str, pieces: asyncio.Queue[Piece], wait_s: float) -> Piece:
+        """The next piece of another replica's answer. Raises ``NoAnswer``. On the caller's loop."""
+        coming, n_gone = asyncio.create_task(pieces.get()), 0
+        try:
+            for _ in range(round(wait_s / LOOK_S)):
+                if (await asyncio.wait([coming], timeout=LOOK_S))[0]:
+                    return coming.result()
+                lives = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_lives(redis, replica), self._loop))
+                n_gone = 0 if lives else n_gone + 1
+                if n_gone == GONE_LOOKS:
+                    break
+            raise NoAnswer(replica)
+        finally:
+            coming.cancel()
 
     async def wake(self, redis: Redis) -> None:
         """Let whoever reads the inbox look at once."""
@@ -152,3 +167,7 @@ class Inbox:
         pipe.xadd(inbox_of(replica), fields)
         pipe.expire(inbox_of(replica), INBOX_S)
         await pipe.execute()
+
+
+async def _lives(redis: Redis, replica: str) -> bool:
+    return bool(await redis.exists(REPLICA + replica))

@@ -5,7 +5,8 @@ lock of the budget, the numbers of a conversation's turns) is in one replica at 
 that got a request of theirs, until an hour after the last one, or until it ends. A request that needs it, and each that
 changes something, is carried out there; what is done to a running turn, by the replica that runs it; what belongs to
 a session of Gradio (the controls of the Stats tab, the named endpoints), by the replica where the session began. The
-others pass such requests on over the bus and wait for the answer for a bounded time.
+others pass such requests on over the bus and wait for the answer for a bounded time. If the home has died, what only
+reads is asked of the next one.
 
 While the bus is away each replica carries out what it gets, except what concerns a turn of another one.
 """
@@ -21,7 +22,7 @@ import orjson
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..bus.inbox import ANSWER_S, Asker, NoAnswer
+from ..bus.inbox import Asker, NoAnswer
 from ..bus.wire import Command, Piece
 from ..core.owner import Person
 from ..turns import LOOK_S, Turns
@@ -50,8 +51,7 @@ ALONE = (
     "the line above the answers is gone."
 )
 NO_ANSWER = (
-    f"The server process that keeps your conversations did not answer within {ANSWER_S:g} s. Look whether it was done "
-    "before you try again."
+    "The server process that keeps your conversations did not answer. Look whether it was done before you try again."
 )
 
 
@@ -71,7 +71,8 @@ class Replicas:
         request = Request(scope, receive)
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         call, visitor = f"{request.method} {path}", visitor_of(request)
-        if visitor and AT_HOME.fullmatch(call):
+        is_at_home = bool(visitor and AT_HOME.fullmatch(call))
+        if is_at_home:
             replica = await self._runs(call) or await self._bus.home(visitor)
         elif OF_A_SESSION.fullmatch(call) and (session := await _session(request)):
             replica, receive = await self._bus.place_of(session), _again(await request.body(), receive)
@@ -81,8 +82,14 @@ class Replicas:
             await self._here(scope, receive, send)
         elif self._bus.is_away:
             await refusal(ALONE, 503, code="bus_away")(scope, receive, send)
-        else:
-            await self._elsewhere(replica, request, visitor, send)
+        elif not await self._elsewhere(replica, request, visitor, send):
+            if is_at_home and request.method == "GET":  # if its home has died, it has another by now
+                replica = await self._bus.home(visitor)
+                if replica == self._bus.me:
+                    return await self._here(scope, receive, send)
+                if await self._elsewhere(replica, request, visitor, send):
+                    return
+            await refusal(NO_ANSWER, 503, code="no_answer")(scope, receive, send)
 
     async def _runs(self, call: str) -> str:
         """The other replica that runs the turn which the call concerns; empty if there is none."""
@@ -93,14 +100,14 @@ class Replicas:
             await asyncio.wait_for(asyncio.wrap_future(self._bus.look(found[1])), LOOK_S)
         return self._turns.runs_elsewhere(found[1])
 
-    async def _elsewhere(self, replica: str, request: Request, visitor: str, send: Send) -> None:
-        """Pass the request on, and its answer back."""
+    async def _elsewhere(self, replica: str, request: Request, visitor: str, send: Send) -> bool:
+        """Pass the request on, and its answer back. False if none came."""
         scope = request.scope
         headers = [(name, value) for name, value in request.headers.items() if name not in NOT_PASSED_ON]
         query, root_path = scope["query_string"].decode("latin-1"), scope.get("root_path", "")
         person, body = tuple(person_of(request) or ()), await request.body()
         command = Command(request.method, scope["path"], root_path, query, visitor, person, headers, body)
-        answering = asyncio.create_task(self._pass_back(replica, command, scope, send))
+        answering = asyncio.create_task(self._pass_back(replica, command, send))
         gone = asyncio.ensure_future(request.receive())  # after its body: that the visitor has gone
         try:
             await asyncio.wait([answering, gone], return_when=asyncio.FIRST_COMPLETED)
@@ -108,10 +115,9 @@ class Replicas:
             gone.cancel()
             answering.cancel()
             await asyncio.gather(answering, gone, return_exceptions=True)
-        if not answering.cancelled():
-            answering.result()
+        return answering.cancelled() or answering.result()
 
-    async def _pass_back(self, replica: str, command: Command, scope: Scope, send: Send) -> None:
+    async def _pass_back(self, replica: str, command: Command, send: Send) -> bool:
         has_begun = False
         try:
             async with aclosing(self._bus.ask(replica, command)) as pieces:
@@ -122,8 +128,8 @@ class Replicas:
                         await send({"type": "http.response.start", "status": piece.status, "headers": head})
                     await send({"type": "http.response.body", "body": piece.body, "more_body": not piece.is_last})
         except NoAnswer:
-            if not has_begun:
-                await refusal(NO_ANSWER, 503, code="no_answer")(scope, _again(b"", _never), send)
+            pass
+        return has_begun
 
     async def _here(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Carry out a request; it is answered when the other replicas can find what it has begun."""
@@ -193,7 +199,3 @@ def _again(body: bytes, receive: Receive) -> Receive:
         return messages.pop() if messages else await receive()
 
     return first
-
-
-async def _never() -> Message:
-    raise RuntimeError("a refusal reads nothing")
