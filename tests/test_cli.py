@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 
 from kimi_ui import __main__, __version__, config
 from kimi_ui.cli import main
@@ -23,6 +24,7 @@ from kimi_ui.cli.common import printable
 from kimi_ui.cli.interrupt import interruptible
 from kimi_ui.cli.json_logs import JsonLines
 from kimi_ui.providers import roster
+from kimi_ui.web.server import PortInUse, listening, serve
 from tests.support.terminal import program, shown_on_terminal
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
@@ -220,6 +222,15 @@ def test_a_port_in_use_gives_one_sentence(capsys: pytest.CaptureFixture[str]) ->
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert main(["serve", "--no-browser", "--port", str(taken.getsockname()[1])]) == 2
     assert "give another with --port" in capsys.readouterr().err
+
+
+def test_a_server_that_starts_refuses_connections_and_of_two_on_one_port_the_later_one_ends() -> None:
+    with listening("127.0.0.1", 0) as first, listening("127.0.0.1", first.getsockname()[1]) as second:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(first.getsockname())
+        first.listen()
+        with pytest.raises(PortInUse, match="give another with --port"):
+            serve(Starlette(), second)
 
 
 def test_an_unknown_host_name_gives_one_sentence(

@@ -43,20 +43,17 @@ class Drain:
 
 @contextlib.contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """Bind a socket, so that a port in use is reported before the start-up, which takes seconds."""
+    """Bind a socket, so that a port in use is reported before the start-up, which takes seconds. Until ``serve`` it
+    refuses connections, so that a proxy turns to another server meanwhile."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
-            listener.listen(2048)
         except socket.gaierror as error:
             raise PortInUse(f"{host} is not an address of this machine ({error.strerror}); correct --host.") from error
         except OSError as error:
-            raise PortInUse(
-                f"Port {port} on {host} cannot be used ({error.strerror}): "
-                "stop what runs there, or give another with --port."
-            ) from error
+            raise _in_use(host, port, error) from error
         listener.setblocking(False)
         yield listener
 
@@ -76,7 +73,7 @@ def serve(
     ``on_ready(url)`` is called when the server answers requests; ``on_exit()`` when it begins to stop, before it waits
     for open responses, so that it can end endless ones. Without ``drain`` SIGTERM ends it at once. ``has_own_logs``
     False: uvicorn's records go to the root logger's handlers. ``sees_peers``: the app gets the address that a request
-    really comes from, not the one that a proxy names.
+    really comes from, not the one that a proxy names. Raises ``PortInUse``.
     """
     config = uvicorn.Config(
         app,
@@ -90,6 +87,10 @@ def serve(
         ws="none",
     )
     host, port = listener.getsockname()[:2]
+    try:
+        listener.listen(2048)
+    except OSError as error:  # another process, which was bound too, listens already
+        raise _in_use(host, port, error) from error
     _Server(config, lambda: on_ready(_url(host, port)), on_exit, drain).run(sockets=[listener])
 
 
@@ -148,6 +149,12 @@ class _Server(uvicorn.Server):
                     self._drain.at_most_s,
                 )
         return await super().on_tick(counter)
+
+
+def _in_use(host: str, port: int, error: OSError) -> PortInUse:
+    return PortInUse(
+        f"Port {port} on {host} cannot be used ({error.strerror}): stop what runs there, or give another with --port."
+    )
 
 
 def _url(host: str, port: int) -> str:
