@@ -69,7 +69,7 @@ class Event:
         lines = (line.partition(": ") for line in block.split("\n"))
         fields = {name: value for name, _, value in lines}
         self.name = "comment" if block.startswith(":") else fields.get("event", "")
-        self.id = int(fields["id"]) if "id" in fields else None
+        self.id = int(fields["id"]) if fields.get("id") else None
         self.data = orjson.loads(fields["data"]) if "data" in fields else None
 
 
@@ -94,7 +94,7 @@ def listened(site: Site, turn: TurnLog, query: str = "", **headers: str) -> Iter
 
 
 def reasoning(events: list[Event]) -> str:
-    return "".join(event.data["lanes"].get("a", {}).get("reasoning", "") for event in events if event.id is not None)
+    return "".join(event.data["lanes"].get("a", {}).get("reasoning", "") for event in events if not event.name)
 
 
 def heard(incoming: Iterator[Event], thought: str) -> list[Event]:

@@ -3,12 +3,13 @@
 ``GET /kimi/turns/{turn_id}/events``: the data of each event is a frame (see ``view.frames``), its id the number of log
 entries it covers. ``Last-Event-ID`` or ``?after=n`` continues from there; otherwise the first frame contains everything
 so far, except for the rest of long answers, which the next ones bring; those before the last have no id, since nothing
-can continue there. The stream ends with an event ``end`` when the turn has ended. A frame is sent as soon as there is
-something to send and the last one is ``frame_s`` old (``RENDERED_FRAME_S`` at least if that had HTML); a comment is
-sent every ``KEEPALIVE_S`` without frames. An event ``notice`` has the sentence of the page's state (``PageState.of``)
-whenever that changes. A slow reader gets fewer, larger frames, since unsent changes join the next
-frame. One tab of a browser reads and passes the frames on to the others (``assets/stream.js``); who follows the same
-turn from elsewhere gets the same frames, which are made once (``feed``).
+can continue there, and those of a turn that was read from the log an empty one. The stream ends with an event ``end``
+when the turn has ended. A frame is sent as soon as there is something to send and the last one is ``frame_s`` old
+(``RENDERED_FRAME_S`` at least if that had HTML); a comment is sent every ``KEEPALIVE_S`` without frames. An event
+``notice`` has the sentence of the page's state (``PageState.of``) whenever that changes. A slow reader gets fewer,
+larger frames, since unsent changes join the next frame. One tab of a browser reads and passes the frames on to the
+others (``assets/stream.js``); who follows the same turn from elsewhere gets the same frames, which are made once
+(``feed``).
 
 **More than one process can carry.** Frames cost more than the tokens in them, so with many open streams they are
 further apart, and figures with them. Beyond that every stream waits for the same event loop, and each gets a frame
