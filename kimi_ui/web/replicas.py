@@ -100,6 +100,13 @@ class Replicas:
             await asyncio.wait_for(asyncio.wrap_future(self._bus.look(found[1])), LOOK_S)
         return self._turns.runs_elsewhere(found[1])
 
+    def _runs_here(self, call: str) -> bool:
+        """Whether the call concerns a turn that this replica runs."""
+        found = OF_A_TURN.fullmatch(call)
+        if found is None or self._turns.runs_elsewhere(found[1]):
+            return False
+        return any(turn.turn_id == found[1] for turn in self._turns.live())
+
     async def _elsewhere(self, replica: str, request: Request, visitor: str, send: Send) -> bool:
         """Pass the request on, and its answer back. False if none came."""
         scope = request.scope
@@ -146,8 +153,13 @@ class Replicas:
     async def _carry_out(self, command: Command, asker: Asker) -> None:
         """Another replica's request, as if the visitor had sent it here."""
         call = f"{command.method} {command.path.removeprefix(command.root_path)}"
-        if AT_HOME.fullmatch(call) and not OF_A_TURN.fullmatch(call):
-            await self._bus.home(command.visitor)
+        if AT_HOME.fullmatch(call) and not self._runs_here(call):
+            home = await self._bus.home(command.visitor)
+            if home != self._bus.me:  # this one has begun to drain, which the other did not know yet
+                async with aclosing(self._bus.ask(home, command)) as pieces:
+                    async for piece in pieces:
+                        await asker.give(piece)
+                return
         scope = {
             "type": "http",
             "http_version": "1.1",
