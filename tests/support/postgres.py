@@ -69,6 +69,11 @@ class Cluster:
         with connect(self.url(TEMPLATE, create=True)) as connection:
             migrate(connection)
 
+    @property
+    def pid(self) -> int:
+        assert self._server is not None
+        return self._server.pid
+
     def start(self) -> None:
         """Start the server, again after ``kill``: its old children may hold the shared memory for a moment."""
         settings = [f"--{one}" for one in (*FAST, "listen_addresses=", f"unix_socket_directories={self._folder}")]
