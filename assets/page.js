@@ -46,6 +46,7 @@ export function mount(element) {
 class Page {
   constructor(element) {
     this.requests = new Newest(); // for the state to show
+    this.renewals = new Newest(); // of its lanes
     this.loading = null; // settles once the conversation opened last is shown
     this.conversation = null;
     this.row = null; // the current turn's row
@@ -83,6 +84,7 @@ class Page {
 
   close() {
     this.requests.drop();
+    this.renewals.drop();
     this.notice.close();
     this.sized.disconnect();
     this.laneMenu.close();
@@ -310,8 +312,9 @@ class Page {
   async #renewLanes() {
     const { row } = this;
     if (!row) return;
+    const renewal = this.renewals.begin(); // lanes may change twice, and the answers come in another order
     const state = await stateOf(row.id ? { c: this.conversation } : { new: "1" }).catch(() => null);
-    if (!state || row !== this.row || JSON.stringify(state.lanes) === JSON.stringify(this.laneInfos)) return;
+    if (!state || renewal.aborted || row !== this.row || JSON.stringify(state.lanes) === JSON.stringify(this.laneInfos)) return;
     this.laneInfos = state.lanes;
     if (!row.id) return this.#rest();
     for (const info of state.lanes) row.lanes.get(info.id)?.model.showNext(info.next_model);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from kimi_ui.core.events import Failure
 from kimi_ui.providers.base import Message, ProviderError
@@ -144,6 +144,27 @@ def test_a_model_is_chosen_from_the_providers_own_list(site: ChatSite, page: Pag
     turn = site.turns.get(page.locator("[data-turn]").last.get_attribute("data-turn") or "")
     assert turn is not None
     assert turn.lanes[2].chosen_model == "qwen3-coder:480b"
+
+    shown = drawer(page)
+    qwen = fields(shown, "Qwen3-Coder")
+
+    def choose(model: str) -> None:
+        qwen.get_by_label("Model", exact=True).click()
+        qwen.get_by_role("searchbox").fill(model)
+        qwen.get_by_role("searchbox").press("Enter")
+        saved(shown)
+
+    late: list[Route] = []
+    page.route("**/kimi/state?*", lambda route: late.append(route), times=1)
+    with page.expect_request("**/kimi/state?*"):
+        choose("model-298")
+    after_the_first = late[0].fetch()
+    choose("model-299")
+    expect(lane(page, "qwen").locator(".lane-next")).to_have_text("→ model-299")
+    with page.expect_event("requestfinished", lambda request: request == late[0].request):
+        late[0].fulfill(response=after_the_first)
+    page.evaluate("new Promise((done) => setTimeout(done))")
+    expect(lane(page, "qwen").locator(".lane-next")).to_have_text("→ model-299")
 
 
 def test_a_failed_model_list_says_why(site: ChatSite, visitor: Visitor, page: Page) -> None:
