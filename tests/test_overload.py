@@ -19,7 +19,7 @@ from kimi_ui.core.attempt import Attempt
 from kimi_ui.core.events import End, Entry, Finish, Opened, Reasoning, Usage
 from kimi_ui.core.turn import LaneInfo, TurnLog
 from kimi_ui.view.frames import TurnView
-from kimi_ui.web.stream import TurnStreams
+from kimi_ui.web.stream import BEATS, TurnStreams
 
 PEOPLE = 40
 N_TOKENS = 300
@@ -70,10 +70,42 @@ def write_on(turn: TurnLog, now_s: float) -> None:
         turn.close()
 
 
-def test_all_lag_alike_and_nothing_is_wrong(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    async def at_once(function: Callable[..., Any], *arguments: Any) -> Any:
-        return function(*arguments)
+async def at_once(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
 
+
+def test_frames_that_are_due_together_take_one_waking_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asyncio, "to_thread", at_once)
+    turns = [running_turn(i) for i in range(PEOPLE)]
+    loop = SimulatedTime(lambda now_s: [write_on(turn, now_s) for turn in turns])
+    streams = TurnStreams()
+    written: list[list[float]] = [[] for _ in turns]
+
+    async def follow(i: int) -> None:
+        async def write(data: bytes) -> None:
+            if b'data: {"now_ms"' in data:
+                written[i].append(loop.now_s)
+
+        await asyncio.sleep(0.001 * i)  # each at a time of its own
+        await streams._run(turns[i], 0, write, loop.create_future())
+
+    async def follow_all() -> float:
+        following = [asyncio.ensure_future(follow(i)) for i in range(PEOPLE)]
+        await asyncio.sleep(1)
+        frame_s = streams.frame_s
+        await asyncio.gather(*following)
+        return frame_s
+
+    frame_s = loop.run_until_complete(follow_all())
+    loop.close()
+    steady = [[at for at in each if 1 < at < N_TOKENS * TOKEN_S] for each in written]
+    waits = [later - earlier for each in steady for earlier, later in pairwise(each)]
+    assert min(waits) == pytest.approx(max(waits)) == pytest.approx(frame_s), "nobody's frames come less often for it"
+    n_wakes = len({round(at, 6) for each in steady for at in each})
+    assert n_wakes == pytest.approx(BEATS * (N_TOKENS * TOKEN_S - 1) / frame_s, rel=0.1)
+
+
+def test_all_lag_alike_and_nothing_is_wrong(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(asyncio, "to_thread", at_once)
     turns = [running_turn(i) for i in range(PEOPLE)]
     loop = SimulatedTime(lambda now_s: [write_on(turn, now_s) for turn in turns])

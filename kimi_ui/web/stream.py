@@ -40,6 +40,7 @@ FRAME_S = 0.016  # a browser paints no more often
 RENDERED_FRAME_S = 0.020  # behind a frame with HTML, which costs a browser far more than text to append
 MANY_VIEWERS = 2  # with more open streams, frames are further apart, to limit the load
 MOST_FRAMES_A_S = 700  # of all streams together, from 63 on: half of what a frame costs does not depend on its text
+BEATS = 8  # in the time between two frames: what is due near a beat is served together, at one waking up of the loop
 METRICS_EVERY_FRAMES = 9  # if that is longer than usual
 KEEPALIVE_S = 15.0
 LATE_S = 0.25  # a frame this much later than due is worth a line in the terminal …
@@ -57,6 +58,7 @@ class TurnStreams:
         self._notice = notice
         self._wakes: set[Callable[[], None]] = set()  # one for each open stream
         self._feeds: dict[tuple[int, bool], Feed] = {}  # by the turn's object and whether it is shown blind
+        self._beats: dict[float, asyncio.Event] = {}  # those to come, by the loop's clock
         self._closing = False
         self._said_late_s = -math.inf
 
@@ -155,11 +157,24 @@ class TurnStreams:
                 del self._feeds[kind]
 
     async def _pause(self, since_s: float, least_s: float) -> None:
-        """Sleep until ``frame_s``, and ``least_s``, after the last frame."""
+        """Sleep until ``frame_s``, and ``least_s``, after the last frame; with many viewers, until the next beat."""
         loop = asyncio.get_running_loop()
-        due_s = max(since_s + max(self.frame_s, least_s), loop.time())
-        await asyncio.sleep(due_s - loop.time())
+        due_s = since_s + max(self.frame_s, least_s)
+        if self.n_open > MANY_VIEWERS:
+            beat_s = self.frame_s / BEATS
+            due_s = round(due_s / beat_s) * beat_s
+        if (now_s := loop.time()) >= due_s:
+            due_s = now_s
+            await asyncio.sleep(0)
+        else:
+            if (beat := self._beats.get(due_s)) is None:
+                beat = self._beats[due_s] = asyncio.Event()
+                loop.call_at(due_s, self._beat, due_s)
+            await beat.wait()
         self._note_lateness(loop.time() - due_s)
+
+    def _beat(self, due_s: float) -> None:
+        self._beats.pop(due_s).set()
 
     def _note_lateness(self, late_s: float) -> None:
         """Tell the operator, now and then, of an event loop that has more to do than it can."""
