@@ -190,8 +190,9 @@ class Claims:
             pipe.execute()
 
     def give_back(self, case: int) -> None:
-        """Let any worker claim the case at once."""
-        self._pass(case, NOBODY, idle_ms=int(LEASE_S * 1000))
+        """Let any worker claim the case at once, unless another one has it already."""
+        if not self.renew([case]):
+            self._pass(case, NOBODY, idle_ms=int(LEASE_S * 1000))
 
     def pass_to(self, case: int, worker: str) -> None:
         """Let the case be that worker's, which has until ``LEASE_S`` from now to renew the claim."""
