@@ -176,7 +176,27 @@ async def test_a_request_that_waits_at_several_servers_is_sent_once_and_leaves_a
     third.end()
     fourth.end()
     fourth.end()
-    assert (await place(one, two)).server is one
+    last = await place(one, two)
+    assert last.server is one
+
+    stopped, following = place(one), place(one)
+    await asyncio.sleep(0)
+    stopped.cancel()
+    last.end()  # in the same moment
+    last = await following
+    assert stopped.cancelled()
+
+    lost, waiting = await place(one, two), place(one, two)
+    await asyncio.sleep(0)
+    assert lost.server is two
+    assert queues.goes_elsewhere((one, two), ["http://one"])
+    lost.unreached()
+    lost.end()
+    await asyncio.sleep(0)
+    assert not waiting.done(), "it waits no more at the server that cannot be reached"
+    assert not queues.goes_elsewhere((one, two), ["http://one"])
+    last.end()
+    assert (await waiting).server is one
 
 
 def test_all_servers_are_asked_and_the_one_without_the_model_pulls_it(

@@ -324,7 +324,7 @@ class AttemptRun:
                     if n_events > MAX_EVENTS:
                         raise ProviderError(ENDLESS)
         except ProviderError as error:
-            if self._place and error.is_unreached:
+            if self._place and error.is_unreached and self.fold.headers_ns is None:  # it has not answered
                 self._place.unreached()
             self._fail(error)
         except Exception as error:
@@ -555,8 +555,8 @@ class Tries:
         may_help = run.failure_retryable and not run.fold.n_chunks and n_retries < self._context.max_retries
         if self._stop_reason or not may_help:
             return None
-        has_others = len(set(self._job.tried)) < len(self._job.provider.servers) > 1
-        if run.retry_after_s and not has_others:  # 0 is a date in the past, or would let all clients retry at once
+        goes_elsewhere = self._context.queues.goes_elsewhere(self._job.provider.servers, self._job.tried)
+        if run.retry_after_s and not goes_elsewhere:  # 0 is a date in the past, or would let all clients retry at once
             return run.retry_after_s
         return 2.0**n_retries * self._context.rng.uniform(0.75, 1.25)
 

@@ -102,7 +102,8 @@ class Queues:
         rank = Rank.BENCHMARK if kind == "bench" else RANKS.get(role, Rank.PLAIN)
         lines = [(server, server.line(chat)) for server in servers]
         places = [Place(self, server, Request(line, rank, label) if line else None) for server, line in lines]
-        places = self._by_load(self._fit(places, tried))
+        fit = self._fit([place.address for place in places], tried)
+        places = self._by_load([place for place in places if place.address in fit])
         if places[0].request is None:
             self._take(places[0])
             return places[0]
@@ -128,7 +129,19 @@ class Queues:
             self._tell()
 
     def unreached(self, place: Place) -> None:
+        """Who waits at this server waits only at the others then, if it does at any."""
         self._unreached_ns[place.address] = self._clock_ns()
+        for request in list(self._admissions[place.address].waiting):
+            wait = self._waits[request]
+            if others := [other for other in wait.places if other.request is not request]:
+                wait.places = others
+                del self._waits[request]
+                self._admissions[place.address].leave(request, self._clock_ns())
+
+    def goes_elsewhere(self, servers: Sequence[Provider], tried: Sequence[str]) -> bool:
+        """Whether a request that was sent to ``tried`` is sent to another server than the last of them next."""
+        addresses = [server.spec.server for server in servers]
+        return len(addresses) > 1 and bool(tried) and tried[-1] not in self._fit(addresses, tried)
 
     def beside(self, place: Place) -> list[Request]:
         if place.request is None:
@@ -148,16 +161,16 @@ class Queues:
                 self._admit(place.address)
         self._tell()
 
-    def _fit(self, places: Sequence[Place], tried: Sequence[str]) -> list[Place]:
-        """The places to choose from: of servers that can be reached, before those that were tried least."""
+    def _fit(self, addresses: Sequence[str], tried: Sequence[str]) -> set[str]:
+        """The servers to choose from: those that can be reached, before those that were tried least."""
 
-        def doubt(place: Place) -> tuple[bool, int]:
-            since_ns = self._unreached_ns.get(place.address)
+        def doubt(address: str) -> tuple[bool, int]:
+            since_ns = self._unreached_ns.get(address)
             avoided = since_ns is not None and self._clock_ns() - since_ns < AVOID_NS
-            return avoided, tried.count(place.address)
+            return avoided, tried.count(address)
 
-        least = min(map(doubt, places))
-        return [place for place in places if doubt(place) == least]
+        least = min(map(doubt, addresses))
+        return {address for address in addresses if doubt(address) == least}
 
     def _by_load(self, places: Sequence[Place]) -> list[Place]:
         """The least busy first; the sort is stable."""
@@ -184,7 +197,8 @@ class Queues:
                     self._admissions[place.address].leave(place.request, self._clock_ns())
                     continue
                 self._take(place)
-                wait.taken.set_result(place)
+                if not wait.taken.done():  # else it was cancelled in the same moment, and leaves
+                    wait.taken.set_result(place)
 
     def _tell(self) -> None:
         """Tell those who wait whom they wait for; at several servers, where the fewest are before them."""

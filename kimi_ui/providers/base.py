@@ -23,7 +23,7 @@ from ..core.lane import LaneSpec
 if TYPE_CHECKING:
     from .embedded.backends import Backends
 
-UNREACHED = ("connect", "dns", "tls", "network")  # kinds of failure: no server was reached, so nothing was sent
+UNREACHED = ("connect", "dns", "tls", "network")  # kinds of failure: no server was reached, or it was lost
 
 
 class Message(NamedTuple):
@@ -103,7 +103,7 @@ class ProviderError(Exception):
 
     @property
     def is_unreached(self) -> bool:
-        """The request did not reach the server."""
+        """The server was not reached; or it was lost, which may be after its answer began."""
         return self.failure.kind in UNREACHED
 
 
