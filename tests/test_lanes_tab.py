@@ -94,6 +94,18 @@ def test_each_lane_is_tested_and_says_what_it_is(open_tab: OpenTab, lanes_file: 
         good.get_by_role("button", name="with one request").click()
         expect(good.get_by_role("status").first).to_contain_text("key valid · model there")
         expect(good.get_by_role("status").first).to_contain_text("thinking arrives as reasoning_content")
+        bad.get_by_role("button", name="Edit").click()
+        servers = bad.get_by_label("base_url")
+        expect(servers).to_have_value(upstream.base_url)
+        servers.fill(f"{upstream.base_url}\nhttp://127.0.0.1:9/v1")
+        bad.locator("input[name=model]").fill("m-100-3000-1500")
+        bad.get_by_label("api_key_env").fill("TEST_KEY")
+        bad.get_by_role("button", name="Save").click()
+        found = bad.get_by_role("list", name="Servers of <b>Bad</b>").get_by_role("listitem")
+        expect(found.first).to_contain_text(f"{upstream.base_url} ✓ reachable · model there")
+        expect(found.last).to_contain_text("http://127.0.0.1:9/v1 ✗ not reachable. 127.0.0.1:9 refused the connection.")
+        expect(bad.locator(".card-title")).to_contain_text("1 of 2 servers would not answer.")
+        assert lanes_in(lanes_file)[1]["base_url"] == [upstream.base_url, "http://127.0.0.1:9/v1"]
         assert "canary" not in page.content()
         assert "canary" not in page.evaluate("fetch('/kimi/lanes').then((r) => r.text())")
 

@@ -164,10 +164,14 @@ export interface AnswerNews {
   more?: boolean;
 }
 
-/** `sent_ms`: since the turn's start; while the attempt is queued, when it joined. `queue_ms`: how long it waited before. */
+/**
+ * `sent_ms`: since the turn's start; while the attempt is queued, when it joined. `queue_ms`: how long it waited before.
+ * `host`: of the server, with its port; absent where there is none, or while a lane has several and none is chosen.
+ */
 export interface Sending {
   sent_ms: number;
   queue_ms?: number | null;
+  host?: string;
 }
 
 export interface Attempt extends Sending {
@@ -175,7 +179,6 @@ export interface Attempt extends Sending {
   attempt_no: number;
   label: string;
   provider: string;
-  host: string;
   model: string;
   stand_in_for: string;
   /** It goes on with the cut answer of an earlier attempt. */

@@ -83,7 +83,7 @@ export class Trajectory {
    */
   apply(part, live) {
     if (part.attempt) this.#restart(part.attempt);
-    if (part.sent) this.sent = part.sent.sent_ms;
+    if (part.sent) this.#sending(part.sent);
     if (part.stamps) Object.assign(this.stamps, part.stamps);
     if (part.phase) this.#setPhase(part.phase);
     if (part.clear_answer) this.text = [];
@@ -136,9 +136,14 @@ export class Trajectory {
 
   #restart(attempt) {
     Object.assign(this, { stamps: {}, reasoning: [], text: [], html: null, later: null, failure: null, tokens: null, letters: [], recent: "" });
-    this.sent = attempt.sent_ms;
+    this.#sending(attempt);
     this.attemptId = attempt.attempt_id;
     if (this.opened) this.#open();
+  }
+
+  #sending({ sent_ms: sent, host = "" }) {
+    this.sent = sent;
+    setAttribute(this.toggle, "title", host ? `At ${host}` : null);
   }
 
   #setPhase(phase) {

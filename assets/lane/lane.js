@@ -265,8 +265,8 @@ export class Lane {
     if (info.stand_in_for && info.can_pull) this.cards.append(new PullCard({ lane: info.id, model: info.can_pull, ondone: this.actions.refresh }).element);
   }
 
-  #describeModel(model, provider, host = "") {
-    this.model.describe(model, provider, host, this.info.width && !this.continues ? this.info.width : 1);
+  #describeModel(model, provider) {
+    this.model.describe(model, provider, this.info.width && !this.continues ? this.info.width : 1);
   }
 
   /** A new attempt begins: clear what the lane shows of the previous one. */
@@ -285,7 +285,6 @@ export class Lane {
     this.board.clear();
     this.reasoning.clear();
     this.metrics.clear();
-    this.#sending(attempt);
     this.#clearAnswer();
     this.noteList.hidden = true;
     this.goOn.hidden = true;
@@ -294,12 +293,14 @@ export class Lane {
     this.cards.replaceChildren();
     this.badge.hidden = !attempt.stand_in_for;
     setAttribute(this.badge, "title", `Stand-in for ${attempt.stand_in_for}`);
-    this.#describeModel(attempt.model || this.info.model, attempt.provider, attempt.host);
+    this.#describeModel(attempt.model || this.info.model, attempt.provider);
+    this.#sending(attempt);
   }
 
   /** When the attempt was sent, or while it waits in the app's queue, when it joined that. */
-  #sending({ sent_ms: sent, queue_ms: queue = null }) {
+  #sending({ sent_ms: sent, queue_ms: queue = null, host = "" }) {
     this.sent = sent;
+    this.model.describeHost(host);
     this.metrics.queued(queue);
   }
 

@@ -27,10 +27,17 @@ export class ModelName {
   }
 
   /** `times`: of heavy, how often it is asked. */
-  describe(model, provider, host = "", times = 1) {
+  describe(model, provider, times = 1) {
     this.model = model;
-    this.facts = [model, provider, host].filter(Boolean);
+    this.facts = [model, provider].filter(Boolean);
     this.#show(times > 1 ? `${times} × ${model}` : model);
+  }
+
+  /** Add the server to the title; of several it is known once the request leaves the queue. */
+  describeHost(host) {
+    if (!host || this.facts.includes(host)) return;
+    this.facts.push(host);
+    this.#show(this.name.textContent);
   }
 
   /** Add the context in use to the name, and both contexts to the title. */

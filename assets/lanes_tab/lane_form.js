@@ -67,6 +67,7 @@ export class LaneForm {
     const id = `${this.prefix}-${key}`;
     const input = this.#input(field, { id, name: key, "aria-describedby": meaning ? `${id}-note` : null, required: needed });
     input.value = this.texts[key] ?? "";
+    if (field.kind === "lines") showLines(input);
     input.addEventListener("input", () => this.#typed(key, input));
     this.inputs.set(key, input);
     const models = key === "model" ? this.#models(id, input) : [];
@@ -80,6 +81,7 @@ export class LaneForm {
     if (field.key === "of") return select(props, [["", ""], ...this.lanes.map(({ lane, label }) => [lane, label])]);
     if (field.kind === "choice") return select(props, [["", field.default ? `left out: ${field.default}` : "left out"], ...field.choices.map((word) => [word, word])]);
     if (field.is_long) return h("textarea", { ...props, rows: "3" });
+    if (field.kind === "lines") return h("textarea", { ...props, class: "lt-lines", autocomplete: "off", spellcheck: "false" });
     return h("input", { type: "text", autocomplete: "off", spellcheck: "false", placeholder: field.default, ...props });
   }
 
@@ -100,6 +102,7 @@ export class LaneForm {
 
   #typed(key, input) {
     this.texts[key] = input.value;
+    if (input.classList.contains("lt-lines")) showLines(input);
     if (input.hasAttribute("aria-invalid")) {
       input.removeAttribute("aria-invalid");
       this.problem.hidden = true;
@@ -136,6 +139,11 @@ export class LaneForm {
     if (details) details.open = true;
     input.focus();
   }
+}
+
+/** As high as its text has lines. */
+function showLines(input) {
+  input.rows = input.value.split("\n").length;
 }
 
 function select(props, options) {

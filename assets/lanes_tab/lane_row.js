@@ -112,22 +112,33 @@ export class LaneRow {
   }
 
   #showCheck(check) {
-    const words = FINDINGS.filter(([name]) => check[name] !== null && check[name] !== undefined)
-      .map(([name, yes, no]) => (check[name] ? yes : no));
-    if (check.ok && (check.thinking ?? null) === null) words.push("whether it shows its thinking: test with a request");
-    if (check.dialect) words.push(`thinking arrives as ${check.dialect}`);
-    if (check.context_tokens) words.push(`context of ${count(check.context_tokens)} tokens`);
-    if (check.trained_tokens) words.push(`trained for ${count(check.trained_tokens)}`);
-    if (typeof check.latency_ms === "number") words.push(`answered in ${Math.round(check.latency_ms)} ms`);
     this.element.dataset.ok = String(check.ok);
-    setText(this.found, `${check.ok ? "✓" : "✗"} ${words.join(" · ") || (check.ok ? "ready" : "would not answer")}`);
-    this.trouble.replaceChildren(...(check.problem
+    setText(this.found, foundWords(check));
+    const servers = Object.entries(check.servers ?? {});
+    this.trouble.replaceChildren(...(servers.length ? [h("ul", { class: "lt-servers", "aria-label": `Servers of ${this.lane.label}` }, ...servers.map(serverItem))] : []),
+      ...(check.problem
       ? [h("div", { class: "card card-failure" }, h("p", { class: "card-title" }, check.problem),
           check.remedy ? h("p", {}, check.remedy) : null, check.command ? commandLine(check.command) : null,
           check.model_present === false && this.lane.can_pull ? this.#pull() : null)]
       : check.remedy ? [h("p", { class: "note" }, check.remedy)] : []),
       ...(check.warnings ?? []).map((words) => h("p", { class: "note lt-warning" }, words)));
   }
+}
+
+function serverItem([server, check]) {
+  return h("li", { "data-ok": String(check.ok) }, h("code", {}, server), ` ${foundWords(check)}${check.problem ? `. ${check.problem}` : ""}`);
+}
+
+/** What a test has found, in one line. */
+function foundWords(check) {
+  const words = FINDINGS.filter(([name]) => check[name] !== null && check[name] !== undefined)
+    .map(([name, yes, no]) => (check[name] ? yes : no));
+  if (check.ok && (check.thinking ?? null) === null) words.push("whether it shows its thinking: test with a request");
+  if (check.dialect) words.push(`thinking arrives as ${check.dialect}`);
+  if (check.context_tokens) words.push(`context of ${count(check.context_tokens)} tokens`);
+  if (check.trained_tokens) words.push(`trained for ${count(check.trained_tokens)}`);
+  if (typeof check.latency_ms === "number") words.push(`answered in ${Math.round(check.latency_ms)} ms`);
+  return `${check.ok ? "✓" : "✗"} ${words.join(" · ") || (check.ok ? "ready" : "would not answer")}`;
 }
 
 function fact(name, value) {
