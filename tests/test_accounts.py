@@ -18,7 +18,6 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from kimi_ui import users_file
-from kimi_ui.chat.prompt_queue import SHUT_OUT
 from kimi_ui.cli.main import main
 from kimi_ui.config import Auth, ConfigError, read_settings
 from kimi_ui.core.owner import ADMIN
@@ -335,13 +334,21 @@ def test_nothing_more_is_sent_for_a_person_who_was_removed(team: Team) -> None:
         first = dee.post("/kimi/turns", json={"text": "First"}).json()
         again = {"text": "Second", "conversation": first["conversation"], "queue": True}
         assert dee.post("/kimi/turns", json=again).status_code == 202
+        run = {"lanes": ["kimi"], "size": "chosen", "categories": ["reasoning"]}
+        assert dee.post("/kimi/benchmark/runs", json=run).status_code == 201
+        until(lambda: len(team.site.turns.live()) == 2)  # its warm-up waits too
         team.file.remove("dee")
         gate.set()
-        query = "SELECT state, reason FROM queued_prompts WHERE owner = :owner"
-        until(lambda: team.site.reader.rows(query, owner=owner) == [("held", SHUT_OUT)])
+        query = """
+            SELECT q.state, q.reason, b.state, b.state_reason FROM queued_prompts q, benchmarks b
+            WHERE q.owner = :owner AND b.owner = :owner
+        """
+        why = "Whoever began this cannot sign in any more, so nothing more is sent for them."
+        until(lambda: team.site.reader.rows(query, owner=owner) == [("held", why, "stopped", why)])
         assert dee.get("/kimi/state").status_code == 401
         team.file.add("dee", PASSWORDS["ada"])
         assert sign_in(dee, "dee", PASSWORDS["ada"]).status_code == 303  # somebody else
         assert listed(dee) == set()
-    assert [turn.prompt for turn in team.site.reader.turns(owner)] == ["First"]
+    _warm_up, first = team.site.reader.turns(owner)
+    assert first.prompt == "First"
     team.site.settle()

@@ -86,10 +86,10 @@ def said(answer: str = "yes") -> list[Any]:
 
 
 @contextmanager
-def chat_at(path: Path, slow: list[Any] | None = None) -> Iterator[Chat]:
+def chat_at(path: Path, slow: list[Any] | None = None, fast: list[Any] | None = None) -> Iterator[Chat]:
     go = threading.Event()
     price = Price(1.0, 4.0)
-    one = ScriptedProvider(LaneSpec("fast", "Fast", "openai", model="f", price=price), [said()])
+    one = ScriptedProvider(LaneSpec("fast", "Fast", "openai", model="f", price=price), [fast or said()])
     two = ScriptedProvider(LaneSpec("slow", "Slow", "openai", model="s", price=price), [[go, *(slow or said())]])
     with started(ScriptedRoster(one, two), path) as run:
         services = ChatServices(run.engine, run.turns)
@@ -204,7 +204,7 @@ def test_the_budget_holds_at_the_moment_of_sending(chat: Chat) -> None:
 
 def test_a_prompt_that_was_queued_when_the_process_died_is_held(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
-    with chat_at(path) as chat:
+    with chat_at(path, fast=[threading.Event()]) as chat:  # no lane has answered when the process ends
         chat.queue("Second")
         sent = chat.queue("Third")
         removed = chat.queue("Fourth")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from ..core.attachments import AttachmentError
 from ..core.images import Image
 from ..core.owner import may_change
 from ..core.turn import TurnLog
-from ..engine import EngineClosed, UnknownLane
+from ..engine import EngineClosed, ShutOut, UnknownLane
 from ..log.queued_prompts import HELD, OVER_BUDGET, WAITING, QueuedPrompt, gone_ops, new_ops, queued_op, stored_prompts
 from .prompts import Busy, LanesBusy, NothingToSend, Prompt, Prompts
 from .spending import OverBudget
@@ -34,7 +34,6 @@ MAX_IMAGE_BYTES = 200_000_000  # of one owner's queued prompts, since this proce
 
 STOPPED = "You stopped the turn before it."
 UNANSWERED = "No lane finished its answer to the prompt before it."
-SHUT_OUT = "Whoever queued it could not sign in any more when it was due."
 IMAGE_LOST = "An image of this prompt is no longer in the log. Edit the prompt, attach the image again, and send it."
 
 
@@ -47,12 +46,11 @@ class NotQueued(ValueError):
 
 
 class PromptQueue:
-    """The queued prompts of all conversations. ``may_act`` says whether an owner may still use the app."""
+    """The queued prompts of all conversations."""
 
-    def __init__(self, turns: Turns, prompts: Prompts, may_act: Callable[[str], bool] = lambda owner: True) -> None:
+    def __init__(self, turns: Turns, prompts: Prompts) -> None:
         self._turns = turns
         self._prompts = prompts
-        self._may_act = may_act
         self._queues: dict[str, list[QueuedPrompt]] = {}  # by conversation; as read from the log once, then the truth
         self._lock = threading.RLock()  # held while a prompt is sent, so that it is sent once
         turns.listen(self._closed, mirrors_too=True)
@@ -182,12 +180,13 @@ class PromptQueue:
         queued = queue[0]
         if not self._prompts.is_ready(conversation_id, queued.owner):
             return
-        if self._is_unanswered(conversation_id):
-            return self.hold(conversation_id, UNANSWERED)
-        if not self._may_act(queued.owner):
-            return self.hold(conversation_id, SHUT_OUT)
         try:
+            self._prompts.check_open(queued.owner)  # first: the end of the process also cuts off the turn before it
+            if self._is_unanswered(conversation_id):
+                return self.hold(conversation_id, UNANSWERED)
             self._send(queued, queued.owner)
+        except ShutOut as error:
+            self.hold(conversation_id, str(error))
         except (LanesBusy, EngineClosed):
             return  # it waits; the next process holds it
         except OverBudget as question:

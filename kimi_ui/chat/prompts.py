@@ -187,6 +187,10 @@ class Prompts:
             return turn.running_lanes()
         return self._engine.running_lanes(turn.turn_id)
 
+    def check_open(self, owner: str) -> None:
+        """As ``Engine.check_open``."""
+        self._engine.check_open(owner)
+
     def is_ready(self, conversation_id: str, owner: str) -> bool:
         """Whether all lanes that the conversation's next prompt is sent to have ended."""
         settings = self._settings.of(owner, conversation_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ..core.attachments import Attachment
@@ -20,15 +19,9 @@ from .uploads import Uploads
 
 
 class ChatServices:
-    """The services on one engine and its turns. ``budget_usd``: see ``Spending``; ``may_act``: see ``PromptQueue``."""
+    """The services on one engine and its turns. ``budget_usd``: see ``Spending``."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        turns: Turns,
-        budget_usd: float | None = None,
-        may_act: Callable[[str], bool] = lambda owner: True,
-    ) -> None:
+    def __init__(self, engine: Engine, turns: Turns, budget_usd: float | None = None) -> None:
         self._turns = turns
         self.counts = TokenCounts()
         self.uploads = Uploads()
@@ -36,7 +29,7 @@ class ChatServices:
         self.estimates = Estimates(engine, turns, self.counts)
         self.spending = Spending(turns, self.estimates, budget_usd)
         self.prompts = Prompts(engine, turns, self.uploads, self.settings, self.estimates, self.spending)
-        self.queue = PromptQueue(turns, self.prompts, may_act)
+        self.queue = PromptQueue(turns, self.prompts)
 
     def forget(self, owner: str | None) -> None:
         """Another process may have changed what is remembered here of the owner (None: of everybody): read it again.

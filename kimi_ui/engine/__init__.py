@@ -8,6 +8,7 @@ from .engine import (
     LaneBusy,
     NoAnswers,
     NotCut,
+    ShutOut,
     UnknownLane,
     UnknownTurn,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "LaneBusy",
     "NoAnswers",
     "NotCut",
+    "ShutOut",
     "UnknownLane",
     "UnknownTurn",
 ]

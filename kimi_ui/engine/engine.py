@@ -47,6 +47,10 @@ class EngineDraining(EngineClosed):
     """The app is about to end: running turns may end by themselves, new ones are refused."""
 
 
+class ShutOut(EngineClosed):
+    """Nothing more is sent for this owner."""
+
+
 class UnknownLane(ValueError):
     """A lane id that is not configured, or not part of the turn."""
 
@@ -160,7 +164,10 @@ class PendingLane:
 
 
 class Engine:
-    """Sends turns to the roster's lanes, stops them, retries their lanes."""
+    """Sends turns to the roster's lanes, stops them, retries their lanes.
+
+    ``may_send`` may be replaced: whether anything may still be sent for an owner.
+    """
 
     def __init__(
         self,
@@ -188,6 +195,7 @@ class Engine:
         self._shutdown_expected = False
         self._closing = False
         self.draining = False
+        self.may_send: Callable[[str], bool] = lambda owner: True
 
     @property
     def specs(self) -> tuple[LaneSpec, ...]:
@@ -256,7 +264,7 @@ class Engine:
         ``TurnLog``. Raises ``UnknownLane``, ``UnknownTurn`` (not a conversation of this owner) and ``EngineClosed``.
         """
         t0_ns = self._clock_ns()
-        self._check_open()
+        self.check_open(owner)
         prompt, system = (text.encode(errors="replace").decode() for text in (prompt, system))  # no lone surrogates
         choices, params = choices or {}, params or {}
         specs = {spec.id: spec for spec in self.specs}
@@ -355,7 +363,7 @@ class Engine:
     ) -> TurnLog:
         """A further attempt of one lane of a turn; ``choose`` gets the id of the one before, if any."""
         now_ns = self._clock_ns()
-        self._check_open()
+        self.check_open(owner)
         with self._deciding:
             turn = self._turns.get(turn_id)
             if turn is None or not may_change(turn.owner, owner):
@@ -399,11 +407,14 @@ class Engine:
         if not self._closing:
             self._loop.call_soon_threadsafe(stop)
 
-    def _check_open(self) -> None:
-        if self._closing:
+    def check_open(self, owner: str) -> None:
+        """Raises ``EngineClosed`` where nothing more is sent, at all or for this owner (``ShutOut``)."""
+        if self._closing or self._shutdown_expected:
             raise EngineClosed("Kimi UI is shutting down: start it again to send.")
         if self.draining:
             raise EngineDraining("Kimi UI is shutting down and takes no new prompts: send it again once it is back.")
+        if not self.may_send(owner):
+            raise ShutOut("Whoever began this cannot sign in any more, so nothing more is sent for them.")
 
     # All methods below run on the engine's loop.
 

@@ -71,8 +71,8 @@ def create_app(
 
     async def make() -> FastAPI:
         private = bool(password or auth)
-        chat = ChatServices(engine, turns, budget_usd, may_act(auth))
-        app = _create(engine, turns, roster, private, chat, metrics_token, spans, bus)
+        engine.may_send = may_act(auth)
+        app = _create(engine, turns, roster, private, budget_usd, metrics_token, spans, bus)
         open_paths = (HEALTHZ, READYZ, SHARE, *([METRICS] if metrics_token else []))
         if private:
             require_sign_in(app, turns, open_paths, password=password, auth=auth)
@@ -91,7 +91,7 @@ def _create(
     turns: Turns,
     roster: Roster,
     private: bool,
-    chat: ChatServices,
+    budget_usd: float | None,
     metrics_token: str,
     spans: Spans | None,
     bus: Bus | None,
@@ -105,6 +105,7 @@ def _create(
     from .gradio_chunks import chunks_of
     from .theme import theme
 
+    chat = ChatServices(engine, turns, budget_usd)
     visible = VisibleTurns(turns)
     files = PageFiles()
 

@@ -76,8 +76,8 @@ def require_sign_in(
 
 
 def may_act(auth: Auth | None) -> Callable[[str], bool]:
-    """Says of an owner whether they may still use the app, for what it does for them while they are away. Only a users
-    file answers that."""
+    """Says of an owner whether they may still use the app, for what it does for them while they are away (see
+    ``Engine``). Only a users file answers that."""
     if auth is None or auth.users is None:
         return lambda owner: True
     users = UsersFile(auth.users)

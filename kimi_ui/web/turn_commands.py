@@ -28,7 +28,17 @@ from ..core.images import Image
 from ..core.owner import may_change
 from ..core.turn import TurnLog, promotion
 from ..core.vote import NONE, Vote
-from ..engine import Engine, EngineClosed, EngineDraining, LaneBusy, NoAnswers, NotCut, UnknownLane, UnknownTurn
+from ..engine import (
+    Engine,
+    EngineClosed,
+    EngineDraining,
+    LaneBusy,
+    NoAnswers,
+    NotCut,
+    ShutOut,
+    UnknownLane,
+    UnknownTurn,
+)
 from ..log.queued_prompts import QueuedPrompt
 from ..log.votes import vote_op
 from ..turns import Turns
@@ -59,6 +69,7 @@ REFUSALS: dict[type[Exception], tuple[int, str]] = {
     OptionError: (422, "option"),
     EngineClosed: (503, "closing"),
     EngineDraining: (503, "draining"),
+    ShutOut: (401, "signed_out"),
 }
 """Status and code of the response for each reason not to send a prompt or a retry."""
 REFUSED = tuple(REFUSALS)
