@@ -165,6 +165,7 @@ class AttemptRun:
         self._on_event = on_event
         self._sent_ns = self._sent_wall_ns = 0
         self._last_ns = 0
+        self._n_events = 0
         self._arrival = UNSTAMPED  # of the next events
         self._marks: dict[str, Mark] = {}  # first_token, first_answer, last_token
         self._written_ns: int | None = None
@@ -313,16 +314,12 @@ class AttemptRun:
 
         Events yielded after a stop are text that the provider held back. They get the stamp of the last event before.
         """
-        n_events = 0
         host = self.host = AttemptHost(self, self._job, self._context)
         try:
             provider = self._job.provider if self._job.role == "heavy" else await self._placed()
             async with aclosing(events_for(provider, self._job.request, host, self.fold)) as events:
                 async for event in events:
-                    self._append(self._stamp(), event)
-                    n_events += 1
-                    if n_events > MAX_EVENTS:
-                        raise ProviderError(ENDLESS)
+                    self.take(event)
         except ProviderError as error:
             if self._place and error.is_unreached and self.fold.headers_ns is None:  # it has not answered
                 self._place.unreached()
@@ -349,6 +346,13 @@ class AttemptRun:
             self._start_clock()
         self._check_limits()
         return place.server
+
+    def take(self, event: Event) -> None:
+        """Append the event that has come. Raises ``ProviderError`` where there is no end of them."""
+        self._append(self._stamp(), event)
+        self._n_events += 1
+        if self._n_events > MAX_EVENTS:
+            raise ProviderError(ENDLESS)
 
     def _append(self, t_ns: int, event: Event) -> None:
         if not self._is_open:
@@ -569,15 +573,13 @@ class AttemptHost:
         self._job = job
         self._context = context
         self.started: list[Tries] = []
+        self.take, self.arrived = parent.take, parent.arrived  # not methods of their own, since each token calls them
 
     def sent(self) -> None:
         self._parent.sent()
 
     def written(self, late_ns: int) -> None:
         self._parent.written(late_ns)
-
-    def arrived(self, at_ns: int, after_ns: int = 0, is_last: bool = True) -> None:
-        self._parent.arrived(at_ns, after_ns, is_last)
 
     async def until_sent(self) -> None:
         await self._parent.until_sent()

@@ -8,7 +8,7 @@ it), within 300 ms.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
@@ -138,7 +138,14 @@ class Child(Protocol):
 
 
 class Host(Protocol):
-    """What the engine does for a provider that streams."""
+    """What the engine does for a provider that streams.
+
+    ``take`` takes an event as if the provider's generator yielded it. Only while that is awaited may a provider call
+    it, from a callback of the event loop; it may raise ``ProviderError``. None: all events are to be yielded.
+    """
+
+    @property
+    def take(self) -> Callable[[Event], None] | None: ...
 
     def sent(self) -> None:
         """The request is sent now: every stamp of the attempt counts from here. Later calls have no effect.
@@ -168,8 +175,20 @@ class Host(Protocol):
         """A child attempt (heavy's trajectories and aggregation): logged, limited and stopped like any other."""
 
 
+class Yielding:
+    """``host`` for a provider that changes the events of another one's stream, so that all of them are yielded."""
+
+    take = None
+
+    def __init__(self, host: Host) -> None:
+        self.sent, self.written, self.arrived = host.sent, host.written, host.arrived
+        self.until_sent, self.beside, self.start = host.until_sent, host.beside, host.start
+
+
 class Unmeasured:
     """The host of a request that nobody measures, such as a probe."""
+
+    take = None
 
     def sent(self) -> None: ...
 

@@ -29,7 +29,7 @@ from ...core.events import (
     Relabel,
     Usage,
 )
-from ..base import ChatRequest, Check, Host, Message, ProviderError
+from ..base import ChatRequest, Check, Host, Message, ProviderError, Yielding
 from ..openai_compatible.provider import OpenAICompatible
 from .backend import EmbeddedBackend
 from .child_provider import ChildProvider, failed_check, unheard
@@ -62,6 +62,7 @@ class StandIn(ChildProvider):
     async def _generate(
         self, client: OpenAICompatible, request: ChatRequest, host: Host
     ) -> AsyncGenerator[Event, None]:
+        host = Yielding(host)
         plan: list[str] = []
         planned: Usage | None = None
         thinks = self.thinks and not request.continues

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 
 import httpx
@@ -18,6 +18,7 @@ from ..base import Host, ProviderError
 from ..errors import Target, from_exception, simple
 from .network import Stream
 from .stream_body import StreamBody
+from .transport import CHUNKS, Chunks
 
 MOST_INFLATED = 64 * 1024 * 1024  # bytes of a compressed body, decoded
 MOST_PLAIN = 1024 * 1024 * 1024  # bytes of a plain one: text has its own, lower limits
@@ -34,34 +35,24 @@ async def events_of(
 ) -> AsyncGenerator[Event, None]:
     """The events of a response, from its headers on. Raises the ``ProviderError`` it ended with, after all its text.
 
-    ``host`` learns when the bytes arrived that the next events are made of, and whether they ended their read: the last
-    message of a piece is decoded apart. Text that was held back came with an earlier read.
-    When cancelled, it yields what the body still held back and lets the ``CancelledError`` go on.
+    Until the server says that it is finished, a host that takes events (``Host.take``) has them where the event loop
+    reads. When cancelled, it yields what the body still held back and lets the ``CancelledError`` go on.
     """
     cut: ProviderError | None = None
     stream = response.extensions["network_stream"]
     assert isinstance(stream, Stream)
     host.arrived(*stream.arrival)
     yield Phase(CONNECTED)
-    after_ns, holds = 0, False
+    reading = _Reading(body, stream, host)
     try:
+        if host.take is not None and (chunks := response.extensions.get(CHUNKS)) and not _coding(response):
+            assert isinstance(chunks, Chunks)
+            await _hand_over(chunks, reading, host.take, target)
         async with aclosing(_until_over(plain(response, target), body)) as pieces:
             async for data in pieces:
-                at_ns, read_after_ns = stream.arrival
-                after_ns = min(after_ns, read_after_ns) if holds else read_after_ns
-                if start := data.rstrip(_LINE_ENDS).rfind(b"\n") + 1:
-                    host.arrived(at_ns, after_ns, False)
-                    for event in body.feed(data[:start]):
-                        yield event
-                    data = data[start:]
-                host.arrived(at_ns, after_ns, not holds)
-                events = [] if body.over else body.feed(data)
-                for event in events:
+                for event in reading.events(data):
                     yield event
-                if not events:  # what came before did not end the read
-                    host.arrived(at_ns, after_ns)
-                holds = body.texts.holds
-        host.arrived(stream.arrival[0], after_ns, not holds)
+        host.arrived(stream.arrival[0], reading.after_ns, not reading.holds)
     except asyncio.CancelledError:
         for event in body.held():
             if not isinstance(event, Flag):  # those judge a whole body
@@ -78,6 +69,54 @@ async def events_of(
         yield Flag("clock_step")
     if body.error:
         raise body.error
+
+
+class _Reading:
+    """The events of a body's pieces.
+
+    ``host`` learns when the bytes arrived that the next events are made of, and whether they ended their read: the last
+    message of a piece is decoded apart. Text that was held back came with an earlier read.
+    """
+
+    def __init__(self, body: StreamBody, stream: Stream, host: Host) -> None:
+        self.body = body
+        self.after_ns, self.holds = 0, False
+        self._stream = stream
+        self._host = host
+
+    def events(self, data: bytes) -> Iterator[Event]:
+        """The events of the next piece."""
+        body, arrived = self.body, self._host.arrived
+        at_ns, after_ns = self._stream.arrival
+        if self.holds:
+            after_ns = min(self.after_ns, after_ns)
+        self.after_ns = after_ns
+        if start := data.rstrip(_LINE_ENDS).rfind(b"\n") + 1:
+            arrived(at_ns, after_ns, False)
+            yield from body.feed(data[:start])
+            data = data[start:]
+        arrived(at_ns, after_ns, not self.holds)
+        events = [] if body.over else body.feed(data)
+        yield from events
+        if not events:  # what came before did not end the read
+            arrived(at_ns, after_ns)
+        self.holds = body.texts.holds
+
+
+async def _hand_over(chunks: Chunks, reading: _Reading, take: Callable[[Event], None], target: Target) -> None:
+    """Let ``take`` have the events where the bytes are read, up to the server's finish. Raises ``ProviderError``."""
+    body, size = reading.body, 0
+
+    def took(data: bytes) -> bool:
+        nonlocal size
+        size += len(data)
+        if size > MOST_PLAIN:
+            raise simple("too_large", target)
+        for event in reading.events(data):
+            take(event)
+        return not (body.over or body.finished or body.closing)
+
+    await chunks.hand_over(took)
 
 
 async def _until_over(pieces: AsyncGenerator[bytes, None], body: StreamBody) -> AsyncGenerator[bytes, None]:
@@ -98,13 +137,13 @@ async def _until_over(pieces: AsyncGenerator[bytes, None], body: StreamBody) -> 
 
 async def plain(response: httpx.Response, target: Target) -> AsyncGenerator[bytes, None]:
     """The body without its content coding. Raises ``ProviderError``: too large, cut inside a coding, or unknown."""
-    encoding = response.headers.get("content-encoding", "").strip().lower()
+    encoding = _coding(response)
     if encoding in ("gzip", "x-gzip", "deflate"):
         async with aclosing(_inflated(response.aiter_raw(), target)) as inflated:
             async for data in inflated:
                 yield data
         return
-    if encoding not in ("", "identity"):
+    if encoding:
         raise simple("protocol", target, f"Content-Encoding {encoding} was not requested")
     size = 0
     assert isinstance(response.stream, httpx.AsyncByteStream)
@@ -113,6 +152,12 @@ async def plain(response: httpx.Response, target: Target) -> AsyncGenerator[byte
         if size > MOST_PLAIN:
             raise simple("too_large", target)
         yield data
+
+
+def _coding(response: httpx.Response) -> str:
+    """The body's content coding; empty if it has none."""
+    coding: str = response.headers.get("content-encoding", "").strip().lower()
+    return "" if coding == "identity" else coding
 
 
 async def _inflated(raw: AsyncIterator[bytes], target: Target) -> AsyncGenerator[bytes, None]:

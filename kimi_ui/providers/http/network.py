@@ -30,7 +30,7 @@ import struct
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
@@ -178,6 +178,7 @@ class _Wire(asyncio.Protocol):
         self._size = 0
         self._is_paused = False
         self._readable: asyncio.Future[None] | None = None
+        self._take: Callable[[bytes], bool] | None = None  # see ``hand_over``
         self._writable = asyncio.Event()
         self._writable.set()
         self.in_head = False  # of a response
@@ -189,7 +190,12 @@ class _Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         # A loop that does not read by the socket's own methods (Windows) leaves no stamp.
         connection = self.connection
-        self._pieces.append((data, (connection.arrived_ns or time.perf_counter_ns(), connection.after_ns)))
+        arrival = (connection.arrived_ns or time.perf_counter_ns(), connection.after_ns)
+        if self._take is not None and self._readable is not None and not self._readable.done():
+            self.arrival = arrival
+            self._hand(self._take, self._readable, data)
+            return
+        self._pieces.append((data, arrival))
         self._size += len(data)
         if self._size > MOST_WAITING and not self._is_paused:
             self._is_paused = True
@@ -242,6 +248,30 @@ class _Wire(asyncio.Protocol):
             self._is_paused = False
             self.transport.resume_reading()
         return data
+
+    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
+        """Call ``take`` with what each read brings, as it comes, until that is False or the connection has ended.
+
+        Raises what ``take`` raises.
+        """
+        while self._pieces:
+            if not take(await self.read(MOST_WAITING)):
+                return
+        if self.ended:
+            return
+        self._take = take
+        self._readable = asyncio.get_running_loop().create_future()
+        try:
+            await self._readable
+        finally:
+            self._take = self._readable = None
+
+    def _hand(self, take: Callable[[bytes], bool], over: asyncio.Future[None], data: bytes) -> None:
+        try:
+            if not take(data):
+                over.set_result(None)
+        except Exception as error:
+            over.set_exception(error)
 
     def unread(self, data: bytes) -> None:
         """The next read begins with these bytes."""
@@ -309,6 +339,14 @@ class Stream(httpcore.AsyncNetworkStream):
     def unread(self, data: bytes) -> None:
         """The next read begins with these bytes."""
         self._wire.unread(data)
+
+    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
+        """Call ``take`` with what each read brings until it returns False or there is no more; then ``read`` goes on.
+
+        It is called where the event loop reads: no task is woken up for it, which would cost more than most of what
+        is done with a token. What ``take`` raises is raised here.
+        """
+        await self._wire.hand_over(take)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if timeout is None:  # a stream's chunk: a limit here would be a quarter of its cost

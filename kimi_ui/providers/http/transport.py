@@ -6,7 +6,7 @@ connection that the server closed while it was idle is replaced once, without a 
 answer had come; the response's ``reconnected`` extension says so). And the body of an error ends at
 ``MOST_ERROR_BODY``, because both clients read such bodies whole.
 
-The body of a stream is taken out of its chunks by llhttp (``_Chunks``): httpcore has h11 do that, whose Python takes as
+The body of a stream is taken out of its chunks by llhttp (``Chunks``): httpcore has h11 do that, whose Python takes as
 long for one chunk as all the rest of a token's way to the log.
 """
 
@@ -16,7 +16,7 @@ import os
 import ssl
 import sys
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -52,6 +52,7 @@ _HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 _NO_CHUNK = b"0\r\n\r\n"
 _CUT = "peer closed connection without sending complete message body (incomplete chunked read)"  # h11's words
 _MOST_READ = 64 * 1024  # bytes
+CHUNKS = "kimi_ui.chunks"
 
 # -- when a request is sent
 
@@ -145,7 +146,7 @@ class Transport(httpx.AsyncBaseTransport):
         stream.body_begins()
         body: httpx.AsyncByteStream
         if not is_error and _is_chunked(response):
-            body = _Chunks(response, stream)
+            body = response.extensions[CHUNKS] = Chunks(response, stream)
         else:
             body = _Body(response, MOST_ERROR_BODY if is_error else sys.maxsize)
         return httpx.Response(response.status, headers=response.headers, stream=body, extensions=response.extensions)
@@ -181,10 +182,11 @@ def _is_chunked(response: httpcore.Response) -> bool:
     return [coding.strip().lower() for coding in codings] == [b"chunked"]
 
 
-class _Chunks(httpx.AsyncByteStream):
+class Chunks(httpx.AsyncByteStream):
     """The body of a response in chunks, read from the connection itself: what each read brought, in one piece.
 
-    httpcore gets a body without a chunk at the end, so that it takes the connection back into its pool.
+    It is the response's extension ``CHUNKS`` too, since the clients wrap its stream. httpcore gets a body without a
+    chunk at the end, so that it takes the connection back into its pool.
     """
 
     def __init__(self, response: httpcore.Response, stream: Stream) -> None:
@@ -192,6 +194,7 @@ class _Chunks(httpx.AsyncByteStream):
         self._stream = stream
         self._found: list[bytes] = []
         self._is_whole = self._has_more = False
+        self._error: httptools.HttpParserError | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._parser.feed_data(_HEAD)
 
@@ -205,28 +208,45 @@ class _Chunks(httpx.AsyncByteStream):
     def on_message_complete(self) -> None:
         self._is_whole = True
 
+    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
+        """Call ``take`` with each piece, as it comes, until that is False; the rest, or the end, is to be iterated.
+
+        Raises what ``take`` raises. See ``Stream.hand_over``.
+        """
+
+        def took(data: bytes) -> bool:
+            piece = self._unchunked(data)
+            return (not piece or take(piece)) and not (self._is_whole or self._error)
+
+        await self._stream.hand_over(took)
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        read, found = self._stream.read, self._found
-        error: httptools.HttpParserError | None = None
+        read = self._stream.read
         with _httpx_errors():
-            while not self._is_whole:
+            while not (self._is_whole or self._error):
                 data = await read(_MOST_READ)
-                try:
-                    self._parser.feed_data(data)
-                except httptools.HttpParserError as wrong:
-                    error = wrong
-                if found:
-                    yield found[0] if len(found) == 1 else b"".join(found)
-                    found.clear()
-                if error or not data:
+                if piece := self._unchunked(data):
+                    yield piece
+                if not data:
                     break
-            if self._is_whole and not (error or self._has_more):
+            if self._is_whole and not (self._error or self._has_more):
                 self._stream.unread(_NO_CHUNK)
                 assert isinstance(self._response.stream, AsyncIterable)
                 async for _ in self._response.stream:
                     pass
             elif not self._is_whole:
-                raise httpx.RemoteProtocolError(str(error) if error else _CUT)
+                raise httpx.RemoteProtocolError(str(self._error) if self._error else _CUT)
+
+    def _unchunked(self, data: bytes) -> bytes:
+        """What a read has brought of the body; notes its end, or an error behind it."""
+        found = self._found
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as wrong:
+            self._error = wrong
+        piece = found[0] if len(found) == 1 else b"".join(found)
+        found.clear()
+        return piece
 
     async def aclose(self) -> None:
         await self._response.aclose()
