@@ -16,8 +16,8 @@ import os
 import re
 import threading
 import time
-from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +49,6 @@ from .thinking import choices_at
 
 if TYPE_CHECKING:
     import openai  # loading it takes a tenth of the start, so that happens where it is used: ``load_library``
-
-    _Managed = AbstractAsyncContextManager[openai.AsyncAPIResponse[Any]]
 
 CONNECT_S = 10.0
 LIST_S = 15.0
@@ -163,17 +161,18 @@ class OpenAICompatible(Provider):
                 self._refused.add(name)
                 dropped.append(name)
 
-    async def _open(self, call: _Managed, stack: AsyncExitStack, target: Target) -> httpx.Response:
-        """Enter a request of the client; everything it may raise becomes a ``ProviderError``."""
+    async def _open(self, call: Awaitable[Any], stack: AsyncExitStack, target: Target) -> httpx.Response:
+        """Make a request of the client, closed with the stack; all that it may raise becomes a ``ProviderError``."""
         import openai
 
         try:
-            response = (await stack.enter_async_context(call)).http_response
+            response = await call
         except openai.APIStatusError as error:
             raise from_status(error.status_code, error.response.headers, error.response.content, target) from None
         except (openai.OpenAIError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise from_exception(error, target) from None
         assert isinstance(response, httpx.Response)
+        stack.push_async_callback(response.aclose)
         return response
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
@@ -262,7 +261,7 @@ class OpenAICompatible(Provider):
     async def _listed(self, target: Target, headers: dict[str, str | openai.Omit]) -> bytes:
         """The server's list of models, as it sent it."""
         async with _client(self.spec) as client, AsyncExitStack() as stack:
-            call = client.models.with_streaming_response.list(extra_headers=headers)
+            call = client.get("/models", cast_to=httpx.Response, options={"headers": headers}, stream=True)
             response = await self._open(call, stack, target)
             try:
                 return await read_bounded(plain(response, target), MOST_LIST)
@@ -327,14 +326,14 @@ def _message(message: Message) -> dict[str, Any]:
     return made
 
 
-def _chat(client: openai.AsyncOpenAI, body: dict[str, Any], headers: dict[str, str | openai.Omit]) -> _Managed:
-    """The chat request; everything goes in ``extra_body``, so that the library changes nothing of it.
+def _chat(client: openai.AsyncOpenAI, body: dict[str, Any], headers: dict[str, str | openai.Omit]) -> Awaitable[Any]:
+    """The chat request, by the library's method for any path.
 
-    What ``messages`` names it would go through, 0.2 ms a message while every lane waits; ``extra_body`` goes over it.
+    It sends the body as it is. That for chat completions would go through it, 0.2 ms a message while every lane waits,
+    and takes 0.3 ms for parameters that are not there.
     """
-    return client.chat.completions.with_streaming_response.create(
-        model=body["model"], messages=[], stream=True, extra_body=body, extra_headers=headers
-    )
+    options: openai.RequestOptions = {"headers": headers}
+    return client.post("/chat/completions", cast_to=httpx.Response, body=body, options=options, stream=True)
 
 
 def _items(content: bytes, target: Target) -> list[Any]:
@@ -437,7 +436,7 @@ def _client(spec: LaneSpec) -> openai.AsyncOpenAI:
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=15)
     try:
         transport = Transport(spec.server, limits)
-        client = openai.AsyncOpenAI(
+        return openai.AsyncOpenAI(
             base_url=spec.server,
             api_key="none",  # never sent: the key goes into each request
             max_retries=0,
@@ -452,5 +451,3 @@ def _client(spec: LaneSpec) -> openai.AsyncOpenAI:
         )
     except (ValueError, httpx.InvalidURL) as error:
         raise from_exception(error, Target(spec.server)) from None
-    _ = client.chat.completions.with_streaming_response  # loaded when it is first touched
-    return client
