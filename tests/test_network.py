@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from kimi_ui.providers.http.network import MOST_WAITING, STAMP_OPTION, Network, Stream
-from kimi_ui.providers.http.transport import Transport, certificates
+from kimi_ui.providers.http.transport import CHUNKS, Transport, certificates
 
 from .support import wire
 from .support.upstream import Upstream
@@ -260,17 +260,65 @@ async def test_a_body_in_chunks_is_whole_however_it_is_cut_and_its_connection_is
     assert [request.nth for request in upstream.requests[asked:]] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+async def test_a_body_in_chunks_is_handed_over_as_it_comes_as_far_as_it_is_wanted(
+    upstream: Upstream, size: int
+) -> None:
+    events = [b"data: %d\n\n" % n for n in range(9)]
+
+    async def answer(_request: wire.Request) -> wire.Stream:
+        yield wire.head(200, wire.SSE, "Transfer-Encoding: chunked")
+        for event in events:
+            yield wire.chunked(event)
+        yield wire.LAST_CHUNK
+
+    upstream.script("handed", wire.toxic(answer, wire.slicer(size)))
+    asked = len(upstream.requests)
+    request = {"method": "POST", "url": f"{upstream.base_url}/chat/completions", "json": {"model": "handed"}}
+    async with httpx.AsyncClient(transport=Transport(upstream.base_url, httpx.Limits())) as client:
+        for n_wanted in (3, 1000):
+            taken: list[bytes] = []
+
+            def take(data: bytes, most: int = n_wanted, taken: list[bytes] = taken) -> bool:
+                taken.append(data)
+                return len(taken) < most
+
+            async with client.stream(**request) as answered:  # type: ignore[arg-type]
+                await answered.extensions[CHUNKS].hand_over(take)
+                rest = [data async for data in answered.aiter_raw()]
+            assert b"".join([*taken, *rest]) == b"".join(events)
+            assert len(taken) <= n_wanted
+
+        def refuse(data: bytes) -> bool:
+            raise ValueError(data)
+
+        async with client.stream(**request) as answered:  # type: ignore[arg-type]
+            with pytest.raises(ValueError, match="d"):
+                await answered.extensions[CHUNKS].hand_over(refuse)
+    assert [request.nth for request in upstream.requests[asked:]] == [1, 2, 3], "a whole body's connection is kept"
+
+
+@pytest.mark.parametrize("handed_over", [False, True])
 @pytest.mark.parametrize(
     ("end", "wrong"), [(b"", "peer closed"), (b"5\r\nab", "peer closed"), (b"zz\r\n", "chunk size")]
 )
-async def test_a_body_in_chunks_that_ends_wrongly_keeps_what_came(upstream: Upstream, end: bytes, wrong: str) -> None:
+async def test_a_body_in_chunks_that_ends_wrongly_keeps_what_came(
+    upstream: Upstream, end: bytes, wrong: str, handed_over: bool
+) -> None:
     head = wire.head(200, wire.SSE, "Transfer-Encoding: chunked")
     upstream.script("broken", wire.raw(head + wire.chunked(b"so far"), 0.01, end))
     request = {"method": "POST", "url": f"{upstream.base_url}/chat/completions", "json": {"model": "broken"}}
     async with httpx.AsyncClient(transport=Transport(upstream.base_url, httpx.Limits())) as client:
-        came = b""
+        came = bytearray()
+
+        def take(data: bytes) -> bool:
+            came.extend(data)
+            return True
+
         with pytest.raises(httpx.RemoteProtocolError, match=wrong):
             async with client.stream(**request) as answer:  # type: ignore[arg-type]
+                if handed_over:
+                    await answer.extensions[CHUNKS].hand_over(take)
                 async for data in answer.aiter_raw():
                     came += data
     assert came.startswith(b"so far")

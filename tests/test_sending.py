@@ -152,6 +152,23 @@ async def test_events_have_the_time_their_bytes_arrived_though_the_loop_is_late(
         assert arrived[-1] <= there_ns
 
 
+async def test_a_host_that_takes_events_has_the_text_before_the_stream_yields_it(
+    upstream: Upstream, closed_after: Callable[[Any], Any]
+) -> None:
+    lane, taken = closed_after(lane_at(upstream.base_url, "a")), list[Event]()
+
+    class Taking(NoEngine):
+        take = taken.append
+
+    def texts(events: Sequence[Event]) -> list[str]:
+        return [event.text for event in events if isinstance(event, Reasoning | Answer)]
+
+    plain = [event async for event in lane.stream(HELLO, NoEngine())]
+    yielded = [event async for event in lane.stream(HELLO, Taking())]
+    assert [len(texts(events)) for events in (plain, taken, yielded)] == [10, 10, 0]
+    assert [type(event) for event in (yielded[0], *taken, *yielded[1:])] == [type(event) for event in plain]
+
+
 ROLE, WORD, LESS = delta({"role": "assistant", "content": ""}), delta({"content": "yes"}), delta({"content": "<"})
 DONE, PING = b"data: [DONE]\n\n", b": ping\n\n"
 

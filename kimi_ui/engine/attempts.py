@@ -362,15 +362,15 @@ class AttemptRun:
         waiting, unanswered, n_chunks = fold.first_token_ns is None, fold.first_answer_ns is None, fold.n_chunks
         fold.apply(t_ns, event)
         if waiting and fold.first_token_ns is not None:
-            self._mark("first_token", t_ns)
+            self._marks["first_token"] = Mark(t_ns, self._arrival)
             if self._timer:
                 self._check_limits()  # from now on the idle limit applies, which may end sooner
             if self._place:
                 self._place.first_token()
         if unanswered and fold.first_answer_ns is not None:
-            self._mark("first_answer", t_ns)
+            self._marks["first_answer"] = Mark(t_ns, self._arrival)
         if fold.n_chunks != n_chunks:
-            self._mark("last_token", t_ns)
+            self._marks["last_token"] = Mark(t_ns, self._arrival)
         self._log(t_ns, event)
         self._on_event(event)
 
@@ -384,9 +384,6 @@ class AttemptRun:
         if self._arrival.at_ns:
             return max(self._arrival.at_ns - self._sent_ns, self._last_ns)
         return self._now()
-
-    def _mark(self, name: str, t_ns: int) -> None:
-        self._marks[name] = Mark(t_ns, self._arrival)
 
     def _early_ns(self, name: str) -> int | None:
         """How much earlier than its stamp the event may have arrived; never before the request was sent."""

@@ -188,7 +188,7 @@ class Yielding:
 class Unmeasured:
     """The host of a request that nobody measures, such as a probe."""
 
-    take = None
+    take: Callable[[Event], None] | None = None
 
     def sent(self) -> None: ...
 

@@ -94,9 +94,9 @@ class _Reading:
         if start := data.rstrip(_LINE_ENDS).rfind(b"\n") + 1:
             arrived(at_ns, after_ns, False)
             yield from body.feed(data[:start])
-            data = data[start:]
+            data = b"" if body.over else data[start:]
         arrived(at_ns, after_ns, not self.holds)
-        events = [] if body.over else body.feed(data)
+        events = body.feed(data)
         yield from events
         if not events:  # what came before did not end the read
             arrived(at_ns, after_ns)

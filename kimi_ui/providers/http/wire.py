@@ -109,6 +109,7 @@ class ServerEvents:
         self._lines = Lines(carriage_return=True, max_line=max_line)
         self.max_line = max_line
         self._first = True
+        self._is_between = False  # nothing is open
         self._data: list[bytes] = []
         self._size = 0
         self._event = ""
@@ -117,7 +118,14 @@ class ServerEvents:
 
     def feed(self, data: bytes) -> list[ServerEvent | RawLine]:
         """The events these bytes complete. Never raises."""
-        if self._is_one_event(data):
+        if (
+            self._is_between
+            and data.startswith(b"data: ")
+            and data.find(b"\n") == len(data) - 2
+            and data.endswith(b"\n")
+            and b"\r" not in data
+            and len(data) + _LINE_COST <= self.max_line
+        ):  # one whole event of one line of data, and nothing is open: what a token mostly is
             return [ServerEvent(data[6:-2])]
         out: list[ServerEvent | RawLine] = []
         if b"\n\n\n\n" in data or b"\r\n\r\n\r" in data:  # millions of blank lines must not cost a loop each
@@ -125,19 +133,8 @@ class ServerEvents:
         for line in self._lines.feed(data):
             self._line(line, out)
         self.overflowed = self.overflowed or self._lines.overflowed
+        self._is_between = self._lines.is_empty and not (self._data or self._event or self._first)
         return out
-
-    def _is_one_event(self, data: bytes) -> bool:
-        """Whether these bytes are one whole event of one line of data, and nothing is open: what a token mostly is."""
-        return (
-            data.startswith(b"data: ")
-            and data.find(b"\n") == len(data) - 2
-            and data.endswith(b"\n")
-            and b"\r" not in data
-            and not (self._data or self._event or self._first)
-            and self._lines.is_empty
-            and len(data) + _LINE_COST <= self.max_line
-        )
 
     def finish(self) -> list[ServerEvent | RawLine]:
         """What the end of the stream left open: the last line and the event it belongs to."""
