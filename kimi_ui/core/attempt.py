@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from operator import sub
 from typing import Any
@@ -85,7 +85,8 @@ class Attempt:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """The fields. Their values are this attempt's own: not to be changed."""
+        return dict(vars(self))
 
 
 @dataclass

@@ -173,7 +173,7 @@ def read_lanes(lanes: str) -> tuple[LaneInfo, ...]:
 
 def attempt_op(attempt: Attempt, boot_id: str) -> Op:
     """The row of an attempt before it is sent."""
-    row = asdict(attempt)
+    row = attempt.as_dict()
     del row["tokenizer"]  # a path of this machine must not reach the log
     row["params"], row["settings"] = to_json(row["params"]), to_json(row["settings"])
     price = row.pop("price") or (None, None, None, None)
