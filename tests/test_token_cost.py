@@ -69,8 +69,8 @@ def calls_a_token(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
             turn = run.engine.send("hello")
             run.rows(turn)
             spent = calls - warm
-        before = calls["log-writer"]
         with writing(tmp_path_factory.mktemp("log") / "log.sqlite3") as writer:
+            before = calls["log-writer"]  # the log is open, with all its migrations
             store(writer, turn)  # at once, without looking for what is new ten times a second
         spent["log-writer"] = calls["log-writer"] - before
         follow(turn)  # the vocabulary is loaded
@@ -80,6 +80,6 @@ def calls_a_token(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     return {name: spent[name] / N_TOKENS for name in ("engine", "log-writer", "view")}
 
 
-@pytest.mark.parametrize(("thread", "most"), [("engine", 73.0), ("log-writer", 11.0), ("view", 38.0)])
+@pytest.mark.parametrize(("thread", "most"), [("engine", 73.0), ("log-writer", 5.0), ("view", 38.0)])
 def test_a_token_takes_few_calls(calls_a_token: dict[str, float], thread: str, most: float) -> None:
     assert calls_a_token[thread] < most, f"{calls_a_token}"
