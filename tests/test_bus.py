@@ -320,7 +320,9 @@ def test_without_the_bus_each_goes_on_alone_and_then_nothing_is_lost(
     assert home.http.get("/kimi/notice").json() == {"notice": ""}
 
 
-def test_a_replica_that_drains_passes_its_visitors_on(both: tuple[Replica, Replica]) -> None:
+def test_a_replica_that_drains_passes_its_visitors_on(
+    both: tuple[Replica, Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
     home, other = both
     until(lambda: not home.bus.is_away and not other.bus.is_away)
     other.say()
@@ -333,6 +335,13 @@ def test_a_replica_that_drains_passes_its_visitors_on(both: tuple[Replica, Repli
     turn_id = sent.json()["turns"][0]["turn_id"]
     assert other.run.turns.get(turn_id).turn_id == turn_id
     assert "It is 42." in home.text(turn_id)
+
+    asked: list[str] = []
+    for one in both:
+        monkeypatch.setattr(one.bus, "ask", lambda *command, ask=one.bus.ask: asked.append(command[0]) or ask(*command))
+    other.run.engine.drain()
+    assert home.send().status_code == 503, "none takes prompts"
+    assert asked in ([], [other.bus.me], [other.bus.me, home.bus.me]), "nor are they passed back and forth"
 
 
 WORDS = [f"word{i} " for i in range(120)]

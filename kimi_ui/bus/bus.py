@@ -70,6 +70,13 @@ return {ARGV[1], home == ARGV[1] and 0 or 1}
 """
 """The replica that the key names if it takes prompts, else this one; and whether this one was written there now."""
 
+_GIVE_UP = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('DEL', KEYS[1])
+end
+"""
+"""Removes this replica from the key, but no other one that has meanwhile been written there."""
+
 
 class BusError(Exception):
     """The bus cannot be used. Its text is a sentence with the remedy."""
@@ -348,9 +355,11 @@ class Bus:
     async def _place(self, key: str) -> tuple[str, bool]:
         """The replica that ``key`` names, and whether this one has just been written there."""
         home, is_new = await self._redis.eval(_HOME, 1, key, self.me, int(HOME_S * 1000), REPLICA)
-        if home.decode() == self.me and self._is_draining() and (other := await self._other()):
-            await self._redis.delete(key)
-            return other, False
+        if home.decode() == self.me and self._is_draining():
+            await self._beat_once()  # else two that begin to drain at once would pass a request back and forth
+            if other := await self._other():
+                await self._redis.eval(_GIVE_UP, 1, key, self.me)
+                return other, False
         return home.decode(), bool(is_new)
 
     async def _other(self) -> str:

@@ -152,15 +152,8 @@ class Replicas:
 
     async def _carry_out(self, command: Command, asker: Asker) -> None:
         """Another replica's request, as if the visitor had sent it here."""
-        call = f"{command.method} {command.path.removeprefix(command.root_path)}"
-        if AT_HOME.fullmatch(call) and not self._runs_here(call):
-            home = await self._bus.home(command.visitor)
-            if home != self._bus.me:  # this one has begun to drain, which the other did not know yet
-                async with aclosing(self._bus.ask(home, command)) as pieces:
-                    async for piece in pieces:
-                        await asker.give(piece)
-                return
-        scope = {
+        person = Person(*command.person) if command.person else None
+        sent: Scope = {
             "type": "http",
             "http_version": "1.1",
             "method": command.method,
@@ -188,8 +181,15 @@ class Replicas:
                 is_last = not message.get("more_body", False)
                 await asker.give(Piece(started["status"], head, is_last, message.get("body", b"")))
 
-        person = Person(*command.person) if command.person else None
-        await self._here(as_visitor(scope, command.visitor, person), _again(command.body, receive), send)
+        scope, whole = as_visitor(sent, command.visitor, person), _again(command.body, receive)
+        call = f"{command.method} {command.path.removeprefix(command.root_path)}"
+        if AT_HOME.fullmatch(call) and not self._runs_here(call):
+            home = await self._bus.home(command.visitor)
+            if home != self._bus.me:  # this one has begun to drain, which the other did not know yet
+                if not await self._elsewhere(home, Request(scope, whole), command.visitor, send):
+                    await refusal(NO_ANSWER, 503, code="no_answer")(scope, receive, send)
+                return
+        await self._here(scope, whole, send)
 
 
 async def _session(request: Request) -> str:
