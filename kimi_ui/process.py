@@ -7,6 +7,8 @@
 - **Full collections between turns** (``collect_between_turns``): a full collection stops all threads, so no token is
   stamped meanwhile. It takes a third of a second for the objects of the libraries, which are therefore excluded, and 20
   to 50 ms for the recent turns.
+- **Many open files** (``open_many_files``): a hundred people with heavy's eight trajectories need more connections
+  than the 1,024 files that systems usually allow at first.
 - **Freed memory is returned to the system** (``hand_back``) after a collection: glibc keeps memory freed by many
   threads, 20 MB after a few hundred turns (``tests/benchmarks/soak.py``).
 """
@@ -25,11 +27,24 @@ LOOK_EVERY_S = 5.0
 DUE = 10  # collections of the middle generation since the last full one; Python's default threshold
 AT_LATEST_S = 60.0  # interval if turns always run; a turn leaves about 0.1 MB that only a full collection frees
 NEVER = 1_000_000
+MOST_FILES = 10_240  # more than macOS allows would be an error
 
 
 def stamp_promptly() -> None:
     """Set the GIL switch interval to ``SWITCH_S``."""
     sys.setswitchinterval(SWITCH_S)
+
+
+def open_many_files() -> None:
+    """Raise the limit of open files as far as the system lets the process, to at most ``MOST_FILES``."""
+    if sys.platform == "win32":  # has no such limit
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def start_without_collecting() -> None:

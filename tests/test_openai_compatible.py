@@ -276,7 +276,8 @@ async def test_closing_the_stream_early_closes_the_connection(lane: Lanes, upstr
 
 
 async def test_many_streams_run_at_once_and_their_connections_are_reused(lane: Lanes, upstream: Upstream) -> None:
-    all_have_begun = asyncio.Barrier(12)
+    n = 120
+    all_have_begun = asyncio.Barrier(n)
 
     async def held() -> Stream:
         await all_have_begun.wait()
@@ -285,9 +286,9 @@ async def test_many_streams_run_at_once_and_their_connections_are_reused(lane: L
 
     upstream.script("held", lambda request: stream_of(held(), SSE))
     provider = lane("held")
-    got = await asyncio.gather(*(run_provider(provider) for _ in range(12)))
-    assert [outcome.status for outcome in got] == ["ok"] * 12
-    assert [request.nth for request in upstream.requests] == [1] * 12, "each has a connection of its own"
+    got = await asyncio.gather(*(run_provider(provider) for _ in range(n)))
+    assert [outcome.status for outcome in got] == ["ok"] * n
+    assert [request.nth for request in upstream.requests] == [1] * n, "each has a connection of its own"
     await run_provider(provider, ChatRequest(HELLO.messages, model="m-500-10-10"))
     assert upstream.requests[-1].nth == 2
     assert not upstream.closed

@@ -87,3 +87,20 @@ def test_a_running_engine_shortens_the_switch_interval(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SESSION, str(tmp_path / "log.sqlite3")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert (done.stdout, done.stderr) == ("0.0005\n", "")
+
+
+FILES = """
+import resource
+from kimi_ui.process import open_many_files
+
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+open_many_files()
+print(resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 256, resource.getrlimit(resource.RLIMIT_NOFILE)[1] == hard)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_server_may_open_as_many_files_as_the_system_lets_it() -> None:
+    done = subprocess.run([sys.executable, "-c", FILES], capture_output=True, text=True, timeout=200)
+    assert (done.stdout, done.stderr) == ("True True\n", "")

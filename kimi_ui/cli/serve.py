@@ -18,7 +18,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from ..config import Settings
 from ..core.events import Phase
-from ..process import collect_between_turns, start_without_collecting
+from ..process import collect_between_turns, open_many_files, start_without_collecting
 from ..tokenizers import counter
 from . import json_logs
 from .common import CommandError, add_common, printable, settings_of
@@ -42,6 +42,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    open_many_files()
     start_without_collecting()
     settings = settings_of(options)
     refuse_open_door(settings)

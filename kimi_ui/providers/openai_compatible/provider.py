@@ -433,7 +433,7 @@ def _client(spec: LaneSpec) -> openai.AsyncOpenAI:
     """
     import openai
 
-    limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=15)
+    limits = httpx.Limits(keepalive_expiry=15)  # how many requests there are is the engine's to limit
     try:
         transport = Transport(spec.server, limits)
         return openai.AsyncOpenAI(
