@@ -114,6 +114,29 @@ def test_an_untouched_turn_still_gets_a_first_frame() -> None:
     assert frame["lanes"] == {"a": {"phase": "connecting"}}
 
 
+def test_a_lane_that_was_never_sent_is_interrupted_once_its_turn_is_over() -> None:
+    turn = turn_of(Entry("a", "", 5 * MS, Phase(PREPARING, "Fetching weights", 10, 98)))
+    view, shown = TurnView(turn), Shown()
+    view.catch_up(0)
+    shown.take(view.frame(0))
+    turn.close()
+    shown.take(view.frame(0))
+    assert shown.lanes["a"]["phase"] == "connecting", "there are entries that the view has not read"
+    view.catch_up()
+    shown.take(view.frame(None))
+    stored, _ = at_once(turn)
+    for lane in (shown.lanes["a"], stored.lanes["a"]):
+        assert (lane["phase"], lane.get("preparing")) == ("interrupted", None)
+        assert lane["failure"]["message"] == "Kimi UI was closed before this was sent to the model."
+    turn.closed = False  # another lane is retried
+    again = view.frame(0)
+    assert again
+    assert "phase" not in again["lanes"]["a"]
+    view.apply([opened()])
+    shown.take(view.frame(0))
+    assert (shown.lanes["a"]["phase"], shown.lanes["a"]["attempt"]["attempt_id"]) == ("connecting", "x")
+
+
 def test_the_last_frame_of_an_attempt_completes_its_figures() -> None:
     lane = watched(turn_of(*whole()), []).lanes["a"]
     assert lane["phase"] == "done"

@@ -49,7 +49,7 @@ export function headerLine({ phase, waiting, thinking, thinkingEnded, reasoningT
   }
   if (heavy && thinking !== null) return { state: answered || ended ? "none" : "waiting", title: "The reasoning is in the trajectories" };
   if (answered) return { state: "none", title: NO_REASONING };
-  if (ended) return { state: "none", title: "No reasoning came" };
+  if (ended || phase === "interrupted") return { state: "none", title: "No reasoning came" }; // interrupted before it was sent
   if (phase === "idle") return { state: "none", title: "Reasoning appears here as it is written" };
   if (phase === "thinking") return { state: "waiting", title: `Thinking ${seconds(thinking)}` };
   return { state: "waiting", title: `${phase === "queued" ? "Queued" : "Waiting"} ${seconds(waiting)}` };

@@ -44,6 +44,11 @@ _SILENT_ENDS = {
     "error": Failure("upstream", "The model server ended the answer with an error.", "Send again."),
 }
 
+# Of a lane without an attempt in a turn that is over: its process ended first.
+NEVER_SENT = Failure(
+    "interrupted", "Kimi UI was closed before this was sent to the model.", "Nothing was lost: press Retry."
+)
+
 _LOOK = "Look at its reasoning; asking again often helps."
 _ALL_REASONING = Failure("no_answer", "The model put all its text into its reasoning.", "Asking again often helps.")
 

@@ -79,6 +79,7 @@ from ..core.events import (
 from ..core.metrics import Metrics, measure
 from ..core.turn import NEWEST, LaneInfo, TurnFold, TurnLog, picked
 from .attempt_view import AttemptView, Brevity
+from .failure_words import NEVER_SENT
 from .heavy_board import HeavyBoard
 
 METRICS_EVERY_NS = 200_000_000
@@ -223,8 +224,11 @@ class TurnView:
 
         A running attempt's figures are at least ``metrics_every_ns`` apart.
         """
+        over = self.turn.closed and self.consumed >= len(self.turn.entries)
         parts = {
-            lane_id: part for lane_id, lane in self._lanes.items() if (part := lane.take(now_ns, metrics_every_ns))
+            lane_id: part
+            for lane_id, lane in self._lanes.items()
+            if (part := lane.take(now_ns, metrics_every_ns, over))
         }
         if not parts and not self._is_first:
             return None
@@ -356,14 +360,18 @@ class LaneView:
         if self.board is not None and other.board is not None:
             self.board.show_as(other.board)
 
-    def take(self, now_ns: int | None, metrics_every_ns: int) -> dict[str, Any]:
-        """The lane's changes; empty if none. See ``TurnView.frame``."""
+    def take(self, now_ns: int | None, metrics_every_ns: int, over: bool = False) -> dict[str, Any]:
+        """The lane's changes; empty if none. See ``TurnView.frame``. ``over``: nothing more comes in this turn."""
         part = self._main.take() if self._main is not None else {}
-        preparing = self._preparing_part()
+        preparing = None if over else self._preparing_part()
         if preparing != self._known.get("preparing"):
             part["preparing"] = self._known["preparing"] = preparing
-        if self._main is None and "phase" not in self._known:
-            part["phase"] = self._known["phase"] = "connecting"
+        if self._main is None and self._known.get("phase") != "interrupted":  # until it is sent, if others are retried
+            phase = "interrupted" if over else "connecting"
+            if self._known.get("phase") != phase:
+                part["phase"] = self._known["phase"] = phase
+            if over:
+                part["failure"] = asdict(NEVER_SENT)
         metrics_due = self.metrics_stale and (now_ns is None or now_ns >= self._metrics_due_ns)
         if trajectories := self._trajectory_parts(metrics_due):
             part["trajectories"] = trajectories

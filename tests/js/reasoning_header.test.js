@@ -32,6 +32,7 @@ test("the thinking time of a cut-off attempt ends with its last token", () => {
 test("without reasoning the header says why there is none", () => {
   assert.deepEqual(header({ first_token_ms: 5, first_answer_ms: 5 }, { phase: "answering", now: 900, answered: true }), ["none", "This model does not expose its reasoning"]);
   assert.deepEqual(header({ end_ms: 300 }, { phase: "error" }), ["none", "No reasoning came"]);
+  assert.deepEqual(header({}, { phase: "interrupted" }), ["none", "No reasoning came"], "it was never sent");
   assert.deepEqual(header({}, { phase: "idle" }), ["none", "Reasoning appears here as it is written"]);
 });
 
