@@ -234,8 +234,10 @@ class Sidebar {
     const ids = heads.map(({ id }) => id);
     const next = this.#after(entries);
     if (!(await this.#mark(ids, "archived", on))) return false;
-    this.#drop(heads.flatMap(conversationsOf));
-    this.#focus(next);
+    if (this.archived !== on) { // the list that they have left is still shown
+      this.#drop(heads.flatMap(conversationsOf));
+      this.#focus(next);
+    }
     this.undo.offer(`archived ${ids}`, this.undoS * 1000, {
       text: `${on ? "Archived" : "Took out of the archive:"} ${named(heads.map(({ title }) => title))}`,
       undo: async () => (await this.#mark(ids, "archived", !on)) && this.#again(heads),
