@@ -86,6 +86,16 @@ def test_claims_are_in_order_renewed_and_passed_on(redis: Any, monkeypatch: pyte
     two.give_back(3)
 
 
+def test_what_a_worker_is_at_is_offered_as_its_own(redis: Any) -> None:
+    offers, one, two = Offers(redis, "r", "terms"), Claims(redis, "r", "one"), Claims(redis, "r", "two")
+    offers.offer([1, 2, 3, 5, 6], {1: "one", 3: "one", 6: "one"})
+    assert (two.take(), two.take(), two.take()) == (Claim(2, False), Claim(5, False), None)
+    assert (one.renew([1, 3, 6]), two.renew([1, 3, 6])) == (set(), {1, 3, 6})
+    one.done(3)
+    one.give_back(1)
+    assert (two.take(), two.take()) == (Claim(1, True), None)
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "BEAT_S", 0.05)

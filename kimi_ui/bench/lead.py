@@ -182,7 +182,8 @@ class Lead:
         """Go on leading; offer what is left if the bus has lost it, or ``anew``."""
         try:
             if not offers.renew() or anew:
-                offers.offer(case for case, items in enumerate(self._plan) if self._is_left(items))
+                left = [case for case, items in enumerate(self._plan) if self._is_left(items)]
+                offers.offer(left, self._at_it())
         except BusAway as error:
             if not (self._is_away or self._works):  # otherwise the worker says so
                 log.warning("The bus cannot be reached (%s): workers finish the cases they have, and wait.", error)
@@ -191,6 +192,14 @@ class Lead:
         if self._is_away and not self._works:
             log.warning("The bus is back.")
         self._is_away = False
+
+    def _at_it(self) -> dict[int, str]:
+        """Who is at a case, as far as the log can be read."""
+        case_of = {item.position: case for case, items in enumerate(self._plan) for item in items}
+        with suppress(LogError), self._turns.reader.snapshot() as rows:
+            under_way = records.under_way(rows, self.head.id)
+            return {case_of[position]: boot_id for position, _, _, boot_id in under_way if position in case_of}
+        return {}
 
     def _is_left(self, items: Iterable[Item]) -> bool:
         return any(item.turn_id and item.position not in self._finished for item in items)

@@ -335,7 +335,7 @@ def under_way(log: Rows, run_id: str) -> list[tuple[int, str, str, str]]:
         JOIN turns t ON t.conversation_id = f.conversation_id
         JOIN attempts a ON a.turn_id = t.turn_id
         WHERE i.run_id = :id AND a.status = 'open' AND a.parent_id IS NULL
-        ORDER BY i.position
+        ORDER BY i.position, a.attempt_no
     """
     return [(position, case, lane, boot_id) for position, case, lane, boot_id in log.rows(query, id=run_id)]
 

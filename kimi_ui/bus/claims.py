@@ -12,7 +12,7 @@ worker takes a case. Every call waits for the server; it raises ``BusAway`` if t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ LEAD_S = 15.0  # of who leads a run
 BEAT_S = 1.0  # between renewals
 GROUP = "workers"
 NOBODY = "nobody"  # whose claims are to be taken at once
+NO_ONE: Mapping[int, str] = {}
 
 _RENEW = """
 local lost = {}
@@ -44,6 +45,27 @@ return lost
 """
 """Renew the claims of a worker; returns those that are another's. One that nobody has was lost with the server's memory
 and stays the worker's."""
+
+_NEXT = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return false end
+local last
+local group = redis.call('XINFO', 'GROUPS', KEYS[1])[1]
+for i = 1, #group, 2 do
+  if group[i] == 'last-delivered-id' then last = group[i + 1] end
+end
+while true do
+  local found = redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 1)[1]
+  if not found then return false end
+  last = found[1]
+  if not redis.call('XPENDING', KEYS[1], ARGV[1], last, last, 1)[1] then
+    redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', 1, 'STREAMS', KEYS[1], '>')
+    return last
+  end
+  redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], last)
+end
+"""
+"""Claim the next case, but for those that were offered as a worker's already: ``XREADGROUP`` alone would take them away
+from it."""
 
 
 class BusAway(BusError):
@@ -102,8 +124,9 @@ class Offers:
         self._run_id = run_id
         self._terms = terms
 
-    def offer(self, cases: Iterable[int]) -> None:
-        """Offer these cases, in ascending order, in place of all that were offered before."""
+    def offer(self, cases: Iterable[int], at_it: Mapping[int, str] = NO_ONE) -> None:
+        """Offer these cases, in ascending order, in place of all that were offered before. ``at_it``: the worker that
+        is at a case; the claim is that worker's from the start, so that nobody else has it even for a moment."""
         stream = cases_of(self._run_id)
         with _reaching():
             pipe = self._redis.pipeline(transaction=True)
@@ -111,6 +134,8 @@ class Offers:
             pipe.xgroup_create(stream, GROUP, id="0", mkstream=True)
             for case in cases:
                 pipe.xadd(stream, {"case": case}, id=_message(case))
+                if case in at_it:
+                    pipe.xclaim(stream, GROUP, at_it[case], 0, [_message(case)], force=True, justid=True)
             self._add_lead(pipe)
             pipe.execute()
 
@@ -169,8 +194,8 @@ class Claims:
                     return Claim(_case(gone[0][0]), True)
                 if cursor == b"0-0":
                     break
-            found = self._redis.xreadgroup(GROUP, self._me, {self._stream: ">"}, count=1)
-            return Claim(_case(found[0][1][0][0]), False) if found else None
+            found = self._redis.eval(_NEXT, 1, self._stream, GROUP, self._me)
+            return Claim(_case(found), False) if found else None
         return None
 
     def renew(self, cases: Collection[int]) -> set[int]:
