@@ -165,7 +165,10 @@ def test_six_lanes_with_long_names_stay_apart(warm: WarmContext) -> None:
         composer, totals = page.locator("#composer"), page.locator("#totals")
         expect(page.locator("#estimate")).to_be_hidden()
         height = composer.evaluate("one => one.offsetHeight")
-        totals.evaluate("one => { one.hidden = false; one.textContent = '$0.0036 (+1 unpriced) '.repeat(3) }")
+        spent = {"usd": 0.0036, "n_estimated": 1, "n_unknown": 1, "limit_usd": 1}
+        page.route("**/kimi/spent?*", lambda route: route.fulfill(json={"conversation": spent, "today": spent}))
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # the page reads the sums again
+        expect(totals).to_contain_text("unpriced")
         assert composer.evaluate("one => one.offsetHeight") == height
         page.get_by_role("button", name="Attach, settings and more").click()
         for shown in (totals, page.locator("#attach"), page.locator("#settings")):

@@ -134,4 +134,4 @@ def test_a_turn_without_entries() -> None:
     empty.entries.clear()
     document = replay_document(empty)
     assert (document["wholes"], document["marks"], document["duration_ms"]) == ([], [], 0.0)
-    assert [frame["lanes"]["a"]["phase"] for frame in frames(document)] == ["connecting"]
+    assert [frame["lanes"]["a"]["phase"] for frame in frames(document)] == ["interrupted"]
