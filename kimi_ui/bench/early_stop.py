@@ -11,10 +11,12 @@ from .statistics import STOP_AT, e_value
 
 class EarlyStop:
     """Collects samples as they come. Only the first epoch counts, since repeats of a case are not independent, and only
-    answers that were judged right or wrong."""
+    answers that were judged right or wrong. ``samples``: those that there are when it begins."""
 
-    def __init__(self, lanes: Iterable[str]) -> None:
+    def __init__(self, lanes: Iterable[str], samples: Iterable[Sample] = ()) -> None:
         self._right: dict[str, dict[str, bool]] = {lane: {} for lane in lanes}
+        for sample in samples:
+            self.add(sample)
 
     def add(self, sample: Sample) -> None:
         if sample.epoch == 1 and sample.outcome in ("right", "wrong"):

@@ -118,10 +118,9 @@ class Lead:
         """
         self._on_sample = on_sample
         if stop_early:
-            self._early = EarlyStop(list(dict.fromkeys(item.lane for item in self._planned.items)))
+            lanes = (item.lane for item in self._planned.items)
             with self._turns.reader.snapshot() as rows:
-                for sample in records.samples(rows, self.head.id, sorted(self._finished)):
-                    self._early.add(sample)
+                self._early = EarlyStop(lanes, records.samples(rows, self.head.id, sorted(self._finished)))
         with connected(self._url) as redis:
             offers = Offers(redis, self.head.id, terms(used(self._planned)))
             worker = working(self._engine, self._turns, redis, self._planned) if self._works else None

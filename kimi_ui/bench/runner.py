@@ -199,10 +199,8 @@ class Runner:
         self._turns.writer.write([records.worker_op(self.head.id, self.me, platform.node(), at_a_time)])
         self._on_sample = on_sample
         if stop_early:
-            self._early = EarlyStop(self._lanes)
             with self._turns.reader.snapshot() as rows:
-                for sample in records.samples(rows, self.head.id):
-                    self._early.add(sample)
+                self._early = EarlyStop(self._lanes, records.samples(rows, self.head.id))
         unlisten = self._turns.listen(lambda turn, _: self._inbox.put(partial(self._closed, turn)))
         with ThreadPoolExecutor(1, "bench-grader") as self._grader:
             try:
