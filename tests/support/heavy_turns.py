@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -50,12 +49,17 @@ def trajectory(k: int, hold: threading.Event | None = None, pause: float = 0.01)
 def heavy_model(
     hold: threading.Event | None = None, hybrid: str = HYBRID, width: int = 8
 ) -> Callable[[ChatRequest], Iterable[Any]]:
-    """What the lane ``kimi`` answers: the plain lane and the trajectories in any order, then the aggregation."""
-    numbers = itertools.count()
+    """What the lane ``kimi`` answers: the plain lane as trajectory 0 does, the trajectories, then the aggregation.
+
+    The trajectories of a heavy attempt share one request, so they are counted by it: the plain lane, which is sent
+    among them at any moment, takes none of their outcomes.
+    """
+    begun: list[ChatRequest] = []
 
     def script(request: ChatRequest) -> Iterable[Any]:
         if len(request.messages[-1].content) > 2000:
             return [Phase(CONNECTED), Reasoning("All but one agree."), Answer(hybrid), Finish("stop")]
-        return trajectory(next(numbers) % width, hold)
+        begun.append(request)
+        return trajectory((sum(one is request for one in begun) - 1) % width, hold)
 
     return script
