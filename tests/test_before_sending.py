@@ -6,9 +6,10 @@ import math
 
 import pytest
 
-from kimi_ui.chat import token_counts, uploads
+from kimi_ui.chat import uploads
 from kimi_ui.chat.estimates import PER_MESSAGE, Estimates, Planned
-from kimi_ui.chat.token_counts import TokenCounts
+from kimi_ui.chat.prompts import Prompt
+from kimi_ui.chat.services import ChatServices
 from kimi_ui.chat.uploads import Uploads
 from kimi_ui.core.attachments import Attachment, AttachmentError, fold
 from kimi_ui.core.conversation_settings import ConversationSettings, LaneSettings
@@ -16,7 +17,9 @@ from kimi_ui.core.estimate import Typical
 from kimi_ui.core.events import Answer, Finish, Reasoning, Usage
 from kimi_ui.core.images import image_of
 from kimi_ui.core.lane import LaneSpec, Price
+from kimi_ui.core.turn import TurnLog
 from kimi_ui.log.costs import typical
+from kimi_ui.log.sqlite.source import Source
 from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
 from kimi_ui.tokenizers import counter
 from tests.support.engine_run import started
@@ -55,20 +58,20 @@ def test_the_oldest_unsent_uploads_are_dropped(monkeypatch: pytest.MonkeyPatch) 
     assert [one.name for one in waiting.of("me", keys[2:])[0]] == ["2", "3"]
 
 
-def test_the_count_of_a_long_text_is_cached_without_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    counted: list[str] = []
-    whole = counter("").count
-    monkeypatch.setattr(counter(""), "count", lambda text: counted.append(text) or whole(text))
-    counts = TokenCounts()
-    assert counts.count(TEXT) == counts.count(TEXT) == whole(TEXT)
-    assert counts.count("short") == counts.count("short") == whole("short")
-    assert counts.count(TEXT + "\ud800") > 0  # half a surrogate pair, as a prompt may hold
-    assert counted.count(TEXT) == 1
-    assert counted.count("short") == 2
-    monkeypatch.setattr(token_counts, "KEPT", 1)
-    counts.count(TEXT + "!")
-    counts.count(TEXT)
-    assert counted.count(TEXT) == 2
+def test_a_prompt_that_begins_a_conversation_is_sent_with_one_reading_of_the_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each takes a millisecond: SQLite reads the schema of a file that is opened."""
+    spec = LaneSpec("kimi", "Kimi", "openai", model="k2")
+    with started(ScriptedRoster(ScriptedProvider(spec, [[Answer("Hi."), Finish("stop")]]))) as run:
+        chat, n_read, snapshot = ChatServices(run.engine, run.turns), list[int](), Source.snapshot
+        monkeypatch.setattr(Source, "snapshot", lambda source: n_read.append(1) or snapshot(source))
+        turn = chat.queue.send(Prompt("Hello"), "me")
+        assert isinstance(turn, TurnLog)
+        assert chat.queue.of(turn.conversation_id) == []
+        assert chat.settings.of("me", turn.conversation_id) == ConversationSettings()
+        assert len(n_read) == 1  # the owner's budget
+        ended(turn)
 
 
 def test_estimates_come_from_the_log_of_earlier_answers() -> None:
@@ -79,7 +82,7 @@ def test_estimates_come_from_the_log_of_earlier_answers() -> None:
     heavy = HeavyProvider(HeavyLane("heavy", "Heavy", "heavy", of="kimi", width=2, quorum=2), inner)
     with started(ScriptedRoster(inner, heavy)) as run:
         engine, reader = run.engine, run.reader
-        estimates = Estimates(engine, run.turns, TokenCounts())
+        estimates = Estimates(engine, run.turns)
         nothing_known = estimates.of(Planned("", math.inf, "Why?", ConversationSettings()))
         assert [lane["is_floor"] for lane in nothing_known["lanes"]] == [True, True]
         assert typical(reader, "k2") is None
@@ -91,7 +94,7 @@ def test_estimates_come_from_the_log_of_earlier_answers() -> None:
         assert typical(reader, "k2") == Typical(1000, 400, 3)
         assert typical(reader, "other") is None
 
-        known = Estimates(engine, run.turns, TokenCounts())
+        known = Estimates(engine, run.turns)
         first = known.of(Planned("", math.inf, "Why?", ConversationSettings()))
         kimi, of_heavy = first["lanes"]
         count = counter().count

@@ -12,6 +12,7 @@ import tiktoken
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from kimi_ui import tokenizers
 from kimi_ui.core.events import Answer, Reasoning, Relabel, Usage
 from kimi_ui.core.tokens import AttemptCount, LiveCount, LocalCount, count_text
 from kimi_ui.tokenizers import Tokenizer, counter
@@ -59,6 +60,23 @@ def test_without_any_vocabulary_four_characters_are_a_token(monkeypatch: pytest.
     monkeypatch.setattr(tiktoken, "get_encoding", missing)
     plain = Tokenizer()
     assert (plain.source, plain.exact, plain.count(""), plain.count("abcde")) == ("chars", False, 0, 2)
+
+
+def test_the_count_of_a_long_text_is_kept_without_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, encoded = Tokenizer(), list[str]()
+    encode = plain._encode
+    assert encode
+    monkeypatch.setattr(plain, "_encode", lambda text: encoded.append(text) or encode(text))
+    text = "one two three four five " * 50
+    assert plain.count(text) == plain.count(text) == len(encode(text))
+    assert plain.count("short") == plain.count("short") == 1
+    assert plain.count(text + "\ud800") > 0  # half a surrogate pair, as a prompt may hold
+    assert encoded.count(text) == 1
+    assert encoded.count("short") == 2
+    monkeypatch.setattr(tokenizers, "KEPT", 1)
+    plain.count(text + "!")
+    plain.count(text)
+    assert encoded.count(text) == 2
 
 
 def write_vocabulary(path: Path, words: list[bytes]) -> Path:

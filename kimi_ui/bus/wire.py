@@ -82,7 +82,7 @@ class Header(NamedTuple):
     @classmethod
     def of(cls, turn: TurnLog, replica: str, run: str) -> Header:
         fields = {name: getattr(turn, name) for name in (*_FIELDS, *_MORE_FIELDS)}
-        fields["lanes"] = to_json([asdict(info) for info in turn.lanes])
+        fields["lanes"] = to_json([info.as_dict() for info in turn.lanes])
         fields["images"] = [image.described() for image in turn.images]
         fields["vote"] = asdict(turn.vote) if turn.vote else None
         age_ns = time.perf_counter_ns() - turn.t0_ns

@@ -17,8 +17,8 @@ from ..core.turn import Exchange, TurnLog
 from ..engine import Engine
 from ..log.costs import heavy_runs, typical
 from ..stats.heavy_worth import heavy_worth
+from ..tokenizers import counter
 from ..turns import Turns
-from .token_counts import TokenCounts
 
 TYPICAL_FOR_S = 60.0  # time for which a model's typical output is cached
 HINTS_FOR_S = 600.0  # comparing hundreds of answers takes half a second
@@ -43,10 +43,9 @@ class Planned(NamedTuple):
 class Estimates:
     """Estimates for the engine's lanes, based on earlier turns."""
 
-    def __init__(self, engine: Engine, turns: Turns, counts: TokenCounts) -> None:
+    def __init__(self, engine: Engine, turns: Turns) -> None:
         self._engine = engine
         self._turns = turns
-        self._counts = counts
         self._typical: dict[str, tuple[float, Typical | None]] = {}
         self._runs: dict[tuple[str, int], tuple[float, dict[str, Runs]]] = {}  # by heavy lane and width
         self._hints: tuple[float, dict[str, str]] | None = None  # by heavy lane
@@ -93,7 +92,7 @@ class Estimates:
         before = turn.started_at_utc
         usual = typical(self._turns.reader, info.model, before)
         asked = specs.get(spec.of, spec)
-        tokens = self._counts.count(turn.prompt, asked.tokenizer) + PER_MESSAGE
+        tokens = counter(asked.tokenizer).count(turn.prompt) + PER_MESSAGE
         runs = heavy_runs(self._turns.reader, lane, info.width, before)
         found = by_preset(tokens, asked.price, usual, info.width, runs)
         return next((one for one in found if one.preset == preset), None) if usual else None
@@ -113,7 +112,7 @@ class Estimates:
                 earlier = self._turns.history(planned.conversation_id, spec.id, planned.before_seq, planned.basis)
                 texts += _texts(earlier, spec, chosen)
                 images = images or any(one.images for one in earlier)
-            tokens = sum(self._counts.count(text, target.tokenizer) + PER_MESSAGE for text in texts if text)
+            tokens = sum(counter(target.tokenizer).count(text) + PER_MESSAGE for text in texts if text)
             usual = self._usual(target.model)
             width = chosen.heavy.get("width", spec.width)
             lanes.append((spec, estimate(tokens, target.price, usual, width, images), usual))

@@ -69,10 +69,14 @@ class PromptQueue:
         may_wait = prompt.queue and prompt.edit is None
         if not (may_wait and self._is_waited_for(prompt.conversation, owner)):
             try:
-                return self._prompts.send(prompt, owner)
+                turn = self._prompts.send(prompt, owner)
             except LanesBusy:
                 if not may_wait:
                     raise
+            else:
+                if turn.conversation_id != prompt.conversation:
+                    self._queues.setdefault(turn.conversation_id, [])  # it is new, so the log has nothing to read
+                return turn
         with self._lock:
             queue = self._queue(prompt.conversation)
             if len(queue) >= MAX_QUEUED:

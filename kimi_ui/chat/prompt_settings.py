@@ -52,3 +52,5 @@ class PromptSettings:
             self._drafts.pop(owner, None)
         if settings != ConversationSettings():
             self._log.keep(conversation_id, settings)
+        else:
+            self._log.begin(conversation_id)

@@ -8,13 +8,13 @@ from ..core.attachments import Attachment
 from ..core.images import Image
 from ..engine import Engine
 from ..log.votes import to_vote_on
+from ..tokenizers import counter
 from ..turns import Turns
 from .estimates import Estimates
 from .prompt_queue import PromptQueue
 from .prompt_settings import PromptSettings
 from .prompts import Prompts
 from .spending import Spending
-from .token_counts import TokenCounts
 from .uploads import Uploads
 
 
@@ -23,10 +23,9 @@ class ChatServices:
 
     def __init__(self, engine: Engine, turns: Turns, budget_usd: float | None = None) -> None:
         self._turns = turns
-        self.counts = TokenCounts()
         self.uploads = Uploads()
         self.settings = PromptSettings(turns.writer, turns.reader)
-        self.estimates = Estimates(engine, turns, self.counts)
+        self.estimates = Estimates(engine, turns)
         self.spending = Spending(turns, self.estimates, budget_usd)
         self.prompts = Prompts(engine, turns, self.uploads, self.settings, self.estimates, self.spending)
         self.queue = PromptQueue(turns, self.prompts)
@@ -43,7 +42,7 @@ class ChatServices:
     def upload(self, owner: str, attachment: Attachment | Image, size: str) -> dict[str, Any]:
         """Keep an attachment for the owner's next prompt. As JSON: ``id``, ``name``, ``size`` in words, ``tokens``
         (null: not known before a provider has counted them), and of an image ``is_image``."""
-        n_tokens = None if isinstance(attachment, Image) else self.counts.count(attachment.text)
+        n_tokens = None if isinstance(attachment, Image) else counter().count(attachment.text)
         key, is_image = self.uploads.add(owner, attachment), isinstance(attachment, Image)
         return {"id": key, "name": attachment.name, "size": size, "tokens": n_tokens, "is_image": is_image}
 

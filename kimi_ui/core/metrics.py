@@ -24,7 +24,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from operator import sub
 from typing import Any
 
@@ -101,7 +101,7 @@ class Metrics:
     suspect_reason: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return dict(vars(self))
 
 
 def is_burst(text_ns: array[int], text_sum: array[int], start: int = 0) -> bool:

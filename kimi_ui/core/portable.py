@@ -19,7 +19,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -90,7 +90,7 @@ def metrics_of(turn: TurnLog, counter: CounterFor) -> dict[str, dict[str, Any]]:
         attempt_id: count_text(counter(fold.attempts[attempt_id].tokenizer), one.reasoning, one.written_answer)
         for attempt_id, one in fold.folds.items()
     }
-    return {attempt_id: asdict(metrics) for attempt_id, metrics in measure_turn(fold, local).items()}
+    return {attempt_id: metrics.as_dict() for attempt_id, metrics in measure_turn(fold, local).items()}
 
 
 def without_reasoning(entries: Iterable[Entry]) -> list[Entry]:
@@ -133,7 +133,7 @@ def _export_turn(turn: TurnLog, counter: CounterFor, reasoning: bool) -> dict[st
         **{name: getattr(turn, name) for name in _PLACE},
         "images": [{**image.described(), "data": image.base64} for image in turn.images if image.data],
         "basis": turn.basis,
-        "lanes": [asdict(info) for info in turn.lanes],
+        "lanes": [info.as_dict() for info in turn.lanes],
         "attempts": attempts,
         "metrics": metrics_of(turn, counter),
         "events": [

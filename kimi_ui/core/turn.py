@@ -64,6 +64,10 @@ class LaneInfo:
             },
         )
 
+    def as_dict(self) -> dict[str, Any]:
+        """The fields. Their values are this lane's own: not to be changed."""
+        return dict(vars(self))
+
 
 class Exchange(NamedTuple):
     """One earlier turn of a conversation as a lane knows it: its number, the prompt, and what the lane answered.

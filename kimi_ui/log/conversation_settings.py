@@ -18,7 +18,7 @@ from .reader import LogReader
 from .records import Op, clean, to_json
 from .writer import LogWriter
 
-REMEMBERED = 500  # conversations whose settings were recently changed or read
+REMEMBERED = 500  # conversations that are new, or whose settings were recently changed or read
 
 
 class SettingsLog:
@@ -46,6 +46,10 @@ class SettingsLog:
             "settings": clean(to_json(settings.as_dict())),
         }
         self._writer.write([Op("conversation_settings", row)])
+
+    def begin(self, conversation_id: str) -> None:
+        """A new conversation has the defaults: there is nothing to read."""
+        self._remember(conversation_id, ConversationSettings(), is_new=False)
 
     def forget(self) -> None:
         """Read all settings from the log again, where another process may have changed them."""

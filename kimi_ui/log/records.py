@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -137,7 +136,7 @@ def turn_op(turn: TurnLog) -> Op:
             "kind": turn.kind,
             "prompt": turn.prompt,
             "system": turn.system,
-            "lanes": to_json([asdict(info) for info in turn.lanes]),
+            "lanes": to_json([info.as_dict() for info in turn.lanes]),
             "slots": to_json(turn.slots) if turn.slots else "",
             "basis": turn.basis,
             "prompt_chars": len(turn.prompt),

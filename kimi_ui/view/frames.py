@@ -110,7 +110,7 @@ def dumps(value: Any) -> bytes:
 
 
 def describe_lane(info: LaneInfo) -> dict[str, Any]:
-    return asdict(info)
+    return info.as_dict()
 
 
 def describe_turn(turn: TurnLog) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ..core.blind import visible
 from ..core.lane import LaneSpec, host_of
 from ..core.turn import LaneInfo, TurnLog
 from ..engine.pulls import Pulls
+from ..tokenizers import counter
 from ..turns import Turns
 from ..view.frames import describe_turn
 from .lanes import why_fixed, why_not
@@ -79,7 +80,7 @@ class PageState:
         """A turn and, if its prompt has attachments, their token counts."""
         described = describe_turn(visible(turn))
         for shown, attachment in zip(described["attachments"], split(turn.prompt).attachments, strict=True):
-            shown["tokens"] = self._chat.counts.count(attachment.text)
+            shown["tokens"] = counter().count(attachment.text)
         return described
 
     def _lanes(self, request: HasState, conversation_id: str) -> list[dict[str, Any]]:
@@ -111,7 +112,7 @@ def _describe_lane(spec: LaneSpec, specs: Mapping[str, LaneSpec], serving: Servi
     hosts = ", ".join(map(host_of, spec.servers or inner.servers))
     price = spec.price or inner.price
     return {
-        **asdict(LaneInfo.from_spec(spec, specs)),
+        **LaneInfo.from_spec(spec, specs).as_dict(),
         "served_by": serving.via if serving else " · ".join(part for part in (inner.provider, hosts) if part),
         "why": " ".join(part for part in (serving.why, serving.why_not_better) if part) if serving else "",
         "why_not": serving.why_not_better if serving else "",
