@@ -214,7 +214,7 @@ class _Code:
                 else:
                     self._mark, self._run = mark, self._run + len(match.group())
                 end = match.end()
-        if end < len(text):
+        if self._run and end < len(text):
             self._end_run()
 
     def _end_run(self) -> None:
@@ -255,6 +255,8 @@ class ThinkTags:
         self._section_ends: tuple[str, ...] = ()  # the markers that end it
         self._flagged: set[str] = set()
         self._events: list[Event] = []
+        self.holds = False  # text came that waits for what follows
+        self._is_settled = False  # nothing waits, and text without a marker continues the thought or the answer
 
     @property
     def holds_answer(self) -> bool:
@@ -267,10 +269,13 @@ class ThinkTags:
 
     def feed(self, text: str) -> list[Event]:
         """The events this piece of content completes. Never raises."""
-        if not self._pending and self._starts.search(text) is None:
-            if self._state == _THINK and not self._trailing and not self._is_fresh and text:  # as most text is
-                self._before = (self._before + text)[-8:]
+        if self._is_settled and text and _START.search(text) is None:  # as most text is
+            self._before = (self._before + text)[-8:]
+            if self._state == _THINK:
                 return [Reasoning(text)]
+            self._code.add(text)
+            return [Answer(text)]
+        if not self._pending and self._starts.search(text) is None:
             self._text(text)
         else:
             self._read(self._pending + text, last=False)
@@ -385,6 +390,9 @@ class ThinkTags:
 
     def _taken(self) -> list[Event]:
         events, self._events = self._events, []
+        self.holds = self.n_held > 0
+        is_in_text = self._state in (_THINK, _ANSWER) and self._family != BARE.opening
+        self._is_settled = is_in_text and not (self.holds or self._is_fresh)
         return events
 
     def _text(self, text: str) -> None:

@@ -150,11 +150,23 @@ class Mark(NamedTuple):
     t_ns: int
     arrival: Arrival
 
+    def followed(self, at_ns: int) -> Mark:
+        """The mark, now that more came in the read that arrived at ``at_ns``."""
+        return self if self.arrival.at_ns != at_ns else self._replace(arrival=self.arrival._replace(is_last=False))
+
+
+_new = tuple.__new__  # of a NamedTuple: its own ``__new__`` is a Python function, which every token would call
+
+Reader = asyncio.Queue[tuple[Arrival, Event] | None]  # of a child's events; None: it has ended
+
 
 class AttemptRun:
-    """One attempt from send to ``End``. ``failure_retryable`` and ``retry_after_s`` are for ``Tries``."""
+    """One attempt from send to ``End``. ``failure_retryable`` and ``retry_after_s`` are for ``Tries``.
 
-    def __init__(self, attempt: Attempt, job: Job, context: Context, on_event: Callable[[Event], None]) -> None:
+    ``readers`` get each of its events, and may become more.
+    """
+
+    def __init__(self, attempt: Attempt, job: Job, context: Context, readers: Sequence[Reader]) -> None:
         self.attempt = attempt
         self.fold = AttemptFold()
         self.loop_lag_ns = 0
@@ -162,12 +174,13 @@ class AttemptRun:
         self.retry_after_s: float | None = None
         self._job = job
         self._context = context
-        self._on_event = on_event
+        self._turn, self._lane, self._attempt_id = context.turn, job.lane, attempt.attempt_id
+        self._readers = readers
         self._sent_ns = self._sent_wall_ns = 0
         self._last_ns = 0
         self._n_events = 0
         self._arrival = UNSTAMPED  # of the next events
-        self._marks: dict[str, Mark] = {}  # first_token, first_answer, last_token
+        self._first_token = self._first_answer = self._last_token = Mark(0, UNSTAMPED)
         self._written_ns: int | None = None
         self._ended_ns: int | None = None
         self._sent_late_ns: int | None = None
@@ -247,23 +260,19 @@ class AttemptRun:
             self._job.parent.queued(phase)
         if self._behind is None:
             self._disarm()
-            self._log(0, Opened(self._identity(queue_ns=None).as_dict()))
+            opened = Opened(self._identity(queue_ns=None).as_dict())
+            self._turn.append(Entry(self._lane, self._attempt_id, 0, opened))
         elif (phase.total or 0) > (self._behind.total or 0):
             return  # another child's, further behind
         self._behind = phase
-        self._log(self._now(), phase)
-
-    @property
-    def arrival(self) -> Arrival:
-        """When the newest event arrived."""
-        return self._arrival
+        self._turn.append(Entry(self._lane, self._attempt_id, self._now(), phase))
 
     @property
     def first_token(self) -> Arrival | None:
         """When the first token arrived; None before that."""
-        if (mark := self._marks.get("first_token")) is None:
+        if self.fold.first_token_ns is None:
             return None
-        return mark.arrival._replace(at_ns=self._sent_ns + mark.t_ns)
+        return self._first_token.arrival._replace(at_ns=self._sent_ns + self._first_token.t_ns)
 
     def written(self, late_ns: int) -> None:
         """The request is on its way in whole; the last call before an answer counts."""
@@ -274,10 +283,10 @@ class AttemptRun:
     def arrived(self, at_ns: int, after_ns: int = 0, is_last: bool = True) -> None:
         """See ``Host.arrived``."""
         if at_ns == self._arrival.at_ns:
-            for name, mark in self._marks.items():
-                if mark.arrival.at_ns == at_ns:
-                    self._marks[name] = mark._replace(arrival=mark.arrival._replace(is_last=False))
-        self._arrival = Arrival(at_ns, after_ns, is_last)
+            self._first_token = self._first_token.followed(at_ns)
+            self._first_answer = self._first_answer.followed(at_ns)
+            self._last_token = self._last_token.followed(at_ns)
+        self._arrival = _new(Arrival, (at_ns, after_ns, is_last))
 
     def _leave_queue(self) -> None:
         """End the wait in the queue, if there was one: it is ``queue_ns`` now, and the attempt's clock starts again."""
@@ -348,8 +357,15 @@ class AttemptRun:
         return place.server
 
     def take(self, event: Event) -> None:
-        """Append the event that has come. Raises ``ProviderError`` where there is no end of them."""
-        self._append(self._stamp(), event)
+        """Append the event that has come. Raises ``ProviderError`` where there is no end of them.
+
+        Its stamp is when it arrived, never before the last one.
+        """
+        t_ns = self._last_ns
+        if not self._stop_reason:
+            at_ns = self._arrival.at_ns
+            t_ns = max(at_ns - self._sent_ns, t_ns) if at_ns else self._now()
+        self._append(t_ns, event)
         self._n_events += 1
         if self._n_events > MAX_EVENTS:
             raise ProviderError(ENDLESS)
@@ -362,41 +378,30 @@ class AttemptRun:
         waiting, unanswered, n_chunks = fold.first_token_ns is None, fold.first_answer_ns is None, fold.n_chunks
         fold.apply(t_ns, event)
         if waiting and fold.first_token_ns is not None:
-            self._marks["first_token"] = Mark(t_ns, self._arrival)
+            self._first_token = Mark(t_ns, self._arrival)
             if self._timer:
                 self._check_limits()  # from now on the idle limit applies, which may end sooner
             if self._place:
                 self._place.first_token()
         if unanswered and fold.first_answer_ns is not None:
-            self._marks["first_answer"] = Mark(t_ns, self._arrival)
+            self._first_answer = Mark(t_ns, self._arrival)
         if fold.n_chunks != n_chunks:
-            self._marks["last_token"] = Mark(t_ns, self._arrival)
-        self._log(t_ns, event)
-        self._on_event(event)
+            self._last_token = _new(Mark, (t_ns, self._arrival))
+        self._turn.append(_new(Entry, (self._lane, self._attempt_id, t_ns, event)))
+        for reader in self._readers:
+            reader.put_nowait((self._arrival, event))
 
-    def _log(self, t_ns: int, event: Event) -> None:
-        self._context.turn.append(Entry(self._job.lane, self.attempt.attempt_id, t_ns, event))
-
-    def _stamp(self) -> int:
-        """When the event that has come arrived, never before the last one."""
-        if self._stop_reason:
-            return self._last_ns
-        if self._arrival.at_ns:
-            return max(self._arrival.at_ns - self._sent_ns, self._last_ns)
-        return self._now()
-
-    def _early_ns(self, name: str) -> int | None:
+    def _early_ns(self, mark: Mark) -> int | None:
         """How much earlier than its stamp the event may have arrived; never before the request was sent."""
-        mark = self._marks.get(name)
-        if mark is None or not mark.arrival.after_ns:
+        if not mark.arrival.after_ns:
             return None
         at_ns, after_ns, is_exact = mark.arrival
         earliest_ns = (at_ns if is_exact else after_ns) - self._sent_ns
         return mark.t_ns - max(0, earliest_ns)
 
     def _bounds(self) -> Bounds:
-        names = ("first_token", "first_answer", "last_token")
-        return Bounds(self._sent_late_ns, *(self._early_ns(name) for name in names))
+        marks = (self._first_token, self._first_answer, self._last_token)
+        return Bounds(self._sent_late_ns, *map(self._early_ns, marks))
 
     def _now(self) -> int:
         """Since the attempt was sent; it stops when the stream has ended, though something is still computed."""
@@ -470,7 +475,7 @@ class Tries:
         self._run: AttemptRun | None = None
         self._stop_reason = ""
         self._stopped = asyncio.Event()
-        self._queues: list[asyncio.Queue[tuple[Arrival, Event] | None]] = []
+        self._readers: list[Reader] = []
         self._task = asyncio.create_task(self._tries())
 
     async def wait(self) -> None:
@@ -481,11 +486,11 @@ class Tries:
         return self._run.first_token if self._run else None
 
     async def events(self) -> AsyncIterator[tuple[Arrival, Event]]:
-        queue: asyncio.Queue[tuple[Arrival, Event] | None] = asyncio.Queue()
-        self._queues.append(queue)
+        reader: Reader = asyncio.Queue()
+        self._readers.append(reader)
         if self._task.done():
-            queue.put_nowait(None)
-        while (arrived := await queue.get()) is not None:
+            reader.put_nowait(None)
+        while (arrived := await reader.get()) is not None:
             yield arrived
 
     def stop(self, reason: str) -> None:
@@ -500,18 +505,13 @@ class Tries:
             if child.k_index == k_index:
                 child.stop(reason)
 
-    def _seen(self, event: Event) -> None:
-        if self._queues and self._run:
-            for queue in self._queues:
-                queue.put_nowait((self._run.arrival, event))
-
     async def _tries(self) -> None:
         try:
             unsent = await self._prepare()
             for attempt_no in itertools.count(self._job.first_no):
                 attempt = identity(self._job, self._context, attempt_no)
                 self.attempt_ids.append(attempt.attempt_id)
-                run = self._run = AttemptRun(attempt, self._job, self._context, self._seen)
+                run = self._run = AttemptRun(attempt, self._job, self._context, self._readers)
                 self.fold = run.fold
                 if self._stop_reason:
                     run.stop(self._stop_reason)
@@ -524,8 +524,8 @@ class Tries:
         except Exception:
             log.exception("lane %s of turn %s: internal error", self._job.lane, self._context.turn.turn_id)
         finally:
-            for queue in self._queues:
-                queue.put_nowait(None)
+            for reader in self._readers:
+                reader.put_nowait(None)
 
     async def _prepare(self) -> ProviderError | None:
         """Wait until the provider is ready and report its progress to the lane. A stop ends the wait."""

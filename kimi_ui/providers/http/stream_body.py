@@ -139,16 +139,6 @@ class StreamBody(ABC):
             self._flags.add(name)
             events.append(Flag(name, detail))
 
-    def _reasoning(self, text: str, field: str, events: list[Event]) -> None:
-        if self.finished:
-            self._flag(events, "text_after_finish")
-        events += self.texts.reasoning(text, field)
-
-    def _content(self, text: str, events: list[Event]) -> None:
-        if self.finished:
-            self._flag(events, "text_after_finish")
-        events += self.texts.content(text)
-
     def _counted(self, counted: Counted, events: list[Event]) -> None:
         """What this usage knows replaces what was known; it becomes an event at the end."""
         if counted.suspect:

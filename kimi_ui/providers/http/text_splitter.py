@@ -33,6 +33,7 @@ class Texts:
         self._answered = False
         self._late = False
         self._halves = {"content": "", "field": ""}  # a first half of a surrogate pair, waiting for its second
+        self.has_half = False
 
     @property
     def dialect(self) -> str | None:
@@ -46,7 +47,7 @@ class Texts:
     @property
     def holds(self) -> bool:
         """Text has come that is no event yet."""
-        return bool(self._content.n_held or self._field.n_held) or self._echo.holds
+        return self._content.holds or self._field.holds or bool(self._echo.held)
 
     @property
     def answered(self) -> bool:
@@ -58,11 +59,11 @@ class Texts:
         if self._field_name is None:
             self._field_name = field
             self._content.separated()
-        return self._counted(self._once("field", self._field.feed(text)))
+        return self._passed("field", self._field.feed(text))
 
     def content(self, text: str) -> list[Event]:
         """Text of the content field: an answer, unless tags inside it say otherwise."""
-        return self._counted(self._once("content", self._content.feed(text)))
+        return self._passed("content", self._content.feed(text))
 
     def whole(self, text: str, part: str) -> str:
         """``text`` without halves of surrogate pairs: joined to the half before, or U+FFFD when alone.
@@ -73,11 +74,8 @@ class Texts:
         self._halves[part] = ""
         if text and "\ud800" <= text[-1] <= "\udbff":
             text, self._halves[part] = text[:-1], text[-1]
+        self.has_half = any(self._halves.values())
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-    @property
-    def has_half(self) -> bool:
-        return bool(self._halves["content"] or self._halves["field"])
 
     def flush(self) -> list[Event]:
         """What was held back, at the end of the stream."""
@@ -85,47 +83,46 @@ class Texts:
         for part, tags in (("field", self._field), ("content", self._content)):
             if self._halves[part]:
                 self._halves[part] = ""
-                events += self._once(part, tags.feed("\ufffd"))
-            events += self._once(part, tags.flush())
+                events += self._passed(part, tags.feed("\ufffd"))
+            events += self._passed(part, tags.flush())
+        self.has_half = False
         if rest := self._echo.rest():
-            events.append(Reasoning(rest))
-        return self._counted(events)
+            events += self._passed("content", [Reasoning(rest)])
+        return events
 
-    def _once(self, part: str, events: list[Event]) -> list[Event]:
-        """The events without reasoning that the other part brought before."""
-        new: list[Event] = []
-        for event in events:
-            if type(event) is Reasoning:
-                event.text = self._echo.shown(part, event.text)
-                if not event.text:
-                    continue
-            new.append(event)
-        return new
+    def _passed(self, part: str, events: list[Event]) -> list[Event]:
+        """The events within the limits, without reasoning that the other part brought before.
 
-    def _counted(self, events: list[Event]) -> list[Event]:
-        """The events within the limits, with a flag where reasoning comes after the answer began."""
+        A flag follows where reasoning comes after the answer began.
+        """
         if self.full:
             return []
-        for i, event in enumerate(events):
-            kind = type(event)
-            if kind is Reasoning:
-                self.reasoning_chars += len(event.text)  # type: ignore[union-attr]
-                if self._answered and not self._late:
-                    self._late = True
-                    events = [*events, Flag("late_reasoning")]
+        passed: list[Event] = []
+        is_late = False
+        for event in events:
+            if type(event) is Reasoning:
+                event.text = text = self._echo.shown(part, event.text)
+                if not text:
+                    continue
+                self.reasoning_chars += len(text)
+                is_late = is_late or self._answered
                 if self.reasoning_chars > self._most_reasoning:
                     self.full = "reasoning"
-                    return events[: i + 1]
-            elif kind is Answer:
-                self.answer_chars += len(event.text)  # type: ignore[union-attr]
-                self._answered = self._answered or not event.text.isspace()  # type: ignore[union-attr]
+            elif type(event) is Answer:
+                self.answer_chars += len(event.text)
+                self._answered = self._answered or not event.text.isspace()
                 if self.answer_chars > self._most_answer:
                     self.full = "answer"
-                    return events[: i + 1]
-            elif kind is Relabel:
+            elif type(event) is Relabel:
                 self.reasoning_chars, self.answer_chars = self.reasoning_chars + self.answer_chars, 0
                 self._answered = False
-        return events
+            passed.append(event)
+            if self.full:
+                return passed
+        if is_late and not self._late:
+            self._late = True
+            passed.append(Flag("late_reasoning"))
+        return passed
 
 
 class _Echo:
@@ -143,24 +140,25 @@ class _Echo:
         self._ahead = ""  # the source that has said more
         self._more: deque[str] = deque()  # what it said and the other did not yet
         self._head, self._at = "", 0  # the piece before those, without blanks, and how much of it the other said
-        self._held: list[str] = []  # of the second source
+        self.held: list[str] = []  # of the second source
         self._n_held = 0
         self._differs = False
 
-    @property
-    def holds(self) -> bool:
-        return bool(self._held)
-
     def shown(self, source: str, text: str) -> str:
         """What is to be shown, now that ``source`` (``field`` or ``content``) has brought ``text``."""
-        self._first = self._first or source
         if self._differs:
             return text
+        if not self._first:
+            self._first = self._ahead = source
+        if agrees := source == self._ahead:  # the other has not said as much
+            self._more.append(text)
+        else:
+            agrees = self._agrees(source, text)
         if source == self._first:
-            return text if self._agrees(source, text) else text + self._released()
-        self._held.append(text)
+            return text if agrees else text + self._released()
+        self.held.append(text)
         self._n_held += len(text)
-        if not self._agrees(source, text) or self._n_held > self._most_held:
+        if not agrees or self._n_held > self._most_held:
             return self._released()
         return self.rest() if self._n_ahead() > LEAD else ""
 
@@ -180,18 +178,14 @@ class _Echo:
         return len(self._head) - self._at + sum(len(_words(text)) for text in self._more)
 
     def _released(self) -> str:
-        held = "".join(self._held)
+        held = "".join(self.held)
         self._differs = True
-        self._held.clear()
+        self.held.clear()
         self._more.clear()
         return held
 
     def _agrees(self, source: str, text: str) -> bool:
-        """Whether both ways still say the same as far as both have spoken."""
-        if self._ahead in ("", source):
-            self._ahead = source
-            self._more.append(text)
-            return True
+        """Whether ``source``, which has said less than the other, still says the same."""
         new, i = _words(text), 0
         while i < len(new):
             if self._at == len(self._head):

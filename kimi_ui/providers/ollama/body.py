@@ -77,17 +77,20 @@ class OllamaBody(StreamBody):
 
     def _message(self, message: dict[str, Any], surrogates: bool, events: list[Event]) -> None:
         texts = self.texts
-        thinking, content = message.get("thinking"), message.get("content")
-        if type(thinking) is str and thinking:
+        found = message.get("thinking"), message.get("content")
+        thinking, content = (text if type(text) is str else "" for text in found)
+        if self.finished and (thinking or content):
+            self._flag(events, "text_after_finish")
+        if thinking:
             self._repeated(thinking)
             if surrogates or texts.has_half:
                 thinking = texts.whole(thinking, "field")
-            self._reasoning(thinking, "thinking", events)
-        if type(content) is str and content:
+            events += texts.reasoning(thinking, "thinking")
+        if content:
             self._repeated(content)
             if surrogates or texts.has_half:
                 content = texts.whole(content, "content")
-            self._content(content, events)
+            events += texts.content(content)
         if calls := message.get("tool_calls"):
             self._flag(events, "tool_calls", str(calls)[:500])
 

@@ -26,6 +26,10 @@ from ..usage import read_timings, read_usage
 USAGE_STEP_TOKENS = 8  # where every chunk carries usage (Chutes), it becomes an event only this often
 _OTHER_PARTS = ("tool_calls", "function_call", "images", "audio")
 _PLAIN_KEYS = frozenset(("role", "content", "reasoning_content", "reasoning", "reasoning_details"))
+# Most chunks have none of these keys, as one comparison shows.
+_RARE_IN_CHUNK = frozenset(("usage", "timings", "prompt_progress", "error", "base_resp"))
+_RARE_IN_CHOICE = frozenset(("message", "text", "usage", "finishReason", "done_reason"))
+_ANSWER_KEYS = frozenset(("role", "content"))
 _REASONING_KEYS = ("reasoning_content", "reasoning")
 _FINISH_KEYS = ("finish_reason", "finishReason", "done_reason")
 _DONE = (b"[DONE]", b'"[DONE]"', b"[done]", b"DONE")
@@ -54,7 +58,7 @@ class ChatBody(StreamBody):
         if self._is_stream:
             for item in self._sse.feed(data):
                 self._item(item, events)
-                if self.over:
+                if self.error or self.texts.full:  # ``over``, without a call for each token
                     return events
             if self._sse.overflowed:
                 self.error = simple("too_large", self._target)
@@ -128,7 +132,8 @@ class ChatBody(StreamBody):
                 self._start(events)
                 self.closing = True
             return
-        self._start(events)
+        if not self._started:
+            self._start(events)
         if self.closing:
             self._flag(events, "after_done")
         if self._sse.unseparated:
@@ -192,25 +197,34 @@ class ChatBody(StreamBody):
 
     def _chunk(self, chunk: dict[str, Any], surrogates: bool, events: list[Event]) -> None:
         """One chunk object: meta, text, finish, usage, error, in that order."""
-        if not chunk.keys().isdisjoint(self._unknown):
+        keys = chunk.keys()
+        if not keys.isdisjoint(self._unknown):
             self._read_meta(chunk, events)
         choices = chunk.get("choices")
         choice = _first_choice(choices) if choices else None
+        is_plain = False
         if choice is not None:
-            reason = ""
-            for key in _FINISH_KEYS:
-                if (word := choice.get(key)) and isinstance(word, str):
-                    reason = word
-                    break
-            delta, message = choice.get("delta"), choice.get("message")
+            is_plain = choice.keys().isdisjoint(_RARE_IN_CHOICE)
+            reason = _finish_reason(choice) if not is_plain or choice.get("finish_reason") else ""
+            delta = choice.get("delta")
             if type(delta) is dict:
                 self._delta(delta, surrogates, events, is_last=bool(reason))
-            if type(message) is dict:
-                self._message(message, surrogates, events)
-            elif "delta" not in choice and type(text := choice.get("text")) is str:  # a completion of the older kind
-                self._delta({"content": text}, surrogates, events)
+            if not is_plain:
+                self._whole_text(choice, surrogates, events)
             if reason:
                 self._end(reason, events)
+        if not (is_plain and keys.isdisjoint(_RARE_IN_CHUNK)):
+            self._beside(chunk, choice, events)
+
+    def _whole_text(self, choice: dict[str, Any], surrogates: bool, events: list[Event]) -> None:
+        """Text that is not in a delta."""
+        if type(message := choice.get("message")) is dict:
+            self._message(message, surrogates, events)
+        elif "delta" not in choice and type(text := choice.get("text")) is str:  # a completion of the older kind
+            self._delta({"content": text}, surrogates, events)
+
+    def _beside(self, chunk: dict[str, Any], choice: dict[str, Any] | None, events: list[Event]) -> None:
+        """What a chunk holds beside the text: usage, progress, an error."""
         usage = chunk.get("usage") or (choice is not None and choice.get("usage"))
         timings = chunk.get("timings")
         if usage or timings:
@@ -256,14 +270,13 @@ class ChatBody(StreamBody):
     def _delta(self, delta: dict[str, Any], surrogates: bool, events: list[Event], is_last: bool = False) -> None:
         """The text of one delta. ``is_last``: it comes with a finish reason."""
         texts = self.texts
-        content = delta.get("content")
-        name = "reasoning_content"
-        reasoning = delta.get(name)
-        if not reasoning or type(reasoning) is not str:
-            name = "reasoning"
-            reasoning = delta.get(name)
-            if not reasoning or type(reasoning) is not str:
-                reasoning = ""
+        content, reasoning, name = delta.get("content"), "", ""
+        if not delta.keys() <= _ANSWER_KEYS:
+            for name in _REASONING_KEYS:
+                if (found := delta.get(name)) and type(found) is str:
+                    reasoning = found
+                    break
+            else:
                 if details := delta.get("reasoning_details"):
                     name, reasoning = "reasoning_details", _details_text(details)
         if type(content) is list:
@@ -275,17 +288,21 @@ class ChatBody(StreamBody):
             content = ""
         if self._early and (reasoning or content):
             self._flag(events, "text_after_finish")
+        if type(content) is not str:
+            content = ""
         if reasoning:
             self._received["reasoning"].append(reasoning)
-        if content and type(content) is str:
+        if content:
             self._received["content"].append(content)
         if surrogates or texts.has_half:
             reasoning = texts.whole(reasoning, "field") if reasoning else ""
-            content = texts.whole(content, "content") if content and type(content) is str else ""
+            content = texts.whole(content, "content") if content else ""
+        if self.finished and (reasoning or content):
+            self._flag(events, "text_after_finish")
         if reasoning:
-            self._reasoning(reasoning, name, events)
-        if content and type(content) is str:
-            self._content(content, events)
+            events += texts.reasoning(reasoning, name)
+        if content:
+            events += texts.content(content)
         if not delta.keys() <= _PLAIN_KEYS:
             self._other_parts(delta, events)
 
@@ -333,6 +350,11 @@ def _first_choice(choices: Any) -> dict[str, Any] | None:
             if type(choice) is dict and choice.get("index") in (0, None, "0"):
                 return choice
     return None
+
+
+def _finish_reason(choice: dict[str, Any]) -> str:
+    words = (choice.get(key) for key in _FINISH_KEYS)
+    return next((word for word in words if word and isinstance(word, str)), "")
 
 
 def _is_chunk(value: dict[str, Any]) -> bool:
