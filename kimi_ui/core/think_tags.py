@@ -255,7 +255,7 @@ class ThinkTags:
         self._section_ends: tuple[str, ...] = ()  # the markers that end it
         self._flagged: set[str] = set()
         self._events: list[Event] = []
-        self.holds = False  # text came that waits for what follows
+        self.n_held = 0  # characters that came and wait for what follows
         self._is_settled = False  # nothing waits, and text without a marker continues the thought or the answer
 
     @property
@@ -315,11 +315,6 @@ class ThinkTags:
     @property
     def _may_be_bare(self) -> bool:
         return self._is_first and self._may_relabel
-
-    @property
-    def n_held(self) -> int:
-        """Characters that came and wait for what follows."""
-        return len(self._pending) + len(self._trailing)
 
     def _may_become_marker(self, tail: str) -> bool:
         """Whether more text could turn ``tail`` into a marker, or into a longer one."""
@@ -390,9 +385,9 @@ class ThinkTags:
 
     def _taken(self) -> list[Event]:
         events, self._events = self._events, []
-        self.holds = self.n_held > 0
+        self.n_held = len(self._pending) + len(self._trailing)
         is_in_text = self._state in (_THINK, _ANSWER) and self._family != BARE.opening
-        self._is_settled = is_in_text and not (self.holds or self._is_fresh)
+        self._is_settled = is_in_text and not (self.n_held or self._is_fresh)
         return events
 
     def _text(self, text: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing
 
 import httpx
@@ -84,23 +84,27 @@ class _Reading:
         self._stream = stream
         self._host = host
 
-    def events(self, data: bytes) -> Iterator[Event]:
-        """The events of the next piece."""
-        body, arrived = self.body, self._host.arrived
+    def events(self, data: bytes) -> Iterable[Event]:
+        """The events of the next piece; each is to be taken before the next."""
         at_ns, after_ns = self._stream.arrival
         if self.holds:
             after_ns = min(self.after_ns, after_ns)
         self.after_ns = after_ns
         if start := data.rstrip(_LINE_ENDS).rfind(b"\n") + 1:
-            arrived(at_ns, after_ns, False)
-            yield from body.feed(data[:start])
-            data = b"" if body.over else data[start:]
-        arrived(at_ns, after_ns, not self.holds)
+            return self._events_of_several(data[:start], data[start:])
+        host, body = self._host, self.body
+        host.arrived(at_ns, after_ns, not self.holds)
         events = body.feed(data)
-        yield from events
         if not events:  # what came before did not end the read
-            arrived(at_ns, after_ns)
+            host.arrived(at_ns, after_ns)
         self.holds = body.texts.holds
+        return events
+
+    def _events_of_several(self, before: bytes, last: bytes) -> Iterator[Event]:
+        """The events of several messages, whose last one is decoded apart."""
+        self._host.arrived(self._stream.arrival[0], self.after_ns, False)
+        yield from self.body.feed(before)
+        yield from self.events(b"" if self.body.over else last)
 
 
 async def _hand_over(chunks: Chunks, reading: _Reading, take: Callable[[Event], None], target: Target) -> None:

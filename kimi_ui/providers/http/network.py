@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
 MOST_WAITING = 1024 * 1024  # bytes received and not yet read; more stays with the sender
+MOST_READ = 64 * 1024  # bytes; asyncio wants room for four times as many, which is a large allocation for each token
 ADDRESS_DELAY_S = 0.25  # the next address of a name is tried beside one that has not answered by then (RFC 8305)
 STAMP_OPTION = 35 if sys.platform == "linux" and sys.maxsize > 2**32 else None  # SO_TIMESTAMPNS, unnamed in ``socket``
 _STAMP = struct.Struct("qq")  # seconds and ns of the wall clock
@@ -81,6 +82,19 @@ class ArrivalSocket(socket.socket):
     ``began_ns``: when it began to connect. ``waited_ns``: how long since then the other side was waited for.
     """
 
+    # Every read uses them, and in the dictionary of a ``socket.socket`` the interpreter would have to look for each.
+    __slots__ = (
+        "_active_ns",
+        "_blur_ns",
+        "_empty_ns",
+        "_wall_ns",
+        "after_ns",
+        "arrived_ns",
+        "began_ns",
+        "clock_stepped",
+        "waited_ns",
+    )
+
     def __init__(self, family: int, kind: int, protocol: int) -> None:
         super().__init__(family, kind, protocol)
         self.arrived_ns = 0
@@ -115,6 +129,7 @@ class ArrivalSocket(socket.socket):
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         asked_ns = time.perf_counter_ns()
+        size = min(size, MOST_READ)
         if not STAMP_OPTION:
             data = super().recv(size, flags)
             self._take((), asked_ns, False)
@@ -193,7 +208,11 @@ class _Wire(asyncio.Protocol):
         arrival = (connection.arrived_ns or time.perf_counter_ns(), connection.after_ns)
         if self._take is not None and self._readable is not None and not self._readable.done():
             self.arrival = arrival
-            self._hand(self._take, self._readable, data)
+            try:
+                if not self._take(data):
+                    self._readable.set_result(None)
+            except Exception as error:
+                self._readable.set_exception(error)
             return
         self._pieces.append((data, arrival))
         self._size += len(data)
@@ -265,13 +284,6 @@ class _Wire(asyncio.Protocol):
             await self._readable
         finally:
             self._take = self._readable = None
-
-    def _hand(self, take: Callable[[bytes], bool], over: asyncio.Future[None], data: bytes) -> None:
-        try:
-            if not take(data):
-                over.set_result(None)
-        except Exception as error:
-            over.set_exception(error)
 
     def unread(self, data: bytes) -> None:
         """The next read begins with these bytes."""

@@ -47,7 +47,7 @@ class Texts:
     @property
     def holds(self) -> bool:
         """Text has come that is no event yet."""
-        return self._content.holds or self._field.holds or bool(self._echo.held)
+        return bool(self._content.n_held or self._field.n_held or self._echo.held)
 
     @property
     def answered(self) -> bool:

@@ -32,7 +32,7 @@ import truststore
 from ...core.events import Failure
 from ...core.loopback import is_loopback
 from ..base import Host, ProviderError
-from .network import Network, Stream
+from .network import MOST_READ, Network, Stream
 
 MOST_ERROR_BODY = 64 * 1024  # bytes
 _CONNECTING = "connection.connect_tcp.started"  # an event of httpcore's ``trace`` extension, like the next
@@ -51,7 +51,6 @@ _HTTPCORE_ERRORS = (
 _HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 _NO_CHUNK = b"0\r\n\r\n"
 _CUT = "peer closed connection without sending complete message body (incomplete chunked read)"  # h11's words
-_MOST_READ = 64 * 1024  # bytes
 CHUNKS = "kimi_ui.chunks"
 
 # -- when a request is sent
@@ -193,17 +192,15 @@ class Chunks(httpx.AsyncByteStream):
         self._response = response
         self._stream = stream
         self._found: list[bytes] = []
+        self.on_body = self._found.append  # called by the parser; each token would call a method in Python
         self._is_whole = self._has_more = False
         self._error: httptools.HttpParserError | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._parser.feed_data(_HEAD)
 
     def on_message_begin(self) -> None:
-        """Called by the parser, as are the next two methods."""
+        """Called by the parser, like the next method."""
         self._has_more = self._is_whole  # bytes behind the end
-
-    def on_body(self, data: bytes) -> None:
-        self._found.append(data)
 
     def on_message_complete(self) -> None:
         self._is_whole = True
@@ -224,7 +221,7 @@ class Chunks(httpx.AsyncByteStream):
         read = self._stream.read
         with _httpx_errors():
             while not (self._is_whole or self._error):
-                data = await read(_MOST_READ)
+                data = await read(MOST_READ)
                 if piece := self._unchunked(data):
                     yield piece
                 if not data:
