@@ -6,13 +6,16 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_it.parser_inline import ParserInline
 
-from kimi_ui.core.markdown import highlight_css, render
+from kimi_ui.core.markdown import highlight_css, parse, render
 from kimi_ui.core.markdown.code import DARK, DARK_BACKGROUND, LANGUAGES, LIGHT, LIGHT_BACKGROUND, code_html, colours
 from kimi_ui.core.markdown.latex import to_mathml
 from kimi_ui.core.markdown.safe import TAGS, clean_text, sanitize
@@ -371,12 +374,43 @@ TOKENS = [
 ]
 
 
+MARKS = [
+    "**",
+    "~~",
+    "`",
+    "`x`",
+    "[^1]",
+    "](b.c)",
+    "![",
+    "<b>",
+    "</b>",
+    "<br>",
+    "&amp;",
+    "  \n",
+    "\\(",
+    "$",
+    ":",
+    "中",
+    "a",
+    " ",
+]
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(TOKENS) | st.text(max_size=4), max_size=30).map("".join))
 def test_any_text_yields_only_what_is_allowed(text: str) -> None:
     html = render(text)
     assert violations(html) == []
     assert sanitize(html) == html
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(TOKENS) | st.sampled_from(MARKS) | st.text(max_size=4), max_size=30).map("".join))
+def test_trying_only_the_rules_that_can_begin_somewhere_renders_the_same(text: str) -> None:
+    inline = parse._MD.inline
+    with patch.object(inline, "tokenize", partial(ParserInline.tokenize, inline)):
+        tried_all = render(text)
+    assert render(text) == tried_all
 
 
 @settings(max_examples=200, deadline=None)

@@ -31,6 +31,7 @@ _NOTE = re.compile(r"\[\^([^\s\[\]^]{1,40})\]:[ \t]+(?=\S)")
 # For use in a regular expression's character class: scripts without spaces between words, and their punctuation.
 CJK = "\u2e80-\u9fff\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff"
 _CJK = re.compile(f"[{CJK}]")
+_CJK_FIRST = CJK[0]
 
 _MARKDOWN_FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*(?:markdown|md|mdx|gfm)\b[^`]*", re.IGNORECASE)
 _INNER_FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*(\S[^`]*)?$")
@@ -49,7 +50,7 @@ class InlineState(StateInline):
         end = start + scanned.length
         before = self.src[start - 1] if start else " "
         after = self.src[end] if end < self.posMax else " "
-        if not (_CJK.match(before) or _CJK.match(after)):
+        if max(before, after) < _CJK_FIRST or not (_CJK.match(before) or _CJK.match(after)):
             return scanned
         after_space, before_space = isWhiteSpace(ord(before)), isWhiteSpace(ord(after))
         left = not before_space and (not _forbids(after) or after_space or _permits(before))

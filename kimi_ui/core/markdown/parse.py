@@ -9,7 +9,7 @@ page uses 1 and 2), alignment is a class. ``parse`` returns tokens, ``render_tok
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -33,6 +33,23 @@ _PROTOCOL = re.compile(r"(?<![A-Za-z0-9+.:-])https?$", re.IGNORECASE)
 _PAIRS = {")": "(", "]": "["}
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _TASK = re.compile(r"\[([ xX])\]\s+")
+
+# The characters that an inline rule can begin at; ``text`` takes what no other rule does.
+BEGINNINGS = {
+    "newline": "\n",
+    "math": "$\\",
+    "escape": "\\",
+    "backticks": "`",
+    "strikethrough": "~",
+    "emphasis": "*_",
+    "footnote_ref": "[",
+    "link": "[",
+    "image": "!",
+    "html_tag": "<",
+    "autolink": "<",
+    "entity": "&",
+    "bare_url": ":",
+}
 
 
 def _valid_link(url: str) -> bool:
@@ -115,6 +132,38 @@ def _parse_inline(state: StateCore, text: str, children: list[Token]) -> None:
     close_tags(children, state.env)
 
 
+def _tokenizer(md: MarkdownIt) -> Callable[[StateInline], None]:
+    """``ParserInline.tokenize`` for this parser. It tries at each character only the rules that can begin there."""
+    rules = dict(zip(md.inline.ruler.get_active_rules(), md.inline.ruler.getRules(""), strict=True))
+    del rules["text"]
+    rules_at = {
+        character: [rule for name, rule in rules.items() if character in BEGINNINGS[name]]
+        for character in "".join(BEGINNINGS.values())
+    }
+    begins = re.compile(f"[{re.escape(''.join(rules_at))}]")
+    most_levels = md.options.maxNesting
+
+    def tokenize(state: StateInline) -> None:
+        text, end = state.src, state.posMax
+        while (at := state.pos) < end:
+            if (here := rules_at.get(text[at])) is None:
+                found = begins.search(text, at, end)
+                state.pos = found.start() if found else end
+                state.append_pending(text[at : state.pos])
+                continue
+            if state.level < most_levels:
+                for rule in here:
+                    if rule(state, False):
+                        break
+            if state.pos == at:
+                state.append_pending(text[at])
+                state.pos = at + 1
+        if state.pending:
+            state.pushPending()
+
+    return tokenize
+
+
 def _link_open(self: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
     env["in_link"] = True
     href = str(tokens[index].attrs.get("href", ""))
@@ -151,10 +200,12 @@ def _table_close(self: Any, tokens: Sequence[Token], index: int, options: Any, e
 def _make_parser() -> MarkdownIt:
     md = MarkdownIt("commonmark", {"html": False, "maxNesting": MAX_NESTING}).enable(["table", "strikethrough"])
     md.disable(["html_block", "html_inline"])
+    md.core.ruler.disable(["normalize", "block"])  # ``clean_text`` and ``parse_blocks`` do that
     md.validateLink = _valid_link  # type: ignore[method-assign]
     math_plugin(md)
     extensions_plugin(md)
     md.inline.ruler.push("bare_url", _bare_url)
+    md.inline.tokenize = _tokenizer(md)  # type: ignore[assignment, method-assign]
     md.core.ruler.at("inline", _inline)
     md.core.ruler.push("task_lists", _task_lists)
     md.core.ruler.push("direction", _direction)
@@ -177,8 +228,25 @@ _MD = _make_parser()  # stateless: a text's state is in ``env`` and the tokens
 
 def parse(text: str, env: dict[str, Any]) -> list[Token]:
     """Tokens of cleaned text (``safe.clean_text``); top-level blocks have level 0 and a ``map`` of line numbers."""
+    tokens = parse_blocks(text, env)
+    parse_inlines(tokens, env)
+    return tokens
+
+
+def parse_blocks(text: str, env: dict[str, Any]) -> list[Token]:
+    """The same without their running text, which ``parse_inlines`` parses in those that are to be rendered."""
     env["n_lines"] = text.count("\n") + (not text.endswith("\n"))
-    return _MD.parse(text, env)
+    tokens: list[Token] = []
+    _MD.block.parse(text, _MD, env, tokens)
+    return tokens
+
+
+def parse_inlines(tokens: list[Token], env: dict[str, Any]) -> None:
+    """Parse the running text of whole blocks, in place."""
+    state = StateCore("", _MD, env)
+    state.tokens = tokens
+    for rule in _MD.core.ruler.getRules(""):
+        rule(state)
 
 
 def render_tokens(tokens: Sequence[Token], env: dict[str, Any]) -> str:

@@ -8,13 +8,12 @@ a link whose ``[label]: url`` came later. ``frame(final=True)`` then returns the
 from __future__ import annotations
 
 import re
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 from markdown_it.token import Token
 
 from .extensions import TAG_NAMES, is_markdown_fence, unclosed_tags
-from .parse import parse, render_tokens
+from .parse import parse, parse_blocks, parse_inlines, render_tokens
 from .safe import clean_text
 
 # The tail is rendered again once it has grown by 1/64; until then new text is appended as plain text. So each character
@@ -35,6 +34,7 @@ _MARKS = re.compile(r"[ \t]*(?:[-+*=_~`#>|: \t]{1,80}|\d{1,9}[.)][ \t]*)")
 _DASHES = re.compile(r"[ \t]*[|:\- \t]*")
 _TAG_STARTS = sorted({name[:n] for name in (*TAG_NAMES, "br /") for n in range(1, len(name) + 1)})
 _OPEN_TAG = re.compile(rf"</?(?:{'|'.join(_TAG_STARTS)})?$", re.IGNORECASE)
+_MARK = ("*", "`", "~")
 _LAST_MARKS = re.compile(r"(?<!\\)(?:\*{1,3}|`{1,2}|~{1,2})\Z")
 _CODE_SPAN = re.compile(r"`[^`]*`")
 _CLOSED = ("strong_close", "code_inline")
@@ -138,13 +138,14 @@ class StreamingMarkdown:
         decided = self._tail if in_code else self._tail[: _decided(self._tail)]
         self._held = len(decided) < len(self._tail)
         self._appendable = None
-        tokens = parse(decided, env)
+        tokens = parse_blocks(decided, env)
         spans = _block_spans(tokens)
         n_finished = _count_finished(self._tail, tokens, spans)
-        blocks = [render_tokens(tokens[start:end], env) for start, end in spans[:n_finished]]
+        n_tokens = spans[n_finished - 1][1] if n_finished else 0
+        finished, rest = tokens[:n_tokens], tokens[n_tokens:]
+        parse_inlines(finished, env)
+        blocks = [render_tokens(finished[start:end], env) for start, end in spans[:n_finished]]
         self.blocks += blocks
-        rest = tokens[spans[n_finished][0] :] if n_finished < len(spans) else []
-        self._unknown_notes |= env.get("unknown_notes", set())
         if n_finished:
             self._notes |= env["notes"]
             first_line = _first_line(rest)
@@ -156,13 +157,15 @@ class StreamingMarkdown:
             self._open_code = _OpenCode.of(self._tail)
             if self._open_code is not None:
                 rest[0].content = self._open_code.shown_at_first
-        elif rest and not in_code:
+        elif rest:
             shown = _from_line(decided, _first_line(rest))
-            completed = _completed(shown)
+            completed = shown if in_code else _completed(shown)
             if completed != shown:
-                rest = parse(completed, env)
-            elif not self._held:
+                rest = parse_blocks(completed, env)
+            parse_inlines(rest, env)
+            if completed == shown and not (in_code or self._held):
                 self._appendable = _appendable(rest, shown)
+        self._unknown_notes |= env.get("unknown_notes", set())
         return Frame(blocks, render_tokens(rest, env), "")
 
     def _finish(self, new: str) -> Frame:
@@ -238,9 +241,8 @@ def render(text: str) -> str:
 
 
 def _block_spans(tokens: list[Token]) -> list[tuple[int, int]]:
-    """Index ranges of the top-level blocks."""
-    levels = accumulate(token.nesting for token in tokens)
-    ends = [index + 1 for index, level in enumerate(levels) if level == 0]
+    """Index ranges of the top-level blocks, which their last tokens end."""
+    ends = [index for index, token in enumerate(tokens, 1) if not token.level and token.nesting <= 0]
     return list(zip([0, *ends], ends, strict=False))
 
 
@@ -294,15 +296,14 @@ def _completed(text: str) -> str:
     paragraph = text[text.rfind("\n\n") + 1 :]
     if "```" in paragraph or "~~~" in paragraph or "$" in paragraph:
         return text
-    marks = _LAST_MARKS.search(paragraph)
-    if marks:
+    if paragraph[-1:] in _MARK and (marks := _LAST_MARKS.search(paragraph)):
         text, paragraph = text[: -len(marks[0])], paragraph[: -len(marks[0])]
     if paragraph.count("`") % 2:
         return f"{text}`"
-    prose = _CODE_SPAN.sub("", paragraph)
+    prose = _CODE_SPAN.sub("", paragraph) if "`" in paragraph else paragraph
     if prose.count("**") % 2 and "***" not in prose:
         text = f"{text.rstrip()}**"
-    return text + "".join(f"</{name}>" for name in reversed(unclosed_tags(prose)))
+    return text + "".join(f"</{name}>" for name in reversed(unclosed_tags(prose))) if "<" in prose else text
 
 
 def _appendable(tokens: list[Token], text: str) -> re.Pattern[str] | None:
