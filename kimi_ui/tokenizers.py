@@ -85,7 +85,7 @@ class Tokenizer:
         if self._encode is None:
             return -(-len(text) // CHARS_PER_TOKEN)
         if len(text) < ALWAYS_COUNT_CHARS:
-            return sum(map(len, map(self._encode, _parts(text))))
+            return len(self._encode(text))
         key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         with self._lock:
             if key in self._known:

@@ -257,27 +257,32 @@ class AttemptFold:
         if self.end is not None or not run.stamps:
             return
         _, _, kind, stamps, texts = run
-        first = stamps[0]
-        self._token(first, texts[0])
-        if len(stamps) > 1:
-            gaps = list(map(sub, stamps[1:], stamps))
+        more, lengths = stamps, map(len, texts)
+        if (last_ns := self.last_token_ns) is None:
+            last_ns = stamps[0]
+            self._token(last_ns, texts[0])
+            more, lengths = stamps[1:], map(len, texts[1:])
+        if more:
+            gaps = list(map(sub, more, [last_ns, *more]))
             longest = max(gaps)
             if self.max_gap_ns is None or longest > self.max_gap_ns:
                 self.max_gap_ns = longest
             if longest > STALL_NS:
                 self.n_stalls += sum([gap > STALL_NS for gap in gaps])
-            self.last_token_ns = stamps[-1]
-            self.n_chunks += len(gaps)
-            self.text_ns.extend(stamps[1:])
-            self.text_sum.extend(accumulate(map(len, texts[2:]), initial=self.text_sum[-1] + len(texts[1])))
+            self.last_token_ns = more[-1]
+            self.n_chunks += len(more)
+            self.text_ns.extend(more)
+            sums = accumulate(lengths, initial=self.text_sum[-1])
+            next(sums)
+            self.text_sum.extend(sums)
         if kind is Reasoning:
             if self.first_reasoning_ns is None:
-                self.first_reasoning_ns = first
+                self.first_reasoning_ns = stamps[0]
             self.last_reasoning_ns = stamps[-1]
             self._reasoning += texts
         else:
             if self.first_answer_ns is None:
-                self.first_answer_ns = first
+                self.first_answer_ns = stamps[0]
             self._answer += texts
 
     def _token(self, t_ns: int, text: str) -> None:

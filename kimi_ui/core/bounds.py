@@ -67,8 +67,8 @@ def bound_of(column: str, values: Mapping[str, Any]) -> Bound | None:
 
 def shown_bounds(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The known bounds of a row of ``attempt_metrics`` by column, as the page shows them."""
-    known = {column: bound for column in BOUNDED if (bound := bound_of(column, values))}
-    return {column: {"words": str(bound), "rough": bound.is_rough} for column, bound in known.items()}
+    known = {column: bound_of(column, values) for column in BOUNDED if values.get(column)}
+    return {column: {"words": str(bound), "rough": bound.is_rough} for column, bound in known.items() if bound}
 
 
 def unit_of(column: str) -> str:

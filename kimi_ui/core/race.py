@@ -26,7 +26,6 @@ class RaceLine:
 
     def __init__(self) -> None:
         self._seen = 0  # text events looked at
-        self._last: tuple[float, int] | None = None  # the newest point, sent or not
         self._sent: tuple[float, int] | None = None  # the newest point sent
         self._near_ns = 0.0  # events before this time are less than a step after that point; nearly all are
         self._moments: dict[str, float] = {}
@@ -47,7 +46,7 @@ class RaceLine:
         """
         part: dict[str, Any] = {}
         if self._may_have_points(fold) and (points := self._points(fold)):
-            part["points"] = [number for point in points for number in point]
+            part["points"] = points
         if not self._moments_due:
             return part
         self._moments_due = False
@@ -70,34 +69,32 @@ class RaceLine:
             return fold.end is not None
         return fold.text_ns[-1] >= self._near_ns or (fold.first_answer_ns or 0) >= fold.text_ns[self._seen]
 
-    def _points(self, fold: AttemptFold) -> list[tuple[float, int]]:
-        points: list[tuple[float, int]] = []
-
-        def send(point: tuple[float, int] | None) -> None:
-            if point is not None and point != self._sent:
-                points.append(point)
-                self._sent = point
-                self._near_ns = (point[0] + max(STEP_MS, STEP_SHARE * point[0]) - 0.1) * 1e6
-
-        n_events = len(fold.text_ns)
-        passed: int | None = None  # the newest event that needs no point
-        for i in range(self._seen, n_events):
-            t_ns = fold.text_ns[i]
-            if t_ns < self._near_ns and t_ns != fold.first_answer_ns:
-                passed = i
-                continue
-            if passed is not None:
-                self._last, passed = (round(fold.text_ns[passed] / 1e6, 1), fold.text_sum[passed]), None
-            t_ms = round(t_ns / 1e6, 1)
-            step_ms = max(STEP_MS, STEP_SHARE * t_ms)
-            if self._last is None or t_ns == fold.first_answer_ns or t_ms - self._last[0] >= step_ms:
-                send(self._last or (t_ms, 0))
-            self._last = (t_ms, fold.text_sum[i])
-            if self._sent is None or t_ms - self._sent[0] >= step_ms:
-                send(self._last)
-        if passed is not None:
-            self._last = (round(fold.text_ns[passed] / 1e6, 1), fold.text_sum[passed])
-        self._seen = n_events
-        if fold.end is not None:
-            send(self._last)
+    def _points(self, fold: AttemptFold) -> list[float]:
+        points: list[float] = []
+        times, first_answer_ns = fold.text_ns, fold.first_answer_ns
+        for i in range(self._seen, len(times)):
+            t_ns = times[i]
+            if t_ns >= self._near_ns or t_ns == first_answer_ns:
+                point = _point(fold, i)
+                t_ms = point[0]
+                step_ms = max(STEP_MS, STEP_SHARE * t_ms)
+                last = _point(fold, i - 1) if i else (t_ms, 0)
+                if not i or t_ns == first_answer_ns or t_ms - last[0] >= step_ms:
+                    self._send(last, points)
+                if self._sent is None or t_ms - self._sent[0] >= step_ms:
+                    self._send(point, points)
+        self._seen = len(times)
+        if fold.end is not None and times:
+            self._send(_point(fold, -1), points)
         return points
+
+    def _send(self, point: tuple[float, int], points: list[float]) -> None:
+        if point != self._sent:
+            points += point
+            self._sent = point
+            self._near_ns = (point[0] + max(STEP_MS, STEP_SHARE * point[0]) - 0.1) * 1e6
+
+
+def _point(fold: AttemptFold, i: int) -> tuple[float, int]:
+    """The point of a text event."""
+    return round(fold.text_ns[i] / 1e6, 1), fold.text_sum[i]

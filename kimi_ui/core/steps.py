@@ -12,8 +12,10 @@ The trace is read when somebody wants the steps, not at every token: the topics 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from operator import itemgetter
 
 from .events import (
     AGGREGATING,
@@ -100,7 +102,8 @@ class Steps:
         self._topics: list[Step] = []  # kept ones
         self._changed: set[int] = set()
         self._reader = TopicReader()
-        self._unread: list[tuple[int, str]] = []  # pieces of the trace, with their time
+        self._unread: list[str] = []  # pieces of the trace …
+        self._unread_ns: list[int] = []  # … with their times
         self._n_unread = 0  # their characters
         self._is_useful = False  # to read them now: they may complete a topic
         self._sentence_at: list[tuple[int, int]] = []  # (character, ns) of the pieces that hold the open sentence
@@ -115,6 +118,8 @@ class Steps:
     def take(self) -> list[Step]:
         """Steps that are new, changed or dropped since the last call."""
         self._read_if_useful()
+        if not self._changed:
+            return []
         changed = [self._all[index] for index in sorted(self._changed)]
         self._changed.clear()
         return changed
@@ -146,17 +151,17 @@ class Steps:
         """``apply`` of each event of the run."""
         if not run.stamps:
             return
-        pieces = zip(run.stamps, run.texts, strict=True)
         if run.kind is Answer:
             if DRAFTING not in self._phases:
                 self._draft(run.stamps[0])
-            self._answer += pieces
+            self._answer += zip(run.stamps, run.texts, strict=True)
         elif THINKING in self._phases and self._n_unread + len(text := run.text) <= MOST_UNREAD_CHARS:
-            self._unread += pieces
+            self._unread += run.texts
+            self._unread_ns += run.stamps
             self._n_unread += len(text)
             self._is_useful = self._is_useful or self._reader.may_find_in(text, self._n_unread)
         else:
-            for t_ns, piece in pieces:
+            for t_ns, piece in zip(run.stamps, run.texts, strict=True):
                 self._reasoning(t_ns, piece)
 
     def leave_queue(self, waited_ns: int) -> None:
@@ -176,7 +181,8 @@ class Steps:
             return
         if THINKING not in self._phases:
             self._phase(THINKING, "Thinking", t_ns, "reasoning")
-        self._unread.append((t_ns, text))
+        self._unread.append(text)
+        self._unread_ns.append(t_ns)
         self._n_unread += len(text)
         self._is_useful = self._is_useful or self._reader.may_find_in(text, self._n_unread)
         if self._n_unread > MOST_UNREAD_CHARS:
@@ -190,12 +196,13 @@ class Steps:
         """Find the topics that the unread pieces complete."""
         if not self._unread:
             return
-        pieces, self._unread, self._n_unread, self._is_useful = self._unread, [], 0, False
-        at_char = self._reader.n_chars
-        for t_ns, text in pieces:
-            self._sentence_at.append((at_char, t_ns))
-            at_char += len(text)
-        for topic in self._reader.feed("".join([text for _, text in pieces])):
+        at_chars = accumulate(map(len, self._unread), initial=self._reader.n_chars)
+        self._sentence_at += zip(at_chars, self._unread_ns, strict=False)  # the last is the end of them all
+        text = "".join(self._unread)
+        self._unread.clear()
+        self._unread_ns.clear()
+        self._n_unread, self._is_useful = 0, False
+        for topic in self._reader.feed(text):
             self._topic(topic)
         self._forget_finished_sentences()
 
@@ -254,8 +261,7 @@ class Steps:
 
     def _forget_finished_sentences(self) -> None:
         """Keep the newest piece that begins at or before the open sentence, and all later pieces."""
-        start = self._reader.sentence_start
-        index = next((i for i, (char, _) in enumerate(self._sentence_at) if char > start), len(self._sentence_at))
+        index = bisect_right(self._sentence_at, self._reader.sentence_start, key=itemgetter(0))
         del self._sentence_at[: index - 1]
 
     def _phase(

@@ -143,6 +143,7 @@ class TopicReader:
         self._judged = False  # enough of this sentence has been read; the rest is skipped
         self._by_line = False  # the judged sentence ends with its line
         self._in_fence = False
+        self._may_go_on = False  # the sentence may have ended: what follows decides
 
     @property
     def sentence_start(self) -> int:
@@ -156,9 +157,9 @@ class TopicReader:
 
     def may_find_in(self, text: str, n_unread: int) -> bool:
         """Whether ``feed`` may find something once it has this text, the end of ``n_unread`` characters; cheap."""
-        if len(self._text) + n_unread > _HEAD_CHARS or _MAY_END.search(text):
+        if self._may_go_on or len(self._text) + n_unread > _HEAD_CHARS:
             return True
-        return bool(_MAY_END.search(self._text, max(0, len(self._text) - _LOOK_BACK_CHARS)))
+        return bool(_MAY_END.search(text))
 
     def feed(self, text: str) -> list[Topic]:
         self._text += text
@@ -177,6 +178,7 @@ class TopicReader:
                 self._judge(self._text, topics)
                 self._judged = True
             self._drop(len(self._text) - _LOOK_BACK_CHARS)
+        self._may_go_on = bool(_MAY_END.search(self._text, max(0, len(self._text) - _LOOK_BACK_CHARS)))
         return topics
 
     def close(self) -> list[Topic]:
@@ -185,7 +187,7 @@ class TopicReader:
         if self._text:
             self._judge(self._text, topics)
             self._drop(len(self._text))
-        self._line_start, self._judged = True, False
+        self._line_start, self._judged, self._may_go_on = True, False, False
         return topics
 
     def _end_of_sentence(self) -> int | None:

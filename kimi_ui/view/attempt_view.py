@@ -36,6 +36,9 @@ class Brevity(NamedTuple):
     slices: bool = False
 
 
+WHOLE = Brevity()
+
+
 class AttemptView:
     """``plain``: for a trajectory. Its answer is sent as text while it grows and as HTML when it ends."""
 
@@ -44,7 +47,7 @@ class AttemptView:
         attempt: Attempt,
         fold: AttemptFold,
         plain: bool = False,
-        brevity: Brevity = Brevity(),  # noqa: B008
+        brevity: Brevity = WHOLE,
     ) -> None:
         self.attempt = attempt
         self.fold = fold
@@ -178,7 +181,7 @@ class AttemptView:
 
     def take(self) -> dict[str, Any]:
         """The changes since the last call; empty if none."""
-        brevity, self._brevity = self._brevity if self._ended else Brevity(), Brevity()
+        brevity, self._brevity = self._brevity if self._ended else WHOLE, WHOLE
         part = self._take_state() if self._is_stale else {}
         if self._clear_answer:
             part["clear_answer"] = True

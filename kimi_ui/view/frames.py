@@ -78,7 +78,7 @@ from ..core.events import (
 )
 from ..core.metrics import Metrics, measure
 from ..core.turn import NEWEST, LaneInfo, TurnFold, TurnLog, picked
-from .attempt_view import AttemptView, Brevity
+from .attempt_view import WHOLE, AttemptView, Brevity
 from .failure_words import NEVER_SENT
 from .heavy_board import HeavyBoard
 
@@ -373,14 +373,14 @@ class LaneView:
             if over:
                 part["failure"] = asdict(NEVER_SENT)
         metrics_due = self.metrics_stale and (now_ns is None or now_ns >= self._metrics_due_ns)
-        if trajectories := self._trajectory_parts(metrics_due):
+        if self._by_k and (trajectories := self._trajectory_parts(metrics_due)):
             part["trajectories"] = trajectories
         if self.board is not None and (board := self.board.take()):
             part["heavy"] = board
         if metrics_due:
             self._metrics_due_ns = (now_ns or 0) + metrics_every_ns
             part |= self._metrics_part()
-        self._brevity = Brevity()
+        self._brevity = WHOLE
         return part
 
     def _trajectory_parts(self, with_tokens: bool) -> dict[str, dict[str, Any]]:
@@ -407,9 +407,9 @@ class LaneView:
         self.metrics_stale = False
         if self._main is None:
             return {}
-        numbers = self._measured()
-        metrics = {name: getattr(numbers, name) for name in PAGE_METRICS}
-        metrics["bounds"] = shown_bounds(vars(numbers))
+        numbers = vars(self._measured())
+        metrics = {name: numbers[name] for name in PAGE_METRICS}
+        metrics["bounds"] = shown_bounds(numbers)
         metrics["price_as_of"] = self._main.attempt.price[3] if self._main.attempt.price else None
         if metrics == self._known.get("metrics"):
             return {}
