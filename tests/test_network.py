@@ -9,7 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 
 import httpcore
 import httpx
@@ -258,6 +258,30 @@ async def test_a_body_in_chunks_is_whole_however_it_is_cut_and_its_connection_is
             answered = await client.post(f"{upstream.base_url}/chat/completions", json={"model": "sliced"})
             assert answered.content == b"".join(body)
     assert [request.nth for request in upstream.requests[asked:]] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("limits", "numbers"),
+    [
+        (httpx.Limits(), [1, 1, 1, 2, 2]),
+        (httpx.Limits(max_keepalive_connections=1), [1, 1, 1, 1, 2]),
+        (httpx.Limits(max_keepalive_connections=0), [1] * 5),
+        (httpx.Limits(keepalive_expiry=-1), [1] * 5),
+    ],
+)
+async def test_idle_connections_are_used_again_as_far_as_they_are_kept(
+    upstream: Upstream, limits: httpx.Limits, numbers: list[int]
+) -> None:
+    """``numbers``: each request's place among those of its connection, two at once and then three."""
+    asked, url = len(upstream.requests), f"{upstream.base_url}/models"
+    transport = Transport(upstream.base_url, limits)
+    async with httpx.AsyncClient(transport=transport) as client:
+        for n in (2, 3):
+            async with AsyncExitStack() as open_ones:
+                responses = [await open_ones.enter_async_context(client.stream("GET", url)) for _ in range(n)]
+                for response in responses:
+                    await response.aread()
+    assert sorted(request.nth for request in upstream.requests[asked:]) == numbers
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])

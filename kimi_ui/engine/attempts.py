@@ -475,6 +475,7 @@ class Tries:
         self._run: AttemptRun | None = None
         self._stop_reason = ""
         self._stopped = asyncio.Event()
+        self._is_preparing = False
         self._readers: list[Reader] = []
         self._task = asyncio.create_task(self._tries())
 
@@ -497,6 +498,8 @@ class Tries:
         if not self._stop_reason:
             self._stop_reason = reason
             self._stopped.set()
+            if self._is_preparing:
+                self._task.cancel()
             if self._run:
                 self._run.stop(reason)
 
@@ -528,27 +531,24 @@ class Tries:
                 reader.put_nowait(None)
 
     async def _prepare(self) -> ProviderError | None:
-        """Wait until the provider is ready and report its progress to the lane. A stop ends the wait."""
-
-        async def prepare() -> ProviderError | None:
-            try:
-                await self._job.provider.prepare(self._job.report_to(self._context))
-            except ProviderError as error:
-                return error
-            except Exception as error:
-                log.exception("preparing lane %s: internal error", self._job.lane)
-                failure = Failure("internal", f"Preparing this lane failed ({type(error).__name__}).", "Try again.")
-                return ProviderError(failure)
-            return None
-
-        preparing = asyncio.create_task(prepare())
-        stopped = asyncio.create_task(self._stopped.wait())
+        """Wait until the provider is ready and report its progress to the lane. A stop cancels the wait."""
+        self._is_preparing = not self._stop_reason
         try:
-            await asyncio.wait([preparing, stopped], return_when=asyncio.FIRST_COMPLETED)
-            return preparing.result() if preparing.done() else None
+            if self._is_preparing:
+                await self._job.provider.prepare(self._job.report_to(self._context))
+        except ProviderError as error:
+            return error
+        except asyncio.CancelledError:
+            if not self._stop_reason:
+                raise
+            self._task.uncancel()
+        except Exception as error:
+            log.exception("preparing lane %s: internal error", self._job.lane)
+            failure = Failure("internal", f"Preparing this lane failed ({type(error).__name__}).", "Try again.")
+            return ProviderError(failure)
         finally:
-            preparing.cancel()
-            stopped.cancel()
+            self._is_preparing = False
+        return None
 
     def _retry_s(self, run: AttemptRun) -> float | None:
         """Seconds until the next try; None without a retry: after text, a stop or a failure that is not retryable."""

@@ -1,4 +1,4 @@
-"""The HTTP stack under both clients: httpx over httpcore's connection pool, which connects through ``network``.
+"""The HTTP stack under both clients: httpx over httpcore's connections, which connect through ``network``.
 
 It adds five things to what ``httpx.AsyncHTTPTransport`` does. It reads the proxy and the certificates from the
 environment and reports a mistake there in a sentence. It tells the ``Host`` when a request is sent. A pooled
@@ -7,7 +7,9 @@ answer had come; the response's ``reconnected`` extension says so). And the body
 ``MOST_ERROR_BODY``, because both clients read such bodies whole.
 
 The body of a stream is taken out of its chunks by llhttp (``Chunks``): httpcore has h11 do that, whose Python takes as
-long for one chunk as all the rest of a token's way to the log.
+long for one chunk as all the rest of a token's way to the log. And ``Connections`` stands in for httpcore's pool, which
+looks at all its connections whenever a request begins or ends, and for each idle one at all of them again: with a
+hundred that takes longer than all the rest of a request.
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ import os
 import ssl
 import sys
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -98,6 +102,83 @@ class _Watch:
 # -- the transport
 
 
+class Connections:
+    """Connections to one server, each for one request at a time: idle ones are kept for later requests.
+
+    ``pool`` makes them. ``most_idle``: how many are kept; None: all of them, until they expire.
+    """
+
+    def __init__(self, pool: httpcore.AsyncConnectionPool, most_idle: int | None) -> None:
+        self._make = pool.create_connection
+        self._most_idle = sys.maxsize if most_idle is None else most_idle
+        self._idle: deque[httpcore.AsyncConnectionInterface] = deque()  # in the order in which they became idle
+        self._busy: set[httpcore.AsyncConnectionInterface] = set()
+
+    async def send(self, request: httpcore.Request) -> httpcore.Response:
+        """The response, which gives its connection back when it is closed. Raises httpcore's exceptions."""
+        connection = None
+        while self._idle and connection is None:
+            newest = self._idle.pop()
+            if newest.has_expired():
+                await newest.aclose()
+            else:
+                connection = newest
+        if connection is None:
+            connection = self._make(request.url.origin)
+        self._busy.add(connection)
+        try:
+            response = await connection.handle_async_request(request)
+        except BaseException:
+            await self._left(connection)
+            raise
+        assert isinstance(response.stream, AsyncIterable)
+        body = _OfConnection(response.stream, response.aclose, partial(self._left, connection))
+        return httpcore.Response(
+            response.status, headers=response.headers, content=body, extensions=response.extensions
+        )
+
+    async def _left(self, connection: httpcore.AsyncConnectionInterface) -> None:
+        """Keep the connection, if it can be used again, and close those that are not kept any longer."""
+        if connection not in self._busy:
+            return
+        self._busy.remove(connection)
+        if connection.is_available():
+            self._idle.append(connection)
+        elif not connection.is_closed():
+            await connection.aclose()
+        while self._idle and (len(self._idle) > self._most_idle or self._idle[0].has_expired()):
+            await self._idle.popleft().aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections, also those in use."""
+        connections = [*self._idle, *self._busy]
+        self._idle.clear()
+        self._busy.clear()
+        for connection in connections:
+            await connection.aclose()
+
+
+class _OfConnection:
+    """A response's body; ``left`` is called when it is closed."""
+
+    def __init__(
+        self, stream: AsyncIterable[bytes], close: Callable[[], Awaitable[None]], left: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._stream = stream
+        self._close = close
+        self._left = left
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for data in self._stream:
+            yield data
+
+    async def aclose(self) -> None:
+        try:
+            await self._close()
+        finally:
+            await self._left()
+
+
 class Transport(httpx.AsyncBaseTransport):
     """HTTP/1.1 to the server at ``base_url``, through the proxy and by the certificates the environment names for it.
 
@@ -106,14 +187,13 @@ class Transport(httpx.AsyncBaseTransport):
 
     def __init__(self, base_url: str, limits: httpx.Limits) -> None:
         url, proxy = httpx.URL(base_url), proxy_for(base_url)
-        self._pool = httpcore.AsyncConnectionPool(
+        pool = httpcore.AsyncConnectionPool(
             ssl_context=certificates() if url.scheme == "https" else None,
             proxy=_proxy(proxy) if proxy else None,
-            max_connections=limits.max_connections,
-            max_keepalive_connections=limits.max_keepalive_connections,
             keepalive_expiry=limits.keepalive_expiry,
             network_backend=Network(),
         )
+        self._connections = Connections(pool, limits.max_keepalive_connections)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         watch = _Watch()
@@ -130,7 +210,7 @@ class Transport(httpx.AsyncBaseTransport):
         assert isinstance(request.stream, httpx.AsyncByteStream)
         url = request.url
         with _httpx_errors():
-            response = await self._pool.handle_async_request(
+            response = await self._connections.send(
                 httpcore.Request(
                     request.method,
                     httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
@@ -151,7 +231,7 @@ class Transport(httpx.AsyncBaseTransport):
         return httpx.Response(response.status, headers=response.headers, stream=body, extensions=response.extensions)
 
     async def aclose(self) -> None:
-        await self._pool.aclose()
+        await self._connections.aclose()
 
 
 class _Body(httpx.AsyncByteStream):
