@@ -89,7 +89,7 @@ class Attempt:
         return dict(vars(self))
 
 
-@dataclass
+@dataclass(slots=True)  # a dictionary would hold so many fields, and every token would look for half of them in it
 class AttemptFold:
     """What the events of an attempt add up to. All ``*_ns`` are ns since the attempt was sent; None: did not happen.
 
@@ -191,17 +191,31 @@ class AttemptFold:
             if isinstance(event, Promoted) and self.can_promote:
                 self.promoted = True
             return
-        if type(event) is Reasoning:  # a token's way is short: pattern matching would double it
-            if text := event.text:
-                self._token(t_ns, text)
+        if type(event) is Reasoning or type(event) is Answer:  # pattern matching would double a token's way
+            text = event.text
+            if not text:
+                return
+            if (last_ns := self.last_token_ns) is not None:
+                gap = t_ns - last_ns
+                if self.max_gap_ns is None or gap > self.max_gap_ns:
+                    self.max_gap_ns = gap
+                if gap > STALL_NS:
+                    self.n_stalls += 1
+            else:
+                if self.first_chunk_ns is None:
+                    self.first_chunk_ns = t_ns
+                if self.first_token_ns is None:
+                    self.first_token_ns = t_ns
+            self.last_token_ns = t_ns
+            self.text_ns.append(t_ns)
+            self.text_sum.append(len(text) + (self.text_sum[-1] if self.n_chunks else 0))
+            self.n_chunks += 1
+            if type(event) is Reasoning:
                 if self.first_reasoning_ns is None:
                     self.first_reasoning_ns = t_ns
                 self.last_reasoning_ns = t_ns
                 self._reasoning.append(text)
-            return
-        if type(event) is Answer:
-            if text := event.text:
-                self._token(t_ns, text)
+            else:
                 if self.first_answer_ns is None:
                     self.first_answer_ns = t_ns
                 self._answer.append(text)
@@ -257,24 +271,24 @@ class AttemptFold:
         if self.end is not None or not run.stamps:
             return
         _, _, kind, stamps, texts = run
-        more, lengths = stamps, map(len, texts)
         if (last_ns := self.last_token_ns) is None:
             last_ns = stamps[0]
-            self._token(last_ns, texts[0])
-            more, lengths = stamps[1:], map(len, texts[1:])
-        if more:
-            gaps = list(map(sub, more, [last_ns, *more]))
-            longest = max(gaps)
-            if self.max_gap_ns is None or longest > self.max_gap_ns:
-                self.max_gap_ns = longest
-            if longest > STALL_NS:
-                self.n_stalls += sum([gap > STALL_NS for gap in gaps])
-            self.last_token_ns = more[-1]
-            self.n_chunks += len(more)
-            self.text_ns.extend(more)
-            sums = accumulate(lengths, initial=self.text_sum[-1])
-            next(sums)
-            self.text_sum.extend(sums)
+            self.apply(last_ns, kind(texts[0]))
+            stamps, texts = stamps[1:], texts[1:]
+            if not stamps:
+                return
+        gaps = list(map(sub, stamps, [last_ns, *stamps]))
+        longest = max(gaps)
+        if self.max_gap_ns is None or longest > self.max_gap_ns:
+            self.max_gap_ns = longest
+        if longest > STALL_NS:
+            self.n_stalls += sum([gap > STALL_NS for gap in gaps])
+        self.last_token_ns = stamps[-1]
+        self.n_chunks += len(stamps)
+        self.text_ns.extend(stamps)
+        sums = accumulate(map(len, texts), initial=self.text_sum[-1])
+        next(sums)
+        self.text_sum.extend(sums)
         if kind is Reasoning:
             if self.first_reasoning_ns is None:
                 self.first_reasoning_ns = stamps[0]
@@ -284,23 +298,6 @@ class AttemptFold:
             if self.first_answer_ns is None:
                 self.first_answer_ns = stamps[0]
             self._answer += texts
-
-    def _token(self, t_ns: int, text: str) -> None:
-        if (last_ns := self.last_token_ns) is not None:
-            gap = t_ns - last_ns
-            if self.max_gap_ns is None or gap > self.max_gap_ns:
-                self.max_gap_ns = gap
-            if gap > STALL_NS:
-                self.n_stalls += 1
-        else:
-            if self.first_chunk_ns is None:
-                self.first_chunk_ns = t_ns
-            if self.first_token_ns is None:
-                self.first_token_ns = t_ns
-        self.last_token_ns = t_ns
-        self.text_ns.append(t_ns)
-        self.text_sum.append(len(text) + (self.text_sum[-1] if self.n_chunks else 0))
-        self.n_chunks += 1
 
     def outcome(self) -> str:
         """The terminal status of these events when the stream has ended without a stop or a limit.

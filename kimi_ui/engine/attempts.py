@@ -24,8 +24,9 @@ from ..core.attempt import Attempt, AttemptFold
 from ..core.events import Bounds, Carried, End, Entry, Event, Failure, Flag, Opened, Phase, Reporter
 from ..core.lane import LaneSpec, Limits
 from ..core.turn import TurnLog
-from ..providers.base import UNSTAMPED, Arrival, ChatRequest, Child, Provider, ProviderError
+from ..providers.base import Arrival, ChatRequest, Child, Provider, ProviderError
 from ..providers.images import events_for
+from .arrivals import Arrivals, Mark
 from .context_flags import context_flags
 from .queues import Place, Queues
 
@@ -144,19 +145,7 @@ def identity(job: Job, context: Context, attempt_no: int) -> Attempt:
     )
 
 
-class Mark(NamedTuple):
-    """An event that a metric begins or ends with: its stamp, and when that arrived which it was made of."""
-
-    t_ns: int
-    arrival: Arrival
-
-    def followed(self, at_ns: int) -> Mark:
-        """The mark, now that more came in the read that arrived at ``at_ns``."""
-        return self if self.arrival.at_ns != at_ns else self._replace(arrival=self.arrival._replace(is_last=False))
-
-
 _new = tuple.__new__  # of a NamedTuple: its own ``__new__`` is a Python function, which every token would call
-
 Reader = asyncio.Queue[tuple[Arrival, Event] | None]  # of a child's events; None: it has ended
 
 
@@ -165,6 +154,8 @@ class AttemptRun:
 
     ``readers`` get each of its events, and may become more.
     """
+
+    # At most 30 attributes: more would be in a dictionary, in which every token would look for a dozen.
 
     def __init__(self, attempt: Attempt, job: Job, context: Context, readers: Sequence[Reader]) -> None:
         self.attempt = attempt
@@ -179,11 +170,9 @@ class AttemptRun:
         self._sent_ns = self._sent_wall_ns = 0
         self._last_ns = 0
         self._n_events = 0
-        self._arrival = UNSTAMPED  # of the next events
-        self._first_token = self._first_answer = self._last_token = Mark(0, UNSTAMPED)
+        self.arrivals = Arrivals()
         self._written_ns: int | None = None
         self._ended_ns: int | None = None
-        self._sent_late_ns: int | None = None
         self._is_sent = self._is_open = False
         self._behind: Phase | None = None  # while the attempt waits in the queue
         self._clock_runs = asyncio.Event()
@@ -270,23 +259,15 @@ class AttemptRun:
     @property
     def first_token(self) -> Arrival | None:
         """When the first token arrived; None before that."""
-        if self.fold.first_token_ns is None:
+        if (mark := self.arrivals.first_token) is None:
             return None
-        return self._first_token.arrival._replace(at_ns=self._sent_ns + self._first_token.t_ns)
+        return mark.arrival._replace(at_ns=self._sent_ns + mark.t_ns)
 
     def written(self, late_ns: int) -> None:
         """The request is on its way in whole; the last call before an answer counts."""
         if self.fold.headers_ns is None:
             self._written_ns = self._now()
-            self._sent_late_ns = min(late_ns, self._written_ns)
-
-    def arrived(self, at_ns: int, after_ns: int = 0, is_last: bool = True) -> None:
-        """See ``Host.arrived``."""
-        if at_ns == self._arrival.at_ns:
-            self._first_token = self._first_token.followed(at_ns)
-            self._first_answer = self._first_answer.followed(at_ns)
-            self._last_token = self._last_token.followed(at_ns)
-        self._arrival = _new(Arrival, (at_ns, after_ns, is_last))
+            self.arrivals.sent_late_ns = min(late_ns, self._written_ns)
 
     def _leave_queue(self) -> None:
         """End the wait in the queue, if there was one: it is ``queue_ns`` now, and the attempt's clock starts again."""
@@ -363,7 +344,7 @@ class AttemptRun:
         """
         t_ns = self._last_ns
         if not self._stop_reason:
-            at_ns = self._arrival.at_ns
+            at_ns = self.arrivals.newest.at_ns
             t_ns = max(at_ns - self._sent_ns, t_ns) if at_ns else self._now()
         self._append(t_ns, event)
         self._n_events += 1
@@ -374,34 +355,22 @@ class AttemptRun:
         if not self._is_open:
             self.open()
         self._last_ns = t_ns
-        fold = self.fold
+        fold, arrivals = self.fold, self.arrivals
         waiting, unanswered, n_chunks = fold.first_token_ns is None, fold.first_answer_ns is None, fold.n_chunks
         fold.apply(t_ns, event)
         if waiting and fold.first_token_ns is not None:
-            self._first_token = Mark(t_ns, self._arrival)
+            arrivals.first_token = Mark(t_ns, arrivals.newest)
             if self._timer:
                 self._check_limits()  # from now on the idle limit applies, which may end sooner
             if self._place:
                 self._place.first_token()
         if unanswered and fold.first_answer_ns is not None:
-            self._first_answer = Mark(t_ns, self._arrival)
+            arrivals.first_answer = Mark(t_ns, arrivals.newest)
         if fold.n_chunks != n_chunks:
-            self._last_token = _new(Mark, (t_ns, self._arrival))
+            arrivals.last_token = _new(Mark, (t_ns, arrivals.newest))
         self._turn.append(_new(Entry, (self._lane, self._attempt_id, t_ns, event)))
         for reader in self._readers:
-            reader.put_nowait((self._arrival, event))
-
-    def _early_ns(self, mark: Mark) -> int | None:
-        """How much earlier than its stamp the event may have arrived; never before the request was sent."""
-        if not mark.arrival.after_ns:
-            return None
-        at_ns, after_ns, is_exact = mark.arrival
-        earliest_ns = (at_ns if is_exact else after_ns) - self._sent_ns
-        return mark.t_ns - max(0, earliest_ns)
-
-    def _bounds(self) -> Bounds:
-        marks = (self._first_token, self._first_answer, self._last_token)
-        return Bounds(self._sent_late_ns, *map(self._early_ns, marks))
+            reader.put_nowait((arrivals.newest, event))
 
     def _now(self) -> int:
         """Since the attempt was sent; it stops when the stream has ended, though something is still computed."""
@@ -444,7 +413,7 @@ class AttemptRun:
         now_ns = self._now()
         if self._written_ns is not None:
             self._append(now_ns, Flag("written_ms", f"{self._written_ns / 1e6:.3f}"))
-        if (bounds := self._bounds()) != Bounds():
+        if (bounds := self.arrivals.bounds(self._sent_ns)) != Bounds():
             self._append(now_ns, bounds)
         if self.loop_lag_ns:
             self._append(now_ns, Flag("loop_lag_ms", f"{self.loop_lag_ns / 1e6:.1f}"))
@@ -570,7 +539,7 @@ class AttemptHost:
         self._job = job
         self._context = context
         self.started: list[Tries] = []
-        self.take, self.arrived = parent.take, parent.arrived  # not methods of their own, since each token calls them
+        self.take, self.arrived = parent.take, parent.arrivals.arrived  # no methods, since each token calls them
 
     def sent(self) -> None:
         self._parent.sent()
