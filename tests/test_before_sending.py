@@ -12,6 +12,7 @@ from kimi_ui.chat.prompts import Prompt
 from kimi_ui.chat.services import ChatServices
 from kimi_ui.chat.uploads import Uploads
 from kimi_ui.core.attachments import Attachment, AttachmentError, fold
+from kimi_ui.core.budget import Budget
 from kimi_ui.core.conversation_settings import ConversationSettings, LaneSettings
 from kimi_ui.core.estimate import Typical
 from kimi_ui.core.events import Answer, Finish, Reasoning, Usage
@@ -58,7 +59,7 @@ def test_the_oldest_unsent_uploads_are_dropped(monkeypatch: pytest.MonkeyPatch) 
     assert [one.name for one in waiting.of("me", keys[2:])[0]] == ["2", "3"]
 
 
-def test_a_prompt_that_begins_a_conversation_is_sent_with_one_reading_of_the_log(
+def test_a_prompt_that_begins_a_conversation_is_sent_without_reading_the_log(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each takes a millisecond: SQLite reads the schema of a file that is opened."""
@@ -66,11 +67,13 @@ def test_a_prompt_that_begins_a_conversation_is_sent_with_one_reading_of_the_log
     with started(ScriptedRoster(ScriptedProvider(spec, [[Answer("Hi."), Finish("stop")]]))) as run:
         chat, n_read, snapshot = ChatServices(run.engine, run.turns), list[int](), Source.snapshot
         monkeypatch.setattr(Source, "snapshot", lambda source: n_read.append(1) or snapshot(source))
+        assert chat.spending.budget("you") == Budget()
+        n_read.clear()  # the budgets are read for all
         turn = chat.queue.send(Prompt("Hello"), "me")
         assert isinstance(turn, TurnLog)
         assert chat.queue.of(turn.conversation_id) == []
         assert chat.settings.of("me", turn.conversation_id) == ConversationSettings()
-        assert len(n_read) == 1  # the owner's budget
+        assert not n_read
         ended(turn)
 
 

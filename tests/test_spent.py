@@ -10,6 +10,7 @@ import pytest
 from kimi_ui.core.attempt import Attempt
 from kimi_ui.core.budget import Budget, Spent
 from kimi_ui.core.events import Answer, Event, Usage
+from kimi_ui.core.owner import LOCAL
 from kimi_ui.log.budgets import BudgetLog
 from kimi_ui.log.costs import spent_on, spent_on_day
 from kimi_ui.log.places import Place
@@ -81,7 +82,9 @@ def test_spending_includes_deleted_conversations(place: Place) -> None:
     ]
 
 
-def test_a_budget_survives_a_restart_and_is_in_nobody_elses_copy(place: Place, tmp_path: Path) -> None:
+def test_a_budget_survives_a_restart_and_is_in_nobody_elses_copy(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with writing(place) as writer:
         store(writer, turn(run("a", COUNTED, price=PRICE), conversation_id="c", owner="you"))
         budgets = BudgetLog(writer, LogReader(place))
@@ -90,6 +93,13 @@ def test_a_budget_survives_a_restart_and_is_in_nobody_elses_copy(place: Place, t
         budgets.keep("me", Budget(None, 0.25))
         budgets.keep("you", Budget(3.0))
         assert budgets.of("me") == Budget(None, 0.25)
+        assert budgets.of(LOCAL) == Budget(3.0)
+        BudgetLog(writer, LogReader(place)).keep("they", Budget(2.0))  # as another process does
+        writer.flush().result()
+        monkeypatch.setattr("kimi_ui.log.budgets.READ_FOR_S", 0)
+        assert (budgets.of("they"), budgets.of("me")) == (Budget(2.0), Budget(None, 0.25))
+        budgets.forget()
+        assert budgets.of(LOCAL) == Budget(2.0)
         writer.delete_conversation("c", "you").result()
     reader = LogReader(place)
     assert BudgetLog(writer, reader).of("me") == Budget(None, 0.25)
