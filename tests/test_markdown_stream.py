@@ -102,9 +102,33 @@ def visible_appended(page: Page) -> str:
     return visible(page.tail).rstrip("\n") + page.appended
 
 
-WORDS = st.sampled_from(["word", " and", " of ", " x1", ", so", ". Then", " 3.5%", '"it"', "s", "?", "!"])
+WORDS = st.sampled_from(
+    [
+        *(
+            "word",
+            " and",
+            " of ",
+            " x1",
+            ", so",
+            ". Then",
+            " 3.5%",
+            '"it"',
+            "s",
+            "?",
+            "!",
+            " a/b",
+            "//",
+            ": such",
+            " -",
+        ),
+        *(" (see it)", " café’s", " — so…", "日本語。", " か", "\n", " end\n\n", " 1", ". x", "- y", "'"),
+    ]
+)
 MARKS = st.sampled_from(
-    [" **b**", " `c`", " $x$", " [l](http://a.example)", " http://a.example/x", "\n", "\n\n- i", " &am", "|"]
+    [
+        *(" **b**", " `c`", " $x$", " [l](http://a.example)", " http://a.example/x", "\n", "\n\n- i", " &am", "|"),
+        *(" [l](a", " [l](b (c", ' [l](a "c', " https:", " <b", " *a", " **a", " $5", "\n1", "\n> 2", " [^1]", "[x]"),
+    ]
 )
 BEGINNINGS = st.sampled_from(["", "> ", "- ", "1. a\n   - ", "| a |\n|---|\n| ", "# ", "[^1]: ", "    "])
 
@@ -125,8 +149,9 @@ def test_words_that_are_appended_show_what_rendering_would(begin: str, said: lis
             whole = StreamingMarkdown()
             whole.feed(markdown._tail + markdown._waiting)
             now = whole.frame()
-            assert visible((now.tail or "") + now.append).rstrip() == visible_appended(page).rstrip()
-            assert re.findall(r"<[^>]*>", now.tail or "") == re.findall(r"<[^>]*>", page.tail)
+            rendered = "".join(now.blocks) + (now.tail or "")
+            assert visible(rendered + now.append).rstrip() == visible_appended(page).rstrip()
+            assert re.findall(r"<[^>]*>", rendered) == re.findall(r"<[^>]*>", page.tail)
 
 
 def test_words_behind_strong_emphasis_and_code_are_appended() -> None:

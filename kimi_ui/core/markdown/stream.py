@@ -24,9 +24,14 @@ GROWTH = 64
 LONG_TAIL_CHARS, LONG_TAIL_GROWTH = 30_000, 4
 
 # Words that continue a paragraph's running text are all the difference there would be to its HTML, so they are appended
-# however many they are: half of the frames of an answer need no rendering.
-_PROSE = re.compile(r"[A-Za-z0-9 ,.;'\"!?@%]*")
-_NEXT_WORD = re.compile(rf" [A-Za-z0-9]{_PROSE.pattern}")  # behind strong emphasis or code
+# however many they are, up to the end of their line: half of the frames of an answer need no rendering. Left out are
+# the characters that may begin or end markup, such as a parenthesis that ends a link, and scripts that set the
+# direction of a block.
+_LETTERS = "A-Za-z0-9\u00c0-\u052f\u3040-\u30ff\u3400-\u9fff"
+_WORDS = rf"[{_LETTERS} ,.;'\"!?@%/\u2010-\u201d\u2026\u3001-\u3011\uff01-\uff1f-]*"
+_PROSE = re.compile(rf"{_WORDS}(?:(?::(?=\s)|\({_WORDS}\)){_WORDS})*")
+_REST_OF_LINE = re.compile(rf"{_PROSE.pattern}\n*")
+_NEXT_WORD = re.compile(rf" [{_LETTERS}]{_REST_OF_LINE.pattern}")  # behind strong emphasis or code
 
 _FENCE = re.compile(r"(`{3,}+|~{3,}+)[^\n]*+\n")
 MAX_HELD_CHARS = 2_000  # a longer row is shown, although it may belong to a table
@@ -120,7 +125,7 @@ class StreamingMarkdown:
             self._open_code = None
         else:
             if self._appendable is not None and self._appendable.fullmatch(new):
-                self._appendable = _PROSE
+                self._appendable = _REST_OF_LINE if new[-1] != "\n" else None
                 self._waiting += new
                 return Frame([], None, new)
             growth = GROWTH if len(self._tail) < LONG_TAIL_CHARS else LONG_TAIL_GROWTH
@@ -299,7 +304,7 @@ def _completed(text: str) -> str:
     if paragraph[-1:] in _MARK and (marks := _LAST_MARKS.search(paragraph)):
         text, paragraph = text[: -len(marks[0])], paragraph[: -len(marks[0])]
     if paragraph.count("`") % 2:
-        return f"{text}`"
+        text, paragraph = f"{text}`", f"{paragraph}`"
     prose = _CODE_SPAN.sub("", paragraph) if "`" in paragraph else paragraph
     if prose.count("**") % 2 and "***" not in prose:
         text = f"{text.rstrip()}**"
@@ -317,9 +322,10 @@ def _appendable(tokens: list[Token], text: str) -> re.Pattern[str] | None:
         return None
     if children[-1].type in _CLOSED:
         return _NEXT_WORD
-    word = text[max(text.rfind(" "), text.rfind("\n")) + 1 :]
+    line = text[text.rfind("\n") + 1 :]
+    word = line[line.rfind(" ") + 1 :]
     is_word = children[-1].type == "text" and _PROSE.fullmatch(word) and word[-1].isalnum()
-    return _PROSE if is_word else None
+    return _REST_OF_LINE if is_word and _has_letter(line) else None  # digits alone may begin an item
 
 
 def _has_letter(text: str) -> bool:
