@@ -64,6 +64,10 @@ DOUBLED = {
     "field only begins it": ([thought("Hmm A."), answer("<think>Hmm A. Hmm B.</think>yes")], "Hmm A. Hmm B."),
     "another thought": ([thought("first. "), answer("<think>second</think>yes")], "first. second"),
     "another that begins alike": ([thought("Hmm A. "), answer("<think>Hmm B.</think>yes")], "Hmm A. Hmm B."),
+    "field behind, then another": (
+        [thought("Hmm A."), answer("<think>Hmm A. Hmm B."), thought(" Or C. "), answer("</think>yes")],
+        "Hmm A. Or C. Hmm A. Hmm B.",
+    ),
 }
 
 

@@ -182,6 +182,7 @@ class _Echo:
         self._differs = True
         self.held.clear()
         self._more.clear()
+        self._head, self._at = "", 0
         return held
 
     def _agrees(self, source: str, text: str) -> bool:
