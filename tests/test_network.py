@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, closing, contextmanager
+from typing import Any
 
 import httpcore
 import httpx
@@ -303,7 +304,7 @@ async def test_a_body_in_chunks_is_handed_over_as_it_comes_as_far_as_it_is_wante
         for n_wanted in (3, 1000):
             taken: list[bytes] = []
 
-            def take(data: bytes, most: int = n_wanted, taken: list[bytes] = taken) -> bool:
+            def take(data: bytes, _arrival: Any, most: int = n_wanted, taken: list[bytes] = taken) -> bool:
                 taken.append(data)
                 return len(taken) < most
 
@@ -313,7 +314,7 @@ async def test_a_body_in_chunks_is_handed_over_as_it_comes_as_far_as_it_is_wante
             assert b"".join([*taken, *rest]) == b"".join(events)
             assert len(taken) <= n_wanted
 
-        def refuse(data: bytes) -> bool:
+        def refuse(data: bytes, _arrival: Any) -> bool:
             raise ValueError(data)
 
         async with client.stream(**request) as answered:  # type: ignore[arg-type]
@@ -335,7 +336,7 @@ async def test_a_body_in_chunks_that_ends_wrongly_keeps_what_came(
     async with httpx.AsyncClient(transport=Transport(upstream.base_url, httpx.Limits())) as client:
         came = bytearray()
 
-        def take(data: bytes) -> bool:
+        def take(data: bytes, _arrival: Any) -> bool:
             came.extend(data)
             return True
 

@@ -236,6 +236,7 @@ class ThinkTags:
         self.kind: str | None = None
         self._in_field = in_field
         self._state = _THINK if in_field else _LEAD
+        self._is_settled = False  # nothing waits, and text without a marker continues the thought or the answer
         self._may_relabel = not in_field
         self._harmony = False  # a message of that template has begun
         self._pending = ""  # an unfinished marker, or one whose meaning the next characters decide
@@ -256,7 +257,6 @@ class ThinkTags:
         self._flagged: set[str] = set()
         self._events: list[Event] = []
         self.n_held = 0  # characters that came and wait for what follows
-        self._is_settled = False  # nothing waits, and text without a marker continues the thought or the answer
 
     @property
     def holds_answer(self) -> bool:

@@ -101,7 +101,7 @@ def stretches(lane: str, before_seq: float, bases: Mapping[int, str], basis: str
     return [*found, Stretch(lane, 0, end)]
 
 
-@dataclass
+@dataclass(slots=True)
 class TurnLog:
     """One turn. ``t0_ns`` is ``perf_counter_ns`` at the user's click (0 for a turn read from the log).
 

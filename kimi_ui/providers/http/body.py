@@ -10,6 +10,7 @@ import asyncio
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing
+from dataclasses import dataclass
 
 import httpx
 
@@ -43,14 +44,14 @@ async def events_of(
     assert isinstance(stream, Stream)
     host.arrived(*stream.arrival)
     yield Phase(CONNECTED)
-    reading = _Reading(body, stream, host)
+    reading = _Reading(body, host)
     try:
         if host.take is not None and (chunks := response.extensions.get(CHUNKS)) and not _coding(response):
             assert isinstance(chunks, Chunks)
             await _hand_over(chunks, reading, host.take, target)
         async with aclosing(_until_over(plain(response, target), body)) as pieces:
             async for data in pieces:
-                for event in reading.events(data):
+                for event in reading.events(data, stream.arrival):
                     yield event
         host.arrived(stream.arrival[0], reading.after_ns, not reading.holds)
     except asyncio.CancelledError:
@@ -71,6 +72,7 @@ async def events_of(
         raise body.error
 
 
+@dataclass(slots=True)
 class _Reading:
     """The events of a body's pieces.
 
@@ -78,21 +80,20 @@ class _Reading:
     message of a piece is decoded apart. Text that was held back came with an earlier read.
     """
 
-    def __init__(self, body: StreamBody, stream: Stream, host: Host) -> None:
-        self.body = body
-        self.after_ns, self.holds = 0, False
-        self._stream = stream
-        self._host = host
+    body: StreamBody
+    host: Host
+    after_ns: int = 0
+    holds: bool = False
 
-    def events(self, data: bytes) -> Iterable[Event]:
-        """The events of the next piece; each is to be taken before the next."""
-        at_ns, after_ns = self._stream.arrival
+    def events(self, data: bytes, arrival: tuple[int, int]) -> Iterable[Event]:
+        """The events of the next piece; each is to be taken before the next. ``arrival``: see ``Stream``."""
+        at_ns, after_ns = arrival
         if self.holds:
             after_ns = min(self.after_ns, after_ns)
         self.after_ns = after_ns
         if start := data.rstrip(_LINE_ENDS).rfind(b"\n") + 1:
-            return self._events_of_several(data[:start], data[start:])
-        host, body = self._host, self.body
+            return self._events_of_several(data[:start], data[start:], arrival)
+        host, body = self.host, self.body
         host.arrived(at_ns, after_ns, not self.holds)
         events = body.feed(data)
         if not events:  # what came before did not end the read
@@ -100,25 +101,25 @@ class _Reading:
         self.holds = body.texts.holds
         return events
 
-    def _events_of_several(self, before: bytes, last: bytes) -> Iterator[Event]:
+    def _events_of_several(self, before: bytes, last: bytes, arrival: tuple[int, int]) -> Iterator[Event]:
         """The events of several messages, whose last one is decoded apart."""
-        self._host.arrived(self._stream.arrival[0], self.after_ns, False)
+        self.host.arrived(arrival[0], self.after_ns, False)
         yield from self.body.feed(before)
-        yield from self.events(b"" if self.body.over else last)
+        yield from self.events(b"" if self.body.over else last, arrival)
 
 
 async def _hand_over(chunks: Chunks, reading: _Reading, take: Callable[[Event], None], target: Target) -> None:
     """Let ``take`` have the events where the bytes are read, up to the server's finish. Raises ``ProviderError``."""
     body, size = reading.body, 0
 
-    def took(data: bytes) -> bool:
+    def took(data: bytes, arrival: tuple[int, int]) -> bool:
         nonlocal size
         size += len(data)
         if size > MOST_PLAIN:
             raise simple("too_large", target)
-        for event in reading.events(data):
+        for event in reading.events(data, arrival):
             take(event)
-        return not (body.over or body.finished or body.closing)
+        return not (body.finished or body.closing or body.error or body.texts.full)  # the last two: ``over``
 
     await chunks.hand_over(took)
 

@@ -53,6 +53,8 @@ _TCP_INFO_SIZE = 72  # bytes of ``struct tcp_info`` up to ``tcpi_rtt``, which is
 _HEAD_END = re.compile(rb"\n\r?\n")  # as h11 finds it
 CLOCK_STEP_NS = 20_000  # two looks at both clocks that are further apart, their own blur aside, show a step
 
+Taker = Callable[[bytes, tuple[int, int]], bool]  # of what a read brought, and its ``Stream.arrival``; False: no more
+
 
 def _request_stamps(connection: socket.socket) -> None:
     if STAMP_OPTION:
@@ -193,7 +195,7 @@ class _Wire(asyncio.Protocol):
         self._size = 0
         self._is_paused = False
         self._readable: asyncio.Future[None] | None = None
-        self._take: Callable[[bytes], bool] | None = None  # see ``hand_over``
+        self._take: Taker | None = None  # see ``hand_over``
         self._writable = asyncio.Event()
         self._writable.set()
         self.in_head = False  # of a response
@@ -209,7 +211,7 @@ class _Wire(asyncio.Protocol):
         if self._take is not None and self._readable is not None and not self._readable.done():
             self.arrival = arrival
             try:
-                if not self._take(data):
+                if not self._take(data, arrival):
                     self._readable.set_result(None)
             except Exception as error:
                 self._readable.set_exception(error)
@@ -268,13 +270,13 @@ class _Wire(asyncio.Protocol):
             self.transport.resume_reading()
         return data
 
-    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
-        """Call ``take`` with what each read brings, as it comes, until that is False or the connection has ended.
+    async def hand_over(self, take: Taker) -> None:
+        """Call ``take`` for each read, as it comes, until that is False or the connection has ended.
 
         Raises what ``take`` raises.
         """
         while self._pieces:
-            if not take(await self.read(MOST_WAITING)):
+            if not take(await self.read(MOST_WAITING), self.arrival):
                 return
         if self.ended:
             return
@@ -352,8 +354,8 @@ class Stream(httpcore.AsyncNetworkStream):
         """The next read begins with these bytes."""
         self._wire.unread(data)
 
-    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
-        """Call ``take`` with what each read brings until it returns False or there is no more; then ``read`` goes on.
+    async def hand_over(self, take: Taker) -> None:
+        """Call ``take`` for each read until it returns False or there is no more; then ``read`` goes on.
 
         It is called where the event loop reads: no task is woken up for it, which would cost more than most of what
         is done with a token. What ``take`` raises is raised here.

@@ -36,7 +36,7 @@ import truststore
 from ...core.events import Failure
 from ...core.loopback import is_loopback
 from ..base import Host, ProviderError
-from .network import MOST_READ, Network, Stream
+from .network import MOST_READ, Network, Stream, Taker
 
 MOST_ERROR_BODY = 64 * 1024  # bytes
 _CONNECTING = "connection.connect_tcp.started"  # an event of httpcore's ``trace`` extension, like the next
@@ -285,15 +285,15 @@ class Chunks(httpx.AsyncByteStream):
     def on_message_complete(self) -> None:
         self._is_whole = True
 
-    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
-        """Call ``take`` with each piece, as it comes, until that is False; the rest, or the end, is to be iterated.
+    async def hand_over(self, take: Taker) -> None:
+        """Call ``take`` for each piece, as it comes, until that is False; the rest, or the end, is to be iterated.
 
         Raises what ``take`` raises. See ``Stream.hand_over``.
         """
 
-        def took(data: bytes) -> bool:
+        def took(data: bytes, arrival: tuple[int, int]) -> bool:
             piece = self._unchunked(data)
-            return (not piece or take(piece)) and not (self._is_whole or self._error)
+            return (not piece or take(piece, arrival)) and not (self._is_whole or self._error)
 
         await self._stream.hand_over(took)
 
