@@ -157,7 +157,7 @@ class TopicReader:
 
     def may_find_in(self, text: str, n_unread: int) -> bool:
         """Whether ``feed`` may find something once it has this text, the end of ``n_unread`` characters; cheap."""
-        if self._may_go_on or len(self._text) + n_unread > _HEAD_CHARS:
+        if self._may_go_on or (len(self._text) + n_unread > _HEAD_CHARS and not self._judged):
             return True
         return bool(_MAY_END.search(text))
 

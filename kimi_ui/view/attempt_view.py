@@ -353,8 +353,9 @@ def marked(text: str) -> str:
 
 
 def _changes(frame: Frame) -> dict[str, Any]:
-    part = frame._asdict()
-    return {name: value for name, value in part.items() if value or (name == "tail" and value is not None)}
+    if frame.tail is None:  # then there are no blocks
+        return {"append": frame.append} if frame.append else {}
+    return {name: value for name, value in frame._asdict().items() if value or name == "tail"}
 
 
 def _failure_part(failure: Failure, attempt: Attempt) -> dict[str, Any]:

@@ -26,6 +26,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import lru_cache
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -83,7 +84,7 @@ class TurnStreams:
 
     @property
     def frame_s(self) -> float:
-        return max(FRAME_S, FRAME_S * math.sqrt(self.n_open / MANY_VIEWERS), self.n_open / MOST_FRAMES_A_S)
+        return _frame_s(self.n_open)
 
     @property
     def _figures_s(self) -> float:
@@ -214,6 +215,11 @@ class EventStream(Response):
             pass  # the reader disconnected during a write
         finally:
             gone.cancel()
+
+
+@lru_cache(maxsize=1_000)
+def _frame_s(n_open: int) -> float:
+    return max(FRAME_S, FRAME_S * math.sqrt(n_open / MANY_VIEWERS), n_open / MOST_FRAMES_A_S)
 
 
 async def _disconnected(receive: Receive) -> None:
