@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it.parser_inline import ParserInline
+from markdown_it.token import Token
 
 from kimi_ui.core.markdown import highlight_css, parse, render
 from kimi_ui.core.markdown.code import DARK, DARK_BACKGROUND, LANGUAGES, LIGHT, LIGHT_BACKGROUND, code_html, colours
@@ -411,6 +412,20 @@ def test_trying_only_the_rules_that_can_begin_somewhere_renders_the_same(text: s
     with patch.object(inline, "tokenize", partial(ParserInline.tokenize, inline)):
         tried_all = render(text)
     assert render(text) == tried_all
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(["", " ", "   "]),
+    st.sampled_from("aZé日ß"),
+    st.lists(st.sampled_from(TOKENS) | st.sampled_from(MARKS) | st.text(max_size=4), max_size=8).map("".join),
+    st.sampled_from(["", "\n", "\n\n"]),
+)
+def test_a_line_that_begins_with_a_letter_is_a_paragraph(indent: str, letter: str, rest: str, end: str) -> None:
+    text = clean_text(f"{indent}{letter}{rest}").replace("\n", " ") + end
+    by_the_rules: list[Token] = []
+    parse._MD.block.parse(text, parse._MD, {}, by_the_rules)
+    assert parse.parse_blocks(text, {}) == by_the_rules == parse._paragraph(text)
 
 
 @settings(max_examples=200, deadline=None)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from markdown_it import MarkdownIt
-from markdown_it.common.utils import escapeHtml
+from markdown_it.common.utils import escapeHtml, mdTrim
 from markdown_it.rules_core import StateCore
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
@@ -33,6 +33,8 @@ _PROTOCOL = re.compile(r"(?<![A-Za-z0-9+.:-])https?$", re.IGNORECASE)
 _PAIRS = {")": "(", "]": "["}
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _TASK = re.compile(r"\[([ xX])\]\s+")
+
+_PARAGRAPH = re.compile(r" {0,3}[^\W\d_][^\n]*\n*")  # one line; what begins with a letter is no other block
 
 # The characters that an inline rule can begin at; ``text`` takes what no other rule does.
 BEGINNINGS = {
@@ -236,9 +238,18 @@ def parse(text: str, env: dict[str, Any]) -> list[Token]:
 def parse_blocks(text: str, env: dict[str, Any]) -> list[Token]:
     """The same without their running text, which ``parse_inlines`` parses in those that are to be rendered."""
     env["n_lines"] = text.count("\n") + (not text.endswith("\n"))
+    if _PARAGRAPH.fullmatch(text):
+        return _paragraph(text)
     tokens: list[Token] = []
     _MD.block.parse(text, _MD, env, tokens)
     return tokens
+
+
+def _paragraph(text: str) -> list[Token]:
+    """What the block parser returns for a paragraph of one line, which the open end of an answer often is."""
+    inline = Token("inline", "", 0, map=[0, 1], level=1, children=[], content=mdTrim(text), block=True)
+    opening = Token("paragraph_open", "p", 1, map=[0, 1], block=True)
+    return [opening, inline, Token("paragraph_close", "p", -1, block=True)]
 
 
 def parse_inlines(tokens: list[Token], env: dict[str, Any]) -> None:
