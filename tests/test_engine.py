@@ -25,6 +25,7 @@ from kimi_ui.core.events import (
 from kimi_ui.core.lane import LaneSpec, Limits, Price
 from kimi_ui.core.turn import TurnFold, TurnLog
 from kimi_ui.engine import Engine, EngineClosed, LaneBusy, UnknownLane, UnknownTurn, attempts
+from kimi_ui.engine.loop_lag import LoopLag
 from kimi_ui.providers.base import ChatRequest, Message, ProviderError
 from tests.support.engine_run import started
 from tests.support.scripted import SENT, ScriptedProvider, ScriptedRoster, thinker
@@ -351,6 +352,14 @@ def test_identity_carries_model_price_and_the_parameters_of_the_request() -> Non
     assert attempt.params == {"max_tokens": 5, "temperature": 1}
     assert attempt.sent_ns > 0
     assert attempt.started_at_utc
+
+
+def test_the_worst_lateness_is_that_of_an_attempts_own_time() -> None:
+    samples, lag = [3, 9, 9, -1, 4, 2, 5, 0, 1, 1], LoopLag()
+    for n, sample in enumerate(samples):
+        assert [lag.since(at) for at in range(n + 1)] == [max([0, *samples[at:n]]) for at in range(n + 1)]
+        assert lag.n_samples == n
+        lag.add(sample)
 
 
 def test_a_clock_that_jumps_is_flagged_and_changes_no_stamp() -> None:

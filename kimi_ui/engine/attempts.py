@@ -28,6 +28,7 @@ from ..providers.base import Arrival, ChatRequest, Child, Provider, ProviderErro
 from ..providers.images import events_for
 from .arrivals import Arrivals, Mark
 from .context_flags import context_flags
+from .loop_lag import LoopLag
 from .queues import Place, Queues
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class Context:
     open_attempt: Callable[[Attempt], Awaitable[None]]
     clock_ns: Callable[[], int]
     wall_ns: Callable[[], int]
-    running: set[AttemptRun]
+    lag: LoopLag
     queues: Queues
     max_retries: int = 2
     rng: random.Random = field(default_factory=random.Random)
@@ -160,7 +161,7 @@ class AttemptRun:
     def __init__(self, attempt: Attempt, job: Job, context: Context, readers: Sequence[Reader]) -> None:
         self.attempt = attempt
         self.fold = AttemptFold()
-        self.loop_lag_ns = 0
+        self._loop_lag_ns = 0
         self.failure_retryable = False
         self.retry_after_s: float | None = None
         self._job = job
@@ -203,14 +204,14 @@ class AttemptRun:
         if unsent is not None:
             self._fail(unsent)
         elif not self._stop_reason:
-            context.running.add(self)
+            n_samples = context.lag.n_samples
             self._reader = asyncio.create_task(self._read())
             self._check_limits()
             try:
                 await asyncio.wait([self._reader])
             finally:
                 self._disarm()
-                context.running.discard(self)
+                self._loop_lag_ns = context.lag.since(n_samples)
         if self.fold.has_usage:
             self._ended_ns = self._now()
             for flag in await context_flags(self.attempt, self.fold, self._job.request):
@@ -415,8 +416,8 @@ class AttemptRun:
             self._append(now_ns, Flag("written_ms", f"{self._written_ns / 1e6:.3f}"))
         if (bounds := self.arrivals.bounds(self._sent_ns)) != Bounds():
             self._append(now_ns, bounds)
-        if self.loop_lag_ns:
-            self._append(now_ns, Flag("loop_lag_ms", f"{self.loop_lag_ns / 1e6:.1f}"))
+        if self._loop_lag_ns:
+            self._append(now_ns, Flag("loop_lag_ms", f"{self._loop_lag_ns / 1e6:.1f}"))
         drift_ns = (self._context.wall_ns() - self._sent_wall_ns) - now_ns
         if abs(drift_ns) > CLOCK_JUMP_NS:
             self._append(now_ns, Flag("clock_jump", f"{drift_ns / 1e9:.1f} s"))

@@ -16,7 +16,7 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -30,13 +30,12 @@ from ..core.lane import LaneChoice, LaneSpec
 from ..core.owner import may_change
 from ..core.turn import Exchange, LaneInfo, TurnFold, TurnLog
 from ..providers.base import PLAIN, ChatRequest, HeavyChoice, Message, Provider
-from .attempts import AttemptRun, Context, Continued, Job, Tries
+from .attempts import Context, Continued, Job, Tries
+from .loop_lag import LoopLag
 from .pulls import HasPullers, KeepsPulls, Pulls, Question
 from .queues import Queues
 
 log = logging.getLogger(__name__)
-
-LAG_SAMPLE_S = 0.02
 
 
 class EngineClosed(RuntimeError):
@@ -187,7 +186,7 @@ class Engine:
         self._deciding = threading.Lock()  # serialises callers that pick a turn's number or check a lane
         self._lock = threading.Lock()  # guards `_running` and a turn's end; the loop takes it too, so hold it briefly
         self._tasks: set[asyncio.Task[None]] = set()
-        self._in_flight: set[AttemptRun] = set()
+        self._lag = LoopLag()
         self._queues = Queues(clock_ns)
         self._loop = asyncio.new_event_loop()
         self.pulls = Pulls(roster, turns, self._ask_again, self._loop, clock_ns)
@@ -420,7 +419,7 @@ class Engine:
 
     def _run_loop(self) -> None:
         asyncio.set_event_loop(self._loop)
-        sampler = self._loop.create_task(sample_lag(self._clock_ns, self._in_flight))
+        sampler = self._loop.create_task(self._lag.sample(self._clock_ns))
         try:
             self._loop.run_forever()
         finally:
@@ -460,7 +459,7 @@ class Engine:
                 self._open_attempt,
                 self._clock_ns,
                 self._wall_ns,
-                self._in_flight,
+                self._lag,
                 self._queues,
                 self._max_retries,
                 random.Random(),
@@ -546,18 +545,3 @@ def _cut(fold: TurnFold, attempt_id: str) -> Continued:
     if not attempt_id or not fold.folds[attempt_id].can_continue:
         raise NotCut("This answer was not cut, so there is nothing to continue. Retry it, or ask for more.")
     return Continued(attempt_id, fold.folds[attempt_id].answer)
-
-
-async def sample_lag(clock_ns: Callable[[], int], in_flight: Collection[AttemptRun]) -> None:
-    """Measure repeatedly how late the running loop wakes up; keep the maximum in every attempt in flight.
-
-    A late loop stamps late. ``clock_ns`` is the clock used for stamps. Runs until it is cancelled.
-    """
-    due_ns = clock_ns()
-    while True:
-        await asyncio.sleep(LAG_SAMPLE_S)
-        now_ns = clock_ns()
-        lag_ns = now_ns - due_ns - int(LAG_SAMPLE_S * 1e9)
-        due_ns = now_ns
-        for run in in_flight:
-            run.loop_lag_ns = max(run.loop_lag_ns, lag_ns)
