@@ -32,7 +32,7 @@ from .core.tokens import CHARS_PER_TOKEN
 MAX_INPUT_CHARS = 400_000
 MAX_RUN_CHARS = 25_000  # of consecutive white space, or of consecutive other characters
 KEPT = 10_000  # counts
-ALWAYS_COUNT_CHARS = 200  # shorter texts are counted faster than looked up
+ALWAYS_COUNT_CHARS = 1_000  # shorter texts are not kept: a live count has thousands, each of which comes once
 _LONG_RUN = re.compile(rf"\S{{{MAX_RUN_CHARS}}}|\s{{{MAX_RUN_CHARS}}}")
 
 # Kimi K2's pre-tokenizer (tokenization_kimi.py of the model), without special tokens: in an answer their names are
