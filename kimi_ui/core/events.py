@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+# Makes a NamedTuple from all of its values: its own ``__new__`` is a Python function, which every token would call.
+new_tuple = tuple.__new__
+
 
 @dataclass(slots=True)
 class Reasoning:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..core.events import Bounds
+from ..core.events import Bounds, new_tuple
 from ..providers.base import UNSTAMPED, Arrival
 
 _MARKS = ("first_token", "first_answer", "last_token")
-_new = tuple.__new__  # of a NamedTuple: its own ``__new__`` is a Python function, which every token would call
 
 
 class Mark(NamedTuple):
@@ -44,7 +43,7 @@ class Arrivals:
                 mark: Mark | None = getattr(self, name)
                 if mark and mark.arrival.at_ns == at_ns:
                     setattr(self, name, mark._replace(arrival=mark.arrival._replace(is_last=False)))
-        self.newest = _new(Arrival, (at_ns, after_ns, is_last))
+        self.newest = new_tuple(Arrival, (at_ns, after_ns, is_last))
 
     def bounds(self, sent_ns: int) -> Bounds:
         """Of an attempt that was sent then, by ``time.perf_counter_ns``."""

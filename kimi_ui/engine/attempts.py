@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from .. import utc
 from ..core.admission import Request
 from ..core.attempt import Attempt, AttemptFold
-from ..core.events import Bounds, Carried, End, Entry, Event, Failure, Flag, Opened, Phase, Reporter
+from ..core.events import Bounds, Carried, End, Entry, Event, Failure, Flag, Opened, Phase, Reporter, new_tuple
 from ..core.lane import LaneSpec, Limits
 from ..core.turn import TurnLog
 from ..providers.base import Arrival, ChatRequest, Child, Provider, ProviderError
@@ -146,7 +146,6 @@ def identity(job: Job, context: Context, attempt_no: int) -> Attempt:
     )
 
 
-_new = tuple.__new__  # of a NamedTuple: its own ``__new__`` is a Python function, which every token would call
 Reader = asyncio.Queue[tuple[Arrival, Event] | None]  # of a child's events; None: it has ended
 
 
@@ -368,8 +367,8 @@ class AttemptRun:
         if unanswered and fold.first_answer_ns is not None:
             arrivals.first_answer = Mark(t_ns, arrivals.newest)
         if fold.n_chunks != n_chunks:
-            arrivals.last_token = _new(Mark, (t_ns, arrivals.newest))
-        self._turn.append(_new(Entry, (self._lane, self._attempt_id, t_ns, event)))
+            arrivals.last_token = new_tuple(Mark, (t_ns, arrivals.newest))
+        self._turn.append(new_tuple(Entry, (self._lane, self._attempt_id, t_ns, event)))
         for reader in self._readers:
             reader.put_nowait((arrivals.newest, event))
 

@@ -1,7 +1,7 @@
 """The HTTP stack under both clients: httpx over httpcore's connections, which connect through ``network``.
 
 It adds five things to what ``httpx.AsyncHTTPTransport`` does. It reads the proxy and the certificates from the
-environment and reports a mistake there in a sentence. It tells the ``Host`` when a request is sent. A pooled
+environment and reports a mistake there in a sentence. It tells the ``Host`` when a request is sent. A kept
 connection that the server closed while it was idle is replaced once, without a failure for the caller (no byte of an
 answer had come; the response's ``reconnected`` extension says so). And the body of an error ends at
 ``MOST_ERROR_BODY``, because both clients read such bodies whole.
@@ -265,7 +265,7 @@ class Chunks(httpx.AsyncByteStream):
     """The body of a response in chunks, read from the connection itself: what each read brought, in one piece.
 
     It is the response's extension ``CHUNKS`` too, since the clients wrap its stream. httpcore gets a body without a
-    chunk at the end, so that it takes the connection back into its pool.
+    chunk at the end, so that the connection can be used again.
     """
 
     def __init__(self, response: httpcore.Response, stream: Stream) -> None:

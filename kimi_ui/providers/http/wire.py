@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from ...core.events import new_tuple
+
 MAX_LINE = 8 * 1024 * 1024  # bytes; no honest chunk comes near, and a line without end must not fill the memory
 BOM = b"\xef\xbb\xbf"
 _LINE_COST = 64  # bytes that a line of data takes in memory beside its text
-_new = tuple.__new__  # of a NamedTuple: its own ``__new__`` is a Python function, which every token would call
 _LINE_ENDS = re.compile(rb"[\r\n]{4,}")  # at least one line's end and a blank line; how many more means nothing
 
 
@@ -127,7 +128,7 @@ class ServerEvents:
             and b"\r" not in data
             and len(data) + _LINE_COST <= self.max_line
         ):  # one whole event of one line of data, and nothing is open: what a token mostly is
-            return [_new(ServerEvent, (data[6:-2], "message"))]
+            return [new_tuple(ServerEvent, (data[6:-2], "message"))]
         out: list[ServerEvent | RawLine] = []
         if b"\n\n\n\n" in data or b"\r\n\r\n\r" in data:  # millions of blank lines must not cost a loop each
             data = _LINE_ENDS.sub(b"\n\n", data)
@@ -216,7 +217,7 @@ class Parsed(NamedTuple):
 def loads(data: bytes) -> Parsed:
     """Parse one JSON document, whatever the bytes are. The fast parser first; json for what it alone accepts."""
     try:
-        return _new(Parsed, (orjson.loads(data), True, False, False))
+        return new_tuple(Parsed, (orjson.loads(data), True, False, False))
     except orjson.JSONDecodeError:
         pass
     try:
