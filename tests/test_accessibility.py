@@ -288,6 +288,24 @@ def test_focus_is_visible(page: Page) -> None:
             assert outline[0] != "none" or outline[1] != "none", (selector, scheme)
 
 
+def test_a_panel_takes_the_focus_as_it_opens_and_not_after_that(site: ChatSite, page: Page) -> None:
+    """The browser reports an opened panel later, when the reader may already have moved on in it."""
+    ask(page)
+    for scope, name, first in (
+        (page.locator(".turn-current"), "Export", ".export-panel a"),
+        (page.locator("[data-kimi=appearance]"), "Appearance", "input:checked"),
+    ):
+        face = scope.get_by_role("button", name=name)
+        takes = face.evaluate("(face, first) => { face.click(); return document.activeElement.matches(first); }", first)
+        assert takes, f"{name}: the panel did not take the focus"
+        page.keyboard.press("Escape")
+        expect(face).to_have_attribute("aria-expanded", "false")
+        face.evaluate("(face) => { face.click(); document.querySelector(':popover-open button:enabled').focus(); }")
+        expect(face).to_have_attribute("aria-expanded", "true")
+        assert page.evaluate("document.activeElement.matches(':popover-open button')"), f"{name}: it took the focus"
+        page.keyboard.press("Escape")
+
+
 def test_reduced_motion_stops_animations(site: ChatSite, warm: WarmContext) -> None:
     visitor = Visitor(warm, site.url, reduced_motion="reduce")
     try:

@@ -2,7 +2,7 @@
  * The page's appearance, remembered in this browser: light, dark or as the system has it, and the size of what is read
  * (prompts, reasoning, answers). Applied as soon as this module is loaded; a menu in the top bar changes it.
  */
-import { button, h, setAttribute, setText } from "../base/dom.js";
+import { button, focusAsPopoverOpens, h, setAttribute, setText } from "../base/dom.js";
 import { textSize, theme } from "../base/preferences.js";
 
 const SYSTEM = matchMedia("(prefers-color-scheme: dark)");
@@ -58,11 +58,12 @@ function appearanceMenu(extra) {
     h("p", { class: "appearance-name" }, "Text size"), h("div", { class: "appearance-row" }, smaller, size, larger), ...extra);
   const face = h("button", { type: "button", class: "appearance-button", popovertarget: "kimi-appearance", "aria-expanded": "false", "aria-label": "Appearance", title: "Appearance" },
     h("span", { "aria-hidden": "true" }, "Aa"));
+  panel.addEventListener("beforetoggle", () => {
+    for (const input of panel.querySelectorAll("input")) focusAsPopoverOpens(input, input.checked);
+  });
   panel.addEventListener("toggle", ({ newState }) => {
     setAttribute(face, "aria-expanded", String(newState === "open"));
-    if (newState !== "open") return;
-    panel.style.top = `${face.getBoundingClientRect().bottom + GAP_PX}px`;
-    /** @type {HTMLElement} */ (panel.querySelector("input:checked")).focus();
+    if (newState === "open") panel.style.top = `${face.getBoundingClientRect().bottom + GAP_PX}px`;
   });
   return h("div", { class: "kimi", "data-kimi": "appearance" }, face, panel);
 }

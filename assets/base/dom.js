@@ -135,6 +135,15 @@ export const focusedElement = () => /** @type {HTMLElement | null} */ (document.
 
 export const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
+/**
+ * Call it in a popover's `beforetoggle` event: as the popover opens, the element gets the focus. `focus()` in the `toggle`
+ * event, which follows later, would take the focus from an element that was chosen meanwhile.
+ *
+ * @param {Element} element inside the popover
+ * @param {boolean} gets false: another element gets it
+ */
+export const focusAsPopoverOpens = (element, gets = true) => setAttribute(element, "autofocus", gets ? "" : null);
+
 /** Place an open popover above its button, whose box is `at`, or below where there is more room, inside the window. */
 export function placeBeside(panel, at) {
   const above = at.top > window.innerHeight - at.bottom;

@@ -1,5 +1,5 @@
 /** A small menu that saves a turn or a conversation as a file, with or without its reasoning, or shares it by a link. */
-import { h, placeBeside, setAttribute } from "./dom.js";
+import { focusAsPopoverOpens, h, placeBeside, setAttribute } from "./dom.js";
 import { rooted } from "./http.js";
 import { openShare } from "./share.js";
 
@@ -24,12 +24,13 @@ export function exportMenu(url, what, shared = null) {
     ...links, h("label", { class: "export-reasoning" }, reasoning, "With reasoning"),
     shared ? h("button", { type: "button", class: "export-share", onclick: () => share() }, "Share…") : null);
   const face = h("button", { type: "button", class: "quiet", popovertarget: id, "aria-expanded": "false", title: `Save ${what} as a file` }, "Export");
-  panel.addEventListener("beforetoggle", () => aim());
+  panel.addEventListener("beforetoggle", () => {
+    aim();
+    focusAsPopoverOpens(links[0]);
+  });
   panel.addEventListener("toggle", ({ newState }) => {
     setAttribute(face, "aria-expanded", String(newState === "open"));
-    if (newState !== "open") return;
-    placeBeside(panel, face.getBoundingClientRect());
-    links[0].focus();
+    if (newState === "open") placeBeside(panel, face.getBoundingClientRect());
   });
 
   function aim() {
