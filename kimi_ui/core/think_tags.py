@@ -2,7 +2,7 @@
 
 For servers that do not separate the two. Incremental and pure: ``feed`` takes the content as it arrives, cut anywhere,
 ``flush`` ends it, and any cutting of the same text gives the same reasoning and answer. The module knows no wire
-format, only text. The tables below say which model family writes which marker; a new family is a new row.
+format, only text. ``think_markers`` says which model family writes which marker.
 
 The rules:
 - An opening marker counts only before any answer text. A ``<think>`` later on belongs to the answer and stays.
@@ -25,150 +25,27 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import NamedTuple
 
 from .events import Answer, Event, Flag, Reasoning, Relabel
-
-# -- the tables. In a marker a blank stands for any blanks or none, and … for the rest of a message header.
-
-
-class Template(NamedTuple):
-    """How one family marks a thought, and who writes it so."""
-
-    opening: str
-    closing: str
-    written_by: str
-
-
-THOUGHTS = (  # ``<name>`` in any letter case
-    Template("<think>", "</think>", "DeepSeek, Qwen, GLM, Kimi K2, MiniMax M2, Nemotron, Phi-4, Granite, ERNIE"),
-    Template("<thinking>", "</thinking>", "Amazon Nova, Claude, GLM, Reflection"),
-    Template("<reasoning>", "</reasoning>", "models trained on such a prompt"),
-    Template("<thought>", "</thought>", "EXAONE Deep, Gemini's OpenAI-compatible endpoint, Marco-o1"),
-    Template("<mm:think>", "</mm:think>", "MiniMax M3"),
-    Template("<seed:think>", "</seed:think>", "Seed-OSS"),
-    Template("<longcat_think>", "</longcat_think>", "LongCat Flash Thinking"),
-    Template("<think:opensource>", "</think:opensource>", "Hunyuan"),
-    Template("<reasoning_scratchpad>", "</reasoning_scratchpad>", "Hermes"),
-    Template("◁think▷", "◁/think▷", "Kimi-VL"),
-    Template("<|open|> think <|sep|>", "<|close|> think <|sep|>", "Kimi K3"),
-    Template("[THINK]", "[/THINK]", "Magistral, Ministral"),
-    Template("<|channel>thought", "<channel|>", "Gemma 4"),
-    Template("<|START_THINKING|>", "<|END_THINKING|>", "Command A Reasoning"),
-    Template("<|begin_of_thought|>", "<|end_of_thought|>", "OpenThinker, Sky-T1"),
-    Template("<|inner_prefix|>", "<|inner_suffix|>", "Apertus"),
-    Template("<|think|>", "<|end|>", "Solar Open"),
+from .think_markers import (
+    BARE,
+    CLOSING,
+    HARMONY,
+    HARMONY_ENDS,
+    LONGEST,
+    MARKER,
+    MARKER_OR_WORD,
+    START,
+    START_OR_WORD,
+    Marker,
+    marker_of,
+    may_become_marker,
 )
-# What some families put around the answer that follows a thought; elsewhere such tags are the answer's own.
-WRAPPERS = (
-    Template("<answer>", "</answer>", "Hunyuan A13B, R1-Zero"),
-    Template("<response>", "</response>", "Granite 3.3, ERNIE 4.5"),
-    Template("<output>", "</output>", "Marco-o1, Reflection"),
-)
-TOOLS = (
-    Template("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>", "Kimi K2"),
-    Template("<|tool_call_begin|>", "<|tool_call_end|>", "Kimi K2"),
-)
-_TOOL_PARTS = ("<|tool_calls_section_end|>", "<|tool_call_end|>", "<|tool_call_argument_begin|>")
-_ROLES = ("system", "user", "assistant")
-MESSAGES = (  # markers of a message
-    *(f"<|im_{role}|>{name}<|im_middle|>" for role in _ROLES for name in (*_ROLES, "tool")),  # Kimi K2
-    *(f"<|im_{role}|>" for role in _ROLES),
-    *("<|im_middle|>", "<|im_end|>"),  # the latter is ChatML's too
-    "<|im_start|> assistant",  # Qwen and others (ChatML)
-    *(f"<|close|> {name} <|sep|>" for name in ("response", "message")),  # Kimi K3
-    *("<|END_RESPONSE|>", "<|end_of_solution|>", "<|end_of_box|>"),  # Command A, OpenThinker, GLM-4.5V
-    "<|start_header_id|> assistant <|end_header_id|>",  # Llama 3
-)
-ANSWERS = (  # markers that begin an answer: they end a thought
-    *(f"<|open|> {name} <|sep|>" for name in ("response", "message")),
-    *("<|START_RESPONSE|>", "<|begin_of_solution|>", "<|begin_of_box|>"),
-    "<|begin|> assistant <|content|>",  # Solar Open
-)
-ENDS = (  # markers that end a text
-    *("<|return|>", "<|call|>", "<|end|>"),  # harmony; the last one is Phi's too
-    *("<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<|end_of_text|>"),  # Llama 3, Qwen, Granite
-    *("<end_of_turn>", "<turn|>", "<|END_OF_TURN_TOKEN|>", "<｜end▁of▁sentence｜>"),  # Gemma, Cohere, DeepSeek
-)
-HARMONY = "<|channel|>"
-_HEADERS = {  # the channel of a harmony message, and what its text is
-    f"{before}<|channel|> {channel}…<|message|>": role
-    for before in ("", "<|start|> assistant…", "<|end|> <|start|> assistant…")
-    for channel, role in (("analysis", "open"), ("final", "answer"), ("commentary", "tools"))
-} | {"<|start|> assistant…<|message|>": "answer"}
-# Harmony whose special tokens were dropped when the text was decoded; the words with which gpt-oss begins a thought.
-BARE = Template("analysis", "assistantfinal", "gpt-oss behind a server that drops special tokens")
-_BARE_WORDS = "We|The|User|I|Let|Need|They|This|It|So|Okay|Ok|Just|Simple|Question|You|There|First|Given|Answer|Must"
 
-
-class _Marker(NamedTuple):
-    """``role``: open, close, wrap, unwrap, tools, part, message, answer, end. ``family``: its opening marker."""
-
-    text: str
-    role: str
-    family: str
-
-
-_MARKERS = [
-    *(_Marker(row.opening, "open", row.opening) for row in THOUGHTS),
-    *(_Marker(row.closing, "close", row.opening) for row in THOUGHTS if row.closing not in ENDS),
-    *(_Marker(row.opening, "wrap", row.opening) for row in WRAPPERS),
-    *(_Marker(row.closing, "unwrap", row.opening) for row in WRAPPERS),
-    *(_Marker(row.opening, "tools", row.closing) for row in TOOLS),
-    *(_Marker(text, "part", text) for text in _TOOL_PARTS),
-    *(_Marker(text, "message", "") for text in MESSAGES),
-    *(_Marker(text, "answer", "") for text in ANSWERS),
-    *(_Marker(text, "end", "") for text in ENDS),
-    *(_Marker(text, role, HARMONY) for text, role in _HEADERS.items()),
-    _Marker(BARE.closing, "close", BARE.opening),
-]
-_MARKERS.sort(key=lambda marker: -len(marker.text))  # the longest first: an alternation takes the first that fits
-_LONGEST = 240  # characters of the longest marker, blanks and header included
+# The state: what the text that comes next belongs to; a lead is the blanks before a part's text.
+_LEAD, _THINK_LEAD, _THINK, _ANSWER, _SECTION = "lead", "think_lead", "think", "answer", "section"
 _MOST_BLANK = 4096  # blanks held back while deciding what they belong to
 _DETAIL = 2000  # characters of hidden text kept in a flag
-
-
-def _pattern(marker: str) -> str:
-    return re.escape(marker).replace(r"\ ", r"\s{0,8}").replace("…", r"(?:[^\n<]|<\|constrain\|>){0,60}?")
-
-
-_TAG = re.compile(r"</?[A-Za-z_:]+>")
-_TAGS = {marker.text: marker for marker in _MARKERS if _TAG.fullmatch(marker.text)}
-
-
-def _alternation(start: str) -> str:
-    """The markers that begin with ``start``, each a group, numbered as in ``_MARKERS``."""
-    found = [(i, m.text) for i, m in enumerate(_MARKERS) if m.text.startswith(start) and m.text not in _TAGS]
-    return re.escape(start) + "(?:" + "|".join(f"(?P<m{i}>{_pattern(text[len(start) :])})" for i, text in found) + ")"
-
-
-_FIRST = {text[:2] if text[0] == "<" else text[0] for text, _, _ in _MARKERS if text not in _TAGS and text[0] != "a"}
-_MARKED = "|".join(map(_alternation, sorted(_FIRST))) + f"|(?P<tag>{_TAG.pattern})"
-_MARKER = re.compile(f"(?=[<◁\\[])(?:{_MARKED})")
-_BARE = f"(?P<bare>{BARE.opening})(?=(?:{_BARE_WORDS})(?:\\W|\\Z))|{_alternation('a')}"
-_MARKER_OR_WORD = re.compile(f"(?=[<◁\\[a])(?:{_MARKED}|{_BARE})")
-
-
-def _squeezed(text: str) -> str:
-    return "".join(text.split()).lower()
-
-
-_STEMS = tuple({_squeezed(marker.text.split("…")[0]) for marker in _MARKERS if "…" in marker.text})
-_BEGINNINGS = frozenset(
-    text[:n] for marker in _MARKERS for text in [_squeezed(marker.text)] for n in range(1, len(text))
-)
-_BARE_BEGINNINGS = frozenset(f"{BARE.opening}{word}"[:n] for word in _BARE_WORDS.split("|") for n in range(1, 24))
-_CLOSING = {row.opening: row.closing for row in (*THOUGHTS, BARE)} | {HARMONY: "<|end|>"}
-_HARMONY_ENDS = ("<|end|>", "<|return|>", "<|call|>")
-
-
-def _marker_of(match: re.Match[str]) -> _Marker | None:
-    """Which row was found; None for a tag of no family."""
-    name = match.lastgroup or ""
-    if name == "tag":
-        return _TAGS.get(match.group().lower())
-    return _Marker(BARE.opening, "open", BARE.opening) if name == "bare" else _MARKERS[int(name[1:])]
-
 
 # -- does a text only mention a marker?
 
@@ -182,10 +59,6 @@ _NEW_SENTENCE = re.compile(r"[.!?…][ \t]+\Z")
 _MOST_DECIDING = 24  # characters behind a marker that are waited for
 
 _TICKS = re.compile(r"`+|~+|\n")
-
-_LEAD, _THINK_LEAD, _THINK, _ANSWER, _SECTION = "lead", "think_lead", "think", "answer", "section"
-_START = re.compile(r"[<◁\[]")
-_START_OR_WORD = re.compile(r"[<◁\[a]")
 
 
 class _Code:
@@ -269,7 +142,7 @@ class ThinkTags:
 
     def feed(self, text: str) -> list[Event]:
         """The events this piece of content completes. Never raises."""
-        if self._is_settled and text and _START.search(text) is None:  # as most text is
+        if self._is_settled and text and START.search(text) is None:  # as most text is
             self._before = (self._before + text)[-8:]
             if self._state == _THINK:
                 return [Reasoning(text)]
@@ -306,31 +179,20 @@ class ThinkTags:
     def _starts(self) -> re.Pattern[str]:
         """What a marker may begin with now."""
         may_be_word = self._family == BARE.opening or (self._state == _LEAD and self._may_be_bare)
-        return _START_OR_WORD if may_be_word else _START
+        return START_OR_WORD if may_be_word else START
 
     @property
     def _markers(self) -> re.Pattern[str]:
-        return _MARKER_OR_WORD if self._may_be_bare or self._family == BARE.opening else _MARKER
+        return MARKER_OR_WORD if self._may_be_bare or self._family == BARE.opening else MARKER
 
     @property
     def _may_be_bare(self) -> bool:
         return self._is_first and self._may_relabel
 
-    def _may_become_marker(self, tail: str) -> bool:
-        """Whether more text could turn ``tail`` into a marker, or into a longer one."""
-        if len(tail) > _LONGEST:
-            return False
-        if tail[0] == "a":
-            return tail in (_BARE_BEGINNINGS if self._may_be_bare else _BEGINNINGS)
-        squeezed = _squeezed(tail)
-        if squeezed in _BEGINNINGS:
-            return True
-        return squeezed.startswith(_STEMS) and "<|message|>" not in squeezed and "\n" not in tail.lstrip()
-
     def _held_from(self, text: str) -> int:
         """Index from which ``text`` must wait for more: its longest end that may become a marker."""
-        for match in self._starts.finditer(text, max(0, len(text) - _LONGEST)):
-            if self._may_become_marker(text[match.start() :]):
+        for match in self._starts.finditer(text, max(0, len(text) - LONGEST)):
+            if may_become_marker(text[match.start() :], self._may_be_bare):
                 return match.start()
         return len(text)
 
@@ -338,12 +200,12 @@ class ThinkTags:
         """Text that may hold markers; its end waits in ``_pending`` while it may become one."""
         position, held = 0, len(text)
         for match in self._markers.finditer(text):
-            marker = _marker_of(match)
+            marker = marker_of(match)
             if marker is None:
                 continue
             self._text(text[position : match.start()])
             position = match.start()
-            if not last and len(text) - position <= _LONGEST and self._may_become_marker(text[position:]):
+            if not last and len(text) - position <= LONGEST and may_become_marker(text[position:], self._may_be_bare):
                 held = position  # a longer one, if its rest follows
                 break
             rest = text[match.end() : match.end() + _MOST_DECIDING]
@@ -422,7 +284,7 @@ class ThinkTags:
 
     # -- what a marker means
 
-    def _marker(self, marker: _Marker, found: str) -> None:
+    def _marker(self, marker: Marker, found: str) -> None:
         self._before = ""
         role, family = marker.role, marker.family
         if self._state == _SECTION:
@@ -450,7 +312,7 @@ class ThinkTags:
         elif role == "part":  # its beginning was not seen: the marker alone is hidden
             self._flag("tool_markers", found)
         elif role == "end":
-            if not (self._harmony and found in _HARMONY_ENDS):
+            if not (self._harmony and found in HARMONY_ENDS):
                 self._trailing += found
             elif self._state == _ANSWER:
                 self._enter(_LEAD)
@@ -458,9 +320,9 @@ class ThinkTags:
             self._message_marker(found, role == "answer")
 
     def _closes(self, found: str) -> bool:
-        return self._state in (_THINK, _THINK_LEAD) and _CLOSING.get(self._family) == found
+        return self._state in (_THINK, _THINK_LEAD) and CLOSING.get(self._family) == found
 
-    def _field_marker(self, marker: _Marker, found: str) -> None:
+    def _field_marker(self, marker: Marker, found: str) -> None:
         """A marker in a reasoning field: text, but for what wraps it."""
         if marker.role == "tools" and marker.family != HARMONY:
             self._section(found, (marker.family, "<|tool_calls_section_end|>"))
@@ -473,12 +335,12 @@ class ThinkTags:
             self._enter(_THINK_LEAD)
         elif marker.role == "open" or marker.family == BARE.opening:
             self._text(found)
-        elif self._family and (marker.family == self._family or _CLOSING.get(self._family) == found):
+        elif self._family and (marker.family == self._family or CLOSING.get(self._family) == found):
             self._family = ""
         else:
             self._trailing += found
 
-    def _opening(self, marker: _Marker, found: str) -> None:
+    def _opening(self, marker: Marker, found: str) -> None:
         name = marker.family
         if self._state == _LEAD and (name != BARE.opening or self._may_be_bare):
             self.kind = self.kind or found
@@ -490,7 +352,7 @@ class ThinkTags:
             self._literal[name] += self._state == _ANSWER
             self._text(found)
 
-    def _closing(self, marker: _Marker, found: str) -> None:
+    def _closing(self, marker: Marker, found: str) -> None:
         name = marker.family
         if self._state in (_THINK, _THINK_LEAD):
             if name == self._family or self._closes(found):
@@ -545,9 +407,9 @@ class ThinkTags:
             self._family = ""
             self._enter(_LEAD)
         if role == "tools":
-            self._section(found, _HARMONY_ENDS)
+            self._section(found, HARMONY_ENDS)
 
-    def _wrapping(self, marker: _Marker, found: str) -> None:
+    def _wrapping(self, marker: Marker, found: str) -> None:
         """A tag around the answer: of the template only where a thought in the content has just ended."""
         if marker.role == "wrap" and self._state == _LEAD and self.kind and not self._wrapper:
             self._wrapper = marker.family
