@@ -6,6 +6,7 @@ Every limit is a little above what was counted when it was set. Where a change n
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from collections import Counter
@@ -18,10 +19,12 @@ import pytest
 
 from kimi_ui.core.lane import LaneChoice, LaneSpec
 from kimi_ui.core.turn import TurnLog
+from kimi_ui.engine.attempts import AttemptRun
 from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 from kimi_ui.view.frames import TurnView, dumps
 from tests.support.engine_run import running
 from tests.support.log import store, writing
+from tests.support.scripted import ScriptedProvider, thinker
 from tests.support.upstream import Upstream
 
 N_TOKENS = 600
@@ -87,3 +90,19 @@ def calls_of_parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]
 @pytest.mark.parametrize(("what", "most"), [("engine", 47.0), ("log-writer", 5.0), ("view", 27.0), ("attempt", 3400.0)])
 def test_a_token_and_an_attempt_take_few_calls(calls_of_parts: dict[str, float], what: str, most: float) -> None:
     assert 0 < calls_of_parts[what] < most, f"{calls_of_parts}"
+
+
+def test_a_running_attempt_keeps_its_attributes_out_of_a_dictionary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPython puts all of an object's attributes into one when it gets its 30th, unless the class has slots."""
+    dictionaries: list[list[dict[str, Any]]] = []
+    end = AttemptRun._end
+
+    def ending(run: AttemptRun, *arguments: Any) -> None:
+        of_run = [one for one in gc.get_referents(run) if isinstance(one, dict) and "_attempt_id" in one]
+        dictionaries.append(of_run)
+        end(run, *arguments)
+
+    monkeypatch.setattr(AttemptRun, "_end", ending)
+    with running(None, ScriptedProvider(LaneSpec("a", "A", "openai", model="m"), [thinker()])) as run:
+        run.folds(run.engine.send("hello"))
+    assert dictionaries == [[]]

@@ -10,26 +10,24 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import random
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from .. import utc
 from ..core.admission import Request
 from ..core.attempt import Attempt, AttemptFold
-from ..core.events import Bounds, Carried, End, Entry, Event, Failure, Flag, Opened, Phase, Reporter, new_tuple
-from ..core.lane import LaneSpec, Limits
-from ..core.turn import TurnLog
+from ..core.events import Bounds, Carried, End, Entry, Event, Failure, Flag, Opened, Phase, new_tuple
+from ..core.lane import Limits
 from ..providers.base import Arrival, ChatRequest, Child, Provider, ProviderError
 from ..providers.images import events_for
 from .arrivals import Arrivals, Mark
 from .context_flags import context_flags
-from .loop_lag import LoopLag
-from .queues import Place, Queues
+from .jobs import Context, Job
+from .limits import LIMIT_FAILURES, limit_failure, next_limit
+from .queues import Place
 
 log = logging.getLogger(__name__)
 
@@ -43,109 +41,6 @@ ENDLESS = Failure(
     "Ask for less, or set max_tokens in the lanes file.",
 )
 
-# Stop reasons that are limits: the field of ``Limits``, the message and the start of the remedy. Other stop reasons are
-# ``user``, ``quorum``, ``parent`` and ``shutdown``.
-LIMIT_FAILURES = {
-    "timeout_first_token": (
-        "first_token_s",
-        "No token came within {s:g} s.",
-        "The model may be busy or still loading: try again,",
-    ),
-    "timeout_idle": ("idle_s", "The stream went silent for {s:g} s.", "The text so far is kept: try again,"),
-    "timeout_total": (
-        "total_s",
-        "The answer was not finished after {s:g} s.",
-        "The text so far is kept: ask for less,",
-    ),
-}
-
-
-def limit_failure(reason: str, limits: Limits) -> Failure:
-    """The failure of an attempt that was stopped for ``reason``, a key of ``LIMIT_FAILURES``."""
-    name, message, remedy = LIMIT_FAILURES[reason]
-    return Failure(reason, message.format(s=getattr(limits, name)), f"{remedy} or raise {name} in the lanes file.")
-
-
-@dataclass
-class Context:
-    """The context shared by all attempts of a turn.
-
-    ``open_attempt`` returns when the attempt's row is in the log; the request is sent only after that. ``clock_ns`` is
-    monotonic; ``wall_ns`` only serves to detect clock jumps.
-    """
-
-    turn: TurnLog
-    open_attempt: Callable[[Attempt], Awaitable[None]]
-    clock_ns: Callable[[], int]
-    wall_ns: Callable[[], int]
-    lag: LoopLag
-    queues: Queues
-    max_retries: int = 2
-    rng: random.Random = field(default_factory=random.Random)
-
-
-class Continued(NamedTuple):
-    """An answer that was cut, and the attempt that it is of."""
-
-    attempt_id: str
-    answer: str
-
-
-@dataclass
-class Job:
-    """A request of a lane, in a role. ``tried``: the addresses of the servers that its attempts were sent to.
-
-    ``parent`` is the heavy attempt that the request belongs to. ``first_no`` is the number of its first attempt,
-    above 1 if the user retries the lane; ``asked_ns`` is the time of that click, ns since the turn's start.
-    ``continues``: the cut answer that it goes on with.
-    """
-
-    lane: str
-    provider: Provider
-    request: ChatRequest
-    role: str = "single"
-    parent: AttemptRun | None = None
-    k_index: int | None = None
-    first_no: int = 1
-    asked_ns: int = 0
-    continues: Continued | None = None
-    tried: list[str] = field(default_factory=list)
-
-    def report_to(self, context: Context) -> Reporter:
-        """What reports the lane's preparation."""
-        turn = context.turn
-        return lambda phase: turn.append(Entry(self.lane, "", context.clock_ns() - turn.t0_ns, phase))
-
-
-def identity(job: Job, context: Context, attempt_no: int) -> Attempt:
-    """The attempt before it is sent; ``AttemptRun`` replaces ``sent_ns`` and, of several servers, ``base_url``."""
-    spec: LaneSpec = job.provider.spec.with_model(job.request.model)
-    price = spec.price
-    return Attempt(
-        attempt_id=uuid.uuid4().hex,
-        turn_id=context.turn.turn_id,
-        lane=job.lane,
-        label=spec.label,
-        role=job.role,
-        parent_id=job.parent.attempt.attempt_id if job.parent else None,
-        k_index=job.k_index,
-        attempt_no=attempt_no,
-        provider=spec.provider,
-        base_url=spec.server if len(spec.servers) == 1 else "",
-        request_model=spec.model,
-        params={**spec.params, **job.request.params},
-        price=(price.input, price.cached_input, price.output, price.as_of) if price else None,
-        stand_in_for=spec.stand_in_for,
-        continues=job.continues.attempt_id if job.continues else None,
-        sent_ns=context.clock_ns() - context.turn.t0_ns,
-        asked_ns=job.asked_ns,
-        queue_ns=None if job.provider.line(job.request) is None else 0,
-        input_chars=sum(len(message.content) + len(message.reasoning) for message in job.request.messages),
-        tokenizer=spec.tokenizer,
-        settings=spec.settings,
-    )
-
-
 Reader = asyncio.Queue[tuple[Arrival, Event] | None]  # of a child's events; None: it has ended
 
 
@@ -155,7 +50,8 @@ class AttemptRun:
     ``readers`` get each of its events, and may become more.
     """
 
-    # At most 30 attributes: more would be in a dictionary, in which every token would look for a dozen.
+    # Fewer than 30 attributes: more would be in a dictionary, in which every token would look for a dozen.
+    # tests/test_token_cost.py checks it.
 
     def __init__(self, attempt: Attempt, job: Job, context: Context, readers: Sequence[Reader]) -> None:
         self.attempt = attempt
@@ -380,19 +276,10 @@ class AttemptRun:
         self.failure_retryable, self.retry_after_s = error.retryable, error.retry_after_s
         self._append(self._now(), error.failure)
 
-    def _deadline(self) -> tuple[float, str]:
-        """The next limit: its time in seconds since sending, and its stop reason."""
-        fold, limits = self.fold, self._limits
-        total = (limits.total_s, "timeout_total")
-        if fold.first_token_ns is None:
-            return min((limits.first_token_s, "timeout_first_token"), total)
-        last_ns = fold.last_token_ns if fold.last_token_ns is not None else fold.first_token_ns
-        return min((last_ns / 1e9 + limits.idle_s, "timeout_idle"), total)
-
     def _check_limits(self) -> None:
         """Stop the attempt if a limit has passed; otherwise set the attempt's timer to the next limit."""
         self._disarm()
-        deadline_s, reason = self._deadline()
+        deadline_s, reason = next_limit(self.fold, self._limits)
         left_s = deadline_s - self._now() / 1e9
         if left_s <= 0:
             self.stop(reason)
@@ -481,7 +368,7 @@ class Tries:
         try:
             unsent = await self._prepare()
             for attempt_no in itertools.count(self._job.first_no):
-                attempt = identity(self._job, self._context, attempt_no)
+                attempt = self._job.identity(self._context, attempt_no)
                 self.attempt_ids.append(attempt.attempt_id)
                 run = self._run = AttemptRun(attempt, self._job, self._context, self._readers)
                 self.fold = run.fold

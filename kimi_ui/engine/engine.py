@@ -30,7 +30,8 @@ from ..core.lane import LaneChoice, LaneSpec
 from ..core.owner import may_change
 from ..core.turn import Exchange, LaneInfo, TurnFold, TurnLog
 from ..providers.base import PLAIN, ChatRequest, HeavyChoice, Message, Provider
-from .attempts import Context, Continued, Job, Tries
+from .attempts import Tries
+from .jobs import Context, Continued, Job
 from .loop_lag import LoopLag
 from .pulls import HasPullers, KeepsPulls, Pulls, Question
 from .queues import Queues
