@@ -19,11 +19,11 @@ import { attemptPart, promoteReasoning, retryLane } from "./lane/attempts.js";
 import { copyCodeOnClick } from "./lane/markdown.js";
 import { LaneMenu } from "./lanes_tab/lane_menu.js";
 import { mountSidebar } from "./sidebar/sidebar.js";
-import { TurnStream } from "./stream.js";
 import { EarlierTurns } from "./turn/earlier_turns.js";
 import { emptyState } from "./turn/empty_state.js";
 import { versionsOf } from "./turn/prompt.js";
 import { Replays } from "./turn/replays.js";
+import { RunningTurns } from "./turn/running_turns.js";
 import { TurnRow } from "./turn/turn.js";
 
 const NOT_HERE = "This conversation is not here: it was deleted, or it belongs to another browser.";
@@ -50,9 +50,6 @@ class Page {
     this.loading = null; // settles once the conversation opened last is shown
     this.conversation = null;
     this.row = null; // the current turn's row
-    this.streams = new Map(); // by turn: of the current one, and of earlier ones that are running
-    this.going = new Set(); // ids of the shown turns that are running
-    this.lanesRunning = ""; // as the composer last got them
     this.replays = new Replays({
       rows: () => this.#rows,
       actions: (turnId) => this.#actions(turnId),
@@ -64,6 +61,13 @@ class Page {
     this.hit = null; // what a search has found in the sought turn (`Hit` in base/protocol.d.ts); null once shown
     this.announcer = new Announcer();
     this.notice = new Notice();
+    this.going = new RunningTurns({
+      rows: () => this.#rows,
+      earlier: () => this.earlier.rows,
+      notice: this.notice,
+      onframes: (row, frames) => this.#frames(row, frames),
+      onend: (row) => this.#ended(row),
+    });
     this.laneMenu = new LaneMenu((text) => this.notice.say(text));
     this.atCurrent = true; // the current turn is at the top of the window
     this.scroller = h("div", { class: "turns", onscroll: () => (this.atCurrent = Math.abs(this.scroller.scrollTop - this.current.offsetTop) < AT_TOP_PX) });
@@ -118,21 +122,16 @@ class Page {
   }
 
   get running() {
-    return document.documentElement.hasAttribute("data-kimi-running");
+    return this.going.any;
   }
 
-  /** The ids of the lanes that are running; null while a blind turn runs, which does not tell its lanes. */
+  /** See RunningTurns, like the next one. */
   get runningLanes() {
-    const rows = this.#rows.filter((row) => this.going.has(row.id));
-    return rows.some((row) => row.turn.blind) ? null : new Set(rows.flatMap((row) => row.unended.map(({ info }) => info.id)));
+    return this.going.lanes;
   }
 
-  /** The lanes that still answer an earlier prompt: their labels, and a function that shows them. Null: there are none. */
   get behind() {
-    const rows = this.earlier.rows.filter((row) => this.going.has(row.id) && row.unended.length);
-    if (!rows.length) return null;
-    const labels = [...new Set(rows.flatMap((row) => row.unended.map(({ info }) => info.label)))];
-    return { labels, show: () => rows[0].element.scrollIntoView({ block: "start", behavior: reducedMotion() ? "auto" : "smooth" }) };
+    return this.going.behind;
   }
 
   /**
@@ -250,7 +249,7 @@ class Page {
 
   /** Stop all lanes that are running. What is queued behind them is held. */
   async stop() {
-    const stopped = [...this.going].map((id) => ask(`/kimi/turns/${id}/stop`, { method: "POST" }));
+    const stopped = [...this.going.ids].map((id) => ask(`/kimi/turns/${id}/stop`, { method: "POST" }));
     await Promise.all(stopped).catch((error) => this.notice.say(error.message));
     await this.composer?.queue.refresh();
   }
@@ -344,7 +343,7 @@ class Page {
       if (queue === this.conversation) this.composer?.queue.refresh(true);
     } else if (changed) this.#checkDeleted();
     else if (opened) this.#revealedElsewhere(opened);
-    else if (again && turn === this.row?.id) this.#watch(this.row);
+    else if (again && turn === this.row?.id) this.going.watch(this.row);
     else if (!again && conversation === this.conversation && turn !== this.row?.id) this.#openTurn(turn);
   }
 
@@ -354,39 +353,16 @@ class Page {
     this.row = this.#rowOf(turn);
     chat.emit("turn", turn);
     this.current.replaceChildren(this.row.element);
-    this.#goes(turn.turn_id, !turn.closed);
-    this.#watch(this.row);
+    this.going.set(turn.turn_id, !turn.closed);
+    this.going.watch(this.row);
     this.row.element.scrollIntoView({ block: "start", behavior });
-  }
-
-  /** Follow the stream of a row's turn, from where its stream before ended. */
-  #watch(row) {
-    const before = this.streams.get(row.id) ?? null;
-    before?.close();
-    this.streams.set(row.id, new TurnStream({ id: row.id, blind: row.turn.blind }, {
-      onframes: (frames) => this.#frames(row, frames),
-      onend: () => this.#ended(row),
-      onlost: () => this.notice.say("The view of this turn was lost. Reload the page; the turn itself continues and is stored."),
-      ontrouble: (yes) => {
-        if (yes) this.notice.say("The server cannot be reached. This page continues automatically once it answers.");
-        else this.notice.hide();
-      },
-      onnotice: (text) => this.notice.serverSays(text),
-    }, before));
   }
 
   /** The server has closed the turn: what is queued behind it may be due. An earlier turn is not followed any more. */
   #ended(row) {
-    this.#goes(row.id, false);
-    if (row !== this.row) this.#leave(row.id);
+    this.going.set(row.id, false);
+    if (row !== this.row) this.going.leave(row.id);
     this.composer?.queue.refresh();
-  }
-
-  /** Leave the stream of a turn. */
-  #leave(id) {
-    this.streams.get(id)?.close();
-    this.streams.delete(id);
-    this.going.delete(id);
   }
 
   async #retry(lane, options = {}) {
@@ -394,8 +370,8 @@ class Page {
     try {
       const sent = await retryLane(id, lane, (question) => composer()?.mayPass(question) ?? false, options);
       if (!sent || id !== this.row?.id) return;
-      this.#goes(id, true); // it may end before its first frame
-      this.#watch(this.row);
+      this.going.set(id, true); // it may end before its first frame
+      this.going.watch(this.row);
       tabs.postMessage({ conversation: this.conversation, turn: id, again: true });
     } catch (error) {
       this.notice.say(error.message);
@@ -405,8 +381,8 @@ class Page {
   /** The server has retried a lane of the current turn. */
   #askedAgain(id) {
     if (id !== this.row?.id) return;
-    this.#goes(id, true); // until the first frame tells
-    this.#watch(this.row);
+    this.going.set(id, true); // until the first frame tells
+    this.going.watch(this.row);
   }
 
   async #promote(id, lane) {
@@ -431,7 +407,7 @@ class Page {
     if (news.length) row.applyAll(news, true);
     if (partial && !row.partial && this.hit) this.#seek(this.sought); // it may be in the rest of the answer
     chat.emit("costs", row.costs);
-    this.#goes(row.id, row.running);
+    this.going.set(row.id, row.running);
   }
 
   /** No turn yet: show idle lanes and example prompts. */
@@ -443,13 +419,13 @@ class Page {
     this.row.element.prepend(emptyState((prompt) => composer()?.fill(prompt), (name) => this.replays.watchExample(name)));
     this.row.focusLane(this.focusedLane);
     this.current.replaceChildren(this.row.element);
-    this.#tellRunning();
+    this.going.tell();
   }
 
   /** The current turn is one of the earlier ones now; while it is running, it is followed further. */
   #retire() {
     this.replays.end(this.row.id);
-    if (!this.going.has(this.row.id)) this.#leave(this.row.id);
+    if (!this.going.has(this.row.id)) this.going.leave(this.row.id);
     this.earlier.keep(this.row);
     this.row = null;
   }
@@ -457,7 +433,7 @@ class Page {
   #dropEarlier() {
     for (const row of this.earlier.rows) {
       this.replays.end(row.id);
-      this.#leave(row.id);
+      this.going.leave(row.id);
     }
     this.earlier.drop();
   }
@@ -466,7 +442,7 @@ class Page {
     this.sought = null;
     if (!this.row) return;
     this.replays.end(this.row.id);
-    this.#leave(this.row.id);
+    this.going.leave(this.row.id);
     this.row.close();
     this.row = null;
   }
@@ -475,8 +451,8 @@ class Page {
     if (turn.closed) return this.earlier.add(this.#rowOf(turn, { far: true }));
     const row = this.#rowOf(turn);
     this.earlier.keep(row);
-    this.#goes(row.id, true);
-    return this.#watch(row);
+    this.going.set(row.id, true);
+    return this.going.watch(row);
   }
 
   /** `options` as in turn/turn.js. */
@@ -498,9 +474,9 @@ class Page {
     this.earlier.replace(row);
     if (here) row.verdict.focus();
     if (!this.going.has(row.id)) return row.fetch();
-    this.#leave(row.id);
-    this.#goes(row.id, true);
-    return this.#watch(row);
+    this.going.leave(row.id);
+    this.going.set(row.id, true);
+    return this.going.watch(row);
   }
 
   #infos(lanes) {
@@ -539,25 +515,6 @@ class Page {
   /** Open the menu at the head of a lane of the current turn, which may not be configured any more. */
   #chooseModel({ info, running }, event) {
     this.laneMenu.press(this.laneInfos.find(({ id }) => id === info.id) ?? info, event, running);
-  }
-
-  /** Whether a shown turn is running. */
-  #goes(id, yes) {
-    if (yes) this.going.add(id);
-    else this.going.delete(id);
-    this.#tellRunning();
-  }
-
-  #tellRunning() {
-    const running = this.going.size > 0;
-    const lanes = JSON.stringify([...(this.runningLanes ?? ["?"])]) + JSON.stringify(this.behind?.labels ?? []);
-    const changed = running !== this.running;
-    document.documentElement.toggleAttribute("data-kimi-running", running);
-    if (lanes !== this.lanesRunning) {
-      this.lanesRunning = lanes;
-      chat.emit("ready");
-    }
-    if (changed) chat.emit(running ? "began" : "ended");
   }
 
   #conversationShown() {
