@@ -28,7 +28,7 @@ from kimi_ui.providers.errors import (
     retry_after_s,
     scrub,
 )
-from kimi_ui.providers.http.transport import proxy_for
+from kimi_ui.providers.http.proxies import proxy_for
 from kimi_ui.providers.ollama.provider import OLLAMA_SERVER, Ollama, OllamaLane
 from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 

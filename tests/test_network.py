@@ -16,8 +16,10 @@ import httpcore
 import httpx
 import pytest
 
-from kimi_ui.providers.http.network import MOST_WAITING, STAMP_OPTION, Network, Stream
-from kimi_ui.providers.http.transport import CHUNKS, Transport, certificates
+from kimi_ui.providers.http.arrival_socket import STAMP_OPTION
+from kimi_ui.providers.http.network import MOST_WAITING, Network, Stream
+from kimi_ui.providers.http.proxies import certificates
+from kimi_ui.providers.http.transport import CHUNKS, Transport
 
 from .support import wire
 from .support.upstream import Upstream

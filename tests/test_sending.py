@@ -16,8 +16,9 @@ import pytest
 from kimi_ui.core.events import Answer, Event, Finish, Opened, Phase, Reasoning
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.engine import attempts
+from kimi_ui.providers.http.arrival_socket import STAMP_OPTION
 from kimi_ui.providers.http.body import events_of
-from kimi_ui.providers.http.network import STAMP_OPTION, Stream
+from kimi_ui.providers.http.network import Stream
 from kimi_ui.providers.openai_compatible.body import ChatBody
 from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 from kimi_ui.turns import Turns

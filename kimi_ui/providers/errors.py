@@ -26,7 +26,7 @@ from ..core.events import Failure
 from ..core.lane import host_of
 from .base import ProviderError
 from .error_rules import NO_KEY_NAMED, RULES, ErrorRule
-from .http.transport import proxy_for
+from .http.proxies import proxy_for
 from .http.wire import loads
 
 MOST_DETAIL = 2000  # characters of the server's own words that are kept

@@ -32,7 +32,7 @@ from ..config import ConfigError, OpenIdProvider
 from ..core.owner import ADMIN, MEMBER, Person
 from ..log.sessions import Session
 from ..providers.base import ProviderError
-from ..providers.http.transport import certificates
+from ..providers.http.proxies import certificates
 from .login import LOGIN, MAX_NAME_CHARS, SignedIn, SignIn, derived, own_path, page, prefix_of, set_cookie
 
 START, CALLBACK = f"{LOGIN}/start", f"{LOGIN}/callback"

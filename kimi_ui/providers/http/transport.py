@@ -1,21 +1,21 @@
 """The HTTP stack under both clients: httpx over httpcore's connections, which connect through ``network``.
 
-It adds five things to what ``httpx.AsyncHTTPTransport`` does. It reads the proxy and the certificates from the
-environment and reports a mistake there in a sentence. It tells the ``Host`` when a request is sent. A kept
-connection that the server closed while it was idle is replaced once, without a failure for the caller (no byte of an
-answer had come; the response's ``reconnected`` extension says so). And the body of an error ends at
-``MOST_ERROR_BODY``, because both clients read such bodies whole.
+It does six things that ``httpx.AsyncHTTPTransport`` does not:
 
-The body of a stream is taken out of its chunks by llhttp (``Chunks``): httpcore has h11 do that, whose Python takes as
-long for one chunk as all the rest of a token's way to the log. And ``Connections`` stands in for httpcore's pool, which
-looks at all its connections whenever a request begins or ends, and for each idle one at all of them again: with a
-hundred connections to a lane's server a seventh of what an attempt took besides its tokens.
+- It takes the proxy and the certificates from the environment and reports a mistake there in a sentence (``proxies``).
+- It tells the ``Host`` when a request is sent.
+- It replaces, once, a kept connection that the server closed while it was idle. The caller sees no failure: no byte of
+  an answer had come, and the response's extension ``reconnected`` says so.
+- It ends the body of an error at ``MOST_ERROR_BODY``, because both clients read such bodies whole.
+- It parses the chunks of a stream with llhttp (``Chunks``). httpcore uses h11, whose Python takes as long for one chunk
+  as a token takes for the rest of its way to the log.
+- It keeps its own connections (``Connections``). httpcore's pool looks at all of them whenever a request begins or
+  ends, and at all again for each idle one. With a hundred connections to a lane's server that was a seventh of the CPU
+  time that an attempt took besides its tokens.
 """
 
 from __future__ import annotations
 
-import os
-import ssl
 import sys
 import time
 from collections import deque
@@ -24,19 +24,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
-import certifi
 import httpcore
 import httptools
 import httpx
-import truststore
 
-from ...core.events import Failure
-from ...core.loopback import is_loopback
-from ..base import Host, ProviderError
-from .network import MOST_READ, Network, Stream, Taker
+from ..base import Host
+from .arrival_socket import MOST_READ
+from .network import Network, Stream, Taker
+from .proxies import certificates, proxy_at, proxy_for
 
 MOST_ERROR_BODY = 64 * 1024  # bytes
 _CONNECTING = "connection.connect_tcp.started"  # an event of httpcore's ``trace`` extension, like the next
@@ -50,12 +46,10 @@ _HTTPCORE_ERRORS = (
     httpcore.ProxyError,
     httpcore.UnsupportedProtocol,
 )
-
-
 _HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 _NO_CHUNK = b"0\r\n\r\n"
 _CUT = "peer closed connection without sending complete message body (incomplete chunked read)"  # h11's words
-CHUNKS = "kimi_ui.chunks"
+CHUNKS = "kimi_ui.chunks"  # an extension of the response
 
 # -- when a request is sent
 
@@ -189,7 +183,7 @@ class Transport(httpx.AsyncBaseTransport):
         url, proxy = httpx.URL(base_url), proxy_for(base_url)
         pool = httpcore.AsyncConnectionPool(
             ssl_context=certificates() if url.scheme == "https" else None,
-            proxy=_proxy(proxy) if proxy else None,
+            proxy=proxy_at(proxy) if proxy else None,
             keepalive_expiry=limits.keepalive_expiry,
             network_backend=Network(),
         )
@@ -336,74 +330,3 @@ def _httpx_errors() -> Iterator[None]:
         yield
     except _HTTPCORE_ERRORS as error:
         raise getattr(httpx, type(error).__name__)(str(error)) from error
-
-
-# -- proxies and certificates
-
-
-def proxy_for(url: str) -> str | None:
-    """The proxy the environment names for this URL; none for this machine's own addresses.
-
-    Raises ``ProviderError`` for one that is not reached by HTTP, or is not an address.
-    """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if not host or is_loopback(host) or host == "0.0.0.0" or proxy_bypass(host):  # 0.0.0.0, called, is this machine
-        return None
-    proxies = getproxies()
-    kind = parts.scheme if proxies.get(parts.scheme) else "all"
-    proxy = proxies.get(kind)
-    if not proxy:
-        return None
-    if "://" not in proxy:  # a form curl takes
-        proxy = f"http://{proxy}"
-    if not _is_http(proxy):
-        name = _as_set(f"{kind}_proxy")
-        raise ProviderError(  # without its value, which may hold a password
-            Failure(
-                "connect",
-                f"{name} does not name a usable proxy.",
-                f"Write it like http://host:port (SOCKS is not supported), or add {host} to no_proxy; then restart.",
-            )
-        )
-    return proxy
-
-
-def _is_http(proxy: str) -> bool:
-    try:
-        parts = urlsplit(proxy)
-        return parts.scheme in ("http", "https") and parts.port != 0 and bool(httpx.URL(proxy).host)
-    except (ValueError, httpx.InvalidURL):
-        return False
-
-
-def _as_set(name: str) -> str:
-    """The variable's name in the case it has in the environment."""
-    return next((found for found in os.environ if found.lower() == name), name)
-
-
-def _proxy(url: str) -> httpcore.Proxy:
-    """The proxy for httpcore; user and password of its URL become a header of the requests to it."""
-    proxy = httpx.Proxy(url)
-    context = certificates() if proxy.url.scheme == "https" else None
-    return httpcore.Proxy(str(proxy.url), proxy.raw_auth, proxy.headers.raw, context)
-
-
-def certificates() -> ssl.SSLContext:
-    """A context that trusts ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` where one is set, else the system's authorities.
-
-    Where the system has none, it trusts Mozilla's. Raises ``ProviderError`` where what is set cannot be read.
-    """
-    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    try:
-        if file or folder:
-            return ssl.create_default_context(cafile=file or None, capath=None if file else folder)
-        if sys.platform in ("darwin", "win32"):
-            return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        paths = ssl.get_default_verify_paths()
-        return ssl.create_default_context(cafile=None if paths.cafile or paths.capath else certifi.where())
-    except OSError as error:  # ssl.SSLError too
-        name = "SSL_CERT_FILE" if file else "SSL_CERT_DIR" if folder else "The system"
-        problem = f"{name} does not name readable certificates ({error.strerror or error})."
-        remedy = "Set it to a file of certificates in PEM form, or remove it; then start again."
-        raise ProviderError(Failure("tls", problem, remedy)) from None
