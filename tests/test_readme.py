@@ -92,3 +92,12 @@ def test_every_room_and_file_of_the_tree_exists() -> None:
     missing = {name.rstrip("/") for pair in names for name in pair if name} - there
     assert names
     assert not missing
+
+
+def test_every_room_and_file_of_the_package_is_in_its_readme() -> None:
+    rooms = (ROOT / "kimi_ui/README.md").read_text("utf-8").partition("## Rooms")[2].partition("\n## ")[0]
+    named = {name.rstrip("/") for row in re.findall(r"^\| (`.*?) \|", rooms, re.MULTILINE) for name in row.split("`")}
+    there = {
+        path.name for path in (ROOT / "kimi_ui").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert there - {"__init__.py"} <= named

@@ -121,15 +121,15 @@ def pulls_of(roster: Roster, settings: Settings) -> dict[str, Pull]:
 
 def as_row(spec: LaneSpec, serving: Serving, check: Check, pull: Pull | None) -> dict[str, Any]:
     """All that is known about a lane, as a flat dict for ``--json``. ``pull``: see ``core.pull``."""
-    told = asdict(pull) | {"left_s": pull.left_s} if pull else None
-    if told:
-        del told["server"]  # the same as base_url, which a stand-in does not have
+    described = asdict(pull) | {"left_s": pull.left_s} if pull else None
+    if described:
+        del described["server"]  # the same as base_url, which a stand-in does not have
     return {
         **asdict(serving),
         "provider": spec.provider,
         "base_url": spec.base_url,
         **asdict(check),
-        "pull": told,
+        "pull": described,
     }
 
 

@@ -9,7 +9,7 @@
 -- Which token counts to believe, step by step. One row per attempt, with all columns of attempts.
 CREATE VIEW attempt_counts AS
 WITH
-told AS (  -- what the server said, without zeros (gateways that count nothing send 0), and what was counted here
+reported AS (  -- what the server said, without zeros (gateways that count nothing send 0), and what was counted here
     SELECT *,
         CASE WHEN usage_output_tokens BETWEEN 1 AND 1000000000 THEN usage_output_tokens END AS told_output,
         CASE WHEN usage_input_tokens BETWEEN 1 AND 1000000000 THEN usage_input_tokens END AS told_input,
@@ -22,7 +22,7 @@ split AS (  -- a reasoning count must fit in the output, and is not 0 where reas
         CASE WHEN usage_reasoning_tokens BETWEEN 0 AND told_output
               AND NOT (usage_reasoning_tokens = 0 AND coalesce(local_reasoning_tokens, 0) > 0)
              THEN usage_reasoning_tokens END AS told_reasoning
-    FROM told
+    FROM reported
 ),
 visible AS (  -- reasoning that is counted but hidden by the provider cannot be in the local count
     SELECT *,

@@ -171,10 +171,10 @@ class HeavyBoard:
     def letters(self, k: int) -> list[list[Any]] | None:
         """The changes of a trajectory's provisional answer as ``[ms, letter]``; None if the page has them."""
         changes = self._watches[k].changes
-        told = (len(changes), changes[-1:])
-        if told == self._known.get(f"letters{k}", (0, [])):
+        newest = (len(changes), changes[-1:])
+        if newest == self._known.get(f"letters{k}", (0, [])):
             return None
-        self._known[f"letters{k}"] = told
+        self._known[f"letters{k}"] = newest
         return [[t_ns / 1e6, self._letter(result)] for t_ns, result in changes]
 
     def take(self) -> dict[str, Any] | None:

@@ -179,7 +179,7 @@ class LaneRoutes:
 
     async def pulls(self, request: Request) -> Response:
         """All pulls, each with the lanes of its server."""
-        return Json({"pulls": await run_in_threadpool(self._told, visitor_of(request))})
+        return Json({"pulls": await run_in_threadpool(self._described_pulls, visitor_of(request))})
 
     async def pull(self, request: Request) -> Response:
         """Pull the lane's model; query ``turn``: the model that the lane lacked in that turn, and ask it again then.
@@ -207,7 +207,7 @@ class LaneRoutes:
         self._pulls.cancel(key)
         return await self.pulls(request)
 
-    def _told(self, owner: str) -> list[dict[str, Any]]:
+    def _described_pulls(self, owner: str) -> list[dict[str, Any]]:
         """For the page: the server is given as its lanes, since its address may hold a password. ``asks``: the
         visitor's turns in which a lane asks again when the pull is done."""
         servers = {spec.id: offer.server for spec in self._roster.specs if (offer := self._pulls.offer(spec.id))}

@@ -308,12 +308,12 @@ class EmbeddedBackend:
             line = b""
         finally:
             watchdog.cancel()
-        told = json.loads(line) if line else {}
-        if "url" not in told:
+        reply = json.loads(line) if line else {}
+        if "url" not in reply:
             _end(child)
             words = self._last_words()
             exit_code = None if too_late.is_set() else child.returncode
-            if known := self.model.explained(words, exit_code, told.get("free_bytes")):
+            if known := self.model.explained(words, exit_code, reply.get("free_bytes")):
                 raise ProviderError(known)
             raise _failed(f"{_capital(self.model.name)}'s process did not start.", "Try again.", words[-MOST_DETAIL:])
         with self._lock:
@@ -321,7 +321,7 @@ class EmbeddedBackend:
                 _end(child)
                 raise Cancelled
             self._child = child
-        return Endpoint(told["url"] + "/v1", key, child.pid), child
+        return Endpoint(reply["url"] + "/v1", key, child.pid), child
 
     def _last_words(self) -> str:
         """The end of the child's stderr, with the reason why a model could not be loaded."""

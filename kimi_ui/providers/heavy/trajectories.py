@@ -136,8 +136,8 @@ class Trajectories:
     async def events(self) -> AsyncIterator[Event]:
         """Yield the progress until all that were started have ended and no more are needed."""
         loop = asyncio.get_running_loop()
-        told: tuple[int, int, int] = (0, 0, 0)
-        told_first = False
+        reported: tuple[int, int, int] = (0, 0, 0)
+        reported_first = False
         n_taken = 0
         while True:
             self._changed.clear()
@@ -146,15 +146,15 @@ class Trajectories:
                 await self._take()
             self._judge(loop.time())
             self._launch(loop.time())
-            if not told_first and self._written:
-                told_first = True
+            if not reported_first and self._written:
+                reported_first = True
                 yield Phase(FIRST_TRAJECTORY_TOKEN)
             now_at = (len(self._ended), len(self.children), len(self._no_room))
-            if now_at[2] != told[2]:
+            if now_at[2] != reported[2]:
                 yield Phase(WAITING_FOR_CAPACITY, done=now_at[2], total=self._plan.width)
-            if now_at[0] != told[0]:
+            if now_at[0] != reported[0]:
                 yield Phase(TRAJECTORIES, done=now_at[0], total=now_at[1])
-            told = now_at
+            reported = now_at
             if len(self._ended) == len(self.children) == n_taken and not self._wants_more():
                 return
             if self._changed.is_set():

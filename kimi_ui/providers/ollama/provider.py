@@ -138,8 +138,8 @@ class OllamaLane(LaneSpec):
 
     @property
     def context_tokens(self) -> int | None:
-        told = self.params.get("num_ctx")
-        return None if is_cloud(self.model) else told if isinstance(told, int) else self.num_ctx or NUM_CTX
+        chosen = self.params.get("num_ctx")
+        return None if is_cloud(self.model) else chosen if isinstance(chosen, int) else self.num_ctx or NUM_CTX
 
     @property
     def thinking_choices(self) -> tuple[Thinking, ...]:
@@ -228,12 +228,12 @@ class Ollama(Provider):
         finally:
             sent.cancel()
         waits.sent_ns = time.perf_counter_ns()
-        told: Phase | None = None
+        reported: Phase | None = None
         for pause_s in pauses():
             phase = waits.phase(time.perf_counter_ns())
-            if phase is not None and phase != told and not opening.done():
+            if phase is not None and phase != reported and not opening.done():
                 yield phase
-                told = phase
+                reported = phase
             await asyncio.wait({opening}, timeout=pause_s)
             if opening.done() or waits.before is None:
                 return
