@@ -215,7 +215,7 @@ GOOD_TEXT: Kept = {"reasoning": "plan", "answer": "so far"}
 class Fault:
     """One way a stream may fail, and the attempt's expected outcome: ``status`` or ``status:kind``.
 
-    ``row`` is its number in the project's list of faults. ``ndjson`` None: the fault does not exist there.
+    ``row`` is the number of the fault, which its variants share. ``ndjson`` None: the fault does not exist there.
     ``reasoning``/``answer``: the text that must be kept; ``flag``: one that must be set. ``heavy``: expensive.
     """
 
