@@ -76,8 +76,15 @@ class Page {
     copyCodeOnClick(this.scroller, copyFrom);
     this.sized = new ResizeObserver(() => this.#keepInSight()); // the turns above have other heights in another window
     this.sized.observe(this.scroller);
-    this.ends = [listenToKeys(this), chat.on("open", ({ detail }) => this.open(detail)), chat.on("seek", ({ detail }) => this.open(detail.conversation, detail.turn, detail.hit)),
-      ...["lanes", "settings"].map((name) => chat.on(name, () => this.#renewLanes())), chat.on("basis", ({ detail }) => { for (const lane of this.row?.lanes.values() ?? []) lane.showBasis(detail); })];
+    this.ends = [
+      listenToKeys(this),
+      chat.on("open", ({ detail }) => this.open(detail)),
+      chat.on("seek", ({ detail }) => this.open(detail.conversation, detail.turn, detail.hit)),
+      ...["lanes", "settings"].map((name) => chat.on(name, () => this.#renewLanes())),
+      chat.on("basis", ({ detail }) => {
+        for (const lane of this.row?.lanes.values() ?? []) lane.showBasis(detail);
+      }),
+    ];
     this.onpopstate = () => this.load();
     window.addEventListener("popstate", this.onpopstate);
     this.onfocus = () => this.row?.id === "" && this.#renewLanes();

@@ -298,6 +298,13 @@ def test_no_file_is_longer_than_600_lines() -> None:
     assert not long, long
 
 
+def test_no_line_of_javascript_is_longer_than_160_characters() -> None:
+    """ruff sees to Python's; the JavaScript linter has no such rule."""
+    lines = ((path, line) for path in (ROOT / "assets").rglob("*.js") for line in path.read_text("utf-8").splitlines())
+    long = [f"{path.relative_to(ROOT)}: {line.strip()[:40]}" for path, line in lines if len(line) > 160]
+    assert not long, long
+
+
 def test_every_module_has_a_docstring() -> None:
     silent = [
         str(path.relative_to(ROOT))

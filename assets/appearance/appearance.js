@@ -53,11 +53,27 @@ function appearanceMenu(extra) {
     larger.disabled = textSize.value === values.at(-1);
   };
   resize(0);
-  const panel = h("div", { class: "appearance-panel", id: "kimi-appearance", popover: "auto", role: "group", "aria-label": "Appearance" },
-    h("p", { class: "appearance-name" }, "Colours"), themes,
-    h("p", { class: "appearance-name" }, "Text size"), h("div", { class: "appearance-row" }, smaller, size, larger), ...extra);
-  const face = h("button", { type: "button", class: "appearance-button", popovertarget: "kimi-appearance", "aria-expanded": "false", "aria-label": "Appearance", title: "Appearance" },
-    h("span", { "aria-hidden": "true" }, "Aa"));
+  const panel = h(
+    "div",
+    { class: "appearance-panel", id: "kimi-appearance", popover: "auto", role: "group", "aria-label": "Appearance" },
+    h("p", { class: "appearance-name" }, "Colours"),
+    themes,
+    h("p", { class: "appearance-name" }, "Text size"),
+    h("div", { class: "appearance-row" }, smaller, size, larger),
+    ...extra,
+  );
+  const face = h(
+    "button",
+    {
+      type: "button",
+      class: "appearance-button",
+      popovertarget: "kimi-appearance",
+      "aria-expanded": "false",
+      "aria-label": "Appearance",
+      title: "Appearance",
+    },
+    h("span", { "aria-hidden": "true" }, "Aa"),
+  );
   panel.addEventListener("beforetoggle", () => {
     for (const input of panel.querySelectorAll("input")) focusAsPopoverOpens(input, input.checked);
   });

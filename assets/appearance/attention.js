@@ -11,7 +11,9 @@ const LONG_MS = 5000;
 const POLL_MS = 4000;
 const PROMPT_CHARS = 90;
 const ICON = `data:image/svg+xml,${encodeURIComponent(
-  '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7" fill="#12805c"/><path d="M4.5 8.3 7 10.8l4.6-5.3" fill="none" stroke="white" stroke-width="2"/></svg>')}`;
+  '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7" fill="#12805c"/>' +
+    '<path d="M4.5 8.3 7 10.8l4.6-5.3" fill="none" stroke="white" stroke-width="2"/></svg>',
+)}`;
 
 let mounted = null;
 

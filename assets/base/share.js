@@ -54,8 +54,10 @@ class ShareDialog {
   async #make() {
     if (this.makeButton.disabled) return;
     const turn = this.onlyTurn.checked ? this.turn : "";
-    const making = ask("/kimi/shares", { method: "POST", json: { conversation: this.conversation, turn, reasoning: this.reasoning.checked, days: Number(this.days.value) } })
-      .then(({ path }) => new URL(rooted(path), location.href).href);
+    const making = ask("/kimi/shares", {
+      method: "POST",
+      json: { conversation: this.conversation, turn, reasoning: this.reasoning.checked, days: Number(this.days.value) },
+    }).then(({ path }) => new URL(rooted(path), location.href).href);
     this.makeButton.disabled = true;
     const copied = copyFrom(making, this.makeButton);
     try {

@@ -16,8 +16,17 @@ export class Ballot {
     this.count = h("p", { class: "note", role: "status" });
     this.prompt = h("p", { class: "bt-text" });
     this.answers = h("div", { class: "bt-answers" });
-    this.choices = h("div", { class: "bt-choices", role: "group", "aria-label": "Which answer is better?" },
-      ...CHOICES.map(([choice, label]) => h("button", { type: "button", class: "lt-button", "data-choice": choice, onclick: () => this.#vote(choice) }, label)));
+    this.choices = h(
+      "div",
+      { class: "bt-choices", role: "group", "aria-label": "Which answer is better?" },
+      ...CHOICES.map(([choice, label]) =>
+        h(
+          "button",
+          { type: "button", class: "lt-button", "data-choice": choice, onclick: () => this.#vote(choice) },
+          label,
+        ),
+      ),
+    );
     this.pair = h("div", { hidden: true }, this.prompt, this.answers, this.choices);
     this.element = h("section", { class: "bt-section", id: "bench-ballot", "aria-label": "Blind votes", hidden: true },
       h("h3", {}, "Which answer is better?"),

@@ -13,9 +13,19 @@ import { Setup } from "./setup.js";
 
 const LOOK_MS = 1000;
 const REST_MS = 5000; // without a running benchmark; another tab may start one
-const STATES = { running: "running", done: "done", stopped: "stopped", budget: "stopped by its budget", decided: "decided early", interrupted: "interrupted" };
-const WHAT = "The benchmark sends the same cases to the lanes, in shuffled order, and grades the answers by fixed rules: reasoning, code, math, texts, long documents, conversations. "
-  + "It shows what each lane gets right, how long it takes and what it costs, with intervals, and says “not shown” where the data show no difference. Its requests are paid for like any other; nothing is sent before you start it.";
+const STATES = {
+  running: "running",
+  done: "done",
+  stopped: "stopped",
+  budget: "stopped by its budget",
+  decided: "decided early",
+  interrupted: "interrupted",
+};
+const WHAT =
+  "The benchmark sends the same cases to the lanes, in shuffled order, and grades the answers by fixed rules: " +
+  "reasoning, code, math, texts, long documents, conversations. It shows what each lane gets right, how long it takes " +
+  "and what it costs, with intervals, and says “not shown” where the data show no difference. Its requests are paid " +
+  "for like any other; nothing is sent before you start it.";
 
 export function mount(element) {
   const tab = new BenchmarkTab(element.querySelector('[data-kimi="benchmark-tab"]'));
@@ -93,16 +103,61 @@ class BenchmarkTab {
   }
 
   #list(runs) {
-    this.compare = h("button", { type: "button", class: "lt-button", id: "bench-compare", disabled: true, onclick: () => this.#compare() }, "Compare two runs");
-    const rows = runs.map((run) => h("tr", { "data-run": run.id },
-      h("td", {}, runs.length > 1 ? h("input", { type: "checkbox", value: run.id, "aria-label": `Compare the run of ${when(run)}`, onchange: () => this.#ticked() }) : null),
-      h("th", { scope: "row" }, h("button", { type: "button", class: "bt-open", onclick: () => this.#open(run) }, when(run))),
-      h("td", { "data-label": "State" }, STATES[run.state] ?? run.state, run.state_reason ? h("span", { class: "note bt-reason" }, run.state_reason) : null),
-      h("td", { "data-label": "Cases" }, run.size_label),
-      h("td", { "data-label": "Lanes", class: "bt-lanes" }, run.lanes.join(", ")),
-      h("td", { "data-label": "Answers" }, run.n_done === run.n_planned ? count(run.n_done) : `${count(run.n_done)} of ${count(run.n_planned)}`),
-      h("td", { "data-label": "Cost" }, run.cost_usd === null ? UNKNOWN : `${usd(run.cost_usd)}${run.n_unpriced ? ` (+${count(run.n_unpriced)} unpriced)` : ""}`),
-      h("td", {}, run.can_resume ? button(`Resume the run of ${when(run)}`, () => this.#resume(run), { face: "Resume", class: "lt-button" }) : null)));
+    this.compare = h(
+      "button",
+      { type: "button", class: "lt-button", id: "bench-compare", disabled: true, onclick: () => this.#compare() },
+      "Compare two runs",
+    );
+    const rows = runs.map((run) =>
+      h(
+        "tr",
+        { "data-run": run.id },
+        h(
+          "td",
+          {},
+          runs.length > 1
+            ? h("input", {
+                type: "checkbox",
+                value: run.id,
+                "aria-label": `Compare the run of ${when(run)}`,
+                onchange: () => this.#ticked(),
+              })
+            : null,
+        ),
+        h(
+          "th",
+          { scope: "row" },
+          h("button", { type: "button", class: "bt-open", onclick: () => this.#open(run) }, when(run)),
+        ),
+        h(
+          "td",
+          { "data-label": "State" },
+          STATES[run.state] ?? run.state,
+          run.state_reason ? h("span", { class: "note bt-reason" }, run.state_reason) : null,
+        ),
+        h("td", { "data-label": "Cases" }, run.size_label),
+        h("td", { "data-label": "Lanes", class: "bt-lanes" }, run.lanes.join(", ")),
+        h(
+          "td",
+          { "data-label": "Answers" },
+          run.n_done === run.n_planned ? count(run.n_done) : `${count(run.n_done)} of ${count(run.n_planned)}`,
+        ),
+        h(
+          "td",
+          { "data-label": "Cost" },
+          run.cost_usd === null
+            ? UNKNOWN
+            : `${usd(run.cost_usd)}${run.n_unpriced ? ` (+${count(run.n_unpriced)} unpriced)` : ""}`,
+        ),
+        h(
+          "td",
+          {},
+          run.can_resume
+            ? button(`Resume the run of ${when(run)}`, () => this.#resume(run), { face: "Resume", class: "lt-button" })
+            : null,
+        ),
+      ),
+    );
     this.rows = rows;
     return h("section", { class: "bt-section", "aria-label": "Runs" },
       h("div", { class: "bt-head" }, h("h3", {}, "Runs"), runs.length > 1 ? this.compare : null),

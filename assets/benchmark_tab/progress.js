@@ -11,12 +11,41 @@ export class Progress {
     this.words = h("p", { class: "bt-words", id: "bench-words", role: "status" });
     this.rows = h("tbody");
     this.stop = h("button", { type: "button", class: "lt-button", id: "bench-stop", onclick: onstop }, "Stop the run");
-    this.element = h("section", { class: "bt-section", id: "bench-running", "aria-label": "The running benchmark", hidden: true },
-      this.bar, this.words,
-      h("div", { class: "bt-scroll", tabindex: "0", role: "region", "aria-label": "Answers so far by lane" },
-        h("table", {}, h("thead", {}, h("tr", {}, ...["Lane", ...COLUMNS.map(([, label]) => label)].map((label) => h("th", { scope: "col" }, label)))), this.rows)),
-      h("div", { class: "bt-actions" }, this.stop,
-        h("p", { class: "note" }, "A run stopped by hand is exploratory: a difference between lanes then needs stronger evidence to be shown, and it gives no advice in the chat. It can be resumed. Prompts in the chat are sent before the benchmark's.")));
+    this.element = h(
+      "section",
+      { class: "bt-section", id: "bench-running", "aria-label": "The running benchmark", hidden: true },
+      this.bar,
+      this.words,
+      h(
+        "div",
+        { class: "bt-scroll", tabindex: "0", role: "region", "aria-label": "Answers so far by lane" },
+        h(
+          "table",
+          {},
+          h(
+            "thead",
+            {},
+            h(
+              "tr",
+              {},
+              ...["Lane", ...COLUMNS.map(([, label]) => label)].map((label) => h("th", { scope: "col" }, label)),
+            ),
+          ),
+          this.rows,
+        ),
+      ),
+      h(
+        "div",
+        { class: "bt-actions" },
+        this.stop,
+        h(
+          "p",
+          { class: "note" },
+          "A run stopped by hand is exploratory: a difference between lanes then needs stronger evidence to be shown, " +
+            "and it gives no advice in the chat. It can be resumed. Prompts in the chat are sent before the benchmark's.",
+        ),
+      ),
+    );
   }
 
   show(progress) {

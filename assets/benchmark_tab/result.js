@@ -20,9 +20,20 @@ export class Result {
     this.report = h("div", { class: "bt-report", id: "bench-report" });
     this.votes = h("div", {});
     this.ballot = null;
-    this.element = h("div", { class: "bt-result", hidden: true },
-      h("div", { class: "bt-head" }, button("Back to the runs", () => this.close(), { face: "← Runs", class: "lt-button", id: "bench-back" }), this.title, this.downloads),
-      this.status, this.report, this.votes);
+    this.element = h(
+      "div",
+      { class: "bt-result", hidden: true },
+      h(
+        "div",
+        { class: "bt-head" },
+        button("Back to the runs", () => this.close(), { face: "← Runs", class: "lt-button", id: "bench-back" }),
+        this.title,
+        this.downloads,
+      ),
+      this.status,
+      this.report,
+      this.votes,
+    );
   }
 
   async show(title, url, run) {

@@ -16,9 +16,22 @@ export class Setup {
     this.state = state;
     this.onstart = onstart;
     this.requests = new Newest();
-    this.lanes = state.lanes.map((lane) => this.#check(lane.label, true, { value: lane.id, style: `--lane: ${laneAccent(lane.index)}` }, laneNote(lane)));
-    this.sizes = SIZES.map(([id, , note]) => h("input", { type: "radio", name: "bench-size", value: id, id: `bench-size-${id}`, checked: id === "quick", "aria-describedby": note ? `bench-size-${id}-note` : null }));
-    this.categories = state.categories.map(({ id, label, cases }) => this.#check(`${label} (${cases})`, false, { value: id }));
+    this.lanes = state.lanes.map((lane) =>
+      this.#check(lane.label, true, { value: lane.id, style: `--lane: ${laneAccent(lane.index)}` }, laneNote(lane)),
+    );
+    this.sizes = SIZES.map(([id, , note]) =>
+      h("input", {
+        type: "radio",
+        name: "bench-size",
+        value: id,
+        id: `bench-size-${id}`,
+        checked: id === "quick",
+        "aria-describedby": note ? `bench-size-${id}-note` : null,
+      }),
+    );
+    this.categories = state.categories.map(({ id, label, cases }) =>
+      this.#check(`${label} (${cases})`, false, { value: id }),
+    );
     this.epochs = numberField("bench-epochs", { min: "1", max: String(state.max_epochs), step: "1" });
     this.budget = numberField("bench-budget", { min: "0", step: "any", placeholder: "no limit" });
     this.estimate = h("p", { class: "bt-estimate", id: "bench-estimate", role: "status" });
@@ -43,7 +56,16 @@ export class Setup {
   #check(label, on, props, note = "") {
     const input = h("input", { type: "checkbox", value: props.value });
     input.checked = on;
-    return { input, element: h("label", { class: "bt-check", style: props.style }, input, h("span", {}, label), note ? h("span", { class: "note" }, note) : null) };
+    return {
+      input,
+      element: h(
+        "label",
+        { class: "bt-check", style: props.style },
+        input,
+        h("span", {}, label),
+        note ? h("span", { class: "note" }, note) : null,
+      ),
+    };
   }
 
   #cases(size) {
@@ -54,7 +76,13 @@ export class Setup {
   get #run() {
     const size = this.sizes.find((one) => one.checked).value;
     const ticked = (boxes) => boxes.filter(({ input }) => input.checked).map(({ input }) => input.value);
-    return { lanes: ticked(this.lanes), size, categories: size === "chosen" ? ticked(this.categories) : [], epochs: numeric(this.epochs), budget_usd: numeric(this.budget) };
+    return {
+      lanes: ticked(this.lanes),
+      size,
+      categories: size === "chosen" ? ticked(this.categories) : [],
+      epochs: numeric(this.epochs),
+      budget_usd: numeric(this.budget),
+    };
   }
 
   async #changed() {

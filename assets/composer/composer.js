@@ -78,8 +78,18 @@ class Composer {
       face: "⋯", class: "icon composer-more", "aria-expanded": "false", "aria-controls": "composer-tools" });
     this.element = element;
     element.replaceChildren(
-      this.behind, this.queue.element, this.basisLine, this.banner, this.blind.banner, this.attachments.element, this.note, this.question.element, this.estimate.hint,
-      h("div", { class: "composer-line" },
+      this.behind,
+      this.queue.element,
+      this.basisLine,
+      this.banner,
+      this.blind.banner,
+      this.attachments.element,
+      this.note,
+      this.question.element,
+      this.estimate.hint,
+      h(
+        "div",
+        { class: "composer-line" },
         this.toolsButton,
         h("div", { class: "composer-tools", id: "composer-tools" },
           button("Attach files", () => this.attachments.pick(), { face: "Attach", class: "quiet", id: "attach" }),
@@ -270,8 +280,12 @@ class Composer {
     const { behind } = this.page;
     setFlag(this.behind, "hidden", !behind);
     if (!behind) return;
-    const who = behind.labels.length > 1 ? `${behind.labels.join(", ")} still answer` : `${behind.labels[0]} still answers`;
-    this.behind.replaceChildren(`${who} an earlier prompt. `, button("Show the lanes that still answer an earlier prompt", behind.show, { face: "Show", class: "quiet" }));
+    const who =
+      behind.labels.length > 1 ? `${behind.labels.join(", ")} still answer` : `${behind.labels[0]} still answers`;
+    this.behind.replaceChildren(
+      `${who} an earlier prompt. `,
+      button("Show the lanes that still answer an earlier prompt", behind.show, { face: "Show", class: "quiet" }),
+    );
   }
 
   /** Where the line has no room for the tools, they are a line of their own on demand. Returns whether they changed. */

@@ -23,9 +23,26 @@ export class HeavyFields {
     this.width = whole("width", 2, String(lane.width));
     this.quorum = whole("quorum", 1, lane.quorum ? String(lane.quorum) : "three quarters");
     this.concurrency = whole("concurrency", 1, lane.concurrency ? String(lane.concurrency) : "all");
-    this.budget = numberField(id("budget"), { min: "1", step: "any", placeholder: lane.budget_s ? String(lane.budget_s) : "no limit" });
-    this.skip = h("select", { id: id("skip") }, own(lane.skip_unanimous ? "no" : "yes"), option("true", "No, show that answer"), option("false", "Yes, always"));
-    this.controls = { strategy: this.strategy, preset: this.preset, width: this.width, quorum: this.quorum, concurrency: this.concurrency, budget_s: this.budget };
+    this.budget = numberField(id("budget"), {
+      min: "1",
+      step: "any",
+      placeholder: lane.budget_s ? String(lane.budget_s) : "no limit",
+    });
+    this.skip = h(
+      "select",
+      { id: id("skip") },
+      own(lane.skip_unanimous ? "no" : "yes"),
+      option("true", "No, show that answer"),
+      option("false", "Yes, always"),
+    );
+    this.controls = {
+      strategy: this.strategy,
+      preset: this.preset,
+      width: this.width,
+      quorum: this.quorum,
+      concurrency: this.concurrency,
+      budget_s: this.budget,
+    };
     for (const [name, control] of Object.entries(this.controls)) control.value = settings[name] ?? "";
     this.skip.value = String(settings.skip_unanimous ?? "");
     this.#fillPrompts(settings.prompt);

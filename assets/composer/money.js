@@ -222,7 +222,12 @@ function footnote({ lanes, is_floor: isFloor, unpriced }) {
   const parts = ["Tokens are counted here, history and system prompt included; the provider's count may differ."];
   const images = lanes.some((lane) => lane.has_images);
   if (images) parts.push("The tokens of images are not known before the provider has counted them.");
-  if (isFloor) parts.push(images ? "At least: what is known of it." : "At least: the prompt alone, because the length of this model's answers is not known yet.");
+  if (isFloor)
+    parts.push(
+      images
+        ? "At least: what is known of it."
+        : "At least: the prompt alone, because the length of this model's answers is not known yet.",
+    );
   if (unpriced) parts.push(unpriced === 1 ? "One lane has no price." : `${unpriced} lanes have no price.`);
   return parts.join(" ");
 }

@@ -187,5 +187,7 @@ class LaneFields {
 function systemNote(lanes) {
   const own = lanes.filter((lane) => lane.system).map((lane) => lane.label);
   const base = "Sent before the conversation, to every lane. Empty: none.";
-  return own.length ? `Sent before the conversation, to every lane. Empty: ${own.join(", ")} keep${own.length === 1 ? "s" : ""} the one of the lanes file.` : base;
+  return own.length
+    ? `Sent before the conversation, to every lane. Empty: ${own.join(", ")} keep${own.length === 1 ? "s" : ""} the one of the lanes file.`
+    : base;
 }

@@ -22,11 +22,35 @@ export class WhichModel {
     this.proposed = ""; // the category of the prompt in the box; empty: no prompt
     this.chosen = ""; // the user's, until the box is empty
     this.preferred = stored((storage) => storage.getItem(KEY)) ?? ""; // the user's priority; empty: the first with a result
-    this.kind = h("select", { class: "quiet which-kind", id: "which-kind", "aria-label": "Kind of prompt",
-                              title: "The kind of prompt, by fixed rules on its text. Change it if it is another.", onchange: () => this.#choose() });
-    this.line = h("button", { type: "button", class: "quiet which-line", id: "which-line", "aria-expanded": "false", "aria-controls": "which-panel", onclick: () => this.#open(this.panel.hidden) });
-    this.panel = h("div", { id: "which-panel", class: "which-panel", role: "region", "aria-label": "Which model?", hidden: true });
-    this.element = h("div", { class: "which", id: "which", hidden: true }, h("span", { class: "which-chip" }, this.kind), this.line, this.panel);
+    this.kind = h("select", {
+      class: "quiet which-kind",
+      id: "which-kind",
+      "aria-label": "Kind of prompt",
+      title: "The kind of prompt, by fixed rules on its text. Change it if it is another.",
+      onchange: () => this.#choose(),
+    });
+    this.line = h("button", {
+      type: "button",
+      class: "quiet which-line",
+      id: "which-line",
+      "aria-expanded": "false",
+      "aria-controls": "which-panel",
+      onclick: () => this.#open(this.panel.hidden),
+    });
+    this.panel = h("div", {
+      id: "which-panel",
+      class: "which-panel",
+      role: "region",
+      "aria-label": "Which model?",
+      hidden: true,
+    });
+    this.element = h(
+      "div",
+      { class: "which", id: "which", hidden: true },
+      h("span", { class: "which-chip" }, this.kind),
+      this.line,
+      this.panel,
+    );
     this.ends = ["conversation", "settings", "benchmarked"].map((name) => chat.on(name, () => this.#load()));
   }
 
@@ -106,7 +130,18 @@ export class WhichModel {
   #fill() {
     const advice = this.#advice;
     const priorities = this.known.priorities.map(({ id, label }) =>
-      h("button", { type: "button", class: "quiet", "aria-pressed": String(id === this.#priority), "data-priority": id, onclick: () => this.#prefer(id) }, label));
+      h(
+        "button",
+        {
+          type: "button",
+          class: "quiet",
+          "aria-pressed": String(id === this.#priority),
+          "data-priority": id,
+          onclick: () => this.#prefer(id),
+        },
+        label,
+      ),
+    );
     this.problem = h("p", { class: "composer-note", role: "alert", hidden: true });
     const parts = [
       h("div", { class: "which-priorities", role: "group", "aria-label": "What matters most" }, ...priorities),

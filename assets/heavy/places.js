@@ -1,7 +1,7 @@
 /**
  * Where a piece of Markdown stands in its rendered form. Both are compared by their letters and digits alone, since
- * rendering drops marks and changes white space; a display formula is drawn, so it is found by its number. Painted with the CSS Custom Highlight API; a browser without it paints
- * nothing.
+ * rendering drops marks and changes white space; a display formula is drawn, so it is found by its number. Painted with
+ * the CSS Custom Highlight API; a browser without it paints nothing.
  */
 const NAME = "kimi-part";
 const SIGNIFICANT = /[\p{L}\p{N}]/u;

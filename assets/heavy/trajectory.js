@@ -15,7 +15,15 @@ import { headerFacts } from "../lane/reasoning_header.js";
 import { letterChip } from "./letters.js";
 
 const TAIL_CHARS = 160;
-const WORDS = { connecting: "sent", answering: "writing", length: "cut off", incomplete: "cut off", error: "failed", no_answer: "no answer", timeout: "timed out" };
+const WORDS = {
+  connecting: "sent",
+  answering: "writing",
+  length: "cut off",
+  incomplete: "cut off",
+  error: "failed",
+  no_answer: "no answer",
+  timeout: "timed out",
+};
 const RUNNING = new Set(["queued", "connecting", "waiting", "thinking", "answering"]);
 
 export class Trajectory {

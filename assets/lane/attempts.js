@@ -104,9 +104,9 @@ export class Attempts {
 }
 
 /**
- * Retry a lane of a turn, `offered`: with what its failure offers; with `goOn` ask it to go on with its cut answer; or with
- * `strategy` aggregate a heavy lane's answers again. Over budget, `mayPass(question)` resolves to whether to send it anyway. Resolves to false if it was not sent for
- * that reason. Throws an `Error` with a sentence.
+ * Retry a lane of a turn, `offered`: with what its failure offers; with `goOn` ask it to go on with its cut answer; or
+ * with `strategy` aggregate a heavy lane's answers again. Over budget, `mayPass(question)` resolves to whether to send it
+ * anyway. Resolves to false if it was not sent for that reason. Throws an `Error` with a sentence.
  *
  * @param {string} turnId
  * @param {string} lane

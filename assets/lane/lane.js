@@ -201,7 +201,16 @@ export class Lane {
 
   /** A lane like this one that shows an earlier attempt. */
   #another() {
-    const lane = new Lane(this.info, { ...this.actions, announce: () => {}, promote: null, goOn: null, goOnFrom: null, retryAsOffered: null, aggregate: null, stopTrajectory: null });
+    const lane = new Lane(this.info, {
+      ...this.actions,
+      announce: () => {},
+      promote: null,
+      goOn: null,
+      goOnFrom: null,
+      retryAsOffered: null,
+      aggregate: null,
+      stopTrajectory: null,
+    });
     lane.retire();
     lane.element.classList.add("earlier");
     lane.element.classList.toggle("focused", this.element.classList.contains("focused"));
@@ -219,8 +228,17 @@ export class Lane {
     this.header = h(
       "header", { class: "lane-head" },
       h("span", { class: "dot", "aria-hidden": "true" }),
-      h("div", { class: "lane-name" }, h("h2", {}, info.label), h("div", { class: "lane-by" }, this.badge, this.model.name, this.model.mark, this.model.next), this.model.button),
-      this.status, this.stop, this.again, this.wide,
+      h(
+        "div",
+        { class: "lane-name" },
+        h("h2", {}, info.label),
+        h("div", { class: "lane-by" }, this.badge, this.model.name, this.model.mark, this.model.next),
+        this.model.button,
+      ),
+      this.status,
+      this.stop,
+      this.again,
+      this.wide,
     );
     this.attempts = new Attempts(this, () => this.#another(), (number) => actions.attempt(info.id, number));
     this.steps = new Steps((step) => this.#goTo(step));
@@ -232,8 +250,15 @@ export class Lane {
     }, () => this.answer.element);
     this.reasoning = new ReasoningPanel(info.label, { sentBack: info.send_reasoning });
     this.answer = new Answer({ "data-part": "answer" });
-    this.copy = button("Copy answer", () => copyFrom(actions.answerText(info.id, this.attempts.shown), this.copy), { face: "Copy answer", class: "quiet" });
-    this.goOn = button(`Let ${info.label} continue this answer where it was cut`, () => actions.goOn(info.id), { face: "Continue", class: "quiet lane-continue", hidden: true });
+    this.copy = button("Copy answer", () => copyFrom(actions.answerText(info.id, this.attempts.shown), this.copy), {
+      face: "Copy answer",
+      class: "quiet",
+    });
+    this.goOn = button(`Let ${info.label} continue this answer where it was cut`, () => actions.goOn(info.id), {
+      face: "Continue",
+      class: "quiet lane-continue",
+      hidden: true,
+    });
     this.base = button("Go on with this answer in all lanes", () => actions.goOnFrom(info.id, info.label), {
       class: "quiet lane-base", "aria-pressed": "false", hidden: !actions.goOnFrom });
     this.answerTools = h("div", { class: "answer-tools", hidden: true }, this.copy, this.goOn, this.base);
@@ -261,8 +286,15 @@ export class Lane {
     this.steps.element.hidden = true;
     this.reasoning.element.hidden = true;
     this.cards.append(info.stand_in_for ? standInCard(info) : restCard(info));
-    if (this.actions.change) this.cards.append(button(`Change the lane ${info.label}`, () => this.actions.change(info.id), { face: "Change lane…", class: "quiet lane-change" }));
-    if (info.stand_in_for && info.can_pull) this.cards.append(new PullCard({ lane: info.id, model: info.can_pull, ondone: this.actions.refresh }).element);
+    if (this.actions.change)
+      this.cards.append(
+        button(`Change the lane ${info.label}`, () => this.actions.change(info.id), {
+          face: "Change lane…",
+          class: "quiet lane-change",
+        }),
+      );
+    if (info.stand_in_for && info.can_pull)
+      this.cards.append(new PullCard({ lane: info.id, model: info.can_pull, ondone: this.actions.refresh }).element);
   }
 
   #describeModel(model, provider) {

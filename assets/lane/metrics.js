@@ -48,8 +48,16 @@ export class MetricsStrip {
     this.cells = {};
     // In focus it shows every error bound, which the mouse finds cell by cell.
     this.figures = h("div", { class: "metrics-figures" });
-    this.toggle = button("All figures", () => allFigures.set(!allFigures.on), { face: h("span", { class: "chevron", "aria-hidden": "true" }), class: "icon metrics-toggle" });
-    this.element = h("footer", { class: "metrics", "data-part": "metrics", tabindex: "0", role: "group", "aria-label": "Figures" }, this.figures, this.toggle);
+    this.toggle = button("All figures", () => allFigures.set(!allFigures.on), {
+      face: h("span", { class: "chevron", "aria-hidden": "true" }),
+      class: "icon metrics-toggle",
+    });
+    this.element = h(
+      "footer",
+      { class: "metrics", "data-part": "metrics", tabindex: "0", role: "group", "aria-label": "Figures" },
+      this.figures,
+      this.toggle,
+    );
     this.end = allFigures.changed(() => this.#arrange());
     this.#arrange();
     this.queue = null;

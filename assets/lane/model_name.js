@@ -20,8 +20,16 @@ export class ModelName {
     this.facts = [];
     this.name = h("span", { class: "lane-model" });
     this.next = h("span", { class: "lane-next", hidden: true });
-    this.button = choose && info.fixed === ""
-      ? h("button", { type: "button", class: "lane-choose", popovertarget: "lane-menu", "aria-expanded": "false", onclick: (event) => choose(info.id, event) }) : null;
+    this.button =
+      choose && info.fixed === ""
+        ? h("button", {
+            type: "button",
+            class: "lane-choose",
+            popovertarget: "lane-menu",
+            "aria-expanded": "false",
+            onclick: (event) => choose(info.id, event),
+          })
+        : null;
     this.mark = this.button && h("span", { class: "chevron lane-chevron", "aria-hidden": "true" });
     this.showNext(info.next_model ?? "");
   }

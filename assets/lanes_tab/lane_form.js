@@ -56,7 +56,11 @@ export class LaneForm {
     const found = this.fields[this.texts.provider] ?? this.fields[NEW_LANE.provider];
     const sorted = [...FIRST.map((key) => found.find((field) => field.key === key)).filter(Boolean), ...found.filter(({ key }) => !FIRST.includes(key))];
     this.inputs.clear();
-    const isFirst = (field) => FIRST.includes(field.key) || field.needed || this.texts[field.key] || ["model", "base_url", "api_key_env", "gguf", "of"].includes(field.key);
+    const isFirst = (field) =>
+      FIRST.includes(field.key) ||
+      field.needed ||
+      this.texts[field.key] ||
+      ["model", "base_url", "api_key_env", "gguf", "of"].includes(field.key);
     this.rows.replaceChildren(...sorted.filter(isFirst).map((field) => this.#row(field)));
     this.more.replaceChildren(...sorted.filter((field) => !isFirst(field)).map((field) => this.#row(field)));
     this.more.parentElement.hidden = !this.more.children.length;
@@ -79,7 +83,11 @@ export class LaneForm {
   #input(field, props) {
     if (field.key === "provider") return select(props, Object.keys(this.fields).map((name) => [name, name]));
     if (field.key === "of") return select(props, [["", ""], ...this.lanes.map(({ lane, label }) => [lane, label])]);
-    if (field.kind === "choice") return select(props, [["", field.default ? `left out: ${field.default}` : "left out"], ...field.choices.map((word) => [word, word])]);
+    if (field.kind === "choice")
+      return select(props, [
+        ["", field.default ? `left out: ${field.default}` : "left out"],
+        ...field.choices.map((word) => [word, word]),
+      ]);
     if (field.is_long) return h("textarea", { ...props, rows: "3" });
     if (field.kind === "lines") return h("textarea", { ...props, class: "lt-lines", autocomplete: "off", spellcheck: "false" });
     return h("input", { type: "text", autocomplete: "off", spellcheck: "false", placeholder: field.default, ...props });

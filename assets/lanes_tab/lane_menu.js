@@ -24,7 +24,13 @@ export class LaneMenu {
     this.note = h("p", { class: "note", role: "status" });
     this.problem = h("p", { class: "lt-problem", role: "alert", hidden: true });
     this.switches = h("div", { class: "lane-menu-switches" });
-    this.element = h("div", { class: "lane-menu", id: "lane-menu", popover: "auto", role: "group", ontoggle: ({ newState }) => this.#toggled(newState === "open") });
+    this.element = h("div", {
+      class: "lane-menu",
+      id: "lane-menu",
+      popover: "auto",
+      role: "group",
+      ontoggle: ({ newState }) => this.#toggled(newState === "open"),
+    });
     this.sized = new ResizeObserver(() => this.#place());
     this.sized.observe(this.element);
     this.ends = new AbortController();
@@ -76,7 +82,13 @@ export class LaneMenu {
       if (request.aborted) return;
       const lane = this.#laneIn(state);
       if (lane?.has_models) this.search = this.#models(lane);
-      this.element.replaceChildren(h("p", { class: "lane-menu-title" }, this.info.label), this.note, this.problem, this.switches, ...(this.search ? [this.search.element] : []));
+      this.element.replaceChildren(
+        h("p", { class: "lane-menu-title" }, this.info.label),
+        this.note,
+        this.problem,
+        this.switches,
+        ...(this.search ? [this.search.element] : []),
+      );
       this.#show(state);
       if (this.search) this.search.open();
       else this.switches.querySelector("select")?.focus();

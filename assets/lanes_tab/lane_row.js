@@ -32,16 +32,43 @@ export class LaneRow {
     this.probeButton.title = "Sends one tiny request, paid for like any other, and shows how thinking arrives";
     const models = lane.has_models ? this.#models() : null;
     const form = this.mayEdit ? tab.formOf(lane.lane, lane.label, state.editing.values[lane.lane] ?? {}) : null;
-    this.element = h("li", { class: form ? "lt-lane lt-editing" : "lt-lane", style: `--lane: ${laneAccent(lane.index)}`, "data-lane-row": lane.lane, "data-ok": "" },
-      h("div", { class: "lt-head" }, h("h3", {}, lane.label), h("code", { class: "lt-id" }, lane.lane),
-        h("span", { class: lane.is_stand_in ? "badge" : "lt-real" }, lane.is_stand_in ? "Stand-in" : "Real")),
-      h("div", { class: "lt-switches" }, models?.toggle ?? null, this.mayEdit ? thinkingSwitch(lane, `lt-thinking-${lane.index}`, (changes, words) => this.#change(changes, words)) : null), models?.element ?? null,
+    this.element = h(
+      "li",
+      {
+        class: form ? "lt-lane lt-editing" : "lt-lane",
+        style: `--lane: ${laneAccent(lane.index)}`,
+        "data-lane-row": lane.lane,
+        "data-ok": "",
+      },
+      h(
+        "div",
+        { class: "lt-head" },
+        h("h3", {}, lane.label),
+        h("code", { class: "lt-id" }, lane.lane),
+        h("span", { class: lane.is_stand_in ? "badge" : "lt-real" }, lane.is_stand_in ? "Stand-in" : "Real"),
+      ),
+      h(
+        "div",
+        { class: "lt-switches" },
+        models?.toggle ?? null,
+        this.mayEdit
+          ? thinkingSwitch(lane, `lt-thinking-${lane.index}`, (changes, words) => this.#change(changes, words))
+          : null,
+      ),
+      models?.element ?? null,
       this.problem,
       h("dl", { class: "lt-facts" },
         ...fact("Served by", lane.via), ...fact("Model", lane.model), ...fact("Price", priceLine(lane.price))),
       h("p", {}, lane.why),
       lane.why_not_better ? h("p", { class: "lt-why-not" }, lane.why_not_better) : null,
-      lane.how_to_get_real ? h("div", { class: "lt-line" }, h("span", { class: "note" }, howToGet(lane.stand_in_for || lane.label, lane.how_to_get_real)), commandLine(lane.how_to_get_real)) : null,
+      lane.how_to_get_real
+        ? h(
+            "div",
+            { class: "lt-line" },
+            h("span", { class: "note" }, howToGet(lane.stand_in_for || lane.label, lane.how_to_get_real)),
+            commandLine(lane.how_to_get_real),
+          )
+        : null,
       lane.is_stand_in && lane.can_pull ? this.#pull() : null,
       this.found, this.trouble, h("div", { class: "lt-actions" }, this.testButton, this.probeButton),
       form ? form.element : this.mayEdit ? this.#editing() : null);
@@ -73,13 +100,47 @@ export class LaneRow {
     const { lane, label, index } = this.lane;
     const last = this.state.lanes.length - 1;
     const { use } = this.state.editing;
-    const one = (name, face, focus, onclick, disabled = false) => button(name, onclick, { face, class: "lt-button", "data-focus": `${lane}/${focus}`, disabled });
-    return h("div", { class: "lt-actions lt-edit", role: "group", "aria-label": `Change the lane ${label}` },
+    const one = (name, face, focus, onclick, disabled = false) =>
+      button(name, onclick, { face, class: "lt-button", "data-focus": `${lane}/${focus}`, disabled });
+    return h(
+      "div",
+      { class: "lt-actions lt-edit", role: "group", "aria-label": `Change the lane ${label}` },
       one(`Edit ${label}`, "Edit", "edit", () => this.tab.edit(lane)),
-      one(`Duplicate ${label}`, "Duplicate", "duplicate", () => this.#change([{ op: "duplicate", lane }], `Duplicated ${label}.`), this.state.lanes.length >= MOST_LANES),
-      one(`Move ${label} before the lane before it`, "←", "earlier", () => this.#change([{ op: "move", lane, to: index - 1 }], `${label} is lane ${index} now.`), index === 0),
-      one(`Move ${label} behind the next lane`, "→", "later", () => this.#change([{ op: "move", lane, to: index + 1 }], `${label} is lane ${index + 2} now.`), index === last),
-      one(`Remove ${label}`, "Remove", "remove", () => this.#change([{ op: "remove", lane }], use ? `Removed ${label} from the set; it is still in the file.` : `Removed ${label}. Its conversations and figures stay. Undo puts it back.`), last === 0));
+      one(
+        `Duplicate ${label}`,
+        "Duplicate",
+        "duplicate",
+        () => this.#change([{ op: "duplicate", lane }], `Duplicated ${label}.`),
+        this.state.lanes.length >= MOST_LANES,
+      ),
+      one(
+        `Move ${label} before the lane before it`,
+        "←",
+        "earlier",
+        () => this.#change([{ op: "move", lane, to: index - 1 }], `${label} is lane ${index} now.`),
+        index === 0,
+      ),
+      one(
+        `Move ${label} behind the next lane`,
+        "→",
+        "later",
+        () => this.#change([{ op: "move", lane, to: index + 1 }], `${label} is lane ${index + 2} now.`),
+        index === last,
+      ),
+      one(
+        `Remove ${label}`,
+        "Remove",
+        "remove",
+        () =>
+          this.#change(
+            [{ op: "remove", lane }],
+            use
+              ? `Removed ${label} from the set; it is still in the file.`
+              : `Removed ${label}. Its conversations and figures stay. Undo puts it back.`,
+          ),
+        last === 0,
+      ),
+    );
   }
 
   async #change(changes, words) {
@@ -115,7 +176,10 @@ export class LaneRow {
     this.element.dataset.ok = String(check.ok);
     setText(this.found, foundWords(check));
     const servers = Object.entries(check.servers ?? {});
-    this.trouble.replaceChildren(...(servers.length ? [h("ul", { class: "lt-servers", "aria-label": `Servers of ${this.lane.label}` }, ...servers.map(serverItem))] : []),
+    this.trouble.replaceChildren(
+      ...(servers.length
+        ? [h("ul", { class: "lt-servers", "aria-label": `Servers of ${this.lane.label}` }, ...servers.map(serverItem))]
+        : []),
       ...(check.problem
       ? [h("div", { class: "card card-failure" }, h("p", { class: "card-title" }, check.problem),
           check.remedy ? h("p", {}, check.remedy) : null, check.command ? commandLine(check.command) : null,

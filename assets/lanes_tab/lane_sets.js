@@ -12,16 +12,45 @@ export class LaneSets {
     this.choice.value = use;
     this.name = h("input", { type: "text", id: "lt-set-name", maxlength: "40", autocomplete: "off", placeholder: "like: writing" });
     this.problem = h("p", { class: "lt-problem", role: "alert", hidden: true });
-    this.form = h("form", { class: "lt-set-form", hidden: true, onsubmit: (event) => this.#save(event), onkeydown: (event) => event.key === "Escape" && this.#open(false) },
-      h("label", { for: "lt-set-name" }, "Name of the set"), this.name,
+    this.form = h(
+      "form",
+      {
+        class: "lt-set-form",
+        hidden: true,
+        onsubmit: (event) => this.#save(event),
+        onkeydown: (event) => event.key === "Escape" && this.#open(false),
+      },
+      h("label", { for: "lt-set-name" }, "Name of the set"),
+      this.name,
       h("button", { type: "submit", class: "lt-button lt-primary" }, "Save"),
-      button("Cancel", () => this.#open(false), { face: "Cancel", class: "lt-button" }));
-    this.opener = button("Save the lanes shown as a set", () => this.#open(true), { face: "Save as a set…", class: "lt-button", "data-focus": "save-set", "aria-expanded": "false" });
-    this.element = h("div", { class: "lt-sets" },
-      h("label", { for: "lt-set" }, "Lanes in use"), this.choice, this.opener,
-      use ? button(`Delete the set ${use}`, () => this.#run([{ op: "remove_set", set: use }], `Deleted the set ${use}. Its lanes are still in the file.`), { face: "Delete the set", class: "lt-button" }) : null,
-      editing.can_undo ? button("Undo the last change of the lanes", undo, { face: "Undo", class: "lt-button", "data-focus": "undo" }) : null,
-      this.form, this.problem);
+      button("Cancel", () => this.#open(false), { face: "Cancel", class: "lt-button" }),
+    );
+    this.opener = button("Save the lanes shown as a set", () => this.#open(true), {
+      face: "Save as a set…",
+      class: "lt-button",
+      "data-focus": "save-set",
+      "aria-expanded": "false",
+    });
+    this.element = h(
+      "div",
+      { class: "lt-sets" },
+      h("label", { for: "lt-set" }, "Lanes in use"),
+      this.choice,
+      this.opener,
+      use
+        ? button(
+            `Delete the set ${use}`,
+            () =>
+              this.#run([{ op: "remove_set", set: use }], `Deleted the set ${use}. Its lanes are still in the file.`),
+            { face: "Delete the set", class: "lt-button" },
+          )
+        : null,
+      editing.can_undo
+        ? button("Undo the last change of the lanes", undo, { face: "Undo", class: "lt-button", "data-focus": "undo" })
+        : null,
+      this.form,
+      this.problem,
+    );
   }
 
   #use() {

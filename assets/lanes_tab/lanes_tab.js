@@ -76,7 +76,15 @@ class LanesTab {
     const rows = state.lanes.map((lane) => new LaneRow(lane, state, this));
     this.body.replaceChildren(
       ...(state.problem ? [problemCard(state.problem)] : []),
-      ...(mayEdit ? [new LaneSets(state.editing, (changes, said) => this.change(changes, said), () => this.undo()).element] : [h("p", { class: "note lt-not-here" }, state.editing.not_here)]),
+      ...(mayEdit
+        ? [
+            new LaneSets(
+              state.editing,
+              (changes, said) => this.change(changes, said),
+              () => this.undo(),
+            ).element,
+          ]
+        : [h("p", { class: "note lt-not-here" }, state.editing.not_here)]),
       h("ul", { class: "lt-lanes" }, ...rows.map((row) => row.element)),
       ...(mayEdit ? [this.#adding(state)] : []),
       ...(standIns || !state.lanes_path ? [sourcesBlock(state)] : []),
@@ -157,10 +165,23 @@ class LanesTab {
   #adding(state) {
     const form = this.formOf(NEW, "", {});
     if (form) return h("section", { class: "lt-section" }, h("h3", {}, "A new lane"), form.element);
-    if (state.lanes.length >= MOST_LANES) return h("p", { class: "note" }, `${MOST_LANES} lanes are in use, the most that fit. To use others, save these as a set and remove some.`);
-    return h("div", { class: "lt-adding" },
+    if (state.lanes.length >= MOST_LANES)
+      return h(
+        "p",
+        { class: "note" },
+        `${MOST_LANES} lanes are in use, the most that fit. To use others, save these as a set and remove some.`,
+      );
+    return h(
+      "div",
+      { class: "lt-adding" },
       button("Add a lane", () => this.edit(NEW), { face: "+ Add a lane", class: "lt-button", "data-focus": "add" }),
-      ...state.editing.others.map(({ lane, label }) => button(`Add ${label} to this set`, () => this.change([{ op: "include", lane }], `Added ${label}.`), { face: `+ ${label}`, class: "lt-button" })));
+      ...state.editing.others.map(({ lane, label }) =>
+        button(`Add ${label} to this set`, () => this.change([{ op: "include", lane }], `Added ${label}.`), {
+          face: `+ ${label}`,
+          class: "lt-button",
+        }),
+      ),
+    );
   }
 }
 
@@ -172,19 +193,52 @@ function sourcesBlock(state) {
     h("td", {}, source.is_set ? h("span", { class: "lt-set" }, source.name === "Ollama" ? "✓ running" : "✓ set") : null, commandLine(source.line))));
   return h("section", { class: "lt-section" },
     h("h3", {}, "Where to get the real models"),
-    h("p", {}, "Put a key's line into ", h("code", {}, state.env_path),
-      " or into the environment; it takes effect with the next prompt. The first one that is set serves Kimi. Keys are never typed into this page and never shown by it."),
-    h("div", { class: "lt-scroll", tabindex: "0", role: "region", "aria-label": "Where to get the real models" },
-      h("table", {}, h("thead", {}, h("tr", {}, ...["Source", "Gives", "Price", "Line to set or run"].map((name) => h("th", { scope: "col" }, name)))),
-        h("tbody", {}, ...rows))));
+    h(
+      "p",
+      {},
+      "Put a key's line into ",
+      h("code", {}, state.env_path),
+      " or into the environment; it takes effect with the next prompt. The first one that is set serves Kimi. " +
+        "Keys are never typed into this page and never shown by it.",
+    ),
+    h(
+      "div",
+      { class: "lt-scroll", tabindex: "0", role: "region", "aria-label": "Where to get the real models" },
+      h(
+        "table",
+        {},
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            ...["Source", "Gives", "Price", "Line to set or run"].map((name) => h("th", { scope: "col" }, name)),
+          ),
+        ),
+        h("tbody", {}, ...rows),
+      ),
+    ),
+  );
 }
 
 function fileBlock(state) {
   const place = h("div", {});
-  const details = h("details", { class: "lt-section" }, h("summary", {}, state.lanes_path ? "The current lanes as a lanes file" : "Lanes of your own"),
-    h("p", {}, state.lanes_path ? "These lanes come from " : "Any OpenAI-compatible or Ollama model and any GGUF file can be a lane. These are the current ones, as a file for ",
-      h("code", {}, state.lanes_path || state.default_lanes_path), ". Changes take effect at once, those made by hand too."),
-    place);
+  const details = h(
+    "details",
+    { class: "lt-section" },
+    h("summary", {}, state.lanes_path ? "The current lanes as a lanes file" : "Lanes of your own"),
+    h(
+      "p",
+      {},
+      state.lanes_path
+        ? "These lanes come from "
+        : "Any OpenAI-compatible or Ollama model and any GGUF file can be a lane. These are the current ones, as a file for ",
+      h("code", {}, state.lanes_path || state.default_lanes_path),
+      ". Changes take effect at once, those made by hand too.",
+    ),
+    place,
+  );
   details.addEventListener("toggle", async () => {
     if (details.open) place.replaceChildren(codeBlock(await fileText(new URLSearchParams())));
   });

@@ -121,8 +121,19 @@ export class Entry {
     this.unfolded = null; // by the reader; null: while one of its branches is shown
     this.row = new Row(id, actions, { choices: () => this.#choices(), remove: () => actions.remove(this, this.conversations) });
     this.row.face.addEventListener("click", (event) => actions.pick(this, event) || actions.open(this.head.newest));
-    this.check = h("input", { type: "checkbox", class: "history-check", hidden: true, onclick: (event) => actions.pick(this, event) });
-    this.fold = h("button", { type: "button", class: "quiet history-fold", "aria-controls": `history-branches-${id}`, hidden: true, onclick: () => this.setUnfolded(!this.isUnfolded) });
+    this.check = h("input", {
+      type: "checkbox",
+      class: "history-check",
+      hidden: true,
+      onclick: (event) => actions.pick(this, event),
+    });
+    this.fold = h("button", {
+      type: "button",
+      class: "quiet history-fold",
+      "aria-controls": `history-branches-${id}`,
+      hidden: true,
+      onclick: () => this.setUnfolded(!this.isUnfolded),
+    });
     this.row.element.prepend(this.check);
     this.row.menuButton.before(this.fold);
     /** @type {Map<string, Row>} */
@@ -201,7 +212,13 @@ export class Entry {
     return [
       archived ? null : act(pinned ? "Unpin" : "Pin", "pinned", !pinned),
       act(archived ? "Unarchive" : "Archive", "archived", !archived),
-      exportMenu(this.branches.size ? `/kimi/conversations/export?ids=${this.conversations.join(",")}` : `${this.row.url}/export`, "this conversation", this.branches.size ? null : { conversation: this.row.id }),
+      exportMenu(
+        this.branches.size
+          ? `/kimi/conversations/export?ids=${this.conversations.join(",")}`
+          : `${this.row.url}/export`,
+        "this conversation",
+        this.branches.size ? null : { conversation: this.row.id },
+      ),
     ].filter(Boolean);
   }
 
@@ -235,7 +252,9 @@ const turns = ({ turns: n }) => `${count(n)} ${n === 1 ? "turn" : "turns"}`;
 function when(utc) {
   const date = new Date(utc);
   const today = date.toDateString() === new Date().toDateString();
-  return today ? date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }) : date.toLocaleDateString([], { day: "numeric", month: "short", year: sameYear(date) });
+  return today
+    ? date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })
+    : date.toLocaleDateString([], { day: "numeric", month: "short", year: sameYear(date) });
 }
 
 /** @returns {"numeric" | undefined} */

@@ -16,11 +16,27 @@ export class Selection {
     this.picked = new Set(); // ids of entries
     this.anchor = ""; // where a range begins: the entry that was picked or opened last
     this.number = h("span", { class: "history-picked", role: "status" });
-    this.archive = h("button", { type: "button", class: "quiet", onclick: () => act(this.archived ? "unarchive" : "archive", this.chosen) });
-    this.delete = h("button", { type: "button", class: "quiet history-delete", onclick: () => act("delete", this.chosen) }, "Delete");
-    this.export = exportMenu(() => `/kimi/conversations/export?ids=${this.chosen.flatMap((entry) => entry.conversations).join(",")}`, "the selected conversations");
-    this.element = h("div", { class: "history-selection", role: "group", "aria-label": "Selected conversations", hidden: true },
-      h("div", { class: "history-selection-row" }, this.number,
+    this.archive = h("button", {
+      type: "button",
+      class: "quiet",
+      onclick: () => act(this.archived ? "unarchive" : "archive", this.chosen),
+    });
+    this.delete = h(
+      "button",
+      { type: "button", class: "quiet history-delete", onclick: () => act("delete", this.chosen) },
+      "Delete",
+    );
+    this.export = exportMenu(
+      () => `/kimi/conversations/export?ids=${this.chosen.flatMap((entry) => entry.conversations).join(",")}`,
+      "the selected conversations",
+    );
+    this.element = h(
+      "div",
+      { class: "history-selection", role: "group", "aria-label": "Selected conversations", hidden: true },
+      h(
+        "div",
+        { class: "history-selection-row" },
+        this.number,
         button("Select all that are listed", () => this.all(), { face: "All", class: "quiet" }),
         button("End the selection", () => this.end(), { face: "Done", class: "quiet" })),
       h("div", { class: "history-selection-row" }, this.archive, this.export, this.delete));

@@ -121,8 +121,21 @@ class Sidebar {
     this.results = new Results((match) => this.#seek(match));
     this.selection = new Selection(() => [...this.items.values()], (name, entries) => this.#actOn(name, entries), () => this.#showSelecting());
     this.undo = new UndoLine();
-    this.select = h("button", { type: "button", class: "quiet history-select", "aria-pressed": "false", onclick: () => this.#select() }, "Select");
-    this.archive = h("button", { type: "button", class: "quiet history-archive", "aria-pressed": "false", onclick: () => this.#showArchive(!this.archived) }, "Archived");
+    this.select = h(
+      "button",
+      { type: "button", class: "quiet history-select", "aria-pressed": "false", onclick: () => this.#select() },
+      "Select",
+    );
+    this.archive = h(
+      "button",
+      {
+        type: "button",
+        class: "quiet history-archive",
+        "aria-pressed": "false",
+        onclick: () => this.#showArchive(!this.archived),
+      },
+      "Archived",
+    );
     this.logout = h("a", { class: "history-logout", href: rooted("/kimi/logout"), hidden: true }, "Log out");
     this.person = h("span", { class: "history-person", hidden: true });
     this.note = h("p", { class: "history-note", role: "status", hidden: true });
@@ -202,7 +215,13 @@ class Sidebar {
   /** What the bar does with the picked entries. */
   async #actOn(name, entries) {
     if (!entries.length) return;
-    const done = name === "delete" ? await this.#remove(entries, entries.flatMap((entry) => entry.conversations)) : await this.#archive(entries, name === "archive");
+    const done =
+      name === "delete"
+        ? await this.#remove(
+            entries,
+            entries.flatMap((entry) => entry.conversations),
+          )
+        : await this.#archive(entries, name === "archive");
     if (!done) return;
     this.selection.end();
   }

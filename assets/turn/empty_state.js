@@ -3,9 +3,19 @@ import { h } from "../base/dom.js";
 import { ask } from "../base/http.js";
 
 const STARTERS = [
-  ["SQL", "Write a SQL query to find the top 3 users who spent the most money in the last month, but exclude users who refunded more than 50% of their orders."],
-  ["Reasoning", "Three people check in to a hotel room that costs $30. The clerk should have charged $25, gives $5 to the bellhop to return, and he keeps $2. Each guest paid $9, which is $27, plus $2 is $29. Where is the missing dollar?"],
-  ["Code", "Write a Python function that merges overlapping intervals, with its complexity and three tests that would catch a wrong version."],
+  [
+    "SQL",
+    "Write a SQL query to find the top 3 users who spent the most money in the last month, but exclude users who refunded more than 50% of their orders.",
+  ],
+  [
+    "Reasoning",
+    "Three people check in to a hotel room that costs $30. The clerk should have charged $25, gives $5 to the bellhop to " +
+      "return, and he keeps $2. Each guest paid $9, which is $27, plus $2 is $29. Where is the missing dollar?",
+  ],
+  [
+    "Code",
+    "Write a Python function that merges overlapping intervals, with its complexity and three tests that would catch a wrong version.",
+  ],
   ["Math", "Find the sum of all positive divisors of 360, and show how it follows from the prime factorisation."],
 ];
 

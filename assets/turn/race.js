@@ -35,9 +35,27 @@ export class Race {
         h("span", { class: "race-key" }, h("span", { class: "race-mark race-answered" }), "first answer")),
       this.toggle);
     this.body = h("tbody");
-    const table = h("table", { class: "kimi-offscreen" }, h("caption", {}, "Times of this turn: when each request was sent, from the start of the turn; the others from that request"),
-      h("thead", {}, h("tr", {}, ...["Lane", "Sent", "First token", "First answer", "End", "Tokens"].map((name) => h("th", { scope: "col" }, name)))),
-      this.body);
+    const table = h(
+      "table",
+      { class: "kimi-offscreen" },
+      h(
+        "caption",
+        {},
+        "Times of this turn: when each request was sent, from the start of the turn; the others from that request",
+      ),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          ...["Lane", "Sent", "First token", "First answer", "End", "Tokens"].map((name) =>
+            h("th", { scope: "col" }, name),
+          ),
+        ),
+      ),
+      this.body,
+    );
     for (const row of this.rows.values()) this.body.append(row.record);
     this.element = h("section", { class: "race", "data-race": "", "aria-label": "Race" },
       head, this.chart.element, h("div", { class: "race-rows", "aria-hidden": "true" }, ...[...this.rows.values()].map((row) => row.element)),
@@ -150,7 +168,13 @@ class Row {
       if (at !== null) this.marks[name].style.left = share(at);
     }
     const { stamps } = lane;
-    const figures = [seconds(lane.sent, 2), seconds(stamps.first_token_ms, 2), seconds(stamps.first_answer_ms, 2), seconds(stamps.end_ms, 2), `${lane.estimated ? "~" : ""}${count(lane.tokens)}`];
+    const figures = [
+      seconds(lane.sent, 2),
+      seconds(stamps.first_token_ms, 2),
+      seconds(stamps.first_answer_ms, 2),
+      seconds(stamps.end_ms, 2),
+      `${lane.estimated ? "~" : ""}${count(lane.tokens)}`,
+    ];
     for (const [i, figure] of figures.entries()) setText(this.cells[i], figure);
   }
 

@@ -65,7 +65,16 @@ export class Replays {
     const { answers, turn } = document;
     const actions = {
       ...this.page.actions(turn.turn_id),
-      stop: () => {}, retry: () => {}, retryAsOffered: null, goOn: null, goOnFrom: null, stopTrajectory: null, aggregate: null, replay: null, promote: null, choose: null,
+      stop: () => {},
+      retry: () => {},
+      retryAsOffered: null,
+      goOn: null,
+      goOnFrom: null,
+      stopTrajectory: null,
+      aggregate: null,
+      replay: null,
+      promote: null,
+      choose: null,
       answerText: (lane) => Promise.resolve(answers[lane] ?? ""),
     };
     const replay = new Replay(document, actions, {
