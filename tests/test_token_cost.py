@@ -6,6 +6,7 @@ Every limit is a little above what was counted when it was set. Where a change n
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 import threading
@@ -20,6 +21,7 @@ import pytest
 from kimi_ui.core.lane import LaneChoice, LaneSpec
 from kimi_ui.core.turn import TurnLog
 from kimi_ui.engine.attempts import AttemptRun
+from kimi_ui.engine.loop_lag import LoopLag
 from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
 from kimi_ui.view.frames import TurnView, dumps
 from tests.support.engine_run import running
@@ -59,12 +61,18 @@ def follow(turn: TurnLog) -> None:
         dumps(view.frame(at * 33_000_000))
 
 
+async def without_samples(lag: LoopLag, clock_ns: object) -> None:
+    """In place of ``LoopLag.sample``, whose calls grow with the time that a turn takes."""
+    await asyncio.Event().wait()
+
+
 @pytest.fixture(scope="module")
 def calls_of_parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     """Calls a token by thread, of a turn with one lane whose server sends each token by itself; and the engine's of an
     attempt with two tokens."""
     model = f"m-400-{N_TOKENS * 2 // 3}-{N_TOKENS // 3}"
-    with Upstream() as upstream, counted() as calls:
+    with Upstream() as upstream, pytest.MonkeyPatch.context() as patch, counted() as calls:
+        patch.setattr(LoopLag, "sample", without_samples)
         provider = OpenAICompatible(LaneSpec("a", "A", "openai", model=model, base_url=upstream.base_url))
         with running(None, provider) as run:
             run.rows(run.engine.send("hello", choices={"a": LaneChoice("m-5000-50-50")}))  # imports, connections
