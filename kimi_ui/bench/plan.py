@@ -13,7 +13,7 @@ from .suite import Case
 
 QUICK, FULL, CHOSEN = "quick", "full", "chosen"
 EPOCHS = {QUICK: 1, FULL: 3, CHOSEN: 1}
-AHEAD = 4  # cases by which a lane may be ahead of the slowest one, so that all lanes meet the same hour
+AHEAD = 4  # cases by which a lane may be ahead of the slowest one, so that all lanes run at the same time of day
 LEAST_ANSWER = 1024  # tokens of context that an answer needs beside its prompt, if the lane does not limit it to fewer
 
 

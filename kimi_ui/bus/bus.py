@@ -356,7 +356,8 @@ class Bus:
         """The replica that ``key`` names, and whether this one has just been written there."""
         home, is_new = await self._redis.eval(_HOME, 1, key, self.me, int(HOME_S * 1000), REPLICA)
         if home.decode() == self.me and self._is_draining():
-            await self._beat_once()  # else two that begin to drain at once would pass a request back and forth
+            # Otherwise two replicas that begin to drain at once would pass a request back and forth.
+            await self._beat_once()
             if other := await self._other():
                 await self._redis.eval(_GIVE_UP, 1, key, self.me)
                 return other, False

@@ -27,7 +27,7 @@ INBOX_S = 60  # what a dead replica did not read is dropped after this
 ANSWER_S = 10.0  # for the first piece
 SILENCE_S = 40.0  # for each further one: streams send something every 15 s
 LOOK_S = 0.5  # between looks whether the other replica lives
-GONE_LOOKS = 3  # so many in a row, in which it would have renewed a key that the server had lost
+GONE_LOOKS = 3  # this many in a row without its key; by then it would have renewed one that the server had lost
 FAILED = {"error": "Kimi UI itself failed. Try again; the terminal says more."}
 
 

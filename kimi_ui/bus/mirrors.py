@@ -43,7 +43,7 @@ class _Mirror:
     replica: str
     run: str
     read_to: bytes | None = None
-    is_readable: bool = True  # False: another version writes what this one cannot read; the log has it at the end
+    is_readable: bool = True  # False: another version wrote entries that this one cannot read; the log will have them
     ends: tuple[int, list[Entry]] | None = None
 
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-REFUSALS = 2  # so often one request more had to wait for another's end: that is as many as the server answers at a time
-FORGET_NS = 600_000_000_000  # without a request for so long, the server may have been started again with other settings
+REFUSALS = 2  # times that an extra request waited for another's end before the number is taken as the server's limit
+FORGET_NS = 600_000_000_000  # without a request; then what was learned is forgotten: settings may have changed
 
 
 class Line(NamedTuple):
@@ -50,7 +50,7 @@ class Request:
     rank: Rank
     label: str
     sent_ns: int | None = None
-    is_extra: bool = False  # sent although the server had not shown that it answers so many at a time
+    is_extra: bool = False  # sent to find out whether the server answers one more at a time
     is_writing: bool = False
     ended_ns: int | None = None
 

@@ -89,7 +89,7 @@ class Attempt:
         return dict(vars(self))
 
 
-@dataclass(slots=True)  # a dictionary would hold so many fields, and every token would look for half of them in it
+@dataclass(slots=True)  # otherwise a dictionary would hold the fields, and every token would look up half of them
 class AttemptFold:
     """What the events of an attempt add up to. All ``*_ns`` are ns since the attempt was sent; None: did not happen.
 

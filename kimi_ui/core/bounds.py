@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from .attempt import AttemptFold
 
-RESOLUTION_NS = 100_000  # what two clocks, the system calls around them and the kernel's way to its stamp leave open
+RESOLUTION_NS = 100_000  # remaining error of two clocks, system calls and the kernel's delay before its stamp
 ROUGH_PCT = 2.0  # a value with a wider bound is shown with ~
 WIDE_PCT, WIDE_MS = 5.0, 2.0  # a value whose bound exceeds both is left out of distributions
 

@@ -36,9 +36,9 @@ from .events import (
 )
 from .topics import HEADING, LEAD, NUMBERED, PLAN, TURN, Topic, TopicReader
 
-DWELL_NS = 2_500_000_000  # the shortest time between a topic and a plan that follows it; half of it for a turn
+DWELL_NS = 2_500_000_000  # minimum time between a topic and a plan after it; half of it before a turn of thought
 MAX_TOPICS = 40
-MOST_UNREAD_CHARS = 4_000  # of the trace; the reader's work on one piece is not linear in its length
+MOST_UNREAD_CHARS = 4_000  # of the trace are read at once; the time to read a piece grows faster than its length
 
 PHASE_LABELS = {
     CONNECTED: "Connected",

@@ -50,7 +50,7 @@ class AttemptRun:
     ``readers`` get each of its events, and may become more.
     """
 
-    # Fewer than 30 attributes: more would be in a dictionary, in which every token would look for a dozen.
+    # Fewer than 30 attributes: with more, a dictionary would hold them, and every token would look up a dozen.
     # tests/test_token_cost.py checks it.
 
     def __init__(self, attempt: Attempt, job: Job, context: Context, readers: Sequence[Reader]) -> None:

@@ -18,7 +18,7 @@ class ProcessFiles:
     """The files beside ``path``, for the process ``boot_id``."""
 
     def __init__(self, path: Path, boot_id: str) -> None:
-        self.path = Path(os.path.realpath(path))  # by whatever link it is opened, all processes meet at one lock
+        self.path = Path(os.path.realpath(path))  # so that all processes share one lock, whichever link they opened
         self.boot_id = boot_id
         self._alive = FileLock(self.beside(f"{boot_id}.alive"))
         self.spill = self.beside(f"{boot_id}.spill.jsonl")

@@ -46,8 +46,8 @@ CHECKPOINT_S = 0.5
 ERASE_PAUSE_S = 0.02  # between steps of overwriting deleted text, so that pending writes come first
 ERASE_AT_END_S = 2.0  # limit while closing; the next start does the rest
 LOOK_S = 0.1  # while turns run: interval of looking for ended attempts, whose rows are completed at once
-RETRY_S = 2.0  # between tries to write to a database that failed; each pause is half as long again as the one before,
-MOST_RETRY_S = 15.0  # up to this
+RETRY_S = 2.0  # first pause between tries to write to a database that failed; each further one is half as long again
+MOST_RETRY_S = 15.0  # the longest such pause
 CLOSED = "the log is closed"
 SLICE_ENTRIES = 2000  # entries per transaction, a limit so that the engine gets the GIL in between
 

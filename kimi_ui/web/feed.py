@@ -132,7 +132,7 @@ def frame_of(view: TurnView, figures_s: float) -> Sent | None:
     position = view.consumed if view.complete else None
     id = b"" if position is None else b"id: %d\n" % position
     if not t0_is_known(view.turn):
-        id = b"id: \n"  # no place in the turn as it is when it runs again, or where another process still has it so
+        id = b"id: \n"  # a running turn, here or elsewhere, has its entries in another order than the log
     is_rendered = any("tail" in part for part in frame["lanes"].values())
     return Sent(b"%bdata: %b\n\n" % (id, dumps(frame)), position, is_rendered)
 

@@ -38,7 +38,7 @@ from .login import LOGIN, MAX_NAME_CHARS, SignedIn, SignIn, derived, own_path, p
 START, CALLBACK = f"{LOGIN}/start", f"{LOGIN}/callback"
 PENDING = "kimi_sign_in"  # the cookie of a sign-in that has begun
 PENDING_LASTS = timedelta(minutes=10)
-SESSION_LASTS = timedelta(hours=12)  # whom the provider no longer knows is out after that, and a role counts anew
+SESSION_LASTS = timedelta(hours=12)  # by then a person removed at the provider is signed out, and a new role counts
 METADATA_S = 600  # until the provider's metadata and keys are read again
 TIMEOUT_S = 10
 LEEWAY_S = 60  # between the provider's clock and ours

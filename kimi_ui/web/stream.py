@@ -38,10 +38,10 @@ from ..view.frames import METRICS_EVERY_NS, dumps
 from .feed import Feed, frame_of
 
 FRAME_S = 0.016  # a browser paints no more often
-RENDERED_FRAME_S = 0.020  # behind a frame with HTML, which costs a browser far more than text to append
+RENDERED_FRAME_S = 0.020  # after a frame with HTML, which costs a browser far more than appended text
 MANY_VIEWERS = 2  # with more open streams, frames are further apart, to limit the load
-MOST_FRAMES_A_S = 540  # of all streams together, from 38 on: half of what a frame costs does not depend on its text
-BEATS = 8  # in the time between two frames: what is due near a beat is served together, at one waking up of the loop
+MOST_FRAMES_A_S = 540  # of all streams together, from 38 on: half a frame's cost does not depend on its text
+BEATS = 8  # per interval between frames; frames that are due near the same beat share one wake-up of the loop
 METRICS_EVERY_FRAMES = 12  # if that is longer than usual
 KEEPALIVE_S = 15.0
 LATE_S = 0.25  # a frame this much later than due is worth a line in the terminal …

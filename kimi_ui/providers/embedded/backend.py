@@ -48,7 +48,7 @@ START_TIMEOUT_S = 60.0
 POLL_S = 0.05
 LEAST_READ = 50e6  # bytes per second of a slow disk, from which a large model is read
 DEATH_POLLS = 20  # on a busy machine a killed process takes a while to end
-MOST_WORDS, MOST_DETAIL = 8000, 500  # characters of what the child wrote last: that are read, that are shown
+MOST_WORDS, MOST_DETAIL = 8000, 500  # characters of the child's last output: how many are read, how many are shown
 PACKAGE_PARENT = Path(__file__).resolve().parents[3]
 
 Progress = Callable[[int, int], None]

@@ -36,7 +36,7 @@ from .algebra import Algebra
 
 STRAGGLER_SHARE = 0.5  # after the quorum, the others get this share of the time so far, at least …
 STRAGGLER_MIN_S = 5.0
-JITTER_S = 0.04  # at most, between two starts, so that a server does not get all at one moment
+JITTER_S = 0.04  # the longest pause between two starts, so that a server does not get all at the same moment
 CAPACITY = ("rate_limit", "capacity")  # kinds of failure
 
 

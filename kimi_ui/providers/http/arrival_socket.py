@@ -25,7 +25,7 @@ STAMP_OPTION = 35 if sys.platform == "linux" and sys.maxsize > 2**32 else None  
 _STAMP = struct.Struct("qq")  # seconds and ns of the wall clock
 _STAMP_ROOM = 64  # bytes of ancillary data: a header and the stamp
 _TCP_INFO_SIZE = 72  # bytes of ``struct tcp_info`` up to ``tcpi_rtt``, which is the last four: microseconds
-CLOCK_STEP_NS = 20_000  # two looks at both clocks that are further apart, their own blur aside, show a step
+CLOCK_STEP_NS = 20_000  # measurements of the clocks' difference that differ by more, beyond their error, show a step
 
 
 def _request_stamps(connection: socket.socket) -> None:

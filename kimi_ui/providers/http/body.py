@@ -23,8 +23,8 @@ from .transport import CHUNKS, Chunks
 
 MOST_INFLATED = 64 * 1024 * 1024  # bytes of a compressed body, decoded
 MOST_PLAIN = 1024 * 1024 * 1024  # bytes of a plain one: text has its own, lower limits
-AFTER_LAST_S = 0.25  # how long something may still follow the end of the stream
-AFTER_FINISH_S = 3.0  # how long a server that said it is finished may be silent: usage may follow, or nothing ever
+AFTER_LAST_S = 0.25  # how long to wait for more after the end of the stream
+AFTER_FINISH_S = 3.0  # how long to wait for more after the finish: usage may follow, or nothing at all
 _PIECE = 256 * 1024
 _LINE_ENDS = b"\r\n"
 
@@ -152,7 +152,7 @@ async def plain(response: httpx.Response, target: Target) -> AsyncGenerator[byte
         raise simple("protocol", target, f"Content-Encoding {encoding} was not requested")
     size = 0
     assert isinstance(response.stream, httpx.AsyncByteStream)
-    async for data in response.stream:  # not by ``aiter_raw``, which has a third of a microsecond's work for each piece
+    async for data in response.stream:  # ``aiter_raw`` would cost a third of a microsecond for each piece
         size += len(data)
         if size > MOST_PLAIN:
             raise simple("too_large", target)

@@ -36,10 +36,10 @@ from ...core.loopback import is_loopback
 from .arrival_socket import ArrivalSocket
 
 MOST_WAITING = 1024 * 1024  # bytes received and not yet read; more stays with the sender
-ADDRESS_DELAY_S = 0.25  # the next address of a name is tried beside one that has not answered by then (RFC 8305)
+ADDRESS_DELAY_S = 0.25  # after this long without an answer the name's next address is tried too (RFC 8305)
 _HEAD_END = re.compile(rb"\n\r?\n")  # as h11 finds it
 
-Taker = Callable[[bytes, tuple[int, int]], bool]  # of what a read brought, and its ``Stream.arrival``; False: no more
+Taker = Callable[[bytes, tuple[int, int]], bool]  # of a read's bytes and its ``Stream.arrival``; False: no more
 
 
 class _Wire(asyncio.Protocol):
@@ -59,7 +59,7 @@ class _Wire(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self.in_head = False  # of a response
-        self._head_tail = b""  # what was read of it last, as far as its end may begin there
+        self._head_tail = b""  # the last bytes read of it, with which its end may begin
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's has its methods, but not its class

@@ -26,7 +26,7 @@ _REASONS = {
 _SAME_AS = {word: reason for reason, words in _REASONS.items() for word in words.split()}
 # OpenRouter, OpenAI, DeepSeek; vLLM and SGLang when they shut down
 ERROR_REASONS = ("error", "content_filter", "insufficient_system_resource", "abort")
-MOST_BAD = 3  # unreadable pieces that are skipped; one more and the stream is not worth reading
+MOST_BAD = 3  # unreadable pieces that are skipped; after one more, reading is given up
 
 
 class StreamBody(ABC):

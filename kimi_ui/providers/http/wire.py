@@ -14,10 +14,10 @@ import orjson
 
 from ...core.events import new_tuple
 
-MAX_LINE = 8 * 1024 * 1024  # bytes; no honest chunk comes near, and a line without end must not fill the memory
+MAX_LINE = 8 * 1024 * 1024  # bytes; far more than a real chunk has, so that an endless line cannot fill the memory
 BOM = b"\xef\xbb\xbf"
 _LINE_COST = 64  # bytes that a line of data takes in memory beside its text
-_LINE_ENDS = re.compile(rb"[\r\n]{4,}")  # at least one line's end and a blank line; how many more means nothing
+_LINE_ENDS = re.compile(rb"[\r\n]{4,}")  # a line's end and at least one blank line; further blank lines mean nothing
 
 
 class Lines:
@@ -127,7 +127,7 @@ class ServerEvents:
             and data.endswith(b"\n")
             and b"\r" not in data
             and len(data) + _LINE_COST <= self.max_line
-        ):  # one whole event of one line of data, and nothing is open: what a token mostly is
+        ):  # one whole event with one line of data, and no event is open: the usual token
             return [new_tuple(ServerEvent, (data[6:-2], "message"))]
         out: list[ServerEvent | RawLine] = []
         if b"\n\n\n\n" in data or b"\r\n\r\n\r" in data:  # millions of blank lines must not cost a loop each

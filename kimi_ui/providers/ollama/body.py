@@ -18,7 +18,7 @@ from ..http.wire import JsonLines, loads
 from ..usage import read_counters
 from .waiting import Waits
 
-MOST_REPEATED = 30  # times that one token may come again: then Ollama ends the stream (llm/server.go)
+MOST_REPEATED = 30  # Ollama ends the stream once a token was repeated so often (llm/server.go)
 
 
 class OllamaBody(StreamBody):
@@ -28,7 +28,7 @@ class OllamaBody(StreamBody):
         super().__init__(target, texts)
         self._waits = waits
         self._lines = JsonLines()
-        self._token, self._n_repeated = "", 0  # the newest piece of text without blanks, and how often it came again
+        self._token, self._n_repeated = "", 0  # the newest piece of text without blanks, and how often it was repeated
 
     def feed(self, data: bytes) -> list[Event]:
         events: list[Event] = []

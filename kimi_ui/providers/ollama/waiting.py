@@ -26,7 +26,7 @@ OLD_BATCH = 512  # tokens
 LEAST_QUEUE_NS = 20_000_000  # what is left of the total without a queue is less
 LEAST_HIDDEN_NS = 100_000_000  # a shorter load_duration hides no wait
 LEAST_SHOWN_NS = 500_000_000  # a shorter wait for a model in memory is the prompt's
-MOST_UNSURE_NS = 300_000_000  # of a change that lies between two looks at ``/api/ps``, or a quarter of the load
+MOST_UNSURE_NS = 300_000_000  # largest error in the time of a change seen in ``/api/ps``; or a quarter of the load
 
 Model = tuple[str, int | None]  # a model in memory and its context; None: the server does not say
 
@@ -90,7 +90,7 @@ class Waits:
         prompt = usage.prompt_ns
         is_new = self.version is not None and self.version >= SINCE_LLAMA_SERVER
         if not is_new and (usage.input_tokens or 0) > OLD_BATCH:
-            prompt = None  # the last batch's alone, and so what is left of the total is the prompt's too
+            prompt = None  # it is the time of the last batch alone, so the rest of the total belongs to the prompt too
         if prompt is not None and first_ns is not None and prompt > first_ns + LEAST_QUEUE_NS:
             prompt = None  # the time until the first token cannot hold it
         queue = None
@@ -99,7 +99,7 @@ class Waits:
             most = left if first_ns is None else min(left, first_ns - load - prompt)
             queue = most if most >= LEAST_QUEUE_NS else 0
         elif first_ns is not None and (ends := self._ends(self.model)):
-            queue = max(0, max(ends) - load)  # at least until the last of our own requests before it had ended
+            queue = max(0, max(ends) - load)  # at least until our last request before it had ended
         hidden = self._waited_for_load_ns(load) if load >= LEAST_HIDDEN_NS else 0
         if hidden is None:
             return replace(usage, prompt_ns=prompt, queue_ns=queue, load_ns=None, load_or_wait_ns=load)

@@ -33,7 +33,7 @@ _ANSWER_KEYS = frozenset(("role", "content"))
 _REASONING_KEYS = ("reasoning_content", "reasoning")
 _FINISH_KEYS = ("finish_reason", "finishReason", "done_reason")
 _DONE = (b"[DONE]", b'"[DONE]"', b"[done]", b"DONE")
-LEAST_REPEATED = 16  # characters of a last delta that repeats the whole answer; a shorter one may be an echo meant so
+LEAST_REPEATED = 16  # characters; a shorter last delta that equals the answer may be intended, not a repetition
 
 
 class ChatBody(StreamBody):
