@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,7 @@ from kimi_ui.core.events import FIRST_TRAJECTORY_TOKEN, TRAJECTORIES, Answer, Fa
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.core.turn import TurnFold
 from kimi_ui.engine import Engine
-from kimi_ui.providers.base import Message, ProviderError
+from kimi_ui.providers.base import ChatRequest, Message, ProviderError
 from kimi_ui.providers.heavy import HeavyLane, HeavyProvider, trajectories
 from tests.support.engine_run import started
 from tests.support.scripted import ScriptedProvider, ScriptedRoster, thinker
@@ -134,7 +135,15 @@ def test_an_aggregator_that_fails_in_its_answer_fails_the_lane_with_its_failure(
 
 def test_stragglers_are_stopped_once_the_quorum_has_waited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trajectories, "STRAGGLER_MIN_S", 1.0)
-    fold = Run(thinker("", "x"), thinker("", "y"), [Reasoning("slow"), 60], thinker("", "best"), quorum=2).fold()
+    has_begun = threading.Event()
+
+    def slow(_: ChatRequest) -> Iterator[Any]:
+        yield Reasoning("slow")
+        has_begun.set()
+        yield 60
+
+    quick = [[Reasoning("hm"), has_begun, Answer(text), Finish("stop")] for text in ("x", "y")]
+    fold = Run(*quick, slow, thinker("", "best"), quorum=2).fold()
     assert children(fold)[2] == ("trajectory", 2, "stopped")
     assert parent(fold).answer == "best"
     straggler = fold.folds[fold.children[fold.current("heavy") or ""][2]]

@@ -115,18 +115,19 @@ def test_at_the_budget_the_answers_so_far_are_aggregated() -> None:
 
 def test_concurrency_limits_the_running_trajectories() -> None:
     running = most = 0
-    lock = threading.Lock()
+    two_run = threading.Event()  # starts are up to 40 ms apart, so the first one waits for the second
 
     def script(_: ChatRequest) -> Any:
         nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
+        running += 1
+        most = max(most, running)
+        if running == 2:
+            two_run.set()
+        yield two_run
         yield 0.02
         yield Answer("The answer is 42.")
         yield Finish("stop")
-        with lock:
-            running -= 1
+        running -= 1
 
     _, _, model = run(script, preset="full", concurrency=2)
     assert (len(model.requests), most) == (8, 2)
