@@ -24,6 +24,7 @@ from tests.support.engine_run import running
 from tests.support.scenarios import FAULTS
 from tests.support.telling import PATIENT, Fault, tell
 from tests.support.upstream import Upstream
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]  # the fixture runs some 230 lanes
 
@@ -66,9 +67,9 @@ def lane_id(fault: Fault, ollama: bool) -> str:
     return f"{fault.name}-{'ndjson' if ollama else 'sse'}"
 
 
-def provider(fault: Fault, ollama: bool, upstream: Upstream) -> Provider:
+def provider(fault: Fault, ollama: bool, upstream: Upstream, refusing: socket.socket) -> Provider:
     origin = {
-        "refused": f"http://127.0.0.1:{_closed_port()}",
+        "refused": "http://{}:{}".format(*refusing.getsockname()),
         "no-such-name": "http://no-such-name.invalid",
         "resolver-busy": "http://resolver-busy.invalid",
         "path-twice": f"{upstream.origin}/v1",
@@ -84,12 +85,6 @@ def provider(fault: Fault, ollama: bool, upstream: Upstream) -> Provider:
         think = True if fault.name == "think-refused" else None
         return Ollama(OllamaLane(**fields, base_url=origin, think=think), CANARY)
     return OpenAICompatible(OpenAILane(**fields, base_url=f"{origin}/v1"), CANARY)
-
-
-def _closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _resolve(host: Any, *rest: Any, **more: Any) -> Any:
@@ -114,7 +109,8 @@ class Matrix:
 def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
     """Run all faults once: first those that wait for a limit, then the cheap ones together, then the expensive ones."""
     database = tmp_path_factory.mktemp("faults") / "log.sqlite3"
-    with pytest.MonkeyPatch.context() as patch, Upstream() as upstream:
+    with pytest.MonkeyPatch.context() as patch, Upstream() as upstream, socket.socket() as refusing:
+        refusing.bind(("127.0.0.1", 0))  # it does not listen, and no other process gets its port
         patch.setattr(socket, "getaddrinfo", _resolve)
         patch.setattr(body, "AFTER_FINISH_S", 1.5)
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
@@ -123,7 +119,7 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
             patch.setenv(name, ".invalid")
         for name in OTHER_KEYS:
             patch.setenv(name, f"other-{CANARY}")
-        lanes = {lane_id(fault, ollama): provider(fault, ollama, upstream) for fault, ollama in CASES}
+        lanes = {lane_id(*case): provider(*case, upstream, refusing) for case in CASES}
         heavy = [lane_id(fault, ollama) for fault, ollama in CASES if fault.heavy]
         timed = [lane_id(fault, ollama) for fault, ollama in CASES if fault.limits != PATIENT]
         light = [lane for lane in lanes if lane not in heavy and lane not in timed]
@@ -203,9 +199,9 @@ def test_the_key_is_sent_only_in_its_header(matrix: Matrix) -> None:
 
 def test_a_stream_given_up_early_is_closed(matrix: Matrix) -> None:
     """If reading stops before the server ends, the connection is closed."""
-    closed = {request.model for request in matrix.upstream.closed}
     expected = ("no-headers", "headers-only", "stall", "drip", "after-done", "endless-answer", "endless-reasoning")
-    assert {f"scenario-{name}" for name in (*expected, "line-endless", "comments-only", "held-open")} <= closed
+    models = {f"scenario-{name}" for name in (*expected, "line-endless", "comments-only", "held-open")}
+    until(lambda: models <= {request.model for request in matrix.upstream.closed})
 
 
 def test_a_burst_has_no_rate(matrix: Matrix) -> None:
