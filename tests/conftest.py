@@ -65,6 +65,7 @@ def patience() -> Iterator[None]:
     """A machine that is busy with tests may need longer for a query of Ollama than a user should wait for it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kimi_ui.providers.roster.PROBE_TIMEOUT_S", 20)
+        patch.setattr("kimi_ui.providers.ollama.provider.ASK_S", 20)
         yield
 
 

@@ -22,6 +22,12 @@ pytestmark = pytest.mark.slow
 WEIGHTS = b"GGUF of a test"
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is in this process, where a pause of either side is not its habit."""
+    monkeypatch.setattr("tests.ollama_tier.APART_S", 20)
+
+
 async def tried(upstream: Upstream, *checks: Check) -> tuple[bool, str]:
     """Whether the checks held, all if none are named, and what was printed."""
     upstream.ollama.habits.load_s = 0.05

@@ -272,8 +272,8 @@ class OllamaServer:
         try:
             model = self._accepted(request)
             if model.remote:
-                loaded, room = began, 10**9
-                async for data in _framed(self._generated(request, model, began, loaded, room)):
+                room = 10**9
+                async for data in _framed(self._generated(request, model, began, began, began, room)):
                     yield data
                 return
             async with self._runner(request, model) as runner:
@@ -283,8 +283,10 @@ class OllamaServer:
                     yield await _whole(_line(request, {}, done=True, done_reason="unload" if unloads else "load"))
                     return
                 runner.slots = runner.slots or asyncio.Semaphore(self.habits.slots)
+                waits = runner.slots.locked()
                 async with runner.slots:
-                    answer = self._generated(request, model, began, loaded, runner.context)
+                    started = time.perf_counter() if waits else loaded  # a busy machine is no queue
+                    answer = self._generated(request, model, began, loaded, started, runner.context)
                     async for data in _framed(answer):
                         yield data
         except Refused as refused:
@@ -324,12 +326,11 @@ class OllamaServer:
         return model
 
     async def _generated(
-        self, request: Request, model: Model, began: float, loaded: float, context: int
+        self, request: Request, model: Model, began: float, loaded: float, started: float, context: int
     ) -> AsyncGenerator[bytes]:
         """The lines of one answer, once there is a slot for it. Raises ``Refused`` before the first line."""
         habits, body = self.habits, request.body
         options = body.get("options") or {}
-        started = time.perf_counter()
         n_prompt = self._fitted(request, context)
         if n_prompt is None:
             words = "the prompt is longer than the context length currently available to the model; shorten the prompt"
