@@ -391,6 +391,7 @@ def test_a_proxy_without_a_scheme_is_an_http_proxy(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("proxy", ["127.0.0.1:9", "nobody.invalid"])
 async def test_an_unreachable_proxy_is_named_instead_of_the_server(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setattr(socket, "getaddrinfo", _no_name)  # a real resolver may take longer than the client waits
     for failure in await failures_at("http://far.invalid/v1"):
         assert (failure.kind, failure.message) == ("connect", "The proxy for far.invalid cannot be reached.")
         assert "HTTP_PROXY" in failure.remedy
@@ -412,6 +413,16 @@ async def test_missing_certificates_are_named_by_their_variable(
 async def test_an_invalid_address_gives_a_sentence(url: str) -> None:
     for failure in await failures_at(url):
         assert failure.kind in ("dns", "bad_url", "connect")  # Ollama's client reports no more
+
+
+_getaddrinfo = socket.getaddrinfo
+
+
+def _no_name(host: Any, *rest: Any, **more: Any) -> Any:
+    name = host.decode() if isinstance(host, bytes) else str(host)
+    if name.endswith(".invalid"):
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+    return _getaddrinfo(host, *rest, **more)
 
 
 async def failures_at(url: str) -> list[Failure]:
