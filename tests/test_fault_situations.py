@@ -281,10 +281,13 @@ def test_a_stop_keeps_the_newest_usage_and_held_back_text(upstream: Upstream, tm
         openai_lane(upstream.base_url, "limited", "b", limits=Limits(30, 1, 60)),
     ]
     with running(tmp_path / "log", *lanes) as run:
-        turn = run.engine.send("hello")
-        until(lambda: turn.fold().lane_ended("b"))
-        run.engine.stop(turn.turn_id)
-        rows, folds = run.rows(turn), run.folds(turn)
+        stopped = run.engine.send("hello", lanes=["a"])
+        until(lambda: (fold := stopped.fold().newest("a")) and fold.answer.endswith("if a "))
+        timed_out = run.engine.send("hello", lanes=["b"])  # takes a second, so the stop comes long after the last token
+        until(lambda: timed_out.closed)
+        run.engine.stop(stopped.turn_id)
+        rows = run.rows(stopped) | run.rows(timed_out)
+        folds = run.folds(stopped) | run.folds(timed_out)
     for lane, status in (("a", "stopped"), ("b", "timeout")):
         fold, (row,) = folds[lane], rows[lane]
         assert (row["status"], row["output_tokens"], row["token_source"]) == (status, 15, "usage")
