@@ -262,9 +262,9 @@ def test_changes_of_the_lanes_file_take_effect_and_running_turns_keep_their_prov
     running = made.provider("one")
     assert made.serving("one").why == "The lanes file says so."
     assert made.lanes_path == path
-    path.write_text(LANES.format(base_url=upstream.base_url).replace("one", "two"))
+    path.write_text(LANES.format(base_url=upstream.base_url).replace("one", "other"))  # of another size, too
     made.refresh()
-    assert [spec.id for spec in made.specs] == ["two"]
+    assert [spec.id for spec in made.specs] == ["other"]
     assert made.provider("one") is running  # a turn that was just sent keeps its provider
     with pytest.raises(KeyError):
         made.provider("never")
