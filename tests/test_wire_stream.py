@@ -15,18 +15,23 @@ Kinds, and the rule of each:
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kimi_ui.core.lane import Price
-from tests.support.folding import STOP, answer, chat, chunk, cut, sse, thought
+from kimi_ui.core.events import Answer, Reasoning
+from kimi_ui.core.lane import LaneSpec, Price
+from kimi_ui.providers.openai_compatible.provider import OpenAICompatible
+from tests.support.folding import ALONE, HELLO, STOP, answer, chat, chunk, cut, sse, thought
 from tests.support.one_lane import Script, came, came_all
 from tests.support.upstream import Upstream
-from tests.support.wire import plain, streamed
+from tests.support.wire import SSE, Stream, plain, stream_of, streamed
 
 DONE = "data: [DONE]"
 WORDS = ["Hello", " there", ",", " you", "."]
@@ -81,14 +86,32 @@ def test_proper_framing_is_not_called_odd(upstream: Upstream) -> None:
         assert (got.status, got.text, got.flags) == ("ok", ("Hm", WHOLE), set()), name
 
 
-def test_chunks_without_blank_lines_are_read_as_they_arrive(upstream: Upstream) -> None:
-    got = came(upstream, [piece for payload in PAYLOADS for piece in (lines(payload), 0.02)] + [b"data: [DONE]\n\n"])
-    assert got.status == "ok"
-    assert got.fold.n_chunks == len(WORDS) + 1
-    first, last = got.fold.first_token_ns, got.fold.last_token_ns
-    assert first
-    assert last
-    assert last - first > 50_000_000, "one by one, not all at the end"
+async def test_chunks_without_blank_lines_are_read_as_they_arrive(
+    upstream: Upstream, closed_after: Callable[[Any], Any]
+) -> None:
+    n_read, has_read = 0, threading.Condition()
+
+    def wait_for(n: int) -> bool:
+        with has_read:
+            return has_read.wait_for(lambda: n_read >= n, timeout=60)
+
+    async def one_by_one() -> Stream:
+        for n, payload in enumerate(PAYLOADS):
+            is_read = await asyncio.to_thread(wait_for, n - 1)  # a line may be held back until the next one begins
+            assert is_read, "the text before that is held back too"
+            yield lines(payload)
+        yield b"data: [DONE]\n\n"
+
+    upstream.script("m", lambda request: stream_of(one_by_one(), SSE))
+    lane = closed_after(OpenAICompatible(LaneSpec("a", "A", "openai", model="m", base_url=upstream.base_url)))
+    told = []
+    async for event in lane.stream(HELLO, ALONE):
+        if isinstance(event, Reasoning | Answer):
+            told.append(event.text)
+            with has_read:
+                n_read += 1
+                has_read.notify()
+    assert told == ["Hm", *WORDS]
 
 
 def test_lines_of_json_with_another_content_type(upstream: Upstream) -> None:
