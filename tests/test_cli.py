@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -11,6 +12,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -25,9 +27,11 @@ from kimi_ui.cli.interrupt import interruptible
 from kimi_ui.cli.json_logs import JsonLines
 from kimi_ui.providers import roster
 from kimi_ui.web.server import PortInUse, listening, serve
+from tests.support.folding import STOP, answer, chunk, sse, thought
 from tests.support.terminal import program, shown_on_terminal
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
+from tests.support.wire import SSE, Stream, stream_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -397,16 +401,26 @@ def test_ctrl_c_stops_the_lanes_keeps_their_text_and_exits_with_130(upstream: Up
 def test_on_a_terminal_lanes_stream_in_panels_and_answers_are_printed_at_the_end(
     upstream: Upstream, tmp_path: Path
 ) -> None:
-    path = tmp_path / "lanes.toml"
-    path.write_text(LANES.format(base_url=upstream.base_url, second="m-100-100-40"))
-    code, text = shown_on_terminal("compare", "Hi", "--lanes", str(path))
+    path, is_thinking = tmp_path / "lanes.toml", threading.Event()
+    path.write_text(LANES.format(base_url=upstream.base_url, second="held"))
+
+    async def held() -> Stream:
+        yield sse(thought("Let me see."), done=False)
+        while not is_thinking.is_set():  # noqa: ASYNC110 - another thread sets it
+            await asyncio.sleep(0.005)
+        yield sse(answer("It is 42."), STOP, chunk(usage={"prompt_tokens": 10, "completion_tokens": 9}))
+
+    upstream.script("held", lambda request: stream_of(held(), SSE))
+    code, text = shown_on_terminal(
+        "compare", "Hi", "--lanes", str(path), watch=lambda shown: b"thinking" in shown and is_thinking.set()
+    )
     assert code == 0
     assert "╭─" in text  # panels during the stream …
     assert "thinking" in text
     end = text[text.rindex("╰") :]
     assert "== Fast" in end  # … and plain text at the end
     assert "== second" in end
-    assert "140 tokens (usage)" in end
+    assert "9 tokens (usage)" in end
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,13 @@ def program(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def shown_on_terminal(*arguments: str, rows: int = 24, columns: int = 80) -> tuple[int, str]:
-    """Run ``python -m kimi_ui`` with these arguments to its end; its exit code and its output with escapes."""
+def shown_on_terminal(
+    *arguments: str, rows: int = 24, columns: int = 80, watch: Callable[[bytes], object] = lambda shown: None
+) -> tuple[int, str]:
+    """Run ``python -m kimi_ui`` with these arguments to its end; its exit code and its output with escapes.
+
+    ``watch`` is called with the output so far, whenever there is more.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     command = [sys.executable, "-m", "kimi_ui", *arguments]
@@ -39,6 +44,7 @@ def shown_on_terminal(*arguments: str, rows: int = 24, columns: int = 80) -> tup
         try:
             while data := os.read(ours, 65536):
                 shown += data
+                watch(shown)
         except OSError:
             pass  # how Linux reports that the other end was closed
         os.close(ours)
