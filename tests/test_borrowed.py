@@ -114,7 +114,7 @@ BORROWED = [
     Borrowed(
         "ollama AsyncClient._client",
         lambda: isinstance(ollama.AsyncClient(trust_env=False)._client, httpx.AsyncClient),
-        "providers/ollama/provider.py: the response cannot be read as it comes, and OLLAMA_API_KEY goes to any host",
+        "providers/ollama/client.py: the response cannot be read as it comes, and OLLAMA_API_KEY goes to any host",
     ),
     Borrowed(
         "openai AsyncOpenAI(http_client=an httpx.AsyncClient)",

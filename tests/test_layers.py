@@ -68,7 +68,7 @@ CONFINED = {
     "authlib": {"kimi_ui/web/openid.py"},
     "joserfc": {"kimi_ui/web/openid.py"},
     "openai": {"kimi_ui/providers/openai_compatible/provider.py"},
-    "ollama": {"kimi_ui/providers/ollama/provider.py"},
+    "ollama": {"kimi_ui/providers/ollama/client.py"},
     "tiktoken": {"kimi_ui/tokenizers.py"},
     "xllamacpp": {"kimi_ui/providers/embedded/child.py"},
     "sqlite_utils": {"kimi_ui/log/sqlite/"},

@@ -1,8 +1,4 @@
-"""Ollama as a provider; the only file that imports ``ollama``.
-
-The client library knows the host and asks the small questions (``/api/show``, ``/api/ps``, ``/api/tags``); the answer's
-body is read by ``OllamaBody``, because the library tears lines at U+0085 and takes a missing end for success. Every
-request has a timeout, none follows a redirect, and a loopback address is never reached through a proxy.
+"""Ollama as a provider: its lanes, the requests to its server, and what that is found to have.
 
 ``params`` and ``extra_body`` go into the body where they are fields of it, else into ``options`` (``max_tokens`` is
 called ``num_predict`` there). ``num_ctx`` is always sent, because Ollama's default is small. ``truncate`` and ``shift``
@@ -28,7 +24,6 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import StrictBool
 
-from ...config import hidden_from_clients
 from ...core.admission import Line
 from ...core.context import fitting, prompt_size
 from ...core.conversation_settings import MAX_NUM_CTX, MIN_NUM_CTX, is_model_id
@@ -38,21 +33,18 @@ from ...core.loopback import is_loopback
 from ...tokenizers import counter
 from ..base import ChatRequest, Check, Host, Message, Provider, ProviderError, Unmeasured, in_words
 from ..errors import ServerWords, Target, check_key, from_exception, from_payload, from_status, simple
-from ..http.body import HTTP_ERRORS, events_of, plain, read_bounded
+from ..http.body import HTTP_ERRORS, events_of, plain
 from ..http.text_splitter import Texts
-from ..http.transport import MOST_ERROR_BODY, Transport, sending_for
+from ..http.transport import sending_for
 from ..http.wire import JsonLines, loads
 from ..provider_checks import PROBE, PROBE_TOKENS, failed, near, shows_reasoning
 from .body import OllamaBody
+from .client import Client, ResponseError
 from .error_rules import OLLAMA_RULES
 from .model_state import ModelState, contexts_of, dict_of, full_name, in_memory, is_cloud, is_same, state_of
 from .waiting import Waits, pauses, version_of
 
-with hidden_from_clients():
-    import ollama
-
 NUM_CTX = 32768  # tokens of context where the lane says nothing
-CONNECT_S = 5.0
 ASK_S = 3.0  # for the small questions: what they tell is worth little waiting
 PULL_SILENCE_S = 300.0
 
@@ -70,48 +62,6 @@ _THINK_REFUSED = "does not support thinking"
 _LEVEL_REFUSED = "is not supported for this model"  # 0.12
 _TOP_LEVEL = frozenset(("format", "keep_alive", "think", "options", "template", "truncate", "shift", "logprobs"))
 _OPTION_NAMES = {"max_tokens": "num_predict", "max_completion_tokens": "num_predict"}
-
-
-class _Client(ollama.AsyncClient):
-    """The library's client with our limits, and with access to a response as it comes.
-
-    ``silence_s``: how long the server may say nothing, where neither the engine nor the caller has a limit.
-    """
-
-    def __init__(self, base_url: str, key: str, silence_s: float | None = None) -> None:
-        super().__init__(
-            base_url,
-            timeout=httpx.Timeout(silence_s, connect=CONNECT_S),
-            follow_redirects=False,
-            # A new connection costs nothing here, a stale one does.
-            transport=Transport(base_url, httpx.Limits(max_keepalive_connections=0)),
-            trust_env=False,
-            headers={"accept-encoding": "identity", **({"authorization": f"Bearer {key}"} if key else {})},
-        )
-        if not key:  # the library would send OLLAMA_API_KEY to whatever host this is
-            self._client.headers.pop("authorization", None)
-
-    async def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The object that answers a small question. Raises what httpx raises, ``ValueError`` for anything else.
-
-        The library drops what it does not know, such as ``remote_host``.
-        """
-        response: httpx.Response = await self._client.request(method, path, json=body)
-        answer = response.raise_for_status().json()
-        if not isinstance(answer, dict):
-            raise ValueError(f"{path} answered with no object")
-        return answer
-
-    async def open(self, path: str, body: Mapping[str, Any], stack: AsyncExitStack, target: Target) -> httpx.Response:
-        """POST and return once the headers are in. Raises ``ProviderError``."""
-        try:
-            response: httpx.Response = await stack.enter_async_context(self._client.stream("POST", path, json=body))
-            if response.is_success:
-                return response
-            content = await read_bounded(plain(response, target), MOST_ERROR_BODY)
-        except (*HTTP_ERRORS, httpx.InvalidURL) as error:
-            raise from_exception(error, target) from None
-        raise from_status(response.status_code, response.headers, content, target)
 
 
 @dataclass(frozen=True)
@@ -159,7 +109,7 @@ class Ollama(Provider):
 
     def __init__(self, spec: OllamaLane, key: str = "") -> None:
         super().__init__(spec, key)
-        self._client: _Client | None = None
+        self._client: Client | None = None
         self._states: dict[str, ModelState] = {}  # queried while preparing, used once by the next stream
         self._told: set[str] = set()  # models whose too large num_ctx was said
 
@@ -355,17 +305,17 @@ class Ollama(Provider):
 
     # -- the connection
 
-    def _opened(self) -> _Client:
+    def _opened(self) -> Client:
         if self._client is None:
             self._client = self._made()
         return self._client
 
-    def _made(self, silence_s: float | None = None) -> _Client:
+    def _made(self, silence_s: float | None = None) -> Client:
         """A client of its own. Raises ``ProviderError`` for a key, a base_url or an environment nothing can be sent
         with."""
         check_key(self._key, self.spec.api_key_env)
         try:
-            return _Client(self.spec.server, self._key, silence_s)
+            return Client(self.spec.server, self._key, silence_s)
         except (ValueError, httpx.InvalidURL) as error:
             raise from_exception(error, self._target()) from None
 
@@ -490,7 +440,7 @@ class Ollama(Provider):
         match error:
             case ProviderError():
                 return error
-            case ollama.ResponseError():
+            case ResponseError():
                 return from_status(error.status_code, {}, error.error.encode(), target)
             case ConnectionError():  # the library's own, which has swallowed the cause
                 return from_exception(httpx.ConnectError(str(error)), target)
