@@ -314,7 +314,7 @@ class Page {
     this.composer?.queue.show(state.queue ?? []);
   }
 
-  /** Idle lanes show the models that would answer now, for a user who has just set a key; those of a turn which come next. */
+  /** Show in idle lanes the models that would answer now (a key may have just been set), in a turn's lanes the next ones. */
   async #renewLanes() {
     const { row } = this;
     if (!row) return;

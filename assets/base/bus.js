@@ -1,14 +1,17 @@
 /**
- * Events between the parts of the chat. `conversation` (another one is shown, or it has a new turn), `began` and
- * `ended` (the first lane of the shown turns started, the last one ended), `ready` (others of their lanes are running now),
- * `costs` (of the shown turn's lanes so far;
- * `detail` as in composer/live_costs.js), `settings` (of the shown conversation), `budget` (the person's), `open` (show
- * the conversation whose id is the event's `detail`; empty: begin a new one), `turn` (`detail` is the last turn
- * of the shown conversation now, or null), `voted` (on a turn), `seek` (show the turn `detail.turn` of
- * `detail.conversation`, and in it `detail.hit`, if that is given: the words that a search has found, see `Hit` in protocol.d.ts),
- * `benchmarked` (a benchmark run has ended), `lanes` (the configured lanes have changed), `change-lane` (show the lane whose
- * id is `detail` in the Lanes tab), `basis` (the lane `detail` is what the next prompt goes on from in all lanes; empty: each
- * from its own).
+ * Events between the parts of the chat:
+ *
+ * - `conversation`: another one is shown, or it has a new turn. `turn`: `detail` is its last turn now, or null.
+ * - `began`, `ended`: the first lane of the shown turns started, the last one ended. `ready`: others of their lanes are
+ *   running now.
+ * - `costs`: of the shown turn's lanes so far; `detail` as in composer/live_costs.js.
+ * - `settings`: those of the shown conversation have changed. `budget`: the person's has.
+ * - `open`: show the conversation with the id `detail`; empty: begin a new one.
+ * - `seek`: show the turn `detail.turn` of `detail.conversation`, and in it the words that a search has found
+ *   (`detail.hit`, see `Hit` in protocol.d.ts), if they are given.
+ * - `basis`: the next prompt goes on from the lane `detail` in all lanes; empty: from each lane's own.
+ * - `voted`: on a turn. `benchmarked`: a run of the benchmark has ended.
+ * - `lanes`: the configured lanes have changed. `change-lane`: show the lane with the id `detail` in the Lanes tab.
  */
 class Chat extends EventTarget {
   conversation = ""; // id of the shown conversation, "" before its first prompt
