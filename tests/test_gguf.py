@@ -156,9 +156,9 @@ def test_why_a_file_cannot_be_loaded_is_said_with_a_remedy(tmp_path: Path) -> No
     path = tmp_path / "m.gguf"
     path.write_bytes(header(**QWEN))
     model = OwnModel(path, 8192, 2)
-    serving = model.serving()
-    assert (serving.slots, serving.context_tokens, serving.is_shared) == (2, 16_384, False)
-    assert serving.needs_bytes == path.stat().st_size + 16_384 * 114_688
+    setup = model.setup()
+    assert (setup.slots, setup.context_tokens, setup.is_shared) == (2, 16_384, False)
+    assert setup.needs_bytes == path.stat().st_size + 16_384 * 114_688
     short = model.explained("", None, 1_000_000_000)
     assert short
     assert short.message == "m.gguf needs 1.9 GB of memory with this context, and 1.0 GB are free."

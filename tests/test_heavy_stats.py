@@ -18,7 +18,7 @@ from kimi_ui.providers.base import ChatRequest
 from kimi_ui.providers.heavy import HeavyLane, HeavyProvider
 from kimi_ui.stats.heavy_worth import HeavyWorth, heavy_worth
 from kimi_ui.stats.sample import Filters
-from kimi_ui.stats.statistics import Difference, Estimate
+from kimi_ui.stats.statistics import Difference, Median
 from tests.support.engine_run import started
 from tests.support.scripted import ScriptedProvider, ScriptedRoster
 from tests.support.waiting import ended
@@ -89,9 +89,9 @@ def test_a_log_without_heavy_has_nothing_to_say(tmp_path: Path) -> None:
 def test_the_hint_needs_ten_turns_or_votes(
     n_stated: int, n_changed: int, wins: int, losses: int, expected: str
 ) -> None:
-    nothing = Estimate(0, None, None)
+    nothing = Median(0, None, None)
     one = HeavyWorth(
         *("h", "k", "Heavy", "Kimi", 20, n_stated, n_changed),
-        *(Difference(0, None, None), Estimate(20, 9.13, None), nothing, wins, losses, 0),
+        *(Difference(0, None, None), Median(20, 9.13, None), nothing, wins, losses, 0),
     )
     assert one.hint == expected

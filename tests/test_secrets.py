@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from kimi_ui.cli.open_app import Session, session
+from kimi_ui.cli.open_app import OpenApp, session
 from kimi_ui.config import read_settings
 from tests.support.browser import listening
 from tests.support.upstream import Upstream
@@ -50,7 +50,7 @@ async def leaky(request: Request) -> Stream:
 
 class Site(NamedTuple):
     url: str
-    opened: Session
+    opened: OpenApp
     folder: Path
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..bench.results import Sample
     from ..bench.runner import Progress
     from ..bench.sharing import Run
-    from .open_app import Session
+    from .open_app import OpenApp
 
 
 def add_options(bench: argparse.ArgumentParser) -> None:
@@ -125,7 +125,7 @@ def check_worker_options(options: argparse.Namespace) -> None:
         raise CommandError("--at-a-time is a whole number from 1.")
 
 
-def _runner(options: argparse.Namespace, opened: Session) -> Run:
+def _runner(options: argparse.Namespace, opened: OpenApp) -> Run:
     """A new run, or the one to go on with."""
     from ..bench import plan, records, sharing, suite
     from ..bench.start import Wanted
@@ -162,7 +162,7 @@ def _runnable(chosen: Chosen, unsandboxed: bool) -> Chosen:
     return chosen if box.backend is not None else without_code(chosen)
 
 
-def _follow(runner: Run, options: argparse.Namespace, opened: Session) -> Head:
+def _follow(runner: Run, options: argparse.Namespace, opened: OpenApp) -> Head:
     """Run to the end and show it: samples on standard output, progress on standard error."""
     from rich.console import Console
     from rich.live import Live
@@ -201,7 +201,7 @@ def _follow(runner: Run, options: argparse.Namespace, opened: Session) -> Head:
     return head
 
 
-def _announce(runner: Run, opened: Session) -> None:
+def _announce(runner: Run, opened: OpenApp) -> None:
     stand_ins = [serving.label for serving in opened.roster.servings if serving.is_stand_in]
     planned = runner.progress.planned
     print(f"Run {runner.head.id}: {planned} items; Ctrl+C stops it, `bench --resume {runner.head.id}` goes on.")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..bench.results import Sample
     from ..bench.worker import Worker
     from ..bus.wire import Redis
-    from .open_app import Session
+    from .open_app import OpenApp
 
 LOOK_S = 1.0
 NEEDS_A_BUS = (
@@ -83,7 +83,7 @@ def _bus(url: str) -> Iterator[Redis]:
         raise CommandError(str(error)) from None
 
 
-def _work_on(run_id: str, options: argparse.Namespace, opened: Session, redis: Redis, interrupt: Interrupt) -> int:
+def _work_on(run_id: str, options: argparse.Namespace, opened: OpenApp, redis: Redis, interrupt: Interrupt) -> int:
     """Work on one run to its end."""
     from ..bench.start import CannotRun
     from ..bus.claims import led_runs
@@ -101,7 +101,7 @@ def _work_on(run_id: str, options: argparse.Namespace, opened: Session, redis: R
     return INTERRUPTED if interrupt.noted else 0 if worker.is_over else 1
 
 
-def _work_on_any(options: argparse.Namespace, opened: Session, redis: Redis, interrupt: Interrupt) -> None:
+def _work_on_any(options: argparse.Namespace, opened: OpenApp, redis: Redis, interrupt: Interrupt) -> None:
     """Work on whatever run is led, one after the other; what this process cannot work on is left to others."""
     from ..bench.start import CannotRun
     from ..bus.claims import BusAway, led_runs
@@ -136,13 +136,13 @@ def _work_on_any(options: argparse.Namespace, opened: Session, redis: Redis, int
         time.sleep(LOOK_S)
 
 
-def _joined(run_id: str, agreed: str, options: argparse.Namespace, opened: Session, redis: Redis) -> Worker:
+def _joined(run_id: str, agreed: str, options: argparse.Namespace, opened: OpenApp, redis: Redis) -> Worker:
     from ..bench.worker import join
 
     return join(opened.engine, opened.turns, redis, run_id, agreed, unsandboxed=options.unsandboxed)
 
 
-def _follow(worker: Worker, options: argparse.Namespace, opened: Session, interrupt: Interrupt) -> None:
+def _follow(worker: Worker, options: argparse.Namespace, opened: OpenApp, interrupt: Interrupt) -> None:
     """Work until the worker ends; show the samples that it graded, and why it ended."""
     labels = {spec.id: spec.label for spec in opened.engine.specs}
 

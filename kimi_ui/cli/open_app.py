@@ -26,7 +26,7 @@ UNDO_WITHIN = timedelta(days=1)
 """For how long a deleted conversation waits for a page to offer Undo, before it is erased without."""
 
 
-class Session(NamedTuple):
+class OpenApp(NamedTuple):
     """The objects a command needs to send turns."""
 
     settings: Settings
@@ -36,7 +36,7 @@ class Session(NamedTuple):
 
 
 @contextmanager
-def session(settings: Settings) -> Iterator[Session]:
+def session(settings: Settings) -> Iterator[OpenApp]:
     """A running engine with its log. On exit, running attempts are ended and all entries are written.
 
     Raises ``ConfigError``, and ``CommandError`` for a log that cannot be used.
@@ -50,7 +50,7 @@ def session(settings: Settings) -> Iterator[Session]:
         engine = Engine(roster, turns)
         engine.start()
         try:
-            yield Session(settings, roster, turns, engine)
+            yield OpenApp(settings, roster, turns, engine)
         finally:
             engine.close()
     finally:
@@ -58,7 +58,7 @@ def session(settings: Settings) -> Iterator[Session]:
 
 
 @contextmanager
-def on_bus(opened: Session) -> Iterator[Bus | None]:
+def on_bus(opened: OpenApp) -> Iterator[Bus | None]:
     """The bus of ``KIMI_UI_BUS``, which replicas share; None without it. Raises ``CommandError``."""
     if not opened.settings.bus_url:
         yield None

@@ -32,8 +32,8 @@ from .events import (
     Promoted,
     Reasoning,
     Relabel,
-    Run,
     Tally,
+    TextRun,
     Usage,
 )
 
@@ -266,7 +266,7 @@ class AttemptFold:
             case End(status):
                 self.end, self.end_ns, self.status = event, t_ns, status
 
-    def extend(self, run: Run) -> None:
+    def extend(self, run: TextRun) -> None:
         """``apply`` of each event of the run."""
         if self.end is not None or not run.stamps:
             return

@@ -287,7 +287,7 @@ class Entry(NamedTuple):
     event: Event
 
 
-class Run(NamedTuple):
+class TextRun(NamedTuple):
     """Text events of one kind in a row, of one attempt: their stamps, and their texts, none of them empty."""
 
     lane: str
@@ -301,12 +301,12 @@ class Run(NamedTuple):
         return "".join(self.texts)
 
 
-def in_runs(entries: Iterable[Entry]) -> Iterator[Entry | Run]:
+def in_runs(entries: Iterable[Entry]) -> Iterator[Entry | TextRun]:
     """The entries with their text events in runs, to read a long log fast.
 
     The order stays, except that text events of different attempts change places with one another.
     """
-    open_runs: dict[str, Run] = {}
+    open_runs: dict[str, TextRun] = {}
     for entry in entries:
         lane, attempt_id, t_ns, event = entry
         kind = type(event)
@@ -315,7 +315,7 @@ def in_runs(entries: Iterable[Entry]) -> Iterator[Entry | Run]:
             if run is None or run.kind is not kind:
                 if run is not None:
                     yield run
-                run = open_runs[attempt_id] = Run(lane, attempt_id, kind, [], [])
+                run = open_runs[attempt_id] = TextRun(lane, attempt_id, kind, [], [])
             if text := event.text:  # type: ignore[union-attr]
                 run.stamps.append(t_ns)
                 run.texts.append(text)

@@ -32,7 +32,7 @@ from .events import (
     Phase,
     Reasoning,
     Relabel,
-    Run,
+    TextRun,
 )
 from .topics import HEADING, LEAD, NUMBERED, PLAN, TURN, Topic, TopicReader
 
@@ -147,7 +147,7 @@ class Steps:
                 self._phase(ENDED, END_LABELS.get(status, status), t_ns)
                 self._answer.clear()
 
-    def extend(self, run: Run) -> None:
+    def extend(self, run: TextRun) -> None:
         """``apply`` of each event of the run."""
         if not run.stamps:
             return

@@ -25,7 +25,7 @@ from functools import partial
 
 from .. import utc
 from ..core.attempt import Attempt, AttemptFold
-from ..core.events import End, Entry, Opened, Promoted, Run, in_runs
+from ..core.events import End, Entry, Opened, Promoted, TextRun, in_runs
 from ..core.turn import TurnLog
 from ..tokenizers import counter
 from .conversations import (
@@ -402,7 +402,7 @@ class LogWriter:
         """Apply entries to their attempt. Adds its row, and the final update after ``End``, or a promotion."""
         fold = followed.folds.get(attempt_id)
         for one in in_runs(entries):
-            if isinstance(one, Run):
+            if isinstance(one, TextRun):
                 if fold is not None:
                     fold.extend(one)
                 continue

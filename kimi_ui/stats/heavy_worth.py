@@ -18,7 +18,7 @@ from ..core.heavy.answers import read
 from ..core.heavy.clusters import cluster
 from ..log.reader import LogReader
 from .sample import Filters, lane_labels
-from .statistics import Difference, Estimate, median, paired_difference, wilson
+from .statistics import Difference, Median, median, paired_difference, wilson
 
 NEWEST = 300  # pairs whose answers are compared; reading a result takes about 1 ms
 ENOUGH = 10  # pairs or votes before a hint is given
@@ -52,8 +52,8 @@ class HeavyWorth(NamedTuple):
     n_stated: int
     n_changed: int
     seconds: Difference
-    tokens: Estimate
-    cost: Estimate
+    tokens: Median
+    cost: Median
     wins: int
     losses: int
     ties: int
@@ -139,7 +139,7 @@ def _is_other(prompt: str, one: str, plain: str) -> bool | None:
     return len(cluster(results).clusters) > 1
 
 
-def _interval(found: Difference | Estimate, form: str) -> str:
+def _interval(found: Difference | Median, form: str) -> str:
     n = f"n = {found.n}"
     if found.interval is None:
         return f" ({n}, too few for an interval)"

@@ -27,7 +27,7 @@ class Interval(NamedTuple):
     high: float
 
 
-class Estimate(NamedTuple):
+class Median(NamedTuple):
     """A median and its interval, over ``n`` values. ``value`` None: no values; ``interval`` None: fewer than 6."""
 
     n: int
@@ -55,12 +55,12 @@ def known(values: Floats) -> Floats:
     return np.sort(values[~np.isnan(values)])
 
 
-def median(values: Floats) -> Estimate:
+def median(values: Floats) -> Median:
     """The median of the known values with its distribution-free interval."""
     ordered = known(values)
     if not len(ordered):
-        return Estimate(0, None, None)
-    return Estimate(len(ordered), float(np.median(ordered)), median_interval(ordered))
+        return Median(0, None, None)
+    return Median(len(ordered), float(np.median(ordered)), median_interval(ordered))
 
 
 def median_interval(ordered: Floats) -> Interval | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core.bounds import BOUNDED, WIDE_PCT, Bound, unit_of
 from .sample import REASONS, Sample, Series
-from .statistics import Difference, Estimate, enough_for, known, median, paired_difference, percentile
+from .statistics import Difference, Median, enough_for, known, median, paired_difference, percentile
 
 
 class Metric(NamedTuple):
@@ -43,7 +43,7 @@ class Line(NamedTuple):
     """
 
     metric: Metric
-    estimate: Estimate
+    estimate: Median
     p95: float | None
     p99: float | None
     bound: Bound | None = None
@@ -351,6 +351,6 @@ def _series_dict(series: Series) -> dict[str, Any]:
     }
 
 
-def _estimate_dict(estimate: Estimate | Difference) -> dict[str, Any]:
+def _estimate_dict(estimate: Median | Difference) -> dict[str, Any]:
     low, high = estimate.interval or (None, None)
     return {"n": estimate.n, "median": estimate.value, "low": low, "high": high}

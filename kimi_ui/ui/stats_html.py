@@ -29,7 +29,7 @@ from ..stats.terminal import EMPTY, NO_MATCH
 from ..stats.votes import LaneVotes, Votes, percent, sentence
 from ..view.jinja import render_part
 from ..view.lane_colours import lane_accent
-from .stats_plots import REPORTED_DASH, Look, Rule, turn_link
+from .stats_plots import REPORTED_DASH, Look, ReportedLine, turn_link
 
 LEFT_OUT = {"suspect": "suspect", "cold": "cold start", "superseded": "retried", "reaggregated": "aggregated again"}
 TOTAL_TIME = next(metric for metric in METRICS if metric.column == "e2e_ms")
@@ -103,7 +103,7 @@ def paired(sample: Sample, metric: Metric) -> str:
     return _part("paired", metric, [_Pair(one.sentence, one.difference.shown) for one in found])
 
 
-def legend(look: Look, metric: Metric, rules: Sequence[Rule] | None) -> str:
+def legend(look: Look, metric: Metric, rules: Sequence[ReportedLine] | None) -> str:
     """One legend for all plots: a lane's colour, and the dash of its second and third model.
 
     ``rules``: the published figures shown, empty if this metric has none; None if they are switched off.

@@ -77,7 +77,7 @@ class Look(NamedTuple):
         return cls({series.key: series.name for series in sample.series}, colours, dashes, accents)
 
 
-class Rule(NamedTuple):
+class ReportedLine(NamedTuple):
     """A published figure as a line in the distribution, and as an entry of the legend."""
 
     text: str
@@ -85,19 +85,19 @@ class Rule(NamedTuple):
     colour: str
 
 
-def reported_rules(metric: Metric, look: Look) -> list[Rule]:
+def reported_rules(metric: Metric, look: Look) -> list[ReportedLine]:
     """The published figures of a metric, each in the colour of its lane; empty if there are none."""
     found = []
     for figure in REPORTED:
         value = reported_value(figure, metric.column)
         if value is not None:
             colour = next((look.accents[lane] for lane in figure.lanes if lane in look.accents), FAINT)
-            found.append(Rule(f"{figure.name}, reported {value / metric.scale:g} {metric.unit}", value, colour))
+            found.append(ReportedLine(f"{figure.name}, reported {value / metric.scale:g} {metric.unit}", value, colour))
     return found
 
 
 def distribution(
-    sample: Sample, points: Sequence[Point], metric: Metric, look: Look, rules: Sequence[Rule] = ()
+    sample: Sample, points: Sequence[Point], metric: Metric, look: Look, rules: Sequence[ReportedLine] = ()
 ) -> PlotData | None:
     """The share of attempts at or below x: a line per series, dots for its newest attempts, ``rules`` across."""
     steps, dots, numbers = [], [], []

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from ..core.attempt import Attempt, AttemptFold, live_phase
-from ..core.events import Answer, Carried, End, Event, Failure, Promoted, Reasoning, Relabel, Run
+from ..core.events import Answer, Carried, End, Event, Failure, Promoted, Reasoning, Relabel, TextRun
 from ..core.lane import host_of
 from ..core.markdown import Frame, StreamingMarkdown, render
 from ..core.markdown.maths import text_with_formulas
@@ -113,7 +113,7 @@ class AttemptView:
         if not self._plain:
             self._steps.apply(t_ns, event)
 
-    def extend(self, run: Run) -> None:
+    def extend(self, run: TextRun) -> None:
         """``apply`` of each event of the run."""
         if self._ended or not run.texts:
             return

@@ -72,8 +72,8 @@ from ..core.events import (
     Opened,
     Phase,
     Relabel,
-    Run,
     Tally,
+    TextRun,
     in_runs,
 )
 from ..core.metrics import Metrics, measure
@@ -173,7 +173,7 @@ class TurnView:
                 if entry.attempt_id in shown or not entry.attempt_id or isinstance(entry.event, Opened)
             ]
         for one in in_runs(entries):
-            if isinstance(one, Run):
+            if isinstance(one, TextRun):
                 self._fold.folds[one.attempt_id].extend(one)
                 self._lanes[one.lane].extend(one)
             else:
@@ -281,7 +281,7 @@ class LaneView:
                 board, k = watched
                 board.apply(k, entry.t_ns, entry.event)
 
-    def extend(self, run: Run) -> None:
+    def extend(self, run: TextRun) -> None:
         """``apply`` of each entry of the run."""
         self.metrics_stale = True
         if self._main is not None and run.attempt_id == self._main.attempt.attempt_id:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ...core.heavy.worth import Gain, Reason
 from ...stats.reported import REPORTED
-from ...stats.statistics import Estimate, Interval, wilson
+from ...stats.statistics import Interval, Median, wilson
 from ..statistics import Paired, Share, whole_points
 from ..summary import LaneSummary, Summary
 from ..summary.accuracy import CONTEXT, CUT, ENDPOINT, LIMIT, NOT_RUN, RIGHT, UNREADABLE, WRONG, Accuracy, Pair
@@ -143,7 +143,7 @@ def takes_table(summary: Summary) -> Table:
     return Table("What an answer takes", note, columns, tuple(rows))
 
 
-def _estimate(found: Estimate, words: Callable[[float], str]) -> Cell:
+def _estimate(found: Median, words: Callable[[float], str]) -> Cell:
     if found.value is None:
         return Cell(UNKNOWN_WORD)
     if found.interval is None:

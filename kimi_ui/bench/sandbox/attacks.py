@@ -33,7 +33,7 @@ class Attack(NamedTuple):
     endless: bool = False
 
 
-class Host(NamedTuple):
+class Targets(NamedTuple):
     """Real targets on this machine, for one round of attacks."""
 
     folder: Path
@@ -57,7 +57,7 @@ class Host(NamedTuple):
 
 
 @contextmanager
-def host() -> Iterator[Host]:
+def host() -> Iterator[Targets]:
     """A folder with a secret that everybody may read and write, and listeners on the loopback address."""
     with tempfile.TemporaryDirectory(prefix="kimi-host-") as name:
         folder = Path(name)
@@ -80,7 +80,7 @@ def host() -> Iterator[Host]:
         for listener in listeners:
             threading.Thread(target=_listen, args=(listener, connections), daemon=True).start()
         try:
-            yield Host(folder, secret, tcp.getsockname()[1], udp.getsockname()[1], connections)
+            yield Targets(folder, secret, tcp.getsockname()[1], udp.getsockname()[1], connections)
         finally:
             for listener in listeners:
                 try:
@@ -102,7 +102,7 @@ def _listen(listener: socket.socket, connections: list[str]) -> None:
         pass  # closed with nobody having called
 
 
-def contained(outcome: Outcome, target: Host) -> bool:
+def contained(outcome: Outcome, target: Targets) -> bool:
     """The attack did not succeed, and did not take the host's secret, files or connections."""
     result = outcome.results.get(0, {})
     said = repr(result) + repr(outcome.defined)
@@ -110,7 +110,7 @@ def contained(outcome: Outcome, target: Host) -> bool:
     return not succeeded and target.secret not in said and target.unharmed() and outcome.end in ENDS_ALLOWED
 
 
-def attempt(backend: Backend, attack: Attack, target: Host, wall_s: float = SHORT_S) -> bool:
+def attempt(backend: Backend, attack: Attack, target: Targets, wall_s: float = SHORT_S) -> bool:
     """Run one attack; true if it was contained."""
     call = {"entry": "attack", "args": [target.as_argument()]}
     return contained(backend.run(CALLS, {"code": attack.code, "calls": [call]}, wall_s), target)
@@ -120,7 +120,7 @@ HONEST: dict[str, Any] = {"code": "def double(n):\n    return 2 * n\n", "calls":
 HONEST_RESULT = 42
 
 
-def attempt_together(backend: Backend, attacks: Sequence[Attack], target: Host) -> dict[str, bool] | None:
+def attempt_together(backend: Backend, attacks: Sequence[Attack], target: Targets) -> dict[str, bool] | None:
     """Run attacks in one box, and an honest program after them: by name, which were contained.
 
     None: the honest program gave no result, so an attack ended the box, and each must be tried alone.

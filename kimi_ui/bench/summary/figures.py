@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...stats.statistics import Difference, Estimate, Floats, median, paired_difference
+from ...stats.statistics import Difference, Floats, Median, median, paired_difference
 from ..results import RunLane, Sample
 from ..statistics import Point, Ratio, pareto, ratio
 from .accuracy import ENDPOINT, UNSENT, Accuracy, is_right, kind
@@ -28,10 +28,10 @@ class Figures(NamedTuple):
     number of right answers. Tokens are sums over the answers that report them; None: none does.
     """
 
-    ttft_s: Estimate
-    ttfo_s: Estimate
-    total_s: Estimate
-    decode_tps: Estimate
+    ttft_s: Median
+    ttfo_s: Median
+    total_s: Median
+    decode_tps: Median
     cost_usd: Ratio
     time_to_correct_s: Ratio
     cost_per_correct_usd: Ratio
@@ -47,9 +47,9 @@ class Spent(NamedTuple):
     first: str
     second: str
     seconds: Difference
-    times: Estimate
-    tokens: Estimate
-    cost: Estimate
+    times: Median
+    tokens: Median
+    cost: Median
 
 
 class Edge(NamedTuple):
@@ -113,7 +113,7 @@ def per_case(samples: Iterable[Sample], value: Value) -> dict[str, float]:
     return {case: float(np.median(values)) for case, values in found.items()}
 
 
-def _median(samples: Iterable[Sample], value: Value) -> Estimate:
+def _median(samples: Iterable[Sample], value: Value) -> Median:
     return median(np.array(list(per_case(samples, value).values()), dtype=np.float64))
 
 

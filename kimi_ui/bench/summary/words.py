@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...core.metric_words import usd
-from ...stats.statistics import Estimate, Interval
+from ...stats.statistics import Interval, Median
 from ..statistics import SUPPORTED, UNKNOWN, Leaf, Paired, Ratio, whole_points
 from .accuracy import FAILURES, Noise, Pair
 from .figures import Spent
@@ -243,7 +243,7 @@ def _fastest(leaf: Leaf, lanes: Sequence[LaneSummary], label: Mapping[str, str])
     return Line(NOT_SHOWN, title, f"{names([label[lane] for lane in leaf.lanes])} are not told apart. {text}")
 
 
-def _range(found: Estimate) -> str:
+def _range(found: Median) -> str:
     return " (too few for a range)" if found.interval is None else f" ({span(found.interval, duration)})"
 
 

@@ -29,7 +29,7 @@ LOOK_BACK = 12  # characters before a dot that are searched for an abbreviation
 MAX_CHARS = 1_000  # longer units (no full stop, minified code) are cut to keep the word diff cheap
 
 
-class Unit(NamedTuple):
+class TextUnit(NamedTuple):
     """A piece of the text with the white space after it. Units with equal ``key`` and ``code`` are equal."""
 
     text: str
@@ -37,14 +37,14 @@ class Unit(NamedTuple):
     key: str
 
 
-def units(text: str) -> list[Unit]:
+def units(text: str) -> list[TextUnit]:
     """The text's units in order; ``"".join(unit.text …)`` is the text.
 
     The key of prose has its white space folded; the key of code is the line without trailing white space, since
     indentation matters. Fence lines are code.
     """
     return [
-        Unit(piece, code, piece.rstrip() if code else " ".join(piece.split()))
+        TextUnit(piece, code, piece.rstrip() if code else " ".join(piece.split()))
         for block, code in blocks(text)
         for whole in (block.splitlines(keepends=True) if code else _sentences(block))
         for piece in bounded(whole)

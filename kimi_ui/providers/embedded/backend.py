@@ -60,7 +60,7 @@ class Cancelled(Exception):
 
 
 @dataclass(frozen=True)
-class Serving:
+class ServerSetup:
     """How the child serves a model. ``context_tokens``: of all ``slots`` together; ``is_shared``: one request may use
     all of it, otherwise each has its part. ``needs_bytes``: of memory at least, 0 where that is not checked."""
 
@@ -84,7 +84,7 @@ class Model(Protocol):
     def ensure(self, progress: Progress) -> Path:
         """The path of its file, which is fetched if need be. Raises ``ProviderError`` and ``Cancelled``."""
 
-    def serving(self) -> Serving:
+    def setup(self) -> ServerSetup:
         """How it is served, once its file is there."""
 
     def explained(self, words: str, exit_code: int | None, free_bytes: int | None) -> Failure | None:
@@ -280,8 +280,8 @@ class EmbeddedBackend:
 
     def _spawn(self, model: str) -> tuple[Endpoint, subprocess.Popen[bytes]]:
         key = secrets.token_urlsafe(24)
-        serving = self.model.serving()
-        config = {"model": model, "api_key": key, **asdict(serving)}
+        setup = self.model.setup()
+        config = {"model": model, "api_key": key, **asdict(setup)}
         if self._stderr:
             self._stderr.close()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the child)
@@ -298,7 +298,7 @@ class EmbeddedBackend:
         assert child.stdin
         assert child.stdout
         too_late = threading.Event()
-        watchdog = threading.Timer(START_TIMEOUT_S + serving.needs_bytes / LEAST_READ, _give_up, (child, too_late))
+        watchdog = threading.Timer(START_TIMEOUT_S + setup.needs_bytes / LEAST_READ, _give_up, (child, too_late))
         watchdog.start()
         try:
             child.stdin.write(json.dumps(config).encode() + b"\n")

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from ...core.events import Failure
-from .backend import Progress, Serving, threads
+from .backend import Progress, ServerSetup, threads
 from .gguf import DOWNLOAD_AGAIN, Gguf, read
 
 NUM_CTX = 16_384  # tokens of context where the lane says nothing; a thinking model needs them
@@ -35,9 +35,9 @@ class OwnModel:
         """Raises ``ProviderError`` where the file is missing or cannot be a language model."""
         return read(self.path).path
 
-    def serving(self) -> Serving:
+    def setup(self) -> ServerSetup:
         header = read(self.path)
-        return Serving(
+        return ServerSetup(
             alias=self.name,
             slots=self._parallel,
             context_tokens=self.context_tokens(header) * self._parallel,

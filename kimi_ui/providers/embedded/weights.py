@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 
 from ...core.events import Failure
 from ..base import ProviderError
-from .backend import Cancelled, Progress, Serving, threads
+from .backend import Cancelled, Progress, ServerSetup, threads
 
 ALIAS = "SmolLM2-135M-Instruct"
 PARALLEL = 4  # requests at a time; the engine holds back the others
@@ -92,8 +92,8 @@ class WeightsStore:
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == self.weights.gguf_sha256
 
-    def serving(self) -> Serving:
-        return Serving(ALIAS, SLOTS, CONTEXT_TOKENS, is_shared=True, threads=threads())
+    def setup(self) -> ServerSetup:
+        return ServerSetup(ALIAS, SLOTS, CONTEXT_TOKENS, is_shared=True, threads=threads())
 
     def explained(self, words: str, exit_code: int | None, free_bytes: int | None) -> Failure | None:
         return None

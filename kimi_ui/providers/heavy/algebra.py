@@ -24,7 +24,7 @@ Pair = tuple[str, str, str, str]
 """Two keys and the two texts, as ``core.heavy.clusters.undecided`` gives them."""
 
 
-class Algebra:
+class EqualPairs:
     """Remembers what was found; one child process at a time."""
 
     def __init__(self) -> None:

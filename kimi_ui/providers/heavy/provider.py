@@ -36,7 +36,7 @@ from ...core.heavy.traces import traces
 from ...core.heavy.verdict import verdict_of
 from ...core.lane import LaneSpec
 from ..base import UNSTAMPED, ChatRequest, Check, Child, HeavyChoice, Host, Parts, Provider, ProviderError
-from .algebra import Algebra
+from .algebra import EqualPairs
 from .lane import HeavyLane
 from .prompts import prompt_of
 from .trajectories import Pool, Trajectories
@@ -93,7 +93,7 @@ class HeavyProvider(Provider):
             raise
         request = replace(request, heavy=HeavyChoice())
         question = request.messages[-1].content
-        pool = Pool(question, Algebra())
+        pool = Pool(question, EqualPairs())
 
         if chosen.answers_of:
             host.sent()

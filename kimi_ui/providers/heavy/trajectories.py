@@ -32,7 +32,7 @@ from ...core.heavy.options import Plan
 from ...core.heavy.pool import reason_of
 from ...core.heavy.stopping import decided, score
 from ..base import UNSTAMPED, Arrival, Child
-from .algebra import Algebra
+from .algebra import EqualPairs
 
 STRAGGLER_SHARE = 0.5  # after the quorum, the others get this share of the time so far, at least …
 STRAGGLER_MIN_S = 5.0
@@ -43,7 +43,7 @@ CAPACITY = ("rate_limit", "capacity")  # kinds of failure
 class Pool:
     """The answers of a run, read and grouped. ``left_out``: why the others are not used, by trajectory number."""
 
-    def __init__(self, question: str, algebra: Algebra) -> None:
+    def __init__(self, question: str, algebra: EqualPairs) -> None:
         self._question = question
         self._algebra = algebra
         self.candidates: list[Candidate] = []
