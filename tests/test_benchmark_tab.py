@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from kimi_ui.bench import suite
 from kimi_ui.core.lane import LaneSpec, Price
@@ -128,7 +128,14 @@ def test_a_run_is_started_watched_by_two_tabs_stopped_resumed_and_read(bench: Si
     row = page.locator("#bench-runs tbody tr")
     expect(row).to_contain_text("exploratory: a person stopped it")
 
+    def late(route: Route) -> None:
+        answer = route.fetch()
+        with bench.person("m") as me:
+            finished(me)
+        route.fulfill(response=answer)
+
     bench.go.set()
+    page.route("**/resume", late)  # the run has ended before the page hears that it began
     row.get_by_role("button", name="Resume").click()
     expect(row.locator("[data-label=State]")).to_have_text("done")
     row.locator(".bt-open").click()

@@ -203,7 +203,8 @@ class BenchmarkTab {
     } catch (error) {
       return error.message;
     }
-    await this.#look();
+    await this.#load(); // all of it: a run may have ended before it was ever seen running
+    if (!this.running) chat.emit("benchmarked");
     return "";
   }
 
