@@ -45,7 +45,8 @@ PROXIES = {
 @contextmanager
 def proxied(url: str, proxy: Proxy) -> Iterator[str]:
     """A reverse proxy that publishes the app below ``PREFIX`` and nothing else; yields the published URL."""
-    client = httpx.AsyncClient(base_url=url, timeout=None)
+    idle = httpx.Limits(keepalive_expiry=1)  # long before the app closes an idle connection, after 5 s
+    client = httpx.AsyncClient(base_url=url, timeout=None, limits=idle)
 
     async def forward(request: Request) -> Response:
         path = request.url.path
