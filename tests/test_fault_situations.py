@@ -235,6 +235,7 @@ def test_stop_closes_the_upstream(upstream: Upstream, tmp_path: Path, monkeypatc
         return real(host, *rest, **more)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
+    monkeypatch.setattr("kimi_ui.providers.ollama.provider.ASK_S", 3)  # one server never answers a small question
     upstream.script("later", refuse(429, {"detail": "slow down"}, "Retry-After: 50"))
     upstream.ollama.unload_all()
     upstream.ollama.habits.load_s = 30
