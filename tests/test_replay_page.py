@@ -48,6 +48,29 @@ def start_replay(page: Page) -> None:
     page.locator(".replay").wait_for()
 
 
+def start_paused(page: Page) -> None:
+    """Start the replay and pause it before its first frame: a busy machine could be too late to press a button."""
+    page.locator(".turn-current [data-action=replay]").evaluate(
+        """(button) => new Promise((done) => {
+          new MutationObserver((_, observer) => {
+            const play = document.querySelector(".replay-play");
+            if (!play) return;
+            observer.disconnect();
+            play.click();
+            done();
+          }).observe(document.body, { childList: true, subtree: true });
+          button.click();
+        })"""
+    )
+    expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
+
+
+def share_at(page: Page, lane: str, kind: str) -> float:
+    """The place of a lane's mark on the scrubber, as a share of the whole."""
+    mark = page.locator(f'.replay-marks [data-kind="{kind}"][title^="{lane}: "]')
+    return float(mark.evaluate("(mark) => parseFloat(mark.style.left)")) / 100
+
+
 def scrub(page: Page, share: float) -> None:
     """Drag the scrubber to a share of the whole."""
     page.locator(".replay-track input").evaluate(
@@ -68,10 +91,9 @@ def test_a_replay_at_four_times_the_speed_ends_like_the_turn(site: ChatSite, pag
     site.say(slowly(), slowly(20))
     ask(page, "Replay me")
     before = shown(page)
-    start_replay(page)
-    page.get_by_role("button", name="Pause").click()
+    start_paused(page)
     page.get_by_role("button", name="Speed 4 times").click()
-    scrub(page, 0.1)
+    scrub(page, 0.5 * share_at(page, "Kimi K2", "first_answer"))
     expect(lane(page, "kimi").locator(".reasoning-toggle")).to_have_attribute("aria-expanded", "true")
     page.get_by_role("button", name="Play", exact=True).click()
     for lane_id in LANES:
@@ -88,10 +110,11 @@ def test_a_replay_at_four_times_the_speed_ends_like_the_turn(site: ChatSite, pag
 def test_scrubbing_shows_the_turn_at_that_moment(site: ChatSite, page: Page) -> None:
     site.say(slowly(), slowly())
     ask(page, "Scrub me")
-    start_replay(page)
-    page.get_by_role("button", name="Pause").click()
+    start_paused(page)
+    answers, ends = (share_at(page, "Qwen3-Coder", kind) for kind in ("first_answer", "end"))
+    thinks, writes = 0.5 * answers, 0.5 * (answers + ends)
     seen = []
-    for share in (0.25, 0.7, 0.25, 0.0, 1.0, 0.25):
+    for share in (thinks, writes, thinks, 0.0, 1.0, thinks):
         scrub(page, share)
         seen.append(shown(page)["qwen"])
     early, late, again, start, end, once_more = seen
@@ -115,8 +138,21 @@ def test_show_all_at_once_and_play_again(site: ChatSite, page: Page) -> None:
     start_replay(page)
     page.get_by_role("button", name="Show all at once").click()
     assert shown(page) == before
-    page.get_by_role("button", name="Play again").click()
-    assert position(page) < float(page.locator(".replay-track input").get_attribute("max") or 0)
+    begun, dragged = page.get_by_role("button", name="Play again").evaluate(
+        """async (button) => {  // plays it, and drags the scrubber while it plays
+          const slider = document.querySelector(".replay-track input");
+          const frame = () => new Promise((done) => requestAnimationFrame(done));
+          button.click();
+          const begun = Number(slider.value);
+          await frame();
+          slider.value = String(0.9 * Number(slider.max));
+          slider.dispatchEvent(new Event("input", { bubbles: true }));
+          for (let n = 0; n < 3; n += 1) await frame();
+          return [begun, Number(slider.value) / Number(slider.max)];
+        }"""
+    )
+    assert begun == 0
+    assert dragged > 0.8
     expect(page.locator(".replay-play")).to_have_attribute("aria-label", "Play again")
     assert shown(page) == before
 
@@ -124,29 +160,32 @@ def test_show_all_at_once_and_play_again(site: ChatSite, page: Page) -> None:
 def test_the_readers_own_toggle_survives_a_jump(site: ChatSite, page: Page) -> None:
     site.say(slowly(), slowly())
     ask(page, "Fold me")
-    start_replay(page)
-    page.get_by_role("button", name="Pause").click()
-    scrub(page, 0.3)
+    start_paused(page)
+    answers = share_at(page, "Qwen3-Coder", "first_answer")
+    scrub(page, 0.6 * answers)
     kimi, qwen = (lane(page, one).locator(".reasoning-toggle").first for one in ("kimi", "qwen"))
     expect(qwen).to_have_attribute("aria-expanded", "true")  # it is thinking at that time
     qwen.click()
-    scrub(page, 0.2)
+    scrub(page, 0.4 * answers)
     expect(qwen).to_have_attribute("aria-expanded", "false")
     expect(kimi).to_have_attribute("aria-expanded", "true")
     scrub(page, 1.0)
     qwen.click()
-    scrub(page, 0.1)
+    scrub(page, 0.2 * answers)
     expect(qwen).to_have_attribute("aria-expanded", "true")
 
 
 def test_a_replay_can_be_controlled_by_keyboard(site: ChatSite, page: Page) -> None:
-    site.say(slowly(100), slowly(100))
+    site.say(slowly(20), slowly(20))
     ask(page, "Keys")
     page.locator(".turn-current .turn").focus()
+    # It stands still until it is paused: a busy machine could be too late to press the key.
+    page.evaluate("() => { window.paint = requestAnimationFrame; window.requestAnimationFrame = () => 0; }")
     page.locator("body").press("r")
     expect(page.locator(".replay-play")).to_be_focused()
     page.keyboard.press("Space")
     expect(page.locator(".replay-play")).to_have_attribute("aria-label", "Play")
+    page.evaluate("() => { window.requestAnimationFrame = window.paint; }")
     slider = page.locator(".replay-track input")
     slider.focus()
     page.keyboard.press("Home")

@@ -45,6 +45,8 @@ export class Replay {
     this.speed = SPEEDS[0];
     this.playing = false;
     this.painting = 0;
+    this.dragging = 0; // the animation frame in which `wanted` is shown
+    this.wanted = 0; // where the reader has dragged the scrubber
     this.row = null;
     this.#buildBar();
     this.element = h("section", { class: "replay", "aria-label": "Replay" }, this.bar);
@@ -78,6 +80,8 @@ export class Replay {
 
   /** Show the turn as it was at the play time `at`. */
   seek(at) {
+    cancelAnimationFrame(this.dragging);
+    this.dragging = 0;
     const target = Math.min(Math.max(0, at), this.duration);
     const until = this.#framesUntil(target);
     if (!this.row || until < this.next || until - this.next > FRAMES_AHEAD) this.#jump(until);
@@ -187,19 +191,19 @@ export class Replay {
     return h("div", { class: "replay-marks", "aria-hidden": "true" }, ...ticks);
   }
 
-  /** A drag passes more positions than can be drawn: only the newest is drawn, once per animation frame. */
+  /**
+   * A drag passes more positions than can be drawn: only the newest is drawn, once per animation frame. It is read at once:
+   * while the replay plays, the frame moves the scrubber first.
+   */
   #dragged() {
-    if (this.dragging) return;
-    this.dragging = requestAnimationFrame(() => {
-      this.dragging = 0;
-      this.seek(Number(this.slider.value));
-    });
+    this.wanted = Number(this.slider.value);
+    this.dragging ||= requestAnimationFrame(() => this.seek(this.wanted));
   }
 
   #keyed(event) {
     const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 }[event.key];
     if (event.key === " ") this.toggle();
-    else if (steps) this.seek(this.at + steps * Math.min(KEY_STEP_MS, this.duration / 20));
+    else if (steps) this.seek((this.dragging ? this.wanted : this.at) + steps * Math.min(KEY_STEP_MS, this.duration / 20));
     else return;
     event.preventDefault();
   }
