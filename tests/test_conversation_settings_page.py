@@ -158,6 +158,7 @@ def test_a_model_is_chosen_from_the_providers_own_list(site: ChatSite, page: Pag
     page.route("**/kimi/state?*", lambda route: late.append(route), times=1)
     with page.expect_request("**/kimi/state?*"):
         choose("model-298")
+    until(lambda: page.evaluate("true") and late)
     after_the_first = late[0].fetch()
     choose("model-299")
     expect(lane(page, "qwen").locator(".lane-next")).to_have_text("→ model-299")

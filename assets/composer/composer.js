@@ -10,6 +10,7 @@ import { chat } from "../base/bus.js";
 import { button, h, setAttribute, setFlag, setText } from "../base/dom.js";
 import { ask } from "../base/http.js";
 import { isComposing } from "../base/keys.js";
+import { Newest } from "../base/newest.js";
 import { Attachments } from "./attachments.js";
 import { BlindMode } from "./blind.js";
 import { basisOf, draftOf, keepBasis, keepDraft, takeFromDraft } from "./drafts.js";
@@ -46,6 +47,7 @@ class Composer {
     this.conversation = null; // whose draft is in the box; null until the page knows
     this.files = new Map(); // attachments of the other conversations' drafts
     this.basis = null; // {lane, label}: whose answer the next prompt goes on from in all lanes; null: each from its own
+    this.described = new Newest(); // requests for the settings
     this.chosen = null; // the lanes that the next prompt goes to ({id, label}); null until they are known
     this.sent = null; // {from, to}: the conversation changes because a prompt was sent
     this.ends = new AbortController();
@@ -423,15 +425,17 @@ class Composer {
 
   /** Show on the settings button whether settings differ from the lanes' configuration. */
   async #describeSettings() {
+    const request = this.described.begin();
     try {
       const { settings, lanes } = await ask(`/kimi/settings?c=${encodeURIComponent(chat.conversation)}`);
+      if (request.aborted) return;
       this.chosen = lanes.filter((lane) => settings.lanes?.[lane.id]?.on !== false);
       this.#showLanes();
       const off = lanes.length - this.chosen.length;
       const changed = Object.keys(settings).length > 0;
       setText(this.settings, off ? `Settings · ${lanes.length - off} of ${lanes.length} lanes` : changed ? "Settings · changed" : "Settings");
     } catch {
-      setText(this.settings, "Settings"); // the server cannot be reached; the page says so elsewhere
+      if (!request.aborted) setText(this.settings, "Settings"); // the server cannot be reached; the page says so elsewhere
     }
   }
 

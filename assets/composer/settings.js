@@ -1,7 +1,8 @@
 /**
  * The drawer "Settings for this conversation": system prompt, and for each lane whether it takes part, its model,
- * parameters, and whether its earlier reasoning is sent back. Every change is sent at once; the server stores it with
- * the conversation (before the first prompt: for the next conversation), so another tab and a restart show the same.
+ * parameters, and whether its earlier reasoning is sent back. Every change is sent at once, or once the one before it is
+ * answered, so that the newest arrives last; the server stores it with the conversation (before the first prompt: for the
+ * next conversation), so another tab and a restart show the same.
  * Below it is the user's budget, which applies to all conversations.
  */
 import { chat } from "../base/bus.js";
@@ -24,6 +25,8 @@ class Drawer {
   constructor() {
     this.conversation = chat.conversation;
     this.requests = new Newest();
+    this.changes = new Newest();
+    this.saving = Promise.resolve(); // settles once the server has answered all changes so far
     this.leave = chat.on("conversation", () => this.#follow());
     this.lanes = [];
     this.budget = new BudgetFields((state, problem) => {
@@ -88,16 +91,28 @@ class Drawer {
     return this.#save();
   }
 
-  async #save() {
+  #save() {
+    const { url } = this;
+    const change = this.changes.begin();
     const lanes = Object.fromEntries(this.lanes.map((lane) => [lane.id, lane.value]));
+    const json = { system: this.system.value, lanes };
     setText(this.state, "Saving…");
+    this.saving = this.saving.then(() => this.#send(url, json, change));
+    return this.saving;
+  }
+
+  /** Send the whole form, unless a later change does. */
+  async #send(url, json, change) {
+    if (change.aborted) return;
     try {
-      const { lanes: now } = await ask(this.url, { method: "PUT", json: { system: this.system.value, lanes } });
+      const { lanes: now } = await ask(url, { method: "PUT", json });
+      chat.emit("settings");
+      if (change.aborted) return;
       for (const [index, lane] of now.entries()) this.lanes[index]?.describe(lane);
       this.#say("");
       setText(this.state, "Saved. It applies from the next prompt on.");
-      chat.emit("settings");
     } catch (error) {
+      if (change.aborted) return;
       setText(this.state, "Not saved.");
       this.#say(error.message);
     }
