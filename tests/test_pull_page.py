@@ -126,6 +126,10 @@ def test_a_page_without_its_server_says_so_and_recovers(here: Here) -> None:
     page.route("**/kimi/lanes/*/pull*", lambda route: route.abort())
     page.get_by_role("button", name=f"Pull {MODEL}", exact=True).click()
     expect(card(page).get_by_role("status")).to_have_text("The server did not answer. Try again once it runs.")
+    with page.expect_response("**/kimi/pulls"):  # what the server says of all pulls does not take the place of that
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.evaluate("new Promise((done) => setTimeout(done))")
+    expect(card(page).get_by_role("status")).to_have_text("The server did not answer. Try again once it runs.")
     page.unroute_all()
     here.visitor.problems.clear()  # the console reports the broken request
     here.upstream.ollama.pulling.held_at = None

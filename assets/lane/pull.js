@@ -10,6 +10,7 @@
 import { tabs } from "../base/bus.js";
 import { h, setAttribute, setText } from "../base/dom.js";
 import { ask } from "../base/http.js";
+import { Newest } from "../base/newest.js";
 import { commandLine } from "./cards.js";
 
 const EVERY_MS = 500;
@@ -21,6 +22,8 @@ class Pulls {
     this.list = [];
     this.known = false; // whether the server has sent its state
     this.cards = new Set();
+    this.requests = new Newest(); // an answer that was overtaken would show a pull as it was before a command
+    this.commands = 0; // that are running
     this.timer = 0;
     document.addEventListener("visibilitychange", () => this.look());
     tabs.addEventListener("message", ({ data }) => data.pulls && this.look());
@@ -39,17 +42,30 @@ class Pulls {
   /** Ask the server what it pulls; throws nothing. */
   async look() {
     if (document.hidden || !this.cards.size) return;
+    if (this.commands) return void this.#in(EVERY_MS);
+    const request = this.requests.begin();
     try {
-      this.show(await ask("/kimi/pulls"));
+      const state = await ask("/kimi/pulls");
+      if (!request.aborted) this.show(state);
     } catch {
-      this.#in(4 * EVERY_MS); // the server is away: the pull's fate is known once it answers
+      if (!request.aborted) this.#in(4 * EVERY_MS); // the server is away: the pull's fate is known once it answers
     }
   }
 
   /** Begin, go on or cancel; tells the other tabs. Throws as `ask`. */
   async command(url, method) {
-    this.show(await ask(url, { method }));
-    tabs.postMessage({ pulls: true });
+    const request = this.requests.begin();
+    this.commands += 1;
+    try {
+      const state = await ask(url, { method });
+      if (!request.aborted) this.show(state);
+      tabs.postMessage({ pulls: true });
+    } catch (error) {
+      this.#in(EVERY_MS); // for the answer that it has overtaken
+      throw error;
+    } finally {
+      this.commands -= 1;
+    }
   }
 
   show({ pulls }) {
@@ -84,6 +100,7 @@ export class PullCard {
     this.past = null; // when a pull was done before this card was shown, after which the model was lost again; ""
     this.wasShown = false;
     this.asking = false;
+    this.problem = ""; // why the last command failed, until the state changes
     this.said = h("p", { class: "pull-state", role: "status" });
     this.bar = h("progress", { max: "1", "aria-label": `Pulling ${model}` });
     this.figures = h("p", { class: "note figures pull-figures" });
@@ -104,8 +121,9 @@ export class PullCard {
     const state = isPast ? "" : (pull?.state ?? "");
     const before = this.state;
     this.state = state;
+    if (before !== state) this.problem = "";
     const running = state === "running";
-    setText(this.said, this.#words(state, pull));
+    setText(this.said, this.problem || this.#words(state, pull));
     setText(this.figures, pull && state !== "done" ? figuresOf(pull) : "");
     this.bar.hidden = !running;
     if (running && pull.total) this.bar.value = Math.min(1, (pull.completed ?? 0) / pull.total);
@@ -139,6 +157,7 @@ export class PullCard {
   }
 
   #begin() {
+    this.past ??= "";
     const query = this.turn ? `?turn=${encodeURIComponent(this.turn)}` : "";
     return this.#command(`${this.#url}${query}`, "POST");
   }
@@ -155,9 +174,11 @@ export class PullCard {
   async #command(url, method) {
     if (this.asking) return;
     this.asking = true;
+    this.problem = "";
     try {
       await pulls.command(url, method);
     } catch (error) {
+      this.problem = error.message;
       setText(this.said, error.message);
     }
     this.asking = false;
