@@ -70,6 +70,8 @@ def test_a_long_turn_is_sent_in_parts_and_each_text_when_it_is_opened(
 ) -> None:
     site.say(each_its_own(), long("lantern", "heron"))
     turn = ask(page)
+    # A page that gets to the stream after the end of an answer has that before the rest of its text.
+    expect(lane(page, "qwen", "answer")).to_contain_text("The heron is here.")
     assert page.evaluate(CODE) == "".join(LINES)
     requested: list[str] = []
     page.on("request", lambda request: requested.append(request.url) if "/attempts/" in request.url else None)

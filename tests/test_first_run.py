@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from kimi_ui.log.reader import LogReader
 from tests.support.browser import Visitor, WarmContext, lane, send
+from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
 LANES = ("kimi", "kimi-heavy", "qwen")
@@ -59,6 +61,8 @@ def test_stats_show_every_lane_with_figures_and_bounds_beside_a_busy_loop(warm: 
             expect(lane(page, lane_id)).to_have_attribute("data-phase", ended, timeout=MODEL_MS)
             first_token = lane(page, lane_id, "metrics").locator("[data-metric=ttft]")
             expect(first_token).to_have_attribute("title", re.compile("^±"))
+        written = LogReader(tmp_path / "log.sqlite3")
+        until(lambda: not written.rows("select attempt_id from attempts where status = 'open'"))
         page.get_by_role("tab", name="Stats").click()
         rows = page.locator("#stats-overview tbody tr")
         expect(rows).to_have_count(len(LANES))

@@ -182,6 +182,7 @@ def test_the_page_and_an_exported_file_print_everything_lane_after_lane_without_
     site.say(whole(LONG), whole("The other lane says this."))
     turn = site.turns.get(ask(page))
     assert turn is not None
+    expect(lane(page, "kimi", "answer")).to_contain_text("Paragraph number 259 ")  # the end may come before the rest
     check_print(*printed(page))
     file = tmp_path / "turn.html"
     file.write_bytes(export([turn], "A turn", "html").data)

@@ -27,9 +27,17 @@ SHARE = """() => Math.min(...[...document.querySelectorAll(".turn-current .lane-
   .map(({ top, bottom }) => (Math.min(bottom, innerHeight) - Math.max(top, 0)) / innerHeight))"""
 
 
-def long_answer(*gates: threading.Event) -> list[Any]:
+SCROLL_UP = """async (body) => {  // as a reader does who has seen where the view has come to
+  for (let n = 0; n < 2; n += 1) await new Promise((done) => requestAnimationFrame(done));
+  body.scrollTop -= 200;
+  return body.scrollTop;
+}"""
+
+
+def long_answer(*gates: threading.Event, thought: str = "First the month, then the refunds.\n" * 30) -> list[Any]:
     half = [Answer(PARAGRAPH)] * 20
-    parts: list[Any] = [Phase(CONNECTED), Reasoning("First the month, then the refunds.\n" * 30), *half, *gates, *half]
+    thinks = [Reasoning(thought)] if thought else []
+    parts: list[Any] = [Phase(CONNECTED), *thinks, *half, *gates, *half]
     return [*parts, Finish("stop"), Usage(input_tokens=240, output_tokens=1950, reasoning_tokens=1250)]
 
 
@@ -44,6 +52,8 @@ def test_the_answers_have_most_of_the_window(site: ChatSite, page: Page) -> None
         page.reload()
         for lane_id in LANES:
             wait_phase(page, lane_id, "done")
+        expect(page.locator(".turns-past .turn:not(.far)")).to_have_count(1)  # its height moves the current turn
+        page.wait_for_function(f"({SHARE})() >= {GOALS[width, height]}")
         box = page.locator("#prompt textarea")
         box.click()
         shares[width, height] = round(page.evaluate(SHARE), 3)
@@ -71,12 +81,13 @@ def test_the_answers_have_most_of_the_window(site: ChatSite, page: Page) -> None
 
 def test_a_finished_answer_shows_its_top_unless_the_reader_has_scrolled(site: ChatSite, page: Page) -> None:
     go = threading.Event()
-    site.say(long_answer(go), long_answer(go))
+    site.say(long_answer(go), long_answer(go, thought=""))  # of the second, no reasoning folds above what is read
     send(page, PROMPT)
     kimi, qwen, heavy = (lane(page, lane_id).locator(".lane-body") for lane_id in ("kimi", "qwen", "heavy"))
     top = "body => body.scrollTop"
     until(lambda: kimi.evaluate(top) > 300 and qwen.evaluate(top) > 300)  # they follow the newest line
-    before = page.evaluate("document.querySelector('[data-lane=qwen] .lane-body').scrollTop -= 200")
+    expect(lane(page, "qwen", "answer").locator("p")).to_have_count(20)
+    before = qwen.evaluate(SCROLL_UP)
     expect(lane(page, "qwen").locator(".lane-frame > .pill")).to_be_visible()
     go.set()
     answered(page)

@@ -164,7 +164,7 @@ def test_more_running_turns_than_sockets_all_continue(tabs: Tabs) -> None:
         pages.append(page)
     for page in pages:
         until_it_grows(page)
-    assert tabs.streams.n_open <= 4
+    until(lambda: tabs.streams.n_open <= 4)  # one that was passed on may not have left yet
     for page in pages:  # one socket is free for this
         page.locator("#stop").click()
         wait_phase(page, "a", "stopped")
@@ -175,18 +175,19 @@ def test_more_running_turns_than_sockets_all_continue(tabs: Tabs) -> None:
 def test_a_hanging_leader_is_replaced(tabs: Tabs) -> None:
     go = threading.Event()
     tabs.say(Phase(CONNECTED), *words(20), go, *words(20, 20), Finish("stop"))
+    tabs.visitor.context.clock.install()
     first = tabs.visitor.open()
     send(first)
     until_shown(first, 20)
     turn = first.locator("[data-turn]").get_attribute("data-turn")
     first.evaluate(
         """turn => {
+          window.setTimeout = () => 0;  // this tab does not take over, however long the second one takes to open
           const hang = () => new Promise(() => {});
           navigator.locks.request(`kimi-turn-${turn}`, { steal: true }, hang).catch(() => {});
         }""",
         turn,
     )  # the holder of the lock does not answer, and the first tab follows it now
-    tabs.visitor.context.clock.install()
     second = tabs.visitor.open()
     expect(lane(second, "a")).to_have_attribute("data-phase", "idle")
     second.clock.fast_forward(11_000)
