@@ -151,6 +151,7 @@ def test_a_model_is_chosen_from_the_providers_own_list(site: ChatSite, page: Pag
     def choose(model: str) -> None:
         qwen.get_by_label("Model", exact=True).click()
         qwen.get_by_role("searchbox").fill(model)
+        expect(qwen.locator(".model-list button")).to_have_text([model])
         qwen.get_by_role("searchbox").press("Enter")
         saved(shown)
 
