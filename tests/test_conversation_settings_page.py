@@ -242,6 +242,8 @@ def test_a_fork_keeps_the_settings(site: ChatSite, page: Page) -> None:
 def test_how_heavy_runs_is_a_setting(site: ChatSite, page: Page) -> None:
     shown = drawer(page)
     heavy = fields(shown, "Kimi K2 heavy")
+    late: list[Route] = []
+    page.route("**/kimi/settings?*", lambda route: late.append(route), times=1)  # the first change arrives late
     heavy.get_by_role("spinbutton", name="Trajectories").fill("2")
     heavy.get_by_role("spinbutton", name="Enough answers").fill("1")
     heavy.get_by_role("spinbutton", name="At a time").fill("1")
@@ -253,6 +255,8 @@ def test_how_heavy_runs_is_a_setting(site: ChatSite, page: Page) -> None:
     expect(prompts).to_have_value("")  # each strategy has its own
     heavy.get_by_label("Strategy").select_option("majority")
     expect(prompts).to_be_hidden()
+    until(lambda: page.evaluate("true") and late)
+    late[0].continue_()
     saved(shown)
     expect(fields(shown, "Qwen3-Coder").get_by_label("Strategy")).to_have_count(0)
     page.keyboard.press("Escape")
