@@ -6,7 +6,7 @@ import re
 import threading
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from kimi_ui.core.events import CONNECTED, Answer, Finish, Phase, Usage
 from tests.support.browser import Visitor, WarmContext, lane, send
@@ -45,10 +45,17 @@ def test_the_cost_of_running_answers_is_in_the_sums(warm: WarmContext, tmp_path:
         expect(totals).to_have_text("This conversation $0.0208 · today $0.0208")
         going_on.set()
         answered(page)
+        page.locator("#settings").click()
+        day, conversation = (page.get_by_label(f"USD a {of}", exact=True) for of in ("day", "conversation"))
+        day.fill("5")
+        saving: list[Route] = []
+        page.route("**/kimi/budget", lambda route: saving.append(route))
+        day.press("Tab")
+        until(lambda: page.wait_for_timeout(20) or saving)
+        page.keyboard.type("7")  # into the next field, before the first one is saved
         with page.expect_response("**/kimi/spent*"):
-            page.locator("#settings").click()
-            page.get_by_role("dialog").get_by_label("USD a day").fill("5")
-            page.get_by_role("dialog").get_by_label("USD a day").press("Tab")
+            saving[0].continue_()
+        expect(conversation).to_have_value("7")
         expect(totals).to_have_text("This conversation $0.0208 · today $0.0208 of $5.00")  # now all of it from the log
         visitor.close()
         assert visitor.problems == []

@@ -263,7 +263,7 @@ export class BudgetFields {
     event.stopPropagation(); // else the drawer would save the conversation's settings
     try {
       const budget = { day_usd: numeric(this.day), conversation_usd: numeric(this.conversation) };
-      this.#show(await ask("/kimi/budget", { method: "PUT", json: budget }));
+      await ask("/kimi/budget", { method: "PUT", json: budget }); // its answer is not shown: the other field may be written in
       this.say("Saved. It applies from the next prompt on.", "");
       chat.emit("budget");
     } catch (error) {
