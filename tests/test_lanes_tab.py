@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
 import tomllib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from kimi_ui.config import read_settings
 from kimi_ui.core.lane import LaneSpec
 from kimi_ui.providers import roster
+from kimi_ui.providers.base import Check
 from kimi_ui.providers.embedded.lane import EmbeddedLane
 from kimi_ui.providers.heavy import HeavyLane
 from kimi_ui.providers.openai_compatible.provider import OpenAILane
@@ -24,6 +28,7 @@ from kimi_ui.web.lanes import NOT_HERE, why_fixed
 from tests.support.browser import Visitor, WarmContext, lane, send, served, wait_phase
 from tests.support.engine_run import started
 from tests.support.upstream import Upstream
+from tests.support.waiting import until
 
 LANES = """
 [[lane]]
@@ -143,7 +148,7 @@ def test_lanes_are_changed_on_the_page_and_the_file_keeps_the_persons_own(open_t
         expect(bad).to_have_count(0)
         assert [spec.id for spec in made.specs] == ["good", "good-2"]
         page.get_by_role("button", name="Undo").press("Enter")
-        expect(bad).to_be_visible()
+        expect(bad).to_have_attribute("data-ok", "false")  # what is found moves the form
         bad.get_by_role("button", name="Edit").press("Enter")
         form = bad.get_by_role("form")
         expect(form.get_by_label("label", exact=True)).to_be_focused()
@@ -169,6 +174,24 @@ def test_lanes_are_changed_on_the_page_and_the_file_keeps_the_persons_own(open_t
         page.get_by_role("tab", name="Chat").click()
         page.locator('[data-lane="bad"]').get_by_role("button", name="Change the lane Better").click()
         expect(bad.get_by_role("button", name="Models of Better")).to_be_focused()
+
+
+def test_a_form_keeps_the_focus_when_the_lanes_arrive_late(open_tab: OpenTab, lanes_file: Path) -> None:
+    with open_tab({"TEST_KEY": "x"}, lanes=str(lanes_file)) as (page, _):
+        edit = row(page, "good").get_by_role("button", name="Edit")
+        edit.wait_for()
+        page.get_by_role("tab", name="Chat").click()
+        held: list[Route] = []
+        page.route("**/kimi/lanes", lambda route: held.append(route))
+        page.get_by_role("tab", name="Lanes").click()
+        until(lambda: page.wait_for_timeout(20) or held)
+        edit.press("Enter")
+        field = page.get_by_role("form").get_by_label("label", exact=True)
+        field.fill("Best")
+        held[0].continue_()
+        expect(page.get_by_role("button", name="Look again")).to_be_enabled()
+        expect(field).to_be_focused()
+        expect(field).to_have_value("Best")
 
 
 def test_a_lane_gets_another_model_at_its_head_in_the_chat(
@@ -275,7 +298,7 @@ def test_a_lane_is_added_and_lanes_are_kept_as_sets(open_tab: OpenTab, upstream:
         page.get_by_label("Name of the set").fill("small")
         page.get_by_label("Name of the set").press("Enter")
         expect(page.get_by_label("Lanes in use")).to_have_value("small")
-        row(page, "kimi").get_by_role("button", name="Remove").click()
+        row(page, "kimi").get_by_role("button", name="Remove").press("Enter")
         expect(
             page.locator(".lt-sets").get_by_role("alert").or_(row(page, "kimi").get_by_role("alert")).first
         ).to_contain_text("kimi-heavy is made of kimi")
@@ -331,6 +354,27 @@ def test_lanes_that_are_changed_while_they_are_described_or_tested_are_those_of_
         assert [spec.id for spec in made.specs] == ["good"]
         lanes_file.write_text(both)
         made.refresh()
+        asked, go = threading.Event(), threading.Event()
+
+        async def check(lane: str, probe: bool, unloaded: object) -> Check:
+            model = made.specs[1].model
+            asked.set()
+            if model == "gone":
+                await asyncio.to_thread(go.wait, 60)
+            return Check(ok=True, problem=model)
+
+        def tested() -> str:
+            return str(httpx.post(f"{url}/kimi/lanes/bad/check", timeout=60).json()["problem"])
+
+        with monkeypatch.context() as patch, ThreadPoolExecutor(1) as somebody:
+            patch.setattr(made, "check", check)
+            first = somebody.submit(tested)
+            until(asked.is_set)
+            lanes_file.write_text(both.replace('"gone"', '"there"'))
+            made.refresh()
+            assert tested() == "there"  # not what the test of the old model finds
+            go.set()
+            assert first.result() == "gone"
         monkeypatch.setattr(run.turns, "unloaded_pairs", remove_bad)
         assert httpx.post(f"{url}/kimi/lanes/bad/check").json()["problem"] == "This lane was removed."
 
@@ -366,7 +410,7 @@ def test_stand_ins_say_what_to_set_and_a_missing_model_is_pulled(
         expect(table).to_contain_text("✓ running")
         qwen = row(page, "qwen")
         expect(qwen).to_contain_text("runs but has no qwen3-coder:30b")
-        qwen.get_by_role("button", name="Pull qwen3-coder:30b").click()
+        qwen.get_by_role("button", name="Pull qwen3-coder:30b").press("Enter")
         expect(qwen.locator(".badge")).to_have_count(0)
         expect(qwen.locator(".lt-real")).to_have_text("Real")
         assert made.specs[2].provider == "ollama"

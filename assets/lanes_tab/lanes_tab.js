@@ -50,14 +50,15 @@ class LanesTab {
   /** Read the lanes; `anew`: and test them all again. Whoever asks while they are being read waits for the same answer. */
   load(anew) {
     if (anew) this.checks.clear();
-    this.loading ??= this.#load();
+    this.loading ??= this.#load(anew);
     return this.loading;
   }
 
-  async #load() {
+  async #load(anew) {
     this.again.disabled = true;
     try {
-      this.show(await ask("/kimi/lanes"));
+      const state = await ask("/kimi/lanes");
+      if (anew || !this.forms.size) this.show(state); // a form that was opened meanwhile stays, with the focus
     } catch (error) {
       setText(this.status, error.message);
     } finally {

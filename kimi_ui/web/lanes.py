@@ -59,7 +59,7 @@ class LaneRoutes:
         self._pulls = pulls
         self._turns = turns
         self._visible = visible
-        self._checking: dict[str, asyncio.Task[dict[str, Any]]] = {}
+        self._checking: dict[str, tuple[object, asyncio.Task[dict[str, Any]]]] = {}  # by lane, with what is checked
 
     def routes(self) -> list[BaseRoute]:
         return [
@@ -167,14 +167,16 @@ class LaneRoutes:
         return PlainTextResponse(write_lanes(specs), headers={"Cache-Control": "no-store"})
 
     async def check(self, request: Request) -> Response:
-        """Check whether a lane answers; query ``probe=1``: by one tiny request. One check per lane at a time."""
-        lane = request.path_params["lane"]
+        """Check whether a lane answers; query ``probe=1``: by one tiny request. Who asks for the same check while it
+        runs gets its result."""
+        lane, probe = request.path_params["lane"], request.query_params.get("probe") == "1"
         if lane not in {spec.id for spec in self._roster.specs}:
             raise HTTPException(404)
-        running = self._checking.get(lane)
-        if running is None or running.done():
-            running = asyncio.create_task(self._checked(lane, request.query_params.get("probe") == "1"))
-            self._checking[lane] = running
+        what = (self._roster.specs, probe)
+        checked, running = self._checking.get(lane, (None, None))
+        if running is None or running.done() or checked != what:
+            running = asyncio.create_task(self._checked(lane, probe))
+            self._checking[lane] = (what, running)
         return Json(await asyncio.shield(running))
 
     async def pulls(self, request: Request) -> Response:
