@@ -8,7 +8,7 @@ import random
 from collections.abc import Hashable
 
 import pytest
-from scipy import stats as scipy_stats
+import scipy  # its `stats` at first use, see tests/test_statistics.py
 
 from kimi_ui.bench import statistics as s
 from kimi_ui.stats.statistics import Interval
@@ -82,7 +82,7 @@ def test_swapped_lanes_give_the_opposite_difference() -> None:
 
 @pytest.mark.parametrize(("b", "c"), [(0, 5), (0, 6), (3, 12), (10, 10), (0, 0), (1, 30)])
 def test_mcnemar_is_the_binomial_test(b: int, c: int) -> None:
-    expected = scipy_stats.binomtest(b, b + c).pvalue if b + c else 1.0
+    expected = scipy.stats.binomtest(b, b + c).pvalue if b + c else 1.0
     assert s.mcnemar(b, c) == pytest.approx(expected)
 
 
