@@ -12,6 +12,26 @@ unset PYTHONDONTWRITEBYTECODE  # or each process that the tests start would comp
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf 'tests/run.sh: %s\n' "$*" >&2; exit 1; }
 
+# What leaves a core or the network idle runs beside other steps: `beside NAME COMMAND...` starts it, `together` waits for
+# all of them, shows what they printed, and fails if one of them did.
+names=() pids=()
+trap '((${#pids[@]} == 0)) || kill "${pids[@]}" 2>/dev/null || true' EXIT
+beside() {
+  mkdir -p .venv-tests/printed
+  "${@:2}" >".venv-tests/printed/${#pids[@]}" 2>&1 &
+  names+=("$1") pids+=($!)
+}
+together() {
+  local i failed=0
+  for i in "${!pids[@]}"; do
+    wait "${pids[i]}" || failed=1
+    say "${names[i]}"
+    cat ".venv-tests/printed/$i"
+  done
+  names=() pids=()
+  return "$failed"
+}
+
 python="${PYTHON:-python3}"
 command -v "$python" >/dev/null || fail "there is no $python; install Python 3.11 or later, or set PYTHON to one."
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -26,17 +46,27 @@ if [[ "$(cat .venv-tests/made-for 2>/dev/null || true)" != "$wanted" ]]; then
   say "Installing what the tests need into .venv-tests"
   rm -rf .venv-tests
   "$python" -m venv .venv-tests
-  .venv-tests/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
-  echo "$wanted" > .venv-tests/made-for
+  .venv-tests/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r tests/requirements.txt
+  compile() {  # what would take pip half of its time; a few of the files are for other Pythons
+    .venv-tests/bin/python -m compileall -qq .venv-tests || true
+    echo "$wanted" > .venv-tests/made-for
+  }
+  beside "Compiling what the tests need" compile
 fi
 export PATH="$PWD/.venv-tests/bin:$PATH"
 
 if [[ "${1:-}" == "--ollama" ]]; then
+  wait
   exec python -m tests.ollama_tier "${@:2}"
 fi
 if [[ "${1:-}" == "--inspect" ]]; then
+  wait
   exec python -m tests.inspect_check
 fi
+
+beside mypy mypy
+beside codespell codespell
+beside "JavaScript: types, lint, unit tests" tests/js/run.sh
 
 # A Chromium: the system's if there is one, else Debian's package where we may install it, else Playwright's own.
 find_chromium() {
@@ -100,12 +130,7 @@ fi
 say "ruff"
 ruff check .
 ruff format --check .
-say "mypy"
-mypy
-say "codespell"
-codespell
-say "JavaScript: types, lint, unit tests"
-tests/js/run.sh
+together
 say "pytest, Chromium at $CHROMIUM"
 # Three workers, since a test of the page waits a third of its time. tests/conftest.py puts the files in order.
 # Only the whole run is measured: tracing would make the fast lane longer.
