@@ -21,6 +21,7 @@ from kimi_ui.bus.bus import GONE_S, LEASE_S, Bus, BusError
 from kimi_ui.bus.publisher import Publisher
 from kimi_ui.bus.wire import REPLICA, UP, Header, home_of, inbox_of, owner_of, pack_entries, unpack_entries
 from kimi_ui.core.events import CONNECTED, Answer, End, Entry, Finish, Opened, Phase, Reasoning, Usage
+from kimi_ui.core.owner import LOCAL
 from kimi_ui.core.turn import LaneInfo, TurnLog
 from kimi_ui.core.vote import Vote
 from kimi_ui.log.places import Place
@@ -146,12 +147,25 @@ def test_what_a_process_keeps_of_a_visitor_is_the_same_at_both(both: tuple[Repli
     assert [turn.seq for turn in other.run.turns.conversation(conversation)] == [0, 1]
 
 
-def test_a_session_of_gradio_goes_on_where_it_began(both: tuple[Replica, Replica]) -> None:
+def test_a_session_of_gradio_begins_at_home_and_goes_on_where_it_began(
+    both: tuple[Replica, Replica], server: BusServer
+) -> None:
     home, other = both
     joined = other.http.post("/gradio_api/queue/join", json={"session_hash": "s1"})
-    assert joined.text == f"{other.bus.me} s1"
-    assert home.http.post("/gradio_api/queue/join", json={"session_hash": "s1"}).text == joined.text
-    assert home.http.get("/gradio_api/queue/data?session_hash=s1").text == f"{joined.text} {home.address} "
+    assert joined.text == f"{home.bus.me} s1"
+    with Redis.from_url(server.url) as redis:
+        redis.set(home_of("session:s2"), other.bus.me)  # it began before the visitor moved
+    for session, began in (("s1", home), ("s2", other)):
+        words = f"{began.bus.me} {session}"
+        for one in both:
+            assert one.http.post("/gradio_api/queue/join", json={"session_hash": session}).text == words
+            assert one.http.get(f"/gradio_api/queue/data?session_hash={session}").text == f"{words} {one.address} "
+
+
+def test_the_two_requests_of_a_named_endpoint_are_carried_out_by_one_replica(both: tuple[Replica, Replica]) -> None:
+    home, other = both
+    assert other.http.post("/gradio_api/call/compare", json={"data": ["Why?"]}).text == home.bus.me
+    assert other.http.get("/gradio_api/call/compare/event").text == home.bus.me
 
 
 async def test_no_request_is_carried_out_before_its_new_home_has_forgotten_what_it_knew(
@@ -176,7 +190,7 @@ async def test_no_request_is_carried_out_before_its_new_home_has_forgotten_what_
     given_up.cancel()
     requests = [asyncio.create_task(request()) for _ in range(2)]
     for _ in range(20):
-        await other.bus.place_of("a session")  # so often that the bus would have answered for them too
+        await other.bus.place_of("a session", LOCAL)  # so often that the bus would have answered for them too
     go_on.set()
     await asyncio.gather(*requests)
     assert done == ["ada", "carried out", "carried out"]

@@ -68,7 +68,7 @@ end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return {ARGV[1], home == ARGV[1] and 0 or 1}
 """
-"""The replica that the key names if it takes prompts, else this one; and whether this one was written there now."""
+"""The replica that the key names if it takes prompts, else the given one; and whether that was written there now."""
 
 _GIVE_UP = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then
@@ -169,17 +169,18 @@ class Bus:
         self._handler_loop = loop
 
     async def home(self, visitor: str) -> str:
-        """The replica that holds the visitor's state; this one if the bus is away."""
+        """The replica that holds the visitor's state, or programs' if it is empty; this one if the bus is away."""
         if self.is_away:
             return self.me
         return await asyncio.wrap_future(self._soon(self._home(visitor)))
 
-    async def place_of(self, session: str) -> str:
-        """The replica where a session of Gradio began; this one if it has not."""
+    async def place_of(self, session: str, visitor: str) -> str:
+        """The replica where a session of Gradio began; the visitor's home if it has not."""
+        home = await self.home(visitor)
         if self.is_away:
             return self.me
         try:
-            return (await asyncio.wrap_future(self._soon(self._place(home_of(f"session:{session}")))))[0]
+            return (await asyncio.wrap_future(self._soon(self._place(home_of(f"session:{session}"), home))))[0]
         except TROUBLE:
             return self.me
 
@@ -273,7 +274,7 @@ class Bus:
         pipe = self._redis.pipeline(transaction=False)
         pipe.set(REPLICA + self.me, DRAINING if self._is_draining() else UP, px=int(LEASE_S * 1000))
         pipe.sadd(REPLICAS, self.me)
-        for visitor in {turn.owner for turn in self._publisher.running if turn.owner}:
+        for visitor in {turn.owner for turn in self._publisher.running}:
             pipe.pexpire(home_of(visitor), int(HOME_S * 1000))
         await pipe.execute()
 
@@ -339,7 +340,7 @@ class Bus:
 
     async def _find_home(self, visitor: str) -> str:
         try:
-            home, is_new = await self._place(home_of(visitor))
+            home, is_new = await self._place(home_of(visitor), self.me)
         except TROUBLE:
             home, is_new = self.me, True  # perhaps it is, and only the answer was lost
         if is_new:
@@ -352,9 +353,9 @@ class Bus:
         except Exception:  # of the log, say, which is no reason to leave the bus
             log.exception("what is remembered of a visitor may be old")
 
-    async def _place(self, key: str) -> tuple[str, bool]:
-        """The replica that ``key`` names, and whether this one has just been written there."""
-        home, is_new = await self._redis.eval(_HOME, 1, key, self.me, int(HOME_S * 1000), REPLICA)
+    async def _place(self, key: str, first: str) -> tuple[str, bool]:
+        """The replica that ``key`` names, ``first`` if none, and whether that has just been written there."""
+        home, is_new = await self._redis.eval(_HOME, 1, key, first, int(HOME_S * 1000), REPLICA)
         if home.decode() == self.me and self._is_draining():
             # Otherwise two replicas that begin to drain at once would pass a request back and forth.
             await self._beat_once()

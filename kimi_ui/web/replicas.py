@@ -3,10 +3,10 @@
 Any replica serves any page, stream and export. What a process keeps of a visitor (drafts, uploads, queued prompts, the
 lock of the budget, the numbers of a conversation's turns) is in one replica at a time, the visitor's home: the first
 that got a request of theirs, until an hour after the last one, or until it ends. A request that needs it, and each that
-changes something, is carried out there; what is done to a running turn, by the replica that runs it; what belongs to
-a session of Gradio (the controls of the Stats tab, the named endpoints), by the replica where the session began. The
+changes something, is carried out there; what is done to a running turn, by the replica that runs it. A session of
+Gradio (the controls of the Stats tab, the named endpoints) begins at home and goes on where it began. The
 others pass such requests on over the bus and wait for the answer for a bounded time. If the home has died, what only
-reads is asked of the next one.
+reads is asked of the next one. Programs without a visitor have one home together, so that one lock guards their budget.
 
 While the bus is away each replica carries out what it gets, except what concerns a turn of another one.
 """
@@ -43,6 +43,7 @@ AT_HOME = re.compile(
     re.VERBOSE,
 )
 OF_A_TURN = re.compile(r"POST /kimi/turns/([^/]+)/.*")
+OF_A_CALL = re.compile(r"(GET|POST) /gradio_api/call/.+")  # a named endpoint by two requests, which name no session
 OF_A_SESSION = re.compile(r"(POST /gradio_api/(queue/join|cancel|reset)|GET /gradio_api/queue/data)/?")
 NOT_PASSED_ON = ("cookie", "authorization")  # the visitor is sent beside the headers
 
@@ -71,11 +72,11 @@ class Replicas:
         request = Request(scope, receive)
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         call, visitor = f"{request.method} {path}", visitor_of(request)
-        is_at_home = bool(visitor and AT_HOME.fullmatch(call))
+        is_at_home = bool((visitor and AT_HOME.fullmatch(call)) or OF_A_CALL.fullmatch(call))
         if is_at_home:
             replica = await self._runs(call) or await self._bus.home(visitor)
         elif OF_A_SESSION.fullmatch(call) and (session := await _session(request)):
-            replica, receive = await self._bus.place_of(session), _again(await request.body(), receive)
+            replica, receive = await self._bus.place_of(session, visitor), _again(await request.body(), receive)
         else:
             replica = self._bus.me
         if replica == self._bus.me:

@@ -82,6 +82,9 @@ def app(run: Run, roster: Any, bus: Bus) -> Starlette:
     async def join(request: Request) -> Response:
         return PlainTextResponse(f"{bus.me} {(await request.json())['session_hash']}")
 
+    async def call(request: Request) -> Response:
+        return PlainTextResponse(bus.me)
+
     async def seen(request: Request) -> Response:
         client = request.client
         return PlainTextResponse(f"{client.host if client else None} {request.url}")
@@ -110,6 +113,7 @@ def app(run: Run, roster: Any, bus: Bus) -> Starlette:
             Route("/seen", seen),
             Route("/gradio_api/queue/join", join, methods=["POST"]),
             Route("/gradio_api/queue/data", session),
+            Route("/gradio_api/call/{rest:path}", call, methods=["GET", "POST"]),
         ],
         middleware=[Middleware(OnePerson), Middleware(Replicas, bus=bus, turns=run.turns)],
         lifespan=lifespan,
