@@ -79,12 +79,15 @@ def site(site_once: Site) -> Iterator[Site]:
     yield site_once
     for turn in site_once.turns.live():
         site_once.engine.stop(turn.turn_id)
+    until(lambda: not site_once.turns.live())
 
 
 def answered(page: Page, prompt: str = "How much is it?") -> None:
+    before = turn_id(page)
     send(page, prompt)
+    turn = page.locator(f'.turn-current [data-turn]:not([data-turn="{before}"])')
     for lane_id in LANES:
-        wait_phase(page, lane_id, "done")
+        turn.locator(f'[data-lane="{lane_id}"][data-phase="done"]').wait_for(state="attached")
     until(lambda: "–" not in str(figures(page)))  # the race is redrawn a few times a second
 
 
@@ -464,13 +467,12 @@ def test_two_answers_are_side_by_side_and_keys_step_through_their_differences(si
     assert page.evaluate("document.querySelector('#prompt textarea').value") == ""
 
     page.set_viewport_size({"width": 390, "height": 844})
-    left, right = (dialog.locator(f"[data-kind=changed] [data-side={side}]").first for side in ("left", "right"))
-    bottom, top = (
-        box.evaluate("one => one.getBoundingClientRect()." + edge) for box, edge in ((left, "bottom"), (right, "top"))
-    )
-    assert top >= bottom - 1, "one column"
+    one_column = """dialog => {
+      const boxOf = (side) => dialog.querySelector(`[data-kind=changed] [data-side=${side}]`).getBoundingClientRect();
+      return boxOf("right").top >= boxOf("left").bottom - 1 && dialog.scrollWidth <= dialog.clientWidth;
+    }"""
+    until(lambda: dialog.evaluate(one_column))
     expect(dialog.locator("[data-kind=same] [data-side=right]").first).to_be_hidden()
-    assert dialog.evaluate("one => one.scrollWidth <= one.clientWidth")
     page.set_viewport_size({"width": 1400, "height": 900})
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)

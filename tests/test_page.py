@@ -58,6 +58,7 @@ def site(site_once: Site) -> Iterator[Site]:
     yield site_once
     for turn in site_once.turns.live():
         site_once.engine.stop(turn.turn_id)
+    until(lambda: not site_once.turns.live())
 
 
 def test_before_the_first_prompt_all_lanes_are_shown_idle(page: Page) -> None:
@@ -162,9 +163,11 @@ def test_scrolling_up_releases_the_trace_and_latest_pins_it_again(site: Site, pa
     at_end = "view => view.scrollHeight - view.scrollTop - view.clientHeight < 30"
     until(lambda: view.evaluate("view => view.scrollTop > 200") and view.evaluate(at_end))
     view.hover()
+    view.evaluate("view => view.addEventListener('scrollend', () => { window.endedAt = view.scrollTop })")
     page.mouse.wheel(0, -300)
     pill = lane(page, "kimi").locator(".reasoning-frame .pill")
     expect(pill).to_be_visible()
+    until(lambda: view.evaluate("view => view.scrollTop === window.endedAt"))  # the browser animates what a wheel does
     place = view.evaluate("view => view.scrollTop")
     text = lane(page, "kimi").locator(".reasoning-text")
     length = len(text.text_content() or "")
@@ -308,9 +311,12 @@ def test_a_failure_is_a_card_with_its_remedy(site: Site, page: Page) -> None:
 
 def test_a_retry_counts_down_and_then_answers(site: Site, page: Page) -> None:
     full = ProviderError(Failure("capacity", "All places are taken."), retryable=True, retry_after_s=6.0)
-    site.providers["kimi"].scripts = [[full], spoken()]
+    refused = threading.Event()
+    site.providers["kimi"].scripts = [[refused, full], spoken()]
     site.providers["kimi"].requests.clear()
     send(page)
+    wait_phase(page, "kimi", "connecting", "waiting")  # the page follows the turn before the seconds count down
+    refused.set()
     retry = lane(page, "kimi").locator(".card-retry")
     expect(retry).to_contain_text(re.compile(r"Trying again in [1-5]\.\d s \(attempt 2\)"))
     expect(lane(page, "kimi")).to_have_attribute("data-phase", "waiting")

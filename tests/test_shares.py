@@ -257,12 +257,12 @@ def test_a_link_is_made_copied_opened_and_revoked_by_keyboard(site: ChatSite, vi
     expect(dialog.locator(".share-links li")).to_contain_text(["This turn, without reasoning, until"])
     link = dialog.get_by_role("textbox", name="The link").input_value()
     assert link.startswith(f"{site.url}/share/")
-    assert page.evaluate("navigator.clipboard.readText()") == link
+    until(lambda: page.evaluate("navigator.clipboard.readText()") == link)
+    fits = "(dialog) => dialog.scrollWidth <= dialog.clientWidth && dialog.getBoundingClientRect().right <= innerWidth"
     for width in (1600, 390):
         page.set_viewport_size({"width": width, "height": 800})
-        assert dialog.evaluate(
-            "(dialog) => dialog.scrollWidth <= dialog.clientWidth && dialog.getBoundingClientRect().right <= innerWidth"
-        )
+        page.wait_for_function("width => innerWidth === width", arg=width)
+        assert dialog.evaluate(fits)
     shared = page.context.new_page()
     shared.goto(link)
     expect(shared.locator("h1")).to_have_text("Share me")

@@ -189,7 +189,7 @@ def test_table_sentences_and_plots(visitor: Visitor, filled: list[Any]) -> None:
 def test_a_dot_opens_its_turn(visitor: Visitor, filled: list[Any]) -> None:
     page = opened(visitor)
     dot = page.locator("#stats .vega-embed").nth(0).locator(".mark-symbol path").last
-    dot.wait_for()
+    expect(page.locator("#stats .vega-embed svg")).to_have_count(5)  # none moves the dot any more
     turn_id = dot.evaluate("element => element.__data__.href").removeprefix("/?turn=")
     assert turn_id in {log.turn_id for log in filled}
     dot.click(force=True)
@@ -255,8 +255,8 @@ def test_filters_and_what_was_left_out(visitor: Visitor, site: Site, filled: lis
     expect(note).to_contain_text("8 attempts.")
     expect(page.locator("#stats .st-series tbody tr")).to_have_count(1)
     expect(page.locator("#stats-paired")).to_contain_text("No prompt has a known total time from two of these lanes.")
-    href = page.get_by_role("link", name="these attempts as CSV").get_attribute("href")
-    assert href == "./kimi/stats/attempts.csv?lanes=qwen&include=suspect"
+    link = page.get_by_role("link", name="these attempts as CSV")
+    expect(link).to_have_attribute("href", "./kimi/stats/attempts.csv?lanes=qwen&include=suspect")
 
 
 def test_leaving_out_most_attempts_is_announced_and_one_click_includes_them(warm: WarmContext) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -136,7 +137,7 @@ def test_an_edit_does_not_wait_for_the_running_turn(site: ChatSite, page: Page) 
     answered(page, left)
     assert prompts(page) == ["first", "second, but better"]
     assert [message.content for message in site.qwen.requests[-1].messages if message.role == "user"] == prompts(page)
-    assert [turn.turn_id for turn in site.turns.live()] == [left]
+    until(lambda: [turn.turn_id for turn in site.turns.live()] == [left])  # it closes after its ends are shown
     running = page.locator(".history-item[data-running]")
     expect(running).to_have_count(1)
     site.engine.stop(left or "")
@@ -367,9 +368,15 @@ def test_each_state_change_is_announced_once(site: ChatSite, page: Page) -> None
              new MutationObserver(() => window.said.push(place.textContent))
                .observe(place, {childList: true, characterData: true, subtree: true}) }"""
     )
-    slowly = [Reasoning("Hm."), 0.4, Answer("So."), 0.4, Finish("stop")]
-    site.say(slowly, [Answer("So."), 0.4, Finish("stop")])
-    ask(page)
+    thought, written = threading.Event(), threading.Event()  # what came before the page shows the turn is not announced
+    end = [Answer("So."), written, Finish("stop")]
+    site.say([Reasoning("Hm."), thought, *end], end)
+    send(page)
+    wait_phase(page, "kimi", "thinking")
+    thought.set()
+    wait_phase(page, "kimi", "answering")
+    wait_phase(page, "qwen", "answering")
+    written.set()
     ends = ("Kimi K2: Done", "Kimi K2 heavy: Done", "Qwen3-Coder: Done")
     until(lambda: page.wait_for_timeout(50) or all(end in " ".join(page.evaluate("window.said")) for end in ends))
     said = ". ".join(page.evaluate("window.said")).split(". ")
@@ -444,7 +451,7 @@ def test_a_prompt_that_could_not_be_sent_stays_and_the_page_says_why(
     visitor.context.set_offline(True)
     page.locator("#prompt textarea").fill("Are you there?")
     page.keyboard.press("Enter")
-    expect(page.locator(".composer-note")).to_contain_text("the prompt was not sent", timeout=20_000)
+    expect(page.locator(".composer-note")).to_contain_text("the prompt was not sent")
     expect(page.locator("#prompt textarea")).to_have_value("Are you there?")
     visitor.context.set_offline(False)
     page.evaluate(

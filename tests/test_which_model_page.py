@@ -16,6 +16,7 @@ from tests.support.browser import Visitor
 from tests.support.chat_site import ChatSite
 from tests.support.log import store
 from tests.support.turns import Timed, attempt, ended, turn
+from tests.support.waiting import until
 
 BOX = "#prompt textarea"
 N = 24
@@ -70,9 +71,10 @@ def test_it_speaks_only_with_results_and_switches_lanes_only_when_clicked(
     line, kind, panel = page.locator("#which-line"), page.locator("#which-kind"), page.locator("#which-panel")
     expect(line).to_have_text("Kimi K2: more often right")
     expect(kind).to_have_value("coding")
-    assert height(page) == silent
+    until(lambda: height(page) == silent)
 
     page.set_viewport_size({"width": 1280, "height": 800})
+    until(lambda: page.evaluate("innerWidth") == 1280)
     assert page.locator(BOX).evaluate("one => one.offsetWidth") > 500, "estimate and advice leave room for the prompt"
     page.set_viewport_size({"width": 1400, "height": 900})
 
