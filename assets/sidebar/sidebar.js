@@ -43,6 +43,8 @@ class Sidebar {
     this.removed = []; // heads of entries before conversations of theirs were deleted
     this.erasing = new Set(); // deletions whose Undo is over
     this.lists = new Newest();
+    /** @type {Promise<void> | null} settles once the newest list is shown */
+    this.listed = null;
     this.listNote = this.searchNote = this.importNote = this.actionNote = "";
     this.searches = new Newest();
     this.#build(element);
@@ -60,13 +62,22 @@ class Sidebar {
   close() {
     clearTimeout(this.timer);
     this.lists.drop();
+    this.listed = null;
     this.undo.close();
     this.nearEnd.disconnect();
     for (const end of this.ends) end();
   }
 
-  /** Load the newest conversations again; older ones that were loaded stay. */
-  async refresh() {
+  /**
+   * Load the newest conversations again; older ones that were loaded stay. Settles once that list is shown, or the one of
+   * a later call.
+   */
+  refresh() {
+    this.listed = this.#list();
+    return this.listed;
+  }
+
+  async #list() {
     clearTimeout(this.timer);
     const signal = this.lists.begin();
     try {
@@ -83,7 +94,7 @@ class Sidebar {
       this.#show([...conversations, ...older]);
       if (conversations.flatMap(branchesOf).some(({ id, running }) => running && id !== chat.conversation)) this.#soon(ELSEWHERE_MS);
     } catch (error) {
-      if (error.name === "AbortError") return;
+      if (error.name === "AbortError") return this.listed;
       this.listNote = error.message;
     }
     this.#arrange();
