@@ -141,11 +141,17 @@ def test_the_list_can_be_used_by_keyboard(page: Page) -> None:
     page.keyboard.type("Alpha and omega")
     page.keyboard.press("Enter")
     expect(item(page, "Alpha and omega").locator(".history-open")).to_be_focused()
+    left: list[Route] = []
+    page.route("**/kimi/state?new=1", lambda route: left.append(route), times=1)
     page.keyboard.press("Delete")
     expect(item(page, "Beta").locator(".history-open")).to_be_focused()
     expect(page.locator(".history-undo-text")).to_have_text("Deleted “Alpha and omega”")
-    page.keyboard.press("Control+z")
+    until(lambda: page.evaluate("1") and left)
+    page.keyboard.press("Control+z")  # before the page has left the deleted conversation
     expect(item(page, "Alpha and omega").locator(".history-open")).to_be_focused()
+    with page.expect_event("requestfinished", lambda request: request.url.endswith("?new=1")):
+        left[0].continue_()
+    page.evaluate("fetch('/kimi/state?new=1').then((response) => response.json())")
     expect(page.locator(".turn-current .prompt-text")).to_have_text("Alpha")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowUp")

@@ -311,7 +311,8 @@ class Sidebar {
   async #takeBack(ids) {
     if (!(await this.#mark(ids, "deleted", false))) return;
     this.#again(this.removed.filter((head) => conversationsOf(head).some((id) => ids.includes(id))));
-    if (ids.includes(this.left) && !chat.conversation) chat.emit("open", this.left);
+    const opened = new URLSearchParams(location.search).has("c"); // the chat may still be loading what was opened last
+    if (ids.includes(this.left) && !opened) chat.emit("open", this.left);
   }
 
   /** Delete for good. If that fails, the next list offers to take it back again. */
