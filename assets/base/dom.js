@@ -133,6 +133,9 @@ export const promptBox = () => document.querySelector("#prompt textarea");
 /** The element with the keyboard focus. @returns {HTMLElement | null} */
 export const focusedElement = () => /** @type {HTMLElement | null} */ (document.activeElement);
 
+/** Whether nothing has the keyboard focus, as when what had it is gone. Else the reader is there, and typing perhaps. */
+export const isFocusLost = () => !document.activeElement || document.activeElement === document.body;
+
 export const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 /**

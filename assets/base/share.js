@@ -1,6 +1,6 @@
 /** The dialog that makes read-only links to a conversation or one of its turns, and lists and revokes them. */
 import { chat } from "./bus.js";
-import { button, copyFrom, h, modal, setText } from "./dom.js";
+import { button, copyFrom, h, isFocusLost, modal, setText } from "./dom.js";
 import { ask, rooted } from "./http.js";
 
 const DAYS = [1, 7, 30];
@@ -71,7 +71,7 @@ class ShareDialog {
     }
     await copied;
     this.makeButton.disabled = false;
-    this.makeButton.focus();
+    if (isFocusLost()) this.makeButton.focus();
   }
 
   async #revoke(link) {
@@ -83,7 +83,7 @@ class ShareDialog {
       this.#say(error.message, true);
     }
     await this.#refresh();
-    /** @type {HTMLElement} */ (this.list.querySelector("button") ?? this.makeButton).focus();
+    if (isFocusLost()) /** @type {HTMLElement} */ (this.list.querySelector("button") ?? this.makeButton).focus();
   }
 
   async #refresh() {

@@ -6,7 +6,7 @@
  *
  * @import { Hit, LaneInfo, LanePart, Metrics, Stamps } from "../base/protocol"
  */
-import { button, copyFrom, h, laneAccent, setAttribute, setFlag, setText } from "../base/dom.js";
+import { button, copyFrom, h, isFocusLost, laneAccent, setAttribute, setFlag, setText } from "../base/dom.js";
 import { seconds } from "../base/format.js";
 import { showWords } from "../base/ranges.js";
 import { HeavyBoard } from "../heavy/board.js";
@@ -388,7 +388,7 @@ export class Lane {
     offer.disabled = await this.actions.promote(this.info.id);
     if (!offer.disabled) return;
     this.actions.announce(`${this.info.label}: the reasoning is shown as the answer`);
-    this.body.focus({ preventScroll: true }); // the button that had the focus is gone
+    if (isFocusLost()) this.body.focus({ preventScroll: true }); // the button that had it is gone
     this.body.scrollTop += this.origin.getBoundingClientRect().top - this.body.getBoundingClientRect().top - 10;
   }
 

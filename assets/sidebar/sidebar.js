@@ -4,7 +4,7 @@
  * drawer. Everything shown is read from the server, and also what was deleted and can still be taken back.
  */
 import { chat, tabs } from "../base/bus.js";
-import { button, focusedElement, h, promptBox, setAttribute, setChildren, setText } from "../base/dom.js";
+import { button, focusedElement, h, isFocusLost, promptBox, setAttribute, setChildren, setText } from "../base/dom.js";
 import { count } from "../base/format.js";
 import { ask, rooted } from "../base/http.js";
 import { Newest } from "../base/newest.js";
@@ -356,7 +356,9 @@ class Sidebar {
     return ids.slice(last + 1).find((id) => !gone.has(id)) ?? ids.slice(0, Math.max(last, 0)).findLast((id) => !gone.has(id));
   }
 
+  /** Focus an entry, unless the reader has left the list while the server answered. */
   #focus(id) {
+    if (!isFocusLost() && !this.panel.contains(focusedElement())) return;
     (this.items.get(id)?.face ?? this.search).focus({ preventScroll: true });
   }
 

@@ -4,7 +4,7 @@
  * reveals it.
  */
 import { chat } from "../base/bus.js";
-import { button, h, laneAccent, setAttribute, setFlag, setText } from "../base/dom.js";
+import { button, h, isFocusLost, laneAccent, setAttribute, setFlag, setText } from "../base/dom.js";
 import { ask } from "../base/http.js";
 import { openCompare } from "../compare/compare.js";
 
@@ -34,8 +34,9 @@ export class Verdict {
     this.#show(turn);
   }
 
-  /** Focus the vote again after the turn was drawn again. */
+  /** Focus the vote again after the turn was drawn again, unless the reader has gone elsewhere. */
   focus() {
+    if (!isFocusLost()) return;
     [...this.choices.keys(), this.compare].find((face) => face === this.compare || this.#isChosen(...this.choices.get(face))).focus();
   }
 
