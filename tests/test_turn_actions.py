@@ -403,12 +403,22 @@ def test_leaving_a_conversation_ends_its_edit_and_keeps_its_draft_and_files_for_
     page.locator(".history-open", has_text="Alpha").click()
     expect(page.locator(".turn-current .prompt-text")).to_have_text("Alpha")
     expect(page.locator("#edit-banner")).to_be_hidden()
+    expect(page.locator(".history-open", has_text="Alpha")).to_be_focused()
     expect(page.locator("#prompt textarea")).to_have_value("")
     expect(page.locator(".attachment")).to_have_count(0)
     assert page.url == alpha
     ask(page, "Alpha goes on")
     expect(page.locator(".prompt-text")).to_have_text(["Alpha", "Alpha goes on"])
+    held: list[Route] = []
+    page.route("**/kimi/turns/*/edit", lambda route: held.append(route))
+    page.locator(".turn-current .prompt-edit").click()
+    until(lambda: page.evaluate("1") and held)
     page.locator(".history-open", has_text="Beta").click()
+    expect(page.locator("#prompt textarea")).to_have_value("a draft")
+    with page.expect_event("requestfinished", lambda request: request.url.endswith("/edit")):
+        held[0].continue_()
+    page.evaluate("fetch('/kimi/state?new=1').then((response) => response.json())")  # the late answer comes before this
+    expect(page.locator("#edit-banner")).to_be_hidden()
     expect(page.locator("#prompt textarea")).to_have_value("a draft")
     expect(page.locator(".attachment")).to_contain_text("notes.txt")
 

@@ -153,16 +153,11 @@ class Composer {
 
   /** Edit an earlier prompt: the next prompt replaces it, in a new branch. */
   async edit(turnId) {
+    const { conversation } = chat;
     this.opening++;
     try {
-      const { text, attachments, seq, basis } = await ask(`/kimi/turns/${turnId}/edit`, { method: "POST" });
-      const before = this.edits?.before ?? { text: this.box.value, files: this.attachments.files };
-      this.edits = { conversation: chat.conversation, seq, basis, before };
-      this.attachments.replace(attachments);
-      this.banner.hidden = false;
-      this.#showLanes();
-      this.fill(text);
-      this.#changed();
+      const found = await ask(`/kimi/turns/${turnId}/edit`, { method: "POST" });
+      if (conversation === chat.conversation) this.#beginEdit(found); // else the reader has left it meanwhile
     } catch (error) {
       this.sendWhenOpen = false;
       this.#say(error.message);
@@ -170,6 +165,16 @@ class Composer {
     if (--this.opening || !this.sendWhenOpen) return;
     this.sendWhenOpen = false;
     this.send();
+  }
+
+  #beginEdit({ text, attachments, seq, basis }) {
+    const before = this.edits?.before ?? { text: this.box.value, files: this.attachments.files };
+    this.edits = { conversation: chat.conversation, seq, basis, before };
+    this.attachments.replace(attachments);
+    this.banner.hidden = false;
+    this.#showLanes();
+    this.fill(text);
+    this.#changed();
   }
 
   /** Close the question, the estimate's table, the advice or the tools; true if one was open. */
@@ -187,10 +192,15 @@ class Composer {
   }
 
   cancelEdit() {
+    this.#dropEdit();
+    this.box.focus();
+  }
+
+  #dropEdit() {
     const { before } = this.edits;
     this.#endEdit();
     this.attachments.replace(before.files);
-    this.fill(before.text);
+    this.#write(before.text);
     this.#changed();
   }
 
@@ -323,7 +333,7 @@ class Composer {
     on("ready", () => this.#showLanes());
     on("lanes", () => this.#describeSettings());
     on("conversation", () => {
-      if (this.edits && this.edits.conversation !== chat.conversation) this.cancelEdit();
+      if (this.edits && this.edits.conversation !== chat.conversation) this.#dropEdit();
       this.#changeDraft();
       this.sendWhenOpen = false;
       this.question.close();
