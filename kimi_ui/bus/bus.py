@@ -10,7 +10,7 @@ the server has lost everything, and mirrors go on where they stood.
 A replica lives as long as its key does, which it renews every ``BEAT_S``. When the key of another one has been gone for
 ``GONE_S``, in which it would have renewed it twice had the server lost it, its running turns end as interrupted
 (``Mirrors.inherit``): ``LEASE_S`` + ``GONE_S`` after its death. A replica that was out of reach itself looks again only
-after ``LEASE_S``, so that the others can renew their keys.
+after ``SETTLE_S``, so that the others can renew their keys.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 
 BEAT_S = 1.0
 LEASE_S = 5.0
+SETTLE_S = LEASE_S  # from reaching the bus to the first look for dead replicas
 LOOK_S = 0.5
 GONE_S = 2.5
 READ_EVERY_S = 0.01  # so that a busy bus is read in batches
@@ -236,7 +237,7 @@ class Bus:
         await self._publisher.begin(self._redis)
         await self._mirrors.begin(self._redis)
         self._missing.clear()
-        self._look_from = self._loop.time() + LEASE_S
+        self._look_from = self._loop.time() + SETTLE_S
         if self._was_reached:
             log.warning("The bus is back.")
             await self._move_in(None)

@@ -1,18 +1,19 @@
 """Run one endless turn as a replica without a page: a process to be killed.
 
-python -m tests.support.one_replica DATABASE BUS   prints the turn's id and the number of its published entries
+python -m tests.support.one_replica DATABASE BUS   prints the turn's id once all its entries are published
 """
 
 from __future__ import annotations
 
 import sys
 import threading
+from typing import Any
 
 from redis import Redis
 
 from kimi_ui.bus import bus as bus_module
 from kimi_ui.bus.bus import Bus
-from kimi_ui.bus.wire import stream_of
+from kimi_ui.bus.wire import stream_of, unpack_entries
 from kimi_ui.config import read_place
 from kimi_ui.core.events import Reasoning
 from kimi_ui.core.lane import LaneSpec
@@ -24,9 +25,13 @@ from .waiting import until
 N_WORDS = 200
 
 
+def n_published(redis: Any, turn_id: str) -> int:
+    return sum(len(unpack_entries(fields[b"entries"])) for _, fields in redis.xrange(stream_of(turn_id)))
+
+
 def main() -> None:
     database, url = sys.argv[1:]
-    bus_module.LEASE_S = 1.5  # so that its death is noticed sooner
+    bus_module.LEASE_S = 60.0  # the test ends it, so that a pause of this process is not taken for its death
     words = [Reasoning(f"word{i} ") for i in range(N_WORDS)]
     lane = ScriptedProvider(LaneSpec("kimi", "Kimi K2", "openai", model="m"), [[*words, threading.Event()]])
     with running(read_place(database), lane) as run:
@@ -35,7 +40,7 @@ def main() -> None:
         turn = run.engine.send("Why?", owner="local")
         until(lambda: len(turn.entries) > N_WORDS)
         with Redis.from_url(url) as redis:
-            until(lambda: redis.xlen(stream_of(turn.turn_id)))
+            until(lambda: n_published(redis, turn.turn_id) == len(turn.entries))
         print(turn.turn_id, flush=True)
         threading.Event().wait()
 
