@@ -43,8 +43,8 @@ class Nginx:
 
     def __init__(self, folder: Path, replicas: Sequence[str]) -> None:
         self._folder = folder
-        with free_port() as port:
-            address = f"127.0.0.1:{port.getsockname()[1]}"
+        self._port = free_port()  # kept, so that no other process is given it; it does not listen, so nginx may
+        address = f"127.0.0.1:{self._port.getsockname()[1]}"
         self.url = f"http://{address}"
         site = SITE.read_text(encoding="utf-8").replace("listen 80;", f"listen {address};")
         (first, options), *others = re.findall(r"( +server 127\.0\.0\.1:\d+( [^;]+)?;\n)", site)
@@ -74,3 +74,4 @@ class Nginx:
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait()
+        self._port.close()
