@@ -21,6 +21,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kimi_ui.core.events import Answer, Failure, Finish, Reasoning, Usage
+from kimi_ui.core.turn import TurnLog
 from kimi_ui.log import writer as writer_module
 from kimi_ui.log.sqlite import store as store_module
 from kimi_ui.providers.base import ProviderError
@@ -44,8 +45,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatSite]:
         patch.setattr(store_module, "LOCK_WAIT_S", 0.05)
         patch.setattr(writer_module, "RETRY_S", 0.0)
         patch.setattr(health, "FRESH_S", 0.0)
+        patch.setattr(health, "ANSWER_S", 60.0)  # the machine may be busy
         with open_site(tmp_path_factory.mktemp("operations"), password=PASSWORD, metrics_token=TOKEN) as opened:
             yield opened
+
+
+_sent: list[TurnLog] = []  # to ``site``
+
+
+def send(site: ChatSite, prompt: str, **options: Any) -> TurnLog:
+    _sent.append(site.engine.send(prompt, **options))
+    return _sent[-1]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +85,7 @@ def test_a_log_that_cannot_be_written_makes_it_unready_until_its_rows_are_writte
     with closing(sqlite3.connect(Path(str(site.writer.place)), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         assert ready(http)[:2] == (503, ["log_unwritable"])
-        turn = site.engine.send("Why?", lanes=["kimi"])
+        turn = send(site, "Why?", lanes=["kimi"])
         ended(turn)
         site.writer.flush().result(60)
         status, codes, n_spilled = ready(http)
@@ -115,7 +125,7 @@ def test_an_engine_that_does_not_answer_makes_it_unready(
 def test_while_it_drains_running_turns_go_on_and_new_ones_are_refused(site: ChatSite, http: httpx.Client) -> None:
     go_on = threading.Event()
     site.say([Answer("One"), go_on, Answer(" two."), Finish("stop")])
-    turn = site.engine.send("Count.", lanes=["kimi"])
+    turn = send(site, "Count.", lanes=["kimi"])
     until(lambda: any(isinstance(entry.event, Answer) for entry in list(turn.entries)))
     site.engine.drain()
     try:
@@ -145,8 +155,14 @@ def scraped(http: httpx.Client) -> Samples:
     }
 
 
+def all_counted(http: httpx.Client) -> Samples:
+    """The samples once all turns that were sent so far are in them."""
+    key = ("kimi_ui_turns_total", ("chat",))
+    return until(lambda: found if (found := scraped(http)).get(key, 0) == len(_sent) else None)
+
+
 def test_the_metrics_are_the_sums_of_the_attempts_own_figures(site: ChatSite, http: httpx.Client) -> None:
-    before = scraped(http)
+    before = all_counted(http)
     steady = [part for i in range(60) for part in (Reasoning(f"word{i} "), 0.006)]
     site.say(
         [
@@ -157,7 +173,7 @@ def test_the_metrics_are_the_sums_of_the_attempts_own_figures(site: ChatSite, ht
         ],
         [ProviderError(Failure("rate_limit", "PRIVATE words.", http_status=429))],
     )
-    turn = site.engine.send("PRIVATE prompt")
+    turn = send(site, "PRIVATE prompt")
     ended(turn)
     site.engine.retry(turn.turn_id, "qwen")
     fold = ended(turn)
@@ -204,7 +220,7 @@ def test_the_metrics_are_the_sums_of_the_attempts_own_figures(site: ChatSite, ht
 def test_the_metrics_say_what_is_true_now(site: ChatSite, http: httpx.Client) -> None:
     go_on = threading.Event()
     site.say([Answer("One"), go_on, Finish("stop")])
-    turn = site.engine.send("Count.", lanes=["kimi"])
+    turn = send(site, "Count.", lanes=["kimi"])
     try:
         now = scraped(http)
         assert now["kimi_ui_turns_running", ()] == 1
@@ -271,8 +287,9 @@ def collector() -> Iterator[tuple[str, list[bytes]]]:
 
 
 def test_attempts_are_sent_to_a_collector_as_spans_with_genai_names(
-    site: ChatSite, monkeypatch: pytest.MonkeyPatch
+    site: ChatSite, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    all_counted(http)  # and so are not sent to the collector
     site.say(
         [Reasoning("PRIVATE"), Answer("PRIVATE"), Finish("stop"), Usage(input_tokens=9, output_tokens=5)],
         [ProviderError(Failure("rate_limit", "PRIVATE words."))],
@@ -280,7 +297,7 @@ def test_attempts_are_sent_to_a_collector_as_spans_with_genai_names(
     with collector() as (address, bodies):
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
         exporter = Exporter(site.engine, site.turns, TurnStreams(), spans=Spans(to_collector()))
-        turn = site.engine.send("PRIVATE")
+        turn = send(site, "PRIVATE")
         fold = ended(turn)
         until(lambda: "kimi_ui_turns_total{" in generate_latest(exporter._registry).decode())
         exporter.close()

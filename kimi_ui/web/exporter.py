@@ -137,13 +137,13 @@ class Exporter:
         try:
             ends = {one.attempt_id: one.event for one in turn.entries[since:until] if isinstance(one.event, End)}
             fold, figures = turn.fold(), metrics_of(turn, counter)
-            if not since:
-                self._turns_total.labels(turn.kind).inc()
             for attempt_id, end in ends.items():
                 failure = fold.folds[attempt_id].failure
                 self._count_attempt(
                     fold.attempts[attempt_id], end, failure.kind if failure else "", figures[attempt_id], turn.kind
                 )
+            if not since:  # after its attempts: a turn that is counted is counted whole
+                self._turns_total.labels(turn.kind).inc()
             if self._spans:
                 self._spans.record(turn, fold, ends, figures)
         except Exception:
@@ -151,7 +151,6 @@ class Exporter:
 
     def _count_attempt(self, attempt: Attempt, end: End, error: str, figures: dict[str, Any], kind: str) -> None:
         lane, role = self._lane(attempt.lane), attempt.role
-        self._attempts.labels(lane, role, end.status).inc()
         if error:
             self._errors.labels(lane, error if error in ERROR_KINDS else OTHER).inc()
         if figures["ttft_ms"] is not None:
@@ -169,6 +168,7 @@ class Exporter:
                 self._unpriced.labels(lane).inc()
             else:
                 self._cost.labels(lane).inc(figures["cost_usd"])
+        self._attempts.labels(lane, role, end.status).inc()
         log.info("An attempt has ended.", extra={"fields": logged(attempt, end, error, figures, kind)})
 
     def _lane(self, lane: str) -> str:
