@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -30,6 +31,7 @@ from tests.support.waiting import until
 
 OURS = {COOKIE: "a" * 40}
 OWNER = owner_of(OURS)
+get, post = (partial(one, trust_env=False, timeout=60) for one in (httpx.get, httpx.post))
 THOUGHTS = [f"w{i} " for i in range(40)]
 WORDS = [
     Phase(CONNECTED),
@@ -160,10 +162,10 @@ def test_another_visitors_turn_is_not_found(site: Site) -> None:
         for turn_id in (turn.turn_id, "no-such-turn"):
             for path in ("events", "frame", "lanes/a/answer"):
                 url = f"{site.url}/kimi/turns/{turn_id}/{path}"
-                assert httpx.get(url, cookies=cookies, trust_env=False).status_code == 404
+                assert get(url, cookies=cookies).status_code == 404
             url = f"{site.url}/kimi/turns/{turn_id}/lanes/a/stop"
-            assert httpx.post(url, cookies=cookies, trust_env=False).status_code == 404
-        state = httpx.get(f"{site.url}/kimi/state?turn={turn.turn_id}", cookies=cookies, trust_env=False).json()
+            assert post(url, cookies=cookies).status_code == 404
+        state = get(f"{site.url}/kimi/state?turn={turn.turn_id}", cookies=cookies).json()
         assert state["turns"] == []
     until(lambda: turn.closed)
     assert turn.entries[-1].event.status == "ok", "no stranger has stopped it"
@@ -198,12 +200,12 @@ def test_a_conversation_is_read_from_log_and_memory_and_only_by_its_owner(site: 
         TurnLog("older", turn.conversation_id, -1, "before", turn.lanes, OWNER, closed=True),
         TurnLog("theirs", turn.conversation_id, -2, "not ours", turn.lanes, "somebody", closed=True),
     )
-    state = httpx.get(f"{site.url}/kimi/state?c={turn.conversation_id}", cookies=OURS, trust_env=False).json()
+    state = get(f"{site.url}/kimi/state?c={turn.conversation_id}", cookies=OURS).json()
     assert [one["turn_id"] for one in state["turns"]] == ["older", turn.turn_id]
-    by_turn = httpx.get(f"{site.url}/kimi/state?turn={turn.turn_id}", cookies=OURS, trust_env=False).json()
+    by_turn = get(f"{site.url}/kimi/state?turn={turn.turn_id}", cookies=OURS).json()
     assert by_turn["turns"] == state["turns"]
     assert by_turn["conversation"] == turn.conversation_id
-    bare = httpx.get(f"{site.url}/kimi/state", cookies=OURS, trust_env=False).json()
+    bare = get(f"{site.url}/kimi/state", cookies=OURS).json()
     assert bare["conversation"] == turn.conversation_id, "the running turn, on a bare visit"
     go.set()
     until(lambda: turn.closed)
@@ -213,7 +215,7 @@ def test_a_reader_that_disconnects_from_a_silent_stream_is_noticed_at_once(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "KEEPALIVE_S", 3600)  # so that no failing write reveals it
-    turn = site.send([Phase(CONNECTED), Reasoning("so "), 30.0])
+    turn = site.send([Phase(CONNECTED), Reasoning("so "), threading.Event()])
     until(lambda: site.n_open == 0)
     with listened(site, turn) as incoming:
         next(incoming)
@@ -224,7 +226,8 @@ def test_a_reader_that_disconnects_from_a_silent_stream_is_noticed_at_once(
 
 def test_a_silent_stream_sends_only_keepalive_comments(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "KEEPALIVE_S", 0.3)
-    turn = site.send([Phase(CONNECTED), Reasoning("so "), 30.0])
+    turn = site.send([Phase(CONNECTED), Reasoning("so "), threading.Event()])
+    until(lambda: any(isinstance(entry.event, Reasoning) for entry in turn.entries))
     seen: list[Event] = []
     with listened(site, turn) as incoming:
         for event in incoming:
@@ -395,21 +398,21 @@ class Follower:
             self.page.lanes.get("a", {}).get(part, "") for part in ("reasoning", "blocks", "tail")
         ):
             self._took.clear()
-            await asyncio.wait_for(self._took.wait(), 4)
+            await asyncio.wait_for(self._took.wait(), 60)
 
 
 def test_the_answer_can_be_read_as_raw_markdown(site: Site) -> None:
     turn = site.send([Reasoning("hm"), Answer("**bold** <b>"), Finish("stop")])
     until(lambda: turn.closed)
     url = f"{site.url}/kimi/turns/{turn.turn_id}/lanes"
-    answer = httpx.get(f"{url}/a/answer", cookies=OURS, trust_env=False)
+    answer = get(f"{url}/a/answer", cookies=OURS)
     assert answer.text == "**bold** <b>"
     assert answer.headers["content-type"].startswith("text/plain")
-    assert httpx.get(f"{url}/b/answer", cookies=OURS, trust_env=False).status_code == 404
+    assert get(f"{url}/b/answer", cookies=OURS).status_code == 404
 
 
 def test_the_cookie_is_set_once_by_the_state_route_and_not_by_the_page(site: Site) -> None:
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, timeout=60) as client:
         assert "set-cookie" not in client.get(site.url).headers
         given = client.get(f"{site.url}/kimi/state").headers["set-cookie"]
         assert "HttpOnly" in given
