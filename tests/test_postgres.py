@@ -287,7 +287,7 @@ def test_tables_that_are_gone_are_made_again_and_running_turns_written_again(
     monkeypatch.setattr(writer_module, "RETRY_S", 0.0)
     with writing(url) as writer:
         log, rest = half_written(writer, 9)
-        with connect(url) as connection:
+        with connect(url) as connection, connection.transaction():
             connection.execute("DROP SCHEMA public CASCADE")
             connection.execute("CREATE SCHEMA public")
         for entry in rest:
@@ -396,12 +396,13 @@ def test_while_the_server_is_away_the_page_says_so_and_running_turns_lose_nothin
         cluster.kill()
         try:
             until(lambda: http.get("/readyz").status_code == 503)
-            until(lambda: http.get("/kimi/conversations").status_code == 503)  # a connection may outlive its server
-            refused = http.get("/kimi/conversations")
+            # a connection may outlive its server
+            refused = until(lambda: answer if (answer := http.get("/kimi/conversations")).status_code == 503 else None)
             assert "cannot be read" in refused.json()["error"]
             assert PASSWORD not in refused.text
             held.set()
             until(lambda: turn.closed)
+            run.writer.flush().result()
             assert "Nothing is lost" in run.writer.problem
         finally:
             cluster.start()
