@@ -24,7 +24,7 @@ from kimi_ui.log.sqlite.tables import tables as tables_of_a_log
 
 PASSWORD = "canary-Passw0rd-of-the-database"
 TEMPLATE = "kimi_template"
-STARTS = 100  # tries
+START_S = 100.0
 FAST = ("fsync=off", "full_page_writes=off", "autovacuum=off", "shared_buffers=32MB", "max_wal_size=64MB")
 
 
@@ -78,8 +78,9 @@ class Cluster:
         """Start the server, again after ``kill``: its old children may hold the shared memory for a moment."""
         settings = [f"--{one}" for one in (*FAST, "listen_addresses=", f"unix_socket_directories={self._folder}")]
         command = [str(self._programs / "postgres"), "-D", "data", *settings]
+        deadline = time.monotonic() + START_S
         with (self._folder / "server.log").open("wb") as log:
-            for _ in range(STARTS):
+            while time.monotonic() < deadline:
                 self._server = subprocess.Popen(
                     command, cwd=self._folder, stdout=log, stderr=log, user=self._user, group=self._user
                 )
