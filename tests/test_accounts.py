@@ -325,6 +325,17 @@ def test_what_a_program_sends_for_a_person_is_theirs(team: Team) -> None:
     assert newest.conversation_id not in listed(team.ada)
 
 
+def test_the_share_links_of_a_person_who_was_removed_show_nothing(team: Team) -> None:
+    team.file.add("fay", PASSWORDS["ada"])
+    with team.visit() as fay, team.visit() as guest:
+        assert sign_in(fay, "fay", PASSWORDS["ada"]).status_code == 303
+        wanted = {"conversation": sent(fay, team.site, "Fay's plan")["conversation"], "days": 7}
+        path = fay.post("/kimi/shares", json=wanted).json()["path"]
+        assert guest.get(path).status_code == 200
+        team.file.remove("fay")
+        assert guest.get(path).status_code == 404
+
+
 def test_nothing_more_is_sent_for_a_person_who_was_removed(team: Team) -> None:
     team.file.add("dee", PASSWORDS["ada"])
     owner, gate = team.owner("dee"), threading.Event()

@@ -215,8 +215,10 @@ async def test_a_sign_in_ends_where_it_began_once_and_in_time(
 
         eves = await eve.led_back()  # Eve makes Ada's browser finish hers, so that Ada is signed in as Eve
         assert is_refused(await ada.get(eves), "in another browser", 400)
-        await ada.led_back()
+        path = await ada.led_back()
         assert is_refused(await ada.get(eves), "in another browser", 400)
+        assert (await ada.get(path)).status_code == 303, "what did not begin here does not end what did"
+        ada.cookies.clear()
         eves_code = parse_qs(urlsplit(eves).query)["code"][0]
         assert eves_code not in at.traded
         await ada.led_back()  # or puts her code beside Ada's state
@@ -225,6 +227,7 @@ async def test_a_sign_in_ends_where_it_began_once_and_in_time(
         forged = {"state": "s", "nonce": "n", "code_verifier": "v", "redirect_uri": SITE, "next": "/", "exp": 9e9}
         ada.cookies.set(PENDING, jwt.encode({"alg": "HS256"}, forged, OctKey.generate_key()), "chat.example")
         assert is_refused(await ada.get("/kimi/login/callback?state=s&code=c"), "Sign in again", 400)
+        ada.cookies.clear()
 
         for wanted in ("//evil.example", "https://evil.example", "/\\evil.example", "x"):
             assert (await ada.get(await ada.led_back(wanted))).headers["location"] == "/", wanted

@@ -80,11 +80,12 @@ def test_the_probes_need_no_password_and_everything_else_does(http: httpx.Client
 
 
 def test_a_log_that_cannot_be_written_makes_it_unready_until_its_rows_are_written(
-    site: ChatSite, http: httpx.Client
+    site: ChatSite, http: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(sqlite3.connect(Path(str(site.writer.place)), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         assert ready(http)[:2] == (503, ["log_unwritable"])
+        assert "The log cannot be written (" in caplog.text, "the terminal says why, also before there are rows to keep"
         turn = send(site, "Why?", lanes=["kimi"])
         ended(turn)
         site.writer.flush().result(60)

@@ -168,7 +168,7 @@ def test_sigterm_lets_a_running_turn_end_and_a_second_one_does_not(tmp_path: Pat
             assert (refused.status_code, refused.json()["code"]) == (503, "draining")
             assert served.process.stdout
             lines = [json.loads(next(line for line in served.process.stdout if "Shutting down" in line))]
-            assert "2 turns may go on for at most 600 s" in lines[0]["message"]
+            assert "running turns (2) may go on for at most 600 s" in lines[0]["message"]
             go_on.set()
             assert first.result(60)["lanes"][0]["status"] == "ok"
             assert served.process.poll() is None, "the other turn is running"

@@ -294,6 +294,7 @@ class LogWriter:
                 self._write([])  # which begins a new log
             else:
                 self._fail(error)
+                self._tell()
             job.future.set_exception(LogError(f"The log cannot be written ({error}).", "Try again once it can."))
         except Exception as error:
             job.future.set_exception(error)
@@ -317,6 +318,7 @@ class LogWriter:
             self._write([])  # which begins a new log
         except CannotWrite as error:
             self._fail(error)
+            self._tell()
 
     def _take_jobs(self, wait_s: float) -> list[_Job]:
         """All queued jobs; waits up to ``wait_s`` for the first. Registers turns to follow."""
@@ -443,6 +445,10 @@ class LogWriter:
             self._unspilled = []
         except OSError:
             self._unspilled += ops
+        self._tell()
+
+    def _tell(self) -> None:
+        """Say in the terminal, once, why the log cannot be written."""
         if self.problem != self._logged_problem:
             self._logged_problem = self.problem
             log.warning("%s", self._logged_problem)

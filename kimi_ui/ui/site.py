@@ -136,7 +136,7 @@ def _create(
         *turn_routes.routes(),
         *TurnCommandRoutes(engine, turns, chat, state, visible).routes(),
         *ConversationRoutes(engine, turns, chat.queue, visible).routes(),
-        *ShareRoutes(turns, visible).routes(),
+        *ShareRoutes(turns, visible, engine.may_send).routes(),
         *QueueRoutes(turns, chat, state, visible).routes(),
         *ComposerRoutes(chat, roster, visible).routes(),
         *AdviceRoutes(turns.reader, roster, chat, visible, private).routes(),

@@ -36,7 +36,7 @@ PROBLEMS = {
     "engine": f"The engine, which sends prompts, did not answer within {ANSWER_S:g} s.",
     "log_late": f"The log was not written and read within {ANSWER_S:g} s.",
     "log_unwritable": "The log cannot be written. Turns are kept beside it until it can; the terminal says why.",
-    "log_unreadable": "The log cannot be read. Check its file, which the terminal names.",
+    "log_unreadable": "The log cannot be read. Check its file or its database, which the terminal named at the start.",
 }
 """The sentence for each code of ``problems``."""
 BUS_AWAY = (

@@ -70,6 +70,14 @@ class _Failed(Exception):
         self.why = why
 
 
+class _NotBegunHere(_Failed):
+    """What led back here is not the sign-in that has begun in this browser, if one has, and does not end that: it may
+    be an older one, in another tab, or another site's attempt to disturb."""
+
+    def __init__(self) -> None:
+        super().__init__(STALE, 400)
+
+
 class _Pending(NamedTuple):
     """A sign-in that has begun."""
 
@@ -115,7 +123,8 @@ class OpenId(SignIn):
                 why = failed.why.replace(self._settings.client_secret, "…")
                 log.warning("Somebody could not sign in at %s: %r", self._name, why)
             response = self._page(request, wanted, str(failed).format(self._name), failed.status)
-            response.delete_cookie(PENDING)
+            if path == CALLBACK and not isinstance(failed, _NotBegunHere):
+                response.delete_cookie(PENDING)
             return response
         return self._page(request, wanted)
 
@@ -137,7 +146,7 @@ class OpenId(SignIn):
     async def _finish(self, request: Request) -> SignedIn:
         pending, query = self._pending(request), request.query_params
         if pending is None or pending.state != query.get("state"):
-            raise _Failed(STALE, 400)
+            raise _NotBegunHere
         if error := query.get("error", ""):
             raise _failure(OAuthError(error))
         claims = await self._claims(pending, query.get("code", ""))

@@ -143,7 +143,7 @@ class _Server(uvicorn.Server):
             elif not self._drain_is_logged:
                 self._drain_is_logged = True
                 log.warning(
-                    "Shutting down: no new prompts are taken, and %d turns may go on for at most %g s. "
+                    "Shutting down: no new prompts are taken, and running turns (%d) may go on for at most %g s. "
                     "A second SIGTERM ends them at once.",
                     n_running,
                     self._drain.at_most_s,

@@ -4,12 +4,14 @@
 (unknown, revoked, over, deleted, no turn that may be shown) has the same answer, so that it says nothing about what
 there was. Turns that are running, and blind ones whose vote is still to come, are left out, with a sentence.
 
-Only the owner of a conversation makes, lists and revokes its links.
+Only the owner of a conversation makes, lists and revokes its links. Those of a person with an account show nothing once
+the person may not sign in any more.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +21,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from ..core.blind import is_blind
+from ..core.owner import PERSON
 from ..core.title import title_of
 from ..core.turn import TurnLog
 from ..log.conversations import ConversationGone, head_of
@@ -40,11 +43,14 @@ _HEADERS = {"X-Robots-Tag": "noindex, nofollow", "Referrer-Policy": "no-referrer
 
 
 class ShareRoutes:
-    """The routes over the turns of one log."""
+    """The routes over the turns of one log. ``may_act``: whether an owner may still use the app."""
 
-    def __init__(self, turns: Turns, visible: VisibleTurns) -> None:
+    def __init__(
+        self, turns: Turns, visible: VisibleTurns, may_act: Callable[[str], bool] = lambda owner: True
+    ) -> None:
         self._turns = turns
         self._visible = visible
+        self._may_act = may_act
         self._links = ShareLog(turns.writer, turns.reader)
         self._making = asyncio.Semaphore(MADE_AT_ONCE)
 
@@ -110,7 +116,8 @@ class ShareRoutes:
 
     def _page(self, link: ShareLink) -> str | None:
         """What the link shows now; None if that is nothing. Blocks, so call it on a thread."""
-        if self._turns.owner_of(link.conversation_id) is None:
+        owner = self._turns.owner_of(link.conversation_id)
+        if owner is None or (owner.startswith(PERSON) and not self._may_act(owner)):
             return None
         turns = [
             turn
