@@ -75,11 +75,13 @@ expect.set_options(timeout=SLOW_MS)
 @pytest.fixture(autouse=True, scope="session")
 def patience() -> Iterator[None]:
     """A machine that is busy with tests may need longer for a query of Ollama, or to write a turn, than a user should
-    wait for it."""
+    wait for it, and longer for a write to the log than another process should wait for that."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kimi_ui.providers.roster.PROBE_TIMEOUT_S", 20)
         patch.setattr("kimi_ui.providers.ollama.provider.ASK_S", 20)
         patch.setattr("kimi_ui.chat.spending.SETTLE_S", 60)
+        patch.setattr("kimi_ui.log.sqlite.store.LOCK_WAIT_S", 60)
+        patch.setattr("kimi_ui.log.postgres.store.LOCK_WAIT", "60s")
         yield
 
 

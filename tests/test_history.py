@@ -93,6 +93,12 @@ def log(place: Place) -> Iterator[Log]:
 
 
 @pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up on locks at once; before a log is opened."""
+    monkeypatch.setattr("kimi_ui.log.sqlite.store.LOCK_WAIT_S", 0.05)
+
+
+@pytest.fixture
 def file_log(tmp_path: Path) -> Iterator[Log]:
     log = Log(tmp_path / "log.sqlite3")
     yield log
@@ -342,7 +348,7 @@ def test_nothing_is_written_to_a_deleted_conversation_again(log: Log) -> None:
     assert len(list_conversations(log.reader, ME)) == 1
 
 
-def test_a_log_that_cannot_be_written_says_so_and_deletes_nothing(file_log: Log) -> None:
+def test_a_log_that_cannot_be_written_says_so_and_deletes_nothing(impatient: None, file_log: Log) -> None:
     mine = file_log.keep("Mine")
     with closing(sqlite3.connect(file_log.path, isolation_level=None)) as db:
         db.execute("BEGIN IMMEDIATE")  # another program locks the database for longer than the writer waits
