@@ -31,6 +31,7 @@ from kimi_ui.log.store import LogError
 from kimi_ui.log.writer import LogWriter
 from tests.support.log import store, writing
 from tests.support.turns import attempt, ended, tokens, turn
+from tests.support.waiting import until
 
 CHILD = Path(__file__).parent / "support" / "log_child.py"
 
@@ -81,6 +82,11 @@ def attempts(place: Place) -> list[tuple[str, str, str]]:
     return LogReader(place).rows("SELECT status, reasoning, answer FROM attempts ORDER BY sent_ns")
 
 
+def until_statuses(place: Place, *expected: str) -> None:
+    """Wait until the attempts have these: PostgreSQL may need a moment to notice that a process is dead."""
+    until(lambda: sorted(status for status, _, _ in attempts(place)) == sorted(expected))
+
+
 @pytest.mark.parametrize(
     ("moment", "expected"),
     [
@@ -101,6 +107,7 @@ def test_killed_at_a_named_moment(
         process.wait()
     with writing(place) as writer:
         assert writer.problem == ""
+        until_statuses(place, *(status for status, _, _ in expected))
         assert attempts(place) == expected
         back = LogReader(place).turn(turn_id)
         assert back is not None
@@ -128,6 +135,7 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(place: Place, monkeyp
         acknowledged[turn_id] = n
     with writing(place) as writer:
         assert writer.problem == ""
+        until_statuses(place, *("interrupted" for _ in attempts(place)))
     check(place)
     rows = LogReader(place).rows("SELECT turn_id, status, answer FROM turns LEFT JOIN attempts USING (turn_id)")
     assert {turn_id for turn_id, _, _ in rows} == set(acknowledged)
@@ -151,7 +159,7 @@ def test_turns_of_another_live_process_are_not_marked_interrupted(
         process.wait()
         monkeypatch.setattr(postgres_store, "SILENT_S", 0)
         with writing(place):
-            assert sorted(status for status, _, _ in attempts(place)) == ["interrupted", "ok"]
+            until_statuses(place, "interrupted", "ok")
     check(place)
 
 
@@ -176,7 +184,7 @@ def test_two_processes_write_at_once(place: Place, monkeypatch: pytest.MonkeyPat
             said(second, "stored")
     monkeypatch.setattr(postgres_store, "SILENT_S", 0)
     with writing(place):
-        assert [status for status, _, _ in attempts(place)] == ["interrupted", "interrupted"]
+        until_statuses(place, "interrupted", "interrupted")
     check(place)
 
 
