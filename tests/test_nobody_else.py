@@ -6,6 +6,7 @@ A new route fails here until it is in one of the two tables.
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,18 +19,20 @@ from starlette.routing import Route
 
 from kimi_ui import users_file
 from kimi_ui.config import Auth
+from kimi_ui.core.events import CONNECTED, Phase, Reasoning
 from kimi_ui.core.owner import ADMIN
 from kimi_ui.log.records import Op
 from kimi_ui.users_file import UsersFile
 from kimi_ui.web import accounts
 from tests.support.browser import made
-from tests.support.chat_site import ChatSite, endless, open_site, spoken
+from tests.support.chat_site import ChatSite, open_site, spoken
 from tests.support.engine_run import Run
 from tests.support.image_files import picture
 from tests.support.waiting import until
 
 SECRET = "mirabelle"
 PASSWORD = "correct horse 1"
+N_ATTEMPTS = 6  # of a turn: of each lane, and heavy's three trajectories
 OF_SOMEBODY = ("turn_id", "conversation_id", "prompt_id", "key", "run", "attempt_id", "link_id")
 OF_NOBODY = {"lane": "kimi", "number": "1", "place": "0", "k": "0", "form": "csv", "name": "x"}
 
@@ -103,11 +106,13 @@ class Team:
         first = self.ada.post("/kimi/turns", json=prompt).json()
         conversation, turn_id = first["conversation"], first["turns"][0]["turn_id"]
         until(lambda: self.site.turns.get(turn_id).closed)
-        self.site.say(endless(), endless())
+        held = [Phase(CONNECTED), Reasoning("Let me think."), threading.Event()]
+        self.site.say(held, held)
         again = {"text": "And then?", "conversation": conversation}
         self.running = self.ada.post("/kimi/turns", json=again).json()["turns"][0]["turn_id"]
         more = {**again, "text": SECRET, "queue": True, "attachments": [self.image()]}
         queued = self.ada.post("/kimi/turns", json=more).json()["queue"][0]["id"]
+        until(lambda: len(self.site.turns.get(self.running).fold().attempts) == N_ATTEMPTS)  # none comes later
         run: dict[str, Any] = {
             "id": uuid.uuid4().hex,
             "owner": owner,
@@ -242,7 +247,7 @@ def test_an_answer_is_followed_no_longer_than_its_session_lasts(team: Team, monk
     monkeypatch.setattr(accounts, "LOOK_S", 0.05)
     with (
         closing(team.sign_in("ada")) as page,
-        httpx.Client(base_url=team.site.url, cookies=dict(page.cookies), trust_env=False) as button,
+        httpx.Client(base_url=team.site.url, cookies=dict(page.cookies), trust_env=False, timeout=60) as button,
         page.stream("GET", f"/kimi/turns/{team.running}/events") as stream,
     ):
         lines = stream.iter_lines()
