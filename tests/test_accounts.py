@@ -62,7 +62,7 @@ def sign_in(client: httpx.Client, name: str, password: str, **more: str) -> http
 
 
 @pytest.fixture(scope="module")
-def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+def everybody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     folder = tmp_path_factory.mktemp("accounts")
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setattr(users_file, "HASHER", PasswordHasher(time_cost=1, memory_cost=64))  # in a hundredth of the time
@@ -75,6 +75,13 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
         made.ada.close()
         made.bob.close()
     monkeypatch.undo()
+
+
+@pytest.fixture
+def team(everybody: Team) -> Team:
+    """Nobody has tried to sign in in the last minute: in a quick run all tests of this file take no longer."""
+    everybody.forget_tries()
+    return everybody
 
 
 def sent(client: httpx.Client, site: ChatSite, text: str) -> dict[str, Any]:
@@ -138,7 +145,6 @@ def test_wrong_names_and_passwords_get_one_answer_until_they_must_wait(team: Tea
     team.site.writer.flush().result()
     tries = team.site.reader.rows("SELECT count(*) FROM sign_in_tries")[0][0]
     assert tries == 6 * 3  # in the log, so that other servers count them too
-    team.forget_tries()
 
 
 def test_strangers_tries_do_not_keep_a_person_out_of_a_browser_of_theirs(team: Team) -> None:
@@ -166,7 +172,6 @@ def test_strangers_tries_do_not_keep_a_person_out_of_a_browser_of_theirs(team: T
     team.file.set_password("fay", "a fourth password")
     assert tried("203.0.113.9", "a fourth password", device).status_code == 429
     team.file.remove("fay")
-    team.forget_tries()
 
 
 def test_a_person_signs_out_here_or_everywhere(team: Team) -> None:
