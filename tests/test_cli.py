@@ -283,6 +283,21 @@ def test_doctor_names_the_problem_of_a_lane_and_fails(
     assert "canary" not in captured.out + captured.err + captured_text.out + captured_text.err
 
 
+def test_doctor_names_a_database_and_a_bus_that_do_not_answer_and_fails(
+    lanes: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upstream.models += ["m-2000-3-5", "m-2000-0-4"]
+    monkeypatch.setenv("KIMI_UI_BUS", "redis://:canary@127.0.0.1:1")
+    doctor = ["doctor", "--lanes", lanes, "--json", "--db", "postgresql://kimi:canary@127.0.0.1:1/kimi"]
+    assert main(doctor) == 1
+    captured = capsys.readouterr()
+    assert all(lane["ok"] for lane in objects(captured.out))
+    database, bus = captured.err.splitlines()
+    assert "The log postgresql://kimi@127.0.0.1:1/kimi cannot be read" in database
+    assert "The bus of KIMI_UI_BUS cannot be reached" in bus
+    assert "canary" not in captured.err
+
+
 def test_doctor_without_keys_says_which_to_set(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ..bus import NO_REDIS
 from .bench_run import add_worker_options, check_worker_options, sample_line
 from .common import CommandError, add_common, complain, printable, settings_of
 from .interrupt import INTERRUPTED, Interrupt, interruptible
@@ -44,11 +41,13 @@ def add(parts: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     from .. import algebra
     from ..bench import records, sandbox
-    from .open_app import session
+    from .open_app import reached_bus, session
 
     check_worker_options(options)
     settings = settings_of(options)
-    with interruptible() as interrupt, _bus(settings.bus_url) as redis, session(settings) as opened:
+    if not settings.bus_url:
+        raise CommandError(NEEDS_A_BUS)
+    with interruptible() as interrupt, reached_bus(settings.bus_url) as redis, session(settings) as opened:
         opened.roster.settle()
         try:
             if options.run_id:
@@ -61,26 +60,6 @@ def run(options: argparse.Namespace) -> int:
         finally:
             sandbox.close()
             algebra.close()
-
-
-@contextmanager
-def _bus(url: str) -> Iterator[Redis]:
-    """The bus at ``url``. Raises ``CommandError``."""
-    if not url:
-        raise CommandError(NEEDS_A_BUS)
-    try:
-        from ..bus.bus import BusError
-        from ..bus.claims import BusAway, connected, reach
-    except ImportError:
-        raise CommandError(NO_REDIS) from None
-    try:
-        with connected(url) as redis:
-            reach(redis)
-            yield redis
-    except BusAway as error:
-        raise CommandError(f"The bus of KIMI_UI_BUS cannot be reached ({error}): start it.") from None
-    except BusError as error:
-        raise CommandError(str(error)) from None
 
 
 def _work_on(run_id: str, options: argparse.Namespace, opened: OpenApp, redis: Redis, interrupt: Interrupt) -> int:

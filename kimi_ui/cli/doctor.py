@@ -1,4 +1,5 @@
-"""``doctor``: show each lane's server, why no better one is used, and whether it answers."""
+"""``doctor``: show each lane's server, why no better one is used, and whether it answers; of a team also whether the
+database and the bus do."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import argparse
 import asyncio
 import json
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,8 +17,9 @@ from rich.text import Text
 
 from .. import utc
 from ..config import read_environment
+from ..core.database_url import DatabaseUrl
 from ..core.pull import Pull, PullKey
-from .common import CommandError, add_common, price_words, printable, settings_of
+from .common import CommandError, add_common, complain, price_words, printable, settings_of
 
 if TYPE_CHECKING:
     from ..config import Settings
@@ -29,7 +32,7 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "doctor",
         help="show each lane's server, why no better one is used, and whether it answers",
-        description="Exit code 0 if every lane can answer, 1 otherwise.",
+        description="Exit code 0 if every lane can answer, and the database and the bus that are set; 1 otherwise.",
     )
     add_common(command)
     command.add_argument(
@@ -47,18 +50,22 @@ def run(options: argparse.Namespace) -> int:
     roster.settle()
     checks = asyncio.run(_examine(roster, options.probe, unloaded_of(settings)))
     pulls = pulls_of(roster, settings)
+    log, log_trouble = log_of(settings)
+    trouble = [sentence for sentence in (log_trouble, bus_trouble(settings)) if sentence]
+    for sentence in trouble:
+        complain(sentence)
     if options.json:
         for spec in roster.specs:
             print(json.dumps(as_row(spec, roster.serving(spec.id), checks[spec.id], pulls.get(spec.id))))
     else:
         console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
         console.print(f"Lanes: {roster.lanes_path or 'the shipped ones (no lanes file)'}", markup=False)
-        console.print(f"Log:   {settings.db}", markup=False)
+        console.print(f"Log:   {log}", markup=False)
         if remark := lateness_of(settings):
             console.print(f"Load:  {remark}", markup=False, style="yellow")
         for spec in roster.specs:
             console.print(report(roster.serving(spec.id), checks[spec.id], pulls.get(spec.id)))
-    return 0 if all(check.ok for check in checks.values()) else 1
+    return 0 if all(check.ok for check in checks.values()) and not trouble else 1
 
 
 async def _examine(roster: Roster, probe: bool, unloaded: set[tuple[str, str]]) -> dict[str, Check]:
@@ -69,6 +76,29 @@ async def _examine(roster: Roster, probe: bool, unloaded: set[tuple[str, str]]) 
         return dict(zip(lanes, found, strict=True))
     finally:
         await roster.aclose()
+
+
+def log_of(settings: Settings) -> tuple[str, str]:
+    """The log's place and how many turns it has; and a sentence if it is a database that cannot be used."""
+    from ..log.store import LogError
+    from .open_app import log_reader
+
+    try:
+        ((n,),) = log_reader(settings).rows("SELECT count(*) FROM turns")
+    except (CommandError, LogError) as error:
+        return str(settings.db), str(error) if isinstance(settings.db, DatabaseUrl) else ""
+    return f"{settings.db} (turns: {n:,})", ""
+
+
+def bus_trouble(settings: Settings) -> str:
+    """A sentence if there is a bus that cannot be used."""
+    from .open_app import reached_bus
+
+    try:
+        with reached_bus(settings.bus_url) if settings.bus_url else nullcontext():
+            return ""
+    except CommandError as error:
+        return str(error)
 
 
 def unloaded_of(settings: Settings) -> set[tuple[str, str]]:

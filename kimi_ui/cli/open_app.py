@@ -21,6 +21,7 @@ from .common import CommandError
 
 if TYPE_CHECKING:
     from ..bus.bus import Bus
+    from ..bus.wire import Redis
 
 UNDO_WITHIN = timedelta(days=1)
 """For how long a deleted conversation waits for a page to offer Undo, before it is erased without."""
@@ -78,6 +79,24 @@ def on_bus(opened: OpenApp) -> Iterator[Bus | None]:
     finally:
         engine.close()  # first, so that the ends of its turns are published
         bus.close()
+
+
+@contextmanager
+def reached_bus(url: str) -> Iterator[Redis]:
+    """A client of the bus at ``url``, which answers. Raises ``CommandError``."""
+    try:
+        from ..bus.bus import BusError
+        from ..bus.claims import BusAway, connected, reach
+    except ImportError:
+        raise CommandError(NO_REDIS) from None
+    try:
+        with connected(url) as redis:
+            reach(redis)
+            yield redis
+    except BusAway as error:
+        raise CommandError(f"The bus of KIMI_UI_BUS cannot be reached ({error}): start it.") from None
+    except BusError as error:
+        raise CommandError(str(error)) from None
 
 
 def log_reader(settings: Settings, must_exist: bool = False) -> LogReader:
