@@ -196,6 +196,8 @@ def test_a_dot_opens_its_turn(visitor: Visitor, filled: list[Any]) -> None:
     page.wait_for_url(f"**/?turn={turn_id}")
     expect(page.locator("[data-lane=kimi]").first).to_be_visible()
     expect(page.locator("#lanes")).to_contain_text("word word")
+    left = ("AbortError: signal is aborted", "Unexpected error Connection errored out")  # Gradio's request, if one ran
+    visitor.problems[:] = [problem for problem in visitor.problems if not problem.startswith(left)]
 
 
 def test_another_persons_turns_have_no_link(warm: WarmContext, site: Site, filled: list[Any]) -> None:
